@@ -1,10 +1,17 @@
-"""Numbers in sentences are said with the noun that fits."""
+"""Sentences are read at once: numbers have the noun that fits, and a docstring begins with a short line."""
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
+import reelport
 from reelport.wording import format_count
+
+PACKAGE = Path(reelport.__file__).parent
+MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])
@@ -17,3 +24,14 @@ def test_an_irregular_plural_is_given() -> None:
     """A noun with words behind it isn't made plural by an s."""
     said = [format_count(number, "key with its tokens", "keys with their tokens") for number in (1, 2)]
     assert said == ["1 key with its tokens", "2 keys with their tokens"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_docstring_begins_with_a_line_under_90_letters(module: str) -> None:
+    """What a module, class or function is or does is said in one short sentence; more may follow."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [
+        node for node in ast.walk(ast.parse((PACKAGE / module).read_text("utf-8"))) if isinstance(node, documented)
+    ]
+    first = [(ast.get_docstring(node) or "").partition("\n")[0] for node in nodes]
+    assert [line for line in first if len(line) >= 90] == []

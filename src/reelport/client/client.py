@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class _ClientBase(ABC):
-    """What both clients share, and what their methods promise; each twin's signature stands below.
+    """What both clients share, and what their methods promise; the twins' signatures follow.
 
     `help()` and editors show a method without a text that of its base: so it is written once, and who awaits it reads
     it whole, where a copied `__doc__` would be invisible to editors, and a pointer to the blocking twin no help.
@@ -75,7 +75,7 @@ class _ClientBase(ABC):
         any_columns: bool | None = None,
         max_windows: int | None = None,
     ) -> Self:
-        """Return a client with some settings changed; it shares this one's connections, token and ledger.
+        """Return a client with other settings; it shares connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
         request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose

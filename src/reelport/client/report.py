@@ -25,7 +25,7 @@ from reelport.query import ReportQuery
 
 
 class _Handle(ABC):
-    """A report's token, query where known, and last state; and what its methods promise, blocking or on asyncio.
+    """A report's token, query where known, last state; what its methods promise.
 
     A twin of a method has its own signature, and its text from here: `help()` and editors show it for both.
     """
@@ -65,7 +65,7 @@ class _Handle(ABC):
 
     @abstractmethod
     def download(self, *args: Any, **options: Any) -> object:
-        """Write the whole CSV to `to`, replacing a file there; on an error leave `to` untouched and raise.
+        """Write the whole CSV to `to`, in place of a file; on an error leave that and raise.
 
         Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
         other columns than asked for.

@@ -27,7 +27,7 @@ from reelport.wire import ReportStatus
 
 
 class _ReportMethods(ABC):
-    """What the methods of `Reports` and `AsyncReports` promise; each twin's signature stands below.
+    """What methods of `Reports` and `AsyncReports` promise; the twins' signatures follow.
 
     `help()` and editors show a method's text from here.
     """

@@ -1,4 +1,4 @@
-"""The layout version of a data directory: written on first use, refused if a newer Reelport wrote it."""
+"""A data directory's layout version, written on first use; a newer one is refused."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _check_file(data: Path) -> None:
 
 
 def require_layout(data: Path) -> None:
-    """Raise StorageError unless the data directory exists with its layout file. Called before anything reads facts.
+    """Raise StorageError unless the data directory has its layout file; before any read.
 
     If its disk were unmounted, the directory would look like one without facts, and reports would be empty.
     """

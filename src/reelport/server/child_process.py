@@ -41,7 +41,7 @@ def run_threads(name: str, works: Sequence[Callable[[], None]], stopping: thread
 def keep_running(
     what: str, run: Callable[[], Ended], stopping: threading.Event, is_needed: Callable[[], bool] = lambda: True
 ) -> None:
-    """Run a process again and again until `stopping`; the pause grows with each early death (backoff)."""
+    """Run a process again and again until `stopping`, with backoff after early deaths."""
     pause = _LEAST_PAUSE / _GROWTH
     while not stopping.is_set():
         if not is_needed():
@@ -61,7 +61,7 @@ def keep_running(
 def run_process(
     start: Callable[[], subprocess.Popen[bytes]], stopping: threading.Event, patience: float
 ) -> subprocess.Popen[bytes] | Ended:
-    """Run a process to its end, or until `stopping`: then end it, by SIGKILL after `patience` seconds.
+    """Run a process to its end or until `stopping`; then by SIGKILL after `patience` seconds.
 
     Its standard input is open meanwhile, so that it notices when this process has ended.
     """

@@ -1,1 +1,1 @@
-"""Where files lie: durable writes, file permissions, and errors of the operating system in plain words."""
+"""Where files lie: durable writes, permissions, the system's errors in plain words."""

@@ -1,4 +1,4 @@
-"""Durable writes (fsync, atomic replace), and clear messages for errors of the operating system."""
+"""Durable writes (fsync, atomic replace), and plain words for the system's errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FULL = ("no space left", "os error 28", "errno 28", "disk full", "disk is full"
 
 @contextmanager
 def translate_io_errors(place: Path, *passing: type[OSError]) -> Iterator[None]:
-    """Turn an OSError inside the block into a StorageError that names the path, unless it is to pass as it is."""
+    """Turn an OSError into a StorageError naming the path, unless it is to pass."""
     try:
         yield
     except passing:
@@ -62,7 +62,7 @@ def describe_os_error(error: OSError, place: Path | None = None) -> str:
 
 
 def describe_message(message: str, place: Path | None = None) -> str | None:
-    """Describe the system error in a library's message, found by number or by words for a full disk; else None."""
+    """Describe a system error in a message, by number or words of a full disk; or None."""
     if sentence := full_disk_sentence(message):
         return sentence
     found = _NUMBER.search(message)

@@ -1,4 +1,4 @@
-"""The interface of a file store: all that fact tables and report files need of the place where they lie.
+"""A file store's interface: what tables and reports need of where files lie.
 
 A store that is added implements `FileStore` and is chosen where stores are opened: `Settings.report_store` for report
 files, `delta_log.open_store` for a table. `tests/storage/test_file_store.py` is the contract that it must pass.
@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 
 class StoredFile(NamedTuple):
-    """What a listing tells of a file. A file that is written again under its name gets another `tag`."""
+    """What a listing says of a file; one written again has another `tag`."""
 
     name: str
     size: int
@@ -23,7 +23,7 @@ class StoredFile(NamedTuple):
 
 
 class OpenFile(Protocol):
-    """A file that is open for reading, any range of it. It stays readable when it is deleted or put again meanwhile."""
+    """An open file, any range of it; stays readable when deleted or put again."""
 
     @property
     def size(self) -> int:
@@ -47,7 +47,7 @@ class FileStore(Protocol):
     """
 
     def list_names(self, under: str = "") -> Iterator[str]:
-        """Yield the name of every file below this folder, in no order: of those that are put, and of drafts."""
+        """Yield the names of all files below this folder, put or drafts, in no order."""
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
         """Yield every such file with its size and time, which may take longer than names alone."""
@@ -56,16 +56,16 @@ class FileStore(Protocol):
         """Find one file; None when there is none of this name."""
 
     def open(self, name: str) -> OpenFile:
-        """Open a file. FileNotFoundError when there is none, StorageError when the whole store is out of reach."""
+        """Open a file. FileNotFoundError without it, StorageError without the store."""
 
     def put(self, name: str, content: bytes, *, is_new: bool = False) -> None:
-        """Write a file: durable when this returns, and complete or as before if the process is killed.
+        """Write a file: durable on return; if killed, complete or as before.
 
         With `is_new`, raise FileExistsError if there is such a file: of several writers one wins.
         """
 
     def prepare_draft(self, name: str) -> Path:
-        """Return the local path at which to write a draft of this name. A draft that is never put stays listed."""
+        """Return the path of a draft of this name. One never put stays listed."""
 
     def put_draft(self, draft: Path, name: str) -> None:
         """Turn a complete draft into a file, as `put` does; the draft is gone then."""
@@ -77,7 +77,7 @@ class FileStore(Protocol):
         """Delete a file or a draft if it exists."""
 
     def sign(self, name: str, until: datetime) -> str | None:
-        """Make a link by which anyone can download the file until then; None when the store serves no downloads."""
+        """Make a link to download the file until then; None if the store serves none."""
 
     def local_paths(self, names: Iterable[str]) -> tuple[Path, ...]:
         """Return local paths at which libraries can read these files, in the same order."""

@@ -33,7 +33,7 @@ class LocalFile:
             return os.pread(self.descriptor, count, position)
 
     def read_cached(self, position: int, count: int) -> bytes | None:
-        """Read from the page cache only; None when nothing is cached, or this system has no such read."""
+        """Read from the page cache only; None without cached bytes or such a read."""
         if _READ_NOWAIT is None:
             return None
         buffer = bytearray(count)
@@ -74,7 +74,7 @@ class LocalFolder:
         return None
 
     def open(self, name: str) -> LocalFile:
-        """Open a file. FileNotFoundError when there is none, StorageError when the whole folder is missing."""
+        """Open a file. FileNotFoundError without it, StorageError without the folder."""
         path = self._locate(name)
         with translate_io_errors(path, FileNotFoundError):
             try:
@@ -86,7 +86,7 @@ class LocalFolder:
             return LocalFile(path, descriptor, os.fstat(descriptor).st_size)
 
     def put(self, name: str, content: bytes, *, is_new: bool = False) -> None:
-        """Write a file durably, complete or not at all; with `is_new`, FileExistsError if there is one."""
+        """Write a file durably, whole or not at all; `is_new`: FileExistsError for one there."""
         path = self._make_room(name)
         with translate_io_errors(path, FileExistsError), private():
             replace_file(path, content, is_new=is_new)
@@ -96,7 +96,7 @@ class LocalFolder:
         return self._make_room(name)
 
     def put_draft(self, draft: Path, name: str) -> None:
-        """Make a draft durable, then rename it: a file of that name is complete, and stays so through a crash."""
+        """Make a draft durable, then rename it: a file so named is whole, crash or not."""
         path = self._locate(name)
         with translate_io_errors(draft):
             sync_file(draft)
@@ -134,7 +134,7 @@ class LocalFolder:
         return self.root / name
 
     def _make_room(self, name: str) -> Path:
-        """Make the folder of a new file, but none above the store: a disk that isn't there must not be replaced."""
+        """Make a new file's folder, none above the store: a lost disk isn't replaced."""
         path = self._locate(name)
         with translate_io_errors(path.parent):
             self.root.parent.stat()

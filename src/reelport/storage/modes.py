@@ -1,4 +1,4 @@
-"""Set who may read what this process writes into a data directory: its owner, or its group too; never others.
+"""Set who may read what is written into a data directory: owner, or group too.
 
 Tables, state, report files and spill files are written by several libraries, so one umask applies to all of them. The
 umask is set for the whole process while a `private` block is open, and restored after the last one.
@@ -26,7 +26,7 @@ class Readers(StrEnum):
         return 0o077 if self is Readers.OWNER else 0o027
 
     def needed_bits(self, mode: int) -> int:
-        """The permission bits, beyond the owner's, that a file or folder of this mode needs to be readable to them."""
+        """The permission bits, beyond the owner's, that such a file needs for them."""
         if self is Readers.OWNER:
             return 0
         if stat.S_ISDIR(mode):

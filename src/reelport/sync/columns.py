@@ -1,4 +1,4 @@
-"""DuckDB SQL for the columns of a copy: their types, exact casts from text, and the day of a row.
+"""DuckDB SQL for a copy's columns: types, exact casts from text, a row's day.
 
 A text is cast exactly or not at all: DuckDB's own cast turns '12.5' into 13 where a whole number is wanted.
 """
@@ -49,7 +49,7 @@ class Field:
 
 
 def fields_of(columns: Iterable[str]) -> tuple[Field, ...]:
-    """Give the fields of a report's columns, with types from the catalog; text for a column that it doesn't know."""
+    """Give the fields of a report's columns, typed by the catalog; unknown ones as text."""
     return tuple(Field(column.name, _sql_type(column)) for column in look_up_columns(columns))
 
 
@@ -76,7 +76,7 @@ def fits_sql(field: Field) -> str:
 
 
 def cast_sql(field: Field) -> str:
-    """SQL expression: the text in the column cast to the field's type; NULL where it doesn't fit."""
+    """SQL: the column's text cast to the field's type; NULL where it doesn't fit."""
     text = quote_name(field.name)
     return text if field.type == TEXT else f"CASE WHEN {fits_sql(field)} THEN TRY_CAST({text} AS {field.type}) END"
 
@@ -103,7 +103,7 @@ def day_sql(time: str, kind: str) -> str:
 
 
 def within_sql(time: str, kind: str, first: date, last: date) -> str:
-    """SQL condition: a time column of type `kind` lies in these days. DuckDB can skip row groups by it."""
+    """SQL condition: a time column lies in these days; DuckDB can skip row groups."""
     match kind:
         case "DATE":
             return f"({time} BETWEEN DATE '{first}' AND DATE '{last}')"

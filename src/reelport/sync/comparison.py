@@ -1,4 +1,4 @@
-"""Compare a copy with fresh reports of the same days, to measure how long numbers change. Changes nothing."""
+"""Compare a copy with fresh reports: how long numbers change. Changes nothing."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ class Comparison:
 
     @property
     def lookback(self) -> int | None:
-        """The shortest lookback, in days, that would have caught every change; None when nothing changed."""
+        """The shortest lookback, in days, that caught every change; None without one."""
         return self.reach if self.moved else None
 
     @property
     def overdue(self) -> Span | None:
-        """The first and last changed day that no run reads again by itself; None when there is none."""
+        """The first and last changed day that no run reads again by itself, if any."""
         late = [each.day for each in self.moved if each.verified]
         return (late[0], min(_last_day(self.spec, late[-1]), self.window.end)) if late else None
 
@@ -87,7 +87,7 @@ def verify(
     deadline: float = DEADLINE,
     today: date | None = None,
 ) -> Comparison:
-    """Read days of a copy again, by default the last ones, and report how they differ. Changes nothing.
+    """Read days of a copy again, the last by default; report differences, change nothing.
 
     Raises UsageError when the copy has none of these days.
     """
@@ -120,7 +120,7 @@ def _fetch_again(
 
 
 def _choose_window(spec: Spec, state: State, start: date | None, end: date | None) -> Window:
-    """Choose the days to compare: the named ones, or the last in the copy; at most what one report may cover."""
+    """Choose the days to compare: those named, or the copy's last, at most a report's."""
     if not state.present.spans or not state.has_meaning_of(spec):
         raise UsageError(f"{spec.name}: there is nothing to compare with yet. `reelport sync run` reads it.")
     last = end or state.present.spans[-1][1]
@@ -153,7 +153,7 @@ def _compare(spec: Spec, state: State, view: View, delivery: Delivery) -> tuple[
 def _differences_sql(
     time: Field, shared: tuple[Field, ...], sums: tuple[str, ...], old: str, new: str, window: Window
 ) -> str:
-    """SQL for one row per differing day: day, rows before and now, rows gone and come, each sum before and now."""
+    """SQL of differing days: rows before, now, gone, come; each sum before and now."""
     names = ", ".join(quote_name(field.name) for field in shared)
     inside = within_sql(quote_name(time.name), time.type, window.start, window.end)
     day = day_sql(quote_name(time.name), time.type)

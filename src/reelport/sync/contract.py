@@ -1,4 +1,4 @@
-"""Schema contract: decides which columns a copy gets when a report's columns or values differ from it."""
+"""Schema contract: which columns a copy gets when a report's differ from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VARIANT = "__text"
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The fields of a copy from now on, how to fill them, which rows to load, and notes for the user.
+    """A copy's fields from now on, how to fill them, rows to load, and notes.
 
     `values` has one SQL expression over the staged report for each field; `rows` is an SQL condition.
     """
@@ -34,7 +34,7 @@ class Agreement:
 
 
 def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, widens: bool = True) -> Agreement:
-    """Decide by the spec's contract how a staged report is loaded into a copy with the fields `kept`.
+    """Decide by the contract how a staged report is loaded beside the fields `kept`.
 
     `kept` is empty while there is no copy. Without `widens`, numbers that are too fine for their column are kept as
     text, as words among numbers are. Raises SchemaDrift where the contract forbids the change, or a row has no day;

@@ -1,4 +1,4 @@
-"""A copy at either kind of destination: its view, and the SQL and checks of replacing a window of it."""
+"""A copy at either kind of destination: view, SQL, checks of replacing a window."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A copy open for reading: a DuckDB connection, its rows as an SQL relation, its report's fields."""
+    """A copy open for reading: DuckDB connection, rows as a relation, fields."""
 
     con: DuckDBPyConnection
     relation: str
@@ -52,7 +52,7 @@ def select_stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: da
 
 
 def in_window_sql(spec: Spec, fields: tuple[Field, ...], delivery: Delivery) -> str:
-    """SQL condition: a row of the copy lies in the delivery's window, or has no time in this column."""
+    """SQL condition: the row lies in the delivery's window, or has no time."""
     time = time_field(spec, fields)
     inside = within_sql(quote_name(time.name), time.type, delivery.window.start, delivery.window.end)
     return f"({inside} OR {quote_name(time.name)} IS NULL)"
@@ -67,7 +67,7 @@ def is_stale_sql(spec: Spec, fields: tuple[Field, ...], delivery: Delivery, stat
 
 
 def replaced_span(spec: Spec, delivery: Delivery) -> tuple[date, date]:
-    """Return the first and last day that windows replace, as of the day on which the delivery was asked for."""
+    """Return first and last day that windows replace, as of the delivery's ask."""
     return spec.start, max(delivery.window.end, spec.end(delivery.asked.date()))
 
 

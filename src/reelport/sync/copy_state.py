@@ -1,4 +1,4 @@
-"""State of a copy: which days it has, and which of them are verified. Changes atomically with the rows."""
+"""A copy's state: days had, days verified. Changes atomically with the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """State of one spec's copy: the service and query of its rows, the days present, and the verified ones.
+    """A spec's copy: service and query of its rows, days present, days verified.
 
     A verified day was read after its numbers had become final, and isn't read again. `vouched` days are those up to
     which the service called its facts complete when they were read. `service` is the address that the rows came from,
@@ -44,7 +44,7 @@ class State:
         return replace(self, verified=NONE if days is None else self.verified - days)
 
     def trust(self, spec: Spec, last_row: date | None) -> Self:
-        """Return the state without verified days after the last row, unless the service vouched for them.
+        """Return the state, unverified after the last row unless the service vouched.
 
         `last_row` is the last day with rows in the copy; None when it has none. Later days may be empty only because
         their facts haven't arrived yet.
@@ -86,7 +86,7 @@ class State:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` gave. Raises NewerData for a newer format, StorageError for a damaged text."""
+        """Read what `to_json` gave. NewerData for a newer format, StorageError if damaged."""
         try:
             found = json.loads(text)
             if found["format"] > _FORMAT:
@@ -103,6 +103,6 @@ class State:
 
 
 def _complete_days(spec: Spec, delivery: Delivery, days: Days) -> Days:
-    """Return the days of a delivery for which the service's facts were complete; none where it doesn't tell."""
+    """Return the delivery's days with complete facts; none where it isn't told."""
     last = delivery.last_complete_day
     return NONE if last is None or last == NO_DAY else days & Days.between(date.min, spec.last_whole_day(last))

@@ -14,7 +14,7 @@ from reelport.sync.staging import count_rows
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Days of one copy: wanted, and of these verified, moving (present, to be read again) and missing.
+    """A copy's days: wanted; of these verified, moving (to be read again), missing.
 
     `outdated` says that the copy was made by another query than the spec's: every day is read again.
     """

@@ -1,4 +1,4 @@
-"""A lock so that one sync at a time works on a destination. The system releases it when its process ends."""
+"""A lock: one sync at a time at a destination. It ends with its process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME, _HOLDER = "lock", "holder"
 
 @contextmanager
 def lock_destination(place: Place) -> Iterator[Path]:
-    """Lock a destination's work folder for this process. Raises UsageError that names the process which has it."""
+    """Lock a destination's work folder. UsageError names the process that has it."""
     workshop = place.work_folder
     with translate_io_errors(place.path):
         workshop.mkdir(parents=True, exist_ok=True)

@@ -15,10 +15,10 @@ from reelport.sync.staging import Delivery
 
 
 class Destination(Protocol):
-    """Where copies are kept. Replacing a window is atomic: a reader sees the copy before it or after it."""
+    """Where copies are kept. A reader sees one before or after a replaced window."""
 
     def state(self, spec: Spec) -> State:
-        """Return the state of a spec's copy, as far as its rows confirm it; the empty state when there is no copy."""
+        """Return a copy's state, as far as its rows confirm it; the empty one without it."""
 
     def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
         """Replace all rows of the delivery's window and add its days to the state, atomically.
@@ -28,7 +28,7 @@ class Destination(Protocol):
         """
 
     def unverify(self, spec: Spec, days: Days | None = None) -> None:
-        """Mark these days of a spec, or all of them, as not verified: they are read again. Rows stay."""
+        """Mark a spec's days, or all, as unverified: they are read again. Rows stay."""
 
     def view(self, spec: Spec) -> AbstractContextManager[View | None]:
         """Open the copy of a spec for reading; gives None while there is none."""

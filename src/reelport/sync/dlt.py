@@ -1,4 +1,4 @@
-"""Reports as a dlt source (`reelport[dlt]`), for every destination that dlt has: one resource for each spec.
+"""Reports as a dlt source (`reelport[dlt]`): one resource for each spec.
 
     import dlt
     from reelport.sync.dlt import load
@@ -57,7 +57,7 @@ _HINTS: dict[str, Any] = {DELETED: {"data_type": "bool", "hard_delete": True}, D
 
 @dataclass(slots=True)
 class _Run:
-    """What the resources of one run share: its options, windows `left`, days `read` and files `brought`.
+    """What a run's resources share: options, windows `left`, days `read`, files `brought`.
 
     With `at_most` windows a run, files count as delivered only when the run is over. `named` days, by report, are read
     in place of the missing ones.
@@ -88,7 +88,7 @@ def reports(
     allow_empty: bool = False,
     every_day: bool = False,
 ) -> Iterator[DltResource]:
-    """Give the reports of a file as dlt resources: all windows of a run go into one load package.
+    """Give a file's reports as dlt resources: all windows go into one load package.
 
     The destinations of the file are not used. An option that isn't given comes from `[sources.reelport]` of dlt's
     configuration, then from REELPORT_… and profiles. Raises UsageError with every problem of the file, and AccessError
@@ -112,7 +112,7 @@ def load(
     start: date | None = None,
     end: date | None = None,
 ) -> list[LoadInfo]:
-    """Bring the reports of a file up to date in a pipeline: one load package for each window, with rows and state.
+    """Bring reports up to date in a pipeline: a load package, with state, for each window.
 
     What an earlier run left half done is loaded first. With `every_day` every day is read again, by this run or, where
     it ends early, the next; with `start`, `end` or both only the days between them. Raises the error of the first
@@ -168,7 +168,7 @@ def _build_resources(specs: Sequence[Spec], run: _Run) -> Iterator[DltResource]:
 
 
 def _refuse_appending(pipeline: SupportsPipeline) -> None:
-    """Raise UsageError where dlt would append: restated rows would be doubled, and vanished ones would stay."""
+    """Raise UsageError where dlt would append: restated rows double, vanished ones stay."""
     destination = pipeline.destination
     if destination is None:
         return
@@ -222,7 +222,7 @@ class _Resource:
                 run.read[spec.name] = run.read.get(spec.name, NONE) | Days.of_window(piece)
 
     def _check_held(self, held: HeldCopy, here: str) -> HeldCopy:
-        """Return the copy with days to read again unverified. Raises UsageError for rows of another service."""
+        """Return the copy, days to read unverified. UsageError for another service's rows."""
         if self.run.every_day and self.spec.name not in self.run.read:
             return replace(held, state=held.state.without_verified())
         origin = held.state.service
@@ -258,7 +258,7 @@ class _Resource:
         return found, HeldCopy(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
 
     def _build_batch(self, delivery: Delivery, held: HeldCopy, folder: Path) -> Batch:
-        """Build a delivery's table. Raises WindowEmptied where all rows would vanish, unless that is allowed."""
+        """Build a delivery's table. WindowEmptied where all rows vanish, unless allowed."""
         found = build_batch(self.spec, delivery, held, folder)
         filled = held.filled & delivery.days
         if filled.spans and not found.rows and not self.run.allow_empty:

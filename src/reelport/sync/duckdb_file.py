@@ -1,4 +1,4 @@
-"""DuckDB file as a destination: one table for each spec and one of states, changed in one transaction."""
+"""DuckDB file as destination: a table for each spec, and one of states, changed at once."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _apply_columns(con: DuckDBPyConnection, spec: Spec, kept: tuple[Field, ...],
 
 
 def _last_day_with_rows(con: DuckDBPyConnection, spec: Spec) -> date | None:
-    """Return the last day with rows (for months, the first of the last one); None when there is no row."""
+    """Return the last day with rows (of months, the first); None without rows."""
     told = time_field(spec, _read_fields(con, spec))
     found = con.execute(f"SELECT max({day_sql(quote_name(told.name), told.type)}) FROM {_table_name(spec)}").fetchone()  # noqa: S608 - quoted
     return found[0] if found else None

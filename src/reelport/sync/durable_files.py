@@ -22,7 +22,7 @@ def fsync_path(path: Path) -> Path:
 
 
 def point_link(link: Path, target: str) -> None:
-    """Point a symbolic link elsewhere, atomically. Where links can't be made, a text file holds the target."""
+    """Point a link elsewhere, atomically; a text file where links can't be made."""
     fresh = link.with_name(f".{link.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     try:

@@ -63,7 +63,7 @@ Tell = Callable[[SyncEvent], None]
 
 
 def label_events(tell: Tell, spec: str, window: Window) -> Progress:
-    """Return a listener for the client's events of a window, which passes them on with the window's name."""
+    """Return a window's listener, which passes events on with the window's name."""
     return lambda event: tell(OfWindow(spec, window, event))
 
 

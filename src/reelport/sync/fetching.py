@@ -1,4 +1,4 @@
-"""Download one window's report, with as few asks as possible. The report counts as delivered once it is loaded."""
+"""Download a window's report with few asks. It is delivered once it is loaded."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Listener:
 def fetch_window(
     session: Session, spec: Spec, window: Window, folder: Path, tell: Progress, *, deadline: float, fresh: bool
 ) -> Flow[Delivery]:
-    """Download the report of a window into that folder. With `fresh` an earlier report isn't reused.
+    """Download a window's report into that folder; `fresh` reuses no earlier one.
 
     The report stays undelivered, and serves the next run that asks for the same, until `mark_loaded`. A report with
     other columns than asked for is taken all the same: the spec's contract judges them by name.
@@ -62,13 +62,13 @@ def fetch_window(
 
 
 def mark_loaded(session: Session, delivery: Delivery) -> Flow[None]:
-    """Mark a loaded report as delivered, so that the next ask gets a new one, and remove its file."""
+    """Mark a loaded report as delivered, so that the next ask is new; remove its file."""
     yield from fetch.mark_delivered(session, [delivery.file])
     _remove_files(delivery.file)
 
 
 def discard_report(session: Session, delivery: Delivery) -> Flow[None]:
-    """Forget a report that can't be loaded, so that the next ask gets a new one, and remove its file."""
+    """Forget a report that can't be loaded, so that the next ask is new, and its file."""
     yield from _forget_report(session, delivery.token)
     _remove_files(delivery.file)
 
@@ -93,7 +93,7 @@ def _remove_files(file: Path) -> None:
 
 
 def _read_sidecar(target: Path) -> tuple[str, datetime] | None:
-    """Read the report's token and the time of its ask from the sidecar; None where one of them is missing."""
+    """Read the report's token and time of its ask from the sidecar; None without both."""
     noted = read_sidecar(name_sidecar(target))
     if noted is None or not isinstance(noted.get("asked"), str):
         return None

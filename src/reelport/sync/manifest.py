@@ -29,7 +29,7 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A version of a copy, complete once this is written, and never changed. `time` is the column of its days."""
+    """A copy's version, complete once written, never changed. `time`: its days' column."""
 
     spec: str
     time: str
@@ -52,7 +52,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read a version's manifest. Raises NewerData for a newer format, StorageError for a damaged file."""
+        """Read a manifest. NewerData for a newer format, StorageError for a damaged file."""
         path = folder / NAME
         with translate_io_errors(path):
             text = path.read_text("utf-8")

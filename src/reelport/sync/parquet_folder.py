@@ -1,4 +1,4 @@
-"""Folder of Parquet files as a destination: for each spec its versions, and a link to the last.
+"""Parquet folder as destination: each spec's versions, and a link to the last.
 
     FOLDER/views/current -> versions/20261125T140000-3f2a
     FOLDER/views/versions/20261125T140000-3f2a/2026-11-24.3f2a.0.parquet, …, manifest.json
@@ -95,7 +95,7 @@ class ParquetFolder:
         return Replaced(before, rows, agreement.notes)
 
     def unverify(self, spec: Spec, days: Days | None = None) -> None:
-        """Mark these days of a spec, or all of them, as not verified, in a new version of the same files."""
+        """Mark a spec's days, or all, as unverified, in a new version of the same files."""
         version = self._read_version(spec)
         if version is None:
             return
@@ -133,7 +133,7 @@ class ParquetFolder:
 
 
 class _Version:
-    """A version that is being written. Its folder's name has a leading dot until it is complete."""
+    """A version being written; until complete, its folder's name begins with a dot."""
 
     def __init__(self, con: DuckDBPyConnection, home: Path, spec: Spec, agreement: Agreement) -> None:
         self._con = con
@@ -167,7 +167,7 @@ class _Version:
             folder.rmdir()
 
     def take_over(self, current: Path, old: Manifest, stays: list[DataFile]) -> None:
-        """Take the unchanged files from the version before: as hard links, or rewritten where columns changed."""
+        """Take the version before's unchanged files: hard links, or rewritten columns."""
         fields = self._agreement.fields
         for number, file in enumerate(stays):
             if old.fields == fields:

@@ -1,4 +1,4 @@
-"""Plan which windows to read, from the days that a spec wants and the days that its copy has."""
+"""Plan which windows to read, from the days wanted and the days of the copy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def wanted_days(spec: Spec, today: date) -> Days:
 
 
 def missing_days(spec: Spec, state: State, service: str, today: date) -> Days:
-    """Return the days to read: absent, not verified yet, or read by another query or from another service."""
+    """Return the days to read: absent, unverified, or of another query or service."""
     days = wanted_days(spec, today)
     if not state.is_current(spec, service):
         return days
@@ -28,7 +28,7 @@ def missing_days(spec: Spec, state: State, service: str, today: date) -> Days:
 
 
 def days_in_range(spec: Spec, today: date, start: date | None, end: date | None) -> Days:
-    """Return the days from `start` to `end` that the copy should hold; an end that is None is open.
+    """Return the days that the copy should hold between; an end None is open.
 
     A monthly spec gets whole months.
     """
@@ -37,7 +37,7 @@ def days_in_range(spec: Spec, today: date, start: date | None, end: date | None)
 
 
 def cut_windows(spec: Spec, days: Days) -> tuple[Window, ...]:
-    """Cut days into windows, one for each report, oldest first. The same days give the same windows."""
+    """Cut days into windows for one report each, oldest first; always the same way."""
     spans = (Window(first, last) for first, last in days.spans)
     return tuple(window for span in spans for window in cut(span, spec.window, months=spec.monthly))
 

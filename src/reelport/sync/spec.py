@@ -1,4 +1,4 @@
-"""A sync spec: the query of a report, since when, how long its numbers may change, and its destination."""
+"""A sync spec: query, since when, how long its numbers change, destination."""
 
 from __future__ import annotations
 
@@ -89,16 +89,16 @@ class Spec:
         return today - timedelta(days=self.settle)
 
     def last_final_day(self, asked: date) -> date:
-        """Return the last day with final numbers in a report asked for on `asked`; if monthly, a month's last day."""
+        """Return the last final day of a report asked for on `asked`; a month's if monthly."""
         return self.last_whole_day(self.end(asked) - timedelta(days=self.lookback))
 
     def last_whole_day(self, last: date) -> date:
-        """Return the last day with complete rows when facts go up to `last`; if monthly, a month's last day."""
+        """Return the last complete day when facts go up to `last`; a month's if monthly."""
         return last if not self.monthly or last == month_last(last) else month_first(last) - timedelta(days=1)
 
     @property
     def time(self) -> str | None:
-        """The column with a row's day, or its month where the spec has nothing finer; None without a time."""
+        """The column of a row's day, or of its month at the finest; None without a time."""
         headers = {row.grain: row.header for row in _time_dimensions(self.dimensions)}
         return next((headers[grain] for grain in _BY_PREFERENCE if grain in headers), None)
 
@@ -114,7 +114,7 @@ class Spec:
 
     @property
     def identity(self) -> str:
-        """A hash of the query without its days. When it changes, every day that was read before is outdated.
+        """A hash of the query without days; when it changes, all days are outdated.
 
         The order of columns doesn't count.
         """

@@ -1,4 +1,4 @@
-"""Read the file `reelport.toml`: its named sync specs, with all of its problems in one error."""
+"""Read `reelport.toml`: its named sync specs, or all of its problems in one error."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class _Reader:
                 self.doubts.append(f"{where}: {problem}")
 
     def _drop_unknown(self, where: str, rows: Mapping[str, Any], known: tuple[str, ...]) -> Mapping[str, Any]:
-        """Return the rows with known keys alone. The value of a mistyped key is read under the nearest known one."""
+        """Return rows with known keys; a mistyped key's value goes to the nearest one."""
         sound = {key: value for key, value in rows.items() if key in known}
         for key in rows:
             if key not in known:

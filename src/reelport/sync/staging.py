@@ -1,4 +1,4 @@
-"""Staging: load a window's CSV into a temporary table of texts, to check it before the copy changes."""
+"""Staging: load a window's CSV into a table of texts, to check it beforehand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CSV = (
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A downloaded report: its window, file and token, and when (UTC) and from which service it was asked for.
+    """A downloaded report: window, file, token; when (UTC) and where it was asked for.
 
     `last_complete_day` is that of the facts behind the report; None where the service doesn't tell.
     """
@@ -51,7 +51,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Values that don't fit the type of their field: how many, an example, and whether wider numbers would do."""
+    """Values that misfit their field's type: how many, one, whether wider would do."""
 
     field: Field
     count: int
@@ -65,7 +65,7 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A report in the table `STAGE` of a connection, every cell a text; only an empty cell is NULL."""
+    """A report in the table `STAGE`, each cell a text; only an empty cell is NULL."""
 
     con: DuckDBPyConnection
     columns: tuple[str, ...]
@@ -87,7 +87,7 @@ class Stage:
 
 @contextmanager
 def open_duckdb(spill: Path) -> Iterator[DuckDBPyConnection]:
-    """Open an in-memory DuckDB in UTC that spills into a folder. Raises UsageError where DuckDB isn't installed."""
+    """Open a DuckDB in memory, in UTC, that spills into a folder. UsageError without DuckDB."""
     try:
         import duckdb  # noqa: PLC0415 - heavy, and only a sync needs it
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Log the events of a sync by Python's `logging`, as `reelport.sync`. Silent unless logging is configured."""
+"""Log a sync's events by `logging`, as `reelport.sync`. Silent unless configured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bring copies up to date: read the missing windows, and replace each in its copy as it arrives."""
+"""Bring copies up to date: read missing windows, replace each as it arrives."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(
     end: date | None = None,
     today: date | None = None,
 ) -> tuple[Loaded, ...]:
-    """Bring the copies of these specs up to date; return the loaded windows. `deadline` is per report, in seconds.
+    """Bring specs' copies up to date; return loaded windows. `deadline`: a report's, seconds.
 
     As many windows are read at a time as the key has slots. A window whose report fails is read in halves, down to a
     day. A window that can't be read leaves its copy unchanged, and the others go on unless they would fail the same
@@ -85,7 +85,7 @@ def run(
 def named_days(
     specs: Iterable[Spec], today: date, start: date | None, end: date | None, *, every_day: bool
 ) -> dict[str, Days]:
-    """Return the days of a range that each spec's copy keeps, by the spec's name; empty without a range.
+    """Return the days of a range that each copy keeps, by spec; none without a range.
 
     Raises UsageError for a range beside `every_day`, and for every copy that keeps none of the days.
     """
@@ -105,7 +105,7 @@ def named_days(
 
 
 def refuse_other_services(specs: Iterable[Spec], session: Session, *, every_day: bool = False) -> None:
-    """Raise UsageError for each copy with rows of another service, unless every day is read again."""
+    """Raise UsageError for each copy of another service, unless all days are read again."""
     here = session.settings.url
     held = {spec: open_destination(spec.place).state(spec).service for spec in specs}
     wrong = [
@@ -120,7 +120,7 @@ def refuse_other_services(specs: Iterable[Spec], session: Session, *, every_day:
 
 
 def limit_window(spec: Spec, session: Session) -> Spec:
-    """Limit the spec's windows to the client's length. Raises UsageError where no month would fit into one."""
+    """Limit windows to the client's length. UsageError where no month would fit."""
     session.recall_day_limit()
     longest = session.windows
     if spec.monthly and longest < LONGEST_MONTH:
@@ -130,7 +130,7 @@ def limit_window(spec: Spec, session: Session) -> Spec:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A window to read, the `number`-th of `of` in its spec. With `fresh` no earlier report is reused."""
+    """A window to read, the `number`-th of `of` in its spec; `fresh` reuses no report."""
 
     spec: Spec
     window: Window
@@ -155,7 +155,7 @@ def _plan_tasks(
 
 
 def _collect_loaded(outcomes: Sequence[Outcome]) -> tuple[Loaded, ...]:
-    """Return what was loaded. Raises the error that stopped the run, Partial, or a window's error if none loaded."""
+    """Return what was loaded. Raises what stopped the run, Partial, or a window's error."""
     loaded = tuple(one for one in outcomes if isinstance(one, Loaded))
     errors = [one for one in outcomes if isinstance(one, ReelportError)]
     stopped = [error for error in errors if is_hopeless(error)]
@@ -175,7 +175,7 @@ def _add_spec_name(error: ReelportError, spec: Spec) -> ReelportError:
 
 
 class _Run:
-    """What the windows of one run share: a listener and a loader, each used by one at a time, and a stop flag."""
+    """What a run's windows share: listener and loader, one at a time, and a stop flag."""
 
     def __init__(
         self, session: Session, work_folders: dict[Place, Path], tell: Tell, deadline: float, *, allow_empty: bool
@@ -191,7 +191,7 @@ class _Run:
         self._closed = False
 
     def sync_windows(self, client: Client, tasks: Sequence[_Task]) -> list[tuple[Spec, Outcome]]:
-        """Read and load windows, as many at a time as the key has slots; return what came of them and their pieces."""
+        """Read and load windows, as many as slots at a time; return their results."""
         try:
             found = client.drive(fork([self._sync_window(task) for task in tasks], self._session.slots))
         finally:
@@ -203,7 +203,7 @@ class _Run:
         return [(task.spec, one) for task, each in pairs for one in (each if isinstance(each, list) else [each])]
 
     def _sync_window(self, task: _Task) -> Flow[list[Outcome]]:
-        """Read a window and load it; where its report fails, its halves. Does nothing once the run is stopped."""
+        """Read and load a window, or its halves where it fails; nothing once stopped."""
         spec, found = task.spec, list[Outcome]()
         self._tell(Began(spec.name, task.window, task.number, task.of))
         windows = Bisection(self._session, (task.window,), months=spec.monthly)

@@ -1,4 +1,4 @@
-"""A window as one Arrow table for dlt, which replaces days by a key: its rows, and a tombstone for each empty day."""
+"""A window as an Arrow table for dlt, which replaces days by key: rows and tombstones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TOMBSTONE = f"INSERT INTO batch BY NAME SELECT ? AS _spec, CAST(? AS DATE) AS {
 
 @dataclass(frozen=True, slots=True)
 class HeldCopy:
-    """What a copy in a dlt destination holds by dlt's state: its state, its columns, the days that have rows.
+    """What a dlt destination's copy holds, by dlt's state: state, columns, days with rows.
 
     `time` is the column that gave the days of these rows.
     """
@@ -67,7 +67,7 @@ class HeldCopy:
 
     @classmethod
     def from_text(cls, text: str | None) -> Self:
-        """Read what `to_text` gave; the empty copy for None. Raises StorageError for a damaged text."""
+        """Read what `to_text` gave; the empty copy for None. StorageError if damaged."""
         if text is None:
             return cls(State())
         try:
@@ -80,7 +80,7 @@ class HeldCopy:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A window's table, how many of its rows are no tombstones, their days, its columns, and notes for the user."""
+    """A window's table, the number and days of its real rows, its columns, and notes."""
 
     table: pa.Table
     rows: int

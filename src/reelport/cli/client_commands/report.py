@@ -1,4 +1,4 @@
-"""`reelport report`: ask for a report, wait, download it. The same command, run again, resumes."""
+"""`reelport report`: ask, wait, download. The same command, run again, resumes."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def download(
 
 
 def list_checks(given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
-    """Give checks of single values of a command, by parameter, that hold whatever else is wrong."""
+    """Give checks of a command's single values, by parameter, valid whatever else is wrong."""
     from reelport.client.flows.runner import to_seconds
 
     yield partial(check_window_days, given.get("window_days"))
@@ -217,7 +217,7 @@ def list_checks(given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
 
 
 def _refuse_chart_among_json(to: Delivery) -> None:
-    """Raise UsageError for a terminal chart that would go to stderr, where `--json` prints its lines."""
+    """Raise UsageError for a terminal chart on stderr, where `--json` prints its lines."""
     if to.output is None and not _is_drawn_alone(to):
         raise UsageError(
             "--chart draws on stderr here, where --json puts its lines: name a picture (--chart FILE.png), or put the "
@@ -226,7 +226,7 @@ def _refuse_chart_among_json(to: Delivery) -> None:
 
 
 def _is_drawn_alone(to: Delivery) -> bool:
-    """Whether a chart without a file replaces the data: on a terminal, where no output was asked for."""
+    """Whether a chart without a file replaces the data: on a terminal, without an output."""
     return to.output is None and to.form is None and sys.stdout.isatty()
 
 
@@ -247,7 +247,7 @@ def _fetch_report(
     fresh: bool,
     apart: bool = False,
 ) -> Downloaded:
-    """Fetch the report; a range too long for one report in windows, merged or, with `apart`, one file each."""
+    """Fetch the report; a too long range in windows, merged or, with `apart`, a file each."""
     if not apart and len(reports.plan(query).windows) == 1:
         try:
             return reports.run(query, target, deadline=deadline, progress=reporter, fresh=fresh)
@@ -269,7 +269,7 @@ def _window_options(
 
 
 def _windows_folder(to: Delivery, chart: list[str] | None) -> str:
-    """Return the folder for `--keep-windows`. Raises UsageError beside options that it excludes."""
+    """Return the folder of `--keep-windows`. Raises UsageError beside options it excludes."""
     plain = to.is_unchanged_csv and format_of(to.form, to.output) is Format.CSV
     if to.output is None or not plain or chart is not None:
         raise UsageError(
@@ -279,7 +279,7 @@ def _windows_folder(to: Delivery, chart: list[str] | None) -> str:
 
 
 def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
-    """Choose the download's target: the output file for an unchanged CSV, else a temporary spool file."""
+    """Choose the download's target: the output for an unchanged CSV, else a spool file."""
     from reelport.cli.client_commands.spool import open_spool
     from reelport.client.files.part import resolve_target
 
@@ -290,7 +290,7 @@ def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
 
 
 def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture: Chart | None = None) -> None:
-    """Write the download in its format and draw its chart; only the chart where it replaces the data on a terminal."""
+    """Write the download in its format and draw its chart, alone where it replaces the data."""
     from rich.console import Console
 
     from reelport.cli.output.progress_lines import stderr

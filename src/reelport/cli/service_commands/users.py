@@ -23,7 +23,7 @@ FromStdin = Annotated[
 
 
 def _read_password(from_stdin: bool) -> str:
-    """Read a new password, from the terminal twice; a command line would show it to every process."""
+    """Read a new password, from the terminal twice: a command line would show it to all."""
     if from_stdin:
         line = sys.stdin.readline()
         return line.removesuffix("\n").removesuffix("\r")
@@ -112,7 +112,7 @@ def change_password(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Give a user another password, and end at once every token that was granted with the old one.
+    """Give a user another password, and end at once every token granted with the old one.
 
     Example: reelport user password ann@acme.example
     """

@@ -1,4 +1,4 @@
-"""Run several flows side by side, in threads or on the event loop, and stop them together and promptly.
+"""Run several flows side by side, in threads or asyncio; stop them together, promptly.
 
 Threads are daemons: a stop wakes those that wait, and leaves behind one that hangs in the network,
 so that it keeps no interpreter alive.
@@ -59,7 +59,7 @@ class Drive(Protocol):
 def run_in_threads(
     drive: Drive, flows: Sequence[Flow[object]], at_once: int, outer: Halt | None = None
 ) -> list[object]:
-    """Run flows in at most `at_once` threads and return each one's result or ReelportError, in their order.
+    """Run flows in `at_once` threads at most; return their results or ReelportErrors in order.
 
     Any other exception of a flow, and a Ctrl-C here, stops all threads and is then raised.
     """
@@ -77,7 +77,7 @@ def run_in_threads(
 
 
 class _Worker:
-    """A thread of a pool. An event marks its end, because `join` takes a thread for ended after a Ctrl-C."""
+    """A pool's thread. An event marks its end: after a Ctrl-C, `join` takes it for ended."""
 
     def __init__(self, pool: _WorkerPool, number: int) -> None:
         self._pool = pool
@@ -89,7 +89,7 @@ class _Worker:
         self._thread.start()
 
     def wait_ended(self, seconds: float) -> bool:
-        """Wait at most so many seconds for the thread to end, and return whether it has; one never started has."""
+        """Wait so many seconds at most for the thread's end; return whether it has ended."""
         return self._thread.ident is None or self._ended.wait(seconds)
 
     def _work(self) -> None:
@@ -135,7 +135,7 @@ class _WorkerPool:
             raise self._failure
 
     def _is_failure_known(self) -> bool:
-        """Whether the reason for stopping is known. Halted isn't one: the real error gets a grace time to arrive."""
+        """Whether the reason for stopping is known: after Halted, the real error may still come."""
         if isinstance(self._failure, Halted):
             return time.monotonic() - self._failed_at >= _GRACE
         return self._failure is not None
@@ -147,7 +147,7 @@ class _WorkerPool:
 
 
 def _wait_for_workers(workers: list[_Worker]) -> None:
-    """Wait two seconds at most for threads that were told to stop, and leave behind those that hang."""
+    """Wait two seconds at most for threads told to stop; leave behind those that hang."""
     until = time.monotonic() + _GRACE
     for worker in workers:
         worker.wait_ended(max(0.0, until - time.monotonic()))

@@ -46,7 +46,7 @@ class Http:
             self._client = httpx2.Client(headers=_build_headers(), limits=_LIMITS)
 
     def open(self, request: Request) -> Body | Lost:
-        """Send a request and return the response, its body still open. Raises UsageError once closed."""
+        """Send a request; return the response, its body still open. UsageError once closed."""
         _refuse_closed(closed=self._client.is_closed)
         try:
             made = self._client.build_request(
@@ -94,7 +94,7 @@ class _Body:
 
 
 class AsyncHttp:
-    """HTTP through httpx2 on asyncio. It may outlive an event loop: the next loop gets its own connections."""
+    """HTTP by httpx2 on asyncio. An event loop that follows another has own connections."""
 
     def __init__(self) -> None:
         with _translate_environment_errors():
@@ -102,7 +102,7 @@ class AsyncHttp:
         self._loop: object = None
 
     async def open(self, request: Request) -> AsyncBody | Lost:
-        """Send a request and return the response, its body still open. Raises UsageError once closed."""
+        """Send a request; return the response, its body still open. UsageError once closed."""
         _refuse_closed(closed=self._client.is_closed)
         self._follow_loop()
         try:
@@ -125,7 +125,7 @@ class AsyncHttp:
         await self._client.aclose()
 
     def _follow_loop(self) -> None:
-        """Abandon the connections of an event loop that has ended: they can't even be closed any more."""
+        """Abandon the connections of an ended event loop: they can't even be closed any more."""
         import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
         loop = asyncio.get_running_loop()
@@ -153,7 +153,7 @@ class _AsyncBody:
 
 @contextmanager
 def _translate_environment_errors() -> Iterator[None]:
-    """Turn a bad proxy or certificate file in the environment into a UsageError when a client is made."""
+    """Turn a bad proxy or certificate variable into a UsageError when a client is made."""
     try:
         yield
     except ImportError as error:
@@ -170,13 +170,13 @@ def _translate_environment_errors() -> Iterator[None]:
 
 
 def _name_set(names: tuple[str, ...]) -> str:
-    """Name those environment variables that are set, as spelled there. Values may hold a password and stay out."""
+    """Name environment variables that are set, without their values, which may hold passwords."""
     found = [name for name in os.environ if name.upper() in names and os.environ[name]]
     return " or ".join(sorted(found)) or " or ".join(names)
 
 
 def _refuse_closed(*, closed: bool) -> None:
-    """Raise UsageError for a closed client, so that the request isn't taken for one that may have arrived."""
+    """Raise UsageError for a closed client, so that no request counts as perhaps arrived."""
     if closed:
         raise UsageError("This client was closed: make another one.")
 
@@ -225,7 +225,7 @@ def _describe_error(error: httpx2.RequestError) -> str:
 
 
 def _find_refusal(error: BaseException | None) -> str | None:
-    """Return the operating system's reason for a failed connection; asyncio's libraries word theirs differently."""
+    """Return the system's reason for a failed connection, which asyncio words differently."""
     while error is not None and not (isinstance(error, OSError) and error.errno):
         error = error.__cause__ or error.__context__
     return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else None

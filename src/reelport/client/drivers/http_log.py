@@ -45,5 +45,5 @@ def without_signatures() -> Iterator[None]:
 
 
 def _cut_to_host(argument: object) -> object:
-    """Cut an address to its host: some vendors sign a link in its path, others in its query string."""
+    """Cut an address to its host: vendors sign links in the path or in the query string."""
     return f"{argument.scheme}://{argument.netloc.decode()}/…" if isinstance(argument, httpx2.URL) else argument

@@ -1,4 +1,4 @@
-"""Read the rest of a long body straight from its socket; httpx2 copies each byte three times, 64 KB at a time."""
+"""Read a long body's rest from its socket; httpx2 copies each byte thrice, 64 KB at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LongBody:
 
     @classmethod
     def of(cls, response: httpx2.Response, received: int, timeout: float) -> Self | None:
-        """Take over a response's body after the library gave all bytes it had received; None where that can't be done.
+        """Take over a body after all bytes that the library had; None where that can't be done.
 
         Works only for HTTP/1.1 with a length and no transfer coding, and where the socket carries the body's own bytes.
         """

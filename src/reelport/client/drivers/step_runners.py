@@ -36,7 +36,7 @@ class StepRunner:
         self._stop: BaseException | None = None
 
     def execute(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
-        """Execute one step and return its outcome. Work that has begun ends before a Ctrl-C is raised."""
+        """Execute a step; return its outcome. Begun work ends before a Ctrl-C is raised."""
         self.check()
         if self._halt is not None:
             self._halt.check()
@@ -96,7 +96,7 @@ class AsyncStepRunner:
         self._stop: BaseException | None = None
 
     async def execute(self, step: Step) -> object:  # noqa: PLR0911 - one for each kind of step
-        """Execute one step and return its outcome. Work that has begun ends before a cancellation is raised."""
+        """Execute a step; return its outcome. Begun work ends before a cancellation is raised."""
         self.check()
         match step:
             case Wait(seconds):

@@ -1,4 +1,4 @@
-"""Transports: interfaces to the network, blocking and asyncio. Open a request, read its raw body, close it.
+"""Transports, blocking and asyncio: open a request, read its raw body, close it.
 
 A transport doesn't raise for network failures: it returns Lost. It passes bodies on as they
 came over the wire, since decoding hides where they were cut.

@@ -59,7 +59,7 @@ _FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "internal_server_error", "s
 
 @dataclass(frozen=True, slots=True)
 class TransientFailure:
-    """A failure worth a retry: the error to raise when retries don't help, and the wait that the service asks for.
+    """A failure worth a retry: the error if retries don't help, and the wait asked for.
 
     `acted` is false only when the service surely did nothing about the request. `too_many` means that it refused
     because of too many requests (HTTP 429).
@@ -72,7 +72,7 @@ class TransientFailure:
 
 
 def find_failure(answer: Reply | Lost, host: str, now: datetime, redact: Redact) -> TransientFailure | None:
-    """Return the transient failure that a response reports, for any kind of request; None when it has none."""
+    """Return the transient failure in a response to any kind of request; None without one."""
     match answer:
         case Lost(reason, sent):
             return TransientFailure(Unreachable(f"{host} gave no answer: {redact(reason)}."), acted=sent)
@@ -88,7 +88,7 @@ def find_failure(answer: Reply | Lost, host: str, now: datetime, redact: Redact)
 
 
 def parse_object(reply: Reply, redact: Redact) -> Mapping[str, Any]:
-    """Parse a reply's body as a JSON object. Raises Unreachable for anything else: no Reporting API is there."""
+    """Parse a reply's body as a JSON object. Raises Unreachable: no Reporting API is there."""
     try:
         value = json.loads(_decompress(reply))
     except (ValueError, RecursionError, zlib.error):
@@ -101,13 +101,13 @@ def parse_object(reply: Reply, redact: Redact) -> Mapping[str, Any]:
 
 
 def find_fault(reply: Reply, redact: Redact) -> TransientFailure | None:
-    """Return the transient server fault that a GraphQL answer reports; None for every other answer."""
+    """Return the transient server fault in a GraphQL answer; None for every other answer."""
     codes, sentences, _ = _describe_reply(reply, redact)
     return TransientFailure(ServiceError(sentences)) if codes and codes <= _FAULT else None
 
 
 def refuses_token(reply: Reply, redact: Redact) -> bool:
-    """Whether an answer refuses the token and has no data: the request may be repeated with another token."""
+    """Whether an answer refuses the token and has no data: another token may be tried."""
     codes, _, data = _describe_reply(reply, redact)
     return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not _has_data(data))
 
@@ -142,7 +142,7 @@ def _build_refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None
 
 
 def _describe_reply(reply: Reply, redact: Redact) -> tuple[set[str], str, object]:
-    """Return the codes of an answer's errors in lower case, their sentences, and the `data` beside them."""
+    """Return an answer's error codes in lower case, their sentences, and the `data`."""
     try:
         answer = parse_object(reply, redact)
     except Unreachable:
@@ -198,7 +198,7 @@ def _find_first_message(reply: Reply, redact: Redact) -> str:
 
 
 def describe_failure(answer: Mapping[str, Any], redact: Redact) -> str:
-    """Return the failure text of a token endpoint's or gateway's answer, without a full stop; may be empty."""
+    """Return a token endpoint's or gateway's failure text, without full stop; may be empty."""
     error = answer.get("error")
     parts = error if isinstance(error, dict) else answer
     words = [parts.get(word) for word in ("error", "code", "error_description", "message")]

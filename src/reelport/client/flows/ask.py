@@ -1,4 +1,4 @@
-"""Get a report token: reuse an earlier report, or take a slot and ask for a new one. Never loses a token.
+"""Get a report token: reuse an earlier report, or take a slot and ask. Loses no token.
 
 The ledger decides in one transaction. Where it can't decide, the flow waits: for a free slot, or for another
 process that is asking for the same report.
@@ -39,7 +39,7 @@ _LOCAL = 1.0
 
 
 def build_question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
-    """Build the ledger's question for a query: the key, the host's kind, the slots and whether to reuse reports."""
+    """Build the ledger's question: query, key, host's kind, slots, whether to reuse reports."""
     settings = session.settings
     return Question(
         settings.url, settings.identity, query, session.reelport is True, session.slots, fresh, settings.again
@@ -56,7 +56,7 @@ def acquire_report(
     window: bool = False,
     whole: bool = False,
 ) -> Flow[Row]:
-    """Return a ledger row with a report's token. This flow then holds the row's lease, unless another process does.
+    """Return a row with a report's token, whose lease this flow or another process holds.
 
     Asks the service only when no earlier report can serve. Raises AskLost while an earlier ask may or may not have
     been taken, and SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a
@@ -92,7 +92,7 @@ def acquire_report(
 
 
 class _SlotPauses:
-    """Pauses between two tries to get a slot: short for the ledger, growing (backoff) for the service."""
+    """Pauses between tries to get a slot: short for the ledger, with backoff for the service."""
 
     def __init__(self, session: Session, until: float) -> None:
         self._seconds = session.clock.seconds
@@ -149,7 +149,7 @@ class _Ask:
 
 
 def _send_ask(session: Session, row: Row, query: ReportQuery, tell: Progress) -> Flow[Row | ReelportError]:
-    """Ask for the report and return the row with its token, or the error with which the service took nothing."""
+    """Ask for the report; return the row with its token, or the error that nothing was taken."""
     variables, policy, scopes = {"input": query.to_wire()}, build_ask_policy(session), scopes_of(query)
     with _Ask(session.ledger, row) as ask:
         yield Wait(0)  # A flow that is stopped here has surely asked for nothing.

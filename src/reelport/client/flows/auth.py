@@ -1,4 +1,4 @@
-"""Access tokens: get one for the key and renew it before it expires, in one flow for all that need it."""
+"""Access tokens: get and renew one for the key, in one flow for all that need it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _renew_token(
 
 
 def _share_failure(access: Access, tries: int, *, late: bool) -> None:
-    """Raise the error of another flow's try that ended while this one waited, when a retry can't help."""
+    """Raise another flow's error, met while this one waited, when a retry can't help."""
     failure = access.failure
     if access.tries != tries and failure is not None and (late or isinstance(failure, AccessError)):
         raise copy.copy(failure)
@@ -140,7 +140,7 @@ def _format_scope(scopes: Iterable[Scope]) -> dict[str, str]:
 
 
 def _read_grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
-    """Read the grant from a reply of the token endpoint. Raises AccessError when the endpoint refuses."""
+    """Read a grant from the token endpoint's reply. Raises AccessError when it refuses."""
     answer = parse_object(reply, session.redact)
     token, new = answer.get("access_token"), answer.get("refresh_token")
     if reply.status == OK and isinstance(token, str) and is_token(token):

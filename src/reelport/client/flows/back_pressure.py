@@ -1,4 +1,4 @@
-"""Back-pressure: tell a refusal for too many reports from a refusal of the query, and decide how long to wait."""
+"""Back-pressure: tell too many reports from a refused query, and how long to wait."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
 
 def speaks_of_slots(error: QueryRefused) -> bool:
-    """Whether a refusal's words speak of reports in flight or of how many there may be, and not of the query."""
+    """Whether a refusal speaks of reports in flight or how many there may be, not the query."""
     for text in _list_texts(error):
         if _IN_FLIGHT.search(text):
             return True
@@ -55,7 +55,7 @@ def speaks_of_slots(error: QueryRefused) -> bool:
 
 
 def speaks_of_query(error: QueryRefused, query: ReportQuery) -> bool:
-    """Whether a refusal's words speak of a query or name a part of this one, and not of reports in flight."""
+    """Whether a refusal speaks of a query or a part of this one, not of reports in flight."""
     if speaks_of_slots(error):
         return False
     parts = [*query.metrics, *query.dimensions, *(word for pair in query.filters for word in pair)]

@@ -1,4 +1,4 @@
-"""Learn from a refusal how many days a service takes in one report, and remember the number."""
+"""Learn from a refusal how many days a service takes in a report, and remember it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _OTHER_DAYS = re.compile(
 
 
 def find_named_limit(query: ReportQuery, refusal: ReelportError) -> int | None:
-    """Return the most days for one report that a refusal names, where the query asks for more; else None."""
+    """Return the most days of a report that a refusal names, if the query asks for more."""
     if not isinstance(refusal, QueryRefused):
         return None
     found = {_read_limit(problem, query.days) for problem in refusal.problems} - {None}
@@ -42,7 +42,7 @@ def find_named_limit(query: ReportQuery, refusal: ReelportError) -> int | None:
 
 
 def learn_limit(session: Session, query: ReportQuery, refusal: ReelportError, tell: Progress) -> Flow[None]:
-    """Remember the limit of days that a refusal names, also for the next process, and report it once.
+    """Remember the limit of days in a refusal, for the next process too; report it once.
 
     Learns nothing where the user set the days of a report, or where the query is wrong in itself.
     """
@@ -54,7 +54,7 @@ def learn_limit(session: Session, query: ReportQuery, refusal: ReelportError, te
 
 
 def _read_limit(problem: Problem, asked: int) -> int | None:
-    """Return the days below `asked` that a sentence names as the most for one report, at least LEAST; else None."""
+    """Return the days below `asked`, at least LEAST, that a sentence names as the most."""
     sentence = problem.sentence
     if problem.code != Code.RANGE_TOO_LONG and _OTHER_DAYS.search(sentence):
         return None

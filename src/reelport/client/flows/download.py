@@ -1,4 +1,4 @@
-"""Download a report's files whole or not at all: length, checksum and the CSV's shape prove them complete."""
+"""Download files whole or not at all, proven by length, checksum and the CSV's shape."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A report on disk, and the proof that it is complete. `rows` counts the rows below the header.
+    """A report on disk, and the proof that it is whole. `rows` are those below the header.
 
     `sidecar` is the JSON file beside the report with these facts and its origin; None where another file has that
     name. `last_complete_day` is the last day that was complete in the service's facts when the report was made: later
@@ -58,7 +58,7 @@ class Downloaded:
     last_complete_day: date | None = None
 
     def table(self, text: Collection[str] | str = ()) -> Table:
-        """Read the file as typed rows, Arrow, Polars or pandas; `text` names a column or columns to keep as text."""
+        """Read the file as rows, Arrow, Polars or pandas; `text`: columns to keep as text."""
         return Table.of(self.path, text)
 
     def _repr_html_(self) -> str:
@@ -86,7 +86,7 @@ def download(
     *,
     times: Times = Times(),
 ) -> Flow[Downloaded]:
-    """Download a report's files into one file under the target's name; a failure leaves that name untouched.
+    """Download files into one under the target's name; a failure leaves that untouched.
 
     A body that was cut resumes where the server allows that, and else begins anew; an expired link is looked up
     again, once. A part file that a killed process left is resumed where a checksum will prove the whole. Without a
@@ -120,7 +120,7 @@ def _tag_errors(token: str) -> Iterator[None]:
 
 
 def find_downloaded(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> Downloaded | None:
-    """Return the file downloaded to a path before, where its bytes still have this checksum; else None."""
+    """Return the file downloaded before, if its bytes still have this checksum; else None."""
     digest, lines, size = hashlib.sha256(), Lines(), 0
     try:
         with path.open("rb") as file:
@@ -141,7 +141,7 @@ def find_downloaded(path: Path, sha256: str, proof: Proof = Proof.CHECKSUM) -> D
 
 
 def find_earliest(days: Collection[date | None]) -> date | None:
-    """Return the last complete day of several files together, the earliest of theirs; None unless each has one."""
+    """Return several files' last complete day: the earliest; None unless each has one."""
     known = [day for day in days if day is not None]
     return min(known, default=None) if len(known) == len(days) else None
 
@@ -173,7 +173,7 @@ class _OnDisk:
     retry_after: float | None = None
 
     def matches(self, links: tuple[str, ...]) -> bool:
-        """Whether fresh links begin with the files that are on disk already, in their order, judging by paths."""
+        """Whether fresh links begin with the files on disk, in order, judging by paths."""
         here, there = [path for path, _ in self.whole], [urlsplit(link).path for link in links]
         return not here or (len(here) < len(there) == len(set(there)) and here == there[: len(here)])
 
@@ -278,7 +278,7 @@ def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -
 
 
 def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
-    """Open a link and return what its response promises: the whole file, or the rest of one that was cut.
+    """Open a link; return what its response promises: the file, or a cut one's rest.
 
     Drops the bytes on disk where the rest doesn't fit them.
     """
@@ -300,7 +300,7 @@ def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
 
 
 def _request_link(session: Session, link: str, start: int, tag: str | None, on_disk: _OnDisk) -> Flow[Reply]:
-    """Request a link's file from byte `start` on and return the response's head. Raises where it holds no file."""
+    """Request a link's file from byte `start` on; return the head. Raises without a file."""
     headers = {"accept": "text/csv, */*"}
     if start:
         headers["range"] = f"bytes={start}-"

@@ -1,4 +1,4 @@
-"""Fetch a report's file, resuming an earlier run: reuse the report or its file, and ask anew only when needed."""
+"""Fetch a report's file, resuming: reuse report or file, ask anew only when needed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fetch(
 def submit(
     session: Session, query: ReportQuery, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[ReportState]:
-    """Return a report of the query that is in progress or can be downloaded; reuses an earlier one where possible."""
+    """Return the query's report, in progress or downloadable; reuses one where possible."""
     yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
@@ -114,7 +114,7 @@ def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
 def _fetch_file(
     session: Session, row: Row, target: Path, tell: Progress, until: float, *, part: bool
 ) -> Flow[Downloaded]:
-    """Return the file of a row: the existing one where it still is that report's, else a downloaded one."""
+    """Return a row's file: the existing one if it still is that report's, else a new one."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
     done = yield from work(partial(_find_existing_file, row, target))
     if done is None:
@@ -158,7 +158,7 @@ def _record_end(ledger: Ledger, row: Row, *, part: bool) -> Flow[None]:
 
 
 def _find_existing_file(row: Row, target: Path) -> Downloaded | None:
-    """Return the file that a row was downloaded to, where that is the target and its bytes haven't changed."""
+    """Return a row's downloaded file, if it is the target and its bytes haven't changed."""
     if row.state not in {State.DOWNLOADED, State.VERIFIED} or row.path != target or row.sha256 is None:
         return None
     return find_downloaded(target, row.sha256, Proof(row.proof or Proof.SHAPE))

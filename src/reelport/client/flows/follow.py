@@ -30,7 +30,7 @@ def poll_once(session: Session, row: Row, tell: Progress, policy: RetryPolicy = 
 def look_recorded(
     session: Session, row: Row | None, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY
 ) -> Flow[ReportState]:
-    """Look at a report and record its status. Raises ReportExpired when the service knows no such report."""
+    """Look at a report; record its status. Raises ReportExpired when the service has none such."""
     try:
         state = yield from look(session, token, tell, policy)
     except ReportExpired as error:
@@ -45,7 +45,7 @@ def look_recorded(
 def wait_recorded(
     session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float
 ) -> Flow[ReportState]:
-    """Wait until the report can be downloaded, as `lifecycle.wait` does, and keep its status in the ledger current."""
+    """Wait until the report can be downloaded; keep its status in the ledger current."""
     ledger = session.ledger
     if row is None:
         return (yield from wait(session, token, tell, deadline=deadline))
@@ -81,7 +81,7 @@ class _StatusWriter:
 
     @property
     def is_due(self) -> bool:
-        """Whether the report was seen running and the ledger doesn't say so, or its lease is a minute old."""
+        """Whether the ledger doesn't know yet that the report runs, or its lease is a minute old."""
         old = self._written_at is None or self._seconds() - self._written_at >= _SIGN_OF_LIFE
         return self._running and old
 

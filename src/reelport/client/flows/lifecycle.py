@@ -49,7 +49,7 @@ _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invali
 
 @dataclass(frozen=True, slots=True)
 class ReportState:
-    """A report's status and links at the last look. An unknown status counts as still in progress.
+    """A report's status and links at the last look. An unknown status is in progress.
 
     `expected` is the service's count of links, None where no links were read. `long_polled`: the service kept the look
     waiting.
@@ -73,7 +73,7 @@ class ReportState:
 
 
 def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> Flow[None]:
-    """Detect the host's kind and check the query against its known limits, without asking for a report.
+    """Detect the host's kind and check the query by its limits, without an ask.
 
     Raises QueryRefused with every problem. A query that every host refuses fails before anything is sent.
     """
@@ -120,7 +120,7 @@ def read_ask(session: Session, reply: Reply) -> str:
 def look(
     session: Session, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY, *, long_poll: float = 0.0
 ) -> Flow[ReportState]:
-    """Return the report's status now. Raises ReportExpired when the service knows no such report.
+    """Return the report's status now. Raises ReportExpired when the service has none such.
 
     With `long_poll`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
@@ -148,7 +148,7 @@ def look(
 
 
 def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE) -> Flow[ReportState]:
-    """Poll until the report is ready: at once, then after pauses of 0.2 s growing to 60 s, or by long polling.
+    """Poll until the report is ready: pauses of 0.2 s growing to 60 s, or long polling.
 
     Raises ReportFailed or ReportExpired when it never will be ready, and NotFinished after `deadline`
     seconds. Transient failures are retried until then, once the service has answered at all.
@@ -177,7 +177,7 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
 
 
 def build_links_error(state: ReportState) -> ServiceError:
-    """Build the error for a finished report without links, or with another number of links than the service counts."""
+    """Build the error for a finished report without links, or not as many as counted."""
     if not state.links:
         return ServiceError(f"The report {state.token} is finished but has no link to a file.", token=state.token)
     return IncompleteDownload(f"The report {state.token} is finished and has "
@@ -233,7 +233,7 @@ def _build_out_of_reach(token: str, error: ReelportError) -> NotFinished:
 
 
 def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: float) -> float | None:
-    """Raise when waiting can't help. Returns the second at which the report finished without links, else None."""
+    """Raise when waiting can't help. Returns when the report finished without links, if so."""
     token = state.token
     match state.status:
         case ReportStatus.FAILED:

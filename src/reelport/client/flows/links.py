@@ -1,4 +1,4 @@
-"""Read a report's download links, one page of the GraphQL connection at a time, and the vendor's count of them."""
+"""Read a report's links, a page of the connection at a time, and the vendor's count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MALFORMED = "The service's answer has not the shape that the Reporting API's sch
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The links of one or several pages. `expected` is the total number of links that there must be.
+    """The links of one or several pages; there must be `expected` in all.
 
     `following` is the number of the next page, None after the last.
     """
@@ -28,7 +28,7 @@ class Links:
 
     @classmethod
     def of(cls, connection: object, page: int) -> Self:
-        """Read a page of `downloadLinks`; null is a page without links. Raises ServiceError for any other shape."""
+        """Read a page of `downloadLinks`; null has none. Raises ServiceError for another shape."""
         held = as_object(connection or {})
         edges = held.get("edges") or []
         if not isinstance(edges, list):
@@ -55,7 +55,7 @@ def as_object(value: object) -> Mapping[str, object]:
 
 
 def _read_next_page(info: Mapping[str, object], page: int) -> int | None:
-    """Return the number of the next page. Raises ServiceError where the pages go in a circle or never end."""
+    """Return the next page's number. Raises ServiceError for a circle or an endless list."""
     if info.get("hasNextPage") is not True:
         return None
     named = info.get("nextPage")

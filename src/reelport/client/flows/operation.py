@@ -1,4 +1,4 @@
-"""Send one GraphQL operation, and once more with a fresh token when the service refuses the token."""
+"""Send a GraphQL operation; with a fresh token again when the service refuses one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_operation(
     scopes: Iterable[Scope] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Flow[Reply]:
-    """Send one operation and return the reply, for `read_data` to read. Raises AccessError where no token is good."""
+    """Send an operation; return the reply for `read_data`. AccessError without a good token."""
     body = json.dumps({"query": document, "variables": variables}).encode()
     fault = partial(find_fault, redact=session.redact)
     for _ in range(2):

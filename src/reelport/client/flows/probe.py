@@ -1,4 +1,4 @@
-"""Check a service and a key without asking for a report: get one token, send one free query."""
+"""Check a service and a key without an ask: one token, one free query."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _check_reply(session: Session, reply: Reply) -> None:
 
 
 def _measure_skew(reply: Reply, now: datetime) -> float | None:
-    """Return how far the reply's `Date` is ahead, in seconds. The header has whole seconds, so 0.5 is added."""
+    """Return how many seconds the reply's `Date` is ahead: whole ones, so 0.5 is added."""
     try:
         moment = parsedate_to_datetime(reply.headers.get("date", ""))
     except ValueError:

@@ -19,7 +19,7 @@ _OBEYED = 300.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long to retry (`seconds`; None: as the settings say), and which error to raise in the end.
+    """How long to retry (`seconds`; None: as set), and which error to raise in the end.
 
     Pauses that the service asks for are honoured up to `longest` seconds in all. With `once`, a request is sent again
     only while the service surely did nothing about it; otherwise `once` makes the error. With `asking`, a refusal for
@@ -33,12 +33,12 @@ class RetryPolicy:
     asking: bool = False
 
     def until(self, session: Session, *, asked: bool = False) -> float:
-        """Return the clock's second at which retries begun now end; `asked` is for pauses that the service asks for."""
+        """Return when retries begun now end; `asked`: for pauses that the service asks for."""
         seconds = session.settings.patience if self.seconds is None else self.seconds
         return session.clock.seconds() + (max(seconds, self.longest) if asked else seconds)
 
     def left(self, session: Session, until: float) -> RetryPolicy:
-        """Return the patience that is left until a second of the clock, for requests that may always be repeated."""
+        """Return the patience left until then, for requests that may always be repeated."""
         return replace(self, seconds=max(0.0, until - session.clock.seconds()), once=None, asking=False)
 
 
@@ -46,7 +46,7 @@ DEFAULT_POLICY = RetryPolicy()
 
 
 def pauses(chance: Callable[[], float]) -> Iterator[float]:
-    """Yield the backoff pauses between tries: 0.2 s growing to 60 s, each with a jitter of ±20 %."""
+    """Yield the backoff between tries: 0.2 s growing to 60 s, each with a jitter of ±20 %."""
     pause = _FIRST
     while True:
         yield pause * (0.8 + 0.4 * chance())

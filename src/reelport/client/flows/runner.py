@@ -1,4 +1,4 @@
-"""What every client method needs: the runner of its flow, the default listener, deadlines as seconds."""
+"""What every client method needs: its flow's runner, default listener, deadlines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AsyncRunner(Protocol):
 
 
 def warn(event: Event) -> None:
-    """The default listener: turn a query's warnings into Python warnings, and ignore other events."""
+    """The default listener: a query's warnings become Python's; other events are ignored."""
     if isinstance(event, Warned):
         warnings.warn(str(event), UserWarning, stacklevel=_find_stack_level())
 

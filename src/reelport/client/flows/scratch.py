@@ -1,4 +1,4 @@
-"""Fetch a report as a table only: its file is temporary and is removed together with the table."""
+"""Fetch a report as a table only, whose temporary file is removed with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Done = TypeVar("Done", bound=Downloaded)
 
 
 class Scratch:
-    """A temporary folder that is removed when this object is garbage-collected or the process ends."""
+    """A temporary folder, removed when garbage-collected or when the process ends."""
 
     def __init__(self) -> None:
         with translate_io_errors(Path(tempfile.gettempdir())):
@@ -37,7 +37,7 @@ class Scratch:
 
 
 def fetch_to(to: str | os.PathLike[str] | None, fetch: Callable[[Path], Flow[Done]]) -> Flow[Table | Done]:
-    """Run a flow that downloads to a path, or without one to a temporary file, which it then returns as a table."""
+    """Run a flow that downloads to a path, or to a temporary file, returned as a table."""
     return _fetch_table(fetch) if to is None else fetch(resolve_csv_target(to))
 
 
@@ -48,6 +48,6 @@ def _fetch_table(fetch: Callable[[Path], Flow[Done]]) -> Flow[Table]:
 
 
 def _remove(folder: Path, owner: int) -> None:
-    """Remove the folder, but only in the process that made it: a forked child's copy must leave it."""
+    """Remove the folder, but only in the process that made it, not in a forked child."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The ledger records each report that this machine asked for, so that a crash loses neither reports nor slots.
+"""The ledger records each report asked for, so that a crash loses no report, no slot.
 
 One SQLite file per user. It holds report tokens, by which reports are found again, and never a secret, an access
 token or a signed link.

@@ -1,4 +1,4 @@
-"""Decide how to get a report: reuse a row's report, ask for a new one, or wait. Pure: rows in, one decision out."""
+"""Decide how to get a report: reuse, ask or wait. Pure: rows in, a decision out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Ask now: this row is our recorded intent and holds a slot. `others` asks and reports of the key are in flight."""
+    """Ask now: this row is our intent and holds a slot; `others` are in flight."""
 
     row: Row
     others: int = 0
@@ -51,7 +51,7 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class LostAsk:
-    """Refuse: the answer to an earlier ask was lost. The question isn't asked again before `row.held_until`."""
+    """Refuse: an earlier ask's answer was lost. It isn't repeated before `row.held_until`."""
 
     row: Row
 
@@ -88,7 +88,7 @@ def decide(question: Question, known: Sequence[Row], flights: Sequence[Row], now
 
 
 def _count_held_slots(holding: Sequence[Row], slots: int) -> int:
-    """Count the slots that rows hold. Asks that got a failure as answer always leave one of the key's slots free.
+    """Count the slots that rows hold. Asks answered by a failure leave one of the key's free.
 
     The service rarely took such an ask, and two of them must not block a key. Where it did take them, it refuses a
     further ask, which then waits.

@@ -82,7 +82,7 @@ class Ledger:
         return self._store.path
 
     def enter(self, question: Question) -> Entry:
-        """Decide a question and record the decision in one transaction, so that two processes never both ask it."""
+        """Decide a question and record it in one transaction: two processes never both ask it."""
         now = self._now()
         with self._store.begin_write() as db:
             known = self._read_known(db, question)
@@ -106,7 +106,7 @@ class Ledger:
                     return other
 
     def plan_entry(self, question: Question) -> Row | None:
-        """Return the row whose report would serve a question, delivered ones included; writes nothing."""
+        """Return the row whose report would serve, delivered ones included; writes nothing."""
         with self._store.begin_read() as db:
             if db is None:
                 return None
@@ -166,7 +166,7 @@ class Ledger:
             )
 
     def record_lost(self, row: Row, error: str, *, answered: bool) -> None:
-        """Record that the service may have taken an ask. `answered`: it sent an answer that doesn't say."""
+        """Record that an ask may have been taken. `answered`: by an answer that doesn't say."""
         looked = _format_time(self._now()) if answered else None
         with self._store.begin_write() as db:
             db.execute(
@@ -193,7 +193,7 @@ class Ledger:
             db.executemany("UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?", [(row.id,) for row in rows])
 
     def record_delivered_files(self, identity: str, paths: Iterable[Path]) -> None:
-        """Record the reports of these files of a key as delivered, once the result made of the files exists."""
+        """Record a key's reports of these files as delivered, once their result exists."""
         sql = "UPDATE reports SET delivered = 1 WHERE identity = ? AND path = ? AND state = 'verified'"
         with self._store.begin_write() as db:
             db.executemany(sql, [(identity, str(path)) for path in paths])
@@ -204,7 +204,7 @@ class Ledger:
             db.execute("UPDATE reports SET owner = NULL WHERE id = ? AND owner = ?", (row.id, row.owner))
 
     def take_due_orphans(self, identity: str) -> tuple[Row, ...]:
-        """Return the unfinished reports of dead processes that are due for a look; the caller must look at them."""
+        """Return dead processes' unfinished reports due for a look, which the caller must take."""
         now = self._now()
         with self._store.begin_write() as db:
             rows = self._read_all(db.execute(_IN_FLIGHT, (identity,)))
@@ -239,7 +239,7 @@ class Ledger:
             return () if db is None else self._read_all(db.execute("SELECT * FROM reports ORDER BY id"))
 
     def forget(self, row: Row) -> None:
-        """Make a row hold no slot and never be reused. Raises UsageError while a process works on it."""
+        """Make a row hold no slot, never reused. UsageError while a process works on it."""
         with self._store.begin_write() as db:
             found = self._read_all(db.execute("SELECT * FROM reports WHERE id = ?", (row.id,)))
             for each in found:
@@ -252,7 +252,7 @@ class Ledger:
         return list_prunable(self.list_rows(), before, self._now())
 
     def prune(self, before: datetime) -> tuple[Row, ...]:
-        """Remove the rows of reports asked for before a moment, except those still needed; return the removed rows."""
+        """Remove rows of reports asked for before then, unless still needed; return them."""
         with self._store.begin_write() as db:
             rows = list_prunable(self._read_all(db.execute("SELECT * FROM reports ORDER BY id")), before, self._now())
             db.executemany("DELETE FROM reports WHERE id = ?", [(row.id,) for row in rows])
@@ -265,7 +265,7 @@ class Ledger:
             db.execute("INSERT OR REPLACE INTO day_limits VALUES (?, ?, ?)", (service, days, _format_time(self._now())))
 
     def find_day_limit(self, service: str) -> int | None:
-        """Return the most days that a service takes in one report, where it said so in the last 90 days."""
+        """Return the most days a report may have, as the service said in the last 90 days."""
         sql = "SELECT days FROM day_limits WHERE service = ? AND learned > ?"
         with self._store.begin_read() as db:
             known = db is not None and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'day_limits'").fetchone()

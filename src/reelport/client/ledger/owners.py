@@ -49,7 +49,7 @@ def _read_host() -> str:
 
 
 def _read_start(pid: int) -> str | None:
-    """Return the boot's id and the process's start in kernel ticks; None where unknown or ended."""
+    """Return the boot's id and the process's start in ticks; None where unknown or ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
         fields = stat.rpartition(b")")[2].split()

@@ -17,7 +17,7 @@ Place = Ledger | str | os.PathLike[str] | bool | None
 
 
 def resolve_ledger(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger:
-    """Return the ledger of a place without opening or making a file. Raises UsageError for an invalid place."""
+    """Return a place's ledger; opens and makes no file. UsageError for an invalid place."""
     match place:
         case Ledger():
             return place

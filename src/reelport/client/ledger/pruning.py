@@ -1,4 +1,4 @@
-"""Find the old rows of the ledger that nothing needs any more and that `prune` may remove. Pure."""
+"""Find the ledger's old rows that nothing needs and `prune` may remove. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def list_prunable(rows: Iterable[Row], before: datetime, now: datetime) -> tuple
 
 
 def is_needed(row: Row, now: datetime) -> bool:
-    """Whether a process works on the row, the row holds a slot, or an unfinished command can resume from it.
+    """Whether a process works on the row, it holds a slot, or a command can resume it.
 
     A lost ask counts as holding its slot at any host: the ledger doesn't record which hosts are Reelport services.
     """

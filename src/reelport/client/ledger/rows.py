@@ -80,7 +80,7 @@ class Row:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
-        """Read a row from a record of the file. Raises ValueError, KeyError or TypeError for a malformed one."""
+        """Read a row from a record. ValueError, KeyError or TypeError for a malformed one."""
         times = {"leased_until", "created", "asked", "looked", "finished"}
         values = {each.name: record[each.name] for each in fields(cls)}
         values |= {name: None if values[name] is None else datetime.fromisoformat(values[name]) for name in times}

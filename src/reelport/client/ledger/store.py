@@ -1,4 +1,4 @@
-"""The ledger's SQLite database: its schema, its transactions, and errors that say what to do.
+"""The ledger's SQLite database: schema, transactions, and errors that say what to do.
 
 Each connection to a file serves one transaction, so that threads and child processes share nothing. The rollback
 journal and `synchronous = EXTRA` (FULL, and the folder is synced too) keep committed rows through a power loss.
@@ -55,7 +55,7 @@ class Store:
 
     @contextmanager
     def begin_write(self) -> Iterator[sqlite3.Connection]:
-        """Run the block in an exclusive write transaction; commit durably, or roll back when the block raises."""
+        """Run the block in an exclusive write transaction; commit durably, or roll back."""
         with self._translate_errors(), self._open() as db, _transaction(db, "BEGIN IMMEDIATE"):
             self._prepare(db)
             yield db

@@ -1,1 +1,1 @@
-"""Reports over any range: fetch windows of days that a service takes, and merge them into one report."""
+"""Reports over any range: fetch windows that a service takes, and merge them."""

@@ -1,4 +1,4 @@
-"""Bisection: cut a window whose report fails in two, and one that is too long to what the service takes."""
+"""Bisection: halve a window whose report fails, cut a too long one to what is taken."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAILURES = 16
 
 
 class Bisection:
-    """The windows of a range, to read one after another. One that can't be had is cut, down to a day.
+    """A range's windows, to read in turn. One that can't be had is cut, down to a day.
 
     With `months` no month is cut. `count` is how many windows there are by now, those already read included.
     """
@@ -49,7 +49,7 @@ class Bisection:
                 self._put_back(pieces)
 
     def refit(self, window: Window, error: ReelportError) -> bool:
-        """Put a refused window back in pieces, where the service has said meanwhile that it takes fewer days."""
+        """Put a refused window back in pieces, where the service now takes fewer days."""
         pieces = self._fit(window) if isinstance(error, QueryRefused) else (window,)
         if len(pieces) == 1:
             return False

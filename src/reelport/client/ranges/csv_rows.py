@@ -51,7 +51,7 @@ class Unsorted(Exception):
 
 
 def read_rows(path: Path, width: int) -> Iterator[Row]:
-    """Yield the rows of a file below its header, with the first `width` cells as key; holds one row at a time."""
+    """Yield a file's rows, the first `width` cells as key; holds one row at a time."""
     with path.open("rb", buffering=1 << 18) as file:
         columns = len(_split_cells(file.readline(_HEADER_BYTES)))
         for line in _read_lines(file):
@@ -62,7 +62,7 @@ def read_rows(path: Path, width: int) -> Iterator[Row]:
 
 
 def read_sorted_rows(path: Path, width: int) -> Iterator[Row]:
-    """Yield the rows of a file. Raises Unsorted where a row's key is less than the one before it."""
+    """Yield a file's rows. Raises Unsorted where a key is less than the one before it."""
     last: tuple[bytes, ...] = ()
     for row in read_rows(path, width):
         if row.key < last:
@@ -72,7 +72,7 @@ def read_sorted_rows(path: Path, width: int) -> Iterator[Row]:
 
 
 def sort_file(path: Path, width: int, to: Path, held: int = SORT_MEMORY) -> Iterator[None]:
-    """Sort a file's rows by key into another file (a stable sort); yields between slices of work.
+    """Sort a file's rows by key into another, stably; yields between slices of work.
 
     Holds at most `held` bytes of rows in memory; more go to temporary files beside `to`, removed in the end.
     """

@@ -43,7 +43,7 @@ class Declined(Exception):
 
 
 def order_rows(plan: MergePlan, paths: Sequence[Path], scratch: Path) -> Generator[None, None, Path]:
-    """Write the merged rows, without a header, to a file in a folder below `scratch`, and return it; yields between.
+    """Write merged rows, no header, to a file below `scratch`; return it; yields between.
 
     The caller reads the file, then calls `remove_folder`. Raises Declined.
     """
@@ -100,7 +100,7 @@ class _Job:
         self._stopped = threading.Event()
 
     def run(self) -> Generator[None]:
-        """Run the merge. Closing this generator early interrupts DuckDB and waits until it has stopped."""
+        """Run the merge. Closing this early interrupts DuckDB and waits until it stopped."""
         import duckdb  # noqa: PLC0415 - loaded by now
 
         with ThreadPoolExecutor(1, "reelport-merge") as beside:

@@ -1,4 +1,4 @@
-"""Fetch the windows of one query side by side; each can resume, and is halved where its report fails."""
+"""Fetch a query's windows side by side; each can resume, or is halved where it fails."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _format_more(windows: int) -> str:
 
 
 def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) -> ReelportError:
-    """Build the error for missing windows: Partial, or the first window's error where all are missing."""
+    """Build the error for missing windows: Partial, or the first one's where all miss."""
     first = missing[0].error
     if len(missing) == len(found):
         return first

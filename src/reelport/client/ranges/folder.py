@@ -1,4 +1,4 @@
-"""Folders of a query's windows: hidden beside a target until they are merged, or named and kept apart."""
+"""Folders of a query's windows: hidden beside a target until merged, or named and kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)\.([0-9a-f]+)\.csv")
 
 
 class Folder:
-    """The folder of one target, locked by one process at a time; a second process gets a private folder.
+    """A target's folder, locked by one process at a time; a second gets a private one.
 
     When the run ends early, the files stay for the next run to resume, except in a private folder, which no run
     would find again; the next run removes private folders that killed processes left. `remove` deletes everything.
@@ -40,7 +40,7 @@ class Folder:
 
     @classmethod
     def beside(cls, target: Path, digest: str) -> Self:
-        """Open or make the folder of a target, for windows of the query with that digest. Raises StorageError."""
+        """Open or make a target's folder, for windows of the query with that digest. StorageError."""
         name = target.name.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
         path = target.with_name(f".{name}.windows")
         with translate_io_errors(path):
@@ -106,7 +106,7 @@ class KeptFolder:
 
 
 def resolve_folder(to: str | os.PathLike[str]) -> Path:
-    """Return the folder to keep windows in; makes it where missing. Raises UsageError for an unusable path."""
+    """Return the folder to keep windows in, made if missing. UsageError for an unusable one."""
     try:
         path = Path(to).expanduser().resolve()
     except (ValueError, RuntimeError, OSError) as error:  # a NUL, a home of nobody, links in a circle

@@ -1,4 +1,4 @@
-"""A merged file's sidecar: the facts of any sidecar, the merge rule, and each window of the file."""
+"""A merged file's sidecar: any sidecar's facts, the merge rule, and each window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merge windows' files into one by a merge plan, in memory that grows with neither rows nor windows."""
+"""Merge windows' files by a plan, in memory that grows with neither rows nor windows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def merge(
     held: int = SORT_MEMORY,
     worth: float = WORTH,
 ) -> Generator[None]:
-    """Merge files, given with the oldest window first, into the output; yields between slices of work.
+    """Merge files, the oldest window first, into the output; yields between slices.
 
     Writes rows in the order of their cells (UTF-8 bytes, empty last), as a Reelport service does, and sorts files in
     another order first. DuckDB merges where it is installed, the files have `worth` bytes, and its bytes are sure to
@@ -119,7 +119,7 @@ def _append(paths: Sequence[Path], output: Output) -> Generator[None]:
 
 
 def _merge_sorted(plan: MergePlan, paths: Sequence[Path], output: Output, scratch: Path) -> Generator[None]:
-    """Merge sorted files; where there are too many to open at once, merge groups into larger files first."""
+    """Merge sorted files; too many to open are merged in groups into larger files first."""
     between: list[Path] = []
     left = list(paths)
     summed = plan.rule is MergeRule.SUMMED

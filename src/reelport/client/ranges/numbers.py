@@ -1,4 +1,4 @@
-"""Arithmetic of the merge: exact sums, and rates rounded half up from their sums; no floats."""
+"""Arithmetic of the merge: exact sums, rates rounded half up from them; no floats."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def add(one: Number, other: Number) -> Number:
 
 
 def format_number(value: Number, digits: int = 0) -> bytes:
-    """Format a number as a cell: at least `digits` digits after the point, and never an exponent."""
+    """Format a number as a cell: `digits` digits after the point at least, no exponent."""
     if value is None:
         return b""
     if isinstance(value, int) and not digits:

@@ -1,4 +1,4 @@
-"""Plan a report over any range: its windows, their merge, and what the ledger already has. Sends no request."""
+"""Plan a report over any range: windows, merge, what is there already. Sends nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The windows of a query, oldest first, how many are made at a time, and how they are merged.
+    """A query's windows, oldest first, how many at a time, and how they are merged.
 
     `way` is the merge rule, None where windows can't be merged: `refusal` then says why, and what would work.
     `silent` are metrics that are asked for beside the query's own, and dropped after the merge.
@@ -61,12 +61,12 @@ class Plan:
 
     @property
     def longest(self) -> timedelta:
-        """The longest time that this takes, when each report takes two hours, the limit of the original service."""
+        """The longest time this takes, at two hours a report, the original service's limit."""
         return math.ceil(self.to_make / self.slots) * _LONGEST_REPORT
 
 
 def plan_range(session: Session, query: ReportQuery) -> Plan:
-    """Plan a query over any range. Raises QueryRefused with every problem except the length of the range.
+    """Plan a query over any range. QueryRefused with every problem but its length.
 
     Reads only the ledger.
     """
@@ -82,7 +82,7 @@ def plan_range(session: Session, query: ReportQuery) -> Plan:
 
 
 def check_range_query(session: Session, query: ReportQuery) -> None:
-    """Check a query except for the length of its range. Raises QueryRefused, or UsageError for an invalid type."""
+    """Check a query, but its length. Raises QueryRefused, or UsageError for a wrong type."""
     require_query(query)
     rules = replace(session.rules, days=max(query.days, 1))
     found = check.problems(query, today=session.clock.now().date(), rules=rules)
@@ -106,7 +106,7 @@ def cut_windows(query: ReportQuery, longest: int) -> tuple[Window, ...]:
 
 
 def build_merge_plan(session: Session, query: ReportQuery, windows: tuple[Window, ...]) -> MergePlan:
-    """Build the merge plan of these windows. Raises MergeRefused. Expects sorted rows of a Reelport service."""
+    """Build the windows' merge plan, or MergeRefused. Expects sorted rows of a Reelport."""
     if len(windows) == 1:
         return MergePlan(MergeRule.ALONE, query, query)
     months = needs_whole_months(query, session.windows)

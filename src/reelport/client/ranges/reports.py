@@ -42,7 +42,7 @@ class _RangeMethods(ABC):
 
     @abstractmethod
     def run_range(self, *args: Any, **options: Any) -> object:
-        """Fetch the report of a query over any range in windows, and merge them into the file of one long report.
+        """Fetch a query's report over any range in windows, merged as into one long report.
 
         Asks for two windows at a time, each with `deadline` seconds; halves a window whose report fails, down to a
         day. Run again after a stop, it goes on where it stopped. With `keep_windows` the windows stay separate files

@@ -40,7 +40,7 @@ class Ranged(Downloaded):
         return cls(folder, size, "", rows, proof, None, complete, tuple(windows))
 
     def table(self, text: Collection[str] = ()) -> Table:
-        """Read the file as a table. Raises UsageError where windows were kept apart: each has its own table."""
+        """Read the file as a table. UsageError where windows are apart: each has its own."""
         if self.path.is_dir():
             raise UsageError("The windows were kept apart: take the table of each of `windows`.")
         return Downloaded.table(self, text)  # A class with slots has no `super()` without arguments.

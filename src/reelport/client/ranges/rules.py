@@ -1,4 +1,4 @@
-"""Plan how to merge the windows of one query, by the catalog's rules; or give every reason against it.
+"""Plan how to merge a query's windows, by the catalog; or give every reason against.
 
 Where a time dimension keeps windows apart, each row belongs to one window and rows are appended or sorted.
 Elsewhere, rows with equal cells are added up: additive metrics directly, a rate from its parts, which are asked
@@ -33,7 +33,7 @@ class MergeRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A cell that is the sum of one asked column, with at least `digits` digits after the point."""
+    """A cell that is the sum of one asked column, with `digits` digits or more."""
 
     column: int
     digits: int
@@ -41,7 +41,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A cell that is `scale` times one sum over others, rounded half up to `digits`; empty where those sum to 0.
+    """A cell: `scale` times a sum over others, half up to `digits`; empty where those are 0.
 
     `numerator` and `denominator` are numbers of asked columns.
     """
@@ -97,7 +97,7 @@ def plan_merge(query: ReportQuery, *, months: bool, ordered: bool) -> MergePlan:
 
 
 def plan_cell(query: ReportQuery, name: str) -> Cell | None:
-    """Return how to compute a metric's cell when rows of the query's report are added up; None where impossible.
+    """Return how a metric's cell is computed when rows are added up; None where it can't.
 
     Uses only the query's own metrics, without asking for others.
     """
@@ -162,7 +162,7 @@ def _describe_unknown(name: str, known: Iterable[str]) -> str:
 
 
 def _plan_cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
-    """Plan how to compute a metric's merged cell; appends to `columns` the parts that the query lacks."""
+    """Plan how to compute a metric's merged cell; appends lacking parts to `columns`."""
     if not isinstance(metric.rule, Ratio):
         return Added(query.metrics.index(metric.name), metric.digits)
     parts = min(_list_rate_parts(metric, query), key=lambda way: sum(part.name not in columns for part in way))
@@ -172,7 +172,7 @@ def _plan_cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
 
 
 def _list_rate_parts(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
-    """Yield the sets of metrics from which a rate can be computed: the numerator, then the denominator's addends."""
+    """Yield sets of metrics that a rate is computed from: numerator, then denominators."""
     rate = metric.rule
     if not isinstance(rate, Ratio):
         return
@@ -187,7 +187,7 @@ def _list_rate_parts(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metri
 
 
 def _is_askable_with(part: Metric, metric: Metric, query: ReportQuery) -> bool:
-    """Whether the part can be asked for with the query's dimensions and filters and the metric's scopes."""
+    """Whether the part goes with the query's dimensions, filters and the metric's scopes."""
     lost_dimensions = {row.name for row in metric.family.dimensions() - part.family.dimensions()}
     lost_filters = {row.name for row in metric.family.filters - part.family.filters}
     return (

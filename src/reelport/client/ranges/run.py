@@ -45,7 +45,7 @@ def run_range(
     deadline: float = DEADLINE,
     fresh: bool = False,
 ) -> Flow[Ranged]:
-    """Put the report of a query over any range under the target's name, with the content of one long report.
+    """Put a query's report over any range under the target's name, as one long report.
 
     Asks for `session.slots` windows at a time; each has `deadline` seconds. Stopped at any point and run again, this
     goes on where it stopped. Raises MergeRefused before it asks for anything, and Partial when some windows are on
@@ -74,7 +74,7 @@ def run_range(
 def keep_windows(
     session: Session, query: ReportQuery, to: Path, tell: Progress, *, deadline: float = DEADLINE, fresh: bool = False
 ) -> Flow[Ranged]:
-    """Fetch the windows of a query over any range into a folder as separate files, without a merge."""
+    """Fetch the windows of a query over any range into a folder, each a file, unmerged."""
     windows = yield from _cut_range(session, query)
     events = WindowEvents(tell)
     yield from check_against_host(session, query.within(windows[0].start, windows[0].end), events)

@@ -50,7 +50,7 @@ class Statements:
         return _copy_to(f"SELECT {line} FROM ({rows}) ORDER BY {self._order}, place", to)  # noqa: S608
 
     def add_up(self) -> str:
-        """Make the table `sums`: for each key the sums of its columns, and the size of its rows as written."""
+        """Make the table `sums`: each key's column sums, and the size of its rows as written."""
         sums = [
             f"sum({_parse_number(name, digits)}) AS s{place}"
             for place, (name, digits) in enumerate(zip(self._metrics, self._digits, strict=True))
@@ -59,7 +59,7 @@ class Statements:
         return f"CREATE TEMP TABLE sums AS SELECT {columns} FROM {self._source} GROUP BY {', '.join(self._keys)}"  # noqa: S608
 
     def describe_sums(self) -> str:
-        """Select the bytes and the `""` of all rows as written, and whether a column has both kinds of empty cells."""
+        """Select bytes and `""` of all rows as written, and whether columns have both empties."""
         mixed = " OR ".join(f"(bool_or({key} IS NULL) AND bool_or({key} = ''))" for key in self._keys)
         return f"SELECT coalesce(sum(bytes), 0), coalesce(sum(pairs), 0), coalesce({mixed}, false) FROM sums"  # noqa: S608
 
@@ -80,7 +80,7 @@ class Statements:
         return ", ".join(f"nullif({key}, '') NULLS LAST" for key in self._keys)
 
     def _measure_rows(self) -> list[str]:
-        """Sum the bytes (line end included) and the `""` of rows as written; numbers are never quoted."""
+        """Sum bytes (line ends included) and `""` of rows as written; numbers aren't quoted."""
         cells = [*map(self._format_key, self._keys), *(f"coalesce({name}, '')" for name in self._metrics)]
         size = " + ".join([*(f"strlen({cell})" for cell in cells), str(len(cells))])
         pairs = (
@@ -89,7 +89,7 @@ class Statements:
         return [f"sum({size}) AS bytes", f"sum({pairs}) AS pairs"]
 
     def _format_key(self, name: str) -> str:
-        """Format a cell as a service writes it: quoted where needed, and around a `#` where the files do so."""
+        """Format a cell as a service does: quoted where needed, around a `#` as the files do."""
         if not self._bodies.quotes:
             return f"coalesce({name}, '')"
         marks = r'[",\r\n]' if self._bodies.bare_marks else r'[",\r\n#]'
@@ -106,7 +106,7 @@ class Statements:
                 return self._format_rate(place, rate)
 
     def _round_rate(self, rate: Rate) -> str:
-        """Compute a rate's absolute value in units of its last digit, rounded half up; NULL where it is empty."""
+        """Compute a rate's absolute value in its last digit, half up; NULL where it is empty."""
         above, below = self._scale_sums(rate)
         factor = 2 * rate.scale * 10**rate.digits
         return f"(abs({above}) * {factor}::HUGEINT + abs({below})) // nullif(2 * abs({below}), 0)"
@@ -138,7 +138,7 @@ def quote_text(text: str) -> str:
 
 
 def _parse_number(name: str, digits: int) -> str:
-    """Parse a cell as a number with `digits` digits after the point; NULL where empty, an error where not plain.
+    """Parse a cell as a number with `digits` digits; NULL if empty, an error if not plain.
 
     A number that casts back to the same text was read exactly; most cells are of that kind.
     """

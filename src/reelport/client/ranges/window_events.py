@@ -1,4 +1,4 @@
-"""Pass on the events of a range's windows: each labelled with its window, one at a time, warnings only once."""
+"""Pass on a range's events: labelled by window, one at a time, warnings once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows: runs of whole days (UTC, both ends included) that cover a range without gaps or overlaps."""
+"""Windows: runs of whole days (UTC, inclusive) that cover a range, without overlap."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Window:
 
 
 def cut(whole: Window, longest: int, *, months: bool = False) -> tuple[Window, ...]:
-    """Cut a range into windows of at most `longest` days, oldest first, each as long as possible.
+    """Cut a range into windows of `longest` days at most, oldest first, each full.
 
     With `months` no window ends inside a month, except at the range's own ends; `longest` must then be at least 31.
     """
@@ -45,7 +45,7 @@ def cut(whole: Window, longest: int, *, months: bool = False) -> tuple[Window, .
 
 
 def halve(window: Window, *, months: bool = False) -> tuple[Window, ...]:
-    """Cut a window in two near its middle, with `months` between two months; returns none where it can't be cut."""
+    """Cut a window near its middle, with `months` between two; none where it can't be cut."""
     middles: Iterable[int] = range(window.start.toordinal(), window.end.toordinal())
     if months:
         middles = [day for day in middles if date.fromordinal(day + 1).day == 1]
@@ -57,14 +57,14 @@ def halve(window: Window, *, months: bool = False) -> tuple[Window, ...]:
 
 
 def recut(window: Window, longest: int, *, months: bool = False) -> tuple[Window, ...]:
-    """Cut a window into pieces of at most `longest` days; uncut where short enough, or where that would cut a month."""
+    """Cut a window to `longest` days; uncut where short enough, or where a month were cut."""
     if window.days <= longest or (months and longest < LONGEST_MONTH):
         return (window,)
     return cut(window, longest, months=months)
 
 
 def split_by_existing(window: Window, existing: Iterable[Window]) -> Iterator[Window]:
-    """Yield a window's existing pieces and the gaps between them; skips pieces that overlap others."""
+    """Yield a window's existing pieces and gaps between; skips pieces that overlap others."""
     start = window.start.toordinal()
     for piece in sorted(existing, key=lambda each: (each.start, -each.days)):
         if piece in window and piece.start.toordinal() >= start:

@@ -166,7 +166,7 @@ class Session:
             self._connection.execute(f"SET {_SPILL_LIMIT} = '{room}B'")
 
     def _copy_all(self, pieces: Pieces, out: CsvSink) -> int:
-        """Write one piece after the other, with the header above the first; returns the number of rows."""
+        """Write one piece after another, a header above the first; return the rows' number."""
         total, rows = 0, None
         while (plan := _next_plan(pieces, rows)) is not None:
             rows = self._copy(plan, out, header=rows is None)

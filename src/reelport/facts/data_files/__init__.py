@@ -1,1 +1,1 @@
-"""Sorted Parquet files, the work folders of running loads, and the DuckDB session that sorts."""
+"""Sorted Parquet files, work folders of running loads, the DuckDB session that sorts."""

@@ -1,4 +1,4 @@
-"""Open a DuckDB session with a memory limit and a spill folder that is deleted when the session ends."""
+"""Open a DuckDB session with a memory limit and a spill folder, deleted at its end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Workspace:
     folder: Path
 
     def run_interruptibly(self, work: Callable[[], Result], tick: Callable[[float], None] = lambda _: None) -> Result:
-        """Run the work, which uses the session, and return its result; Ctrl-C interrupts it at once.
+        """Run work of the session and return its result; Ctrl-C interrupts it at once.
 
         `tick` is called every half second with the query's progress, from 0 to 1.
 
@@ -85,7 +85,7 @@ def open_workspace(root: Path, memory: str = MEMORY, threads: int | None = None)
 
 @contextmanager
 def open_reading_workspace(root: Path, memory: str = MEMORY) -> Iterator[Workspace]:
-    """Open a session that only reads; it spills to a temporary directory if the user can't write to the root."""
+    """Open a session that only reads; it spills elsewhere if it can't write to the root."""
     work = root / SPILL
     if os.access(work if work.is_dir() else root, os.W_OK | os.X_OK):
         with open_workspace(root, memory) as space:
@@ -97,7 +97,7 @@ def open_reading_workspace(root: Path, memory: str = MEMORY) -> Iterator[Workspa
 
 @contextmanager
 def translate_engine_errors(place: Path) -> Iterator[None]:
-    """Turn DuckDB errors inside the block into StorageError (disk, memory) or BadInput; our own bugs pass through."""
+    """Turn DuckDB's errors into StorageError (disk, memory) or BadInput, but for our bugs."""
     try:
         yield
     except RuntimeError as error:
@@ -128,6 +128,6 @@ def escape_glob(path: str) -> str:
 
 
 def parquet_source(paths: list[str], **options: str) -> str:
-    """Write the SQL table function that reads these Parquet files, without columns from their folder names."""
+    """Write the SQL table function of these Parquet files, without columns of folders."""
     extra = "".join(f", {name} = {value}" for name, value in options.items())
     return f"read_parquet({path_list_sql(paths)}, union_by_name = true, hive_partitioning = false{extra})"

@@ -1,4 +1,4 @@
-"""Read a table's declared columns from files of any version; a missing column is null or its default.
+"""Read declared columns of files of any version; a missing one is null or default.
 
 Reports, compaction, undo and the merge of objects all read through this module, as SQL or as Arrow rows.
 """
@@ -19,7 +19,7 @@ _SOURCE = "_reelport_files"
 
 
 def project_sql(table: Table, source: str) -> str:
-    """Write the SELECT of every stored column from `source`, an SQL table function that may lack some of them."""
+    """Write the SELECT of all stored columns from a table function that may lack some."""
     return _projection_sql(table).replace(_SOURCE, source)
 
 
@@ -46,7 +46,7 @@ def select_no_rows_sql(table: Table) -> str:
 
 
 def project_rows(table: Table, rows: pa.Table) -> pa.Table:
-    """Return the rows with every stored column, in order and with its type, whichever version wrote them."""
+    """Return rows with all stored columns, ordered and typed, whatever wrote them."""
     schema, known = stored_schema(table.name), frozenset(rows.column_names)
     if schema.names == rows.column_names:
         return rows.cast(schema)

@@ -1,4 +1,4 @@
-"""Rewrite data files with only some of their rows, in the same order; masks choose the rows."""
+"""Rewrite data files with some of their rows, in order; masks choose the rows."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def all_of(one: Mask, other: Mask) -> Mask:
 
 
 def rewrite_file(staged: StagedFiles, now: TableVersion, file: DataFile, mask: Mask) -> None:
-    """Write the rows that the mask chooses into a new file of the same kind; no file when it chooses none."""
+    """Write the rows chosen by the mask into a new file of the kind; none for no row."""
     name = Path(file.path).name
     stem = f"{MONTH_FILE[:-1]}" if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
     for rows in read_rows(now.path(file), now.table):
@@ -73,7 +73,7 @@ def rewrite_file(staged: StagedFiles, now: TableVersion, file: DataFile, mask: M
 
 
 def read_rows(path: Path, table: Table) -> Iterator[pa.Table]:
-    """Yield the rows of a file in order, with the columns of this version, one row group's worth at a time."""
+    """Yield a file's rows in order, with this version's columns, a row group at a time."""
     try:
         with translate_io_errors(path), pq.ParquetFile(path) as whole:
             for batch in whole.iter_batches(ROW_GROUP):
@@ -83,7 +83,7 @@ def read_rows(path: Path, table: Table) -> Iterator[pa.Table]:
 
 
 def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
-    """Count the rows that the mask chooses by day; under None for object tables, whose rows have no day."""
+    """Count rows chosen by the mask by day; object tables' have none: under None."""
     counts: Counter[date | None] = Counter()
     for rows in read_rows(path, table):
         chosen = rows.filter(mask(rows))

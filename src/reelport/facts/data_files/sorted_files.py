@@ -130,12 +130,12 @@ class StagedFiles:
         self._done = []
 
     def write_day(self, day: date, batch: str, rows: pa.Table) -> None:
-        """Write sorted rows of one day, with the batch column added; all rows of a day must come together."""
+        """Write a day's sorted rows with the batch column; all of a day must come together."""
         batches = pa.repeat(pa.scalar(batch), rows.num_rows)
         self.write(file_stem(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
 
     def write(self, stem: str, month: str | None, rows: pa.Table) -> None:
-        """Write sorted rows to the file of this stem and month; a new stem or month starts a new file."""
+        """Write sorted rows to the file of this stem and month; a new one starts a file."""
         if not rows.num_rows:
             return
         with translate_io_errors(self._folder):
@@ -158,7 +158,7 @@ class StagedFiles:
         self._stem = None
 
     def finish(self) -> tuple[DataFile, ...]:
-        """Finish the last file, sync the folders and return all files; they are durable but not committed yet."""
+        """Finish the last file, sync folders, return all files: durable, uncommitted."""
         self._end()
         with translate_io_errors(self._folder):
             for parent in {(self._folder / file.path).parent for file in self._done}:

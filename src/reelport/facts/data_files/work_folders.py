@@ -1,4 +1,4 @@
-"""Work folders of running loads: each process locks its own, so the folders of killed processes are found and deleted.
+"""Work folders of running loads, each locked: those of killed ones are deleted.
 
 The operating system releases a lock when its process ends, however it ends. Ages and process ids are less reliable.
 """
@@ -27,7 +27,7 @@ _CLAIMED = "claimed"
 
 @contextmanager
 def open_work_folder(root: Path) -> Iterator[Path]:
-    """Create a work folder and delete it when the block ends; first delete what killed loads left."""
+    """Create a work folder for the block; first delete what killed loads left."""
     spill = root / SPILL
     with translate_io_errors(root):
         spill.mkdir(parents=True, exist_ok=True)
@@ -44,13 +44,13 @@ def open_work_folder(root: Path) -> Iterator[Path]:
 
 
 def claim_file(folder: Path, path: Path) -> None:
-    """Record an unfinished file outside the work folder, to be deleted with the folder if the process is killed."""
+    """Record an unfinished file elsewhere, to be deleted if the process is killed."""
     with (folder / _CLAIMED).open("ab") as claimed:
         claimed.write(os.fsencode(path.absolute()) + b"\n")
 
 
 def clear_dead_folders(root: Path) -> None:
-    """Delete what killed loads left: their work folders, and the files elsewhere that they had claimed."""
+    """Delete what killed loads left: work folders, and files claimed elsewhere."""
     spill = root / SPILL
     if spill.is_dir():
         with translate_io_errors(spill), _lock_spill(spill):
@@ -81,13 +81,13 @@ def _clear_folder(root: Path, folder: Path) -> None:
 
 
 def _is_without_log(table: Path) -> bool:
-    """Whether the table has files but no log: its first load was killed, and the work folder is the proof of that."""
+    """Whether the table has files and no log: its first load was killed, as folders prove."""
     return table.is_dir() and not (table / LOG_FOLDER).is_dir()
 
 
 @contextmanager
 def _lock_spill(spill: Path) -> Iterator[None]:
-    """Lock the parent folder, so that nobody takes a new, not yet locked work folder for a dead one."""
+    """Lock the parent, so that no new, unlocked work folder is taken for a dead one."""
     handle = os.open(spill, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks; nothing is cleared there either

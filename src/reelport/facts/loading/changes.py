@@ -93,7 +93,7 @@ def _count_by_day(files: Sequence[DataFile]) -> Counter[date]:
 
 
 def _leave_out_superseded(now: TableVersion, loaded: PreparedLoad) -> Change:
-    """Make the change without the files of days that were replaced since; each file holds the rows of one day."""
+    """Make the change without files of days replaced since; each file is of one day."""
     entry = loaded.entry
     left_out = find_days_left_out(now, entry.batch, _count_by_day(loaded.files))
     if not left_out:
@@ -108,7 +108,7 @@ def _leave_out_superseded(now: TableVersion, loaded: PreparedLoad) -> Change:
 
 
 def find_days_left_out(now: TableVersion, batch: str, rows: Mapping[date, int]) -> tuple[DayLeftOut, ...]:
-    """Find the days of a batch that were replaced since it was first loaded; `rows` counts its rows by day."""
+    """Find a batch's days replaced since it was first loaded; `rows` are its, by day."""
     # Only a batch that was loaded before can have such days. For any other, don't read the whole log.
     known = read_history(now) if now.load_counter(batch) else ()
     replaced = find_superseded_days(known, batch, rows)
@@ -168,7 +168,7 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
 
 
 def count_missing(table: Table, these: list[str], those: list[str], space: Workspace) -> int:
-    """Count the distinct rows in the Parquet files at `these` paths that are in no file at `those` paths."""
+    """Count the distinct rows in the files `these` that are in none of `those`."""
     rows, others = (
         project_sql(table, parquet_source(paths)) if paths else select_no_rows_sql(table) for paths in (these, those)
     )

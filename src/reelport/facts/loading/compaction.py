@@ -1,4 +1,4 @@
-"""Compact tables: merge the files of settled days into one file per month, which scans faster.
+"""Compact tables: merge settled days' files into one a month, which scans faster.
 
 The rows don't change, and pinned snapshots stay readable.
 """
@@ -72,7 +72,7 @@ def _find_months_to_merge(files: Iterable[DataFile], before: date) -> list[tuple
 
 
 def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ...], memory: str) -> bool:
-    """Merge the month's files; False when another process changed them meanwhile, and nothing was merged."""
+    """Merge the month's files; False, and nothing done, when a process changed them."""
     table, folder = seen.table, seen.folder
     keys = ", ".join(map(quote_name, sort_keys(table)))
     source = parquet_source(seen.paths(files))

@@ -34,7 +34,7 @@ from reelport.facts.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """The result of a load. `already` is true when nothing changed because the batch is loaded already.
+    """A load's result. `already`: nothing changed, for the batch is loaded already.
 
     `rejects_kept` is how many of the bad rows the reject file holds, up to its limit. `left_out` are days of the files
     that the load skipped, because they were replaced since the batch was first loaded. `are_lines_of_output` is true
@@ -136,7 +136,7 @@ def load_arrow(
     progress: ProgressCallback | None = None,
     memory: str = MEMORY,
 ) -> LoadResult:
-    """Load Arrow rows, which have all or at least the required columns of the table, as the named batch.
+    """Load Arrow rows with the table's required columns at least, as the named batch.
 
     Loading a batch of facts that is loaded already changes nothing. One row that breaks the
     table's rules refuses the whole batch with BadInput; `lenient` as in `load`.
@@ -174,7 +174,7 @@ def check_span(table: Table, span: tuple[date, date] | None) -> None:
 
 
 def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> Path:
-    """Choose the reject file's path: beside the first file if that folder is writable, else in the data directory."""
+    """Choose the reject file: beside the first file, or else in the data directory."""
     beside = files[0].path.absolute()
     try:
         with TemporaryFile(dir=beside.parent):
@@ -185,7 +185,7 @@ def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> 
 
 
 def name_batch(table: Table, mapping: str | None, span: tuple[date, date] | None, files: Sequence[InputFile]) -> str:
-    """Name the batch that a load of these files makes: a hash of table, mapping, days and file contents."""
+    """Name a load's batch: a hash of table, mapping, days and the files' contents."""
     return batch_id(table, mapping, (span[0].isoformat(), span[1].isoformat()) if span else None, files)
 
 
@@ -275,7 +275,7 @@ def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: A
 
 
 def _refuse_bad_rows(request: _LoadRequest, writer: RowWriter, bad: Rejects, total: Total) -> None:
-    """Raise BadInput if the load's terms don't allow its bad rows, or its good rows can't be committed."""
+    """Raise BadInput if the terms don't allow bad rows, or good ones can't be committed."""
     read = total() or writer.rows + bad.count
     if (why := request.terms.refuse_bad_rows(writer.rows, bad.count, read)) is not None:
         raise bad.make_refusal(read, why)

@@ -1,4 +1,4 @@
-"""Rows of other batches on the days of a load: those that it adds to, and those that it removes where it replaces."""
+"""Other batches' rows on a load's days: added to, or removed where it replaces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SharedDay:
 
 
 def find_shared_days(now: TableVersion, rows: Mapping[date, int]) -> tuple[SharedDay, ...]:
-    """Of the days of a load that isn't in the table, with its rows, those on which the table has rows already."""
+    """The days of a load not in the table yet on which the table has rows already."""
     filled = {file.first_day for file in now.files if file.first_day == file.last_day}
     months = [file for file in now.files if file.first_day < file.last_day]
     # The log tells which days of a month file have rows; it is read only where a month file may decide.

@@ -1,4 +1,4 @@
-"""Preview a load without loading (dry run): convert its first rows, check and count all of them."""
+"""Preview a load (dry run): convert first rows, check and count all of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from reelport.facts.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a load would do: its first rows, converted to the table's columns as text, and the check of all rows.
+    """What a load would do: its first rows converted, as text, and all rows' check.
 
     `reasons` gives for each of these rows why the load would refuse it, None where it wouldn't. `lines` are the first
     of the `broken` lines, which can't be parsed as rows. `judged` counts all rows. `refusal` is why the batch would
@@ -150,7 +150,7 @@ def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[li
 
 
 def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
-    """Add to the preview what depends on the table: whether the batch is loaded, and the days it would skip."""
+    """Add to the preview: whether the batch is loaded, and the days it would skip."""
     left_out = find_days_left_out(now, result.batch, result.judged.days)
     refusal = result.refusal
     if left_out and len(left_out) == len(result.judged.days):

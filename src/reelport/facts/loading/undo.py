@@ -100,7 +100,7 @@ def _count_by_day(now: TableVersion, chosen: Iterable[_Chosen]) -> Counter[date 
 
 
 def _count_objects(root: Path, now: TableVersion, undoing: _UndoChange) -> tuple[int, int]:
-    """Count the object rows to remove and to restore: an unchanged row counts in neither, a changed one in both."""
+    """Count object rows to remove and restore: unchanged in neither, changed in both."""
     present, former = (now.paths(file for file, _ in chosen) for chosen in (undoing.removed, undoing.restored))
     with open_reading_workspace(root) as space:
         table = now.table
@@ -187,7 +187,7 @@ def _find_own_rows(now: TableVersion, load: Load) -> tuple[_Chosen, ...]:
 def _find_replaced_rows(
     now: TableVersion, load: Load, span: tuple[date, date], others: Iterable[Load]
 ) -> tuple[_Chosen, ...]:
-    """Find the rows that the load replaced, without those of batches that were undone in the meantime."""
+    """Find the rows that the load replaced, without batches undone in the meantime."""
     others = tuple(others)
     later = [one for one in others if one.version > load.version and not one.undone and one.touches(*span)]
     _refuse_if_changed_later(load, later)

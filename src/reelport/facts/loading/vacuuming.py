@@ -27,7 +27,7 @@ class VacuumResult:
 
 
 def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[VacuumResult, ...]:
-    """Delete files that were replaced, or written but never committed, more than `hours` before now."""
+    """Delete files replaced, or written and never committed, over `hours` before now."""
     if hours < KEPT_HOURS:
         raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
     before = now - timedelta(hours=hours)

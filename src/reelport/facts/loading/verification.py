@@ -33,7 +33,7 @@ class VerifyResult:
 
 
 def verify(root: Path) -> tuple[VerifyResult, ...]:
-    """Verify every table: find gaps in its log, and files that are missing, unreadable, unsorted or have other rows.
+    """Verify tables: gaps in logs; missing, unreadable, unsorted or altered files.
 
     Files that no commit names are not a finding: a running or killed command wrote them. If the newest commits of a
     log were lost, their files look the same.
@@ -81,7 +81,7 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str]) -> I
 
 
 def _check_columns(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:
-    """Check that a file has exactly the columns its table had when it was written, in declared order and type."""
+    """Check that a file has the columns of its time, in declared order and type."""
     declared = stored_schema(table.name)
     if foreign := [name for name in found.names if name not in declared.names]:
         yield f"the file's columns are not the table's: it has {', '.join(foreign)} more"

@@ -1,4 +1,4 @@
-"""Check a table's Delta log: no commit is missing, truncated or at odds with its own record.
+"""Check a table's Delta log: no commit missing, truncated or at odds with itself.
 
 This module parses the log's files itself, because the Delta library skips an empty one.
 """
@@ -22,7 +22,7 @@ _WRITING_KINDS = {"load", "compact"}
 
 @dataclass(frozen=True, slots=True)
 class LogChecks:
-    """The result of checking a log: number of commits, findings, and every data file that it ever named.
+    """A log's check: number of commits, findings, and every data file ever named.
 
     `named` are the paths of all files that a commit added or removed. `columns` gives for each added file the columns
     of the log's schema at that commit; the file must have them.
@@ -62,7 +62,7 @@ def check_log(folder: Path, table: Table) -> LogChecks:
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
-    """One parsed commit: its record, the files it added with their rows, the files it removed, the schema it set."""
+    """A parsed commit: record, files added with rows, files removed, schema set."""
 
     info: Mapping[str, Any] | None
     rows: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Commit to a table's Delta log: durably, and retried on the newest version after a conflict."""
+"""Commit to a Delta log: durably, retried on the newest version after a conflict."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _try_commit(root: Path, table: Table, propose: Callable[[TableVersion], Chan
 
 
 def _add_missing_columns(root: Path, table: Table) -> TableVersion:
-    """Return the newest version of the table, after adding the declared columns that its log lacks."""
+    """Return the table's newest version, once its log has all declared columns."""
     now = read_newest(root, table)
     missing = find_missing_columns(now)
     if not missing:

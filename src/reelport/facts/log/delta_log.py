@@ -71,7 +71,7 @@ def _to_day(moment: datetime | date | None) -> date | None:
 
 @dataclass(frozen=True, slots=True)
 class DayLeftOut:
-    """A day that a load skipped: the rows its files hold of that day, and the batch that had replaced the day."""
+    """A day that a load skipped: its rows in the load, and the batch that replaced it."""
 
     day: date
     rows: int
@@ -100,7 +100,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class TableVersion:
-    """One version of a table: its files, and the open Delta table (None before the first commit)."""
+    """A table's version: files, and the open Delta table (None before a commit)."""
 
     table: Table
     folder: Path
@@ -142,7 +142,7 @@ def counter_name(batch: str) -> str:
 
 @contextmanager
 def translate_delta_errors(folder: Path) -> Iterator[None]:
-    """Turn errors of the Delta library inside the block into a StorageError that names the table."""
+    """Turn the Delta library's errors into a StorageError that names the table."""
     try:
         with translate_io_errors(folder):
             yield
@@ -260,7 +260,7 @@ def _parse_entry(commit: dict[str, object]) -> LogEntry:
 
 
 def entry_to_json(entry: LogEntry) -> dict[str, object]:
-    """Convert the entry to the JSON that its commit records; version and time are Delta's own fields."""
+    """Convert the entry to its commit's JSON; version and time are Delta's fields."""
     record = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
     if entry.left_out:
         record["left_out"] = [[one.day.isoformat(), one.rows, one.replaced_by] for one in entry.left_out]

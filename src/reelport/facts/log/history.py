@@ -1,4 +1,4 @@
-"""The history of loads in a table's log: which are active, which are undone, which days were replaced since.
+"""A table's history of loads: which are active or undone, and days replaced since.
 
 A load is active until it is undone.
 """
@@ -18,7 +18,7 @@ from reelport.facts.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One load of a batch into a table. `replaced` is the range of days that it deleted first, if any.
+    """A load of a batch. `replaced`: the days that it deleted first, if any.
 
     `left_out` are days of its files that it skipped, because they were replaced after the batch was first loaded.
     """
@@ -62,7 +62,7 @@ def read_history(now: TableVersion) -> tuple[Load, ...]:
 
 
 def _is_undone_by(load: Load, entry: LogEntry) -> bool:
-    """Whether the undo took back this load. An undo names the load's version; older logs name the batch only."""
+    """Whether the undo took back this load: by version; older logs name the batch only."""
     return load.batch == entry.batch and not load.undone and entry.undoes in {0, load.version}
 
 
@@ -89,7 +89,7 @@ def active_batches(history: Iterable[Load]) -> frozenset[str]:
 
 
 def find_filled_days(history: Iterable[Load]) -> frozenset[date]:
-    """The days on which a standing load has rows: a replacement empties its days of what came before it."""
+    """Days with rows of a standing load: a replacement empties its days of earlier ones."""
     filled: set[date] = set()
     for load in history:
         if load.undone:
@@ -101,7 +101,7 @@ def find_filled_days(history: Iterable[Load]) -> frozenset[date]:
 
 
 def find_superseded_days(history: Iterable[Load], batch: str, days: Iterable[date]) -> Mapping[date, str]:
-    """Find which of the days were replaced since the batch was first loaded, and the last batch that replaced each.
+    """Find which days were replaced since the batch was loaded, and by which batch last.
 
     A batch keeps its first place in history: undone and loaded again, it doesn't overwrite days that were replaced
     in between. Those replacements stay until they are undone themselves.

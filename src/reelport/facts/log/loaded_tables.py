@@ -29,7 +29,7 @@ class TableReport:
 
 
 def tables_report(root: Path) -> tuple[TableReport, ...]:
-    """Report on every table, in the order of their declaration, with its first and last complete day."""
+    """Report on every table, as declared, with its first and last complete day."""
     return tuple(_report_table(root, table) for table in TABLES.values())
 
 
@@ -71,7 +71,7 @@ def complete_days(files: tuple[DataFile, ...]) -> tuple[date | None, date | None
 
 
 def last_complete_day(snapshot: Snapshot) -> date | None:
-    """Find the last day that is complete in every fact table of a snapshot; None when one of them has none."""
+    """Find the last day complete in all of a snapshot's fact tables; None without one."""
     lasts = [complete_days(files)[1] for name, files in snapshot.listing.items() if TABLES[name].is_fact]
     known = [last for last in lasts if last is not None]
     return min(known, default=None) if len(known) == len(lasts) else None

@@ -20,7 +20,7 @@ ABSENT = -1
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Tables, each at one version. A snapshot stays readable for 72 hours after its files are replaced."""
+    """Tables at one version each, readable for 72 hours after files are replaced."""
 
     root: Path
     versions: Mapping[str, int]
@@ -33,7 +33,7 @@ class Snapshot:
         end: date | None = None,
         channels: frozenset[str] | None = None,
     ) -> tuple[str, ...]:
-        """List absolute paths of the files that may hold rows of these days (both included), in a fixed order.
+        """List files that may hold rows of these days (inclusive), in a fixed order.
 
         `channels` also leaves out files without a row *owned* by one of these channels: give
         it only for queries by owner. Raises KeyError when the table is not pinned.

@@ -39,7 +39,7 @@ class TokenContent:
 
 
 def make_token(service_secret: ServiceSecret, content: TokenContent, until: datetime) -> str:
-    """Sign a token: expiry in ms (6 bytes), scopes as bits (2), a nonce, the key's id, the login."""
+    """Sign a token: expiry in ms (6 bytes), scopes as bits (2), nonce, key's id, login."""
     ends, bits = int(until.timestamp() * 1000), sum(1 << REPORT_SCOPES.index(scope) for scope in content.scopes)
     names = [content.key_id]
     if content.login is not None:

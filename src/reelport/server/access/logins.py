@@ -1,4 +1,4 @@
-"""Grants access tokens to users by public keys: by password, then by refresh tokens that rotate."""
+"""Grants users access tokens by public keys: by password, then by rotating refresh tokens."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def grant_by_password(
     now: datetime,
     terms: Terms,
 ) -> Grant | Refusal:
-    """Grant tokens to a user of the public key's organization. Takes some 20 ms of CPU for the password.
+    """Grant tokens to a user of the public key's organization; hashing takes some 20 ms of CPU.
 
     INVALID_GRANT when there is no such user in it, or the password is wrong: which of the two is not told.
     """

@@ -17,7 +17,7 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Ty
 
 
 def find_password_problem(password: str) -> str | None:
-    """Say why a text can't be a password; None when it can. No rule asks for kinds of characters."""
+    """Say why a text can't be a password; None when it can. No kind of character is asked for."""
     if not SHORTEST <= len(password) <= LONGEST:
         return f"A password has {SHORTEST} to {LONGEST:,} characters, and not {len(password):,}."
     if not password.isprintable():
@@ -26,7 +26,7 @@ def find_password_problem(password: str) -> str | None:
 
 
 def hash_password(password: str) -> str:
-    """Hash a password with a salt of its own. The hash names its parameters; it takes some 20 ms."""
+    """Hash a password with its own salt, in some 20 ms; the hash names its parameters."""
     return _HASHER.hash(password)
 
 

@@ -1,4 +1,4 @@
-"""Adds, lists and removes users: the people of organizations, who sign in with an e-mail address and a password."""
+"""Adds, lists and removes users: people of organizations with e-mail address and password."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EMAIL = re.compile(r"[^\s@,\"<>]{1,64}@[^\s@,\"<>]{1,190}")
 
 
 class Role(StrEnum):
-    """What a user may see and do in the organization's pages; what a report may hold is its key's matter."""
+    """What a user may see and do in the organization's pages; of reports, the key decides."""
 
     OWNER = "owner"
     MEMBER = "member"
@@ -93,7 +93,7 @@ def check_exists(db: Engine, email: str) -> None:
 
 
 def change_password(db: Engine, email: str, password: str) -> None:
-    """Give a user another password, and end every login at once; UsageError when there is no such user."""
+    """Give a user another password, and end every login at once; UsageError for no such user."""
     wrong = _list_password_problem(password)
     if wrong:
         raise UsageError("\n".join(wrong))

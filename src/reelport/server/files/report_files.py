@@ -32,7 +32,7 @@ def parse_name(name: str) -> tuple[str, int] | None:
 
 
 def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
-    """The path that an attempt writes to. Each attempt has its own, so a stalled one can't touch a later one's file."""
+    """An attempt's own path: a stalled one can't touch a later one's file."""
     return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
 
 

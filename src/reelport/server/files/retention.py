@@ -1,4 +1,4 @@
-"""Retention: expires reports whose time is over, and deletes files that belong to no report."""
+"""Retention: expires reports, and deletes files that belong to no report."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ _DAMAGED = _Refusal(500, "internal_error", "The file is damaged: ask for the rep
 
 @dataclass(frozen=True, slots=True)
 class _SignedUrl:
-    """The parts of a signed URL: public report id, key it was signed for, expiry (Unix seconds), signature."""
+    """A signed URL's parts: public report id, key, expiry (Unix seconds), signature."""
 
     report_id: str
     key_id: str
@@ -84,7 +84,7 @@ class _SignedUrl:
 
 @dataclass(frozen=True, slots=True)
 class _OpenReport:
-    """A report whose file is open and has the recorded length, its partner, and its last complete day."""
+    """A report whose open file has the recorded length; partner, last complete day."""
 
     record: FileRecord
     organization_id: int
@@ -117,7 +117,7 @@ async def download(request: Request) -> Response:
 def _answer(
     request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
 ) -> Response:
-    """Make the response: a range of the file or none, by the request's conditions and Range header."""
+    """Make the response: a range of the file or none, by conditions and Range."""
     tag = f'"{found.record.sha256}"'
     headers = {
         **_SECURITY_HEADERS,
@@ -246,7 +246,7 @@ class _Download(Response):
             self._transfer.running.count(len(chunk))
 
     async def _is_still_allowed(self) -> bool:
-        """Whether the URL's key may still read the report: revoking a key also ends its running downloads."""
+        """Whether the URL's key may read the report; revoking it ends running downloads."""
         found = await anyio.to_thread.run_sync(_find_report, self._transfer.service, self._transfer.link)
         if found is _INVALID_URL:
             _LOG.warning(

@@ -63,7 +63,7 @@ async def read_form(request: Request, max_bytes: int) -> dict[str, str]:
 
 
 def read_credentials(request: Request, form: Mapping[str, str]) -> FoundCredentials:
-    """Read a key's id and secret from header or form; TokenRefused if they are missing or double."""
+    """Read a key's id and secret from header or form; TokenRefused if missing or double."""
     headers = request.headers.getlist("authorization")
     if len(headers) > 1:
         raise TokenRefused("invalid_request", f"There are {len(headers)} Authorization headers: send one.")

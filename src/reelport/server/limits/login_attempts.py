@@ -15,7 +15,7 @@ _SITE_BITS = 64
 
 
 class LoginAttempts:
-    """Wrong passwords of one process: of an address for one user, and of an address for all users.
+    """Wrong passwords in one process: of an address for one user, and for all users.
 
     An attempt counts from its begin, and no longer once the password was right: attempts at the same moment can't
     pass the limit together. Use on the process's event loop only.

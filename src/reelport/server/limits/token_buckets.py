@@ -1,4 +1,4 @@
-"""Token buckets: each owner may do something so many times a minute, and a burst of it at once."""
+"""Token buckets: an owner may do something so often a minute, and a burst of it at once."""
 
 from __future__ import annotations
 

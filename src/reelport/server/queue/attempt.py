@@ -31,7 +31,7 @@ class LeaseLost(InternalError):
 def make_report(
     db: Database, settings: Settings, claim: Claim, session: Session, now: Callable[[], datetime]
 ) -> FileRecord:
-    """Make the report of a claim and publish its complete file. On an error no file is left behind.
+    """Make a claim's report and publish its whole file; after an error there is none.
 
     Raises LeaseLost when another attempt has the job by now, or when the report was cancelled.
     """

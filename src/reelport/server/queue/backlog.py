@@ -21,7 +21,7 @@ _MOST_LISTED = 200
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One report. `state` is `waiting` or `running` while its status is IN_PROGRESS, else the status in small letters.
+    """A report. `state`: `waiting` or `running` in progress, else its status in small letters.
 
     `place` is its place among the waiting reports of its partner, from 1; a worker may claim it from `due_at` on.
     `reason` says why it failed, or why the last attempt did. Of the `attempts` that were begun, `failures` ended with
@@ -72,7 +72,7 @@ _ENTRIES = (
 
 
 def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _MOST_LISTED) -> tuple[Entry, ...]:
-    """List the `most` newest reports, newest first; with `unfinished_only`, those that wait or run."""
+    """List the `most` newest reports, newest first; `unfinished_only` or all."""
     query = _ENTRIES.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id).limit(most)
     if unfinished_only:
         query = query.where(JOBS.c.number.is_not(None))

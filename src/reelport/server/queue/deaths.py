@@ -31,7 +31,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker that ended unasked: process id, exit status (negative for a signal), monotonic time in seconds."""
+    """A worker that ended unasked: process id, exit status, monotonic seconds."""
 
     pid: int
     status: int

@@ -1,4 +1,4 @@
-"""The queue: workers claim jobs on a lease, renew it by heartbeats, and end or requeue the job.
+"""The queue: workers claim jobs on a lease, renew it, and end or requeue the job.
 
 A lease goes by the database's clock. Every write of an attempt is fenced: it takes effect only while that owner
 holds the job in that attempt (the fencing token), so a stalled worker can do no harm. `losses` handles attempts
@@ -34,7 +34,7 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """One attempt at one report. `versions` are the pinned versions of its tables, None before the first pin.
+    """An attempt at a report. `versions` of its tables: None before the first pin.
 
     `failures` counts earlier attempts that ended with an error of the report; a `suspect` runs alone in its worker.
     `waited_for_room` is how many seconds the report has waited in all for a full disk.
@@ -67,7 +67,7 @@ def enqueue(connection: Connection, report_id: str, organization_id: int) -> Non
 def claim(
     db: Engine, owner: str, *, running: int, lease_seconds: float, suspect: bool = False, beside: bool = False
 ) -> Claim | None:
-    """Claim the next job of the partner that was served least recently and has fewer than `running` jobs running.
+    """Claim the next job of the partner served least recently with under `running` jobs.
 
     With `suspect` only suspects are claimed, without it only other jobs. `beside` says that the worker makes another
     report at this moment.
@@ -116,7 +116,7 @@ def has_due_suspect(db: Engine) -> bool:
 
 
 def renew_lease(db: Engine, claim: Claim, lease_seconds: float) -> bool:
-    """Renew the lease of an attempt (its heartbeat); False when the attempt no longer holds the job."""
+    """Renew an attempt's lease (heartbeat); False when it no longer holds the job."""
     with writing(db) as connection:
         renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds)}
         return _SQL.run(connection, "beat", renewed).rowcount == 1

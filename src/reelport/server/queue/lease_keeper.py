@@ -1,4 +1,4 @@
-"""A worker's background duties: renew leases, stop cancelled attempts, requeue jobs of dead workers, sweep."""
+"""A worker's duties: renew leases, stop cancelled attempts, requeue the dead's, sweep."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StopReason(StrEnum):
 
 @dataclass(eq=False)
 class RunningAttempt:
-    """One attempt that is being made: its claim, its engine session, and monotonic times in seconds."""
+    """An attempt in the making: claim, engine session, monotonic times in seconds."""
 
     claim: Claim
     session: Session
@@ -49,7 +49,7 @@ class RunningAttempt:
     stop: StopReason | None = None
 
     def interrupt(self, why: StopReason) -> None:
-        """Stop the engine; the first reason is kept. May be called again until the attempt has ended."""
+        """Stop the engine, until the attempt has ended; the first reason is kept."""
         self.stop = self.stop or why
         self.session.cancel()
 

@@ -36,7 +36,7 @@ _ENDED = (
 
 
 def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:
-    """Requeue the jobs whose lease ran out; returns the ids of their reports. No report is blamed.
+    """Requeue jobs whose lease ran out; return their reports' ids. Blames no report.
 
     A lease that ends later than `lease_seconds` and an hour from now counts as run out: the clock was set back.
     """

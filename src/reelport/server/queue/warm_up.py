@@ -1,4 +1,4 @@
-"""Warms up a worker: makes throw-away reports before the first real one, which would be slow otherwise."""
+"""Warms up a worker by throw-away reports: its first real one would be slow."""
 
 from __future__ import annotations
 

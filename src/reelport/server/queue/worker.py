@@ -1,4 +1,4 @@
-"""The worker: a process that claims reports and makes them with one engine, up to `slots` at a time."""
+"""The worker: claims reports and makes them by one engine, `slots` at a time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Worker:
         self._events.wake()
 
     def run(self) -> None:
-        """Make reports until `stop`; then wait `drain_seconds` for running ones, and requeue those that remain."""
+        """Make reports until `stop`; wait `drain_seconds` for running ones; requeue the rest."""
         keeper = threading.Thread(target=self._keep_leases, name="keeper")
         keeper.start()
         try:
@@ -164,7 +164,7 @@ class Worker:
                     pass
 
     def _handle_failure(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Retry with backoff, or fail the report when all attempts are used or the request itself is wrong."""
+        """Retry with backoff; fail the report when out of attempts, or wrong in itself."""
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         code = error.code if isinstance(error, ReelportError) else InternalError.code

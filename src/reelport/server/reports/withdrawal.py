@@ -1,4 +1,4 @@
-"""Withdraws access: removes channels from an organization, or the whole organization, and deletes the reports.
+"""Withdraws access: channels of an organization, or all of it, with the reports.
 
 Each is one transaction: every request after it is refused or finds nothing. The loaded facts stay.
 """

@@ -1,1 +1,1 @@
-"""The state: its database, tables and migrations, counters, the expiry clock and the secret's fingerprint."""
+"""The state: database, tables, migrations, counters, expiry clock, fingerprint."""

@@ -1,4 +1,4 @@
-"""The clock for expiry: follows the machine's clock, but accepts a jump ahead only after an hour.
+"""The expiry clock: the machine's, but a jump ahead counts only after an hour.
 
 Otherwise a clock that is set 49 hours ahead, and back a minute later, would delete every file. The monotonic clock
 tells a jump from time that has passed; over a restart the state remembers the time that was accepted last.
@@ -85,7 +85,7 @@ class ExpiryClock:
         return at + timedelta(seconds=self._monotonic() - passed)
 
     def _is_accepted(self, wall: datetime, passed: float, expected: datetime, shared: datetime | None) -> bool:
-        """Whether the clock shows what is expected, or what others accepted, or has kept to a jump for HOLD_SECONDS."""
+        """Whether the clock is as expected, accepted elsewhere, or kept for HOLD_SECONDS."""
         if wall <= expected + JUMP or (shared is not None and shared - JUMP <= wall <= shared + JUMP):
             return True
         others_go_on = self._doubted_since is not None and shared != self._shared

@@ -42,7 +42,7 @@ def choose_journal(folder: Path, version: tuple[int, int, int] = sqlite3.sqlite_
 
 
 def is_write_ahead_safe(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite is free of the race that loses commits when the write-ahead log is reset."""
+    """Whether this SQLite loses no commits when the write-ahead log is reset."""
     return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
 
 

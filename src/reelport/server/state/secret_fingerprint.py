@@ -1,4 +1,4 @@
-"""The database stores a fingerprint of the service secret: starting with another secret fails.
+"""The secret's fingerprint in the database: a start with another secret fails.
 
 Under another secret every existing key would be refused. The fingerprint reveals nothing of the secret.
 """
@@ -21,7 +21,7 @@ _OTHER = (
 
 
 def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
-    """Load the service secret; UsageError when the state has unrevoked keys made under another secret.
+    """Load the service secret; UsageError when keys stand that another secret made.
 
     Stores the secret's fingerprint when the state has none, or one that no key needs any more.
     """
@@ -38,7 +38,7 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
 
 
 def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, str]:
-    """Whether the state can be served with this secret (None: not created yet), and a sentence about it."""
+    """Whether this secret (None: not yet made) serves the state, and a sentence."""
     with reading(db) as connection:
         if not _has_keys(connection):
             return True, "It holds no key yet: the first one is made under the secret of that time."

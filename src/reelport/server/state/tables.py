@@ -24,7 +24,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A UTC time, stored as milliseconds since 1970 so that both databases compare and add alike."""
+    """A UTC time, stored as milliseconds since 1970: any database compares and adds."""
 
     impl = BigInteger
     cache_ok = True

@@ -1,4 +1,4 @@
-"""Group commit: writes of several threads of a process share one SQLite transaction, and so one sync of the disk.
+"""Group commit: threads' writes share a SQLite transaction, and so one sync.
 
 SQLite has one writer at a time, and a commit waits for the disk. Threads that come during a commit queue up, and the
 next one of them writes for all.
@@ -67,7 +67,7 @@ class WriteQueue:
         self._waiting: list[_Work] = []
 
     def run(self, begin: Begin, do: Callable[[Connection], T]) -> T:
-        """Return the result of `do` once it is on the disk; StorageError when its transaction failed."""
+        """Return `do`'s result once on the disk; StorageError when its transaction failed."""
         own = _Work(do)
         with self._waiting_lock:
             self._waiting.append(own)

@@ -1,4 +1,4 @@
-"""Alembic runs this file: it runs the migrations in the transaction of the connection that it is given."""
+"""Alembic runs this file, in the transaction of the connection that it is given."""
 
 from __future__ import annotations
 
