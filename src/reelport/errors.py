@@ -1,32 +1,6 @@
 """Every error that Reelport raises on purpose, in one tree.
 
-    ReelportError
-    ├── RequestError            your request must change
-    │   ├── QueryRefused            a report query has problems (all of them are listed)
-    │   ├── UsageError              a command, an argument or a setting is wrong
-    │   ├── BadInput                a file, a row or a mapping can't be taken as it is
-    │   ├── MergeRefused            windows of this query can't be added up to one right answer
-    │   └── QueueFull               too many reports are waiting or running: try later
-    │       └── SlotsFull               the wait for a slot of ours ended first: run the same again
-    ├── AccessError             your key, your token or your permission
-    ├── ServiceError            the service that was called
-    │   ├── Unreachable             no answer, or an answer that is no answer
-    │   │   └── AskLost                 whether the report was asked for isn't known
-    │   ├── ReportFailed            the report ended in FAILED
-    │   ├── ReportExpired           the report is gone
-    │   ├── IncompleteDownload      the file that arrived isn't the whole file
-    │   ├── SchemaDrift             the report's columns or values aren't of the kind that is kept
-    │   └── WindowEmptied           a report has no rows where a copy has some
-    ├── Partial                 some windows are done, others aren't: run the same again for the rest
-    ├── Interrupted             a command was stopped before it asked for anything
-    ├── NotFinished             the wait ended first; the report goes on and can be taken up again
-    └── InternalError           our own fault or our machine's
-        ├── OutOfMemory             the engine has less memory than a report needs
-        ├── StorageError            a disk, a table or a database can't be read or written
-        │   └── DiskFull                there is no room: the same works when there is
-        └── NewerData               the data directory was written by a newer version
-
-Each class has a stable code (`code`), the exit status of the command line
+`docs/reference/errors.md` draws the tree. Each class has a stable code (`code`), the exit status of the command line
 (`exit_status`) and a sentence. The sentence says what to do next. Where a report is
 known, `token` takes it up again; where an answer held data beside its errors, it is `data`.
 """
