@@ -26,11 +26,17 @@ from tests.patience import PATIENCE
 
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 
+LOADING = "reelport.facts.loading.load"
+"""What programs that load facts import, for `loads`."""
+
 _PROGRAM = Path(__file__).with_name("forking.py")
 
 
 class Popen:
-    """A program that runs: like `subprocess.Popen` of `python` with these words, whose streams are text or bytes."""
+    """A program that runs: like `subprocess.Popen` of `python` with these words, whose streams are text or bytes.
+
+    It is forked from a process that has imported what `loads` names, or the client.
+    """
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class Popen:
         stderr: int | IO[Any] | None = None,
         text: bool = True,
         terminal: bool = False,
+        loads: str = "",
     ) -> None:
         self.returncode: int | None = None
         self.stdin, source = _stream(stdin, text, writes=True)
@@ -57,7 +64,7 @@ class Popen:
         }
         numbers = [source, out, err, telling]
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))]
-        _source().sendmsg([json.dumps(request).encode()], rights)
+        _source(loads).sendmsg([json.dumps(request).encode()], rights)
         for number in numbers:
             os.close(number)
         self.pid = self._hear()
@@ -136,9 +143,10 @@ def run(
     cwd: Path | None = None,
     stdout: int | IO[Any] = PIPE,
     text: bool = True,
+    loads: str = "",
 ) -> subprocess.CompletedProcess[Any]:
     """Such a program, ended: like `subprocess.run` that captures what it writes."""
-    with Popen(words, env=env, cwd=cwd, stdout=stdout, stderr=PIPE, text=text) as process:
+    with Popen(words, env=env, cwd=cwd, stdout=stdout, stderr=PIPE, text=text, loads=loads) as process:
         out, err = process.communicate(PATIENCE)
     return subprocess.CompletedProcess([str(word) for word in words], process.wait(), out, err)
 
@@ -156,12 +164,12 @@ def _stream(wanted: int | IO[Any] | None, text: bool, *, writes: bool = False) -
 
 
 @cache
-def _source() -> socket.socket:
+def _source(loads: str) -> socket.socket:
     """Where requests are sent: the process that programs are forked from, which lives as long as this one."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, str(_PROGRAM), str(theirs.fileno())],
+            [sys.executable, str(_PROGRAM), str(theirs.fileno()), loads],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -34,11 +34,16 @@ _LEFT_OUT = {"reelport.sync.dlt", "reelport.client.results.arrow", "reelport.cli
 _MOST = 1 << 20
 
 
-def _serve(control: socket.socket) -> tuple[str, str]:
-    """Import what most programs import, and fork one for each request. In a forked one: what it is to run."""
+def _client() -> list[str]:
+    """What the programs of a client import."""
     rooms = [importlib.import_module(name) for name in _ROOMS]
     ours = {module.name for room in rooms for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")}
-    for name in (*_LIBRARIES, *sorted(ours - _LEFT_OUT)):
+    return [*_LIBRARIES, *sorted(ours - _LEFT_OUT)]
+
+
+def _serve(control: socket.socket, loads: str) -> tuple[str, str]:
+    """Import what programs import, and fork one for each request. In a forked one: what it is to run."""
+    for name in [loads] if loads else _client():
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
@@ -102,4 +107,4 @@ def _run(how: str, what: str) -> None:
 
 if __name__ == "__main__":
     this = sys.modules["__main__"]  # it stays, although another takes its name
-    _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))
+    _run(*_serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]))

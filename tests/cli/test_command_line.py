@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport.cli.arguments.completions import filters, metrics, profiles
 from reelport.cli.main import APP, CLIENT_COMMANDS, SERVER_COMMANDS, main
@@ -114,13 +115,9 @@ def test_a_broken_profile_breaks_no_completion(tmp_path: Path) -> None:
     """A file that can't be read gives no suggestions, and no error in the middle of a command line."""
 
     def suggested() -> tuple[list[str], str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "reelport", "__complete", "check", "--profile", ""],
-            env=os.environ | {"REELPORT_HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        words = ["-m", "reelport", "__complete", "check", "--profile", ""]
+        done = forked.run(words, env=os.environ | {"REELPORT_HOME": str(tmp_path)})
+        assert done.returncode == 0, done.stderr
         return [line.strip() for line in done.stdout.splitlines() if line.strip() and "\x1f" not in line], done.stderr
 
     (tmp_path / "config.toml").write_text("[profiles.a]\n[profiles.b]\n")

@@ -6,8 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import date
@@ -235,7 +233,7 @@ def test_the_log_is_silent_unless_it_is_configured(configuration: str, wanted: l
         "log(Asked('R-1'))\n"
         "if not logging.getLogger().handlers: log.write(logging.ERROR, 'never seen')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    done = forked.run(["-c", program])
     assert (done.stdout, done.stderr.splitlines()) == ("", wanted)
 
 

@@ -7,6 +7,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from tests import forked
 from tests.client.ledgers import NOW, Calendar, claimed, days, given_up, question, requested
 
 from reelport.client.ledger import Claimed, Full, Ledger, State, owners
@@ -58,11 +59,8 @@ def test_four_processes_never_claim_the_same_or_too_much(tmp_path: Path) -> None
         "print(*(type(ledger.enter(t.question(t.days(n)))).__name__ for n in (1, 1, 2, 2, 3, 3)))\n"
         "sys.stdout.flush(); sys.stdin.read()\n"
     )
-    words = [sys.executable, "-c", code, str(tmp_path / "ledger.db")]
-    crowd = [
-        subprocess.Popen(words, cwd=Path(__file__).parents[3], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
+    words, here = ["-c", code, str(tmp_path / "ledger.db")], Path(__file__).parents[3]
+    crowd = [forked.Popen(words, cwd=here, stdin=forked.PIPE, stdout=forked.PIPE) for _ in range(4)]
     lines = [process.stdout.readline() for process in crowd if process.stdout is not None]
     for process in crowd:
         process.communicate()

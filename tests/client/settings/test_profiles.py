@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.client.desk import HIDDEN, Desk
 
 from reelport.client.settings import profile_file, secrets
@@ -292,7 +291,7 @@ def test_many_processes_keep_profiles_and_secrets_at_once(tmp_path: Path) -> Non
         "    profile_file.write_profile(home / 'config.toml', f'{who}-{number}', {'key': who})\n"
         "    secrets.store_in_file(home, secrets.Name('https://u.example', f'{who}-{number}', 'secret'), who)\n"
     )
-    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in "abcd"]
+    running = [forked.Popen(["-c", code, str(tmp_path), who]) for who in "abcd"]
     assert [process.wait(300) for process in running] == [0] * 4
     assert len(profile_file.read_profiles(tmp_path / "config.toml", alone=True).profiles) == 20
     assert len(json.loads((tmp_path / "secrets.json").read_text())["https://u.example"]) == 20

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.whole.terminal import on_terminal, surroundings
 
 from reelport.cli.output.terminal_text import CleanedOutput
@@ -59,9 +60,9 @@ def test_a_user_without_a_home_is_told_what_to_set(tmp_path: Path) -> None:
     """A home of nobody is an error of usage, in the library and in the command."""
     with pytest.raises(UsageError, match="no user 'nobody-of-this-name' has a home folder"):
         expand_path("~nobody-of-this-name/reports")
-    words = [sys.executable, "-m", "reelport", "config", "path"]
+    words = ["-m", "reelport", "config", "path"]
     environment = outside(REELPORT_HOME="~nobody-of-this-name/a")
-    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = forked.run(words, env=environment, cwd=tmp_path)
     assert (done.returncode, "has a home folder" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 

@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport.errors import BadInput, StorageError
 from reelport.facts.input.progress import Progress
@@ -37,15 +37,16 @@ print(load(Path(root), "plays", [Path(path)], replace=replace).already)
 """
 
 
-def _start(root: Path, path: Path, *span: str, stop_at: str = "") -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", LOAD, str(root), str(path), *span]
-    return subprocess.Popen(words, env=os.environ | {VARIABLE: stop_at}, stdout=subprocess.PIPE, text=True)
+def _start(root: Path, path: Path, *span: str, stop_at: str = "") -> forked.Popen:
+    words = ["-c", LOAD, str(root), str(path), *span]
+    environment = os.environ | {VARIABLE: stop_at}
+    return forked.Popen(words, env=environment, stdout=forked.PIPE, loads=forked.LOADING)
 
 
 def _run(root: Path, path: Path, *span: str, stop_at: str = "") -> tuple[int, str]:
     with _start(root, path, *span, stop_at=stop_at) as process:
-        out, _ = process.communicate(timeout=300)
-    return process.returncode, out.strip()
+        out, _ = process.communicate()
+    return process.wait(), out.strip()
 
 
 @pytest.mark.parametrize("step", ["load-write", "load-fsync", "load-commit", "load-logsync"])

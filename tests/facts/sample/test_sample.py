@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests import forked
 
 from reelport.errors import UsageError
 from reelport.facts.loading.undo import undo
@@ -113,10 +112,9 @@ def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
         "from reelport.facts.sample.sample import generate; "
         f"generate(Path({str(tmp_path)!r}), date(2023, 7, 1), date(2023, 7, 2), 300, int(sys.argv[1]))"
     )
-    words = [sys.executable, "-c", call]
-    started = [subprocess.Popen([*words, seed], stderr=subprocess.PIPE, text=True) for seed in "123"]
-    said = [process.communicate(timeout=300)[1] for process in started]
-    assert sorted(process.returncode for process in started) == [0, 1, 1]
+    started = [forked.Popen(["-c", call, seed], stderr=forked.PIPE, loads=forked.LOADING) for seed in "123"]
+    said = [process.communicate()[1] for process in started]
+    assert sorted(process.wait() for process in started) == [0, 1, 1]
     assert sum("sample facts lie on some of these days already" in each for each in said) == 2
     assert sum(len(rows_of(tmp_path, name)) for name in FACTS) == 300
 
@@ -151,9 +149,7 @@ def test_a_killed_call_is_finished_by_the_same_call(filled: Path, tmp_path: Path
         "from datetime import date; from pathlib import Path; from reelport.facts.sample.sample import generate; "
         f"generate(Path({str(tmp_path)!r}), {START!r}, {END!r}, {ROWS}, 7)".replace("datetime.date", "date")
     )
-    stopped = subprocess.run(
-        [sys.executable, "-c", call], env=os.environ | {"REELPORT_STOP_AT": "load-commit"}, check=False
-    )
+    stopped = forked.run(["-c", call], env=os.environ | {"REELPORT_STOP_AT": "load-commit"}, loads=forked.LOADING)
     assert stopped.returncode == -signal.SIGKILL
     generate(tmp_path, START, END, ROWS, seed=7)
     for table in TABLES:
