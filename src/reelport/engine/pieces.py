@@ -14,6 +14,7 @@ from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.plan import Pieces
+from reelport.engine.report_format import CSV, ReportFormat
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
@@ -35,6 +36,7 @@ def plan_pieces(
     snapshot: Snapshot,
     *,
     aggregator: Aggregator = DUCKDB,
+    report_format: ReportFormat = CSV,
     worth: int = _SPLIT_FROM_ROWS,
     size: int = _PIECE_ROWS,
 ) -> Pieces:
@@ -42,9 +44,9 @@ def plan_pieces(
 
     A query over at least `worth` rows of facts whose rows are in order of time is split by months: first one month,
     then as many as should give `size` rows, estimated from the previous piece. After a piece without rows, which gives
-    no estimate, comes one month again.
+    no estimate, comes one month again. In a format whose pieces can't be appended the report is one piece.
     """
-    if not _is_in_time_order(query) or _count_facts(query, snapshot) < worth:
+    if report_format.further is None or not _is_in_time_order(query) or _count_facts(query, snapshot) < worth:
         yield compile_query(query, tenant, snapshot, aggregator)
         return
     start, months = query.start, 1

@@ -21,11 +21,10 @@ from sqlglot import exp
 
 from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
 from reelport.engine.plan import Pieces, Plan
+from reelport.engine.report_format import CSV, ReportFormat
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.storage.durable import describe_os_error, full_disk_sentence, to_storage_error
 
-_CSV = "FORMAT csv, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
-"""RFC 4180 with LF line ends: NULL is an empty cell, and only cells that need quotes are quoted."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])?(i)?B?", re.IGNORECASE)
 _INTERPRETER = 160 << 20
 """Bytes of a worker process outside the memory that DuckDB counts, as measured."""
@@ -97,20 +96,20 @@ class Session:
         self._idle = threading.Event()
         self._idle.set()
 
-    def write(self, pieces: Pieces, to: Path) -> Written:
-        """Write the rows of all pieces to a new CSV file.
+    def write(self, pieces: Pieces, to: Path, report_format: ReportFormat = CSV) -> Written:
+        """Write the rows of all pieces to a new file of this format.
 
         The file is not yet durable: fsync it before you rename it. Raises Cancelled, StorageError when a disk or a
         pinned file fails, InternalError for any other reason, and KeyboardInterrupt on Ctrl-C. After any error
         no file is left.
         """
         if threading.current_thread() is not threading.main_thread():
-            return self._write(pieces, to)
+            return self._write(pieces, to, report_format)
         # In the main thread DuckDB would notice Ctrl-C late or never, and raise an error of its own for it.
         with ThreadPoolExecutor(1, "report") as pool:
             writing = None
             try:
-                writing = pool.submit(self._write, pieces, to)
+                writing = pool.submit(self._write, pieces, to, report_format)
                 while not writing.done():
                     wait((writing,), _POLL_SECONDS)
             finally:
@@ -118,7 +117,7 @@ class Session:
                     self.cancel()
         return writing.result()
 
-    def _write(self, pieces: Pieces, to: Path) -> Written:
+    def _write(self, pieces: Pieces, to: Path, report_format: ReportFormat) -> Written:
         whole = False
         self._idle.clear()
         try:
@@ -126,7 +125,7 @@ class Session:
                 self._spill.mkdir(parents=True, exist_ok=True)
                 self._raise_spill_limit()
                 with open_sink(to, self._spill, self._interrupt) as out:
-                    rows = self._copy_all(pieces, out)
+                    rows = self._copy_all(pieces, out, report_format)
                 whole = True
                 return Written(rows, out.bytes, out.sha256)
         finally:
@@ -165,15 +164,15 @@ class Session:
         with suppress(duckdb.OutOfMemoryException, duckdb.ConnectionException):
             self._connection.execute(f"SET {_SPILL_LIMIT} = '{room}B'")
 
-    def _copy_all(self, pieces: Pieces, out: CsvSink) -> int:
-        """Write one piece after another, a header above the first; return the rows' number."""
+    def _copy_all(self, pieces: Pieces, out: CsvSink, report_format: ReportFormat) -> int:
+        """Write one piece after the other; returns the number of rows."""
         total, rows = 0, None
         while (plan := _next_plan(pieces, rows)) is not None:
-            rows = self._copy(plan, out, header=rows is None)
+            rows = self._copy(plan, out, report_format.copy_options(is_first=rows is None))
             total += rows
         return total
 
-    def _copy(self, plan: Plan, out: CsvSink, *, header: bool) -> int:
+    def _copy(self, plan: Plan, out: CsvSink, options: str) -> int:
         out.check()
         if self._cancelled.is_set():
             raise Cancelled("the report was stopped")
@@ -183,7 +182,7 @@ class Session:
                 self._connection.register(name, rows)
                 stack.callback(self._connection.unregister, name)
             # Fetch all rows: an open result keeps its files open.
-            answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({_CSV}, HEADER {header})").fetchall()
+            answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({options})").fetchall()
         return int(answer[0][0])
 
 
