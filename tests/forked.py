@@ -84,7 +84,7 @@ class Popen:
             os.close(self._told)
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[Any, Any]:
+    def communicate(self, timeout: float = PATIENCE) -> tuple[Any, Any]:
         """What it writes from now on to stdout and stderr, when it has ended. Raises TimeoutExpired, and kills it."""
         if self.stdin is not None:
             self.stdin.close()
@@ -147,7 +147,7 @@ def run(
 ) -> subprocess.CompletedProcess[Any]:
     """Such a program, ended: like `subprocess.run` that captures what it writes."""
     with Popen(words, env=env, cwd=cwd, stdout=stdout, stderr=PIPE, text=text, loads=loads) as process:
-        out, err = process.communicate(PATIENCE)
+        out, err = process.communicate()
     return subprocess.CompletedProcess([str(word) for word in words], process.wait(), out, err)
 
 
