@@ -113,6 +113,17 @@ def test_pipes_that_killed_processes_left_are_removed(state: State) -> None:
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_what_cant_be_delivered_fails_no_change(state: State) -> None:
+    """A pipe that is full, and one that is none, keep neither the commit nor the other subscribers from it."""
+    with subscribe(state.db, Kind.REPORT_ENDED) as full, subscribe(state.db, Kind.REPORT_ENDED) as events:
+        for _ in range(70_000):
+            full.wake()
+        (state.settings.workers_root / f"0-none.{Kind.REPORT_ENDED}.pipe").mkdir()
+        tell(state.db, Kind.REPORT_ENDED, "r")
+        assert hear(events) == (Event(Kind.REPORT_ENDED, "r"),)
+
+
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_a_subscriber_whose_connection_ends_listens_again(state: State) -> None:
     """It is woken to read the state, for what it may have missed, and hears of what comes then."""

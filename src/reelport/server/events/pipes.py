@@ -53,9 +53,10 @@ class PipeBus:
             pipe.unlink(missing_ok=True)
 
     def _write(self, pattern: str, line: bytes) -> None:
-        with suppress(FileNotFoundError):  # The folder, before anybody has subscribed.
+        with suppress(OSError):  # There is no folder before anybody has subscribed.
             for pipe in self._folder.glob(pattern):
-                _write(pipe, line)
+                with suppress(OSError):  # A full pipe holds enough to end its process's wait; a process may just end.
+                    _write(pipe, line)
 
 
 def _make_pipe(pipe: Path) -> int:
@@ -81,7 +82,6 @@ def _write(pipe: Path, line: bytes) -> None:
             pipe.unlink(missing_ok=True)
         return
     try:
-        with suppress(BlockingIOError):  # A full pipe holds enough to end its process's wait.
-            os.write(descriptor, line)
+        os.write(descriptor, line)
     finally:
         os.close(descriptor)
