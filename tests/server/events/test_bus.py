@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -48,25 +49,26 @@ def hear(events: Subscription) -> tuple[Event, ...]:
     return next(heard for _ in itertools.count() if (heard := events.wait()))
 
 
-def listen(db: Engine, events: Subscription, kind: Kind) -> None:
-    """Return when events are heard, and every one so far was: PostgreSQL's begin to be some time after `subscribe`."""
+def listen(db: Engine, kind: Kind, *subscribers: Subscription) -> None:
+    """Return when all hear events, and have heard every one so far: PostgreSQL's begin some time after `subscribe`."""
 
-    def is_heard() -> bool:
+    def is_heard(events: Subscription) -> bool:
         tell(db, kind, "first")
         return bool(events.wait())
 
-    assert until(is_heard)
+    def has_heard_last(events: Subscription) -> bool:
+        return Event(kind, "last") in events.wait()
+
+    assert all(until(partial(is_heard, events)) for events in subscribers)
     tell(db, kind, "last")
-    assert until(lambda: Event(kind, "last") in events.wait())
+    assert all(until(partial(has_heard_last, events)) for events in subscribers)
 
 
 def test_an_event_is_heard_by_every_subscriber_of_its_kind_once_it_is_committed(state: State) -> None:
     """Not before, and not after a rollback; other kinds wake nobody."""
     ended = Kind.REPORT_ENDED
     with subscribe(state.db, ended) as one, subscribe(state.db, Kind.TABLE_ADVANCED, ended) as two:
-        listen(state.db, one, ended)
-        listen(state.db, two, ended)
-        assert until(lambda: not one.wait())
+        listen(state.db, ended, one, two)
         with pytest.raises(ZeroDivisionError):
             write(state.db, publish_and_fail)
         with writing(state.db) as connection:
@@ -83,7 +85,7 @@ def test_a_wait_ends_with_nothing_heard_when_it_is_woken_or_over(state: State) -
     with subscribe(state.db, Kind.REPORT_ENDED) as events:
         assert until(lambda: not events.wait())
         assert anyio.run(events.wait_on_event_loop) == ()
-        listen(state.db, events, Kind.REPORT_ENDED)
+        listen(state.db, Kind.REPORT_ENDED, events)
         events.put(Event(Kind.REPORT_ENDED, "r").encode())
         events.wake()
         assert events.wait() == ()
@@ -128,14 +130,14 @@ def test_what_cant_be_delivered_fails_no_change(state: State) -> None:
 def test_a_subscriber_whose_connection_ends_listens_again(state: State) -> None:
     """It is woken to read the state, for what it may have missed, and hears of what comes then."""
     with subscribe(state.db, Kind.REPORT_ENDED) as events:
-        listen(state.db, events, Kind.REPORT_ENDED)
+        listen(state.db, Kind.REPORT_ENDED, events)
         with psycopg.connect(state.settings.database_url, autocommit=True) as connection:
             ended = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND query LIKE 'LISTEN %'"
             ).fetchall()
         assert ended == [(True,)]
-        listen(state.db, events, Kind.REPORT_ENDED)
+        listen(state.db, Kind.REPORT_ENDED, events)
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -143,7 +145,7 @@ def test_no_data_directory_is_shared_to_hear_of_events(state: State, tmp_path: P
     """A process elsewhere, that has the database alone in common, hears of what happens here; no pipe is made."""
     elsewhere = open_bus(state.again(data=tmp_path / "elsewhere"))
     with elsewhere.subscribe(Kind.REPORT_QUEUED) as events:
-        listen(state.db, events, Kind.REPORT_QUEUED)
+        listen(state.db, Kind.REPORT_QUEUED, events)
     assert not list(tmp_path.rglob("*.pipe"))
 
 
@@ -183,7 +185,7 @@ def test_every_change_of_a_report_that_somebody_waits_for_is_published(
     state.organization("demo", "c")
     caller = state.caller(state.key("demo"))
     with subscribe(state.db, QUEUED, ENDED) as events:
-        listen(state.db, events, ENDED)
+        listen(state.db, ENDED, events)
         report = state.ask(caller).id
         assert hear(events) == (Event(QUEUED, report),)
         change(state, report)
@@ -205,7 +207,7 @@ def test_a_load_and_its_undoing_tell_that_their_table_advanced(
 
     advanced = Event(Kind.TABLE_ADVANCED, "channels")
     with subscribe(state.db, Kind.TABLE_ADVANCED) as events:
-        listen(state.db, events, Kind.TABLE_ADVANCED)
+        listen(state.db, Kind.TABLE_ADVANCED, events)
         loaded = run("load", "channels", str(file))
         assert hear(events) == (advanced,)
         run("load", "channels", str(file))
