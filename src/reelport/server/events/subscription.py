@@ -46,7 +46,10 @@ class Subscription:
         self.put(b"\n")
 
     def put(self, line: bytes) -> None:
-        """Put a line into the pipe. A full one is enough to end the wait; a closed one ends none."""
+        """Put a line into the pipe; it is lost where the pipe is full or closed.
+
+        A full pipe holds enough to end the wait.
+        """
         with suppress(OSError):
             os.write(self._writer, line)
 

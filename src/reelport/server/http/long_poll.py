@@ -67,7 +67,10 @@ class LongPolls:
         return len(self._waiters)
 
     async def wait(self, partner: int, reports: frozenset[str], seconds: float) -> PollOutcome:
-        """Wait until one of these reports ends or time is over; at once beyond the limits."""
+        """Wait until one of these unfinished reports ends or the time is over.
+
+        Return at once beyond the limits.
+        """
         if self._stopping or self._is_full(partner):
             return PollOutcome.STOPPING if self._stopping else PollOutcome.FULL
         waiter = _Waiter(partner, reports)

@@ -1,1 +1,1 @@
-"""The queue: jobs, leases, workers, their supervisor, wake-ups between processes."""
+"""The queue: jobs, leases, workers and their supervisor."""

@@ -31,9 +31,10 @@ class LeaseLost(InternalError):
 def make_report(
     db: Database, settings: Settings, claim: Claim, session: Session, now: Callable[[], datetime]
 ) -> FileRecord:
-    """Make a claim's report and publish its whole file; after an error there is none.
+    """Make the report of a claim and publish its complete file.
 
-    Raises LeaseLost when another attempt has the job by now, or when the report was cancelled.
+    On an error no file is left behind. Raises LeaseLost when another attempt has the job by now, or when the report was
+    cancelled.
     """
     killpoints.reach("claim", claim.query.fingerprint())
     require_layout(settings.data)

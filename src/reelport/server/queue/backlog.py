@@ -21,13 +21,14 @@ _MOST_LISTED = 200
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A report. `state`: `waiting` or `running` in progress, else its status in small letters.
+    """One report, as an operator sees it.
 
-    `place` is its place among the waiting reports of its partner, from 1; a worker may claim it from `due_at` on.
-    `reason` says why it failed, or why the last attempt did. Of the `attempts` that were begun, `failures` ended with
-    an error of the report, `deaths` with the death of a worker that made nothing else, and `losses` with a process
-    whose end isn't blamed on the report. A `suspect` may have killed a worker that made other reports beside it, and
-    is made alone. `waited_for_room` is how many seconds it has waited so far for a full disk.
+    `state` is `waiting` or `running` while its status is IN_PROGRESS, else the status in small letters. `place` is its
+    place among the waiting reports of its partner, from 1; a worker may claim it from `due_at` on. `reason` says why it
+    failed, or why the last attempt did. Of the `attempts` that were begun, `failures` ended with an error of the
+    report, `deaths` with the death of a worker that made nothing else, and `losses` with a process whose end isn't
+    blamed on the report. A `suspect` may have killed a worker that made other reports beside it, and is made alone.
+    `waited_for_room` is how many seconds it has waited so far for a full disk.
     """
 
     id: str
@@ -72,7 +73,10 @@ _ENTRIES = (
 
 
 def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _MOST_LISTED) -> tuple[Entry, ...]:
-    """List the `most` newest reports, newest first; `unfinished_only` or all."""
+    """List the `most` newest reports, newest first.
+
+    With `unfinished_only`, only those that wait or run.
+    """
     query = _ENTRIES.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id).limit(most)
     if unfinished_only:
         query = query.where(JOBS.c.number.is_not(None))

@@ -31,7 +31,10 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker that ended unasked: process id, exit status, monotonic seconds."""
+    """A worker that ended unasked.
+
+    `status` is its exit status, negative for a signal; `at` is monotonic, in seconds.
+    """
 
     pid: int
     status: int

@@ -34,10 +34,11 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Claim:
-    """An attempt at a report. `versions` of its tables: None before the first pin.
+    """One attempt at one report.
 
-    `failures` counts earlier attempts that ended with an error of the report; a `suspect` runs alone in its worker.
-    `waited_for_room` is how many seconds the report has waited in all for a full disk.
+    `versions` are the pinned versions of its tables, None before the first pin. `failures` counts earlier attempts that
+    ended with an error of the report; a `suspect` runs alone in its worker. `waited_for_room` is how many seconds the
+    report has waited in all for a full disk.
     """
 
     report_id: str
@@ -67,10 +68,10 @@ def enqueue(connection: Connection, report_id: str, organization_id: int) -> Non
 def claim(
     db: Engine, owner: str, *, running: int, lease_seconds: float, suspect: bool = False, beside: bool = False
 ) -> Claim | None:
-    """Claim the next job of the partner served least recently with under `running` jobs.
+    """Claim the next job of the partner that was served least recently.
 
-    With `suspect` only suspects are claimed, without it only other jobs. `beside` says that the worker makes another
-    report at this moment.
+    Partners with `running` jobs running are passed over. With `suspect` only suspects are claimed, without it only
+    other jobs. `beside` says that the worker makes another report at this moment.
     """
     due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": int(suspect)}
     with reading(db) as connection:
@@ -116,7 +117,7 @@ def has_due_suspect(db: Engine) -> bool:
 
 
 def renew_lease(db: Engine, claim: Claim, lease_seconds: float) -> bool:
-    """Renew an attempt's lease (heartbeat); False when it no longer holds the job."""
+    """Renew the lease of an attempt (its heartbeat); False when the lease was lost."""
     with writing(db) as connection:
         renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds)}
         return _SQL.run(connection, "beat", renewed).rowcount == 1

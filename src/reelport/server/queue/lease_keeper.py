@@ -1,4 +1,7 @@
-"""A worker's duties: renew leases, stop cancelled attempts, requeue the dead's, sweep."""
+"""A worker's background duties.
+
+It renews leases, stops cancelled attempts, requeues the jobs of dead workers, and sweeps.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class StopReason(StrEnum):
 
 @dataclass(eq=False)
 class RunningAttempt:
-    """An attempt in the making: claim, engine session, monotonic times in seconds."""
+    """One attempt that is being made; its times are monotonic, in seconds."""
 
     claim: Claim
     session: Session
@@ -49,7 +52,10 @@ class RunningAttempt:
     stop: StopReason | None = None
 
     def interrupt(self, why: StopReason) -> None:
-        """Stop the engine, until the attempt has ended; the first reason is kept."""
+        """Stop the engine; may be called again until the attempt has ended.
+
+        The first reason is kept.
+        """
         self.stop = self.stop or why
         self.session.cancel()
 

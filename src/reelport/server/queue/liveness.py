@@ -25,7 +25,7 @@ _SUPERVISOR = ".supervisor"
 
 
 def make_owner_name() -> str:
-    """Make this process's name, unique over machines: host, process id, random id."""
+    """Make a name of this process, unique over all machines: host, process id, random id."""
     return f"{_read_host_name()}-{os.getpid()}-{short_id()}"
 
 
@@ -59,7 +59,7 @@ def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[
 
 @contextmanager
 def hold_supervisor_name(settings: Settings) -> Iterator[str]:
-    """Count as a living supervisor, by the name yielded, until block or process ends."""
+    """Count as a living supervisor until the block or the process ends; yields its name."""
     name = make_owner_name()
     descriptor = _create_locked_file(settings, f"{name}{_SUPERVISOR}", "")
     try:

@@ -36,9 +36,10 @@ _ENDED = (
 
 
 def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:
-    """Requeue jobs whose lease ran out; return their reports' ids. Blames no report.
+    """Requeue the jobs whose lease ran out; returns the ids of their reports.
 
-    A lease that ends later than `lease_seconds` and an hour from now counts as run out: the clock was set back.
+    No report is blamed. A lease that ends later than `lease_seconds` and an hour from now counts as run out: the clock
+    was set back.
     """
     longest = {"longest": jobs.to_milliseconds(lease_seconds + _OTHER_LEASES)}
     with reading(db) as connection:

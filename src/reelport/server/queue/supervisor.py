@@ -1,4 +1,4 @@
-"""The supervisor: starts workers, restarts those that end, stops them gracefully.
+"""The supervisor: starts workers, restarts those that end, and stops them gracefully.
 
 While suspects wait, it also runs an isolated worker, which makes one suspect at a time and nothing else.
 """
@@ -47,7 +47,7 @@ def supervise(settings: Settings) -> None:
 
 @contextmanager
 def run_workers(settings: Settings, workers: int) -> Iterator[None]:
-    """Keep `workers` workers running in the block, and an isolated one for suspects."""
+    """Keep `workers` processes running within the block, and an isolated one for suspects."""
     if workers == 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""Warms up a worker by throw-away reports: its first real one would be slow."""
+"""Warms up a worker by throw-away reports: the first real one would be slow otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker: claims reports and makes them by one engine, `slots` at a time."""
+"""The worker: claims reports and makes them with one engine, up to `slots` at a time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class Worker:
         self._events.wake()
 
     def run(self) -> None:
-        """Make reports until `stop`; wait `drain_seconds` for running ones; requeue the rest."""
+        """Make reports until `stop`.
+
+        Then wait `drain_seconds` for the running ones, and requeue those that remain.
+        """
         keeper = threading.Thread(target=self._keep_leases, name="keeper")
         keeper.start()
         try:
@@ -164,7 +167,7 @@ class Worker:
                     pass
 
     def _handle_failure(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Retry with backoff; fail the report when out of attempts, or wrong in itself."""
+        """Retry with backoff, or fail the report after its last attempt or for a wrong request."""
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         code = error.code if isinstance(error, ReelportError) else InternalError.code

@@ -89,7 +89,7 @@ def find_problems(query: ReportQuery, scopes: frozenset[str], today: date, held_
 
 
 def ask_report(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
-    """Queue a report, or return one that the key asked for before and that is current.
+    """Queue a report, or return a current one that the same key asked for earlier.
 
     QueryRefused lists every problem; QueueFull when the partner is at its limit of unfinished reports; AccessError
     when access was withdrawn since the caller was identified.
@@ -123,7 +123,7 @@ def _hash_ask(query: ReportQuery, caller: Caller) -> str:
 
 
 def _read_ask_state(connection: Connection, caller: Caller, question: str, now: datetime) -> _AskState:
-    """Read the key's newest report for the ask, and the partner's unfinished reports."""
+    """Read the key's newest report for the same ask, and the counts of its partner's jobs."""
     asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "now": now}
     return connection.execute(_ASK_STATE, asked).one()
 
@@ -131,7 +131,7 @@ def _read_ask_state(connection: Connection, caller: Caller, question: str, now: 
 def _reuse_report(
     settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]]
 ) -> AskedReport | None:
-    """Return the earlier report if its facts are the newest and its file is there."""
+    """Return the earlier report if its facts are the newest and its file is there; else None."""
     if (
         ask_state.id is None
         or not (ask_state.versions is None or _are_current(ask_state.versions, versions()))
@@ -146,7 +146,10 @@ def _are_current(pinned: str, now: Mapping[str, int]) -> bool:
 
 
 def _has_file(settings: Settings, found: _AskState) -> bool:
-    """Whether a report can be reused: one whose file is missing or cut is made again."""
+    """Whether a report has its file, or needs none yet.
+
+    One whose file is missing or truncated is made again.
+    """
     if found.file is None:
         return True
     try:
@@ -157,7 +160,7 @@ def _has_file(settings: Settings, found: _AskState) -> bool:
 
 
 def _lock_organization(connection: Connection, caller: Caller) -> None:
-    """Lock the partner's row: of two simultaneous asks the second sees the first.
+    """Lock the partner's row: of two simultaneous asks the second then sees the first.
 
     AccessError when access was withdrawn since the caller was identified: no report must be made for it.
     """

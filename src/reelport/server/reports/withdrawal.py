@@ -1,4 +1,4 @@
-"""Withdraws access: channels of an organization, or all of it, with the reports.
+"""Withdraws access: removes channels or an organization, and deletes the reports.
 
 Each is one transaction: every request after it is refused or finds nothing. The loaded facts stay.
 """

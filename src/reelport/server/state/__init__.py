@@ -1,1 +1,1 @@
-"""The state: database, tables, migrations, counters, expiry clock, fingerprint."""
+"""The state: its database and tables, counters, expiry clock, the secret's fingerprint."""

@@ -79,7 +79,7 @@ def connect(settings: Settings) -> Engine:
 
 
 def open_database(settings: Settings) -> Engine:
-    """Open the state database without migrating it, to diagnose a damaged one."""
+    """Open the state database without migrating it, as to diagnose a damaged one."""
     options: dict[str, object] = {OPTION: open_bus(settings)}
     if settings.database_url:
         address = parse_address(settings.database_url)
@@ -117,7 +117,7 @@ def open_reader(settings: Settings) -> Engine:
 
 
 def _configure_connection(journal: Journal, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    """Set up a connection: explicit transactions, durable commits, foreign keys."""
+    """Set up explicit transactions, durable commits and foreign keys for a connection."""
     with _close_on_error(connection):
         connection.isolation_level = None
         connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
@@ -134,7 +134,10 @@ def _configure_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntr
 
 @contextmanager
 def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    """Close a connection that can't be set up: the pool only forgets it."""
+    """Close a connection that can't be set up, as on a read-only disk.
+
+    The pool would forget it without closing it.
+    """
     try:
         yield
     except sqlite3.Error:

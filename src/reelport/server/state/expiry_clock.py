@@ -1,4 +1,4 @@
-"""The expiry clock: the machine's, but a jump ahead counts only after an hour.
+"""The clock for expiry: the machine's, but a jump ahead is accepted only after an hour.
 
 Otherwise a clock that is set 49 hours ahead, and back a minute later, would delete every file. The monotonic clock
 tells a jump from time that has passed; over a restart the state remembers the time that was accepted last.
@@ -85,7 +85,10 @@ class ExpiryClock:
         return at + timedelta(seconds=self._monotonic() - passed)
 
     def _is_accepted(self, wall: datetime, passed: float, expected: datetime, shared: datetime | None) -> bool:
-        """Whether the clock is as expected, accepted elsewhere, or kept for HOLD_SECONDS."""
+        """Whether to accept the clock's time.
+
+        It is accepted when it is expected, when others accepted it, or after HOLD_SECONDS of the same jump.
+        """
         if wall <= expected + JUMP or (shared is not None and shared - JUMP <= wall <= shared + JUMP):
             return True
         others_go_on = self._doubted_since is not None and shared != self._shared

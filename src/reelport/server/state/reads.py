@@ -28,7 +28,10 @@ _BATCH = 50
 
 @dataclass(eq=False, slots=True)
 class _WaitingRead:
-    """A read that found the state busy; `woken` when done, or to retry for all."""
+    """A read that found the state busy.
+
+    `woken` is set when it is done, or when its task is to retry for all.
+    """
 
     read: Callable[[Engine], Any]
     until: float = field(default_factory=lambda: time.monotonic() + BUSY_SECONDS)
@@ -86,7 +89,7 @@ class Reads:
         return result
 
     async def _wait(self, own: _WaitingRead, db: Engine) -> None:
-        """Wait until the read is done, by another task or this, which then retries for all."""
+        """Wait until the read is done, by this task or another; one task retries for all."""
         self._waiting.append(own)
         try:
             while not own.done:

@@ -1,4 +1,4 @@
-"""The secret's fingerprint in the database: a start with another secret fails.
+"""The fingerprint of the service secret in the state: another secret can't start.
 
 Under another secret every existing key would be refused. The fingerprint reveals nothing of the secret.
 """
@@ -21,7 +21,7 @@ _OTHER = (
 
 
 def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
-    """Load the service secret; UsageError when keys stand that another secret made.
+    """Load the service secret; UsageError when valid keys were made under another one.
 
     Stores the secret's fingerprint when the state has none, or one that no key needs any more.
     """
@@ -38,7 +38,10 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
 
 
 def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, str]:
-    """Whether this secret (None: not yet made) serves the state, and a sentence."""
+    """Whether the state can be served with this secret, and a sentence about it.
+
+    None is a secret that is not created yet.
+    """
     with reading(db) as connection:
         if not _has_keys(connection):
             return True, "It holds no key yet: the first one is made under the secret of that time."

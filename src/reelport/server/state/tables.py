@@ -24,7 +24,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A UTC time, stored as milliseconds since 1970: any database compares and adds."""
+    """A UTC time, stored as milliseconds since 1970: both databases compare and add alike."""
 
     impl = BigInteger
     cache_ok = True

@@ -1,7 +1,7 @@
-"""Counters in the state, for metrics: they only grow, over processes and sweeps.
+"""Counters in the state, for metrics, which only grow.
 
-A transaction increments them at its end, together with the change that they count, and always in the same order, so
-that two transactions never deadlock.
+They count over all processes, restarts and sweeps. A transaction increments them at its end, together with the change
+that they count, and always in the same order, so that two transactions never deadlock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
 
 class Times(StrEnum):
-    """What is timed: from the ask to an attempt, and the attempt that made the file."""
+    """What is timed: the wait for the first attempt, and the attempt that made the file."""
 
     WAITING = "waiting"
     MAKING = "making"

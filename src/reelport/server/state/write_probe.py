@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 
 
 class StateProbe:
-    """Writes to the state once in FRESH_SECONDS, whoever calls. Thread-safe."""
+    """Writes to the state, at most once in FRESH_SECONDS for all callers. Thread-safe."""
 
     def __init__(self, db: Engine) -> None:
         self._db = db

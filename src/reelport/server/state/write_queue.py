@@ -1,7 +1,7 @@
-"""Group commit: threads' writes share a SQLite transaction, and so one sync.
+"""Group commit: writes of several threads share one SQLite transaction.
 
-SQLite has one writer at a time, and a commit waits for the disk. Threads that come during a commit queue up, and the
-next one of them writes for all.
+They so share one sync of the disk. SQLite has one writer at a time, and a commit waits for the disk. Threads that come
+during a commit queue up, and the next one of them writes for all.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ class WriteQueue:
         self._waiting: list[_Work] = []
 
     def run(self, begin: Begin, do: Callable[[Connection], T]) -> T:
-        """Return `do`'s result once on the disk; StorageError when its transaction failed."""
+        """Return the result of `do` once it is on the disk.
+
+        StorageError when its transaction failed.
+        """
         own = _Work(do)
         with self._waiting_lock:
             self._waiting.append(own)
