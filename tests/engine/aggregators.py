@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlglot import exp
 
 from reelport.engine.aggregation import (
     AggregatedRelation,
@@ -51,21 +52,21 @@ class ByArrow:
 
 @dataclass(frozen=True)
 class ByHalves:
-    """Hands over an Arrow table: what the days up to `cut` and those after it add up to, key by key."""
+    """Adds up, key by key, the days up to `cut`, kept as Parquet, and fresh facts of the others."""
 
     cut: date
+    folder: Path
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
-        """Aggregate each half of the days alone, and add them up."""
+        """Aggregate the days to keep, and leave the others to the statement that adds both up."""
         whole = aggregation.resolved
-        halves = replace(whole, end=self.cut), replace(whole, start=self.cut + timedelta(days=1))
-        first, second = (aggregated(plan_aggregation(half), snapshot) for half in halves)
-        keys = [key.header for key in aggregation.keys]
-        sums = [f"CAST(SUM({each.name}) AS {each.type}) AS {each.name}" for each in aggregation.measures]
-        with duckdb.connect() as session:
-            session.register("parts", pa.concat_tables([first, second]))
-            sql = f"SELECT {', '.join([*keys, *sums])} FROM parts GROUP BY ALL HAVING COUNT(*) > 0"
-            return read_arrow(aggregation, session.sql(sql).to_arrow_table())
+        before, after = replace(whole, end=self.cut), replace(whole, start=self.cut + timedelta(days=1))
+        kept = ByParquet(self.folder).aggregate(plan_aggregation(before), snapshot).select
+        fresh = DUCKDB.aggregate(plan_aggregation(after), snapshot).select
+        keys = [exp.column(key.header) for key in aggregation.keys]
+        sums = [exp.func("SUM", exp.column(each.name)).as_(each.name) for each in aggregation.measures]
+        both = exp.union(kept, fresh, distinct=False).subquery("parts")
+        return AggregatedRelation(exp.select(*keys, *sums).from_(both).group_by(*keys).having("COUNT(*) > 0"))
 
 
 @dataclass(frozen=True)

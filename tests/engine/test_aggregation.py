@@ -171,7 +171,7 @@ def test_additive_aggregations_add_up_over_days(world: World, query: ReportQuery
     """Two ranges of days, aggregated apart and added up by their keys, give the report of both, rates included."""
     assume(query.days > 1 and planned(query).is_additive)
     cut = query.start + timedelta(days=data.draw(st.integers(0, query.days - 2)))
-    by_halves = world.text(query, MINE, worth=ONCE, aggregator=ByHalves(cut))
+    by_halves = world.text(query, MINE, worth=ONCE, aggregator=ByHalves(cut, world.folder / "kept"))
     assert by_halves == world.text(query, MINE, worth=ONCE)
 
 
@@ -195,7 +195,7 @@ def test_what_is_not_additive_does_not_add_up(
     plays = [play(f"{day}T05:00:00", media_type="live", viewer="v1") for day in days]
     usage = [stored(day, size) for day, size in zip(days, (2, 8), strict=True)]
     world = laid({"plays": plays, "usage": usage}, folder, engine)
-    added = ByHalves(date(2023, 7, 1))
+    added = ByHalves(date(2023, 7, 1), folder / "kept")
     query = ReportQuery.of([metric], [], date(2023, 7, 1), date(2023, 7, 2))
     assert [each.aggregate for each in planned(query, ME).measures] == [aggregate]
     assert not planned(query, ME).is_additive
