@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
 from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
@@ -71,7 +72,7 @@ def create_app(settings: Settings) -> Starlette:
             Route(GRAPHQL_PATH, answer_graphql, methods=_ANY_METHOD),
             Route(PUBLIC_TOKEN_PATH, answer_public_token, methods=["POST"]),
             Route(PUBLIC_GRAPHQL_PATH, answer_graphql, methods=["POST"]),
-            Route(FILES_PATH + "/{report_id:str}.csv", download, methods=["GET"]),
+            Route(f"{FILES_PATH}/{CSV.file_name('{report_id:str}')}", download, methods=["GET"]),
             Route(HEALTH_PATH, health.answer_health, methods=["GET"]),
             Route(READY_PATH, health.answer_ready, methods=["GET"]),
             Route(LIVE_PATH, health.answer_live, methods=["GET"]),
