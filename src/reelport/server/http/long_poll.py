@@ -1,6 +1,7 @@
 """Long polling: a status query waits until its report ends.
 
-One task of a process serves all waiting queries: it hears of ended reports, and reads the state only then.
+One task of a process serves all waiting queries: it reads the state when it hears that a report of theirs has ended,
+and once a second without hearing anything.
 """
 
 from __future__ import annotations
