@@ -31,6 +31,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             "REELPORT_DATA": str(service.data),
             "REELPORT_HOME": str(folder / "home"),
             "KEY": key.id,
+            "PASSWORD": "correct horse battery",
             "SECRET": key.secret,
             "COLUMNS": "1000",
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",

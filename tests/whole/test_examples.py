@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
@@ -38,7 +39,7 @@ def test_every_example_in_the_help_works(desk: Desk) -> None:
             lacking.append(" ".join(words))
         for line in examples:
             assert shlex.split(line.rpartition(" | ")[2])[1 : 1 + len(words)] == list(words), line
-            with _a_report_that_waits(desk) if words == ("queue", "cancel") else nullcontext():
+            with _prepared(desk, words):
                 done = desk.run(line)
             if done.status != 0 or "Traceback" in done.err:
                 failed[line] = done
@@ -46,6 +47,17 @@ def test_every_example_in_the_help_works(desk: Desk) -> None:
                 desk.learn(words, done)
     assert not failed
     assert not lacking
+
+
+def _prepared(desk: Desk, words: tuple[str, ...]) -> AbstractContextManager[None]:
+    """Bring about what a command needs that no example before it leaves."""
+    match words:
+        case ("queue", "cancel"):
+            return _a_report_that_waits(desk)
+        case ("restore",):
+            (desk.folder / "restored").mkdir()
+            shutil.copy(desk.service.data / "secret.key", desk.folder / "restored")
+    return nullcontext()
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from reelport.storage.modes import private
 
 LAYOUT = 1
 FILE_NAME = "layout.json"
+UNFINISHED_NAME = "restore-unfinished"
+"""The file that marks a data directory while a backup is restored into it."""
 
 
 def check_layout(data: Path) -> None:
@@ -45,7 +47,27 @@ def check_existing(data: Path) -> None:
     )
 
 
+def begin_restore(data: Path) -> None:
+    """Create the data directory if needed, and let nothing use it until `end_restore`."""
+    with translate_io_errors(data), private():
+        data.mkdir(parents=True, exist_ok=True)
+    LocalFolder(data).put(UNFINISHED_NAME, b"")
+
+
+def end_restore(data: Path) -> None:
+    """Let the data directory be used: it is complete."""
+    LocalFolder(data).delete(UNFINISHED_NAME)
+    check_layout(data)
+
+
+def is_unfinished(data: Path) -> bool:
+    """Whether a restore into the data directory began and did not end."""
+    return LocalFolder(data).find(UNFINISHED_NAME) is not None
+
+
 def _has_layout(data: Path) -> bool:
+    if is_unfinished(data):
+        raise StorageError(f"A restore into {data} was not finished: run `reelport restore` again.")
     return LocalFolder(data).find(FILE_NAME) is not None
 
 

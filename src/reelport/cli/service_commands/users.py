@@ -48,9 +48,9 @@ def add_user(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Add a user to an organization, with a password from the terminal or standard input.
+    """Add a user to an organization, with a password from terminal or standard input.
 
-    Example: reelport user add --org acme --email ann@acme.example --role owner
+    Example: echo "$PASSWORD" | reelport user add --org acme --email ann@acme.example --password-stdin
     """
     from reelport.server.access import organizations, users
 
@@ -89,21 +89,6 @@ def list_users(
     print_list(rows, as_json=json, none=f"{whose} yet: `reelport user add --org {org or 'NAME'}` adds one.")
 
 
-@USER.command(name="remove")
-def remove_user(
-    email: Annotated[str, Parameter(help="The address of the user.")], *, json: PrintJson = False, data: Data = None
-) -> None:
-    """Remove a user, and end at once every token that was granted with the user's password.
-
-    Example: reelport user remove ann@acme.example
-    """
-    from reelport.server.access import users
-
-    with open_state(data) as (_, db):
-        users.remove_user(db, email)
-    print_fields({"user": users.normalize_email(email), "removed": True}, as_json=json)
-
-
 @USER.command(name="password")
 def change_password(
     email: Annotated[str, Parameter(help="The address of the user.")],
@@ -114,7 +99,7 @@ def change_password(
 ) -> None:
     """Give a user another password, and end at once every token granted with the old one.
 
-    Example: reelport user password ann@acme.example
+    Example: echo "$PASSWORD" | reelport user password ann@acme.example --password-stdin
     """
     from reelport.server.access import users
 
@@ -122,3 +107,18 @@ def change_password(
         users.check_exists(db, email)  # before the password is asked for
         users.change_password(db, email, _read_password(password_stdin))
     print_fields({"user": users.normalize_email(email), "password": "changed"}, as_json=json)
+
+
+@USER.command(name="remove")
+def remove_user(
+    email: Annotated[str, Parameter(help="The address of the user.")], *, json: PrintJson = False, data: Data = None
+) -> None:
+    """Remove a user, and end every token that came by the password.
+
+    Example: reelport user remove ann@acme.example
+    """
+    from reelport.server.access import users
+
+    with open_state(data) as (_, db):
+        users.remove_user(db, email)
+    print_fields({"user": users.normalize_email(email), "removed": True}, as_json=json)

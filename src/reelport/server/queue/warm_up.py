@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import structlog
@@ -29,7 +29,8 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
     This opens the log of every table and runs the whole engine, but reads no file of facts: a damaged file must fail
     only the reports that need it. Errors are logged; a report that meets the same error fails with it.
     """
-    for query in _choose_queries():
+    today = datetime.now(UTC).date()
+    for query in choose_queries(today, today):
         draft = folder / CSV.file_name("warm-up")
         session = engine.session()
         try:
@@ -41,17 +42,16 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def _choose_queries() -> Iterator[ReportQuery]:
-    """Choose valid queries that together read every table.
+def choose_queries(start: date, end: date) -> Iterator[ReportQuery]:
+    """Choose valid queries over these days that together read every table.
 
     They ask for each metric by day, and for the first metric by each dimension.
     """
-    today = datetime.now(UTC).date()
     days = next(dimension for dimension in Dimension if dimension.grain is Grain.DAY)
     first = next(iter(Metric))
     asked: set[str] = set()
     for metric, dimension in [*((metric, days) for metric in Metric), *((first, dimension) for dimension in Dimension)]:
-        query = ReportQuery.of([metric.name], [dimension.name], today, today)
-        if not tables_of(query) <= asked and not problems(query, today=today):
+        query = ReportQuery.of([metric.name], [dimension.name], start, end)
+        if not tables_of(query) <= asked and not problems(query, today=end):
             asked |= tables_of(query)
             yield query

@@ -27,7 +27,7 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
     """
     own = credentials.load_service_secret(settings)
     with reading(db) as connection:
-        is_known = _read_fingerprint(connection) == own.fingerprint
+        is_known = read_fingerprint(connection) == own.fingerprint
     if not is_known:
         with writing(db) as connection:
             if not _is_accepted(connection, own):
@@ -55,10 +55,11 @@ def _is_accepted(connection: Connection, service_secret: ServiceSecret) -> bool:
 
     A state without a fingerprint accepts any secret.
     """
-    return _read_fingerprint(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
+    return read_fingerprint(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
 
 
-def _read_fingerprint(connection: Connection) -> str | None:
+def read_fingerprint(connection: Connection) -> str | None:
+    """Read the stored fingerprint; None before the first key."""
     return connection.execute(select(SECRET_FINGERPRINTS.c.mark)).scalar()
 
 

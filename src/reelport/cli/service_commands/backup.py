@@ -1,0 +1,106 @@
+"""`backup`, `restore` and `verify-backup`: keep the service's data elsewhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, validators
+
+from reelport.cli.arguments.options import PrintJson
+from reelport.cli.output.listing import print_fields
+from reelport.cli.service_commands.access import Data, open_state
+from reelport.errors import StorageError
+
+if TYPE_CHECKING:
+    from reelport.server.backup.manifest import Manifest
+
+Archive = Annotated[Path, Parameter(help="The folder of the backups.")]
+Id = Annotated[str | None, Parameter(help="Which backup; the newest by default.")]
+
+
+def backup(
+    to: Archive,
+    *,
+    keep: Annotated[
+        int | None,
+        Parameter(
+            validator=validators.Number(gte=1), help="Keep so many of the newest backups, and delete the others."
+        ),
+    ] = None,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Back up the state, the tables and the finished reports.
+
+    The service may run. A folder holds many backups, and each file once: the next one reads only what is
+    new. The secret is never in it.
+
+    Example: reelport backup backups --keep 14
+    """
+    from reelport.server.backup.archive import Archive
+    from reelport.server.backup.create import create_backup
+
+    archive = Archive(to.absolute())
+    with open_state(data) as (settings, db):
+        made = create_backup(db, settings, archive, datetime.now(UTC))
+    gone = () if keep is None else archive.prune(keep)
+    print_fields({**_describe(made), "deleted": len(gone)}, as_json=json)
+
+
+def restore(source: Archive, *, id: Id = None, json: PrintJson = False, data: Data = None) -> None:  # noqa: A002 - the option's name
+    """Restore a backup into an empty data directory.
+
+    The secret that its keys were made under must be there. What is wrong is said before anything is touched.
+    One that was killed is begun anew by the next.
+
+    Example: reelport restore backups --data restored
+    """
+    from reelport.server.backup.archive import Archive
+    from reelport.server.backup.restore import restore_backup
+    from reelport.server.settings import read_settings
+    from reelport.storage.modes import set_readers
+
+    settings = read_settings(data=data)
+    set_readers(settings.readers)
+    archive = Archive(source.absolute())
+    found = archive.read(id)
+    restore_backup(archive, found, settings)
+    print_fields({**_describe(found), "restored_to": str(settings.data)}, as_json=json)
+
+
+def verify_backup(
+    source: Archive,
+    *,
+    id: Id = None,  # noqa: A002 - the option's name
+    scratch: Annotated[
+        Path | None, Parameter(help="Where it is restored to for the while; the system's temporary folder by default.")
+    ] = None,
+    json: PrintJson = False,
+) -> None:
+    """Restore a backup to a scratch place, check every file, and make its reports again.
+
+    The exit status is 1 when anything differs. Neither secret nor data directory is needed.
+
+    Example: reelport verify-backup backups
+    """
+    from reelport.server.backup.archive import Archive
+    from reelport.server.backup.check import find_faults
+    from reelport.server.settings import read_settings
+
+    archive = Archive(source.absolute())
+    found = archive.read(id)
+    faults = find_faults(archive, found, read_settings(), scratch)
+    if faults:
+        raise StorageError("\n".join(faults))
+    print_fields({**_describe(found), "verified": "restored, and its reports are the same"}, as_json=json)
+
+
+def _describe(manifest: Manifest) -> dict[str, object]:
+    return {
+        "backup": manifest.id,
+        "files": len(manifest.files),
+        "bytes": sum(stored.size for stored in manifest.contents),
+        "reports_compared": len(manifest.probes),
+    }

@@ -1,0 +1,142 @@
+"""The archive: a folder of backups, whose objects are named by SHA-256 and kept once."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelport.errors import StorageError, UsageError
+from reelport.server.backup.manifest import Manifest, Stored, parse_manifest
+from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
+from reelport.storage.file_store import OpenFile
+from reelport.storage.modes import private
+
+_MANIFESTS, _OBJECTS, _LOCK = "backups", "objects", "lock"
+_PART = ".part"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The backups in a folder. Any number of them share their objects."""
+
+    root: Path
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let one process at a time change the archive; UsageError while another does."""
+        with translate_io_errors(self.root), private():
+            for name in (_MANIFESTS, _OBJECTS):
+                make_folder(self.root / name)
+            handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"Another backup into {self.root} is running.") from None
+            yield
+        finally:
+            os.close(handle)
+
+    def list_ids(self) -> tuple[str, ...]:
+        """List the backups, the oldest first."""
+        with translate_io_errors(self.root):
+            return tuple(sorted(path.stem for path in (self.root / _MANIFESTS).glob("*.json")))
+
+    def read(self, id_: str | None = None) -> Manifest:
+        """Read the manifest of a backup, or of the newest one; UsageError when there is none."""
+        known = self.list_ids()
+        if not known or (id_ is not None and id_ not in known):
+            there = f"it holds {', '.join(known[-5:])}" if known else "it holds none"
+            raise UsageError(f"{self.root} has no backup{'' if id_ is None else f' {id_!r}'}: {there}.")
+        path = self.root / _MANIFESTS / f"{id_ or known[-1]}.json"
+        with translate_io_errors(path):
+            return parse_manifest(path.read_bytes(), str(path))
+
+    def add(self, manifest: Manifest) -> None:
+        """Add a backup whose objects are all there: with this it exists."""
+        path = self.root / _MANIFESTS / f"{manifest.id}.json"
+        with translate_io_errors(path), private():
+            replace_file(path, manifest.to_json(), is_new=True)
+
+    def store(self, source: OpenFile) -> Stored:
+        """Keep the content of an open file, durably, unless it is kept already."""
+        part = self.root / _OBJECTS / f"{secrets.token_hex(8)}{_PART}"
+        digest, size = hashlib.sha256(), 0
+        with translate_io_errors(part), private():
+            try:
+                with part.open("xb") as copy:
+                    while data := source.read(size, _CHUNK):
+                        digest.update(data)
+                        copy.write(data)
+                        size += len(data)
+                stored = Stored(digest.hexdigest(), size)
+                if not self.holds(stored):
+                    self._keep(part, stored)
+            finally:
+                part.unlink(missing_ok=True)
+        return stored
+
+    def _keep(self, part: Path, stored: Stored) -> None:
+        path = self.locate(stored)
+        make_folder(path.parent)
+        sync_file(part)
+        part.rename(path)
+        sync_folder(path.parent)
+
+    def holds(self, stored: Stored) -> bool:
+        """Whether an object is there with its size."""
+        with suppress(OSError):
+            return self.locate(stored).stat().st_size == stored.size
+        return False
+
+    def locate(self, stored: Stored) -> Path:
+        """Return the path of an object."""
+        return self.root / _OBJECTS / stored.sha256[:2] / stored.sha256
+
+    def copy_out(self, stored: Stored, to: Path) -> None:
+        """Copy an object to a new file, durably. StorageError when its bytes have changed."""
+        with translate_io_errors(to):
+            make_folder(to.parent)
+            digest = hashlib.sha256()
+            with self.locate(stored).open("rb") as source, private(), to.open("xb") as copy:
+                while data := source.read(_CHUNK):
+                    digest.update(data)
+                    copy.write(data)
+            if digest.hexdigest() != stored.sha256:
+                raise StorageError(f"{self.locate(stored)} is damaged: its bytes are not those that were backed up.")
+            sync_file(to)
+            sync_folder(to.parent)
+
+    def find_damage(self, manifest: Manifest) -> list[str]:
+        """List a sentence for each object of a backup that is missing or has other bytes."""
+        return [sentence for stored in sorted(manifest.contents, key=repr) if (sentence := self._check(stored))]
+
+    def _check(self, stored: Stored) -> str | None:
+        path = self.locate(stored)
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return f"{path} can't be read: {error.strerror}."
+        return None if found == stored.sha256 else f"{path} is damaged: its bytes are not those that were backed up."
+
+    def prune(self, keep: int) -> tuple[str, ...]:
+        """Delete all but the newest backups, and objects that none needs; return the ids that went."""
+        with self.writing(), translate_io_errors(self.root):
+            known = self.list_ids()
+            gone = known[:-keep]
+            for id_ in gone:
+                (self.root / _MANIFESTS / f"{id_}.json").unlink()
+            needed = {stored.sha256 for id_ in known[-keep:] for stored in self.read(id_).contents}
+            # Drafts of killed backups go too: this process alone writes now.
+            for path in (self.root / _OBJECTS).rglob("*"):
+                if path.is_file() and path.name not in needed:
+                    path.unlink()
+        return gone

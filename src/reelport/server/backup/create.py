@@ -1,0 +1,123 @@
+"""Makes a backup while the service runs: the state first, then reports and tables."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+
+from reelport.errors import StorageError
+from reelport.facts.log.delta_log import LOG_FOLDER, commit_name, open_store
+from reelport.facts.log.snapshot import newest_versions, pin
+from reelport.facts.tables import TABLES
+from reelport.server.backup.archive import Archive
+from reelport.server.backup.manifest import BackedUpFile, Manifest, Stored
+from reelport.server.backup.probes import make_probes
+from reelport.server.backup.state_dump import dump_state, name_database
+from reelport.server.settings import Settings
+from reelport.server.state.database import REVISION, reading
+from reelport.server.state.secret_fingerprint import read_fingerprint
+from reelport.server.state.tables import READABLE, REPORTS
+from reelport.storage.file_store import FileStore
+from reelport.storage.local_folder import LocalFolder
+
+FACTS, FILES = "facts", "files"
+_DRAFT = ".part"
+
+_Known = Mapping[tuple[str, str, str], Stored]
+"""What the newest backup keeps, by store, name and tag: such a file isn't read again."""
+
+
+def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetime) -> Manifest:
+    """Add a backup to the archive, and return what it holds.
+
+    The state is read before the tables: what it names is there then. A file that vanishes meanwhile is left out if
+    no version needs it: a report that expired, or what a vacuum deleted. StorageError when a needed one is gone.
+    """
+    with archive.writing():
+        known = _list_known(archive)
+        with reading(db) as connection:
+            fingerprint = read_fingerprint(connection)
+            channels = connection.execute(select(READABLE.c.channel_id).distinct()).scalars().all()
+            reports = connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars().all()
+        state = _store_state(settings, archive)
+        versions = dict(newest_versions(settings.facts_root))
+        files = (
+            *_store_files(archive, settings.report_store, FILES, "", sorted(reports), known),
+            *_store_tables(settings, archive, versions, known),
+        )
+        manifest = Manifest(
+            id=f"{now:%Y-%m-%dT%H-%M-%S.%f}"[:-3] + "Z",
+            made_at=now.isoformat(),
+            reelport=version("reelport"),
+            revision=REVISION,
+            database=name_database(settings),
+            fingerprint=fingerprint,
+            versions=versions,
+            state=state,
+            files=files,
+            probes=make_probes(settings, versions, channels),
+        )
+        archive.add(manifest)
+    return manifest
+
+
+def _list_known(archive: Archive) -> _Known:
+    """List the files of the newest backup; one that can't be read is no help."""
+    ids = archive.list_ids()
+    if not ids:
+        return {}
+    found = {(file.store, file.name, file.tag): file.content for file in archive.read(ids[-1]).files}
+    return {key: content for key, content in found.items() if archive.holds(content)}
+
+
+def _store_state(settings: Settings, archive: Archive) -> Stored:
+    with tempfile.TemporaryDirectory(prefix="reelport-backup-") as folder:
+        dump_state(settings, Path(folder) / "state")
+        with closing(LocalFolder(Path(folder)).open("state")) as dump:
+            return archive.store(dump)
+
+
+def _store_tables(
+    settings: Settings, archive: Archive, versions: Mapping[str, int], known: _Known
+) -> Iterator[BackedUpFile]:
+    """Store every file of the tables up to these versions, older versions' files included."""
+    snapshot = pin(settings.facts_root, versions, versions)
+    for table in TABLES:
+        store = open_store(settings.facts_root / table)
+        names = [name for name in store.list_names() if not name.endswith(_DRAFT) and _is_at(name, versions[table])]
+        stored = tuple(_store_files(archive, store, FACTS, f"{table}/", sorted(names), known))
+        lost = {f"{table}/{file.path}" for file in snapshot.listing[table]} - {file.name for file in stored}
+        if lost:
+            raise StorageError(f"{min(lost)} is gone: run `reelport verify`, or back up again.")
+        yield from stored
+
+
+def _is_at(name: str, version: int) -> bool:
+    """Whether a file of a table is no later commit, nor a checkpoint, which may be."""
+    if not name.startswith(f"{LOG_FOLDER}/"):
+        return True
+    return name.endswith(".json") and name <= commit_name(version)
+
+
+def _store_files(
+    archive: Archive, store: FileStore, store_name: str, prefix: str, names: list[str], known: _Known
+) -> Iterator[BackedUpFile]:
+    for name in names:
+        found = store.find(name)
+        if found is None:
+            continue
+        content = known.get((store_name, prefix + name, found.tag))
+        if content is None:
+            try:
+                file = store.open(name)
+            except FileNotFoundError:
+                continue
+            with closing(file):
+                content = archive.store(file)
+        yield BackedUpFile(store_name, prefix + name, found.tag, content)

@@ -1,0 +1,147 @@
+"""Restores a backup into an empty data directory, after checking that it can be."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+from sqlalchemy import Engine, select
+
+from reelport.errors import ReelportError, StorageError, UsageError
+from reelport.facts.layout import begin_restore, end_restore, is_unfinished
+from reelport.server import credentials
+from reelport.server.backup.archive import Archive
+from reelport.server.backup.create import FACTS, FILES
+from reelport.server.backup.manifest import Manifest
+from reelport.server.backup.state_dump import POSTGRESQL, find_tool_problem, load_state, name_database
+from reelport.server.settings import Settings
+from reelport.server.state.database import (
+    describe_newer_revision,
+    open_database,
+    read_revision,
+    reading,
+    upgrade,
+    writing,
+)
+from reelport.server.state.tables import REPORTS
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.modes import private
+from reelport.wire import ReportStatus
+
+_SECRET = "secret.key"  # noqa: S105 - a file's name
+_ROOM = 1.05
+"""Free bytes that a restore asks for, as a multiple of the backup's."""
+
+
+def restore_backup(archive: Archive, manifest: Manifest, settings: Settings, *, check_secret: bool = True) -> None:
+    """Restore a backup into the data directory of these settings, and into its empty database.
+
+    UsageError lists every reason why that can't be; nothing was touched then. A restore that was killed is refused by
+    every other command, and begun anew by the next restore.
+    """
+    wrong = list(_find_problems(archive, manifest, settings, check_secret=check_secret))
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    begin_restore(settings.data)
+    _clear(settings)
+    restore_files(archive, manifest, settings)
+    if manifest.database == POSTGRESQL:
+        load_state(settings, archive.locate(manifest.state))
+    else:
+        archive.copy_out(manifest.state, settings.state_file)
+    _bring_up_to_date(settings, {file.name for file in manifest.files if file.store == FILES})
+    end_restore(settings.data)
+
+
+def restore_files(archive: Archive, manifest: Manifest, settings: Settings) -> None:
+    """Copy the files of tables and reports out of the archive, and hash each on the way."""
+    roots = {FACTS: settings.facts_root, FILES: settings.files_root}
+    for file in manifest.files:
+        archive.copy_out(file.content, roots[file.store] / file.name)
+
+
+def _find_problems(archive: Archive, manifest: Manifest, settings: Settings, *, check_secret: bool) -> Iterator[str]:
+    if newer := describe_newer_revision(manifest.revision):
+        yield newer
+    if manifest.database != name_database(settings):
+        needed = "set" if manifest.database == POSTGRESQL else "don't set"
+        yield f"The state was in {manifest.database}: {needed} REELPORT_DATABASE_URL."
+    elif problem := find_tool_problem(manifest.database):
+        yield problem
+    elif settings.database_url and not _is_empty(settings):
+        yield "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
+    if check_secret:
+        yield from _find_secret_problems(manifest, settings)
+    missing = sum(not archive.holds(stored) for stored in manifest.contents)
+    if missing:
+        yield f"{missing:,} objects of the backup are missing in {archive.root}: see `reelport verify-backup`."
+    yield from _find_place_problems(manifest, settings)
+
+
+def _find_secret_problems(manifest: Manifest, settings: Settings) -> Iterator[str]:
+    """Say if the secret isn't the one that the keys were made under. None is made here."""
+    if manifest.fingerprint is None:
+        return
+    bring = f"bring {settings.data / _SECRET} from where you keep it, or set REELPORT_SECRET."
+    if settings.secret is None and not (settings.data / _SECRET).exists():
+        yield f"The keys of the backup need their secret, which no backup holds: {bring}"
+    elif credentials.load_service_secret(settings).fingerprint != manifest.fingerprint:
+        yield f"The secret here is another one than the keys of the backup were made under: {bring}"
+
+
+def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str]:
+    data = settings.data
+    try:
+        with translate_io_errors(data):
+            held = {path.name for path in data.iterdir()} if data.exists() else set()
+            near = next(path for path in (data, *data.parents) if path.exists())
+            free = shutil.disk_usage(near).free
+    except StorageError as error:
+        yield str(error)
+        return
+    if held - {_SECRET} and not is_unfinished(data):
+        yield f"{data} isn't empty: name a new directory, with {_SECRET} alone in it if that is where the secret is."
+    needed = int(_ROOM * sum(stored.size for stored in manifest.contents))
+    if free < needed:
+        yield f"{near} has {free:,} bytes of room, and the backup needs {needed:,}."
+
+
+def _is_empty(settings: Settings) -> bool:
+    db = open_database(settings)
+    try:
+        with reading(db) as connection:
+            return read_revision(connection) is None
+    except ReelportError:
+        return True  # what is wrong with the database is said when it is opened
+    finally:
+        db.dispose()
+
+
+def _clear(settings: Settings) -> None:
+    """Remove what an unfinished restore left."""
+    with translate_io_errors(settings.data):
+        for root in (settings.facts_root, settings.files_root):
+            if root.exists():
+                shutil.rmtree(root)
+        for path in settings.data.glob(f"{settings.state_file.name}*"):
+            path.unlink()
+
+
+def _bring_up_to_date(settings: Settings, kept: set[str]) -> None:
+    """Migrate the state, and expire reports whose files vanished during the backup."""
+    db = open_database(settings)
+    try:
+        with private():
+            upgrade(db)
+            _expire_lost_reports(db, kept)
+    finally:
+        db.dispose()
+
+
+def _expire_lost_reports(db: Engine, kept: set[str]) -> None:
+    with writing(db) as connection:
+        found = connection.execute(select(REPORTS.c.id, REPORTS.c.file).where(REPORTS.c.file.is_not(None))).all()
+        lost = [row.id for row in found if row.file not in kept]
+        if lost:
+            ended = {"status": ReportStatus.EXPIRED.value, "file": None}
+            connection.execute(REPORTS.update().where(REPORTS.c.id.in_(lost)).values(ended))

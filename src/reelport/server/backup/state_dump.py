@@ -1,0 +1,89 @@
+"""Dumps the state into one file while it is in use: SQLite's online backup, or pg_dump."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+from reelport.errors import StorageError, UsageError
+from reelport.server.database_address import parse_address
+from reelport.server.settings import Settings
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+
+
+def name_database(settings: Settings) -> str:
+    """Name the kind of database that these settings use."""
+    return POSTGRESQL if settings.database_url else SQLITE
+
+
+def dump_state(settings: Settings, to: Path) -> None:
+    """Write the state, as it is at one moment, to a new file."""
+    if settings.database_url:
+        _run_tool(settings, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", "--file", str(to))
+        return
+    try:
+        # Read through a connection: a copy of the file could hold half of a commit.
+        address = f"{settings.state_file.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(to)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise StorageError(f"{settings.state_file} can't be backed up: {error}.") from error
+
+
+def load_state(settings: Settings, dump: Path) -> None:
+    """Load a dump into an empty PostgreSQL database: all of it or nothing.
+
+    SQLite's dump is the state file itself.
+    """
+    _run_tool(
+        settings, "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges", str(dump)
+    )
+
+
+def find_tool_problem(database: str) -> str | None:
+    """Say which program of PostgreSQL is missing, if one is."""
+    missing = [name for name in ("pg_dump", "pg_restore") if database == POSTGRESQL and _find_tool(name) is None]
+    return f"{' and '.join(missing)} is not installed: install PostgreSQL's client programs." if missing else None
+
+
+def check_dump(database: str, dump: Path) -> str | None:
+    """Say what is wrong with a dump, without a database to load it into."""
+    if database == POSTGRESQL:
+        tool = _find_tool("pg_restore")
+        if tool is None:
+            return find_tool_problem(database)
+        listed = subprocess.run([tool, "--list", str(dump)], capture_output=True, text=True, check=False)
+        return None if listed.returncode == 0 else f"The dump of the state can't be read: {listed.stderr.strip()}"
+    with closing(sqlite3.connect(f"{dump.absolute().as_uri()}?mode=ro", uri=True)) as state:
+        try:
+            found: str = state.execute("PRAGMA integrity_check").fetchone()[0]
+        except sqlite3.Error as error:
+            found = str(error)
+    return None if found == "ok" else f"The state is damaged: {found}."
+
+
+def _run_tool(settings: Settings, name: str, *words: str) -> None:
+    tool = _find_tool(name)
+    if tool is None:
+        raise UsageError(str(find_tool_problem(POSTGRESQL)))
+    address = parse_address(settings.database_url).set(drivername="postgresql")
+    # Not on the command line, which every process of the machine can read.
+    environment = os.environ | ({"PGPASSWORD": str(address.password)} if address.password else {})
+    where = address.set(password=None).render_as_string(hide_password=False)
+    done = subprocess.run(
+        [tool, "--dbname", where, *words], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise StorageError(f"{name} failed: {done.stderr.strip()}")
+
+
+def _find_tool(name: str) -> str | None:
+    """Find a program of PostgreSQL on the path, or where Debian puts the newest."""
+    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(debian[-1]) if debian else shutil.which(name)
