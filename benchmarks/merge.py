@@ -26,7 +26,7 @@ from benchmarks.measure import measured
 from reelport.client.files.part import Part
 from reelport.client.ranges.duckdb_merge import MEMORY
 from reelport.client.ranges.merge import merge
-from reelport.client.ranges.rules import MergePlan, plan_merge
+from reelport.client.ranges.merge_rules import MergePlan, plan_merge
 from reelport.query import ReportQuery
 
 WINDOWS = 20

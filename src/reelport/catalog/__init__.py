@@ -8,7 +8,7 @@ from reelport.catalog.meanings import Meaning
 from reelport.catalog.metrics import Metric
 from reelport.catalog.payees import Payee
 from reelport.catalog.products import Product
-from reelport.catalog.rules import (
+from reelport.catalog.row_types import (
     CellType,
     Difference,
     Distinct,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import unique
 
-from reelport.catalog.rules import CellType, Grain, Standing
+from reelport.catalog.row_types import CellType, Grain, Standing
 from reelport.catalog.standings import DESCRIBED_NAME, DOCUMENTED_NAME, SCHEMA_NAME, Known, KnownRow
 from reelport.catalog.tags import TAG_SEPARATOR
 

@@ -13,7 +13,7 @@ from enum import unique
 from reelport.catalog.dimensions import Dimension
 from reelport.catalog.dimensions import Dimension as D  # noqa: N817 - a matrix wants short names
 from reelport.catalog.filters import Filter
-from reelport.catalog.rules import Grain, Row, Standing
+from reelport.catalog.row_types import Grain, Row, Standing
 from reelport.catalog.scopes import Scope
 
 Dimensions = frozenset[Dimension]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import unique
 
 from reelport.catalog.dimensions import Dimension
-from reelport.catalog.rules import Standing
+from reelport.catalog.row_types import Standing
 from reelport.catalog.standings import Known, KnownRow
 
 _NAMED = Known(Standing.DOCUMENTED, Standing.INFERRED, Standing.CHOSEN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import unique
 
-from reelport.catalog.rules import Row, Standing
+from reelport.catalog.row_types import Row, Standing
 
 
 @unique

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import unique
 
 from reelport.catalog.payees import Payee
-from reelport.catalog.rules import Row, Standing
+from reelport.catalog.row_types import Row, Standing
 
 _CHOSEN = Standing.CHOSEN
 _PAYEES = " ".join(payee.sentence for payee in Payee)

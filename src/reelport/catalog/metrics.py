@@ -9,8 +9,8 @@ from enum import unique
 
 from reelport.catalog.families import Family
 from reelport.catalog.families import Family as F  # noqa: N817 - a table wants short names
-from reelport.catalog.rules import CellType, Difference, Distinct, Ratio, Rule, Standing, Stock, Sum, Total, Unit
-from reelport.catalog.rules import Unit as U  # noqa: N817 - a table wants short names
+from reelport.catalog.row_types import CellType, Difference, Distinct, Ratio, Rule, Standing, Stock, Sum, Total, Unit
+from reelport.catalog.row_types import Unit as U  # noqa: N817 - a table wants short names
 from reelport.catalog.standings import (
     DOCUMENTED_COUNT,
     DOCUMENTED_RATE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import unique
 
-from reelport.catalog.rules import Role, Row, Standing
+from reelport.catalog.row_types import Role, Row, Standing
 
 
 @unique

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import unique
 
-from reelport.catalog.rules import Role, Standing
+from reelport.catalog.row_types import Role, Standing
 from reelport.catalog.standings import Known, KnownRow
 
 _DOCUMENTED, _, _INFERRED, _ = Standing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-from reelport.catalog.rules import Standing
+from reelport.catalog.row_types import Standing
 
 _DOCUMENTED, _, _INFERRED, _CHOSEN = Standing
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from reelport.catalog.rules import Row, Standing
+from reelport.catalog.row_types import Row, Standing
 
 _DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reelport.facts.countries import COUNTRIES
-from reelport.facts.rules import END_DAY, FIRST_DAY, LONGEST_TEXT
+from reelport.facts.row_rules import END_DAY, FIRST_DAY, LONGEST_TEXT
 from reelport.facts.schema import BATCH, sort_keys
 from reelport.facts.tables import TABLES, Column, Kind, Table
 

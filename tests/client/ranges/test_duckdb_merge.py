@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from reelport import MergeRefused, ReportQuery
 from reelport.client.ranges.duckdb_merge import Declined, order_rows
 from reelport.client.ranges.merge import merge
-from reelport.client.ranges.rules import MergePlan, plan_merge
+from reelport.client.ranges.merge_rules import MergePlan, plan_merge
 from reelport.errors import IncompleteDownload
 
 pytest.importorskip("duckdb")

@@ -29,7 +29,7 @@ ARCHIVE = Path(__file__).with_name("older_data.tar.xz")
 SHARES = (
     ("facts/tables.py", '        Column("time_watched_seconds"', 'Column("shares", Kind.COUNT, "Shares.", default=0),'),
     ("facts/tables.py", '        _text("account_id"', '_text("motto", "Its motto."),'),
-    ("catalog/rules.py", '    SECONDS = "seconds"', 'SHARES = "shares"'),
+    ("catalog/row_types.py", '    SECONDS = "seconds"', 'SHARES = "shares"'),
     (
         "catalog/metrics.py",
         "    TIME_WATCHED_SECONDS = ",

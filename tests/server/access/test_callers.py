@@ -18,7 +18,7 @@ from reelport.server import credentials
 from reelport.server.access import callers, grants, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
-from reelport.server.access.readability import unread_note
+from reelport.server.access.unread_rows import unread_note
 from reelport.server.credentials import load_service_secret
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect, writing

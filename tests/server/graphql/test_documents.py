@@ -18,7 +18,7 @@ from reelport.server.graphql import document_cache
 from reelport.server.graphql.document_cache import DocumentCache, Operation
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http.graphql_endpoint import _parse_and_execute
-from reelport.server.limits.request_size import MAX_CHARACTERS, DocumentLimits
+from reelport.server.limits.document_limits import MAX_CHARACTERS, DocumentLimits
 from reelport.wire import LOOK
 
 ONCE = ("graphql/language/", "graphql/validation/", "graphql/utilities/type_info")

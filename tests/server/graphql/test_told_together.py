@@ -13,7 +13,7 @@ from tests.server.api import INPUT, Api
 from reelport import check
 from reelport.catalog import Dimension, Metric
 from reelport.query import ReportQuery
-from reelport.server.limits import request_size
+from reelport.server.limits import document_limits
 from reelport.wire import Code
 
 from .test_errors import inline, places, well_formed
@@ -94,7 +94,7 @@ def test_more_problems_than_are_listed_end_with_one_that_says_so(api: Api, more:
     """A hundred problems, and then an entry of its own code about no field."""
     asked = {**INPUT, "metrics": [*Metric.__members__], "dimensions": [*Dimension.__members__], **more}
     *listed, last = well_formed(api.graphql(TWICE, {"input": asked}))
-    assert len(listed) == request_size.MAX_LISTED
+    assert len(listed) == document_limits.MAX_LISTED
     assert "too_large" not in {error["extensions"]["code"] for error in listed}
     assert (last["path"], last["extensions"], last["type"]) == (None, {"code": "too_large"}, "bad_request")
     assert last["message"] == "There are more problems than are listed here."

@@ -9,7 +9,7 @@ from typing import Any
 
 from reelport.server.graphql.faults import TYPES
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
-from reelport.server.limits import request_size
+from reelport.server.limits import document_limits
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
@@ -43,25 +43,25 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert rows["body"] == f"{default['body_bytes']:,} bytes, else 413"
     assert rows["tokens of a document"] == f"{default['document_tokens']:,}"
     assert rows["nested levels, fragments expanded"] == str(default["document_depth"])
-    aliases = f"{default['document_aliases']}; {request_size.MAX_INTROSPECTION_ALIASES} when the schema is asked for"
+    aliases = f"{default['document_aliases']}; {document_limits.MAX_INTROSPECTION_ALIASES} when the schema is asked for"
     assert rows["aliases, fragments expanded"] == aliases
-    assert rows["fields, fragments expanded"] == f"{request_size.MAX_FIELDS:,}"
-    assert rows["the same field under the same name"] == str(request_size.MAX_REPEATS)
-    sizes = f"{request_size.MAX_CHARACTERS:,}, {request_size.MAX_LINES:,}, {request_size.MAX_COMMENTS}"
+    assert rows["fields, fragments expanded"] == f"{document_limits.MAX_FIELDS:,}"
+    assert rows["the same field under the same name"] == str(document_limits.MAX_REPEATS)
+    sizes = f"{document_limits.MAX_CHARACTERS:,}, {document_limits.MAX_LINES:,}, {document_limits.MAX_COMMENTS}"
     assert rows["characters, lines, comments of a document"] == sizes
     assert (
         rows["operations and fragments; spreads of fragments"]
-        == f"{request_size.MAX_DEFINITIONS}; {request_size.MAX_FRAGMENT_SPREADS}"
+        == f"{document_limits.MAX_DEFINITIONS}; {document_limits.MAX_FRAGMENT_SPREADS}"
     )
     assert (
         rows["items of a list, characters of a text"]
-        == f"{request_size.MAX_LIST_ITEMS}, {request_size.MAX_TEXT_LENGTH:,}"
+        == f"{document_limits.MAX_LIST_ITEMS}, {document_limits.MAX_TEXT_LENGTH:,}"
     )
     assert (
         f"({default['link_seconds'] // 60} minutes" in PAGE
         or f"good for {default['link_seconds'] // 60} minutes" in PAGE
     )
-    assert f"up to {request_size.MAX_LISTED}" in PAGE
+    assert f"up to {document_limits.MAX_LISTED}" in PAGE
     assert f"`look_seconds` ({default['look_seconds']})" in PAGE
     assert f"`held_looks` ({default['held_looks']})" in PAGE
 

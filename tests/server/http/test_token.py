@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from tests.server.api import Api
 
-from reelport.server.limits.request_size import TOKEN_BODY_BYTES
+from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.token_buckets import hash_owner
 from reelport.wire import TOKEN_PATH
 

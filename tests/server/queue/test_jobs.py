@@ -14,7 +14,7 @@ from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, jobs, losses
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import look
+from reelport.server.reports import report_access
 from reelport.wire import ReportStatus
 
 FILE = FileRecord("x.csv", 1, 2, "ab")
@@ -252,11 +252,11 @@ def test_sweep_ends_what_is_over_and_keeps_what_is_not(state: State) -> None:
     assert not path.exists()
     assert [told(state, each.id)[0] for each in asked] == ["EXPIRED", "FAILED", "EXPIRED"]
     assert claim(state) is None
-    looked = look.find_report(state.db, caller, asked[0].token, state.now)
+    looked = report_access.find_report(state.db, caller, asked[0].token, state.now)
     assert looked is not None
     assert looked.status is ReportStatus.EXPIRED
     retention.sweep(state.db, state.settings, state.now + timedelta(days=40))
-    assert look.find_report(state.db, caller, asked[0].token, state.now) is None
+    assert report_access.find_report(state.db, caller, asked[0].token, state.now) is None
 
 
 def test_only_orphans_are_cleaned_away(state: State) -> None:

@@ -24,7 +24,7 @@ from reelport.server.files import report_files, signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import look
+from reelport.server.reports import report_access
 from reelport.server.reports.ask import ask_report
 from reelport.wire import ReportStatus
 
@@ -149,7 +149,7 @@ def test_every_problem_is_told_and_nothing_queued(state: State) -> None:
 def test_look_follows_a_report_to_its_end(state: State, caller: Caller) -> None:
     """In progress, finished with its file, expired without it."""
     token = state.ask(caller).token
-    look_at = partial(look.find_report, state.db, caller, token)
+    look_at = partial(report_access.find_report, state.db, caller, token)
     waiting = look_at(state.now)
     assert waiting is not None
     assert (waiting.status, waiting.file) == (ReportStatus.IN_PROGRESS, None)
@@ -158,11 +158,11 @@ def test_look_follows_a_report_to_its_end(state: State, caller: Caller) -> None:
     assert finished is not None
     assert (finished.status, finished.file) == (ReportStatus.FINISHED, FILE)
     assert finished.created_at == NOW
-    assert look.find_linked_report(state.db, finished.id, caller.key_id, state.now) == finished
+    assert report_access.find_linked_report(state.db, finished.id, caller.key_id, state.now) == finished
     over = look_at(state.now + timedelta(hours=48))
     assert over is not None
     assert (over.status, over.file) == (ReportStatus.EXPIRED, None)
-    assert look.find_linked_report(state.db, finished.id, caller.key_id, NOW + timedelta(hours=48)) == over
+    assert report_access.find_linked_report(state.db, finished.id, caller.key_id, NOW + timedelta(hours=48)) == over
 
 
 def test_report_is_unknown_to_whoever_may_not_see_it(state: State, caller: Caller) -> None:
@@ -173,7 +173,7 @@ def test_report_is_unknown_to_whoever_may_not_see_it(state: State, caller: Calle
     rival = state.caller(state.key("rival"))
     narrow = state.caller(state.key("demo", channels=("c1",)))
     poor = state.caller(state.key("demo", "read_reports"))
-    see = partial(look.find_report, state.db, now=state.now)
+    see = partial(report_access.find_report, state.db, now=state.now)
     assert see(caller, money) is not None
     assert see(poor, plain) is not None
     for stranger, token in [(rival, plain), (narrow, plain), (poor, money), (caller, plain[:-1] + "!"), (caller, "")]:
@@ -185,7 +185,7 @@ def test_narrower_keys_reports_are_seen_by_wider_ones(state: State, caller: Call
     """A key sees a colleague's report when it may read all that is in it."""
     narrow = state.caller(state.key("demo", channels=("c1",)))
     token = state.ask(narrow).token
-    assert look.find_report(state.db, caller, token, state.now) is not None
+    assert report_access.find_report(state.db, caller, token, state.now) is not None
 
 
 def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
@@ -193,7 +193,7 @@ def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
     report = state.ask(caller)
     jobs.finish(state.db, claimed(state), FILE, state.now)
     other, narrow = state.key("demo"), state.key("demo", channels=("c1",))
-    linked = partial(look.find_linked_report, state.db, report.id, now=state.now)
+    linked = partial(report_access.find_linked_report, state.db, report.id, now=state.now)
     found = linked(caller.key_id)
     assert (found and found.file, linked(other.id), linked(narrow.id)) == (FILE, found, None)
     organizations.revoke_key(state.db, caller.key_id, state.now)
@@ -204,7 +204,7 @@ def test_looking_needs_a_scope_for_reports(state: State, caller: Caller) -> None
     """A token for neither making nor reading reports is told which scope it lacks."""
     token = state.ask(caller).token
     with pytest.raises(QueryRefused, match="read_reports"):
-        look.find_report(state.db, state.caller(state.key("demo", "access_ads")), token, state.now)
+        report_access.find_report(state.db, state.caller(state.key("demo", "access_ads")), token, state.now)
 
 
 service_secret = ServiceSecret(b"x" * 32)

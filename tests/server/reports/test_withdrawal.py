@@ -20,7 +20,7 @@ from reelport.server.files import report_files, retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs, losses
 from reelport.server.queue.jobs import Claim
-from reelport.server.reports import look, withdrawal
+from reelport.server.reports import report_access, withdrawal
 from reelport.server.reports.ask import AskedReport
 from reelport.server.reports.withdrawal import Withdrawal
 from reelport.server.state.tables import JOBS, KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE, REPORTS
@@ -73,8 +73,8 @@ def test_nothing_of_a_removed_channel_can_be_had_a_moment_later(state: State, ca
     report = finished(state, caller)
     ended = remove(state, "c2")
     assert (ended.finished, ended.keys, ended.narrowed) == (1, (), ())
-    assert look.find_report(state.db, caller, report.token, state.now) is None
-    assert look.find_linked_report(state.db, report.id, caller.key_id, state.now) is None
+    assert report_access.find_report(state.db, caller, report.token, state.now) is None
+    assert report_access.find_linked_report(state.db, report.id, caller.key_id, state.now) is None
     assert list(state.settings.files_root.iterdir()) == []
     assert state.caller(state.key("demo")).channels == {"c1"}
 
@@ -89,11 +89,11 @@ def test_a_report_over_other_channels_stays(state: State, caller: Caller) -> Non
     assert caller.channels == {"c1", "c2"}
     remove(state, "c2")
     for who, report in ((narrow, kept), (rival, foreign)):
-        linked = look.find_linked_report(state.db, report.id, who.key_id, state.now)
+        linked = report_access.find_linked_report(state.db, report.id, who.key_id, state.now)
         assert linked is not None
         assert linked.file is not None
         assert (state.settings.files_root / linked.file.name).exists()
-    assert look.find_report(state.db, narrow, waiting.token, state.now) is not None
+    assert report_access.find_report(state.db, narrow, waiting.token, state.now) is not None
     assert claimed(state).report_id == waiting.id
 
 
@@ -112,7 +112,7 @@ def test_a_waiting_and_a_running_report_are_cancelled_and_publish_nothing(state:
     assert not jobs.finish(state.db, claim, record, state.now)
     assert jobs.claim(state.db, "worker", running=9, lease_seconds=30) is None
     for report in (running, waiting):
-        assert look.find_report(state.db, caller, report.token, state.now) is None
+        assert report_access.find_report(state.db, caller, report.token, state.now) is None
     assert (state.settings.files_root / record.name).exists()
     retention.sweep(state.db, state.settings, state.now)
     assert list(state.settings.files_root.iterdir()) == []
@@ -126,8 +126,8 @@ def test_a_channel_that_is_added_again_brings_no_old_report_back(state: State, c
     organizations.allow_channels(state.db, caller.organization_id, ["c2"])
     again = state.caller(state.key("demo"))
     assert again.channels == caller.channels
-    assert look.find_report(state.db, again, report.token, state.now) is None
-    assert look.find_linked_report(state.db, report.id, caller.key_id, state.now) is None
+    assert report_access.find_report(state.db, again, report.token, state.now) is None
+    assert report_access.find_linked_report(state.db, report.id, caller.key_id, state.now) is None
     assert state.ask(caller).token != report.token
     assert state.caller(narrowed).channels == {"c1"}
 
@@ -160,7 +160,7 @@ def test_every_channel_that_is_not_read_is_named_and_none_removed(state: State, 
         remove(state, "c1", organization="dem")
     with pytest.raises(UsageError):
         remove(state)
-    assert look.find_report(state.db, caller, report.token, state.now) is not None
+    assert report_access.find_report(state.db, caller, report.token, state.now) is not None
 
 
 def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
@@ -185,8 +185,8 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
         grants.grant_token(state.db, state.service_secret, ClientCredentials(key.id, key.secret), [], state.now)
         is Refusal.INVALID_CLIENT
     )
-    assert look.find_report(state.db, caller, report.token, state.now) is None
-    assert look.find_linked_report(state.db, report.id, key.id, state.now) is None
+    assert report_access.find_report(state.db, caller, report.token, state.now) is None
+    assert report_access.find_linked_report(state.db, report.id, key.id, state.now) is None
     assert not jobs.finish(state.db, claim, FileRecord("x", 0, 0, ""), state.now)
     assert [path.name.partition("-")[0] for path in state.settings.files_root.iterdir()] == [theirs.id]
     with pytest.raises(UsageError, match="no organization"):

@@ -14,7 +14,7 @@ from tests.server.conftest import State
 
 from reelport.errors import StorageError
 from reelport.server.access import callers
-from reelport.server.reports import look
+from reelport.server.reports import report_access
 from reelport.server.state.database import connect, reading, write, writing
 from reelport.server.state.write_queue import MOST
 
@@ -71,7 +71,7 @@ def test_a_look_costs_one_statement(state: State) -> None:
     caller = state.caller(state.key("demo"))
     asked = state.ask(caller)
     with seen(state.db) as looking:
-        assert look.find_report(state.db, caller, asked.token, state.now) is not None
+        assert report_access.find_report(state.db, caller, asked.token, state.now) is not None
     assert len(looking.statements) == 1
 
 

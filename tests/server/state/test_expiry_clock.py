@@ -11,7 +11,7 @@ from tests.server.conftest import NOW, State
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, jobs
-from reelport.server.reports import look
+from reelport.server.reports import report_access
 from reelport.server.reports.ask import AskedReport
 from reelport.server.state.expiry_clock import HOLD_SECONDS, ExpiryClock
 from reelport.wire import ReportStatus
@@ -68,7 +68,7 @@ def test_clock_that_jumps_ahead_and_back_ends_nothing(state: State) -> None:
         assert sweep(state, clock) == 0
         assert sweep(state, machine.start(state)) == 0
     caller = state.caller(state.key("demo"))
-    looked = look.find_report(state.db, caller, asked.token, clock.now())
+    looked = report_access.find_report(state.db, caller, asked.token, clock.now())
     assert looked is not None
     assert looked.status is ReportStatus.FINISHED
     machine.at -= AHEAD

@@ -24,7 +24,7 @@ from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.doctor.checks import run_checks
 from reelport.server.files import report_files, retention
 from reelport.server.queue import jobs
-from reelport.server.reports import look
+from reelport.server.reports import report_access
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
@@ -47,7 +47,7 @@ def _caller(db: Engine, settings: Settings) -> Caller:
 
 def _finished(db: Engine, caller: Caller, token: str) -> bool:
     def ended() -> bool:
-        found = look.find_report(db, caller, token, datetime.now(UTC))
+        found = report_access.find_report(db, caller, token, datetime.now(UTC))
         return found is not None and found.status is ReportStatus.FINISHED
 
     return until(ended)

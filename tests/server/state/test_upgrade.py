@@ -17,7 +17,7 @@ from reelport.server.access.grants import ClientCredentials
 from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, load_service_secret, mint
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
-from reelport.server.reports import look
+from reelport.server.reports import report_access
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect, open_database, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
@@ -68,7 +68,7 @@ def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
     caller = callers.identify_caller(db, own, granted.token, NOW)
     assert isinstance(caller, Caller)
     assert (caller.organization, caller.channels) == ("demo", frozenset({"c2"}))
-    finished, waiting = (look.find_report(db, caller, token, NOW) for token in tokens)
+    finished, waiting = (report_access.find_report(db, caller, token, NOW) for token in tokens)
     assert finished is not None
     assert waiting is not None
     assert finished.file == FileRecord("done-1.csv", 1, 2, "ab")

@@ -33,7 +33,7 @@ from reelport.cli.charts.chart_text import (
 )
 from reelport.cli.charts.vega_lite import MOST_BARS_OF_TIME, render, require_renderer
 from reelport.client.files.part import Part, resolve_target
-from reelport.client.ranges.rules import plan_cell
+from reelport.client.ranges.merge_rules import plan_cell
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError

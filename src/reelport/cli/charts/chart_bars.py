@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 from reelport.catalog import Grain
-from reelport.client.ranges.rules import Added, Rate
+from reelport.client.ranges.merge_rules import Added, Rate
 from reelport.client.results.tables import Table
 from reelport.errors import UsageError
 

@@ -21,7 +21,7 @@ from reelport.catalog import (
     Unit,
 )
 from reelport.check import nearest
-from reelport.client.ranges.rules import Added, MergePlan, Rate, plan_merge
+from reelport.client.ranges.merge_rules import Added, MergePlan, Rate, plan_merge
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
 from reelport.reference import describe_adding, describe_rule

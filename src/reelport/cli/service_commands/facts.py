@@ -140,7 +140,7 @@ def _check_files(files: Sequence[Path]) -> None:
 def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     from reelport.cli.service_commands.load_output import print_result
     from reelport.facts.loading.load import load as load_files
-    from reelport.server.access.readability import unread_note
+    from reelport.server.access.unread_rows import unread_note
 
     owners = Counter[str]()
     root = facts_root(data, make=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from reelport.client.ranges.bodies import Bodies, measure_bodies
 from reelport.client.ranges.csv_rows import count_columns
-from reelport.client.ranges.rules import MergePlan, MergeRule
+from reelport.client.ranges.merge_rules import MergePlan, MergeRule
 from reelport.client.ranges.statements import Statements
 from reelport.killpoints import reach
 

@@ -11,7 +11,7 @@ from reelport.client.flows.download import Downloaded
 from reelport.client.flows.fetch import fetch
 from reelport.client.ranges.bisection import Bisection, is_hopeless
 from reelport.client.ranges.folder import Folder, KeptFolder
-from reelport.client.ranges.rules import needs_whole_months
+from reelport.client.ranges.merge_rules import needs_whole_months
 from reelport.client.ranges.window_events import WindowEvents
 from reelport.client.ranges.windows import Window, split_by_existing
 from reelport.client.session import Session

@@ -7,8 +7,8 @@ from typing import Any
 
 from reelport.client.files.sidecar import Sidecar, name_sidecar, read_sidecar
 from reelport.client.flows.download import Downloaded
+from reelport.client.ranges.merge_rules import MergePlan
 from reelport.client.ranges.result import Ranged
-from reelport.client.ranges.rules import MergePlan
 from reelport.client.session import Session
 
 _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")

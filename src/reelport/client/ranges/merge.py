@@ -22,8 +22,8 @@ from reelport.client.ranges.csv_rows import (
     sort_file,
 )
 from reelport.client.ranges.duckdb_merge import Declined, order_rows, remove_folder
+from reelport.client.ranges.merge_rules import MergePlan, MergeRule
 from reelport.client.ranges.numbers import Number
-from reelport.client.ranges.rules import MergePlan, MergeRule
 from reelport.errors import IncompleteDownload
 
 _CHUNK = 1 << 20

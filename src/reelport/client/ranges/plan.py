@@ -11,7 +11,7 @@ from reelport import check
 from reelport.catalog import Limit
 from reelport.client.flows.ask import build_question
 from reelport.client.ledger import Row, State
-from reelport.client.ranges.rules import MergePlan, MergeRule, needs_whole_months, plan_merge
+from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
 from reelport.client.session import Session, require_query
 from reelport.errors import MergeRefused, QueryRefused, UsageError

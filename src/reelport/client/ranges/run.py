@@ -23,9 +23,9 @@ from reelport.client.ranges.fetching import WindowFetcher
 from reelport.client.ranges.folder import Folder, KeptFolder
 from reelport.client.ranges.manifest import format_manifest
 from reelport.client.ranges.merge import merge
+from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
 from reelport.client.ranges.result import Ranged
-from reelport.client.ranges.rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.window_events import WindowEvents
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session

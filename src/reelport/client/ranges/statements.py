@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reelport.catalog import Metric
 from reelport.client.ranges.bodies import Bodies
-from reelport.client.ranges.rules import Added, Cell, MergePlan, Rate
+from reelport.client.ranges.merge_rules import Added, Cell, MergePlan, Rate
 
 _PLAIN_DIGITS = 18
 """Most digits of a number that DuckDB adds up in 64 bits; sums of 10^20 such numbers still fit into 128 bits."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from reelport.facts.rules import absent_sql, null_sql, quote_name
+from reelport.facts.row_rules import absent_sql, null_sql, quote_name
 from reelport.facts.schema import BATCH, stored_names, stored_schema
 from reelport.facts.tables import Column, Table
 

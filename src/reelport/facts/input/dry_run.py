@@ -13,7 +13,7 @@ from reelport.facts.input.broken_lines import BrokenLines
 from reelport.facts.input.load_query import FILE, LINE, OUTSIDE, PROBLEMS, RowSource, dry_run_sql
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.row_writer import OutsideRows
-from reelport.facts.rules import quote_name
+from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
 
 _FILES_APART = 1 << 40

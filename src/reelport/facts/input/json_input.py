@@ -18,7 +18,7 @@ from reelport.facts.input.json_rows import parse_object
 from reelport.facts.input.lines import LineReader
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.text_batches import BATCH_ROWS, Reject
-from reelport.facts.rules import quote_text
+from reelport.facts.row_rules import quote_text
 from reelport.storage.durable import translate_io_errors
 
 _COMPRESSIONS = {None: "none", "gzip": "gzip", "zstd": "zstd"}

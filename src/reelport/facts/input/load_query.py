@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reelport.check import nearest
-from reelport.facts.rules import RowRefusal, Rule, absent_sql, make_rule, quote_name, quote_text
+from reelport.facts.row_rules import RowRefusal, Rule, absent_sql, make_rule, quote_name, quote_text
 from reelport.facts.schema import sort_keys
 from reelport.facts.tables import Table
 

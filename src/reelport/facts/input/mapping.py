@@ -26,7 +26,7 @@ from reelport.facts.input.load_query import FILE, LINE, OUTPUT, Locate, RowSourc
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import ROW_NUMBER, ReaderFailure, parquet_source_rows, read_parquet_columns
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
-from reelport.facts.rules import quote_name, quote_text
+from reelport.facts.row_rules import quote_name, quote_text
 from reelport.storage.durable import translate_io_errors
 
 INPUT = "input"

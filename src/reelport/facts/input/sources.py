@@ -18,7 +18,7 @@ from reelport.facts.input.files import FileFormat, InputFile, check_unchanged
 from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource, find_column_problems
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
-from reelport.facts.rules import quote_name
+from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
 from reelport.storage.durable import full_disk_sentence
 

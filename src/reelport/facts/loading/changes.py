@@ -23,7 +23,7 @@ from reelport.facts.loading.overlap import SharedDay, find_shared_days
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, DayLeftOut, LogEntry, TableVersion
 from reelport.facts.log.history import find_superseded_days, read_history
-from reelport.facts.rules import quote_name
+from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
 from reelport.wording import format_count
 

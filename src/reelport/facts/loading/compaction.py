@@ -22,7 +22,7 @@ from reelport.facts.data_files.work_folders import clear_dead_folders
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_tables, read_newest
-from reelport.facts.rules import quote_name
+from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table, sort_keys
 
 

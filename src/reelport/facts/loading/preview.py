@@ -22,7 +22,7 @@ from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.load import check_span, name_batch
 from reelport.facts.loading.overlap import SharedDay, count_replaced_rows, find_shared_days
 from reelport.facts.log.delta_log import DayLeftOut, TableVersion, read_newest
-from reelport.facts.rules import quote_name
+from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table
 from reelport.facts.tables import Table
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from reelport.facts.rules import quote_name, quote_text
+from reelport.facts.row_rules import quote_name, quote_text
 from reelport.facts.suggestion.column_names import ColumnName, NamedUnit
 from reelport.facts.suggestion.export_names import DEVICES, MEDIA, UNKNOWN
 from reelport.facts.suggestion.numbers import NumberReading, find_number_readings, has_exponents

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 
-from reelport.facts.rules import quote_name
+from reelport.facts.row_rules import quote_name
 from reelport.facts.suggestion.conversions import ExportColumn
 from reelport.facts.suggestion.suggest import Gap, Guess, Suggestion
 from reelport.facts.tables import Column

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reelport.facts.rules import quote_text
+from reelport.facts.row_rules import quote_text
 
 _WHOLE = re.compile(r"[0-9]+(\.0+)?")
 _EXPONENT = re.compile(r"([0-9])(?:\.([0-9]+))?[eE]\+?([0-9]{1,2})")

@@ -15,7 +15,7 @@ from reelport.wire import FILES_PATH
 def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: datetime) -> str:
     """Make a report's download link: path and query, valid until `until` for anyone who has it.
 
-    The signature does not cover access: `look.find_linked_report` refuses a link whose key lost it.
+    The signature does not cover access: `report_access.find_linked_report` refuses a link whose key lost it.
     """
     expires = int(until.timestamp())
     query = urlencode(
@@ -30,7 +30,7 @@ def is_signed(
     """Whether the signature of a link is valid and the link has not expired.
 
     `key_id`, `expires` and `signature` are taken from the query unchecked. Whether the key still has access is not
-    checked here: `look.find_linked_report` does that.
+    checked here: `report_access.find_linked_report` does that.
     """
     if not (expires.isascii() and expires.isdigit() and len(expires) <= len("9999999999")):
         return False

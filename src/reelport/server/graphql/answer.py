@@ -29,7 +29,7 @@ from reelport.server.graphql.faults import Fault, Path, format_errors, format_re
 from reelport.server.graphql.node_paths import NodePath
 from reelport.server.graphql.request import Request
 from reelport.server.graphql.values import ValueChecker
-from reelport.server.limits.request_size import MAX_LISTED
+from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask
 from reelport.server.state.database import StateBusy
 from reelport.wire import Code

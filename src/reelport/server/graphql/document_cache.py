@@ -25,8 +25,8 @@ from graphql import (
 from reelport.server.graphql import validation
 from reelport.server.graphql.faults import Fault, list_locations
 from reelport.server.graphql.node_paths import NodePaths
-from reelport.server.limits import request_size
-from reelport.server.limits.request_size import DocumentLimits
+from reelport.server.limits import document_limits
+from reelport.server.limits.document_limits import DocumentLimits
 from reelport.wire import Code
 
 MAX_DOCUMENTS = 500
@@ -104,20 +104,20 @@ class DocumentCache:
 
 def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
     """Parse a document, or return the errors of its syntax or of a limit that it exceeds."""
-    if len(_LINE_END.findall(text)) >= request_size.MAX_LINES:
-        return [Fault(Code.TOO_LARGE, f"The document has more than {request_size.MAX_LINES} lines.")]
+    if len(_LINE_END.findall(text)) >= document_limits.MAX_LINES:
+        return [Fault(Code.TOO_LARGE, f"The document has more than {document_limits.MAX_LINES} lines.")]
     try:
         document = parse(
             text,
             max_lexical_tokens=bounds.tokens,
-            max_comments=request_size.MAX_COMMENTS,
-            max_source_length=request_size.MAX_CHARACTERS,
+            max_comments=document_limits.MAX_COMMENTS,
+            max_source_length=document_limits.MAX_CHARACTERS,
             allow_empty_selection_sets=False,
         )
     except GraphQLError as error:
         code = Code.TOO_LARGE if error.message.endswith(_ABORTED) else Code.SYNTAX
         return [Fault(code, error.message, None, list_locations(error))]
-    excesses = request_size.find_excesses(document, bounds)
+    excesses = document_limits.find_excesses(document, bounds)
     return [Fault(Code.TOO_LARGE, sentence) for sentence in excesses] or document
 
 
@@ -130,9 +130,9 @@ def _find_operation(schema: GraphQLSchema, document: DocumentNode, name: str | N
         return [Fault(Code.INVALID_DOCUMENT, named if operations else "The document has no operation.")]
     paths = NodePaths(document, node)
     path, count = paths.most_repeated
-    if count > request_size.MAX_REPEATS:
+    if count > document_limits.MAX_REPEATS:
         shown = ".".join(map(str, path))[:80]
-        sentence = f"{shown} is asked for {count} times: at most {request_size.MAX_REPEATS} are taken."
+        sentence = f"{shown} is asked for {count} times: at most {document_limits.MAX_REPEATS} are taken."
         return [Fault(Code.TOO_LARGE, sentence, path)]
     return Operation(document, node, paths, _find_faults(schema, document, paths))
 
@@ -143,7 +143,7 @@ def _find_faults(schema: GraphQLSchema, document: DocumentNode, paths: NodePaths
     for problem, whole, part in validation.find_literal_problems(schema, document):
         place = paths.find(whole)
         literals.append(Fault.from_problem(problem, place.path, part, place.input))
-    if len(literals) > request_size.MAX_LISTED:
+    if len(literals) > document_limits.MAX_LISTED:
         return literals
     faults = []
     for error in validation.find_errors(schema, document):

@@ -12,7 +12,7 @@ from typing import Any, Self
 from graphql import GraphQLError, Node
 
 from reelport.errors import Problem
-from reelport.server.limits.request_size import MAX_LISTED
+from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.wire import Code
 
 Path = tuple[str | int, ...]

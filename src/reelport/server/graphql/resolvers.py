@@ -23,10 +23,10 @@ from reelport.server.graphql import query_problems
 from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
 from reelport.server.graphql.schema import read_shipped_sdl
-from reelport.server.limits.request_size import MAX_LISTED
-from reelport.server.reports import ask, look
+from reelport.server.limits.document_limits import MAX_LISTED
+from reelport.server.reports import ask, report_access
 from reelport.server.reports.ask import AskedReport
-from reelport.server.reports.look import FoundReport
+from reelport.server.reports.report_access import FoundReport
 from reelport.server.state.database import StateBusy
 from reelport.wire import Code, ReportStatus
 
@@ -94,7 +94,7 @@ def _find_report(context: Context, token: str) -> FoundReport | None:
 
 
 def _read_report(context: Context, token: str) -> FoundReport | None:
-    found = look.find_report(context.db, context.caller, token, context.expiry_now)
+    found = report_access.find_report(context.db, context.caller, token, context.expiry_now)
     if found is not None and found.file is not None and found.last_complete_day is not None:
         context.complete_days.add(found.last_complete_day)
     return found

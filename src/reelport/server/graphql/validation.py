@@ -26,7 +26,7 @@ from graphql.language import SKIP
 
 from reelport.errors import Problem
 from reelport.server.graphql.values import ValueChecker
-from reelport.server.limits.request_size import MAX_INVALID, MAX_LISTED
+from reelport.server.limits.document_limits import MAX_INVALID, MAX_LISTED
 
 
 class LiteralProblem(NamedTuple):

@@ -35,7 +35,7 @@ from reelport.catalog import Filter
 from reelport.errors import Problem
 from reelport.query import parse_day
 from reelport.server.graphql.faults import Path
-from reelport.server.limits.request_size import MAX_LIST_ITEMS, MAX_SUGGESTIONS, MAX_TEXT_LENGTH
+from reelport.server.limits.document_limits import MAX_LIST_ITEMS, MAX_SUGGESTIONS, MAX_TEXT_LENGTH
 from reelport.wire import Code
 
 Value = Any

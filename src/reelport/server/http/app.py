@@ -31,9 +31,9 @@ from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PAT
 from reelport.server.http.service import Service
 from reelport.server.http.state_metrics import StateMetrics
 from reelport.server.limits.body_budget import BodyBudget
+from reelport.server.limits.document_limits import ADDRESS_TOKEN_BODIES_BYTES, TOKEN_BODIES_BYTES, DocumentLimits
 from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.login_attempts import LoginAttempts
-from reelport.server.limits.request_size import ADDRESS_TOKEN_BODIES_BYTES, TOKEN_BODIES_BYTES, DocumentLimits
 from reelport.server.limits.token_buckets import TokenBuckets
 from reelport.server.memory import release_memory
 from reelport.server.queue import jobs

@@ -28,7 +28,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.http.byte_range import select_range
 from reelport.server.http.service import Service
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
-from reelport.server.reports.look import FoundReport, find_linked_report
+from reelport.server.reports.report_access import FoundReport, find_linked_report
 from reelport.storage.file_store import FileStore, OpenFile
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 

@@ -18,7 +18,7 @@ from reelport.server.access.grants import ClientCredentials, Grant, Refusal, gra
 from reelport.server.access.logins import Password, Terms, grant_by_password, grant_by_refresh_token
 from reelport.server.http.service import Service
 from reelport.server.http.token_form import FoundCredentials, TokenRefused, read_credentials, read_form
-from reelport.server.limits.request_size import TOKEN_BODY_BYTES
+from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.token_buckets import hash_owner
 from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH
 

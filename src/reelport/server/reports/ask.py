@@ -24,7 +24,7 @@ from reelport.server import credentials
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.queue import jobs
-from reelport.server.reports.look import make_scope_problem
+from reelport.server.reports.report_access import make_scope_problem
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS

@@ -19,7 +19,7 @@ from reelport.catalog import Dimension, Metric
 from reelport.server.access import callers, organizations
 from reelport.server.http.graphql_endpoint import _parse_and_execute
 from reelport.server.limits.concurrency import MAX_CONCURRENT
-from reelport.server.limits.request_size import DocumentLimits, find_excesses
+from reelport.server.limits.document_limits import DocumentLimits, find_excesses
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
 from reelport.wire import GRAPHQL_PATH
