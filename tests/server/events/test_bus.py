@@ -13,14 +13,17 @@ from pathlib import Path
 import anyio
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine
+from psycopg import sql
+from sqlalchemy import Connection, Engine, make_url
 from tests.patience import until
 from tests.server.conftest import State
 
 from reelport.cli.main import main
+from reelport.server.credentials import short_id
 from reelport.server.events.bus import publish, subscribe
 from reelport.server.events.event import Event, Kind
 from reelport.server.events.installation import open_bus
+from reelport.server.events.notifications import NotifyBus
 from reelport.server.events.subscription import Subscription
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
@@ -89,6 +92,56 @@ def test_a_wait_ends_with_nothing_heard_when_it_is_woken_or_over(state: State) -
         events.put(Event(Kind.REPORT_ENDED, "r").encode())
         events.wake()
         assert events.wait() == ()
+
+
+@pytest.mark.parametrize("line", [b"boom y", b"report_ended\xff x", b"\xff", b"x"])
+def test_a_line_that_is_no_event_ends_the_wait_as_a_lost_event_does(state: State, line: bytes) -> None:
+    """Whoever waits reads the state then, and hears what comes later."""
+    with subscribe(state.db, Kind.REPORT_ENDED) as events:
+        listen(state.db, Kind.REPORT_ENDED, events)
+        events.put(Event(Kind.REPORT_ENDED, "r").encode())
+        events.put(line + b"\n")
+        assert events.wait() == ()
+        events.put(line + b"\n")
+        assert anyio.run(events.wait_on_event_loop) == ()
+        tell(state.db, Kind.REPORT_ENDED, "r")
+        assert hear(events) == (Event(Kind.REPORT_ENDED, "r"),)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_notification_that_is_no_event_is_dropped(state: State) -> None:
+    """Every role that may connect may notify; what isn't one line, written at once and whole, never comes in."""
+    with subscribe(state.db, Kind.REPORT_ENDED) as events:
+        listen(state.db, Kind.REPORT_ENDED, events)
+        with psycopg.connect(state.settings.database_url, autocommit=True) as stranger:
+            for payload in ("x\nboom y", "x\nreport_ended y", "x\r", "x\x85y", "x" * 4096, "é" * 2048):
+                stranger.execute("SELECT pg_notify(%s, %s)", (f"reelport_{Kind.REPORT_ENDED}", payload))
+        tell(state.db, Kind.REPORT_ENDED, "r")
+        assert hear(events) == (Event(Kind.REPORT_ENDED, "r"),)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_notification_that_is_no_text_disturbs_like_a_lost_connection(state: State) -> None:
+    """A database without an encoding delivers any bytes; the subscriber listens again."""
+    address = make_url(state.settings.database_url).set(database=f"ascii_{short_id()}")
+    with psycopg.connect(state.settings.database_url, autocommit=True) as owner:
+        name = sql.Identifier(str(address.database))
+        owner.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING SQL_ASCII LOCALE 'C'").format(name))
+        try:
+            url = address.render_as_string(hide_password=False)
+            bus = NotifyBus(url)
+
+            def is_heard(events: Subscription) -> bool:
+                bus.announce(Event(Kind.REPORT_ENDED, "r"))
+                return bool(events.wait())
+
+            with bus.subscribe(Kind.REPORT_ENDED) as events, psycopg.connect(url, autocommit=True) as stranger:
+                assert until(partial(is_heard, events))
+                stranger.execute("SELECT pg_notify('reelport_report_ended', convert_from('\\xff', 'SQL_ASCII'))")
+                assert until(lambda: not events.wait())
+                assert until(partial(is_heard, events))
+        finally:
+            owner.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def test_a_subscriber_that_reads_nothing_holds_nobody_up(state: State) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -30,7 +31,9 @@ class Event:
         return f"{self.kind} {self.subject}\n".encode()
 
     @classmethod
-    def decode(cls, line: bytes) -> Self:
-        """Read a line that `encode` wrote."""
-        kind, _, subject = line.decode().partition(" ")
-        return cls(Kind(kind), subject)
+    def decode(cls, line: bytes) -> Self | None:
+        """Read a line that `encode` wrote, without its end; None for any other."""
+        with suppress(ValueError):
+            kind, _, subject = line.decode().partition(" ")
+            return cls(Kind(kind), subject)
+        return None

@@ -86,13 +86,24 @@ class NotifyBus:
                     # What was published before is found by reading the state.
                     subscription.wake()
                     _forward_until(ended, connection, subscription)
-            except psycopg.Error as error:
+            except (psycopg.Error, UnicodeError) as error:  # a database without an encoding delivers any bytes
                 _log.warning("can't listen for events, trying again", reason=str(error).strip())
                 _wait(_RETRY_SECONDS, ended)
 
 
 def _make_notification(event: Event) -> tuple[str, str]:
     return f"{_PREFIX}{event.kind}", event.subject
+
+
+def _read_notification(notification: psycopg.Notify) -> Event | None:
+    """Read an event; None for what is none, since every role that may connect to the database may notify.
+
+    An event is one line that goes through a pipe at once and whole.
+    """
+    if not notification.payload.isprintable():
+        return None
+    event = Event.decode(f"{notification.channel.removeprefix(_PREFIX)} {notification.payload}".encode())
+    return event if event and len(event.encode()) <= select.PIPE_BUF else None
 
 
 def _wait(seconds: float | None, *descriptors: int) -> set[int]:
@@ -107,7 +118,7 @@ def _forward_until(ended: int, connection: psycopg.Connection, subscription: Sub
     """Put the events that come into the pipe of the subscription, until it ends."""
     while True:
         for notification in connection.notifies(timeout=0):
-            kind = Kind(notification.channel.removeprefix(_PREFIX))
-            subscription.put(Event(kind, notification.payload).encode())
+            if event := _read_notification(notification):
+                subscription.put(event.encode())
         if ended in _wait(None, ended, connection.fileno()):
             return

@@ -25,8 +25,8 @@ class Subscription:
     def wait(self) -> tuple[Event, ...]:
         """Wait for events, POLL_SECONDS at most.
 
-        Returns none when the wait is over, when `wake` was called, or when events may have been lost: whatever one
-        waits for may have happened then.
+        Returns none when the wait is over, when `wake` was called, when something came that is no event, or when
+        events may have been lost: whatever one waits for may have happened then.
         """
         waiting = select.poll()
         waiting.register(self._reader, select.POLLIN)
@@ -55,7 +55,8 @@ class Subscription:
 
     def _receive(self) -> tuple[Event, ...]:
         lines = self._read().splitlines()
-        return () if b"" in lines else tuple(map(Event.decode, lines))
+        events = tuple(filter(None, map(Event.decode, lines)))
+        return events if len(events) == len(lines) else ()
 
     def _read(self) -> bytes:
         read = b""
