@@ -154,6 +154,13 @@ def test_what_is_wrong_is_said_in_oauths_words(api: Api, form: dict[str, str], e
             b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\n\xff\r\n--x--',
             "multipart/form-data; boundary=x; charset=no",
         ),
+        *(
+            (
+                b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\nx\r\n--x--',
+                f"multipart/form-data; boundary=x; charset={charset}",
+            )
+            for charset in ("undefined", "idna", "hex", "utf-16")
+        ),
         (b"--x\r\nnonsense\r\n\r\n", "multipart/form-data; boundary=x"),
         (b"grant_type=client_credentials", ""),
     ],

@@ -119,6 +119,6 @@ async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, str
     try:
         parser = MultiPartParser(request.headers, stream(), max_files=0, max_fields=_FIELDS)  # type: ignore[arg-type]
         fields = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError, LookupError):
+    except (MultiPartException, UnicodeError, LookupError):  # the client names the encoding
         raise TokenRefused("invalid_request", "The form in parts can't be read.") from None
     return [(name, value) for name, value in fields.multi_items() if isinstance(value, str)]
