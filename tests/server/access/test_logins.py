@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from reelport.server.access import callers, grants, logins, organizations, users
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.logins import REPLACEMENT_GRACE, Password, Terms
 from reelport.server.reports import withdrawal
-from reelport.server.state.database import reading
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import REFRESH_TOKENS
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
@@ -31,21 +32,29 @@ class Desk:
         users.add_user(state.db, "demo", EMAIL, "owner", PASSWORD, state.now)
         self.client = self.new_key("demo")
 
-    def new_key(self, organization: str, kind: str = "public") -> ClientCredentials:
+    def new_key(
+        self, organization: str, kind: str = "public", scopes: Sequence[str] = ("create_reports",)
+    ) -> ClientCredentials:
         """A new key."""
         key = organizations.create_key(
-            self.state.db, self.state.service_secret, organization, ["create_reports"], self.state.now, kind=kind
+            self.state.db, self.state.service_secret, organization, scopes, self.state.now, kind=kind
         )
         return ClientCredentials(key.id, key.secret)
 
     def log_in(
-        self, text: str = PASSWORD, email: str = EMAIL, client: ClientCredentials | None = None, after: float = 0
+        self,
+        text: str = PASSWORD,
+        email: str = EMAIL,
+        client: ClientCredentials | None = None,
+        after: float = 0,
+        scopes: Sequence[str] = (),
+        terms: Terms = TERMS,
     ) -> Grant | Refusal:
         """What signing in gives, some seconds later."""
         state = self.state
         now = state.now + timedelta(seconds=after)
         return logins.grant_by_password(
-            state.db, state.service_secret, client or self.client, Password(email, text), [], now, TERMS
+            state.db, state.service_secret, client or self.client, Password(email, text), scopes, now, terms
         )
 
     def granted(self) -> Grant:
@@ -54,12 +63,19 @@ class Desk:
         assert isinstance(found, Grant)
         return found
 
-    def refresh(self, token: str | None, after: float = 0, client: ClientCredentials | None = None) -> Grant | Refusal:
+    def refresh(
+        self,
+        token: str | None,
+        after: float = 0,
+        client: ClientCredentials | None = None,
+        scopes: Sequence[str] = (),
+        terms: Terms = TERMS,
+    ) -> Grant | Refusal:
         """What a refresh token gives, some seconds later."""
         state = self.state
         now = state.now + timedelta(seconds=after)
         return logins.grant_by_refresh_token(
-            state.db, state.service_secret, client or self.client, token or "", [], now, TERMS
+            state.db, state.service_secret, client or self.client, token or "", scopes, now, terms
         )
 
     def reads(self, grant: Grant, after: float = 0) -> bool:
@@ -215,3 +231,124 @@ def test_old_refresh_tokens_are_deleted(desk: Desk) -> None:
         grant = found
     assert desk.tokens() == 101
     assert isinstance(desk.refresh(grant.refresh_token, 110), Grant)
+
+
+def test_a_refresh_with_scopes_that_the_key_lacks_leaves_the_token_as_it_is(desk: Desk) -> None:
+    """The request was wrong and not the token, which gives a pair a day later too."""
+    token = desk.granted().refresh_token
+    for after in (0, 3600):
+        assert desk.refresh(token, after, scopes=["access_revenue"]) is Refusal.INVALID_SCOPE
+    assert desk.tokens() == 1
+    assert isinstance(desk.refresh(token, 86_400), Grant)
+
+
+@pytest.mark.parametrize(
+    ("at_login", "at_refresh", "granted"),
+    [
+        ([], [], ("create_reports", "delete_reports")),
+        ([], ["delete_reports"], ("delete_reports",)),
+        (["create_reports"], [], ("create_reports",)),
+        (["create_reports"], ["create_reports", "delete_reports"], ("create_reports",)),
+        (["create_reports"], ["delete_reports"], None),
+        (["create_reports"], ["manage_reports"], None),
+        (["manage_reports"], [], ("manage_reports",)),
+        (["manage_reports"], ["delete_reports"], ("delete_reports",)),
+    ],
+)
+def test_a_refresh_gives_scopes_of_its_login_alone(
+    desk: Desk, at_login: list[str], at_refresh: list[str], granted: tuple[str, ...] | None
+) -> None:
+    """All of them without a scope, else those that were asked for (RFC 6749, section 6); `manage_reports` is all."""
+    client = desk.new_key("demo", scopes=["create_reports", "delete_reports"])
+    login = desk.log_in(client=client, scopes=at_login)
+    assert isinstance(login, Grant)
+    found = desk.refresh(login.refresh_token, client=client, scopes=at_refresh)
+    assert (found.scopes if isinstance(found, Grant) else None) == granted
+
+
+def test_a_refresh_with_fewer_scopes_narrows_no_later_one(desk: Desk) -> None:
+    """The next refresh token has the scopes of the login still, as RFC 6749 has it."""
+    client = desk.new_key("demo", scopes=["create_reports", "delete_reports"])
+    first = desk.log_in(client=client)
+    assert isinstance(first, Grant)
+    second = desk.refresh(first.refresh_token, client=client, scopes=["create_reports"])
+    assert isinstance(second, Grant)
+    third = desk.refresh(second.refresh_token, client=client)
+    assert isinstance(third, Grant)
+    assert third.scopes == first.scopes
+
+
+def test_the_newest_refresh_token_stays_when_its_life_is_shortened(desk: Desk) -> None:
+    """Older ones, which expire later, go before it: of one login, and of a user's logins."""
+    grant = desk.granted()
+    for _ in range(100):
+        found = desk.refresh(grant.refresh_token)
+        assert isinstance(found, Grant)
+        grant = found
+    shorter = Terms(TERMS.seconds, timedelta(days=1))
+    for after in (1, -3600):  # the clock may be set back, too
+        found = desk.refresh(grant.refresh_token, after, terms=shorter)
+        assert isinstance(found, Grant)
+        grant = found
+    assert isinstance(desk.refresh(grant.refresh_token, 2), Grant)
+
+
+def test_the_newest_login_stays_when_the_life_of_refresh_tokens_is_shortened(desk: Desk) -> None:
+    """A user's hundred older logins expire later, and one of them goes."""
+    desk.granted()
+    with writing(desk.state.db) as connection:
+        row = connection.execute(select(REFRESH_TOKENS)).one()._asdict()
+        for number in range(100):
+            other = row | {"token_hash": f"h{number}", "family": f"f{number}"}
+            connection.execute(REFRESH_TOKENS.insert().values(other))
+    for after in (1, -3600):  # the clock may be set back, too
+        login = desk.log_in(after=after, terms=Terms(TERMS.seconds, timedelta(days=1)))
+        assert isinstance(login, Grant)
+        assert isinstance(desk.refresh(login.refresh_token, 2), Grant)
+    with reading(desk.state.db) as connection:
+        families = connection.execute(select(REFRESH_TOKENS.c.family).distinct()).all()
+    assert len(families) == 100
+
+
+@pytest.mark.parametrize("end", ["password", "remove"])
+def test_refreshes_that_race_the_end_of_their_login_leave_no_valid_token(desk: Desk, end: str) -> None:
+    """Whatever was granted until the moment of the change, access and refresh token, is worth nothing after it."""
+    grants = [desk.granted()]
+    refusals: list[Refusal] = []
+    runs = threading.Event()
+
+    def refresh_until_refused() -> None:
+        while isinstance(found := desk.refresh(grants[-1].refresh_token), Grant):
+            grants.append(found)
+            runs.set()
+        refusals.append(found)
+
+    thread = threading.Thread(target=refresh_until_refused)
+    thread.start()
+    assert runs.wait(60)
+    if end == "password":
+        users.change_password(desk.state.db, EMAIL, PASSWORD + "2")
+    else:
+        users.remove_user(desk.state.db, EMAIL)
+    thread.join()
+    assert refusals == [Refusal.INVALID_GRANT]
+    assert not any(desk.reads(grant) for grant in grants)
+    assert {desk.refresh(grant.refresh_token) for grant in grants[-3:]} == {Refusal.INVALID_GRANT}
+
+
+@pytest.mark.parametrize("end", ["password", "remove"])
+def test_logins_that_race_their_end_leave_no_valid_token(desk: Desk, end: str) -> None:
+    """A password that was right a moment ago gives nothing that lasts, and no error."""
+    found: list[Grant | Refusal] = []
+    threads = [threading.Thread(target=lambda: found.append(desk.log_in())) for _ in range(8)]
+    for each in threads:
+        each.start()
+    if end == "password":
+        users.change_password(desk.state.db, EMAIL, PASSWORD + "2")
+    else:
+        users.remove_user(desk.state.db, EMAIL)
+    for each in threads:
+        each.join()
+    assert len(found) == 8
+    assert {each for each in found if isinstance(each, Refusal)} <= {Refusal.INVALID_GRANT}
+    assert not any(desk.reads(each) for each in found if isinstance(each, Grant))

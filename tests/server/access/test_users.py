@@ -72,6 +72,21 @@ def test_only_the_password_itself_is_right(given: str) -> None:
     assert not passwords.is_password(given, "no hash")
 
 
+def test_no_epoch_comes_again_after_a_restored_backup(state: State) -> None:
+    """Each is drawn at random: what was granted in a state that is gone stays worthless in one that was restored."""
+    state.organization("demo")
+    epochs = {
+        users.add_user(state.db, "demo", f"u{number}@demo.example", "member", PASSWORD, state.now).epoch
+        for number in range(3)
+    }
+    for _ in range(3):
+        users.change_password(state.db, "u0@demo.example", PASSWORD)
+        epochs |= {user.epoch for user in users.list_users(state.db)}
+    assert len(epochs) == 6
+    assert all(0 <= epoch < 2**63 for epoch in epochs)
+    assert max(epochs) > 2**48
+
+
 def test_an_unknown_user_is_told_with_the_nearest(state: State) -> None:
     """Neither is removed nor changed."""
     state.organization("demo")

@@ -45,9 +45,9 @@ def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: 
         return None
     with reading(db) as connection:
         holder = find_holder(connection, content.key_id)
-        if holder is None or not _is_current(connection, content.login, holder.organization_id):
+        if holder is None or not is_current(connection, content.login, holder.organization_id):
             return None
-    return replace(holder, scopes=_combine_scopes(content.scopes, holder.scopes), login=content.login)
+    return replace(holder, scopes=combine_scopes(content.scopes, holder.scopes), login=content.login)
 
 
 def find_holder(connection: Connection, key_id: str) -> Caller | None:
@@ -66,11 +66,11 @@ def is_still_allowed(connection: Connection, caller: Caller) -> bool:
     return (
         holder is not None
         and caller.channels <= holder.channels
-        and _is_current(connection, caller.login, holder.organization_id)
+        and is_current(connection, caller.login, holder.organization_id)
     )
 
 
-def _is_current(connection: Connection, login: Login | None, organization_id: int) -> bool:
+def is_current(connection: Connection, login: Login | None, organization_id: int) -> bool:
     """Whether a login has not ended; always, without one."""
     if login is None:
         return True
@@ -78,7 +78,8 @@ def _is_current(connection: Connection, login: Login | None, organization_id: in
     return SQL.run(connection, "login", named).first() is not None
 
 
-def _combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:
+def combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:
+    """Return what was granted, with what the key holds where `manage_reports` stands for that."""
     return granted | held if Scope.MANAGE_REPORTS in granted else granted
 
 

@@ -90,7 +90,7 @@ def grant_token(
         return Refusal.INVALID_CLIENT
     if key.kind is not KeyKind.PRIVATE:
         return Refusal.UNAUTHORIZED_CLIENT
-    granted = choose_scopes(key, scopes)
+    granted = choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
     if not granted:
         return Refusal.INVALID_SCOPE
     content = TokenContent(key.id, frozenset(granted))
@@ -122,8 +122,7 @@ def find_granting_key(
     return GrantingKey(clean_text(client.id), KeyKind(found.kind), found.organization_id, scopes)
 
 
-def choose_scopes(key: GrantingKey, asked: Iterable[str]) -> tuple[str, ...]:
-    """Choose the requested scopes that a key may have; all that it holds when none is."""
-    wanted = set(asked)
-    may_have = key.scopes | {Scope.MANAGE_REPORTS} if wanted else key.scopes
-    return tuple(scope for scope in REPORT_SCOPES if scope in may_have and (scope in wanted or not wanted))
+def choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterable[str]) -> tuple[str, ...]:
+    """Choose the requested scopes that one may have; all that one holds when none is."""
+    wanted = set(asked) or held
+    return tuple(scope for scope in REPORT_SCOPES if scope in may_have & wanted)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select
 
+from reelport.catalog import Scope
 from reelport.server import credentials
 from reelport.server.access.access_tokens import Login, TokenContent, make_token
-from reelport.server.access.callers import SQL, clean_text
+from reelport.server.access.callers import SQL, clean_text, combine_scopes, is_current
 from reelport.server.access.grants import (
     ClientCredentials,
     Grant,
@@ -24,7 +26,7 @@ from reelport.server.access.passwords import is_password
 from reelport.server.access.users import normalize_email
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write
-from reelport.server.state.tables import REFRESH_TOKENS
+from reelport.server.state.tables import REFRESH_TOKENS, USERS
 
 REPLACEMENT_GRACE = timedelta(seconds=60)
 """How long a replaced refresh token may be sent again: the answer that brought its successor may have been lost."""
@@ -45,10 +47,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """The refresh tokens that one login leads to, each replacing the one before."""
+    """The refresh tokens that one login leads to, each replacing the one before; `scopes` are the login's."""
 
     id: str
     login: Login
+    scopes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class Password:
 
     email: str
     text: str = field(repr=False)
+
+    @property
+    def stored_email(self) -> str:
+        """The user's address as it is stored, however it is spelled here."""
+        return clean_text(normalize_email(self.email))
 
 
 def grant_by_password(
@@ -76,18 +84,23 @@ def grant_by_password(
         key = _find_public_key(connection, service_secret, client)
         if isinstance(key, Refusal):
             return key
-        email = clean_text(normalize_email(password.email))
-        user = SQL.run(connection, "user", {"email": email}).first()
+        user = SQL.run(connection, "user", {"email": password.stored_email}).first()
     is_right = is_password(password.text, user.password_hash if user else None)
     if user is None or not is_right or user.organization_id != key.organization_id:
         return Refusal.INVALID_GRANT
     login = Login(user.id, user.epoch)
-    return write(
-        db,
-        lambda connection: _grant_to_user(
-            connection, service_secret, key, _Family(credentials.short_id(), login), scopes, now, terms
-        ),
-    )
+
+    def begin_family(connection: Connection) -> Grant | Refusal:
+        _lock_user(connection, USERS.c.id == login.user_id)
+        if not is_current(connection, login, key.organization_id):
+            return Refusal.INVALID_GRANT
+        granted = choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
+        if not granted:
+            return Refusal.INVALID_SCOPE
+        family = _Family(credentials.short_id(), login, frozenset(granted))
+        return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
+
+    return write(db, begin_family)
 
 
 def grant_by_refresh_token(
@@ -99,20 +112,30 @@ def grant_by_refresh_token(
     now: datetime,
     terms: Terms,
 ) -> Grant | Refusal:
-    """Grant tokens in place of a refresh token, which is replaced.
+    """Grant tokens in place of a refresh token, which is replaced; scopes are those of its login or fewer.
 
     INVALID_GRANT when it is unknown, expired or another key's, or its login has ended. One that was replaced more
-    than a minute ago was stolen, or its successor was: then every token of that login ends.
+    than a minute ago was stolen, or its successor was: then every refresh token of that login ends. INVALID_SCOPE
+    when the login has none of the requested scopes; the token then stays as it is.
     """
 
     def replace_token(connection: Connection) -> Grant | Refusal:
         key = _find_public_key(connection, service_secret, client)
         if isinstance(key, Refusal):
             return key
-        family = _take_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
-        if family is None:
+        row = _lock_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
+        if row is None:
             return Refusal.INVALID_GRANT
-        return _grant_to_user(connection, service_secret, key, family, scopes, now, terms)
+        family = _Family(row.family, Login(row.user_id, row.epoch), frozenset(row.scopes.split()))
+        if not is_current(connection, family.login, key.organization_id):
+            return Refusal.INVALID_GRANT
+        granted = choose_scopes(family.scopes, combine_scopes(family.scopes, key.scopes), scopes)
+        if not granted:
+            return Refusal.INVALID_SCOPE
+        if row.replaced_at is None:
+            of_token = REFRESH_TOKENS.c.token_hash == row.token_hash
+            connection.execute(REFRESH_TOKENS.update().where(of_token).values(replaced_at=now))
+        return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
 
     if not credentials.is_well_formed(credentials.REFRESH_TOKEN, refresh_token):
         with reading(db) as connection:
@@ -130,18 +153,23 @@ def _find_public_key(
     return key if key.kind is KeyKind.PUBLIC else Refusal.UNAUTHORIZED_CLIENT
 
 
-def _take_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> _Family | None:
-    """Mark a refresh token as replaced and return its family; None when it is worth nothing."""
+def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> Row[Any] | None:
+    """Lock a refresh token and return its row; None when it is worth nothing. A stolen one ends its family."""
     of_token = REFRESH_TOKENS.c.token_hash == token_hash
+    user_id = select(REFRESH_TOKENS.c.user_id).where(of_token).scalar_subquery()
+    _lock_user(connection, USERS.c.id == user_id)
     row = connection.execute(select(REFRESH_TOKENS).where(of_token).with_for_update()).first()
     if row is None or row.key_id != key_id or row.expires_at <= now:
         return None
-    if row.replaced_at is None:
-        connection.execute(REFRESH_TOKENS.update().where(of_token).values(replaced_at=now))
-    elif now - row.replaced_at > REPLACEMENT_GRACE:
+    if row.replaced_at is not None and now - row.replaced_at > REPLACEMENT_GRACE:
         connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.family == row.family))
         return None
-    return _Family(row.family, Login(row.user_id, row.epoch))
+    return row
+
+
+def _lock_user(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Keep a user from being removed before the transaction ends; lock a user before any of the user's tokens."""
+    connection.execute(select(USERS.c.id).where(which).with_for_update(read=True, key_share=True))
 
 
 def _grant_to_user(
@@ -149,44 +177,45 @@ def _grant_to_user(
     service_secret: ServiceSecret,
     key: GrantingKey,
     family: _Family,
-    scopes: Iterable[str],
+    granted: tuple[str, ...],
     now: datetime,
     terms: Terms,
-) -> Grant | Refusal:
-    """Grant an access token and a refresh token, unless the login has ended meanwhile."""
+) -> Grant:
+    """Grant an access token and a refresh token."""
     login = family.login
-    named = {"user_id": login.user_id, "epoch": login.epoch, "organization_id": key.organization_id}
-    if SQL.run(connection, "login", named).first() is None:
-        return Refusal.INVALID_GRANT
-    granted = choose_scopes(key, scopes)
-    if not granted:
-        return Refusal.INVALID_SCOPE
     refresh_token = credentials.mint(credentials.REFRESH_TOKEN)
+    token_hash = service_secret.hash(_PURPOSE, refresh_token)
     connection.execute(
         REFRESH_TOKENS.insert().values(
-            token_hash=service_secret.hash(_PURPOSE, refresh_token),
+            token_hash=token_hash,
             family=family.id,
             key_id=key.id,
             user_id=login.user_id,
             epoch=login.epoch,
+            scopes=" ".join(sorted(family.scopes)),
+            issued_at=now,
             expires_at=now + terms.refresh_life,
         )
     )
-    _delete_old_tokens(connection, family, now)
+    _delete_old_tokens(connection, family, token_hash, now)
     content = TokenContent(key.id, frozenset(granted), login)
     token = make_token(service_secret, content, now + timedelta(seconds=terms.seconds))
     return Grant(token, granted, terms.seconds, login.user_id, refresh_token)
 
 
-def _delete_old_tokens(connection: Connection, family: _Family, now: datetime) -> None:
-    """Delete a user's expired refresh tokens, and all but the newest of login and user."""
+def _delete_old_tokens(connection: Connection, family: _Family, newest: str, now: datetime) -> None:
+    """Delete a user's expired refresh tokens, and all but the newest of login and user.
+
+    The newest one stays also where the clock was set back.
+    """
     tokens = REFRESH_TOKENS.c
     of_user, of_family = tokens.user_id == family.login.user_id, tokens.family == family.id
     connection.execute(REFRESH_TOKENS.delete().where(of_user, tokens.expires_at <= now))
-    by_age = select(tokens.token_hash).where(of_family).order_by(tokens.expires_at.desc()).offset(_TOKENS_KEPT)
+    others = select(tokens.token_hash).where(of_family, tokens.token_hash != newest)
+    by_age = others.order_by(tokens.issued_at.desc()).offset(_TOKENS_KEPT - 1)
     if old := connection.execute(by_age).scalars().all():
         connection.execute(REFRESH_TOKENS.delete().where(tokens.token_hash.in_(old)))
-    families = select(tokens.family).where(of_user).group_by(tokens.family)
-    by_age = families.order_by(func.max(tokens.expires_at).desc()).offset(_LOGINS_KEPT)
+    others = select(tokens.family).where(of_user, ~of_family).group_by(tokens.family)
+    by_age = others.order_by(func.max(tokens.issued_at).desc()).offset(_LOGINS_KEPT - 1)
     if old := connection.execute(by_age).scalars().all():
         connection.execute(REFRESH_TOKENS.delete().where(tokens.family.in_(old)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +21,8 @@ from reelport.server.state.tables import ORGANIZATIONS, REFRESH_TOKENS, USERS
 
 _EMAIL = re.compile(r"[^\s@,\"<>]{1,64}@[^\s@,\"<>]{1,190}")
 """What is taken for an address: whether mail arrives there is not known, nor needed."""
+_EPOCH_BITS = 63
+"""Bits of a positive number that both databases store."""
 
 
 class Role(StrEnum):
@@ -31,7 +34,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user without the password. Nothing that was granted in an earlier `epoch` is valid."""
+    """A user without the password. Nothing that was granted in another `epoch` is valid."""
 
     id: str
     organization_id: int
@@ -53,13 +56,13 @@ def add_user(db: Engine, organization: str, email: str, role: str, password: str
     wrong = [*_find_email_problems(address), *_find_role_problems(role), *_list_password_problem(password)]
     if wrong:
         raise UsageError("\n".join(wrong))
-    hashed = passwords.hash_password(password)
+    hashed, epoch = passwords.hash_password(password), _draw_epoch()
     try:
         with writing(db) as connection:
             holder = lock_organization(connection, organization)
-            new = User(f"rpu_{credentials.short_id()}", holder.id, holder.name, address, Role(role), 1, now)
-            row = {"id": new.id, "organization_id": holder.id, "email": address, "role": new.role.value, "epoch": 1}
-            connection.execute(USERS.insert().values(**row, password_hash=hashed, created_at=now))
+            new = User(f"rpu_{credentials.short_id()}", holder.id, holder.name, address, Role(role), epoch, now)
+            row = {"id": new.id, "organization_id": holder.id, "email": address, "role": new.role.value}
+            connection.execute(USERS.insert().values(**row, password_hash=hashed, epoch=epoch, created_at=now))
     except IntegrityError:
         # Addresses are unique in the whole service: a sign-in names no organization.
         raise UsageError(f"There is a user {address!r} already.") from None
@@ -81,9 +84,8 @@ def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
 def remove_user(db: Engine, email: str) -> None:
     """Remove a user, and end every login at once; UsageError when there is none."""
     with writing(db) as connection:
-        id_ = _find_id(connection, email)
-        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.user_id == id_))
-        connection.execute(USERS.delete().where(USERS.c.id == id_))
+        # The refresh tokens go with the user, those too that are being granted now.
+        connection.execute(USERS.delete().where(USERS.c.id == _find_id(connection, email)))
 
 
 def check_exists(db: Engine, email: str) -> None:
@@ -100,9 +102,7 @@ def change_password(db: Engine, email: str, password: str) -> None:
     hashed = passwords.hash_password(password)
     with writing(db) as connection:
         id_ = _find_id(connection, email)
-        connection.execute(
-            USERS.update().where(USERS.c.id == id_).values(password_hash=hashed, epoch=USERS.c.epoch + 1)
-        )
+        connection.execute(USERS.update().where(USERS.c.id == id_).values(password_hash=hashed, epoch=_draw_epoch()))
         connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.user_id == id_))
 
 
@@ -113,6 +113,11 @@ def _find_id(connection: Connection, email: str) -> str:
         return found
     near = nearest(address, connection.execute(select(USERS.c.email)).scalars().all())
     raise UsageError(f"There is no user {address!r}.{f' Did you mean {near}?' if near else ''}")
+
+
+def _draw_epoch() -> int:
+    # No count: in a state that was restored from a backup, it would come to the numbers of ended logins again.
+    return secrets.randbits(_EPOCH_BITS)
 
 
 def _find_email_problems(address: str) -> list[str]:

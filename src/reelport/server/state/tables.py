@@ -90,8 +90,8 @@ KEY_CHANNELS: Final = Table(
     Column("channel_id", Text, primary_key=True),
 )
 
-# People of an organization. `email` is in lower case. `epoch` goes up when all logins of a user must end: what was
-# granted in an earlier one is worth nothing.
+# People of an organization. `email` is in lower case. `epoch` is a random number, drawn anew when all logins of a user
+# must end: what was granted in another one is worth nothing.
 USERS: Final = Table(
     "users",
     METADATA,
@@ -100,20 +100,23 @@ USERS: Final = Table(
     Column("email", Text, nullable=False, unique=True),
     Column("role", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
-    Column("epoch", Integer, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
     Column("created_at", Moment, nullable=False),
     CheckConstraint("role IN ('owner', 'member')", name="role"),
 )
 
 # Refresh tokens of public keys. A login begins a `family`; each use of a token replaces it by a new one in its family.
+# `scopes` are those of the login: a token that was asked for with fewer doesn't narrow them.
 REFRESH_TOKENS: Final = Table(
     "refresh_tokens",
     METADATA,
     Column("token_hash", Text, primary_key=True),
     Column("family", Text, nullable=False, index=True),
     Column("key_id", ForeignKey("keys.id"), nullable=False, index=True),
-    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
-    Column("epoch", Integer, nullable=False),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("issued_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Column("replaced_at", Moment),
 )
