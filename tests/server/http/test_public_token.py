@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import httpx2
 import pytest
+from starlette.testclient import TestClient
 from tests.server.api import ASK, INPUT, Api
 
 from reelport.server.access import organizations, users
@@ -18,12 +20,16 @@ LOGIN = {"grant_type": "password", "username": EMAIL, "password": PASSWORD}
 
 
 @pytest.fixture(scope="module", autouse=True)
+def user(api: Api) -> None:
+    """A user of `demo`."""
+    users.add_user(api.service.db, "demo", EMAIL, "owner", PASSWORD, datetime.now(UTC))
+
+
+@pytest.fixture
 def client_pair(api: Api) -> dict[str, str]:
-    """A user of `demo`, and the id and secret of a public key."""
-    now = datetime.now(UTC)
-    users.add_user(api.service.db, "demo", EMAIL, "owner", PASSWORD, now)
+    """The id and secret of a public key of its own: grants are limited for each."""
     key = organizations.create_key(
-        api.service.db, api.service.service_secret, "demo", ["create_reports"], now, kind="public"
+        api.service.db, api.service.service_secret, "demo", ["create_reports"], datetime.now(UTC), kind="public"
     )
     return {"client_id": key.id, "client_secret": key.secret}
 
@@ -127,6 +133,49 @@ def test_guessing_is_slowed_down_and_locks_out_nobody_elsewhere(api: Api, client
     assert post(api, victim).status_code == 429
     assert post(api, client_pair | LOGIN).status_code == 200
     assert api.service.login_attempts.begin("192.0.2.7", "mia@demo.example") == 0
+
+
+@pytest.mark.parametrize("spell", [str.upper, str.title, lambda name: f" {name}", lambda name: f"{name}\t"])
+def test_guessing_is_slowed_down_however_the_user_is_spelled(
+    api: Api, client_pair: dict[str, str], spell: Callable[[str], str]
+) -> None:
+    """Whatever leads to the same user is one user, for whom eleven guesses are too many."""
+    name = f"guessed-{client_pair['client_id'].lower()}@demo.example"
+    wrong = client_pair | LOGIN | {"password": "x" * 20}
+    for number in range(10):
+        assert post(api, wrong | {"username": spell(name) if number % 2 else name}).status_code == 400
+    assert post(api, wrong | {"username": name}).status_code == 429
+    assert post(api, wrong | {"username": spell(name)}).status_code == 429
+
+
+def test_an_address_can_not_use_up_a_public_key(api: Api, client_pair: dict[str, str]) -> None:
+    """Its secret is in every copy of a program: one address is told to come again, another signs in."""
+    form = client_pair | {"grant_type": "client_credentials"}
+    while (reply := post(api, form)).status_code == 200:
+        pass
+    assert (reply.status_code, reply.json()["error"]) == (429, "too_many_requests")
+    assert "from this address" in reply.json()["error_description"]
+    assert int(reply.headers["retry-after"]) >= 1
+    for path in (PUBLIC_TOKEN_PATH, TOKEN_PATH):
+        assert {post(api, form, path).status_code for _ in range(200)} <= {400, 429}
+    elsewhere = TestClient(api.client.app, client=("192.0.2.7", 50_000))
+    assert elsewhere.post(PUBLIC_TOKEN_PATH, data=client_pair | LOGIN).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["password", "remove"])
+def test_a_users_tokens_end_at_the_next_request(api: Api, client_pair: dict[str, str], end: str) -> None:
+    """With another password, or without the user: the access token is 401, the refresh token invalid_grant."""
+    name = f"{end}@demo.example"
+    users.add_user(api.service.db, "demo", name, "member", PASSWORD, datetime.now(UTC))
+    said = post(api, client_pair | LOGIN | {"username": name}).json()
+    assert ask_at_root(api, said["access_token"]).status_code == 200
+    if end == "password":
+        users.change_password(api.service.db, name, PASSWORD + "2")
+    else:
+        users.remove_user(api.service.db, name)
+    assert ask_at_root(api, said["access_token"]).status_code == 401
+    reply = post(api, client_pair | {"grant_type": "refresh_token", "refresh_token": said["refresh_token"]})
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_grant")
 
 
 def test_right_passwords_are_not_slowed_down(api: Api, client_pair: dict[str, str]) -> None:

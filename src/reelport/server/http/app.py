@@ -48,6 +48,8 @@ from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_
 _LOG = structlog.get_logger(__name__)
 _BURSTS_PER_MINUTE = 6
 """A burst may use a sixth of a minute's grants."""
+_SITE_SHARE, _SITE_BURST_SHARE = 1 / 10, 1 / 2
+"""Of a public key's grants, and of its burst, one site of addresses may use so much."""
 _ANY_METHOD = ()
 """Route every method: the endpoint refuses wrong ones itself, in the form of GraphQL errors."""
 
@@ -89,6 +91,7 @@ def create_app(settings: Settings) -> Starlette:
 def build_service(settings: Settings, db: Engine) -> Service:
     """Assemble the parts of the API around an open database."""
     long_polls = LongPolls(db, settings)
+    burst = settings.key_grants / _BURSTS_PER_MINUTE
     documents = DocumentCache(build_schema(), DocumentLimits.from_settings(settings))
     return Service(
         settings,
@@ -101,7 +104,8 @@ def build_service(settings: Settings, db: Engine) -> Service:
         DownloadSlots(settings),
         BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),
         BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),
-        TokenBuckets(settings.key_grants, settings.key_grants / _BURSTS_PER_MINUTE),
+        TokenBuckets(settings.key_grants, burst),
+        TokenBuckets(settings.key_grants * _SITE_SHARE, burst * _SITE_BURST_SHARE),
         LoginAttempts(settings),
         StateProbe(db),
         ExpiryClock(db),

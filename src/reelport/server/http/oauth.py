@@ -19,6 +19,7 @@ from reelport.server.access.logins import Password, Terms, grant_by_password, gr
 from reelport.server.http.service import Service
 from reelport.server.http.token_form import FoundCredentials, TokenRefused, read_credentials, read_form
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
+from reelport.server.limits.login_attempts import find_site
 from reelport.server.limits.token_buckets import hash_owner
 from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH
 
@@ -27,7 +28,7 @@ _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BASIC = {"WWW-Authenticate": 'Basic realm="reelport", charset="UTF-8"'}
 _SENTENCES = {
     Refusal.INVALID_CLIENT: "There is no such key, or the secret is wrong.",
-    Refusal.INVALID_SCOPE: "The key holds none of the scopes that were asked for.",
+    Refusal.INVALID_SCOPE: "The key, or the login at a refresh, holds none of the scopes that were asked for.",
 }
 
 _Form = Mapping[str, str]
@@ -37,23 +38,26 @@ _GrantType = Callable[[Request, ClientCredentials, _Form], Awaitable[_Outcome]]
 
 async def answer_token(request: Request) -> JSONResponse:
     """Answer a private key's token request: always five keys, or an RFC 6749 error as JSON."""
-    return await _answer(request, _PRIVATE_GRANTS, _describe_private_refusal)
+    return await _answer(request, _PRIVATE_GRANTS, _describe_private_refusal, _take_private_grant)
 
 
 async def answer_public_token(request: Request) -> JSONResponse:
     """Answer a public key's token request, with the user's `uid` beside the five keys."""
-    return await _answer(request, _PUBLIC_GRANTS, _describe_public_refusal)
+    return await _answer(request, _PUBLIC_GRANTS, _describe_public_refusal, _take_public_grant)
 
 
 async def _answer(
-    request: Request, grant_types: Mapping[str, _GrantType], describe: Callable[[Refusal, _Form], str]
+    request: Request,
+    grant_types: Mapping[str, _GrantType],
+    describe: Callable[[Refusal, _Form], str],
+    take: Callable[[Request, ClientCredentials], bytes],
 ) -> JSONResponse:
     service: Service = request.app.state.service
     try:
         form = await read_form(request, min(service.settings.body_bytes, TOKEN_BODY_BYTES))
         grant_type = _find_grant_type(form, grant_types)
         credentials = read_credentials(request, form)
-        caller = _take_grant(service, credentials.client)
+        caller = take(request, credentials.client)
         async with service.concurrency.limiter_of(caller):
             found = await grant_type(request, credentials.client, form)
     except TokenRefused as refused:
@@ -69,15 +73,39 @@ async def _answer(
     return _answer_refusal(found, _SENTENCES.get(found) or describe(found, form), credentials)
 
 
-def _take_grant(service: Service, client: ClientCredentials) -> bytes:
+def _take_private_grant(request: Request, client: ClientCredentials) -> bytes:
     """Count a grant against the key's limit; return the hashed key. TokenRefused beyond it."""
-    caller = hash_owner(client.id, client.secret)
-    pause = service.grants.take(caller)
-    if pause > 0:
-        service.metrics.token_requests.labels("too_many_requests").inc()
+    return _take_grant(request.app.state.service, hash_owner(client.id, client.secret))
+
+
+def _take_public_grant(request: Request, client: ClientCredentials) -> bytes:
+    """Count a grant against the limit of the key at its address, and then against the key's at this path.
+
+    A public key's secret is in every copy of its program: whoever has it at one address keeps nobody elsewhere from
+    the key, at the path of private keys neither.
+    """
+    service: Service = request.app.state.service
+    site = find_site(_find_address(request))
+    if pause := service.site_grants.take(hash_owner(client.id, client.secret, site)):
+        sentence = "Tokens are asked for with this key too often from this address: try again later."
+        raise _refuse_too_many(service, pause, sentence)
+    return _take_grant(service, hash_owner(client.id, client.secret, PUBLIC_TOKEN_PATH))
+
+
+def _take_grant(service: Service, caller: bytes) -> bytes:
+    if pause := service.grants.take(caller):
         sentence = "This key asks for tokens too often: use each token until it expires, or try again later."
-        raise TokenRefused("too_many_requests", sentence, 429, math.ceil(pause))
+        raise _refuse_too_many(service, pause, sentence)
     return caller
+
+
+def _refuse_too_many(service: Service, pause: float, sentence: str) -> TokenRefused:
+    service.metrics.token_requests.labels("too_many_requests").inc()
+    return TokenRefused("too_many_requests", sentence, 429, math.ceil(pause))
+
+
+def _find_address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 async def _grant_by_secret(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
@@ -110,11 +138,9 @@ async def _grant_anonymously(request: Request, client: ClientCredentials, _form:
 async def _grant_by_password(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
     service: Service = request.app.state.service
     password = Password(_require(form, "username"), _require(form, "password"))
-    address = request.client.host if request.client else ""
-    if pause := service.login_attempts.begin(address, password.email):
-        service.metrics.token_requests.labels("too_many_requests").inc()
-        sentence = "Too many wrong passwords came from this address: try again later."
-        raise TokenRefused("too_many_requests", sentence, 429, math.ceil(pause))
+    address = _find_address(request)
+    if pause := service.login_attempts.begin(address, password.stored_email):
+        raise _refuse_too_many(service, pause, "Too many wrong passwords came from this address: try again later.")
     work = partial(
         grant_by_password,
         service.db,
@@ -127,7 +153,7 @@ async def _grant_by_password(request: Request, client: ClientCredentials, form: 
     )
     found: _Outcome = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     if found is not Refusal.INVALID_GRANT:
-        service.login_attempts.forgive(address, password.email)
+        service.login_attempts.forgive(address, password.stored_email)
     return found
 
 

@@ -40,6 +40,7 @@ class Service:
     bodies: BodyBudget
     forms: BodyBudget
     grants: TokenBuckets
+    site_grants: TokenBuckets
     login_attempts: LoginAttempts
     probe: StateProbe
     expiry: ExpiryClock

@@ -26,7 +26,10 @@ class LoginAttempts:
         self._of_address = TokenBuckets(settings.address_login_failures, _ADDRESS_BURST, clock)
 
     def begin(self, address: str, email: str) -> float:
-        """Begin an attempt and return 0, or return the seconds until one may begin."""
+        """Begin an attempt and return 0, or return the seconds until one may begin.
+
+        `email` is the user's as it is stored: another spelling would count as another user.
+        """
         site, user = _hash_owners(address, email)
         if pause := self._of_address.take(site):
             return pause
@@ -43,11 +46,11 @@ class LoginAttempts:
 
 
 def _hash_owners(address: str, email: str) -> tuple[bytes, bytes]:
-    site = _find_site(address)
+    site = find_site(address)
     return hash_owner(site), hash_owner(site, email)
 
 
-def _find_site(address: str) -> str:
+def find_site(address: str) -> str:
     """Return the network that one customer has: an IPv4 address, or 64 bits of IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
