@@ -47,7 +47,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """The refresh tokens that one login leads to, each replacing the one before; `scopes` are the login's."""
+    """The refresh tokens of one login, each replacing the one before; `scopes` are its own."""
 
     id: str
     login: Login
@@ -112,7 +112,7 @@ def grant_by_refresh_token(
     now: datetime,
     terms: Terms,
 ) -> Grant | Refusal:
-    """Grant tokens in place of a refresh token, which is replaced; scopes are those of its login or fewer.
+    """Grant tokens in place of a refresh token, with the scopes of its login or fewer.
 
     INVALID_GRANT when it is unknown, expired or another key's, or its login has ended. One that was replaced more
     than a minute ago was stolen, or its successor was: then every refresh token of that login ends. INVALID_SCOPE
@@ -154,7 +154,10 @@ def _find_public_key(
 
 
 def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> Row[Any] | None:
-    """Lock a refresh token and return its row; None when it is worth nothing. A stolen one ends its family."""
+    """Lock a refresh token and return its row; None when it is worth nothing.
+
+    A stolen one ends its family.
+    """
     of_token = REFRESH_TOKENS.c.token_hash == token_hash
     user_id = select(REFRESH_TOKENS.c.user_id).where(of_token).scalar_subquery()
     _lock_user(connection, USERS.c.id == user_id)
@@ -168,7 +171,10 @@ def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, no
 
 
 def _lock_user(connection: Connection, which: ColumnElement[bool]) -> None:
-    """Keep a user from being removed before the transaction ends; lock a user before any of the user's tokens."""
+    """Keep a user from being removed before the transaction ends.
+
+    Lock a user before any of the user's tokens: removal takes them in this order too.
+    """
     connection.execute(select(USERS.c.id).where(which).with_for_update(read=True, key_share=True))
 
 

@@ -96,9 +96,10 @@ def _make_notification(event: Event) -> tuple[str, str]:
 
 
 def _read_notification(notification: psycopg.Notify) -> Event | None:
-    """Read an event; None for what is none, since every role that may connect to the database may notify.
+    """Read an event; None for what is none.
 
-    An event is one line that goes through a pipe at once and whole.
+    Every role that may connect to the database may notify. An event is one line that goes through a pipe at once and
+    whole.
     """
     if not notification.payload.isprintable():
         return None

@@ -79,7 +79,7 @@ def _take_private_grant(request: Request, client: ClientCredentials) -> bytes:
 
 
 def _take_public_grant(request: Request, client: ClientCredentials) -> bytes:
-    """Count a grant against the limit of the key at its address, and then against the key's at this path.
+    """Count a grant against the key's limit at the address, then against the key's here.
 
     A public key's secret is in every copy of its program: whoever has it at one address keeps nobody elsewhere from
     the key, at the path of private keys neither.
