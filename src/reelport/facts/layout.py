@@ -25,7 +25,7 @@ def check_layout(data: Path) -> None:
     with translate_io_errors(data), private():
         data.mkdir(parents=True, exist_ok=True)
     if not _has_layout(data):
-        LocalFolder(data).put(FILE_NAME, json.dumps({"layout": LAYOUT}).encode() + b"\n")
+        _write_layout(data)
         return
     _check_file(data)
 
@@ -47,26 +47,32 @@ def check_existing(data: Path) -> None:
     )
 
 
-def begin_restore(data: Path) -> None:
-    """Create the data directory if needed, and let nothing use it until `end_restore`."""
-    with translate_io_errors(data), private():
-        data.mkdir(parents=True, exist_ok=True)
-    LocalFolder(data).put(UNFINISHED_NAME, b"")
+def begin_restore(data: Path, origin: str) -> None:
+    """Let nothing use the data directory until `end_restore`.
+
+    `origin` says what is restored, and where to.
+    """
+    LocalFolder(data).put(UNFINISHED_NAME, origin.encode())
 
 
 def end_restore(data: Path) -> None:
     """Let the data directory be used: it is complete."""
+    _write_layout(data)
     LocalFolder(data).delete(UNFINISHED_NAME)
-    check_layout(data)
 
 
-def is_unfinished(data: Path) -> bool:
-    """Whether a restore into the data directory began and did not end."""
-    return LocalFolder(data).find(UNFINISHED_NAME) is not None
+def read_unfinished(data: Path) -> str | None:
+    """Read the origin of a restore into the data directory that began and did not end."""
+    store = LocalFolder(data)
+    return None if store.find(UNFINISHED_NAME) is None else read_file(store, UNFINISHED_NAME).decode()
+
+
+def _write_layout(data: Path) -> None:
+    LocalFolder(data).put(FILE_NAME, json.dumps({"layout": LAYOUT}).encode() + b"\n")
 
 
 def _has_layout(data: Path) -> bool:
-    if is_unfinished(data):
+    if LocalFolder(data).find(UNFINISHED_NAME) is not None:
         raise StorageError(f"A restore into {data} was not finished: run `reelport restore` again.")
     return LocalFolder(data).find(FILE_NAME) is not None
 

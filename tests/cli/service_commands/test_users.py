@@ -61,7 +61,8 @@ def test_a_wrong_command_says_what_to_change(run: Run) -> None:
         2,
         "reelport: There is no terminal to ask for the password: pipe it in, with --password-stdin.\n",
     )
-    assert "12 to 1,000 characters, and not 0" in add(run, stdin="")[2]
+    assert "The first line of standard input is empty" in add(run, stdin="")[2]
+    assert "12 to 1,000 characters, and not 5" in add(run, stdin="short\n")[2]
     assert "There is no user 'ann@demo.example'." in run("user", "remove", "ann@demo.example")[2]
     assert json.loads(run("user", "list", "--json")[1]) == []
 

@@ -19,6 +19,7 @@ from reelport.errors import NewerData, ReelportError, StorageError, UsageError
 from reelport.facts import layout
 from reelport.facts.loading import compaction, vacuuming
 from reelport.facts.loading.undo import undo_load
+from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions
 from reelport.facts.sample.sample import generate
@@ -29,6 +30,7 @@ from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.manifest import Manifest, Stored, parse_manifest
 from reelport.server.backup.restore import restore_backup
+from reelport.server.backup.state_dump import describe_address
 from reelport.server.settings import Settings
 from reelport.server.state.database import REVISION, connected
 from reelport.server.state.secret_fingerprint import require_same_secret
@@ -60,9 +62,17 @@ class Desk:
         return replace(self.state.settings, data=data, database_url=address)
 
 
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables with sample facts: each test has its own copy."""
+    root = tmp_path_factory.mktemp("sample") / "facts"
+    generate(root, START, END, 600)
+    return root
+
+
 @pytest.fixture
-def desk(kind: str, state: State, tmp_path: Path, request: pytest.FixtureRequest) -> Desk:
-    generate(state.settings.facts_root, START, END, 600)
+def desk(kind: str, state: State, facts: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Desk:
+    shutil.copytree(facts, state.settings.facts_root)
     state.organization("demo", *(channel.id for channel in list_channels(state.settings)))
     state.key("demo")
     require_same_secret(state.db, state.settings)
@@ -132,7 +142,7 @@ def test_a_restore_that_can_not_be_says_all_reasons_and_touches_nothing(desk: De
         "is at revision 9999",
         "another one than the keys",
         "isn't empty",
-        "1 objects of the backup are missing",
+        "1 file of the backup is missing",
     ):
         assert part in said
     assert {path.name for path in place.data.iterdir()} == {"secret.key", "mine.txt"}
@@ -163,7 +173,7 @@ def test_a_database_in_use_is_not_restored_into(desk: Desk) -> None:
 def test_an_unfinished_restore_is_no_data_directory_until_it_is_done_again(desk: Desk) -> None:
     """Every use of it is refused with what to do; the next restore begins anew."""
     made, place = desk.back_up(), desk.place()
-    layout.begin_restore(place.data)
+    layout.begin_restore(place.data, "a restore that was killed")
     (place.data / "facts").mkdir()
     (place.data / "facts" / "half").write_text("x")
     for use in (layout.check_layout, layout.check_existing, layout.require_layout):
@@ -172,6 +182,129 @@ def test_an_unfinished_restore_is_no_data_directory_until_it_is_done_again(desk:
     restore_backup(desk.archive, made, place)
     layout.check_existing(place.data)
     assert not (place.data / "facts" / "half").exists()
+
+
+def test_a_restore_that_was_killed_after_its_database_was_loaded_goes_on(desk: Desk) -> None:
+    """The database is full then, and known by what marks the directory; another backup's isn't."""
+    made, place = desk.back_up(), desk.place()
+    restore_backup(desk.archive, made, place)
+    (place.data / layout.FILE_NAME).unlink()
+    layout.begin_restore(place.data, f"{made.id} {made.state.sha256} {describe_address(place)}")
+    restore_backup(desk.archive, made, place)
+    layout.check_existing(place.data)
+    if place.database_url:
+        (place.data / layout.FILE_NAME).unlink()
+        layout.begin_restore(place.data, "another")
+        with pytest.raises(UsageError, match="isn't empty: name a new one"):
+            restore_backup(desk.archive, made, place)
+
+
+def test_of_two_restores_at_the_same_moment_one_is_refused(desk: Desk) -> None:
+    """What the other one made is whole."""
+    made, place = desk.back_up(), desk.place()
+    both, said = threading.Barrier(2), list[str]()
+
+    def restore() -> None:
+        both.wait()
+        try:
+            restore_backup(desk.archive, made, place)
+        except UsageError as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=restore) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 1
+    assert "Another restore" in said[0] or "isn't empty" in said[0]
+    assert not any(table.findings for table in verify(place.facts_root))
+    layout.check_existing(place.data)
+
+
+@pytest.mark.parametrize("name", ["../../out", "/reelport-out", "a/../../../out", "", "a\0b"])
+def test_a_manifest_writes_nothing_outside_of_the_restored_directory(desk: Desk, name: str) -> None:
+    """A name that leads out ends the restore, and the check of the backup; so does a digest that is a path."""
+    made, place = desk.back_up(), desk.place()
+    wrong = replace(made, files=(*made.files, replace(made.files[0], name=name)))
+    before = set(desk.folder.rglob("*out"))
+    with pytest.raises(StorageError, match="is no name of a file"):
+        restore_backup(desk.archive, wrong, place)
+    with pytest.raises(StorageError, match="is no name of a file"):
+        find_faults(desk.archive, wrong, desk.state.settings, None)
+    assert set(desk.folder.rglob("*out")) == before
+    assert not Path("/reelport-out").exists()
+    bad = made.to_json().replace(made.state.sha256.encode(), b"../../../../etc/hostname")
+    with pytest.raises(StorageError, match="is damaged, or no manifest"):
+        parse_manifest(bad, "it")
+
+
+def test_the_next_backup_mends_what_it_reads_again(desk: Desk) -> None:
+    """A damaged object is written anew when its content comes again, and when it was deleted as advised."""
+    made = desk.back_up()
+    path = desk.archive.locate(max((file.content for file in made.files), key=lambda each: each.size))
+    whole = path.read_bytes()
+    path.write_bytes(whole[::-1])
+    (desk.archive.root / "backups" / f"{made.id}.json").unlink()  # so that nothing is known by its tag
+    again = desk.back_up(1)
+    assert path.read_bytes() == whole
+    path.unlink()
+    assert find_faults(desk.archive, desk.back_up(2), desk.state.settings, None) == []
+    assert find_faults(desk.archive, again, desk.state.settings, None) == []
+
+
+def test_no_backup_is_older_than_the_newest_one(desk: Desk) -> None:
+    """With a clock that went back, the newest would be pruned as the oldest."""
+    made = desk.back_up(60)
+    with pytest.raises(UsageError, match=f"has a later backup, {made.id}"):
+        desk.back_up(0)
+
+
+def test_an_archive_is_a_folder_of_its_own(desk: Desk) -> None:
+    """Neither the data directory nor a folder with other files takes a backup; other files in an archive stay."""
+    with pytest.raises(UsageError, match="is in the data directory itself"):
+        create_backup(desk.state.db, desk.state.settings, Archive(desk.state.settings.data / "x"), desk.state.now)
+    other = desk.folder / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds something else \(mine\.txt\)"):
+        create_backup(desk.state.db, desk.state.settings, Archive(other), desk.state.now)
+    desk.back_up()
+    foreign = desk.archive.root / "objects" / "ab" / "cdef"
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_text("mine")
+    desk.back_up(1)
+    desk.archive.prune(1)
+    assert foreign.read_text() == "mine"
+
+
+def test_a_manifest_that_can_not_be_read_stops_no_backup_and_prunes_nothing(desk: Desk) -> None:
+    """What it needs isn't known: so nothing is deleted, and everything is read again."""
+    made = desk.back_up()
+    (desk.archive.root / "backups" / f"{made.id}.json").write_text("{")
+    objects = _objects(desk)
+    second = desk.back_up(1)
+    with pytest.raises(StorageError, match="is damaged, or no manifest"):
+        desk.archive.prune(1)
+    assert set(objects) <= set(_objects(desk))
+    assert find_faults(desk.archive, second, desk.state.settings, None) == []
+
+
+def test_what_a_killed_backup_left_goes_with_the_next(desk: Desk) -> None:
+    """Its folder for work, and its drafts of objects once backups are pruned."""
+    desk.back_up()
+    (desk.archive.work / "left").mkdir()
+    (desk.archive.root / "objects" / "left.part").write_text("x")
+    desk.back_up(1)
+    desk.archive.prune(2)
+    assert list(desk.archive.work.iterdir()) == []
+    assert not (desk.archive.root / "objects" / "left.part").exists()
+
+
+def test_a_scratch_folder_that_is_not_there_is_told(desk: Desk) -> None:
+    """It is no fault of the backup."""
+    with pytest.raises(UsageError, match="is no folder"):
+        find_faults(desk.archive, desk.back_up(), desk.state.settings, desk.folder / "nowhere")
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
@@ -184,7 +317,7 @@ def test_a_damaged_object_is_found_and_never_restored(desk: Desk, damage: str) -
     assert str(path) in fault
     with pytest.raises(ReelportError):
         restore_backup(desk.archive, made, place)
-    assert damage == "gone" or layout.is_unfinished(place.data)
+    assert damage == "gone" or layout.read_unfinished(place.data)
 
 
 def test_a_backup_while_tables_change_is_whole(desk: Desk) -> None:
@@ -220,12 +353,14 @@ def test_two_backups_into_one_archive_take_turns(desk: Desk) -> None:
 
 def test_an_unknown_backup_is_told_with_those_there_are(desk: Desk) -> None:
     """So is an empty archive, and a manifest that is none or of a newer version."""
-    with pytest.raises(UsageError, match="has no backup: it holds none"):
+    with pytest.raises(UsageError, match="isn't there, or is no folder"):
+        desk.archive.read()
+    with desk.archive.writing(), pytest.raises(UsageError, match="has no backup: it holds none"):
         desk.archive.read()
     made = desk.back_up()
     with pytest.raises(UsageError, match=f"has no backup 'x': it holds {made.id}"):
         desk.archive.read("x")
-    for broken in (b"", b"[]", b"{}", b'{"format": 1}', b"\xff", b'{"format": "x"}'):
+    for broken in (b"", b"[]", b"{}", b"5", b'{"format": 1}', b"\xff", b'{"format": "x"}'):
         with pytest.raises(StorageError, match="is damaged, or no manifest"):
             parse_manifest(broken, "it")
     with pytest.raises(NewerData, match="newer version"):

@@ -25,12 +25,17 @@ FromStdin = Annotated[
 def _read_password(from_stdin: bool) -> str:
     """Read a new password, from the terminal twice: a command line would show it to all."""
     if from_stdin:
-        line = sys.stdin.readline()
-        return line.removesuffix("\n").removesuffix("\r")
+        password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+        if not password:
+            raise UsageError("The first line of standard input is empty: the password belongs there.")
+        return password
     if not sys.stdin.isatty():
         raise UsageError("There is no terminal to ask for the password: pipe it in, with --password-stdin.")
-    password = getpass.getpass("Password: ", sys.stderr)
-    if getpass.getpass("Again: ", sys.stderr) != password:
+    try:
+        password, again = getpass.getpass("Password: ", sys.stderr), getpass.getpass("Again: ", sys.stderr)
+    except EOFError:
+        raise UsageError("No password was given: nothing was changed.") from None
+    if again != password:
         raise UsageError("The two passwords differ: nothing was changed.")
     return password
 
@@ -42,7 +47,7 @@ def add_user(
     email: Email,
     role: Annotated[
         Literal["owner", "member"],
-        Parameter(help="owner: sees keys and people, too; member: sees numbers and reports."),
+        Parameter(help="owner or member: so far they may do the same."),
     ] = "member",
     password_stdin: FromStdin = False,
     json: PrintJson = False,

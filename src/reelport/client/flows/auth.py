@@ -153,7 +153,9 @@ def _read_grant(session: Session, reply: Reply, refresh: str | None = None) -> G
     said = describe_failure(answer, session.redact)
     if reply.status in _REFUSALS:
         why = said or f"HTTP {reply.status}"
-        raise AccessError(f"The service gave no token for this key ({why}). {_advise_on_key(session)}")
+        other_kind = answer.get("error") == "unauthorized_client"
+        advice = _advise_on_kind(session) if other_kind else _advise_on_key(session)
+        raise AccessError(f"The service gave no token for this key ({why}). {advice}")
     raise ServiceError(f"The token endpoint answered HTTP {reply.status} without a token{': ' if said else ''}{said}. "
                        "Check the address (REELPORT_URL).")  # fmt: skip
 
@@ -163,6 +165,13 @@ def _advise_on_key(session: Session) -> str:
         return ("Check REELPORT_API_KEY, REELPORT_API_SECRET, REELPORT_USERNAME and REELPORT_PASSWORD, "
                 "and that the key is enabled for reports.")  # fmt: skip
     return "Check REELPORT_API_KEY, REELPORT_API_SECRET and the key's permissions."
+
+
+def _advise_on_kind(session: Session) -> str:
+    """Say how to use a key of the other kind."""
+    if isinstance(session.settings.key, PublicKey):
+        return "For a private key, leave out username and password (unset REELPORT_USERNAME and REELPORT_PASSWORD)."
+    return "For a public key, give a user's login, too (REELPORT_USERNAME and REELPORT_PASSWORD)."
 
 
 def _parse_seconds(value: object) -> float:

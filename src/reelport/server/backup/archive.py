@@ -6,18 +6,20 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from reelport.errors import StorageError, UsageError
-from reelport.server.backup.manifest import Manifest, Stored, parse_manifest
+from reelport.server.backup.manifest import Manifest, Stored, is_digest, parse_manifest
 from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile
+from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import private
 
-_MANIFESTS, _OBJECTS, _LOCK = "backups", "objects", "lock"
+_MANIFESTS, _OBJECTS, _WORK, _LOCK = "backups", "objects", "work", "lock"
 _PART = ".part"
 _CHUNK = 1 << 20
 
@@ -31,8 +33,9 @@ class Archive:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Let one process at a time change the archive; UsageError while another does."""
+        self._refuse_foreign_folder()
         with translate_io_errors(self.root), private():
-            for name in (_MANIFESTS, _OBJECTS):
+            for name in (_MANIFESTS, _OBJECTS, _WORK):
                 make_folder(self.root / name)
             handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -40,9 +43,27 @@ class Archive:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"Another backup into {self.root} is running.") from None
+            with translate_io_errors(self.root):
+                for left in self.work.iterdir():
+                    shutil.rmtree(left)
             yield
         finally:
             os.close(handle)
+
+    def _refuse_foreign_folder(self) -> None:
+        """Raise UsageError for a folder that holds something and is no archive."""
+        with translate_io_errors(self.root):
+            held = {path.name for path in self.root.iterdir()} if self.root.exists() else set()
+        if held and _MANIFESTS not in held:
+            raise UsageError(f"{self.root} holds something else ({min(held)}): name an empty or a new folder.")
+
+    @property
+    def work(self) -> Path:
+        """The folder for what a backup needs while it is made.
+
+        What a killed one left goes with the next.
+        """
+        return self.root / _WORK
 
     def list_ids(self) -> tuple[str, ...]:
         """List the backups, the oldest first."""
@@ -51,6 +72,8 @@ class Archive:
 
     def read(self, id_: str | None = None) -> Manifest:
         """Read the manifest of a backup, or of the newest one; UsageError when there is none."""
+        if not self.root.is_dir():
+            raise UsageError(f"{self.root} isn't there, or is no folder.")
         known = self.list_ids()
         if not known or (id_ is not None and id_ not in known):
             there = f"it holds {', '.join(known[-5:])}" if known else "it holds none"
@@ -77,7 +100,8 @@ class Archive:
                         copy.write(data)
                         size += len(data)
                 stored = Stored(digest.hexdigest(), size)
-                if not self.holds(stored):
+                # What was read anyway mends an object that has been damaged.
+                if self._check(stored) is not None:
                     self._keep(part, stored)
             finally:
                 part.unlink(missing_ok=True)
@@ -100,8 +124,12 @@ class Archive:
         """Return the path of an object."""
         return self.root / _OBJECTS / stored.sha256[:2] / stored.sha256
 
-    def copy_out(self, stored: Stored, to: Path) -> None:
-        """Copy an object to a new file, durably. StorageError when its bytes have changed."""
+    def copy_out(self, stored: Stored, root: Path, name: str) -> None:
+        """Copy an object to a new file of a folder, durably.
+
+        StorageError when its bytes have changed, or the name would lead out of the folder.
+        """
+        [to] = LocalFolder(root).local_paths([name])
         with translate_io_errors(to):
             make_folder(to.parent)
             digest = hashlib.sha256()
@@ -110,7 +138,7 @@ class Archive:
                     digest.update(data)
                     copy.write(data)
             if digest.hexdigest() != stored.sha256:
-                raise StorageError(f"{self.locate(stored)} is damaged: its bytes are not those that were backed up.")
+                raise StorageError(f"{self.locate(stored)} is damaged: restore another backup (--id).")
             sync_file(to)
             sync_folder(to.parent)
 
@@ -125,18 +153,27 @@ class Archive:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return f"{path} can't be read: {error.strerror}."
-        return None if found == stored.sha256 else f"{path} is damaged: its bytes are not those that were backed up."
+        return None if found == stored.sha256 else f"{path} is damaged: delete it, and the next backup writes it again."
 
     def prune(self, keep: int) -> tuple[str, ...]:
-        """Delete all but the newest backups, and objects that none needs; return the ids that went."""
+        """Delete all but the newest backups, and objects that none needs; return the ids that went.
+
+        StorageError, with nothing deleted, when a manifest can't be read: what it needs isn't known.
+        """
         with self.writing(), translate_io_errors(self.root):
             known = self.list_ids()
-            gone = known[:-keep]
-            for id_ in gone:
+            manifests = [self.read(id_) for id_ in known]
+            needed = {stored.sha256 for manifest in manifests[-keep:] for stored in manifest.contents}
+            for id_ in known[:-keep]:
                 (self.root / _MANIFESTS / f"{id_}.json").unlink()
-            needed = {stored.sha256 for id_ in known[-keep:] for stored in self.read(id_).contents}
             # Drafts of killed backups go too: this process alone writes now.
-            for path in (self.root / _OBJECTS).rglob("*"):
-                if path.is_file() and path.name not in needed:
+            for path in self._list_own_files():
+                if path.name not in needed:
                     path.unlink()
-        return gone
+        return known[:-keep]
+
+    def _list_own_files(self) -> Iterator[Path]:
+        """List objects and drafts: whatever else lies in the folder is somebody else's."""
+        objects = self.root / _OBJECTS
+        yield from objects.glob(f"*{_PART}")
+        yield from (path for path in objects.glob("??/*") if is_digest(path.name) and path.parent.name == path.name[:2])

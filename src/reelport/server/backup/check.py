@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from reelport.errors import UsageError
 from reelport.facts.loading.verification import verify
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.manifest import Manifest
@@ -24,6 +25,8 @@ def find_faults(archive: Archive, manifest: Manifest, settings: Settings, scratc
     faults = archive.find_damage(manifest)
     if faults:
         return faults
+    if scratch is not None and not scratch.is_dir():
+        raise UsageError(f"{scratch} is no folder: name one with as much room as the backup has bytes.")
     with tempfile.TemporaryDirectory(prefix="reelport-verify-", dir=scratch) as folder:
         place = replace(settings, data=Path(folder) / "data", database_url="")
         if manifest.database == SQLITE:
@@ -35,5 +38,5 @@ def find_faults(archive: Archive, manifest: Manifest, settings: Settings, scratc
         return [
             *([] if damage is None else [damage]),
             *(f"{table.table}: {finding}" for table in tables for finding in table.findings),
-            *find_differences(settings, place.facts_root, manifest.versions, manifest.probes),
+            *find_differences(settings, place.facts_root, manifest.versions, manifest.probes, Path(folder)),
         ]

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine, select
 
-from reelport.errors import StorageError
+from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.log.delta_log import LOG_FOLDER, commit_name, open_store
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES
 from reelport.server.backup.archive import Archive
-from reelport.server.backup.manifest import BackedUpFile, Manifest, Stored
+from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest, Stored
 from reelport.server.backup.probes import make_probes
 from reelport.server.backup.state_dump import dump_state, name_database
 from reelport.server.settings import Settings
@@ -26,7 +26,6 @@ from reelport.server.state.tables import READABLE, REPORTS
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
 
-FACTS, FILES = "facts", "files"
 _DRAFT = ".part"
 
 _Known = Mapping[tuple[str, str, str], Stored]
@@ -39,8 +38,10 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
     The state is read before the tables: what it names is there then. A file that vanishes meanwhile is left out if
     no version needs it: a report that expired, or what a vacuum deleted. StorageError when a needed one is gone.
     """
+    if archive.root.resolve().is_relative_to(settings.data.resolve()):
+        raise UsageError(f"{archive.root} is in the data directory itself: name a folder elsewhere, on another disk.")
     with archive.writing():
-        known = _list_known(archive)
+        id_, known = _choose_id(archive, now), _list_known(archive)
         with reading(db) as connection:
             fingerprint = read_fingerprint(connection)
             channels = connection.execute(select(READABLE.c.channel_id).distinct()).scalars().all()
@@ -52,7 +53,7 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
             *_store_tables(settings, archive, versions, known),
         )
         manifest = Manifest(
-            id=f"{now:%Y-%m-%dT%H-%M-%S.%f}"[:-3] + "Z",
+            id=id_,
             made_at=now.isoformat(),
             reelport=version("reelport"),
             revision=REVISION,
@@ -61,23 +62,33 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
             versions=versions,
             state=state,
             files=files,
-            probes=make_probes(settings, versions, channels),
+            probes=make_probes(settings, versions, channels, archive.work),
         )
         archive.add(manifest)
     return manifest
 
 
+def _choose_id(archive: Archive, now: datetime) -> str:
+    """Name a backup by its time. UsageError when a later one is there: names tell the newest."""
+    id_ = f"{now:%Y-%m-%dT%H-%M-%S.%f}"[:-3] + "Z"
+    newest = max(archive.list_ids(), default="")
+    if newest >= id_:
+        raise UsageError(f"{archive.root} has a later backup, {newest}: set the clock, or delete that manifest.")
+    return id_
+
+
 def _list_known(archive: Archive) -> _Known:
     """List the files of the newest backup; one that can't be read is no help."""
-    ids = archive.list_ids()
-    if not ids:
+    try:
+        newest = archive.read()
+    except ReelportError:
         return {}
-    found = {(file.store, file.name, file.tag): file.content for file in archive.read(ids[-1]).files}
+    found = {(file.store, file.name, file.tag): file.content for file in newest.files}
     return {key: content for key, content in found.items() if archive.holds(content)}
 
 
 def _store_state(settings: Settings, archive: Archive) -> Stored:
-    with tempfile.TemporaryDirectory(prefix="reelport-backup-") as folder:
+    with tempfile.TemporaryDirectory(dir=archive.work) as folder:
         dump_state(settings, Path(folder) / "state")
         with closing(LocalFolder(Path(folder)).open("state")) as dump:
             return archive.store(dump)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reelport.errors import NewerData, StorageError
+from reelport.errors import NewerData, StorageError, UsageError
 from reelport.query import ReportQuery
 
 FORMAT = 1
+FACTS, FILES = STORES = ("facts", "files")
+"""The stores that files are backed up from: the tables, and the finished reports."""
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,31 @@ def parse_manifest(text: bytes, place: str) -> Manifest:
         body: dict[str, Any] = json.loads(text)
         if body.pop("format") > FORMAT:
             raise NewerData(f"{place} was written by a newer version of Reelport: restore it with that version.")
-        body["state"] = Stored(**body["state"])
-        body["files"] = tuple(BackedUpFile(**{**file, "content": Stored(**file["content"])}) for file in body["files"])
-        body["probes"] = tuple(
-            Probe(**{**probe, "query": ReportQuery.from_wire(probe["query"]), "channels": tuple(probe["channels"])})
-            for probe in body["probes"]
-        )
+        body["state"] = _parse_stored(body["state"])
+        body["files"] = tuple(map(_parse_file, body["files"]))
+        body["probes"] = tuple(map(_parse_probe, body["probes"]))
         return Manifest(**body)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise StorageError(f"{place} is damaged, or no manifest of a backup.") from error
+
+
+def is_digest(text: object) -> bool:
+    """Whether a text is a SHA-256 in hex."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def _parse_stored(body: Mapping[str, Any]) -> Stored:
+    if not is_digest(body["sha256"]) or not isinstance(body["size"], int) or body["size"] < 0:
+        raise ValueError(body)
+    return Stored(**body)
+
+
+def _parse_file(body: Mapping[str, Any]) -> BackedUpFile:
+    file = BackedUpFile(**{**body, "content": _parse_stored(body["content"])})
+    if file.store not in STORES or not all(isinstance(text, str) for text in (file.name, file.tag)):
+        raise ValueError(body)
+    return file
+
+
+def _parse_probe(body: Mapping[str, Any]) -> Probe:
+    return Probe(**{**body, "query": ReportQuery.from_wire(body["query"]), "channels": tuple(body["channels"])})

@@ -21,19 +21,26 @@ from reelport.server.settings import Settings
 _DAYS = 7
 
 
-def make_probes(settings: Settings, versions: Mapping[str, int], channels: Iterable[str]) -> tuple[Probe, ...]:
-    """Make a report over each table for these channels, over the last week of the facts."""
+def make_probes(
+    settings: Settings, versions: Mapping[str, int], channels: Iterable[str], work: Path
+) -> tuple[Probe, ...]:
+    """Make a report over each table for these channels, over the last week of the facts.
+
+    `work` is a folder for what that needs.
+    """
     held = tuple(sorted(channels))
     last = _find_last_day(pin(settings.facts_root, versions, versions))
     queries = choose_queries(last - timedelta(days=_DAYS - 1), last)
-    written = _write_all(settings, settings.facts_root, versions, ((query, held) for query in queries))
+    written = _write_all(settings, settings.facts_root, versions, ((query, held) for query in queries), work)
     return tuple(Probe(query, held, made.sha256, made.rows) for query, made in written)
 
 
-def find_differences(settings: Settings, root: Path, versions: Mapping[str, int], probes: Iterable[Probe]) -> list[str]:
+def find_differences(
+    settings: Settings, root: Path, versions: Mapping[str, int], probes: Iterable[Probe], work: Path
+) -> list[str]:
     """List a sentence for each probe that the tables below `root` give other bytes for."""
     expected = list(probes)
-    written = _write_all(settings, root, versions, ((probe.query, probe.channels) for probe in expected))
+    written = _write_all(settings, root, versions, ((probe.query, probe.channels) for probe in expected), work)
     return [
         f"The restored tables give another report for {query.canonical()}: {made.rows} rows, and not {probe.rows}."
         for probe, (query, made) in zip(expected, written, strict=True)
@@ -42,9 +49,13 @@ def find_differences(settings: Settings, root: Path, versions: Mapping[str, int]
 
 
 def _write_all(
-    settings: Settings, root: Path, versions: Mapping[str, int], asked: Iterable[tuple[ReportQuery, tuple[str, ...]]]
+    settings: Settings,
+    root: Path,
+    versions: Mapping[str, int],
+    asked: Iterable[tuple[ReportQuery, tuple[str, ...]]],
+    work: Path,
 ) -> Iterator[tuple[ReportQuery, Written]]:
-    with tempfile.TemporaryDirectory(prefix="reelport-probes-") as folder:
+    with tempfile.TemporaryDirectory(dir=work) as folder:
         spill = Path(folder) / "spill"
         with Engine(settings.worker_memory, settings.worker_threads or 1, spill) as engine:
             for query, channels in asked:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from sqlalchemy import Engine, select
 
 from reelport.errors import ReelportError, StorageError, UsageError
-from reelport.facts.layout import begin_restore, end_restore, is_unfinished
+from reelport.facts.layout import UNFINISHED_NAME, begin_restore, end_restore, read_unfinished
 from reelport.server import credentials
 from reelport.server.backup.archive import Archive
-from reelport.server.backup.create import FACTS, FILES
-from reelport.server.backup.manifest import Manifest
-from reelport.server.backup.state_dump import POSTGRESQL, find_tool_problem, load_state, name_database
+from reelport.server.backup.manifest import FACTS, FILES, Manifest
+from reelport.server.backup.state_dump import (
+    POSTGRESQL,
+    SQLITE,
+    describe_address,
+    find_tool_problem,
+    list_tables,
+    load_state,
+    name_database,
+)
 from reelport.server.settings import Settings
 from reelport.server.state.database import (
     describe_newer_revision,
     open_database,
-    read_revision,
-    reading,
     upgrade,
     writing,
 )
@@ -27,8 +36,13 @@ from reelport.server.state.tables import REPORTS
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 from reelport.wire import ReportStatus
+from reelport.wording import format_count
 
 _SECRET = "secret.key"  # noqa: S105 - a file's name
+_RESTORED = frozenset({_SECRET, "facts", "files", "state.db", "state.db-journal", "state.db-wal", "state.db-shm"}) | {
+    UNFINISHED_NAME
+}
+"""What an unfinished restore may have left in a data directory."""
 _ROOM = 1.05
 """Free bytes that a restore asks for, as a multiple of the backup's."""
 
@@ -39,25 +53,57 @@ def restore_backup(archive: Archive, manifest: Manifest, settings: Settings, *, 
     UsageError lists every reason why that can't be; nothing was touched then. A restore that was killed is refused by
     every other command, and begun anew by the next restore.
     """
-    wrong = list(_find_problems(archive, manifest, settings, check_secret=check_secret))
-    if wrong:
-        raise UsageError("\n".join(wrong))
-    begin_restore(settings.data)
-    _clear(settings)
-    restore_files(archive, manifest, settings)
-    if manifest.database == POSTGRESQL:
-        load_state(settings, archive.locate(manifest.state))
-    else:
-        archive.copy_out(manifest.state, settings.state_file)
-    _bring_up_to_date(settings, {file.name for file in manifest.files if file.store == FILES})
-    end_restore(settings.data)
+    with _lock(settings.data):
+        wrong = list(_find_problems(archive, manifest, settings, check_secret=check_secret))
+        if wrong:
+            raise UsageError("\n".join(wrong))
+        with translate_io_errors(settings.data):
+            settings.data.chmod(0o777 & ~settings.readers.denied_bits)
+        begin_restore(settings.data, _describe_origin(manifest, settings))
+        _clear(settings)
+        restore_files(archive, manifest, settings)
+        if manifest.database == SQLITE:
+            archive.copy_out(manifest.state, settings.data, settings.state_file.name)
+        elif not list_tables(settings):  # else a restore that was killed has loaded it: all of it, or nothing
+            load_state(settings, archive.locate(manifest.state))
+        _bring_up_to_date(settings, {file.name for file in manifest.files if file.store == FILES})
+        end_restore(settings.data)
+
+
+@contextmanager
+def _lock(data: Path) -> Iterator[None]:
+    """Make the directory if needed, and let one restore at a time use it.
+
+    One that was made and is still empty goes again after an error.
+    """
+    is_new = not data.exists()
+    with translate_io_errors(data), private():
+        data.mkdir(parents=True, exist_ok=True)
+        handle = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UsageError(f"Another restore into {data} is running.") from None
+    except ReelportError:
+        if is_new:
+            with suppress(OSError):  # it isn't empty: the restore had begun
+                data.rmdir()
+        raise
+    finally:
+        os.close(handle)
+
+
+def _describe_origin(manifest: Manifest, settings: Settings) -> str:
+    """Name a backup and the database that its state goes to, to know a killed restore again."""
+    return f"{manifest.id} {manifest.state.sha256} {describe_address(settings)}"
 
 
 def restore_files(archive: Archive, manifest: Manifest, settings: Settings) -> None:
     """Copy the files of tables and reports out of the archive, and hash each on the way."""
     roots = {FACTS: settings.facts_root, FILES: settings.files_root}
     for file in manifest.files:
-        archive.copy_out(file.content, roots[file.store] / file.name)
+        archive.copy_out(file.content, roots[file.store], file.name)
 
 
 def _find_problems(archive: Archive, manifest: Manifest, settings: Settings, *, check_secret: bool) -> Iterator[str]:
@@ -68,13 +114,18 @@ def _find_problems(archive: Archive, manifest: Manifest, settings: Settings, *, 
         yield f"The state was in {manifest.database}: {needed} REELPORT_DATABASE_URL."
     elif problem := find_tool_problem(manifest.database):
         yield problem
-    elif settings.database_url and not _is_empty(settings):
+    elif (
+        settings.database_url
+        and list_tables(settings)
+        and read_unfinished(settings.data) != _describe_origin(manifest, settings)
+    ):
         yield "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
     if check_secret:
         yield from _find_secret_problems(manifest, settings)
     missing = sum(not archive.holds(stored) for stored in manifest.contents)
     if missing:
-        yield f"{missing:,} objects of the backup are missing in {archive.root}: see `reelport verify-backup`."
+        there = format_count(missing, "file of the backup is", "files of the backup are")
+        yield f"{there} missing in {archive.root}: see `reelport verify-backup`, or restore another (--id)."
     yield from _find_place_problems(manifest, settings)
 
 
@@ -99,22 +150,12 @@ def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str
     except StorageError as error:
         yield str(error)
         return
-    if held - {_SECRET} and not is_unfinished(data):
+    own = {_SECRET} if read_unfinished(data) is None else _RESTORED
+    if held - own:
         yield f"{data} isn't empty: name a new directory, with {_SECRET} alone in it if that is where the secret is."
     needed = int(_ROOM * sum(stored.size for stored in manifest.contents))
     if free < needed:
         yield f"{near} has {free:,} bytes of room, and the backup needs {needed:,}."
-
-
-def _is_empty(settings: Settings) -> bool:
-    db = open_database(settings)
-    try:
-        with reading(db) as connection:
-            return read_revision(connection) is None
-    except ReelportError:
-        return True  # what is wrong with the database is said when it is opened
-    finally:
-        db.dispose()
 
 
 def _clear(settings: Settings) -> None:

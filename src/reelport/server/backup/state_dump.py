@@ -6,12 +6,17 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+
+from sqlalchemy import inspect
 
 from reelport.errors import StorageError, UsageError
 from reelport.server.database_address import parse_address
 from reelport.server.settings import Settings
+from reelport.server.state.database import open_database, reading
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
@@ -46,6 +51,24 @@ def load_state(settings: Settings, dump: Path) -> None:
     )
 
 
+def list_tables(settings: Settings) -> tuple[str, ...]:
+    """List the tables of the database; StorageError when it can't be reached."""
+    db = open_database(settings)
+    try:
+        with reading(db) as connection:
+            return tuple(inspect(connection).get_table_names())
+    finally:
+        db.dispose()
+
+
+def describe_address(settings: Settings) -> str:
+    """Describe where the state is, without a password."""
+    if not settings.database_url:
+        return SQLITE
+    address = parse_address(settings.database_url)
+    return f"{address.host}:{address.port}/{address.database}"
+
+
 def find_tool_problem(database: str) -> str | None:
     """Say which program of PostgreSQL is missing, if one is."""
     missing = [name for name in ("pg_dump", "pg_restore") if database == POSTGRESQL and _find_tool(name) is None]
@@ -72,12 +95,20 @@ def _run_tool(settings: Settings, name: str, *words: str) -> None:
     tool = _find_tool(name)
     if tool is None:
         raise UsageError(str(find_tool_problem(POSTGRESQL)))
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - only where the state is in PostgreSQL
+
     address = parse_address(settings.database_url).set(drivername="postgresql")
-    # Not on the command line, which every process of the machine can read.
-    environment = os.environ | ({"PGPASSWORD": str(address.password)} if address.password else {})
-    where = address.set(password=None).render_as_string(hide_password=False)
+    found = conninfo_to_dict(address.render_as_string(hide_password=False))
+    # In a file of this user: every process of the machine can read a command line.
+    with tempfile.TemporaryDirectory(prefix="reelport-service-") as folder:
+        service = Path(folder) / "service"
+        service.write_text("".join(["[reelport]\n", *(f"{key}={value}\n" for key, value in found.items())]))
+        _call(tool, name, words, os.environ | {"PGSERVICEFILE": str(service)})
+
+
+def _call(tool: str, name: str, words: tuple[str, ...], environment: Mapping[str, str]) -> None:
     done = subprocess.run(
-        [tool, "--dbname", where, *words], env=environment, capture_output=True, text=True, check=False
+        [tool, "--dbname", "service=reelport", *words], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise StorageError(f"{name} failed: {done.stderr.strip()}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from reelport.errors import ReelportError
-from reelport.facts.layout import check_layout
+from reelport.facts.layout import FILE_NAME, UNFINISHED_NAME, check_layout
 from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
 from reelport.server.settings import Settings
@@ -29,8 +29,8 @@ _HOW_MADE = "the first load, sample, org add or serve makes it"
 def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Check that it is a data directory of this version; none is fine with a new PostgreSQL."""
     data = settings.data
-    if (data / "layout.json").exists():
-        check_layout(data)
+    if (data / FILE_NAME).exists() or (data / UNFINISHED_NAME).exists():
+        check_layout(data)  # which tells an unfinished restore, too
         yield True, f"{data} has a layout that this version knows."
     elif data.is_dir() and any(data.iterdir()):
         yield False, f"{data} has no layout.json: is it a data directory of Reelport?"
