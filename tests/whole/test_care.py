@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import permutations
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -88,9 +89,17 @@ def test_cancelled_report_stops_its_engine(service: Service) -> None:
     assert asker.fetch(asker.ask(**SHORT)).count(b"\n") == 5001
 
 
+def are_threads_stopped(pid: int) -> bool:
+    """Whether every thread of a process is stopped: its state in `stat` comes after the name, which may hold `)`."""
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
 def stopped_between_transactions(service: Service, pid: int) -> bool:
     """Stop a process, unless it holds a lock on the state just now: SQLite would keep everyone waiting for it."""
     os.kill(pid, signal.SIGSTOP)
+    # A thread that waits for a core or the disk goes on until it is stopped, and could take a lock after the look.
+    assert until(partial(are_threads_stopped, pid))
     with contextlib.closing(sqlite3.connect(service.settings.state_file, timeout=0.5)) as state:
         try:
             state.execute("BEGIN EXCLUSIVE")
