@@ -149,14 +149,23 @@ class MemoryStore(Store):
     def _open(self, _mode: str = "", /) -> Iterator[sqlite3.Connection]:
         number = os.getpid()
         if (found := self._of_processes.get(number)) is None:
-            found = self._of_processes.setdefault(number, (threading.RLock(), _connect(":memory:")))
+            found = self._of_processes.setdefault(number, (threading.RLock(), _connect(":memory:", _SelfClosing)))
         lock, db = found
         with lock:
             yield db
 
 
-def _connect(address: str) -> sqlite3.Connection:
-    db = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+class _SelfClosing(sqlite3.Connection):
+    """A connection that is closed once nobody has it: nobody says when a ledger in memory ends."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _connect(address: str, kind: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=kind
+    )
     db.row_factory = sqlite3.Row
     return db
 
