@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from reelport import killpoints
-from reelport.client.files.locks import POSIX, has_name, rename_into_place, try_lock
+from reelport.client.files.locks import POSIX, has_name, rename_into_place, try_lock, wait_for_lock
 from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
@@ -263,7 +263,10 @@ def _open_random(target: Path) -> tuple[BinaryIO, Path]:
     while True:
         path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
         file = _open(path, os.O_EXCL)
-        try_lock(file.fileno())
+        if not try_lock(file.fileno()) and POSIX:
+            # Another process holds it for a moment, to remove what is abandoned; or the disk has no locks.
+            with suppress(OSError):
+                wait_for_lock(file.fileno())
         # Another process may have removed the file before we locked it.
         if has_name(file.fileno(), path):
             return file, path
