@@ -19,6 +19,8 @@ from reelport.errors import StorageError
 from reelport.server.settings import Settings
 from reelport.storage.modes import private
 
+SECRET_FILE = "secret.key"  # noqa: S105 - a file's name
+"""The file of the service's secret in the data directory, where no setting gives it."""
 KEY_ID = "rpk"
 KEY_SECRET = "rps"  # noqa: S105 - a prefix, no secret
 ACCESS_TOKEN = "rpt"  # noqa: S105 - the same
@@ -138,7 +140,7 @@ def load_service_secret(settings: Settings) -> ServiceSecret:
     """Load the service's secret: the setting, else `secret.key`, which the first use creates."""
     if settings.secret is not None:
         return ServiceSecret(settings.secret.text.encode())
-    path = settings.data / "secret.key"
+    path = settings.data / SECRET_FILE
     try:
         if not path.exists():
             _create_secret(path)

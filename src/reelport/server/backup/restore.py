@@ -38,10 +38,9 @@ from reelport.storage.modes import private
 from reelport.wire import ReportStatus
 from reelport.wording import format_count
 
-_SECRET = "secret.key"  # noqa: S105 - a file's name
-_RESTORED = frozenset({_SECRET, "facts", "files", "state.db", "state.db-journal", "state.db-wal", "state.db-shm"}) | {
-    UNFINISHED_NAME
-}
+_RESTORED = frozenset(
+    {credentials.SECRET_FILE, "facts", "files", "state.db", "state.db-journal", "state.db-wal", "state.db-shm"}
+) | {UNFINISHED_NAME}
 """What an unfinished restore may have left in a data directory."""
 _ROOM = 1.05
 """Free bytes that a restore asks for, as a multiple of the backup's."""
@@ -133,8 +132,8 @@ def _find_secret_problems(manifest: Manifest, settings: Settings) -> Iterator[st
     """Say if the secret isn't the one that the keys were made under. None is made here."""
     if manifest.fingerprint is None:
         return
-    bring = f"bring {settings.data / _SECRET} from where you keep it, or set REELPORT_SECRET."
-    if settings.secret is None and not (settings.data / _SECRET).exists():
+    bring = f"bring {settings.data / credentials.SECRET_FILE} from where you keep it, or set REELPORT_SECRET."
+    if settings.secret is None and not (settings.data / credentials.SECRET_FILE).exists():
         yield f"The keys of the backup need their secret, which no backup holds: {bring}"
     elif credentials.load_service_secret(settings).fingerprint != manifest.fingerprint:
         yield f"The secret here is another one than the keys of the backup were made under: {bring}"
@@ -150,9 +149,12 @@ def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str
     except StorageError as error:
         yield str(error)
         return
-    own = {_SECRET} if read_unfinished(data) is None else _RESTORED
+    own = {credentials.SECRET_FILE} if read_unfinished(data) is None else _RESTORED
     if held - own:
-        yield f"{data} isn't empty: name a new directory, with {_SECRET} alone in it if that is where the secret is."
+        yield (
+            f"{data} isn't empty: name a new directory, "
+            f"with {credentials.SECRET_FILE} alone in it if that is where the secret is."
+        )
     needed = int(_ROOM * sum(stored.size for stored in manifest.contents))
     if free < needed:
         yield f"{near} has {free:,} bytes of room, and the backup needs {needed:,}."

@@ -115,6 +115,6 @@ def _call(tool: str, name: str, words: tuple[str, ...], environment: Mapping[str
 
 
 def _find_tool(name: str) -> str | None:
-    """Find a program of PostgreSQL on the path, or where Debian puts the newest."""
+    """Find a program of PostgreSQL where Debian puts the newest, else on the path."""
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     return str(debian[-1]) if debian else shutil.which(name)
