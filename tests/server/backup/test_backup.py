@@ -10,9 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from tests.server.conftest import State
 
 from reelport.errors import NewerData, ReelportError, StorageError, UsageError
@@ -28,13 +26,12 @@ from reelport.server.access.channel_registry import list_channels
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
-from reelport.server.backup.manifest import Manifest, Stored, parse_manifest
+from reelport.server.backup.manifest import Manifest, parse_manifest
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import describe_address
 from reelport.server.settings import Settings
-from reelport.server.state.database import REVISION, connected
+from reelport.server.state.database import connected
 from reelport.server.state.secret_fingerprint import require_same_secret
-from reelport.storage.local_folder import LocalFolder
 
 START, END = date(2026, 1, 1), date(2026, 1, 10)
 
@@ -372,29 +369,6 @@ def test_an_unknown_backup_is_told_with_those_there_are(desk: Desk) -> None:
     with pytest.raises(NewerData, match="newer version"):
         parse_manifest(b'{"format": 99}', "it")
     assert parse_manifest(made.to_json(), "it") == made
-
-
-def test_an_older_backup_is_brought_up_to_date(tmp_path: Path) -> None:
-    """A state of the first version, restored into this one, is at its revision."""
-    old = tmp_path / "state"
-    engine = create_engine(f"sqlite:///{old}")
-    config = Config()
-    config.set_main_option("script_location", "reelport.server.state:migrations")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    engine.dispose()
-    archive = Archive(tmp_path / "archive")
-    with archive.writing():
-        dump = LocalFolder(tmp_path).open("state")
-        stored: Stored = archive.store(dump)
-        dump.close()
-    now = datetime.now(UTC).isoformat()
-    manifest = Manifest("x", now, "0.0.1", "0001", "sqlite", None, {}, stored, (), ())
-    place = Settings(data=tmp_path / "new")
-    restore_backup(archive, manifest, place)
-    with connected(place) as db, db.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == REVISION
 
 
 def _objects(desk: Desk) -> list[Path]:

@@ -1,0 +1,40 @@
+"""Backups that an older version made."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+from reelport.server.backup.archive import Archive
+from reelport.server.backup.manifest import Manifest, Stored
+from reelport.server.backup.restore import restore_backup
+from reelport.server.settings import Settings
+from reelport.server.state.database import REVISION, connected
+from reelport.storage.local_folder import LocalFolder
+
+
+def test_an_older_backup_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A state of the first version, restored into this one, is at its revision."""
+    old = tmp_path / "state"
+    engine = create_engine(f"sqlite:///{old}")
+    config = Config()
+    config.set_main_option("script_location", "reelport.server.state:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    archive = Archive(tmp_path / "archive")
+    with archive.writing():
+        dump = LocalFolder(tmp_path).open("state")
+        stored: Stored = archive.store(dump)
+        dump.close()
+    now = datetime.now(UTC).isoformat()
+    manifest = Manifest("x", now, "0.0.1", "0001", "sqlite", None, {}, stored, (), ())
+    place = Settings(data=tmp_path / "new")
+    restore_backup(archive, manifest, place)
+    with connected(place) as db, db.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == REVISION
