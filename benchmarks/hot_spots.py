@@ -25,7 +25,7 @@ from reelport.server.access import callers, grants, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Grant
-from reelport.server.http.app import build_service
+from reelport.server.app import build_service
 from reelport.server.http.graphql_endpoint import _parse_and_execute
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect

@@ -43,7 +43,7 @@ COMMANDS = {
 }
 MODULES = {
     "reelport.server.serve": SERVICE,  # until the workers start
-    "reelport.server.http.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
+    "reelport.server.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
     "reelport.server.queue.worker_process": SERVICE | {"deltalake", "duckdb", "sqlglot"},
     "reelport.testing.service": STATE,
 }

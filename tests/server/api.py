@@ -22,9 +22,9 @@ from reelport.server import logs
 from reelport.server.access import organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.organizations import NewKey
+from reelport.server.app import create_app
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
-from reelport.server.http.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs
 from reelport.server.settings import read_settings

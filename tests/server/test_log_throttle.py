@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from reelport.server import logs
-from reelport.server.http.web_server import log_exhaustion
 from reelport.server.log_throttle import LogThrottle
 from reelport.server.settings import read_settings
+from reelport.server.web_server import log_exhaustion
 
 
 @pytest.fixture

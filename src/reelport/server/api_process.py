@@ -10,9 +10,9 @@ import structlog
 
 from reelport.errors import ReelportError
 from reelport.server import logs
-from reelport.server.http.web_server import serve_on
 from reelport.server.process import exit_process, exit_with_parent
 from reelport.server.settings import read_settings
+from reelport.server.web_server import serve_on
 from reelport.storage.modes import private, set_readers
 
 

@@ -44,7 +44,7 @@ def serve(settings: Settings) -> None:
             signal.signal(number, exit_process)
         with run_workers(settings, settings.workers):
             if settings.processes == 1:
-                from reelport.server.http.web_server import serve_on  # noqa: PLC0415 - while the workers start, on another core
+                from reelport.server.web_server import serve_on  # noqa: PLC0415 - while the workers start, on another core
 
                 serve_on(settings, listener)
                 return

@@ -319,7 +319,7 @@ def test_error_while_the_app_starts_up_is_what_serve_ends_with(run: Run, monkeyp
         raise StorageError("the disk went away just now")
         yield  # what makes a generator of it
 
-    monkeypatch.setattr("reelport.server.http.web_server.create_app", lambda _: Starlette(lifespan=lifespan))
+    monkeypatch.setattr("reelport.server.web_server.create_app", lambda _: Starlette(lifespan=lifespan))
     status, _, err = run("serve", "--port", "0", "--workers", "0")
     assert (status, err.splitlines()[-1]) == (1, "reelport: the disk went away just now")
     assert [word for word in ("listening", "Traceback", "interrupted") if word in err] == []

@@ -25,7 +25,7 @@ from tests.server.api import Api
 
 from reelport.facts.log.loaded_tables import tables_report
 from reelport.server import logs, sandbox
-from reelport.server.http.app import create_app
+from reelport.server.app import create_app
 from reelport.server.queue import worker_registry
 from reelport.server.queue.liveness import hold_name, make_owner_name
 from reelport.server.settings import Settings, read_settings

@@ -18,7 +18,7 @@ from tests.server.api import ASK, INPUT, Api
 from reelport.server import logs
 from reelport.server.access import organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
-from reelport.server.http.app import create_app
+from reelport.server.app import create_app
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH, Code
 
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from tests.server.api import ASK, INPUT, Api
 
 from reelport.server.access import organizations
-from reelport.server.http.app import create_app
+from reelport.server.app import create_app
 
 LOOK = """
 query Look($t: String!, $first: Int, $page: Int) {
