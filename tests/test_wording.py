@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 import reelport
-from reelport.wording import format_count
+from reelport.wording import format_count, format_days
 
 PACKAGE = Path(reelport.__file__).parent
 MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
@@ -35,3 +36,17 @@ def test_a_docstring_begins_with_a_line_under_90_letters(module: str) -> None:
     ]
     first = [(ast.get_docstring(node) or "").partition("\n")[0] for node in nodes]
     assert [line for line in first if len(line) >= 90] == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        (date(2026, 7, 4), date(2026, 7, 4), "4 July 2026"),
+        (date(2026, 7, 1), date(2026, 7, 4), "1 to 4 July 2026"),
+        (date(2026, 6, 28), date(2026, 7, 4), "28 June to 4 July 2026"),
+        (date(2025, 12, 28), date(2026, 1, 4), "28 December 2025 to 4 January 2026"),
+    ],
+)
+def test_a_range_of_days_names_each_month_and_year_once(start: date, end: date, said: str) -> None:
+    """What both ends share is said with the last."""
+    assert format_days(start, end) == said

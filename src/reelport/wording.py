@@ -1,8 +1,14 @@
-"""Formats counts, sizes, durations and lists for sentences."""
+"""Formats counts, sizes, durations, days and lists for sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 def format_count(number: int, noun: str, plural: str | None = None) -> str:
@@ -34,3 +40,18 @@ def format_duration(seconds: float) -> str:
 def format_list(names: Sequence[str]) -> str:
     """Format names for a sentence: `a`, `a and b`, `a, b and c`."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def format_days(start: date, end: date) -> str:
+    """Format a range of days: `4 July 2026`, `1 to 4 July 2026`, `28 June to 4 July 2026`."""
+    if start == end:
+        return _format_day(end)
+    if start.year != end.year:
+        return f"{_format_day(start)} to {_format_day(end)}"
+    if start.month != end.month:
+        return f"{start.day} {_MONTHS[start.month - 1]} to {_format_day(end)}"
+    return f"{start.day} to {_format_day(end)}"
+
+
+def _format_day(day: date) -> str:
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"

@@ -1,0 +1,38 @@
+"""Names of the catalog's rows as people read them, such as `video` for a VIDEO_ID."""
+
+from __future__ import annotations
+
+from reelport.catalog.dimensions import Dimension
+from reelport.catalog.filters import Filter
+from reelport.catalog.metrics import Metric
+
+_CAPITALS = {word.lower(): word for word in ("AI", "eCPM", "eRPM", "EUR", "GDPR", "IVT", "URL", "USD", "VOD", "VTR")}
+_WHOLE = {"nb": "number of", "impression": "impressions", "sec": "seconds", "buyertype": "buyer type"}
+_IMPLIED = ("_id", "_slug")
+"""Endings of dimensions that only say how a thing is named."""
+
+
+def label_metric(metric: Metric) -> str:
+    """Name a metric inside a sentence."""
+    return _spell(metric.header)
+
+
+def label_dimension(dimension: Dimension) -> str:
+    """Name a dimension inside a sentence: the thing, not the column that names it."""
+    name = dimension.header
+    return _spell(next((name.removesuffix(end) for end in _IMPLIED if name.endswith(end)), name))
+
+
+def label_filter(filter_: Filter) -> str:
+    """Name a filter inside a sentence: as the dimension that it compares."""
+    return label_dimension(filter_.dimension)
+
+
+def capitalize(label: str) -> str:
+    """Begin a sentence or a heading with a label."""
+    return label if label.split(" ", maxsplit=1)[0] in _CAPITALS.values() else label[:1].upper() + label[1:]
+
+
+def _spell(name: str) -> str:
+    words = name.lower().split("_")
+    return " ".join(_CAPITALS.get(word) or _WHOLE.get(word) or word for word in words)

@@ -1,0 +1,1 @@
+"""The explorer: what a view of the numbers is, and its numbers. No HTML."""

@@ -1,0 +1,180 @@
+"""View, a frozen value of all that a page of the explorer shows.
+
+It stands for a report, and is parsed from a URL by `explore.view_parameters`. A view names no day relative to today, so
+that its link shows the same to whoever opens it later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from urllib.parse import urlencode
+
+from reelport.catalog import Dimension, Filter, Grain, Metric, Product
+from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
+from reelport.query import ReportQuery
+from reelport.wording import format_days, format_list
+
+LONGEST_BY_DAY = 186
+"""Days of the longest range whose lines are by day unless the view says otherwise."""
+_WEEK = 7
+
+Pairs = tuple[tuple[str, str], ...]
+"""Pairs of a URL query, in order; a name may come several times."""
+
+
+class Comparison(StrEnum):
+    """The days that a view's numbers are compared with."""
+
+    NONE = "none"
+    PREVIOUS = "previous"
+    """As many days, right before."""
+    WEEKDAYS = "weekdays"
+    """As many days, a whole number of weeks before: a Monday is compared with a Monday."""
+
+
+class Sort(StrEnum):
+    """What the values of a leaderboard are sorted by, the highest first."""
+
+    VALUE = "value"
+    SHARE = "share"
+    CHANGE = "change"
+    """The difference from the compared days, not its percentage: that is highest where numbers are small."""
+
+
+class Parameter(StrEnum):
+    """The name of a parameter of the URL. Filters have their own names.
+
+    EMPTY names filters that keep empty cells. PRESET stands for the days that it has when its link is followed.
+    """
+
+    METRIC = "metric"
+    DIMENSION = "by"
+    START = "from"
+    END = "to"
+    PRODUCT = "product"
+    COMPARISON = "compare"
+    SORT = "sort"
+    RANKED_BY = "rank"
+    EMPTY = "empty"
+    REVERSE = "reverse"
+    GRAIN = "grain"
+    LONGER = "longer"
+    PRESET = "range"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a page of the explorer shows.
+
+    `dimensions` are its leaderboards, none of them a time. `ranked_by` is the metric that leaderboards are sorted by,
+    `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others.
+    `grain`, DAY or MONTH, is that of the lines. `filters` are in the order of the catalog.
+    """
+
+    metrics: tuple[Metric, ...]
+    dimensions: tuple[Dimension, ...]
+    start: date
+    end: date
+    ranked_by: Metric
+    grain: Grain
+    filters: tuple[tuple[Filter, str], ...] = ()
+    product: Product = Product.CONTENT
+    comparison: Comparison = Comparison.NONE
+    sort: Sort = Sort.VALUE
+    reverse: bool = False
+    longer: Dimension | None = None
+
+    @property
+    def days(self) -> int:
+        """How many days the view covers."""
+        return (self.end - self.start).days + 1
+
+    @property
+    def time(self) -> Dimension:
+        """The dimension of time of the lines."""
+        return time_dimension(self.grain)
+
+    @property
+    def compared_days(self) -> tuple[date, date] | None:
+        """The first and last of the compared days; None without a comparison."""
+        match self.comparison:
+            case Comparison.NONE:
+                return None
+            case Comparison.PREVIOUS:
+                back = timedelta(self.days)
+            case Comparison.WEEKDAYS:
+                back = timedelta(-(-self.days // _WEEK) * _WEEK)
+        return self.start - back, self.end - back
+
+    def report_query(self) -> ReportQuery:
+        """The query of the report that this view stands for.
+
+        It has all metrics by the time of the lines and by every leaderboard's dimension, narrowed by the filters. Its
+        rows are thus finer than what the view shows. The comparison is no part of it.
+        """
+        return self.query((self.time, *self.dimensions))
+
+    def query(self, dimensions: tuple[Dimension, ...], days: tuple[date, date] | None = None) -> ReportQuery:
+        """The query of one part of the view: of its totals, its lines or a leaderboard.
+
+        `days` are others than the view's.
+        """
+        start, end = days or (self.start, self.end)
+        filters = {filter_.name: value for filter_, value in self.filters}
+        return ReportQuery.of(self.metrics, dimensions, start, end, filters, self.product)
+
+    def sentence(self) -> str:
+        """Say which report the view stands for, in plain words and without a full stop."""
+        by = format_list([label_dimension(dimension) for dimension in (self.time, *self.dimensions)])
+        metrics = format_list([label_metric(metric) for metric in self.metrics])
+        return f"{capitalize(metrics)} by {by}{self._format_filters()}, {format_days(self.start, self.end)}"
+
+    def params(self) -> Pairs:
+        """The canonical parameters of the view's URL: what is by default so is left out."""
+        return tuple((str(name), value) for name, value in self._list_pairs())
+
+    def url_query(self) -> str:
+        """The canonical query of the view's URL, without the question mark."""
+        return urlencode(self.params())
+
+    def _format_filters(self) -> str:
+        channels = [value for filter_, value in self.filters if filter_ is Filter.channelSlug and value]
+        others = [
+            f"with {label_filter(filter_)} {value}" if value else f"without a {label_filter(filter_)}"
+            for filter_, value in self.filters
+            if filter_ is not Filter.channelSlug or not value
+        ]
+        product = [] if self.product is Product.CONTENT else [f"of {self.product.phrase}"]
+        narrowed = [*product, *(f"for {channel}" for channel in channels), *others]
+        return "".join(f" {phrase}" for phrase in narrowed)
+
+    def _list_pairs(self) -> list[tuple[str, str]]:
+        pairs: list[tuple[str, str]] = [(Parameter.METRIC, metric.name) for metric in self.metrics]
+        pairs += [(Parameter.DIMENSION, dimension.name) for dimension in self.dimensions] or [(Parameter.DIMENSION, "")]
+        pairs += [(Parameter.START, self.start.isoformat()), (Parameter.END, self.end.isoformat())]
+        # A form sends an empty text for a filter that nobody set: one that keeps empty cells is named on its own.
+        pairs += [
+            (filter_.name, value) if value else (Parameter.EMPTY, filter_.name) for filter_, value in self.filters
+        ]
+        optional = (
+            (Parameter.PRODUCT, self.product.name, self.product is not Product.CONTENT),
+            (Parameter.COMPARISON, self.comparison.value, self.comparison is not Comparison.NONE),
+            (Parameter.SORT, self.sort.value, self.sort is not Sort.VALUE),
+            (Parameter.RANKED_BY, self.ranked_by.name, self.ranked_by is not self.metrics[0]),
+            (Parameter.REVERSE, "yes", self.reverse),
+            (Parameter.GRAIN, self.grain.name.lower(), self.grain is not default_grain(self.days)),
+            (Parameter.LONGER, self.longer.name if self.longer else "", self.longer is not None),
+        )
+        return pairs + [(name, value) for name, value, is_said in optional if is_said]
+
+
+def default_grain(days: int) -> Grain:
+    """The grain of the lines of so many days, unless the view says otherwise."""
+    return Grain.DAY if days <= LONGEST_BY_DAY else Grain.MONTH
+
+
+def time_dimension(grain: Grain) -> Dimension:
+    """The dimension of time of a grain."""
+    return next(dimension for dimension in Dimension if dimension.grain is grain)

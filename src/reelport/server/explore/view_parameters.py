@@ -1,0 +1,169 @@
+"""Parses the parameters of a URL to a view.
+
+Whatever is wrong in it is told at once, and replaced by what is nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from reelport import check
+from reelport.catalog import Dimension, Filter, Grain, Metric, Product
+from reelport.check import Rules
+from reelport.engine.mapping import find_sources
+from reelport.errors import Problem
+from reelport.query import ReportQuery
+from reelport.server.explore.presets import DEFAULT, Preset
+from reelport.server.explore.url_texts import UrlTexts, read_url
+from reelport.server.explore.view import Comparison, Parameter, Sort, View, default_grain, time_dimension
+from reelport.wire import Code
+
+_RULES = Rules()
+EARLIEST = date(1970, 1, 1)
+"""The first day of which a view may show numbers: compared days lie before it, and the calendar begins somewhere."""
+_GRAINS = {grain.name.lower(): grain for grain in (Grain.DAY, Grain.MONTH)}
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a view is where its URL says nothing, and the rules that it must keep.
+
+    `complete` has the last complete day of each fact table, None where a table has no complete day. `today` is the day
+    in UTC. With `scopes` None every metric may be shown.
+    """
+
+    metrics: tuple[Metric, ...]
+    dimensions: tuple[Dimension, ...]
+    complete: Mapping[str, date | None]
+    today: date
+    rules: Rules = _RULES
+    scopes: frozenset[str] | None = None
+
+    def last_day(self, metrics: Iterable[Metric]) -> date:
+        """The last day that is complete in all tables of these metrics; yesterday where none is."""
+        tables = {source.table for source in find_sources(tuple(metrics))}
+        days = [day for table in tables if (day := self.complete.get(table)) is not None]
+        return min(*days, self.today, key=date.toordinal) if days else self.today - timedelta(1)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedView:
+    """A view, and everything that was wrong in its URL.
+
+    `by_preset` says that the URL named its days by a preset: the page goes on to a link with the days.
+    """
+
+    view: View
+    problems: tuple[Problem, ...] = ()
+    by_preset: bool = False
+
+
+def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedView:
+    """Parse the pairs of a URL's query to a view that keeps all rules.
+
+    It never raises for what they hold: each problem has its sentence, and what it is about is left out or replaced.
+    """
+    url = read_url(pairs)
+    asked = _read_query(url, defaults)
+    # Default leaderboards that don't go with the metrics are nobody's mistake.
+    judged = asked if Parameter.DIMENSION in url.texts else replace(asked, dimensions=asked.dimensions[-1:])
+    url.problems += check.problems(judged, today=defaults.today, scopes=defaults.scopes, rules=defaults.rules)
+    view = _make_view(url, _fit(asked, defaults))
+    return ParsedView(view, tuple(url.problems), by_preset=Parameter.PRESET in url.texts)
+
+
+def _read_query(url: UrlTexts, defaults: Defaults) -> ReportQuery:
+    """Read what the URL asks for as an unchecked query, with the time as the last dimension."""
+    metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
+    by = tuple(dimension.name for dimension in defaults.dimensions)
+    named = url.names(Parameter.DIMENSION) if Parameter.DIMENSION in url.texts else by
+    start, end = _read_days(url, defaults.last_day(_known_metrics(metrics) or defaults.metrics))
+    grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain((end - start).days + 1)
+    filters = {name: url.single(name) for name in Filter.__members__ if url.single(name)}
+    filters |= dict.fromkeys(url.names(Parameter.EMPTY), "")
+    product = url.single(Parameter.PRODUCT) or Product.CONTENT.name
+    dimensions = (*_leave_out_times(url, named), time_dimension(grain).name)
+    return ReportQuery.of(metrics, dimensions, start, end, filters, product)
+
+
+def _read_days(url: UrlTexts, complete: date) -> tuple[date, date]:
+    """Read the days: of a preset, as dates, or the default range up to a given or complete day."""
+    preset = url.choice(Parameter.PRESET, {preset.word: preset for preset in Preset})
+    if preset is not None:
+        return preset.resolve(complete)
+    start, end = url.day(Parameter.START, EARLIEST), url.day(Parameter.END, EARLIEST)
+    if end is None:
+        end = complete if start is None else max(start, complete)
+    return start or max(DEFAULT.resolve(end)[0], EARLIEST), end
+
+
+def _leave_out_times(url: UrlTexts, names: tuple[str, ...]) -> tuple[str, ...]:
+    times = [name for name in names if name in Dimension.__members__ and Dimension[name].grain is not None]
+    for name in times:
+        sentence = f"{name} is no leaderboard: the lines go by time already."
+        url.problems.append(Problem(Code.INVALID_VALUE, (Parameter.DIMENSION.value,), sentence))
+    return tuple(name for name in names if name not in times)
+
+
+def _fit(asked: ReportQuery, defaults: Defaults) -> ReportQuery:
+    """Leave out whatever a problem is about, metrics first: other parts may then be right."""
+    query = _fit_days(asked, defaults)
+    query = replace(query, metrics=_keep(query.metrics, "metrics", _find_refused(query, defaults)))
+    if not query.metrics:
+        query = replace(query, metrics=tuple(metric.name for metric in defaults.metrics))
+    refused = _find_refused(query, defaults)
+    time = query.dimensions[-1]
+    kept = [name for name in _keep(query.dimensions, "dimensions", refused) if name != time]
+    return replace(
+        query,
+        dimensions=(*kept[: defaults.rules.dimensions - 1], time),
+        filters=tuple((name, value) for name, value in query.filters if ("filters", name) not in refused),
+        product=Product.CONTENT.name if ("product",) in refused else query.product,
+    )
+
+
+def _find_refused(query: ReportQuery, defaults: Defaults) -> frozenset[tuple[str | int, ...]]:
+    found = check.problems(query, today=defaults.today, scopes=defaults.scopes, rules=defaults.rules)
+    return frozenset(problem.path for problem in found)
+
+
+def _keep(names: tuple[str, ...], part: str, refused: frozenset[tuple[str | int, ...]]) -> tuple[str, ...]:
+    return tuple(name for place, name in enumerate(names) if (part, place) not in refused)
+
+
+def _fit_days(query: ReportQuery, defaults: Defaults) -> ReportQuery:
+    """Put the days in order, and cut from the end what is in the future or too long."""
+    start, end = (min(day, defaults.today) for day in sorted((query.start, query.end)))
+    longest = start + timedelta(defaults.rules.days - 1)
+    return query.within(start, min(end, longest))
+
+
+def _make_view(url: UrlTexts, query: ReportQuery) -> View:
+    """Make the view of a checked query and of the rest of the URL, which depends on it."""
+    metrics = _known_metrics(query.metrics)
+    *dimensions, time = (Dimension[name] for name in query.dimensions)
+    filters = dict(query.filters)
+    comparison = url.choice(Parameter.COMPARISON, {each.value: each for each in Comparison}) or Comparison.NONE
+    sort = url.choice(Parameter.SORT, {each.value: each for each in Sort}) or Sort.VALUE
+    ranked_by = url.choice(Parameter.RANKED_BY, Metric.__members__)
+    longer = url.choice(Parameter.LONGER, Dimension.__members__)
+    return View(
+        metrics,
+        tuple(dimensions),
+        query.start,
+        query.end,
+        ranked_by if ranked_by in metrics else metrics[0],
+        time.grain or Grain.DAY,
+        tuple((row, filters[row.name]) for row in Filter if row.name in filters),
+        Product[query.product],
+        comparison,
+        Sort.VALUE if sort is Sort.CHANGE and comparison is Comparison.NONE else sort,
+        reverse=url.single(Parameter.REVERSE) == "yes",
+        longer=longer if longer in dimensions else None,
+    )
+
+
+def _known_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
+    return tuple(Metric[name] for name in names if name in Metric.__members__)

@@ -1,0 +1,31 @@
+"""Labels are plain words, and no two rows share one."""
+
+from __future__ import annotations
+
+import pytest
+
+from reelport.catalog import Dimension, Metric
+from reelport.catalog.labels import capitalize, label_dimension, label_metric
+
+
+def test_no_two_rows_have_the_same_label() -> None:
+    """A sentence tells two metrics, or two dimensions, apart."""
+    assert len({label_metric(metric) for metric in Metric}) == len(Metric)
+    assert len({label_dimension(dimension) for dimension in Dimension}) == len(Dimension)
+
+
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [
+        (label_dimension(Dimension.VIDEO_ID), "video"),
+        (label_dimension(Dimension.CHANNEL_SLUG), "channel"),
+        (label_dimension(Dimension.VISITOR_PAGE_URL), "visitor page URL"),
+        (label_metric(Metric.ESTIMATED_EARNINGS_EUR), "estimated earnings EUR"),
+        (label_metric(Metric.NB_IMPRESSION), "number of impressions"),
+        (capitalize(label_metric(Metric.ECPM_EUR)), "eCPM EUR"),
+        (capitalize(label_metric(Metric.VIEWS)), "Views"),
+    ],
+)
+def test_a_label_is_what_people_would_write(label: str, written: str) -> None:
+    """Short forms keep their capitals, and an id is the thing that it names."""
+    assert label == written

@@ -1,0 +1,241 @@
+"""A view is written to a URL and parsed from it, and whatever is wrong in one is told and replaced."""
+
+from __future__ import annotations
+
+from datetime import date
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from tests.server.explore.views import DEFAULTS, RULES, TODAY, views
+
+from reelport import check
+from reelport.catalog import Dimension, Filter, Grain, Metric, Product
+from reelport.check import Rules
+from reelport.server.explore.presets import Preset
+from reelport.server.explore.view import Comparison, Parameter, Sort, View
+from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
+
+START, END = date(2026, 3, 1), date(2026, 3, 4)
+
+
+def view(**more: object) -> View:
+    """A small view, with some of its parts replaced."""
+    parts = {
+        "metrics": (Metric.VIEWS,),
+        "dimensions": (Dimension.VIDEO_ID,),
+        "start": START,
+        "end": END,
+        "ranked_by": Metric.VIEWS,
+        "grain": Grain.DAY,
+    }
+    return View(**{**parts, **more})  # type: ignore[arg-type]
+
+
+def parse(query: str, defaults: Defaults = DEFAULTS) -> ParsedView:
+    """Parse the query of a URL."""
+    return parse_view(parse_qsl(query, keep_blank_values=True), defaults)
+
+
+@given(views())
+def test_a_view_parsed_from_its_own_parameters_is_that_view(drawn: View) -> None:
+    """Nothing of a view is lost in its URL, and nothing in it is a problem."""
+    assert parse_view(drawn.params(), DEFAULTS) == ParsedView(drawn)
+    assert parse(drawn.url_query()) == ParsedView(drawn)
+
+
+@given(views())
+def test_a_drawn_view_stands_for_a_report_that_keeps_all_rules(drawn: View) -> None:
+    """The report of a view, and each part of it, can be asked for."""
+    parts = [drawn.report_query(), drawn.query(()), *(drawn.query((row,)) for row in drawn.dimensions)]
+    assert [check.problems(query, today=TODAY, rules=RULES) for query in parts] == [()] * len(parts)
+
+
+_NAMES = [*map(str, Parameter), *Filter.__members__, "utm_source", ""]
+_TEXTS = [
+    *("", "VIEWS", "ESTIMATED_EARNINGS_EUR", "DAY", "VIDEO_ID", "CHANNEL_SLUG", "LIVE", "change", "month"),
+    *("2026-03-01", "0001-01-01", "9999-12-31", "last-month", "\0", "x" * 2000, "<script>"),
+]
+_PAIRS = some.tuples(some.sampled_from(_NAMES), some.one_of(some.sampled_from(_TEXTS), some.text(max_size=30)))
+
+
+@given(some.lists(_PAIRS, max_size=30))
+def test_any_address_gives_a_view_that_keeps_all_rules(pairs: list[tuple[str, str]]) -> None:
+    """However wrong its parameters are, a page has something to show, at an address of its own."""
+    parsed = parse_view(pairs, DEFAULTS)
+    assert check.problems(parsed.view.report_query(), today=TODAY, rules=RULES) == ()
+    assert parse_view(parsed.view.params(), DEFAULTS) == ParsedView(parsed.view)
+
+
+def test_an_address_that_says_nothing_gives_the_default_view() -> None:
+    """It is the last 28 days that are complete in the tables of its metrics."""
+    assert parse("") == ParsedView(view(start=date(2026, 3, 3), end=date(2026, 3, 30)))
+
+
+def test_a_range_ends_where_all_tables_of_its_metrics_are_complete() -> None:
+    """Earnings are complete later than views: both together end where earnings do."""
+    both = parse("metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VIDEO_ID")
+    assert (both.view.start, both.view.end) == (date(2026, 2, 26), date(2026, 3, 25))
+
+
+def test_a_range_of_tables_without_a_complete_day_ends_yesterday() -> None:
+    """There is no better day to end on."""
+    assert parse("metric=AI_USED_CREDITS&by=").view.end == date(2026, 3, 30)
+
+
+def test_all_problems_come_at_once_as_sentences() -> None:
+    """One look at the page tells everything that was wrong in its address."""
+    url = "metric=VIEWZ&metric=VIEWS&by=OUTCOME&by=VIDEO_ID&from=soon&to=2026-03-99&mediaType=TV&product=X&sort=y&foo=1"
+    parsed = parse(url)
+    assert [problem.sentence for problem in parsed.problems] == [
+        "The address has a parameter 'foo', which is unknown.",
+        "'soon' is no day: write it like 1970-01-01.",
+        "'2026-03-99' is no day: write it like 1970-01-01.",
+        "There is no metric 'VIEWZ'. Did you mean VIEWS?",
+        "VIEWS can't be split by OUTCOME. It goes with NB_MISSED_IMPRESSION, NO_FILLS, AD_ERRORS, TIMEOUTS.",
+        "There is no mediaType 'TV'. There are LIVE, VIDEO.",
+        "There is no product 'X'. There are CONTENT, EMBED, CLAIM, ALL.",
+        "There is no sort 'y'. There are value, share, change.",
+    ]
+    assert parsed.view == view(start=date(2026, 3, 3), end=date(2026, 3, 30))
+
+
+@pytest.mark.parametrize(
+    ("url", "start", "end", "sentence"),
+    [
+        ("from=2026-03-04&to=2026-03-01", START, END, "The end, 2026-03-01, lies before the start, 2026-03-04."),
+        (
+            "from=2025-01-01&to=2026-01-01",
+            date(2025, 1, 1),
+            date(2025, 6, 29),
+            "366 days are more than 180: end on 2025-06-29 at the latest, and ask again from there.",
+        ),
+        (
+            "from=2026-03-30&to=2026-05-01",
+            date(2026, 3, 30),
+            TODAY,
+            "2026-05-01 lies in the future: today is 2026-03-31 (UTC).",
+        ),
+        (
+            "from=1969-12-31&to=1970-01-02",
+            date(1970, 1, 1),
+            date(1970, 1, 2),
+            "1969-12-31 is too long ago: numbers begin on 1970-01-01.",
+        ),
+    ],
+)
+def test_wrong_days_are_told_and_replaced_by_the_nearest(url: str, start: date, end: date, sentence: str) -> None:
+    """Reversed, too many, in the future, or before there was anything."""
+    parsed = parse(url)
+    assert [problem.sentence for problem in parsed.problems] == [sentence]
+    assert (parsed.view.start, parsed.view.end) == (start, end)
+
+
+def test_a_metric_without_its_scope_is_told_and_left_out() -> None:
+    """What only went with it stays out of the way of what is left."""
+    parsed = parse("metric=ESTIMATED_EARNINGS_EUR", Defaults((Metric.VIEWS,), (), {}, TODAY, scopes=frozenset()))
+    needed = "ESTIMATED_EARNINGS_EUR needs the scope access_revenue, which the token lacks."
+    assert [problem.sentence for problem in parsed.problems] == [needed]
+    assert parsed.view.metrics == (Metric.VIEWS,)
+
+
+def test_default_leaderboards_that_fit_no_metric_are_left_out_silently() -> None:
+    """Nobody asked for them."""
+    defaults = Defaults((Metric.VIEWS,), (Dimension.ACTION, Dimension.VIDEO_ID), {}, TODAY)
+    assert parse("metric=UPLOADS", defaults).problems == ()
+    assert parse("metric=UPLOADS", defaults).view.dimensions == (Dimension.VIDEO_ID,)
+
+
+def test_a_leaderboard_by_time_is_told_and_left_out() -> None:
+    """The lines go by time."""
+    parsed = parse("by=MONTH&by=VIDEO_ID")
+    sentence = "MONTH is no leaderboard: the lines go by time already."
+    assert [problem.sentence for problem in parsed.problems] == [sentence]
+    assert parsed.view.dimensions == (Dimension.VIDEO_ID,)
+
+
+def test_only_so_many_parameters_are_read() -> None:
+    """Each unknown name costs a search for what was meant: an address can't ask for thousands."""
+    parsed = parse("&".join(f"by=NAME_{number}" for number in range(2000)))
+    assert len(parsed.problems) == 102
+    assert parsed.problems[0].sentence == "Only the first 100 parameters of the address were read."
+
+
+@pytest.mark.parametrize(
+    ("word", "start", "end"),
+    [
+        ("last-7-days", date(2026, 3, 24), date(2026, 3, 30)),
+        ("last-28-days", date(2026, 3, 3), date(2026, 3, 30)),
+        ("last-90-days", date(2025, 12, 31), date(2026, 3, 30)),
+        ("this-month", date(2026, 3, 1), date(2026, 3, 30)),
+        ("last-month", date(2026, 2, 1), date(2026, 2, 28)),
+    ],
+)
+def test_a_preset_becomes_days_up_to_the_last_complete_one(word: str, start: date, end: date) -> None:
+    """Its link is resolved when it is followed, and the page then has a link with days."""
+    parsed = parse(f"range={word}")
+    assert (parsed.view.start, parsed.view.end, parsed.by_preset) == (start, end, True)
+    assert Parameter.PRESET not in dict(parsed.view.params())
+
+
+def test_each_preset_has_its_days_tested() -> None:
+    """The table above holds all of them."""
+    assert len(Preset) == 5
+
+
+@pytest.mark.parametrize(
+    ("comparison", "days", "compared"),
+    [
+        (Comparison.NONE, (START, END), None),
+        (Comparison.PREVIOUS, (START, END), (date(2026, 2, 25), date(2026, 2, 28))),
+        (Comparison.WEEKDAYS, (START, END), (date(2026, 2, 22), date(2026, 2, 25))),
+        (Comparison.WEEKDAYS, (date(2026, 3, 1), date(2026, 3, 8)), (date(2026, 2, 15), date(2026, 2, 22))),
+    ],
+)
+def test_compared_days_are_as_many_and_lie_before(
+    comparison: Comparison, days: tuple[date, date], compared: tuple[date, date] | None
+) -> None:
+    """Right before, or a whole number of weeks before."""
+    assert view(start=days[0], end=days[1], comparison=comparison).compared_days == compared
+
+
+def test_a_long_range_has_lines_by_month() -> None:
+    """Where a service allows more days than half a year."""
+    defaults = Defaults((Metric.VIEWS,), (), {}, TODAY, Rules(days=1000))
+    assert parse("from=2025-01-01&to=2025-12-31", defaults).view.grain is Grain.MONTH
+
+
+def test_sorting_by_a_change_needs_a_comparison() -> None:
+    """Without one there is no change."""
+    assert parse("sort=change").view.sort is Sort.VALUE
+    assert parse("sort=change&compare=previous").view.sort is Sort.CHANGE
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({}, "Views by day and video, 1 to 4 March 2026"),
+        (
+            {"filters": ((Filter.channelSlug, "demo-news"),)},
+            "Views by day and video for demo-news, 1 to 4 March 2026",
+        ),
+        (
+            {
+                "metrics": (Metric.TIME_WATCHED_SECONDS, Metric.ESTIMATED_EARNINGS_EUR),
+                "dimensions": (),
+                "start": date(2025, 12, 31),
+                "product": Product.CLAIM,
+                "filters": ((Filter.visitorDomainGroup, ""), (Filter.mediaType, "LIVE")),
+                "grain": Grain.MONTH,
+            },
+            (
+                "Time watched seconds and estimated earnings EUR by month of what your channels claimed"
+                " without a visitor domain group with media type LIVE, 31 December 2025 to 4 March 2026"
+            ),
+        ),
+    ],
+)
+def test_a_view_says_in_plain_words_what_its_report_has(more: dict[str, object], sentence: str) -> None:
+    """Metrics, time and dimensions, product, filters and days."""
+    assert view(**more).sentence() == sentence

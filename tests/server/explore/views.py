@@ -1,0 +1,67 @@
+"""Draws views of the explorer: of any metrics that go together, with what goes with them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from hypothesis import strategies as some
+
+from reelport.catalog import Dimension, Filter, Grain, Metric, Product
+from reelport.check import Rules, allowed_with
+from reelport.query import ReportQuery
+from reelport.server.explore.view import Comparison, Sort, View, default_grain
+from reelport.server.explore.view_parameters import Defaults
+
+RULES = Rules()
+TODAY = date(2026, 3, 31)
+COMPLETE = {"plays": date(2026, 3, 30), "earnings": date(2026, 3, 25), "ads": date(2026, 3, 29), "usage": None}
+DEFAULTS = Defaults((Metric.VIEWS,), (Dimension.VIDEO_ID,), COMPLETE, TODAY)
+
+
+def texts() -> some.SearchStrategy[str]:
+    """Texts that a filter may compare with: any that isn't empty."""
+    return some.text(some.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+
+
+@some.composite
+def views(draw: Any, values: Any = None, last: date = TODAY, longest: int = RULES.days) -> View:  # noqa: ANN401 - Hypothesis's
+    """A view that keeps all rules, over up to `longest` days until `last`.
+
+    `values` draws the value of a filter that takes any text, given the filter.
+    """
+    metrics = [draw(some.sampled_from(list(Metric)))]
+    for _ in range(draw(some.integers(0, 2))):
+        fitting = allowed_with(_ask(metrics, [], {}), RULES).metrics
+        metrics.append(draw(some.sampled_from(fitting)))
+    dimensions: list[Dimension] = []
+    for _ in range(draw(some.integers(0, 3))):
+        rows = [row for row in allowed_with(_ask(metrics, dimensions, {}), RULES).dimensions if row.grain is None]
+        dimensions += [draw(some.sampled_from(rows))] if rows else []
+    filters: dict[Filter, str] = {}
+    for row in allowed_with(_ask(metrics, dimensions, {}), RULES).filters:
+        if draw(some.integers(0, 3)) == 0:
+            open_value = some.one_of(some.just(""), texts()) if values is None else values(row)
+            filters[row] = draw(some.sampled_from(row.choices) if row.choices else open_value)
+    days = draw(some.integers(1, longest))
+    end = last - timedelta(draw(some.integers(0, 400)) if values is None else 0)
+    comparison = draw(some.sampled_from(Comparison))
+    sorts = [sort for sort in Sort if sort is not Sort.CHANGE or comparison is not Comparison.NONE]
+    return View(
+        tuple(metrics),
+        tuple(dimensions),
+        end - timedelta(days - 1),
+        end,
+        draw(some.sampled_from(metrics)),
+        draw(some.sampled_from((default_grain(days), Grain.DAY, Grain.MONTH))),
+        tuple((row, filters[row]) for row in Filter if row in filters),
+        draw(some.sampled_from(Product)),
+        comparison,
+        draw(some.sampled_from(sorts)),
+        reverse=draw(some.booleans()),
+        longer=draw(some.sampled_from([None, *dimensions])),
+    )
+
+
+def _ask(metrics: list[Metric], dimensions: list[Dimension], filters: dict[str, str]) -> ReportQuery:
+    return ReportQuery.of(metrics, ["DAY", *dimensions], TODAY, TODAY, filters)
