@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.costs import questions
-from reelport.server.access import callers, grants, organizations
+from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Grant
@@ -41,7 +41,7 @@ def calls(data: Path) -> Mapping[str, Callable[[], object]]:
     service = build_service(settings, db)
     partner = organizations.add_organization(db, "one", datetime.now(UTC))
     organizations.allow_channels(db, partner.id, ["c1"])
-    key = organizations.create_key(db, service.service_secret, "one", REPORT_SCOPES, datetime.now(UTC))
+    key = keys.create_key(db, service.service_secret, "one", REPORT_SCOPES, datetime.now(UTC))
     fresh = questions()
 
     def grant() -> str:

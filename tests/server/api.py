@@ -19,9 +19,9 @@ from starlette.testclient import TestClient
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.server import logs
-from reelport.server.access import organizations
+from reelport.server.access import keys, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
-from reelport.server.access.organizations import NewKey
+from reelport.server.access.keys import NewKey
 from reelport.server.app import create_app
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
@@ -130,7 +130,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         demo = organizations.add_organization(service.db, "demo", now)
         organizations.allow_channels(service.db, demo.id, ["c-demo"])
         held = [scope for scope in REPORT_SCOPES if scope != "access_revenue"]
-        key = organizations.create_key(service.db, service.service_secret, "demo", held, now)
+        key = keys.create_key(service.db, service.service_secret, "demo", held, now)
         api = Api(client, service, key)
         api.token = api.grant().json()["access_token"]
         yield api

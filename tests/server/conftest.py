@@ -19,11 +19,11 @@ from tests.server.api import api, log
 
 from reelport.query import ReportQuery
 from reelport.server import credentials
-from reelport.server.access import callers, grants, organizations
+from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Grant
-from reelport.server.access.organizations import NewKey
+from reelport.server.access.keys import NewKey
 from reelport.server.credentials import ServiceSecret
 from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.settings import Settings, read_settings, setting_names
@@ -53,7 +53,7 @@ class State:
 
     def key(self, organization: str, *permissions: str, channels: tuple[str, ...] | None = None) -> NewKey:
         """A new key; with every permission when none is named."""
-        return organizations.create_key(
+        return keys.create_key(
             self.db, self.service_secret, organization, permissions or ALL, self.now, channels=channels
         )
 

@@ -15,7 +15,7 @@ from tests.server.conftest import State
 
 from reelport.errors import StorageError, UsageError
 from reelport.server import credentials
-from reelport.server.access import callers, grants, organizations
+from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.unread_rows import unread_note
@@ -162,15 +162,15 @@ def test_revoking_a_key_ends_its_tokens_at_once(state: State) -> None:
     state.organization("demo")
     key = state.key("demo")
     token = state.token(key)
-    assert organizations.revoke_key(state.db, key.id, state.now)
-    assert not organizations.revoke_key(state.db, key.id, state.now)
+    assert keys.revoke_key(state.db, key.id, state.now)
+    assert not keys.revoke_key(state.db, key.id, state.now)
     assert callers.identify_caller(state.db, state.service_secret, token, state.now) is None
     assert (
         grants.grant_token(state.db, state.service_secret, ClientCredentials(key.id, key.secret), [], state.now)
         is Refusal.INVALID_CLIENT
     )
     with pytest.raises(UsageError, match="no key"):
-        organizations.revoke_key(state.db, "rpk_none", state.now)
+        keys.revoke_key(state.db, "rpk_none", state.now)
 
 
 def test_limited_key_reads_its_channels_and_others_read_later_ones_too(state: State) -> None:
@@ -180,7 +180,7 @@ def test_limited_key_reads_its_channels_and_others_read_later_ones_too(state: St
     assert limited.channels == {"c2"}
     organizations.allow_channels(state.db, number, ["c2", "c3"])
     assert state.caller(free).channels == {"c1", "c2", "c3"}
-    assert [key.channels for key in organizations.list_keys(state.db, "demo")].count(("c2",)) == 1
+    assert [key.channels for key in keys.list_keys(state.db, "demo")].count(("c2",)) == 1
 
 
 def test_key_is_refused_with_every_reason(state: State) -> None:
@@ -253,7 +253,7 @@ def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
     )
     require_same_secret(state.db, first)
     state.organization("demo")
-    key = organizations.create_key(state.db, require_same_secret(state.db, first), "demo", ["read_reports"], state.now)
+    key = keys.create_key(state.db, require_same_secret(state.db, first), "demo", ["read_reports"], state.now)
     for wrong in (other, state.settings):
         with pytest.raises(UsageError, match="another secret"):
             require_same_secret(state.db, wrong)
@@ -261,7 +261,7 @@ def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
         state.db, require_same_secret(state.db, first), ClientCredentials(key.id, key.secret), [], state.now
     )
     assert isinstance(granted, Grant)
-    organizations.revoke_key(state.db, key.id, state.now)
+    keys.revoke_key(state.db, key.id, state.now)
     assert require_same_secret(state.db, other) == load_service_secret(other)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import callers, grants, logins, organizations, users
+from reelport.server.access import callers, grants, keys, logins, users
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.logins import REPLACEMENT_GRACE, Password, Terms
 from reelport.server.reports import withdrawal
@@ -36,9 +36,7 @@ class Desk:
         self, organization: str, kind: str = "public", scopes: Sequence[str] = ("create_reports",)
     ) -> ClientCredentials:
         """A new key."""
-        key = organizations.create_key(
-            self.state.db, self.state.service_secret, organization, scopes, self.state.now, kind=kind
-        )
+        key = keys.create_key(self.state.db, self.state.service_secret, organization, scopes, self.state.now, kind=kind)
         return ClientCredentials(key.id, key.secret)
 
     def log_in(
@@ -191,7 +189,7 @@ def test_what_was_granted_to_a_user_ends_with_the_access(desk: Desk, end: str) -
         case "remove":
             users.remove_user(state.db, EMAIL)
         case "revoke":
-            organizations.revoke_key(state.db, desk.client.id, state.now)
+            keys.revoke_key(state.db, desk.client.id, state.now)
         case _:
             assert withdrawal.preview_removal(state.db, "demo").users == 1
             withdrawal.remove_organization(state.db, state.settings, "demo")

@@ -21,7 +21,7 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions
 from reelport.facts.sample.sample import generate
-from reelport.server.access import organizations
+from reelport.server.access import keys
 from reelport.server.access.channel_registry import list_channels
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.check import find_faults
@@ -85,7 +85,7 @@ def test_what_is_restored_is_what_was_backed_up(desk: Desk) -> None:
     restore_backup(desk.archive, desk.archive.read(), place)
     assert newest_versions(place.facts_root) == made.versions == newest_versions(desk.state.settings.facts_root)
     with connected(place) as db:
-        assert {each.id for each in organizations.list_keys(db)} >= {key.id}
+        assert {each.id for each in keys.list_keys(db)} >= {key.id}
         with db.connect() as connection:
             assert connection.execute(text("SELECT token FROM reports")).scalars().all() == [asked.token]
     for file in made.files:

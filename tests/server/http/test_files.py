@@ -17,7 +17,7 @@ from starlette.types import Message
 from tests.patience import count_calls
 from tests.server.api import Api, file_of
 
-from reelport.server.access import grants, organizations
+from reelport.server.access import grants, keys
 from reelport.server.access.grants import ClientCredentials
 from reelport.server.files import retention, signed_urls
 from reelport.server.http.byte_range import parse_range
@@ -325,9 +325,7 @@ def test_a_link_of_a_revoked_key_is_403(api: Api) -> None:
     """The next request of it is refused, a range of a download that was cut too; the report's other links go on."""
     token = api.finished()
     kept = api.link(token)
-    key = organizations.create_key(
-        api.service.db, api.service.service_secret, "demo", ["read_reports"], datetime.now(UTC)
-    )
+    key = keys.create_key(api.service.db, api.service.service_secret, "demo", ["read_reports"], datetime.now(UTC))
     now = datetime.now(UTC)
     granted = grants.grant_token(
         api.service.db, api.service.service_secret, ClientCredentials(key.id, key.secret), [], now
@@ -336,7 +334,7 @@ def test_a_link_of_a_revoked_key_is_403(api: Api) -> None:
     own, api.token = api.token, granted.token
     link, api.token = api.link(token), own
     assert api.client.get(link, headers={"Range": "bytes=0-3"}).status_code == 206
-    organizations.revoke_key(api.service.db, key.id, now)
+    keys.revoke_key(api.service.db, key.id, now)
     for headers in ({}, {"Range": "bytes=4-"}):
         reply = api.client.get(link, headers=headers)
         assert (reply.status_code, reply.json()["error"]) == (403, "link_not_valid")

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from tests.server.api import ASK, INPUT, Api
 
 from reelport.server import logs
-from reelport.server.access import organizations
+from reelport.server.access import keys, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.app import create_app
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH, Code
@@ -89,7 +89,7 @@ def test_a_failure_is_in_the_log_and_not_in_the_answer(api: Api, tmp_path: Path)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         service = client.app.state.service  # type: ignore[attr-defined]
         organizations.add_organization(service.db, "demo", datetime.now(UTC))
-        key = organizations.create_key(service.db, service.service_secret, "demo", REPORT_SCOPES, datetime.now(UTC))
+        key = keys.create_key(service.db, service.service_secret, "demo", REPORT_SCOPES, datetime.now(UTC))
         broken = Api(client, service, key)
         broken.token = broken.grant().json()["access_token"]
         written = io.StringIO()

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 from tests.server.api import ASK, INPUT, Api
 
-from reelport.server.access import organizations, users
+from reelport.server.access import keys, users
 from reelport.wire import PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 EMAIL = "ann@demo.example"
@@ -28,7 +28,7 @@ def user(api: Api) -> None:
 @pytest.fixture
 def client_pair(api: Api) -> dict[str, str]:
     """The id and secret of a public key of its own: grants are limited for each."""
-    key = organizations.create_key(
+    key = keys.create_key(
         api.service.db, api.service.service_secret, "demo", ["create_reports"], datetime.now(UTC), kind="public"
     )
     return {"client_id": key.id, "client_secret": key.secret}

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 from tests.server.api import ASK, INPUT, Api
 
-from reelport.server.access import organizations
+from reelport.server.access import keys, organizations
 from reelport.server.app import create_app
 
 LOOK = """
@@ -136,7 +136,7 @@ def test_a_report_of_another_partner_is_null(api: Api) -> None:
     id_ = look(api, token)["id"]
     now = datetime.now(UTC)
     organizations.add_organization(api.service.db, "rival", now)
-    key = organizations.create_key(api.service.db, api.service.service_secret, "rival", ["create_reports"], now)
+    key = keys.create_key(api.service.db, api.service.service_secret, "rival", ["create_reports"], now)
     rival = Api(api.client, api.service, key)
     rival.token = rival.grant().json()["access_token"]
     assert look(rival, token) is None
@@ -147,9 +147,7 @@ def test_a_report_of_another_partner_is_null(api: Api) -> None:
 def test_what_a_token_may_not_is_told_by_its_scope(api: Api) -> None:
     """To look needs create_reports or read_reports, to ask needs create_reports."""
     now = datetime.now(UTC)
-    key = organizations.create_key(
-        api.service.db, api.service.service_secret, "demo", ["delete_reports", "read_reports"], now
-    )
+    key = keys.create_key(api.service.db, api.service.service_secret, "demo", ["delete_reports", "read_reports"], now)
     caller = Api(api.client, api.service, key)
     caller.token = caller.grant(scope="read_reports").json()["access_token"]
     assert [e["extensions"]["nearest"] for e in caller.ask()["errors"]] == ["create_reports"]

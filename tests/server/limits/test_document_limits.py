@@ -16,7 +16,7 @@ from tests.patience import PATIENCE, count_calls
 from tests.server.api import ASK, INPUT, Api
 
 from reelport.catalog import Dimension, Metric
-from reelport.server.access import callers, organizations
+from reelport.server.access import callers, keys, organizations
 from reelport.server.http.graphql_endpoint import _parse_and_execute
 from reelport.server.limits.concurrency import MAX_CONCURRENT
 from reelport.server.limits.document_limits import DocumentLimits, find_excesses
@@ -248,5 +248,5 @@ def stranger(api: Api) -> str:
     """A token of another partner."""
     now = api.service_now()
     organizations.add_organization(api.service.db, "other", now)
-    key = organizations.create_key(api.service.db, api.service.service_secret, "other", ["create_reports"], now)
+    key = keys.create_key(api.service.db, api.service.service_secret, "other", ["create_reports"], now)
     return str(Api(api.client, api.service, key).grant().json()["access_token"])

@@ -17,7 +17,7 @@ from tests.server.conftest import NOW, State
 from reelport.errors import QueryRefused, QueueFull
 from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
-from reelport.server.access import organizations
+from reelport.server.access import keys, organizations
 from reelport.server.access.callers import Caller
 from reelport.server.credentials import ServiceSecret
 from reelport.server.files import report_files, signed_urls
@@ -196,7 +196,7 @@ def test_a_link_ends_with_its_key(state: State, caller: Caller) -> None:
     linked = partial(report_access.find_linked_report, state.db, report.id, now=state.now)
     found = linked(caller.key_id)
     assert (found and found.file, linked(other.id), linked(narrow.id)) == (FILE, found, None)
-    organizations.revoke_key(state.db, caller.key_id, state.now)
+    keys.revoke_key(state.db, caller.key_id, state.now)
     assert (linked(caller.key_id), linked(other.id), linked("")) == (None, found, None)
 
 

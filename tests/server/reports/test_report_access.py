@@ -16,10 +16,10 @@ from tests.patience import until
 from tests.server.api import ASK, INPUT, Api
 
 from reelport.server import credentials
-from reelport.server.access import grants, organizations
+from reelport.server.access import grants, keys, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.grants import ClientCredentials, Grant
-from reelport.server.access.organizations import NewKey
+from reelport.server.access.keys import NewKey
 from reelport.server.files import signed_urls
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import writing
@@ -41,7 +41,7 @@ class Look:
 def look_of(api: Api, organization: str, *scopes: str, asked: str = "") -> Look:
     """A new key of an organization with these scopes, or with every one, and a token of it."""
     service, now = api.service, datetime.now(UTC)
-    key = organizations.create_key(service.db, service.service_secret, organization, scopes or REPORT_SCOPES, now)
+    key = keys.create_key(service.db, service.service_secret, organization, scopes or REPORT_SCOPES, now)
     granted = grants.grant_token(
         service.db, service.service_secret, ClientCredentials(key.id, key.secret), asked.split(), now
     )
@@ -72,7 +72,7 @@ def reply(api: Api, look: Look, query: str, prefer: str = "", **variables: str) 
 
 def revoke(api: Api, owner: Look, report: str) -> Look:  # noqa: ARG001 - one form for all
     """The key is revoked; the token that it was granted before looks."""
-    organizations.revoke_key(api.service.db, owner.key.id, datetime.now(UTC))
+    keys.revoke_key(api.service.db, owner.key.id, datetime.now(UTC))
     return owner
 
 

@@ -13,7 +13,7 @@ from tests.server.conftest import State
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import AccessError, UsageError
-from reelport.server.access import callers, grants, organizations
+from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Refusal
 from reelport.server.files import report_files, retention
@@ -146,7 +146,7 @@ def test_a_key_without_a_channel_left_is_revoked_and_others_are_narrowed(state: 
     seen = callers.identify_caller(state.db, state.service_secret, other, state.now)
     assert seen is not None
     assert seen.channels == {"c1"}
-    revoked = {key.id: key.revoked_at for key in organizations.list_keys(state.db)}
+    revoked = {key.id: key.revoked_at for key in keys.list_keys(state.db)}
     assert revoked == {alone.id: state.now, both.id: None, caller.key_id: None}
 
 
@@ -192,13 +192,13 @@ def test_nothing_of_a_removed_organization_is_left(state: State) -> None:
     with pytest.raises(UsageError, match="no organization"):
         withdrawal.remove_organization(state.db, state.settings, "demo")
     state.organization("demo", "c1")
-    assert organizations.list_keys(state.db, "demo") == ()
+    assert keys.list_keys(state.db, "demo") == ()
 
 
 def test_an_ask_of_a_caller_whose_access_ended_meanwhile_makes_no_report(state: State, caller: Caller) -> None:
     """Its caller was recognised before: it is told to ask again, and is then what it is by now."""
     other = state.caller(state.key("demo"))
-    organizations.revoke_key(state.db, other.key_id, state.now)
+    keys.revoke_key(state.db, other.key_id, state.now)
     remove(state, "c2")
     for gone in (caller, other, replace(other, key_id="rpk_none")):
         with pytest.raises(AccessError, match="ask again"):

@@ -18,7 +18,7 @@ from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server import credentials
-from reelport.server.access import callers, grants, organizations
+from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.doctor.checks import run_checks
@@ -37,7 +37,7 @@ from reelport.wire import ReportStatus
 def _caller(db: Engine, settings: Settings) -> Caller:
     service_secret, now = credentials.load_service_secret(settings), datetime.now(UTC)
     organizations.add_organization(db, "demo", now)
-    key = organizations.create_key(db, service_secret, "demo", ["create_reports"], now)
+    key = keys.create_key(db, service_secret, "demo", ["create_reports"], now)
     granted = grants.grant_token(db, service_secret, ClientCredentials(key.id, key.secret), [], now)
     assert isinstance(granted, Grant)
     caller = callers.identify_caller(db, service_secret, granted.token, now)
@@ -166,7 +166,7 @@ def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[],
         assert [well for well, _ in (*told["database"], *told["files"])] == [True] * 4
         assert "no key yet" in told["database"][-1][1]
     organizations.add_organization(db, "demo", datetime.now(UTC))
-    organizations.create_key(db, require_same_secret(db, settings), "demo", ["create_reports"], datetime.now(UTC))
+    keys.create_key(db, require_same_secret(db, settings), "demo", ["create_reports"], datetime.now(UTC))
     assert _told(settings)["database"][-1] == (True, "Its keys were made under this secret.")
     other = read_settings(data=settings.data, database_url=settings.database_url, secret="o" * 32)
     assert "another secret" in _told(other)["database"][-1][1]

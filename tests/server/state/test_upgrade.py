@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from tests.server.conftest import NOW
 
 from reelport.facts.layout import check_layout
-from reelport.server.access import callers, grants, organizations
+from reelport.server.access import callers, grants, keys
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials
 from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, load_service_secret, mint
@@ -75,5 +75,5 @@ def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
     claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
     assert claim is not None
     assert jobs.finish(db, claim, FileRecord("todo-3.csv", 1, 2, "ab"), NOW + timedelta(seconds=1))
-    assert organizations.list_keys(db)[0].channels == ("c2",)
+    assert keys.list_keys(db)[0].channels == ("c2",)
     db.dispose()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.patience import PATIENCE, until
 
-from reelport.server.access import organizations
+from reelport.server.access import keys
 from reelport.server.state.database import connect
 
 from .conftest import ASK, INPUT, Wire, finish, token_of
@@ -171,7 +171,7 @@ def test_a_download_ends_early_with_its_key(huge: Huge) -> None:
     with mine.request() as cut, theirs.request() as whole:
         assert cut.recv(100).startswith(b"HTTP/1.1 200")
         db = connect(other.service.settings)
-        assert organizations.revoke_key(db, other.key.id, datetime.now(UTC))
+        assert keys.revoke_key(db, other.key.id, datetime.now(UTC))
         db.dispose()
         time.sleep(3 * other.service.settings.recheck_seconds)  # so that the next piece is one to look before
         assert received(cut) < SIZE < received(whole)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.patience import PATIENCE, until
 
-from reelport.server.access import organizations
+from reelport.server.access import keys
 from reelport.server.queue import backlog
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import connect
@@ -186,7 +186,7 @@ def test_a_key_that_is_revoked_meanwhile_is_told_nothing(idle: Wire, aside: Thre
     token = ask(short)
     (waiting,) = held(aside, short, token)
     db = connect(idle.service.settings)
-    organizations.revoke_key(db, short.key.id, datetime.now(UTC))
+    keys.revoke_key(db, short.key.id, datetime.now(UTC))
     db.dispose()
     finish(idle.service, b"day,views\n")
     assert waiting.result().status == 401

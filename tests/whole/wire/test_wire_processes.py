@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.patience import PATIENCE, until
 
-from reelport.server.access import organizations
+from reelport.server.access import keys
 from reelport.server.state.database import connect
 from reelport.testing import Service
 from reelport.wire import LOOK
@@ -108,7 +108,7 @@ def test_what_is_withdrawn_is_gone_in_every_process(several: Wire) -> None:
     other.token = other.fresh()
     assert {other.post({"query": "{ partner { id } }"}).status for _ in range(20)} == {200}
     db = connect(service.settings)
-    organizations.revoke_key(db, other.key.id, datetime.now(UTC))
+    keys.revoke_key(db, other.key.id, datetime.now(UTC))
     db.dispose()
     assert {other.post({"query": "{ partner { id } }"}).status for _ in range(20)} == {401}
 

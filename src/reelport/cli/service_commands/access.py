@@ -288,11 +288,11 @@ def list_keys(
 
     Example: reelport key list --org acme
     """
-    from reelport.server.access import channel_registry, organizations
+    from reelport.server.access import channel_registry, keys
 
     with open_state(data) as (settings, db):
-        keys = organizations.list_keys(db, org)
-        limited = any(key.channels for key in keys)
+        found = keys.list_keys(db, org)
+        limited = any(key.channels for key in found)
         slugs = {each.id: each.slug for each in channel_registry.list_channels(settings)} if limited else {}
     rows = [
         {
@@ -304,7 +304,7 @@ def list_keys(
             "created": key.created_at,
             "revoked": key.revoked_at,
         }
-        for key in keys
+        for key in found
     ]
     whose = "There is no key" if org is None else f"{org} has no key"
     print_list(rows, as_json=json, none=f"{whose} yet: `reelport key create --org {org or 'NAME'}` makes one.")
@@ -321,8 +321,8 @@ def revoke_key(
 
     Example: reelport key revoke KEY
     """
-    from reelport.server.access import organizations
+    from reelport.server.access import keys
 
     with open_state(data) as (_, db):
-        ended = organizations.revoke_key(db, id, _now())
+        ended = keys.revoke_key(db, id, _now())
     print_fields({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

@@ -16,9 +16,9 @@ from sqlalchemy import Engine
 from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.facts.tables import CHANNELS
-from reelport.server.access import organizations
+from reelport.server.access import keys, organizations
 from reelport.server.access.grants import KeyKind
-from reelport.server.access.organizations import NewKey
+from reelport.server.access.keys import NewKey
 from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.events.event import Event, Kind
 from reelport.server.events.installation import open_bus
@@ -198,7 +198,7 @@ def create_key(
     kind: str = KeyKind.PRIVATE,
 ) -> NewKey:
     """Create a key, limited to `channels` (slugs or ids) unless None. UsageError lists all."""
-    wrong = organizations.find_permission_problems(permissions)
+    wrong = keys.find_permission_problems(permissions)
     try:
         if wrong:
             organizations.get_organization(db, organization)
@@ -210,7 +210,7 @@ def create_key(
     if wrong:
         raise UsageError("\n".join(wrong))
     limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
-    return organizations.create_key(db, service_secret, organization, permissions, now, channels=limit, kind=kind)
+    return keys.create_key(db, service_secret, organization, permissions, now, channels=limit, kind=kind)
 
 
 def _index_by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:

@@ -1,9 +1,9 @@
-"""Creates and lists organizations, the channels that they may read, and their keys."""
+"""Creates and lists organizations, and the channels that they may read."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,13 +11,9 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
-from reelport.server import credentials
-from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import find_readable_channels
-from reelport.server.access.grants import KeyKind
-from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, READABLE
+from reelport.server.state.tables import ORGANIZATIONS, READABLE
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME = 200
@@ -29,30 +25,6 @@ class Organization:
 
     id: int
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key just created: the only time that its secret is known."""
-
-    id: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"NewKey({self.id})"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key without its secret. `channels` None: it reads all of its organization."""
-
-    id: str
-    organization: str
-    permissions: tuple[str, ...]
-    channels: tuple[str, ...] | None
-    created_at: datetime
-    revoked_at: datetime | None
-    kind: KeyKind
 
 
 def add_organization(db: Engine, name: str, now: datetime) -> Organization:
@@ -95,7 +67,7 @@ def find_organization(connection: Connection, name: str) -> Organization:
     if found is not None:
         return Organization(found, name)
     names = connection.execute(select(ORGANIZATIONS.c.name)).scalars().all()
-    raise UsageError(f"There is no organization {name!r}.{_suggest(name, names)}")
+    raise UsageError(f"There is no organization {name!r}.{suggest(name, names)}")
 
 
 def lock_organization(connection: Connection, name: str) -> Organization:
@@ -122,103 +94,10 @@ def list_readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
         return find_readable_channels(connection, organization_id)
 
 
-def create_key(
-    db: Engine,
-    service_secret: ServiceSecret,
-    organization: str,
-    permissions: Collection[str],
-    now: datetime,
-    *,
-    channels: Collection[str] | None = None,
-    kind: str = KeyKind.PRIVATE,
-) -> NewKey:
-    """Create a key with these scopes, limited to `channels` (ids) unless None.
-
-    UsageError lists every unknown scope, every channel that the organization may not read, and an unknown kind.
-    """
-    new = NewKey(f"{credentials.KEY_ID}_{credentials.short_id()}", credentials.mint(credentials.KEY_SECRET))
-    with writing(db) as connection:
-        holder = lock_organization(connection, organization)
-        foreign = sorted(set(channels or ()) - find_readable_channels(connection, holder.id))
-        wrong = [
-            *find_permission_problems(permissions),
-            *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign),
-        ]
-        if kind not in set(KeyKind):
-            wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(KeyKind)}.")
-        if channels is not None and not channels:
-            wrong.append("A key that is limited to no channel could read nothing.")
-        if wrong:
-            raise UsageError("\n".join(wrong))
-        connection.execute(
-            KEYS.insert().values(
-                id=new.id,
-                organization_id=holder.id,
-                secret_hash=service_secret.hash("key", new.secret),
-                permissions=" ".join(scope for scope in REPORT_SCOPES if scope in permissions),
-                limited=int(channels is not None),
-                created_at=now,
-                kind=kind,
-            )
-        )
-        if channels is not None:
-            rows = [{"key_id": new.id, "channel_id": channel} for channel in set(channels)]
-            connection.execute(KEY_CHANNELS.insert(), rows)
-    return new
-
-
-def find_permission_problems(permissions: Collection[str]) -> list[str]:
-    """List a sentence for each unknown permission, with the nearest known one.
-
-    Empty when all are known.
-    """
-    if not permissions:
-        return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
-    unknown = [name for name in permissions if name not in REPORT_SCOPES]
-    return [f"There is no permission {name!r}.{_suggest(name, REPORT_SCOPES)}" for name in unknown]
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Suggest the known name nearest to an unknown one, or some of the known ones, as a sentence."""
     names = list(known)
     nearest = difflib.get_close_matches(name, names, n=1)
     if nearest:
         return f" Did you mean {nearest[0]}?"
     return f" Known: {', '.join(sorted(names)[:10])}." if names else ""
-
-
-def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
-    """List every key, or those of one organization, by organization and age."""
-    query = (
-        select(KEYS, ORGANIZATIONS.c.name)
-        .join(ORGANIZATIONS)
-        .order_by(ORGANIZATIONS.c.name, KEYS.c.created_at, KEYS.c.id)
-    )
-    with reading(db) as connection:
-        if organization is not None:
-            query = query.where(KEYS.c.organization_id == find_organization(connection, organization).id)
-        rows = connection.execute(query).all()
-        limits: dict[str, list[str]] = {}
-        for key_id, channel in connection.execute(select(KEY_CHANNELS).order_by(KEY_CHANNELS.c.channel_id)):
-            limits.setdefault(key_id, []).append(channel)
-    return tuple(
-        Key(
-            row.id,
-            row.name,
-            tuple(row.permissions.split()),
-            tuple(limits.get(row.id, ())) if row.limited else None,
-            row.created_at,
-            row.revoked_at,
-            KeyKind(row.kind),
-        )
-        for row in rows
-    )
-
-
-def revoke_key(db: Engine, key_id: str, now: datetime) -> bool:
-    """Revoke a key with its tokens; False when it was revoked before, UsageError for none."""
-    with writing(db) as connection:
-        if connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id)).first() is None:
-            known = connection.execute(select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None))).scalars().all()
-            raise UsageError(f"There is no key {key_id!r}.{_suggest(key_id, known)}")
-        ended = KEYS.update().where(KEYS.c.id == key_id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now)
-        return connection.execute(ended).rowcount == 1
