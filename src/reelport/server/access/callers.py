@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from reelport.catalog import Scope
 from reelport.server.access.access_tokens import Login, read_token
+from reelport.server.access.key_expiry import KeyKind, KeyTerms, is_expired
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading
 from reelport.server.state.statements import Statements
-from reelport.server.state.tables import READABLE
+from reelport.server.state.tables import READABLE, to_moment
 
 SQL = Statements("access/callers")
 """The statements of callers, grants and logins."""
@@ -38,31 +40,37 @@ class Caller:
 def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Caller | None:
     """Find the caller that a token stands for.
 
-    None when the token is invalid or expired, its key is revoked, or its login has ended.
+    None when the token is invalid or expired, its key is revoked or expired, or its login has ended.
     """
     content = read_token(service_secret, token, now)
     if content is None:
         return None
     with reading(db) as connection:
-        holder = find_holder(connection, content.key_id)
+        holder = find_holder(connection, content.key_id, now)
         if holder is None or not is_current(connection, content.login, holder.organization_id):
             return None
     return replace(holder, scopes=combine_scopes(content.scopes, holder.scopes), login=content.login)
 
 
-def find_holder(connection: Connection, key_id: str) -> Caller | None:
-    """Find a key's caller, with every scope that the key holds; None when it is revoked."""
+def find_holder(connection: Connection, key_id: str, now: datetime) -> Caller | None:
+    """Find a key's caller, with every scope of the key; None when it is revoked or expired."""
     found = SQL.run(connection, "holder", {"key_id": key_id}).first()
-    if found is None:
+    if found is None or is_expired(read_terms(found), now):
         return None
     # PostgreSQL aggregates no rows to NULL, not to an empty list.
     channels = frozenset(json.loads(found.channels or "[]"))
     return Caller(key_id, found.organization_id, found.organization, frozenset(found.permissions.split()), channels)
 
 
-def is_still_allowed(connection: Connection, caller: Caller) -> bool:
+def read_terms(row: Row[*tuple[Any, ...]]) -> KeyTerms:
+    """Read what decides when a key expires from a row of the statements `key` and `holder`."""
+    expires_at = None if row.expires_at is None else to_moment(row.expires_at)
+    return KeyTerms(KeyKind(row.kind), to_moment(row.secret_created_at), expires_at, row.max_key_days)
+
+
+def is_still_allowed(connection: Connection, caller: Caller, now: datetime) -> bool:
     """Whether key and login are valid, and the key still reads all of `caller.channels`."""
-    holder = find_holder(connection, caller.key_id)
+    holder = find_holder(connection, caller.key_id, now)
     return (
         holder is not None
         and caller.channels <= holder.channels

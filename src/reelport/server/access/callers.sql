@@ -1,10 +1,13 @@
 -- key: what a token is granted by
-SELECT secret_hash, permissions, kind, organization_id, revoked_at
-FROM keys
-WHERE id = :key_id
+SELECT k.secret_hash, k.permissions, k.kind, k.organization_id, k.revoked_at,
+  COALESCE(k.secret_created_at, k.created_at) AS secret_created_at, k.expires_at, o.max_key_days
+FROM keys AS k
+JOIN organizations AS o ON o.id = k.organization_id
+WHERE k.id = :key_id
 
 -- holder: the organization of a key and the channels that the key may read now; no row when it is revoked
-SELECT k.organization_id, o.name AS organization, k.permissions, CAST((
+SELECT k.organization_id, o.name AS organization, k.permissions, k.kind,
+  COALESCE(k.secret_created_at, k.created_at) AS secret_created_at, k.expires_at, o.max_key_days, CAST((
     SELECT json_group_array(r.channel_id)
     FROM readable_channels AS r
     WHERE r.organization_id = k.organization_id

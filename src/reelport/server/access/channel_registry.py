@@ -17,7 +17,7 @@ from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys, organizations
-from reelport.server.access.grants import KeyKind
+from reelport.server.access.key_expiry import KeyKind
 from reelport.server.access.keys import NewKey
 from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.events.event import Event, Kind

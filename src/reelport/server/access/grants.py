@@ -11,16 +11,10 @@ from sqlalchemy import Connection, Engine
 
 from reelport.catalog import Limit, Scope
 from reelport.server.access.access_tokens import REPORT_SCOPES, TokenContent, make_token
-from reelport.server.access.callers import SQL, clean_text
+from reelport.server.access.callers import SQL, clean_text, read_terms
+from reelport.server.access.key_expiry import KeyKind, effective_expiry, is_expired
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading
-
-
-class KeyKind(StrEnum):
-    """How a key gets tokens: by its secret alone (private), or with a user's password (public)."""
-
-    PRIVATE = "private"
-    PUBLIC = "public"
 
 
 class Refusal(StrEnum):
@@ -68,6 +62,7 @@ class GrantingKey:
     kind: KeyKind
     organization_id: int
     scopes: frozenset[str]
+    expires_at: datetime | None
 
 
 def grant_token(
@@ -85,7 +80,7 @@ def grant_token(
     Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
     """
     with reading(db) as connection:
-        key = find_granting_key(connection, service_secret, client)
+        key = find_granting_key(connection, service_secret, client, now)
     if key is None:
         return Refusal.INVALID_CLIENT
     if key.kind is not KeyKind.PRIVATE:
@@ -102,7 +97,7 @@ def grant_anonymous_token(
 ) -> Grant | Refusal:
     """Grant a token without user or scope: what a public host gives without a password."""
     with reading(db) as connection:
-        key = find_granting_key(connection, service_secret, client)
+        key = find_granting_key(connection, service_secret, client, now)
     if key is None:
         return Refusal.INVALID_CLIENT
     content = TokenContent(key.id, frozenset())
@@ -110,16 +105,18 @@ def grant_anonymous_token(
 
 
 def find_granting_key(
-    connection: Connection, service_secret: ServiceSecret, client: ClientCredentials
+    connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
 ) -> GrantingKey | None:
-    """Find a key; None when it is unknown or revoked, or the secret is wrong."""
+    """Find a key; None when it is unknown, revoked, expired or Studio's, or the secret is wrong."""
     found = SQL.run(connection, "key", {"key_id": clean_text(client.id)}).first()
     # Compute the hash for an unknown key too: the time that a refusal takes must not reveal which ids exist.
     is_right = service_secret.matches("key", client.secret, found.secret_hash if found else None)
     if found is None or not is_right or found.revoked_at is not None:
         return None
-    scopes = frozenset(found.permissions.split())
-    return GrantingKey(clean_text(client.id), KeyKind(found.kind), found.organization_id, scopes)
+    terms, scopes = read_terms(found), frozenset(found.permissions.split())
+    if terms.kind is KeyKind.STUDIO or is_expired(terms, now):
+        return None
+    return GrantingKey(clean_text(client.id), terms.kind, found.organization_id, scopes, effective_expiry(terms))
 
 
 def choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterable[str]) -> tuple[str, ...]:

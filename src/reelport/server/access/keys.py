@@ -12,11 +12,15 @@ from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import find_readable_channels
-from reelport.server.access.grants import KeyKind
+from reelport.server.access.key_expiry import KeyKind
 from reelport.server.access.organizations import find_organization, lock_organization, suggest
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS
+
+_KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
+"""The kinds of keys that can be made."""
+_IS_LISTED = KEYS.c.kind != KeyKind.STUDIO.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,8 @@ def create_key(
             *find_permission_problems(permissions),
             *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign),
         ]
-        if kind not in set(KeyKind):
-            wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(KeyKind)}.")
+        if kind not in _KINDS:
+            wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(_KINDS)}.")
         if channels is not None and not channels:
             wrong.append("A key that is limited to no channel could read nothing.")
         if wrong:
@@ -100,10 +104,11 @@ def find_permission_problems(permissions: Collection[str]) -> list[str]:
 
 
 def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
-    """List every key, or those of one organization, by organization and age."""
+    """List every key but Studio's, or those of one organization, by organization and age."""
     query = (
         select(KEYS, ORGANIZATIONS.c.name)
         .join(ORGANIZATIONS)
+        .where(_IS_LISTED)
         .order_by(ORGANIZATIONS.c.name, KEYS.c.created_at, KEYS.c.id)
     )
     with reading(db) as connection:
@@ -130,8 +135,9 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
 def revoke_key(db: Engine, key_id: str, now: datetime) -> bool:
     """Revoke a key with its tokens; False when it was revoked before, UsageError for none."""
     with writing(db) as connection:
-        if connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id)).first() is None:
-            known = connection.execute(select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None))).scalars().all()
+        if connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id, _IS_LISTED)).first() is None:
+            alive = select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None), _IS_LISTED)
+            known = connection.execute(alive).scalars().all()
             raise UsageError(f"There is no key {key_id!r}.{suggest(key_id, known)}")
         ended = KEYS.update().where(KEYS.c.id == key_id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now)
         return connection.execute(ended).rowcount == 1

@@ -17,11 +17,11 @@ from reelport.server.access.grants import (
     ClientCredentials,
     Grant,
     GrantingKey,
-    KeyKind,
     Refusal,
     choose_scopes,
     find_granting_key,
 )
+from reelport.server.access.key_expiry import KeyKind
 from reelport.server.access.passwords import is_password
 from reelport.server.access.users import normalize_email
 from reelport.server.credentials import ServiceSecret
@@ -81,7 +81,7 @@ def grant_by_password(
     INVALID_GRANT when there is no such user in it, or the password is wrong: which of the two is not told.
     """
     with reading(db) as connection:
-        key = _find_public_key(connection, service_secret, client)
+        key = _find_public_key(connection, service_secret, client, now)
         if isinstance(key, Refusal):
             return key
         user = SQL.run(connection, "user", {"email": password.stored_email}).first()
@@ -120,7 +120,7 @@ def grant_by_refresh_token(
     """
 
     def replace_token(connection: Connection) -> Grant | Refusal:
-        key = _find_public_key(connection, service_secret, client)
+        key = _find_public_key(connection, service_secret, client, now)
         if isinstance(key, Refusal):
             return key
         row = _lock_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
@@ -139,15 +139,15 @@ def grant_by_refresh_token(
 
     if not credentials.is_well_formed(credentials.REFRESH_TOKEN, refresh_token):
         with reading(db) as connection:
-            key = _find_public_key(connection, service_secret, client)
+            key = _find_public_key(connection, service_secret, client, now)
         return key if isinstance(key, Refusal) else Refusal.INVALID_GRANT
     return write(db, replace_token)
 
 
 def _find_public_key(
-    connection: Connection, service_secret: ServiceSecret, client: ClientCredentials
+    connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
 ) -> GrantingKey | Refusal:
-    key = find_granting_key(connection, service_secret, client)
+    key = find_granting_key(connection, service_secret, client, now)
     if key is None:
         return Refusal.INVALID_CLIENT
     return key if key.kind is KeyKind.PUBLIC else Refusal.UNAUTHORIZED_CLIENT

@@ -107,7 +107,7 @@ def ask_report(db: Engine, settings: Settings, caller: Caller, query: ReportQuer
         return answer
 
     def reuse_or_insert(connection: Connection) -> AskedReport:
-        _lock_organization(connection, caller)
+        _lock_organization(connection, caller, now)
         ask_state = _read_ask_state(connection, caller, question, now)
         if (answer := _reuse_report(settings, ask_state, versions)) is not None:
             return answer
@@ -159,14 +159,14 @@ def _has_file(settings: Settings, found: _AskState) -> bool:
     return file is not None and file.size == found.bytes
 
 
-def _lock_organization(connection: Connection, caller: Caller) -> None:
+def _lock_organization(connection: Connection, caller: Caller, now: datetime) -> None:
     """Lock the partner's row: of two simultaneous asks the second then sees the first.
 
     AccessError when access was withdrawn since the caller was identified: no report must be made for it.
     """
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time.
         connection.execute(_LOCK_ORGANIZATION, {"organization": caller.organization_id})
-    if not callers.is_still_allowed(connection, caller):
+    if not callers.is_still_allowed(connection, caller, now):
         raise AccessError("What this key may read has changed just now: ask again.")
 
 

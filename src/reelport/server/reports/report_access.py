@@ -59,10 +59,10 @@ def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundR
 def find_linked_report(db: Engine, report_id: str, key_id: str, now: datetime) -> FoundReport | None:
     """Find the report that a key's link opens; call it at every download.
 
-    None when there is no such report, or the key is revoked or may not see the report any more.
+    None when there is no such report, or the key is revoked or expired or may not see the report any more.
     """
     with reading(db) as connection:
-        holder = callers.find_holder(connection, key_id)
+        holder = callers.find_holder(connection, key_id, now)
         return None if holder is None else _look(connection, holder, _BY_ID, report_id, now)
 
 

@@ -17,6 +17,7 @@ from reelport.check import nearest
 from reelport.errors import StorageError, UsageError
 from reelport.server.access import organizations
 from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.key_expiry import KeyKind
 from reelport.server.events.bus import publish
 from reelport.server.events.event import Event, Kind
 from reelport.server.settings import Settings
@@ -150,9 +151,10 @@ def _find_affected_keys(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Find the keys to revoke, and those that lose some of their channels.
 
-    Revoked keys are in neither.
+    Revoked keys are in neither, nor is Studio's, which nobody made.
     """
-    alive = KEYS.c.organization_id == organization_id, KEYS.c.revoked_at.is_(None)
+    listed = KEYS.c.revoked_at.is_(None), KEYS.c.kind != KeyKind.STUDIO.value
+    alive = KEYS.c.organization_id == organization_id, *listed
     keys = connection.execute(select(KEYS.c.id).where(*alive).order_by(KEYS.c.id)).scalars().all()
     if gone is None:
         return tuple(keys), ()

@@ -64,4 +64,6 @@ def read_fingerprint(connection: Connection) -> str | None:
 
 
 def _has_keys(connection: Connection) -> bool:
-    return connection.execute(select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None)).limit(1)).first() is not None
+    # Studio's keys have no secret that was hashed: they are valid under any.
+    valid = KEYS.c.revoked_at.is_(None), KEYS.c.secret_hash != ""
+    return connection.execute(select(KEYS.c.id).where(*valid).limit(1)).first() is not None

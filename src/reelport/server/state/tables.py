@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +36,12 @@ class Moment(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the form
         """Convert milliseconds to a UTC time."""
-        return None if value is None else _EPOCH + value * _MILLISECOND
+        return None if value is None else to_moment(value)
+
+
+def to_moment(milliseconds: int) -> datetime:
+    """Convert a stored moment, as statements in SQL files read it, to a UTC time."""
+    return _EPOCH + milliseconds * _MILLISECOND
 
 
 # Constraints have names so that a later migration can change them.
@@ -49,7 +55,8 @@ METADATA: Final = MetaData(
     }
 )
 
-# `served_at` orders the partners at a claim: the one that was served least recently comes first.
+# `served_at` orders the partners at a claim: the one that was served least recently comes first. `max_key_days` is the
+# longest that a secret of its keys is valid, whatever expiry a key has of its own.
 ORGANIZATIONS: Final = Table(
     "organizations",
     METADATA,
@@ -57,6 +64,7 @@ ORGANIZATIONS: Final = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("created_at", Moment, nullable=False),
     Column("served_at", Moment, nullable=False),
+    Column("max_key_days", Integer),
 )
 
 # Which organization may read which channel. Slugs and names are facts, not access.
@@ -67,6 +75,9 @@ READABLE: Final = Table(
     Column("channel_id", Text, primary_key=True),
 )
 
+# `created_by` is a user's e-mail address or "command line"; NULL for keys that are older than the column. A rotation
+# makes the next secret, which takes the place of the secret at its first use; the old one is then valid for
+# `next_grace_hours` more. `secret_created_at` is NULL while the secret is the key's first one.
 KEYS: Final = Table(
     "keys",
     METADATA,
@@ -78,9 +89,27 @@ KEYS: Final = Table(
     Column("limited", Integer, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("revoked_at", Moment),
-    # `private`: gets tokens by its secret alone; `public`: with a user's password.
+    # `private`: gets tokens by its secret alone; `public`: with a user's password; `studio`: gets none (`studio_key`).
     Column("kind", Text, nullable=False, server_default="private"),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("created_by", Text),
+    Column("expires_at", Moment),
+    Column("last_used_at", Moment),
+    Column("secret_created_at", Moment),
+    Column("next_secret_hash", Text),
+    Column("next_secret_created_at", Moment),
+    Column("next_grace_hours", Integer),
+    Column("old_secret_hash", Text),
+    Column("old_secret_created_at", Moment),
+    Column("old_secret_until", Moment),
     CheckConstraint("limited IN (0, 1)", name="limited"),
+    Index(
+        "uq_keys_studio",
+        "organization_id",
+        unique=True,
+        sqlite_where=text("kind = 'studio'"),
+        postgresql_where=text("kind = 'studio'"),
+    ),
 )
 
 KEY_CHANNELS: Final = Table(
