@@ -107,7 +107,10 @@ def grant_anonymous_token(
 def find_granting_key(
     connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
 ) -> GrantingKey | None:
-    """Find a key; None when it is unknown, revoked, expired or Studio's, or the secret is wrong."""
+    """Find a valid key by its id and secret.
+
+    None when it is unknown, revoked, expired or Studio's, or the secret is wrong.
+    """
     found = SQL.run(connection, "key", {"key_id": clean_text(client.id)}).first()
     # Compute the hash for an unknown key too: the time that a refusal takes must not reveal which ids exist.
     is_right = service_secret.matches("key", client.secret, found.secret_hash if found else None)

@@ -1,4 +1,4 @@
-"""When keys expire: by a date of their own, and by the longest life that their organization allows."""
+"""When keys expire: by a date of their own, or by their organization's longest life."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class KeyKind(StrEnum):
-    """How a key gets tokens: by its secret alone (private), with a user's password (public), or never (studio)."""
+    """How a key gets tokens: private by its secret, public with a password, studio never."""
 
     PRIVATE = "private"
     PUBLIC = "public"
@@ -17,7 +17,7 @@ class KeyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyTerms:
-    """What decides when a key expires: its secret's age, its own date, its organization's maximum."""
+    """What decides when a key expires: its secret's age, its date, the longest life."""
 
     kind: KeyKind
     secret_created_at: datetime

@@ -95,7 +95,7 @@ def list_readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Suggest the known name nearest to an unknown one, or some of the known ones, as a sentence."""
+    """Suggest the known name nearest to an unknown one, else list some; a sentence."""
     names = list(known)
     nearest = difflib.get_close_matches(name, names, n=1)
     if nearest:

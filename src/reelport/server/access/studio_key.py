@@ -1,4 +1,4 @@
-"""Studio's own key of each organization: reports that people ask for in the page are this key's.
+"""Studio's own key of each organization, by which people ask for reports in the page.
 
 Nobody has a secret of it, no list shows it, and no token is granted for it.
 """

@@ -1,4 +1,4 @@
-"""Names, expiry, last use and rotation of keys, and the longest that an organization's keys may live.
+"""Names, expiry, last use and rotation of keys; the longest life of an organization's.
 
 Revision ID: 0009
 Revises: 0008
@@ -14,7 +14,7 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add the columns: keys until now have no name, never expire, and nobody knows who made them."""
+    """Add the columns: keys until now have no name and no expiry."""
     op.add_column("organizations", sa.Column("max_key_days", sa.Integer()))
     op.add_column("keys", sa.Column("name", sa.Text(), nullable=False, server_default=""))
     for column, kind in (
