@@ -20,6 +20,8 @@ PAGE = ROOT / "docs" / "reference" / "licences.md"
 PROJECT = "reelport"
 # A `License` field that is longer holds a licence's whole text.
 LONGEST_NAME = 80
+# Packages whose metadata states none, as their own files tell it.
+TOLD = {"axe-playwright-python": "MIT (with axe-core: MPL-2.0)"}
 INTRODUCTION = """# Licences of what Reelport is built on
 
 Every package of `uv.lock`, for every platform, with the licence that its own metadata states and what it is
@@ -110,6 +112,8 @@ def state_licence(found: Message) -> str:
 
     A `License` field may hold the licence's whole text; that is passed over.
     """
+    if told := TOLD.get(str(found["Name"])):
+        return told
     short = str(found.get("License-Expression") or found.get("License") or "")
     if short and "\n" not in short and len(short) < LONGEST_NAME:
         return short

@@ -27,7 +27,7 @@ from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
 from reelport.server.http.oauth import answer_public_token, answer_token
-from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, RequestLog
+from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
 from reelport.server.http.service import Service
 from reelport.server.http.state_metrics import StateMetrics
 from reelport.server.limits.body_budget import BodyBudget
@@ -43,6 +43,7 @@ from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
+from reelport.server.studio.routes import make_routes as make_studio_routes
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> Starlette:
             Route(READY_PATH, health.answer_ready, methods=["GET"]),
             Route(LIVE_PATH, health.answer_live, methods=["GET"]),
             Route(METRICS_PATH, health.answer_metrics, methods=["GET"]),
+            *make_studio_routes(),
         ],
         middleware=[Middleware(RequestLog)],
         exception_handlers={HTTPException: _answer_not_found},
@@ -140,7 +142,8 @@ def _answer_not_found(request: Request, error: Exception) -> JSONResponse:
     else:
         description = (
             f"Nothing is here. Tokens: POST {TOKEN_PATH}, of public keys {PUBLIC_TOKEN_PATH}; "
-            f"reports: POST {GRAPHQL_PATH}, of public keys {PUBLIC_GRAPHQL_PATH}; links are given by reports."
+            f"reports: POST {GRAPHQL_PATH}, of public keys {PUBLIC_GRAPHQL_PATH}; links are given by reports; "
+            f"pages for people: {STUDIO_PATH}."
         )
         body = {"error": "not_found", "error_description": description}
     return JSONResponse(body, status, headers=headers)

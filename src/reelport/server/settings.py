@@ -111,6 +111,9 @@ class Settings:
         ge=1,
         description="Wrong passwords for all users that an address may send in a minute, after a hundred at once.",
     )
+    session_hours: float = setting(
+        12, gt=0, description="How long a user stays signed in to Studio without using it; fourteen days at most."
+    )
     recheck_seconds: float = setting(
         10, gt=0, description="Longest time that a download goes on after its key has lost the report."
     )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import StatementError
 from tests.server.conftest import NOW
 
 from reelport.facts.layout import check_layout
-from reelport.server.access import callers, grants, keys
+from reelport.server.access import audit_log, callers, grants, keys, users
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials
 from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, load_service_secret, mint
@@ -28,10 +31,7 @@ QUERY = {"metrics": ["VIEWS"], "dimensions": ["DAY"], "startDate": "2026-01-01",
 
 def _fill(connection: Connection, secret_hash: str, tokens: list[str]) -> None:
     """Rows as the first version wrote them: a partner, a limited key, a finished report and one that waits."""
-    config = Config()
-    config.set_main_option("script_location", "reelport.server.state:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "0001")
+    _upgrade_to(connection, "0001")
     said = {"now": NOW_MS, "later": NOW_MS + 48 * 3_600_000, "query": json.dumps(QUERY), "hash": secret_hash}
     said |= {"finished": tokens[0], "waiting": tokens[1]}
     for statement in (
@@ -76,4 +76,51 @@ def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
     assert claim is not None
     assert jobs.finish(db, claim, FileRecord("todo-3.csv", 1, 2, "ab"), NOW + timedelta(seconds=1))
     assert keys.list_keys(db)[0].channels == ("c2",)
+    db.dispose()
+
+
+def _upgrade_to(connection: Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "reelport.server.state:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def test_users_of_an_earlier_version_keep_their_logins(settings: Settings) -> None:
+    """The table of users is made anew on SQLite: neither they nor their refresh tokens are lost by that."""
+    check_layout(settings.data)
+    old = open_database(settings)
+    with writing(old) as connection:
+        _upgrade_to(connection, "0008")
+        for statement in (
+            "INSERT INTO organizations (id, name, created_at, served_at) VALUES (1, 'demo', 1, 0)",
+            """INSERT INTO keys (id, organization_id, secret_hash, permissions, limited, created_at)
+               VALUES ('rpk_a', 1, 'ab', 'create_reports', 0, 1)""",
+            "INSERT INTO users VALUES ('rpu_a', 1, 'ann@demo.example', 'owner', 'hash', 7, 1)",
+            """INSERT INTO refresh_tokens (token_hash, family, key_id, user_id, epoch, scopes, issued_at, expires_at)
+               VALUES ('cd', 'f', 'rpk_a', 'rpu_a', 7, 'create_reports', 1, 2)""",
+        ):
+            connection.execute(text(statement))
+    old.dispose()
+    db = connect(settings)
+    assert [(user.email, user.role, user.epoch) for user in users.list_users(db)] == [("ann@demo.example", "owner", 7)]
+    with writing(db) as connection:
+        assert connection.execute(text("SELECT token_hash FROM refresh_tokens")).scalars().all() == ["cd"]
+    users.add_user(db, None, "olga@platform.example", "operator", "a long enough password", NOW)
+    users.remove_user(db, "ann@demo.example")
+    with writing(db) as connection:
+        assert connection.execute(text("SELECT count(*) FROM refresh_tokens")).scalar() == 0
+    db.dispose()
+
+
+def test_the_database_itself_keeps_what_was_logged(settings: Settings) -> None:
+    """No statement changes or deletes a row of the audit log, whoever sends it."""
+    check_layout(settings.data)
+    db = connect(settings)
+    with writing(db) as connection:
+        audit_log.record_action(connection, None, Actor("ann", "192.0.2.1"), Action.KEY_CREATED, "rpk_a", NOW)
+    for statement in ("UPDATE audit_log SET actor = 'eve'", "DELETE FROM audit_log"):
+        with pytest.raises(StatementError, match="append-only"), db.begin() as connection:
+            connection.execute(text(statement))
+    assert [entry.actor.name for entry in audit_log.list_actions(db)] == ["ann"]
     db.dispose()

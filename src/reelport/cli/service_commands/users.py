@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from reelport.cli.arguments.options import PrintJson
 from reelport.cli.output.listing import print_fields, print_list
-from reelport.cli.service_commands.access import Data, Org, open_state
+from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import UsageError
 
 USER = App(name="user", help="Users: the people of organizations.")
@@ -43,11 +43,13 @@ def _read_password(from_stdin: bool) -> str:
 @USER.command(name="add")
 def add_user(
     *,
-    org: Org,
+    org: Annotated[str | None, Parameter(help="The organization of the user; not for an operator.")] = None,
     email: Email,
     role: Annotated[
-        Literal["owner", "member"],
-        Parameter(help="owner or member: so far they may do the same."),
+        Literal["owner", "member", "operator"],
+        Parameter(
+            help="member, owner (sees keys and people too), or operator (of the platform: no partner's numbers)."
+        ),
     ] = "member",
     password_stdin: FromStdin = False,
     json: PrintJson = False,
@@ -60,7 +62,8 @@ def add_user(
     from reelport.server.access import organizations, users
 
     with open_state(data) as (_, db):
-        organizations.get_organization(db, org)  # before the password is asked for
+        if org is not None:
+            organizations.get_organization(db, org)  # before the password is asked for
         added = users.add_user(db, org, email, role, _read_password(password_stdin), datetime.now(UTC))
     print_fields({"user": added.email, "organization": org, "role": added.role, "id": added.id}, as_json=json)
 

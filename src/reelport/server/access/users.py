@@ -26,10 +26,14 @@ _EPOCH_BITS = 63
 
 
 class Role(StrEnum):
-    """What a user may see and do in the organization's pages; of reports, the key decides."""
+    """What a user may see and do in Studio; of reports by public keys, the key decides.
+
+    An operator is the platform's, of no organization.
+    """
 
     OWNER = "owner"
     MEMBER = "member"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class User:
     """A user without the password. Nothing that was granted in another `epoch` is valid."""
 
     id: str
-    organization_id: int
-    organization: str
+    organization_id: int | None
+    organization: str | None
     email: str
     role: Role
     epoch: int
@@ -50,28 +54,40 @@ def normalize_email(given: str) -> str:
     return given.strip().lower()
 
 
-def add_user(db: Engine, organization: str, email: str, role: str, password: str, now: datetime) -> User:
-    """Add a user to an organization; UsageError lists every problem."""
+def add_user(db: Engine, organization: str | None, email: str, role: str, password: str, now: datetime) -> User:
+    """Add a user to an organization, or an operator to none; UsageError lists every problem."""
     address = normalize_email(email)
-    wrong = [*_find_email_problems(address), *_find_role_problems(role), *_list_password_problem(password)]
+    wrong = [
+        *_find_email_problems(address),
+        *_find_role_problems(role, organization),
+        *_list_password_problem(password),
+    ]
     if wrong:
         raise UsageError("\n".join(wrong))
-    hashed, epoch = passwords.hash_password(password), _draw_epoch()
+    hashed = passwords.hash_password(password)
     try:
         with writing(db) as connection:
-            holder = lock_organization(connection, organization)
-            new = User(f"rpu_{credentials.short_id()}", holder.id, holder.name, address, Role(role), epoch, now)
-            row = {"id": new.id, "organization_id": holder.id, "email": address, "role": new.role.value}
-            connection.execute(USERS.insert().values(**row, password_hash=hashed, epoch=epoch, created_at=now))
+            return insert_user(connection, organization, address, Role(role), hashed, now)
     except IntegrityError:
         # Addresses are unique in the whole service: a sign-in names no organization.
         raise UsageError(f"There is a user {address!r} already.") from None
+
+
+def insert_user(
+    connection: Connection, organization: str | None, address: str, role: Role, password_hash: str, now: datetime
+) -> User:
+    """Insert a user whose values are checked. IntegrityError when the address is taken."""
+    holder = None if organization is None else lock_organization(connection, organization)
+    id_, name = (None, None) if holder is None else (holder.id, holder.name)
+    new = User(f"rpu_{credentials.short_id()}", id_, name, address, role, _draw_epoch(), now)
+    row = {"id": new.id, "organization_id": id_, "email": address, "role": role.value, "epoch": new.epoch}
+    connection.execute(USERS.insert().values(**row, password_hash=password_hash, created_at=now))
     return new
 
 
 def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
     """List every user, or those of one organization, by organization and address."""
-    found = select(USERS, ORGANIZATIONS.c.name).join(ORGANIZATIONS).order_by(ORGANIZATIONS.c.name, USERS.c.email)
+    found = select(USERS, ORGANIZATIONS.c.name).outerjoin(ORGANIZATIONS).order_by(ORGANIZATIONS.c.name, USERS.c.email)
     with reading(db) as connection:
         if organization is not None:
             found = found.where(USERS.c.organization_id == find_organization(connection, organization).id)
@@ -126,10 +142,12 @@ def _find_email_problems(address: str) -> list[str]:
     return [f"{address!r} is no e-mail address: it looks like name@example.com."]
 
 
-def _find_role_problems(role: str) -> list[str]:
-    if role in set(Role):
-        return []
-    return [f"There is no role {role!r}: it is {' or '.join(Role)}."]
+def _find_role_problems(role: str, organization: str | None) -> list[str]:
+    if role not in set(Role):
+        return [f"There is no role {role!r}: it is one of {', '.join(Role)}."]
+    if (role == Role.OPERATOR) != (organization is None):
+        return ["An operator is of no organization; every other user is of one."]
+    return []
 
 
 def _list_password_problem(password: str) -> list[str]:

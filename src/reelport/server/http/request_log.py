@@ -33,6 +33,7 @@ HEALTH_PATH = "/health"
 READY_PATH = "/health/ready"
 LIVE_PATH = "/health/live"
 METRICS_PATH = "/metrics"
+STUDIO_PATH = "/studio"
 
 _LOG = structlog.get_logger(__name__)
 _GRAPHQL = frozenset({GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH})
@@ -118,7 +119,8 @@ def _log_request(record: _RequestRecord, state: Mapping[str, Any]) -> None:
 def _name_route(path: str) -> str:
     if path in _ROUTES:
         return path
-    return FILES_PATH if path.startswith(f"{FILES_PATH}/") else "other"
+    parents = (FILES_PATH, STUDIO_PATH)
+    return next((parent for parent in parents if path == parent or path.startswith(f"{parent}/")), "other")
 
 
 async def _send_failure(route: str, send: Send) -> None:

@@ -31,6 +31,8 @@ from reelport.server.state.tables import (
     READABLE,
     REFRESH_TOKENS,
     REPORTS,
+    SAVED_VIEWS,
+    SHARED_VIEWS,
     USERS,
 )
 from reelport.server.state.tallies import Outcome
@@ -95,7 +97,7 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
         _delete_reports(connection, holder.id, lists)
         connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_select_keys(holder.id))))
         connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.key_id.in_(_select_keys(holder.id))))
-        for table in (KEYS, USERS, READABLE):
+        for table in (SAVED_VIEWS, SHARED_VIEWS, KEYS, USERS, READABLE):
             connection.execute(table.delete().where(table.c.organization_id == holder.id))
         connection.execute(ORGANIZATIONS.delete().where(ORGANIZATIONS.c.id == holder.id))
     _delete_files(settings, ended)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration: the revision that this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30

@@ -119,19 +119,92 @@ KEY_CHANNELS: Final = Table(
     Column("channel_id", Text, primary_key=True),
 )
 
-# People of an organization. `email` is in lower case. `epoch` is a random number, drawn anew when all logins of a user
-# must end: what was granted in another one is worth nothing.
+# People. `email` is in lower case. `epoch` is a random number, drawn anew when all logins of a user must end: what was
+# granted in another one is worth nothing. Operators of the platform are of no organization.
 USERS: Final = Table(
     "users",
     METADATA,
     Column("id", Text, primary_key=True),
-    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("organization_id", ForeignKey("organizations.id"), index=True),
     Column("email", Text, nullable=False, unique=True),
     Column("role", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("created_at", Moment, nullable=False),
-    CheckConstraint("role IN ('owner', 'member')", name="role"),
+    CheckConstraint("role IN ('owner', 'member', 'operator')", name="role"),
+    CheckConstraint("(role = 'operator') = (organization_id IS NULL)", name="of"),
+)
+
+# Browsers in which a user is signed in. A session ends at `expires_at`, which moves on while it is used.
+SESSIONS: Final = Table(
+    "sessions",
+    METADATA,
+    Column("token_hash", Text, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+)
+
+# Links by which a user sets a password, once.
+PASSWORD_LINKS: Final = Table(
+    "password_links",
+    METADATA,
+    Column("token_hash", Text, primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
+
+# Who did what. Triggers refuse to change or delete a row. No foreign keys: a row outlives what it tells of.
+# `organization_id` is NULL for what concerns the platform.
+AUDIT_LOG: Final = Table(
+    "audit_log",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("organization_id", Integer),
+    Column("organization", Text),
+    Column("actor", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Index(None, "organization_id", "number"),
+)
+
+# Views that a user of an organization gave a name, as parameters of their address.
+SAVED_VIEWS: Final = Table(
+    "saved_views",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+# Views that anybody with the link may look at until they expire.
+SHARED_VIEWS: Final = Table(
+    "shared_views",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("token_hash", Text, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("channels", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+    Column("opened", BigInteger, nullable=False, server_default="0"),
+    Column("opened_at", Moment),
 )
 
 # Refresh tokens of public keys. A login begins a `family`; each use of a token replaces it by a new one in its family.
@@ -170,6 +243,8 @@ REPORTS: Final = Table(
     Column("token", Text, nullable=False, unique=True),
     Column("organization_id", ForeignKey("organizations.id"), nullable=False),
     Column("key_id", ForeignKey("keys.id"), nullable=False),
+    # The e-mail address of the user who asked in Studio.
+    Column("asked_by", Text),
     Column("query", Text, nullable=False),
     Column("channels", Text, nullable=False),
     Column("scopes", Text, nullable=False),
@@ -197,6 +272,7 @@ REPORTS: Final = Table(
     CheckConstraint("status <> 'FAILED' OR reason IS NOT NULL", name="failed_has_reason"),
     Index(None, "key_id", "fingerprint", "created_at"),
     Index(None, "status", "expires_at"),
+    Index(None, "organization_id", "created_at"),
 )
 
 # The queue. A row lives from the ask to the report's final state; `number` keeps the order of asking. `attempt` is the

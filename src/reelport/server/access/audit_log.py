@@ -1,0 +1,142 @@
+"""The audit log: who did what, when and from which address; rows are only added."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, Engine, select
+
+from reelport.server.access.callers import clean_text
+from reelport.server.state.database import reading
+from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS
+
+COMMAND_LINE = "command line"
+"""The address of what an operator did by a command."""
+_LONGEST = 500
+"""Characters of a text in the log; the rest is cut."""
+
+
+class Action(StrEnum):
+    """What may be done that the log tells of."""
+
+    SIGNED_IN = "signed in"
+    SIGN_IN_FAILED = "failed to sign in"
+    SIGNED_OUT = "signed out"
+    SIGNED_OUT_EVERYWHERE = "signed out everywhere"
+    PASSWORD_CHANGED = "changed a password"  # noqa: S105 - a sentence
+    PASSWORD_LINK_MADE = "made a link to set a password"  # noqa: S105 - the same
+    USER_ADDED = "added a user"
+    USER_REMOVED = "removed a user"
+    ROLE_CHANGED = "changed a role"
+    KEY_CREATED = "created a key"
+    KEY_RENAMED = "renamed a key"
+    KEY_ROTATED = "began a key's rotation"
+    KEY_ROTATION_CANCELLED = "cancelled a key's rotation"
+    KEY_REVOKED = "revoked a key"
+    MAX_KEY_AGE_CHANGED = "changed the maximum age of keys"
+    ORGANIZATION_ADDED = "added an organization"
+    ORGANIZATION_REMOVED = "removed an organization"
+    CHANNELS_ADDED = "added channels"
+    CHANNELS_REMOVED = "removed channels"
+    REPORT_ASKED = "asked for a report"
+    REPORT_CANCELLED = "cancelled a report"
+    REPORT_DELETED = "deleted a report"
+    REPORT_DOWNLOADED = "downloaded a report"
+    VIEW_SAVED = "saved a view"
+    VIEW_DELETED = "deleted a view"
+    VIEW_SHARED = "shared a view"
+    SHARED_VIEW_OPENED = "opened a shared view"
+    SHARED_VIEW_REVOKED = "revoked a shared view"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a user's e-mail address, or a name, and the network address."""
+
+    name: str
+    address: str
+
+    @classmethod
+    def of_command(cls) -> Actor:
+        """Return the user of the system who runs this command."""
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):  # a user id without a name
+            name = "unknown"
+        return cls(name, COMMAND_LINE)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A row of the log. `subject` is what was acted on: an id, a name or an address.
+
+    `organization_id` is None where it concerns the platform.
+    """
+
+    number: int
+    at: datetime
+    organization: str | None
+    actor: Actor
+    action: str
+    subject: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+def record_action(
+    connection: Connection,
+    organization_id: int | None,
+    actor: Actor,
+    action: Action,
+    subject: str,
+    now: datetime,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Add a row in the transaction of the change that it tells of. Never put a secret in it."""
+    named = select(ORGANIZATIONS.c.name).where(ORGANIZATIONS.c.id == organization_id)
+    row = {
+        "at": now,
+        "organization_id": organization_id,
+        "organization": None if organization_id is None else connection.execute(named).scalar(),
+        "actor": _shorten(actor.name),
+        "address": _shorten(actor.address),
+        "action": action.value,
+        "subject": _shorten(subject),
+        "details": json.dumps(dict(details or {}), ensure_ascii=True, default=str),
+    }
+    connection.execute(AUDIT_LOG.insert().values(**row))
+
+
+def list_actions(
+    db: Engine, *, organization_id: int | None = None, before: int | None = None, most: int = 100
+) -> tuple[AuditEntry, ...]:
+    """List the newest rows, newest first: of one organization, or all.
+
+    `before` is the number of a row that newer pages ended with.
+    """
+    wanted = select(AUDIT_LOG).order_by(AUDIT_LOG.c.number.desc()).limit(most)
+    if organization_id is not None:
+        wanted = wanted.where(AUDIT_LOG.c.organization_id == organization_id)
+    if before is not None:
+        wanted = wanted.where(AUDIT_LOG.c.number < before)
+    with reading(db) as connection:
+        return tuple(
+            AuditEntry(
+                row.number,
+                row.at,
+                row.organization,
+                Actor(row.actor, row.address),
+                row.action,
+                row.subject,
+                json.loads(row.details),
+            )
+            for row in connection.execute(wanted)
+        )
+
+
+def _shorten(text: str) -> str:
+    return clean_text(text)[:_LONGEST]

@@ -1,0 +1,208 @@
+"""Sessions of users in browsers: begin one by password, find its user, end it.
+
+The cookie holds a signed random token; the state holds its hash.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, select
+
+from reelport.server import credentials
+from reelport.server.access import audit_log
+from reelport.server.access.audit_log import Action, Actor
+from reelport.server.access.callers import SQL, clean_text
+from reelport.server.access.logins import Password
+from reelport.server.access.passwords import is_password
+from reelport.server.access.users import Role
+from reelport.server.credentials import ServiceSecret
+from reelport.server.state.database import reading, write
+from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, SESSIONS, USERS
+
+_PREFIX = "rpw"
+_PURPOSE = "session"
+_TOKEN_BYTES = 24
+_SEEN_STEP = timedelta(minutes=5)
+"""How often the use of a session is written at most."""
+_LONGEST_LIFE = timedelta(days=14)
+"""After so long a user signs in again, however much the session is used."""
+_SESSIONS_KEPT = 50
+"""Sessions of one user; the oldest go first."""
+_FAILURE_STEP = timedelta(minutes=1)
+"""Failed attempts at one user's password that come within this time are one row of the audit log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in user. `organization_id` and `organization` are None for an operator."""
+
+    id: str
+    user_id: str
+    email: str
+    role: Role
+    organization_id: int | None
+    organization: str | None
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+    address: str
+    agent: str
+    token: str = field(repr=False, default="")
+    """The cookie's; empty in lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Where a session is used: network address, and what the browser calls itself."""
+
+    address: str
+    agent: str
+
+
+def begin_session(
+    db: Engine, service_secret: ServiceSecret, password: Password, browser: Browser, now: datetime, life: timedelta
+) -> Session | None:
+    """Begin a session by e-mail address and password; None when one of them is wrong.
+
+    Which of the two isn't told. Hashing takes some 20 ms of CPU, for an unknown address too.
+    """
+    with reading(db) as connection:
+        user = SQL.run(connection, "user", {"email": password.stored_email}).first()
+    is_right = is_password(password.text, user.password_hash if user else None)
+    if user is None or not is_right:
+        return None
+    actor = Actor(password.stored_email, browser.address)
+    token = credentials.sign(service_secret, _PREFIX, secrets.token_bytes(_TOKEN_BYTES))
+
+    def add_session(connection: Connection) -> Session | None:
+        locked = select(USERS.c.id).where(USERS.c.id == user.id, USERS.c.epoch == user.epoch)
+        if connection.execute(locked.with_for_update(read=True, key_share=True)).first() is None:
+            return None  # removed, or given another password, meanwhile
+        token_hash = service_secret.hash(_PURPOSE, token)
+        connection.execute(
+            SESSIONS.insert().values(
+                token_hash=token_hash,
+                id=credentials.short_id(),
+                user_id=user.id,
+                epoch=user.epoch,
+                created_at=now,
+                seen_at=now,
+                expires_at=now + min(life, _LONGEST_LIFE),
+                address=browser.address,
+                agent=clean_text(browser.agent)[:200],
+            )
+        )
+        _delete_old_sessions(connection, user.id, now)
+        audit_log.record_action(connection, user.organization_id, actor, Action.SIGNED_IN, actor.name, now)
+        return _find(connection, token_hash, token, now)
+
+    return write(db, add_session)
+
+
+def record_failure(db: Engine, password: Password, browser: Browser, now: datetime) -> None:
+    """Record a wrong password, once a minute for a user: guesses must not fill the disk.
+
+    Of an address that no user has, nothing is recorded. Call it when the answer is sent: how long that takes must not
+    tell which addresses are known.
+    """
+    email = password.stored_email
+    with reading(db) as connection:
+        user = SQL.run(connection, "user", {"email": email}).first()
+    if user is None:
+        return
+
+    def record(connection: Connection) -> None:
+        log = AUDIT_LOG.c
+        of_user = log.organization_id.is_not_distinct_from(user.organization_id) & (log.actor == email)
+        failures = select(func.max(log.at)).where(of_user, log.action == Action.SIGN_IN_FAILED.value)
+        before = connection.execute(failures).scalar()
+        if before is None or now - before >= _FAILURE_STEP:
+            actor = Actor(email, browser.address)
+            audit_log.record_action(connection, user.organization_id, actor, Action.SIGN_IN_FAILED, email, now)
+
+    write(db, record)
+
+
+def find_session(db: Engine, service_secret: ServiceSecret, token: str, now: datetime) -> Session | None:
+    """Find a cookie's session; None when it is unknown or expired, or its user's logins ended."""
+    if credentials.read_signed(service_secret, _PREFIX, token) is None:
+        return None
+    with reading(db) as connection:
+        return _find(connection, service_secret.hash(_PURPOSE, token), token, now)
+
+
+def is_renewal_due(session: Session, now: datetime) -> bool:
+    """Whether `renew_session` has something to write."""
+    return now - session.seen_at >= _SEEN_STEP
+
+
+def renew_session(db: Engine, session: Session, browser: Browser, now: datetime, life: timedelta) -> None:
+    """Note that a session is used, and move its end on."""
+    until = min(now + life, session.created_at + _LONGEST_LIFE)
+    used = {"seen_at": now, "expires_at": until, "address": browser.address}
+    write(db, lambda connection: connection.execute(SESSIONS.update().where(_is(session.id)).values(**used)))
+
+
+def end_session(db: Engine, session: Session, actor: Actor, now: datetime) -> None:
+    """End a session; whoever has its cookie is signed out."""
+
+    def end(connection: Connection) -> None:
+        connection.execute(delete(SESSIONS).where(_is(session.id)))
+        audit_log.record_action(connection, session.organization_id, actor, Action.SIGNED_OUT, session.email, now)
+
+    write(db, end)
+
+
+def list_sessions(db: Engine, user_id: str, now: datetime) -> tuple[Session, ...]:
+    """List a user's sessions, the last used first."""
+    with reading(db) as connection:
+        rows = connection.execute(
+            _SELECT.where(SESSIONS.c.user_id == user_id, SESSIONS.c.expires_at > now).order_by(
+                SESSIONS.c.seen_at.desc()
+            )
+        )
+        return tuple(_make_session(row) for row in rows)
+
+
+_SELECT = (
+    select(SESSIONS, USERS.c.email, USERS.c.role, USERS.c.organization_id, ORGANIZATIONS.c.name)
+    .join(USERS, (USERS.c.id == SESSIONS.c.user_id) & (USERS.c.epoch == SESSIONS.c.epoch))
+    .outerjoin(ORGANIZATIONS, ORGANIZATIONS.c.id == USERS.c.organization_id)
+)
+
+
+def _find(connection: Connection, token_hash: str, token: str, now: datetime) -> Session | None:
+    row = connection.execute(_SELECT.where(SESSIONS.c.token_hash == token_hash, SESSIONS.c.expires_at > now)).first()
+    return None if row is None else _make_session(row, token)
+
+
+def _make_session(row: Row[*tuple[object, ...]], token: str = "") -> Session:
+    return Session(
+        row.id,
+        row.user_id,
+        row.email,
+        Role(row.role),
+        row.organization_id,
+        row.name,
+        row.created_at,
+        row.seen_at,
+        row.expires_at,
+        row.address,
+        row.agent,
+        token,
+    )
+
+
+def _is(session_id: str) -> ColumnElement[bool]:
+    return SESSIONS.c.id == session_id
+
+
+def _delete_old_sessions(connection: Connection, user_id: str, now: datetime) -> None:
+    of_user = SESSIONS.c.user_id == user_id
+    connection.execute(delete(SESSIONS).where(of_user, SESSIONS.c.expires_at <= now))
+    by_age = select(SESSIONS.c.token_hash).where(of_user).order_by(SESSIONS.c.created_at.desc()).offset(_SESSIONS_KEPT)
+    if old := connection.execute(by_age).scalars().all():
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.token_hash.in_(old)))

@@ -1,0 +1,1 @@
+"""Studio: the pages of the service, for people. Server-rendered, whole without JavaScript."""

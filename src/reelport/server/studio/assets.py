@@ -1,0 +1,52 @@
+"""Styles and script of the pages: files of the package, served with a hash in the address."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from starlette.responses import Response
+
+from reelport.server.http.request_log import STUDIO_PATH
+from reelport.server.studio.refusals import not_found
+from reelport.server.studio.visit import Visit
+
+PATH = f"{STUDIO_PATH}/static"
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asset:
+    content: bytes
+    media_type: str
+    version: str
+
+
+def address_of(name: str) -> str:
+    """Return the address of a file; another content has another one, so browsers may keep it."""
+    return f"{PATH}/{name}?v={_load_assets()[name].version}"
+
+
+async def answer_asset(visit: Visit) -> Response:
+    """Answer with a style sheet, script or image."""
+    asset = _load_assets().get(visit.request.path_params["name"])
+    if asset is None:
+        raise not_found()
+    is_current = visit.request.query_params.get("v") == asset.version
+    headers = {"Cache-Control": _FOR_EVER if is_current else "no-cache", "X-Content-Type-Options": "nosniff"}
+    return Response(asset.content, headers={**headers, "Content-Type": asset.media_type})
+
+
+@cache
+def _load_assets() -> dict[str, _Asset]:
+    folder = resources.files("reelport.server.studio").joinpath("static")
+    found = {}
+    for file in folder.iterdir():
+        suffix = file.name.rpartition(".")[2]
+        if suffix in _TYPES:
+            content = file.read_bytes()
+            found[file.name] = _Asset(content, _TYPES[suffix], hashlib.sha256(content).hexdigest()[:12])
+    return found

@@ -1,0 +1,127 @@
+"""Stands before every endpoint of Studio: finds the session, and checks right and form."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import anyio.to_thread
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from reelport.errors import StorageError
+from reelport.server.access import sessions
+from reelport.server.access.sessions import Session
+from reelport.server.http.service import Service
+from reelport.server.studio import cookies, pages
+from reelport.server.studio.forms import read_form
+from reelport.server.studio.refusals import Refused, SignInNeeded
+from reelport.server.studio.rights import Right
+from reelport.server.studio.visit import Visit
+
+Endpoint = Callable[[Visit], Awaitable[Response]]
+_LOG = structlog.get_logger(__name__)
+_FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+_UNAVAILABLE = Refused(503, "Not now", "The service can't read or write its state now: try again.", retry_after=5)
+_FAILED = Refused(500, "That failed", "The service failed; it isn't your fault. Its log says why.")
+
+
+def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Response]]:
+    """Wrap an endpoint: it is called for visitors with this right and forms of our pages alone."""
+
+    async def answer(request: Request) -> Response:
+        service: Service = request.app.state.service
+        visit = _make_visit(request, service, None)
+        try:
+            visit = await _find_visitor(request, service)
+            _check_right(visit, right)
+            if request.method == "POST":
+                visit = replace(visit, form=await read_form(request))
+                _check_form(visit)
+            response = await endpoint(visit)
+        except SignInNeeded as needed:
+            return _finish(visit, pages.redirect(f"{pages.ROOT}/sign-in?next={quote(needed.path)}"))
+        except Refused as refused:
+            return _finish(visit, _show_refusal(visit, refused))
+        except StorageError as error:
+            _LOG.error("the state can't be used", reason=str(error))
+            return _show_refusal(visit, _UNAVAILABLE)
+        except ClientDisconnect:
+            raise
+        except Exception:  # noqa: BLE001 - a defect: log it with its traceback, and answer with a page
+            _LOG.exception("a page failed", path=request.url.path)
+            return _show_refusal(visit, _FAILED)
+        await _renew(visit, response)
+        return _finish(visit, response)
+
+    return answer
+
+
+def life_of_sessions(service: Service) -> timedelta:
+    """Return how long a session lives without being used."""
+    return timedelta(hours=service.settings.session_hours)
+
+
+async def _find_visitor(request: Request, service: Service) -> Visit:
+    token = cookies.read_session_token(request, service.settings)
+    if not token:
+        return _make_visit(request, service, None)
+    now = datetime.now(UTC)
+    return _make_visit(
+        request, service, await service.reads.run(sessions.find_session, service.service_secret, token, now)
+    )
+
+
+def _make_visit(request: Request, service: Service, session: Session | None) -> Visit:
+    token = session.token if session else cookies.read_form_token(request, service.settings)
+    token = token or cookies.make_form_token()
+    request.state.form_token = token
+    csrf = cookies.make_csrf_token(service.service_secret, token)
+    return Visit(request, service, session, csrf, datetime.now(UTC))
+
+
+def _check_right(visit: Visit, right: Right) -> None:
+    if visit.may(right):
+        return
+    if visit.session is None:
+        url = visit.request.url
+        raise SignInNeeded(f"{url.path}?{url.query}" if url.query and visit.request.method == "GET" else url.path)
+    raise Refused(403, "Not yours to do", "Your role doesn't allow this: ask an owner of your organization.")
+
+
+def _check_form(visit: Visit) -> None:
+    """Refuse a form that another site's page sent, or one of an earlier session."""
+    request, service = visit.request, visit.service
+    token = visit.session.token if visit.session else cookies.read_form_token(request, service.settings)
+    is_foreign = request.headers.get("sec-fetch-site", "") in _FOREIGN_SITES
+    if is_foreign or not cookies.is_csrf_token(service.service_secret, token, visit.form.raw("csrf")):
+        raise Refused(403, "This form is too old", "Go back, load the page anew, and send the form again.")
+
+
+def _show_refusal(visit: Visit, refused: Refused) -> Response:
+    response = pages.render(visit, "refused.html", refused.status, refused=refused)
+    if refused.retry_after is not None:
+        response.headers["Retry-After"] = str(refused.retry_after)
+    return response
+
+
+async def _renew(visit: Visit, response: Response) -> None:
+    """Move the end of a session on while it is used."""
+    session, service = visit.session, visit.service
+    if session is None or not sessions.is_renewal_due(session, visit.now) or "set-cookie" in response.headers:
+        return
+    life = life_of_sessions(service)
+    await anyio.to_thread.run_sync(sessions.renew_session, service.db, session, visit.browser, visit.now, life)
+    cookies.set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
+
+
+def _finish(visit: Visit, response: Response) -> Response:
+    """Give a browser without a session the token that ties its forms to it."""
+    settings = visit.service.settings
+    is_page = response.media_type == "text/html"
+    if visit.session is None and is_page and not cookies.read_form_token(visit.request, settings):
+        cookies.set_form_token(response, visit.request, settings, visit.request.state.form_token)
+    return response

@@ -1,0 +1,117 @@
+"""Renders pages: templates, their filters, and the security headers of every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from reelport.server.http.request_log import STUDIO_PATH
+from reelport.server.studio import assets
+from reelport.server.studio.rights import Right
+from reelport.server.studio.visit import Visit
+
+ROOT = STUDIO_PATH
+_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+HEADERS = {
+    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not no-referrer: browsers would then send `Origin: null` with the page's own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NavigationEntry:
+    """An entry of the menu: where it leads, its words, and the right that the page needs."""
+
+    path: str
+    label: str
+    right: Right
+
+
+NAVIGATION: tuple[NavigationEntry, ...] = (NavigationEntry(f"{ROOT}/account", "Account", Right.STAY),)
+"""The menu, in its order; the first that a role may open is its first page after signing in."""
+
+
+def render(visit: Visit, template: str, status: int = 200, **values: object) -> Response:
+    """Render a template as the answer to a visit."""
+    menu = [entry for entry in NAVIGATION if visit.may(entry.right)]
+    known = {"visit": visit, "session": visit.session, "csrf": visit.csrf, "menu": menu, "path": visit.request.url.path}
+    text = _load_templates().get_template(template).render(**known, **values)
+    return HTMLResponse(text, status, HEADERS)
+
+
+def redirect(path: str) -> Response:
+    """Send the browser to another page of ours, by GET."""
+    return RedirectResponse(path, 303, HEADERS)
+
+
+def find_first_page(visit: Visit) -> str:
+    """Return the path of the first page that the visitor may open."""
+    return next((entry.path for entry in NAVIGATION if visit.may(entry.right)), f"{ROOT}/account")
+
+
+@cache
+def _load_templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reelport.server.studio"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= _FILTERS
+    environment.globals |= {"asset": assets.address_of, "root": ROOT, "Right": Right}
+    return environment
+
+
+def format_whole(value: float) -> str:
+    """Write a whole number with thin spaces between thousands: 12 345."""
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def format_day(day: date) -> str:
+    """Write a day: 4 July 2026."""
+    return f"{day.day} {day:%B %Y}"
+
+
+def format_moment(moment: datetime) -> str:
+    """Write a time to the minute, in UTC: 4 July 2026, 12:30 UTC."""
+    return f"{format_day(moment)}, {moment:%H:%M} UTC"
+
+
+def format_bytes(count: int) -> str:
+    """Write a size: 3.2 MB; units of a thousand."""
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:  # noqa: PLR2004 - a unit of SI
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+_FILTERS: Mapping[str, Any] = {
+    "whole": format_whole,
+    "day": format_day,
+    "moment": format_moment,
+    "bytes": format_bytes,
+}

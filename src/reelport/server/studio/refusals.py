@@ -1,0 +1,27 @@
+"""Why a page isn't shown: raised by endpoints, shown as a page that says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Exception):
+    """The request is refused: HTTP status, a heading, and a sentence with what to do."""
+
+    status: int
+    heading: str
+    sentence: str
+    retry_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignInNeeded(Exception):
+    """The page is for signed-in users; after signing in, the browser goes to `path`."""
+
+    path: str
+
+
+def not_found() -> Refused:
+    """Return the refusal of an id that is unknown, or another organization's: which isn't told."""
+    return Refused(404, "Nothing is here", "There is no such page, or it isn't yours to see.")

@@ -1,0 +1,34 @@
+"""What each role may do in Studio: one table."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from reelport.server.access.users import Role
+
+
+class Right(Enum):
+    """What a page or a form needs its visitor to be allowed to do."""
+
+    ENTER = auto()
+    """Anybody may: sign in, styles, views that were shared by a link."""
+    STAY = auto()
+    """Whoever is signed in may: the own account, signing out."""
+    READ_NUMBERS = auto()
+    ASK_FOR_REPORTS = auto()
+    SHARE_VIEWS = auto()
+    MANAGE_KEYS = auto()
+    MANAGE_PEOPLE = auto()
+    READ_AUDIT_LOG = auto()
+    OPERATE = auto()
+    """See the platform's own state: queue, workers, loads, disk. Never a partner's numbers."""
+
+
+_MEMBER = frozenset({Right.ENTER, Right.STAY, Right.READ_NUMBERS, Right.ASK_FOR_REPORTS, Right.SHARE_VIEWS})
+RIGHTS: dict[Role | None, frozenset[Right]] = {
+    None: frozenset({Right.ENTER}),
+    Role.MEMBER: _MEMBER,
+    Role.OWNER: _MEMBER | {Right.MANAGE_KEYS, Right.MANAGE_PEOPLE, Right.READ_AUDIT_LOG},
+    Role.OPERATOR: frozenset({Right.ENTER, Right.STAY, Right.OPERATE}),
+}
+"""The rights of each role; of None, those of whoever is not signed in."""

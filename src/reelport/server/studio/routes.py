@@ -1,0 +1,36 @@
+"""Every path of Studio: one table of path, method, endpoint, and the right that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.routing import Route
+
+from reelport.server.studio import account, assets, sign_in
+from reelport.server.studio.guard import Endpoint, guard
+from reelport.server.studio.rights import Right
+
+
+@dataclass(frozen=True, slots=True)
+class StudioRoute:
+    """A path with its method: GET shows (HEAD, too), POST changes."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    right: Right
+
+
+ROUTES: tuple[StudioRoute, ...] = (
+    StudioRoute("GET", "/studio", sign_in.show_start, Right.ENTER),
+    StudioRoute("GET", "/studio/static/{name}", assets.answer_asset, Right.ENTER),
+    StudioRoute("GET", "/studio/sign-in", sign_in.show_sign_in, Right.ENTER),
+    StudioRoute("POST", "/studio/sign-in", sign_in.sign_in, Right.ENTER),
+    StudioRoute("POST", "/studio/sign-out", sign_in.sign_out, Right.STAY),
+    StudioRoute("GET", "/studio/account", account.show_account, Right.STAY),
+)
+
+
+def make_routes() -> list[Route]:
+    """Make the routes for the app, each behind its guard."""
+    return [Route(each.path, guard(each.endpoint, each.right), methods=[each.method]) for each in ROUTES]

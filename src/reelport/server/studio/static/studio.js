@@ -1,0 +1,113 @@
+// What the pages do better with a script: they all work without one.
+// A link or form marked data-swap is fetched and its <main> put in place of this one, without losing the focus;
+// a newer one ends the one before, and with it its queries in the service.
+
+let running = null;
+
+async function load(address, options, keepAddress) {
+  running?.abort();
+  const mine = (running = new AbortController());
+  document.body.setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch(address, { ...options, signal: mine.signal, credentials: "same-origin" });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!page.querySelector("main")) throw new Error("no page");
+    if (!keepAddress) history.pushState({ swapped: true }, "", answer.url);
+    show(page);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (!options?.method && !keepAddress) location.assign(address);
+    else announce("That could not be loaded: try again.");
+  } finally {
+    if (running === mine) {
+      running = null;
+      document.body.removeAttribute("aria-busy");
+    }
+  }
+}
+
+function show(page) {
+  const before = document.activeElement;
+  const [id, name, value] = [before?.id, before?.name, before?.value];
+  const [from, to] = [before?.selectionStart, before?.selectionEnd];
+  const open = [...document.querySelectorAll("details[id][open]")].map((each) => each.id);
+  document.title = page.title;
+  document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
+  for (const each of open) document.getElementById(each)?.setAttribute("open", "");
+  const again =
+    (id && document.getElementById(id)) ||
+    (name && [...document.getElementsByName(name)].find((each) => each.value === value)) ||
+    (name && document.getElementsByName(name)[0]);
+  if (again) {
+    again.focus({ preventScroll: true });
+    if (from != null && again.setSelectionRange) again.setSelectionRange(from, to);
+  } else if (before && before !== document.body) {
+    document.querySelector("main").focus({ preventScroll: true });
+  }
+  announce(document.querySelector("main [data-announce]")?.textContent ?? "");
+  watch();
+}
+
+function announce(text) {
+  document.getElementById("announcer").textContent = text.trim();
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-swap]");
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
+    event.preventDefault();
+    load(link.href);
+  }
+  const copying = event.target.closest("[data-copy]");
+  if (copying) copy(copying);
+});
+
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("form[data-swap]");
+  if (!form || form.method !== "get") return;
+  event.preventDefault();
+  send(form, event.submitter);
+});
+
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-swap][data-at-once]");
+  if (form) send(form);
+});
+
+function send(form, submitter) {
+  const address = new URL(form.action);
+  address.search = new URLSearchParams([...new FormData(form, submitter)].filter(([, value]) => value !== "")).toString();
+  load(address.href);
+}
+
+async function copy(button) {
+  const text = document.querySelector(button.dataset.copy)?.textContent ?? "";
+  try {
+    await navigator.clipboard.writeText(text);
+    announce("Copied.");
+    button.dataset.label ??= button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = button.dataset.label), 1500);
+  } catch {
+    getSelection().selectAllChildren(document.querySelector(button.dataset.copy));
+    announce("Select and copy it by keyboard.");
+  }
+}
+
+addEventListener("popstate", () => load(location.href, undefined, true));
+
+// A page that shows something unfinished says after how many seconds it is to be looked at again.
+let timer = null;
+function watch() {
+  clearTimeout(timer);
+  for (const each of document.querySelectorAll("[data-copy]")) each.hidden = false;
+  const seconds = Number(document.querySelector("main").dataset.again ?? 0);
+  if (seconds > 0) timer = setTimeout(again, seconds * 1000);
+}
+
+function again() {
+  if (document.hidden || running) timer = setTimeout(again, 1000);
+  else load(location.href, undefined, true);
+}
+
+watch();

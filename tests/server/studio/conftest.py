@@ -1,0 +1,41 @@
+"""Studio in this process, over a state of its own, with an owner, a member and an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from starlette.applications import Starlette
+from tests.server.api import Api
+from tests.server.studio.visitor import Visitor, add_user
+
+OWNER, MEMBER, OPERATOR = "ann@demo.example", "mia@demo.example", "olga@platform.example"
+
+Visitors = Callable[[str | None], Visitor]
+
+
+@pytest.fixture(scope="module")
+def people(api: Api) -> Api:
+    """The API with its people."""
+    add_user(api.service, OWNER, "owner")
+    add_user(api.service, MEMBER, "member")
+    add_user(api.service, OPERATOR, "operator", None)
+    return api
+
+
+@pytest.fixture
+def visitors(people: Api) -> Iterator[Visitors]:
+    """Makes a browser: signed in as a user, or not at all."""
+    app = people.client.app
+    assert isinstance(app, Starlette)
+    made: list[Visitor] = []
+
+    def make(email: str | None) -> Visitor:
+        made.append(Visitor(app))
+        if email is not None:
+            assert made[-1].sign_in(email).status_code == 200
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.client.close()

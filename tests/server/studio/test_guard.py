@@ -1,0 +1,112 @@
+"""Every route of Studio with every role, and what each answer says to the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.server.api import Api
+from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
+
+import reelport.server.studio
+from reelport.server.access.users import Role
+from reelport.server.studio.rights import RIGHTS, Right
+from reelport.server.studio.routes import ROUTES, StudioRoute
+
+PEOPLE = {None: None, Role.MEMBER: MEMBER, Role.OWNER: OWNER, Role.OPERATOR: OPERATOR}
+_STUDIO = Path(reelport.server.studio.__file__).parent
+
+
+def _name(route: StudioRoute) -> str:
+    return f"{route.method} {route.path}"
+
+
+@pytest.mark.parametrize("role", RIGHTS, ids=str)
+def test_a_route_is_open_to_the_roles_that_have_its_right_alone(visitors: Visitors, role: Role | None) -> None:
+    """Whoever lacks the right is refused, and who isn't signed in is sent to sign in, before anything is done."""
+    visitor = visitors(PEOPLE[role])
+    wrong = {}
+    for route in ROUTES:
+        path = route.path.replace("{", "").replace("}", "")
+        answer = visitor.client.request(route.method, path, follow_redirects=False)
+        location = answer.headers.get("location", "")
+        refused = answer.status_code == 403 and "Your role" in answer.text
+        refused |= answer.status_code == 303 and location.startswith("/studio/sign-in?next=")
+        if refused == (route.right in RIGHTS[role]):
+            wrong[_name(route)] = answer.status_code
+    assert not wrong
+
+
+def test_every_form_that_changes_something_needs_its_token(visitors: Visitors) -> None:
+    """No POST is answered without the token of the session, whoever sends it."""
+    for email in (None, OWNER, OPERATOR):
+        visitor = visitors(email)
+        answered = [
+            _name(route)
+            for route in ROUTES
+            if route.method == "POST" and visitor.client.post(route.path, follow_redirects=False).status_code < 300
+        ]
+        assert not answered
+
+
+def test_every_page_tells_browsers_to_run_nothing_of_others(visitors: Visitors) -> None:
+    """No inline script or style, no frame, no guessing of types, no copy in a cache."""
+    for page in (visitors(None).get("/studio/sign-in"), visitors(OWNER).get("/studio/account")):
+        policy = page.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert {"default-src 'none'", "frame-ancestors 'none'", "form-action 'self'"} <= set(policy.split("; "))
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["x-content-type-options"] == "nosniff"
+
+
+def test_no_template_holds_what_the_policy_forbids() -> None:
+    """Styles and handlers are in files: the browser would drop them from a page. Nothing is marked as safe."""
+    templates = [file.read_text() for file in (_STUDIO / "templates").glob("*.html")]
+    assert templates
+    for text in templates:
+        assert " style=" not in text
+        assert "<style" not in text
+        assert " onclick=" not in text
+        assert "autoescape false" not in text
+
+
+def test_script_and_first_page_are_small(people: Api) -> None:
+    """All script is under 40 KB, and the first page with all that it needs under 100 KB."""
+    scripts = sum(file.stat().st_size for file in (_STUDIO / "static").glob("*.js"))
+    styles = sum(file.stat().st_size for file in (_STUDIO / "static").glob("*.css"))
+    page = people.client.get("/studio/sign-in")
+    assert scripts < 40_000
+    assert scripts + styles + len(page.content) < 100_000
+
+
+@pytest.mark.parametrize("body", [b"a=1&" * 20_000, b"x" * 70_000])
+def test_a_form_that_is_too_long_is_refused(visitors: Visitors, body: bytes) -> None:
+    """What a form may hold is bounded."""
+    visitor = visitors(None)
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert visitor.client.post("/studio/sign-in", content=body, headers=kind).status_code in {400, 413}
+
+
+def test_whatever_a_form_holds_is_answered(visitors: Visitors) -> None:
+    """Bytes that are no text, and texts that no database takes, are refused, not failed over."""
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body in (b"\xff\xfe=1", b"csrf=%00&email=%00", b"csrf=%ED%A0%80&email=%ED%A0%80&password=%ED%A0%80"):
+        assert visitors(None).client.post("/studio/sign-in", content=body, headers=kind).status_code in {400, 403}
+    visitor = visitors(None)
+    assert visitor.sign_in("a\0b@demo.example", "\ud800".encode("utf-8", "replace").decode()).status_code == 403
+
+
+def test_a_menu_shows_what_the_role_may_open(visitors: Visitors) -> None:
+    """Nobody is offered a page that is refused; each that is offered opens."""
+    for email in (OWNER, MEMBER, OPERATOR):
+        visitor = visitors(email)
+        page = visitor.get("/studio")
+        menu = page.text.partition("<nav")[2].partition("</nav>")[0]
+        for path in [part.partition('"')[0] for part in menu.split('href="')[1:]]:
+            assert visitor.get(path).status_code == 200, path
+
+
+def test_each_right_is_somebodys() -> None:
+    """No right that a route needs is left out of the table of roles."""
+    assert {route.right for route in ROUTES} <= set().union(*RIGHTS.values())
+    assert Right.OPERATE not in RIGHTS[Role.OWNER]

@@ -1,0 +1,179 @@
+"""Signing in and out, cookies, and the token that each form carries."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.server.api import Api
+from tests.server.studio.conftest import MEMBER, OWNER, Visitors
+from tests.server.studio.visitor import PASSWORD
+
+from reelport.server.access import audit_log, sessions, users
+from reelport.server.access.logins import Password
+from reelport.server.access.sessions import Browser
+from reelport.server.credentials import ServiceSecret
+
+NO_BROWSER = Browser("", "")
+
+
+def test_a_right_password_leads_to_the_page_that_was_asked_for(visitors: Visitors) -> None:
+    """Whoever isn't signed in is sent to the sign-in, and from there to where they were going."""
+    visitor = visitors(None)
+    form = visitor.get("/studio/account?a=1&b=2")
+    assert form.url.path == "/studio/sign-in"
+    page = visitor.send(form, "/studio/sign-in", email=OWNER, password=PASSWORD)
+    assert (page.status_code, str(page.url)) == (200, "http://127.0.0.1:8642/studio/account?a=1&b=2")
+    assert OWNER in page.text
+
+
+def test_unknown_address_and_wrong_password_are_told_alike(visitors: Visitors) -> None:
+    """The page doesn't tell which addresses have an account; the password is never shown again."""
+    pages = [visitors(None).sign_in(email, "not the password") for email in (OWNER, "nobody@demo.example")]
+    ties = re.compile(r'value="[0-9a-f]{64}"')
+    said = [ties.sub("", page.text).replace(OWNER, "X").replace("nobody@demo.example", "X") for page in pages]
+    assert said[0] == said[1]
+    assert {page.status_code for page in pages} == {403}
+    assert "not the password" not in pages[0].text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://evil.example/",
+        "//evil.example/studio",
+        "/studio//evil.example",
+        "/studio@evil.example",
+        "\\\\evil.example",
+        "/studio\\evil",
+        "javascript:alert(1)",
+        "/graphql",
+        "/studio/\r\nx: y",
+    ],
+)
+def test_a_sign_in_leads_to_studio_alone(visitors: Visitors, path: str) -> None:
+    """Another address in `next` is not followed."""
+    visitor = visitors(None)
+    form = visitor.get("/studio/sign-in")
+    answer = visitor.send(form, "/studio/sign-in", email=OWNER, password=PASSWORD, next=path, follow=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/studio")
+
+
+def test_the_session_of_a_sign_in_is_a_new_one(visitors: Visitors) -> None:
+    """A cookie that was put into the browser before is worth nothing after signing in."""
+    visitor = visitors(OWNER)
+    planted = visitor.client.cookies["reelport-session"]
+    again = visitors(None)
+    form = again.get("/studio/sign-in")
+    again.client.cookies.set("reelport-session", planted, domain="127.0.0.1", path="/")
+    sent = again.client.post("/studio/sign-in", data={"csrf": _csrf(form.text), "email": MEMBER, "password": PASSWORD})
+    assert sent.status_code == 403  # the form is not of that session
+    form = visitor.get("/studio/account")
+    visitor.client.post("/studio/sign-in", data={"csrf": _csrf(form.text), "email": MEMBER, "password": PASSWORD})
+    assert visitor.client.cookies["reelport-session"] != planted
+    again.client.cookies.set("reelport-session", planted, domain="127.0.0.1", path="/")
+    assert again.get("/studio/account").url.path == "/studio/sign-in"
+
+
+def test_whoever_signed_out_is_out(visitors: Visitors) -> None:
+    """The cookie that the browser had before is worth nothing."""
+    visitor = visitors(OWNER)
+    before = visitor.client.cookies["reelport-session"]
+    visitor.send(visitor.get("/studio/account"), "/studio/sign-out")
+    assert "reelport-session" not in visitor.client.cookies
+    visitor.client.cookies.set("reelport-session", before)
+    assert visitor.get("/studio/account").url.path == "/studio/sign-in"
+
+
+@pytest.mark.parametrize("csrf", ["", "0" * 64, None])
+def test_a_form_that_another_page_made_changes_nothing(visitors: Visitors, csrf: str | None) -> None:
+    """A form without this session's token is refused, and the session goes on."""
+    visitor, other = visitors(OWNER), visitors(MEMBER)
+    given = _csrf(other.get("/studio/account").text) if csrf is None else csrf
+    assert visitor.client.post("/studio/sign-out", data={"csrf": given}).status_code == 403
+    assert visitor.get("/studio/account").url.path == "/studio/account"
+
+
+def test_a_form_from_another_site_is_refused_even_with_the_token(visitors: Visitors) -> None:
+    """What the browser says of where a form comes from counts."""
+    visitor = visitors(OWNER)
+    sent = visitor.client.post(
+        "/studio/sign-out",
+        data={"csrf": _csrf(visitor.get("/studio/account").text)},
+        headers={"Sec-Fetch-Site": "cross-site"},
+    )
+    assert sent.status_code == 403
+
+
+def test_cookies_are_for_our_host_and_for_no_script(people: Api) -> None:
+    """By TLS they are bound to the host and to TLS; on plain HTTP they work as far as browsers let them."""
+    plain = people.client.get("/studio/sign-in").headers["set-cookie"]
+    assert "HttpOnly" in plain
+    assert "SameSite=lax" in plain
+    assert "Secure" not in plain
+    tls = people.client.get("https://testserver/studio/sign-in").headers["set-cookie"]
+    assert tls.startswith("__Host-reelport-form=")
+    assert "Secure" in tls
+    assert "Path=/" in tls
+    assert "Domain" not in tls
+
+
+def test_another_password_ends_every_session(visitors: Visitors, people: Api) -> None:
+    """Whoever knew the old password is out in all browsers."""
+    email = "eve@demo.example"
+    users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    visitor = visitors(email)
+    users.change_password(people.service.db, email, "another long password")
+    assert visitor.get("/studio/account").url.path == "/studio/sign-in"
+
+
+def test_a_session_ends_when_it_is_not_used(people: Api) -> None:
+    """Its life is moved on by use, but not beyond fourteen days."""
+    db, secret, now = people.service.db, people.service.service_secret, datetime.now(UTC)
+    life = timedelta(hours=12)
+    session = sessions.begin_session(db, secret, Password(OWNER, PASSWORD), NO_BROWSER, now, life)
+    assert session is not None
+    assert sessions.find_session(db, secret, session.token, now + life - timedelta(seconds=1))
+    assert sessions.find_session(db, secret, session.token, now + life) is None
+    sessions.renew_session(db, session, NO_BROWSER, now + timedelta(hours=10), life)
+    assert sessions.find_session(db, secret, session.token, now + timedelta(hours=21))
+    sessions.renew_session(db, session, NO_BROWSER, now + timedelta(days=13, hours=23), life)
+    assert sessions.find_session(db, secret, session.token, now + timedelta(days=14)) is None
+
+
+def test_a_session_of_another_secret_is_none(people: Api) -> None:
+    """A cookie that another service signed is refused without a look at the state."""
+    db, secret, now = people.service.db, people.service.service_secret, datetime.now(UTC)
+    password = Password(OWNER, PASSWORD)
+    session = sessions.begin_session(db, secret, password, NO_BROWSER, now, timedelta(hours=1))
+    assert session is not None
+    assert sessions.find_session(db, ServiceSecret(b"another secret of the service"), session.token, now) is None
+
+
+def test_guesses_are_slowed_down_at_their_own_address_alone(visitors: Visitors, people: Api) -> None:
+    """Beyond a burst of wrong passwords an address waits; the user's other addresses don't."""
+    email = "guessed@demo.example"
+    users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    visitor = visitors(None)
+    answers = [visitor.sign_in(email, "a wrong password") for _ in range(11)]
+    assert answers[-1].status_code == 429
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert people.service.login_attempts.begin("192.0.2.7", email) == 0
+
+
+def test_the_log_tells_of_sign_ins_and_of_wrong_passwords_once_a_minute(visitors: Visitors, people: Api) -> None:
+    """Guesses don't fill the log; a sign-in is in it with the user's address."""
+    email = "logged@demo.example"
+    users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    for _ in range(3):
+        visitors(None).sign_in(email, "a wrong password")
+    visitors(email)
+    told = [each.action for each in audit_log.list_actions(people.service.db) if each.actor.name == email]
+    assert told == ["signed in", "failed to sign in"]
+
+
+def _csrf(page: str) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page)
+    assert found
+    return found[1]
