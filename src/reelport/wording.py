@@ -1,7 +1,8 @@
-"""Formats counts, sizes, durations, days and lists for sentences."""
+"""Formats counts, sizes, durations, days, lists and foreign texts for sentences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 
@@ -9,6 +10,8 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
+
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def format_count(number: int, noun: str, plural: str | None = None) -> str:
@@ -55,3 +58,11 @@ def format_days(start: date, end: date) -> str:
 
 def _format_day(day: date) -> str:
     return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def clean_line(text: str) -> str:
+    """Put a text on one line, with blanks for controls and changes of writing direction.
+
+    Half a character, which a file's name may hold and no output can encode, becomes a blank too.
+    """
+    return _STEERING.sub(" ", text)

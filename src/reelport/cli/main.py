@@ -209,7 +209,7 @@ def _explain_words(words: list[str], error: UsageError) -> NoReturn:
 
 def print_error(error: ReelportError) -> None:
     """Print an error on stderr, line by line, without passwords of addresses in it."""
-    from reelport.cli.output.terminal_text import clean_line
+    from reelport.wording import clean_line
 
     text = str(error)
     if ":/" in text:

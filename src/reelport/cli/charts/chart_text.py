@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from reelport.cli.output.terminal_text import clean_line
+from reelport.wording import clean_line
 
 UNDRAWABLE = "□"
 EMPTY = "(empty)"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from reelport.cli.output.terminal_text import clean_line
+from reelport.wording import clean_line
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from reelport.cli.output.progress_bars import ProgressBars
 from reelport.cli.output.shell_quoting import quote_command
-from reelport.cli.output.terminal_text import clean_line
 from reelport.client.events import (
     Asked,
     Bisected,
@@ -31,7 +30,7 @@ from reelport.client.flows.download import Downloaded
 from reelport.client.ranges.result import Ranged
 from reelport.errors import ReelportError
 from reelport.query import ReportQuery
-from reelport.wording import format_count, format_duration, format_size
+from reelport.wording import clean_line, format_count, format_duration, format_size
 
 _HEARTBEAT = 60.0
 """Seconds between two lines while nothing changes, so that a wait doesn't look like a hang."""

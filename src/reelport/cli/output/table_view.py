@@ -13,10 +13,10 @@ from rich.table import Table as Drawn
 from rich.text import Text
 
 from reelport.catalog import CellType
-from reelport.cli.output.terminal_text import clean_line
 from reelport.client.results.cells import Cell
 from reelport.client.results.columns import Column
 from reelport.client.results.tables import Table
+from reelport.wording import clean_line
 
 _SHOWN = 100
 """Rows that a table shows at most."""

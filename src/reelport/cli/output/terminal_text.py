@@ -6,16 +6,7 @@ import re
 from codecs import getincrementaldecoder
 from typing import BinaryIO
 
-_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
-
-def clean_line(text: str) -> str:
-    """Put a text on one line, with blanks for controls and changes of writing direction.
-
-    Half a character, which a file's name may hold and no output can encode, becomes a blank too.
-    """
-    return _STEERING.sub(" ", text)
 
 
 class CleanedOutput:

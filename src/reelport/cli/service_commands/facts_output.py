@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reelport.cli.output.listing import print_list
-from reelport.cli.output.terminal_text import clean_line
-from reelport.wording import format_count
+from reelport.wording import clean_line, format_count
 
 if TYPE_CHECKING:
     from reelport.facts.loading.undo import UndoPlan

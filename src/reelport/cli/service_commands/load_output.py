@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from reelport.cli.output.terminal_text import clean_line
 from reelport.cli.service_commands.facts_output import print_rows
 from reelport.facts.tables import TABLES
-from reelport.wording import format_count
+from reelport.wording import clean_line, format_count
 
 if TYPE_CHECKING:
     from datetime import date

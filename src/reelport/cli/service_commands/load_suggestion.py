@@ -6,12 +6,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from reelport.cli.output.terminal_text import clean_line
 from reelport.cli.service_commands.load_output import to_json
 from reelport.errors import UsageError
 from reelport.facts.suggestion.suggest import Suggestion
 from reelport.storage.durable import describe_os_error, replace_file, to_storage_error
-from reelport.wording import format_count
+from reelport.wording import clean_line, format_count
 
 
 def write_suggestion(
