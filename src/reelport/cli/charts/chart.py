@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reelport.catalog import Dimension, Grain, Metric, Product
+from reelport.charts.labels import format_number, isolate, make_label, name_as_heading, name_in_sentence
 from reelport.cli.charts.chart_bars import (
     GRAIN_WORDS,
     Bar,
@@ -23,14 +24,7 @@ from reelport.cli.charts.chart_bars import (
     read_groups,
     roll_up,
 )
-from reelport.cli.charts.chart_text import (
-    cut_to_width,
-    format_number,
-    isolate,
-    make_label,
-    name_as_heading,
-    name_in_sentence,
-)
+from reelport.cli.charts.chart_text import cut_to_width
 from reelport.cli.charts.vega_lite import MOST_BARS_OF_TIME, render, require_renderer
 from reelport.client.files.part import Part, resolve_target
 from reelport.client.ranges.merge_rules import plan_cell

@@ -10,8 +10,9 @@ from html import escape
 from typing import Any
 
 from reelport.catalog import Grain
+from reelport.charts.labels import UNDRAWABLE, make_label, replace_undrawable
 from reelport.cli.charts.chart_bars import YEAR, Drawing, parse_time
-from reelport.cli.charts.chart_text import UNDRAWABLE, cut_to_width, make_label, replace_undrawable
+from reelport.cli.charts.chart_text import cut_to_width
 from reelport.errors import UsageError
 
 MOST_BARS_OF_TIME = 190

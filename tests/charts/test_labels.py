@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from reelport.cli.charts.chart_text import (
-    cut_to_width,
+from reelport.charts.labels import (
     format_number,
     isolate,
     make_label,
     name_as_heading,
     replace_undrawable,
     split_clusters,
-    wrap_to_width,
 )
+from reelport.cli.charts.chart_text import cut_to_width, wrap_to_width
 from reelport.cli.charts.vega_lite import find_missing
 
 TEXTS = st.text(

@@ -1,0 +1,1 @@
+"""Charts: values in, SVG text out, for files and for pages."""

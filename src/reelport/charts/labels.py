@@ -1,0 +1,134 @@
+"""Texts of charts and tables: metrics in words, numbers, labels of plain characters."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator
+from decimal import Decimal
+
+from reelport.wording import clean_line
+
+UNDRAWABLE = "□"
+EMPTY = "(empty)"
+
+_ACRONYMS: dict[str, str] = {
+    **{word: word.upper() for word in ("ai", "eur", "fps", "gdpr", "id", "ivt", "url", "usd", "vod", "vtr")},
+    "ecpm": "eCPM",
+    "erpm": "eRPM",
+}
+_JOINER, _NON_JOINER = "\u200d", "\u200c"
+_LIGATURES = re.compile("f(?=[fil])")
+"""Letters that a font may join into one glyph: the renderer then takes no other letter from a second font."""
+
+_ROUNDS = 3
+_REGIONS = range(0x1F1E6, 0x1F200)
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
+_EMOJI_VARIANT = "\ufe0f"
+_MOST_MARKS = 2
+_OVERLAY = 1
+"""Unicode's combining class of marks that strike a letter through."""
+
+_ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
+_RIGHT_TO_LEFT = {"R", "AL", "AN"}
+
+
+def name_in_sentence(name: str) -> str:
+    """Return a wire name as words inside a sentence: time watched seconds, eCPM EUR."""
+    return " ".join(_ACRONYMS.get(word, word) for word in name.lower().split("_"))
+
+
+def name_as_heading(name: str) -> str:
+    """Return a wire name as a heading: Time watched seconds, eCPM EUR."""
+    text = name_in_sentence(name)
+    return text if text.startswith(("eCPM", "eRPM")) else text[:1].upper() + text[1:]
+
+
+def format_number(value: Decimal | float | None) -> str:
+    """Format a number for people: 1,234,567 or 0.42; a dash for None."""
+    if value is None:
+        return "-"
+    whole = value == int(value) or not -1000 < value < 1000  # noqa: PLR2004 - a grand
+    return f"{value:,.0f}" if whole else f"{value:,.2f}"
+
+
+def make_label(text: str) -> str:
+    """Turn an untrusted text into a line of the same width in every terminal and renderer.
+
+    An emoji that is joined of several becomes its first; skin tones, variants, strokes through letters and marks beyond
+    two a letter go.
+    """
+    line = re.sub(r"\s+", " ", clean_line(unicodedata.normalize("NFC", text))).strip()
+    return "".join(map(_simplify, split_clusters(line))) or EMPTY
+
+
+def isolate(text: str) -> str:
+    """Isolate right-to-left text (Unicode), so that it doesn't reorder the text beside it."""
+    if any(unicodedata.bidirectional(sign) in _RIGHT_TO_LEFT for sign in text):
+        return f"{_ISOLATE}{text}{_END_ISOLATE}"
+    return text
+
+
+def replace_undrawable(text: str, find_missing: Callable[[str], Collection[str]]) -> str:
+    """Replace what can't be drawn by squares, and flags by the letters of their region.
+
+    `find_missing` returns the characters of a text that no font draws; a mark is removed with its letter, so that
+    nothing is drawn over anything. Letters with spacing marks, as in Indic scripts, always become squares: the renderer
+    draws them over each other.
+    """
+    drawn = "".join(map(_replace_unsettable, split_clusters(text)))
+    drawn = drawn if drawn.isascii() else _LIGATURES.sub(f"f{_NON_JOINER}", drawn)
+    for _ in range(_ROUNDS):
+        missing = find_missing(drawn)
+        if not missing:
+            return isolate(drawn)
+        drawn = "".join(_remove_missing(missing, cluster) for cluster in split_clusters(drawn))
+    return "".join(each if each.isascii() else UNDRAWABLE for each in split_clusters(drawn))
+
+
+def split_clusters(text: str) -> Iterator[str]:
+    """Split a text into visible characters: a letter with its marks, a joined emoji, a flag."""
+    cluster = ""
+    for sign in text:
+        if cluster and not _extends(cluster, sign):
+            yield cluster
+            cluster = ""
+        cluster += sign
+    if cluster:
+        yield cluster
+
+
+def _extends(cluster: str, sign: str) -> bool:
+    if ord(sign) in _REGIONS:
+        return len(cluster) == 1 and ord(cluster) in _REGIONS
+    joined = cluster[-1] == _JOINER and unicodedata.category(cluster[0]) == "So"
+    return joined or _is_mark(sign) or sign == _JOINER or ord(sign) in _SKIN_TONES
+
+
+def _is_mark(sign: str) -> bool:
+    return unicodedata.category(sign).startswith("M")
+
+
+def _simplify(cluster: str) -> str:
+    """Remove from a cluster what terminals and fonts draw with different widths."""
+    base, rest = cluster[0], cluster[1:]
+    if ord(base) in _REGIONS:
+        return cluster
+    if unicodedata.category(base) == "So":
+        return base
+    marks = [sign for sign in rest if sign != _EMOJI_VARIANT and unicodedata.combining(sign) != _OVERLAY]
+    return base + "".join(marks[:_MOST_MARKS] if all(map(_is_mark, marks)) else marks)
+
+
+def _replace_unsettable(cluster: str) -> str:
+    if ord(cluster[0]) in _REGIONS:
+        return "".join(chr(ord(sign) - _REGIONS.start + ord("A")) for sign in cluster)
+    return UNDRAWABLE if any(unicodedata.category(sign) == "Mc" for sign in cluster) else cluster
+
+
+def _remove_missing(missing: Collection[str], cluster: str) -> str:
+    """Remove missing marks of a cluster; replace a letter by its plain ASCII form or a square."""
+    if cluster[0] not in missing:
+        return "".join(sign for sign in cluster if sign not in missing)
+    plainer = unicodedata.normalize("NFKC", cluster[0])
+    return plainer if plainer.isascii() and plainer.isprintable() else UNDRAWABLE
