@@ -15,9 +15,10 @@ from rich.console import Console
 from tests.disks import small_disk
 
 from reelport.catalog import Grain
+from reelport.charts.time_axis import make_ticks
 from reelport.cli.charts.chart import Chart, plan_chart
 from reelport.cli.charts.chart_bars import Drawing
-from reelport.cli.charts.vega_lite import describe, make_ticks
+from reelport.cli.charts.vega_lite import describe
 from reelport.errors import StorageError, UsageError
 from reelport.query import ReportQuery
 

@@ -14,13 +14,12 @@ from rich.text import Text
 
 from reelport.catalog import Dimension, Grain, Metric, Product
 from reelport.charts.labels import format_number, isolate, make_label, name_as_heading, name_in_sentence
+from reelport.charts.time_axis import GRAIN_WORDS, list_partial
 from reelport.cli.charts.chart_bars import (
-    GRAIN_WORDS,
     Bar,
     Drawing,
     Groups,
     fill_gaps,
-    list_partial,
     read_groups,
     roll_up,
 )
@@ -101,7 +100,7 @@ class Chart:
             bars = fill_gaps(bars, grain)
         if len(bars) > most:
             heading, bars = f"{heading}, the last {most} of {len(bars):,}", bars[-most:]
-        partial = list_partial(bars, grain, self.query.start, self.query.end)
+        partial = list_partial([label for label, _ in bars], grain, self.query.start, self.query.end)
         notes = (f"Of {' and '.join(partial)} only a part was asked for.",) if partial else ()
         return Drawing(heading, notes, tuple(bars), _name_unit(self.metric, heading), grain)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 from reelport.catalog import Grain
+from reelport.charts.time_axis import LABEL_LENGTHS, MOST_FILLED, YEAR, fill_times
 from reelport.client.ranges.merge_rules import Added, Rate
 from reelport.client.results.tables import Table
 from reelport.errors import UsageError
@@ -20,14 +20,6 @@ Number = int | Decimal
 
 Formula = Added | Rate | None
 """How to compute the metric for several rows, from the report's columns by index; None where rows don't add up."""
-
-YEAR = Grain.MONTH + 1
-GRAIN_WORDS = {Grain.MINUTE: "minute", Grain.HOUR: "hour", Grain.DAY: "day", Grain.MONTH: "month", YEAR: "year"}
-_LENGTHS = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7, YEAR: 4}
-"""How many characters of a time's label name its hour, day, month or year."""
-
-_MOST_FILLED = 4000
-"""With more times than this between first and last, gaps are not drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +110,7 @@ def roll_up(groups: Groups, grain: Grain, most: int, *, filled: bool) -> tuple[i
     if groups.formula is None or _count(groups, grain, filled=filled) <= most:
         return grain, groups
     for coarser in range(grain + 1, YEAR + 1):
-        rolled = groups.cut_labels(_LENGTHS[coarser], ":00:00Z" if coarser == Grain.HOUR else "")
+        rolled = groups.cut_labels(LABEL_LENGTHS[coarser], ":00:00Z" if coarser == Grain.HOUR else "")
         if 1 < _count(rolled, coarser, filled=filled) <= most:
             return coarser, rolled
     return grain, groups
@@ -127,30 +119,9 @@ def roll_up(groups: Groups, grain: Grain, most: int, *, filled: bool) -> tuple[i
 def fill_gaps(bars: list[Bar], grain: int) -> list[Bar]:
     """Return the bars with an empty one for each missing time between them."""
     values = dict(bars)
-    times = _fill_times(values, grain)
-    whole = values.keys() <= set(times) and len(times) <= _MOST_FILLED
+    times = fill_times(values, grain)
+    whole = values.keys() <= set(times) and len(times) <= MOST_FILLED
     return [(time, values.get(time)) for time in times] if whole else bars
-
-
-def list_partial(bars: list[Bar], grain: int, start: date, end: date) -> list[str]:
-    """Return the first and last month or year only partly covered: Jul 2023, 2026."""
-    if grain < Grain.MONTH or not bars:
-        return []
-    first, last = parse_time(bars[0][0]), parse_time(bars[-1][0])
-    partial = []
-    if first is not None and first.date() < start:
-        partial.append(first)
-    if last is not None and last not in partial and _next_time(last, grain).date() > end + timedelta(days=1):
-        partial.append(last)
-    return [f"{moment:%b} {moment.year}" if grain == Grain.MONTH else str(moment.year) for moment in partial]
-
-
-def parse_time(label: str) -> datetime | None:
-    """Parse a label's time as a datetime without a zone; None where it is no time."""
-    try:
-        return datetime.fromisoformat(label + {4: "-01-01", 7: "-01"}.get(len(label), "")).replace(tzinfo=None)
-    except ValueError:
-        return None
 
 
 def _places(formula: Formula) -> tuple[int, ...]:
@@ -184,36 +155,4 @@ def _group(rows: int, own: Number | None, *sums: Number | None) -> Group:
 
 
 def _count(groups: Groups, grain: int, *, filled: bool) -> int:
-    return max(len(groups.by_label), len(_fill_times(groups.by_label, grain)) if filled else 0)
-
-
-def _fill_times(labels: Iterable[str], grain: int) -> list[str]:
-    """List all times from first to last label, up to a limit; none if a label is no time."""
-    moments = [parse_time(label) for label in labels]
-    known = [moment for moment in moments if moment is not None]
-    times: list[str] = []
-    if not known or len(known) < len(moments):
-        return times
-    moment, last = min(known), max(known)
-    while moment <= last and len(times) <= _MOST_FILLED:
-        times.append(_label(moment, grain))
-        moment = _next_time(moment, grain)
-    return times
-
-
-def _label(moment: datetime, grain: int) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:00Z") if grain <= Grain.HOUR else f"{moment:%Y-%m-%d}"[: _LENGTHS[grain]]
-
-
-def _next_time(moment: datetime, grain: int) -> datetime:
-    match grain:
-        case Grain.MINUTE:
-            return moment + timedelta(minutes=1)
-        case Grain.HOUR:
-            return moment + timedelta(hours=1)
-        case Grain.DAY:
-            return moment + timedelta(days=1)
-        case Grain.MONTH:
-            return (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
-        case _:
-            return moment.replace(year=moment.year + 1)
+    return max(len(groups.by_label), len(fill_times(groups.by_label, grain)) if filled else 0)

@@ -9,9 +9,9 @@ from functools import lru_cache, partial
 from html import escape
 from typing import Any
 
-from reelport.catalog import Grain
 from reelport.charts.labels import UNDRAWABLE, make_label, replace_undrawable
-from reelport.cli.charts.chart_bars import YEAR, Drawing, parse_time
+from reelport.charts.time_axis import make_ticks
+from reelport.cli.charts.chart_bars import Drawing
 from reelport.cli.charts.chart_text import cut_to_width
 from reelport.errors import UsageError
 
@@ -19,7 +19,6 @@ MOST_BARS_OF_TIME = 190
 """With more times, bars would be thinner than two points: they are rolled up, or the last ones drawn."""
 
 _LABEL_WIDTH = 44
-_TICKS = 8
 _WIDTH = 720
 _BAND = 48
 _FEW = 6
@@ -108,15 +107,6 @@ def _describe_amounts(drawing: Drawing) -> dict[str, Any]:
     return {"field": "value", "type": "quantitative", "title": drawing.unit, "axis": axis, "scale": scale}
 
 
-def make_ticks(labels: Sequence[str], grain: int) -> dict[int, str]:
-    """Return the labels of the time axis by index; they show the year where years differ."""
-    years = {label[:4] for label in labels}
-    days = {label[:10] for label in labels}
-    chosen = next((found for found in _alignments(labels, grain) if 1 < len(found) <= _TICKS), None)
-    places = chosen or list(range(0, len(labels), max(1, -(-len(labels) // _TICKS))))
-    return {place: _format_tick(labels[place], grain, years=len(years) > 1, days=len(days) > 1) for place in places}
-
-
 def render(drawing: Drawing, suffix: str) -> bytes:
     """Render a PNG or SVG file. Fetches nothing. A viewer shows an SVG in its own fonts."""
     require_renderer()
@@ -187,31 +177,3 @@ def _describe_sentence(sentence: str) -> dict[str, Any]:
         "baseline": "top",
     }
     return {"data": {"values": [{}]}, "mark": mark, "width": 480, "height": 40}
-
-
-def _alignments(labels: Sequence[str], grain: int) -> list[list[int]]:
-    """Return candidate ticks, finest first: round hours, weeks, firsts of months."""
-    moments = [(place, moment) for place, label in enumerate(labels) if (moment := parse_time(label))]
-    months = [(place, moment.month) for place, moment in moments if grain >= Grain.MONTH or moment.day == 1]
-    match grain:
-        case Grain.MINUTE:
-            every = [[p for p, at in moments if (at.hour * 60 + at.minute) % step == 0] for step in (5, 15, 60, 180)]
-        case Grain.HOUR:
-            every = [[p for p, at in moments if at.hour % step == 0] for step in (1, 3, 6, 12, 24)]
-        case Grain.DAY if len(labels) <= 7 * _TICKS:
-            every = [[p for p, _ in moments if p % step == 0] for step in (1, 2, 7)]
-        case _ if grain <= Grain.MONTH:
-            every = [[p for p, month in months if (month - 1) % step == 0] for step in (1, 3, 6, 12)]
-        case _:
-            every = []
-    return every
-
-
-def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
-    moment = parse_time(label)
-    if moment is None:
-        return label
-    day = f"{moment.day} {moment:%b}" + (f" {moment.year}" if years else "")
-    if grain <= Grain.HOUR:
-        return f"{day} {moment:%H:%M}" if days else f"{moment:%H:%M}"
-    return {Grain.DAY: day, Grain.MONTH: f"{moment:%b} {moment.year}", YEAR: str(moment.year)}[grain]

@@ -1,0 +1,147 @@
+"""Times of a report on an axis: holes filled, round ticks, labels that show the year where years differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+
+from reelport.catalog import Grain
+
+YEAR = Grain.MONTH + 1
+GRAIN_WORDS = {Grain.MINUTE: "minute", Grain.HOUR: "hour", Grain.DAY: "day", Grain.MONTH: "month", YEAR: "year"}
+LABEL_LENGTHS = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7, YEAR: 4}
+"""How many characters of a time's label name its hour, day, month or year."""
+
+MOST_FILLED = 4000
+"""With more times than this between first and last, gaps are not drawn."""
+
+MOST_TICKS = 8
+
+
+def parse_time(label: str) -> datetime | None:
+    """Parse a label's time as a datetime without a zone; None where it is no time."""
+    try:
+        return datetime.fromisoformat(label + {4: "-01-01", 7: "-01"}.get(len(label), "")).replace(tzinfo=None)
+    except ValueError:
+        return None
+
+
+def fill_times(labels: Iterable[str], grain: int) -> list[str]:
+    """List all times from first to last label, up to a limit; none if a label is no time."""
+    moments = [parse_time(label) for label in labels]
+    known = [moment for moment in moments if moment is not None]
+    times: list[str] = []
+    if not known or len(known) < len(moments):
+        return times
+    moment, last = min(known), max(known)
+    while moment <= last and len(times) <= MOST_FILLED:
+        times.append(format_time(moment, grain))
+        moment = next_time(moment, grain)
+    return times
+
+
+def format_time(moment: datetime, grain: int) -> str:
+    """Format a time as a report's cell: 2026-07-01T05:00:00Z, 2026-07-01, 2026-07; 2026 for a year."""
+    if grain <= Grain.HOUR:
+        return f"{moment:%Y-%m-%dT%H:%M}:00Z"
+    return f"{moment:%Y-%m-%d}"[: LABEL_LENGTHS[grain]]
+
+
+def next_time(moment: datetime, grain: int) -> datetime:
+    """Return the time that follows one, of the same grain."""
+    match grain:
+        case Grain.MINUTE:
+            return moment + timedelta(minutes=1)
+        case Grain.HOUR:
+            return moment + timedelta(hours=1)
+        case Grain.DAY:
+            return moment + timedelta(days=1)
+        case Grain.MONTH:
+            return (moment.replace(day=1) + timedelta(days=31)).replace(day=1)
+        case _:
+            return moment.replace(year=moment.year + 1)
+
+
+def list_partial(labels: Sequence[str], grain: int, start: date, end: date) -> list[str]:
+    """Return the first and last month or year only partly covered: Jul 2023, 2026."""
+    if grain < Grain.MONTH or not labels:
+        return []
+    first, last = parse_time(labels[0]), parse_time(labels[-1])
+    partial = []
+    if first is not None and first.date() < start:
+        partial.append(first)
+    if last is not None and last not in partial and next_time(last, grain).date() > end + timedelta(days=1):
+        partial.append(last)
+    return [describe_time(format_time(moment, grain)) for moment in partial]
+
+
+def count_settled(labels: Sequence[str], grain: int, last_complete: date | None) -> int:
+    """Count the times, from the first, that end by the last complete day; none where there is no such day.
+
+    A month is settled with its last day only.
+    """
+    settled = 0
+    for moment in map(parse_time, labels):
+        if moment is None or last_complete is None or _last_day(moment, grain) > last_complete:
+            break
+        settled += 1
+    return settled
+
+
+def describe_time(label: str) -> str:
+    """Write a label's time for a sentence: 1 Jul 2026, 1 Jul 2026 05:00, Jul 2026, 2026; other labels as they are."""
+    moment = parse_time(label)
+    if moment is None:
+        return label
+    match len(label):
+        case 4:
+            return label
+        case 7:
+            return f"{moment:%b} {moment.year}"
+        case 10:
+            return f"{moment.day} {moment:%b} {moment.year}"
+        case _:
+            return f"{moment.day} {moment:%b} {moment.year} {moment:%H:%M}"
+
+
+def make_ticks(labels: Sequence[str], grain: int, most: int = MOST_TICKS) -> dict[int, str]:
+    """Return at most `most` labels of a time axis by index; they show the year where years differ."""
+    years = {label[:4] for label in labels}
+    days = {label[:10] for label in labels}
+    chosen = next((found for found in _align_ticks(labels, grain, most) if 1 < len(found) <= most), None)
+    places = chosen or list(range(0, len(labels), max(1, -(-len(labels) // most))))
+    return {place: _format_tick(labels[place], grain, years=len(years) > 1, days=len(days) > 1) for place in places}
+
+
+def _align_ticks(labels: Sequence[str], grain: int, most: int) -> list[list[int]]:
+    """Return candidate ticks, finest first: round hours, weeks, firsts of months, years."""
+    moments = [(place, moment) for place, label in enumerate(labels) if (moment := parse_time(label))]
+    months = [(p, at.year * 12 + at.month - 1) for p, at in moments if grain >= Grain.MONTH or at.day == 1]
+    firsts = [[p for p, month in months if month % step == 0] for step in (1, 3, 6, 12, 24, 60, 120)]
+    match grain:
+        case Grain.MINUTE:
+            every = [[p for p, at in moments if (at.hour * 60 + at.minute) % step == 0] for step in (5, 15, 60, 180)]
+        case Grain.HOUR:
+            every = [[p for p, at in moments if at.hour % step == 0] for step in (1, 3, 6, 12, 24)]
+        case Grain.DAY if len(labels) <= 7 * most:
+            every = [[p for p, _ in moments if p % step == 0] for step in (1, 2, 7, 14)]
+        case Grain.DAY | Grain.MONTH:
+            every = firsts
+        case _:
+            every = [[p for p, at in moments if at.year % step == 0] for step in (1, 2, 5, 10)]
+    return every
+
+
+def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
+    moment = parse_time(label)
+    if moment is None:
+        return label
+    day = f"{moment.day} {moment:%b}" + (f" {moment.year}" if years else "")
+    if grain <= Grain.HOUR:
+        return f"{day} {moment:%H:%M}" if days else f"{moment:%H:%M}"
+    return {Grain.DAY: day, Grain.MONTH: f"{moment:%b} {moment.year}", YEAR: str(moment.year)}[grain]
+
+
+def _last_day(moment: datetime, grain: int) -> date:
+    """Return the last day of a time's month or year, or its own."""
+    return (next_time(moment, max(grain, Grain.DAY)) - timedelta(days=1)).date()
