@@ -1,1 +1,24 @@
-"""Charts: values in, SVG text out, for files and for pages."""
+"""Charts: values in, SVG text out, for files and for pages; no input or output of its own."""
+
+from reelport.charts.bar_chart import draw_inline_bar
+from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Number, Series, SmallMultiples
+from reelport.charts.drawing import draw_file, embed_chart
+from reelport.charts.small_multiples import draw_sparkline
+from reelport.charts.stylesheet import write_page_stylesheet
+from reelport.charts.time_axis import count_settled
+
+__all__ = [
+    "Bar",
+    "BarChart",
+    "Chart",
+    "LineChart",
+    "Number",
+    "Series",
+    "SmallMultiples",
+    "count_settled",
+    "draw_file",
+    "draw_inline_bar",
+    "draw_sparkline",
+    "embed_chart",
+    "write_page_stylesheet",
+]

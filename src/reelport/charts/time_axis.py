@@ -108,12 +108,12 @@ def make_ticks(labels: Sequence[str], grain: int, most: int = MOST_TICKS) -> dic
     """Return at most `most` labels of a time axis by index; they show the year where years differ."""
     years = {label[:4] for label in labels}
     days = {label[:10] for label in labels}
-    chosen = next((found for found in _align_ticks(labels, grain, most) if 1 < len(found) <= most), None)
+    chosen = next((found for found in _align_ticks(labels, grain) if 1 < len(found) <= most), None)
     places = chosen or list(range(0, len(labels), max(1, -(-len(labels) // most))))
     return {place: _format_tick(labels[place], grain, years=len(years) > 1, days=len(days) > 1) for place in places}
 
 
-def _align_ticks(labels: Sequence[str], grain: int, most: int) -> list[list[int]]:
+def _align_ticks(labels: Sequence[str], grain: int) -> list[list[int]]:
     """Return candidate ticks, finest first: round hours, weeks, firsts of months, years."""
     moments = [(place, moment) for place, label in enumerate(labels) if (moment := parse_time(label))]
     months = [(p, at.year * 12 + at.month - 1) for p, at in moments if grain >= Grain.MONTH or at.day == 1]
@@ -123,9 +123,10 @@ def _align_ticks(labels: Sequence[str], grain: int, most: int) -> list[list[int]
             every = [[p for p, at in moments if (at.hour * 60 + at.minute) % step == 0] for step in (5, 15, 60, 180)]
         case Grain.HOUR:
             every = [[p for p, at in moments if at.hour % step == 0] for step in (1, 3, 6, 12, 24)]
-        case Grain.DAY if len(labels) <= 7 * most:
-            every = [[p for p, _ in moments if p % step == 0] for step in (1, 2, 7, 14)]
-        case Grain.DAY | Grain.MONTH:
+        case Grain.DAY:
+            weeks = [[p for p, _ in moments if p % step == 0] for step in (1, 2, 7, 14)]
+            every = [*weeks[:3], *(found for found in firsts if len(found) > 2), weeks[3], *firsts]  # noqa: PLR2004
+        case Grain.MONTH:
             every = firsts
         case _:
             every = [[p for p, at in moments if at.year % step == 0] for step in (1, 2, 5, 10)]

@@ -1,0 +1,122 @@
+"""Numbers on charts: short and in full, round ticks of an axis, the unit that suits their size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from reelport.catalog import Unit
+from reelport.charts.chart_types import Number
+
+_SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+_LONGEST = 1e15
+"""From here on numbers are written by powers of ten."""
+
+_STEPS = (1, 2, 2.5, 5, 10)
+_LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
+    Unit.SECONDS: ((7200, 3600, "hours"), (120, 60, "minutes")),
+    Unit.BYTES: tuple(
+        (size, size, name) for size, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    ),
+}
+"""For a unit: from which amount on it is divided by what, and the name of what it then is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """An axis of amounts: from `low` to `high` with round ticks, each number divided by `divisor` into `unit`."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    divisor: float
+    unit: str
+
+    def place(self, value: Number) -> float:
+        """Return where a number lies on the axis: 0 at its low end, 1 at its high end."""
+        return (float(value) - self.low) / (self.high - self.low)
+
+    def format(self, value: Number) -> str:
+        """Format a number shortly, in the axis' unit."""
+        return format_short(float(value) / self.divisor)
+
+
+def choose_scale(values: Iterable[Number | None], unit: Unit | None, most: int) -> Scale:
+    """Choose an axis that holds 0 and all the numbers, with at most `most` ticks."""
+    numbers = [float(value) for value in values if value is not None]
+    fitted = fit_scale(numbers, unit)
+    divisor = fitted.divisor
+    whole = divisor == 1 and all(number == int(number) for number in numbers)
+    ticks = tuple(
+        tick * divisor for tick in round_ticks(fitted.low / divisor, fitted.high / divisor, most, whole=whole)
+    )
+    return replace(fitted, low=min(fitted.low, ticks[0]), high=max(fitted.high, ticks[-1]), ticks=ticks)
+
+
+def fit_scale(values: Iterable[Number | None], unit: Unit | None) -> Scale:
+    """Fit an axis without ticks: from the lowest number or 0 to the highest or 0."""
+    numbers = [float(value) for value in values if value is not None]
+    low, high = min(0.0, *numbers, 0.0), max(0.0, *numbers, 0.0)
+    divisor, name = choose_unit(unit, max(high, -low))
+    return Scale(low, high if high > low else 1.0, (), divisor, name)
+
+
+def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
+    """Return by what to divide amounts of a unit up to the largest, and the name of the unit that they are then of."""
+    for least, divisor, name in _LARGER_UNITS.get(unit, ()) if unit else ():
+        if largest >= least:
+            return divisor, name
+    return 1, unit.value if unit else ""
+
+
+def round_ticks(low: float, high: float, most: int, *, whole: bool) -> tuple[float, ...]:
+    """Return at most `most` round numbers at equal steps, the range between them; 0 and 1 for an empty range."""
+    if high <= low:
+        return (0.0, 1.0)
+    step = _round_up((high - low) / max(most - 1, 1))
+    while True:
+        step = max(1.0, math.ceil(step)) if whole else step
+        first, last = math.floor(low / step), math.ceil(high / step)
+        if last - first < most or most < 2:  # noqa: PLR2004 - a step has two ends
+            return tuple(float(place * step) for place in range(first, last + 1))
+        step = _round_up(step * 1.01)
+
+
+def format_short(value: float) -> str:
+    """Format a number with three digits at most: 12.3 k, 4 M, 0.42; by powers of ten where it is very long."""
+    size = abs(value)
+    if size >= _LONGEST:
+        return f"{value:.2g}"
+    for least, suffix in _SUFFIXES:
+        if float(f"{size:.3g}") >= least:
+            return f"{_trim(value / least)}\N{NO-BREAK SPACE}{suffix}"
+    return _trim(value)
+
+
+def format_full(value: Number | None, unit: Unit | None = None) -> str:
+    """Format a number with all its digits and its unit: 12,345 views; `no number` for None."""
+    if value is None:
+        return "no number"
+    text = f"{value:,}" if isinstance(value, int) else f"{Decimal(str(value)):,f}"
+    return f"{text} {unit.value}" if unit else text
+
+
+def list_numbers(values: Sequence[Number | None]) -> list[tuple[int, Number]]:
+    """Return the numbers among values, each with its place."""
+    return [(place, value) for place, value in enumerate(values) if value is not None]
+
+
+def _round_up(step: float) -> float:
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(each * power for each in (*_STEPS, 20) if each * power >= step * (1 - 1e-9))
+
+
+def _trim(value: float) -> str:
+    """Format with three significant digits, without a power of ten and without zeros at the end."""
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.3g}")))))
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,106 @@
+"""Draws bars by category, each with its number: names beside the bars, above them in a narrow chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reelport.charts import svg
+from reelport.charts.amounts import Scale, fit_scale, format_full
+from reelport.charts.chart_types import Bar, BarChart
+from reelport.charts.line_chart import draw_sentence, name_unit
+from reelport.charts.picture import Picture
+from reelport.charts.plot import GAP
+from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_bars
+from reelport.charts.text_width import cut_to_room, measure_text
+
+_NARROW = 480
+_BAR = 14
+_ROWS = (38, 24)
+"""The height of a narrow chart's row, whose name is above its bar, and of a wide one's."""
+
+_NAMES = 0.4
+"""The share of a wide chart's width that names may take."""
+
+_NONE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where a chart's bars lie: their left end, their room, the height of a row, the scale, the first row's top."""
+
+    left: float
+    room: float
+    row: float
+    scale: Scale
+    top: float
+    wide: bool
+
+    def x(self, value: float) -> float:
+        return self.left + self.room * self.scale.place(value)
+
+
+def draw_bar_chart(chart: BarChart, width: float, *, tooltips: bool = True) -> Picture:
+    """Draw a chart in a width. Where nothing has a number, a sentence says so."""
+    if all(bar.value is None for bar in chart.bars):
+        return draw_sentence(chart.heading, NO_NUMBER if chart.bars else NO_ROWS, width)
+    layout = _lay_out(chart, width)
+    elements = list(_draw_head(chart, layout))
+    for place, bar in enumerate(chart.bars):
+        content = "".join(_draw_bar(bar, layout, layout.top + place * layout.row))
+        said = svg.tooltip(_describe_bar(bar, chart)) if tooltips else ""
+        elements.append(svg.element("g", said, content))
+    height = layout.top + layout.row * len(chart.bars)
+    return Picture(width, height, tuple(elements), chart.heading, describe_bars(chart))
+
+
+def draw_inline_bar(value: float, largest: float) -> str:
+    """Draw a bar for a cell of a table, as wide as its share of the largest. Says nothing: the cell has the number."""
+    share = max(0.0, min(value / largest, 1.0)) if largest > 0 else 0.0
+    bar = svg.element("rect", class_="chart-bar", x=0, y=0, width=share * 100, height=8)
+    box = {"view_box": "0 0 100 8", "preserve_aspect_ratio": "none", "aria_hidden": "true", "focusable": "false"}
+    return svg.element("svg", bar, class_="chart-inline-bar", **box)
+
+
+def _lay_out(chart: BarChart, width: float) -> _Layout:
+    values = [value for bar in chart.bars for value in (bar.value, bar.earlier)]
+    scale = fit_scale(values, chart.unit)
+    wide = width >= _NARROW
+    numbers = max(measure_text(_format(bar, scale)) for bar in chart.bars) + GAP
+    names = min(max(measure_text(bar.label) for bar in chart.bars), width * _NAMES) + GAP if wide else 0
+    top = 22.0 if name_unit(scale, chart.heading) or chart.comparison else 4.0
+    return _Layout(names, width - names - numbers, _ROWS[wide], scale, top, wide)
+
+
+def _draw_head(chart: BarChart, layout: _Layout) -> Iterator[str]:
+    """Say what the numbers and the marks on the bars are."""
+    said = [name_unit(layout.scale, chart.heading), f"| {chart.comparison}" if chart.comparison else ""]
+    words = ", ".join(filter(None, said))
+    if words:
+        yield svg.text(cut_to_room(words, layout.room), layout.left, 12, class_="chart-tick")
+
+
+def _draw_bar(bar: Bar, layout: _Layout, y: float) -> Iterator[str]:
+    name = cut_to_room(bar.label, layout.left - GAP if layout.wide else layout.room)
+    if layout.wide:
+        yield svg.text(name, layout.left - GAP, y + 16, class_="chart-name", text_anchor="end")
+    else:
+        yield svg.text(name, 0, y + 13, class_="chart-name")
+        y += layout.row - 20
+    zero, end = layout.x(0), layout.x(float(bar.value or 0))
+    if bar.value is not None:
+        box = {"x": min(zero, end), "y": y + 5, "width": abs(end - zero), "height": _BAR}
+        yield svg.element("rect", class_="chart-bar", **box)
+    if bar.earlier is not None:
+        x = layout.x(float(bar.earlier))
+        yield svg.element("path", class_="chart-mark", d=svg.path([(x, y + 3), (x, y + _BAR + 7)]))
+    yield svg.text(_format(bar, layout.scale), max(zero, end) + GAP, y + 16, class_="chart-tick")
+
+
+def _format(bar: Bar, scale: Scale) -> str:
+    return _NONE if bar.value is None else scale.format(bar.value)
+
+
+def _describe_bar(bar: Bar, chart: BarChart) -> str:
+    said = f"{bar.label}: {format_full(bar.value, chart.unit)}"
+    return said if bar.earlier is None else f"{said}; {chart.comparison}: {format_full(bar.earlier, chart.unit)}"

@@ -1,0 +1,113 @@
+"""What charts show, as values: lines over time, bars by category, small multiples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite
+
+from reelport.catalog import Grain, Unit
+
+Number = int | float | Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line: its name, and a number for each time; None where there is no number."""
+
+    name: str
+    values: tuple[Number | None, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_endless(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Lines over time, all of one unit.
+
+    `times` are labels as in a report (2026-07-01), without holes: a time without a number is a gap in its line.
+    `comparison` is one more line, drawn dashed: its numbers stand at the same places as `times`, and
+    `comparison_times` are the times that they are of. `settled` is how many times, from the first, have numbers that
+    won't change any more; None for all of them.
+    """
+
+    heading: str
+    times: tuple[str, ...]
+    series: tuple[Series, ...]
+    unit: Unit | None = None
+    grain: int = Grain.DAY
+    comparison: Series | None = None
+    comparison_times: tuple[str, ...] = ()
+    settled: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _refuse_other_lengths(self.times, [*self.series, *([self.comparison] if self.comparison else [])])
+        if self.comparison_times and len(self.comparison_times) != len(self.times):
+            raise ValueError("comparison_times must be as many as times")
+
+    @property
+    def first_moving(self) -> int:
+        """The place of the first time whose numbers may still change; the number of times where there is none."""
+        return len(self.times) if self.settled is None else min(max(self.settled, 0), len(self.times))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar: its label, its number or None, and the number that it is compared with."""
+
+    label: str
+    value: Number | None
+    earlier: Number | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_endless([self.value, self.earlier])
+
+
+@dataclass(frozen=True, slots=True)
+class BarChart:
+    """Bars by category, in the order given. `comparison` says what each bar's `earlier` number is of."""
+
+    heading: str
+    bars: tuple[Bar, ...]
+    unit: Unit | None = None
+    comparison: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SmallMultiples:
+    """One small line chart for each series, all on the same scale, as of a report by time and category."""
+
+    heading: str
+    times: tuple[str, ...]
+    series: tuple[Series, ...]
+    unit: Unit | None = None
+    grain: int = Grain.DAY
+    settled: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _refuse_other_lengths(self.times, self.series)
+
+    @property
+    def first_moving(self) -> int:
+        """The place of the first time whose numbers may still change; the number of times where there is none."""
+        return len(self.times) if self.settled is None else min(max(self.settled, 0), len(self.times))
+
+
+Chart = LineChart | BarChart | SmallMultiples
+
+
+def _refuse_endless(values: Iterable[Number | None]) -> None:
+    for value in values:
+        if value is not None and not isfinite(value):
+            raise ValueError(f"{value} can't be drawn")
+
+
+def _refuse_other_lengths(times: tuple[str, ...], series: Iterable[Series]) -> None:
+    for each in series:
+        if len(each.values) != len(times):
+            raise ValueError(f"{each.name!r} has {len(each.values)} values for {len(times)} times")

@@ -1,0 +1,52 @@
+"""Draws any chart: for a page, in widths for phones and screens, or as a file that stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reelport.charts import svg
+from reelport.charts.bar_chart import draw_bar_chart
+from reelport.charts.chart_types import BarChart, Chart, LineChart, SmallMultiples
+from reelport.charts.line_chart import draw_line_chart
+from reelport.charts.picture import Picture, embed_picture, write_file
+from reelport.charts.sentences import describe_moving
+from reelport.charts.small_multiples import draw_small_multiples
+from reelport.charts.stylesheet import write_file_stylesheet
+
+NARROW, WIDE, WIDEST = 340, 600, 960
+"""The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has."""
+
+_KINDS = {NARROW: "chart-narrow", WIDE: "chart-wide", WIDEST: "chart-widest"}
+_FILE_WIDTH = 760
+
+
+def draw(chart: Chart, width: float, *, tooltips: bool = True) -> Picture:
+    """Draw a chart in a width."""
+    match chart:
+        case LineChart():
+            return draw_line_chart(chart, width, tooltips=tooltips)
+        case BarChart():
+            return draw_bar_chart(chart, width, tooltips=tooltips)
+        case SmallMultiples():
+            return draw_small_multiples(chart, width, tooltips=tooltips)
+
+
+def embed_chart(chart: Chart) -> str:
+    """Write a chart as HTML for a page that has `charts.css`: one figure, in three widths, its notes as caption.
+
+    Narrow charts, which are for screens that are touched, have no tooltips.
+    """
+    pictures = [embed_picture(draw(chart, width, tooltips=width > NARROW), kind) for width, kind in _KINDS.items()]
+    notes = "".join(svg.element("p", svg.escape_words(note)) for note in list_notes(chart))
+    caption = svg.element("figcaption", notes) if notes else ""
+    return svg.element("figure", *pictures, caption, class_="chart")
+
+
+def draw_file(chart: Chart) -> str:
+    """Write a chart as an SVG file, with its heading and notes."""
+    return write_file(draw(chart, _FILE_WIDTH), list_notes(chart), write_file_stylesheet())
+
+
+def list_notes(chart: Chart) -> Sequence[str]:
+    """List a chart's notes, and which of its numbers may still change."""
+    return chart.notes if isinstance(chart, BarChart) else [*chart.notes, *describe_moving(chart)]

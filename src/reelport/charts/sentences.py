@@ -1,0 +1,75 @@
+"""What a chart shows, in words: for readers who don't see it, and for what is pointed at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reelport.catalog import Unit
+from reelport.charts.amounts import format_full, list_numbers
+from reelport.charts.chart_types import BarChart, LineChart, Number, Series, SmallMultiples
+from reelport.charts.time_axis import describe_time
+from reelport.wording import format_count
+
+NO_NUMBER = "No row has a number."
+NO_ROWS = "The report has no rows to draw."
+_MOST_DESCRIBED = 6
+"""Series or bars that a description names."""
+
+
+def describe_lines(chart: LineChart | SmallMultiples) -> str:
+    """Describe lines over time: how many times from when to when; lowest, highest and last number of each."""
+    if not chart.times:
+        return NO_ROWS
+    first, last = describe_time(chart.times[0]), describe_time(chart.times[-1])
+    said = [f"{format_count(len(chart.times), 'time')}, {first} to {last}."]
+    said += [_describe_series(each, chart.times, chart.unit) for each in chart.series[:_MOST_DESCRIBED]]
+    if len(chart.series) > _MOST_DESCRIBED:
+        said.append(f"{len(chart.series) - _MOST_DESCRIBED} more lines.")
+    if isinstance(chart, LineChart) and chart.comparison is not None:
+        times = chart.comparison_times or chart.times
+        said.append(f"Compared with {_describe_series(chart.comparison, times, chart.unit)}")
+    return " ".join([*said, *describe_moving(chart)])
+
+
+def describe_moving(chart: LineChart | SmallMultiples) -> list[str]:
+    """Say from when on numbers may still change; nothing where none may."""
+    place = chart.first_moving
+    if place >= len(chart.times):
+        return []
+    return [f"From {describe_time(chart.times[place])} on, numbers may still change."]
+
+
+def describe_bars(chart: BarChart) -> str:
+    """Describe bars: how many, and the first of them with their numbers."""
+    if not chart.bars:
+        return NO_ROWS
+    named = [f"{bar.label}: {format_full(bar.value, chart.unit)}" for bar in chart.bars[:_MOST_DESCRIBED]]
+    left = len(chart.bars) - len(named)
+    return f"{format_count(len(chart.bars), 'bar')}. {'; '.join(named)}{f'; {left} more' if left else ''}."
+
+
+def describe_moment(chart: LineChart, place: int) -> str:
+    """Say the numbers of one time in full, as a tooltip."""
+    numbers = [(each.name, format_full(each.values[place], chart.unit)) for each in chart.series]
+    said = [f"{name}: {number}" if len(numbers) > 1 else number for name, number in numbers]
+    if chart.comparison is not None:
+        when = f" ({describe_time(chart.comparison_times[place])})" if chart.comparison_times else ""
+        said.append(f"{chart.comparison.name}{when}: {format_full(chart.comparison.values[place], chart.unit)}")
+    return f"{describe_time(chart.times[place])}: {', '.join(said)}"
+
+
+def _describe_series(series: Series, times: Sequence[str], unit: Unit | None) -> str:
+    numbers = list_numbers(series.values)
+    if not numbers:
+        return f"{series.name}: no numbers."
+    lowest, highest = (pick(numbers, key=lambda each: each[1]) for pick in (min, max))
+    extremes = {"lowest": lowest, "highest": highest, "last": numbers[-1]}
+    said = [_describe_extreme(word, each, times, unit) for word, each in extremes.items()]
+    missing = len(series.values) - len(numbers)
+    gaps = f" {format_count(missing, 'time')} without a number." if missing else ""
+    return f"{series.name}: {', '.join(said)}.{gaps}"
+
+
+def _describe_extreme(word: str, found: tuple[int, Number], times: Sequence[str], unit: Unit | None) -> str:
+    place, value = found
+    return f"{word} {format_full(value, unit)} on {describe_time(times[place])}"

@@ -1,0 +1,100 @@
+"""The styles of charts: with a page's colours, light and dark, or with fixed ones for a file."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class _Colour(NamedTuple):
+    """A colour: the page's custom property that it follows, if any, and what it is in light and in dark without."""
+
+    follows: str | None
+    light: str
+    dark: str
+
+
+# Lines: the hues of Okabe and Ito, which the colour-blind tell apart; as dark or light as 3:1 against the paper needs.
+_COLOURS = {
+    "ink": _Colour("text", "#1f2937", "#e5e7eb"),
+    "soft": _Colour("text-muted", "#4b5563", "#a3abb8"),
+    "grid": _Colour("border", "#e5e7eb", "#333b47"),
+    "base": _Colour(None, "#8b93a1", "#6b7482"),
+    "earlier": _Colour(None, "#6b7280", "#9aa3b1"),
+    "s0": _Colour("accent", "#0072b2", "#56b4e9"),
+    "s1": _Colour(None, "#d55e00", "#f08a3c"),
+    "s2": _Colour(None, "#00845f", "#2fbf96"),
+    "s3": _Colour(None, "#a8457e", "#e08fbd"),
+    "s4": _Colour(None, "#8a6500", "#e6b422"),
+    "s5": _Colour(None, "#4a4f57", "#c9ced6"),
+}
+
+_DASHES = {"s0": "none", "s1": "8 3", "s2": "2 3", "s3": "10 3 2 3", "s4": "5 2", "s5": "12 4"}
+_FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif"
+
+_RULES = """\
+text{fill:{ink};font-size:12px}
+.chart-tick,.chart-note{fill:{soft}}
+.chart-heading{font-size:18px;font-weight:bold}
+.chart-grid{fill:none;stroke:{grid}}
+.chart-base{fill:none;stroke:{base}}
+.chart-line{fill:none;stroke:currentColor;stroke-width:2;stroke-linejoin:round}
+{looks}circle.chart-line{fill:currentColor;stroke:none}
+.chart-earlier{color:{earlier};stroke-width:1.5;stroke-dasharray:4 3}
+.chart-moving{stroke-dasharray:0.1 4.5;stroke-linecap:round;stroke-width:2.5}
+circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dasharray:none}
+.chart-moving-area{fill:{grid};fill-opacity:0.35}
+.chart-hatch{fill:none;stroke:{base};stroke-opacity:0.45;stroke-width:1}
+.chart-bar{fill:{s0}}
+.chart-mark{fill:none;stroke:{ink};stroke-width:2}
+.chart-hit{fill:transparent}
+"""
+
+_PAGE_RULES = """\
+.chart{margin:0;container-type:inline-size}
+.chart figcaption{color:var(--chart-soft);font-size:0.875rem}
+.chart-picture{display:block;width:100%;height:auto;font-variant-numeric:tabular-nums}
+.chart-wide,.chart-widest{display:none}
+@container (min-width:480px){.chart-narrow{display:none}.chart-wide{display:block}}
+@container (min-width:800px){.chart-wide{display:none}.chart-widest{display:block}}
+.chart-hit:hover{fill:var(--chart-soft);fill-opacity:0.12}
+.chart-inline-bar{width:100%;height:0.5rem;display:block}
+.chart-sparkline{width:7.5rem;height:1.5rem;display:inline-block;vertical-align:middle}
+@media (forced-colors:active){.chart-line,.chart-grid,.chart-base{stroke:CanvasText}.chart-bar{fill:CanvasText}}
+"""
+
+
+def write_page_stylesheet() -> str:
+    """Write the styles of charts in a page: colours follow its custom properties and the reader's light or dark."""
+    properties = {name: f"var(--chart-{name})" for name in _COLOURS}
+    where = ".chart-picture,.chart-inline-bar,.chart-sparkline,.chart"
+    light, dark = ("".join(_define(name, shade) for name in _COLOURS) for shade in ("light", "dark"))
+    schemes = f"{where}{{{light}}}\n@media (prefers-color-scheme:dark){{{where}{{{dark}}}}}\n"
+    return schemes + _scope(_write_rules(properties)) + _PAGE_RULES
+
+
+def write_file_stylesheet() -> str:
+    """Write the styles of a chart in a file: on white, in fonts that most machines have."""
+    rules = _write_rules({name: colour.light for name, colour in _COLOURS.items()})
+    return f"svg{{font-family:{_FONTS}}}\n.chart-paper{{fill:#fff}}\n{rules}"
+
+
+def _write_rules(values: dict[str, str]) -> str:
+    rules = _RULES.replace("{looks}", "".join(_write_look(name, dash, values[name]) for name, dash in _DASHES.items()))
+    for name, value in values.items():
+        rules = rules.replace(f"{{{name}}}", value)
+    return rules
+
+
+def _write_look(name: str, dash: str, colour: str) -> str:
+    return f".chart-{name}{{color:{colour};stroke-dasharray:{dash}}}\n"
+
+
+def _define(name: str, shade: str) -> str:
+    colour = _COLOURS[name]
+    value = colour.light if shade == "light" else colour.dark
+    return f"--chart-{name}:{f'var(--{colour.follows},{value})' if colour.follows else value};"
+
+
+def _scope(rules: str) -> str:
+    """Let the rule of texts hold in charts only."""
+    return rules.replace("text{", ".chart-picture text{", 1)

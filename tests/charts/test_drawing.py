@@ -1,0 +1,188 @@
+"""Any chart, as a file and in a page: well-formed, whole within its frame, and with no word of markup in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelport.catalog import Unit
+from reelport.charts import Bar, BarChart, Chart, LineChart, Series, SmallMultiples, draw_file, embed_chart
+from reelport.charts.drawing import NARROW, WIDE, WIDEST, draw
+from reelport.charts.text_width import measure_text
+
+SVG = "{http://www.w3.org/2000/svg}"
+WORDS = st.text(
+    st.sampled_from("ab <>&\"'🎬👨\u200d今אخ\x00\x1b\u202e\u2067\ufffe\ud800") | st.characters(), max_size=60
+)
+NUMBERS = st.none() | st.integers(-(10**18), 10**18) | st.decimals(-(10**9), 10**9, places=4) | st.just(0)
+UNITS = st.none() | st.sampled_from(list(Unit))
+
+
+@st.composite
+def line_charts(draw_from: st.DrawFn) -> LineChart:
+    """Charts of one to three lines over up to 40 days, some of them compared."""
+    times = draw_days(draw_from)
+    return LineChart(
+        draw_from(WORDS),
+        times,
+        draw_series(draw_from, times),
+        draw_from(UNITS),
+        comparison=draw_from(st.none() | st.builds(Series, WORDS, values_of(times))),
+        settled=draw_from(st.none() | st.integers(0, 40)),
+        notes=tuple(draw_from(st.lists(WORDS, max_size=2))),
+    )
+
+
+@st.composite
+def small_multiples(draw_from: st.DrawFn) -> SmallMultiples:
+    """Small multiples of one to three lines over up to 40 days."""
+    times = draw_days(draw_from)
+    return SmallMultiples(draw_from(WORDS), times, draw_series(draw_from, times), draw_from(UNITS))
+
+
+def draw_days(draw_from: st.DrawFn) -> tuple[str, ...]:
+    """Up to 40 days in a row."""
+    first = draw_from(st.dates(date(2020, 1, 1), date(2030, 1, 1)))
+    return tuple(str(first + timedelta(days=n)) for n in range(draw_from(st.integers(0, 40))))
+
+
+def draw_series(draw_from: st.DrawFn, times: tuple[str, ...]) -> tuple[Series, ...]:
+    """One to three lines over these times."""
+    return tuple(draw_from(st.lists(st.builds(Series, WORDS, values_of(times)), min_size=1, max_size=3)))
+
+
+def values_of(times: tuple[str, ...]) -> st.SearchStrategy[tuple[int | Decimal | None, ...]]:
+    """A number or none for each time."""
+    return st.lists(NUMBERS, min_size=len(times), max_size=len(times)).map(tuple)
+
+
+BARS = st.lists(st.builds(Bar, WORDS, NUMBERS, NUMBERS), max_size=9).map(tuple)
+CHARTS = line_charts() | small_multiples() | st.builds(BarChart, WORDS, BARS, UNITS, st.none() | WORDS)
+
+
+@given(CHARTS)
+def test_every_chart_is_well_formed_and_the_same_each_time(chart: Chart) -> None:
+    """An XML parser reads each form; no number of it is infinite or none; the bytes repeat."""
+    for form in (draw_file, embed_chart):
+        written = form(chart)
+        root = parse(written)
+        numbers = [each.get(name, "0") for each in root.iter() for name in ("x", "y", "width", "height", "d")]
+        assert not re.search("nan|inf|None|e[+-]", " ".join(numbers))
+        assert form(chart) == written
+
+
+@given(CHARTS, st.sampled_from([NARROW, WIDE, WIDEST]))
+def test_all_that_is_drawn_lies_within_the_picture(chart: Chart, width: float) -> None:
+    """Texts, as wide as they may be, and marks: none is cut by the picture's edge, in any width."""
+    picture = draw(chart, width)
+    root = parse(f"<svg>{''.join(picture.elements)}</svg>")
+    for left, top, right, bottom in boxes_of(root, 0, 0):
+        assert -0.1 <= left <= right <= picture.width + 0.1
+        assert -0.1 <= top <= bottom <= picture.height + 0.1
+
+
+@given(CHARTS, st.sampled_from([NARROW, WIDE, WIDEST]))
+def test_no_two_texts_lie_over_each_other(chart: Chart, width: float) -> None:
+    """Wherever lines end and however long names are."""
+    root = parse(f"<svg>{''.join(draw(chart, width).elements)}</svg>")
+    boxes = [box for each, box in texts_of(root, 0, 0) if each.text]
+    for place, one in enumerate(boxes):
+        assert not [two for two in boxes[:place] if overlap(one, two)]
+
+
+def parse(written: str) -> ET.Element:
+    """What an XML parser makes of a text."""
+    return ET.fromstring(written)  # noqa: S314 - we wrote it
+
+
+def overlap(one: tuple[float, ...], two: tuple[float, ...]) -> bool:
+    """Whether two boxes share more than an edge."""
+    return min(one[2], two[2]) - max(one[0], two[0]) > 0.2 and min(one[3], two[3]) - max(one[1], two[1]) > 0.2
+
+
+def texts_of(element: ET.Element, x: float, y: float) -> Iterator[tuple[ET.Element, tuple[float, ...]]]:
+    """Every text under an element, with its box: left, top, right, bottom."""
+    x, y = moved(element, x, y)
+    for child in element:
+        if child.tag == "text":
+            room = measure_text(child.text or "")
+            start = (
+                x + float(child.get("x", "0")) - {"middle": room / 2, "end": room}.get(child.get("text-anchor", ""), 0)
+            )
+            base = y + float(child.get("y", "0"))
+            yield child, (start, base - 10, start + room, base + 3)
+        yield from texts_of(child, x, y)
+
+
+def boxes_of(element: ET.Element, x: float, y: float) -> Iterator[tuple[float, ...]]:
+    """The box of every text and mark under an element."""
+    yield from (box for _, box in texts_of(element, x, y))
+    yield from marks_of(element, x, y)
+
+
+def marks_of(element: ET.Element, x: float, y: float) -> Iterator[tuple[float, ...]]:
+    """The box of every mark under an element."""
+    x, y = moved(element, x, y)
+    for child in element:
+        match child.tag:
+            case "path":
+                for point in re.findall(r"(-?[\d.]+),(-?[\d.]+)", child.get("d", "")):
+                    yield (x + float(point[0]), y + float(point[1])) * 2
+            case "rect":
+                left, top, width, height = (float(child.get(name, "0")) for name in ("x", "y", "width", "height"))
+                yield x + left, y + top, x + left + width, y + top + height
+            case "circle":
+                yield (x + float(child.get("cx", "0")), y + float(child.get("cy", "0"))) * 2
+        yield from marks_of(child, x, y)
+
+
+def moved(element: ET.Element, x: float, y: float) -> tuple[float, float]:
+    """Where an element's content begins."""
+    found = re.fullmatch(r"translate\((\S+) (\S+)\)", element.get("transform", ""))
+    return (x + float(found[1]), y + float(found[2])) if found else (x, y)
+
+
+def test_a_title_of_script_is_text() -> None:
+    """Markup in a heading, a label, a name or a note reaches no parser as markup, and no control character is left."""
+    words = "</title><script>alert(1)</script>\x00\x1b[31m\u202e"
+    chart = BarChart(words, (Bar(words, 5, 4),), None, words, (words,))
+    lines = LineChart(words, ("2026-07-01",), (Series(words, (1,)), Series(words, (2,))), notes=(words,))
+    for written in (draw_file(chart), embed_chart(chart), draw_file(lines), embed_chart(lines)):
+        assert "<script" not in written
+        assert not re.search("[\x00-\x1f\u202e]", written.replace("\n", ""))
+
+
+def test_a_chart_of_a_page_has_no_style_and_no_ids() -> None:
+    """A page forbids styles that stand in it, and shows the same chart more than once."""
+    written = embed_chart(
+        LineChart("Views by day", ("2026-07-01", "2026-07-02"), (Series("Views", (1, 2)),), settled=1)
+    )
+    assert not re.search(r'style|\bid=|<script|url\(|xmlns|"on', written)
+
+
+def test_a_chart_says_in_words_what_it_shows() -> None:
+    """Who doesn't see a chart hears its title, its range and its extremes; each picture is one image."""
+    times = ("2026-07-01", "2026-07-02", "2026-07-03", "2026-07-04")
+    chart = LineChart("Views by day", times, (Series("Views", (7, None, 12345, 9)),), Unit.VIEWS, settled=3)
+    for picture in parse(embed_chart(chart)).iter("svg"):
+        assert picture.get("role") == "img"
+        assert picture.findtext("title") == "Views by day"
+        assert picture.findtext("desc") == (
+            "4 times, 1 Jul 2026 to 4 Jul 2026. Views: lowest 7 views on 1 Jul 2026, highest 12,345 views on 3 Jul"
+            " 2026, last 9 views on 4 Jul 2026. 1 time without a number. From 4 Jul 2026 on, numbers may still change."
+        )
+
+
+def test_numbers_that_are_none_cannot_be_drawn() -> None:
+    """A mistake in what is asked to be drawn is told at once."""
+    with pytest.raises(ValueError, match="nan"):
+        Series("Views", (float("nan"),))
+    with pytest.raises(ValueError, match="2 values for 1 times"):
+        LineChart("Views", ("2026-07-01",), (Series("Views", (1, 2)),))
