@@ -93,7 +93,7 @@ def _draw_bar(bar: Bar, layout: _Layout, y: float) -> Iterator[str]:
         yield svg.element("rect", class_="chart-bar", **box)
     if bar.earlier is not None:
         x = layout.x(float(bar.earlier))
-        yield svg.element("path", class_="chart-mark", d=svg.path([(x, y + 3), (x, y + _BAR + 7)]))
+        yield svg.element("path", class_="chart-mark", d=svg.path([(x, y + 3), (x, y + _BAR + 6)]))
     yield svg.text(_format(bar, layout.scale), max(zero, end) + GAP, y + 16, class_="chart-tick")
 
 
@@ -103,4 +103,6 @@ def _format(bar: Bar, scale: Scale) -> str:
 
 def _describe_bar(bar: Bar, chart: BarChart) -> str:
     said = f"{bar.label}: {format_full(bar.value, chart.unit)}"
-    return said if bar.earlier is None else f"{said}; {chart.comparison}: {format_full(bar.earlier, chart.unit)}"
+    if bar.earlier is None:
+        return said
+    return f"{said}; {chart.comparison or 'before'}: {format_full(bar.earlier, chart.unit)}"
