@@ -1,4 +1,4 @@
-"""Numbers on charts: short and in full, round ticks of an axis, the unit that suits their size."""
+"""Numbers on charts: short and in full, round ticks, the unit that suits their size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """An axis of amounts: from `low` to `high` with round ticks, each number divided by `divisor` into `unit`."""
+    """An axis of amounts, from `low` to `high`, with ticks.
+
+    Numbers on it are written divided by `divisor`, which makes them amounts of `unit`.
+    """
 
     low: float
     high: float
@@ -64,7 +67,7 @@ def fit_scale(values: Iterable[Number | None], unit: Unit | None) -> Scale:
 
 
 def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
-    """Return by what to divide amounts of a unit up to the largest, and the name of the unit that they are then of."""
+    """Return a divisor for amounts up to the largest, and the unit that it makes of them."""
     for least, divisor, name in _LARGER_UNITS.get(unit, ()) if unit else ():
         if largest >= least:
             return divisor, name
@@ -72,7 +75,10 @@ def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
 
 
 def round_ticks(low: float, high: float, most: int, *, whole: bool) -> tuple[float, ...]:
-    """Return at most `most` round numbers at equal steps, the range between them; 0 and 1 for an empty range."""
+    """Return at most `most` round numbers at equal steps, with the range between them.
+
+    Returns 0 and 1 for an empty range.
+    """
     if high <= low:
         return (0.0, 1.0)
     step = _round_up((high - low) / max(most - 1, 1))
@@ -85,7 +91,10 @@ def round_ticks(low: float, high: float, most: int, *, whole: bool) -> tuple[flo
 
 
 def format_short(value: float) -> str:
-    """Format a number with three digits at most: 12.3 k, 4 M, 0.42; by powers of ten where it is very long."""
+    """Format a number with three digits at most: 12.3 k, 4 M, 0.42.
+
+    A number of 16 digits and more is written by powers of ten.
+    """
     size = abs(value)
     if size >= _LONGEST:
         return f"{value:.2g}"
@@ -114,7 +123,7 @@ def _round_up(step: float) -> float:
 
 
 def _trim(value: float) -> str:
-    """Format with three significant digits, without a power of ten and without zeros at the end."""
+    """Format with three significant digits, without zeros at the end."""
     if value == 0:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.3g}")))))

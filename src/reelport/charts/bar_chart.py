@@ -1,4 +1,4 @@
-"""Draws bars by category, each with its number: names beside the bars, above them in a narrow chart."""
+"""Draws bars by category, each with its name and number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _NONE = "-"
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where a chart's bars lie: their left end, their room, the height of a row, the scale, the first row's top."""
+    """Where bars lie: left end, room, a row's height, scale, the first row's top.
+
+    In a wide chart names are beside the bars, in a narrow one above them.
+    """
 
     left: float
     room: float
@@ -41,7 +44,7 @@ class _Layout:
 
 
 def draw_bar_chart(chart: BarChart, width: float, *, tooltips: bool = True) -> Picture:
-    """Draw a chart in a width. Where nothing has a number, a sentence says so."""
+    """Draw a chart in a width; where nothing has a number, a sentence says so."""
     if all(bar.value is None for bar in chart.bars):
         return draw_sentence(chart.heading, NO_NUMBER if chart.bars else NO_ROWS, width)
     layout = _lay_out(chart, width)
@@ -55,7 +58,10 @@ def draw_bar_chart(chart: BarChart, width: float, *, tooltips: bool = True) -> P
 
 
 def draw_inline_bar(value: float, largest: float) -> str:
-    """Draw a bar for a cell of a table, as wide as its share of the largest. Says nothing: the cell has the number."""
+    """Draw a bar for a cell of a table, as wide as its share of the largest.
+
+    It says nothing to a screen reader: the number stands in the cell.
+    """
     share = max(0.0, min(value / largest, 1.0)) if largest > 0 else 0.0
     bar = svg.element("rect", class_="chart-bar", x=0, y=0, width=share * 100, height=8)
     box = {"view_box": "0 0 100 8", "preserve_aspect_ratio": "none", "aria_hidden": "true", "focusable": "false"}

@@ -24,13 +24,11 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class LineChart:
+class ChartOverTime:
     """Lines over time, all of one unit.
 
     `times` are labels as in a report (2026-07-01), without holes: a time without a number is a gap in its line.
-    `comparison` is one more line, drawn dashed: its numbers stand at the same places as `times`, and
-    `comparison_times` are the times that they are of. `settled` is how many times, from the first, have numbers that
-    won't change any more; None for all of them.
+    `settled` is how many times, from the first, have numbers that won't change any more; None for all of them.
     """
 
     heading: str
@@ -38,20 +36,39 @@ class LineChart:
     series: tuple[Series, ...]
     unit: Unit | None = None
     grain: int = Grain.DAY
-    comparison: Series | None = None
-    comparison_times: tuple[str, ...] = ()
     settled: int | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _refuse_other_lengths(self.times, [*self.series, *([self.comparison] if self.comparison else [])])
-        if self.comparison_times and len(self.comparison_times) != len(self.times):
-            raise ValueError("comparison_times must be as many as times")
+        _refuse_other_lengths(self.times, self.series)
 
     @property
     def first_moving(self) -> int:
-        """The place of the first time whose numbers may still change; the number of times where there is none."""
+        """The place of the first time whose numbers may still change; after the last for none."""
         return len(self.times) if self.settled is None else min(max(self.settled, 0), len(self.times))
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart(ChartOverTime):
+    """Lines over time in one plot.
+
+    `comparison` is one more line, drawn dashed: its numbers stand at the same places as `times`, and
+    `comparison_times` are the times that they are of.
+    """
+
+    comparison: Series | None = None
+    comparison_times: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        ChartOverTime.__post_init__(self)
+        _refuse_other_lengths(self.times, [self.comparison] if self.comparison else [])
+        if self.comparison_times and len(self.comparison_times) != len(self.times):
+            raise ValueError("comparison_times must be as many as times")
+
+
+@dataclass(frozen=True, slots=True)
+class SmallMultiples(ChartOverTime):
+    """One small line chart for each series, all on the same scale: by time and category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,34 +85,16 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """Bars by category, in the order given. `comparison` says what each bar's `earlier` number is of."""
+    """Bars by category, in the order given.
+
+    `comparison` says what each bar's `earlier` number is of.
+    """
 
     heading: str
     bars: tuple[Bar, ...]
     unit: Unit | None = None
     comparison: str | None = None
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SmallMultiples:
-    """One small line chart for each series, all on the same scale, as of a report by time and category."""
-
-    heading: str
-    times: tuple[str, ...]
-    series: tuple[Series, ...]
-    unit: Unit | None = None
-    grain: int = Grain.DAY
-    settled: int | None = None
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _refuse_other_lengths(self.times, self.series)
-
-    @property
-    def first_moving(self) -> int:
-        """The place of the first time whose numbers may still change; the number of times where there is none."""
-        return len(self.times) if self.settled is None else min(max(self.settled, 0), len(self.times))
 
 
 Chart = LineChart | BarChart | SmallMultiples

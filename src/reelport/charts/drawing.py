@@ -1,4 +1,4 @@
-"""Draws any chart: for a page, in widths for phones and screens, or as a file that stands alone."""
+"""Draws any chart, for a page or as a file that stands alone."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def draw(chart: Chart, width: float, *, tooltips: bool = True) -> Picture:
 
 
 def embed_chart(chart: Chart) -> str:
-    """Write a chart as HTML for a page that has `charts.css`: one figure, in three widths, its notes as caption.
+    """Write a chart as a figure of HTML, with its notes as caption.
 
-    Narrow charts, which are for screens that are touched, have no tooltips.
+    It holds the chart in three widths, of which the stylesheet (`write_page_stylesheet`) shows one. The narrow one, for
+    screens that are touched, has no tooltips.
     """
     pictures = [embed_picture(draw(chart, width, tooltips=width > NARROW), kind) for width, kind in _KINDS.items()]
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in list_notes(chart))

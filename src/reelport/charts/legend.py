@@ -1,4 +1,4 @@
-"""Which line is which: names at the lines' ends, or above the plot where there is no room beside it."""
+"""Names of lines: at the lines' ends, or above the plot where there is no room beside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _SHARE = 0.28
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A line's name, the classes that it is drawn by, and the place and number that it ends with, if it has any."""
+    """A line's name, and the classes that it is drawn by.
+
+    `end` is the place and the number that it ends with, None for a line without numbers.
+    """
 
     words: str
     kind: str
@@ -28,7 +31,7 @@ class Name:
 
 
 def is_beside(names: Sequence[Name], width: float, height: float) -> bool:
-    """Whether names go at the ends of their lines: in a wide chart that is high enough for all of them."""
+    """Whether names go at the ends of lines: the chart is wide, and high enough for all."""
     return width >= _LEAST_WIDTH and len(names) * LINE <= height
 
 
@@ -69,7 +72,7 @@ def draw_above(placed: Sequence[tuple[float, float, Name]]) -> Iterator[str]:
 
 
 def spread_apart(wanted: Sequence[float], low: float, high: float, step: float) -> list[float]:
-    """Move places so that they are a step apart or more, between low and high, in the order that they are wanted in."""
+    """Move places to be a step apart or more, between low and high, in the same order."""
     order = sorted(range(len(wanted)), key=lambda place: (wanted[place], place))
     placed = dict.fromkeys(order, 0.0)
     least = low

@@ -1,4 +1,4 @@
-"""Draws lines over time, of one width: narrow charts name their lines above, wide ones at the lines' ends."""
+"""Draws lines over time in one plot, in a given width."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _AXIS = 26
 
 
 def draw_line_chart(chart: LineChart, width: float, *, tooltips: bool = True) -> Picture:
-    """Draw a chart in a width. Where nothing has a number, a sentence says so in place of empty axes."""
+    """Draw a chart in a width; where nothing has a number, a sentence says so."""
     values = [value for each in _list_series(chart) for value in each.values]
     if all(value is None for value in values):
         return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
@@ -61,7 +61,7 @@ def name_unit(scale: Scale, heading: str) -> str:
 
 
 def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[Plot, list[str]]:
-    """Place the plot in a chart, and draw what is around it: the names of the lines and of the unit."""
+    """Place the plot in a chart; draw the names of the lines and of the unit around it."""
     names = _list_names(chart)
     beside = bool(names) and legend.is_beside(names, width, height)
     above = legend.arrange_above(names, width) if names and not beside else []

@@ -1,4 +1,4 @@
-"""A chart as it leaves this layer: SVG for a page, in several widths, or SVG that stands alone in a file."""
+"""Drawn charts as SVG, for a page that styles them or as a file that stands alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _XMLNS = "http://www.w3.org/2000/svg"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawn chart: its size, its elements, and what it shows in words: a title, and a sentence or more."""
+    """A drawn chart: its size, its elements, and in words what it shows."""
 
     width: float
     height: float
@@ -26,7 +26,7 @@ class Picture:
 
 
 def embed_picture(picture: Picture, kind: str = "") -> str:
-    """Write SVG for a page, which styles it: no style of its own, no ids, a title and a description."""
+    """Write SVG for a page that styles it: it has no styles of its own and no ids."""
     return svg.element(
         "svg",
         *_describe(picture),

@@ -1,4 +1,4 @@
-"""What charts over time share: a plot's area, its two axes, lines with gaps, days that may still move."""
+"""What charts over time share: a plot's area, axes, lines, times that may still change."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def draw_amounts(plot: Plot) -> Iterator[str]:
 
 
 def draw_times(plot: Plot, ticks: dict[int, str], width: float) -> Iterator[str]:
-    """Draw the axis of times: as many of the ticks' labels as have room side by side, all inside the chart."""
+    """Draw the axis of times, with as many of the labels as have room side by side."""
     free = 0.0
     for place, label in ticks.items():
         room = measure_text(label)
@@ -74,7 +74,10 @@ def draw_times(plot: Plot, ticks: dict[int, str], width: float) -> Iterator[str]
 
 
 def draw_line(plot: Plot, values: Sequence[Number | None], kind: str, first_moving: int) -> Iterator[str]:
-    """Draw a line that breaks where there is no number; a lone number is a point; what may still change is dotted."""
+    """Draw a line that breaks where there is no number.
+
+    A number without neighbours is a point. What may still change is dotted.
+    """
     settled = [value if place < first_moving else None for place, value in enumerate(values)]
     moving = [value if place >= first_moving - 1 else None for place, value in enumerate(values)]
     for run in list_runs(settled):
@@ -108,7 +111,7 @@ def draw_moving(plot: Plot, first_moving: int) -> Iterator[str]:
 
 
 def draw_tooltips(plot: Plot, words: Sequence[str]) -> Iterator[str]:
-    """Lay an invisible area over each time, which says its numbers in full when it is pointed at."""
+    """Lay an invisible area over each time, with its numbers in full as tooltip."""
     edges = [plot.left, *((plot.x(one) + plot.x(two)) / 2 for one, two in pairwise(range(plot.times))), plot.right]
     for (left, right), said in zip(pairwise(edges), words, strict=True):
         area = {"x": left, "y": plot.top, "width": right - left, "height": plot.height}

@@ -17,7 +17,7 @@ _MOST_DESCRIBED = 6
 
 
 def describe_lines(chart: LineChart | SmallMultiples) -> str:
-    """Describe lines over time: how many times from when to when; lowest, highest and last number of each."""
+    """Describe lines over time: their range, and the lowest, highest and last number of each."""
     if not chart.times:
         return NO_ROWS
     first, last = describe_time(chart.times[0]), describe_time(chart.times[-1])

@@ -1,4 +1,4 @@
-"""Draws one small line chart for each category, all on one scale, and lines as small as a word."""
+"""Draws one small line chart for each category, and lines as small as a word."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME, _AXIS, _BETWEEN = 22, 26, 20
 
 
 def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool = True) -> Picture:
-    """Draw a chart in a width, as many panels side by side as have room."""
+    """Draw a chart in a width, with as many panels side by side as have room."""
     values = [value for each in chart.series for value in each.values]
     if all(value is None for value in values):
         return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
@@ -42,7 +42,10 @@ def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool 
 
 
 def draw_sparkline(values: Sequence[Number | None], first_moving: int | None = None, width: float = 120) -> str:
-    """Draw a line as high as a line of text, from 0 up, without axes. Says nothing: its numbers stand beside it."""
+    """Draw a line as high as a line of text, from 0 up, without axes.
+
+    It says nothing to a screen reader: its numbers stand beside it.
+    """
     scale = choose_scale(values, None, 2)
     plot = Plot(2, 2, width - 4, 20, len(values), scale)
     line = draw_line(plot, values, "chart-line chart-s0", len(values) if first_moving is None else first_moving)

@@ -1,4 +1,4 @@
-"""The styles of charts: with a page's colours, light and dark, or with fixed ones for a file."""
+"""Styles of charts: in a page's colours, light and dark, or in fixed ones for a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class _Colour(NamedTuple):
-    """A colour: the page's custom property that it follows, if any, and what it is in light and in dark without."""
+    """A colour in light and in dark, and the custom property of a page that takes its place."""
 
     follows: str | None
     light: str
@@ -64,7 +64,10 @@ _PAGE_RULES = """\
 
 
 def write_page_stylesheet() -> str:
-    """Write the styles of charts in a page: colours follow its custom properties and the reader's light or dark."""
+    """Write the styles of charts in a page.
+
+    Colours follow the page's custom properties, or the reader's choice of light or dark.
+    """
     properties = {name: f"var(--chart-{name})" for name in _COLOURS}
     where = ".chart-picture,.chart-inline-bar,.chart-sparkline,.chart"
     light, dark = ("".join(_define(name, shade) for name in _COLOURS) for shade in ("light", "dark"))

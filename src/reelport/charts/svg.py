@@ -1,4 +1,4 @@
-"""Elements of SVG as text: escaped, with numbers of one decimal digit, the same bytes each time."""
+"""Elements of SVG as text: escaped, and the same bytes each time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CAMEL = {"view_box": "viewBox", "preserve_aspect_ratio": "preserveAspectRatio"}
 
 
 def element(name: str, *content: str, **attributes: Attribute) -> str:
-    """Write an element with this content, which is SVG already; attributes of None are left out.
+    """Write an element whose content is SVG already.
 
-    Names of attributes are written in Python's way: `class_`, `text_anchor`.
+    Attributes of None are left out. Names of attributes are written in Python's way: `class_`, `text_anchor`.
     """
     given = "".join(f' {_name(key)}="{_format(value)}"' for key, value in attributes.items() if value is not None)
     inside = "".join(content)
@@ -24,7 +24,7 @@ def element(name: str, *content: str, **attributes: Attribute) -> str:
 
 
 def text(words: str, x: float, y: float, **attributes: Attribute) -> str:
-    """Write a text at a place: any words, on one line, without effect on the direction of what is beside them."""
+    """Write any words as a text at a place, on one line."""
     return element("text", escape_words(words), x=x, y=y, **attributes)
 
 
@@ -34,7 +34,7 @@ def tooltip(words: str) -> str:
 
 
 def escape_words(words: str) -> str:
-    """Escape a text for SVG or HTML: nothing in it is markup, a control character or a change of direction."""
+    """Escape a text for SVG or HTML, without control characters and changes of direction."""
     line = clean_line(words).translate({0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD})
     return escape(isolate(line))
 

@@ -1,4 +1,4 @@
-"""Times of a report on an axis: holes filled, round ticks, labels that show the year where years differ."""
+"""Times of a report on an axis: holes filled, round ticks, in words."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fill_times(labels: Iterable[str], grain: int) -> list[str]:
 
 
 def format_time(moment: datetime, grain: int) -> str:
-    """Format a time as a report's cell: 2026-07-01T05:00:00Z, 2026-07-01, 2026-07; 2026 for a year."""
+    """Format a time as a report does: 2026-07-01T05:00:00Z, 2026-07-01, 2026-07; a year 2026."""
     if grain <= Grain.HOUR:
         return f"{moment:%Y-%m-%dT%H:%M}:00Z"
     return f"{moment:%Y-%m-%d}"[: LABEL_LENGTHS[grain]]
@@ -76,9 +76,9 @@ def list_partial(labels: Sequence[str], grain: int, start: date, end: date) -> l
 
 
 def count_settled(labels: Sequence[str], grain: int, last_complete: date | None) -> int:
-    """Count the times, from the first, that end by the last complete day; none where there is no such day.
+    """Count the times, from the first, that end by the last complete day.
 
-    A month is settled with its last day only.
+    None do where there is no such day. A month is settled with its last day only.
     """
     settled = 0
     for moment in map(parse_time, labels):
@@ -89,7 +89,10 @@ def count_settled(labels: Sequence[str], grain: int, last_complete: date | None)
 
 
 def describe_time(label: str) -> str:
-    """Write a label's time for a sentence: 1 Jul 2026, 1 Jul 2026 05:00, Jul 2026, 2026; other labels as they are."""
+    """Write a label's time for a sentence: 1 Jul 2026 05:00, 1 Jul 2026, Jul 2026, 2026.
+
+    A label that is no time stays as it is.
+    """
     moment = parse_time(label)
     if moment is None:
         return label
@@ -105,7 +108,7 @@ def describe_time(label: str) -> str:
 
 
 def make_ticks(labels: Sequence[str], grain: int, most: int = MOST_TICKS) -> dict[int, str]:
-    """Return at most `most` labels of a time axis by index; they show the year where years differ."""
+    """Return at most `most` labels of an axis by index, with the year where years differ."""
     years = {label[:4] for label in labels}
     days = {label[:10] for label in labels}
     chosen = next((found for found in _align_ticks(labels, grain) if 1 < len(found) <= most), None)
