@@ -15,9 +15,9 @@ class _Colour(NamedTuple):
 
 # Lines: the hues of Okabe and Ito, which the colour-blind tell apart; as dark or light as 3:1 against the paper needs.
 _COLOURS = {
-    "ink": _Colour("text", "#1f2937", "#e5e7eb"),
-    "soft": _Colour("text-muted", "#4b5563", "#a3abb8"),
-    "grid": _Colour("border", "#e5e7eb", "#333b47"),
+    "ink": _Colour("ink", "#1f2937", "#e5e7eb"),
+    "soft": _Colour("soft", "#4b5563", "#a3abb8"),
+    "grid": _Colour("line", "#e5e7eb", "#333b47"),
     "base": _Colour(None, "#8b93a1", "#6b7482"),
     "earlier": _Colour(None, "#6b7280", "#9aa3b1"),
     "s0": _Colour("accent", "#0072b2", "#56b4e9"),

@@ -9,6 +9,7 @@ from importlib import resources
 
 from starlette.responses import Response
 
+from reelport.charts import write_page_stylesheet
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.studio.refusals import not_found
 from reelport.server.studio.visit import Visit
@@ -43,10 +44,13 @@ async def answer_asset(visit: Visit) -> Response:
 @cache
 def _load_assets() -> dict[str, _Asset]:
     folder = resources.files("reelport.server.studio").joinpath("static")
-    found = {}
-    for file in folder.iterdir():
-        suffix = file.name.rpartition(".")[2]
-        if suffix in _TYPES:
-            content = file.read_bytes()
-            found[file.name] = _Asset(content, _TYPES[suffix], hashlib.sha256(content).hexdigest()[:12])
-    return found
+    contents = {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in _TYPES}
+    contents["charts.css"] = write_page_stylesheet().encode()
+    return {
+        name: _Asset(content, _TYPES[_suffix(name)], hashlib.sha256(content).hexdigest()[:12])
+        for name, content in contents.items()
+    }
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition(".")[2]
