@@ -29,9 +29,10 @@ LAYERS: dict[str, set[str]] = {
     "wire": {"catalog"},
     "query": HEART,
     "check": HEART | {"query"},
+    "additivity": HEART | {"query"},
     "reference": HEART | {"query", "check"},
-    "charts": HEART | {"query", "check"},
-    "client": HEART | {"query", "check"},
+    "charts": HEART | {"query", "check", "additivity"},
+    "client": HEART | {"query", "check", "additivity"},
     "sync": HEART | {"query", "check", "client"},
     "storage": HEART,
     "facts": HEART | {"query", "check", "storage"},
@@ -39,7 +40,8 @@ LAYERS: dict[str, set[str]] = {
     "server": HEART | {"query", "check", "charts", "storage", "facts", "engine"},
     "testing": HEART | {"query", "check", "charts", "client", "storage", "facts", "engine", "server"},
     "cli": HEART
-    | {"query", "check", "reference", "charts", "client", "sync", "storage", "facts", "engine", "server", "testing"},
+    | {"query", "check", "additivity", "reference", "charts", "client", "sync"}
+    | {"storage", "facts", "engine", "server", "testing"},
     "__main__": {"cli"},
     "__init__": HEART | {"query", "check", "client"},
 }

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport import MergeRefused, Metric, ReportQuery
+from reelport.additivity import Added, Rate
 from reelport.client.ranges import numbers
 from reelport.client.ranges.csv_rows import sort_file
 from reelport.client.ranges.merge import merge
-from reelport.client.ranges.merge_rules import Added, MergePlan, MergeRule, Rate, needs_whole_months, plan_merge
+from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 
 START, END = date(2024, 1, 1), date(2025, 12, 31)
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from reelport.additivity import plan_cell
 from reelport.catalog import Dimension, Grain, Metric, Product
 from reelport.charts.labels import format_number, isolate, make_label, name_as_heading, name_in_sentence
 from reelport.charts.time_axis import GRAIN_WORDS, list_partial
@@ -26,7 +27,6 @@ from reelport.cli.charts.chart_bars import (
 from reelport.cli.charts.chart_text import cut_to_width
 from reelport.cli.charts.vega_lite import MOST_BARS_OF_TIME, render, require_renderer
 from reelport.client.files.part import Part, resolve_target
-from reelport.client.ranges.merge_rules import plan_cell
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError

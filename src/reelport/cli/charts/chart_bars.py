@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
+from reelport.additivity import Added, Rate
 from reelport.catalog import Grain
 from reelport.charts.time_axis import LABEL_LENGTHS, MOST_FILLED, YEAR, fill_times
-from reelport.client.ranges.merge_rules import Added, Rate
 from reelport.client.results.tables import Table
 from reelport.errors import UsageError
 

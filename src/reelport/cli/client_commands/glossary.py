@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
 
+from reelport.additivity import Added, Rate
 from reelport.catalog import (
     Dimension,
     Distinct,
@@ -21,7 +22,7 @@ from reelport.catalog import (
     Unit,
 )
 from reelport.check import nearest
-from reelport.client.ranges.merge_rules import Added, MergePlan, Rate, plan_merge
+from reelport.client.ranges.merge_rules import MergePlan, plan_merge
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
 from reelport.reference import describe_adding, describe_rule

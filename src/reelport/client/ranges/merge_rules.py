@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import product
 
-from reelport.catalog import Dimension, Distinct, Grain, Metric, Ratio, Stock, Sum, Total
+from reelport.additivity import Cell, list_rate_parts, plan_sum
+from reelport.catalog import Dimension, Distinct, Grain, Metric, Ratio, Stock
 from reelport.check import nearest
 from reelport.errors import MergeRefused
 from reelport.query import ReportQuery
@@ -29,30 +29,6 @@ class MergeRule(StrEnum):
     APPENDED = "one window's rows after another's"
     SORTED = "rows put in order; each is in one window"
     SUMMED = "rows of equal cells added up, rates from their parts"
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """A cell that is the sum of one asked column, with `digits` digits or more."""
-
-    column: int
-    digits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A cell: `scale` times a sum over others, half up to `digits`; empty where those are 0.
-
-    `numerator` and `denominator` are numbers of asked columns.
-    """
-
-    numerator: int
-    denominator: tuple[int, ...]
-    scale: int
-    digits: int
-
-
-Cell = Added | Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +72,6 @@ def plan_merge(query: ReportQuery, *, months: bool, ordered: bool) -> MergePlan:
     return MergePlan(way, query, query)
 
 
-def plan_cell(query: ReportQuery, name: str) -> Cell | None:
-    """Return how a metric's cell is computed when rows are added up; None where it can't.
-
-    Uses only the query's own metrics, without asking for others.
-    """
-    metric = Metric.__members__.get(name)
-    if metric is None or next(_list_metric_obstacles(replace(query, metrics=(name,))), None) is not None:
-        return None
-    columns = list(query.metrics)
-    cell = _plan_cell(metric, query, columns)
-    return cell if len(columns) == len(query.metrics) else None
-
-
 def _is_time_first(query: ReportQuery, *, months: bool) -> bool:
     """Whether every row of a window sorts after all rows of earlier windows."""
     for name in query.dimensions:
@@ -125,7 +88,7 @@ def _plan_sums(query: ReportQuery) -> MergePlan:
     if reasons:
         raise MergeRefused("\n".join([*reasons, ADVICE]))
     columns = list(query.metrics)
-    cells = tuple(_plan_cell(Metric[name], query, columns) for name in query.metrics)
+    cells = tuple(plan_sum(Metric[name], query, columns) for name in query.metrics)
     silent = tuple(columns[len(query.metrics) :])
     return MergePlan(MergeRule.SUMMED, query, replace(query, metrics=tuple(columns)), silent, cells)
 
@@ -150,7 +113,7 @@ def _list_metric_obstacles(query: ReportQuery) -> Iterator[str]:
                 yield f"{name} counts what is different: whatever is in two windows would count twice."
             case Stock():
                 yield f"{name} is what there is on one day: days don't add up."
-            case Ratio() if row and next(_list_rate_parts(row, query), None) is None:
+            case Ratio() if row and next(list_rate_parts(row, query), None) is None:
                 yield f"{name} is a rate, and the parts that it is made of can't be asked for with this query."
 
 
@@ -159,46 +122,6 @@ def _describe_unknown(name: str, known: Iterable[str]) -> str:
     near = nearest(name, known)
     meant = f" (did you mean {near}?)" if near else ""
     return f"{name} is not known to this version{meant}"
-
-
-def _plan_cell(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
-    """Plan how to compute a metric's merged cell; appends lacking parts to `columns`."""
-    if not isinstance(metric.rule, Ratio):
-        return Added(query.metrics.index(metric.name), metric.digits)
-    parts = min(_list_rate_parts(metric, query), key=lambda way: sum(part.name not in columns for part in way))
-    columns += dict.fromkeys(part.name for part in parts if part.name not in columns)
-    numerator, *denominator = (columns.index(part.name) for part in parts)
-    return Rate(numerator, tuple(denominator), metric.rule.scale, metric.rule.digits)
-
-
-def _list_rate_parts(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
-    """Yield sets of metrics that a rate is computed from: numerator, then denominators."""
-    rate = metric.rule
-    if not isinstance(rate, Ratio):
-        return
-    possible = [part for part in Metric if part.additive and _is_askable_with(part, metric, query)]
-    above = [part for part in possible if _is_sum(part, rate.numerator)]
-    whole = [
-        (part,) for part in possible if isinstance(part.rule, Total) and set(part.rule.parts) == set(rate.denominator)
-    ]
-    apart = product(*([part for part in possible if _is_sum(part, measure)] for measure in rate.denominator))
-    for numerator, denominator in product(above, [*whole, *apart]):
-        yield (numerator, *denominator)
-
-
-def _is_askable_with(part: Metric, metric: Metric, query: ReportQuery) -> bool:
-    """Whether the part goes with the query's dimensions, filters and the metric's scopes."""
-    lost_dimensions = {row.name for row in metric.family.dimensions() - part.family.dimensions()}
-    lost_filters = {row.name for row in metric.family.filters - part.family.filters}
-    return (
-        lost_dimensions.isdisjoint(query.dimensions)
-        and lost_filters.isdisjoint(name for name, _ in query.filters)
-        and part.family.scopes <= metric.family.scopes
-    )
-
-
-def _is_sum(part: Metric, measure: str) -> bool:
-    return isinstance(part.rule, Sum) and part.rule.measure == measure
 
 
 def _list_grains(query: ReportQuery) -> list[Grain]:

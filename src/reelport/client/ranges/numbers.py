@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from decimal import Context, Decimal, Inexact
 
-from reelport.client.ranges.merge_rules import Added, Cell, Rate
+from reelport.additivity import Added, Cell, Rate
 from reelport.errors import MergeRefused
 
 Number = int | Decimal | None

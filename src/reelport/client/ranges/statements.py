@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from reelport.additivity import Added, Cell, Rate
 from reelport.catalog import Metric
 from reelport.client.ranges.bodies import Bodies
-from reelport.client.ranges.merge_rules import Added, Cell, MergePlan, Rate
+from reelport.client.ranges.merge_rules import MergePlan
 
 _PLAIN_DIGITS = 18
 """Most digits of a number that DuckDB adds up in 64 bits; sums of 10^20 such numbers still fit into 128 bits."""

@@ -1,0 +1,97 @@
+"""How a metric's cells are computed when rows of a report are added up, by the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from reelport.catalog import Distinct, Metric, Ratio, Stock, Sum, Total
+from reelport.query import ReportQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A cell that is the sum of one asked column, with `digits` digits or more."""
+
+    column: int
+    digits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A cell: `scale` times a sum over others, half up to `digits`; empty where those are 0.
+
+    `numerator` and `denominator` are numbers of asked columns.
+    """
+
+    numerator: int
+    denominator: tuple[int, ...]
+    scale: int
+    digits: int
+
+
+Cell = Added | Rate
+
+
+def plan_cell(query: ReportQuery, name: str) -> Cell | None:
+    """Return how a metric's cell is computed when rows are added up; None where it can't.
+
+    Uses only the query's own metrics, without asking for others.
+    """
+    metric = Metric.__members__.get(name)
+    if metric is None or not _adds_up(metric, query):
+        return None
+    columns = list(query.metrics)
+    cell = plan_sum(metric, query, columns)
+    return cell if len(columns) == len(query.metrics) else None
+
+
+def plan_sum(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:
+    """Plan how to compute a metric's merged cell; appends lacking parts to `columns`."""
+    if not isinstance(metric.rule, Ratio):
+        return Added(query.metrics.index(metric.name), metric.digits)
+    parts = min(list_rate_parts(metric, query), key=lambda way: sum(part.name not in columns for part in way))
+    columns += dict.fromkeys(part.name for part in parts if part.name not in columns)
+    numerator, *denominator = (columns.index(part.name) for part in parts)
+    return Rate(numerator, tuple(denominator), metric.rule.scale, metric.rule.digits)
+
+
+def list_rate_parts(metric: Metric, query: ReportQuery) -> Iterator[tuple[Metric, ...]]:
+    """Yield sets of metrics that a rate is computed from: numerator, then denominators."""
+    rate = metric.rule
+    if not isinstance(rate, Ratio):
+        return
+    possible = [part for part in Metric if part.additive and _is_askable_with(part, metric, query)]
+    above = [part for part in possible if _is_sum(part, rate.numerator)]
+    whole = [
+        (part,) for part in possible if isinstance(part.rule, Total) and set(part.rule.parts) == set(rate.denominator)
+    ]
+    apart = product(*([part for part in possible if _is_sum(part, measure)] for measure in rate.denominator))
+    for numerator, denominator in product(above, [*whole, *apart]):
+        yield (numerator, *denominator)
+
+
+def _adds_up(metric: Metric, query: ReportQuery) -> bool:
+    match metric.rule:
+        case Distinct() | Stock():
+            return False
+        case Ratio():
+            return next(list_rate_parts(metric, query), None) is not None
+        case _:
+            return True
+
+
+def _is_askable_with(part: Metric, metric: Metric, query: ReportQuery) -> bool:
+    """Whether the part goes with the query's dimensions, filters and the metric's scopes."""
+    lost_dimensions = {row.name for row in metric.family.dimensions() - part.family.dimensions()}
+    lost_filters = {row.name for row in metric.family.filters - part.family.filters}
+    return (
+        lost_dimensions.isdisjoint(query.dimensions)
+        and lost_filters.isdisjoint(name for name, _ in query.filters)
+        and part.family.scopes <= metric.family.scopes
+    )
+
+
+def _is_sum(part: Metric, measure: str) -> bool:
+    return isinstance(part.rule, Sum) and part.rule.measure == measure
