@@ -30,8 +30,8 @@ $(READY): pyproject.toml uv.lock supply_chain/uv.txt
 	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart
-	@$(BIN)/python -m reelport.cli.demo
+demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart (STUDIO=1: and leave Studio open)
+	@$(BIN)/python -m reelport.cli.demo $(if $(STUDIO),--studio)
 
 test: compile ## run the tests, in three processes: they wait for services a third of the time
 	@$(TESTS)

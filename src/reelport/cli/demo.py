@@ -1,16 +1,20 @@
-"""`make demo`: run a service on sample facts, make a key, fetch a report as a partner."""
+"""`make demo`: run a service on sample facts, make a key, fetch a report as a partner.
+
+With `--studio` the service runs on until Ctrl-C, for its pages.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import itertools
+import secrets
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -45,6 +49,7 @@ _GAP = 3
 
 _LEAST_TITLE = 12
 _DEADLINE = 60.0
+_EMAIL = "demo@example.com"
 _MARK = ".made-by-reelport-demo"
 
 METRICS = (Metric.VIEWS, Metric.TIME_WATCHED_SECONDS, Metric.VIEW_THROUGH_RATE, Metric.ESTIMATED_EARNINGS_EUR)
@@ -53,6 +58,7 @@ DIMENSIONS = (Dimension.DAY, Dimension.VIDEO_TITLE)
 
 def main() -> None:
     """Run the demo; exit with status 0 when all of it worked, and never with a traceback."""
+    studio = "--studio" in sys.argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # Titles hold more than every terminal can write.
     console = Console(highlight=False)
@@ -66,7 +72,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        demonstrate(console, FOLDER.resolve())
+        demonstrate(console, FOLDER.resolve(), studio=studio)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
         # A library that is interrupted may raise an error of its own.
         sys.exit(130 if _print_end(console, error, stopped=stopped) else getattr(error, "exit_status", 1))
@@ -84,8 +90,11 @@ def _print_end(console: Console, error: BaseException, *, stopped: bool) -> bool
     return stopped
 
 
-def demonstrate(console: Console, folder: Path) -> None:
-    """Show the main job from end to end. Leaves its files in the folder, and no process."""
+def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None:
+    """Show the main job from end to end. Leaves its files in the folder, and no process.
+
+    With `studio` the service then runs until Ctrl-C.
+    """
     from reelport.testing import Service
 
     begun = time.perf_counter()
@@ -101,9 +110,29 @@ def demonstrate(console: Console, folder: Path) -> None:
         with _show_step(console, "makes a key for the organization demo, with every permission"):
             key = service.key("demo")
         report = fetch(console, service, key, query, folder / "views.csv")
-    show(console, report, query)
-    console.print(f"\nThe CSV    {report.path}\nThe chart  {report.path.with_suffix('.png')}", soft_wrap=True)
+        show(console, report, query)
+        console.print(f"\nThe CSV    {report.path}\nThe chart  {report.path.with_suffix('.png')}", soft_wrap=True)
+        if studio:
+            keep_studio_open(console, service)
+    if not studio:
+        console.print("Studio     `make demo STUDIO=1` leaves the service's pages open, and says how to sign in")
     console.print(f"\nAll that was started is stopped. {time.perf_counter() - begun:.1f} s in all.")
+
+
+def keep_studio_open(console: Console, service: Service) -> None:
+    """Make a user, print where to sign in, and wait for Ctrl-C.
+
+    The password is drawn anew each time, and the service listens on loopback alone.
+    """
+    password = secrets.token_urlsafe(12)
+    with _show_step(console, "makes a user, who is an owner of demo"):
+        service.user("demo", _EMAIL, password)
+    console.print(f"\n[bold]Studio[/]     {service.url}/studio", soft_wrap=True)
+    console.print(f"  e-mail   {_EMAIL}\n  password {password}\n\nCtrl-C ends it.")
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
+    console.print()
 
 
 def build_query(first: date, last: date) -> ReportQuery:

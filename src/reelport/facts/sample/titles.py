@@ -70,7 +70,7 @@ THEMES: Mapping[str, Theme] = {
         ("Twelve-year-old hatchback", "Winter tyres", "The 4x4 test", "Electric van"),
         ("0-100, measured", 'is it "silent"?', "after 200,000 km", "what broke"),
         ("🚗", "🔧", "⚡"),
-        ("cars", "test", "electric", "repair"),
+        ("cars", "test", "electric", "\"><img src=x onerror=alert('repair')>"),
     ),
 }
 
@@ -83,14 +83,15 @@ PLANTED: Mapping[int, tuple[str, str | None]] = {
     6: ("rival-sports", "Goal! 3-2, then 4-2 🥅🔥"),
     7: ("demo-news", "Morning brief\nfrom the harbour"),
     8: ("kitchen-table", "Crème brûlée, the cheap way 🍮"),
-    9: ("demo-sports", "👩‍👩‍👧‍👦 Family run: 5 km, 12 °C, rain"),
+    9: ("demo-sports", "👩‍👩‍👧‍👦 Family run: 5 km, 12 °C, rain</title><script>alert('rain')</script>"),
     10: ("rival-news", '"Quoted" at the start, a comma at the end,'),
     11: ("demo-news", "=SUM(votes) and other spreadsheets of power"),
     12: ("demo-live", None),
     13: ("hakol", "מזג האוויר, היום ומחר"),
-    14: ("demo-news", 'The word """truth"""'),
+    14: ("demo-news", '<b onclick="alert(1)">The word """truth"""</b>'),
 }
-"""Owner and title of the most watched videos: each title is hard to write in its own way, and three are the same."""
+"""Owner and title of the most watched videos: each title is hard to write in its own way, in a CSV or
+on a page, and three are the same."""
 
 CLAIMED: Mapping[int, str] = {3: "rival-news", 4: "demo-news", 6: "demo-sports", 8: "demo-news"}
 """The channels that claim some of the most watched videos."""
