@@ -50,7 +50,7 @@ SERVER_COMMANDS = {
     "sample": (f"{_SERVICE}.sample:sample", "Fill the tables with believable facts to try things on."),
     "org": (f"{_SERVICE}.access:ORG", "Organizations: the partners."),
     "channel": (f"{_SERVICE}.access:CHANNEL", "Channels, and who may read them."),
-    "key": (f"{_SERVICE}.access:KEY", "API keys of organizations."),
+    "key": (f"{_SERVICE}.keys:KEY", "API keys of organizations."),
     "user": (f"{_SERVICE}.users:USER", "Users: the people of organizations."),
     "queue": (f"{_SERVICE}.service:QUEUE", "Reports that wait, run or ended."),
     "verify": (f"{_SERVICE}.service:verify", "Hold tables and files against their records."),

@@ -1,4 +1,4 @@
-"""`org`, `channel` and `key`: manage organizations, their channels and API keys."""
+"""`org` and `channel`: manage organizations and their channels."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.catalog import Scope
 from reelport.cli.arguments.options import PrintJson
 from reelport.cli.output.listing import print_fields, print_list
 from reelport.errors import UsageError
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 ORG = App(name="org", help="Organizations: the partners.")
 CHANNEL = App(name="channel", help="Channels, and who may read them.")
-KEY = App(name="key", help="API keys of organizations.")
 
 Org = Annotated[str, Parameter(help="The organization.")]
 Data = Annotated[Path | None, Parameter(help="The data directory; else REELPORT_DATA, else ./reelport-data.")]
@@ -54,7 +52,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _split_names(given: Iterable[str]) -> tuple[str, ...]:
+def split_names(given: Iterable[str]) -> tuple[str, ...]:
     """Split a list given by commas or by repeating the option."""
     return tuple(word.strip() for each in given for word in each.split(",") if word.strip())
 
@@ -211,7 +209,7 @@ def remove_channels(
     with open_state(data) as (settings, db):
         known = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
         # Ids with a comma date from before commas were refused, and must stay removable.
-        ids = [word for each in id for word in ([each] if each in known else _split_names([each]))]
+        ids = [word for each in id for word in ([each] if each in known else split_names([each]))]
         ended = withdrawal.remove_channels(db, settings, org, ids, _now())
     print_fields({"organization": org, **_counts(ended)}, as_json=json)
 
@@ -238,91 +236,3 @@ def list_channels(*, org: Org, json: PrintJson = False, data: Data = None) -> No
     print_list(
         rows, as_json=json, none=f"{org} may read no channel yet: `reelport channel add --org {org}` enters one."
     )
-
-
-@KEY.command(name="create")
-def create_key(
-    *,
-    org: Org,
-    permissions: Annotated[list[str], Parameter(negative=(), help=f"Scopes by commas: {', '.join(Scope)}.")],
-    channels: Annotated[
-        list[str] | None, Parameter(negative=(), help="Slugs or ids by commas: read these channels only.")
-    ] = None,
-    kind: Annotated[
-        Literal["private", "public"],
-        Parameter(help="private: gets tokens by its secret alone; public: with a user's password."),
-    ] = "private",
-    json: PrintJson = False,
-    data: Data = None,
-) -> None:
-    """Create a key; print its id and its secret, which can't be had again.
-
-    Example: reelport key create --org acme --permissions create_reports,access_ads
-    """
-    from reelport.server.access import channel_registry
-    from reelport.server.state.secret_fingerprint import require_same_secret
-
-    with open_state(data) as (settings, db):
-        limit = None if channels is None else _split_names(channels)
-        key = channel_registry.create_key(
-            db,
-            settings,
-            require_same_secret(db, settings),
-            org,
-            _split_names(permissions),
-            _now(),
-            channels=limit,
-            kind=kind,
-        )
-    print_fields({"id": key.id, "secret": key.secret}, as_json=json)
-
-
-@KEY.command(name="list")
-def list_keys(
-    *,
-    org: Annotated[str | None, Parameter(help="Only this organization's.")] = None,
-    json: PrintJson = False,
-    data: Data = None,
-) -> None:
-    """List the keys.
-
-    Example: reelport key list --org acme
-    """
-    from reelport.server.access import channel_registry, keys
-
-    with open_state(data) as (settings, db):
-        found = keys.list_keys(db, org)
-        limited = any(key.channels for key in found)
-        slugs = {each.id: each.slug for each in channel_registry.list_channels(settings)} if limited else {}
-    rows = [
-        {
-            "id": key.id,
-            "organization": key.organization,
-            "kind": key.kind,
-            "permissions": key.permissions,
-            "channels": "all" if key.channels is None else tuple(slugs.get(id_, id_) for id_ in key.channels),
-            "created": key.created_at,
-            "revoked": key.revoked_at,
-        }
-        for key in found
-    ]
-    whose = "There is no key" if org is None else f"{org} has no key"
-    print_list(rows, as_json=json, none=f"{whose} yet: `reelport key create --org {org or 'NAME'}` makes one.")
-
-
-@KEY.command(name="revoke")
-def revoke_key(
-    id: Annotated[str, Parameter(help="The id of the key.")],  # noqa: A002 - the argument's name
-    *,
-    json: PrintJson = False,
-    data: Data = None,
-) -> None:
-    """End a key and every token of it at once.
-
-    Example: reelport key revoke KEY
-    """
-    from reelport.server.access import keys
-
-    with open_state(data) as (_, db):
-        ended = keys.revoke_key(db, id, _now())
-    print_fields({"id": id, "revoked": "now" if ended else "before"}, as_json=json)
