@@ -21,6 +21,8 @@ ROWS_HEADER, VERSION_HEADER = "Reelport-Rows", "Reelport-Version"
 """Headers in every answer of a Reelport service, and of no other service."""
 COMPLETE_HEADER = "Reelport-Last-Complete-Day"
 """The header with the last day that is complete in every table that the report was made of: a date, or `none`."""
+KEY_EXPIRES_HEADER = "Reelport-Key-Expires"
+"""The header of a granted token whose key expires within two weeks: the time, in UTC."""
 PREFER_HEADER, APPLIED_HEADER = "Prefer", "Preference-Applied"
 """Headers (RFC 7240) by which a status query asks for long polling, `wait=10` seconds, and the service confirms it."""
 

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
+from reelport.server.access.key_uses import KeyUses
 from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
@@ -51,6 +52,8 @@ _BURSTS_PER_MINUTE = 6
 """A burst may use a sixth of a minute's grants."""
 _SITE_SHARE, _SITE_BURST_SHARE = 1 / 10, 1 / 2
 """Of a public key's grants, and of its burst, one site of addresses may use so much."""
+_NOTICES_PER_MINUTE = 1 / (24 * 60)
+"""That a key expires soon is logged once a day for each key."""
 _ANY_METHOD = ()
 """Route every method: the endpoint refuses wrong ones itself, in the form of GraphQL errors."""
 
@@ -64,6 +67,7 @@ def create_app(settings: Settings) -> Starlette:
         app.state.service = await anyio.to_thread.run_sync(build_service, settings, db)
         async with app.state.service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
             tasks.start_soon(_sweep, settings, db, app.state.service.expiry)
+            tasks.start_soon(app.state.service.key_uses.store_noted)
             yield
             tasks.cancel_scope.cancel()
         app.state.service.reads.close()
@@ -111,6 +115,8 @@ def build_service(settings: Settings, db: Engine) -> Service:
         LoginAttempts(settings),
         StateProbe(db),
         ExpiryClock(db),
+        KeyUses(db),
+        TokenBuckets(_NOTICES_PER_MINUTE, 1),
     )
 
 

@@ -13,6 +13,7 @@ from tests.server.conftest import State
 from reelport.errors import UsageError
 from reelport.server.access import callers, grants, keys, logins, users
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
+from reelport.server.access.key_rotation import FirstUse
 from reelport.server.access.logins import REPLACEMENT_GRACE, Password, Terms
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import reading, writing
@@ -51,9 +52,11 @@ class Desk:
         """What signing in gives, some seconds later."""
         state = self.state
         now = state.now + timedelta(seconds=after)
-        return logins.grant_by_password(
+        found = logins.grant_by_password(
             state.db, state.service_secret, client or self.client, Password(email, text), scopes, now, terms
         )
+        assert not isinstance(found, FirstUse)
+        return found
 
     def granted(self) -> Grant:
         """What the right password gives."""
@@ -72,9 +75,11 @@ class Desk:
         """What a refresh token gives, some seconds later."""
         state = self.state
         now = state.now + timedelta(seconds=after)
-        return logins.grant_by_refresh_token(
+        found = logins.grant_by_refresh_token(
             state.db, state.service_secret, client or self.client, token or "", scopes, now, terms
         )
+        assert not isinstance(found, FirstUse)
+        return found
 
     def reads(self, grant: Grant, after: float = 0) -> bool:
         """Whether the access token of a grant stands for anybody."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import httpx2
 import pytest
+from tests.patience import until
 from tests.server.api import Api
 
+from reelport.server.access import key_rotation, keys
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.token_buckets import hash_owner
+from reelport.server.state.database import writing
 from reelport.wire import TOKEN_PATH
 
 KEYS = {"access_token", "refresh_token", "expires_in", "scope", "token_type"}
@@ -208,3 +213,60 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again(api: Api) -> None:
     reply = api.grant()
     assert (reply.status_code, reply.json()["error"]) == (429, "too_many_requests")
     assert int(reply.headers["retry-after"]) >= 1
+
+
+def test_the_first_use_of_a_rotated_secret_is_answered_as_any(api: Api) -> None:
+    """A token at once, by either secret; the old one ends with its grace, here at once."""
+    service, now = api.service, datetime.now(UTC)
+    key = keys.create_key(service.db, service.service_secret, "demo", ["create_reports"], now)
+    with writing(service.db) as connection:
+        new = key_rotation.rotate_key(connection, service.service_secret, key.id, 0, now)
+    replies = [
+        api.grant(client_id=key.id, client_secret=secret) for secret in (key.secret, new.secret, new.secret, key.secret)
+    ]
+    assert [reply.status_code for reply in replies] == [200, 200, 200, 400]
+    assert replies[3].json()["error"] == "invalid_client"
+
+
+def test_a_key_that_expires_soon_says_so_beside_its_tokens(api: Api, log: io.StringIO) -> None:
+    """In a header of each grant, in its life, and once a day in the log. The body is the same."""
+    details = keys.KeyDetails(expires="1")
+    service, now = api.service, datetime.now(UTC) - timedelta(hours=23, minutes=30)
+    key = keys.create_key(service.db, service.service_secret, "demo", ["create_reports"], now, details=details)
+    for _ in range(2):
+        reply = api.grant(client_id=key.id, client_secret=key.secret)
+        assert reply.json().keys() == KEYS
+        assert 0 < reply.json()["expires_in"] <= 1800
+        assert reply.headers["reelport-key-expires"] == f"{now + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+    warned = [line for line in log.getvalue().splitlines() if "a key expires soon" in line]
+    assert len(warned) == 1
+    assert key.id in warned[0]
+    assert key.secret not in warned[0]
+    assert "reelport-key-expires" not in api.grant().headers
+
+
+def test_an_expired_key_is_refused_as_an_unknown_one(api: Api) -> None:
+    """The sentence names all that may be the cause; which it is is not told."""
+    details = keys.KeyDetails(expires="1")
+    service, now = api.service, datetime.now(UTC) - timedelta(days=2)
+    key = keys.create_key(service.db, service.service_secret, "demo", ["create_reports"], now, details=details)
+    replies = [api.grant(client_id=id_, client_secret=key.secret) for id_ in (key.id, "rpk_unknown")]
+    assert {reply.status_code for reply in replies} == {400}
+    assert {reply.text for reply in replies} == {replies[0].text}
+    assert "it has expired or was revoked" in replies[0].json()["error_description"]
+
+
+def test_a_grant_and_a_request_are_noted_as_uses(api: Api) -> None:
+    """When the key was last used is in the state soon after."""
+    service = api.service
+    key = keys.create_key(service.db, service.service_secret, "demo", ["create_reports"], datetime.now(UTC))
+
+    def last_used() -> datetime | None:
+        (found,) = (each for each in keys.list_keys(service.db, "demo") if each.id == key.id)
+        return found.last_used_at
+
+    assert last_used() is None
+    assert api.grant(client_id=key.id, client_secret="rps_wrong").status_code == 400  # noqa: S106 - it is no secret
+    assert last_used() is None
+    assert api.grant(client_id=key.id, client_secret=key.secret).status_code == 200
+    assert until(lambda: last_used() is not None)

@@ -80,7 +80,11 @@ def list_organizations(*, json: PrintJson = False, data: Data = None) -> None:
 
     with open_state(data) as (_, db):
         rows = [
-            {"organization": each.name, "channels": len(organizations.list_readable_channels(db, each.id))}
+            {
+                "organization": each.name,
+                "channels": len(organizations.list_readable_channels(db, each.id)),
+                "max_key_days": each.max_key_days,
+            }
             for each in organizations.list_organizations(db)
         ]
     print_list(rows, as_json=json, none="There is no organization yet: `reelport org add NAME` makes one.")
@@ -126,6 +130,49 @@ def _counts(ended: Withdrawal) -> dict[str, object]:
         "running_reports": ended.running,
         "finished_reports": ended.finished,
     }
+
+
+@ORG.command(name="max-key-age")
+def limit_key_age(
+    name: str,
+    days: Annotated[str, Parameter(help="How many days its keys live at most, or none.")],
+    *,
+    yes: Yes = False,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Set how long an organization's keys live at most; shows which end by it, and asks first.
+
+    It counts from the day on which a key's secret was made, so that a rotation begins it anew.
+
+    Example: reelport org max-key-age acme 90
+
+    Example: reelport org max-key-age acme none
+    """
+    from reelport.cli.arguments.confirmation import is_confirmed
+    from reelport.server.access import keys, organizations
+    from reelport.server.state.database import writing
+
+    limit = _parse_days(days)
+    with open_state(data) as (_, db):
+        ended = keys.find_ended(keys.list_keys(db, name), limit, _now())
+        if ended and not yes:
+            print(f"{format_count(len(ended), 'key')} would expire at once: {', '.join(ended)}.", file=sys.stderr)
+            if not is_confirmed(f"Limit the keys of {name} to {format_count(limit or 0, 'day')}?"):
+                print("Nothing was changed.", file=sys.stderr)
+                return
+        with writing(db) as connection:
+            organizations.limit_key_life(connection, organizations.find_organization(connection, name).id, limit)
+    print_fields({"organization": name, "max_key_days": limit, "expired_keys": ended}, as_json=json)
+
+
+def _parse_days(given: str) -> int | None:
+    """Parse the longest life of keys: a number of days, or None for the word none."""
+    if given.strip().lower() == "none":
+        return None
+    if not given.isdecimal():
+        raise UsageError(f"{given!r} is no number of days: give one, such as 90, or none.")
+    return int(given)
 
 
 @CHANNEL.command(name="add")

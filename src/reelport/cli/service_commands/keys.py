@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -11,8 +12,17 @@ from reelport.catalog import Scope
 from reelport.cli.arguments.options import PrintJson
 from reelport.cli.output.listing import print_fields, print_list
 from reelport.cli.service_commands.access import Data, Org, open_state, split_names
+from reelport.errors import UsageError
+from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reelport.server.access.keys import Key
 
 KEY = App(name="key", help="API keys of organizations.")
+
+KeyId = Annotated[str, Parameter(help="The id of the key.")]
 
 
 @KEY.command(name="create")
@@ -27,14 +37,21 @@ def create_key(
         Literal["private", "public"],
         Parameter(help="private: gets tokens by its secret alone; public: with a user's password."),
     ] = "private",
+    name: Annotated[str, Parameter(help="What it is for, as lists show it.")] = "",
+    expires: Annotated[
+        str | None, Parameter(help="After how many days it expires, or the date (UTC) from which on it is refused.")
+    ] = None,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
     """Create a key; print its id and its secret, which can't be had again.
 
     Example: reelport key create --org acme --permissions create_reports,access_ads
+
+    Example: reelport key create --org acme --permissions create_reports --name "Nightly export" --expires 90
     """
     from reelport.server.access import channel_registry
+    from reelport.server.access.keys import BY_COMMAND, KeyDetails
     from reelport.server.state.secret_fingerprint import require_same_secret
 
     with open_state(data) as (settings, db):
@@ -48,6 +65,7 @@ def create_key(
             datetime.now(UTC),
             channels=limit,
             kind=kind,
+            details=KeyDetails(name, expires, BY_COMMAND),
         )
     print_fields({"id": key.id, "secret": key.secret}, as_json=json)
 
@@ -59,7 +77,7 @@ def list_keys(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """List the keys.
+    """List the keys, with who made them, their last use, their expiry, and what to look at.
 
     Example: reelport key list --org acme
     """
@@ -69,25 +87,102 @@ def list_keys(
         found = keys.list_keys(db, org)
         limited = any(key.channels for key in found)
         slugs = {each.id: each.slug for each in channel_registry.list_channels(settings)} if limited else {}
-    rows = [
-        {
-            "id": key.id,
-            "organization": key.organization,
-            "kind": key.kind,
-            "permissions": key.permissions,
-            "channels": "all" if key.channels is None else tuple(slugs.get(id_, id_) for id_ in key.channels),
-            "created": key.created_at,
-            "revoked": key.revoked_at,
-        }
-        for key in found
-    ]
+    rows = [_make_row(key, slugs, datetime.now(UTC)) for key in found]
     whose = "There is no key" if org is None else f"{org} has no key"
     print_list(rows, as_json=json, none=f"{whose} yet: `reelport key create --org {org or 'NAME'}` makes one.")
 
 
+def _make_row(key: Key, slugs: Mapping[str, str], now: datetime) -> dict[str, object]:
+    from reelport.server.access.key_marks import list_marks
+
+    return {
+        "id": key.id,
+        "name": key.name,
+        "organization": key.organization,
+        "kind": key.kind,
+        "permissions": key.permissions,
+        "channels": "all" if key.channels is None else tuple(slugs.get(id_, id_) for id_ in key.channels),
+        "created": key.created_at,
+        "created_by": key.created_by,
+        "last_used": key.last_used_at,
+        "expires": key.expires_at,
+        "revoked": key.revoked_at,
+        "marks": list_marks(key, now),
+    }
+
+
+@KEY.command(name="rename")
+def rename_key(
+    id: KeyId,  # noqa: A002 - the argument's name
+    name: Annotated[str, Parameter(help="What it is for; '' takes the name away.")],
+    *,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Give a key another name.
+
+    Example: reelport key rename KEY "Nightly export"
+    """
+    from reelport.server.access import keys
+    from reelport.server.state.database import writing
+
+    with open_state(data) as (_, db), writing(db) as connection:
+        before = keys.rename_key(connection, id, name)
+    print_fields({"id": id, "name": name, "was": before.name}, as_json=json)
+
+
+@KEY.command(name="rotate")
+def rotate_key(
+    id: KeyId,  # noqa: A002 - the argument's name
+    *,
+    grace: Annotated[
+        int | None, Parameter(help="Hours that the old secret is valid after the first use of the new one, 0 to 720.")
+    ] = None,
+    cancel: Annotated[bool, Parameter(negative="", help="Take back a second secret that was not used yet.")] = False,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
+    """Make a second secret of a key and print it; it can't be had again.
+
+    Its first use makes it the key's secret. The old one is valid until then, and for the grace (else 24 hours) after.
+
+    Example: reelport key rotate KEY --grace 48
+
+    Example: reelport key rotate KEY --cancel
+    """
+    if cancel and grace is not None:
+        raise UsageError("--grace is for a new secret, --cancel takes one back: give one of them.")
+    if cancel:
+        _cancel_rotation(id, json=json, data=data)
+        return
+    from reelport.server.access import key_rotation
+    from reelport.server.state.database import writing
+    from reelport.server.state.secret_fingerprint import require_same_secret
+
+    hours = key_rotation.DEFAULT_GRACE_HOURS if grace is None else grace
+    with open_state(data) as (settings, db):
+        secret = require_same_secret(db, settings)
+        with writing(db) as connection:
+            new = key_rotation.rotate_key(connection, secret, id, hours, datetime.now(UTC))
+    print_fields({"id": new.id, "secret": new.secret, "grace_hours": hours}, as_json=json)
+    print(
+        f"The secret of before is valid until the first use of this one, and {format_count(hours, 'hour')} longer.",
+        file=sys.stderr,
+    )
+
+
+def _cancel_rotation(key_id: str, *, json: bool, data: Data) -> None:
+    from reelport.server.access import key_rotation
+    from reelport.server.state.database import writing
+
+    with open_state(data) as (_, db), writing(db) as connection:
+        key_rotation.cancel_rotation(connection, key_id)
+    print_fields({"id": key_id, "rotation": "cancelled"}, as_json=json)
+
+
 @KEY.command(name="revoke")
 def revoke_key(
-    id: Annotated[str, Parameter(help="The id of the key.")],  # noqa: A002 - the argument's name
+    id: KeyId,  # noqa: A002 - the argument's name
     *,
     json: PrintJson = False,
     data: Data = None,

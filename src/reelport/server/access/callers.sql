@@ -1,5 +1,5 @@
 -- key: what a token is granted by
-SELECT k.secret_hash, k.permissions, k.kind, k.organization_id, k.revoked_at,
+SELECT k.secret_hash, k.next_secret_hash, k.old_secret_hash, k.old_secret_created_at, k.old_secret_until, k.permissions, k.kind, k.organization_id, k.revoked_at,
   COALESCE(k.secret_created_at, k.created_at) AS secret_created_at, k.expires_at, o.max_key_days
 FROM keys AS k
 JOIN organizations AS o ON o.id = k.organization_id
@@ -28,3 +28,20 @@ WHERE id = :user_id AND epoch = :epoch AND organization_id = :organization_id
 SELECT id, organization_id, password_hash, epoch
 FROM users
 WHERE email = :email
+
+-- begin_secret: make the next secret of a key the one; no row when another use did, or the rotation was cancelled
+UPDATE keys
+SET old_secret_hash = secret_hash,
+  old_secret_created_at = COALESCE(secret_created_at, created_at),
+  old_secret_until = :now + CAST(next_grace_hours AS BIGINT) * 3600000,
+  secret_hash = next_secret_hash,
+  secret_created_at = next_secret_created_at,
+  next_secret_hash = NULL,
+  next_secret_created_at = NULL,
+  next_grace_hours = NULL
+WHERE id = :key_id AND next_secret_hash = :secret_hash AND revoked_at IS NULL
+
+-- note_use: say when a key was used, unless that was said less than a while ago
+UPDATE keys
+SET last_used_at = :used_at
+WHERE id = :key_id AND (last_used_at IS NULL OR last_used_at <= :stale)

@@ -18,7 +18,7 @@ from reelport.errors import UsageError
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys, organizations
 from reelport.server.access.key_expiry import KeyKind
-from reelport.server.access.keys import NewKey
+from reelport.server.access.keys import KeyDetails, NewKey
 from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.events.event import Event, Kind
 from reelport.server.events.installation import open_bus
@@ -196,29 +196,34 @@ def create_key(
     *,
     channels: Collection[str] | None = None,
     kind: str = KeyKind.PRIVATE,
+    details: KeyDetails | None = None,
 ) -> NewKey:
     """Create a key, limited to `channels` (slugs or ids) unless None. UsageError lists all."""
-    wrong = keys.find_permission_problems(permissions)
+    wrong, holder = list[str](), None
     try:
-        if wrong:
-            organizations.get_organization(db, organization)
-        known = {} if channels is None else _index_by_name(db, settings, organization)
+        holder = organizations.get_organization(db, organization)
     except UsageError as error:
-        raise UsageError("\n".join([str(error), *wrong])) from None
-    wrong += [_describe_unknown(name, organization, known) for name in channels or () if name not in known]
-    wrong += [_describe_ambiguity(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]
+        wrong.append(str(error))
+    details = details or KeyDetails()
+    wrong += keys.find_problems(holder, permissions, channels, kind, details, now)
+    known = {} if channels is None or holder is None else _index_by_name(db, settings, holder.id)
+    if holder is not None:
+        wrong += [_describe_unknown(name, organization, known) for name in channels or () if name not in known]
+        wrong += [_describe_ambiguity(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]
     if wrong:
         raise UsageError("\n".join(wrong))
     limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
-    return keys.create_key(db, service_secret, organization, permissions, now, channels=limit, kind=kind)
+    return keys.create_key(
+        db, service_secret, organization, permissions, now, channels=limit, kind=kind, details=details
+    )
 
 
-def _index_by_name(db: Engine, settings: Settings, organization: str) -> dict[str, set[str]]:
+def _index_by_name(db: Engine, settings: Settings, organization_id: int) -> dict[str, set[str]]:
     """Map ids and slugs to the ids of an organization's channels.
 
     Two channels of the tables may share a slug.
     """
-    readable = organizations.list_readable_channels(db, organizations.get_organization(db, organization).id)
+    readable = organizations.list_readable_channels(db, organization_id)
     found = {id_: {id_} for id_ in readable}
     for each in list_channels(settings):
         if each.id in readable:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+
+from reelport.errors import UsageError
+
+MOST_DAYS = 3650
+"""Days that a key may be made to live, and an organization's keys may be allowed to: ten years."""
+NOTICE = timedelta(days=14)
+"""How long before a key expires notice is given."""
+
+_DAYS = re.compile(r"[0-9]{1,9}")
 
 
 class KeyKind(StrEnum):
@@ -32,13 +42,41 @@ def effective_expiry(terms: KeyTerms) -> datetime | None:
     """
     if terms.kind is KeyKind.STUDIO:
         return None
-    limits = [terms.expires_at]
-    if terms.max_days is not None:
-        limits.append(terms.secret_created_at + timedelta(days=terms.max_days))
-    return min((limit for limit in limits if limit is not None), default=None)
+    by_age = None if terms.max_days is None else terms.secret_created_at + timedelta(days=terms.max_days)
+    return earliest(terms.expires_at, by_age)
 
 
 def is_expired(terms: KeyTerms, now: datetime) -> bool:
     """Whether a key is expired at this time."""
     expiry = effective_expiry(terms)
     return expiry is not None and expiry <= now
+
+
+def earliest(*moments: datetime | None) -> datetime | None:
+    """Return the earliest moment; None stands for never."""
+    return min((each for each in moments if each is not None), default=None)
+
+
+def parse_expiry(given: str, now: datetime) -> datetime:
+    """Parse a number of days from now, or a date, at whose beginning (UTC) the key expires.
+
+    ValueError says what is wrong.
+    """
+    if _DAYS.fullmatch(given):
+        if not 1 <= int(given) <= MOST_DAYS:
+            raise ValueError(f"A key expires after 1 to {MOST_DAYS} days, not {given}.")
+        return now + timedelta(days=int(given))
+    try:
+        found = datetime.combine(date.fromisoformat(given), datetime.min.time(), UTC)
+    except ValueError:
+        sentence = f"{given!r} is no expiry: it is a number of days, such as 90, or a date, such as 2027-01-31."
+        raise ValueError(sentence) from None
+    if found <= now:
+        raise ValueError(f"The expiry {given} is not after now: the key would never work.")
+    return found
+
+
+def check_max_days(days: int | None) -> None:
+    """Raise UsageError for what can't be the longest life of keys; None is no limit."""
+    if days is not None and not 1 <= days <= MOST_DAYS:
+        raise UsageError(f"The longest life of keys is 1 to {MOST_DAYS} days, not {days}.")

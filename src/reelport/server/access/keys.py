@@ -1,31 +1,37 @@
-"""Creates, lists and revokes the API keys of organizations."""
+"""Creates, names, lists and revokes the API keys of organizations."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from reelport.errors import UsageError
 from reelport.server import credentials
+from reelport.server.access import key_expiry
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import find_readable_channels
-from reelport.server.access.key_expiry import KeyKind
-from reelport.server.access.organizations import find_organization, lock_organization, suggest
+from reelport.server.access.key_expiry import KeyKind, KeyTerms
+from reelport.server.access.organizations import Organization, find_organization, lock_organization, suggest
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS
 
+SECRET_PURPOSE = "key"  # noqa: S105 - what the hashes of keys' secrets are for
+BY_COMMAND = "command line"
+"""Who made a key that no user made."""
 _KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
 """The kinds of keys that can be made."""
+_LONGEST_NAME = 200
 _IS_LISTED = KEYS.c.kind != KeyKind.STUDIO.value
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just created: the only time that its secret is known."""
+    """A key just created, or rotated: the only time that its secret is known."""
 
     id: str
     secret: str
@@ -35,8 +41,21 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyDetails:
+    """What a key is called, when it expires (days or a date, as typed), and who made it."""
+
+    name: str = ""
+    expires: str | None = None
+    created_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
-    """A key without its secret. `channels` None: it reads all of its organization."""
+    """A key without its secrets. `channels` None: it reads all of its organization.
+
+    `created_by` is None for keys of before makers were stored. `next_secret_created_at` is set while a second secret
+    waits for its first use; `old_secret_until` is when the one before the last rotation ends.
+    """
 
     id: str
     organization: str
@@ -44,7 +63,27 @@ class Key:
     channels: tuple[str, ...] | None
     created_at: datetime
     revoked_at: datetime | None
-    kind: KeyKind
+    name: str
+    created_by: str | None
+    last_used_at: datetime | None
+    terms: KeyTerms
+    next_secret_created_at: datetime | None
+    next_grace_hours: int | None
+    old_secret_until: datetime | None
+
+    @property
+    def kind(self) -> KeyKind:
+        """How the key gets tokens."""
+        return self.terms.kind
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the key expires, by its own date or its organization's longest life."""
+        return key_expiry.effective_expiry(self.terms)
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether the key is expired at this time."""
+        return key_expiry.is_expired(self.terms, now)
 
 
 def create_key(
@@ -56,34 +95,35 @@ def create_key(
     *,
     channels: Collection[str] | None = None,
     kind: str = KeyKind.PRIVATE,
+    details: KeyDetails | None = None,
 ) -> NewKey:
     """Create a key with these scopes, limited to `channels` (ids) unless None.
 
-    UsageError lists every unknown scope, every channel that the organization may not read, and an unknown kind.
+    UsageError lists all of `find_problems`, and every channel that the organization may not read.
     """
+    details = details or KeyDetails()
     new = NewKey(f"{credentials.KEY_ID}_{credentials.short_id()}", credentials.mint(credentials.KEY_SECRET))
     with writing(db) as connection:
         holder = lock_organization(connection, organization)
         foreign = sorted(set(channels or ()) - find_readable_channels(connection, holder.id))
         wrong = [
-            *find_permission_problems(permissions),
+            *find_problems(holder, permissions, channels, kind, details, now),
             *(f"Channel {id_!r} is not {organization}'s." for id_ in foreign),
         ]
-        if kind not in _KINDS:
-            wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(_KINDS)}.")
-        if channels is not None and not channels:
-            wrong.append("A key that is limited to no channel could read nothing.")
         if wrong:
             raise UsageError("\n".join(wrong))
         connection.execute(
             KEYS.insert().values(
                 id=new.id,
                 organization_id=holder.id,
-                secret_hash=service_secret.hash("key", new.secret),
+                secret_hash=service_secret.hash(SECRET_PURPOSE, new.secret),
                 permissions=" ".join(scope for scope in REPORT_SCOPES if scope in permissions),
                 limited=int(channels is not None),
                 created_at=now,
                 kind=kind,
+                name=details.name,
+                created_by=details.created_by,
+                expires_at=details.expires and key_expiry.parse_expiry(details.expires, now),
             )
         )
         if channels is not None:
@@ -92,25 +132,58 @@ def create_key(
     return new
 
 
-def find_permission_problems(permissions: Collection[str]) -> list[str]:
-    """List a sentence for each unknown permission, with the nearest known one.
+def find_problems(
+    holder: Organization | None,
+    permissions: Collection[str],
+    channels: Collection[str] | None,
+    kind: str,
+    details: KeyDetails,
+    now: datetime,
+) -> list[str]:
+    """List a sentence for each reason why such a key can't be made.
 
-    Empty when all are known.
+    Unknown channels are not looked for. An organization that isn't known (None) limits no expiry.
     """
+    wrong = [*_find_permission_problems(permissions), *_find_name_problems(details.name)]
+    if kind not in _KINDS:
+        wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(_KINDS)}.")
+    if channels is not None and not channels:
+        wrong.append("A key that is limited to no channel could read nothing.")
+    return wrong + _find_expiry_problems(holder, details.expires, now)
+
+
+def _find_permission_problems(permissions: Collection[str]) -> list[str]:
     if not permissions:
         return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
     unknown = [name for name in permissions if name not in REPORT_SCOPES]
     return [f"There is no permission {name!r}.{suggest(name, REPORT_SCOPES)}" for name in unknown]
 
 
+def _find_name_problems(name: str) -> list[str]:
+    if name == name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME:
+        return []
+    return [f"A key's name has at most {_LONGEST_NAME} printable characters, no blanks around it."]
+
+
+def _find_expiry_problems(holder: Organization | None, expires: str | None, now: datetime) -> list[str]:
+    if not expires:
+        return []
+    try:
+        found = key_expiry.parse_expiry(expires, now)
+    except ValueError as error:
+        return [str(error)]
+    if holder is None or holder.max_key_days is None:
+        return []
+    latest = now + timedelta(days=holder.max_key_days)
+    if found <= latest:
+        return []
+    life = f"Keys of {holder.name} live {holder.max_key_days} days at most"
+    return [f"{life}: this one can't expire after {latest:%Y-%m-%d}, and was to on {found:%Y-%m-%d}."]
+
+
 def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
     """List every key but Studio's, or those of one organization, by organization and age."""
-    query = (
-        select(KEYS, ORGANIZATIONS.c.name)
-        .join(ORGANIZATIONS)
-        .where(_IS_LISTED)
-        .order_by(ORGANIZATIONS.c.name, KEYS.c.created_at, KEYS.c.id)
-    )
+    query = _select_keys().order_by(ORGANIZATIONS.c.name, KEYS.c.created_at, KEYS.c.id)
     with reading(db) as connection:
         if organization is not None:
             query = query.where(KEYS.c.organization_id == find_organization(connection, organization).id)
@@ -118,26 +191,65 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
         limits: dict[str, list[str]] = {}
         for key_id, channel in connection.execute(select(KEY_CHANNELS).order_by(KEY_CHANNELS.c.channel_id)):
             limits.setdefault(key_id, []).append(channel)
-    return tuple(
-        Key(
-            row.id,
-            row.name,
-            tuple(row.permissions.split()),
-            tuple(limits.get(row.id, ())) if row.limited else None,
-            row.created_at,
-            row.revoked_at,
-            KeyKind(row.kind),
-        )
-        for row in rows
+    return tuple(_read_key(row, limits.get(row.id, ())) for row in rows)
+
+
+def find_ended(keys: Iterable[Key], max_days: int | None, now: datetime) -> tuple[str, ...]:
+    """Find the ids of valid keys that would expire at once by another longest life.
+
+    UsageError when it is none that keys may have.
+    """
+    key_expiry.check_max_days(max_days)
+    valid = (key for key in keys if key.revoked_at is None and not key.is_expired(now))
+    return tuple(key.id for key in valid if key_expiry.is_expired(replace(key.terms, max_days=max_days), now))
+
+
+def find_key(connection: Connection, key_id: str) -> Key:
+    """Find a key; UsageError, with the nearest id that is valid, when there is none."""
+    row = connection.execute(_select_keys().where(KEYS.c.id == key_id)).first()
+    if row is None:
+        valid = select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None), _IS_LISTED)
+        raise UsageError(f"There is no key {key_id!r}.{suggest(key_id, connection.execute(valid).scalars().all())}")
+    limit = select(KEY_CHANNELS.c.channel_id).where(KEY_CHANNELS.c.key_id == key_id).order_by(KEY_CHANNELS.c.channel_id)
+    return _read_key(row, connection.execute(limit).scalars().all())
+
+
+def _select_keys() -> Select[*tuple[Any, ...]]:
+    since = func.coalesce(KEYS.c.secret_created_at, KEYS.c.created_at).label("secret_since")
+    of_organization = ORGANIZATIONS.c.name.label("organization"), ORGANIZATIONS.c.max_key_days
+    return select(KEYS, since, *of_organization).join(ORGANIZATIONS).where(_IS_LISTED)
+
+
+def _read_key(row: Row[*tuple[Any, ...]], channels: Collection[str]) -> Key:
+    return Key(
+        row.id,
+        row.organization,
+        tuple(row.permissions.split()),
+        tuple(channels) if row.limited else None,
+        row.created_at,
+        row.revoked_at,
+        row.name,
+        row.created_by,
+        row.last_used_at,
+        KeyTerms(KeyKind(row.kind), row.secret_since, row.expires_at, row.max_key_days),
+        row.next_secret_created_at,
+        row.next_grace_hours,
+        row.old_secret_until,
     )
+
+
+def rename_key(connection: Connection, key_id: str, name: str) -> Key:
+    """Give a key another name; return it as it was. UsageError for a bad name or no such key."""
+    if wrong := _find_name_problems(name):
+        raise UsageError("\n".join(wrong))
+    key = find_key(connection, key_id)
+    connection.execute(KEYS.update().where(KEYS.c.id == key.id).values(name=name))
+    return key
 
 
 def revoke_key(db: Engine, key_id: str, now: datetime) -> bool:
     """Revoke a key with its tokens; False when it was revoked before, UsageError for none."""
     with writing(db) as connection:
-        if connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id, _IS_LISTED)).first() is None:
-            alive = select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None), _IS_LISTED)
-            known = connection.execute(alive).scalars().all()
-            raise UsageError(f"There is no key {key_id!r}.{suggest(key_id, known)}")
-        ended = KEYS.update().where(KEYS.c.id == key_id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now)
+        key = find_key(connection, key_id)
+        ended = KEYS.update().where(KEYS.c.id == key.id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now)
         return connection.execute(ended).rowcount == 1

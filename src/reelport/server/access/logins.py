@@ -22,6 +22,7 @@ from reelport.server.access.grants import (
     find_granting_key,
 )
 from reelport.server.access.key_expiry import KeyKind
+from reelport.server.access.key_rotation import FirstUse
 from reelport.server.access.passwords import is_password
 from reelport.server.access.users import normalize_email
 from reelport.server.credentials import ServiceSecret
@@ -75,14 +76,14 @@ def grant_by_password(
     scopes: Iterable[str],
     now: datetime,
     terms: Terms,
-) -> Grant | Refusal:
+) -> Grant | Refusal | FirstUse:
     """Grant tokens to a user of the public key's organization; hashing takes some 20 ms of CPU.
 
     INVALID_GRANT when there is no such user in it, or the password is wrong: which of the two is not told.
     """
     with reading(db) as connection:
         key = _find_public_key(connection, service_secret, client, now)
-        if isinstance(key, Refusal):
+        if not isinstance(key, GrantingKey):
             return key
         user = SQL.run(connection, "user", {"email": password.stored_email}).first()
     is_right = is_password(password.text, user.password_hash if user else None)
@@ -111,7 +112,7 @@ def grant_by_refresh_token(
     scopes: Iterable[str],
     now: datetime,
     terms: Terms,
-) -> Grant | Refusal:
+) -> Grant | Refusal | FirstUse:
     """Grant tokens in place of a refresh token, with the scopes of its login or fewer.
 
     INVALID_GRANT when it is unknown, expired or another key's, or its login has ended. One that was replaced more
@@ -119,9 +120,9 @@ def grant_by_refresh_token(
     when the login has none of the requested scopes; the token then stays as it is.
     """
 
-    def replace_token(connection: Connection) -> Grant | Refusal:
+    def replace_token(connection: Connection) -> Grant | Refusal | FirstUse:
         key = _find_public_key(connection, service_secret, client, now)
-        if isinstance(key, Refusal):
+        if not isinstance(key, GrantingKey):
             return key
         row = _lock_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
         if row is None:
@@ -140,17 +141,17 @@ def grant_by_refresh_token(
     if not credentials.is_well_formed(credentials.REFRESH_TOKEN, refresh_token):
         with reading(db) as connection:
             key = _find_public_key(connection, service_secret, client, now)
-        return key if isinstance(key, Refusal) else Refusal.INVALID_GRANT
+        return Refusal.INVALID_GRANT if isinstance(key, GrantingKey) else key
     return write(db, replace_token)
 
 
 def _find_public_key(
     connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
-) -> GrantingKey | Refusal:
+) -> GrantingKey | Refusal | FirstUse:
     key = find_granting_key(connection, service_secret, client, now)
-    if key is None:
-        return Refusal.INVALID_CLIENT
-    return key if key.kind is KeyKind.PUBLIC else Refusal.UNAUTHORIZED_CLIENT
+    if isinstance(key, GrantingKey) and key.kind is not KeyKind.PUBLIC:
+        return Refusal.UNAUTHORIZED_CLIENT
+    return key
 
 
 def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> Row[Any] | None:
@@ -205,8 +206,9 @@ def _grant_to_user(
     )
     _delete_old_tokens(connection, family, token_hash, now)
     content = TokenContent(key.id, frozenset(granted), login)
-    token = make_token(service_secret, content, now + timedelta(seconds=terms.seconds))
-    return Grant(token, granted, terms.seconds, login.user_id, refresh_token)
+    life = key.limit_life(terms.seconds, now)
+    token = make_token(service_secret, content, now + timedelta(seconds=life))
+    return Grant(token, granted, life, login.user_id, refresh_token, key.expires_at)
 
 
 def _delete_old_tokens(connection: Connection, family: _Family, newest: str, now: datetime) -> None:

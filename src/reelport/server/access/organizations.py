@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
 from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.key_expiry import check_max_days
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, READABLE
 
@@ -21,10 +22,14 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """A partner of the platform, and the tenant of its reports."""
+    """A partner of the platform, and the tenant of its reports.
+
+    `max_key_days` is the longest life of its keys; None: as long as each key says.
+    """
 
     id: int
     name: str
+    max_key_days: int | None = None
 
 
 def add_organization(db: Engine, name: str, now: datetime) -> Organization:
@@ -57,15 +62,15 @@ def get_organization(db: Engine, name: str) -> Organization:
 def list_organizations(db: Engine) -> tuple[Organization, ...]:
     """List every organization, by name."""
     with reading(db) as connection:
-        rows = connection.execute(select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).order_by(ORGANIZATIONS.c.name))
-        return tuple(Organization(row.id, row.name) for row in rows)
+        rows = connection.execute(select(ORGANIZATIONS).order_by(ORGANIZATIONS.c.name))
+        return tuple(Organization(row.id, row.name, row.max_key_days) for row in rows)
 
 
 def find_organization(connection: Connection, name: str) -> Organization:
     """Get the organization of that name in a transaction; UsageError suggests the nearest."""
-    found = connection.execute(select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.name == name)).scalar()
+    found = connection.execute(select(ORGANIZATIONS).where(ORGANIZATIONS.c.name == name)).first()
     if found is not None:
-        return Organization(found, name)
+        return Organization(found.id, found.name, found.max_key_days)
     names = connection.execute(select(ORGANIZATIONS.c.name)).scalars().all()
     raise UsageError(f"There is no organization {name!r}.{suggest(name, names)}")
 
@@ -76,6 +81,16 @@ def lock_organization(connection: Connection, name: str) -> Organization:
     locked = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == found.id).with_for_update()
     # No row to lock: another transaction removed it meanwhile, so this raises UsageError.
     return found if connection.execute(locked).first() is not None else find_organization(connection, name)
+
+
+def limit_key_life(connection: Connection, organization_id: int, days: int | None) -> None:
+    """Set how many days all keys of an organization live at most, those of before too.
+
+    None ends the limit: keys that had expired by it are valid again. UsageError when the days are out of range.
+    """
+    check_max_days(days)
+    changed = ORGANIZATIONS.update().where(ORGANIZATIONS.c.id == organization_id)
+    connection.execute(changed.values(max_key_days=days))
 
 
 def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) -> None:

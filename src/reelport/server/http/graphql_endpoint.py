@@ -193,6 +193,7 @@ async def _authenticate(service: Service, request: HttpRequest) -> Caller | Resp
         fault = Fault(Code.UNAUTHENTICATED, "The token is unknown, expired or revoked: ask for a new one.")
         challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'
         return _refuse(request, fault, 401, **{"WWW-Authenticate": challenge})
+    service.key_uses.note(caller.key_id, now)
     return caller
 
 

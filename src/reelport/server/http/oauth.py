@@ -15,24 +15,27 @@ from starlette.responses import JSONResponse
 
 from reelport.errors import StorageError
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal, grant_anonymous_token, grant_token
+from reelport.server.access.key_expiry import NOTICE
+from reelport.server.access.key_rotation import FirstUse, begin_secret
 from reelport.server.access.logins import Password, Terms, grant_by_password, grant_by_refresh_token
 from reelport.server.http.service import Service
 from reelport.server.http.token_form import FoundCredentials, TokenRefused, read_credentials, read_form
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.login_attempts import find_site
 from reelport.server.limits.token_buckets import hash_owner
-from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH
+from reelport.server.state.database import write
+from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BASIC = {"WWW-Authenticate": 'Basic realm="reelport", charset="UTF-8"'}
 _SENTENCES = {
-    Refusal.INVALID_CLIENT: "There is no such key, or the secret is wrong.",
+    Refusal.INVALID_CLIENT: "There is no such key, it has expired or was revoked, or the secret is wrong.",
     Refusal.INVALID_SCOPE: "The key, or the login at a refresh, holds none of the scopes that were asked for.",
 }
 
 _Form = Mapping[str, str]
-_Outcome = Grant | Refusal
+_Outcome = Grant | Refusal | FirstUse
 _GrantType = Callable[[Request, ClientCredentials, _Form], Awaitable[_Outcome]]
 
 
@@ -60,6 +63,9 @@ async def _answer(
         caller = take(request, credentials.client)
         async with service.concurrency.limiter_of(caller):
             found = await grant_type(request, credentials.client, form)
+            while isinstance(found, FirstUse):
+                await anyio.to_thread.run_sync(_begin_secret, service, found)
+                found = await grant_type(request, credentials.client, form)
     except TokenRefused as refused:
         return _answer_refused(refused)
     except StorageError as error:
@@ -69,8 +75,23 @@ async def _answer(
         )
     service.metrics.token_requests.labels("granted" if isinstance(found, Grant) else found.value).inc()
     if isinstance(found, Grant):
-        return _answer_granted(found)
+        service.key_uses.note(credentials.client.id, datetime.now(UTC))
+        return _answer_granted(found, _note_expiry(service, credentials.client, found))
     return _answer_refusal(found, _SENTENCES.get(found) or describe(found, form), credentials)
+
+
+def _begin_secret(service: Service, use: FirstUse) -> None:
+    write(service.db, partial(begin_secret, use=use, now=datetime.now(UTC)))
+
+
+def _note_expiry(service: Service, client: ClientCredentials, grant: Grant) -> Mapping[str, str]:
+    """Log that a key expires soon, once a day; return the header that says it."""
+    expires_at, now = grant.key_expires_at, datetime.now(UTC)
+    if expires_at is None or expires_at > now + NOTICE:
+        return {}
+    if service.expiry_notices.take(client.id.encode()) == 0:
+        _LOG.warning("a key expires soon", key=client.id, expires=expires_at.isoformat())
+    return {KEY_EXPIRES_HEADER: f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def _take_private_grant(request: Request, client: ClientCredentials) -> bytes:
@@ -221,7 +242,7 @@ def _describe_public_refusal(refusal: Refusal, form: _Form) -> str:
     return "The refresh token is unknown, used before or expired, or its login has ended: ask with the password."
 
 
-def _answer_granted(grant: Grant) -> JSONResponse:
+def _answer_granted(grant: Grant, notice: Mapping[str, str]) -> JSONResponse:
     body = {
         "access_token": grant.token,
         "refresh_token": grant.refresh_token,
@@ -231,7 +252,7 @@ def _answer_granted(grant: Grant) -> JSONResponse:
         "token_type": "Bearer",
     }
     user = {} if grant.user_id is None else {"uid": grant.user_id}
-    return JSONResponse(body | user, headers=_NO_STORE)
+    return JSONResponse(body | user, headers={**_NO_STORE, **notice})
 
 
 def _answer_refusal(refusal: Refusal, sentence: str, credentials: FoundCredentials) -> JSONResponse:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import anyio
 from sqlalchemy import Engine
 
+from reelport.server.access.key_uses import KeyUses
 from reelport.server.credentials import ServiceSecret
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.http.long_poll import LongPolls
@@ -44,5 +45,7 @@ class Service:
     login_attempts: LoginAttempts
     probe: StateProbe
     expiry: ExpiryClock
+    key_uses: KeyUses
+    expiry_notices: TokenBuckets
     concurrency: Concurrency = field(default_factory=Concurrency)
     password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PASSWORD_CHECKS))

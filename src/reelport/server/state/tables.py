@@ -32,11 +32,16 @@ class Moment(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - the form
         """Convert to milliseconds, rounding down."""
-        return None if value is None else (value - _EPOCH) // _MILLISECOND
+        return None if value is None else to_milliseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the form
         """Convert milliseconds to a UTC time."""
         return None if value is None else to_moment(value)
+
+
+def to_milliseconds(moment: datetime) -> int:
+    """Convert a UTC time to milliseconds since 1970, rounding down."""
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def to_moment(milliseconds: int) -> datetime:

@@ -1,0 +1,182 @@
+"""When a key expires, by its own date and by its organization's longest life, and what ends with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.server.conftest import NOW, State
+
+from reelport.errors import UsageError
+from reelport.server.access import callers, grants, keys, organizations
+from reelport.server.access.grants import ClientCredentials, Grant, Refusal
+from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, KeyTerms, effective_expiry, is_expired, parse_expiry
+from reelport.server.access.key_rotation import FirstUse
+from reelport.server.access.keys import KeyDetails, NewKey
+from reelport.server.reports import report_access
+from reelport.server.state.database import reading, writing
+
+DAY = timedelta(days=1)
+TERMS = KeyTerms(KeyKind.PRIVATE, NOW, None, None)
+
+
+def _limit(state: State, days: int | None) -> None:
+    """Set the longest life of keys of `demo`."""
+    with writing(state.db) as connection:
+        holder = organizations.find_organization(connection, "demo")
+        organizations.limit_key_life(connection, holder.id, days)
+
+
+def _key(state: State, expires: str | None = None, name: str = "") -> NewKey:
+    return keys.create_key(
+        state.db, state.service_secret, "demo", ["create_reports"], state.now, details=KeyDetails(name, expires)
+    )
+
+
+def _grant(state: State, key: NewKey, after: timedelta) -> Grant | Refusal | FirstUse:
+    client = ClientCredentials(key.id, key.secret)
+    return grants.grant_token(state.db, state.service_secret, client, (), state.now + after)
+
+
+@given(
+    expires=st.none() | st.integers(-400, 400),
+    most=st.none() | st.integers(1, 400),
+    age=st.integers(0, 400),
+    kind=st.sampled_from([KeyKind.PRIVATE, KeyKind.PUBLIC]),
+)
+def test_the_earlier_limit_counts(expires: int | None, most: int | None, age: int, kind: KeyKind) -> None:
+    """In whole days: a key made `age` days ago is valid while no limit that it has has passed."""
+    own = None if expires is None else NOW + expires * DAY
+    terms = KeyTerms(kind, NOW - age * DAY, own, most)
+    passed = [limit for limit in (expires, None if most is None else most - age) if limit is not None and limit <= 0]
+    assert is_expired(terms, NOW) is bool(passed)
+    assert effective_expiry(replace(terms, kind=KeyKind.STUDIO)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", NOW + DAY), ("90", NOW + 90 * DAY), ("2026-03-02", datetime(2026, 3, 2, tzinfo=UTC))],
+)
+def test_an_expiry_is_days_or_a_date(text: str, expected: datetime) -> None:
+    """Days count from now; a date is its beginning in UTC."""
+    assert parse_expiry(text, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0", "1 to 3650"),
+        (str(MOST_DAYS + 1), "1 to 3650"),
+        ("2026-03-01", "not after now"),
+        ("2025-12-31", "not after now"),
+        ("soon", "'soon' is no expiry"),
+        ("-3", "'-3' is no expiry"),
+        ("2026-02-30", "is no expiry"),
+        ("9" * 12, "is no expiry"),
+    ],
+)
+def test_what_is_no_expiry_is_refused(text: str, says: str) -> None:
+    """With what it may be."""
+    with pytest.raises(ValueError, match=says):
+        parse_expiry(text, NOW)
+
+
+def test_an_expired_key_is_refused_everywhere(state: State) -> None:
+    """No grant, no look by a token of before, no ask, no download by its links."""
+    state.organization("demo", "c1")
+    key = _key(state, "1")
+    before = _grant(state, key, timedelta())
+    assert isinstance(before, Grant)
+    caller = callers.identify_caller(state.db, state.service_secret, before.token, state.now)
+    assert caller is not None
+    asked = state.ask(caller)
+    late = state.now + DAY
+    assert report_access.find_linked_report(state.db, asked.id, key.id, late - timedelta(seconds=1)) is not None
+    assert report_access.find_linked_report(state.db, asked.id, key.id, late) is None
+    assert _grant(state, key, DAY) is Refusal.INVALID_CLIENT
+    with reading(state.db) as connection:
+        assert callers.find_holder(connection, key.id, late) is None
+        assert not callers.is_still_allowed(connection, caller, late)
+
+
+def test_a_token_lives_no_longer_than_its_key(state: State) -> None:
+    """Half an hour before the end a token of an hour is granted for half an hour, and says so."""
+    state.organization("demo", "c1")
+    key = _key(state, "1")
+    granted = _grant(state, key, DAY - timedelta(minutes=30))
+    assert isinstance(granted, Grant)
+    assert (granted.seconds, granted.key_expires_at) == (1800, state.now + DAY)
+    assert callers.identify_caller(state.db, state.service_secret, granted.token, state.now + DAY) is None
+
+
+def test_the_longest_life_ends_keys_that_are_older(state: State) -> None:
+    """Those without expiry and those with a later one; without the limit they are valid again."""
+    state.organization("demo", "c1")
+    forever, year = _key(state), _key(state, "365")
+    later = 31 * DAY
+    granted = _grant(state, forever, later)
+    assert isinstance(granted, Grant)
+    _limit(state, 30)
+    assert [_grant(state, key, later) for key in (forever, year)] == [Refusal.INVALID_CLIENT] * 2
+    assert {key.expires_at for key in keys.list_keys(state.db)} == {state.now + 30 * DAY}
+    with reading(state.db) as connection:
+        assert callers.find_holder(connection, forever.id, state.now + later) is None
+    _limit(state, None)
+    assert isinstance(_grant(state, year, later), Grant)
+
+
+def test_which_keys_a_longest_life_would_end_is_known_before(state: State) -> None:
+    """Only those that are valid now: the revoked and the expired are ended already."""
+    state.organization("demo", "c1")
+    old, _, revoked = _key(state), _key(state, "5"), _key(state)
+    keys.revoke_key(state.db, revoked.id, state.now)
+    listed = keys.list_keys(state.db, "demo")
+    assert keys.find_ended(listed, 7, state.now + 10 * DAY) == (old.id,)
+    assert keys.find_ended(listed, None, state.now + 10 * DAY) == ()
+    with pytest.raises(UsageError, match="1 to 3650 days, not 0"):
+        keys.find_ended(listed, 0, state.now)
+
+
+def test_a_later_expiry_than_the_longest_life_is_refused(state: State) -> None:
+    """With the life, and the last day that is allowed; one at the limit is made."""
+    state.organization("demo", "c1")
+    _limit(state, 30)
+    with pytest.raises(UsageError, match="Keys of demo live 30 days at most: this one can't expire after 2026-03-31"):
+        _key(state, "31")
+    _key(state, "30")
+
+
+def test_all_that_is_wrong_with_a_key_is_told_at_once(state: State) -> None:
+    """Permissions, name, expiry, kind, and a limit to nothing."""
+    state.organization("demo", "c1")
+    with pytest.raises(UsageError) as refused:
+        keys.create_key(
+            state.db,
+            state.service_secret,
+            "demo",
+            ["create_report"],
+            state.now,
+            kind="secret",
+            channels=(),
+            details=KeyDetails(" a\n", "never"),
+        )
+    told = str(refused.value).splitlines()
+    assert len(told) == 5, told
+    assert "Did you mean create_reports?" in told[0]
+    assert "private or public." in told[2]
+
+
+def test_a_key_is_renamed(state: State) -> None:
+    """To a text in one line, or to none; a key that isn't there is told."""
+    state.organization("demo", "c1")
+    key = _key(state, name="Nightly")
+    with writing(state.db) as connection:
+        assert keys.rename_key(connection, key.id, "動画 <b>").name == "Nightly"
+    assert keys.list_keys(state.db)[0].name == "動画 <b>"
+    with writing(state.db) as connection, pytest.raises(UsageError, match="printable"):
+        keys.rename_key(connection, key.id, "x" * 201)
+    with writing(state.db) as connection, pytest.raises(UsageError, match="There is no key 'rpk_x'"):
+        keys.rename_key(connection, "rpk_x", "x")
