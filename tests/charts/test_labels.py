@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.cells import cell_len
 
 from reelport.charts.labels import (
     format_number,
@@ -15,10 +12,8 @@ from reelport.charts.labels import (
     make_label,
     name_as_heading,
     replace_undrawable,
-    split_clusters,
 )
-from reelport.cli.charts.chart_text import cut_to_width, wrap_to_width
-from reelport.cli.charts.vega_lite import find_missing
+from reelport.charts.png_renderer import find_missing
 
 TEXTS = st.text(
     st.sampled_from("ab 🎬👨👩👍🏽❤☺今ÄИאخहिก1️⃣🇫🇷\u200d\ufe0f\u0301\u0338\n\u202e") | st.characters(), max_size=60
@@ -61,28 +56,6 @@ def test_numbers_and_names_read_well() -> None:
 def test_a_label_is_one_line_of_plain_characters(text: str, label: str) -> None:
     """What terminals and fonts disagree about goes; letters and their own marks stay."""
     assert make_label(text) == label
-
-
-@given(TEXTS, st.integers(2, 40))
-def test_no_label_is_wider_than_it_may_be(text: str, width: int) -> None:
-    """Columns of a terminal are counted; what is left is the label's beginning."""
-    label = make_label(text)
-    short = cut_to_width(label, width)
-    assert cell_len(short) <= width
-    assert cut_to_width(short, width) == short
-    assert "".join(split_clusters(label)) == label
-    if short != label:
-        assert label.startswith(short.removesuffix("…"))
-
-
-@given(TEXTS, st.integers(2, 40))
-def test_a_wrapped_label_is_whole(text: str, width: int) -> None:
-    """Its lines are no wider than they may be, and hold everything but blanks."""
-    label = make_label(text)
-    lines = wrap_to_width(label, width).split("\n")
-    assert max(map(cell_len, lines)) <= width
-    assert re.sub(r"[\s\u2068\u2069]", "", "".join(lines)) == re.sub(r"\s", "", label)
-    assert wrap_to_width("A night at the ministry", 11) == "A night at\nthe\nministry"
 
 
 def test_right_to_left_text_is_isolated() -> None:

@@ -23,7 +23,7 @@ _TICKS = (4, 5)
 """Of a narrow and of a wide chart: the plot's height, and ticks of amounts at most."""
 
 _LEAST_TICK_ROOM = 85
-_MOST_TOOLTIPS = 200
+_MOST_TOOLTIPS = 400
 _AXIS = 26
 """Room below a plot for its times."""
 

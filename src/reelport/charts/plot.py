@@ -17,8 +17,11 @@ GAP = 6
 _HATCH = 7
 """Units between two strokes of a hatched area."""
 
-_DOT = 2.5
+_DOT = 3
 """The radius of a point."""
+
+_MANY = 150
+"""With more times than this lines are fine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ def draw_line(plot: Plot, values: Sequence[Number | None], kind: str, first_movi
 
     A number without neighbours is a point. What may still change is dotted.
     """
+    kind = f"{kind} chart-fine" if plot.times > _MANY else kind
     settled = [value if place < first_moving else None for place, value in enumerate(values)]
     moving = [value if place >= first_moving - 1 else None for place, value in enumerate(values)]
     for run in list_runs(settled):

@@ -29,7 +29,7 @@ _COLOURS = {
 }
 
 _DASHES = {"s0": "none", "s1": "8 3", "s2": "2 3", "s3": "10 3 2 3", "s4": "5 2", "s5": "12 4"}
-_FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif"
+FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif"
 
 _RULES = """\
 text{fill:{ink};font-size:12px}
@@ -38,7 +38,8 @@ text{fill:{ink};font-size:12px}
 .chart-grid{fill:none;stroke:{grid}}
 .chart-base{fill:none;stroke:{base}}
 .chart-line{fill:none;stroke:currentColor;stroke-width:2;stroke-linejoin:round}
-{looks}circle.chart-line{fill:currentColor;stroke:none}
+{looks}.chart-fine{stroke-width:1.25}
+circle.chart-line{fill:currentColor;stroke:none}
 .chart-earlier{color:{earlier};stroke-width:1.5;stroke-dasharray:4 3}
 .chart-moving{stroke-dasharray:0.1 4.5;stroke-linecap:round;stroke-width:2.5}
 circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dasharray:none}
@@ -78,7 +79,7 @@ def write_page_stylesheet() -> str:
 def write_file_stylesheet() -> str:
     """Write the styles of a chart in a file: on white, in fonts that most machines have."""
     rules = _write_rules({name: colour.light for name, colour in _COLOURS.items()})
-    return f"svg{{font-family:{_FONTS}}}\n.chart-paper{{fill:#fff}}\n{rules}"
+    return f"svg{{font-family:{FONTS}}}\n.chart-paper{{fill:#fff}}\n{rules}"
 
 
 def _write_rules(values: dict[str, str]) -> str:

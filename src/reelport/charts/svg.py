@@ -10,6 +10,7 @@ from reelport.wording import clean_line
 
 Attribute = str | float | None
 
+_ISOLATES = "\u2068\u2069"
 _CAMEL = {"view_box": "viewBox", "preserve_aspect_ratio": "preserveAspectRatio"}
 
 
@@ -35,7 +36,7 @@ def tooltip(words: str) -> str:
 
 def escape_words(words: str) -> str:
     """Escape a text for SVG or HTML, without control characters and changes of direction."""
-    line = clean_line(words).translate({0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD})
+    line = clean_line(words.strip(_ISOLATES)).translate({0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD})
     return escape(isolate(line))
 
 

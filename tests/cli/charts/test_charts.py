@@ -14,11 +14,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from tests.disks import small_disk
 
-from reelport.catalog import Grain
-from reelport.charts.time_axis import make_ticks
-from reelport.cli.charts.chart import Chart, plan_chart
-from reelport.cli.charts.chart_bars import Drawing
-from reelport.cli.charts.vega_lite import describe
+from reelport.charts import BarChart, Chart, LineChart
+from reelport.cli.charts.chart import plan_chart
 from reelport.errors import StorageError, UsageError
 from reelport.query import ReportQuery
 
@@ -35,16 +32,29 @@ def report(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def fitted(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]], most: int) -> Drawing:
+def fitted(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]], most: int) -> BarChart:
     """What a terminal of so many lines shows of a report of these rows."""
-    chart = Chart(query, None)
+    chart = plan_chart(query, None)
     return chart.fit(chart.groups(written(query, tmp_path, rows)), most)
 
 
-def picture(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]]) -> Drawing:
+def picture(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]]) -> Chart:
     """What a picture shows of a report of these rows."""
-    chart = Chart(query, None)
-    return chart.fit_picture(chart.groups(written(query, tmp_path, rows)))
+    chart = plan_chart(query, None)
+    return chart.plan.draw(chart.groups(written(query, tmp_path, rows)))
+
+
+def lines_of(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]]) -> dict[str, object]:
+    """The numbers by time of a picture of these rows."""
+    shown = picture(query, tmp_path, rows)
+    assert isinstance(shown, LineChart)
+    return dict(zip(shown.times, shown.series[0].values, strict=True))
+
+
+def bars_of(shown: Chart) -> list[tuple[str, object]]:
+    """The bars of a chart, each with its number."""
+    assert isinstance(shown, BarChart)
+    return [(bar.label, bar.value) for bar in shown.bars]
 
 
 def written(query: ReportQuery, tmp_path: Path, rows: Iterable[Sequence[object]]) -> Path:
@@ -107,99 +117,61 @@ def test_a_rate_is_computed_anew_from_its_parts_and_never_averaged(tmp_path: Pat
     days = [START + timedelta(days=n) for n in range(90)]
     rows = [(day, "0.9999", 1 if day.month < 3 else 0, 10 * day.day) for day in days]
     query = ask("FILL_RATE NB_IMPRESSION SELLABLE_INVENTORY", "DAY")
-    assert fitted(query, tmp_path, rows, 62).bars == (
+    assert bars_of(fitted(query, tmp_path, rows, 62)) == [
         ("2026-01", Decimal("0.0063")),  # 31 / 4960
         ("2026-02", Decimal("0.0069")),  # 28 / 4060
         ("2026-03", Decimal("0.0000")),
-    )
-    assert {value for _, value in picture(query, tmp_path, rows).bars} == {Decimal("0.9999")}, "days are as they are"
+    ]
+    assert set(lines_of(query, tmp_path, rows).values()) == {Decimal("0.9999")}, "days are as they are"
 
 
 def test_what_has_nothing_to_divide_by_has_no_number(tmp_path: Path) -> None:
     """An empty cell of a rate is a gap and no 0, and comes last among names."""
-    bars = picture(ask("FILL_RATE", "VIDEO_ID"), tmp_path, [("x1", ""), ("x2", "0.0000"), ("x3", "0.5000")]).bars
-    assert [(label, value is None) for label, value in bars] == [("x3", False), ("x2", False), ("x1", True)]
+    bars = picture(ask("FILL_RATE", "VIDEO_ID"), tmp_path, [("x1", ""), ("x2", "0.0000"), ("x3", "0.5000")])
+    assert [(label, value is None) for label, value in bars_of(bars)] == [("x3", False), ("x2", False), ("x1", True)]
     lines = drawn(ask("FILL_RATE", "VIDEO_ID"), tmp_path / "report.csv")
     assert lines[-1].split() == ["x1", "-"]
 
 
-def test_a_picture_of_three_years_is_by_month_with_years_on_its_axis(tmp_path: Path) -> None:
-    """1,096 days are 37 bars that add up to the same; ticks tell the year, and a note which months are cut."""
+def test_a_picture_of_three_years_is_by_month(tmp_path: Path) -> None:
+    """1,096 days are 37 months that add up to the same; notes say whose numbers, and which months are cut."""
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 7, 15), date(2026, 7, 14), {}, "EMBED")
     days = [query.start + timedelta(days=n) for n in range(1096)]
     shown = picture(query, tmp_path, [(day, day.day) for day in days])
-    assert (len(shown.bars), sum(value or 0 for _, value in shown.bars)) == (37, sum(day.day for day in days))
-    spec = describe(shown)
-    assert spec["title"] == {
-        "text": "Views by month",
-        "subtitle": [
-            "15 Jul 2023 to 14 Jul 2026 (UTC), what your channels' players and pages showed",
-            "Of Jul 2023 and Jul 2026 only a part was asked for.",
-        ],
-        "anchor": "start",
-        "offset": 16,
-    }
-    ticks = make_ticks([label for label, _ in shown.bars], Grain.MONTH)
-    assert [*ticks.values()] == ["Jul 2023", "Jan 2024", "Jul 2024", "Jan 2025", "Jul 2025", "Jan 2026", "Jul 2026"]
-    assert spec["encoding"]["x"]["axis"]["values"] == list(ticks)
-
-
-@pytest.mark.parametrize(
-    ("first", "days", "ticks"),
-    [
-        (date(2026, 3, 1), 1, ["1 Mar"]),
-        (date(2026, 3, 1), 4, ["1 Mar", "2 Mar", "3 Mar", "4 Mar"]),
-        (date(2025, 12, 22), 21, ["22 Dec 2025", "29 Dec 2025", "5 Jan 2026"]),
-        (date(2025, 11, 15), 92, ["1 Dec 2025", "1 Jan 2026", "1 Feb 2026"]),
-        (date(2026, 1, 1), 120, ["1 Jan", "1 Feb", "1 Mar", "1 Apr"]),
-    ],
-)
-def test_ticks_are_weeks_or_firsts_of_months(first: date, days: int, ticks: list[str]) -> None:
-    """At most eight; the year is told where years differ."""
-    labels = [str(first + timedelta(days=n)) for n in range(days)]
-    assert list(make_ticks(labels, Grain.DAY).values()) == ticks
+    assert isinstance(shown, LineChart)
+    assert (shown.heading, len(shown.times)) == ("Views by month", 37)
+    assert sum(value or 0 for value in shown.series[0].values) == sum(day.day for day in days)
+    assert shown.notes == (
+        "15 Jul 2023 to 14 Jul 2026 (UTC), what your channels' players and pages showed",
+        "Of Jul 2023 and Jul 2026 only a part was asked for.",
+    )
 
 
 def test_times_without_rows_are_gaps_in_a_picture(tmp_path: Path) -> None:
-    """Three days of three years are three months of 36, and not three bars side by side."""
+    """Three days of three years are three months of 36, and not three points side by side."""
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 1, 1), date(2025, 12, 31))
-    shown = picture(query, tmp_path, [("2023-02-03", 5), ("2024-08-01", 9), ("2025-12-30", 4)])
-    assert dict(bar for bar in shown.bars if bar[1]) == {"2023-02": 5, "2024-08": 9, "2025-12": 4}
-    assert len(shown.bars) == 35
-    assert describe(shown)["encoding"]["x"]["scale"] == {"domain": list(range(35))}
+    shown = lines_of(query, tmp_path, [("2023-02-03", 5), ("2024-08-01", 9), ("2025-12-30", 4)])
+    assert {time: value for time, value in shown.items() if value} == {"2023-02": 5, "2024-08": 9, "2025-12": 4}
+    assert len(shown) == 35
 
 
 @pytest.mark.parametrize("metric", ["STORAGE_USED_BYTES", "VIEW_THROUGH_RATE"])
 def test_of_what_does_not_add_up_over_time_a_picture_shows_the_last_days(tmp_path: Path, metric: str) -> None:
-    """A stock, and a rate without its parts, over two years: as many bars as can be told apart, and it says so."""
+    """A stock, and a rate without its parts, over two years: as many days as can be told apart, and it says so."""
     query = ReportQuery.of([metric], ["DAY"], date(2024, 1, 1), date(2025, 12, 31))
-    shown = picture(query, tmp_path, [(query.start + timedelta(days=n), n) for n in range(731)])
-    assert shown.heading.endswith(" by day, the last 190 of 731")
-    assert (len(shown.bars), shown.bars[-1]) == (190, ("2025-12-31", Decimal(730)))
-    assert describe(shown)["mark"]["type"] == "bar"
-
-
-def test_axes_do_not_say_the_heading_again(tmp_path: Path) -> None:
-    """The one of amounts names the unit where the heading doesn't; the other needs no title."""
-    for metric, unit in {"VIEWS": None, "ESTIMATED_EARNINGS_EUR": None, "VIEW_THROUGH_RATE": "percent"}.items():
-        encoding = describe(picture(ask(metric, "DAY"), tmp_path, [("2026-01-01", 5)]))["encoding"]
-        assert (encoding["x"]["axis"]["title"], encoding["y"]["title"]) == (None, unit)
-        encoding = describe(picture(ask(metric, "VIDEO_TITLE"), tmp_path, [("a", 5)]))["encoding"]
-        assert (encoding["y"]["axis"]["title"], encoding["x"]["title"]) == (None, unit)
+    rows = [(query.start + timedelta(days=n), n) for n in range(731)]
+    assert picture(query, tmp_path, rows).heading.endswith(" by day, the last 400 of 731")
+    shown = lines_of(query, tmp_path, rows)
+    assert (len(shown), list(shown.items())[-1]) == (400, ("2025-12-31", Decimal(730)))
 
 
 def test_names_that_read_alike_are_bars_of_their_own(tmp_path: Path) -> None:
-    """What is cut or can't be drawn may leave two labels equal: they keep their rows, and a note names the square."""
-    rows = [("🎬 one", 3), ("🎉 one", 2), ("x" * 80 + "1", 1), ("x" * 80 + "2", 1)]
-    query = ReportQuery.of(["VIEWS"], ["VIDEO_TITLE"], START, START, {"visitorDomainGroup": "🎉 x"}, "ALL")
-    spec = describe(picture(query, tmp_path, rows), lambda text: text.replace("🎬", "□").replace("🎉", "□"))
-    assert [row["place"] for row in spec["data"]["values"]] == [0, 1, 2, 3]
-    assert spec["encoding"]["y"]["axis"]["labelExpr"].count("\\u25a1 one") == 2
-    assert spec["title"]["subtitle"] == [
-        "1 Jan 2026 (UTC), what your channels own, showed or claimed",
-        "visitorDomainGroup = □ x",
-        "□ stands for what no font here can draw.",
-    ]
+    """What is cut may leave two labels equal: they keep their rows."""
+    rows = [("x" * 80 + "1", 2), ("x" * 80 + "2", 1)]
+    query = ReportQuery.of(["VIEWS"], ["VIDEO_TITLE"], START, START, {"visitorDomainGroup": "x"}, "ALL")
+    shown = picture(query, tmp_path, rows)
+    assert [value for _, value in bars_of(shown)] == [2, 1]
+    assert shown.notes == ("1 Jan 2026 (UTC), what your channels own, showed or claimed", "visitorDomainGroup = x")
 
 
 def test_an_empty_report_has_nothing_to_draw(tmp_path: Path) -> None:
@@ -238,20 +210,24 @@ def test_pictures_are_files(tmp_path: Path, name: str, begins: bytes, dimension:
 
 def test_a_picture_of_no_rows_says_so(tmp_path: Path) -> None:
     """Not empty axes."""
-    assert describe(picture(ask("VIEWS", "DAY"), tmp_path, []))["mark"]["text"] == "The report has no rows to draw."
-    rates = describe(picture(ask("FILL_RATE", "DAY"), tmp_path, [("2026-01-01", "")]))
-    assert rates["mark"]["text"] == "No row has a number."
+    for metric, rows, said in (
+        ("VIEWS", "", "The report has no rows to draw."),
+        ("FILL_RATE", "2026-01-01,\n", "No row has a number."),
+    ):
+        path = report(tmp_path, f"day,{metric.lower()}\n{rows}")
+        plan_chart(ask(metric, "DAY"), str(tmp_path / "none.svg")).draw(path, Console(quiet=True))
+        assert f">{said}</text>" in (tmp_path / "none.svg").read_text(encoding="utf-8")
 
 
 def test_reports_of_another_shape_are_refused(tmp_path: Path) -> None:
     """A vendor that splits a report further than it was asked to, or gives other columns, isn't drawn wrong."""
-    with pytest.raises(UsageError, match="several rows of '2026-01-01'"):
+    with pytest.raises(UsageError, match="--chart: there are several rows of '2026-01-01'"):
         picture(ask("LIVE_VIEWERS", "DAY"), tmp_path, [("2026-01-01", 1), ("2026-01-01", 2)])
     with pytest.raises(UsageError, match="no number"):
         picture(ask("BRAND_NEW", "DAY"), tmp_path, [("2026-01-01", "n/a")])
     (tmp_path / "report.csv").write_text("day,other\n2026-01-01,1\n", encoding="utf-8")
     with pytest.raises(UsageError, match="no column views, but day, other"):
-        Chart(ask("VIEWS", "DAY"), None).groups(tmp_path / "report.csv")
+        plan_chart(ask("VIEWS", "DAY"), None).groups(tmp_path / "report.csv")
 
 
 def test_a_full_disk_leaves_the_chart_that_was_there(tmp_path: Path) -> None:

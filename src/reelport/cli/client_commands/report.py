@@ -38,7 +38,7 @@ from reelport.errors import QueryRefused, UsageError
 from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
-    from reelport.cli.charts.chart import Chart
+    from reelport.cli.charts.chart import ChartOutput
     from reelport.cli.output.progress import ProgressReporter
     from reelport.client.flows.download import Downloaded
     from reelport.client.reports import Reports
@@ -289,7 +289,7 @@ def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
     return open_spool(hashlib.sha256(name.encode()).hexdigest()[:16])
 
 
-def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture: Chart | None = None) -> None:
+def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture: ChartOutput | None = None) -> None:
     """Write the download in its format and draw its chart, alone where it replaces the data."""
     from rich.console import Console
 

@@ -1,0 +1,72 @@
+"""Numbers on charts: short, in full, in a unit of their size, on round ticks."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelport.catalog import Unit
+from reelport.charts.amounts import choose_scale, format_full, format_short
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (0.42, "0.42"),
+        (0.00123, "0.00123"),
+        (999.9, "1 k"),
+        (1234, "1.23 k"),
+        (12_345, "12.3 k"),
+        (999_950, "1 M"),
+        (4_000_000, "4 M"),
+        (-2_500_000_000, "-2.5 B"),
+        (1e12, "1 T"),
+        (1.26e17, "1.3e+17"),
+    ],
+)
+def test_numbers_are_short(value: float, said: str) -> None:
+    """Three digits tell sizes apart; what is rounded up takes the larger unit's name."""
+    assert format_short(value).replace("\N{NO-BREAK SPACE}", " ") == said
+
+
+def test_numbers_in_full_lose_nothing() -> None:
+    """All digits, thousands apart, and the unit."""
+    assert format_full(12_345, Unit.VIEWS) == "12,345 views"
+    assert format_full(Decimal("1234567.8900"), Unit.EUR) == "1,234,567.8900 EUR"
+    assert format_full(0.1) == "0.1"
+    assert format_full(10**20) == "100,000,000,000,000,000,000"
+    assert format_full(None) == "no number"
+
+
+@pytest.mark.parametrize(
+    ("unit", "largest", "name", "ticks"),
+    [
+        (Unit.SECONDS, 100, "seconds", ["0", "25", "50", "75", "100"]),
+        (Unit.SECONDS, 3600, "minutes", ["0", "20", "40", "60"]),
+        (Unit.SECONDS, 36_000, "hours", ["0", "2.5", "5", "7.5", "10"]),
+        (Unit.BYTES, 130_000_000_000, "GB", ["0", "50", "100", "150"]),
+        (Unit.PERCENT, 87, "percent", ["0", "25", "50", "75", "100"]),
+        (Unit.EUR, 3, "EUR", ["0", "1", "2", "3"]),
+        (None, 0, "", ["0", "1"]),
+    ],
+)
+def test_an_axis_has_round_ticks_in_a_unit_of_its_size(
+    unit: Unit | None, largest: int, name: str, ticks: list[str]
+) -> None:
+    """Seconds become hours, bytes GB; ticks are round in what they then are."""
+    scale = choose_scale([largest], unit, 5)
+    assert (scale.unit, [scale.format(tick) for tick in scale.ticks]) == (name, ticks)
+
+
+@given(st.lists(st.none() | st.floats(-1e15, 1e15) | st.integers(-(10**12), 10**12), max_size=9), st.integers(2, 8))
+def test_an_axis_holds_nought_and_every_number(values: list[float | int | None], most: int) -> None:
+    """At most so many ticks, in order, none of them alike."""
+    scale = choose_scale(values, Unit.BYTES, most)
+    assert 2 <= len(scale.ticks) <= most or most == 2
+    assert list(scale.ticks) == sorted(set(scale.ticks))
+    assert all(-1e-9 <= scale.place(value) <= 1 + 1e-9 for value in (0, *values) if value is not None)
