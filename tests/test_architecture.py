@@ -30,6 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "query": HEART,
     "check": HEART | {"query"},
     "additivity": HEART | {"query"},
+    "query_sentence": HEART | {"query"},
     "reference": HEART | {"query", "check"},
     "charts": HEART | {"query", "check", "additivity"},
     "client": HEART | {"query", "check", "additivity"},
@@ -37,7 +38,7 @@ LAYERS: dict[str, set[str]] = {
     "storage": HEART,
     "facts": HEART | {"query", "check", "storage"},
     "engine": HEART | {"query", "check", "storage", "facts"},
-    "server": HEART | {"query", "check", "charts", "storage", "facts", "engine"},
+    "server": HEART | {"query", "query_sentence", "check", "additivity", "charts", "storage", "facts", "engine"},
     "testing": HEART | {"query", "check", "charts", "client", "storage", "facts", "engine", "server"},
     "cli": HEART
     | {"query", "check", "additivity", "reference", "charts", "client", "sync"}

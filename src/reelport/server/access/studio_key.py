@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, bindparam, select, text
+from sqlalchemy import Connection, Engine, Select, bindparam, select, text
 
+from reelport.errors import AccessError
 from reelport.server import credentials
 from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import Caller, find_holder
 from reelport.server.access.key_expiry import KeyKind
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEYS, Moment
 
 _NO_SECRET = ""
@@ -22,6 +25,22 @@ INSERT INTO keys (id, organization_id, secret_hash, permissions, limited, create
 VALUES (:id, :organization_id, :secret_hash, :permissions, 0, :created_at, 'studio')
 ON CONFLICT DO NOTHING
 """).bindparams(bindparam("created_at", type_=Moment()))
+
+
+def identify_studio(db: Engine, organization_id: int, now: datetime) -> Caller:
+    """Find the caller by which Studio acts for an organization; the first call makes its key.
+
+    AccessError when the organization was removed meanwhile.
+    """
+    with reading(db) as connection:
+        key = find_studio_key(connection, organization_id)
+        holder = None if key is None else find_holder(connection, key, now)
+    if holder is None:
+        with writing(db) as connection:
+            holder = find_holder(connection, find_or_create_studio_key(connection, organization_id, now), now)
+    if holder is None:
+        raise AccessError("Studio's key of this organization is revoked.")
+    return holder
 
 
 def find_or_create_studio_key(connection: Connection, organization_id: int, now: datetime) -> str:

@@ -12,9 +12,8 @@ from enum import StrEnum
 from urllib.parse import urlencode
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
-from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
 from reelport.query import ReportQuery
-from reelport.wording import format_days, format_list
+from reelport.query_sentence import describe_query
 
 LONGEST_BY_DAY = 186
 """Days of the longest range whose lines are by day unless the view says otherwise."""
@@ -127,9 +126,7 @@ class View:
 
     def sentence(self) -> str:
         """Say which report the view stands for, in plain words and without a full stop."""
-        by = format_list([label_dimension(dimension) for dimension in (self.time, *self.dimensions)])
-        metrics = format_list([label_metric(metric) for metric in self.metrics])
-        return f"{capitalize(metrics)} by {by}{self._format_filters()}, {format_days(self.start, self.end)}"
+        return describe_query(self.report_query())
 
     def params(self) -> Pairs:
         """The canonical parameters of the view's URL: what is by default so is left out."""
@@ -138,17 +135,6 @@ class View:
     def url_query(self) -> str:
         """The canonical query of the view's URL, without the question mark."""
         return urlencode(self.params())
-
-    def _format_filters(self) -> str:
-        channels = [value for filter_, value in self.filters if filter_ is Filter.channelSlug and value]
-        others = [
-            f"with {label_filter(filter_)} {value}" if value else f"without a {label_filter(filter_)}"
-            for filter_, value in self.filters
-            if filter_ is not Filter.channelSlug or not value
-        ]
-        product = [] if self.product is Product.CONTENT else [f"of {self.product.phrase}"]
-        narrowed = [*product, *(f"for {channel}" for channel in channels), *others]
-        return "".join(f" {phrase}" for phrase in narrowed)
 
     def _list_pairs(self) -> list[tuple[str, str]]:
         pairs: list[tuple[str, str]] = [(Parameter.METRIC, metric.name) for metric in self.metrics]

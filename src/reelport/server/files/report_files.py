@@ -9,6 +9,7 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.report_format import CSV, FORMATS
+from reelport.errors import StorageError
 from reelport.server.settings import Settings
 
 _DRAFT = ".part"
@@ -34,6 +35,15 @@ def parse_name(name: str) -> tuple[str, int] | None:
 def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
     """An attempt's own path: a stalled one can't touch a later one's file."""
     return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
+
+
+def measure_draft(settings: Settings, report_id: str, attempt: int) -> int:
+    """Measure how many bytes a running attempt has written so far; 0 where its draft isn't here."""
+    try:
+        draft = settings.report_store.find(f"{report_id}-{attempt}{_DRAFT}")
+    except StorageError:  # only a sign of progress: whoever opens the file is told what is wrong with the store
+        return 0
+    return 0 if draft is None else draft.size
 
 
 def publish_draft(settings: Settings, draft: Path, written: Written) -> FileRecord:

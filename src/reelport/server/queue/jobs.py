@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 
 from sqlalchemy import Connection, Engine, select
 
@@ -30,6 +31,13 @@ from reelport.wire import NO_DAY, ReportStatus, format_complete_day
 _SQL = Statements("queue/jobs")
 LONGEST_PAUSE = 60.0
 """The longest backoff, in seconds, between two attempts at a report."""
+
+
+class Canceller(StrEnum):
+    """Who cancelled a report; the values are labels of a metric."""
+
+    OPERATOR = "operator"
+    USER = "user"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,16 +225,21 @@ def give_back(db: Engine, claim: Claim) -> bool:
 
 
 def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
+    """Cancel a report for an operator, in a transaction of its own; as `cancel_job`."""
+    with writing(db) as connection:
+        return cancel_job(connection, report_id, reason, now, by=Canceller.OPERATOR)
+
+
+def cancel_job(connection: Connection, report_id: str, reason: str, now: datetime, *, by: Canceller) -> bool:
     """Cancel a report that waits or runs; its worker finds the job gone and stops.
 
     False when it had ended before.
     """
-    with writing(db) as connection:
-        ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
-        cancelled = ended and fail_report(connection, report_id, reason, now)
-        if cancelled:
-            tallies.count_end(connection, Outcome.CANCELLED, "operator")
-        return cancelled
+    ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
+    cancelled = ended and fail_report(connection, report_id, reason, now)
+    if cancelled:
+        tallies.count_end(connection, Outcome.CANCELLED, by.value)
+    return cancelled
 
 
 def list_owners(db: Engine) -> frozenset[str]:

@@ -21,7 +21,8 @@ from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, Stora
 from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
 from reelport.server import credentials
-from reelport.server.access import callers
+from reelport.server.access import audit_log, callers
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import Caller
 from reelport.server.queue import jobs
 from reelport.server.reports.report_access import make_scope_problem
@@ -88,8 +89,17 @@ def find_problems(query: ReportQuery, scopes: frozenset[str], today: date, held_
     return (*may_ask, *check.problems(query, today=today, scopes=scopes, rules=held_to))
 
 
-def ask_report(db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime) -> AskedReport:
+def ask_report(
+    db: Engine,
+    settings: Settings,
+    caller: Caller,
+    query: ReportQuery,
+    now: datetime,
+    asker: Actor | None = None,
+) -> AskedReport:
     """Queue a report, or return a current one that the same key asked for earlier.
+
+    `asker` is the user who asks in Studio: a report that is queued says so, and so does the audit log.
 
     QueryRefused lists every problem; QueueFull when the partner is at its limit of unfinished reports; AccessError
     when access was withdrawn since the caller was identified.
@@ -112,7 +122,10 @@ def ask_report(db: Engine, settings: Settings, caller: Caller, query: ReportQuer
         if (answer := _reuse_report(settings, ask_state, versions)) is not None:
             return answer
         _check_queue_limit(settings, ask_state)
-        return _insert_report(connection, settings, caller, query, question, now)
+        answer = _insert_report(connection, settings, caller, query, question, now)
+        if asker is not None:
+            _record_asker(connection, caller, asker, answer)
+        return answer
 
     return write(db, reuse_or_insert)
 
@@ -204,3 +217,9 @@ def _insert_report(
     connection.execute(_INSERT_REPORT, row)
     jobs.enqueue(connection, asked.id, caller.organization_id)
     return asked
+
+
+def _record_asker(connection: Connection, caller: Caller, asker: Actor, asked: AskedReport) -> None:
+    connection.execute(REPORTS.update().where(REPORTS.c.id == asked.id).values(asked_by=asker.name))
+    organization, now = caller.organization_id, asked.created_at
+    audit_log.record_action(connection, organization, asker, Action.REPORT_ASKED, asked.id, now)

@@ -48,7 +48,10 @@ class NavigationEntry:
     right: Right
 
 
-NAVIGATION: tuple[NavigationEntry, ...] = (NavigationEntry(f"{ROOT}/account", "Account", Right.STAY),)
+NAVIGATION: tuple[NavigationEntry, ...] = (
+    NavigationEntry(f"{ROOT}/reports", "Reports", Right.READ_NUMBERS),
+    NavigationEntry(f"{ROOT}/account", "Account", Right.STAY),
+)
 """The menu, in its order; the first that a role may open is its first page after signing in."""
 
 

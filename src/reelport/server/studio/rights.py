@@ -17,6 +17,8 @@ class Right(Enum):
     READ_NUMBERS = auto()
     ASK_FOR_REPORTS = auto()
     SHARE_VIEWS = auto()
+    CHANGE_ANYBODYS = auto()
+    """Cancel, delete and revoke what others of the organization, or its keys, made; the own may whoever made it."""
     MANAGE_KEYS = auto()
     MANAGE_PEOPLE = auto()
     READ_AUDIT_LOG = auto()
@@ -28,7 +30,7 @@ _MEMBER = frozenset({Right.ENTER, Right.STAY, Right.READ_NUMBERS, Right.ASK_FOR_
 RIGHTS: dict[Role | None, frozenset[Right]] = {
     None: frozenset({Right.ENTER}),
     Role.MEMBER: _MEMBER,
-    Role.OWNER: _MEMBER | {Right.MANAGE_KEYS, Right.MANAGE_PEOPLE, Right.READ_AUDIT_LOG},
+    Role.OWNER: _MEMBER | {Right.CHANGE_ANYBODYS, Right.MANAGE_KEYS, Right.MANAGE_PEOPLE, Right.READ_AUDIT_LOG},
     Role.OPERATOR: frozenset({Right.ENTER, Right.STAY, Right.OPERATE}),
 }
 """The rights of each role; of None, those of whoever is not signed in."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from reelport.server.studio import account, assets, sign_in
+from reelport.server.studio import account, assets, reports, sign_in
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
 
@@ -27,6 +27,11 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/sign-in", sign_in.show_sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-in", sign_in.sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-out", sign_in.sign_out, Right.STAY),
+    StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/reports/{report_id}", reports.show_report, Right.READ_NUMBERS),
+    StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
+    StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
+    StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/account", account.show_account, Right.STAY),
 )
 

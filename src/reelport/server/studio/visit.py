@@ -65,3 +65,7 @@ class Visit:
     def may(self, right: Right) -> bool:
         """Whether the visitor's role has this right."""
         return right in RIGHTS[self.session.role if self.session else None]
+
+    def may_change(self, made_by: str | None) -> bool:
+        """Whether the visitor may cancel, delete or revoke what this user made; None: a key did."""
+        return self.may(Right.CHANGE_ANYBODYS) or (self.session is not None and self.session.email == made_by)

@@ -1,0 +1,250 @@
+"""Lists the reports of an organization for its people: each with its state now, newest first, by keyset."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, or_, select
+
+from reelport.query import ReportQuery
+from reelport.server.files import report_files
+from reelport.server.settings import Settings
+from reelport.server.state.database import reading
+from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_moment
+from reelport.wire import ReportStatus, parse_complete_day
+
+PAGE = 50
+"""Reports of one page."""
+_CURSOR = re.compile(r"([0-9]{1,15})-([0-9a-z]{1,40})")
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class State(StrEnum):
+    """What a report is in; the first two have the status IN_PROGRESS on the wire."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the report has yet to end."""
+        return self in {State.WAITING, State.RUNNING}
+
+
+class StateFilter(StrEnum):
+    """The states that a list shows."""
+
+    ALL = "all"
+    UNFINISHED = "unfinished"
+    FINISHED = "finished"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last report of a page: the next page begins after it."""
+
+    created_at: datetime
+    id: str
+
+    def __str__(self) -> str:
+        return f"{(self.created_at - to_moment(0)) // _MILLISECOND}-{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Parse the text of a cursor; None for any other text."""
+        found = _CURSOR.fullmatch(text)
+        try:
+            return None if found is None else cls(to_moment(int(found[1])), found[2])
+        except OverflowError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedReport:
+    """A report as its organization's people see it.
+
+    `place` is that among the organization's waiting reports, from 1; `due_at` is when a waiting one is tried at the
+    earliest. `written` is how many bytes a running attempt has written so far. `reason` says why it failed, or why
+    the last attempt did. `asked_by` is the user who asked in Studio, None where a key did.
+    """
+
+    id: str
+    asked_by: str | None
+    key_id: str
+    key_name: str
+    query: ReportQuery
+    state: State
+    place: int | None
+    due_at: datetime | None
+    written: int
+    reason: str | None
+    created_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    rows: int | None
+    bytes: int | None
+    last_complete_day: date | None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took from the ask to its end; None before that."""
+        return None if self.ended_at is None else (self.ended_at - self.created_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPage:
+    """Reports of one page, and the cursor of the next page; None on the last one."""
+
+    reports: tuple[ListedReport, ...]
+    next: Cursor | None
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether a report of the page has yet to end."""
+        return any(report.state.is_unfinished for report in self.reports)
+
+
+_REPORTS = (
+    select(
+        REPORTS,
+        KEYS.c.name.label("key_name"),
+        JOBS.c.number,
+        JOBS.c.owner,
+        JOBS.c.attempt,
+        JOBS.c.not_before,
+    )
+    .join(KEYS, KEYS.c.id == REPORTS.c.key_id)
+    .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
+)
+
+
+def list_reports(
+    db: Engine,
+    settings: Settings,
+    organization_id: int,
+    now: datetime,
+    *,
+    shown: StateFilter = StateFilter.ALL,
+    after: Cursor | None = None,
+) -> ReportPage:
+    """List a page of an organization's reports, newest first: those of its keys too."""
+    wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, *_list_conditions(shown, now))
+    if after is not None:
+        wanted = wanted.where(_is_after(after))
+    wanted = wanted.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id.desc()).limit(PAGE + 1)
+    with reading(db) as connection:
+        rows = connection.execute(wanted).all()
+        places = _find_places(connection, organization_id)
+    found = tuple(_make_report(row, places, settings, now) for row in rows[:PAGE])
+    last = Cursor(found[-1].created_at, found[-1].id) if len(rows) > PAGE else None
+    return ReportPage(found, last)
+
+
+def find_listed_report(
+    db: Engine, settings: Settings, organization_id: int, report_id: str, now: datetime
+) -> ListedReport | None:
+    """Find a report by its public id; None for an unknown one and for another organization's."""
+    wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, REPORTS.c.id == report_id)
+    with reading(db) as connection:
+        row = connection.execute(wanted).first()
+        places = _find_places(connection, organization_id) if row is not None and row.number is not None else {}
+    return None if row is None else _make_report(row, places, settings, now)
+
+
+def count_by_filter(db: Engine, organization_id: int, now: datetime) -> dict[StateFilter, int]:
+    """Count an organization's reports for each filter."""
+    counts = [
+        func.count().filter(and_(*_list_conditions(shown, now))).label(shown.value)
+        for shown in StateFilter
+        if shown is not StateFilter.ALL
+    ]
+    wanted = select(func.count().label(StateFilter.ALL.value), *counts).where(
+        REPORTS.c.organization_id == organization_id
+    )
+    with reading(db) as connection:
+        row = connection.execute(wanted).one()
+    return {shown: getattr(row, shown.value) for shown in StateFilter}
+
+
+def _list_conditions(shown: StateFilter, now: datetime) -> Iterable[ColumnElement[bool]]:
+    is_over = REPORTS.c.expires_at <= now
+    status = REPORTS.c.status
+    match shown:
+        case StateFilter.ALL:
+            return ()
+        case StateFilter.UNFINISHED:
+            return status == ReportStatus.IN_PROGRESS.value, ~is_over
+        case StateFilter.FINISHED:
+            return status == ReportStatus.FINISHED.value, ~is_over
+        case StateFilter.FAILED:
+            return (status == ReportStatus.FAILED.value,)
+        case StateFilter.EXPIRED:
+            return (
+                or_(
+                    status == ReportStatus.EXPIRED.value,
+                    and_(status != ReportStatus.FAILED.value, is_over),
+                ),
+            )
+
+
+def _is_after(cursor: Cursor) -> ColumnElement[bool]:
+    # The first condition alone lets the index begin at the cursor.
+    return and_(
+        REPORTS.c.created_at <= cursor.created_at,
+        or_(REPORTS.c.created_at < cursor.created_at, REPORTS.c.id < cursor.id),
+    )
+
+
+def _find_places(connection: Connection, organization_id: int) -> dict[str, int]:
+    waiting = _select_waiting(organization_id)
+    return {report: place for place, report in enumerate(connection.execute(waiting).scalars(), 1)}
+
+
+def _select_waiting(organization_id: int) -> Select[str]:
+    waiting = JOBS.c.organization_id == organization_id, JOBS.c.owner.is_(None)
+    return select(JOBS.c.report_id).where(*waiting).order_by(JOBS.c.number)
+
+
+def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], settings: Settings, now: datetime) -> ListedReport:
+    state = _state_of(row, now)
+    is_running = state is State.RUNNING
+    return ListedReport(
+        id=row.id,
+        asked_by=row.asked_by,
+        key_id=row.key_id,
+        key_name=row.key_name,
+        query=ReportQuery.from_wire(json.loads(row.query)),
+        state=state,
+        place=places.get(row.id) if state is State.WAITING else None,
+        due_at=row.not_before if state is State.WAITING else None,
+        written=report_files.measure_draft(settings, row.id, row.attempt) if is_running else 0,
+        reason=row.reason,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        ended_at=row.ended_at,
+        rows=row.rows,
+        bytes=row.bytes,
+        last_complete_day=parse_complete_day(row.last_complete_day),
+    )
+
+
+def _state_of(row: Row[*tuple[Any, ...]], now: datetime) -> State:
+    status = ReportStatus[row.status]
+    if status is ReportStatus.FAILED:
+        return State.FAILED
+    if status is ReportStatus.EXPIRED or row.expires_at <= now:
+        return State.EXPIRED
+    if status is ReportStatus.FINISHED:
+        return State.FINISHED
+    return State.WAITING if row.owner is None else State.RUNNING

@@ -1,0 +1,78 @@
+"""Cancels and deletes reports for the people of an organization, with a row of the audit log each."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select
+
+from reelport.errors import StorageError
+from reelport.server.access import audit_log
+from reelport.server.access.audit_log import Action, Actor
+from reelport.server.queue import jobs
+from reelport.server.settings import Settings
+from reelport.server.state.database import write
+from reelport.server.state.tables import JOBS, REPORTS
+
+
+@dataclass(frozen=True, slots=True)
+class Remover:
+    """Who cancels or deletes, and of which organization."""
+
+    organization_id: int
+    actor: Actor
+
+
+def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -> bool:
+    """End a waiting or running report as failed, with who did it as its reason.
+
+    Its worker finds the job gone and stops. False when it had ended before, or is another organization's.
+    """
+
+    def cancel(connection: Connection) -> bool:
+        if _lock(connection, remover, report_id) is None:
+            return False
+        reason = f"It was cancelled by {remover.actor.name}."
+        cancelled = jobs.cancel_job(connection, report_id, reason, now, by=jobs.Canceller.USER)
+        if cancelled:
+            _record(connection, remover, Action.REPORT_CANCELLED, report_id, now)
+        return cancelled
+
+    return write(db, cancel)
+
+
+def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: str, now: datetime) -> bool:
+    """Delete the record and the file of a report that has ended: its id, token and links are then unknown.
+
+    A download that runs ends at its next check. False when it hasn't ended, or is another organization's.
+    """
+
+    def delete(connection: Connection) -> tuple[bool, str | None]:
+        found = _lock(connection, remover, report_id)
+        if found is None or connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id)).first():
+            return False, None
+        connection.execute(REPORTS.delete().where(REPORTS.c.id == report_id))
+        _record(connection, remover, Action.REPORT_DELETED, report_id, now)
+        return True, found.file
+
+    deleted, file = write(db, delete)
+    if file is not None:
+        # A file that can't be deleted now is an orphan: the next sweep deletes it.
+        with suppress(StorageError):
+            settings.report_store.delete(file)
+    return deleted
+
+
+def _lock(connection: Connection, remover: Remover, report_id: str) -> Row[*tuple[Any, ...]] | None:
+    """Lock the report's job, if it has one, and find the report in its organization."""
+    # Jobs before reports, as in every transaction that writes both: otherwise two could deadlock.
+    connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id).with_for_update())
+    of_organization = REPORTS.c.id == report_id, REPORTS.c.organization_id == remover.organization_id
+    return connection.execute(select(REPORTS.c.file).where(*of_organization).with_for_update()).first()
+
+
+def _record(connection: Connection, remover: Remover, action: Action, report_id: str, now: datetime) -> None:
+    audit_log.record_action(connection, remover.organization_id, remover.actor, action, report_id, now)

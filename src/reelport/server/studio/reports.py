@@ -1,0 +1,157 @@
+"""The reports of the organization: `/studio/reports`, and each one's own page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, timedelta
+from functools import partial
+from urllib.parse import urlencode
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from reelport.query_sentence import describe_query
+from reelport.server.access import audit_log
+from reelport.server.access.audit_log import Action
+from reelport.server.access.studio_key import identify_studio
+from reelport.server.files import signed_urls
+from reelport.server.reports import report_list, report_removal
+from reelport.server.reports.report_list import Cursor, ListedReport, State, StateFilter
+from reelport.server.reports.report_removal import Remover
+from reelport.server.state.database import write
+from reelport.server.studio import pages
+from reelport.server.studio.refusals import Refused, not_found
+from reelport.server.studio.visit import Visit
+from reelport.wire import NO_DAY
+from reelport.wording import format_duration
+
+PATH = f"{pages.ROOT}/reports"
+_AGAIN_SECONDS = 2
+"""After so long a page that shows something unfinished is looked at again."""
+
+
+async def show_reports(visit: Visit) -> Response:
+    """Show a page of the list, newest first."""
+    shown = _read_filter(visit)
+    cursor = Cursor.parse(visit.request.query_params.get("after", ""))
+    service, now = visit.service, visit.service.expiry.now()
+    work = partial(report_list.list_reports, shown=shown, after=cursor)
+    page = await anyio.to_thread.run_sync(work, service.db, service.settings, visit.organization_id, now)
+    counts = await anyio.to_thread.run_sync(report_list.count_by_filter, service.db, visit.organization_id, now)
+    return pages.render(
+        visit,
+        "reports.html",
+        page=page,
+        shown=shown,
+        counts=counts,
+        is_first=cursor is None,
+        next_path=_find_next_path(shown, page.next),
+        again=_AGAIN_SECONDS if page.has_unfinished else 0,
+        words=words(visit),
+    )
+
+
+async def show_report(visit: Visit) -> Response:
+    """Show one report: its state, what it holds, and what may be done with it."""
+    report = await find_report(visit)
+    return pages.render(
+        visit,
+        "report.html",
+        report=report,
+        may_change=visit.may_change(report.asked_by),
+        again=_AGAIN_SECONDS if report.state.is_unfinished else 0,
+        words=words(visit),
+    )
+
+
+async def cancel_report(visit: Visit) -> Response:
+    """Cancel a report that hasn't ended."""
+    report = await _find_own_report(visit)
+    work = partial(report_removal.cancel_report, visit.service.db, _remover(visit), report.id, visit.now)
+    if not await anyio.to_thread.run_sync(work):
+        raise Refused(409, "It has ended already", "This report had ended before it could be cancelled.")
+    return pages.redirect(f"{PATH}/{report.id}")
+
+
+async def delete_report(visit: Visit) -> Response:
+    """Delete a report that has ended, with its file."""
+    report, service = await _find_own_report(visit), visit.service
+    work = partial(report_removal.delete_report, service.db, service.settings, _remover(visit), report.id, visit.now)
+    if not await anyio.to_thread.run_sync(work):
+        raise Refused(409, "It has not ended", "Cancel the report first: then it can be deleted.")
+    return pages.redirect(PATH)
+
+
+async def download_report(visit: Visit) -> Response:
+    """Send the browser to a fresh link of the file."""
+    report = await find_report(visit)
+    if report.state is not State.FINISHED:
+        raise Refused(409, "There is no file", "This report has no file now: look at its page.")
+    return pages.redirect(await anyio.to_thread.run_sync(_make_link, visit, report))
+
+
+async def find_report(visit: Visit) -> ListedReport:
+    """Find the report of the path. Refused as not found for an unknown one and for another organization's."""
+    service = visit.service
+    report_id, now = visit.request.path_params["report_id"], service.expiry.now()
+    work = partial(report_list.find_listed_report, service.db, service.settings, visit.organization_id, report_id, now)
+    found = await anyio.to_thread.run_sync(work)
+    if found is None:
+        raise not_found()
+    return found
+
+
+def words(visit: Visit) -> Mapping[str, object]:
+    """What the templates of reports need to put one into words."""
+    return {
+        "describe": describe_query,
+        "duration": format_duration,
+        "complete": _describe_complete,
+        "pretty": lambda query: json.dumps(query.to_wire(), indent=2, ensure_ascii=False),
+        "time_left": lambda moment: format_duration(max((moment - visit.now).total_seconds(), 0)),
+        "running_limit": visit.service.settings.running_limit,
+        "State": State,
+        "StateFilter": StateFilter,
+    }
+
+
+async def _find_own_report(visit: Visit) -> ListedReport:
+    report = await find_report(visit)
+    if not visit.may_change(report.asked_by):
+        sentence = "You may cancel and delete the reports that you asked for. An owner of your organization may do it."
+        raise Refused(403, "Not yours to do", sentence)
+    return report
+
+
+def _remover(visit: Visit) -> Remover:
+    return Remover(visit.organization_id, visit.actor)
+
+
+def _make_link(visit: Visit, report: ListedReport) -> str:
+    """Make a link of Studio's key, and record the download."""
+    service = visit.service
+    key_id = identify_studio(service.db, visit.organization_id, visit.now).key_id
+    write(
+        service.db,
+        lambda connection: audit_log.record_action(
+            connection, visit.organization_id, visit.actor, Action.REPORT_DOWNLOADED, report.id, visit.now
+        ),
+    )
+    until = min(visit.now + timedelta(seconds=service.settings.link_seconds), report.expires_at)
+    return signed_urls.sign_url(service.service_secret, report.id, key_id, until)
+
+
+def _describe_complete(day: date) -> str:
+    return "no day was complete" if day == NO_DAY else f"complete to {pages.format_day(day)}"
+
+
+def _read_filter(visit: Visit) -> StateFilter:
+    given = visit.request.query_params.get("state", "")
+    return StateFilter(given) if given in set(StateFilter) else StateFilter.ALL
+
+
+def _find_next_path(shown: StateFilter, cursor: Cursor | None) -> str | None:
+    if cursor is None:
+        return None
+    return f"{PATH}?{urlencode({'state': shown.value, 'after': str(cursor)})}"
