@@ -1,4 +1,7 @@
-"""Says a query in plain words, such as `Views by day and video for demo-news, 1 to 4 July 2026`."""
+"""Says a query in plain words.
+
+For example `Views by day and video for demo-news, 1 to 4 July 2026`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from reelport.wording import clean_line, format_days, format_list
 
 
 def describe_query(query: ReportQuery) -> str:
-    """Say which report a query asks for, without a full stop. Names that aren't in the catalog stay as they are."""
+    """Say which report a query asks for, without a full stop.
+
+    Names that aren't in the catalog stay as they are.
+    """
     metrics = [label_metric(Metric[name]) if name in Metric.__members__ else name for name in query.metrics]
     by = [label_dimension(Dimension[name]) if name in Dimension.__members__ else name for name in query.dimensions]
     split = f" by {format_list(by)}" if by else " in all"

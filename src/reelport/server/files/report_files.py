@@ -38,7 +38,7 @@ def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
 
 
 def measure_draft(settings: Settings, report_id: str, attempt: int) -> int:
-    """Measure how many bytes a running attempt has written so far; 0 where its draft isn't here."""
+    """Measure how many bytes a running attempt has written so far; 0 without its draft."""
     try:
         draft = settings.report_store.find(f"{report_id}-{attempt}{_DRAFT}")
     except StorageError:  # only a sign of progress: whoever opens the file is told what is wrong with the store

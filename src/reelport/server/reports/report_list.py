@@ -1,4 +1,4 @@
-"""Lists the reports of an organization for its people: each with its state now, newest first, by keyset."""
+"""Lists the reports of an organization for its people, newest first, paged by keyset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancels and deletes reports for the people of an organization, with a row of the audit log each."""
+"""Cancels and deletes reports for the people of an organization; each has its audit row."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -
 
 
 def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: str, now: datetime) -> bool:
-    """Delete the record and the file of a report that has ended: its id, token and links are then unknown.
+    """Delete the record and the file of a report that has ended.
 
-    A download that runs ends at its next check. False when it hasn't ended, or is another organization's.
+    Its id, token and links are then unknown, and a download that runs ends at its next check. False when it hasn't
+    ended, or is another organization's.
     """
 
     def delete(connection: Connection) -> tuple[bool, str | None]:

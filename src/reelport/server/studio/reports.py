@@ -92,7 +92,10 @@ async def download_report(visit: Visit) -> Response:
 
 
 async def find_report(visit: Visit) -> ListedReport:
-    """Find the report of the path. Refused as not found for an unknown one and for another organization's."""
+    """Find the report of the path.
+
+    Refused as not found for an unknown one and for another organization's.
+    """
     service = visit.service
     report_id, now = visit.request.path_params["report_id"], service.expiry.now()
     work = partial(report_list.find_listed_report, service.db, service.settings, visit.organization_id, report_id, now)

@@ -1,0 +1,142 @@
+"""The pages of reports."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import select
+from tests.server.api import Api
+from tests.server.studio.conftest import MEMBER, OWNER, Visitors
+from tests.server.studio.visitor import add_user
+
+from reelport.server.access import audit_log, organizations
+from reelport.server.state.database import reading
+from reelport.server.state.tables import REPORTS
+
+BODY = b"day,views\n2026-01-01,3\n"
+STRANGER = "rob@rival.example"
+
+
+@pytest.fixture(scope="module")
+def rival(people: Api) -> str:
+    """Somebody of another organization."""
+    organizations.add_organization(people.service.db, "rival", people.service_now())
+    add_user(people.service, STRANGER, "owner", "rival")
+    return STRANGER
+
+
+def newest(api: Api) -> str:
+    """The id of the report that was asked for last."""
+    with reading(api.service.db) as connection:
+        wanted = select(REPORTS.c.id).order_by(REPORTS.c.created_at.desc()).limit(1)
+        found: str = connection.execute(wanted).scalar_one()
+        return found
+
+
+def finished(api: Api, body: bytes = BODY) -> str:
+    """The id of a new finished report of an API key."""
+    api.finished(body)
+    return newest(api)
+
+
+def waiting(api: Api) -> str:
+    """The id of a new report of an API key."""
+    api.ask(**api.new())
+    return newest(api)
+
+
+def test_the_list_shows_reports_of_keys_with_their_state(people: Api, visitors: Visitors) -> None:
+    """What it asks for in words, who asked, and what it is in; while one is unfinished the page is looked at again."""
+    done = finished(people)
+    visitor = visitors(MEMBER)
+    page = visitor.get("/studio/reports").text
+    assert f'href="/studio/reports/{done}"' in page
+    assert "Views by day" in page
+    assert people.key.id in page
+    assert "1 row, 23 bytes" in page
+    assert "data-again" not in page
+    open_one = waiting(people)
+    page = visitor.get("/studio/reports?state=unfinished").text
+    assert "place 1 of yours in the queue" in page
+    assert 'data-again="2"' in page
+    assert done not in page
+    assert open_one not in visitor.get("/studio/reports?state=finished").text
+    people.finish(BODY)
+
+
+def test_a_download_is_the_file_byte_for_byte(people: Api, visitors: Visitors) -> None:
+    """The button leads to a fresh link, which serves it like any link: ranges, checksum, rows. The log tells of it."""
+    done = finished(people)
+    visitor = visitors(MEMBER)
+    path = f"/studio/reports/{done}"
+    answer = visitor.send(visitor.get(path), f"{path}/download", follow=False)
+    link = answer.headers["location"]
+    assert answer.status_code == 303
+    assert link.startswith(f"/files/{done}.csv?")
+    assert people.client.get(link).content == BODY
+    part = people.client.get(link, headers={"Range": "bytes=4-8"})
+    assert (part.status_code, part.content) == (206, BODY[4:9])
+    assert people.client.get(link).headers["etag"].strip('"')
+    newest_row = audit_log.list_actions(people.service.db)[0]
+    assert (newest_row.actor.name, newest_row.action, newest_row.subject) == (MEMBER, "downloaded a report", done)
+
+
+def test_a_deleted_report_is_not_found(people: Api, visitors: Visitors) -> None:
+    """Its page, its link and its token are unknown a moment later."""
+    token = people.finished(BODY)
+    link = people.link(token)
+    done = newest(people)
+    visitor = visitors(OWNER)
+    path = f"/studio/reports/{done}"
+    page = visitor.send(visitor.get(path), f"{path}/delete", sure="on")
+    assert page.url.path == "/studio/reports"
+    assert visitor.get(path).status_code == 404
+    assert people.client.get(link).status_code == 403
+    assert done not in page.text
+
+
+def test_a_cancelled_report_has_failed(people: Api, visitors: Visitors) -> None:
+    """The page says by whom; there is nothing to cancel then."""
+    name = waiting(people)
+    visitor = visitors(OWNER)
+    path = f"/studio/reports/{name}"
+    page = visitor.send(visitor.get(path), f"{path}/cancel")
+    assert page.url.path == path
+    assert f"It was cancelled by {OWNER}." in page.text
+    assert "/cancel" not in page.text
+
+
+def test_a_member_changes_no_report_of_somebody_else(people: Api, visitors: Visitors) -> None:
+    """No button is there, and a form that is sent all the same is refused."""
+    visitor, owner = visitors(MEMBER), visitors(OWNER)
+    for name, verb in ((finished(people), "delete"), (waiting(people), "cancel")):
+        path = f"/studio/reports/{name}"
+        page = visitor.get(path)
+        assert f"{path}/{verb}" not in page.text
+        csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+        assert csrf
+        assert visitor.client.post(f"{path}/{verb}", data={"csrf": csrf[1]}).status_code == 403
+        assert owner.get(path).status_code == 200
+    people.finish(BODY)
+
+
+def test_a_foreign_report_is_not_found(people: Api, visitors: Visitors, rival: str) -> None:
+    """Another organization's people can't tell its id from an unknown one."""
+    name = finished(people)
+    visitor = visitors(rival)
+    foreign, unknown = (visitor.get(f"/studio/reports/{each}") for each in (name, "nothing"))
+    assert (foreign.status_code, foreign.text) == (404, unknown.text)
+    assert name not in visitor.get("/studio/reports").text
+    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', visitor.get("/studio/account").text)
+    assert csrf
+    for verb in ("cancel", "delete", "download"):
+        assert visitor.client.post(f"/studio/reports/{name}/{verb}", data={"csrf": csrf[1]}).status_code == 404
+    assert visitors(OWNER).get(f"/studio/reports/{name}").status_code == 200
+
+
+def test_odd_parameters_are_no_error(visitors: Visitors) -> None:
+    """Whatever stands in the address, the list is shown."""
+    visitor = visitors(MEMBER)
+    for query in ("state=x", "after=%00", "after=99999999999999-a", "state=failed&after=1-a&after=2"):
+        assert visitor.get(f"/studio/reports?{query}").status_code == 200
