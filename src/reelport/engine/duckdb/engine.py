@@ -1,4 +1,4 @@
-"""The embedded engine: one DuckDB that writes plans to CSV files.
+"""The embedded engine: one DuckDB that writes plans to CSV files, or fetches the rows of small ones.
 
 It keeps within a memory limit and can be interrupted.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from weakref import WeakSet
 
 import duckdb
@@ -47,12 +47,14 @@ class Engine:
     """One DuckDB in this process. Open one session per report; sessions run concurrently.
 
     `memory_limit` ('1GiB') is for the whole process; DuckDB spills what exceeds it to files in `spill`, a directory
-    that is made when needed. With `within`, SQL can read and write files only in those directories and `spill`.
+    that is made when needed. Without `spill` it raises OutOfMemory instead, and sessions can fetch but not write. With
+    `within`, SQL can read and write files only in those directories and `spill`.
     """
 
-    def __init__(self, memory_limit: str, threads: int, spill: Path, *, within: tuple[Path, ...] = ()) -> None:
-        spill.mkdir(parents=True, exist_ok=True)
-        self._spill = spill.absolute()
+    def __init__(self, memory_limit: str, threads: int, spill: Path | None, *, within: tuple[Path, ...] = ()) -> None:
+        if spill is not None:
+            spill.mkdir(parents=True, exist_ok=True)
+        self._spill = spill and spill.absolute()
         limit = _compute_memory_limit(memory_limit)
         self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": f"{limit}B"})
         for statement in _list_settings(spill, within):
@@ -86,9 +88,9 @@ class Engine:
 
 
 class Session:
-    """Runs one report. Call `write` from one thread; `cancel` from any other."""
+    """Runs one report. Call `write` and `fetch` from one thread; `cancel` from any other."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path | None) -> None:
         self._connection = connection
         self._spill = spill
         self._cancelled = threading.Event()
@@ -117,13 +119,29 @@ class Session:
                     self.cancel()
         return writing.result()
 
+    def fetch(self, plan: Plan, what: str) -> list[tuple[Any, ...]]:
+        """Fetch all rows of a plan that gives few.
+
+        Call it outside the main thread, where DuckDB would notice Ctrl-C late. `what` names them in errors, which are
+        those of `write`.
+        """
+        self._idle.clear()
+        try:
+            with _translate_errors(what):
+                self._check_cancelled()
+                return self._execute(plan.sql, plan.arrow)
+        finally:
+            self._idle.set()
+
     def _write(self, pieces: Pieces, to: Path, report_format: ReportFormat) -> Written:
+        if self._spill is None:
+            raise UsageError("This engine has no folder to spill to, and can't write files.")
         whole = False
         self._idle.clear()
         try:
-            with _translate_errors(to):
+            with _translate_errors(to.name):
                 self._spill.mkdir(parents=True, exist_ok=True)
-                self._raise_spill_limit()
+                self._raise_spill_limit(self._spill)
                 with open_sink(to, self._spill, self._interrupt) as out:
                     rows = self._copy_all(pieces, out, report_format)
                 whole = True
@@ -136,14 +154,14 @@ class Session:
             self._idle.set()
 
     def cancel(self) -> None:
-        """Stop the running write, or the next one, and return once it has stopped."""
+        """Stop the running write or fetch, or the next one, and return once it has stopped."""
         self._cancelled.set()
-        # DuckDB misses an interrupt between two statements: repeat it until the write has stopped.
+        # DuckDB misses an interrupt between two statements: repeat it until it has stopped.
         while not self._idle.wait(_INTERRUPT_SECONDS):
             self._interrupt()
 
     def close(self) -> None:
-        """Close the session: stop a running write, and let none begin."""
+        """Close the session: stop a running write or fetch, and let none begin."""
         self.cancel()
         with self._interrupting:
             self._connection.close()
@@ -153,12 +171,12 @@ class Session:
         with self._interrupting, suppress(duckdb.ConnectionException):
             self._connection.interrupt()
 
-    def _raise_spill_limit(self) -> None:
+    def _raise_spill_limit(self, spill: Path) -> None:
         """Raise DuckDB's spill limit to the disk's free space now.
 
         DuckDB keeps to what was free at its first spill.
         """
-        room = _measure_folder(self._spill) + int(_SPILL_SHARE * shutil.disk_usage(self._spill).free)
+        room = _measure_folder(spill) + int(_SPILL_SHARE * shutil.disk_usage(spill).free)
         # DuckDB refuses a limit below what others have spilled meanwhile: then the old limit stays. If the session is
         # closed, the next statement raises the error.
         with suppress(duckdb.OutOfMemoryException, duckdb.ConnectionException):
@@ -174,16 +192,21 @@ class Session:
 
     def _copy(self, plan: Plan, out: CsvSink, options: str) -> int:
         out.check()
+        self._check_cancelled()
+        path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
+        return int(self._execute(f"COPY ({plan.sql}) TO {path} ({options})", plan.arrow)[0][0])
+
+    def _check_cancelled(self) -> None:
         if self._cancelled.is_set():
             raise Cancelled("the report was stopped")
-        path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
+
+    def _execute(self, sql: str, arrow: Mapping[str, object]) -> list[tuple[Any, ...]]:
         with ExitStack() as stack:
-            for name, rows in plan.arrow.items():
+            for name, rows in arrow.items():
                 self._connection.register(name, rows)
                 stack.callback(self._connection.unregister, name)
             # Fetch all rows: an open result keeps its files open.
-            answer = self._connection.execute(f"COPY ({plan.sql}) TO {path} ({options})").fetchall()
-        return int(answer[0][0])
+            return self._connection.execute(sql).fetchall()
 
 
 def _measure_folder(folder: Path) -> int:
@@ -213,11 +236,12 @@ def _compute_memory_limit(memory_limit: str) -> int:
     return max(limit - _INTERPRETER, limit // 2)
 
 
-def _list_settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
+def _list_settings(spill: Path | None, within: tuple[Path, ...]) -> Iterator[str]:
     yield "SET TimeZone = 'UTC'"
     # A long query would draw its progress bar on stdout, where only data belongs.
     yield "SET enable_progress_bar = false"
-    yield f"SET temp_directory = {exp.Literal.string(str(spill)).sql(dialect='duckdb')}"
+    # An empty name lets DuckDB spill nothing.
+    yield f"SET temp_directory = {exp.Literal.string(str(spill or '')).sql(dialect='duckdb')}"
     yield "SET python_enable_replacements = false"
     yield "SET autoinstall_known_extensions = false"
     yield "SET autoload_known_extensions = false"
@@ -225,7 +249,9 @@ def _list_settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
     # Files are never changed once written, so their footers can be cached.
     yield "SET parquet_metadata_cache = true"
     if within:
-        folders = exp.Array(expressions=[exp.Literal.string(f"{path.absolute()}/") for path in (*within, spill)])
+        folders = exp.Array(
+            expressions=[exp.Literal.string(f"{path.absolute()}/") for path in (*within, *([spill] if spill else []))]
+        )
         yield f"SET allowed_directories = {folders.sql(dialect='duckdb')}"
         yield "SET enable_external_access = false"
     yield f"SET allowed_configs = ['{_SPILL_LIMIT}']"
@@ -233,30 +259,34 @@ def _list_settings(spill: Path, within: tuple[Path, ...]) -> Iterator[str]:
 
 
 @contextmanager
-def _translate_errors(to: Path) -> Iterator[None]:
-    """Raise DuckDB's and the system's errors as errors of ours, each with what to do next."""
+def _translate_errors(what: str) -> Iterator[None]:
+    """Raise DuckDB's and the system's errors as errors of ours, each with what to do next.
+
+    `what` names the file or the rows that are made.
+    """
     try:
         yield
     except duckdb.InterruptException as error:
         raise Cancelled("the report was stopped") from error
     except OSError as error:
-        raise to_storage_error(f"{error.filename or to} can't be written: {describe_os_error(error)}", error) from error
+        sentence = f"{error.filename or what} can't be written: {describe_os_error(error)}"
+        raise to_storage_error(sentence, error) from error
     except duckdb.Error as error:
-        raise _translate_error(error, to) from error
+        raise _translate_error(error, what) from error
 
 
-def _translate_error(error: duckdb.Error, to: Path) -> ReelportError:
+def _translate_error(error: duckdb.Error, what: str) -> ReelportError:
     message = str(error)
     first = message.splitlines()[0]
     if sentence := full_disk_sentence(message):
-        return DiskFull(f"{to.name} can't be written: {sentence}")
+        return DiskFull(f"{what} can't be written: {sentence}")
     match error:
         case duckdb.OutOfMemoryException() if "max_temp_directory_size" in message:
-            return DiskFull(f"{to.name} needs more room to spill than is left: free some, or ask for less ({first})")
+            return DiskFull(f"{what} needs more room to spill than is left: free some, or ask for less ({first})")
         case duckdb.OutOfMemoryException():
-            return OutOfMemory(f"{to.name} needs more memory than the engine has: give it more ({first})")
+            return OutOfMemory(f"{what} needs more memory than the engine has: give it more ({first})")
         case duckdb.InvalidInputException():  # a file that is no Parquet; DuckDB's class for it is a ProgrammingError
             pass
         case duckdb.ProgrammingError() | duckdb.DataError() | duckdb.InternalError() | duckdb.NotSupportedError():
-            return InternalError(f"the engine failed while making {to.name}: {first}")
-    return StorageError(f"a file can't be read or written while making {to.name}: {first}")
+            return InternalError(f"the engine failed while making {what}: {first}")
+    return StorageError(f"a file can't be read or written while making {what}: {first}")
