@@ -21,8 +21,15 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 
 
-def compile_query(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Plan:
-    """Compile a checked query to a plan.
+def compile_query(
+    query: ReportQuery,
+    tenant: Tenant,
+    snapshot: Snapshot,
+    aggregator: Aggregator = DUCKDB,
+    *,
+    ordered: bool = True,
+) -> Plan:
+    """Compile a checked query to a plan. Its rows are in no order unless `ordered`.
 
     It reads only pinned files and gives only the tenant's rows. With DuckDB as the aggregator the same arguments give
     the same SQL. InternalError when the query was not checked.
@@ -32,7 +39,7 @@ def compile_query(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, aggreg
     if not aggregation.sources:
         return Plan(_select_nothing(resolved).sql(dialect=DIALECT, copy=False), resolved.headers)
     relation = aggregator.aggregate(aggregation, snapshot)
-    tree = select_report_rows(aggregation, relation.select, Relations.of(snapshot, resolved))
+    tree = select_report_rows(aggregation, relation.select, Relations.of(snapshot, resolved), ordered=ordered)
     return Plan(tree.sql(dialect=DIALECT, copy=False), resolved.headers, relation.arrow)
 
 
@@ -47,5 +54,6 @@ def tables_of(query: ReportQuery) -> frozenset[str]:
 
 def _select_nothing(resolved: ResolvedQuery) -> exp.Select:
     """Select no row, with the report's columns."""
-    columns = (alias(cast(exp.null(), "TEXT"), header) for header in resolved.headers)
+    types = ["TEXT"] * len(resolved.dimensions) + ["HUGEINT"] * len(resolved.metrics)
+    columns = (alias(cast(exp.null(), type_), header) for type_, header in zip(types, resolved.headers, strict=True))
     return exp.select(*columns).where(exp.false())

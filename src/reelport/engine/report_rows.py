@@ -22,10 +22,13 @@ _TIME_FORMATS = {
 }
 
 
-def select_report_rows(aggregation: Aggregation, aggregated: exp.Query, relations: Relations) -> exp.Select:
+def select_report_rows(
+    aggregation: Aggregation, aggregated: exp.Query, relations: Relations, *, ordered: bool = True
+) -> exp.Select:
     """Select the CSV's cells from the aggregated rows.
 
-    They are sorted by the dimensions in the query's order, empty cells last. Of `relations` only lookups are read.
+    If `ordered`, they are sorted by the dimensions in the query's order, empty cells last. Of `relations` only lookups
+    are read.
     """
     resolved = aggregation.resolved
     late = late_lookups(resolved)
@@ -39,7 +42,7 @@ def select_report_rows(aggregation: Aggregation, aggregated: exp.Query, relation
     tree = exp.select(*written, *values).from_(subquery(aggregated, _AGGREGATED), copy=False)
     tree = join_lookups(tree, late.values(), _AGGREGATED, relations)
     order = [exp.Ordered(this=cell.copy(), desc=False, nulls_first=False) for cell in cells.values()]
-    return tree.order_by(*order, copy=False) if order else tree
+    return tree.order_by(*order, copy=False) if order and ordered else tree
 
 
 def _format_cell(dimension: Dimension, cell: exp.Expr) -> exp.Expr:

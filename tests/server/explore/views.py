@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
 
 from hypothesis import strategies as some
 
@@ -13,22 +13,26 @@ from reelport.query import ReportQuery
 from reelport.server.explore.view import Comparison, Sort, View, default_grain
 from reelport.server.explore.view_parameters import Defaults
 
+Values = Callable[[Filter], some.SearchStrategy[str]]
+
 RULES = Rules()
 TODAY = date(2026, 3, 31)
 COMPLETE = {"plays": date(2026, 3, 30), "earnings": date(2026, 3, 25), "ads": date(2026, 3, 29), "usage": None}
 DEFAULTS = Defaults((Metric.VIEWS,), (Dimension.VIDEO_ID,), COMPLETE, TODAY)
 
 
-def texts() -> some.SearchStrategy[str]:
-    """Texts that a filter may compare with: any that isn't empty."""
-    return some.text(some.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+def open_values(_: Filter) -> some.SearchStrategy[str]:
+    """Any text that a filter may compare with: the empty one too."""
+    return some.text(some.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
 @some.composite
-def views(draw: Any, values: Any = None, last: date = TODAY, longest: int = RULES.days) -> View:  # noqa: ANN401 - Hypothesis's
-    """A view that keeps all rules, over up to `longest` days until `last`.
+def views(
+    draw: some.DrawFn, values: Values = open_values, last: date = TODAY, longest: int = RULES.days, back: int = 400
+) -> View:
+    """A view that keeps all rules, over up to `longest` days that end up to `back` days before `last`.
 
-    `values` draws the value of a filter that takes any text, given the filter.
+    `values` draws the value of a filter that takes any text.
     """
     metrics = [draw(some.sampled_from(list(Metric)))]
     for _ in range(draw(some.integers(0, 2))):
@@ -41,10 +45,9 @@ def views(draw: Any, values: Any = None, last: date = TODAY, longest: int = RULE
     filters: dict[Filter, str] = {}
     for row in allowed_with(_ask(metrics, dimensions, {}), RULES).filters:
         if draw(some.integers(0, 3)) == 0:
-            open_value = some.one_of(some.just(""), texts()) if values is None else values(row)
-            filters[row] = draw(some.sampled_from(row.choices) if row.choices else open_value)
+            filters[row] = draw(some.sampled_from(row.choices) if row.choices else values(row))
     days = draw(some.integers(1, longest))
-    end = last - timedelta(draw(some.integers(0, 400)) if values is None else 0)
+    end = last - timedelta(draw(some.integers(0, back)))
     comparison = draw(some.sampled_from(Comparison))
     sorts = [sort for sort in Sort if sort is not Sort.CHANGE or comparison is not Comparison.NONE]
     return View(

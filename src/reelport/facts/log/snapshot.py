@@ -33,6 +33,18 @@ class Snapshot:
         end: date | None = None,
         channels: frozenset[str] | None = None,
     ) -> tuple[str, ...]:
+        """List the paths of `data_files`."""
+        store = open_store((self.root / table).absolute())
+        chosen = self.data_files(table, start, end, channels)
+        return tuple(map(str, store.local_paths(file.path for file in chosen)))
+
+    def data_files(
+        self,
+        table: str,
+        start: date | None = None,
+        end: date | None = None,
+        channels: frozenset[str] | None = None,
+    ) -> tuple[DataFile, ...]:
         """List files that may hold rows of these days (inclusive), in a fixed order.
 
         `channels` also leaves out files without a row *owned* by one of these channels: give
@@ -42,8 +54,7 @@ class Snapshot:
         if channels is not None:
             owners = sorted(channels)
             chosen = [file for file in chosen if _may_own(file, owners)]
-        store = open_store((self.root / table).absolute())
-        return tuple(map(str, store.local_paths(file.path for file in chosen)))
+        return tuple(chosen)
 
 
 def _may_own(file: DataFile, owners: list[str]) -> bool:

@@ -1,0 +1,115 @@
+"""Compiles a leaderboard: the rows of a report by one dimension, ranked by a metric and cut after the first few.
+
+Its cells are those of the report, whose SQL it wraps. Beside them it has the cells of the same report of other days,
+and the title of what an id names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from reelport.catalog import Dimension, Metric
+from reelport.engine.compile import compile_query
+from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
+from reelport.engine.plan import Plan
+from reelport.engine.relations import Relations
+from reelport.engine.tenant import Tenant
+from reelport.engine.trees import DIALECT
+from reelport.facts.log.snapshot import Snapshot
+from reelport.query import ReportQuery
+
+_TITLE = "title"
+_NO_ROWS = "SELECT * FROM shown WHERE false"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How rows are ranked: by a metric's value or by its change, and how many are kept.
+
+    Rows without a value come last in either direction. Ranked by change, rows that only the compared days have are
+    ranked as well.
+    """
+
+    metric: Metric
+    rows: int
+    by_change: bool = False
+    lowest_first: bool = False
+
+
+def compile_leaderboard(
+    query: ReportQuery, compared: tuple[date, date] | None, ranking: Ranking, tenant: Tenant, snapshot: Snapshot
+) -> Plan:
+    """Compile a checked query of one dimension to a leaderboard.
+
+    The columns are: the cell, its title (NULL where the dimension has none), how many rows the report has and how many
+    that of the compared days has, whether the row is in the report, its metrics, and those of the compared days.
+    """
+    dimension = Dimension[query.dimensions[0]]
+    headers = [Metric[name].header for name in query.metrics]
+    shown = compile_query(query, tenant, snapshot, ordered=False).sql
+    before = compile_query(query.within(*compared), tenant, snapshot, ordered=False).sql if compared else _NO_ROWS
+    key = _quote(dimension.header)
+    values = ", ".join(f"shown.{_quote(name)} AS now_{place}" for place, name in enumerate(headers))
+    befores = ", ".join(f"compared.{_quote(name)} AS before_{place}" for place, name in enumerate(headers))
+    order = f"ORDER BY score {'ASC' if ranking.lowest_first else 'DESC'} NULLS LAST, cell NULLS LAST"
+    # The title is looked up for the few rows that are kept. A CTE that is named twice is computed once.
+    sql = f"""
+        WITH
+            shown AS MATERIALIZED ({shown}),
+            compared AS MATERIALIZED ({before}),
+            ranked AS (
+                SELECT
+                    COALESCE(shown.{key}, compared.{key}) AS cell, {_score(ranking)} AS score,
+                    shown.here IS NOT NULL AS is_shown, {values}, {befores}
+                FROM (SELECT *, true AS here FROM shown) AS shown
+                {"FULL" if ranking.by_change else "LEFT"} JOIN compared
+                    ON shown.{key} IS NOT DISTINCT FROM compared.{key}
+                {order}
+                LIMIT {ranking.rows}
+            )
+        SELECT
+            cell, {_TITLE}, (SELECT COUNT(*) FROM shown), (SELECT COUNT(*) FROM compared),
+            ranked.* EXCLUDE (cell, score)
+        FROM ranked
+        LEFT JOIN ({_select_titles(dimension, snapshot)}) AS titles ON titles.id = ranked.cell
+        {order}
+    """  # noqa: S608 - names of the catalog's, and SQL that was compiled
+    return Plan(sql, ())
+
+
+def title_tables(dimension: Dimension) -> tuple[str, ...]:
+    """The tables that hold the titles of what a dimension's ids name; none where it has no titles."""
+    found = _find_titles(dimension)
+    return LOOKUPS[found].tables if found else ()
+
+
+def _find_titles(dimension: Dimension) -> str | None:
+    """Find the lookup that has a title for each id of the dimension's cells."""
+    match CELLS[dimension]:
+        case ColumnCell(column):
+            titled = (cell for cell in CELLS.values() if isinstance(cell, LookupCell) and cell.column == _TITLE)
+            return next((cell.lookup for cell in titled if cell.key == column), None)
+        case _:
+            return None
+
+
+def _select_titles(dimension: Dimension, snapshot: Snapshot) -> str:
+    found = _find_titles(dimension)
+    if found is None:
+        return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {_TITLE} WHERE false"
+    # Objects have no days and no owners: the range and the channels of these relations are never looked at.
+    relations = Relations(snapshot, date.min, date.max, frozenset())
+    return f"SELECT id, {_TITLE} FROM {relations.lookup(found, 'found').sql(dialect=DIALECT)}"  # noqa: S608 - SQL of the mapping's
+
+
+def _score(ranking: Ranking) -> str:
+    """The SQL that rows are ranked by. What adds up is 0 where it is absent."""
+    now, before = (f"{side}.{_quote(ranking.metric.header)}" for side in ("shown", "compared"))
+    if not ranking.by_change:
+        return now
+    return f"COALESCE({now}, 0) - COALESCE({before}, 0)" if ranking.metric.additive else f"{now} - {before}"
+
+
+def _quote(name: str) -> str:
+    return f'"{name}"'

@@ -1,0 +1,129 @@
+"""The numbers of a view: totals, lines and leaderboards, each beside those of the compared days.
+
+A number is a cell of a report: None is an empty one. What adds up is 0 where a row lacks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from reelport.catalog import Dimension, Distinct, Metric, Ratio
+
+Number = int | Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number, and the same of the compared days: None where there is none, or no comparison."""
+
+    value: Number
+    before: Number = None
+
+    @property
+    def difference(self) -> Number:
+        """By how much it changed; None where either number is missing."""
+        return None if self.value is None or self.before is None else self.value - self.before
+
+    @property
+    def change(self) -> Decimal | None:
+        """The difference as a share of what it was; None where that was 0, and no share tells anything."""
+        if self.difference is None or not self.before:
+            return None
+        return Decimal(self.difference) / abs(Decimal(self.before))
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The totals of a view, one figure per metric. None of them has a value where there are no facts."""
+
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place on the lines: the first day of its time, and one figure per metric.
+
+    A time without facts has figures without values. The compared time is as many days before as the compared range.
+    """
+
+    day: date
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The numbers over time: every day or month of the view, in order.
+
+    Lines by month are not compared: months differ in length.
+    """
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of a leaderboard: its cell (None: empty), what an id names, and one figure per metric.
+
+    `shares` are of the total, one per metric, None where there is none. An entry that is not `is_shown` has numbers
+    in the compared days alone.
+    """
+
+    cell: str | None
+    title: str | None
+    figures: tuple[Figure, ...]
+    shares: tuple[Decimal | None, ...]
+    is_shown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """The first entries of a dimension, how many there are in all, and what the others come to.
+
+    `rest` has one number per metric, None where the metric doesn't add up over the dimension; `reasons` says why, by
+    metric. `compared` is how many rows the compared days have.
+    """
+
+    dimension: Dimension
+    entries: tuple[Entry, ...]
+    rows: int
+    compared: int
+    rest: tuple[Number, ...]
+    reasons: Mapping[Metric, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """A part of a view that wasn't computed, as it would exceed what one page may cost. The report can be asked for."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """All numbers of a view. Each part is whole, or says why it isn't there."""
+
+    totals: Totals | OverBudget
+    lines: Lines | OverBudget
+    leaderboards: Mapping[Dimension, Leaderboard | OverBudget]
+
+    @property
+    def over_budget(self) -> OverBudget | None:
+        """The first part that is missing."""
+        parts = (self.totals, self.lines, *self.leaderboards.values())
+        return next((part for part in parts if isinstance(part, OverBudget)), None)
+
+
+def explain_missing_share(metric: Metric, dimension: Dimension) -> str | None:
+    """Say why values of a metric by a dimension don't add up to the total; None when they do."""
+    match metric.rule:
+        case Ratio():
+            return "A rate doesn't add up: its values have no shares of a total."
+        case Distinct():
+            return "One viewer may be counted with several values, so that they don't add up to the total."
+        case _ if dimension.many_valued:
+            return "One video may be counted with several values, so that they don't add up to the total."
+        case _:
+            return None

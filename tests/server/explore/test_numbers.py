@@ -1,0 +1,258 @@
+"""Every number of a view is a cell of the report that it stands for, made by the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from tests.engine import sample
+from tests.engine.world import World, loaded, written
+from tests.server.explore.views import views
+
+from reelport.catalog import Dimension, Filter, Metric
+from reelport.engine.duckdb.engine import Engine
+from reelport.engine.tenant import Tenant
+from reelport.query import ReportQuery
+from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Totals
+from reelport.server.explore.statements import (
+    ENTRIES,
+    MORE_ENTRIES,
+    Statement,
+    compile_board,
+    compile_lines,
+    compile_totals,
+    read_leaderboard,
+    read_lines,
+    read_totals,
+)
+from reelport.server.explore.view import Comparison, Sort, View, default_grain
+
+TENANT = Tenant(sample.MINE)
+_VALUES = {
+    Filter.channelSlug: ("demo-news", "demo-sport", "rival", ""),
+    Filter.videoOwnerChannelSlug: ("demo-news", "other", ""),
+    Filter.visitorDomainGroup: ("dailymotion", "été, «fête»", ""),
+}
+VIEWS = views(values=lambda row: some.sampled_from(_VALUES[row]), last=sample.LAST, longest=14, back=9)
+few = settings(max_examples=20)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The fixed facts of the engine's tests."""
+    with Engine("1GiB", 2, tmp_path_factory.mktemp("spill")) as engine:
+        yield loaded(sample.tables(), tmp_path_factory.mktemp("world"), engine)
+
+
+def fetch(world: World, statement: Statement) -> list[tuple[object, ...]]:
+    session = world.engine.session()
+    try:
+        return session.fetch(statement.plan, "this page")
+    finally:
+        session.close()
+
+
+def totals_of(world: World, view: View) -> Totals:
+    return read_totals(view, fetch(world, compile_totals(view, TENANT, world.snapshot)))
+
+
+def lines_of(world: World, view: View) -> Lines:
+    return read_lines(view, fetch(world, compile_lines(view, TENANT, world.snapshot)))
+
+
+def board_of(world: World, view: View, dimension: Dimension) -> Leaderboard:
+    rows = fetch(world, compile_board(view, dimension, TENANT, world.snapshot))
+    return read_leaderboard(view, dimension, rows, totals_of(world, view))
+
+
+def cells(world: World, query: ReportQuery) -> dict[str, list[str]]:
+    """The cells of metrics in the report's file, by its one dimension, or by the empty text without one."""
+    width = len(query.dimensions)
+    return {"".join(row[:width]): row[width:] for row in world.report(query, sample.MINE)}
+
+
+def values(figures: tuple[Figure, ...]) -> list[str]:
+    return [written(figure.value) for figure in figures]
+
+
+def befores(figures: tuple[Figure, ...]) -> list[str]:
+    return [written(figure.before) for figure in figures]
+
+
+def empty(view: View) -> list[str]:
+    return [""] * len(view.metrics)
+
+
+@few
+@given(view=VIEWS)
+def test_totals_are_the_cells_of_the_report_without_dimensions(world: World, view: View) -> None:
+    """Those of the view's days, and beside them those of the compared days; none where there are no facts."""
+    totals = totals_of(world, view)
+    assert values(totals.figures) == cells(world, view.query(())).get("", empty(view))
+    before = cells(world, view.query((), view.compared_days)) if view.compared_days else {}
+    assert befores(totals.figures) == before.get("", empty(view))
+
+
+@few
+@given(view=VIEWS)
+def test_lines_are_the_cells_of_the_report_by_time(world: World, view: View) -> None:
+    """Every day or month of the view has its place on the lines, those without facts without a number."""
+    points = lines_of(world, view).points
+    found = cells(world, view.query((view.time,)))
+    places = [point.day.isoformat()[: 10 if view.time.name == "DAY" else 7] for point in points]
+    assert [values(point.figures) for point in points] == [found.get(place, empty(view)) for place in places]
+    assert set(found) <= set(places)
+
+
+@few
+@given(view=VIEWS)
+def test_compared_lines_are_the_report_of_the_compared_days(world: World, view: View) -> None:
+    """Day by day, each as many days before; months are not compared."""
+    points = lines_of(world, view).points
+    if view.compared_days is None or view.time.name == "MONTH":
+        assert all(befores(point.figures) == empty(view) for point in points)
+        return
+    found = cells(world, view.query((view.time,), view.compared_days))
+    back = view.start - view.compared_days[0]
+    expected = [found.get((point.day - back).isoformat(), empty(view)) for point in points]
+    assert [befores(point.figures) for point in points] == expected
+
+
+@few
+@given(view=VIEWS)
+def test_leaderboards_are_rows_of_the_report_by_their_dimension(world: World, view: View) -> None:
+    """Each entry is a row of it, and the board says how many rows there are."""
+    for dimension in view.dimensions:
+        board = board_of(world, view, dimension)
+        found = cells(world, view.query((dimension,)))
+        shown = [entry for entry in board.entries if entry.is_shown]
+        assert board.rows == len(found) or not board.entries
+        assert [values(entry.figures) for entry in shown] == [found[entry.cell or ""] for entry in shown]
+        before = cells(world, view.query((dimension,), view.compared_days)) if view.compared_days else {}
+        assert board.compared == len(before) or not board.entries
+        for entry in board.entries:
+            assert befores(entry.figures) == before.get(entry.cell or "", _absent(view) if before else empty(view))
+
+
+@few
+@given(view=VIEWS)
+def test_a_leaderboard_keeps_the_first_of_all_rows(world: World, view: View) -> None:
+    """No row that was left out ranks before one that is shown; what adds up adds up to the total with the rest."""
+    place = view.metrics.index(view.ranked_by)
+    for dimension in view.dimensions:
+        board = board_of(world, view, dimension)
+        most = MORE_ENTRIES if view.longer is dimension else ENTRIES
+        if view.sort is not Sort.CHANGE:
+            ranked = [row[place] for row in cells(world, view.query((dimension,))).values() if row[place]]
+            ranked = sorted(ranked, key=Decimal, reverse=not view.reverse)[:most]
+            assert [value for entry in board.entries if (value := values(entry.figures)[place])] == ranked
+        scores = [_score(view, entry.figures[place]) for entry in board.entries]
+        known = [score for score in scores if score is not None]
+        assert scores == sorted(known, reverse=not view.reverse) + [None] * (len(scores) - len(known))
+        totals = totals_of(world, view)
+        for metric, total, rest, shown in zip(
+            view.metrics, totals.figures, board.rest, zip(*map(_numbers, board.entries), strict=True), strict=False
+        ):
+            if metric.additive and not dimension.many_valued and total.value is not None:
+                assert sum(shown) + (rest or 0) == total.value
+
+
+@few
+@given(view=VIEWS)
+def test_the_report_of_a_view_adds_up_to_its_totals(world: World, view: View) -> None:
+    """What adds up over all of its dimensions comes to the number that the page shows."""
+    rows = world.report(view.report_query(), sample.MINE)
+    width = len(view.report_query().dimensions)
+    if any(dimension.many_valued for dimension in view.dimensions):
+        return
+    for place, (metric, total) in enumerate(zip(view.metrics, totals_of(world, view).figures, strict=True)):
+        if metric.additive:
+            assert sum(Decimal(row[width + place]) for row in rows) == (total.value or 0)
+
+
+def test_an_entry_that_is_gone_is_ranked_by_its_loss(world: World) -> None:
+    """Sorted by change, what only the compared days have comes in, and is told from what the report has."""
+    boards = (board_of(world, _losing(sample.LAST - timedelta(days)), Dimension.VIDEO_ID) for days in range(1, 12))
+    gone = next(found for board in boards if (found := [entry for entry in board.entries if not entry.is_shown]))
+    assert [(entry.figures[0].value, entry.figures[0].difference) for entry in gone] == [
+        (0, -(entry.figures[0].before or 0)) for entry in gone
+    ]
+
+
+def test_an_id_is_shown_with_the_title_of_what_it_names(world: World) -> None:
+    """A video that no row describes has none."""
+    board = board_of(world, _by_video(sample.START, sample.END), Dimension.VIDEO_ID)
+    titles = {entry.cell: entry.title for entry in board.entries}
+    assert titles["x2"] == "comma, here"
+    assert titles["x-gone"] is None
+
+
+@pytest.mark.parametrize(
+    ("figure", "difference", "change"),
+    [
+        (Figure(3, 2), 1, Decimal("0.5")),
+        (Figure(0, 2), -2, Decimal(-1)),
+        (Figure(2, 0), 2, None),
+        (Figure(0, 0), 0, None),
+        (Figure(2, None), None, None),
+        (Figure(None, 2), None, None),
+        (Figure(Decimal("1.5"), Decimal(-1)), Decimal("2.5"), Decimal("2.5")),
+    ],
+)
+def test_a_change_is_never_infinite(figure: Figure, difference: Number, change: Decimal | None) -> None:
+    """From nothing, or from no number, there is no percentage."""
+    assert (figure.difference, figure.change) == (difference, change)
+
+
+@pytest.mark.parametrize(
+    ("metric", "dimension", "reason"),
+    [
+        (Metric.VIEWS, Dimension.VIDEO_ID, None),
+        (Metric.STORAGE_USED_BYTES, Dimension.VIDEO_ID, None),
+        (Metric.VIEWS, Dimension.CONTENT_TAG, "One video may be counted with several values"),
+        (Metric.LIVE_VIEWERS, Dimension.VIDEO_ID, "One viewer may be counted with several values"),
+        (Metric.FILL_RATE, Dimension.VISITOR_COUNTRY, "A rate doesn't add up"),
+    ],
+)
+def test_a_share_is_only_of_what_adds_up(
+    world: World, metric: Metric, dimension: Dimension, reason: str | None
+) -> None:
+    """Elsewhere the board says why there is none, and what the rest comes to isn't told."""
+    view = View((metric,), (dimension,), sample.START, sample.END, metric, _by_video(sample.START, sample.END).grain)
+    board = board_of(world, view, dimension)
+    shares = [entry.shares[0] for entry in board.entries]
+    if reason is None:
+        assert board.reasons == {}
+        total = totals_of(world, view).figures[0].value
+        rest = Decimal(board.rest[0] or 0) / Decimal(total or 1)
+        assert abs(sum((share for share in shares if share is not None), rest) - 1) < Decimal("1e-9")
+    else:
+        assert board.reasons[metric].startswith(reason)
+        assert shares == [None] * len(shares)
+        assert board.rest == (None,)
+
+
+def _by_video(start: date, end: date) -> View:
+    return View((Metric.VIEWS,), (Dimension.VIDEO_ID,), start, end, Metric.VIEWS, default_grain(1))
+
+
+def _losing(day: date) -> View:
+    return replace(_by_video(day, day), sort=Sort.CHANGE, reverse=True, comparison=Comparison.PREVIOUS)
+
+
+def _absent(view: View) -> list[str]:
+    """What a row that isn't there has beside rows that are: nothing adds up to 0."""
+    return ["0" if metric.additive else "" for metric in view.metrics]
+
+
+def _score(view: View, figure: Figure) -> Number:
+    return figure.difference if view.sort is Sort.CHANGE else figure.value
+
+
+def _numbers(entry: Entry) -> list[int | Decimal]:
+    return [figure.value or 0 for figure in entry.figures]
