@@ -19,6 +19,7 @@ from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import Readers
 
 PREFIX = "REELPORT_"
+_SIZE, _SIZE_FORM = r"\d+(\.\d+)?\s?[KMGT]i?B", "a number and a unit, such as 2GB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +145,8 @@ class Settings:
     )
     worker_memory: str = setting(
         "2GB",
-        pattern=r"\d+(\.\d+)?\s?[KMGT]i?B",
-        form="a number and a unit, such as 2GB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
         worker=True,
         description="Memory of one worker's engine.",
     )
@@ -175,6 +176,27 @@ class Settings:
     )
     sweep_seconds: float = setting(
         60, gt=0, worker=True, description="Seconds between two sweeps, which delete expired reports and files."
+    )
+
+    # The explorer of Studio, in each API process
+    explore_memory: str = setting(
+        "512MB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
+        description="Memory of the explorer's engine; what exceeds it is answered with a report instead.",
+    )
+    explore_threads: int = setting(0, ge=0, le=1024, description="Threads of the explorer's engine; 0: one a core.")
+    explore_rows: int = setting(
+        200_000_000,
+        ge=1,
+        description="Rows of facts that one view may read, as far as its files tell; above it the page offers a report.",
+    )
+    explore_seconds: float = setting(
+        10, gt=0, description="Longest time that a view may be computed, with its wait for a slot."
+    )
+    explore_slots: int = setting(4, ge=1, le=64, description="Views that are computed at the same time.")
+    partner_explore_slots: int = setting(
+        2, ge=1, le=64, description="Views of one partner that are computed at the same time."
     )
 
     # Log

@@ -1,0 +1,52 @@
+"""Tells up to which day each fact table is complete, and when it was loaded last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.history import list_loads
+from reelport.facts.log.loaded_tables import complete_days
+from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.facts.tables import TABLES
+
+FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How fresh one fact table is.
+
+    `complete` is its last complete day, None where it has none: later days may still move. `loaded` is the time of the
+    last load that stands, None before the first.
+    """
+
+    table: str
+    complete: date | None
+    loaded: datetime | None
+
+
+def read_freshness(root: Path, tables: Iterable[str] = FACTS) -> Mapping[str, Freshness]:
+    """Read the freshness of fact tables at their newest versions, by name."""
+    return find_freshness(pin(root, tables))
+
+
+def find_freshness(snapshot: Snapshot) -> Mapping[str, Freshness]:
+    """Find the freshness of a snapshot's fact tables, by name."""
+    return {name: _find_one(snapshot, name) for name in snapshot.listing if TABLES[name].is_fact}
+
+
+def _find_one(snapshot: Snapshot, table: str) -> Freshness:
+    files = snapshot.listing[table]
+    loaded = _find_last_load(snapshot.root, table, snapshot.versions[table], files)
+    return Freshness(table, complete_days(files)[1], loaded)
+
+
+@lru_cache(maxsize=64)  # A history is read as a whole: once for these files, whose names no other table has.
+def _find_last_load(root: Path, table: str, version: int, _files: tuple[DataFile, ...]) -> datetime | None:
+    standing = [load.at for load in list_loads(root, table) if not load.undone and load.version <= version]
+    return standing[-1] if standing else None
