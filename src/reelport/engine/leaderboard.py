@@ -1,4 +1,4 @@
-"""Compiles a leaderboard: the rows of a report by one dimension, ranked by a metric and cut after the first few.
+"""Compiles a leaderboard: the first rows of a report by one dimension, ranked by a metric.
 
 Its cells are those of the report, whose SQL it wraps. Beside them it has the cells of the same report of other days,
 and the title of what an id names.
@@ -79,7 +79,7 @@ def compile_leaderboard(
 
 
 def title_tables(dimension: Dimension) -> tuple[str, ...]:
-    """The tables that hold the titles of what a dimension's ids name; none where it has no titles."""
+    """The tables with the titles of what a dimension's ids name; none where it has no titles."""
     found = _find_titles(dimension)
     return LOOKUPS[found].tables if found else ()
 

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
 from reelport.server.access.key_uses import KeyUses
+from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> Starlette:
             tasks.start_soon(app.state.service.key_uses.store_noted)
             yield
             tasks.cancel_scope.cancel()
+        app.state.service.explorer.close()
         app.state.service.reads.close()
         db.dispose()
 
@@ -117,6 +119,7 @@ def build_service(settings: Settings, db: Engine) -> Service:
         ExpiryClock(db),
         KeyUses(db),
         TokenBuckets(_NOTICES_PER_MINUTE, 1),
+        Explorer(settings),
     )
 
 

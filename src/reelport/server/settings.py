@@ -189,7 +189,7 @@ class Settings:
     explore_rows: int = setting(
         200_000_000,
         ge=1,
-        description="Rows of facts that one view may read, as far as its files tell; above it the page offers a report.",
+        description="Rows of facts that a view may read, as far as files tell; above it the page offers a report.",
     )
     explore_seconds: float = setting(
         10, gt=0, description="Longest time that a view may be computed, with its wait for a slot."

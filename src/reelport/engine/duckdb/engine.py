@@ -1,4 +1,4 @@
-"""The embedded engine: one DuckDB that writes plans to CSV files, or fetches the rows of small ones.
+"""The embedded engine: one DuckDB that writes CSV files, or fetches a few rows.
 
 It keeps within a memory limit and can be interrupted.
 """

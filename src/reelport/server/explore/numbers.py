@@ -1,4 +1,4 @@
-"""The numbers of a view: totals, lines and leaderboards, each beside those of the compared days.
+"""The numbers of a view: totals, lines and leaderboards, beside those of the compared days.
 
 A number is a cell of a report: None is an empty one. What adds up is 0 where a row lacks it.
 """
@@ -29,7 +29,7 @@ class Figure:
 
     @property
     def change(self) -> Decimal | None:
-        """The difference as a share of what it was; None where that was 0, and no share tells anything."""
+        """The difference as a share of the number before; None where that is 0 or missing."""
         if self.difference is None or not self.before:
             return None
         return Decimal(self.difference) / abs(Decimal(self.before))
@@ -37,7 +37,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The totals of a view, one figure per metric. None of them has a value where there are no facts."""
+    """The totals of a view, one figure per metric; without values where there are no facts."""
 
     figures: tuple[Figure, ...]
 
@@ -65,10 +65,10 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of a leaderboard: its cell (None: empty), what an id names, and one figure per metric.
+    """A row of a leaderboard: its cell (None: empty), a title, and one figure per metric.
 
-    `shares` are of the total, one per metric, None where there is none. An entry that is not `is_shown` has numbers
-    in the compared days alone.
+    `title` is that of what the cell names. `shares` are of the total, one per metric, None where there is none. An
+    entry that is not `is_shown` has numbers in the compared days alone.
     """
 
     cell: str | None
@@ -96,7 +96,7 @@ class Leaderboard:
 
 @dataclass(frozen=True, slots=True)
 class OverBudget:
-    """A part of a view that wasn't computed, as it would exceed what one page may cost. The report can be asked for."""
+    """Why a part of a view wasn't computed: it costs more than a page may. A report may."""
 
     sentence: str
 

@@ -1,4 +1,4 @@
-"""The statements of a view: SQL that gives its totals, its lines and each leaderboard, and how their rows are read.
+"""The statements of a view: of its totals, lines and leaderboards, and how rows are read.
 
 Each wraps the compiled SQL of a report, so that its numbers are cells of that report.
 """
@@ -51,12 +51,12 @@ def tables_of_view(view: View) -> frozenset[str]:
 
 
 def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot) -> Statement:
-    """Compile the totals: a row of the view's days and one of the compared days, each where there are facts."""
+    """Compile the totals: a row of the view's days and one of the compared days."""
     return _stack(_queries(view, ()), tenant, snapshot)
 
 
 def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot) -> Statement:
-    """Compile the lines: a row for each time with facts, of the view's days and of the compared days."""
+    """Compile the lines: a row for each time with facts, of the view's and the compared days."""
     queries = _queries(view, (view.time,))
     return _stack(queries[:1] if view.grain is Grain.MONTH else queries, tenant, snapshot)
 

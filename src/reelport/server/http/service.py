@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.credentials import ServiceSecret
+from reelport.server.explore.explorer import Explorer
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
@@ -47,5 +48,6 @@ class Service:
     expiry: ExpiryClock
     key_uses: KeyUses
     expiry_notices: TokenBuckets
+    explorer: Explorer
     concurrency: Concurrency = field(default_factory=Concurrency)
     password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PASSWORD_CHECKS))

@@ -1,4 +1,4 @@
-"""Limits each caller to two requests at a time, so that one caller can't starve the others."""
+"""Limits each caller to a few requests at a time, so that none can starve the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ MAX_CONCURRENT = 2
 class Concurrency:
     """One limiter for each caller of this process. Use on its event loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_CONCURRENT) -> None:
+        self._most = most
         # Requests that hold a limiter or wait for it keep it alive.
         self._limiters: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
 
@@ -22,5 +23,5 @@ class Concurrency:
         """Return the limiter that a caller's requests hold while they run; first come first."""
         limiter = self._limiters.get(caller)
         if limiter is None:
-            limiter = self._limiters[caller] = anyio.CapacityLimiter(MAX_CONCURRENT)
+            limiter = self._limiters[caller] = anyio.CapacityLimiter(self._most)
         return limiter

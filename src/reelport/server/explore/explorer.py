@@ -1,0 +1,149 @@
+"""Computes views in this process: a few at a time, within a budget, while somebody waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from reelport.engine.tenant import Tenant
+from reelport.errors import OutOfMemory, ReelportError, UsageError
+from reelport.server.explore.numbers import Numbers, OverBudget
+from reelport.server.explore.view import View
+from reelport.server.limits.concurrency import Concurrency
+from reelport.server.settings import Settings
+from reelport.wording import format_duration
+
+if TYPE_CHECKING:
+    from reelport.server.explore.statements import Statement
+    from reelport.server.explore.view_engine import Outcome, Part, ViewEngine
+
+_STATEMENTS = 2
+"""Statements of one view that run at the same time, on average."""
+
+
+class Superseded(ReelportError):
+    """A newer view of the same page was asked for: nobody waits for the numbers of this one."""
+
+    code = "superseded"
+
+
+class Explorer:
+    """The views of one process. Use it on the event loop only.
+
+    Its engine is opened by the first view. A view that is cancelled, since its client went away or its page asks for
+    another, is interrupted in the engine: its slot is free when the cancellation has gone through.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._slots = anyio.CapacityLimiter(settings.explore_slots)
+        self._partners = Concurrency(settings.partner_explore_slots)
+        self._threads = anyio.CapacityLimiter(_STATEMENTS * settings.explore_slots)
+        self._closing = anyio.CapacityLimiter(_STATEMENTS * settings.explore_slots)
+        self._pages: dict[Hashable, anyio.CancelScope] = {}
+        self._engine: ViewEngine | None = None
+        self._opening = threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Stop what runs, and close the engine."""
+        with self._opening:
+            self._closed = True
+            if self._engine is not None:
+                self._engine.close()
+
+    async def compute(self, view: View, tenant: Tenant, partner: Hashable, page: Hashable = None) -> Numbers:
+        """Compute the numbers of a view, each part whole or over the budget.
+
+        With `page`, an unfinished view of the same page is cancelled: it raises Superseded. StorageError when a table
+        can't be read.
+        """
+        from reelport.server.explore.view_engine import read_numbers  # noqa: PLC0415 - loads DuckDB
+
+        with self._supersede(page):
+            return read_numbers(view, await self._compute(view, tenant, partner))
+        raise Superseded("The page asked for another view.")
+
+    @property
+    def running_views(self) -> int:
+        """How many views hold a slot now."""
+        return int(self._slots.borrowed_tokens)
+
+    @property
+    def running_statements(self) -> int:
+        """How many statements run in the engine now."""
+        return int(self._threads.borrowed_tokens)
+
+    @contextmanager
+    def _supersede(self, page: Hashable) -> Iterator[None]:
+        """Cancel the page's view before; leave the block when a later one cancels this."""
+        with anyio.CancelScope() as scope:
+            if page is not None:
+                if (earlier := self._pages.get(page)) is not None:
+                    earlier.cancel()
+                self._pages[page] = scope
+            try:
+                yield
+            finally:
+                if self._pages.get(page) is scope:
+                    del self._pages[page]
+
+    async def _compute(self, view: View, tenant: Tenant, partner: Hashable) -> Mapping[Part, Outcome]:
+        """Compute the parts of a view. Those that are not done within its time are over it."""
+        from reelport.server.explore.view_engine import list_parts  # noqa: PLC0415 - loads DuckDB
+
+        outcomes: dict[Part, Outcome] = {}
+        failures: list[ReelportError] = []
+        with anyio.move_on_after(self._settings.explore_seconds):
+            async with self._partners.limiter_of(partner), self._slots:
+                engine = await anyio.to_thread.run_sync(self._open_engine)
+                planned = await anyio.to_thread.run_sync(engine.plan, view, tenant)
+                outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
+                async with anyio.create_task_group() as tasks:
+                    for part in planned.keys() - outcomes.keys():
+                        tasks.start_soon(self._run, engine, planned[part].statement, _Result(part, outcomes, failures))
+        if failures:
+            raise failures[0]
+        late = OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
+        return {part: outcomes.get(part, late) for part in list_parts(view)}
+
+    async def _run(self, engine: ViewEngine, statement: Statement, result: _Result) -> None:
+        """Run one statement in a thread. A cancellation interrupts it and waits for its end."""
+        session = engine.open_session()
+        try:
+            rows = await anyio.to_thread.run_sync(
+                engine.run, session, statement, abandon_on_cancel=True, limiter=self._threads
+            )
+            result.outcomes[result.part] = rows
+        except OutOfMemory:
+            result.outcomes[result.part] = OverBudget("It needs more memory than a page may use.")
+        except ReelportError as error:
+            result.failures.append(error)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(session.close, limiter=self._closing)
+
+    def _open_engine(self) -> ViewEngine:
+        from reelport.server.explore.view_engine import ViewEngine  # noqa: PLC0415 - loads DuckDB
+
+        with self._opening:
+            if self._closed:
+                raise UsageError("The service is about to stop.")
+            if self._engine is None:
+                self._engine = ViewEngine(self._settings)
+            return self._engine
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Where the outcome of one part goes, or the error that kept it from having one."""
+
+    part: Part
+    outcomes: dict[Part, Outcome]
+    failures: list[ReelportError]

@@ -1,0 +1,127 @@
+"""The explorer's engine: compiles a view within its read budget, and runs its statements.
+
+Importing this module loads DuckDB: a process does so at its first view.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from reelport.catalog import Dimension
+from reelport.engine.duckdb.engine import Engine, Session
+from reelport.engine.scan_estimate import estimate_rows
+from reelport.engine.tenant import Tenant
+from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.server.explore.numbers import Numbers, OverBudget, Totals
+from reelport.server.explore.row_cache import RowCache
+from reelport.server.explore.statements import (
+    Rows,
+    Statement,
+    compile_board,
+    compile_lines,
+    compile_totals,
+    read_leaderboard,
+    read_lines,
+    read_totals,
+    tables_of_view,
+)
+from reelport.server.explore.view import View
+from reelport.server.settings import Settings
+
+TOTALS, LINES = "totals", "lines"
+Part = str | Dimension
+"""A part of a view: TOTALS, LINES or the dimension of a leaderboard."""
+Outcome = Rows | OverBudget
+"""What a part gave: its rows, or why there are none."""
+
+_KEPT = 256
+"""Statements whose rows are kept. Each has at most a few hundred rows."""
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPart:
+    """A part of a view: its statement, and its outcome where no engine is needed to know it."""
+
+    statement: Statement
+    outcome: Outcome | None = None
+
+
+class ViewEngine:
+    """One DuckDB for the views of this process.
+
+    It writes nothing: what exceeds its memory fails instead of being spilled.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        threads = settings.explore_threads or os.cpu_count() or 1
+        self._engine = Engine(settings.explore_memory, threads, None, within=(settings.facts_root,))
+        self._settings = settings
+        self._cache = RowCache(_KEPT)
+
+    def close(self) -> None:
+        """Stop what runs, and free the memory."""
+        self._engine.close()
+
+    def open_session(self) -> Session:
+        """Open a session for one statement."""
+        return self._engine.session()
+
+    def plan(self, view: View, tenant: Tenant) -> Mapping[Part, PlannedPart]:
+        """Pin the newest tables, and plan the parts of a view.
+
+        The read budget is spent in order: on totals, lines, and leaderboards. What is known costs nothing.
+        """
+        snapshot = pin(self._settings.facts_root, tables_of_view(view))
+        planned: dict[Part, PlannedPart] = {}
+        read = 0
+        for part, statement in _compile_parts(view, tenant, snapshot):
+            outcome: Outcome | None = self._cache.find(statement.plan)
+            if outcome is None:
+                cost = sum(estimate_rows(query, tenant, snapshot) for query in statement.queries)
+                outcome = self._refuse(read + cost)
+                read += 0 if outcome else cost
+            planned[part] = PlannedPart(statement, outcome)
+        return planned
+
+    def run(self, session: Session, statement: Statement) -> Rows:
+        """Run a statement, and keep its rows. Raises what `Session.fetch` does."""
+        rows = session.fetch(statement.plan, "this page")
+        self._cache.keep(statement.plan, rows)
+        return rows
+
+    def _refuse(self, rows: int) -> OverBudget | None:
+        most = self._settings.explore_rows
+        return (
+            None if rows <= most else OverBudget(f"It would read up to {rows:,} rows; a page reads {most:,} at most.")
+        )
+
+
+def list_parts(view: View) -> tuple[Part, ...]:
+    """List the parts of a view in the order in which its budget is spent."""
+    return (TOTALS, LINES, *view.dimensions)
+
+
+def read_numbers(view: View, outcomes: Mapping[Part, Outcome]) -> Numbers:
+    """Read the numbers of a view from the outcomes of its parts."""
+    totals = _read(outcomes[TOTALS], lambda rows: read_totals(view, rows))
+    whole = totals if isinstance(totals, Totals) else None
+    boards = {
+        dimension: _read(outcomes[dimension], lambda rows, by=dimension: read_leaderboard(view, by, rows, whole))  # type: ignore[misc]
+        for dimension in view.dimensions
+    }
+    return Numbers(totals, _read(outcomes[LINES], lambda rows: read_lines(view, rows)), boards)
+
+
+def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget:
+    return outcome if isinstance(outcome, OverBudget) else read(outcome)
+
+
+def _compile_parts(view: View, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[Part, Statement]]:
+    yield TOTALS, compile_totals(view, tenant, snapshot)
+    yield LINES, compile_lines(view, tenant, snapshot)
+    for dimension in view.dimensions:
+        yield dimension, compile_board(view, dimension, tenant, snapshot)
