@@ -16,8 +16,11 @@ from reelport.charts.text_width import cut_to_room, measure_text
 
 _NARROW = 480
 _BAR = 14
-_ROWS = (38, 24)
+_ROWS = (42, 24)
 """The height of a narrow chart's row, whose name is above its bar, and of a wide one's."""
+
+_NAME = 15
+"""Room for a name above its bar."""
 
 _NAMES = 0.4
 """The share of a wide chart's width that names may take."""
@@ -91,8 +94,8 @@ def _draw_bar(bar: Bar, layout: _Layout, y: float) -> Iterator[str]:
     if layout.wide:
         yield svg.text(name, layout.left - GAP, y + 16, class_="chart-name", text_anchor="end")
     else:
-        yield svg.text(name, 0, y + 13, class_="chart-name")
-        y += layout.row - 20
+        yield svg.text(name, 0, y + 14, class_="chart-name")
+        y += _NAME
     zero, end = layout.x(0), layout.x(float(bar.value or 0))
     if bar.value is not None:
         box = {"x": min(zero, end), "y": y + 5, "width": abs(end - zero), "height": _BAR}

@@ -66,13 +66,13 @@ def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tup
     beside = bool(names) and legend.is_beside(names, width, height)
     above = legend.arrange_above(names, width) if names and not beside else []
     unit = name_unit(scale, chart.heading)
-    top = (above[-1][1] + legend.LINE + GAP if above else 0) + (22 if unit else 10)
+    top = (above[-1][1] + legend.LINE + GAP if above else 0) + (24 if unit else 10)
     left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
     right = legend.measure_beside(names, width) if beside else 8
     plot = Plot(left, top, width - left - right, height, len(chart.times), scale)
     elements = list(legend.draw_above(above))
     if unit:
-        elements.append(svg.text(unit, 0, top - 10, class_="chart-tick"))
+        elements.append(svg.text(unit, 0, top - 12, class_="chart-tick"))
     if beside:
         elements += legend.draw_beside(names, plot, right)
     return plot, elements

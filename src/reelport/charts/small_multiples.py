@@ -14,7 +14,7 @@ from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines
 from reelport.charts.text_width import cut_to_room, measure_text
 from reelport.charts.time_axis import describe_time, make_ticks
 
-_PANEL = 220
+_PANEL = 150
 """The width that a panel has at least, where the chart has room for two."""
 
 _HEIGHT = 84
@@ -47,7 +47,7 @@ def draw_sparkline(values: Sequence[Number | None], first_moving: int | None = N
     It says nothing to a screen reader: its numbers stand beside it.
     """
     scale = choose_scale(values, None, 2)
-    plot = Plot(2, 2, width - 4, 20, len(values), scale)
+    plot = Plot(4, 4, width - 8, 16, len(values), scale)
     line = draw_line(plot, values, "chart-line chart-s0", len(values) if first_moving is None else first_moving)
     box = {"view_box": f"0 0 {svg.format_place(width)} 24", "aria_hidden": "true", "focusable": "false"}
     return svg.element("svg", *line, class_="chart-sparkline", **box)

@@ -32,7 +32,8 @@ _DASHES = {"s0": "none", "s1": "8 3", "s2": "2 3", "s3": "10 3 2 3", "s4": "5 2"
 FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif"
 
 _RULES = """\
-text{fill:{ink};font-size:12px}
+.chart-picture{font-size:12px}
+.chart-name,.chart-heading{fill:{ink}}
 .chart-tick,.chart-note{fill:{soft}}
 .chart-heading{font-size:18px;font-weight:bold}
 .chart-grid{fill:none;stroke:{grid}}
@@ -53,7 +54,7 @@ circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dashar
 _PAGE_RULES = """\
 .chart{margin:0;container-type:inline-size}
 .chart figcaption{color:var(--chart-soft);font-size:0.875rem}
-.chart-picture{display:block;width:100%;height:auto;font-variant-numeric:tabular-nums}
+.chart-picture{display:block;width:100%;max-width:75rem;height:auto;overflow:visible;font-variant-numeric:tabular-nums}
 .chart-wide,.chart-widest{display:none}
 @container (min-width:480px){.chart-narrow{display:none}.chart-wide{display:block}}
 @container (min-width:800px){.chart-wide{display:none}.chart-widest{display:block}}
@@ -73,7 +74,7 @@ def write_page_stylesheet() -> str:
     where = ".chart-picture,.chart-inline-bar,.chart-sparkline,.chart"
     light, dark = ("".join(_define(name, shade) for name in _COLOURS) for shade in ("light", "dark"))
     schemes = f"{where}{{{light}}}\n@media (prefers-color-scheme:dark){{{where}{{{dark}}}}}\n"
-    return schemes + _scope(_write_rules(properties)) + _PAGE_RULES
+    return schemes + _write_rules(properties) + _PAGE_RULES
 
 
 def write_file_stylesheet() -> str:
@@ -97,8 +98,3 @@ def _define(name: str, shade: str) -> str:
     colour = _COLOURS[name]
     value = colour.light if shade == "light" else colour.dark
     return f"--chart-{name}:{f'var(--{colour.follows},{value})' if colour.follows else value};"
-
-
-def _scope(rules: str) -> str:
-    """Let the rule of texts hold in charts only."""
-    return rules.replace("text{", ".chart-picture text{", 1)
