@@ -31,7 +31,8 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import read_settings
-from reelport.server.state.database import REVISION, connect
+from reelport.server.state.database import connect
+from reelport.server.state.revisions import REVISION
 
 Run = Callable[..., tuple[int, str, str]]
 

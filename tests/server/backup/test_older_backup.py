@@ -13,7 +13,8 @@ from reelport.server.backup.archive import Archive
 from reelport.server.backup.manifest import Manifest, Stored
 from reelport.server.backup.restore import restore_backup
 from reelport.server.settings import Settings
-from reelport.server.state.database import REVISION, connected
+from reelport.server.state.database import connected
+from reelport.server.state.revisions import REVISION
 from reelport.storage.local_folder import LocalFolder
 
 

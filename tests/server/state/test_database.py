@@ -20,8 +20,9 @@ from tests.server.conftest import State
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.server.access import organizations
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state import database, journal
+from reelport.server.state import journal
 from reelport.server.state.database import connect, reading, writing
+from reelport.server.state.revisions import REVISION
 from reelport.server.state.tables import METADATA
 
 
@@ -84,7 +85,8 @@ def test_database_refuses_what_can_not_be(state: State, broken: str) -> None:
 _PREPARED = """
 import sys
 from sqlalchemy import text
-from reelport.server.state.database import open_database, reading, read_revision, upgrade, writing
+from reelport.server.state.database import open_database, reading, upgrade, writing
+from reelport.server.state.revisions import read_revision
 from reelport.server.settings import read_settings
 db = open_database(read_settings())
 with reading(db) as connection:
@@ -126,7 +128,7 @@ upgrade(db)
 with reading(db) as connection:
     print(read_revision(connection))
 """
-    assert _at_once(settings, code) == [database.REVISION] * 4
+    assert _at_once(settings, code) == [REVISION] * 4
 
 
 def test_no_update_is_lost_between_processes(state: State) -> None:

@@ -20,7 +20,8 @@ from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest
 from reelport.server.backup.probes import make_probes
 from reelport.server.backup.state_dump import dump_state, name_database
 from reelport.server.settings import Settings
-from reelport.server.state.database import REVISION, reading
+from reelport.server.state.database import reading
+from reelport.server.state.revisions import REVISION
 from reelport.server.state.secret_fingerprint import read_fingerprint
 from reelport.server.state.tables import READABLE, REPORTS
 from reelport.storage.file_store import FileStore

@@ -26,12 +26,8 @@ from reelport.server.backup.state_dump import (
     name_database,
 )
 from reelport.server.settings import Settings
-from reelport.server.state.database import (
-    describe_newer_revision,
-    open_database,
-    upgrade,
-    writing,
-)
+from reelport.server.state.database import open_database, upgrade, writing
+from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private

@@ -34,7 +34,7 @@ from reelport.server.files import retention
 from reelport.server.masking import hide_passwords
 from reelport.server.queue import liveness, worker_registry
 from reelport.server.settings import Settings
-from reelport.server.state import database, secret_fingerprint
+from reelport.server.state import database, revisions, secret_fingerprint
 from reelport.server.state.journal import choose_journal
 from reelport.server.state.tables import JOBS
 from reelport.storage.durable import describe_os_error
@@ -105,13 +105,13 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
     db = database.open_database(settings)
     try:
         with database.reading(db) as connection:
-            found = database.read_revision(connection)
+            found = revisions.read_revision(connection)
             if found is None:
                 yield from _check_new_database(connection)
                 return
-            current = found == database.REVISION
-            behind = f"At revision {found}, not {database.REVISION}: serve brings it there."
-            yield current, f"At revision {found}." if current else database.describe_newer_revision(found) or behind
+            current = found == revisions.REVISION
+            behind = f"At revision {found}, not {revisions.REVISION}: serve brings it there."
+            yield current, f"At revision {found}." if current else revisions.describe_newer_revision(found) or behind
             if current:
                 skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
                 yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
@@ -146,7 +146,7 @@ def _check_open_files(_: Settings) -> Iterator[tuple[bool, str]]:
 def _check_workers(settings: Settings) -> Iterator[tuple[bool, str]]:
     names = liveness.list_living(settings)
     with open_state(settings) as (opened, revision):
-        db = opened if revision == database.REVISION else None
+        db = opened if revision == revisions.REVISION else None
         count = _count_jobs(db) if db else 0
         living = names or (worker_registry.list_ready(db, settings) if db else ())
     if count and not living:
@@ -165,7 +165,7 @@ def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
     if not settings.files_root.is_dir():
         return
     with open_state(settings) as (db, revision):
-        if db is None or revision != database.REVISION:
+        if db is None or revision != revisions.REVISION:
             return
         orphans = retention.find_orphans(db, settings)
     advice = ": the next sweep removes that" if len(orphans) == 1 else ": the next sweep removes them"

@@ -16,7 +16,7 @@ from reelport.facts.layout import FILE_NAME, UNFINISHED_NAME, check_layout
 from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
 from reelport.server.settings import Settings
-from reelport.server.state import database
+from reelport.server.state import database, revisions
 from reelport.storage.modes import Readers
 from reelport.wording import format_size
 
@@ -59,7 +59,7 @@ def open_state(settings: Settings) -> Iterator[tuple[Engine | None, str | None]]
         if settings.database_url or settings.state_file.exists():
             db = database.open_database(settings)
             with database.reading(db) as connection:
-                revision = database.read_revision(connection)
+                revision = revisions.read_revision(connection)
     except ReelportError:
         revision = ""
     try:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from reelport.errors import DiskFull, InternalError, NewerData, StorageError
+from reelport.errors import DiskFull, StorageError
 from reelport.facts.layout import check_layout
 from reelport.server.database_address import parse_address
 from reelport.server.events.bus import OPTION, UNCOMMITTED, EventBus
@@ -25,17 +25,12 @@ from reelport.server.events.event import Event
 from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.journal import Journal, choose_journal
+from reelport.server.state.revisions import REVISION, migrate, read_revision
 from reelport.server.state.write_queue import WriteQueue
 from reelport.storage.durable import describe_os_error, full_disk_sentence
 from reelport.storage.modes import private
 
-if TYPE_CHECKING:
-    from alembic.config import Config
-
 T = TypeVar("T")
-
-REVISION = "0010"
-"""The newest migration: the revision that this version of Reelport reads and writes."""
 
 BUSY_SECONDS = 30
 _TRY_SECONDS = 0.002
@@ -276,14 +271,6 @@ def _first_line(error: DatabaseError) -> str:
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0].rstrip(".")
 
 
-def read_revision(connection: Connection) -> str | None:
-    """Read the database's revision, its newest migration; None when the database is empty."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return found
-
-
 def upgrade(db: Engine) -> None:
     """Migrate the database to REVISION; of several processes one does it while the others wait."""
     with reading(db) as connection:
@@ -292,38 +279,4 @@ def upgrade(db: Engine) -> None:
     with writing(db) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
-        _migrate(connection)
-
-
-def describe_newer_revision(found: str | None) -> str | None:
-    """Describe a revision that a newer version of Reelport made.
-
-    None when this version knows the revision.
-    """
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - only where the revision is not the newest one
-
-    known = {script.revision for script in ScriptDirectory.from_config(_make_migration_config()).walk_revisions()}
-    if found is None or found in known:
-        return None
-    return f"The state database is at revision {found}, this version of Reelport knows {REVISION}: update Reelport."
-
-
-def _make_migration_config() -> Config:
-    from alembic.config import Config  # noqa: PLC0415 - see above
-
-    config = Config()
-    config.set_main_option("script_location", "reelport.server.state:migrations")
-    return config
-
-
-def _migrate(connection: Connection) -> None:
-    # Imported here: slow, and not needed when the database is up to date.
-    from alembic import command  # noqa: PLC0415 - see above
-
-    if sentence := describe_newer_revision(read_revision(connection)):
-        raise NewerData(sentence)
-    config = _make_migration_config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    if read_revision(connection) != REVISION:
-        raise InternalError("The migrations don't lead to the revision that the code expects.")
+        migrate(connection)

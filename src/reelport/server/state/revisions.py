@@ -1,0 +1,61 @@
+"""The revisions of the state database: which one it has, which this version knows, how it gets there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect, text
+
+from reelport.errors import InternalError, NewerData
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+REVISION = "0010"
+"""The newest migration: the revision that this version of Reelport reads and writes."""
+
+
+def read_revision(connection: Connection) -> str | None:
+    """Read the database's revision, its newest migration; None when the database is empty."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def describe_newer_revision(found: str | None) -> str | None:
+    """Describe a revision that a newer version of Reelport made.
+
+    None when this version knows the revision.
+    """
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - only where the revision is not the newest one
+
+    known = {script.revision for script in ScriptDirectory.from_config(_make_migration_config()).walk_revisions()}
+    if found is None or found in known:
+        return None
+    return f"The state database is at revision {found}, this version of Reelport knows {REVISION}: update Reelport."
+
+
+def _make_migration_config() -> Config:
+    from alembic.config import Config  # noqa: PLC0415 - see above
+
+    config = Config()
+    config.set_main_option("script_location", "reelport.server.state:migrations")
+    return config
+
+
+def migrate(connection: Connection) -> None:
+    """Migrate the database to REVISION in the transaction of the connection.
+
+    NewerData when a newer version made it.
+    """
+    # Imported here: slow, and not needed when the database is up to date.
+    from alembic import command  # noqa: PLC0415 - see above
+
+    if sentence := describe_newer_revision(read_revision(connection)):
+        raise NewerData(sentence)
+    config = _make_migration_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if read_revision(connection) != REVISION:
+        raise InternalError("The migrations don't lead to the revision that the code expects.")
