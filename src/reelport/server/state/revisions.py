@@ -1,7 +1,8 @@
-"""The revisions of the state database: which one it has, which this version knows, how it gets there."""
+"""The revisions of the state database: which it has, and how it gets to the newest."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
@@ -10,6 +11,7 @@ from reelport.errors import InternalError, NewerData
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 REVISION = "0010"
 """The newest migration: the revision that this version of Reelport reads and writes."""
@@ -23,20 +25,50 @@ def read_revision(connection: Connection) -> str | None:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step between two revisions.
+
+    `backward_compatible` says that processes of the release before, which run already, go on beside it.
+    """
+
+    revision: str
+    sentence: str
+    backward_compatible: bool
+
+
+def list_pending(found: str | None) -> tuple[Migration, ...]:
+    """List the migrations from a revision to REVISION, in their order; None: an empty database.
+
+    NewerData when this version doesn't know the revision.
+    """
+    if sentence := describe_newer_revision(found):
+        raise NewerData(sentence)
+    scripts = reversed(list(_open_scripts().iterate_revisions("head", found or "base")))
+    return tuple(
+        Migration(script.revision, script.doc.partition("\n")[0], script.module.backward_compatible)
+        for script in scripts
+    )
+
+
 def describe_newer_revision(found: str | None) -> str | None:
     """Describe a revision that a newer version of Reelport made.
 
     None when this version knows the revision.
     """
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - only where the revision is not the newest one
-
-    known = {script.revision for script in ScriptDirectory.from_config(_make_migration_config()).walk_revisions()}
+    known = {script.revision for script in _open_scripts().walk_revisions()}
     if found is None or found in known:
         return None
     return f"The state database is at revision {found}, this version of Reelport knows {REVISION}: update Reelport."
 
 
-def _make_migration_config() -> Config:
+def _open_scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - only where the revision is not the newest one
+
+    return ScriptDirectory.from_config(_make_config())
+
+
+def _make_config() -> Config:
     from alembic.config import Config  # noqa: PLC0415 - see above
 
     config = Config()
@@ -54,7 +86,7 @@ def migrate(connection: Connection) -> None:
 
     if sentence := describe_newer_revision(read_revision(connection)):
         raise NewerData(sentence)
-    config = _make_migration_config()
+    config = _make_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     if read_revision(connection) != REVISION:

@@ -11,6 +11,7 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+backward_compatible = True
 
 _CLOCK = """
 CREATE FUNCTION clock_ms() RETURNS bigint LANGUAGE sql VOLATILE

@@ -11,6 +11,7 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
+backward_compatible = True
 
 
 def upgrade() -> None:

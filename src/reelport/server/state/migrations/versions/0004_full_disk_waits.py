@@ -11,6 +11,7 @@ from alembic import op
 
 revision = "0004"
 down_revision = "0003"
+backward_compatible = True
 
 
 def upgrade() -> None:

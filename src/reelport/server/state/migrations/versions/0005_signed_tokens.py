@@ -10,6 +10,7 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0004"
+backward_compatible = False  # an older process looks for the access tokens in the table that goes
 
 
 def upgrade() -> None:

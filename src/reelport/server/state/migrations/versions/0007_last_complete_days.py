@@ -11,6 +11,7 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
+backward_compatible = True
 
 
 def upgrade() -> None:

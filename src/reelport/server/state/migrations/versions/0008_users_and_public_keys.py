@@ -11,6 +11,7 @@ from alembic import op
 
 revision = "0008"
 down_revision = "0007"
+backward_compatible = True
 
 
 def upgrade() -> None:

@@ -11,6 +11,7 @@ from alembic import op
 
 revision = "0009"
 down_revision = "0008"
+backward_compatible = True
 
 
 def upgrade() -> None:

@@ -11,6 +11,7 @@ from alembic import op
 
 revision = "0010"
 down_revision = "0009"
+backward_compatible = True
 
 _KEEP_ROWS = (
     """CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql
