@@ -77,11 +77,16 @@ def _has_layout(data: Path) -> bool:
     return LocalFolder(data).find(FILE_NAME) is not None
 
 
-def _check_file(data: Path) -> None:
+def read_layout(data: Path) -> int:
+    """Read the layout version of a data directory; StorageError when it can't be read."""
     path = data / FILE_NAME
     with translate_io_errors(path):
         text = read_file(LocalFolder(data), FILE_NAME)
-    found = _parse_layout(text, path)
+    return _parse_layout(text, path)
+
+
+def _check_file(data: Path) -> None:
+    found = read_layout(data)
     if found > LAYOUT:
         raise NewerData(
             f"{data} was written by a newer version of Reelport (layout {found}, this one knows {LAYOUT}): "
