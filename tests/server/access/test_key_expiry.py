@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from tests.server.conftest import NOW, State
 
 from reelport.errors import UsageError
-from reelport.server.access import callers, grants, keys, organizations
+from reelport.server.access import audit_log, callers, grants, key_rotation, keys, organizations
+from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, KeyTerms, effective_expiry, is_expired, parse_expiry
 from reelport.server.access.key_rotation import FirstUse
-from reelport.server.access.keys import KeyDetails, NewKey
+from reelport.server.access.keys import KeyDetails, KeyMadeBefore, NewKey
 from reelport.server.reports import report_access
 from reelport.server.state.database import reading, writing
 
 DAY = timedelta(days=1)
+ANN = Actor("ann@demo.example", "192.0.2.1")
 TERMS = KeyTerms(KeyKind.PRIVATE, NOW, None, None)
 
 
@@ -27,7 +29,7 @@ def _limit(state: State, days: int | None) -> None:
     """Set the longest life of keys of `demo`."""
     with writing(state.db) as connection:
         holder = organizations.find_organization(connection, "demo")
-        organizations.limit_key_life(connection, holder.id, days)
+        organizations.limit_key_life(connection, holder, days, ANN, state.now)
 
 
 def _key(state: State, expires: str | None = None, name: str = "") -> NewKey:
@@ -174,9 +176,54 @@ def test_a_key_is_renamed(state: State) -> None:
     state.organization("demo", "c1")
     key = _key(state, name="Nightly")
     with writing(state.db) as connection:
-        assert keys.rename_key(connection, key.id, "動画 <b>").name == "Nightly"
+        assert keys.rename_key(connection, key.id, "動画 <b>", ANN, state.now).name == "Nightly"
     assert keys.list_keys(state.db)[0].name == "動画 <b>"
     with writing(state.db) as connection, pytest.raises(UsageError, match="printable"):
-        keys.rename_key(connection, key.id, "x" * 201)
+        keys.rename_key(connection, key.id, "x" * 201, ANN, state.now)
     with writing(state.db) as connection, pytest.raises(UsageError, match="There is no key 'rpk_x'"):
-        keys.rename_key(connection, "rpk_x", "x")
+        keys.rename_key(connection, "rpk_x", "x", ANN, state.now)
+
+
+def test_a_key_of_a_chosen_id_is_made_once(state: State) -> None:
+    """Whoever sends a form twice gets one key, and no second secret."""
+    state.organization("demo", "c1")
+    details = KeyDetails(actor=ANN, id=keys.draw_key_id())
+
+    def make() -> NewKey:
+        return keys.create_key(state.db, state.service_secret, "demo", ["create_reports"], state.now, details=details)
+
+    made = make()
+    assert made.id == details.id
+    with pytest.raises(KeyMadeBefore, match="was made already"):
+        make()
+    assert isinstance(_grant(state, made, timedelta()), Grant)
+
+
+def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:
+    """Who did what to which key; of the command line its user; never a secret."""
+    state.organization("demo", "c1")
+    key = keys.create_key(
+        state.db, state.service_secret, "demo", ["create_reports"], state.now, details=KeyDetails("One", actor=ANN)
+    )
+    with writing(state.db) as connection:
+        holder = organizations.find_organization(connection, "demo")
+        organizations.limit_key_life(connection, holder, 90, ANN, state.now)
+        keys.rename_key(connection, key.id, "Two", ANN, state.now)
+        second = key_rotation.rotate_key(connection, state.service_secret, key.id, 5, ANN, state.now)
+        key_rotation.cancel_rotation(connection, key.id, ANN, state.now)
+    for _ in range(2):
+        keys.revoke_key(state.db, key.id, state.now, Actor.of_command())
+    log = audit_log.list_actions(state.db)[::-1]
+    assert [(entry.action, entry.subject) for entry in log] == [
+        ("created a key", key.id),
+        ("changed the maximum age of keys", "demo"),
+        ("renamed a key", key.id),
+        ("began a key's rotation", key.id),
+        ("cancelled a key's rotation", key.id),
+        ("revoked a key", key.id),
+    ]
+    assert {entry.actor for entry in log[:5]} == {ANN}
+    assert log[5].actor.address == "command line"
+    assert [key.created_by for key in keys.list_keys(state.db)] == ["ann@demo.example"]
+    assert key.secret not in repr(log)
+    assert second.secret not in repr(log)

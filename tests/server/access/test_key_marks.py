@@ -16,6 +16,7 @@ from reelport.server.access.keys import Key
 DAY = timedelta(days=1)
 KEY = Key(
     id="rpk_a",
+    organization_id=1,
     organization="demo",
     permissions=("create_reports",),
     channels=None,
@@ -49,7 +50,8 @@ def _expires(after: timedelta) -> dict[str, Any]:
         (_expires(5 * timedelta(hours=1)), ("expires in 5 hours",)),
         (_expires(timedelta(0)), ("expired",)),
         ({"terms": replace(KEY.terms, max_days=51)}, ("expires in 1 day",)),
-        ({"next_secret_created_at": NOW}, ("second secret unused",)),
+        ({"next_secret_created_at": NOW}, ()),
+        ({"next_secret_created_at": NOW, "next_grace_hours": 0}, ("second secret unused",)),
         ({"old_secret_until": NOW + DAY}, ("old secret until 2026-03-02 12:00",)),
         ({"old_secret_until": NOW}, ()),
         ({"revoked_at": NOW, **_expires(DAY)}, ("revoked",)),

@@ -16,12 +16,14 @@ from tests.server.conftest import NOW, State
 
 from reelport.errors import UsageError
 from reelport.server.access import callers, grants, key_rotation, keys, organizations
+from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.key_rotation import FirstUse, SecretHashes, SecretRole, find_role
 from reelport.server.access.keys import KeyDetails
 from reelport.server.state.database import writing
 
 HOUR = timedelta(hours=1)
+ANN = Actor("ann@demo.example", "192.0.2.1")
 
 
 @dataclass
@@ -36,14 +38,16 @@ class Client:
     def rotate(self, grace_hours: int = 24) -> str:
         """Rotate; the new secret."""
         with writing(self.state.db) as connection:
-            new = key_rotation.rotate_key(connection, self.state.service_secret, self.key_id, grace_hours, self.now)
+            new = key_rotation.rotate_key(
+                connection, self.state.service_secret, self.key_id, grace_hours, ANN, self.now
+            )
         self.secrets.append(new.secret)
         return new.secret
 
     def cancel(self) -> None:
         """Take the second secret back."""
         with writing(self.state.db) as connection:
-            key_rotation.cancel_rotation(connection, self.key_id)
+            key_rotation.cancel_rotation(connection, self.key_id, ANN, self.now)
 
     def send(self, secret: str) -> Grant | Refusal | FirstUse:
         """Ask for a token once."""
@@ -164,7 +168,7 @@ def test_a_rotation_begins_the_longest_life_anew(client: Client) -> None:
     """It counts from the day on which the second secret was made; the old one gets no older than it."""
     with writing(client.state.db) as connection:
         holder = organizations.find_organization(connection, "demo")
-        organizations.limit_key_life(connection, holder.id, 10)
+        organizations.limit_key_life(connection, holder, 10, ANN, client.now)
     old = client.secrets[0]
     client.now += 9 * 24 * HOUR
     new = client.rotate(grace_hours=72)

@@ -151,6 +151,7 @@ def limit_key_age(
     """
     from reelport.cli.arguments.confirmation import is_confirmed
     from reelport.server.access import keys, organizations
+    from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import writing
 
     limit = _parse_days(days)
@@ -162,7 +163,8 @@ def limit_key_age(
                 print("Nothing was changed.", file=sys.stderr)
                 return
         with writing(db) as connection:
-            organizations.limit_key_life(connection, organizations.find_organization(connection, name).id, limit)
+            holder = organizations.find_organization(connection, name)
+            organizations.limit_key_life(connection, holder, limit, Actor.of_command(), _now())
     print_fields({"organization": name, "max_key_days": limit, "expired_keys": ended}, as_json=json)
 
 

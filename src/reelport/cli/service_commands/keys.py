@@ -51,7 +51,8 @@ def create_key(
     Example: reelport key create --org acme --permissions create_reports --name "Nightly export" --expires 90
     """
     from reelport.server.access import channel_registry
-    from reelport.server.access.keys import BY_COMMAND, KeyDetails
+    from reelport.server.access.audit_log import Actor
+    from reelport.server.access.keys import KeyDetails
     from reelport.server.state.secret_fingerprint import require_same_secret
 
     with open_state(data) as (settings, db):
@@ -65,7 +66,7 @@ def create_key(
             datetime.now(UTC),
             channels=limit,
             kind=kind,
-            details=KeyDetails(name, expires, BY_COMMAND),
+            details=KeyDetails(name, expires, Actor.of_command()),
         )
     print_fields({"id": key.id, "secret": key.secret}, as_json=json)
 
@@ -124,10 +125,11 @@ def rename_key(
     Example: reelport key rename KEY "Nightly export"
     """
     from reelport.server.access import keys
+    from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import writing
 
     with open_state(data) as (_, db), writing(db) as connection:
-        before = keys.rename_key(connection, id, name)
+        before = keys.rename_key(connection, id, name, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": id, "name": name, "was": before.name}, as_json=json)
 
 
@@ -156,6 +158,7 @@ def rotate_key(
         _cancel_rotation(id, json=json, data=data)
         return
     from reelport.server.access import key_rotation
+    from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import writing
     from reelport.server.state.secret_fingerprint import require_same_secret
 
@@ -163,7 +166,7 @@ def rotate_key(
     with open_state(data) as (settings, db):
         secret = require_same_secret(db, settings)
         with writing(db) as connection:
-            new = key_rotation.rotate_key(connection, secret, id, hours, datetime.now(UTC))
+            new = key_rotation.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": new.id, "secret": new.secret, "grace_hours": hours}, as_json=json)
     print(
         f"The secret of before is valid until the first use of this one, and {format_count(hours, 'hour')} longer.",
@@ -173,10 +176,11 @@ def rotate_key(
 
 def _cancel_rotation(key_id: str, *, json: bool, data: Data) -> None:
     from reelport.server.access import key_rotation
+    from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import writing
 
     with open_state(data) as (_, db), writing(db) as connection:
-        key_rotation.cancel_rotation(connection, key_id)
+        key_rotation.cancel_rotation(connection, key_id, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": key_id, "rotation": "cancelled"}, as_json=json)
 
 
@@ -192,7 +196,8 @@ def revoke_key(
     Example: reelport key revoke KEY
     """
     from reelport.server.access import keys
+    from reelport.server.access.audit_log import Actor
 
     with open_state(data) as (_, db):
-        ended = keys.revoke_key(db, id, datetime.now(UTC))
+        ended = keys.revoke_key(db, id, datetime.now(UTC), Actor.of_command())
     print_fields({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

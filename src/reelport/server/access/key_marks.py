@@ -37,7 +37,7 @@ def _mark_expiry(key: Key, now: datetime) -> Iterator[str]:
 
 
 def _mark_rotation(key: Key, now: datetime) -> Iterator[str]:
-    if key.next_secret_created_at is not None:
+    if key.has_next_secret:
         yield "second secret unused"
     if key.old_secret_until is not None and now < key.old_secret_until:
         yield f"old secret until {key.old_secret_until:%Y-%m-%d %H:%M}"

@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 
 from reelport.errors import UsageError
 from reelport.server import credentials
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import SQL
-from reelport.server.access.keys import SECRET_PURPOSE, Key, NewKey, find_key
+from reelport.server.access.keys import SECRET_PURPOSE, Key, NewKey, find_key, record_change
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.tables import KEYS, to_milliseconds
 
@@ -79,7 +80,7 @@ def begin_secret(connection: Connection, use: FirstUse, now: datetime) -> bool:
 
 
 def rotate_key(
-    connection: Connection, service_secret: ServiceSecret, key_id: str, grace_hours: int, now: datetime
+    connection: Connection, service_secret: ServiceSecret, key_id: str, grace_hours: int, actor: Actor, now: datetime
 ) -> NewKey:
     """Make the next secret of a key, which is known only now.
 
@@ -102,16 +103,19 @@ def rotate_key(
     }
     if connection.execute(KEYS.update().where(*free).values(values)).rowcount != 1:
         raise UsageError("\n".join(_find_problems(find_key(connection, key_id), now)))
+    record_change(connection, key, actor, Action.KEY_ROTATED, now, {"grace_hours": grace_hours})
     return new
 
 
-def cancel_rotation(connection: Connection, key_id: str) -> None:
+def cancel_rotation(connection: Connection, key_id: str, actor: Actor, now: datetime) -> None:
     """Take back the next secret of a key; UsageError when there is none that is unused."""
     key = find_key(connection, key_id)
     unused = KEYS.c.id == key.id, KEYS.c.next_secret_hash.is_not(None)
-    nothing = {"next_secret_hash": None, "next_secret_created_at": None, "next_grace_hours": None}
+    # When it was made stays: a form that was shown before must not rotate the key again.
+    nothing = {"next_secret_hash": None, "next_grace_hours": None}
     if connection.execute(KEYS.update().where(*unused).values(nothing)).rowcount != 1:
         raise UsageError(f"{key.id} has no unused second secret: there is nothing to take back.")
+    record_change(connection, key, actor, Action.KEY_ROTATION_CANCELLED, now)
 
 
 def _find_problems(key: Key, now: datetime) -> list[str]:
@@ -120,7 +124,7 @@ def _find_problems(key: Key, now: datetime) -> list[str]:
         return [f"{key.id} is revoked: create another key."]
     if key.is_expired(now):
         return [f"{key.id} has expired: create another key."]
-    if key.next_secret_created_at is not None:
+    if key.has_next_secret and key.next_secret_created_at is not None:
         made = f"{key.next_secret_created_at:%Y-%m-%d %H:%M} UTC"
         todo = "use it, or cancel this rotation, before the next one."
         return [f"{key.id} has a second secret already, made {made} and not used yet: {todo}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from reelport.errors import UsageError
 from reelport.server import credentials
-from reelport.server.access import key_expiry
+from reelport.server.access import audit_log, key_expiry
 from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.audit_log import COMMAND_LINE, Action, Actor
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import KeyKind, KeyTerms
 from reelport.server.access.organizations import Organization, find_organization, lock_organization, suggest
@@ -21,8 +22,6 @@ from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS
 
 SECRET_PURPOSE = "key"  # noqa: S105 - what the hashes of keys' secrets are for
-BY_COMMAND = "command line"
-"""Who made a key that no user made."""
 _KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
 """The kinds of keys that can be made."""
 _LONGEST_NAME = 200
@@ -40,24 +39,41 @@ class NewKey:
         return f"NewKey({self.id})"
 
 
+class KeyMadeBefore(UsageError):
+    """There is a key of the id that the new one was to have: its form was sent twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyDetails:
-    """What a key is called, when it expires (days or a date, as typed), and who made it."""
+    """What a key is called, when it expires (days or a date, as typed), and who makes it.
+
+    `id` is the id that the key is to have, so that what makes it can be done once alone; None draws one.
+    """
 
     name: str = ""
     expires: str | None = None
-    created_by: str | None = None
+    actor: Actor | None = None
+    id: str | None = None
+
+    @property
+    def created_by(self) -> str | None:
+        """Who made the key, as lists show it: an e-mail address, or that it was a command."""
+        if self.actor is None:
+            return None
+        return COMMAND_LINE if self.actor.address == COMMAND_LINE else self.actor.name
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key without its secrets. `channels` None: it reads all of its organization.
 
-    `created_by` is None for keys of before makers were stored. `next_secret_created_at` is set while a second secret
-    waits for its first use; `old_secret_until` is when the one before the last rotation ends.
+    `created_by` is None for keys of before makers were stored. `next_grace_hours` is set while a second secret waits
+    for its first use; `next_secret_created_at` stays where that was cancelled. `old_secret_until` is when the one
+    before the last rotation ends.
     """
 
     id: str
+    organization_id: int
     organization: str
     permissions: tuple[str, ...]
     channels: tuple[str, ...] | None
@@ -75,6 +91,16 @@ class Key:
     def kind(self) -> KeyKind:
         """How the key gets tokens."""
         return self.terms.kind
+
+    @property
+    def has_next_secret(self) -> bool:
+        """Whether a second secret waits for its first use."""
+        return self.next_grace_hours is not None
+
+    @property
+    def rotated_at(self) -> datetime:
+        """When a secret of the key was made last, be it one that was taken back."""
+        return max(self.terms.secret_created_at, self.next_secret_created_at or self.terms.secret_created_at)
 
     @property
     def expires_at(self) -> datetime | None:
@@ -102,9 +128,11 @@ def create_key(
     UsageError lists all of `find_problems`, and every channel that the organization may not read.
     """
     details = details or KeyDetails()
-    new = NewKey(f"{credentials.KEY_ID}_{credentials.short_id()}", credentials.mint(credentials.KEY_SECRET))
+    new = NewKey(details.id or draw_key_id(), credentials.mint(credentials.KEY_SECRET))
     with writing(db) as connection:
         holder = lock_organization(connection, organization)
+        if details.id and look_for_key(connection, details.id) is not None:
+            raise KeyMadeBefore(f"{new.id} was made already: its secret was shown then, and can't be had again.")
         foreign = sorted(set(channels or ()) - find_readable_channels(connection, holder.id))
         wrong = [
             *find_problems(holder, permissions, channels, kind, details, now),
@@ -112,24 +140,44 @@ def create_key(
         ]
         if wrong:
             raise UsageError("\n".join(wrong))
-        connection.execute(
-            KEYS.insert().values(
-                id=new.id,
-                organization_id=holder.id,
-                secret_hash=service_secret.hash(SECRET_PURPOSE, new.secret),
-                permissions=" ".join(scope for scope in REPORT_SCOPES if scope in permissions),
-                limited=int(channels is not None),
-                created_at=now,
-                kind=kind,
-                name=details.name,
-                created_by=details.created_by,
-                expires_at=details.expires and key_expiry.parse_expiry(details.expires, now),
-            )
-        )
-        if channels is not None:
-            rows = [{"key_id": new.id, "channel_id": channel} for channel in set(channels)]
-            connection.execute(KEY_CHANNELS.insert(), rows)
+        row = {
+            "id": new.id,
+            "organization_id": holder.id,
+            "secret_hash": service_secret.hash(SECRET_PURPOSE, new.secret),
+            "permissions": " ".join(scope for scope in REPORT_SCOPES if scope in permissions),
+            "kind": kind,
+        }
+        _insert_key(connection, row, channels, details, now)
     return new
+
+
+def _insert_key(
+    connection: Connection,
+    row: Mapping[str, object],
+    channels: Collection[str] | None,
+    details: KeyDetails,
+    now: datetime,
+) -> None:
+    known = {
+        "limited": int(channels is not None),
+        "created_at": now,
+        "name": details.name,
+        "created_by": details.created_by,
+        "expires_at": key_expiry.parse_expiry(details.expires, now) if details.expires else None,
+    }
+    connection.execute(KEYS.insert().values({**row, **known}))
+    if channels is not None:
+        limits = [{"key_id": row["id"], "channel_id": channel} for channel in set(channels)]
+        connection.execute(KEY_CHANNELS.insert(), limits)
+    if details.actor is not None:
+        key = find_key(connection, str(row["id"]))
+        said = {"name": details.name, "kind": str(key.kind), "expires": details.expires}
+        record_change(connection, key, details.actor, Action.KEY_CREATED, now, said)
+
+
+def draw_key_id() -> str:
+    """Draw the id of a new key."""
+    return f"{credentials.KEY_ID}_{credentials.short_id()}"
 
 
 def find_problems(
@@ -206,10 +254,18 @@ def find_ended(keys: Iterable[Key], max_days: int | None, now: datetime) -> tupl
 
 def find_key(connection: Connection, key_id: str) -> Key:
     """Find a key; UsageError, with the nearest id that is valid, when there is none."""
-    row = connection.execute(_select_keys().where(KEYS.c.id == key_id)).first()
-    if row is None:
+    found = look_for_key(connection, key_id)
+    if found is None:
         valid = select(KEYS.c.id).where(KEYS.c.revoked_at.is_(None), _IS_LISTED)
         raise UsageError(f"There is no key {key_id!r}.{suggest(key_id, connection.execute(valid).scalars().all())}")
+    return found
+
+
+def look_for_key(connection: Connection, key_id: str) -> Key | None:
+    """Find a key; None when there is none, or it is Studio's."""
+    row = connection.execute(_select_keys().where(KEYS.c.id == key_id)).first()
+    if row is None:
+        return None
     limit = select(KEY_CHANNELS.c.channel_id).where(KEY_CHANNELS.c.key_id == key_id).order_by(KEY_CHANNELS.c.channel_id)
     return _read_key(row, connection.execute(limit).scalars().all())
 
@@ -223,6 +279,7 @@ def _select_keys() -> Select[*tuple[Any, ...]]:
 def _read_key(row: Row[*tuple[Any, ...]], channels: Collection[str]) -> Key:
     return Key(
         row.id,
+        row.organization_id,
         row.organization,
         tuple(row.permissions.split()),
         tuple(channels) if row.limited else None,
@@ -238,18 +295,34 @@ def _read_key(row: Row[*tuple[Any, ...]], channels: Collection[str]) -> Key:
     )
 
 
-def rename_key(connection: Connection, key_id: str, name: str) -> Key:
+def rename_key(connection: Connection, key_id: str, name: str, actor: Actor, now: datetime) -> Key:
     """Give a key another name; return it as it was. UsageError for a bad name or no such key."""
     if wrong := _find_name_problems(name):
         raise UsageError("\n".join(wrong))
     key = find_key(connection, key_id)
     connection.execute(KEYS.update().where(KEYS.c.id == key.id).values(name=name))
+    record_change(connection, key, actor, Action.KEY_RENAMED, now, {"name": name, "was": key.name})
     return key
 
 
-def revoke_key(db: Engine, key_id: str, now: datetime) -> bool:
+def revoke_key(db: Engine, key_id: str, now: datetime, actor: Actor | None = None) -> bool:
     """Revoke a key with its tokens; False when it was revoked before, UsageError for none."""
     with writing(db) as connection:
         key = find_key(connection, key_id)
         ended = KEYS.update().where(KEYS.c.id == key.id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now)
-        return connection.execute(ended).rowcount == 1
+        is_ended = connection.execute(ended).rowcount == 1
+        if is_ended and actor is not None:
+            record_change(connection, key, actor, Action.KEY_REVOKED, now)
+    return is_ended
+
+
+def record_change(
+    connection: Connection,
+    key: Key,
+    actor: Actor,
+    action: Action,
+    now: datetime,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Add a change of a key to the audit log, in the transaction of the change."""
+    audit_log.record_action(connection, key.organization_id, actor, action, key.id, now, details)

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import UsageError
+from reelport.server.access import audit_log
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import check_max_days
 from reelport.server.state.database import reading, writing
@@ -83,14 +85,19 @@ def lock_organization(connection: Connection, name: str) -> Organization:
     return found if connection.execute(locked).first() is not None else find_organization(connection, name)
 
 
-def limit_key_life(connection: Connection, organization_id: int, days: int | None) -> None:
+def limit_key_life(
+    connection: Connection, organization: Organization, days: int | None, actor: Actor, now: datetime
+) -> None:
     """Set how many days all keys of an organization live at most, those of before too.
 
     None ends the limit: keys that had expired by it are valid again. UsageError when the days are out of range.
     """
     check_max_days(days)
-    changed = ORGANIZATIONS.update().where(ORGANIZATIONS.c.id == organization_id)
+    changed = ORGANIZATIONS.update().where(ORGANIZATIONS.c.id == organization.id)
     connection.execute(changed.values(max_key_days=days))
+    said = {"days": days, "was": organization.max_key_days}
+    action = Action.MAX_KEY_AGE_CHANGED
+    audit_log.record_action(connection, organization.id, actor, action, organization.name, now, said)
 
 
 def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) -> None:
