@@ -12,9 +12,9 @@ from functools import lru_cache, partial
 from html import escape
 from importlib.util import find_spec
 
+from reelport.charts.chart_labels import UNDRAWABLE, replace_undrawable
 from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series, SmallMultiples
 from reelport.charts.drawing import draw_file
-from reelport.charts.labels import UNDRAWABLE, replace_undrawable
 from reelport.charts.stylesheet import FONTS
 from reelport.charts.text_width import cut_to_room
 

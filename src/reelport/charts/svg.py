@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from reelport.charts.labels import isolate
+from reelport.charts.chart_labels import isolate
 from reelport.wording import clean_line
 
 Attribute = str | float | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from reelport.charts.labels import split_clusters
+from reelport.charts.chart_labels import split_clusters
 
 SIZE = 12
 """The font size of a chart's texts."""

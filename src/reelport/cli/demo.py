@@ -27,7 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reelport.catalog import Dimension, Metric
-from reelport.charts.labels import make_label, name_as_heading
+from reelport.charts.chart_labels import make_label, name_as_heading
 from reelport.cli.charts.chart import plan_chart
 from reelport.cli.charts.chart_text import wrap_to_width
 from reelport.client.client import Client

@@ -7,9 +7,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from tests.charts.test_labels import TEXTS
+from tests.charts.test_chart_labels import TEXTS
 
-from reelport.charts.labels import make_label, split_clusters
+from reelport.charts.chart_labels import make_label, split_clusters
 from reelport.cli.charts.chart_text import cut_to_width, wrap_to_width
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from reelport.charts.labels import isolate
+from reelport.charts.chart_labels import isolate
 
 
 def cut_to_width(text: str, width: int) -> str:

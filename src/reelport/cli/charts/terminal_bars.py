@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reelport.charts import Bar, BarChart
-from reelport.charts.labels import format_number, isolate, make_label
+from reelport.charts.chart_labels import format_number, isolate, make_label
 from reelport.cli.charts.chart_text import cut_to_width
 
 _LEAST_BAR = 30

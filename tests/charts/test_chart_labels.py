@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelport.charts.labels import (
+from reelport.charts.chart_labels import (
     format_number,
     isolate,
     make_label,
