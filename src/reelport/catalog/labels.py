@@ -14,13 +14,13 @@ _IMPLIED = ("_id", "_slug")
 
 def label_metric(metric: Metric) -> str:
     """Name a metric inside a sentence."""
-    return _spell(metric.header)
+    return spell_name(metric.header)
 
 
 def label_dimension(dimension: Dimension) -> str:
     """Name a dimension inside a sentence: the thing, not the column that names it."""
     name = dimension.header
-    return _spell(next((name.removesuffix(end) for end in _IMPLIED if name.endswith(end)), name))
+    return spell_name(next((name.removesuffix(end) for end in _IMPLIED if name.endswith(end)), name))
 
 
 def label_filter(filter_: Filter) -> str:
@@ -33,6 +33,7 @@ def capitalize(label: str) -> str:
     return label if label.split(" ", maxsplit=1)[0] in _CAPITALS.values() else label[:1].upper() + label[1:]
 
 
-def _spell(name: str) -> str:
+def spell_name(name: str) -> str:
+    """Write a name of the wire as words, whether or not the catalog has it."""
     words = name.lower().split("_")
     return " ".join(_CAPITALS.get(word) or _WHOLE.get(word) or word for word in words)

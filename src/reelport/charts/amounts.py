@@ -23,6 +23,19 @@ _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
 }
 """For a unit: from which amount on it is divided by what, and the name of what it then is."""
 
+_SINGULARS = {
+    Unit.VIEWS: "view",
+    Unit.SECONDS: "second",
+    Unit.VIDEOS: "video",
+    Unit.VIEWERS: "viewer",
+    Unit.AD_OPPORTUNITIES: "ad opportunity",
+    Unit.AD_REQUESTS: "ad request",
+    Unit.IMPRESSIONS: "impression",
+    Unit.BYTES: "byte",
+    Unit.RENDITIONS: "rendition",
+    Unit.CREDITS: "credit",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -109,7 +122,9 @@ def format_full(value: Number | None, unit: Unit | None = None) -> str:
     if value is None:
         return "no number"
     text = f"{value:,}" if isinstance(value, int) else f"{Decimal(str(value)):,f}"
-    return f"{text} {unit.value}" if unit else text
+    if unit is None:
+        return text
+    return f"{text} {_SINGULARS.get(unit, unit.value) if value == 1 else unit.value}"
 
 
 def list_numbers(values: Sequence[Number | None]) -> list[tuple[int, Number]]:

@@ -7,16 +7,13 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 
+from reelport.catalog import Dimension, Metric
+from reelport.catalog.labels import capitalize, label_dimension, label_metric, spell_name
 from reelport.wording import clean_line
 
 UNDRAWABLE = "□"
 EMPTY = "(empty)"
 
-_ACRONYMS: dict[str, str] = {
-    **{word: word.upper() for word in ("ai", "eur", "fps", "gdpr", "id", "ivt", "url", "usd", "vod", "vtr")},
-    "ecpm": "eCPM",
-    "erpm": "eRPM",
-}
 _JOINER, _NON_JOINER = "\u200d", "\u200c"
 _LIGATURES = re.compile("f(?=[fil])")
 """Letters that a font may join into one glyph: the renderer then takes no other letter from a second font."""
@@ -34,14 +31,15 @@ _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
 
 def name_in_sentence(name: str) -> str:
-    """Return a wire name as words inside a sentence: time watched seconds, eCPM EUR."""
-    return " ".join(_ACRONYMS.get(word, word) for word in name.lower().split("_"))
+    """Return a metric's or dimension's wire name as words inside a sentence."""
+    if name in Metric.__members__:
+        return label_metric(Metric[name])
+    return label_dimension(Dimension[name]) if name in Dimension.__members__ else spell_name(name)
 
 
 def name_as_heading(name: str) -> str:
     """Return a wire name as a heading: Time watched seconds, eCPM EUR."""
-    text = name_in_sentence(name)
-    return text if text.startswith(("eCPM", "eRPM")) else text[:1].upper() + text[1:]
+    return capitalize(name_in_sentence(name))
 
 
 def format_number(value: Decimal | float | None) -> str:

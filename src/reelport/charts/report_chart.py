@@ -96,10 +96,10 @@ class ChartPlan:
         return SmallMultiples(heading, times.labels, series, self.unit, times.grain, settled, self._note(times))
 
     def _draw_bars(self, groups: Groups) -> BarChart:
-        return draw_largest(groups, self.metric, self.category or "", describe_query(self.query))
+        return draw_largest(groups, self.metric, self.category or "", list_query_notes(self.query))
 
     def _note(self, times: Times) -> tuple[str, ...]:
-        return (*describe_query(self.query), *times.list_notes(self.query.start, self.query.end))
+        return (*list_query_notes(self.query), *times.list_notes(self.query.start, self.query.end))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def draw_largest(groups: Groups, metric: str, category: str, notes: Sequence[str
     return BarChart(heading, bars, None if row is None else row.unit, notes=tuple(notes))
 
 
-def describe_query(query: ReportQuery) -> tuple[str, ...]:
+def list_query_notes(query: ReportQuery) -> tuple[str, ...]:
     """Say which days, whose numbers and which filters a report is of, a line each."""
     days = [describe_time(str(day)) for day in dict.fromkeys([query.start, query.end])]
     product = Product.__members__.get(query.product)

@@ -40,7 +40,7 @@ def fill_times(labels: Iterable[str], grain: int) -> list[str]:
     return times
 
 
-def format_time(moment: datetime, grain: int) -> str:
+def format_time(moment: date, grain: int) -> str:
     """Format a time as a report does: 2026-07-01T05:00:00Z, 2026-07-01, 2026-07; a year 2026."""
     if grain <= Grain.HOUR:
         return f"{moment:%Y-%m-%dT%H:%M}:00Z"
