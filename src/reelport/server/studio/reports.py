@@ -54,7 +54,7 @@ async def show_reports(visit: Visit) -> Response:
 
 async def show_report(visit: Visit) -> Response:
     """Show one report: its state, what it holds, and what may be done with it."""
-    report = await find_report(visit)
+    report = await find_report(visit, visit.request.path_params["report_id"])
     return pages.render(
         visit,
         "report.html",
@@ -85,19 +85,19 @@ async def delete_report(visit: Visit) -> Response:
 
 async def download_report(visit: Visit) -> Response:
     """Send the browser to a fresh link of the file."""
-    report = await find_report(visit)
+    report = await find_report(visit, visit.request.path_params["report_id"])
     if report.state is not State.FINISHED:
         raise Refused(409, "There is no file", "This report has no file now: look at its page.")
     return pages.redirect(await anyio.to_thread.run_sync(_make_link, visit, report))
 
 
-async def find_report(visit: Visit) -> ListedReport:
-    """Find the report of the path.
+async def find_report(visit: Visit, report_id: str) -> ListedReport:
+    """Find a report of the visitor's organization.
 
     Refused as not found for an unknown one and for another organization's.
     """
     service = visit.service
-    report_id, now = visit.request.path_params["report_id"], service.expiry.now()
+    now = service.expiry.now()
     work = partial(report_list.find_listed_report, service.db, service.settings, visit.organization_id, report_id, now)
     found = await anyio.to_thread.run_sync(work)
     if found is None:
@@ -120,7 +120,7 @@ def words(visit: Visit) -> Mapping[str, object]:
 
 
 async def _find_own_report(visit: Visit) -> ListedReport:
-    report = await find_report(visit)
+    report = await find_report(visit, visit.request.path_params["report_id"])
     if not visit.may_change(report.asked_by):
         sentence = "You may cancel and delete the reports that you asked for. An owner of your organization may do it."
         raise Refused(403, "Not yours to do", sentence)

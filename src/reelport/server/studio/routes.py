@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from reelport.server.studio import account, assets, reports, sign_in
+from reelport.server.studio import account, assets, report_form, reports, sign_in
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
 
@@ -28,6 +28,8 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/sign-in", sign_in.sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-out", sign_in.sign_out, Right.STAY),
     StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),
+    StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
+    StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/{report_id}", reports.show_report, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),

@@ -1,0 +1,160 @@
+"""A new report: `/studio/reports/new` says what would be asked for; a POST asks for it.
+
+What is asked comes as the parameters of a view, or as an earlier report (`report`) with other days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from reelport.catalog import Metric
+from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
+from reelport.facts.log.freshness import read_freshness
+from reelport.query import ReportQuery, parse_day
+from reelport.server.access.callers import Caller
+from reelport.server.access.studio_key import identify_studio
+from reelport.server.explore.view import Pairs, Parameter
+from reelport.server.explore.view_parameters import Defaults, parse_view
+from reelport.server.reports.ask import AskedReport, ask_report, find_problems, make_rules
+from reelport.server.studio import pages, reports
+from reelport.server.studio.refusals import Refused
+from reelport.server.studio.report_snippets import write_snippets
+from reelport.server.studio.visit import Visit
+from reelport.wire import Code
+
+_REPORT = "report"
+_WAIT_SECONDS = 1.0
+"""So long the answer to an ask waits for the report's end: most are finished by then."""
+_DEFAULT_METRICS = (next(iter(Metric)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the page would ask for: the query, and the fields by which a form asks for it.
+
+    `problems` are all that is wrong in what came. Those of a view are mended in the query; with those of an earlier
+    report it can't be asked for. `view` is the query of the view's link; None where it's no view. `complete` is the
+    last day that is complete in every table that it reads.
+    """
+
+    query: ReportQuery
+    fields: Pairs
+    problems: tuple[Problem, ...]
+    view: str | None
+    complete: date | None
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether the page may offer to ask."""
+        return self.view is not None or not any(problem.fatal for problem in self.problems)
+
+    @property
+    def kept_fields(self) -> Pairs:
+        """The fields without the days."""
+        return tuple(pair for pair in self.fields if pair[0] not in {Parameter.START, Parameter.END})
+
+
+async def show_form(visit: Visit) -> Response:
+    """Show what would be asked for, and the same as programs."""
+    return _show(visit, await _read_question(visit, visit.request.query_params.multi_items()))
+
+
+async def ask(visit: Visit) -> Response:
+    """Ask for the report, and lead to its page. Of a wrong query every problem is told."""
+    question = await _read_question(visit, [pair for pair in visit.form.fields if pair[0] != "csrf"])
+    if any(problem.fatal for problem in question.problems):
+        return _show(visit, question, 422)
+    try:
+        asked = await anyio.to_thread.run_sync(_ask, visit, question.query)
+    except QueueFull as full:
+        raise Refused(429, "Too many unfinished reports", str(full), retry_after=10) from None
+    except AccessError as error:
+        raise Refused(403, "That has just changed", str(error)) from None
+    except QueryRefused as refused:
+        raise Refused(422, "That can't be asked for", " ".join(map(str, refused.problems))) from None
+    if not asked.status.final:
+        await visit.service.long_polls.wait(visit.organization_id, frozenset({asked.id}), _WAIT_SECONDS)
+    return pages.redirect(f"{reports.PATH}/{asked.id}")
+
+
+async def load_defaults(visit: Visit) -> Defaults:
+    """Load what a view is by default now, and the rules that it must keep."""
+    return await anyio.to_thread.run_sync(_make_defaults, visit)
+
+
+def _make_defaults(visit: Visit) -> Defaults:
+    settings = visit.service.settings
+    complete = {name: each.complete for name, each in read_freshness(settings.facts_root).items()}
+    scopes, rules = _find_caller(visit).scopes, make_rules(settings)
+    return Defaults(_DEFAULT_METRICS, (), complete, visit.now.date(), rules, scopes)
+
+
+def _ask(visit: Visit, query: ReportQuery) -> AskedReport:
+    service = visit.service
+    return ask_report(service.db, service.settings, _find_caller(visit), query, visit.now, visit.actor)
+
+
+def _find_caller(visit: Visit) -> Caller:
+    return identify_studio(visit.service.db, visit.organization_id, visit.now)
+
+
+async def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question:
+    defaults = await load_defaults(visit)
+    given = dict(pairs)
+    if _REPORT in given:
+        report = await reports.find_report(visit, given[_REPORT])
+        return _read_earlier(report.id, report.query, given, defaults)
+    parsed = parse_view(pairs, defaults)
+    complete = _complete_day(parsed.view.metrics, defaults)
+    view = parsed.view
+    return Question(view.report_query(), view.params(), parsed.problems, view.url_query(), complete)
+
+
+def _read_earlier(report_id: str, query: ReportQuery, given: dict[str, str], defaults: Defaults) -> Question:
+    """Read the question of an earlier report with the given days.
+
+    Without them it has as many days as before, up to the last complete day.
+    """
+    metrics = tuple(Metric[name] for name in query.metrics if name in Metric.__members__)
+    last = defaults.last_day(metrics)
+    problems: list[Problem] = []
+    start = _read_day(given, Parameter.START, last - timedelta(days=query.days - 1), problems)
+    query = query.within(start, _read_day(given, Parameter.END, last, problems))
+    problems += find_problems(query, defaults.scopes or frozenset(), defaults.today, defaults.rules)
+    fields = (
+        (_REPORT, report_id),
+        (str(Parameter.START), query.start.isoformat()),
+        (str(Parameter.END), query.end.isoformat()),
+    )
+    return Question(query, fields, tuple(problems), None, _complete_day(metrics, defaults))
+
+
+def _read_day(given: dict[str, str], name: str, default: date, problems: list[Problem]) -> date:
+    text = given.get(name, "").strip()
+    try:
+        return parse_day(text) if text else default
+    except ValueError:
+        sentence = f"{text[:80]!r} is no day: write it like {default}."
+        problems.append(Problem(Code.BAD_DATE, (str(name),), sentence))
+        return default
+
+
+def _complete_day(metrics: tuple[Metric, ...], defaults: Defaults) -> date | None:
+    return defaults.last_day(metrics) if any(defaults.complete.values()) else None
+
+
+def _show(visit: Visit, question: Question, status: int = 200) -> Response:
+    base = visit.service.settings.public_url.rstrip("/") or str(visit.request.base_url).rstrip("/")
+    return pages.render(
+        visit,
+        "report_form.html",
+        status,
+        question=question,
+        problems=[problem.sentence for problem in question.problems],
+        snippets=write_snippets(question.query, base) if question.is_askable else (),
+        words=reports.words(visit),
+    )

@@ -1,0 +1,143 @@
+"""The page of a new report, and the ask."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from datetime import date, timedelta
+from html import unescape
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+from tests.server.api import Api
+from tests.server.studio.conftest import MEMBER, OWNER, Visitors
+from tests.server.studio.visitor import add_user
+
+from reelport.query import ReportQuery
+from reelport.server.access import audit_log, organizations
+from reelport.server.reports import report_list
+from reelport.server.state.database import reading
+from reelport.server.state.tables import REPORTS
+from reelport.server.studio import report_snippets
+
+VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news"
+FORM = "/studio/reports"
+
+
+@pytest.fixture(scope="module")
+def rival(people: Api) -> str:
+    """Somebody of another organization."""
+    organizations.add_organization(people.service.db, "rival", people.service_now())
+    add_user(people.service, "rob@rival.example", "owner", "rival")
+    return "rob@rival.example"
+
+
+def query_of(api: Api, report_id: str) -> ReportQuery:
+    """What a report asks for, by the state."""
+    with reading(api.service.db) as connection:
+        text = connection.execute(select(REPORTS.c.query).where(REPORTS.c.id == report_id)).scalar_one()
+    return ReportQuery.from_wire(json.loads(text))
+
+
+def test_a_view_is_said_in_words_and_asked_for_as_said(people: Api, visitors: Visitors) -> None:
+    """The report is that of the view, by Studio's key; it says who asked, and so does the log."""
+    visitor = visitors(MEMBER)
+    page = visitor.get(f"{FORM}/new?{VIEW}")
+    assert "Views by day and video for demo-news, 1 to 4 July 2026" in page.text
+    answer = visitor.send(page, FORM, follow=False)
+    report_id = answer.headers["location"].removeprefix(f"{FORM}/")
+    assert query_of(people, report_id).to_wire() == {
+        "metrics": ["VIEWS"],
+        "dimensions": ["DAY", "VIDEO_ID"],
+        "startDate": "2026-07-01",
+        "endDate": "2026-07-04",
+        "product": "CONTENT",
+        "filters": {"channelSlug": "demo-news"},
+    }
+    entry = audit_log.list_actions(people.service.db)[0]
+    assert (entry.actor.name, entry.action, entry.subject) == (MEMBER, "asked for a report", report_id)
+    assert MEMBER in visitor.get(f"{FORM}/{report_id}").text
+    again = visitors(OWNER).send(page, FORM, follow=False)
+    assert again.status_code == 403  # a form of somebody else's session
+    people.finish(b"day,video_id,views\n")
+
+
+def test_every_problem_of_a_view_is_told_and_nothing_is_asked(people: Api, visitors: Visitors) -> None:
+    """The page tells all of them at once and shows the mended question; a form that holds them is refused."""
+    visitor = visitors(MEMBER)
+    page = visitor.get(f"{FORM}/new?metric=VIEWZ&by=VIDEO_IDD&from=2026-07-04&to=nonsense")
+    told = unescape(page.text)
+    for sentence in ("VIEWZ", "VIDEO_IDD", "nonsense"):
+        assert sentence in told
+    before = report_list.count_by_filter(people.service.db, 1, people.service_now())
+    sent = visitor.send(page, FORM, metric="VIEWZ", follow=False)
+    assert sent.status_code == 422
+    assert "VIEWZ" in sent.text
+    assert report_list.count_by_filter(people.service.db, 1, people.service_now()) == before
+
+
+def test_a_report_is_asked_for_again_with_other_days(people: Api, visitors: Visitors) -> None:
+    """Of any report, a key's too: as many days up to the last complete day, or those that were chosen."""
+    people.ask(metrics=["VIEWS"], dimensions=[], startDate="2025-03-01", endDate="2025-03-05")
+    people.finish(b"views\n1\n")
+    with reading(people.service.db) as connection:
+        wanted = select(REPORTS.c.id).order_by(REPORTS.c.created_at.desc()).limit(1)
+        earlier = connection.execute(wanted).scalar_one()
+    visitor = visitors(MEMBER)
+    page = visitor.get(f"{FORM}/new?report={earlier}")
+    yesterday = people.service_now().date() - timedelta(days=1)
+    assert f'value="{yesterday}"' in page.text
+    assert f'value="{yesterday - timedelta(days=4)}"' in page.text
+    page = visitor.get(f"{FORM}/new?report={earlier}&from=2025-04-01&to=2025-04-02")
+    assert "Views in all, 1 to 2 April 2025" in page.text
+    asked = visitor.send(page, FORM, follow=False).headers["location"].removeprefix(f"{FORM}/")
+    assert query_of(people, asked).to_wire() == {
+        "metrics": ["VIEWS"],
+        "dimensions": [],
+        "startDate": "2025-04-01",
+        "endDate": "2025-04-02",
+        "product": "CONTENT",
+    }
+    people.finish(b"views\n1\n")
+    wrong = visitor.get(f"{FORM}/new?report={earlier}&from=x&to=2999-01-01")
+    assert "&#39;x&#39; is no day" in wrong.text
+    assert "Ask for the report" not in wrong.text
+
+
+def test_a_foreign_report_is_not_asked_for_again(people: Api, visitors: Visitors, rival: str) -> None:
+    """What another organization asked isn't shown, and its id is unknown."""
+    people.ask(**people.new())
+    people.finish(b"views\n1\n")
+    with reading(people.service.db) as connection:
+        earlier = connection.execute(select(REPORTS.c.id).limit(1)).scalar_one()
+    visitor = visitors(rival)
+    assert visitor.get(f"{FORM}/new?report={earlier}").status_code == 404
+    page = visitor.get(f"{FORM}/new")
+    assert visitor.send(page, FORM, report=earlier).status_code == 404
+
+
+def test_the_programs_hold_no_secret(visitors: Visitors) -> None:
+    """They take key and secret from the environment, and say the address that the browser used."""
+    page = unescape(visitors(MEMBER).get(f"{FORM}/new?{VIEW}").text)
+    assert "rps_" not in page
+    assert "rpk_" not in page
+    assert page.count("http://127.0.0.1:8642") == 3
+    assert page.count("REELPORT_API_SECRET") == 2
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_a_value_stays_a_value_in_every_program(value: str) -> None:
+    """No text of a filter ends its quotes, whatever quotes, dollar signs, line ends or marks it holds."""
+    value = value.encode("utf-8", "replace").decode()
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), {"channelSlug": value})
+    curl, python, command = report_snippets.write_snippets(query, "https://reports.example")
+    assert f"channelSlug={value}" in shlex.split(command.text)
+    line = next(line for line in curl.text.splitlines() if "mutation" in line)
+    assert json.loads(line)["variables"]["input"]["filters"] == {"channelSlug": value}
+    found: dict[str, object] = {}
+    calls = re.sub(r"(?s)with Client.*", "", python.text)
+    exec(compile(calls, "snippet", "exec"), found)  # noqa: S102 - our own program
+    assert found["query"] == query
