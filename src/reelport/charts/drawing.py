@@ -17,18 +17,21 @@ NARROW, WIDE, WIDEST = 340, 600, 960
 """The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has."""
 
 _KINDS = {NARROW: "chart-narrow", WIDE: "chart-wide", WIDEST: "chart-widest"}
-_FILE_WIDTH = 760
+_TOOLTIPS = {NARROW: 0, WIDE: 62, WIDEST: 200}
+"""How many times have tooltips at most: those of more would be most of a page's bytes, and too thin to point at."""
+
+_FILE_WIDTH, _FILE_TOOLTIPS = 760, 400
 
 
-def draw(chart: Chart, width: float, *, tooltips: bool = True) -> Picture:
-    """Draw a chart in a width."""
+def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
+    """Draw a chart in a width. With more times than `tooltips` none of them has one."""
     match chart:
         case LineChart():
-            return draw_line_chart(chart, width, tooltips=tooltips)
+            return draw_line_chart(chart, width, tooltips)
         case BarChart():
-            return draw_bar_chart(chart, width, tooltips=tooltips)
+            return draw_bar_chart(chart, width, tooltips=bool(tooltips))
         case SmallMultiples():
-            return draw_small_multiples(chart, width, tooltips=tooltips)
+            return draw_small_multiples(chart, width, tooltips=bool(tooltips))
 
 
 def embed_chart(chart: Chart) -> str:
@@ -37,7 +40,7 @@ def embed_chart(chart: Chart) -> str:
     It holds the chart in three widths, of which the stylesheet (`write_page_stylesheet`) shows one. The narrow one, for
     screens that are touched, has no tooltips.
     """
-    pictures = [embed_picture(draw(chart, width, tooltips=width > NARROW), kind) for width, kind in _KINDS.items()]
+    pictures = [embed_picture(draw(chart, width, _TOOLTIPS[width]), kind) for width, kind in _KINDS.items()]
     notes = "".join(svg.element("p", svg.escape_words(note)) for note in list_notes(chart))
     caption = svg.element("figcaption", notes) if notes else ""
     return svg.element("figure", *pictures, caption, class_="chart")
@@ -45,7 +48,7 @@ def embed_chart(chart: Chart) -> str:
 
 def draw_file(chart: Chart) -> str:
     """Write a chart as an SVG file, with its heading and notes."""
-    return write_file(draw(chart, _FILE_WIDTH), list_notes(chart), write_file_stylesheet())
+    return write_file(draw(chart, _FILE_WIDTH, _FILE_TOOLTIPS), list_notes(chart), write_file_stylesheet())
 
 
 def list_notes(chart: Chart) -> Sequence[str]:

@@ -23,13 +23,15 @@ _TICKS = (4, 5)
 """Of a narrow and of a wide chart: the plot's height, and ticks of amounts at most."""
 
 _LEAST_TICK_ROOM = 85
-_MOST_TOOLTIPS = 400
 _AXIS = 26
 """Room below a plot for its times."""
 
 
-def draw_line_chart(chart: LineChart, width: float, *, tooltips: bool = True) -> Picture:
-    """Draw a chart in a width; where nothing has a number, a sentence says so."""
+def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Picture:
+    """Draw a chart in a width; where nothing has a number, a sentence says so.
+
+    With more times than `tooltips` none of them has one.
+    """
     values = [value for each in _list_series(chart) for value in each.values]
     if all(value is None for value in values):
         return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
@@ -40,7 +42,7 @@ def draw_line_chart(chart: LineChart, width: float, *, tooltips: bool = True) ->
     elements += draw_amounts(plot)
     elements += draw_times(plot, make_ticks(chart.times, chart.grain, _count_ticks(plot)), width)
     elements += _draw_lines(chart, plot)
-    if tooltips and len(chart.times) <= _MOST_TOOLTIPS:
+    if len(chart.times) <= tooltips:
         elements += draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
 

@@ -117,9 +117,13 @@ def draw_moving(plot: Plot, first_moving: int) -> Iterator[str]:
 def draw_tooltips(plot: Plot, words: Sequence[str]) -> Iterator[str]:
     """Lay an invisible area over each time, with its numbers in full as tooltip."""
     edges = [plot.left, *((plot.x(one) + plot.x(two)) / 2 for one, two in pairwise(range(plot.times))), plot.right]
-    for (left, right), said in zip(pairwise(edges), words, strict=True):
-        area = {"x": left, "y": plot.top, "width": right - left, "height": plot.height}
-        yield svg.element("rect", svg.tooltip(said), class_="chart-hit", **area)
+    whole = list(map(int, edges))
+    areas = [
+        svg.element("rect", svg.tooltip(said), x=left, width=right - left, height="100%")
+        for (left, right), said in zip(pairwise(whole), words, strict=True)
+    ]
+    box = {"x": 0, "y": plot.top, "width": whole[-1], "height": plot.height}
+    yield svg.element("svg", *areas, class_="chart-hits", **box)
 
 
 def _draw_run(plot: Plot, run: Sequence[tuple[int, Number]], kind: str) -> str:

@@ -48,7 +48,7 @@ circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dashar
 .chart-hatch{fill:none;stroke:{base};stroke-opacity:0.45;stroke-width:1}
 .chart-bar{fill:{s0}}
 .chart-mark{fill:none;stroke:{ink};stroke-width:2}
-.chart-hit{fill:transparent}
+.chart-hits{fill:transparent}
 """
 
 _PAGE_RULES = """\
@@ -58,7 +58,7 @@ _PAGE_RULES = """\
 .chart-wide,.chart-widest{display:none}
 @container (min-width:480px){.chart-narrow{display:none}.chart-wide{display:block}}
 @container (min-width:800px){.chart-wide{display:none}.chart-widest{display:block}}
-.chart-hit:hover{fill:var(--chart-soft);fill-opacity:0.12}
+.chart-hits rect:hover{fill:var(--chart-soft);fill-opacity:0.12}
 .chart-inline-bar{width:100%;height:0.5rem;display:block}
 .chart-sparkline{width:7.5rem;height:1.5rem;display:inline-block;vertical-align:middle}
 @media (forced-colors:active){.chart-line,.chart-grid,.chart-base{stroke:CanvasText}.chart-bar{fill:CanvasText}}
