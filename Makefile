@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-busy test-half compile kills lint types advisories licences check bench serve docs clean
+.PHONY: words setup demo test test-busy test-half compile kills lint types advisories licences dist check bench serve docs clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -67,6 +67,9 @@ advisories: $(READY) ## ask a database of advisories about every locked package
 licences: $(READY) ## make the page of licences anew from the lock
 	@$(BIN)/python supply_chain/licences.py
 
+dist: $(READY) ## build wheel and sdist into dist/, check them, and install them in an empty environment
+	@$(SETUP_ENV) $(BIN)/python supply_chain/distribution.py
+
 check: lint types advisories test ## lint, types, advisories and tests, as CI runs them
 
 bench: $(READY) ## measure against the bare engine, pandas and PostgreSQL (ROWS=10000000)
@@ -79,4 +82,4 @@ docs: $(READY) ## make the reference pages anew
 	@$(BIN)/python -m reelport.cli.docs
 
 clean: ## remove what the other words made, the environment included
-	@rm -rf $(VENV) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
