@@ -16,7 +16,7 @@ from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, KeyTerms, effective_expiry, is_expired, parse_expiry
 from reelport.server.access.key_rotation import FirstUse
-from reelport.server.access.keys import KeyDetails, KeyMadeBefore, NewKey
+from reelport.server.access.keys import KeyDetails, NewKey, SentBefore
 from reelport.server.reports import report_access
 from reelport.server.state.database import reading, writing
 
@@ -194,7 +194,7 @@ def test_a_key_of_a_chosen_id_is_made_once(state: State) -> None:
 
     made = make()
     assert made.id == details.id
-    with pytest.raises(KeyMadeBefore, match="was made already"):
+    with pytest.raises(SentBefore, match="was made already"):
         make()
     assert isinstance(_grant(state, made, timedelta()), Grant)
 

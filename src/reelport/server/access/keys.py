@@ -39,8 +39,8 @@ class NewKey:
         return f"NewKey({self.id})"
 
 
-class KeyMadeBefore(UsageError):
-    """There is a key of the id that the new one was to have: its form was sent twice."""
+class SentBefore(UsageError):
+    """What a form asks for was done already: the form was sent twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def create_key(
     with writing(db) as connection:
         holder = lock_organization(connection, organization)
         if details.id and look_for_key(connection, details.id) is not None:
-            raise KeyMadeBefore(f"{new.id} was made already: its secret was shown then, and can't be had again.")
+            raise SentBefore(f"{new.id} was made already: its secret was shown then, and can't be had again.")
         foreign = sorted(set(channels or ()) - find_readable_channels(connection, holder.id))
         wrong = [
             *find_problems(holder, permissions, channels, kind, details, now),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from reelport.server.studio import account, assets, report_form, reports, sign_in
+from reelport.server.studio import account, assets, key_changes, keys, report_form, reports, sign_in
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
 
@@ -34,6 +34,17 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/keys", keys.show_keys, Right.MANAGE_KEYS),
+    StudioRoute("POST", "/studio/keys", key_changes.create_key, Right.MANAGE_KEYS),
+    StudioRoute("GET", "/studio/keys/new", keys.show_new_key, Right.MANAGE_KEYS),
+    StudioRoute("POST", "/studio/keys/max-age", key_changes.limit_key_life, Right.MANAGE_KEYS),
+    StudioRoute("GET", "/studio/keys/{key_id}", keys.show_key, Right.MANAGE_KEYS),
+    StudioRoute("POST", "/studio/keys/{key_id}/rename", key_changes.rename_key, Right.MANAGE_KEYS),
+    StudioRoute("POST", "/studio/keys/{key_id}/rotate", key_changes.rotate_key, Right.MANAGE_KEYS),
+    StudioRoute("POST", "/studio/keys/{key_id}/cancel", key_changes.cancel_rotation, Right.MANAGE_KEYS),
+    StudioRoute("POST", "/studio/keys/{key_id}/env", key_changes.download_secret, Right.MANAGE_KEYS),
+    StudioRoute("GET", "/studio/keys/{key_id}/revoke", keys.show_revocation, Right.MANAGE_KEYS),
+    StudioRoute("POST", "/studio/keys/{key_id}/revoke", key_changes.revoke_key, Right.MANAGE_KEYS),
     StudioRoute("GET", "/studio/account", account.show_account, Right.STAY),
 )
 
