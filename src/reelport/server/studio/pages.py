@@ -50,6 +50,7 @@ class NavigationEntry:
 
 NAVIGATION: tuple[NavigationEntry, ...] = (
     NavigationEntry(f"{ROOT}/reports", "Reports", Right.READ_NUMBERS),
+    NavigationEntry(f"{ROOT}/saved", "Saved views", Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/keys", "Keys", Right.MANAGE_KEYS),
     NavigationEntry(f"{ROOT}/account", "Account", Right.STAY),
 )

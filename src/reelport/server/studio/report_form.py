@@ -5,8 +5,10 @@ What is asked comes as the parameters of a view, or as an earlier report (`repor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from urllib.parse import urlencode
 
 import anyio.to_thread
 from starlette.responses import Response
@@ -79,6 +81,16 @@ async def ask(visit: Visit) -> Response:
     if not asked.status.final:
         await visit.service.long_polls.wait(visit.organization_id, frozenset({asked.id}), _WAIT_SECONDS)
     return pages.redirect(f"{reports.PATH}/{asked.id}")
+
+
+def shift_days(days: int, last: date) -> tuple[str, str]:
+    """Find the first and last of so many days up to a day, as an address has them."""
+    return (last - timedelta(days=days - 1)).isoformat(), last.isoformat()
+
+
+def write_link(fields: Iterable[tuple[str, str]]) -> str:
+    """Write the address of the page that would ask for this."""
+    return f"{reports.PATH}/new?{urlencode([(str(name), value) for name, value in fields])}"
 
 
 async def load_defaults(visit: Visit) -> Defaults:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from reelport.server.studio import account, assets, key_changes, keys, report_form, reports, sign_in
+from reelport.server.studio import account, assets, key_changes, keys, report_form, reports, saved, sign_in
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
 
@@ -34,6 +34,9 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/saved", saved.show_saved, Right.READ_NUMBERS),
+    StudioRoute("POST", "/studio/saved", saved.save_view, Right.ASK_FOR_REPORTS),
+    StudioRoute("POST", "/studio/saved/{view_id}/delete", saved.delete_view, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/keys", keys.show_keys, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys", key_changes.create_key, Right.MANAGE_KEYS),
     StudioRoute("GET", "/studio/keys/new", keys.show_new_key, Right.MANAGE_KEYS),

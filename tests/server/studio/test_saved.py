@@ -1,0 +1,124 @@
+"""Saved views: their page, and who may change them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from tests.server.api import Api
+from tests.server.studio.conftest import MEMBER, OWNER, Visitors
+from tests.server.studio.visitor import Visitor, add_user
+
+from reelport.server.access import audit_log, organizations
+from reelport.server.studio import saved_views
+
+VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news&compare=previous"
+FORM, SAVED = "/studio/reports/new", "/studio/saved"
+STRANGER = "rob@rival.example"
+
+
+@pytest.fixture(scope="module")
+def rival(people: Api) -> str:
+    """Somebody of another organization."""
+    organizations.add_organization(people.service.db, "rival", people.service_now())
+    add_user(people.service, STRANGER, "owner", "rival")
+    return STRANGER
+
+
+def save(visitor: Visitor, name: str) -> str:
+    """Save the view under a name by the form of the page; gives the page that follows."""
+    page = visitor.send(visitor.get(f"{FORM}?{VIEW}"), SAVED, name=name)
+    assert page.status_code == 200
+    return page.text
+
+
+def id_of(api: Api, name: str) -> str:
+    """The id of a saved view."""
+    (found,) = (each.id for each in saved_views.list_saved_views(api.service.db, 1) if each.name == name)
+    return found
+
+
+def token_of(visitor: Visitor) -> str:
+    """What each form of the visitor's pages carries."""
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', visitor.get("/studio/account").text)
+    assert found
+    return found[1]
+
+
+def test_a_saved_view_keeps_all_of_its_address(people: Api, visitors: Visitors) -> None:
+    """Its link is that of the view; the log tells who saved it; the others of the organization see it."""
+    save(visitors(MEMBER), "Weekly news")
+    entry = audit_log.list_actions(people.service.db)[0]
+    assert (entry.actor.name, entry.action, entry.subject) == (MEMBER, "saved a view", "Weekly news")
+    page = unescape(visitors(OWNER).get(SAVED).text)
+    assert "Weekly news" in page
+    assert "Views by day and video for demo-news, 1 to 4 July 2026" in page
+    link = re.search(r'href="/studio/explore\?([^"]+)"', page)
+    assert link
+    assert parse_qs(link[1]) == parse_qs(VIEW)
+
+
+def test_a_saved_view_is_asked_for_with_the_newest_days(people: Api, visitors: Visitors) -> None:
+    """As many days as it has, up to the last complete day (yesterday, where nothing is loaded)."""
+    page = unescape(save(visitors(MEMBER), "Newest"))
+    link = re.search(r'href="([^"]+)" aria-label="Ask for Newest up to', page)
+    assert link
+    days = parse_qs(urlsplit(link[1]).query)
+    yesterday = people.service_now().date() - timedelta(days=1)
+    assert (days["from"], days["to"]) == ([f"{yesterday - timedelta(days=3)}"], [f"{yesterday}"])
+    form = visitors(MEMBER).get(link[1])
+    assert form.status_code == 200
+    assert "Ask for the report" in form.text
+
+
+def test_names_are_shown_as_text(visitors: Visitors) -> None:
+    """A name may hold what a page would take for elements, and can't turn the writing direction."""
+    page = save(visitors(MEMBER), "<script>alert(1)</script>\u202eevil")
+    assert "<script>alert" not in page
+    assert "\u202e" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; evil" in page
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 101, "\u202e"])
+def test_a_view_needs_a_name(visitors: Visitors, name: str) -> None:
+    """An empty name and a very long one are refused with a sentence."""
+    visitor = visitors(MEMBER)
+    sent = visitor.send(visitor.get(f"{FORM}?{VIEW}"), SAVED, name=name)
+    assert sent.status_code == 422
+    assert "name" in sent.text
+
+
+def test_a_wrong_view_is_not_saved_as_another(people: Api, visitors: Visitors) -> None:
+    """What would be mended on a page is refused in a form."""
+    visitor = visitors(MEMBER)
+    sent = visitor.send(visitor.get(f"{FORM}?{VIEW}"), SAVED, name="Wrong", metric="VIEWZ")
+    assert sent.status_code == 422
+    assert "Wrong" not in [each.name for each in saved_views.list_saved_views(people.service.db, 1)]
+
+
+def test_a_view_is_deleted_by_whoever_saved_it_and_by_owners(people: Api, visitors: Visitors) -> None:
+    """A member can't delete an owner's; an owner can delete a member's. The log tells of it."""
+    owner, member = visitors(OWNER), visitors(MEMBER)
+    save(owner, "The owner's")
+    save(member, "The member's")
+    path = f"{SAVED}/{id_of(people, 'The owner' + chr(39) + 's')}/delete"
+    assert path not in member.get(SAVED).text
+    assert member.client.post(path, data={"csrf": token_of(member)}).status_code == 403
+    path = f"{SAVED}/{id_of(people, 'The member' + chr(39) + 's')}/delete"
+    assert "The member&#39;s" not in owner.send(owner.get(SAVED), path).text
+    assert owner.client.post(path, data={"csrf": token_of(owner)}).status_code == 404
+    entry = audit_log.list_actions(people.service.db)[0]
+    assert (entry.actor.name, entry.action, entry.subject) == (OWNER, "deleted a view", "The member's")
+
+
+def test_a_foreign_view_is_not_found(people: Api, visitors: Visitors, rival: str) -> None:
+    """Another organization's people neither see nor delete it."""
+    save(visitors(OWNER), "Kept")
+    stranger = visitors(rival)
+    assert "Kept" not in stranger.get(SAVED).text
+    path = f"{SAVED}/{id_of(people, 'Kept')}/delete"
+    assert stranger.client.post(path, data={"csrf": token_of(stranger)}).status_code == 404
+    assert id_of(people, "Kept")
