@@ -70,7 +70,7 @@ def test_any_address_gives_a_view_that_keeps_all_rules(pairs: list[tuple[str, st
 
 def test_an_address_that_says_nothing_gives_the_default_view() -> None:
     """It is the last 28 days that are complete in the tables of its metrics."""
-    assert parse("") == ParsedView(view(start=date(2026, 3, 3), end=date(2026, 3, 30)))
+    assert parse("") == ParsedView(view(start=date(2026, 3, 3), end=date(2026, 3, 30)), is_relative=True)
 
 
 def test_a_range_ends_where_all_tables_of_its_metrics_are_complete() -> None:
@@ -175,7 +175,7 @@ def test_only_so_many_parameters_are_read() -> None:
 def test_a_preset_becomes_days_up_to_the_last_complete_one(word: str, start: date, end: date) -> None:
     """Its link is resolved when it is followed, and the page then has a link with days."""
     parsed = parse(f"range={word}")
-    assert (parsed.view.start, parsed.view.end, parsed.by_preset) == (start, end, True)
+    assert (parsed.view.start, parsed.view.end, parsed.is_relative) == (start, end, True)
     assert Parameter.PRESET not in dict(parsed.view.params())
 
 

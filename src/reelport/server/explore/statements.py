@@ -58,7 +58,7 @@ def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot) -> Statement:
 def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot) -> Statement:
     """Compile the lines: a row for each time with facts, of the view's and the compared days."""
     queries = _queries(view, (view.time,))
-    return _stack(queries[:1] if view.grain is Grain.MONTH else queries, tenant, snapshot)
+    return _stack(queries if view.compares_lines else queries[:1], tenant, snapshot)
 
 
 def compile_board(view: View, dimension: Dimension, tenant: Tenant, snapshot: Snapshot) -> Statement:

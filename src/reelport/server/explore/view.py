@@ -19,6 +19,8 @@ LONGEST_BY_DAY = 186
 """Days of the longest range whose lines are by day unless the view says otherwise."""
 _WEEK = 7
 
+NONE = "none"
+"""Stands in the URL for no leaderboards: a URL that names none has the default ones."""
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of a URL query, in order; a name may come several times."""
 
@@ -96,6 +98,11 @@ class View:
         return time_dimension(self.grain)
 
     @property
+    def compares_lines(self) -> bool:
+        """Whether the lines have compared ones: those by month don't, as months differ in length."""
+        return self.comparison is not Comparison.NONE and self.grain is Grain.DAY
+
+    @property
     def compared_days(self) -> tuple[date, date] | None:
         """The first and last of the compared days; None without a comparison."""
         match self.comparison:
@@ -138,7 +145,8 @@ class View:
 
     def _list_pairs(self) -> list[tuple[str, str]]:
         pairs: list[tuple[str, str]] = [(Parameter.METRIC, metric.name) for metric in self.metrics]
-        pairs += [(Parameter.DIMENSION, dimension.name) for dimension in self.dimensions] or [(Parameter.DIMENSION, "")]
+        by = [dimension.name for dimension in self.dimensions] or [NONE]
+        pairs += [(Parameter.DIMENSION, name) for name in by]
         pairs += [(Parameter.START, self.start.isoformat()), (Parameter.END, self.end.isoformat())]
         # A form sends an empty text for a filter that nobody set: one that keeps empty cells is named on its own.
         pairs += [

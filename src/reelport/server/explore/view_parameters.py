@@ -14,10 +14,11 @@ from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.check import Rules
 from reelport.engine.mapping import find_sources
 from reelport.errors import Problem
+from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 from reelport.server.explore.presets import DEFAULT, Preset
 from reelport.server.explore.url_texts import UrlTexts, read_url
-from reelport.server.explore.view import Comparison, Parameter, Sort, View, default_grain, time_dimension
+from reelport.server.explore.view import NONE, Comparison, Parameter, Sort, View, default_grain, time_dimension
 from reelport.wire import Code
 
 _RULES = Rules()
@@ -42,22 +43,37 @@ class Defaults:
     scopes: frozenset[str] | None = None
 
     def last_day(self, metrics: Iterable[Metric]) -> date:
-        """The last day that is complete in all tables of these metrics; yesterday where none is."""
-        tables = {source.table for source in find_sources(tuple(metrics))}
-        days = [day for table in tables if (day := self.complete.get(table)) is not None]
-        return min(*days, self.today, key=date.toordinal) if days else self.today - timedelta(1)
+        """The last day that is complete in the tables of these metrics; yesterday where none is."""
+        days = [day for table in fact_tables(metrics) if (day := self.complete.get(table)) is not None]
+        return min([*days, self.today]) if days else self.today - timedelta(1)
+
+    def complete_day(self, metrics: Iterable[Metric]) -> date | None:
+        """The last day that is complete in every fact table of these metrics.
+
+        None where one has no complete day. What is read from objects alone, such as uploads, never moves: every day
+        until today is complete.
+        """
+        days = [self.complete.get(table) for table in fact_tables(metrics)]
+        return None if None in days else min([self.today, *(day for day in days if day is not None)])
+
+
+def fact_tables(metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """The fact tables that these metrics are read from, as declared."""
+    read = {source.table for source in find_sources(tuple(metrics))}
+    return tuple(name for name, table in TABLES.items() if table.is_fact and name in read)
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedView:
     """A view, and everything that was wrong in its URL.
 
-    `by_preset` says that the URL named its days by a preset: the page goes on to a link with the days.
+    `is_relative` says that the URL left days to when it was followed, by a preset or by naming none: the page goes on
+    to the URL of the view, which has them.
     """
 
     view: View
     problems: tuple[Problem, ...] = ()
-    by_preset: bool = False
+    is_relative: bool = False
 
 
 def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedView:
@@ -71,7 +87,8 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
     judged = asked if Parameter.DIMENSION in url.texts else replace(asked, dimensions=asked.dimensions[-1:])
     url.problems += check.problems(judged, today=defaults.today, scopes=defaults.scopes, rules=defaults.rules)
     view = _make_view(url, _fit(asked, defaults))
-    return ParsedView(view, tuple(url.problems), by_preset=Parameter.PRESET in url.texts)
+    has_days = Parameter.PRESET not in url.texts and url.single(Parameter.START) and url.single(Parameter.END)
+    return ParsedView(view, tuple(url.problems), is_relative=not has_days)
 
 
 def _read_query(url: UrlTexts, defaults: Defaults) -> ReportQuery:
@@ -79,6 +96,7 @@ def _read_query(url: UrlTexts, defaults: Defaults) -> ReportQuery:
     metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
     by = tuple(dimension.name for dimension in defaults.dimensions)
     named = url.names(Parameter.DIMENSION) if Parameter.DIMENSION in url.texts else by
+    named = tuple(name for name in named if name != NONE)
     start, end = _read_days(url, defaults.last_day(_known_metrics(metrics) or defaults.metrics))
     grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain((end - start).days + 1)
     filters = {name: url.single(name) for name in Filter.__members__ if url.single(name)}

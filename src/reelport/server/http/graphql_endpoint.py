@@ -29,6 +29,7 @@ from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.prefer_header import parse_wait
 from reelport.server.graphql.request import Request as GraphqlRequest
 from reelport.server.graphql.request import parse_body
+from reelport.server.http.disconnection import cancel_when_gone
 from reelport.server.http.long_poll import PollOutcome
 from reelport.server.http.service import Service
 from reelport.server.limits.body_budget import PendingBody
@@ -141,7 +142,7 @@ async def _wait_for_reports(
     began = time.perf_counter()
     end = PollOutcome.LEFT
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_when_gone, request, tasks.cancel_scope)
+        tasks.start_soon(cancel_when_gone, request, tasks.cancel_scope)
         end = await service.long_polls.wait(caller.organization_id, unfinished, seconds)
         tasks.cancel_scope.cancel()
     request.state.held = time.perf_counter() - began
@@ -149,12 +150,6 @@ async def _wait_for_reports(
     if end is PollOutcome.LEFT:
         raise ClientDisconnect
     return end
-
-
-async def _cancel_when_gone(request: HttpRequest, scope: anyio.CancelScope) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 def _parse_and_execute(service: Service, caller: Caller, body: bytes, base: str) -> _Answer:

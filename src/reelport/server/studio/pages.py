@@ -49,6 +49,7 @@ class NavigationEntry:
 
 
 NAVIGATION: tuple[NavigationEntry, ...] = (
+    NavigationEntry(f"{ROOT}/explore", "Explore", Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/reports", "Reports", Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/saved", "Saved views", Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/keys", "Keys", Right.MANAGE_KEYS),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from reelport.server.studio import account, assets, key_changes, keys, report_form, reports, saved, sign_in
+from reelport.server.studio import account, assets, explore, key_changes, keys, report_form, reports, saved, sign_in
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
 
@@ -27,6 +27,7 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio/sign-in", sign_in.show_sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-in", sign_in.sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-out", sign_in.sign_out, Right.STAY),
+    StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),

@@ -3,13 +3,15 @@
 // a newer one ends the one before, and with it its queries in the service.
 
 let running = null;
+const tab = Math.random().toString(36).slice(2);
 
 async function load(address, options, keepAddress) {
   running?.abort();
   const mine = (running = new AbortController());
   document.body.setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch(address, { ...options, signal: mine.signal, credentials: "same-origin" });
+    const headers = { ...options?.headers, "Studio-Tab": tab };
+    const answer = await fetch(address, { ...options, headers, signal: mine.signal, credentials: "same-origin" });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!page.querySelector("main")) throw new Error("no page");
     if (!keepAddress) history.pushState({ swapped: true }, "", answer.url);

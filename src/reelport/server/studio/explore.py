@@ -1,0 +1,80 @@
+"""The explorer: `/studio/explore` shows a view of the organization's numbers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy import Engine
+from starlette.responses import Response
+
+from reelport.catalog import Product
+from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
+from reelport.engine.tenant import Tenant
+from reelport.server.access.callers import find_readable_channels
+from reelport.server.explore.explorer import Superseded
+from reelport.server.explore.numbers import Numbers
+from reelport.server.explore.options import list_options
+from reelport.server.explore.presets import Preset
+from reelport.server.explore.view import Parameter, View
+from reelport.server.explore.view_parameters import parse_view
+from reelport.server.http.disconnection import run_while_connected
+from reelport.server.state.database import reading
+from reelport.server.studio import pages
+from reelport.server.studio.refusals import Refused
+from reelport.server.studio.view_defaults import load_freshness, make_defaults
+from reelport.server.studio.view_page import make_page
+from reelport.server.studio.visit import Visit
+
+PATH = f"{pages.ROOT}/explore"
+_TAB = "studio-tab"
+"""The header by which the page's script names its tab: a newer view of a tab ends the one before."""
+
+
+async def show_explore(visit: Visit) -> Response:
+    """Show the view of the URL; a URL that names no days leads to the one that does."""
+    freshness = await load_freshness(visit)
+    defaults = make_defaults(visit, freshness)
+    parsed = parse_view(visit.request.query_params.multi_items(), defaults)
+    view = parsed.view
+    if parsed.is_relative and not parsed.problems:
+        return pages.redirect(address_of(view))
+    numbers = await compute_view(visit, view, visit.organization_id)
+    options = list_options(view, defaults.rules)
+    return pages.render(
+        visit,
+        "explore.html",
+        page=make_page(view, numbers, defaults, freshness, options),
+        problems=[problem.sentence for problem in parsed.problems],
+        options=options,
+        address_of=address_of,
+        presets=[(preset.label, f"{address_of(view)}&{Parameter.PRESET}={preset.word}") for preset in Preset],
+        values=dict(view.filters),
+        products=Product,
+        words={
+            "metric": lambda row: capitalize(label_metric(row)),
+            "dimension": lambda row: capitalize(label_dimension(row)),
+            "filter": lambda row: capitalize(label_filter(row)),
+        },
+    )
+
+
+async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
+    """Compute a view of an organization's numbers, for as long as the browser waits for them."""
+    tenant = Tenant(await visit.service.reads.run(_find_channels, organization_id))
+    tab = visit.request.headers.get(_TAB)
+    page = (visit.session.id, tab) if visit.session and tab else None
+    compute = partial(visit.service.explorer.compute, view, tenant, organization_id, page)
+    try:
+        return await run_while_connected(visit.request, compute)
+    except Superseded:
+        raise Refused(409, "Another view was asked for", "This page shows a newer view by now.") from None
+
+
+def address_of(view: View) -> str:
+    """The address of the page of a view."""
+    return f"{PATH}?{view.url_query()}"
+
+
+def _find_channels(db: Engine, organization_id: int) -> frozenset[str]:
+    with reading(db) as connection:
+        return find_readable_channels(connection, organization_id)

@@ -1,0 +1,52 @@
+"""Writes numbers of a view as people read them: rounded where a table would be too wide."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from reelport.catalog import Metric
+from reelport.server.explore.numbers import Figure, Number
+
+NO_NUMBER = "\N{EN DASH}"
+_THIN = "\N{NARROW NO-BREAK SPACE}"
+_MINUS = "\N{MINUS SIGN}"
+_MONEY_DIGITS, _FINE_DIGITS = 2, 4
+
+
+def write_number(metric: Metric, value: Number) -> str:
+    """Write a cell: whole numbers in full, decimals with two digits, and with four below 1."""
+    if value is None:
+        return NO_NUMBER
+    if isinstance(value, int):
+        return _group(f"{value:,}")
+    digits = _MONEY_DIGITS if abs(value) >= 1 or not value else _FINE_DIGITS
+    return _group(f"{value:,.{min(digits, metric.digits)}f}")
+
+
+def write_full(value: Number) -> str:
+    """Write a cell as the report's file has it."""
+    return "" if value is None else str(value)
+
+
+def write_share(share: Decimal | None) -> str:
+    """Write a share of a total: 12.3 %."""
+    return NO_NUMBER if share is None else f"{_group(f'{share * 100:,.1f}')}{_THIN}%"
+
+
+def write_change(metric: Metric, figure: Figure) -> str:
+    """Write how much a number changed: by what part where there is one, else by how much."""
+    if figure.difference is None:
+        return NO_NUMBER
+    if figure.change is not None:
+        return f"{_sign(figure.difference)}{_group(f'{abs(figure.change) * 100:,.1f}')}{_THIN}%"
+    size = -figure.difference if figure.difference < 0 else figure.difference
+    return f"{_sign(figure.difference)}{write_number(metric, size)}"
+
+
+def _sign(difference: int | Decimal) -> str:
+    return _MINUS if difference < 0 else "+" if difference > 0 else ""
+
+
+def _group(text: str) -> str:
+    """Set thousands apart by thin spaces, and write a minus as wide as a digit."""
+    return text.replace(",", _THIN).replace("-", _MINUS)

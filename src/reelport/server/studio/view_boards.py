@@ -1,0 +1,159 @@
+"""Leaderboards of a view as tables, with cells that filter and headings that sort."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from reelport.catalog import Dimension, Filter, Metric
+from reelport.catalog.labels import capitalize, label_dimension, label_metric
+from reelport.charts import draw_inline_bar
+from reelport.server.explore.numbers import Entry, Figure, Leaderboard, OverBudget
+from reelport.server.explore.options import Options
+from reelport.server.explore.view import Comparison, Sort, View
+from reelport.server.studio.number_text import write_change, write_full, write_number, write_share
+from reelport.wording import format_count
+
+EMPTY = "(empty)"
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The heading of a column: the view that sorts by it, and how it is sorted now (aria-sort)."""
+
+    name: str
+    label: str
+    view: View
+    order: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number of a row: its text, and in full as the report has it."""
+
+    text: str
+    full: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRow:
+    """A row of a leaderboard.
+
+    `view` is the one that it filters to, None where nothing filters by it.
+    """
+
+    cell: str
+    title: str | None
+    view: View | None
+    bar: Markup
+    cells: tuple[Cell, ...]
+    is_gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A leaderboard as a table, or why it isn't there. `notes` are sentences below it."""
+
+    dimension: Dimension
+    label: str
+    headings: tuple[Heading, ...]
+    rows: tuple[BoardRow, ...]
+    notes: tuple[str, ...]
+    longer: View | None
+    shorter: View | None
+    over_budget: OverBudget | None = None
+
+
+def make_board(view: View, dimension: Dimension, board: Leaderboard | OverBudget, options: Options) -> Board:
+    """Make the table of a leaderboard."""
+    label = capitalize(label_dimension(dimension))
+    if isinstance(board, OverBudget):
+        return Board(dimension, label, (), (), (), None, None, board)
+    filter_ = find_filter(dimension, options)
+    rows = tuple(_make_row(view, board, entry, filter_) for entry in board.entries)
+    is_longer = view.longer is dimension
+    more = replace(view, longer=dimension) if not is_longer and board.rows > len(board.entries) else None
+    notes = tuple(_write_notes(view, board, is_filtered=filter_ is not None))
+    headings = tuple(_make_headings(view))
+    return Board(dimension, label, headings, rows, notes, more, replace(view, longer=None) if is_longer else None)
+
+
+def find_filter(dimension: Dimension, options: Options) -> Filter | None:
+    """Find the filter by a dimension's values; None where no report of these metrics has one."""
+    fitting = (option.row for option in options.filters if option.reason is None)
+    return next((filter_ for filter_ in fitting if filter_.dimension is dimension), None)
+
+
+def keep_value(view: View, filter_: Filter, cell: str | None) -> View | None:
+    """Narrow a view to a cell's value; None where the filter doesn't take it or has it already."""
+    value = (cell or "").upper() if filter_.choices else cell or ""
+    if filter_.choices and value not in filter_.choices:
+        return None
+    filters = {**dict(view.filters), filter_: value}
+    narrowed = replace(view, filters=tuple((row, filters[row]) for row in Filter if row in filters))
+    return None if narrowed == view else narrowed
+
+
+def _make_row(view: View, board: Leaderboard, entry: Entry, filter_: Filter | None) -> BoardRow:
+    place = view.metrics.index(view.ranked_by)
+    largest = max((float(each.figures[place].value or 0) for each in board.entries), default=0.0)
+    return BoardRow(
+        EMPTY if entry.cell is None else entry.cell,
+        entry.title,
+        keep_value(view, filter_, entry.cell) if filter_ else None,
+        Markup(draw_inline_bar(float(entry.figures[place].value or 0), largest)),  # noqa: S704 - drawn from two numbers
+        tuple(_make_cells(view, entry)),
+        not entry.is_shown,
+    )
+
+
+def _make_cells(view: View, entry: Entry) -> Iterator[Cell]:
+    for metric, figure, share in zip(view.metrics, entry.figures, entry.shares, strict=True):
+        yield Cell(write_number(metric, figure.value), write_full(figure.value))
+        if metric is view.ranked_by:
+            yield Cell(write_share(share), "")
+            if view.comparison is not Comparison.NONE:
+                yield _make_change(metric, figure)
+
+
+def _make_change(metric: Metric, figure: Figure) -> Cell:
+    text = write_change(metric, figure)
+    before = "" if figure.before is None else f"before: {figure.before}"
+    return Cell("new" if figure.before == 0 and figure.value else text, before)
+
+
+def _make_headings(view: View) -> Iterator[Heading]:
+    """Make the headings of the columns, in the order of `_make_cells`."""
+    for metric in view.metrics:
+        yield _make_heading(view, metric, Sort.VALUE, capitalize(label_metric(metric)))
+        if metric is view.ranked_by:
+            yield _make_heading(view, metric, Sort.SHARE, "Share")
+            if view.comparison is not Comparison.NONE:
+                yield _make_heading(view, metric, Sort.CHANGE, "Change")
+
+
+def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading:
+    is_sorted = view.ranked_by is metric and view.sort is sort
+    sorted_view = replace(view, ranked_by=metric, sort=sort, reverse=is_sorted and not view.reverse)
+    order = ("ascending" if view.reverse else "descending") if is_sorted else None
+    return Heading(f"{metric.name}-{sort.value}", label, sorted_view, order)
+
+
+def _write_notes(view: View, board: Leaderboard, *, is_filtered: bool) -> Iterator[str]:
+    shown = sum(entry.is_shown for entry in board.entries)
+    place = view.metrics.index(view.ranked_by)
+    values = format_count(board.rows, "value")
+    if board.rows > shown:
+        rest = board.rest[place]
+        others = "" if rest is None else f"; the others come to {write_number(view.ranked_by, rest)}"
+        yield f"{shown:,} of {values}{others}."
+    else:
+        yield f"{values} in all."
+    if view.comparison is not Comparison.NONE and not board.compared:
+        yield "The compared days have no numbers: there is no change to show."
+    if view.ranked_by in board.reasons:
+        yield board.reasons[view.ranked_by]
+    if not is_filtered:
+        yield f"A report can't be narrowed by {label_dimension(board.dimension)}, so neither can this view."

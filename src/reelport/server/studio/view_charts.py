@@ -1,0 +1,64 @@
+"""Charts of a view: a line for each metric over time, with its compared days."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from reelport.catalog import Metric
+from reelport.catalog.labels import capitalize, label_metric
+from reelport.charts import LineChart, Series, count_settled
+from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
+from reelport.server.explore.numbers import Lines, Number
+from reelport.server.explore.view import Comparison, View
+from reelport.wording import format_list
+
+COMPARISONS = {Comparison.PREVIOUS: "Days before", Comparison.WEEKDAYS: "Same weekdays before"}
+"""What the compared days are called."""
+
+
+def make_line_chart(view: View, lines: Lines, place: int, complete: date | None) -> LineChart:
+    """Make the chart of the metric at this place of the view.
+
+    `complete` is the last complete day of the metric's tables: what comes later may still change. Up to it a time
+    without facts is 0 where the metric adds up; elsewhere it is a gap.
+    """
+    metric = view.metrics[place]
+    days = [point.day for point in lines.points]
+    times = tuple(format_time(day, view.grain) for day in days)
+    name = capitalize(label_metric(metric))
+    values = [point.figures[place].value for point in lines.points]
+    chart = LineChart(
+        f"{name} by {GRAIN_WORDS[view.grain]}",
+        times,
+        (Series(name, _fill(metric, days, values, complete)),),
+        metric.unit,
+        view.grain,
+        count_settled(times, view.grain, complete),
+        note_partial(times, view),
+    )
+    return _compare(chart, view, lines, place, complete)
+
+
+def note_partial(times: tuple[str, ...], view: View) -> tuple[str, ...]:
+    """Say of which months the view has only a part."""
+    partial = list_partial(times, view.grain, view.start, view.end)
+    return (f"Of {format_list(partial)} only a part is shown.",) if partial else ()
+
+
+def _compare(chart: LineChart, view: View, lines: Lines, place: int, complete: date | None) -> LineChart:
+    """Add the line of the compared days, where the lines are compared."""
+    if not view.compares_lines or view.compared_days is None:
+        return chart
+    back = view.start - view.compared_days[0]
+    days = [point.day - back for point in lines.points]
+    befores = [point.figures[place].before for point in lines.points]
+    line = Series(COMPARISONS[view.comparison], _fill(view.metrics[place], days, befores, complete))
+    return replace(chart, comparison=line, comparison_times=tuple(format_time(day, view.grain) for day in days))
+
+
+def _fill(metric: Metric, days: list[date], values: list[Number], complete: date | None) -> tuple[Number, ...]:
+    return tuple(
+        0 if value is None and metric.additive and complete is not None and day <= complete else value
+        for day, value in zip(days, values, strict=True)
+    )
