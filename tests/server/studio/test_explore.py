@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from html import unescape
 from urllib.parse import urlsplit
 
@@ -12,7 +12,6 @@ import pytest
 from starlette.testclient import TestClient
 from tests.server.studio.visitor import Visitor, add_user
 
-from reelport.facts.loading.load import load
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.sandbox import fill
@@ -62,3 +61,153 @@ def links(page: str, words: str) -> list[str]:
     """Where the links with these words lead."""
     found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', page, re.DOTALL)
     return [unescape(address) for address, inside in found if words in text_of(inside)]
+
+
+def test_the_first_page_after_signing_in_is_the_explorer_with_days_in_its_address(visitor: Visitor) -> None:
+    """The last 28 complete days, written out: the link shows the same to a colleague, whenever it is opened."""
+    page = visitor.get("/studio")
+    assert urlsplit(str(page.url)).path == "/studio/explore"
+    assert "from=2026-07-04&to=2026-07-31" in str(page.url)
+    assert "Views and time watched seconds by day, video and visitor country, 4 to 31 July 2026" in text_of(page.text)
+
+
+def test_a_preset_is_resolved_when_its_link_is_followed(visitor: Visitor) -> None:
+    """It leads to an address with days, which end at the last complete one."""
+    page = visitor.get(f"/studio/explore?{DAYS}")
+    (link,) = links(page.text, "Last 7 days")
+    assert "range=last-7-days" in link
+    followed = str(visitor.get(link).url)
+    assert "from=2026-07-25&to=2026-07-31" in followed
+    assert "range=" not in followed
+
+
+def test_a_page_shows_totals_lines_and_leaderboards_of_the_users_organization(
+    visitor: Visitor, app: TestClient
+) -> None:
+    """With a table of the lines, and a report one click away. Another organization sees its own numbers."""
+    page = visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&{DAYS}").text
+    said = text_of(page)
+    assert "Views by day and video owner channel, 1 to 14 July 2026" in said
+    assert page.count("<svg") > 3
+    assert "2026-07-14" in said
+    assert "demo-news" in said
+    assert "rival" not in said.replace("rival-", "")
+    assert [link.split("?")[0] for link in links(page, "As a report")] == ["/studio/reports/new"]
+    for rival in _visit(app, RIVAL):
+        said = text_of(rival.get(f"/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&{DAYS}").text)
+        assert "rival-news" in said
+        assert "demo-news" not in said
+
+
+def test_an_operator_has_no_numbers(app: TestClient) -> None:
+    """The page isn't for the platform's own people."""
+    for operator in _visit(app, OPERATOR):
+        assert operator.get("/studio/explore").status_code == 403
+
+
+def test_a_click_on_a_value_filters_and_a_filter_is_removed_by_a_click(visitor: Visitor) -> None:
+    """Both are links, and nothing else of the view changes."""
+    before = visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&{DAYS}&compare=previous")
+    narrowed = visitor.get(links(before.text, "demo-news")[0])
+    assert "videoOwnerChannelSlug=demo-news" in str(narrowed.url)
+    assert "with video owner channel demo-news" in text_of(narrowed.text)
+    assert not links(narrowed.text, "demo-news")
+    (remove,) = links(narrowed.text, "\N{MULTIPLICATION SIGN}")
+    assert str(visitor.get(remove).url) == str(before.url)
+
+
+def test_a_heading_sorts_and_sorts_the_other_way_at_the_second_click(visitor: Visitor) -> None:
+    """The order is told to a screen reader."""
+    page = visitor.get(f"/studio/explore?metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VISITOR_COUNTRY&{DAYS}")
+    assert 'aria-sort="descending"' in page.text
+    by_time = visitor.get(links(page.text, "Time watched seconds")[0])
+    assert "rank=TIME_WATCHED_SECONDS" in str(by_time.url)
+    reversed_page = visitor.get(links(by_time.text, "Time watched seconds")[0])
+    assert "reverse=yes" in str(reversed_page.url)
+    assert 'aria-sort="ascending"' in reversed_page.text
+
+
+def test_a_leaderboard_says_how_much_it_leaves_out_and_shows_more(visitor: Visitor) -> None:
+    """Ten of all values first; the longer one is a link."""
+    page = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}")
+    assert re.search(r"10 of \d+ values; the others come to \d+\.", text_of(page.text))
+    longer = visitor.get(links(page.text, "Show more")[0])
+    assert re.search(r" \d+ values in all\.", text_of(longer.text))
+    assert str(visitor.get(links(longer.text, "Show fewer")[0]).url) == str(page.url)
+
+
+def test_what_does_not_fit_is_greyed_with_its_reason(visitor: Visitor) -> None:
+    """By the sentence that would refuse its report; the field is disabled and described by it."""
+    page = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}").text
+    assert re.search(
+        r'value="UPLOADS" disabled aria-describedby="why-UPLOADS">.*?<small id="why-UPLOADS">'
+        r"UPLOADS can&#39;t be split by VISITOR_COUNTRY\.",
+        page,
+    )
+    assert re.search(r'value="TIME_WATCHED_SECONDS">', page)
+
+
+def test_all_that_is_wrong_in_an_address_is_told_on_a_page_that_works(visitor: Visitor) -> None:
+    """Never an error page; what the address said is escaped."""
+    page = visitor.get("/studio/explore?metric=VIEWZ&from=soon&to=2026-07-14&<script>=1&product=X")
+    assert page.status_code == 200
+    said = text_of(page.text)
+    for sentence in ("Did you mean VIEWS?", "'soon' is no day", "which is unknown", "There is no product 'X'"):
+        assert sentence in said
+    assert "<script>=" not in page.text
+
+
+def test_hostile_names_are_text(visitor: Visitor) -> None:
+    """The sample's titles hold script and right-to-left marks: they are escaped, and isolated from what is beside."""
+    page = visitor.get("/studio/explore?metric=VIEWS&by=VIDEO_ID&longer=VIDEO_ID&from=2026-06-01&to=2026-07-31").text
+    assert "<script>alert" not in page
+    titles = re.findall(r'<bdi class="title">([^<]*)</bdi>', page)
+    assert len(titles) > 50
+    assert any("&lt;" in title for title in titles)
+
+
+def test_a_filter_may_hold_anything(visitor: Visitor) -> None:
+    """A text with quotes, markup and marks of another script narrows to nothing, and is shown as it is."""
+    text = "\"><b>\u202e' OR 1=1 --"
+    page = visitor.client.get("/studio/explore", params={"metric": "VIEWS", "by": "none", "channelSlug": text})
+    assert page.status_code == 200
+    assert "&#34;&gt;&lt;b&gt;\u202e&#39; OR 1=1 --" in page.text
+    assert "<b>" not in page.text
+    assert "Views \N{EN DASH}" in text_of(page.text)
+
+
+def test_days_after_the_last_complete_one_may_still_move(visitor: Visitor) -> None:
+    """They are hatched in the picture, and marked in the table; the page says up to which day facts are complete."""
+    page = visitor.get("/studio/explore?metric=VIEWS&by=none&from=2026-07-25&to=2026-08-03").text
+    assert "chart-hatch" in page
+    assert text_of(page).count("may still move") == 3 + 1
+    assert "Plays are complete to 31 July 2026 (last loaded " in text_of(page)
+
+
+def test_compared_days_are_named_and_changes_have_no_infinite_percentages(visitor: Visitor) -> None:
+    """What is new says so."""
+    page = visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_ID&{DAYS}&compare=weekdays&sort=change").text
+    said = text_of(page)
+    assert "Compared with 17 to 30 June 2026." in said
+    assert "Same weekdays before" in said
+    assert "new" in said
+    assert "inf" not in said.lower().replace("information", "")
+
+
+def test_a_view_over_the_budget_offers_the_report(settings: Settings, app: TestClient) -> None:
+    """It says what it would have read, and shows no part of it as the whole."""
+    assert app.get("/studio").status_code == 200
+    small = create_app(read_settings(data=settings.data, workers=0, explore_rows=5))
+    with TestClient(small) as client:
+        visitor = Visitor(client.app)  # type: ignore[arg-type]
+        visitor.sign_in(USER)
+        page = visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_ID&{DAYS}").text
+        visitor.client.close()
+    assert "Part of this view costs more than a page may. It would read up to" in text_of(page)
+    assert [link.split("?")[0] for link in links(page, "Ask for it as a report")] == ["/studio/reports/new"]
+    assert "<svg" not in page
+
+
+def test_the_first_page_is_small(visitor: Visitor) -> None:
+    """Under 100 KB with its pictures."""
+    assert len(visitor.get("/studio/explore").content) < 100_000
