@@ -121,7 +121,7 @@ def format_full(value: Number | None, unit: Unit | None = None) -> str:
     """Format a number with all its digits and its unit: 12,345 views; `no number` for None."""
     if value is None:
         return "no number"
-    text = f"{value:,}" if isinstance(value, int) else f"{Decimal(str(value)):,f}"
+    text = f"{value:,}" if isinstance(value, int) else _strip_zeros(f"{Decimal(str(value)):,f}")
     if unit is None:
         return text
     return f"{text} {_SINGULARS.get(unit, unit.value) if value == 1 else unit.value}"
@@ -130,6 +130,12 @@ def format_full(value: Number | None, unit: Unit | None = None) -> str:
 def list_numbers(values: Sequence[Number | None]) -> list[tuple[int, Number]]:
     """Return the numbers among values, each with its place."""
     return [(place, value) for place, value in enumerate(values) if value is not None]
+
+
+def _strip_zeros(text: str) -> str:
+    """Remove zeros after the second decimal digit."""
+    whole, point, digits = text.partition(".")
+    return f"{whole}{point}{digits[:2]}{digits[2:].rstrip('0')}"
 
 
 def _round_up(step: float) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import partial
+from typing import Any
 
 from reelport.additivity import Added, Rate
 from reelport.catalog import Grain
@@ -48,10 +49,26 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """A report's rows by key, in its order, and the formula by which they add up."""
+    """A report's rows by key, in its order, and the formula by which they add up.
+
+    `many` is how many categories the report has, where these are only its largest.
+    """
 
     by_key: Mapping[Key, Group]
     formula: Formula
+    many: int | None = None
+
+    @classmethod
+    def of_sums(cls, rows: Iterable[Sequence[Any]], width: int, formula: Formula, many: int | None = None) -> Groups:
+        """Make groups of rows that were summed by an engine.
+
+        Each has the cells of its key, `width` of them, then a count of rows, the number of one of them, and the sums.
+        """
+        found = {
+            tuple([str(cell or "") for cell in row[:width]]): _group(row[width], row[width + 1], *row[width + 2 :])
+            for row in rows
+        }
+        return cls(found, formula, many)
 
     def list_values(self) -> list[tuple[Key, Decimal | None]]:
         """Return the metric's value for each key; None where a rate has nothing to divide by."""
@@ -63,7 +80,7 @@ class Groups:
         for key, group in self.by_key.items():
             other = change(key)
             merged[other] = merged[other] + group if other in merged else group
-        return Groups(merged, self.formula)
+        return Groups(merged, self.formula, self.many)
 
 
 def read_groups(

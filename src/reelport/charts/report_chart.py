@@ -164,11 +164,12 @@ def head_times(metric: str, times: Times) -> str:
 def draw_largest(groups: Groups, metric: str, category: str, notes: Sequence[str] = ()) -> BarChart:
     """Return the bars of a metric's largest categories; those without a number come last."""
     values = [(key[0], value) for key, value in groups.list_values()]
-    values.sort(key=lambda each: (each[1] is None, -(each[1] or 0)))
+    values.sort(key=lambda each: (each[1] is None, -(each[1] or 0), each[0]))
     by = f"by {name_in_sentence(category)}"
     heading = f"{name_as_heading(metric)} {by}"
-    if len(values) > MOST_BARS:
-        heading = f"Top {MOST_BARS} of {len(values):,}: {name_in_sentence(metric)} {by}"
+    many = groups.many or len(values)
+    if many > MOST_BARS:
+        heading = f"Top {MOST_BARS} of {many:,}: {name_in_sentence(metric)} {by}"
     row = Metric.__members__.get(metric)
     bars = tuple(Bar(make_label(label), value) for label, value in values[:MOST_BARS])
     return BarChart(heading, bars, None if row is None else row.unit, notes=tuple(notes))
@@ -198,4 +199,4 @@ def _choose_largest(groups: Groups) -> tuple[list[str], int]:
             largest[key[1]] = max(largest.get(key[1], Decimal(0)), value or Decimal(0))
     else:
         largest = {key[0]: value or Decimal(0) for key, value in merged.list_values()}
-    return sorted(largest, key=lambda name: -largest[name])[:MOST_PANELS], len(largest)
+    return sorted(largest, key=lambda name: (-largest[name], name))[:MOST_PANELS], groups.many or len(largest)

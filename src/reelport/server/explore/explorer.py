@@ -6,6 +6,7 @@ import threading
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,11 +21,14 @@ from reelport.server.settings import Settings
 from reelport.wording import format_duration
 
 if TYPE_CHECKING:
-    from reelport.server.explore.statements import Statement
+    from reelport.engine.plan import Plan
+    from reelport.server.explore.statements import Rows, Statement
     from reelport.server.explore.view_engine import Outcome, Part, ViewEngine
 
 _STATEMENTS = 2
 """Statements of one view that run at the same time, on average."""
+
+_TOO_LARGE = OverBudget("It needs more memory than a page may use.")
 
 
 class Superseded(ReelportError):
@@ -70,6 +74,22 @@ class Explorer:
             return read_numbers(view, await self._compute(view, tenant, partner))
         raise Superseded("The page asked for another view.")
 
+    async def fetch(self, plan: Plan, partner: Hashable) -> Rows | OverBudget:
+        """Fetch the few rows of a plan over report files, within the time and memory of a view."""
+        with anyio.move_on_after(self._settings.explore_seconds):
+            async with self._partners.limiter_of(partner), self._slots:
+                engine = await anyio.to_thread.run_sync(self._open_engine)
+                session = engine.open_session()
+                work = partial(session.fetch, plan, "this page")
+                try:
+                    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
+                except OutOfMemory:
+                    return _TOO_LARGE
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(session.close, limiter=self._closing)
+        return self._late
+
     @property
     def running_views(self) -> int:
         """How many views hold a slot now."""
@@ -110,8 +130,11 @@ class Explorer:
                         tasks.start_soon(self._run, engine, planned[part].statement, _Result(part, outcomes, failures))
         if failures:
             raise failures[0]
-        late = OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
-        return {part: outcomes.get(part, late) for part in list_parts(view)}
+        return {part: outcomes.get(part, self._late) for part in list_parts(view)}
+
+    @property
+    def _late(self) -> OverBudget:
+        return OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
 
     async def _run(self, engine: ViewEngine, statement: Statement, result: _Result) -> None:
         """Run one statement in a thread. A cancellation interrupts it and waits for its end."""
@@ -122,7 +145,7 @@ class Explorer:
             )
             result.outcomes[result.part] = rows
         except OutOfMemory:
-            result.outcomes[result.part] = OverBudget("It needs more memory than a page may use.")
+            result.outcomes[result.part] = _TOO_LARGE
         except ReelportError as error:
             result.failures.append(error)
         finally:

@@ -58,7 +58,7 @@ class ViewEngine:
 
     def __init__(self, settings: Settings) -> None:
         threads = settings.explore_threads or os.cpu_count() or 1
-        self._engine = Engine(settings.explore_memory, threads, None, within=(settings.facts_root,))
+        self._engine = Engine(settings.explore_memory, threads, None, within=(settings.facts_root, settings.files_root))
         self._settings = settings
         self._cache = RowCache(_KEPT)
 

@@ -76,7 +76,8 @@ class ListedReport:
 
     `place` is that among the organization's waiting reports, from 1; `due_at` is when a waiting one is tried at the
     earliest. `written` is how many bytes a running attempt has written so far. `reason` says why it failed, or why
-    the last attempt did. `asked_by` is the user who asked in Studio, None where a key did.
+    the last attempt did. `asked_by` is the user who asked in Studio, None where a key did. `file` is the name of a
+    finished one's file in its store.
     """
 
     id: str
@@ -95,6 +96,7 @@ class ListedReport:
     rows: int | None
     bytes: int | None
     last_complete_day: date | None
+    file: str | None
 
     @property
     def seconds(self) -> float | None:
@@ -236,6 +238,7 @@ def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], settings: S
         rows=row.rows,
         bytes=row.bytes,
         last_complete_day=parse_complete_day(row.last_complete_day),
+        file=row.file,
     )
 
 

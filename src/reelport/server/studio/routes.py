@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from reelport.server.studio import account, assets, explore, key_changes, keys, report_form, reports, saved, sign_in
+from reelport.server.studio import (
+    account,
+    assets,
+    explore,
+    key_changes,
+    keys,
+    report_form,
+    report_preview,
+    reports,
+    saved,
+    sign_in,
+)
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
 
@@ -32,6 +43,8 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/{report_id}", reports.show_report, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/reports/{report_id}/preview", report_preview.show_preview, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/reports/{report_id}/chart.{suffix}", report_preview.download_chart, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),

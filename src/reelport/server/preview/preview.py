@@ -1,0 +1,134 @@
+"""What a finished report shows: its columns with types and totals, and its chart."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from reelport.additivity import plan_cell
+from reelport.catalog import CellType, Dimension, Distinct, Metric, Stock
+from reelport.catalog.labels import capitalize, label_dimension, label_metric
+from reelport.charts import Chart, ChartPlan, Group, Groups, NoChart, plan_report_chart
+from reelport.charts.groups import Formula, list_places
+from reelport.engine.plan import Plan
+from reelport.query import ReportQuery
+from reelport.server.explore.numbers import OverBudget
+
+Rows = Sequence[tuple[Any, ...]]
+Fetch = Callable[[Plan], Awaitable[Rows | OverBudget]]
+"""Runs a plan within what a page may take."""
+
+_TYPES = {CellType.TEXT: "text", CellType.INTEGER: "whole number", CellType.DECIMAL: "decimal"}
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewColumn:
+    """A column of a report: its name in the file, in words, and what its cells are.
+
+    `total` is what all rows come to; None for a dimension, and where `reason` says why there is none.
+    """
+
+    header: str
+    label: str
+    kind: str
+    is_number: bool = False
+    total: Decimal | None = None
+    reason: str | None = None
+
+
+async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None, fetch: Fetch) -> Chart | NoChart:
+    """Draw the chart that suits a report, of its file; or say why there is none.
+
+    Times after the last complete day are marked as such whose numbers may have changed since.
+    """
+    plan = plan_report_chart(query)
+    if isinstance(plan, NoChart):
+        return plan
+    groups = await _sum_file(file, plan, fetch)
+    if isinstance(groups, OverBudget):
+        return NoChart(f"There is no chart: {groups.sentence[:1].lower()}{groups.sentence[1:]}")
+    return plan.draw(groups, last_complete, moving=True)
+
+
+async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[PreviewColumn, ...]:
+    """Total the columns of a report, each where its rows add up."""
+    dimensions = [Dimension[name] for name in query.dimensions]
+    many = next((row for row in dimensions if row.many_valued), None)
+    formulas: list[Formula] = [None if many else plan_cell(query, name) for name in query.metrics]
+    from reelport.server.preview.file_statements import compile_totals  # noqa: PLC0415 - loads DuckDB
+
+    rows = await fetch(compile_totals(file, query, formulas))
+    columns = [PreviewColumn(row.header, capitalize(label_dimension(row)), _name_type(row.type)) for row in dimensions]
+    totals = _list_totals(query, many, formulas, rows)
+    return (*columns, *totals)
+
+
+async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverBudget:
+    """Sum a report's rows by the keys of its chart: of categories the largest alone."""
+    from reelport.server.preview.file_statements import (  # noqa: PLC0415 - loads DuckDB
+        compile_largest,
+        compile_panels,
+        compile_times,
+    )
+
+    if plan.category is None:
+        rows = await fetch(compile_times(file, plan))
+        return rows if isinstance(rows, OverBudget) else Groups.of_sums(rows, 1, plan.formula)
+    largest = await fetch(compile_largest(file, plan))
+    if isinstance(largest, OverBudget):
+        return largest
+    many = largest[0][-1] if largest else 0
+    if plan.time is None or not largest:
+        return Groups.of_sums([row[:-1] for row in largest], len(plan.keys), plan.formula, many)
+    rows = await fetch(compile_panels(file, plan, [row[0] for row in largest]))
+    return rows if isinstance(rows, OverBudget) else Groups.of_sums(rows, len(plan.keys), plan.formula, many)
+
+
+def _list_totals(
+    query: ReportQuery, many: Dimension | None, formulas: Sequence[Formula], rows: Rows | OverBudget
+) -> Iterator[PreviewColumn]:
+    sums = [] if isinstance(rows, OverBudget) else list(rows[0][1:])
+    place = 0
+    for name, formula in zip(query.metrics, formulas, strict=True):
+        metric = Metric[name]
+        column = PreviewColumn(metric.header, capitalize(label_metric(metric)), _name_unit(metric), is_number=True)
+        width = len(list_places(formula))
+        if isinstance(rows, OverBudget):
+            yield replace(column, reason=rows.sentence)
+        elif formula is None:
+            yield replace(column, reason=_say_why(metric, many))
+        else:
+            yield replace(column, total=_total(formula, sums[place : place + width]))
+        place += width
+
+
+def _total(formula: Formula, sums: Sequence[Decimal | int | None]) -> Decimal | None:
+    """Compute a metric's value over all rows, of the sums that its formula needs."""
+    several = 2  # That of one row would be its own number, which sums give too.
+    return Group(several, None, tuple(Decimal(each or 0) for each in sums)).value(formula)
+
+
+def _say_why(metric: Metric, many: Dimension | None) -> str:
+    """Say why a metric's rows have no total."""
+    match metric.rule:
+        case Distinct():
+            return "One viewer may be counted in several rows."
+        case Stock():
+            return "What there is on a day doesn't add up over days."
+        case _ if many is not None:
+            return f"One fact may stand in several rows, one for each {label_dimension(many)}."
+        case _:
+            return "A rate doesn't add up, and the report lacks the numbers that it is made of."
+
+
+def _name_unit(metric: Metric) -> str:
+    """Say what a metric's cells are: views, EUR."""
+    return metric.unit.value
+
+
+def _name_type(cells: CellType) -> str:
+    return _TYPES.get(cells) or cells.name.lower()

@@ -1,0 +1,99 @@
+"""The preview of a finished report: its chart, its columns with totals, its first rows."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import anyio.to_thread
+from markupsafe import Markup
+from starlette.responses import Response
+
+from reelport.charts import Chart, NoChart, draw_file, embed_chart
+from reelport.charts.amounts import format_full
+from reelport.charts.png_renderer import is_available, render_png
+from reelport.engine.plan import Plan
+from reelport.query_sentence import describe_query
+from reelport.server.explore.numbers import OverBudget
+from reelport.server.preview import preview
+from reelport.server.preview.first_rows import read_first_rows
+from reelport.server.preview.preview import PreviewColumn, Rows
+from reelport.server.reports.report_list import ListedReport, State
+from reelport.server.studio import pages
+from reelport.server.studio.refusals import Refused, not_found
+from reelport.server.studio.reports import find_report
+from reelport.server.studio.visit import Visit
+
+_ROWS = 50
+"""Rows of a file that a preview shows."""
+
+
+async def show_preview(visit: Visit) -> Response:
+    """Show what a finished report holds."""
+    report, file = await _find_file(visit)
+    rows = await _read_rows(visit, file)
+    chart = await _draw_chart(visit, report, file)
+    columns = await preview.total_columns(file, report.query, partial(_fetch, visit))
+    return pages.render(
+        visit,
+        "report_preview.html",
+        report=report,
+        heading=describe_query(report.query),
+        chart=None if isinstance(chart, NoChart) else _embed(chart),
+        reason=chart.reason if isinstance(chart, NoChart) else None,
+        has_png=is_available(),
+        columns=columns,
+        rows=rows,
+        write_total=_write_total,
+    )
+
+
+async def download_chart(visit: Visit) -> Response:
+    """Give a finished report's chart as a file: SVG, or PNG where it can be rendered."""
+    suffix = visit.request.path_params["suffix"]
+    if suffix not in ({"svg", "png"} if is_available() else {"svg"}):
+        raise not_found()
+    report, file = await _find_file(visit)
+    chart = await _draw_chart(visit, report, file)
+    if isinstance(chart, NoChart):
+        raise Refused(409, "There is no chart", chart.reason)
+    content = await anyio.to_thread.run_sync(_render, chart, suffix)
+    name = f'attachment; filename="{report.id}.{suffix}"'
+    media_type = "image/svg+xml" if suffix == "svg" else "image/png"
+    return Response(content, headers={**pages.HEADERS, "Content-Type": media_type, "Content-Disposition": name})
+
+
+async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
+    """Find a finished report of the visitor's organization, and its file."""
+    report = await find_report(visit, visit.request.path_params["report_id"])
+    if report.state is not State.FINISHED or report.file is None:
+        raise Refused(409, "There is no file", "This report has no file now: look at its page.")
+    return report, visit.service.settings.files_root / report.file
+
+
+async def _draw_chart(visit: Visit, report: ListedReport, file: Path) -> Chart | NoChart:
+    return await preview.draw_chart(file, report.query, report.last_complete_day, partial(_fetch, visit))
+
+
+async def _fetch(visit: Visit, plan: Plan) -> Rows | OverBudget:
+    return await visit.service.explorer.fetch(plan, visit.organization_id)
+
+
+async def _read_rows(visit: Visit, file: Path) -> list[list[str]]:
+    work = partial(read_first_rows, visit.service.settings.report_store, file.name, _ROWS)
+    try:
+        return await anyio.to_thread.run_sync(work)
+    except FileNotFoundError as error:
+        raise Refused(409, "There is no file", "The file of this report is missing: ask for it again.") from error
+
+
+def _embed(chart: Chart) -> Markup:
+    return Markup(embed_chart(chart))  # noqa: S704 - SVG whose texts are escaped where it is drawn
+
+
+def _render(chart: Chart, suffix: str) -> bytes:
+    return draw_file(chart).encode() if suffix == "svg" else render_png(chart)
+
+
+def _write_total(column: PreviewColumn) -> str:
+    return "" if column.total is None else format_full(column.total)

@@ -1,0 +1,58 @@
+"""The preview of a report: its rows and totals, its chart in the page and as a file."""
+
+from __future__ import annotations
+
+import pytest
+from tests.server.api import Api
+from tests.server.studio.conftest import MEMBER, Visitors
+from tests.server.studio.test_reports import finished, rival, waiting
+
+from reelport.charts.png_renderer import is_available
+
+__all__ = ["rival"]
+
+BODY = b"day,views\n2026-01-01,3\n2026-01-02,1204\n2026-01-03,500\n"
+
+
+def test_a_preview_shows_rows_totals_and_a_chart(people: Api, visitors: Visitors) -> None:
+    """All rows of a small file, what they come to, and a figure that needs no style of its own."""
+    page = visitors(MEMBER).get(f"/studio/reports/{finished(people, BODY)}/preview")
+    assert page.status_code == 200
+    assert "<h1><bdi>Views by day" in page.text
+    assert '<figure class="chart">' in page.text
+    assert page.text.count("<tr>") == 5
+    assert "<bdi>1204</bdi>" in page.text
+    assert ">1,707<" in page.text
+    assert "style=" not in page.text
+
+
+def test_a_chart_is_a_file_too(people: Api, visitors: Visitors) -> None:
+    """As SVG, and as PNG where the extra is there; another kind is not found."""
+    visitor, report = visitors(MEMBER), finished(people, BODY)
+    svg = visitor.get(f"/studio/reports/{report}/chart.svg")
+    assert svg.headers["content-type"] == "image/svg+xml"
+    assert svg.headers["content-disposition"] == f'attachment; filename="{report}.svg"'
+    assert "highest 1,204 views on 2 Jan 2026" in svg.text
+    png = visitor.get(f"/studio/reports/{report}/chart.png")
+    assert png.status_code == (200 if is_available() else 404)
+    assert png.content.startswith(b"\x89PNG") == is_available()
+    assert visitor.get(f"/studio/reports/{report}/chart.gif").status_code == 404
+
+
+@pytest.mark.parametrize("page", ["preview", "chart.svg"])
+def test_of_another_organization_there_is_no_preview(people: Api, visitors: Visitors, rival: str, page: str) -> None:
+    """Its reports are not found; an own one that isn't finished has none yet."""
+    assert visitors(rival).get(f"/studio/reports/{finished(people, BODY)}/{page}").status_code == 404
+    answer = visitors(MEMBER).get(f"/studio/reports/{waiting(people)}/{page}")
+    assert answer.status_code == 409
+    assert "This report has no file now" in answer.text
+
+
+def test_a_file_that_is_gone_is_told(people: Api, visitors: Visitors) -> None:
+    """With what to do, and no stack trace."""
+    report = finished(people, BODY)
+    for file in people.service.settings.files_root.glob(f"{report}*"):
+        file.unlink()
+    answer = visitors(MEMBER).get(f"/studio/reports/{report}/preview")
+    assert answer.status_code == 409
+    assert "ask for it again" in answer.text
