@@ -14,9 +14,10 @@ from reelport.errors import UsageError
 from reelport.server.access import audit_log, callers, grants, key_rotation, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
+from reelport.server.access.key_details import KeyDetails
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, KeyTerms, effective_expiry, is_expired, parse_expiry
 from reelport.server.access.key_rotation import FirstUse
-from reelport.server.access.keys import KeyDetails, NewKey, SentBefore
+from reelport.server.access.keys import NewKey, SentBefore
 from reelport.server.reports import report_access
 from reelport.server.state.database import reading, writing
 

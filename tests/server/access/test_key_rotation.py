@@ -18,8 +18,8 @@ from reelport.errors import UsageError
 from reelport.server.access import callers, grants, key_rotation, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
+from reelport.server.access.key_details import KeyDetails
 from reelport.server.access.key_rotation import FirstUse, SecretHashes, SecretRole, find_role
-from reelport.server.access.keys import KeyDetails
 from reelport.server.state.database import writing
 
 HOUR = timedelta(hours=1)

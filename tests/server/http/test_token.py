@@ -15,6 +15,7 @@ from tests.server.api import Api
 
 from reelport.server.access import key_rotation, keys
 from reelport.server.access.audit_log import Actor
+from reelport.server.access.key_details import KeyDetails
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.token_buckets import hash_owner
 from reelport.server.state.database import writing
@@ -238,7 +239,7 @@ def test_the_first_use_of_a_rotated_secret_is_answered_as_any(api: Api) -> None:
 
 def test_a_key_that_expires_soon_says_so_beside_its_tokens(api: Api, log: io.StringIO) -> None:
     """In a header of each grant, in its life, and once a day in the log. The body is the same."""
-    details = keys.KeyDetails(expires="1")
+    details = KeyDetails(expires="1")
     service, now = api.service, datetime.now(UTC) - timedelta(hours=23, minutes=30)
     key = keys.create_key(service.db, service.service_secret, "demo", ["create_reports"], now, details=details)
     for _ in range(2):
@@ -255,7 +256,7 @@ def test_a_key_that_expires_soon_says_so_beside_its_tokens(api: Api, log: io.Str
 
 def test_an_expired_key_is_refused_as_an_unknown_one(api: Api) -> None:
     """The sentence names all that may be the cause; which it is is not told."""
-    details = keys.KeyDetails(expires="1")
+    details = KeyDetails(expires="1")
     service, now = api.service, datetime.now(UTC) - timedelta(days=2)
     key = keys.create_key(service.db, service.service_secret, "demo", ["create_reports"], now, details=details)
     replies = [api.grant(client_id=id_, client_secret=key.secret) for id_ in (key.id, "rpk_unknown")]

@@ -52,7 +52,7 @@ def create_key(
     """
     from reelport.server.access import channel_registry
     from reelport.server.access.audit_log import Actor
-    from reelport.server.access.keys import KeyDetails
+    from reelport.server.access.key_details import KeyDetails
     from reelport.server.state.secret_fingerprint import require_same_secret
 
     with open_state(data) as (settings, db):

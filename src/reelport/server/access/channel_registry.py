@@ -17,8 +17,9 @@ from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys, organizations
+from reelport.server.access.key_details import KeyDetails, find_problems
 from reelport.server.access.key_expiry import KeyKind
-from reelport.server.access.keys import KeyDetails, NewKey
+from reelport.server.access.keys import NewKey
 from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.events.event import Event, Kind
 from reelport.server.events.installation import open_bus
@@ -205,7 +206,7 @@ def create_key(
     except UsageError as error:
         wrong.append(str(error))
     details = details or KeyDetails()
-    wrong += keys.find_problems(holder, permissions, channels, kind, details, now)
+    wrong += find_problems(holder, permissions, channels, kind, details, now)
     known = {} if channels is None or holder is None else _index_by_name(db, settings, holder.id)
     if holder is not None:
         wrong += [_describe_unknown(name, organization, known) for name in channels or () if name not in known]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
@@ -13,18 +13,16 @@ from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access import audit_log, key_expiry
 from reelport.server.access.access_tokens import REPORT_SCOPES
-from reelport.server.access.audit_log import COMMAND_LINE, Action, Actor
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.key_details import KeyDetails, find_name_problems, find_problems
 from reelport.server.access.key_expiry import KeyKind, KeyTerms
-from reelport.server.access.organizations import Organization, find_organization, lock_organization, suggest
+from reelport.server.access.organizations import find_organization, lock_organization, suggest
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS
 
 SECRET_PURPOSE = "key"  # noqa: S105 - what the hashes of keys' secrets are for
-_KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
-"""The kinds of keys that can be made."""
-_LONGEST_NAME = 200
 _IS_LISTED = KEYS.c.kind != KeyKind.STUDIO.value
 
 
@@ -41,26 +39,6 @@ class NewKey:
 
 class SentBefore(UsageError):
     """What a form asks for was done already: the form was sent twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyDetails:
-    """What a key is called, when it expires (days or a date, as typed), and who makes it.
-
-    `id` is the id that the key is to have, so that what makes it can be done once alone; None draws one.
-    """
-
-    name: str = ""
-    expires: str | None = None
-    actor: Actor | None = None
-    id: str | None = None
-
-    @property
-    def created_by(self) -> str | None:
-        """Who made the key, as lists show it: an e-mail address, or that it was a command."""
-        if self.actor is None:
-            return None
-        return COMMAND_LINE if self.actor.address == COMMAND_LINE else self.actor.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,55 +158,6 @@ def draw_key_id() -> str:
     return f"{credentials.KEY_ID}_{credentials.short_id()}"
 
 
-def find_problems(
-    holder: Organization | None,
-    permissions: Collection[str],
-    channels: Collection[str] | None,
-    kind: str,
-    details: KeyDetails,
-    now: datetime,
-) -> list[str]:
-    """List a sentence for each reason why such a key can't be made.
-
-    Unknown channels are not looked for. An organization that isn't known (None) limits no expiry.
-    """
-    wrong = [*_find_permission_problems(permissions), *_find_name_problems(details.name)]
-    if kind not in _KINDS:
-        wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(_KINDS)}.")
-    if channels is not None and not channels:
-        wrong.append("A key that is limited to no channel could read nothing.")
-    return wrong + _find_expiry_problems(holder, details.expires, now)
-
-
-def _find_permission_problems(permissions: Collection[str]) -> list[str]:
-    if not permissions:
-        return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
-    unknown = [name for name in permissions if name not in REPORT_SCOPES]
-    return [f"There is no permission {name!r}.{suggest(name, REPORT_SCOPES)}" for name in unknown]
-
-
-def _find_name_problems(name: str) -> list[str]:
-    if name == name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME:
-        return []
-    return [f"A key's name has at most {_LONGEST_NAME} printable characters, no blanks around it."]
-
-
-def _find_expiry_problems(holder: Organization | None, expires: str | None, now: datetime) -> list[str]:
-    if not expires:
-        return []
-    try:
-        found = key_expiry.parse_expiry(expires, now)
-    except ValueError as error:
-        return [str(error)]
-    if holder is None or holder.max_key_days is None:
-        return []
-    latest = now + timedelta(days=holder.max_key_days)
-    if found <= latest:
-        return []
-    life = f"Keys of {holder.name} live {holder.max_key_days} days at most"
-    return [f"{life}: this one can't expire after {latest:%Y-%m-%d}, and was to on {found:%Y-%m-%d}."]
-
-
 def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
     """List every key but Studio's, or those of one organization, by organization and age."""
     query = _select_keys().order_by(ORGANIZATIONS.c.name, KEYS.c.created_at, KEYS.c.id)
@@ -297,7 +226,7 @@ def _read_key(row: Row[*tuple[Any, ...]], channels: Collection[str]) -> Key:
 
 def rename_key(connection: Connection, key_id: str, name: str, actor: Actor, now: datetime) -> Key:
     """Give a key another name; return it as it was. UsageError for a bad name or no such key."""
-    if wrong := _find_name_problems(name):
+    if wrong := find_name_problems(name):
         raise UsageError("\n".join(wrong))
     key = find_key(connection, key_id)
     connection.execute(KEYS.update().where(KEYS.c.id == key.id).values(name=name))

@@ -14,7 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access import channel_registry, key_rotation, keys, organizations
-from reelport.server.access.keys import Key, KeyDetails, NewKey, SentBefore
+from reelport.server.access.key_details import KeyDetails
+from reelport.server.access.keys import Key, NewKey, SentBefore
 from reelport.server.state.database import write
 from reelport.server.state.tables import to_milliseconds
 from reelport.server.studio import key_forms, pages
