@@ -11,7 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 from tests.server.api import ASK, INPUT, Api
 
-from reelport.server.access import keys, users
+from reelport.server.access import key_rotation, keys, users
+from reelport.server.access.audit_log import Actor
+from reelport.server.state.database import writing
 from reelport.wire import PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 EMAIL = "ann@demo.example"
@@ -52,6 +54,19 @@ def test_a_password_is_answered_as_by_the_reference(api: Api, client_pair: dict[
     assert (said["expires_in"], said["scope"], said["token_type"]) == (36_000, "", "Bearer")
     assert said["refresh_token"]
     assert said["uid"].startswith("rpu_")
+
+
+@pytest.mark.parametrize("grant", ["password", "refresh_token", "client_credentials"])
+def test_the_first_use_of_a_second_secret_may_be_any_grant(api: Api, client_pair: dict[str, str], grant: str) -> None:
+    """Its tokens are those of the key; the secret of before ends with its grace, here at once."""
+    refresh_token = post(api, client_pair | LOGIN).json()["refresh_token"]
+    service, now, actor = api.service, datetime.now(UTC), Actor(EMAIL, "")
+    with writing(service.db) as connection:
+        new = key_rotation.rotate_key(connection, service.service_secret, client_pair["client_id"], 0, actor, now)
+    form = LOGIN | {"grant_type": grant} | ({"refresh_token": refresh_token} if grant == "refresh_token" else {})
+    assert post(api, client_pair | form | {"client_secret": new.secret}).status_code == 200
+    refused = post(api, client_pair | LOGIN)
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client")
 
 
 @pytest.mark.parametrize("grant", ["password", "refresh_token"])

@@ -17,6 +17,7 @@ from reelport.server.access import audit_log, callers, grants, keys, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials
+from reelport.server.access.key_marks import list_marks
 from reelport.server.credentials import KEY_SECRET, REPORT_TOKEN, load_service_secret, mint
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
@@ -75,7 +76,10 @@ def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
     claim = jobs.claim(db, "worker", running=2, lease_seconds=30)
     assert claim is not None
     assert jobs.finish(db, claim, FileRecord("todo-3.csv", 1, 2, "ab"), NOW + timedelta(seconds=1))
-    assert keys.list_keys(db)[0].channels == ("c2",)
+    (key,) = keys.list_keys(db)
+    assert key.channels == ("c2",)
+    assert (key.name, key.created_by, key.last_used_at, key.expires_at, key.rotated_at) == ("", None, None, None, NOW)
+    assert list_marks(key, NOW) == ("no use known",)
     db.dispose()
 
 
