@@ -21,7 +21,7 @@ from reelport.server.settings import Settings
 _SECRET_NAMES = re.compile(r"secret|password|authorization|signature|cookie|(^|_)token$|^link$", re.IGNORECASE)
 # Secrets, access tokens and report tokens as `credentials` mints them; signatures; headers; form fields.
 _SECRET_TEXT = re.compile(
-    r"(?P<keep>\brp[str]_|signature=|bearer\s+|basic\s+|client_secret=)[^\s\"'&,;@\\]+", re.IGNORECASE
+    r"(?P<keep>\brp[flrstw]_|signature=|bearer\s+|basic\s+|client_secret=)[^\s\"'&,;@\\]+", re.IGNORECASE
 )
 _LONGEST = 4000
 _QUIET = ("sqlalchemy", "alembic", "uvicorn.access", "asyncio", "python_multipart")

@@ -6,10 +6,10 @@ import getpass
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import ColumnElement, Connection, Engine, select
 
 from reelport.server.access.callers import clean_text
 from reelport.server.state.database import reading
@@ -31,6 +31,7 @@ class Action(StrEnum):
     PASSWORD_CHANGED = "changed a password"  # noqa: S105 - a sentence
     PASSWORD_LINK_MADE = "made a link to set a password"  # noqa: S105 - the same
     USER_ADDED = "added a user"
+    USER_NOT_ADDED = "failed to add a user"
     USER_REMOVED = "removed a user"
     ROLE_CHANGED = "changed a role"
     KEY_CREATED = "created a key"
@@ -111,18 +112,42 @@ def record_action(
     connection.execute(AUDIT_LOG.insert().values(**row))
 
 
+def record_command(
+    connection: Connection,
+    organization_id: int | None,
+    action: Action,
+    subject: str,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Add a row for what a command does: by the system's user, at this moment."""
+    record_action(connection, organization_id, Actor.of_command(), action, subject, datetime.now(UTC), details)
+
+
 def list_actions(
-    db: Engine, *, organization_id: int | None = None, before: int | None = None, most: int = 100
+    db: Engine,
+    *,
+    organization_id: int | None = None,
+    platform_only: bool = False,
+    actor: str = "",
+    action: str = "",
+    since: datetime | None = None,
+    before: int | None = None,
+    most: int = 100,
 ) -> tuple[AuditEntry, ...]:
     """List the newest rows, newest first: of one organization, or all.
 
-    `before` is the number of a row that newer pages ended with.
+    `platform_only`: those of no organization. `before` is the number of a row that newer pages ended with.
     """
-    wanted = select(AUDIT_LOG).order_by(AUDIT_LOG.c.number.desc()).limit(most)
-    if organization_id is not None:
-        wanted = wanted.where(AUDIT_LOG.c.organization_id == organization_id)
-    if before is not None:
-        wanted = wanted.where(AUDIT_LOG.c.number < before)
+    log = AUDIT_LOG.c
+    conditions = [
+        *(_is_of(organization_id) if organization_id is not None else ()),
+        *([log.organization_id.is_(None)] if platform_only else ()),
+        *([log.actor == clean_text(actor)] if actor else ()),
+        *([log.action == clean_text(action)] if action else ()),
+        *([log.at >= since] if since is not None else ()),
+        *([log.number < before] if before is not None else ()),
+    ]
+    wanted = select(AUDIT_LOG).where(*conditions).order_by(log.number.desc()).limit(most)
     with reading(db) as connection:
         return tuple(
             AuditEntry(
@@ -136,6 +161,23 @@ def list_actions(
             )
             for row in connection.execute(wanted)
         )
+
+
+def _is_of(organization_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Select an organization's own rows: SQLite gives the id of a removed one to the next."""
+    since = select(ORGANIZATIONS.c.created_at).where(ORGANIZATIONS.c.id == organization_id).scalar_subquery()
+    return AUDIT_LOG.c.organization_id == organization_id, AUDIT_LOG.c.at >= since
+
+
+def describe_action(entry: AuditEntry) -> str:
+    """Say what was done, on what, and how: `changed a role: ann@demo.example (was member, is owner)`."""
+    subject = "" if entry.subject in {"", entry.actor.name} else f": {entry.subject}"
+    details = ", ".join(f"{name.replace('_', ' ')} {_format_detail(value)}" for name, value in entry.details.items())
+    return f"{entry.action}{subject}{f' ({details})' if details else ''}"
+
+
+def _format_detail(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _shorten(text: str) -> str:

@@ -10,6 +10,8 @@ from argon2.low_level import Type
 
 SHORTEST, LONGEST = 12, 1000
 """Characters of a password."""
+NO_PASSWORD = ""
+"""Stored in place of a hash for a user who has set no password yet: then no text is right."""
 
 # The least that OWASP's cheat sheet on storing passwords advises: 19 MiB for a check, so that a few at the same time
 # need little of an API process's memory.
@@ -31,14 +33,14 @@ def hash_password(password: str) -> str:
 
 
 def is_password(given: str, stored: str | None) -> bool:
-    """Whether `stored` is the hash of a password; takes as long when nothing is stored."""
+    """Whether `stored` is the hash of a password; takes as long for NO_PASSWORD and for None."""
     if len(given) > LONGEST:
         return False
     try:
         _HASHER.verify(stored or _hash_nothing(), given.encode("utf-8", "surrogatepass"))
     except (VerificationError, InvalidHashError):
         return False
-    return stored is not None
+    return bool(stored)
 
 
 @cache

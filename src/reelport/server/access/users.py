@@ -14,10 +14,11 @@ from sqlalchemy.exc import IntegrityError
 from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.server import credentials
-from reelport.server.access import passwords
-from reelport.server.access.organizations import find_organization, lock_organization
+from reelport.server.access import audit_log, passwords
+from reelport.server.access.audit_log import Action
+from reelport.server.access.organizations import Organization, find_organization, lock_organization
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import ORGANIZATIONS, REFRESH_TOKENS, USERS
+from reelport.server.state.tables import ORGANIZATIONS, PASSWORD_LINKS, REFRESH_TOKENS, SESSIONS, USERS
 
 _EMAIL = re.compile(r"[^\s@,\"<>]{1,64}@[^\s@,\"<>]{1,190}")
 """What is taken for an address: whether mail arrives there is not known, nor needed."""
@@ -58,26 +59,28 @@ def add_user(db: Engine, organization: str | None, email: str, role: str, passwo
     """Add a user to an organization, or an operator to none; UsageError lists every problem."""
     address = normalize_email(email)
     wrong = [
-        *_find_email_problems(address),
+        *find_email_problems(address),
         *_find_role_problems(role, organization),
-        *_list_password_problem(password),
+        *list_password_problem(password),
     ]
     if wrong:
         raise UsageError("\n".join(wrong))
     hashed = passwords.hash_password(password)
     try:
         with writing(db) as connection:
-            return insert_user(connection, organization, address, Role(role), hashed, now)
+            holder = None if organization is None else lock_organization(connection, organization)
+            new = insert_user(connection, holder, address, Role(role), hashed, now)
+            audit_log.record_command(connection, new.organization_id, Action.USER_ADDED, address, {"role": new.role})
+            return new
     except IntegrityError:
         # Addresses are unique in the whole service: a sign-in names no organization.
         raise UsageError(f"There is a user {address!r} already.") from None
 
 
 def insert_user(
-    connection: Connection, organization: str | None, address: str, role: Role, password_hash: str, now: datetime
+    connection: Connection, holder: Organization | None, address: str, role: Role, password_hash: str, now: datetime
 ) -> User:
     """Insert a user whose values are checked. IntegrityError when the address is taken."""
-    holder = None if organization is None else lock_organization(connection, organization)
     id_, name = (None, None) if holder is None else (holder.id, holder.name)
     new = User(f"rpu_{credentials.short_id()}", id_, name, address, role, _draw_epoch(), now)
     row = {"id": new.id, "organization_id": id_, "email": address, "role": role.value, "epoch": new.epoch}
@@ -100,8 +103,11 @@ def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
 def remove_user(db: Engine, email: str) -> None:
     """Remove a user, and end every login at once; UsageError when there is none."""
     with writing(db) as connection:
+        id_ = _find_id(connection, email)
         # The refresh tokens go with the user, those too that are being granted now.
-        connection.execute(USERS.delete().where(USERS.c.id == _find_id(connection, email)))
+        gone = connection.execute(USERS.delete().where(USERS.c.id == id_).returning(USERS.c.organization_id)).first()
+        if gone is not None:
+            _record(connection, gone.organization_id, Action.USER_REMOVED, email)
 
 
 def check_exists(db: Engine, email: str) -> None:
@@ -112,14 +118,36 @@ def check_exists(db: Engine, email: str) -> None:
 
 def change_password(db: Engine, email: str, password: str) -> None:
     """Give a user another password, and end every login at once; UsageError for no such user."""
-    wrong = _list_password_problem(password)
+    wrong = list_password_problem(password)
     if wrong:
         raise UsageError("\n".join(wrong))
     hashed = passwords.hash_password(password)
     with writing(db) as connection:
         id_ = _find_id(connection, email)
-        connection.execute(USERS.update().where(USERS.c.id == id_).values(password_hash=hashed, epoch=_draw_epoch()))
-        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.user_id == id_))
+        end_logins(connection, id_, hashed)
+        of_user = select(USERS.c.organization_id).where(USERS.c.id == id_)
+        _record(connection, connection.execute(of_user).scalar(), Action.PASSWORD_CHANGED, email)
+
+
+def end_logins(
+    connection: Connection, user_id: str, password_hash: str | None = None, *, kept_session: str | None = None
+) -> None:
+    """End a user's sessions, tokens and links for a password, and set another password if given.
+
+    The session of the id `kept_session` goes on.
+    """
+    epoch = _draw_epoch()
+    values = {"epoch": epoch} if password_hash is None else {"epoch": epoch, "password_hash": password_hash}
+    # The user first: whoever begins a session or grants a token locks the row, and then finds another epoch.
+    connection.execute(USERS.update().where(USERS.c.id == user_id).values(values))
+    for table in (REFRESH_TOKENS, PASSWORD_LINKS):
+        connection.execute(table.delete().where(table.c.user_id == user_id))
+    of_user = SESSIONS.c.user_id == user_id
+    if kept_session is None:
+        connection.execute(SESSIONS.delete().where(of_user))
+        return
+    connection.execute(SESSIONS.delete().where(of_user, SESSIONS.c.id != kept_session))
+    connection.execute(SESSIONS.update().where(SESSIONS.c.id == kept_session).values(epoch=epoch))
 
 
 def _find_id(connection: Connection, email: str) -> str:
@@ -131,12 +159,17 @@ def _find_id(connection: Connection, email: str) -> str:
     raise UsageError(f"There is no user {address!r}.{f' Did you mean {near}?' if near else ''}")
 
 
+def _record(connection: Connection, organization_id: int | None, action: Action, email: str) -> None:
+    audit_log.record_command(connection, organization_id, action, normalize_email(email))
+
+
 def _draw_epoch() -> int:
     # No count: in a state that was restored from a backup, it would come to the numbers of ended logins again.
     return secrets.randbits(_EPOCH_BITS)
 
 
-def _find_email_problems(address: str) -> list[str]:
+def find_email_problems(address: str) -> list[str]:
+    """Say in a list why a text can't be the address of a user; empty when it can."""
     if address.isprintable() and _EMAIL.fullmatch(address):
         return []
     return [f"{address!r} is no e-mail address: it looks like name@example.com."]
@@ -150,6 +183,7 @@ def _find_role_problems(role: str, organization: str | None) -> list[str]:
     return []
 
 
-def _list_password_problem(password: str) -> list[str]:
+def list_password_problem(password: str) -> list[str]:
+    """Say in a list why a text can't be a password; empty when it can."""
     problem = passwords.find_password_problem(password)
     return [] if problem is None else [problem]

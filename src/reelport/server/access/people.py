@@ -1,0 +1,206 @@
+"""The people of an organization, as its owners manage them: add, give another role, remove.
+
+Each change is made while the organization is locked, and by somebody who is an owner of it then: so the last owner
+can't go, whoever does what at the same moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NoReturn
+
+from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy.exc import IntegrityError
+
+from reelport.errors import UsageError
+from reelport.server.access import audit_log, password_links
+from reelport.server.access.audit_log import Action, Actor
+from reelport.server.access.callers import clean_text
+from reelport.server.access.organizations import Organization
+from reelport.server.access.password_links import NewPasswordLink
+from reelport.server.access.passwords import NO_PASSWORD
+from reelport.server.access.sessions import Session
+from reelport.server.access.users import Role, find_email_problems, insert_user, normalize_email
+from reelport.server.credentials import ServiceSecret
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS
+
+ROLES = (Role.MEMBER, Role.OWNER)
+"""The roles that an owner may give."""
+LAST_OWNER = "There would be no owner left who can sign in: make somebody else an owner first."
+_NOT_OWNER = "You are no owner of this organization any more."
+
+
+class AddressTaken(UsageError):
+    """A user of another organization, or an operator, has this address.
+
+    The sentence doesn't say which: who else uses the service is not an owner's to know.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of an organization. `sessions` counts the browsers in which the user is signed in.
+
+    `link_until` is when a link to set a password expires; None without one.
+    """
+
+    id: str
+    email: str
+    role: Role
+    has_password: bool
+    created_at: datetime
+    signed_in_at: datetime | None
+    sessions: int
+    link_until: datetime | None
+
+
+def list_people(db: Engine, organization_id: int, now: datetime) -> tuple[Person, ...]:
+    """List the users of an organization, by address."""
+    log = AUDIT_LOG.c
+    sign_ins = (
+        select(log.actor, func.max(log.at).label("at"))
+        .where(log.organization_id == organization_id, log.action == Action.SIGNED_IN.value)
+        .group_by(log.actor)
+        .subquery()
+    )
+    open_sessions = (
+        select(func.count())
+        .where(SESSIONS.c.user_id == USERS.c.id, SESSIONS.c.epoch == USERS.c.epoch, SESSIONS.c.expires_at > now)
+        .scalar_subquery()
+    )
+    link = PASSWORD_LINKS.c
+    link_until = select(func.max(link.expires_at)).where(link.user_id == USERS.c.id, link.expires_at > now)
+    found = (
+        select(USERS, sign_ins.c.at, open_sessions.label("sessions"), link_until.scalar_subquery().label("link_until"))
+        .outerjoin(sign_ins, sign_ins.c.actor == USERS.c.email)
+        .where(USERS.c.organization_id == organization_id)
+        .order_by(USERS.c.email)
+    )
+    with reading(db) as connection:
+        return tuple(_make_person(row) for row in connection.execute(found))
+
+
+def add_person(
+    db: Engine, service_secret: ServiceSecret, owner: Session, email: str, role: str, actor: Actor, now: datetime
+) -> NewPasswordLink:
+    """Add a user without a password to the owner's organization; the link sets one.
+
+    UsageError lists every problem; AddressTaken when somebody elsewhere has the address, which the log then tells.
+    """
+    address = normalize_email(email)
+    if wrong := [*find_email_problems(address), *_find_role_problem(role)]:
+        raise UsageError("\n".join(wrong))
+    try:
+        with writing(db) as connection:
+            holder = _lock_organization(connection, owner)
+            new = insert_user(connection, holder, address, Role(role), NO_PASSWORD, now)
+            audit_log.record_action(
+                connection, holder.id, actor, Action.USER_ADDED, address, now, {"role": new.role.value}
+            )
+            return password_links.insert_link(connection, service_secret, new.id, address, now)
+    except IntegrityError:
+        _refuse_address(db, owner, address, actor, now)
+
+
+def make_password_link(
+    db: Engine, service_secret: ServiceSecret, owner: Session, user_id: str, actor: Actor, now: datetime
+) -> NewPasswordLink | None:
+    """Make a link for a user of the owner's organization; None when there is no such user.
+
+    The user's password and logins stay until the link is used.
+    """
+    with writing(db) as connection:
+        holder = _lock_organization(connection, owner)
+        user = _find_user(connection, holder, user_id)
+        if user is None:
+            return None
+        audit_log.record_action(connection, holder.id, actor, Action.PASSWORD_LINK_MADE, user.email, now)
+        return password_links.insert_link(connection, service_secret, user.id, user.email, now)
+
+
+def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Actor, now: datetime) -> bool:
+    """Give a user of the owner's organization another role; False when there is no such user.
+
+    UsageError when no owner would be left. The user's sessions go on, with the new role's rights.
+    """
+    if wrong := _find_role_problem(role):
+        raise UsageError("\n".join(wrong))
+    with writing(db) as connection:
+        holder = _lock_organization(connection, owner)
+        user = _find_user(connection, holder, user_id)
+        if user is None:
+            return False
+        if user.role == role:
+            return True
+        _check_owner_stays(connection, holder, user)
+        connection.execute(USERS.update().where(USERS.c.id == user.id).values(role=role))
+        details = {"was": user.role, "is": role}
+        audit_log.record_action(connection, holder.id, actor, Action.ROLE_CHANGED, user.email, now, details)
+        return True
+
+
+def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> bool:
+    """Remove a user of the owner's organization, with every login; False when there is none.
+
+    UsageError when no owner would be left.
+    """
+    with writing(db) as connection:
+        holder = _lock_organization(connection, owner)
+        user = _find_user(connection, holder, user_id)
+        if user is None:
+            return False
+        _check_owner_stays(connection, holder, user)
+        # Sessions, refresh tokens and links go with the user.
+        connection.execute(USERS.delete().where(USERS.c.id == user.id))
+        audit_log.record_action(connection, holder.id, actor, Action.USER_REMOVED, user.email, now)
+        return True
+
+
+def _lock_organization(connection: Connection, owner: Session) -> Organization:
+    """Lock an owner's organization; UsageError when that user is no owner of it now."""
+    is_owner = USERS.c.id == owner.user_id, USERS.c.role == Role.OWNER.value
+    own = select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).where(ORGANIZATIONS.c.id == owner.organization_id)
+    found = connection.execute(own.with_for_update()).first()
+    # A second statement: on PostgreSQL it sees what the one who held the lock has committed.
+    if found is None or connection.execute(select(USERS.c.id).where(*is_owner)).first() is None:
+        raise UsageError(_NOT_OWNER)
+    return Organization(found.id, found.name)
+
+
+def _find_user(connection: Connection, holder: Organization, user_id: str) -> Row[*tuple[str, ...]] | None:
+    of_organization = USERS.c.id == clean_text(user_id), USERS.c.organization_id == holder.id
+    return connection.execute(select(USERS.c.id, USERS.c.email, USERS.c.role).where(*of_organization)).first()
+
+
+def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*tuple[str, ...]]) -> None:
+    """Raise UsageError when this user is the only owner who has a password."""
+    others = select(func.count()).where(
+        USERS.c.organization_id == holder.id,
+        USERS.c.role == Role.OWNER.value,
+        USERS.c.password_hash != NO_PASSWORD,
+        USERS.c.id != user.id,
+    )
+    if user.role == Role.OWNER and connection.execute(others).scalar_one() == 0:
+        raise UsageError(LAST_OWNER)
+
+
+def _refuse_address(db: Engine, owner: Session, address: str, actor: Actor, now: datetime) -> NoReturn:
+    """Raise the error for an address that a user has."""
+    with writing(db) as connection:
+        holder = _lock_organization(connection, owner)
+        own = select(USERS.c.id).where(USERS.c.email == address, USERS.c.organization_id == holder.id)
+        if connection.execute(own).first() is not None:
+            raise UsageError(f"{address} is a user of {holder.name} already.")
+        audit_log.record_action(connection, holder.id, actor, Action.USER_NOT_ADDED, address, now)
+    raise AddressTaken(f"{address} can't be added: the platform's operator can say why, and add it if that is right.")
+
+
+def _find_role_problem(role: str) -> list[str]:
+    return [] if role in ROLES else [f"There is no role {role!r} to give: it is member or owner."]
+
+
+def _make_person(row: Row[*tuple[object, ...]]) -> Person:
+    has_password = row.password_hash != NO_PASSWORD
+    return Person(row.id, row.email, Role(row.role), has_password, row.created_at, row.at, row.sessions, row.link_until)

@@ -1,0 +1,189 @@
+"""What owners do to the people of their organization, also at the same moment; on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+from tests.server.conftest import State
+
+from reelport.errors import UsageError
+from reelport.server.access import audit_log, password_links, people, sessions, users
+from reelport.server.access.audit_log import Actor
+from reelport.server.access.logins import Password
+from reelport.server.access.people import LAST_OWNER, AddressTaken
+from reelport.server.access.sessions import Browser, Session
+from reelport.server.access.users import Role
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of a test
+ANN, BEN, EVE = "ann@demo.example", "ben@demo.example", "eve@rival.example"
+ACTOR = Actor(ANN, "192.0.2.1")
+
+
+@pytest.fixture
+def owner(state: State) -> Session:
+    """A session of the only owner of `demo`; `rival` has one too."""
+    state.organization("demo")
+    state.organization("rival")
+    add(state, ANN, "owner")
+    add(state, EVE, "owner", "rival")
+    return sign_in(state, ANN)
+
+
+def add(state: State, email: str, role: str, organization: str = "demo") -> str:
+    """Add a user with a password: its id."""
+    return users.add_user(state.db, organization, email, role, PASSWORD, state.now).id
+
+
+def sign_in(state: State, email: str) -> Session:
+    """A session of that user."""
+    given, life = Password(email, PASSWORD), timedelta(hours=1)
+    session = sessions.begin_session(state.db, state.service_secret, given, Browser("", "Firefox"), state.now, life)
+    assert session is not None
+    return session
+
+
+def roles(state: State, organization: str = "demo") -> dict[str, Role]:
+    """Everybody's role."""
+    return {each.email: each.role for each in users.list_users(state.db, organization)}
+
+
+def test_a_person_is_added_with_a_link_and_without_a_password(state: State, owner: Session) -> None:
+    """The link sets the password; the list says what is missing until then."""
+    link = people.add_person(state.db, state.service_secret, owner, " Ben@Demo.example", "member", ACTOR, state.now)
+    assert link.email == BEN
+    ben = people.list_people(state.db, owner.organization_id or 0, state.now)[1]
+    assert (ben.email, ben.role, ben.has_password, ben.link_until) == (BEN, Role.MEMBER, False, link.expires_at)
+    set_ = password_links.set_password(state.db, state.service_secret, link.token, PASSWORD, "", state.now)
+    assert set_ is not None
+    sign_in(state, BEN)
+    ben = people.list_people(state.db, owner.organization_id or 0, state.now)[1]
+    assert (ben.has_password, ben.link_until, ben.sessions, ben.signed_in_at) == (True, None, 1, state.now)
+
+
+def test_everything_that_is_wrong_with_a_new_person_is_said_at_once(state: State, owner: Session) -> None:
+    """An owner makes no operators."""
+    with pytest.raises(UsageError) as refused:
+        people.add_person(state.db, state.service_secret, owner, "nobody", "operator", ACTOR, state.now)
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_an_owner_does_not_learn_where_an_address_is_taken(state: State, owner: Session) -> None:
+    """Another organization's user and the platform's operator are refused by the same sentence, and it is logged."""
+    users.add_user(state.db, None, "olga@platform.example", "operator", PASSWORD, state.now)
+    said = set()
+    for email in (EVE, "olga@platform.example"):
+        with pytest.raises(AddressTaken) as refused:
+            people.add_person(state.db, state.service_secret, owner, email, "member", ACTOR, state.now)
+        said.add(str(refused.value).replace(email, "X"))
+        told = audit_log.list_actions(state.db, organization_id=owner.organization_id)[0]
+        assert (told.action, told.subject) == ("failed to add a user", email)
+    assert len(said) == 1
+    assert "rival" not in said.pop()
+    assert set(roles(state)) == {ANN}
+
+
+def test_who_is_in_the_organization_already_is_said(state: State, owner: Session) -> None:
+    """The owner sees that user in the list anyway."""
+    with pytest.raises(UsageError, match=r"ann@demo\.example is a user of demo already"):
+        people.add_person(state.db, state.service_secret, owner, ANN, "member", ACTOR, state.now)
+
+
+def test_the_last_owner_can_neither_be_demoted_nor_removed(state: State, owner: Session) -> None:
+    """An owner who has set no password yet doesn't count: nobody could sign in."""
+    people.add_person(state.db, state.service_secret, owner, BEN, "owner", ACTOR, state.now)
+    with pytest.raises(UsageError, match=LAST_OWNER):
+        people.change_role(state.db, owner, owner.user_id, "member", ACTOR, state.now)
+    with pytest.raises(UsageError, match=LAST_OWNER):
+        people.remove_person(state.db, owner, owner.user_id, ACTOR, state.now)
+    assert roles(state) == {ANN: Role.OWNER, BEN: Role.OWNER}
+
+
+@pytest.mark.parametrize("how", ["demote", "remove", "leave"])
+def test_two_owners_at_the_same_moment_leave_one(state: State, owner: Session, how: str) -> None:
+    """Each demotes or removes the other, or goes: one of both is done, whoever comes first."""
+    add(state, BEN, "owner")
+    other = sign_in(state, BEN)
+    together = Barrier(2)
+
+    def act(session: Session, target: Session) -> bool:
+        actor = replace(ACTOR, name=session.email)
+        together.wait()
+        try:
+            if how == "demote":
+                return people.change_role(state.db, session, target.user_id, "member", actor, state.now)
+            return people.remove_person(state.db, session, target.user_id, actor, state.now)
+        except UsageError:
+            return False
+
+    pairs = [(owner, owner), (other, other)] if how == "leave" else [(owner, other), (other, owner)]
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda pair: act(*pair), pairs))
+    assert sorted(done) == [False, True]
+    assert list(roles(state).values()).count(Role.OWNER) == 1
+
+
+def test_a_demoted_owners_session_goes_on_as_a_members(state: State, owner: Session) -> None:
+    """The role is read with each request: the rights of an owner are lost at once."""
+    ben = add(state, BEN, "owner")
+    session = sign_in(state, BEN)
+    assert people.change_role(state.db, owner, ben, "member", ACTOR, state.now)
+    found = sessions.find_session(state.db, state.service_secret, session.token, state.now)
+    assert found is not None
+    assert found.role is Role.MEMBER
+
+
+CHANGES: dict[str, Callable[[State, Session, str], object]] = {
+    "add": lambda state, by, _: people.add_person(
+        state.db, state.service_secret, by, "new@demo.example", "owner", ACTOR, state.now
+    ),
+    "link": lambda state, by, id_: people.make_password_link(state.db, state.service_secret, by, id_, ACTOR, state.now),
+    "role": lambda state, by, id_: people.change_role(state.db, by, id_, "owner", ACTOR, state.now),
+    "remove": lambda state, by, id_: people.remove_person(state.db, by, id_, ACTOR, state.now),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whoever_is_no_owner_any_more_changes_nothing(state: State, owner: Session, change: str) -> None:
+    """A request that was let in while its user was demoted is refused when it is done."""
+    ben, mia = add(state, BEN, "owner"), add(state, "mia@demo.example", "member")
+    session = sign_in(state, BEN)
+    assert people.change_role(state.db, owner, ben, "member", ACTOR, state.now)
+    before = roles(state)
+    with pytest.raises(UsageError, match="no owner of this organization any more"):
+        CHANGES[change](state, session, mia)
+    assert roles(state) == before
+
+
+@pytest.mark.parametrize("change", ["link", "role", "remove"])
+def test_people_of_others_are_not_found(state: State, owner: Session, change: str) -> None:
+    """An id of another organization's user, and one that nobody has, are answered alike."""
+    eve = next(each.id for each in users.list_users(state.db, "rival"))
+    for id_ in (eve, "rpu_nobody", "", "\0", "é\ud800"):
+        assert not CHANGES[change](state, owner, id_)
+    assert roles(state, "rival") == {EVE: Role.OWNER}
+
+
+def test_a_removed_person_is_out_everywhere(state: State, owner: Session) -> None:
+    """The session ends with the user, and the log tells by whom."""
+    ben = add(state, BEN, "member")
+    session = sign_in(state, BEN)
+    assert people.remove_person(state.db, owner, ben, ACTOR, state.now)
+    assert sessions.find_session(state.db, state.service_secret, session.token, state.now) is None
+    told = audit_log.list_actions(state.db, organization_id=owner.organization_id)[0]
+    assert (told.action, told.subject, told.actor) == ("removed a user", BEN, ACTOR)
+
+
+def test_a_link_for_somebody_who_forgot_leaves_the_old_password(state: State, owner: Session) -> None:
+    """Until it is used: nobody is locked out by a link that was lost."""
+    add(state, BEN, "member")
+    ben = next(each.id for each in users.list_users(state.db, "demo") if each.email == BEN)
+    link = people.make_password_link(state.db, state.service_secret, owner, ben, ACTOR, state.now)
+    assert link is not None
+    sign_in(state, BEN)
+    told = audit_log.list_actions(state.db, organization_id=owner.organization_id)[1]
+    assert (told.action, told.subject) == ("made a link to set a password", BEN)
