@@ -17,6 +17,7 @@ from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import check_max_days
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, READABLE
+from reelport.wording import format_count
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME = 200
@@ -42,6 +43,7 @@ def add_organization(db: Engine, name: str, now: datetime) -> Organization:
         with writing(db) as connection:
             added = ORGANIZATIONS.insert().values(name=name, created_at=now, served_at=_NEVER)
             number: int = connection.execute(added.returning(ORGANIZATIONS.c.id)).scalar_one()
+            audit_log.record_command(connection, number, Action.ORGANIZATION_ADDED, name)
     except IntegrityError:
         raise UsageError(f"There is an organization {name!r} already.") from None
     return Organization(number, name)
@@ -108,6 +110,8 @@ def allow_channels(db: Engine, organization_id: int, channels: Iterable[str]) ->
         rows = [{"organization_id": organization_id, "channel_id": channel} for channel in set(channels) - known]
         if rows:
             connection.execute(READABLE.insert(), rows)
+            subject = format_count(len(rows), "channel")
+            audit_log.record_command(connection, organization_id, Action.CHANNELS_ADDED, subject)
 
 
 def list_readable_channels(db: Engine, organization_id: int) -> frozenset[str]:

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from reelport.check import nearest
 from reelport.errors import StorageError, UsageError
-from reelport.server.access import organizations
+from reelport.server.access import audit_log, organizations
+from reelport.server.access.audit_log import Action
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import KeyKind
 from reelport.server.events.bus import publish
@@ -37,6 +38,7 @@ from reelport.server.state.tables import (
 )
 from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
+from reelport.wording import format_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def remove_channels(
         )
         connection.execute(KEYS.update().where(KEYS.c.id.in_(ended.keys)).values(revoked_at=now))
         _delete_reports(connection, holder.id, lists)
+        subject, details = format_count(ended.channels, "channel"), _describe(ended)
+        audit_log.record_command(connection, holder.id, Action.CHANNELS_REMOVED, subject, details)
     _delete_files(settings, ended)
     return ended
 
@@ -100,6 +104,8 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
         for table in (SAVED_VIEWS, SHARED_VIEWS, KEYS, USERS, READABLE):
             connection.execute(table.delete().where(table.c.organization_id == holder.id))
         connection.execute(ORGANIZATIONS.delete().where(ORGANIZATIONS.c.id == holder.id))
+        # No id: the next organization may get the same one, and its owners read what has it.
+        audit_log.record_command(connection, None, Action.ORGANIZATION_REMOVED, holder.name, _describe(ended))
     _delete_files(settings, ended)
     return ended
 
@@ -109,6 +115,12 @@ def preview_removal(db: Engine, organization: str) -> Withdrawal:
     with reading(db) as connection:
         holder = organizations.find_organization(connection, organization)
         return _count_withdrawal(connection, holder.id, None, _find_channel_lists(connection, holder.id, None))
+
+
+def _describe(ended: Withdrawal) -> dict[str, object]:
+    """Count for the audit log what went along."""
+    counts = {"keys": len(ended.keys), "users": ended.users, "reports": ended.waiting + ended.running + ended.finished}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _check_readable(connection: Connection, holder: organizations.Organization, channels: Collection[str]) -> None:
