@@ -214,7 +214,7 @@ def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:
         key_rotation.cancel_rotation(connection, key.id, ANN, state.now)
     for _ in range(2):
         keys.revoke_key(state.db, key.id, state.now, Actor.of_command())
-    log = audit_log.list_actions(state.db)[::-1]
+    log = [each for each in audit_log.list_actions(state.db)[::-1] if "key" in each.action]
     assert [(entry.action, entry.subject) for entry in log] == [
         ("created a key", key.id),
         ("changed the maximum age of keys", "demo"),

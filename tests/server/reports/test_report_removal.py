@@ -7,7 +7,7 @@ from tests.server.conftest import State
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.server.access import audit_log
-from reelport.server.access.audit_log import Actor
+from reelport.server.access.audit_log import COMMAND_LINE, Actor
 from reelport.server.access.callers import Caller
 from reelport.server.files import report_files
 from reelport.server.queue import jobs
@@ -48,8 +48,9 @@ def listed(state: State, caller: Caller, report_id: str) -> ListedReport | None:
 
 
 def actions(state: State) -> list[tuple[str, str, str]]:
-    """What the log tells, newest first."""
-    return [(each.actor.name, each.action, each.subject) for each in audit_log.list_actions(state.db)]
+    """What the log tells of people, newest first."""
+    found = audit_log.list_actions(state.db)
+    return [(each.actor.name, each.action, each.subject) for each in found if each.actor.address != COMMAND_LINE]
 
 
 def test_a_cancelled_report_has_failed_and_says_by_whom(state: State, caller: Caller) -> None:

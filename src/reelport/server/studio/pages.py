@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.studio import assets
+from reelport.server.studio.browsers import describe_browser
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Visit
 
@@ -53,6 +54,9 @@ NAVIGATION: tuple[NavigationEntry, ...] = (
     NavigationEntry(f"{ROOT}/reports", "Reports", Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/saved", "Saved views", Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/keys", "Keys", Right.MANAGE_KEYS),
+    NavigationEntry(f"{ROOT}/operator", "Platform", Right.OPERATE),
+    NavigationEntry(f"{ROOT}/people", "People", Right.MANAGE_PEOPLE),
+    NavigationEntry(f"{ROOT}/audit", "Audit log", Right.READ_AUDIT_LOG),
     NavigationEntry(f"{ROOT}/account", "Account", Right.STAY),
 )
 """The menu, in its order; the first that a role may open is its first page after signing in."""
@@ -105,6 +109,11 @@ def format_moment(moment: datetime) -> str:
     return f"{format_day(moment)}, {moment:%H:%M} UTC"
 
 
+def format_second(moment: datetime) -> str:
+    """Write a time to the second, for logs; UTC: 2026-07-04 12:30:05."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
 def format_bytes(count: int) -> str:
     """Write a size: 3.2 MB; units of a thousand."""
     size = float(count)
@@ -119,5 +128,7 @@ _FILTERS: Mapping[str, Any] = {
     "whole": format_whole,
     "day": format_day,
     "moment": format_moment,
+    "second": format_second,
+    "browser": describe_browser,
     "bytes": format_bytes,
 }

@@ -22,6 +22,7 @@ class Right(Enum):
     MANAGE_KEYS = auto()
     MANAGE_PEOPLE = auto()
     READ_AUDIT_LOG = auto()
+    """Of the own organization; operators read what concerns the platform alone."""
     OPERATE = auto()
     """See the platform's own state: queue, workers, loads, disk. Never a partner's numbers."""
 
@@ -31,6 +32,6 @@ RIGHTS: dict[Role | None, frozenset[Right]] = {
     None: frozenset({Right.ENTER}),
     Role.MEMBER: _MEMBER,
     Role.OWNER: _MEMBER | {Right.CHANGE_ANYBODYS, Right.MANAGE_KEYS, Right.MANAGE_PEOPLE, Right.READ_AUDIT_LOG},
-    Role.OPERATOR: frozenset({Right.ENTER, Right.STAY, Right.OPERATE}),
+    Role.OPERATOR: frozenset({Right.ENTER, Right.STAY, Right.READ_AUDIT_LOG, Right.OPERATE}),
 }
 """The rights of each role; of None, those of whoever is not signed in."""

@@ -1,0 +1,50 @@
+"""The platform's state for its operators: `/studio/operator`. No partner's numbers."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from reelport.server.settings import Settings
+from reelport.server.studio import pages, platform
+from reelport.server.studio.refusals import Refused
+from reelport.server.studio.visit import Visit
+
+if TYPE_CHECKING:
+    from reelport.server.doctor.checks import Finding
+
+PATH = f"{pages.ROOT}/operator"
+_CHECKING = threading.Lock()
+_BUSY = Refused(503, "The checks are running", "Somebody else began them: try again in a moment.", retry_after=10)
+
+
+async def show_platform(visit: Visit) -> Response:
+    """Show organizations, workers, queue, loads and disks; the page is looked at again by itself."""
+    return await _show(visit, None)
+
+
+async def run_doctor(visit: Visit) -> Response:
+    """Run what `reelport doctor` checks, and show what it finds; it walks the whole data directory."""
+    return await _show(visit, await anyio.to_thread.run_sync(_run_checks, visit.service.settings))
+
+
+async def _show(visit: Visit, findings: tuple[Finding, ...] | None) -> Response:
+    service = visit.service
+    state = await anyio.to_thread.run_sync(platform.read_platform, service.db, service.settings, visit.now)
+    return pages.render(visit, "operator.html", state=state, findings=findings)
+
+
+def _run_checks(settings: Settings) -> tuple[Finding, ...]:
+    """Run the checks, once at a time: each takes a core for a while."""
+    from reelport.server.doctor.checks import run_checks  # noqa: PLC0415 - it loads the engine
+
+    if not _CHECKING.acquire(blocking=False):
+        raise replace(_BUSY)
+    try:
+        return run_checks(settings)
+    finally:
+        _CHECKING.release()

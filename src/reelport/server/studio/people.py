@@ -1,0 +1,125 @@
+"""The people of an organization, for its owners: `/studio/people`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from reelport.errors import UsageError
+from reelport.server.access import people
+from reelport.server.access.password_links import NewPasswordLink
+from reelport.server.access.people import AddressTaken, Person
+from reelport.server.studio import pages, passwords
+from reelport.server.studio.refusals import Refused, not_found
+from reelport.server.studio.visit import Visit
+
+PATH = f"{pages.ROOT}/people"
+T = TypeVar("T")
+_DONE = {
+    "role": "The role is changed, in every browser in which that person is signed in.",
+    "removed": "That person is removed, and signed out everywhere.",
+}
+"""What is said after a change, by the word in the page's address."""
+
+
+async def show_people(visit: Visit) -> Response:
+    """List the people, with a form to add one."""
+    return await _show(visit, done=_DONE.get(visit.request.query_params.get("done", ""), ""))
+
+
+async def add_person(visit: Visit) -> Response:
+    """Add a person, and show once the link that sets the first password."""
+    email, role = visit.form.text("email"), visit.form.text("role")
+    # Not an address of the network: whoever owns an organization may try few addresses, wherever from.
+    guesser, attempts = f"organization {visit.organization_id}", visit.service.login_attempts
+    if pause := attempts.begin(guesser, ""):
+        sentence = "Too many addresses that can't be added were tried: try again later."
+        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
+    service = visit.service
+    work = partial(people.add_person, service.db, service.service_secret, visit.user, email, role)
+    try:
+        link = await anyio.to_thread.run_sync(work, visit.actor, visit.now)
+    except AddressTaken as error:
+        return await _show(visit, problems=[str(error)], email=email, role=role)
+    except UsageError as error:
+        attempts.forgive(guesser, "")
+        return await _show(visit, problems=str(error).splitlines(), email=email, role=role)
+    attempts.forgive(guesser, "")
+    return _show_link(visit, link)
+
+
+async def make_password_link(visit: Visit) -> Response:
+    """Make a link for somebody who forgot the password, and show it once."""
+    service = visit.service
+    work = partial(people.make_password_link, service.db, service.service_secret, visit.user, _id(visit))
+    link = await _change(visit, work)
+    if link is None:
+        raise not_found()
+    return _show_link(visit, link)
+
+
+async def change_role(visit: Visit) -> Response:
+    """Give a person another role."""
+    service, role = visit.service, visit.form.text("role")
+    try:
+        is_known = await _change(visit, partial(people.change_role, service.db, visit.user, _id(visit), role))
+    except UsageError as error:
+        return await _show(visit, problems=str(error).splitlines())
+    if not is_known:
+        raise not_found()
+    return pages.redirect(f"{PATH}?done=role")
+
+
+async def confirm_removal(visit: Visit) -> Response:
+    """Ask whether a person is to be removed."""
+    return pages.render(visit, "person_removal.html", person=await _find_person(visit), problems=[])
+
+
+async def remove_person(visit: Visit) -> Response:
+    """Remove a person, with every login."""
+    try:
+        work = partial(people.remove_person, visit.service.db, visit.user, _id(visit))
+        is_known = await _change(visit, work)
+    except UsageError as error:
+        person = await _find_person(visit)
+        return pages.render(visit, "person_removal.html", 409, person=person, problems=str(error).splitlines())
+    if not is_known:
+        raise not_found()
+    return pages.redirect(f"{PATH}?done=removed")
+
+
+async def _change(visit: Visit, work: Callable[..., T]) -> T:
+    return await anyio.to_thread.run_sync(work, visit.actor, visit.now)
+
+
+def _id(visit: Visit) -> str:
+    found: str = visit.request.path_params["user"]
+    return found
+
+
+async def _find_person(visit: Visit) -> Person:
+    found = next((each for each in await _list(visit) if each.id == _id(visit)), None)
+    if found is None:
+        raise not_found()
+    return found
+
+
+async def _list(visit: Visit) -> tuple[Person, ...]:
+    return await anyio.to_thread.run_sync(people.list_people, visit.service.db, visit.organization_id, visit.now)
+
+
+async def _show(
+    visit: Visit, *, problems: list[str] | None = None, done: str = "", email: str = "", role: str = "member"
+) -> Response:
+    given = {"problems": problems or [], "done": done, "email": email, "role": role}
+    found = await _list(visit)
+    return pages.render(visit, "people.html", 400 if problems else 200, people=found, roles=people.ROLES, **given)
+
+
+def _show_link(visit: Visit, link: NewPasswordLink) -> Response:
+    return pages.render(visit, "password_link.html", link=link, address=passwords.make_address(visit, link.token))

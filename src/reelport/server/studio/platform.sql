@@ -1,0 +1,10 @@
+-- organizations: what each organization has, as counts; nothing of what its reports hold
+SELECT
+  organizations.name,
+  organizations.created_at,
+  (SELECT count(*) FROM readable_channels WHERE organization_id = organizations.id) AS channels,
+  (SELECT count(*) FROM keys WHERE organization_id = organizations.id AND revoked_at IS NULL AND kind <> 'studio') AS keys,
+  (SELECT count(*) FROM users WHERE organization_id = organizations.id) AS people,
+  (SELECT count(*) FROM jobs WHERE organization_id = organizations.id) AS unfinished
+FROM organizations
+ORDER BY organizations.name

@@ -1,0 +1,90 @@
+"""The page of the audit log: whose rows it shows, and how it pages and filters."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from tests.server.api import Api
+from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
+from tests.server.studio.visitor import add_user
+
+from reelport.server.access import audit_log, organizations
+from reelport.server.access.audit_log import Action, Actor
+from reelport.server.state.database import writing
+
+AUDIT = "/studio/audit"
+WHAT = re.compile(r"</bdi></td><td><bdi>([^<]*)</bdi></td><td>")
+
+
+def record(people: Api, organization: str | None, *actions: Action, actor: str = "bot@demo.example") -> None:
+    """Add rows about an organization, or about the platform."""
+    db = people.service.db
+    known = {each.name: each.id for each in organizations.list_organizations(db)}
+    with writing(db) as connection:
+        for number, action in enumerate(actions):
+            whose = None if organization is None else known[organization]
+            audit_log.record_action(connection, whose, Actor(actor, ""), action, f"s{number}", datetime.now(UTC))
+
+
+def test_owners_read_what_was_done_in_their_organization(visitors: Visitors, people: Api) -> None:
+    """By people, and by the commands of operators; nothing of others, and nothing of the platform."""
+    organizations.add_organization(people.service.db, "rival", datetime.now(UTC))
+    record(people, "rival", Action.VIEW_SAVED, actor="eve@rival.example")
+    text = visitors(OWNER).get(AUDIT).text
+    assert f"added a user: {MEMBER} (role member)" in text
+    assert "command line" in text
+    assert "eve@rival.example" not in text
+    assert OPERATOR not in text
+
+
+def test_operators_read_what_concerns_the_platform_alone(visitors: Visitors) -> None:
+    """Their own sign-ins are among it; what people of a partner do is not."""
+    visitor = visitors(OPERATOR)
+    text = visitor.get(AUDIT).text
+    assert OPERATOR in text
+    assert OWNER not in text
+    assert visitors(MEMBER).get(AUDIT).status_code == 403
+
+
+def test_rows_are_filtered_by_person_and_action(visitors: Visitors, people: Api) -> None:
+    """However the address is spelled; what no row is like is said."""
+    add_user(people.service, "fay@demo.example", "member")
+    visitors("fay@demo.example")
+    owner = visitors(OWNER)
+    found = WHAT.findall(owner.get(f"{AUDIT}?person=%20Fay@demo.example&action=signed+in").text)
+    assert found == ["signed in"]
+    assert "No row is like that" in owner.get(f"{AUDIT}?person=nobody").text
+
+
+def test_every_row_is_on_one_page(visitors: Visitors, people: Api) -> None:
+    """The link to older ones keeps the filter, and leads to the end."""
+    record(people, "demo", *[Action.VIEW_SAVED, Action.VIEW_DELETED] * 205)
+    owner, path, seen = visitors(OWNER), f"{AUDIT}?action=saved+a+view", []
+    while path:
+        text = owner.get(path).text
+        seen += WHAT.findall(text)
+        older = re.search(r'href="([^"]*before=\d+)"', text)
+        path = older[1].replace("&amp;", "&") if older else ""
+    assert [each for each in seen if each.startswith("saved a view: s")] == seen
+    assert len(seen) == len(set(seen)) == 205
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["before=x", "before=-1", "before=" + "9" * 40, "person=%00", "person=%FF", "person=" + "x" * 5000, "action=<b>"],
+)
+def test_whatever_the_address_says_a_page_comes(visitors: Visitors, query: str) -> None:
+    """What is no number and no action is left out; nothing fails, and no markup comes back."""
+    page = visitors(OWNER).get(f"{AUDIT}?{query}")
+    assert page.status_code == 200
+    assert "<b>" not in page.text
+
+
+def test_what_the_log_holds_is_text(visitors: Visitors, people: Api) -> None:
+    """A name with markup, or that changes the direction of writing, is shown as it is, on its own."""
+    record(people, "demo", Action.KEY_CREATED, actor="<img src=x>\u202e")
+    text = visitors(OWNER).get(AUDIT).text
+    assert "<img" not in text
+    assert "<bdi>&lt;img src=x&gt;\u202e</bdi>" in text

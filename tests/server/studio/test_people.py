@@ -1,0 +1,116 @@
+"""The page of people: adding, links, roles, removing, as owners and as others do it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from tests.server.api import Api
+from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
+from tests.server.studio.visitor import add_user
+
+from reelport.server.access import organizations, users
+
+PEOPLE = "/studio/people"
+
+
+def find_id(people: Api, email: str) -> str:
+    """A user's id."""
+    return next(each.id for each in users.list_users(people.service.db) if each.email == email)
+
+
+@pytest.mark.parametrize(
+    "email", ["", "nobody", "a\0@b", "x" * 5000, "<script>@b", "ann@demo.example\u202e", "é" * 70 + "@b", "a@b,c@d"]
+)
+def test_what_is_no_address_is_refused_with_a_sentence(visitors: Visitors, email: str) -> None:
+    """The page comes again with what was typed, as text."""
+    owner = visitors(OWNER)
+    page = owner.send(owner.get(PEOPLE), PEOPLE, email=email, role="member")
+    assert page.status_code == 400
+    assert "is no e-mail address" in page.text
+    assert "<script>@" not in page.text
+
+
+def test_a_role_that_is_no_owners_to_give_is_refused(visitors: Visitors, people: Api) -> None:
+    """Nobody becomes an operator by a form."""
+    owner = visitors(OWNER)
+    page = owner.send(owner.get(PEOPLE), PEOPLE, email="boss@demo.example", role="operator")
+    assert page.status_code == 400
+    path = f"{PEOPLE}/{find_id(people, MEMBER)}/role"
+    assert owner.send(owner.get(PEOPLE), path, role="operator").status_code == 400
+    assert {each.email: each.role for each in users.list_users(people.service.db)}[MEMBER] == "member"
+
+
+def test_addresses_of_others_are_refused_alike_and_few_times(visitors: Visitors, people: Api) -> None:
+    """An owner can't sweep a list of addresses to learn who uses the service."""
+    organizations.add_organization(people.service.db, "rival", datetime.now(UTC))
+    add_user(people.service, "eve@rival.example", "owner", "rival")
+    owner = visitors(OWNER)
+    answers = [
+        owner.send(owner.get(PEOPLE), PEOPLE, email=email, role="member")
+        for email in ("eve@rival.example", OPERATOR, *["eve@rival.example"] * 9)
+    ]
+    said = [page.text.partition('role="alert">')[2].partition("</div>")[0] for page in answers[:2]]
+    assert said[0].replace("eve@rival.example", "X") == said[1].replace(OPERATOR, "X")
+    assert "rival</" not in said[0]
+    assert [page.status_code for page in answers] == [400] * 10 + [429]
+
+
+def test_a_changed_role_counts_at_once_in_every_session(visitors: Visitors, people: Api) -> None:
+    """A member who becomes an owner manages people, and no longer after that, without signing in again."""
+    add_user(people.service, "lee@demo.example", "member")
+    owner, lee = visitors(OWNER), visitors("lee@demo.example")
+    path = f"{PEOPLE}/{find_id(people, 'lee@demo.example')}/role"
+    assert lee.get(PEOPLE).status_code == 403
+    assert "The role is changed" in owner.send(owner.get(PEOPLE), path, role="owner").text
+    page = lee.get(PEOPLE)
+    assert page.status_code == 200
+    owner.send(owner.get(PEOPLE), path, role="member")
+    assert lee.get(PEOPLE).status_code == 403
+    assert lee.send(page, PEOPLE, email="friend@demo.example", role="owner").status_code == 403
+
+
+def test_removing_asks_first_and_ends_every_session(visitors: Visitors, people: Api) -> None:
+    """The page that asks changes nothing."""
+    add_user(people.service, "gone@demo.example", "member")
+    owner, gone = visitors(OWNER), visitors("gone@demo.example")
+    path = f"{PEOPLE}/{find_id(people, 'gone@demo.example')}/remove"
+    asks = owner.get(path)
+    assert "Remove <bdi>gone@demo.example</bdi>?" in asks.text
+    assert gone.get("/studio/account").url.path == "/studio/account"
+    assert "That person is removed" in owner.send(asks, path).text
+    assert gone.get("/studio/account").url.path == "/studio/sign-in"
+    assert owner.get(path).status_code == 404
+    assert owner.send(asks, path).status_code == 404
+
+
+def test_the_last_owner_stays(visitors: Visitors, people: Api) -> None:
+    """Neither of both forms lets the only owner go; each says what to do first."""
+    owner = visitors(OWNER)
+    own = f"{PEOPLE}/{find_id(people, OWNER)}"
+    for page in (
+        owner.send(owner.get(PEOPLE), f"{own}/role", role="member"),
+        owner.send(owner.get(f"{own}/remove"), f"{own}/remove"),
+    ):
+        assert page.status_code in {400, 409}
+        assert "make somebody else an owner first" in page.text
+    assert owner.get(PEOPLE).status_code == 200
+
+
+@pytest.mark.parametrize("action", ["remove", "role", "password"])
+def test_ids_of_other_organizations_are_not_found(visitors: Visitors, people: Api, action: str) -> None:
+    """Nor is the operator's."""
+    owner = visitors(OWNER)
+    csrf = {"csrf": re.findall(r'name="csrf" value="(\w+)"', owner.get(PEOPLE).text)[0], "role": "member"}
+    for id_ in (find_id(people, OPERATOR), "rpu_nobody", "%00", "%ff"):
+        assert owner.client.post(f"{PEOPLE}/{id_}/{action}", data=csrf).status_code == 404
+        assert action != "remove" or owner.get(f"{PEOPLE}/{id_}/{action}").status_code == 404
+    assert visitors(OPERATOR).get("/studio/account").url.path == "/studio/account"
+
+
+def test_a_member_sees_no_people(visitors: Visitors) -> None:
+    """Neither in the menu nor by the address."""
+    member = visitors(MEMBER)
+    assert member.get(PEOPLE).status_code == 403
+    assert PEOPLE not in member.get("/studio/account").text
