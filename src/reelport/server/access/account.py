@@ -16,8 +16,9 @@ from reelport.server.state.tables import USERS
 
 
 def change_own_password(db: Engine, session: Session, current: str, new: str, actor: Actor, now: datetime) -> bool:
-    """Change the password of a session's user; every other login ends. False if `current` is wrong.
+    """Change the password of a session's user, and end every other login.
 
+    False when `current` is wrong.
     UsageError says why the new one can't be a password. Hashing takes some 40 ms of CPU.
     """
     if wrong := list_password_problem(new):

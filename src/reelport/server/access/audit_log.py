@@ -170,7 +170,10 @@ def _is_of(organization_id: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def describe_action(entry: AuditEntry) -> str:
-    """Say what was done, on what, and how: `changed a role: ann@demo.example (was member, is owner)`."""
+    """Say what was done, on what, and how.
+
+    Such as `changed a role: ann@demo.example (was member, is owner)`.
+    """
     subject = "" if entry.subject in {"", entry.actor.name} else f": {entry.subject}"
     details = ", ".join(f"{name.replace('_', ' ')} {_format_detail(value)}" for name, value in entry.details.items())
     return f"{entry.action}{subject}{f' ({details})' if details else ''}"

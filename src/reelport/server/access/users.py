@@ -132,7 +132,7 @@ def change_password(db: Engine, email: str, password: str) -> None:
 def end_logins(
     connection: Connection, user_id: str, password_hash: str | None = None, *, kept_session: str | None = None
 ) -> None:
-    """End a user's sessions, tokens and links for a password, and set another password if given.
+    """End a user's sessions, tokens and links for a password; perhaps set another password.
 
     The session of the id `kept_session` goes on.
     """

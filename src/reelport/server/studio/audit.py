@@ -1,4 +1,7 @@
-"""The audit log for eyes: `/studio/audit`. Owners see their organization's, operators the platform's."""
+"""The page of the audit log: `/studio/audit`.
+
+Owners see what concerns their organization, operators what concerns the platform alone.
+"""
 
 from __future__ import annotations
 

@@ -23,12 +23,12 @@ _BUSY = Refused(503, "The checks are running", "Somebody else began them: try ag
 
 
 async def show_platform(visit: Visit) -> Response:
-    """Show organizations, workers, queue, loads and disks; the page is looked at again by itself."""
+    """Show organizations, workers, queue, loads and disks."""
     return await _show(visit, None)
 
 
 async def run_doctor(visit: Visit) -> Response:
-    """Run what `reelport doctor` checks, and show what it finds; it walks the whole data directory."""
+    """Run what `reelport doctor` checks, over the whole data directory, and show the findings."""
     return await _show(visit, await anyio.to_thread.run_sync(_run_checks, visit.service.settings))
 
 

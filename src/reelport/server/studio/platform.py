@@ -1,4 +1,4 @@
-"""The platform's own state, as operators see it: organizations, workers, queue, loads, disks.
+"""Reads the platform's state for operators: organizations, workers, queue, loads, disks.
 
 Of what a partner's reports hold there is nothing here: no rows, no bytes, no query and no channel.
 """
@@ -30,7 +30,7 @@ _QUEUE = 200
 
 @dataclass(frozen=True, slots=True)
 class OrganizationCounts:
-    """An organization with how much of what it has. `unfinished` counts reports that wait or run."""
+    """How much of what an organization has; `unfinished` reports wait or run."""
 
     name: str
     created_at: datetime
@@ -65,9 +65,10 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """All of it at one moment. `ready` workers make reports; `starting` ones of this machine not yet.
+    """All of it at one moment.
 
-    `problem` says why the tables can't be read, if so.
+    `ready` workers make reports, `starting` ones of this machine don't yet. `problem` says why the
+    tables can't be read, if so.
     """
 
     organizations: tuple[OrganizationCounts, ...]
