@@ -32,7 +32,9 @@ from reelport.check import nearest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
 from reelport.server.access import channel_registry, organizations, users
 from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.audit_log import Actor
 from reelport.server.access.channel_registry import Channel
+from reelport.server.access.key_details import KeyDetails
 from reelport.server.access.keys import NewKey as Key
 from reelport.server.credentials import short_id
 from reelport.server.settings import PREFIX, Settings, read_settings, setting_names
@@ -118,6 +120,7 @@ class Service:
                 datetime.now(UTC),
                 channels=limit,
                 kind=kind,
+                details=KeyDetails(actor=Actor.of_command()),
             )
 
     def user(self, organization: str, email: str, password: str, role: str = "owner") -> None:

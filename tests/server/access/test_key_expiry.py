@@ -223,6 +223,13 @@ def test_every_change_of_a_key_is_in_the_audit_log(state: State) -> None:
         ("cancelled a key's rotation", key.id),
         ("revoked a key", key.id),
     ]
+    assert log[0].details == {
+        "name": "One",
+        "kind": "private",
+        "permissions": ["create_reports"],
+        "channels": "all",
+        "expires": None,
+    }
     assert {entry.actor for entry in log[:5]} == {ANN}
     assert log[5].actor.address == "command line"
     assert [key.created_by for key in keys.list_keys(state.db)] == ["ann@demo.example"]

@@ -148,9 +148,18 @@ def _insert_key(
         limits = [{"key_id": row["id"], "channel_id": channel} for channel in set(channels)]
         connection.execute(KEY_CHANNELS.insert(), limits)
     if details.actor is not None:
-        key = find_key(connection, str(row["id"]))
-        said = {"name": details.name, "kind": str(key.kind), "expires": details.expires}
-        record_change(connection, key, details.actor, Action.KEY_CREATED, now, said)
+        _record_creation(connection, find_key(connection, str(row["id"])), details.actor, now)
+
+
+def _record_creation(connection: Connection, key: Key, actor: Actor, now: datetime) -> None:
+    said = {
+        "name": key.name,
+        "kind": key.kind,
+        "permissions": key.permissions,
+        "channels": "all" if key.channels is None else key.channels,
+        "expires": key.expires_at,
+    }
+    record_change(connection, key, actor, Action.KEY_CREATED, now, said)
 
 
 def draw_key_id() -> str:
