@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reelport.catalog import Unit
 from reelport.charts import Bar, BarChart, Chart, LineChart, Series, SmallMultiples, draw_file, embed_chart
-from reelport.charts.drawing import NARROW, WIDE, WIDEST, draw
+from reelport.charts.drawing import MEDIUM, NARROW, WIDE, WIDEST, draw
 from reelport.charts.text_width import measure_text
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -78,7 +78,7 @@ def test_every_chart_is_well_formed_and_the_same_each_time(chart: Chart) -> None
         assert form(chart) == written
 
 
-@given(CHARTS, st.sampled_from([NARROW, WIDE, WIDEST]))
+@given(CHARTS, st.sampled_from([NARROW, MEDIUM, WIDE, WIDEST]))
 def test_all_that_is_drawn_lies_within_the_picture(chart: Chart, width: float) -> None:
     """Texts, as wide as they may be, and marks: none is cut by the picture's edge, in any width."""
     picture = draw(chart, width, 200)
@@ -88,7 +88,7 @@ def test_all_that_is_drawn_lies_within_the_picture(chart: Chart, width: float) -
         assert -0.1 <= top <= bottom <= picture.height + 0.1
 
 
-@given(CHARTS, st.sampled_from([NARROW, WIDE, WIDEST]))
+@given(CHARTS, st.sampled_from([NARROW, MEDIUM, WIDE, WIDEST]))
 def test_no_two_texts_lie_over_each_other(chart: Chart, width: float) -> None:
     """Wherever lines end and however long names are."""
     root = parse(f"<svg>{''.join(draw(chart, width, 200).elements)}</svg>")

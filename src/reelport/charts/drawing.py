@@ -13,11 +13,11 @@ from reelport.charts.sentences import describe_moving
 from reelport.charts.small_multiples import draw_small_multiples
 from reelport.charts.stylesheet import write_file_stylesheet
 
-NARROW, WIDE, WIDEST = 340, 600, 960
+NARROW, MEDIUM, WIDE, WIDEST = 340, 480, 680, 1000
 """The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has."""
 
-_KINDS = {NARROW: "chart-narrow", WIDE: "chart-wide", WIDEST: "chart-widest"}
-_TOOLTIPS = {NARROW: 0, WIDE: 62, WIDEST: 200}
+_KINDS = {NARROW: "chart-narrow", MEDIUM: "chart-medium", WIDE: "chart-wide", WIDEST: "chart-widest"}
+_TOOLTIPS = {NARROW: 0, MEDIUM: 31, WIDE: 62, WIDEST: 200}
 """How many times have tooltips at most: those of more would be most of a page's bytes, and too thin to point at."""
 
 _FILE_WIDTH, _FILE_TOOLTIPS = 760, 400
@@ -37,7 +37,7 @@ def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
 def embed_chart(chart: Chart) -> str:
     """Write a chart as a figure of HTML, with its notes as caption.
 
-    It holds the chart in three widths, of which the stylesheet (`write_page_stylesheet`) shows one. The narrow one, for
+    It holds the chart in four widths, of which the stylesheet (`write_page_stylesheet`) shows one. The narrow one, for
     screens that are touched, has no tooltips.
     """
     pictures = [embed_picture(draw(chart, width, _TOOLTIPS[width]), kind) for width, kind in _KINDS.items()]

@@ -13,7 +13,7 @@ LINE = 16
 """The height of a name."""
 
 _SAMPLE = 16
-_LEAST_WIDTH = 480
+_LEAST_WIDTH = 560
 _SHARE = 0.28
 """The share of a chart's width that names at the ends of its lines may take."""
 

@@ -9,20 +9,30 @@ from reelport.charts.amounts import Scale, choose_scale, list_numbers
 from reelport.charts.chart_types import LineChart, Series
 from reelport.charts.legend import Name
 from reelport.charts.picture import Picture
-from reelport.charts.plot import GAP, Plot, draw_amounts, draw_line, draw_moving, draw_times, draw_tooltips
+from reelport.charts.plot import (
+    GAP,
+    Plot,
+    choose_ticks,
+    draw_amounts,
+    draw_line,
+    draw_moving,
+    draw_times,
+    draw_tooltips,
+)
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
 from reelport.charts.text_width import measure_text
-from reelport.charts.time_axis import MOST_TICKS, make_ticks
 
 SERIES_KINDS = 6
 """How many looks of lines there are, each a colour and a dash of its own."""
 
-_NARROW = 480
+_NARROW = 560
 _HEIGHTS = (190, 240)
 _TICKS = (4, 5)
 """Of a narrow and of a wide chart: the plot's height, and ticks of amounts at most."""
 
-_LEAST_TICK_ROOM = 85
+_HEAD = 24
+"""Room above a plot for its unit: also where there is none, so that charts side by side are alike."""
+
 _AXIS = 26
 """Room below a plot for its times."""
 
@@ -40,7 +50,7 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     plot, elements = _lay_out(chart, scale, width, _HEIGHTS[wide])
     elements += draw_moving(plot, chart.first_moving)
     elements += draw_amounts(plot)
-    elements += draw_times(plot, make_ticks(chart.times, chart.grain, _count_ticks(plot)), width)
+    elements += draw_times(plot, choose_ticks(plot, chart.times, chart.grain), width)
     elements += _draw_lines(chart, plot)
     if len(chart.times) <= tooltips:
         elements += draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
@@ -68,7 +78,7 @@ def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tup
     beside = bool(names) and legend.is_beside(names, width, height)
     above = legend.arrange_above(names, width) if names and not beside else []
     unit = name_unit(scale, chart.heading)
-    top = (above[-1][1] + legend.LINE + GAP if above else 0) + (24 if unit else 10)
+    top = (above[-1][1] + legend.LINE + GAP if above else 0) + _HEAD
     left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
     right = legend.measure_beside(names, width) if beside else 8
     plot = Plot(left, top, width - left - right, height, len(chart.times), scale)
@@ -102,7 +112,3 @@ def _list_names(chart: LineChart) -> list[Name]:
 def _name(series: Series, kind: str) -> Name:
     numbers = list_numbers(series.values)
     return Name(series.name, kind, (numbers[-1][0], float(numbers[-1][1])) if numbers else None)
-
-
-def _count_ticks(plot: Plot) -> int:
-    return min(MOST_TICKS, max(2, int(plot.width / _LEAST_TICK_ROOM)))

@@ -10,6 +10,7 @@ from reelport.charts import svg
 from reelport.charts.amounts import Scale
 from reelport.charts.chart_types import Number
 from reelport.charts.text_width import measure_text
+from reelport.charts.time_axis import MOST_TICKS, make_ticks
 
 GAP = 6
 """Room between a text and what it is beside."""
@@ -61,6 +62,16 @@ def draw_amounts(plot: Plot) -> Iterator[str]:
         kind = "chart-base" if tick == 0 else "chart-grid"
         yield svg.element("path", class_=kind, d=svg.path([(plot.left, y), (plot.right, y)]))
         yield svg.text(plot.scale.format(tick), plot.left - GAP, y + 4, class_="chart-tick", text_anchor="end")
+
+
+def choose_ticks(plot: Plot, times: Sequence[str], grain: int) -> dict[int, str]:
+    """Choose as many ticks of time as have room side by side, at round times."""
+    for most in range(MOST_TICKS, 1, -1):
+        ticks = make_ticks(times, grain, most)
+        ends = [(plot.x(place) - measure_text(label) / 2, measure_text(label)) for place, label in ticks.items()]
+        if all(one[0] + one[1] + 2 * GAP <= two[0] for one, two in pairwise(ends)):
+            return ticks
+    return make_ticks(times, grain, 1)
 
 
 def draw_times(plot: Plot, ticks: dict[int, str], width: float) -> Iterator[str]:

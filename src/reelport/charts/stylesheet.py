@@ -55,9 +55,10 @@ _PAGE_RULES = """\
 .chart{margin:0;container-type:inline-size}
 .chart figcaption{color:var(--chart-soft);font-size:0.875rem}
 .chart-picture{display:block;width:100%;max-width:75rem;height:auto;overflow:visible;font-variant-numeric:tabular-nums}
-.chart-wide,.chart-widest{display:none}
-@container (min-width:480px){.chart-narrow{display:none}.chart-wide{display:block}}
-@container (min-width:800px){.chart-wide{display:none}.chart-widest{display:block}}
+.chart-medium,.chart-wide,.chart-widest{display:none}
+@container (min-width:410px){.chart-narrow{display:none}.chart-medium{display:block}}
+@container (min-width:570px){.chart-medium{display:none}.chart-wide{display:block}}
+@container (min-width:830px){.chart-wide{display:none}.chart-widest{display:block}}
 .chart-hits rect:hover{fill:var(--chart-soft);fill-opacity:0.12}
 .chart-inline-bar{width:100%;height:0.5rem;display:block}
 .chart-sparkline{width:7.5rem;height:1.5rem;display:inline-block;vertical-align:middle}
