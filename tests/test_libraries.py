@@ -34,6 +34,7 @@ COMMANDS = {
     "key create --org acme --permissions create_reports": STATE,
     "key revoke nobody": STATE,
     "channel list --org acme": STATE | READ,
+    "audit": STATE,
     "queue list --all": STATE,
     "queue show nobody": STATE,
     "tables": READ,

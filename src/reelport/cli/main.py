@@ -52,6 +52,7 @@ SERVER_COMMANDS = {
     "channel": (f"{_SERVICE}.access:CHANNEL", "Channels, and who may read them."),
     "key": (f"{_SERVICE}.keys:KEY", "API keys of organizations."),
     "user": (f"{_SERVICE}.users:USER", "Users: the people of organizations."),
+    "audit": (f"{_SERVICE}.audit:audit", "Show who did what, when and from where."),
     "queue": (f"{_SERVICE}.service:QUEUE", "Reports that wait, run or ended."),
     "verify": (f"{_SERVICE}.service:verify", "Hold tables and files against their records."),
     "backup": (f"{_SERVICE}.backup:backup", "Back up state, tables and finished reports, while the service runs."),
