@@ -104,10 +104,10 @@ def test_a_view_over_the_read_budget_is_refused_before_it_reads(data: Path) -> N
 
 def test_the_read_budget_is_spent_on_totals_and_lines_first(data: Path) -> None:
     """What is left then isn't enough for the leaderboard, and it says so."""
-    with exploring(data, explore_rows=900_000) as (explorer, _):
+    with exploring(data, explore_rows=700_000) as (explorer, _):
         numbers = run(lambda: explorer.compute(QUICK, TENANT, 1))
         assert numbers.totals == Totals((Figure(200_000),))
-        assert numbers.over_budget == OverBudget("It would read up to 1,200,000 rows; a page reads 900,000 at most.")
+        assert numbers.over_budget == OverBudget("It would read up to 800,000 rows; a page reads 700,000 at most.")
         assert numbers.over_budget == numbers.leaderboards[Dimension.VISITOR_COUNTRY]
         # Totals and lines are known by now, and cost nothing.
         assert run(lambda: explorer.compute(QUICK, TENANT, 1)).over_budget is None

@@ -23,9 +23,11 @@ from reelport.server.explore.statements import (
     ENTRIES,
     MORE_ENTRIES,
     Statement,
+    add_up_lines,
     compile_board,
     compile_lines,
     compile_totals,
+    is_total_of_lines,
     read_leaderboard,
     read_lines,
     read_totals,
@@ -96,6 +98,19 @@ def test_totals_are_the_cells_of_the_report_without_dimensions(world: World, vie
     assert values(totals.figures) == cells(world, view.query(())).get("", empty(view))
     before = cells(world, view.query((), view.compared_days)) if view.compared_days else {}
     assert befores(totals.figures) == before.get("", empty(view))
+
+
+@few
+@given(view=VIEWS)
+def test_lines_that_add_up_come_to_the_totals(world: World, view: View) -> None:
+    """Where every metric is additive, the totals need no statement of their own."""
+    additive = tuple(metric for metric in view.metrics if metric.additive)
+    if not additive:
+        return
+    view = replace(view, metrics=additive, ranked_by=additive[0])
+    if is_total_of_lines(view):
+        rows = fetch(world, compile_lines(view, TENANT, world.snapshot))
+        assert add_up_lines(view, rows) == totals_of(world, view)
 
 
 @few

@@ -88,6 +88,23 @@ def read_totals(view: View, rows: Rows) -> Totals:
     return Totals(tuple(_pair(view.metrics, sides.get(0), sides.get(1))))
 
 
+def is_total_of_lines(view: View) -> bool:
+    """Whether the lines add up to the totals, so that no statement is needed for these."""
+    return all(metric.additive for metric in view.metrics) and (view.compares_lines or view.compared_days is None)
+
+
+def add_up_lines(view: View, rows: Rows) -> Totals:
+    """Add the rows of `compile_lines` up to the totals, where `is_total_of_lines` says so."""
+    sides: dict[int, list[tuple[Number, ...]]] = {}
+    for side, _, *values in rows:
+        sides.setdefault(side, []).append(tuple(values))
+    sums = {
+        side: [sum(value or 0 for value in column) for column in zip(*found, strict=True)]
+        for side, found in sides.items()
+    }
+    return Totals(tuple(_pair(view.metrics, sums.get(0), sums.get(1))))
+
+
 def read_lines(view: View, rows: Rows) -> Lines:
     """Read the rows of `compile_lines`."""
     sides: dict[int, dict[date, tuple[Number, ...]]] = {0: {}, 1: {}}

@@ -20,9 +20,11 @@ from reelport.server.explore.row_cache import RowCache
 from reelport.server.explore.statements import (
     Rows,
     Statement,
+    add_up_lines,
     compile_board,
     compile_lines,
     compile_totals,
+    is_total_of_lines,
     read_leaderboard,
     read_lines,
     read_totals,
@@ -102,12 +104,15 @@ class ViewEngine:
 
 def list_parts(view: View) -> tuple[Part, ...]:
     """List the parts of a view in the order in which its budget is spent."""
-    return (TOTALS, LINES, *view.dimensions)
+    return (LINES, *view.dimensions) if is_total_of_lines(view) else (TOTALS, LINES, *view.dimensions)
 
 
 def read_numbers(view: View, outcomes: Mapping[Part, Outcome]) -> Numbers:
     """Read the numbers of a view from the outcomes of its parts."""
-    totals = _read(outcomes[TOTALS], lambda rows: read_totals(view, rows))
+    if is_total_of_lines(view):
+        totals = _read(outcomes[LINES], lambda rows: add_up_lines(view, rows))
+    else:
+        totals = _read(outcomes[TOTALS], lambda rows: read_totals(view, rows))
     whole = totals if isinstance(totals, Totals) else None
     boards = {
         dimension: _read(outcomes[dimension], lambda rows, by=dimension: read_leaderboard(view, by, rows, whole))  # type: ignore[misc]
@@ -121,7 +126,10 @@ def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget
 
 
 def _compile_parts(view: View, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[Part, Statement]]:
-    yield TOTALS, compile_totals(view, tenant, snapshot)
-    yield LINES, compile_lines(view, tenant, snapshot)
-    for dimension in view.dimensions:
-        yield dimension, compile_board(view, dimension, tenant, snapshot)
+    for part in list_parts(view):
+        match part:
+            case Dimension():
+                yield part, compile_board(view, part, tenant, snapshot)
+            case _:
+                compile_part = compile_totals if part == TOTALS else compile_lines
+                yield part, compile_part(view, tenant, snapshot)
