@@ -1,6 +1,10 @@
-"""Estimates how many rows of facts a report reads, before anything is read."""
+"""Estimates how many rows of facts a report reads, before any of them is read."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
 
 from reelport.engine.mapping import find_sources
 from reelport.engine.resolved_query import make_source_query, resolve_query
@@ -9,17 +13,29 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 
 
-def estimate_rows(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> int:
-    """Count the rows of the files that the report reads: at least as many as DuckDB scans.
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The files that a report reads of one source, and the rows in them.
 
-    Files are left out by their days and, where only owners count, by their channels. Within a file DuckDB skips row
-    groups as well, so that it may scan far fewer.
+    DuckDB scans so many at most: within a file it skips row groups by the days in the column `time` and, where
+    `channels` is given, by the owners.
     """
+
+    paths: tuple[str, ...]
+    rows: int
+    time: str
+    start: date
+    end: date
+    channels: frozenset[str] | None
+
+
+def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
+    """List the scans of a checked query, one for each of its sources."""
     resolved = resolve_query(query, tenant)
-    total = 0
     for source in find_sources(resolved.metrics):
         if source_query := make_source_query(resolved, source):
             channels = tenant.channels if source_query.owner_only else None
             files = snapshot.data_files(source.table, query.start, query.end, channels)
-            total += sum(file.rows for file in files)
-    return total
+            paths = snapshot.files(source.table, query.start, query.end, channels)
+            rows = sum(file.rows for file in files)
+            yield Scan(paths, rows, source.time, query.start, query.end, channels)

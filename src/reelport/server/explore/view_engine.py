@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from reelport.catalog import Dimension
 from reelport.engine.duckdb.engine import Engine, Session
-from reelport.engine.scan_estimate import estimate_rows
+from reelport.engine.duckdb.row_groups import RowGroupIndex
+from reelport.engine.scan_estimate import list_scans
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.server.explore.numbers import Numbers, OverBudget, Totals
@@ -63,6 +64,7 @@ class ViewEngine:
         self._engine = Engine(settings.explore_memory, threads, None, within=(settings.facts_root, settings.files_root))
         self._settings = settings
         self._cache = RowCache(_KEPT)
+        self._row_groups = RowGroupIndex(self._engine)
 
     def close(self) -> None:
         """Stop what runs, and free the memory."""
@@ -83,7 +85,7 @@ class ViewEngine:
         for part, statement in _compile_parts(view, tenant, snapshot):
             outcome: Outcome | None = self._cache.find(statement.plan)
             if outcome is None:
-                cost = sum(estimate_rows(query, tenant, snapshot) for query in statement.queries)
+                cost = self._estimate_rows(statement, tenant, snapshot, self._settings.explore_rows - read)
                 outcome = self._refuse(read + cost)
                 read += 0 if outcome else cost
             planned[part] = PlannedPart(statement, outcome)
@@ -94,6 +96,12 @@ class ViewEngine:
         rows = session.fetch(statement.plan, "this page")
         self._cache.keep(statement.plan, rows)
         return rows
+
+    def _estimate_rows(self, statement: Statement, tenant: Tenant, snapshot: Snapshot, left: int) -> int:
+        """Estimate the rows that a statement reads: by files, or by row groups if those are too many."""
+        scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
+        rows = sum(scan.rows for scan in scans)
+        return rows if rows <= left else self._row_groups.count_rows(scans)
 
     def _refuse(self, rows: int) -> OverBudget | None:
         most = self._settings.explore_rows

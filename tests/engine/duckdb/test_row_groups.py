@@ -1,0 +1,67 @@
+"""The rows that a scan reads are counted by row groups: those that DuckDB skips don't count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.row_groups import RowGroupIndex
+from reelport.engine.scan_estimate import Scan
+from reelport.errors import ReelportError
+
+FIRST, LAST = date(2026, 7, 1), date(2026, 7, 4)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of four row groups of two rows: a on days 1 and 2, a on 3 and 4, b on 1 and 2, é on 3 and nobody."""
+    folder = tmp_path / "a*b?[c]' é"
+    folder.mkdir()
+    rows = {
+        "owner_channel_id": ["a", "a", "a", "a", "b", "b", "é", None],
+        "day": [date(2026, 7, day) for day in (1, 2, 3, 4, 1, 2, 3, 4)],
+    }
+    pq.write_table(pa.table(rows), folder / "f.parquet", row_group_size=2)
+    return folder / "f.parquet"
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[RowGroupIndex]:
+    with Engine("400MB", 1, None, within=(tmp_path,)) as engine:
+        yield RowGroupIndex(engine)
+
+
+@pytest.mark.parametrize(
+    ("channels", "start", "end", "rows"),
+    [
+        (None, FIRST, LAST, 8),
+        (None, FIRST, FIRST, 4),
+        (None, date(2026, 7, 5), date(2026, 7, 6), 0),
+        ({"a"}, FIRST, LAST, 4),
+        ({"a"}, date(2026, 7, 2), date(2026, 7, 2), 2),
+        ({"b", "é"}, FIRST, LAST, 4),
+        ({"aa"}, FIRST, LAST, 0),
+        (set(), FIRST, LAST, 0),
+    ],
+)
+def test_only_row_groups_that_may_hold_a_row_count(
+    index: RowGroupIndex, path: Path, channels: set[str] | None, start: date, end: date, rows: int
+) -> None:
+    """By days, and where only owners count by owners; a second look reads no footer."""
+    scan = Scan((str(path),), 8, "day", start, end, None if channels is None else frozenset(channels))
+    assert index.count_rows([scan]) == rows
+    path.unlink()
+    assert index.count_rows([scan, scan]) == 2 * rows
+
+
+def test_a_file_that_can_not_be_read_is_told(index: RowGroupIndex, path: Path) -> None:
+    """It raises, as reading its rows would."""
+    path.write_bytes(b"no parquet")
+    with pytest.raises(ReelportError, match="this page"):
+        index.count_rows([Scan((str(path),), 8, "day", FIRST, LAST, None)])
