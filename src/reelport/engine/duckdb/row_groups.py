@@ -20,7 +20,7 @@ _DAY = len("2026-01-01")
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A row group: its rows, and the least and highest owner and day, None where it doesn't tell."""
+    """A row group: its rows, and the least and highest owner and day (None: not told)."""
 
     rows: int
     low_owner: str | None
@@ -47,7 +47,7 @@ class RowGroupIndex:
         self._lock = threading.Lock()
 
     def count_rows(self, scans: Iterable[Scan]) -> int:
-        """Count the rows of the row groups that scans can't skip. Raises what `Session.fetch` does."""
+        """Count the rows that scans can't skip by row groups. Raises what `Session.fetch` does."""
         return sum(self._count(scan) for scan in scans)
 
     def _count(self, scan: Scan) -> int:

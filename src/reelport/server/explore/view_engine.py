@@ -98,7 +98,7 @@ class ViewEngine:
         return rows
 
     def _estimate_rows(self, statement: Statement, tenant: Tenant, snapshot: Snapshot, left: int) -> int:
-        """Estimate the rows that a statement reads: by files, or by row groups if those are too many."""
+        """Estimate the rows that a statement reads, by row groups if by files they are too many."""
         scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
         rows = sum(scan.rows for scan in scans)
         return rows if rows <= left else self._row_groups.count_rows(scans)
