@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: a context manager that an exception passes, such as a transaction, sets its traceback.
+@dataclass(eq=False, slots=True)
 class Refused(Exception):
     """The request is refused: HTTP status, a heading, and a sentence with what to do."""
 
@@ -15,7 +16,7 @@ class Refused(Exception):
     retry_after: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class SignInNeeded(Exception):
     """The page is for signed-in users; after signing in, the browser goes to `path`."""
 
