@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
@@ -13,6 +13,7 @@ from tests.server.api import ASK, INPUT, Api
 
 from reelport.server.access import key_rotation, keys, users
 from reelport.server.access.audit_log import Actor
+from reelport.server.access.key_details import KeyDetails
 from reelport.server.state.database import writing
 from reelport.wire import PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
@@ -197,3 +198,18 @@ def test_a_users_tokens_end_at_the_next_request(api: Api, client_pair: dict[str,
 def test_right_passwords_are_not_slowed_down(api: Api, client_pair: dict[str, str]) -> None:
     """A program that signs in at each start does so more than ten times."""
     assert [post(api, client_pair | LOGIN).status_code for _ in range(15)] == [200] * 15
+
+
+def test_a_users_tokens_end_with_the_key(api: Api) -> None:
+    """Half an hour before the key expires a token is granted for half an hour, by password and by refresh."""
+    service, now = api.service, datetime.now(UTC) - timedelta(hours=23, minutes=30)
+    details = KeyDetails(expires="1")
+    key = keys.create_key(
+        service.db, service.service_secret, "demo", ["create_reports"], now, kind="public", details=details
+    )
+    pair = {"client_id": key.id, "client_secret": key.secret}
+    first = post(api, pair | LOGIN)
+    again = post(api, pair | {"grant_type": "refresh_token", "refresh_token": first.json()["refresh_token"]})
+    for reply in (first, again):
+        assert 0 < reply.json()["expires_in"] <= 1800
+        assert "reelport-key-expires" in reply.headers

@@ -236,6 +236,7 @@ def test_notice_is_given_before_a_key_expires(people: Api, owner: Visitor) -> No
     page = owner.get("/studio/keys")
     assert "Ending" in page.text.split('role="note"')[1].split("</div>")[0]
     assert "expires in 9 days" in page.text
+    assert "Make another one before" in page.text
     assert "never used" in owner.get(f"/studio/keys/{key.id}").text
 
 
