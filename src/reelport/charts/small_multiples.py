@@ -18,7 +18,7 @@ _PANEL = 150
 """The width that a panel has at least, where the chart has room for two."""
 
 _HEIGHT = 84
-_NAME, _AXIS, _BETWEEN = 22, 26, 20
+_NAME, _AXIS, _BETWEEN = 26, 28, 20
 
 
 def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool = True) -> Picture:

@@ -40,6 +40,7 @@ async def show_preview(visit: Visit) -> Response:
         report=report,
         heading=describe_query(report.query),
         chart=None if isinstance(chart, NoChart) else _embed(chart),
+        chart_heading=None if isinstance(chart, NoChart) else chart.heading,
         reason=chart.reason if isinstance(chart, NoChart) else None,
         has_png=is_available(),
         columns=columns,
