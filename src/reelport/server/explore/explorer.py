@@ -80,7 +80,7 @@ class Explorer:
             async with self._partners.limiter_of(partner), self._slots:
                 engine = await anyio.to_thread.run_sync(self._open_engine)
                 session = engine.open_session()
-                work = partial(session.fetch, plan, "this page")
+                work = partial(engine.fetch, session, plan)
                 try:
                     return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
                 except OutOfMemory:

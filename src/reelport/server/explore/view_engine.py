@@ -13,6 +13,7 @@ from typing import TypeVar
 from reelport.catalog import Dimension
 from reelport.engine.duckdb.engine import Engine, Session
 from reelport.engine.duckdb.row_groups import RowGroupIndex
+from reelport.engine.plan import Plan
 from reelport.engine.scan_estimate import list_scans
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot, pin
@@ -41,7 +42,8 @@ Outcome = Rows | OverBudget
 """What a part gave: its rows, or why there are none."""
 
 _KEPT = 256
-"""Statements whose rows are kept. Each has at most a few hundred rows."""
+"""Statements whose rows are kept: of a view a few hundred rows each."""
+_MOST_ROWS_KEPT = 5_000
 Value = TypeVar("Value")
 
 
@@ -93,8 +95,18 @@ class ViewEngine:
 
     def run(self, session: Session, statement: Statement) -> Rows:
         """Run a statement, and keep its rows. Raises what `Session.fetch` does."""
-        rows = session.fetch(statement.plan, "this page")
-        self._cache.keep(statement.plan, rows)
+        return self.fetch(session, statement.plan)
+
+    def fetch(self, session: Session, plan: Plan) -> Rows:
+        """Fetch the rows of a plan, and keep them where they are few.
+
+        Raises what `Session.fetch` does.
+        """
+        rows = self._cache.find(plan)
+        if rows is None:
+            rows = session.fetch(plan, "this page")
+            if len(rows) <= _MOST_ROWS_KEPT:
+                self._cache.keep(plan, rows)
         return rows
 
     def _estimate_rows(self, statement: Statement, tenant: Tenant, snapshot: Snapshot, left: int) -> int:
