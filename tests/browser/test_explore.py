@@ -1,0 +1,68 @@
+"""The explorer in a real browser: clicks change the address and the numbers, and the focus stays where it was."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+from tests.browser.studio import MEMBER, Studio, find_barriers
+
+VIEW = "/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&by=VISITOR_COUNTRY&from=2026-07-01&to=2026-07-28"
+
+
+def test_a_click_filters_without_loading_the_page_anew(studio: Studio) -> None:
+    """The address tells it, the way back works, and a screen reader hears what is shown."""
+    page = studio.open(VIEW, MEMBER)
+    page.evaluate("window.stayed = true")
+    page.get_by_role("link", name="demo-news", exact=True).click()
+    page.wait_for_url("**videoOwnerChannelSlug=demo-news**")
+    expect(page.get_by_label("Remove the filter Video owner channel")).to_be_visible()
+    assert page.evaluate("window.stayed")
+    expect(page.get_by_role("status").first).to_have_text(re.compile("with video owner channel demo-news"))
+    page.go_back()
+    expect(page.get_by_label("Remove the filter Video owner channel")).to_have_count(0)
+    assert page.url.endswith(VIEW)
+    assert not studio.complaints
+
+
+def test_the_focus_survives_a_change(studio: Studio) -> None:
+    """Of a field that changes the view at once, and of a heading that sorts."""
+    page = studio.open(VIEW, MEMBER)
+    page.get_by_label("Compare with").focus()
+    page.get_by_label("Compare with").select_option("previous")
+    page.wait_for_url("**compare=previous**")
+    expect(page.get_by_label("Compare with")).to_be_focused()
+    heading = page.locator("#sort-VISITOR_COUNTRY-VIEWS-change")
+    heading.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**sort=change**")
+    expect(page.locator("#sort-VISITOR_COUNTRY-VIEWS-change")).to_be_focused()
+    assert not studio.complaints
+
+
+def test_a_metric_is_added_by_a_checkbox_and_its_list_stays_open(studio: Studio) -> None:
+    """What doesn't fit can't be checked, and says why; nothing of it is a barrier."""
+    page = studio.open(VIEW, MEMBER)
+    page.get_by_text("Metrics: views").click()
+    page.get_by_label("Time watched seconds", exact=True).check()
+    page.wait_for_url("**metric=TIME_WATCHED_SECONDS**")
+    expect(page.get_by_label("Time watched seconds", exact=True)).to_be_checked()
+    expect(page.get_by_label("Uploads", exact=True)).to_be_disabled()
+    expect(page.get_by_text("UPLOADS can't be split by VISITOR_COUNTRY")).to_be_visible()
+    assert find_barriers(page) == []
+    assert not studio.complaints
+
+
+def test_all_of_it_works_without_a_script(studio: Studio) -> None:
+    """A form and links: the button that a script needs not is there."""
+    page = studio.open(VIEW, MEMBER, script=False)
+    page.get_by_label("Compare with").select_option("weekdays")
+    page.get_by_role("button", name="Show", exact=True).click()
+    assert "compare=weekdays" in page.url
+    page.get_by_role("link", name="demo-news", exact=True).click()
+    assert "videoOwnerChannelSlug=demo-news" in page.url
+    page.get_by_role("link", name="Last 7 days").click()
+    assert "from=2026-07-25&to=2026-07-31" in page.url
+    page.get_by_role("link", name="As a report").click()
+    assert "/studio/reports/new" in page.url
+    assert not studio.complaints
