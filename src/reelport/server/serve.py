@@ -16,6 +16,7 @@ from reelport.server.http.api_processes import run_api_processes
 from reelport.server.http.listening import format_address, open_listener
 from reelport.server.process import exit_process
 from reelport.server.queue.supervisor import run_workers
+from reelport.server.queue.worker_memory import fit_workers
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
@@ -42,7 +43,7 @@ def serve(settings: Settings) -> None:
             _LOG.warning("links lead nowhere", reason=fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, exit_process)
-        with run_workers(settings, settings.workers):
+        with run_workers(fit_workers(settings, settings.workers, api=True), settings.workers):
             if settings.processes == 1:
                 from reelport.server.web_server import serve_on  # noqa: PLC0415 - while the workers start, on another core
 

@@ -148,10 +148,10 @@ class Settings:
         pattern=_SIZE,
         form=_SIZE_FORM,
         worker=True,
-        description="Memory of one worker's engine.",
+        description="Memory of one worker; less where a control group, as of a container, allows less.",
     )
     worker_threads: int = setting(
-        0, ge=0, le=1024, worker=True, description="Threads of one worker's engine; 0: one a core."
+        0, ge=0, le=1024, worker=True, description="Threads of one worker's engine; 0: one a core that it may use."
     )
     generation_seconds: int = setting(
         Limit.GENERATION_SECONDS.default,

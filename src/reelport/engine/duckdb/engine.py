@@ -5,7 +5,6 @@ It keeps within a memory limit and can be interrupted.
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,12 +19,12 @@ import duckdb
 from sqlglot import exp
 
 from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
+from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Pieces, Plan
 from reelport.engine.report_format import CSV, ReportFormat
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.storage.durable import describe_os_error, full_disk_sentence, to_storage_error
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])?(i)?B?", re.IGNORECASE)
 _INTERPRETER = 160 << 20
 """Bytes of a worker process outside the memory that DuckDB counts, as measured."""
 _SPILL_LIMIT = "max_temp_directory_size"
@@ -228,11 +227,7 @@ def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
 
 def _compute_memory_limit(memory_limit: str) -> int:
     """Compute DuckDB's limit in bytes: the process's without the interpreter and libraries."""
-    size = _SIZE.fullmatch(memory_limit)
-    if size is None:
-        raise UsageError(f"{memory_limit!r} is no amount of memory: write it like 2GB or 512MiB")
-    number, prefix, binary = size.groups()
-    limit = int(float(number) * (1024 if binary else 1000) ** " KMGT".index((prefix or " ").upper()))
+    limit = parse_size(memory_limit)
     return max(limit - _INTERPRETER, limit // 2)
 
 

@@ -5,7 +5,6 @@ They change nothing, apart from probe files that they remove again.
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 import tempfile
@@ -20,6 +19,7 @@ from reelport.engine.duckdb.engine import Engine as ReportEngine
 from reelport.engine.plan import Plan, single_piece
 from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
+from reelport.server import control_group
 from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.data_directory import (
     check_access,
@@ -32,13 +32,13 @@ from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import find_file_fault
 from reelport.server.files import retention
 from reelport.server.masking import hide_passwords
-from reelport.server.queue import liveness, worker_registry
+from reelport.server.queue import liveness, worker_memory, worker_registry
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions, secret_fingerprint
 from reelport.server.state.journal import choose_journal
 from reelport.server.state.tables import JOBS
 from reelport.storage.durable import describe_os_error
-from reelport.wording import format_count
+from reelport.wording import format_count, format_size
 
 _MOST_SKEW = 1.0
 
@@ -176,12 +176,18 @@ def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
 def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Make a report of one row there: a file system without named pipes can't make any."""
     around = settings.data if settings.data.is_dir() else None
-    threads = settings.worker_threads or os.cpu_count() or 1
+    threads = settings.worker_threads or control_group.count_cores()
+    limit = control_group.find_memory_limit()
+    fitting = worker_memory.find_fitting_memory(settings, settings.workers, limit, api=True)
+    memory = settings.worker_memory if fitting is None else f"{fitting}B"
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:
         spill = Path(folder)
-        with ReportEngine(settings.worker_memory, threads, spill) as engine:
+        with ReportEngine(memory, threads, spill) as engine:
             engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), spill / CSV.file_name("probe"))
-    yield True, f"DuckDB makes a report with {settings.worker_memory} of memory."
+    shown = settings.worker_memory if fitting is None else format_size(fitting)
+    yield True, f"DuckDB makes a report with {shown} of memory and {format_count(threads, 'thread')}."
+    if fitting is not None and limit is not None:
+        yield True, f"{settings.worker_memory} are set: the control group allows all processes {format_size(limit)}."
 
 
 def _check_port(settings: Settings) -> Iterator[tuple[bool, str]]:

@@ -5,7 +5,6 @@ Importing this module loads DuckDB: a process does so at its first view.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,6 +16,7 @@ from reelport.engine.plan import Plan
 from reelport.engine.scan_estimate import list_scans
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.server.control_group import count_cores
 from reelport.server.explore.numbers import Numbers, OverBudget, Totals
 from reelport.server.explore.row_cache import RowCache
 from reelport.server.explore.statements import (
@@ -62,7 +62,7 @@ class ViewEngine:
     """
 
     def __init__(self, settings: Settings) -> None:
-        threads = settings.explore_threads or os.cpu_count() or 1
+        threads = settings.explore_threads or count_cores()
         self._engine = Engine(settings.explore_memory, threads, None, within=(settings.facts_root, settings.files_root))
         self._settings = settings
         self._cache = RowCache(_KEPT)

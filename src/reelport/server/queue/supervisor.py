@@ -21,7 +21,7 @@ from reelport.errors import StorageError
 from reelport.facts.layout import require_layout
 from reelport.server.child_process import Ended, keep_running, run_process, run_threads
 from reelport.server.process import exit_process
-from reelport.server.queue import jobs, liveness
+from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
 from reelport.server.settings import Settings
 from reelport.server.state import database
@@ -40,7 +40,7 @@ def supervise(settings: Settings) -> None:
     database.connect(settings).dispose()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_process)
-    with run_workers(settings, 1):
+    with run_workers(worker_memory.fit_workers(settings, 1, api=False), 1):
         while True:
             signal.pause()
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine as Database
 
 from reelport.engine.duckdb.engine import Engine
 from reelport.facts.layout import require_layout
+from reelport.server import control_group
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.files import retention
@@ -93,7 +94,7 @@ def make_engine(settings: Settings, owner: str) -> Engine:
     with translate_io_errors(settings.spill_root), without_signals():
         return Engine(
             settings.worker_memory,
-            settings.worker_threads or os.cpu_count() or 1,
+            settings.worker_threads or control_group.count_cores(),
             liveness.spill_folder(settings, owner),
             within=(settings.facts_root,),
         )

@@ -1,0 +1,133 @@
+"""What a container allows is what workers take: cores by quota, memory by limit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from reelport.server.control_group import count_cores, find_memory_limit
+from reelport.server.queue.worker_memory import find_fitting_memory
+from reelport.server.settings import read_settings
+
+ALL = len(os.sched_getaffinity(0))
+UNLIMITED_IN_VERSION_1 = "9223372036854771712"
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    """Make files with what they hold."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "cores", "memory"),
+    [
+        ("0::/", {"cpu.max": "50000 100000", "memory.max": "1073741824"}, 1, 1 << 30),
+        ("0::/", {"cpu.max": "max 100000", "memory.max": "max"}, ALL, None),
+        ("0::/", {"cpu.max": "100001 100000"}, min(2, ALL), None),
+        ("0::/pod/me", {"memory.max": "max", "pod/memory.max": "512", "pod/me/memory.max": "1024"}, ALL, 512),
+        ("0::/pod/me", {"pod/cpu.max": "20000 100000", "pod/me/cpu.max": "max 100000"}, 1, None),
+        # The path is the host's, of which the container sees its own part alone.
+        ("0::/docker/abc", {"cpu.max": "50000 100000", "memory.max": "4096"}, 1, 4096),
+        (
+            "4:memory:/\n3:cpu,cpuacct:/\n0::/",
+            {
+                "memory/memory.limit_in_bytes": "2048",
+                "cpu/cpu.cfs_quota_us": "50000",
+                "cpu/cpu.cfs_period_us": "100000",
+            },
+            1,
+            2048,
+        ),
+        (
+            "4:memory:/box\n1:cpu:/box",
+            {
+                "memory/memory.limit_in_bytes": UNLIMITED_IN_VERSION_1,
+                "memory/box/memory.limit_in_bytes": UNLIMITED_IN_VERSION_1,
+                "cpu/box/cpu.cfs_quota_us": "-1",
+                "cpu/box/cpu.cfs_period_us": "100000",
+            },
+            ALL,
+            None,
+        ),
+        ("", {}, ALL, None),
+    ],
+)
+def test_the_least_limit_counts(
+    membership: str, files: dict[str, str], cores: int, memory: int | None, tmp_path: Path
+) -> None:
+    """Of the group or of one that it lies in, in both versions; where nothing is limited the machine is."""
+    write(tmp_path, {"membership": membership or "0::/", **{f"groups/{name}": text for name, text in files.items()}})
+    places = (tmp_path / "membership", tmp_path / "groups")
+    assert (count_cores(*places), find_memory_limit(*places)) == (cores, memory)
+
+
+@pytest.mark.parametrize(
+    ("limit", "workers", "fitting"),
+    [
+        (None, 1, None),
+        (8 << 30, 1, None),
+        (2_000_000_000, 1, 1_300_000_000),
+        (2_000_000_000, 2, 650_000_000),
+        (2_000_000_000, 0, 1_300_000_000),
+        (100_000_000, 1, 256_000_000),
+    ],
+)
+def test_workers_share_what_the_api_leaves(
+    limit: int | None, workers: int, fitting: int | None, tmp_path: Path
+) -> None:
+    """What is set stays where it fits; a group that is too small for any report is no reason to give nothing."""
+    settings = read_settings(
+        data=tmp_path,
+        worker_memory="2GB",
+        processes=2,
+        explore_memory="200MB",
+        unsent_bytes=100_000_000,
+        pending_bytes=50_000_000,
+    )
+    assert find_fitting_memory(settings, workers, limit, api=True) == fitting
+    if limit == 2_000_000_000:
+        assert find_fitting_memory(settings, workers, limit, api=False) == (1_000_000_000 if workers == 2 else None)
+
+
+@pytest.fixture
+def held() -> Iterator[list[str]]:
+    """The words before a command that hold it in a control group of half a core and 1 GiB."""
+    root = Path("/sys/fs/cgroup")
+    if (root / "cgroup.controllers").exists():  # version 2: one folder for all
+        limits = [("", "cpu.max", "50000 100000"), ("", "memory.max", str(1 << 30))]
+    else:
+        limits = [("cpu", "cpu.cfs_quota_us", "50000"), ("memory", "memory.limit_in_bytes", str(1 << 30))]
+    made: list[Path] = []
+    try:
+        for controller, name, value in limits:
+            folder = root / controller / f"reelport-test-{os.getpid()}"
+            folder.mkdir(exist_ok=True)
+            made.append(folder)
+            (folder / name).write_text(value)
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    else:
+        enter = "".join(f"echo $$ > {folder}/cgroup.procs && " for folder in dict.fromkeys(made))
+        yield ["/bin/sh", "-c", f'{enter}exec "$@"', "sh"]
+    finally:
+        for folder in dict.fromkeys(made):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def test_the_engine_keeps_within_a_real_group(held: list[str], tmp_path: Path) -> None:
+    """The doctor tells what a worker would take in it: one thread, and what the API leaves of 1 GiB."""
+    words = [*held, sys.executable, "-m", "reelport", "doctor", "--data", str(tmp_path)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert "DuckDB makes a report with 394.0 MB of memory and 1 thread." in done.stdout
+    assert "2GB are set: the control group allows all processes 1.1 GB." in done.stdout
