@@ -110,7 +110,7 @@ def test_an_organizations_keys_get_a_longest_life(run: Run) -> None:
     assert (status, "Keys of demo live 90 days at most" in err) == (2, True)
     assert run("org", "max-key-age", "demo", "none")[0] == 0
     assert listed(run)[0]["expires"] is None
-    for wrong in ("soon", "0", "99999999", "-1"):
+    for wrong in ("soon", "0", "99999999", "-1", "", "9" * 5000):
         assert run("org", "max-key-age", "demo", wrong)[0] == 2, wrong
 
 

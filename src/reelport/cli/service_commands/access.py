@@ -152,9 +152,10 @@ def limit_key_age(
     from reelport.cli.arguments.confirmation import is_confirmed
     from reelport.server.access import keys, organizations
     from reelport.server.access.audit_log import Actor
+    from reelport.server.access.key_expiry import parse_max_days
     from reelport.server.state.database import writing
 
-    limit = _parse_days(days)
+    limit = parse_max_days(days)
     with open_state(data) as (_, db):
         ended = keys.find_ended(keys.list_keys(db, name), limit, _now())
         if ended and not yes:
@@ -166,15 +167,6 @@ def limit_key_age(
             holder = organizations.find_organization(connection, name)
             organizations.limit_key_life(connection, holder, limit, Actor.of_command(), _now())
     print_fields({"organization": name, "max_key_days": limit, "expired_keys": ended}, as_json=json)
-
-
-def _parse_days(given: str) -> int | None:
-    """Parse the longest life of keys: a number of days, or None for the word none."""
-    if given.strip().lower() == "none":
-        return None
-    if not given.isdecimal():
-        raise UsageError(f"{given!r} is no number of days: give one, such as 90, or none.")
-    return int(given)
 
 
 @CHANNEL.command(name="add")

@@ -76,6 +76,16 @@ def parse_expiry(given: str, now: datetime) -> datetime:
     return found
 
 
+def parse_max_days(given: str) -> int | None:
+    """Parse the longest life of keys, in days; the word none is no limit. UsageError else."""
+    if given == "none":
+        return None
+    if not _DAYS.fullmatch(given):
+        raise UsageError(f"{given[:50]!r} is no number of days: give one, such as 90, or none.")
+    check_max_days(int(given))
+    return int(given)
+
+
 def check_max_days(days: int | None) -> None:
     """Raise UsageError for what can't be the longest life of keys; None is no limit."""
     if days is not None and not 1 <= days <= MOST_DAYS:

@@ -15,6 +15,7 @@ from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access import channel_registry, key_rotation, keys, organizations
 from reelport.server.access.key_details import KeyDetails
+from reelport.server.access.key_expiry import parse_max_days
 from reelport.server.access.keys import Key, NewKey, SentBefore
 from reelport.server.state.database import write
 from reelport.server.state.tables import to_milliseconds
@@ -113,11 +114,8 @@ async def download_secret(visit: Visit) -> Response:
 
 async def limit_key_life(visit: Visit) -> Response:
     """Set how long keys live at most; asks first when some would end by it."""
-    text = visit.form.text("days")
-    if text and not text.isdecimal():
-        return await render_keys(visit, _INVALID, ["The maximum age is a number of days, or nothing."])
-    days = int(text) if text else None
     try:
+        days = parse_max_days(visit.form.text("days") or "none")
         found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
         ended = keys.find_ended(found, days, visit.now)
         if ended and not visit.form.has("confirmed"):

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from reelport.catalog import Scope
 from reelport.server.access import channel_registry, key_rotation, keys, organizations
+from reelport.server.access.callers import clean_text
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind
 from reelport.server.access.key_marks import expires_soon, list_marks
@@ -118,7 +119,7 @@ async def find_key(visit: Visit) -> Key:
     """Find the key that the path names; Refused (404) when it isn't the organization's."""
 
     def look(connection: Connection) -> Key | None:
-        return keys.look_for_key(connection, visit.request.path_params["key_id"])
+        return keys.look_for_key(connection, clean_text(visit.request.path_params["key_id"]))
 
     found = await read(visit.service.db, look)
     if found is None or found.organization_id != visit.organization_id:
