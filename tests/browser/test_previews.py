@@ -1,0 +1,85 @@
+"""Charts and previews in a real browser: letters stay apart and inside, and a screen reader meets no barrier."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+from tests.browser.studio import MEMBER, Studio, find_barriers, is_wider_than_window
+
+from reelport.client.client import Client
+from reelport.query import ReportQuery
+from reelport.testing import Service
+
+_LETTERS = """() => {
+  const wrong = [];
+  for (const picture of document.querySelectorAll("svg.chart-picture")) {
+    const frame = picture.getBoundingClientRect();
+    if (!frame.width) continue;
+    const scale = picture.viewBox.baseVal.width / frame.width;
+    const texts = [...picture.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()]);
+    texts.forEach(([words, box], place) => {
+      if (box.left < frame.left - 1 || box.right > frame.right + 1) wrong.push(`${words} leaves its picture`);
+      for (const [others, other] of texts.slice(0, place)) {
+        const across = Math.min(box.right, other.right) - Math.max(box.left, other.left);
+        const down = Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top);
+        if (across * scale > 1 && down * scale > 3) wrong.push(`${words} lies over ${others}`);
+      }
+      const height = parseFloat(getComputedStyle(picture).fontSize) / scale;
+      if (height < 9.5 || height > 14.5) wrong.push(`${words} is ${height} pixels high at ${innerWidth}`);
+    });
+  }
+  return wrong;
+}"""
+"""Texts of charts that leave their picture, lie over another, or are much smaller or larger than the page's."""
+
+
+@pytest.fixture(scope="module")
+def report(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A finished report by day and video title."""
+    folder: Path = tmp_path_factory.mktemp("report")
+    key = service.key("demo")
+    query = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], date(2026, 7, 1), date(2026, 7, 31))
+    with Client(service.url, key.id, key.secret, ledger=folder / "ledger.db") as client:
+        client.reports.submit(query).wait(deadline=60)
+
+
+def look(studio: Studio, page: Page) -> list[str]:
+    """What is wrong with a page in light and dark, from telephones to large screens."""
+    wrong = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for width in (320, 360, 600, 900, 1280, 1600):
+            page.set_viewport_size({"width": width, "height": 900})
+            wrong += page.evaluate(_LETTERS)
+            wrong += ["the page is wider than the window"] if is_wider_than_window(page) else []
+        wrong += find_barriers(page)
+    return [*wrong, *studio.complaints]
+
+
+@pytest.mark.usefixtures("report")
+def test_a_preview_is_open_to_everybody(studio: Studio) -> None:
+    """From the list of reports to the first rows and a chart, whose SVG is a file to keep."""
+    page = studio.open("/studio/reports", MEMBER)
+    page.get_by_role("link", name="Views by day and video title").first.click()
+    page.get_by_role("link", name="Preview").click()
+    assert page.get_by_role("img", name="Views by day and video title").is_visible()
+    assert page.get_by_role("table").is_visible()
+    assert not look(studio, page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Chart as SVG").click()
+    assert download.value.path().read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_charts_of_the_explorer_can_be_read_on_every_screen(studio: Studio) -> None:
+    """Three lines beside those of other days, with days that may still change."""
+    asked = "metric=VIEWS&metric=VIEW_THROUGH_RATE&metric=ESTIMATED_EARNINGS_EUR&compare=previous"
+    page = studio.open(f"/studio/explore?{asked}&from=2026-07-04&to=2026-08-02", MEMBER)
+    assert page.get_by_role("img", name="Views by day").is_visible()
+    assert not look(studio, page)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    area = page.locator("svg.chart-picture:visible .chart-hits rect").nth(3)
+    area.hover()
+    assert (area.locator("title").text_content() or "").startswith("7 Jul 2026: ")
