@@ -52,12 +52,18 @@ def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Res
         except ClientDisconnect:
             raise
         except Exception:  # noqa: BLE001 - a defect: log it with its traceback, and answer with a page
-            _LOG.exception("a page failed", path=request.url.path)
+            _LOG.exception("a page failed", path=_hide_parameters(request))
             return _show_refusal(visit, _FAILED)
         await _renew(visit, response)
         return _finish(visit, response)
 
     return answer
+
+
+def _hide_parameters(request: Request) -> str:
+    """Return the path without the ids and tokens in it: a token is as good as a password."""
+    parameters = {str(value) for value in request.path_params.values()}
+    return "/".join("…" if part in parameters else part for part in request.url.path.split("/"))
 
 
 def life_of_sessions(service: Service) -> timedelta:

@@ -52,7 +52,8 @@ class NavigationEntry:
 NAVIGATION: tuple[NavigationEntry, ...] = (
     NavigationEntry(f"{ROOT}/explore", "Explore", Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/reports", "Reports", Right.READ_NUMBERS),
-    NavigationEntry(f"{ROOT}/saved", "Saved views", Right.READ_NUMBERS),
+    NavigationEntry(f"{ROOT}/saved", "Saved", Right.READ_NUMBERS),
+    NavigationEntry(f"{ROOT}/shared", "Shared", Right.SHARE_VIEWS),
     NavigationEntry(f"{ROOT}/keys", "Keys", Right.MANAGE_KEYS),
     NavigationEntry(f"{ROOT}/operator", "Platform", Right.OPERATE),
     NavigationEntry(f"{ROOT}/people", "People", Right.MANAGE_PEOPLE),

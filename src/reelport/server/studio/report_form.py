@@ -15,23 +15,23 @@ from starlette.responses import Response
 
 from reelport.catalog import Metric
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
-from reelport.facts.log.freshness import read_freshness
 from reelport.query import ReportQuery, parse_day
+from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
 from reelport.server.access.studio_key import identify_studio
 from reelport.server.explore.view import Pairs, Parameter
 from reelport.server.explore.view_parameters import Defaults, parse_view
-from reelport.server.reports.ask import AskedReport, ask_report, find_problems, make_rules
+from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.studio import pages, reports
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.report_snippets import write_snippets
+from reelport.server.studio.view_defaults import load_freshness, make_defaults
 from reelport.server.studio.visit import Visit
 from reelport.wire import Code
 
 _REPORT = "report"
 _WAIT_SECONDS = 1.0
 """So long the answer to an ask waits for the report's end: most are finished by then."""
-_DEFAULT_METRICS = (next(iter(Metric)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,7 @@ def write_link(fields: Iterable[tuple[str, str]]) -> str:
 
 async def load_defaults(visit: Visit) -> Defaults:
     """Load what a view is by default now, and the rules that it must keep."""
-    return await anyio.to_thread.run_sync(_make_defaults, visit)
-
-
-def _make_defaults(visit: Visit) -> Defaults:
-    settings = visit.service.settings
-    complete = {name: each.complete for name, each in read_freshness(settings.facts_root).items()}
-    scopes, rules = _find_caller(visit).scopes, make_rules(settings)
-    return Defaults(_DEFAULT_METRICS, (), complete, visit.now.date(), rules, scopes)
+    return make_defaults(visit, await load_freshness(visit))
 
 
 def _ask(visit: Visit, query: ReportQuery) -> AskedReport:
@@ -136,7 +129,7 @@ def _read_earlier(report_id: str, query: ReportQuery, given: dict[str, str], def
     problems: list[Problem] = []
     start = _read_day(given, Parameter.START, last - timedelta(days=query.days - 1), problems)
     query = query.within(start, _read_day(given, Parameter.END, last, problems))
-    problems += find_problems(query, defaults.scopes or frozenset(), defaults.today, defaults.rules)
+    problems += find_problems(query, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
     fields = (
         (_REPORT, report_id),
         (str(Parameter.START), query.start.isoformat()),

@@ -20,6 +20,7 @@ from reelport.server.studio import (
     report_preview,
     reports,
     saved,
+    shared,
     sign_in,
 )
 from reelport.server.studio.guard import Endpoint, guard
@@ -54,6 +55,10 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/saved", saved.show_saved, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/saved", saved.save_view, Right.ASK_FOR_REPORTS),
+    StudioRoute("GET", "/studio/shared", shared.show_links, Right.SHARE_VIEWS),
+    StudioRoute("POST", "/studio/shared", shared.share_view, Right.SHARE_VIEWS),
+    StudioRoute("POST", "/studio/shared/{view_id}/revoke", shared.revoke_link, Right.SHARE_VIEWS),
+    StudioRoute("GET", "/studio/shared/{token}", shared.open_link, Right.ENTER),
     StudioRoute("POST", "/studio/saved/{view_id}/delete", saved.delete_view, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/keys", keys.show_keys, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys", key_changes.create_key, Right.MANAGE_KEYS),

@@ -1,0 +1,120 @@
+"""Links to views for people without an account: `/studio/shared`, and what a link shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from reelport.engine.tenant import Tenant
+from reelport.errors import UsageError
+from reelport.query_sentence import describe_query
+from reelport.server.explore.options import list_options
+from reelport.server.explore.view_parameters import Defaults, parse_view
+from reelport.server.http.disconnection import run_while_connected
+from reelport.server.studio import pages, report_form, saved, shared_views
+from reelport.server.studio.refusals import Refused, not_found
+from reelport.server.studio.shared_views import LIVES, OpenedView, SharedView, Sharer
+from reelport.server.studio.view_defaults import load_freshness, make_defaults
+from reelport.server.studio.view_page import make_page
+from reelport.server.studio.visit import Visit
+
+PATH = f"{pages.ROOT}/shared"
+_GUESSED = "shared link"
+"""Stands for a user's address where wrong links are counted: no address looks like it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedLink:
+    """A link as the page lists it: what it shows in words, and whether it still works."""
+
+    shared: SharedView
+    sentence: str
+    is_open: bool
+    may_change: bool
+
+
+async def show_links(visit: Visit) -> Response:
+    """List the organization's links, the newest first."""
+    return await _show(visit)
+
+
+async def share_view(visit: Visit) -> Response:
+    """Make a link to the view of a form, and show it this once."""
+    parsed = await saved.read_view(visit)
+    days, service = visit.form.text("days"), visit.service
+    sharer = Sharer(visit.organization_id, visit.actor)
+    share = partial(shared_views.share_view, service.db, service.service_secret, sharer, visit.form.text("name"))
+    try:
+        lives = int(days) if days.isascii() and days.isdigit() and len(days) <= len(str(max(LIVES))) else 0
+        token = await anyio.to_thread.run_sync(share, parsed.view, lives, visit.now)
+    except UsageError as error:
+        return await _show(visit, 422, problems=[str(error)])
+    base = service.settings.public_url.rstrip("/") or str(visit.request.base_url).rstrip("/")
+    return await _show(visit, link=f"{base}{PATH}/{token}")
+
+
+async def revoke_link(visit: Visit) -> Response:
+    """End a link at once."""
+    service, view_id = visit.service, visit.request.path_params["view_id"]
+    find = partial(shared_views.find_shared_view, service.db, visit.organization_id, view_id)
+    found = await anyio.to_thread.run_sync(find)
+    if found is None:
+        raise not_found()
+    if not visit.may_change(found.created_by):
+        sentence = "You may revoke the links that you made. An owner of your organization may revoke any."
+        raise Refused(403, "Not yours to do", sentence)
+    await anyio.to_thread.run_sync(partial(shared_views.revoke_shared_view, service.db, found, visit.actor, visit.now))
+    return pages.redirect(PATH)
+
+
+async def open_link(visit: Visit) -> Response:
+    """Show the view of a link to whoever has it.
+
+    Wrong links are counted by address, as wrong passwords are.
+    """
+    service, token = visit.service, visit.request.path_params["token"]
+    if pause := service.login_attempts.begin(visit.address, _GUESSED):
+        sentence = "Too many links that aren't valid came from this address: try again later."
+        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
+    find = partial(shared_views.open_shared_view, service.db, service.service_secret, token, visit.address, visit.now)
+    opened = await anyio.to_thread.run_sync(find)
+    if opened is None:
+        raise not_found()
+    service.login_attempts.forgive(visit.address, _GUESSED)
+    response = await _show_view(visit, opened)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response
+
+
+async def _show_view(visit: Visit, opened: OpenedView) -> Response:
+    freshness = await load_freshness(visit)
+    defaults = make_defaults(visit, freshness)
+    parsed = parse_view(opened.shared.parameters, defaults)
+    if parsed.problems:
+        # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
+        sentence = "This service can't show this view any more. Ask whoever sent the link for another one."
+        raise Refused(410, "This view is gone", sentence)
+    tenant, partner = Tenant(opened.channels), opened.shared.organization_id
+    compute = partial(visit.service.explorer.compute, parsed.view, tenant, partner)
+    numbers = await run_while_connected(visit.request, compute)
+    page = make_page(parsed.view, numbers, defaults, freshness, list_options(parsed.view, defaults.rules))
+    return pages.render(visit, "shared_view.html", page=page, shared=opened.shared)
+
+
+async def _show(
+    visit: Visit, status: int = 200, *, problems: list[str] | None = None, link: str | None = None
+) -> Response:
+    defaults = await report_form.load_defaults(visit)
+    find = partial(shared_views.list_shared_views, visit.service.db, visit.organization_id, visit.now)
+    links = [_list_link(visit, each, defaults) for each in await anyio.to_thread.run_sync(find)]
+    return pages.render(visit, "shared.html", status, links=links, problems=problems or [], link=link)
+
+
+def _list_link(visit: Visit, shared: SharedView, defaults: Defaults) -> ListedLink:
+    sentence = describe_query(parse_view(shared.parameters, defaults).view.report_query())
+    return ListedLink(shared, sentence, shared.is_open(visit.now), visit.may_change(shared.created_by))

@@ -1,0 +1,205 @@
+"""Shared views: links by which anybody may look at one view until they expire.
+
+The token in a link is 256 random bits, of which the state holds a keyed hash.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, select
+
+from reelport.errors import UsageError
+from reelport.server import credentials
+from reelport.server.access import audit_log
+from reelport.server.access.audit_log import Action, Actor
+from reelport.server.access.callers import find_readable_channels
+from reelport.server.credentials import ServiceSecret
+from reelport.server.explore.view import Pairs, View
+from reelport.server.state.database import reading, write
+from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS
+from reelport.server.studio.saved_views import clean_name, read_parameters
+
+LIVES = (1, 7, 30, 90)
+"""The days that a link may live."""
+MOST = 200
+"""Links of one organization that are open at a time."""
+_PREFIX, _PURPOSE = "rpv", "shared view"
+_KEPT = timedelta(days=30)
+"""How long a link that has ended stays in the list."""
+_VISITOR = "a shared link"
+"""Who opened a view, in the audit log: nobody signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedView:
+    """A view that is shared by a link. `created_by` is a user's e-mail address."""
+
+    id: str
+    organization_id: int
+    organization: str
+    name: str
+    parameters: Pairs
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    opened: int
+    opened_at: datetime | None
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether the link still works."""
+        return self.revoked_at is None and now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedView:
+    """A shared view that a link opens, and the channels (ids) whose numbers it may show."""
+
+    shared: SharedView
+    channels: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sharer:
+    """Who shares, and of which organization."""
+
+    organization_id: int
+    actor: Actor
+
+
+def share_view(
+    db: Engine, service_secret: ServiceSecret, sharer: Sharer, name: str, view: View, days: int, now: datetime
+) -> str:
+    """Share a view for so many days, and return the token of its link.
+
+    It is known this once. UsageError for a bad name, another number of days, and when too many links are open.
+    """
+    cleaned = clean_name(name)
+    if days not in LIVES:
+        raise UsageError(f"A link lives {', '.join(map(str, LIVES))} days.")
+    token = credentials.mint(_PREFIX)
+
+    def share(connection: Connection) -> None:
+        if _count_open(connection, sharer.organization_id, now) >= MOST:
+            raise UsageError(f"{MOST} links are open already: revoke some that nobody needs.")
+        row = {
+            "id": credentials.short_id(),
+            "token_hash": service_secret.hash(_PURPOSE, token),
+            "organization_id": sharer.organization_id,
+            "name": cleaned,
+            "parameters": view.url_query(),
+            "channels": json.dumps(sorted(find_readable_channels(connection, sharer.organization_id))),
+            "created_by": sharer.actor.name,
+            "created_at": now,
+            "expires_at": now + timedelta(days=days),
+        }
+        connection.execute(SHARED_VIEWS.insert().values(**row))
+        told = {"name": cleaned, "days": days}
+        id_, organization = str(row["id"]), sharer.organization_id
+        audit_log.record_action(connection, organization, sharer.actor, Action.VIEW_SHARED, id_, now, told)
+
+    write(db, share)
+    return token
+
+
+def open_shared_view(
+    db: Engine, service_secret: ServiceSecret, token: str, address: str, now: datetime
+) -> OpenedView | None:
+    """Find the view of a link, and count that it was opened.
+
+    None for a link that is unknown, revoked or expired. Every opening is counted; the audit log gets a row of the first
+    one of each minute, with the count. The channels are those that the organization read when it shared the view, and
+    reads now.
+    """
+    if not credentials.is_well_formed(_PREFIX, token):
+        return None
+    is_named = SHARED_VIEWS.c.token_hash == service_secret.hash(_PURPOSE, token)
+    with reading(db) as connection:
+        row = connection.execute(_SHARED.where(is_named)).first()
+    if row is None or not _make_view(row).is_open(now):
+        return None
+
+    def count(connection: Connection) -> OpenedView | None:
+        row = connection.execute(_SHARED.where(is_named).with_for_update(of=SHARED_VIEWS)).first()
+        if row is None or not _make_view(row).is_open(now):
+            return None  # revoked meanwhile
+        view = _make_view(row)
+        counted = SHARED_VIEWS.update().where(SHARED_VIEWS.c.id == view.id)
+        connection.execute(counted.values(opened=view.opened + 1, opened_at=now))
+        if view.opened_at is None or _minute(view.opened_at) != _minute(now):
+            told = {"name": view.name, "opened": view.opened + 1}
+            actor, organization = Actor(_VISITOR, address), view.organization_id
+            audit_log.record_action(connection, organization, actor, Action.SHARED_VIEW_OPENED, view.id, now, told)
+        readable = find_readable_channels(connection, view.organization_id)
+        return OpenedView(view, readable & frozenset(json.loads(row.channels)))
+
+    return write(db, count)
+
+
+def list_shared_views(db: Engine, organization_id: int, now: datetime) -> tuple[SharedView, ...]:
+    """List an organization's links, the newest first; ended ones for thirty more days."""
+    of_organization = SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.expires_at > now - _KEPT
+    wanted = _SHARED.where(*of_organization).order_by(SHARED_VIEWS.c.created_at.desc(), SHARED_VIEWS.c.id)
+    with reading(db) as connection:
+        return tuple(_make_view(row) for row in connection.execute(wanted))
+
+
+def find_shared_view(db: Engine, organization_id: int, view_id: str) -> SharedView | None:
+    """Find a link by its id; None for an unknown one and for another organization's."""
+    wanted = _SHARED.where(SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.id == view_id)
+    with reading(db) as connection:
+        row = connection.execute(wanted).first()
+    return None if row is None else _make_view(row)
+
+
+def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime) -> bool:
+    """End a link at once; False when it was revoked before."""
+
+    def revoke(connection: Connection) -> bool:
+        alive = SHARED_VIEWS.c.id == view.id, SHARED_VIEWS.c.revoked_at.is_(None)
+        revoked = connection.execute(SHARED_VIEWS.update().where(*alive).values(revoked_at=now)).rowcount == 1
+        if revoked:
+            told = {"name": view.name}
+            action = Action.SHARED_VIEW_REVOKED
+            audit_log.record_action(connection, view.organization_id, actor, action, view.id, now, told)
+        return revoked
+
+    return write(db, revoke)
+
+
+_SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
+    ORGANIZATIONS, ORGANIZATIONS.c.id == SHARED_VIEWS.c.organization_id
+)
+
+
+def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
+    return SharedView(
+        row.id,
+        row.organization_id,
+        row.organization,
+        row.name,
+        read_parameters(row.parameters),
+        row.created_by,
+        row.created_at,
+        row.expires_at,
+        row.revoked_at,
+        row.opened,
+        row.opened_at,
+    )
+
+
+def _count_open(connection: Connection, organization_id: int, now: datetime) -> int:
+    of_organization = SHARED_VIEWS.c.organization_id == organization_id
+    alive = SHARED_VIEWS.c.revoked_at.is_(None), SHARED_VIEWS.c.expires_at > now
+    found: int = connection.execute(
+        select(func.count()).select_from(SHARED_VIEWS).where(of_organization, *alive)
+    ).scalar_one()
+    return found
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)

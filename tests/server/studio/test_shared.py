@@ -1,0 +1,220 @@
+"""Links to views for people without an account: what they show, to whom, and for how long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from html import unescape
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from tests.server.studio.visitor import Visitor, add_user
+
+from reelport.server import credentials
+from reelport.server.access import audit_log, organizations
+from reelport.server.access.callers import find_readable_channels
+from reelport.server.app import create_app
+from reelport.server.http.service import Service
+from reelport.server.reports import withdrawal
+from reelport.server.sandbox import fill
+from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import reading
+from reelport.server.studio import shared_views
+
+OWNER, MEMBER, STRANGER = "ann@demo.example", "mia@demo.example", "rob@rival.example"
+VIEW = "metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VIDEO_ID&by=VIDEO_OWNER_CHANNEL_SLUG&from=2026-07-01&to=2026-07-10"
+FORM, SHARED = "/studio/reports/new", "/studio/shared"
+Visitors = Callable[[str | None], Visitor]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return read_settings(data=tmp_path_factory.mktemp("data"), workers=0)
+
+
+@pytest.fixture(scope="module")
+def app(settings: Settings) -> Iterator[Starlette]:
+    """Studio over sample facts."""
+    fill(settings, date(2026, 7, 1), date(2026, 7, 31), 2000)
+    app = create_app(settings)
+    with TestClient(app):
+        for email, role, organization in (
+            (OWNER, "owner", "demo"),
+            (MEMBER, "member", "demo"),
+            (STRANGER, "owner", "rival"),
+        ):
+            add_user(app.state.service, email, role, organization)
+        yield app
+
+
+@pytest.fixture
+def service(app: Starlette) -> Service:
+    """What the app's requests share."""
+    found: Service = app.state.service
+    return found
+
+
+@pytest.fixture
+def visitors(app: Starlette) -> Iterator[Visitors]:
+    """Makes a browser: signed in as a user, or not at all."""
+    made: list[Visitor] = []
+
+    def make(email: str | None) -> Visitor:
+        made.append(Visitor(app))
+        if email is not None:
+            assert made[-1].sign_in(email).status_code == 200
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.client.close()
+
+
+def share(visitor: Visitor, name: str = "For the board", days: str = "7") -> str:
+    """Share the view by the form of the page; gives the path of the link."""
+    page = visitor.send(visitor.get(f"{FORM}?{VIEW}"), SHARED, name=name, days=days)
+    found = re.search(r"http://127\.0\.0\.1:8642(/studio/shared/[^<\s]+)", page.text)
+    assert found, page.text
+    return found[1]
+
+
+def id_of(service: Service, name: str) -> str:
+    """The id of a link that was made last under this name."""
+    links = shared_views.list_shared_views(service.db, 1, datetime.now(UTC))
+    return next(each.id for each in links if each.name == name)
+
+
+def csrf_of(visitor: Visitor) -> str:
+    """What each form of the visitor's pages carries."""
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', visitor.get("/studio/account").text)
+    assert found
+    return found[1]
+
+
+def numbers_of(page: str) -> list[str]:
+    """Every number of a page, in full."""
+    found = re.findall(r'<(?:td class="number"|span) title="([^"]*)"', page)
+    assert len(found) > 30
+    return found
+
+
+def test_a_link_shows_the_numbers_of_its_view_and_nothing_else(visitors: Visitors) -> None:
+    """They are those of the explorer's page; no link leads anywhere, no search engine keeps it, no address is told."""
+    member = visitors(MEMBER)
+    path = share(member)
+    explored = member.get(f"/studio/explore?{VIEW}")
+    for visitor in (visitors(None), visitors(STRANGER)):
+        page = visitor.get(path)
+        assert page.status_code == 200
+        assert numbers_of(page.text) == numbers_of(explored.text)
+        body = page.text.partition("<body>")[2]
+        assert set(re.findall(r'href="([^"]*)"', body)) == {"#main"}
+        assert "<form" not in body
+        assert "<nav" not in body
+        assert page.headers["referrer-policy"] == "no-referrer"
+        assert page.headers["x-robots-tag"] == "noindex, nofollow"
+        assert page.headers["cache-control"] == "no-store"
+        assert 'name="robots" content="noindex, nofollow"' in page.text
+        assert MEMBER not in page.text
+
+
+def test_a_link_is_shown_once_and_stored_as_a_hash(service: Service, visitors: Visitors) -> None:
+    """Neither the list nor the log nor the state's files hold the token."""
+    member = visitors(MEMBER)
+    token = share(member, "Once").rpartition("/")[2]
+    assert token not in member.get(SHARED).text
+    assert token not in str(audit_log.list_actions(service.db))
+    assert not [file for file in service.settings.data.glob("state*") if token.encode() in file.read_bytes()]
+    entry = audit_log.list_actions(service.db)[0]
+    assert (entry.actor.name, entry.action) == (MEMBER, "shared a view")
+    assert entry.details == {"name": "Once", "days": 7}
+
+
+def test_openings_are_counted_and_logged(service: Service, visitors: Visitors) -> None:
+    """The list says how often and when last; the log tells of an opening without a name of anybody."""
+    member, anybody = visitors(MEMBER), visitors(None)
+    path = share(member, "Counted")
+    assert "never" in member.get(SHARED).text
+    for _ in range(3):
+        anybody.get(path)
+    assert "3 times, last" in member.get(SHARED).text
+    entry = next(each for each in audit_log.list_actions(service.db) if each.action == "opened a shared view")
+    assert (entry.actor.name, entry.subject) == ("a shared link", id_of(service, "Counted"))
+
+
+def test_revoked_and_unknown_links_are_told_alike(service: Service, visitors: Visitors) -> None:
+    """Whoever has a link that ended can't tell it from one that never was."""
+    member, anybody = visitors(MEMBER), visitors(None)
+    path = share(member, "Revoked")
+    assert anybody.get(path).status_code == 200
+    page = member.send(member.get(SHARED), f"{SHARED}/{id_of(service, 'Revoked')}/revoke")
+    assert "revoked" in page.text
+    unknown = f"{SHARED}/{credentials.mint('rpv')}"
+    pages = [anybody.get(address) for address in (path, unknown, f"{SHARED}/x", f"{path}0")]
+    assert {page.status_code for page in pages} == {404}
+    assert len({page.text for page in pages}) == 1
+    entry = audit_log.list_actions(service.db)[0]
+    assert (entry.actor.name, entry.action) == (MEMBER, "revoked a shared view")
+
+
+def test_a_link_shows_no_channel_that_was_withdrawn(service: Service, settings: Settings, visitors: Visitors) -> None:
+    """It has the channels that the organization read when it was made, as far as it reads them now."""
+    member, anybody = visitors(MEMBER), visitors(None)
+    path = share(member, "Channels")
+    before = anybody.get(path).text
+    with reading(service.db) as connection:
+        channels = sorted(find_readable_channels(connection, 1))
+    withdrawal.remove_channels(service.db, settings, "demo", channels[:1], datetime.now(UTC))
+    after = anybody.get(path).text
+    assert numbers_of(after) == numbers_of(member.get(f"/studio/explore?{VIEW}").text)
+    assert numbers_of(after) != numbers_of(before)
+    fewer = share(member, "Fewer")
+    organizations.allow_channels(service.db, 1, channels[:1])
+    assert numbers_of(anybody.get(path).text) == numbers_of(before)
+    assert numbers_of(anybody.get(fewer).text) == numbers_of(after)
+
+
+def test_members_revoke_their_own_links_and_owners_all(service: Service, visitors: Visitors) -> None:
+    """Another organization's people can't tell the id of a link from an unknown one."""
+    owner, member, stranger = visitors(OWNER), visitors(MEMBER), visitors(STRANGER)
+    share(owner, "The owner's")
+    share(member, "The member's")
+    path = f"{SHARED}/{id_of(service, 'The owner' + chr(39) + 's')}/revoke"
+    assert path not in member.get(SHARED).text
+    assert "The owner" not in stranger.get(SHARED).text
+    assert member.client.post(path, data={"csrf": csrf_of(member)}).status_code == 403
+    assert stranger.client.post(path, data={"csrf": csrf_of(stranger)}).status_code == 404
+    path = f"{SHARED}/{id_of(service, 'The member' + chr(39) + 's')}/revoke"
+    assert owner.send(owner.get(SHARED), path).status_code == 200
+
+
+@pytest.mark.parametrize("days", ["", "0", "2", "-7", "7.0", "\uff17", "1000000"])
+def test_a_link_lives_as_long_as_the_form_offers(visitors: Visitors, days: str) -> None:
+    """Any other number of days is refused with a sentence."""
+    visitor = visitors(MEMBER)
+    page = visitor.send(visitor.get(f"{FORM}?{VIEW}"), SHARED, name="x", days=days)
+    assert page.status_code == 422
+    assert "A link lives 1, 7, 30, 90 days." in page.text
+
+
+def test_a_name_is_shown_as_text(visitors: Visitors) -> None:
+    """Whatever is in it."""
+    page = visitors(None).get(share(visitors(MEMBER), "<script>alert(1)</script>")).text
+    assert "<script>alert" not in page
+    assert unescape(page).count("<script>alert(1)</script>") == 2
+
+
+def test_guesses_are_slowed_down_at_their_own_address(service: Service, visitors: Visitors) -> None:
+    """Beyond a burst of wrong links an address waits; right ones count for nothing.
+
+    The last test here: all of them come from one address.
+    """
+    path = share(visitors(MEMBER), "Guessed")
+    anybody = visitors(None)
+    for _ in range(12):
+        assert anybody.get(path).status_code == 200
+    answers = [anybody.get(f"{SHARED}/rpv_{number}").status_code for number in range(12)]
+    assert answers[-1] == 429
+    assert service.login_attempts.begin("192.0.2.7", "shared link") == 0

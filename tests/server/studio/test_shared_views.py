@@ -1,0 +1,91 @@
+"""The rows of shared views, on both databases."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from tests.server.conftest import State
+
+from reelport.catalog import Grain, Metric
+from reelport.errors import UsageError
+from reelport.server.access import audit_log
+from reelport.server.access.audit_log import Actor
+from reelport.server.explore.view import View
+from reelport.server.studio import shared_views
+from reelport.server.studio.shared_views import OpenedView, Sharer
+
+ANN = Actor("ann@demo.example", "192.0.2.1")
+DAY = date(2026, 7, 1)
+VIEW = View((Metric.VIEWS,), (), DAY, DAY, Metric.VIEWS, Grain.DAY)
+
+
+def share(state: State, organization: int, days: int = 1) -> str:
+    """The token of a new link."""
+    sharer = Sharer(organization, ANN)
+    return shared_views.share_view(state.db, state.service_secret, sharer, "News", VIEW, days, state.now)
+
+
+def opened(state: State, token: str) -> OpenedView | None:
+    """What a link opens."""
+    return shared_views.open_shared_view(state.db, state.service_secret, token, "198.51.100.1", state.now)
+
+
+def test_a_link_ends_when_its_time_is_over(state: State) -> None:
+    """To the millisecond; it stays in the list for a month."""
+    organization = state.organization("demo", "a")
+    token = share(state, organization)
+    state.now += timedelta(days=1, milliseconds=-1)
+    found = opened(state, token)
+    assert found is not None
+    assert (found.shared.organization, found.channels) == ("demo", frozenset({"a"}))
+    assert dict(found.shared.parameters)["metric"] == "VIEWS"
+    state.now += timedelta(milliseconds=1)
+    assert opened(state, token) is None
+    assert [each.opened for each in shared_views.list_shared_views(state.db, organization, state.now)] == [1]
+    state.now += timedelta(days=30)
+    assert not shared_views.list_shared_views(state.db, organization, state.now)
+
+
+def test_a_revoked_link_opens_nothing(state: State) -> None:
+    """Revoking twice is told once."""
+    organization = state.organization("demo", "a")
+    token = share(state, organization)
+    (view,) = shared_views.list_shared_views(state.db, organization, state.now)
+    assert shared_views.revoke_shared_view(state.db, view, ANN, state.now)
+    assert not shared_views.revoke_shared_view(state.db, view, ANN, state.now)
+    assert opened(state, token) is None
+    told = [each.action for each in audit_log.list_actions(state.db)]
+    assert told[:2] == ["revoked a shared view", "shared a view"]
+    assert told.count("revoked a shared view") == 1
+
+
+def test_every_opening_is_counted_and_one_a_minute_logged(state: State) -> None:
+    """A page that is loaded all day long doesn't fill the log, and never vanishes from it."""
+    organization = state.organization("demo", "a")
+    token = share(state, organization)
+    for _ in range(10):
+        assert opened(state, token)
+        state.now += timedelta(seconds=20)
+    (view,) = shared_views.list_shared_views(state.db, organization, state.now)
+    assert view.opened == 10
+    entries = [each for each in audit_log.list_actions(state.db) if each.action == "opened a shared view"]
+    assert [each.details["opened"] for each in entries] == [10, 7, 4, 1]
+
+
+def test_a_link_of_another_secret_opens_nothing(state: State) -> None:
+    """The state holds a keyed hash: it can't be looked up by anything but the token itself."""
+    share(state, state.organization("demo", "a"))
+    assert opened(state, "rpv_nothing") is None
+    assert opened(state, "") is None
+
+
+def test_open_links_of_an_organization_are_bounded(state: State) -> None:
+    """Ended ones don't count."""
+    organization = state.organization("demo", "a")
+    for _ in range(shared_views.MOST):
+        share(state, organization)
+    with pytest.raises(UsageError, match="200 links"):
+        share(state, organization)
+    state.now += timedelta(days=1)
+    assert share(state, organization)
