@@ -176,8 +176,8 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
         assert picture.get("role") == "img"
         assert picture.findtext("title") == "Views by day"
         assert picture.findtext("desc") == (
-            "4 times, 1 Jul 2026 to 4 Jul 2026. Views: lowest 7 views on 1 Jul 2026, highest 12,345 views on 3 Jul"
-            " 2026, last 9 views on 4 Jul 2026. 1 time without a number. From 4 Jul 2026 on, numbers may still change."
+            "4 days, 1 Jul 2026 to 4 Jul 2026. Views: lowest 7 views on 1 Jul 2026, highest 12,345 views on 3 Jul"
+            " 2026, last 9 views on 4 Jul 2026. 1 day without a number. From 4 Jul 2026 on, numbers may still change."
         )
 
 
@@ -187,3 +187,13 @@ def test_numbers_that_are_none_cannot_be_drawn() -> None:
         Series("Views", (float("nan"),))
     with pytest.raises(ValueError, match="2 values for 1 times"):
         LineChart("Views", ("2026-07-01",), (Series("Views", (1, 2)),))
+
+
+def test_times_of_another_vendor_fit_too() -> None:
+    """What is no time is drawn at its place, cut."""
+    times = ("n/a", "x" * 300, "2026-07-01", "2026-13-45")
+    chart = LineChart("Views", times, (Series("Views", (1, 2, 3, 4)),), settled=2)
+    for width in (NARROW, WIDEST):
+        picture = draw(chart, width, 200)
+        root = parse(f"<svg>{''.join(picture.elements)}</svg>")
+        assert all(0 <= left <= right <= width for left, _, right, _ in boxes_of(root, 0, 0))

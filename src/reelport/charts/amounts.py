@@ -54,6 +54,10 @@ class Scale:
         """Return where a number lies on the axis: 0 at its low end, 1 at its high end."""
         return (float(value) - self.low) / (self.high - self.low)
 
+    def unit_beside(self, heading: str) -> str:
+        """Return the name of the unit; nothing where the heading names it already."""
+        return "" if self.unit.lower() in heading.lower() else self.unit
+
     def format(self, value: Number) -> str:
         """Format a number shortly, in the axis' unit."""
         return format_short(float(value) / self.divisor)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from reelport.charts import svg
 from reelport.charts.amounts import Scale, fit_scale, format_full
 from reelport.charts.chart_types import Bar, BarChart
-from reelport.charts.line_chart import draw_sentence, name_unit
-from reelport.charts.picture import Picture
+from reelport.charts.picture import Picture, draw_sentence
 from reelport.charts.plot import GAP
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_bars
 from reelport.charts.text_width import cut_to_room, measure_text
@@ -77,13 +76,13 @@ def _lay_out(chart: BarChart, width: float) -> _Layout:
     wide = width >= _NARROW
     numbers = max(measure_text(_format(bar, scale)) for bar in chart.bars) + GAP
     names = min(max(measure_text(bar.label) for bar in chart.bars), width * _NAMES) + GAP if wide else 0
-    top = 22.0 if name_unit(scale, chart.heading) or chart.comparison else 4.0
+    top = 22.0 if scale.unit_beside(chart.heading) or chart.comparison else 4.0
     return _Layout(names, width - names - numbers, _ROWS[wide], scale, top, wide)
 
 
 def _draw_head(chart: BarChart, layout: _Layout) -> Iterator[str]:
     """Say what the numbers and the marks on the bars are."""
-    said = [name_unit(layout.scale, chart.heading), f"| {chart.comparison}" if chart.comparison else ""]
+    said = [layout.scale.unit_beside(chart.heading), f"| {chart.comparison}" if chart.comparison else ""]
     words = ", ".join(filter(None, said))
     if words:
         yield svg.text(cut_to_room(words, layout.room), layout.left, 12, class_="chart-tick")

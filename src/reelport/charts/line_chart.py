@@ -8,7 +8,7 @@ from reelport.charts import legend, svg
 from reelport.charts.amounts import Scale, choose_scale, list_numbers
 from reelport.charts.chart_types import LineChart, Series
 from reelport.charts.legend import Name
-from reelport.charts.picture import Picture
+from reelport.charts.picture import Picture, draw_sentence
 from reelport.charts.plot import (
     GAP,
     Plot,
@@ -22,7 +22,7 @@ from reelport.charts.plot import (
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
 from reelport.charts.text_width import measure_text
 
-SERIES_KINDS = 6
+_KINDS = 6
 """How many looks of lines there are, each a colour and a dash of its own."""
 
 _NARROW = 560
@@ -57,27 +57,12 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
 
 
-def draw_sentence(title: str, sentence: str, width: float) -> Picture:
-    """Draw a sentence in place of a chart."""
-    return Picture(width, 40, (svg.text(sentence, 0, 24, class_="chart-name"),), title, sentence)
-
-
-def kind_of(place: int) -> str:
-    """Return the classes of a chart's line by its place."""
-    return f"chart-line chart-s{place % SERIES_KINDS}"
-
-
-def name_unit(scale: Scale, heading: str) -> str:
-    """Return the name of a scale's unit; nothing where the heading names it already."""
-    return "" if scale.unit.lower() in heading.lower() else scale.unit
-
-
 def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[Plot, list[str]]:
     """Place the plot in a chart; draw the names of the lines and of the unit around it."""
     names = _list_names(chart)
     beside = bool(names) and legend.is_beside(names, width, height)
     above = legend.arrange_above(names, width) if names and not beside else []
-    unit = name_unit(scale, chart.heading)
+    unit = scale.unit_beside(chart.heading)
     top = (above[-1][1] + legend.LINE + GAP if above else 0) + _HEAD
     left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
     right = legend.measure_beside(names, width) if beside else 8
@@ -94,7 +79,7 @@ def _draw_lines(chart: LineChart, plot: Plot) -> Iterator[str]:
     if chart.comparison is not None:
         yield from draw_line(plot, chart.comparison.values, "chart-line chart-earlier", plot.times)
     for place, each in reversed(list(enumerate(chart.series))):
-        yield from draw_line(plot, each.values, kind_of(place), chart.first_moving)
+        yield from draw_line(plot, each.values, _kind_of(place), chart.first_moving)
 
 
 def _list_series(chart: LineChart) -> list[Series]:
@@ -103,7 +88,7 @@ def _list_series(chart: LineChart) -> list[Series]:
 
 def _list_names(chart: LineChart) -> list[Name]:
     """List the names of the lines; none where a line is alone, for the heading names it."""
-    names = [_name(each, kind_of(place)) for place, each in enumerate(chart.series)]
+    names = [_name(each, _kind_of(place)) for place, each in enumerate(chart.series)]
     if chart.comparison is not None:
         names.append(_name(chart.comparison, "chart-line chart-earlier"))
     return names if len(names) > 1 else []
@@ -112,3 +97,8 @@ def _list_names(chart: LineChart) -> list[Name]:
 def _name(series: Series, kind: str) -> Name:
     numbers = list_numbers(series.values)
     return Name(series.name, kind, (numbers[-1][0], float(numbers[-1][1])) if numbers else None)
+
+
+def _kind_of(place: int) -> str:
+    """Return the classes of a chart's line by its place."""
+    return f"chart-line chart-s{place % _KINDS}"

@@ -56,7 +56,7 @@ class Plot:
 
 
 def draw_amounts(plot: Plot) -> Iterator[str]:
-    """Draw the axis of amounts: a line across and a number at each tick, the unit above."""
+    """Draw the axis of amounts: a line across and a number at each tick."""
     for tick in plot.scale.ticks:
         y = plot.y(tick)
         kind = "chart-base" if tick == 0 else "chart-grid"
@@ -95,14 +95,14 @@ def draw_line(plot: Plot, values: Sequence[Number | None], kind: str, first_movi
     kind = f"{kind} chart-fine" if plot.times > _MANY else kind
     settled = [value if place < first_moving else None for place, value in enumerate(values)]
     moving = [value if place >= first_moving - 1 else None for place, value in enumerate(values)]
-    for run in list_runs(settled):
+    for run in _list_runs(settled):
         yield _draw_run(plot, run, kind)
-    for run in list_runs(moving):
+    for run in _list_runs(moving):
         if run[-1][0] >= first_moving:
             yield _draw_run(plot, run, f"{kind} chart-moving")
 
 
-def list_runs(values: Sequence[Number | None]) -> list[list[tuple[int, Number]]]:
+def _list_runs(values: Sequence[Number | None]) -> list[list[tuple[int, Number]]]:
     """Split values at the missing ones into runs of numbers, each with its place."""
     runs: list[list[tuple[int, Number]]] = [[]]
     for place, value in enumerate(values):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reelport.catalog import Unit
+from reelport.catalog import Grain
 from reelport.charts.amounts import format_full, list_numbers
-from reelport.charts.chart_types import BarChart, LineChart, Number, Series, SmallMultiples
-from reelport.charts.time_axis import describe_time
+from reelport.charts.chart_types import BarChart, ChartOverTime, LineChart, Number, Series
+from reelport.charts.time_axis import GRAIN_WORDS, describe_time
 from reelport.wording import format_count
 
 NO_NUMBER = "No row has a number."
@@ -16,22 +16,22 @@ _MOST_DESCRIBED = 6
 """Series or bars that a description names."""
 
 
-def describe_lines(chart: LineChart | SmallMultiples) -> str:
+def describe_lines(chart: ChartOverTime) -> str:
     """Describe lines over time: their range, and the lowest, highest and last number of each."""
     if not chart.times:
         return NO_ROWS
     first, last = describe_time(chart.times[0]), describe_time(chart.times[-1])
-    said = [f"{format_count(len(chart.times), 'time')}, {first} to {last}."]
-    said += [_describe_series(each, chart.times, chart.unit) for each in chart.series[:_MOST_DESCRIBED]]
+    said = [f"{format_count(len(chart.times), GRAIN_WORDS[chart.grain])}, {first} to {last}."]
+    said += [_describe_series(each, chart.times, chart) for each in chart.series[:_MOST_DESCRIBED]]
     if len(chart.series) > _MOST_DESCRIBED:
         said.append(f"{len(chart.series) - _MOST_DESCRIBED} more lines.")
     if isinstance(chart, LineChart) and chart.comparison is not None:
         times = chart.comparison_times or chart.times
-        said.append(f"Compared with {_describe_series(chart.comparison, times, chart.unit)}")
+        said.append(f"Compared with {_describe_series(chart.comparison, times, chart)}")
     return " ".join([*said, *describe_moving(chart)])
 
 
-def describe_moving(chart: LineChart | SmallMultiples) -> list[str]:
+def describe_moving(chart: ChartOverTime) -> list[str]:
     """Say from when on numbers may still change; nothing where none may."""
     place = chart.first_moving
     if place >= len(chart.times):
@@ -58,18 +58,19 @@ def describe_moment(chart: LineChart, place: int) -> str:
     return f"{describe_time(chart.times[place])}: {', '.join(said)}"
 
 
-def _describe_series(series: Series, times: Sequence[str], unit: Unit | None) -> str:
+def _describe_series(series: Series, times: Sequence[str], chart: ChartOverTime) -> str:
     numbers = list_numbers(series.values)
     if not numbers:
         return f"{series.name}: no numbers."
     lowest, highest = (pick(numbers, key=lambda each: each[1]) for pick in (min, max))
     extremes = {"lowest": lowest, "highest": highest, "last": numbers[-1]}
-    said = [_describe_extreme(word, each, times, unit) for word, each in extremes.items()]
+    said = [f"{word} {_describe_number(each, times, chart)}" for word, each in extremes.items()]
     missing = len(series.values) - len(numbers)
-    gaps = f" {format_count(missing, 'time')} without a number." if missing else ""
+    gaps = f" {format_count(missing, GRAIN_WORDS[chart.grain])} without a number." if missing else ""
     return f"{series.name}: {', '.join(said)}.{gaps}"
 
 
-def _describe_extreme(word: str, found: tuple[int, Number], times: Sequence[str], unit: Unit | None) -> str:
+def _describe_number(found: tuple[int, Number], times: Sequence[str], chart: ChartOverTime) -> str:
     place, value = found
-    return f"{word} {format_full(value, unit)} on {describe_time(times[place])}"
+    when = "on" if chart.grain <= Grain.DAY else "in"
+    return f"{format_full(value, chart.unit)} {when} {describe_time(times[place])}"

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from reelport.charts import svg
 from reelport.charts.amounts import Scale, choose_scale, format_full, list_numbers
 from reelport.charts.chart_types import Number, Series, SmallMultiples
-from reelport.charts.line_chart import draw_sentence, name_unit
-from reelport.charts.picture import Picture
+from reelport.charts.picture import Picture, draw_sentence
 from reelport.charts.plot import GAP, Plot, draw_amounts, draw_line, draw_moving, draw_times
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines
 from reelport.charts.text_width import cut_to_room, measure_text
@@ -27,7 +26,7 @@ def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool 
     if all(value is None for value in values):
         return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
     scale = choose_scale(values, chart.unit, 3)
-    unit = name_unit(scale, chart.heading)
+    unit = scale.unit_beside(chart.heading)
     columns = max(1, min(int((width + _BETWEEN) // (_PANEL + _BETWEEN)), len(chart.series)))
     across = (width + _BETWEEN) / columns
     top, down = 18.0 if unit else 0.0, _NAME + _HEIGHT + _AXIS

@@ -16,6 +16,8 @@ MOST_FILLED = 4000
 """With more times than this between first and last, gaps are not drawn."""
 
 MOST_TICKS = 8
+_LONGEST_TICK = 17
+"""Characters of a tick that is no time, which some vendor may send."""
 
 
 def parse_time(label: str) -> datetime | None:
@@ -139,7 +141,7 @@ def _align_ticks(labels: Sequence[str], grain: int) -> list[list[int]]:
 def _format_tick(label: str, grain: int, *, years: bool, days: bool) -> str:
     moment = parse_time(label)
     if moment is None:
-        return label
+        return label[:_LONGEST_TICK]
     day = f"{moment.day} {moment:%b}" + (f" {moment.year}" if years else "")
     if grain <= Grain.HOUR:
         return f"{day} {moment:%H:%M}" if days else f"{moment:%H:%M}"
