@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import Page, expect
 from tests.browser.studio import MEMBER, NARROW, OPERATOR, OWNER, PASSWORD, WIDE, Studio, find_barriers
 from tests.browser.studio import is_wider_than_window as is_too_wide
+from tests.patience import until
 
 from reelport.server.access.users import Role
 from reelport.server.studio.rights import RIGHTS
@@ -20,22 +22,29 @@ def _choose_visitor(path: str) -> str | None:
     return next(PEOPLE[role] for role in (None, Role.OWNER, Role.OPERATOR) if right in RIGHTS[role])
 
 
-@pytest.mark.parametrize("path", [route.path for route in PAGES])
-def test_a_page_is_open_to_everybody_who_may_see_it(studio: Studio, path: str) -> None:
-    """Light and dark, wide and narrow: axe-core finds nothing, nothing is cut off, the console stays empty."""
-    page = studio.open(path, _choose_visitor(path))
+def check(studio: Studio, page: Page) -> None:
+    """Look at a page in light and dark, wide and narrow: nothing is wrong with it, and the browser is content."""
     wrong = {}
     for scheme in ("light", "dark"):
         for size in (WIDE, NARROW):
             page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             page.set_viewport_size(size)
-            barriers = find_barriers(page)
+            # Width and colours have nothing else in common: all rules twice find what all four times would.
+            rules = () if (scheme == "light") == (size is WIDE) else ("color-contrast",)
+            barriers = find_barriers(page, *rules)
             if is_too_wide(page):
                 barriers.append("the page is wider than the window")
             if barriers:
                 wrong[f"{scheme}, {size['width']} px"] = barriers
+    page.set_viewport_size(WIDE)
     assert not wrong
     assert not studio.complaints
+
+
+@pytest.mark.parametrize("path", [route.path for route in PAGES])
+def test_a_page_is_open_to_everybody_who_may_see_it(studio: Studio, path: str) -> None:
+    """Light and dark, wide and narrow: axe-core finds nothing, nothing is cut off, the console stays empty."""
+    check(studio, studio.open(path, _choose_visitor(path)))
 
 
 @pytest.mark.parametrize("path", [route.path for route in PAGES])
@@ -81,3 +90,67 @@ def test_signing_in_and_out_needs_no_script(studio: Studio) -> None:
     assert page.url.endswith("/studio/account")
     page.get_by_role("button", name="Sign out", exact=True).click()
     assert page.url.endswith("/studio/sign-in")
+
+
+def test_a_person_is_added_by_a_link_and_removed(studio: Studio) -> None:
+    """Every page of the way is open to everybody; the link is copied by a button, and works in another browser."""
+    page = studio.open("/studio/people", OWNER)
+    page.get_by_label("E-mail address").fill("lena-with-a-rather-long-name@a-long-department.demo.example")
+    page.get_by_role("button", name="Add", exact=True).click()
+    link = page.locator("#link").inner_text()
+    expect(page.get_by_role("button", name="Copy")).to_be_visible()
+    check(studio, page)
+    other = studio.open(link.removeprefix(studio.service.url))
+    other.get_by_label("New password", exact=True).fill(PASSWORD)
+    other.get_by_label("New password again").fill(f"{PASSWORD}?")
+    other.get_by_role("button", name="Set the password").click()
+    expect(other.get_by_role("alert")).to_contain_text("The two passwords differ")
+    studio.complaints.clear()  # a browser tells of every answer that refuses
+    check(studio, other)
+    other.get_by_label("New password", exact=True).fill(PASSWORD)
+    other.get_by_label("New password again").fill(PASSWORD)
+    other.get_by_role("button", name="Set the password").click()
+    check(studio, other)
+    page.goto(f"{studio.service.url}/studio/people")
+    page.get_by_role("link", name="Remove lena").click()
+    check(studio, page)
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("status").first).to_contain_text("That person is removed")
+    check(studio, page)
+
+
+def test_what_is_refused_is_said_on_a_page_that_everybody_can_read(studio: Studio) -> None:
+    """Whoever lacks a right, and whatever isn't there; the way back is on it."""
+    for email, path, status in ((MEMBER, "/studio/people", 403), (OWNER, "/studio/people/nobody/remove", 404)):
+        page = studio.open(path, email, status=status)
+        studio.complaints.clear()
+        check(studio, page)
+        page.get_by_role("link", name="To the first page").click()
+        assert page.url != f"{studio.service.url}{path}"
+
+
+def test_an_operator_runs_the_checks(studio: Studio) -> None:
+    """What is found is a table; the page doesn't go away by itself while it is read."""
+    page = studio.open("/studio/operator", OPERATOR)
+    page.get_by_role("button", name="Run the checks").click()
+    expect(page.get_by_role("row").filter(has_text="DuckDB makes a report")).to_be_visible(timeout=300_000)
+    assert page.locator("main").get_attribute("data-again") is None
+    check(studio, page)
+
+
+def test_a_page_that_is_looked_at_again_keeps_the_focus(studio: Studio) -> None:
+    """The operator's page is loaded anew by itself, and whoever tabs through it isn't thrown to its begin."""
+    page = studio.open("/studio/operator", OPERATOR)
+    page.clock.install()
+    page.reload()
+    page.get_by_role("button", name="Run the checks").focus()
+    moment = page.locator("main p.hint").first
+    before = moment.inner_text()
+
+    def is_another_page() -> bool:
+        page.clock.fast_forward(11_000)
+        return moment.inner_text() != before
+
+    assert until(is_another_page)
+    assert page.evaluate("document.activeElement.textContent") == "Run the checks"
+    assert not studio.complaints

@@ -15,7 +15,7 @@ from reelport.server.access.audit_log import Action, Actor
 from reelport.server.state.database import writing
 
 AUDIT = "/studio/audit"
-WHAT = re.compile(r"</bdi></td><td><bdi>([^<]*)</bdi></td><td>")
+WHAT = re.compile(r'data-label="What"><bdi>([^<]*)</bdi>')
 
 
 def record(people: Api, organization: str | None, *actions: Action, actor: str = "bot@demo.example") -> None:

@@ -39,7 +39,8 @@ function show(page) {
   const again =
     (id && document.getElementById(id)) ||
     (name && [...document.getElementsByName(name)].find((each) => each.value === value)) ||
-    (name && document.getElementsByName(name)[0]);
+    (name && document.getElementsByName(name)[0]) ||
+    (before && before !== document.body && findAlike(before));
   if (again) {
     again.focus({ preventScroll: true });
     if (from != null && again.setSelectionRange) again.setSelectionRange(from, to);
@@ -48,6 +49,12 @@ function show(page) {
   }
   announce(document.querySelector("main [data-announce]")?.textContent ?? "");
   watch();
+}
+
+// What has neither id nor name is found again by what it is called, and where it leads.
+function findAlike(before) {
+  const called = (each) => [each.getAttribute("aria-label") ?? each.textContent, each.getAttribute("href")].join();
+  return [...document.querySelectorAll(before.tagName)].find((each) => called(each) === called(before));
 }
 
 function announce(text) {
