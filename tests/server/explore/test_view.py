@@ -239,3 +239,11 @@ def test_sorting_by_a_change_needs_a_comparison() -> None:
 def test_a_view_says_in_plain_words_what_its_report_has(more: dict[str, object], sentence: str) -> None:
     """Metrics, time and dimensions, product, filters and days."""
     assert view(**more).sentence() == sentence
+
+
+def test_a_text_given_for_a_filter_counts_more_than_its_empty_cells() -> None:
+    """A form that showed the empty value sends both when somebody types another."""
+    empty = parse("by=none&empty=visitorDomainGroup")
+    assert empty.view.filters == ((Filter.visitorDomainGroup, ""),)
+    typed = parse("by=none&empty=visitorDomainGroup&visitorDomainGroup=news")
+    assert typed.view.filters == ((Filter.visitorDomainGroup, "news"),)

@@ -99,8 +99,8 @@ def _read_query(url: UrlTexts, defaults: Defaults) -> ReportQuery:
     named = tuple(name for name in named if name != NONE)
     start, end = _read_days(url, defaults.last_day(_known_metrics(metrics) or defaults.metrics))
     grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain((end - start).days + 1)
-    filters = {name: url.single(name) for name in Filter.__members__ if url.single(name)}
-    filters |= dict.fromkeys(url.names(Parameter.EMPTY), "")
+    filters = dict.fromkeys(url.names(Parameter.EMPTY), "")
+    filters |= {name: url.single(name) for name in Filter.__members__ if url.single(name)}
     product = url.single(Parameter.PRODUCT) or Product.CONTENT.name
     dimensions = (*_leave_out_times(url, named), time_dimension(grain).name)
     return ReportQuery.of(metrics, dimensions, start, end, filters, product)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
+import anyio.to_thread
 from sqlalchemy import Engine
 from starlette.responses import Response
 
 from reelport.catalog import Product
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
 from reelport.engine.tenant import Tenant
+from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Numbers
 from reelport.server.explore.options import list_options
 from reelport.server.explore.presets import Preset
 from reelport.server.explore.view import Parameter, View
-from reelport.server.explore.view_parameters import parse_view
+from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.state.database import reading
 from reelport.server.studio import pages
 from reelport.server.studio.refusals import Refused
-from reelport.server.studio.view_defaults import load_freshness, make_defaults
+from reelport.server.studio.view_defaults import make_defaults
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Visit
 
@@ -30,21 +34,40 @@ _TAB = "studio-tab"
 """The header by which the page's script names its tab: a newer view of a tab ends the one before."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The view of a URL, and what it was read with."""
+
+    parsed: ParsedView
+    defaults: Defaults
+    freshness: Mapping[str, Freshness]
+
+
 async def show_explore(visit: Visit) -> Response:
     """Show the view of the URL; a URL that names no days leads to the one that does."""
-    freshness = await load_freshness(visit)
-    defaults = make_defaults(visit, freshness)
-    parsed = parse_view(visit.request.query_params.multi_items(), defaults)
-    view = parsed.view
-    if parsed.is_relative and not parsed.problems:
+    asked = await anyio.to_thread.run_sync(_read_url, visit)
+    view = asked.parsed.view
+    if asked.parsed.is_relative and not asked.parsed.problems:
         return pages.redirect(address_of(view))
     numbers = await compute_view(visit, view, visit.organization_id)
-    options = list_options(view, defaults.rules)
+    return await anyio.to_thread.run_sync(_show, visit, asked, numbers)
+
+
+def _read_url(visit: Visit) -> _Asked:
+    freshness = read_freshness(visit.service.settings.facts_root)
+    defaults = make_defaults(visit, freshness)
+    return _Asked(parse_view(visit.request.query_params.multi_items(), defaults), defaults, freshness)
+
+
+def _show(visit: Visit, asked: _Asked, numbers: Numbers) -> Response:
+    """Write the page: in a thread, as the event loop should not wait so long."""
+    view = asked.parsed.view
+    options = list_options(view, asked.defaults.rules)
     return pages.render(
         visit,
         "explore.html",
-        page=make_page(view, numbers, defaults, freshness, options),
-        problems=[problem.sentence for problem in parsed.problems],
+        page=make_page(view, numbers, asked.defaults, asked.freshness, options),
+        problems=[problem.sentence for problem in asked.parsed.problems],
         options=options,
         address_of=address_of,
         presets=[(preset.label, f"{address_of(view)}&{Parameter.PRESET}={preset.word}") for preset in Preset],
