@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from html import unescape
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from starlette.testclient import TestClient
 from tests.server.studio.visitor import Visitor, add_user
 
+from reelport.catalog import Family, Metric
+from reelport.catalog.labels import capitalize, label_metric
+from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.sandbox import fill
@@ -211,3 +215,29 @@ def test_a_view_over_the_budget_offers_the_report(settings: Settings, app: TestC
 def test_the_first_page_is_small(visitor: Visitor) -> None:
     """Under 100 KB with its pictures."""
     assert len(visitor.get("/studio/explore").content) < 100_000
+
+
+@pytest.mark.parametrize("family", Family)
+def test_each_family_of_metrics_can_be_explored(visitor: Visitor, family: Family) -> None:
+    """Alone, compared, with all that the page then offers."""
+    metric = next(metric for metric in Metric if metric.family is family)
+    page = visitor.get(f"/studio/explore?metric={metric.name}&{DAYS}&compare=previous")
+    assert page.status_code == 200
+    assert 'role="alert"' not in page.text
+    assert capitalize(label_metric(metric)) in text_of(page.text)
+
+
+def test_a_service_without_facts_has_a_page_that_says_so(tmp_path: Path) -> None:
+    """Nothing is drawn, and nothing is a number."""
+    app = create_app(read_settings(data=tmp_path / "data", workers=0))
+    with TestClient(app) as client:
+        service: Service = app.state.service
+        organizations.add_organization(service.db, "demo", datetime.now(UTC))
+        add_user(service, USER, "member")
+        for visitor in _visit(client, USER):
+            page = visitor.get("/studio/explore")
+    assert page.status_code == 200
+    said = text_of(page.text)
+    assert "Plays: nothing was loaded yet." in said
+    assert "There are no numbers in these days." in said
+    assert "nan" not in said.lower().split()
