@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-busy test-half compile kills lint types advisories licences dist check bench serve docs clean
+.PHONY: words setup demo test test-busy test-half compile kills lint types advisories licences dist install-check check bench serve docs clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -69,6 +69,9 @@ licences: $(READY) ## make the page of licences anew from the lock
 
 dist: $(READY) ## build wheel and sdist into dist/, check them, and install them in an empty environment
 	@$(SETUP_ENV) $(BIN)/python supply_chain/distribution.py
+
+install-check: $(READY) ## run the container's steps in an empty root, from the package index; as root, 500 MB
+	@$(SETUP_ENV) REELPORT_INSTALL=1 $(BIN)/pytest -q tests/deploy/test_container.py
 
 check: lint types advisories test ## lint, types, advisories and tests, as CI runs them
 

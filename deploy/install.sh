@@ -1,0 +1,29 @@
+#!/bin/sh
+# Installs the service of this source tree into an environment of its own, with the packages of the lock, each held to its
+# hash:
+#
+#     deploy/install.sh /opt/reelport
+#
+# Packages come from the index that the environment names (UV_DEFAULT_INDEX, PIP_INDEX_URL). PYTHON: which one, 3.11 or newer.
+set -eu
+target=${1:?give the directory of the environment, such as /opt/reelport}
+tree=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+"${PYTHON:-python3}" -m venv "$work/build"
+"${PYTHON:-python3}" -m venv --without-pip "$target"
+"$work/build/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$tree/supply_chain/uv.txt"
+if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"; fi
+if [ -n "${PIP_CERT:-}" ]; then export SSL_CERT_FILE="${SSL_CERT_FILE:-$PIP_CERT}"; fi
+export UV_PYTHON_DOWNLOADS=never
+uv() { "$work/build/bin/uv" --quiet --project "$tree" "$@"; }
+
+uv export --frozen --no-default-groups --extra server --no-emit-project --output-file "$work/service.txt" >/dev/null
+uv export --frozen --only-group build --no-emit-project --output-file "$work/backend.txt" >/dev/null
+uv pip install --python "$work/build" --require-hashes -r "$work/backend.txt"
+(cd "$tree" && "$work/build/bin/python" -m hatchling build --target wheel --directory "$work/wheel" >"$work/log" 2>&1) \
+    || { cat "$work/log" >&2; exit 1; }
+uv pip install --python "$target" --compile-bytecode --require-hashes -r "$work/service.txt"
+uv pip install --python "$target" --compile-bytecode --no-deps --no-index "$work"/wheel/*.whl
+"$target/bin/reelport" --version

@@ -1,0 +1,101 @@
+"""Units and proxies: the programs that read them take them as they are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reelport.server.settings import setting_names, variable_name
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+UNITS = sorted((DEPLOY / "systemd").iterdir())
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+MOST_EXPOSED = 20
+"""Tenths: systemd calls 2.0 of 10 OK."""
+
+
+def tool(name: str, package: str) -> str:
+    """A program that reads the files; skips without it."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"{name} is not installed (Debian: {package})")
+    return found
+
+
+def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    """No directive is misspelled, in a section of another, or unknown; each command of them is one of ours."""
+    program = str(Path(sys.executable).with_name("reelport"))
+    for unit in UNITS:
+        text = unit.read_text("utf-8").replace("/opt/reelport/bin/reelport", program)
+        (tmp_path / unit.name.replace("@", "@1")).write_text(text)
+    files = sorted(str(path) for path in tmp_path.iterdir())
+    done = run(tool("systemd-analyze", "systemd"), "verify", "--man=no", *files)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_unit_may_touch_little(unit: Path) -> None:
+    """Systemd's own count of what a service is exposed to."""
+    words = ("security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}", str(unit))
+    done = run(tool("systemd-analyze", "systemd"), *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_unit_names_commands_and_settings_that_there_are(unit: Path) -> None:
+    """A word of the command line that isn't known would only be told at the start."""
+    text = unit.read_text("utf-8")
+    for line in re.findall(r"^ExecStart=/opt/reelport/bin/reelport (.+)$", text, re.MULTILINE):
+        assert run(sys.executable, "-m", "reelport", line.split()[0], "--help").returncode == 0
+    named = set(re.findall(r"^Environment=(\w+)=", text, re.MULTILINE))
+    assert named <= {variable_name(name) for name in setting_names()}
+
+
+def test_nginx_takes_its_file(tmp_path: Path) -> None:
+    """With a certificate of the test's in the place of yours."""
+    nginx, openssl = tool("nginx", "nginx"), tool("openssl", "openssl")
+    request = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=reports.example.com", "-days", "1")
+    assert run(openssl, *request, "-keyout", "privkey.pem", "-out", "fullchain.pem", cwd=tmp_path).returncode == 0
+    text = (DEPLOY / "nginx" / "reelport.conf").read_text("utf-8")
+    assert text.count("/etc/ssl/reports.example.com") == 2
+    (tmp_path / "reelport.conf").write_text(text.replace("/etc/ssl/reports.example.com", str(tmp_path)))
+    paths = "".join(f"{name}_temp_path {tmp_path};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    own = f"pid {tmp_path}/pid; events {{}} http {{ access_log off; {paths} include {tmp_path}/reelport.conf; }}"
+    (tmp_path / "nginx.conf").write_text(own)
+    done = run(nginx, "-t", "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"))
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr
+
+
+def test_caddy_takes_its_file(tmp_path: Path) -> None:
+    """And writes it no other way itself."""
+    caddy, file = tool("caddy", "caddy"), str(DEPLOY / "caddy" / "Caddyfile")
+    done = run(caddy, "validate", "--adapter", "caddyfile", "--config", file, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert run(caddy, "fmt", file).stdout == Path(file).read_text("utf-8")
+
+
+def test_the_proxies_wait_longer_than_a_status_query() -> None:
+    """Else a long poll would end with an error of theirs."""
+    nginx, caddy = ((DEPLOY / name).read_text("utf-8") for name in ("nginx/reelport.conf", "caddy/Caddyfile"))
+    waits = re.findall(r"proxy_read_timeout (\d+)s|response_header_timeout (\d+)s", nginx + caddy)
+    assert len(waits) == 2
+    assert all(int(one or other) > 60 for one, other in waits)
+    assert all(re.search("metrics", text) and re.search("health", text) for text in (nginx, caddy))
+
+
+def test_the_install_script_is_sound() -> None:
+    """A shell reads it, and it may be run."""
+    script = DEPLOY / "install.sh"
+    assert run("/bin/sh", "-n", str(script)).returncode == 0
+    assert script.stat().st_mode & 0o111
