@@ -15,6 +15,7 @@ from tests.server.studio.visitor import Visitor, add_user
 
 from reelport.catalog import Family, Metric
 from reelport.catalog.labels import capitalize, label_metric
+from reelport.charts.png_renderer import is_available
 from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
@@ -241,3 +242,24 @@ def test_a_service_without_facts_has_a_page_that_says_so(tmp_path: Path) -> None
     assert "Plays: nothing was loaded yet." in said
     assert "There are no numbers in these days." in said
     assert "nan" not in said.lower().split()
+
+
+def test_each_line_is_a_file_to_keep_too(visitor: Visitor) -> None:
+    """With what it shows in words, days and filters, and the days that it is compared with; another metric has none."""
+    asked = f"metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&{DAYS}&compare=previous&channelSlug=demo-news"
+    page = visitor.get(f"/studio/explore?{asked}").text
+    address = unescape(re.findall(r'href="([^"]*/ESTIMATED_EARNINGS_EUR\.svg[^"]*)"', page)[0])
+    answer = visitor.get(address)
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert 'filename="estimated_earnings_eur.svg"' in answer.headers["content-disposition"]
+    for words in (
+        "Estimated earnings EUR by day",
+        "1 Jul 2026 to 14 Jul 2026 (UTC)",
+        "channelSlug = demo-news",
+        "Days before",
+    ):
+        assert f">{words}" in answer.text
+    png = visitor.get(address.replace(".svg", ".png"))
+    assert png.content.startswith(b"\x89PNG") == is_available()
+    for other in ("TIME_WATCHED_SECONDS.svg", "VIEWS.gif", "views.svg"):
+        assert visitor.get(f"/studio/explore/{other}?metric=VIEWS&{DAYS}").status_code == 404

@@ -9,18 +9,18 @@ import anyio.to_thread
 from markupsafe import Markup
 from starlette.responses import Response
 
-from reelport.charts import Chart, NoChart, draw_file, embed_chart
+from reelport.charts import Chart, NoChart, embed_chart
 from reelport.charts.amounts import format_full
-from reelport.charts.png_renderer import is_available, render_png
 from reelport.engine.plan import Plan
 from reelport.query_sentence import describe_query
 from reelport.server.explore.numbers import OverBudget
+from reelport.server.http.disconnection import run_while_connected
 from reelport.server.preview import preview
 from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.preview.preview import PreviewColumn, Rows
 from reelport.server.reports.report_list import ListedReport, State
-from reelport.server.studio import pages
-from reelport.server.studio.refusals import Refused, not_found
+from reelport.server.studio import chart_files, pages
+from reelport.server.studio.refusals import Refused
 from reelport.server.studio.reports import find_report
 from reelport.server.studio.visit import Visit
 
@@ -33,7 +33,8 @@ async def show_preview(visit: Visit) -> Response:
     report, file = await _find_file(visit)
     rows = await _read_rows(visit, file)
     chart = await _draw_chart(visit, report, file)
-    columns = await preview.total_columns(file, report.query, partial(_fetch, visit))
+    total = partial(preview.total_columns, file, report.query, partial(_fetch, visit))
+    columns = await run_while_connected(visit.request, total)
     return pages.render(
         visit,
         "report_preview.html",
@@ -42,7 +43,7 @@ async def show_preview(visit: Visit) -> Response:
         chart=None if isinstance(chart, NoChart) else _embed(chart),
         chart_heading=None if isinstance(chart, NoChart) else chart.heading,
         reason=chart.reason if isinstance(chart, NoChart) else None,
-        has_png=is_available(),
+        kinds=chart_files.list_kinds(),
         columns=columns,
         rows=rows,
         write_total=_write_total,
@@ -50,18 +51,14 @@ async def show_preview(visit: Visit) -> Response:
 
 
 async def download_chart(visit: Visit) -> Response:
-    """Give a finished report's chart as a file: SVG, or PNG where it can be rendered."""
-    suffix = visit.request.path_params["suffix"]
-    if suffix not in ({"svg", "png"} if is_available() else {"svg"}):
-        raise not_found()
+    """Give a finished report's chart as a file."""
+    kind = visit.request.path_params["kind"]
+    chart_files.require_kind(kind)
     report, file = await _find_file(visit)
     chart = await _draw_chart(visit, report, file)
     if isinstance(chart, NoChart):
         raise Refused(409, "There is no chart", chart.reason)
-    content = await anyio.to_thread.run_sync(_render, chart, suffix)
-    name = f'attachment; filename="{report.id}.{suffix}"'
-    media_type = "image/svg+xml" if suffix == "svg" else "image/png"
-    return Response(content, headers={**pages.HEADERS, "Content-Type": media_type, "Content-Disposition": name})
+    return await chart_files.answer_chart(chart, kind, report.id)
 
 
 async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
@@ -73,7 +70,8 @@ async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
 
 
 async def _draw_chart(visit: Visit, report: ListedReport, file: Path) -> Chart | NoChart:
-    return await preview.draw_chart(file, report.query, report.last_complete_day, partial(_fetch, visit))
+    draw = partial(preview.draw_chart, file, report.query, report.last_complete_day, partial(_fetch, visit))
+    return await run_while_connected(visit.request, draw)
 
 
 async def _fetch(visit: Visit, plan: Plan) -> Rows | OverBudget:
@@ -90,10 +88,6 @@ async def _read_rows(visit: Visit, file: Path) -> list[list[str]]:
 
 def _embed(chart: Chart) -> Markup:
     return Markup(embed_chart(chart))  # noqa: S704 - SVG whose texts are escaped where it is drawn
-
-
-def _render(chart: Chart, suffix: str) -> bytes:
-    return draw_file(chart).encode() if suffix == "svg" else render_png(chart)
 
 
 def _write_total(column: PreviewColumn) -> str:

@@ -22,6 +22,7 @@ from reelport.server.studio import (
     saved,
     shared,
     sign_in,
+    view_files,
 )
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
@@ -44,12 +45,13 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/sign-in", sign_in.sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-out", sign_in.sign_out, Right.STAY),
     StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/explore/{metric}.{kind}", view_files.download_line, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/{report_id}", reports.show_report, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/reports/{report_id}/preview", report_preview.show_preview, Right.READ_NUMBERS),
-    StudioRoute("GET", "/studio/reports/{report_id}/chart.{suffix}", report_preview.download_chart, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/reports/{report_id}/chart.{kind}", report_preview.download_chart, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),

@@ -17,6 +17,7 @@ from reelport.server.explore.numbers import Figure, Lines, Numbers, OverBudget, 
 from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_parameters import Defaults, fact_tables
+from reelport.server.studio.chart_files import list_kinds
 from reelport.server.studio.number_text import write_change, write_full, write_number
 from reelport.server.studio.pages import format_day, format_moment
 from reelport.server.studio.view_boards import EMPTY, Board, Cell, make_board
@@ -40,10 +41,12 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class LinePicture:
-    """The chart of a metric over time, with its heading."""
+    """The chart of a metric over time, and the kinds of files that it can be had as."""
 
+    metric: str
     heading: str
     picture: Markup
+    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def _draw_charts(view: View, lines: Lines, defaults: Defaults) -> Iterator[LineP
         for place, metric in enumerate(view.metrics):
             chart = make_line_chart(view, lines, place, defaults.complete_day([metric]))
             picture = Markup(embed_chart(chart))  # noqa: S704 - SVG whose texts are escaped by whoever draws it
-            yield LinePicture(chart.heading, picture)
+            yield LinePicture(metric.name, chart.heading, picture, list_kinds())
 
 
 def _name_columns(view: View) -> Iterator[str]:

@@ -1,0 +1,37 @@
+"""Charts as files to keep: SVG, and PNG where it can be rendered."""
+
+from __future__ import annotations
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from reelport.charts import Chart, draw_file
+from reelport.charts.png_renderer import is_available, render_png
+from reelport.server.studio import pages
+from reelport.server.studio.refusals import not_found
+
+_MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+
+
+def list_kinds() -> tuple[str, ...]:
+    """List the kinds of files that a chart can be had as."""
+    return tuple(_MEDIA_TYPES) if is_available() else ("svg",)
+
+
+def require_kind(kind: str) -> None:
+    """Refuse a kind of files that there is none of as not found."""
+    if kind not in list_kinds():
+        raise not_found()
+
+
+async def answer_chart(chart: Chart, kind: str, name: str) -> Response:
+    """Answer with a chart as a file of this kind and name."""
+    content = await anyio.to_thread.run_sync(_render, chart, kind)
+    disposition = f'attachment; filename="{name}.{kind}"'
+    return Response(
+        content, headers={**pages.HEADERS, "Content-Type": _MEDIA_TYPES[kind], "Content-Disposition": disposition}
+    )
+
+
+def _render(chart: Chart, kind: str) -> bytes:
+    return draw_file(chart).encode() if kind == "svg" else render_png(chart)
