@@ -42,8 +42,8 @@ _BOARDS = ("VIDEO_ID", "VISITOR_COUNTRY", "VISITOR_DEVICE_TYPE", "ACTION", "VIDE
 _LENGTHS, _SHARES = (7, 28, 90), (3, 5, 2)
 
 
-def views(seed: int) -> Iterator[str]:
-    """Addresses of views; hardly any of them comes twice."""
+def views(seed: int) -> Iterator[tuple[str, str]]:
+    """Views, hardly any of them twice: of how many days, and the address."""
     pick = random.Random(seed)  # noqa: S311 - the same walk in every run
     while True:
         (days,) = pick.choices(_LENGTHS, _SHARES)
@@ -51,9 +51,10 @@ def views(seed: int) -> Iterator[str]:
         pairs = [("metric", metric) for metric in pick.choice(_METRICS)]
         pairs += [("by", board) for board in pick.sample(_BOARDS, 2)]
         pairs += [("from", str(start)), ("to", str(start + timedelta(days - 1)))]
-        if pick.random() < 0.3:  # noqa: PLR2004 - about one view in three is compared
-            pairs.append(("compare", "previous"))
-        yield f"/studio/explore?{urlencode(pairs)}"
+        is_compared = pick.random() < 0.3  # noqa: PLR2004 - about one view in three
+        pairs += [("compare", "previous")] if is_compared else []
+        kind = f"{days} days{', compared' if is_compared else ''}"
+        yield kind, f"/studio/explore?{urlencode(pairs)}"
 
 
 async def explore(service: Service, email: str, seed: int, times: Times, pause: float, until: float) -> None:
@@ -63,12 +64,13 @@ async def explore(service: Service, email: str, seed: int, times: Times, pause: 
         token = re.findall(r'name="csrf" value="([^"]*)"', page)[0]
         await client.post("/studio/sign-in", data={"csrf": token, "email": email, "password": _PASSWORD})
         await asyncio.sleep(seed / 10)
-        for address in views(seed):
+        for kind, address in views(seed):
             if time.monotonic() > until:
                 return
             began = time.perf_counter()
             answer = await client.get(address)
             times.note("view", began)
+            times.note(f"view of {kind}", began)
             if answer.status_code != 200 or "costs more than a page may" in answer.text:  # noqa: PLR2004 - HTTP's OK
                 times.refused[f"{answer.status_code}"] += 1
             await asyncio.sleep(pause * 2 * random.random())  # noqa: S311 - so that people don't click in step
@@ -107,8 +109,10 @@ async def run(service: Service, emails: list[str], long: list[Key], seconds: flo
 def tell(times: Times, took: float, served: float, made: float) -> None:
     """Print what was measured."""
     found = times.of["view"]
-    spread = ", ".join(f"p{share * 100:.0f} {percentile(found, share):.3f}" for share in (0.5, 0.95, 0.99))
-    print(f"{len(found)} views: {spread} s; at most {GOAL} at p95: {percentile(found, 0.95) <= GOAL}")
+    for kind in sorted(kind for kind in times.of if kind.startswith("view")):
+        spread = ", ".join(f"p{share * 100:.0f} {percentile(times.of[kind], share):.3f}" for share in (0.5, 0.95, 0.99))
+        print(f"{kind}: {spread} s of {len(times.of[kind])}")
+    print(f"at most {GOAL} s at p95: {'yes' if percentile(found, 0.95) <= GOAL else 'NO'}")
     print(f"{served / len(found) * 1000:.0f} ms of the API's CPU a view; {len(times.of['long report'])} long reports")
     print(f"{served / took:.2f} cores for the API, {made / took:.2f} for the worker; load averages {load()}")
     if times.refused:
