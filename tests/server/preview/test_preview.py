@@ -159,7 +159,7 @@ def test_a_column_without_a_total_says_why(
 
 
 def test_first_rows_are_whole_whatever_the_file_holds(tmp_path: Path) -> None:
-    """Quoted line ends, letters of several bytes at the end of what is read, and files without rows."""
+    """Quoted line ends, letters of several bytes at the end of what is read, long cells, files without rows."""
     query = ask("VIEWS", "VIDEO_TITLE")
     store = LocalFolder(tmp_path)
     write_report(tmp_path, query, [])
@@ -171,5 +171,7 @@ def test_first_rows_are_whole_whatever_the_file_holds(tmp_path: Path) -> None:
     write_report(tmp_path, query, [["é" * 1000, str(number)] for number in range(1000)])
     assert len(read_first_rows(store, "a[b]*.csv", 1000)) in range(120, 132)
     assert read_first_rows(store, "a[b]*.csv", 1000)[-1][0] == "é" * 1000
+    write_report(tmp_path, query, [["a", "1"], ["x" * 200_000, "2"]])
+    assert read_first_rows(store, "a[b]*.csv", 5) == [["a", "1"]]
     with pytest.raises(FileNotFoundError):
         read_first_rows(store, "other.csv", 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from contextlib import closing
+from contextlib import closing, suppress
 
 from reelport.storage.file_store import FileStore
 
@@ -21,5 +21,7 @@ def read_first_rows(store: FileStore, name: str, most: int) -> list[list[str]]:
         content = file.read(0, _ENOUGH)
         whole = len(content) == file.size
     text = content.decode("utf-8", "ignore")  # The end may cut a letter.
-    rows = list(csv.reader(io.StringIO(text, newline="")))
+    rows: list[list[str]] = []
+    with suppress(csv.Error):  # A cell is longer than the parser takes: the rows before it are shown.
+        rows.extend(csv.reader(io.StringIO(text, newline="")))
     return rows[1 : most + 1] if whole else rows[1:-1][:most]

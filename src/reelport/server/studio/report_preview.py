@@ -21,7 +21,7 @@ from reelport.server.preview.preview import PreviewColumn, Rows
 from reelport.server.reports.report_list import ListedReport, State
 from reelport.server.studio import chart_files, pages
 from reelport.server.studio.refusals import Refused
-from reelport.server.studio.reports import find_report
+from reelport.server.studio.reports import find_report, words
 from reelport.server.studio.visit import Visit
 
 _ROWS = 50
@@ -47,6 +47,7 @@ async def show_preview(visit: Visit) -> Response:
         columns=columns,
         rows=rows,
         write_total=_write_total,
+        words=words(visit),
     )
 
 

@@ -24,7 +24,7 @@ from reelport.server.studio import pages
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.visit import Visit
 from reelport.wire import NO_DAY
-from reelport.wording import format_duration
+from reelport.wording import format_count, format_duration
 
 PATH = f"{pages.ROOT}/reports"
 _AGAIN_SECONDS = 2
@@ -112,7 +112,7 @@ def words(visit: Visit) -> Mapping[str, object]:
         "duration": format_duration,
         "complete": _describe_complete,
         "pretty": lambda query: json.dumps(query.to_wire(), indent=2, ensure_ascii=False),
-        "time_left": lambda moment: format_duration(max((moment - visit.now).total_seconds(), 0)),
+        "time_left": lambda moment: _describe_time_left(moment - visit.now),
         "running_limit": visit.service.settings.running_limit,
         "State": State,
         "StateFilter": StateFilter,
@@ -143,6 +143,15 @@ def _make_link(visit: Visit, report: ListedReport) -> str:
     )
     until = min(visit.now + timedelta(seconds=service.settings.link_seconds), report.expires_at)
     return signed_urls.sign_url(service.service_secret, report.id, key_id, until)
+
+
+def _describe_time_left(left: timedelta) -> str:
+    """Say how long a report is kept, as roughly as anybody cares: 3 days, 47 hours, 59 minutes."""
+    minutes = max(round(left.total_seconds() / 60), 0)
+    for unit, length in (("day", 1440), ("hour", 60)):
+        if minutes >= 2 * length:
+            return format_count(round(minutes / length), unit)
+    return format_count(minutes, "minute")
 
 
 def _describe_complete(day: date) -> str:

@@ -58,7 +58,9 @@ function findAlike(before) {
 }
 
 function announce(text) {
-  document.getElementById("announcer").textContent = text.trim();
+  const announcer = document.getElementById("announcer");
+  // A page that is looked at again says the same again: tell it once.
+  if (announcer.textContent !== text.trim()) announcer.textContent = text.trim();
 }
 
 document.addEventListener("click", (event) => {

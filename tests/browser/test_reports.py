@@ -1,0 +1,139 @@
+"""Reports in a real browser: asked for, watched until they end, handed on; with a script and without."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from tests.browser.studio import MEMBER, NARROW, PASSWORD, WIDE, Studio, find_barriers, is_wider_than_window
+
+from reelport.engine.duckdb.csv_sink import Written
+from reelport.server.access import organizations, users
+from reelport.server.files import report_files
+from reelport.server.queue import jobs
+from reelport.server.state.database import connected
+from reelport.testing import Service
+
+VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04"
+BODY = b"day,video_id,views\n2026-07-01,x1,3\n"
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service without workers: its reports end when a test makes them."""
+    with Service(tmp_path_factory.mktemp("idle") / "data", workers=0) as running:
+        with connected(running.settings) as db:
+            now = datetime.now(UTC)
+            organizations.allow_channels(db, organizations.add_organization(db, "demo", now).id, ["c1"])
+            users.add_user(db, "demo", MEMBER, "member", PASSWORD, now)
+        yield running
+
+
+@pytest.fixture
+def waiting(idle: Service, chromium: Browser, tmp_path: Path) -> Iterator[Studio]:
+    """Studio of that service."""
+    studio = Studio(idle, chromium, tmp_path)
+    yield studio
+    studio.close(failed=False)
+
+
+def finish(service: Service) -> None:
+    """Make every report that waits."""
+    with connected(service.settings) as db:
+        while (claim := jobs.claim(db, "test-worker", running=9, lease_seconds=60)) is not None:
+            draft = report_files.prepare_draft(service.settings, claim.report_id, claim.attempt)
+            draft.write_bytes(BODY)
+            written = Written(1, len(BODY), hashlib.sha256(BODY).hexdigest())
+            record = report_files.publish_draft(service.settings, draft, written)
+            assert jobs.finish(db, claim, record, datetime.now(UTC))
+
+
+def ask(page: Page) -> None:
+    """Press the button, and wait for the report's page."""
+    page.get_by_role("button", name="Ask for the report").click()
+    page.wait_for_url(re.compile("/studio/reports/[0-9a-z]{12}$"))
+
+
+def test_a_report_is_watched_until_it_ends(waiting: Studio, idle: Service) -> None:
+    """Its page says so by itself, without being loaded anew; the focus stays, and so does what was opened."""
+    page = waiting.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    ask(page)
+    expect(page.locator(".state")).to_contain_text("place 1 of yours in the queue")
+    page.evaluate("window.kept = true")
+    page.locator("#query-summary").click()
+    finish(idle)
+    expect(page.locator(".state")).to_contain_text("1 row", timeout=30_000)
+    assert page.evaluate("window.kept")
+    assert page.evaluate("document.activeElement.id") == "query-summary"
+    expect(page.locator("#query-text")).to_be_visible()
+    expect(page.locator("#announcer")).to_contain_text("finished")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    assert Path(download.value.path()).read_bytes() == BODY
+    assert not waiting.complaints
+
+
+def test_a_report_needs_no_script(waiting: Studio, idle: Service) -> None:
+    """It is asked for, looked at again, cancelled, listed and deleted by links and forms alone."""
+    page = waiting.open(f"/studio/reports/new?{VIEW}&channelSlug=one", MEMBER, script=False)
+    ask(page)
+    page.get_by_role("link", name="Look again").click()
+    expect(page.locator(".state")).to_contain_text("waiting")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".state")).to_contain_text(f"It was cancelled by {MEMBER}.")
+    page.get_by_role("link", name="Ask again for these days").click()
+    ask(page)
+    finish(idle)
+    page.get_by_role("link", name="Look again").click()
+    expect(page.locator(".state")).to_contain_text("finished")
+    page.get_by_label("Yes, delete it").check()
+    page.get_by_role("button", name="Delete this report").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Reports")
+    expect(page.locator("tbody tr").first).to_contain_text("failed")
+    assert not waiting.complaints
+
+
+def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
+    """A report, its preview, a saved view and what a link shows: light and dark, wide and narrow."""
+    page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    page.get_by_label("Save this view as").fill("<b>Daily</b> views")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/studio/saved")
+    page.get_by_role("button", name="Share <b>Daily</b> views by a link").click()
+    link = page.locator("#link").inner_text()
+    page.goto(f"{studio.service.url}/studio/reports/new?{VIEW}")
+    ask(page)
+    page.get_by_role("button", name="Download CSV").wait_for()
+    report = page.url
+    wrong = {}
+    for address in (report, f"{report}/preview", f"{studio.service.url}/studio/saved", link):
+        page.goto(address)
+        for scheme in ("light", "dark"):
+            for size in (WIDE, NARROW):
+                page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                page.set_viewport_size(size)
+                barriers = find_barriers(page)
+                barriers += ["it is wider than the window"] if is_wider_than_window(page) else []
+                if barriers:
+                    wrong[f"{address}, {scheme}, {size['width']} px"] = barriers
+    assert not wrong
+    assert not studio.complaints
+
+
+def test_a_link_needs_no_account_and_no_script(studio: Studio) -> None:
+    """Whoever has the link sees the numbers and can go nowhere from there."""
+    page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    page.get_by_label("Share by a link called").fill("For the board")
+    page.get_by_role("button", name="Make the link").click()
+    link = page.locator("#link").inner_text().removeprefix(studio.service.url)
+    visitor = studio.open(link, script=False)
+    expect(visitor.get_by_role("heading", level=1)).to_have_text("For the board")
+    assert visitor.locator(".boards tbody tr").count() > 3
+    assert visitor.locator("a").evaluate_all("links => links.map(link => link.getAttribute('href'))") == ["#main"]
+    assert visitor.locator("form").count() == 0
+    assert not studio.complaints
