@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reelport.additivity import plan_cell
-from reelport.catalog import CellType, Dimension, Distinct, Metric, Stock
+from reelport.catalog import Dimension, Distinct, Metric, Stock
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts import Chart, ChartPlan, Group, Groups, NoChart, plan_report_chart
 from reelport.charts.groups import Formula, list_places
@@ -22,12 +22,12 @@ Rows = Sequence[tuple[Any, ...]]
 Fetch = Callable[[Plan], Awaitable[Rows | OverBudget]]
 """Runs a plan within what a page may take."""
 
-_TYPES = {CellType.TEXT: "text", CellType.INTEGER: "whole number", CellType.DECIMAL: "decimal"}
-
 
 @dataclass(frozen=True, slots=True)
 class PreviewColumn:
     """A column of a report: its name in the file, in words, and what its cells are.
+
+    `look` is `text`, `time` or `number`.
 
     `total` is what all rows come to; None for a dimension, and where `reason` says why there is none.
     """
@@ -35,7 +35,7 @@ class PreviewColumn:
     header: str
     label: str
     kind: str
-    is_number: bool = False
+    look: str = "text"
     total: Decimal | None = None
     reason: str | None = None
 
@@ -56,15 +56,13 @@ async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None,
 
 async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[PreviewColumn, ...]:
     """Total the columns of a report, each where its rows add up."""
+    from reelport.server.preview.file_statements import compile_totals  # noqa: PLC0415 - loads DuckDB
+
     dimensions = [Dimension[name] for name in query.dimensions]
     many = next((row for row in dimensions if row.many_valued), None)
     formulas: list[Formula] = [None if many else plan_cell(query, name) for name in query.metrics]
-    from reelport.server.preview.file_statements import compile_totals  # noqa: PLC0415 - loads DuckDB
-
     rows = await fetch(compile_totals(file, query, formulas))
-    columns = [PreviewColumn(row.header, capitalize(label_dimension(row)), _name_type(row.type)) for row in dimensions]
-    totals = _list_totals(query, many, formulas, rows)
-    return (*columns, *totals)
+    return (*map(_make_column, dimensions), *_list_totals(query, many, formulas, rows))
 
 
 async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverBudget:
@@ -95,7 +93,7 @@ def _list_totals(
     place = 0
     for name, formula in zip(query.metrics, formulas, strict=True):
         metric = Metric[name]
-        column = PreviewColumn(metric.header, capitalize(label_metric(metric)), _name_unit(metric), is_number=True)
+        column = PreviewColumn(metric.header, capitalize(label_metric(metric)), metric.unit.value, "number")
         width = len(list_places(formula))
         if isinstance(rows, OverBudget):
             yield replace(column, reason=rows.sentence)
@@ -125,10 +123,7 @@ def _say_why(metric: Metric, many: Dimension | None) -> str:
             return "A rate doesn't add up, and the report lacks the numbers that it is made of."
 
 
-def _name_unit(metric: Metric) -> str:
-    """Say what a metric's cells are: views, EUR."""
-    return metric.unit.value
-
-
-def _name_type(cells: CellType) -> str:
-    return _TYPES.get(cells) or cells.name.lower()
+def _make_column(dimension: Dimension) -> PreviewColumn:
+    """Make the column of a dimension: a text, or a time of its grain."""
+    label, grain = capitalize(label_dimension(dimension)), dimension.grain
+    return PreviewColumn(dimension.header, label, *(("text",) if grain is None else (grain.name.lower(), "time")))
