@@ -1,0 +1,115 @@
+"""The operator's pages: every command runs as written, or says why no test runs it; what they name is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from reelport.server.settings import setting_names, variable_name
+from reelport.testing import Service
+
+from .partner import Partner
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs" / "operate").glob("*.md"))
+WITH_COMMANDS = [page for page in PAGES if page.stem not in {"README", "sizing"}]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LEFT_OUT = re.compile(r"^.*# not run by a test: \S.*\n", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#:]*)(?:#([\w-]+))?\)")
+OTHERS = {"REELPORT_DATA", "REELPORT_INSTALL"}
+
+
+def script(page: Path) -> str:
+    """The commands of a page, without those that say why they are left out."""
+    blocks = BLOCK.findall(page.read_text("utf-8"))
+    assert {language for language, _ in blocks} <= {"sh"}, page
+    return "".join(LEFT_OUT.sub("", text) for _, text in blocks)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A service with sample facts and a finished report."""
+    with Service() as service:
+        service.sample(date(2026, 9, 1), date(2026, 9, 3), rows=600)
+        partner = Partner(service, service.key("demo"))
+        partner.fetch(partner.ask(startDate="2026-09-01", endDate="2026-09-02"))
+        yield service
+
+
+@pytest.fixture
+def environment(service: Service) -> dict[str, str]:
+    """An operator's: the command on the path, the service's data directory."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return own | {"PATH": path, "REELPORT_DATA": str(service.data), "COLUMNS": "200"}
+
+
+def run(text: str, environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    words = ["bash", "-eu", "-o", "pipefail", "-c", text]
+    return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
+def test_a_pages_commands_run(page: Path, service: Service, environment: dict[str, str], tmp_path: Path) -> None:
+    """One after another, in an empty folder with `deploy/` in it, beside a running service."""
+    text = script(page)
+    for program in ("curl", "openssl"):
+        if program in text and shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    if page.stem == "secrets":  # it ends every key: not those of the other pages
+        environment["REELPORT_DATA"] = str(tmp_path / "own")
+        assert run("reelport org add demo", environment, tmp_path).returncode == 0
+        prepare = "reelport key create --org demo --permissions create_reports --json"
+        key = re.findall(r'"id": "(\w+)"', run(prepare, environment, tmp_path).stdout)[0]
+        text = text.replace(" KEY ", f" {key} ")
+    done = run(text.replace("8642", str(service.settings.port)), environment, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_new_service_secret_ends_every_key(environment: dict[str, str], tmp_path: Path) -> None:
+    """As the page says: revoked first, then the file goes, then the first new key makes another one."""
+    environment["REELPORT_DATA"] = str(tmp_path / "own")
+    assert run("reelport org add demo", environment, tmp_path).returncode == 0
+    create = "reelport key create --org demo --permissions create_reports"
+    assert run(create, environment, tmp_path).returncode == 0
+    secret = tmp_path / "own" / "secret.key"
+    old = secret.read_bytes()
+    secret.unlink()
+    refused = run(create, environment, tmp_path)
+    assert "made under another secret" in refused.stderr
+    page = script(ROOT / "docs" / "operate" / "secrets.md")
+    done = run(page[page.index("reelport key list --json") :], environment, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert secret.read_bytes() != old
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Its links lead somewhere, its files of `deploy/` exist, its variables are settings."""
+    text = page.read_text("utf-8")
+    for target, anchor in LINK.findall(text):
+        found = (page.parent / target).resolve() if target else page
+        assert found.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", found.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, anchor
+    for name in re.findall(r"\bdeploy/[\w./@*-]*\w", text):
+        assert list(ROOT.glob(name)) or list(ROOT.glob(f"{name}*")), name
+    known = {variable_name(name) for name in setting_names()} | OTHERS
+    assert set(re.findall(r"\bREELPORT_[A-Z_]+\b", text)) <= known
+
+
+def test_every_page_is_in_the_list() -> None:
+    """A page that nothing leads to is one that nobody reads."""
+    listed = set(re.findall(r"\]\((\w[\w-]*\.md)\)", (ROOT / "docs" / "operate" / "README.md").read_text("utf-8")))
+    assert listed == {page.name for page in PAGES} - {"README.md"}
