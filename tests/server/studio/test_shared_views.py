@@ -12,7 +12,8 @@ from reelport.errors import UsageError
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Actor
 from reelport.server.explore.view import View
-from reelport.server.studio import shared_views
+from reelport.server.reports import report_list
+from reelport.server.studio import saved_views, shared_views
 from reelport.server.studio.shared_views import OpenedView, Sharer
 
 ANN = Actor("ann@demo.example", "192.0.2.1")
@@ -89,3 +90,11 @@ def test_open_links_of_an_organization_are_bounded(state: State) -> None:
         share(state, organization)
     state.now += timedelta(days=1)
     assert share(state, organization)
+
+
+def test_an_id_that_no_database_holds_is_not_found(state: State) -> None:
+    """An address may name anything, as %00: PostgreSQL refuses a NUL in a text."""
+    organization, odd = state.organization("demo", "a"), "a\0b"
+    assert shared_views.find_shared_view(state.db, organization, odd) is None
+    assert saved_views.find_saved_view(state.db, organization, odd) is None
+    assert report_list.find_listed_report(state.db, state.settings, organization, odd, state.now) is None

@@ -13,6 +13,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, or_, select
 
 from reelport.query import ReportQuery
+from reelport.server.access.callers import clean_text
 from reelport.server.files import report_files
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
@@ -157,7 +158,7 @@ def find_listed_report(
     db: Engine, settings: Settings, organization_id: int, report_id: str, now: datetime
 ) -> ListedReport | None:
     """Find a report by its public id; None for an unknown one and for another organization's."""
-    wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, REPORTS.c.id == report_id)
+    wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, REPORTS.c.id == clean_text(report_id))
     with reading(db) as connection:
         row = connection.execute(wanted).first()
         places = _find_places(connection, organization_id) if row is not None and row.number is not None else {}

@@ -110,7 +110,7 @@ def _make_view(row: Row[*tuple[Any, ...]]) -> SavedView:
 
 
 def _is(organization_id: int, view_id: str) -> tuple[ColumnElement[bool], ...]:
-    return SAVED_VIEWS.c.organization_id == organization_id, SAVED_VIEWS.c.id == view_id
+    return SAVED_VIEWS.c.organization_id == organization_id, SAVED_VIEWS.c.id == clean_text(view_id)
 
 
 def _count(connection: Connection, organization_id: int) -> int:

@@ -16,7 +16,7 @@ from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
-from reelport.server.access.callers import find_readable_channels
+from reelport.server.access.callers import clean_text, find_readable_channels
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.view import Pairs, View
 from reelport.server.state.database import reading, write
@@ -150,7 +150,8 @@ def list_shared_views(db: Engine, organization_id: int, now: datetime) -> tuple[
 
 def find_shared_view(db: Engine, organization_id: int, view_id: str) -> SharedView | None:
     """Find a link by its id; None for an unknown one and for another organization's."""
-    wanted = _SHARED.where(SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.id == view_id)
+    of_organization = SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
+    wanted = _SHARED.where(*of_organization)
     with reading(db) as connection:
         row = connection.execute(wanted).first()
     return None if row is None else _make_view(row)
