@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reelport.engine.report_format import CSV
@@ -45,6 +45,7 @@ from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
+from reelport.server.studio.guard import refuse_unrouted
 from reelport.server.studio.routes import make_routes as make_studio_routes
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
@@ -140,9 +141,13 @@ def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
         retention.sweep(db, settings, now)
 
 
-def _answer_not_found(request: Request, error: Exception) -> JSONResponse:
-    """Answer 404 for an unknown path, 405 for a wrong method."""
+async def _answer_not_found(request: Request, error: Exception) -> Response:
+    """Answer 404 for an unknown path, 405 for a wrong method; below Studio's path as a page."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (404, None)
+    if request.url.path.startswith(f"{STUDIO_PATH}/") or request.url.path == STUDIO_PATH:
+        page = await refuse_unrouted(request, status)
+        page.headers.update(headers or {})
+        return page
     if request.url.path == PUBLIC_GRAPHQL_PATH:
         status, headers = 404, None  # a browser finds what is where
     if status == 405:  # noqa: PLR2004 - a status of HTTP

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text as sql
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
+from tests.server.studio.visitor import add_user
 
 import reelport.server.studio
+from reelport.server.access import organizations
 from reelport.server.access.users import Role
+from reelport.server.state.database import writing
+from reelport.server.state.tables import SESSIONS, USERS
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.routes import ROUTES, StudioRoute
 
@@ -57,6 +65,49 @@ def test_every_page_tells_browsers_to_run_nothing_of_others(visitors: Visitors) 
         assert {"default-src 'none'", "frame-ancestors 'none'", "form-action 'self'"} <= set(policy.split("; "))
         assert page.headers["cache-control"] == "no-store"
         assert page.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/studio/nowhere", 404), ("PUT", "/studio/keys", 405)])
+def test_what_has_no_route_is_refused_by_a_page(visitors: Visitors, method: str, path: str, status: int) -> None:
+    """With the headers of every page: no frame may hold it, nor a cache. A wrong method is told the right ones."""
+    for email in (None, OWNER):
+        answer = visitors(email).client.request(method, path)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_rights_are_those_at_the_end_of_a_form(people: Api, visitors: Visitors) -> None:
+    """Whoever loses a right while a form is half sent has lost it for that form too."""
+    add_user(people.service, "eve@demo.example", "owner")
+    visitor = visitors("eve@demo.example")
+    csrf = re.search(r'name="csrf" value="([0-9a-f]+)"', visitor.get("/studio/keys").text)
+    assert csrf
+
+    def send_slowly() -> Iterator[bytes]:
+        yield f"csrf={csrf[1]}".encode()
+        with writing(people.service.db) as connection:
+            connection.execute(USERS.update().where(USERS.c.email == "eve@demo.example").values(role="member"))
+        yield b"&days=7"
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = visitor.client.post("/studio/keys/max-age", content=send_slowly(), headers=form)
+    assert answer.status_code == 403
+    assert organizations.get_organization(people.service.db, "demo").max_key_days is None
+
+
+def test_a_page_is_shown_where_its_session_cannot_be_renewed(people: Api, visitors: Visitors) -> None:
+    """A full disk, say: the answer may hold the only copy of a secret."""
+    visitor = visitors(OWNER)
+    with writing(people.service.db) as connection:
+        connection.execute(SESSIONS.update().values(seen_at=datetime.now(UTC) - timedelta(hours=1)))
+        connection.execute(sql("CREATE TRIGGER full BEFORE UPDATE ON sessions BEGIN DELETE FROM no_such_table; END"))
+    try:
+        assert visitor.get("/studio/account").status_code == 200
+    finally:
+        with writing(people.service.db) as connection:
+            connection.execute(sql("DROP TRIGGER full"))
 
 
 def test_no_template_holds_what_the_policy_forbids() -> None:

@@ -18,12 +18,13 @@ from reelport.server.access.sessions import Session
 from reelport.server.http.service import Service
 from reelport.server.studio import cookies, pages
 from reelport.server.studio.forms import read_form
-from reelport.server.studio.refusals import Refused, SignInNeeded
+from reelport.server.studio.refusals import Refused, SignInNeeded, not_found
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Visit
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
 _LOG = structlog.get_logger(__name__)
+_NOT_FOUND = 404
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 _UNAVAILABLE = Refused(503, "Not now", "The service can't read or write its state now: try again.", retry_after=5)
 _FAILED = Refused(500, "That failed", "The service failed; it isn't your fault. Its log says why.")
@@ -39,7 +40,10 @@ def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Res
             visit = await _find_visitor(request, service)
             _check_right(visit, right)
             if request.method == "POST":
-                visit = replace(visit, form=await read_form(request))
+                form = await read_form(request)
+                # Who sends half a form must not keep the rights of that moment for the other half.
+                visit = replace(await _find_visitor(request, service), form=form)
+                _check_right(visit, right)
                 _check_form(visit)
             response = await endpoint(visit)
         except SignInNeeded as needed:
@@ -58,6 +62,17 @@ def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Res
         return _finish(visit, response)
 
     return answer
+
+
+async def refuse_unrouted(request: Request, status: int) -> Response:
+    """Answer a path that no page has (404), or a method that a page doesn't take (405)."""
+    service: Service = request.app.state.service
+    try:
+        visit = await _find_visitor(request, service)
+    except StorageError:
+        visit = _make_visit(request, service, None)
+    wrong_method = Refused(status, "Not in this way", "This address isn't a page to open: begin at the first page.")
+    return _finish(visit, _show_refusal(visit, not_found() if status == _NOT_FOUND else wrong_method))
 
 
 def _hide_parameters(request: Request) -> str:
@@ -120,7 +135,12 @@ async def _renew(visit: Visit, response: Response) -> None:
     if session is None or not sessions.is_renewal_due(session, visit.now) or "set-cookie" in response.headers:
         return
     life = life_of_sessions(service)
-    await anyio.to_thread.run_sync(sessions.renew_session, service.db, session, visit.browser, visit.now, life)
+    try:
+        await anyio.to_thread.run_sync(sessions.renew_session, service.db, session, visit.browser, visit.now, life)
+    except StorageError as error:
+        # The answer may hold the only copy of a secret, and the session lives on without.
+        _LOG.warning("a session could not be renewed", reason=str(error))
+        return
     cookies.set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
 
 
