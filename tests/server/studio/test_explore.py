@@ -84,6 +84,8 @@ def test_a_preset_is_resolved_when_its_link_is_followed(visitor: Visitor) -> Non
     followed = str(visitor.get(link).url)
     assert "from=2026-07-25&to=2026-07-31" in followed
     assert "range=" not in followed
+    shown = visitor.get(followed).text
+    assert re.findall(r'title="([^"]*)" aria-current="true">([^<]*)<', shown) == [("25 to 31 July 2026", "Last 7 days")]
 
 
 def test_a_page_shows_totals_lines_and_leaderboards_of_the_users_organization(

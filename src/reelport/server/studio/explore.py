@@ -28,6 +28,7 @@ from reelport.server.studio.refusals import Refused
 from reelport.server.studio.view_defaults import make_defaults
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Visit
+from reelport.wording import format_days
 
 PATH = f"{pages.ROOT}/explore"
 _TAB = "studio-tab"
@@ -70,7 +71,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers) -> Response:
         problems=[problem.sentence for problem in asked.parsed.problems],
         options=options,
         address_of=address_of,
-        presets=[(preset.label, f"{address_of(view)}&{Parameter.PRESET}={preset.word}") for preset in Preset],
+        presets=[_offer_preset(preset, view, asked.defaults) for preset in Preset],
         values=dict(view.filters),
         products=Product,
         words={
@@ -79,6 +80,22 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers) -> Response:
             "filter": lambda row: capitalize(label_filter(row)),
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _PresetLink:
+    """A link to a range by name, with the days that it has now."""
+
+    label: str
+    days: str
+    address: str
+    is_current: bool
+
+
+def _offer_preset(preset: Preset, view: View, defaults: Defaults) -> _PresetLink:
+    days = preset.resolve(defaults.last_day(view.metrics))
+    address = f"{address_of(view)}&{Parameter.PRESET}={preset.word}"
+    return _PresetLink(preset.label, format_days(*days), address, days == (view.start, view.end))
 
 
 async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
