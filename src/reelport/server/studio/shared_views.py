@@ -29,7 +29,7 @@ MOST = 200
 """Links of one organization that are open at a time."""
 _PREFIX, _PURPOSE = "rpv", "shared view"
 _KEPT = timedelta(days=30)
-"""How long a link that has ended stays in the list."""
+"""How long a link that has expired stays in the list; the next one that is made takes it away."""
 _VISITOR = "a shared link"
 """Who opened a view, in the audit log: nobody signed in."""
 
@@ -84,6 +84,8 @@ def share_view(
     token = credentials.mint(_PREFIX)
 
     def share(connection: Connection) -> None:
+        ended = SHARED_VIEWS.c.organization_id == sharer.organization_id, SHARED_VIEWS.c.expires_at <= now - _KEPT
+        connection.execute(SHARED_VIEWS.delete().where(*ended))
         if _count_open(connection, sharer.organization_id, now) >= MOST:
             raise UsageError(f"{MOST} links are open already: revoke some that nobody needs.")
         row = {
