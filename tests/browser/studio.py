@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, expect
+from tests.patience import PATIENCE
 
 from reelport.testing import Service
 
@@ -19,6 +20,8 @@ PASSWORD = "a long enough password"  # noqa: S105 - of tests alone
 WIDE: ViewportSize = {"width": 1600, "height": 1000}
 NARROW: ViewportSize = {"width": 360, "height": 740}
 _AXE = Axe()
+# Playwright gives up after 5 s: a busy machine takes longer.
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 @dataclass
@@ -61,6 +64,7 @@ class Studio:
     def _make_page(self, email: str | None, *, script: bool) -> Page:
         state = None if email is None else self._signed_in(email)
         context = self.browser.new_context(viewport=WIDE, storage_state=state, java_script_enabled=script)
+        context.set_default_timeout(PATIENCE * 1000)
         self._contexts.append(context)
         page = context.new_page()
         page.on("console", self._note)

@@ -133,7 +133,7 @@ def test_an_operator_runs_the_checks(studio: Studio) -> None:
     """What is found is a table; the page doesn't go away by itself while it is read."""
     page = studio.open("/studio/operator", OPERATOR)
     page.get_by_role("button", name="Run the checks").click()
-    expect(page.get_by_role("row").filter(has_text="DuckDB makes a report")).to_be_visible(timeout=300_000)
+    expect(page.get_by_role("row").filter(has_text="DuckDB makes a report")).to_be_visible()
     assert page.locator("main").get_attribute("data-again") is None
     check(studio, page)
 

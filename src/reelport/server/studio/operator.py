@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 PATH = f"{pages.ROOT}/operator"
 _CHECKING = threading.Lock()
-_BUSY = Refused(503, "The checks are running", "Somebody else began them: try again in a moment.", retry_after=10)
 
 
 async def show_platform(visit: Visit) -> Response:
@@ -43,7 +41,8 @@ def _run_checks(settings: Settings) -> tuple[Finding, ...]:
     from reelport.server.doctor.checks import run_checks  # noqa: PLC0415 - it loads the engine
 
     if not _CHECKING.acquire(blocking=False):
-        raise replace(_BUSY)
+        sentence = "Somebody else began them: try again in a moment."
+        raise Refused(503, "The checks are running", sentence, retry_after=10)
     try:
         return run_checks(settings)
     finally:

@@ -22,12 +22,6 @@ PATH = f"{pages.ROOT}/password"
 _GUESSED = "password link"
 """Stands for a user's address where wrong links are counted: no address looks like it."""
 _DIFFERENT = "The two passwords differ."
-_INVALID = Refused(
-    404,
-    "This link is not valid",
-    "It may have been used, replaced by a newer one, or be older than three days. Ask an owner of your organization "
-    "for another one.",
-)
 
 
 def make_address(visit: Visit, token: str) -> str:
@@ -53,7 +47,7 @@ async def set_password(visit: Visit) -> Response:
     except UsageError as error:
         return _show(visit, link, str(error).splitlines())
     if used is None:
-        raise _INVALID
+        raise _refuse_link()
     return _hide_address(pages.render(visit, "password_set.html", link=used))
 
 
@@ -65,9 +59,18 @@ async def _find_link(visit: Visit) -> PasswordLink:
         raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
     link = await service.reads.run(password_links.find_link, service.service_secret, _token(visit), visit.now)
     if link is None:
-        raise _INVALID
+        raise _refuse_link()
     service.login_attempts.forgive(visit.address, _GUESSED)
     return link
+
+
+def _refuse_link() -> Refused:
+    return Refused(
+        404,
+        "This link is not valid",
+        "It may have been used, replaced by a newer one, or be older than three days. Ask an owner of your "
+        "organization for another one.",
+    )
 
 
 def _token(visit: Visit) -> str:
