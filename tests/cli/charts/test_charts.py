@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -240,3 +242,18 @@ def test_a_full_disk_leaves_the_chart_that_was_there(tmp_path: Path) -> None:
             plan_chart(query, str(disk / "chart.png")).draw(written(query, tmp_path, [("2026-01-01", 5)]), Console())
         assert (disk / "chart.png").read_bytes() == b"old"
         assert sorted(path.name for path in disk.iterdir()) == ["chart.png", "filler"]
+
+
+def test_an_svg_needs_no_extra(tmp_path: Path) -> None:
+    """The library that renders PNG isn't even loaded."""
+    path = report(tmp_path, "day,views\n2026-01-01,5\n")
+    code = (
+        "import sys; from datetime import date; from pathlib import Path; from rich.console import Console\n"
+        "from reelport.cli.charts.chart import plan_chart; from reelport.query import ReportQuery\n"
+        "query = ReportQuery.of(['VIEWS'], ['DAY'], date(2026, 1, 1), date(2026, 1, 1))\n"
+        "plan_chart(query, sys.argv[2]).draw(Path(sys.argv[1]), Console(quiet=True))\n"
+        "print('vl_convert' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, str(path), str(tmp_path / "chart.svg")]
+    assert subprocess.run(words, check=True, capture_output=True, text=True).stdout == "False\n"
+    assert (tmp_path / "chart.svg").read_bytes().startswith(b"<svg")
