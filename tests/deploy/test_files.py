@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.deploy.programs import find_tool, make_certificate, write_configuration
 
 from reelport.server.settings import setting_names, variable_name
 
@@ -18,14 +18,6 @@ UNITS = sorted((DEPLOY / "systemd").iterdir())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 MOST_EXPOSED = 20
 """Tenths: systemd calls 2.0 of 10 OK."""
-
-
-def tool(name: str, package: str) -> str:
-    """A program that reads the files; skips without it."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed (Debian: {package})")
-    return found
 
 
 def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -39,7 +31,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         text = unit.read_text("utf-8").replace("/opt/reelport/bin/reelport", program)
         (tmp_path / unit.name.replace("@", "@1")).write_text(text)
     files = sorted(str(path) for path in tmp_path.iterdir())
-    done = run(tool("systemd-analyze", "systemd"), "verify", "--man=no", *files)
+    done = run(find_tool("systemd-analyze", "systemd"), "verify", "--man=no", *files)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -47,7 +39,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 def test_a_unit_may_touch_little(unit: Path) -> None:
     """Systemd's own count of what a service is exposed to."""
     words = ("security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}", str(unit))
-    done = run(tool("systemd-analyze", "systemd"), *words)
+    done = run(find_tool("systemd-analyze", "systemd"), *words)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -62,24 +54,16 @@ def test_a_unit_names_commands_and_settings_that_there_are(unit: Path) -> None:
 
 
 def test_nginx_takes_its_file(tmp_path: Path) -> None:
-    """With a certificate of the test's in the place of yours."""
-    nginx, openssl = tool("nginx", "nginx"), tool("openssl", "openssl")
-    request = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=reports.example.com", "-days", "1")
-    assert run(openssl, *request, "-keyout", "privkey.pem", "-out", "fullchain.pem", cwd=tmp_path).returncode == 0
-    text = (DEPLOY / "nginx" / "reelport.conf").read_text("utf-8")
-    assert text.count("/etc/ssl/reports.example.com") == 2
-    (tmp_path / "reelport.conf").write_text(text.replace("/etc/ssl/reports.example.com", str(tmp_path)))
-    paths = "".join(f"{name}_temp_path {tmp_path};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    own = f"pid {tmp_path}/pid; events {{}} http {{ access_log off; {paths} include {tmp_path}/reelport.conf; }}"
-    (tmp_path / "nginx.conf").write_text(own)
-    done = run(nginx, "-t", "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"))
+    """With a certificate of the test's in the place of yours; and warns of nothing."""
+    make_certificate(tmp_path, "reports.example.com")
+    done = run(*write_configuration(tmp_path, "reports.example.com", {}), "-t")
     assert done.returncode == 0, done.stderr
-    assert "[warn]" not in done.stderr
+    assert "[warn]" not in done.stderr + (tmp_path / "nginx.log").read_text()
 
 
 def test_caddy_takes_its_file(tmp_path: Path) -> None:
     """And writes it no other way itself."""
-    caddy, file = tool("caddy", "caddy"), str(DEPLOY / "caddy" / "Caddyfile")
+    caddy, file = find_tool("caddy", "caddy"), str(DEPLOY / "caddy" / "Caddyfile")
     done = run(caddy, "validate", "--adapter", "caddyfile", "--config", file, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert run(caddy, "fmt", file).stdout == Path(file).read_text("utf-8")

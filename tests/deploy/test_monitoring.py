@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
+from tests.deploy.programs import find_tool
 from tests.server.api import Api, api
 
 from reelport.facts.loading.load import load_arrow
@@ -146,9 +146,6 @@ def test_every_alert_has_its_section_and_every_section_its_alert() -> None:
 )
 def test_promtool_agrees(line: str) -> None:
     """Prometheus' own tool reads the files, and each alert fires when it should, and not before."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: promtool)")
-    command = [promtool, *line.split()]
+    command = [find_tool("promtool", "promtool"), *line.split()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

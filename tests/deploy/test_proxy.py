@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import ssl
 import subprocess
 import urllib.parse
@@ -16,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.deploy.programs import make_certificate, write_configuration
 from tests.patience import PATIENCE, free_port, until
 
 from reelport.testing import Service
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
-
-EXAMPLE = Path(__file__).parents[2] / "deploy" / "nginx" / "reelport.conf"
-SUBJECT = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
 
 
 @dataclass(frozen=True)
@@ -42,35 +39,21 @@ class Proxy:
 @pytest.fixture
 def proxied(tmp_path: Path) -> Iterator[tuple[Service, Proxy]]:
     """A service with sample facts behind nginx, whose links lead to nginx."""
-    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin") or shutil.which("nginx")
-    openssl = shutil.which("openssl")
-    if nginx is None or openssl is None:
-        pytest.skip("nginx or openssl is not installed")
-    words = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *SUBJECT]
-    certificate = ["-keyout", str(tmp_path / "privkey.pem"), "-out", str(tmp_path / "fullchain.pem")]
-    subprocess.run([*words, *certificate], check=True, capture_output=True)
-    proxy = Proxy(free_port(), ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem")))
+    certificate = make_certificate(tmp_path, "localhost")
+    proxy = Proxy(free_port(), ssl.create_default_context(cafile=str(certificate)))
     with Service(public_url=f"https://localhost:{proxy.port}") as service:
         service.sample(date(2026, 9, 1), date(2026, 9, 3), rows=600)
-        with running(nginx, tmp_path, service.settings.port, proxy):
+        with running(tmp_path, service.settings.port, proxy):
             yield service, proxy
 
 
 @contextmanager
-def running(nginx: str, folder: Path, upstream: int, proxy: Proxy) -> Iterator[None]:
+def running(folder: Path, upstream: int, proxy: Proxy) -> Iterator[None]:
     """Run nginx with the example, for this machine's name and these ports."""
-    text = EXAMPLE.read_text("utf-8").replace("/etc/ssl/reports.example.com", str(folder))
-    text = text.replace("127.0.0.1:8642", f"127.0.0.1:{upstream}").replace("reports.example.com", "localhost")
-    for old, port in (("443", proxy.port), ("80", free_port())):
-        text = text.replace(f"listen {old}", f"listen 127.0.0.1:{port}")
-        text = "".join(line for line in text.splitlines(keepends=True) if f"listen [::]:{old}" not in line)
-    paths = "".join(f"{name}_temp_path {folder};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    (folder / "reelport.conf").write_text(text)
-    (folder / "nginx.conf").write_text(
-        f"daemon off; master_process off; pid {folder}/pid; events {{}}"
-        f" http {{ access_log off; {paths} include {folder}/reelport.conf; }}"
-    )
-    words = [nginx, "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    ports = {"443 ssl": f"{proxy.port} ssl", "80;": f"{free_port()};"}
+    listens = {f"listen {old}": f"listen 127.0.0.1:{new}" for old, new in ports.items()}
+    listens |= {f"    listen [::]:{old}": "" for old in ("443 ssl;", "80;")}
+    words = write_configuration(folder, "localhost", {**listens, "127.0.0.1:8642": f"127.0.0.1:{upstream}"})
     with subprocess.Popen(words) as process:
         try:
             assert until(lambda: answers(proxy) or process.poll() is not None)

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.server.upgrade.test_rehearsal import OLDER, migrate_to, opened
+from tests.server.upgrade.older_states import OLDER, make_older_state
 
 from reelport.cli.main import main
-from reelport.facts.layout import check_layout
 from reelport.server.settings import read_settings
-from reelport.server.state.database import writing
 from reelport.server.state.revisions import REVISION
 
 Run = Callable[..., tuple[int, str, str]]
@@ -22,9 +20,7 @@ Run = Callable[..., tuple[int, str, str]]
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `reelport upgrade` over a state of an older version: its exit status, stdout and stderr."""
     settings = read_settings(data=tmp_path / "data")
-    check_layout(settings.data)
-    with opened(settings) as db, writing(db) as connection:
-        migrate_to(connection, OLDER)
+    make_older_state(settings)
 
     def call(*words: str, data: Path = settings.data) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import create_engine, text
+from tests.server.upgrade.older_states import migrate_to
 
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.manifest import Manifest, Stored
@@ -22,11 +21,8 @@ def test_an_older_backup_is_brought_up_to_date(tmp_path: Path) -> None:
     """A state of the first version, restored into this one, is at its revision."""
     old = tmp_path / "state"
     engine = create_engine(f"sqlite:///{old}")
-    config = Config()
-    config.set_main_option("script_location", "reelport.server.state:migrations")
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        migrate_to(connection, "0001")
     engine.dispose()
     archive = Archive(tmp_path / "archive")
     with archive.writing():

@@ -6,11 +6,10 @@ import json
 from datetime import timedelta
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import StatementError
 from tests.server.conftest import NOW
+from tests.server.upgrade.older_states import migrate_to
 
 from reelport.facts.layout import check_layout
 from reelport.server.access import audit_log, callers, grants, keys, users
@@ -32,7 +31,7 @@ QUERY = {"metrics": ["VIEWS"], "dimensions": ["DAY"], "startDate": "2026-01-01",
 
 def _fill(connection: Connection, secret_hash: str, tokens: list[str]) -> None:
     """Rows as the first version wrote them: a partner, a limited key, a finished report and one that waits."""
-    _upgrade_to(connection, "0001")
+    migrate_to(connection, "0001")
     said = {"now": NOW_MS, "later": NOW_MS + 48 * 3_600_000, "query": json.dumps(QUERY), "hash": secret_hash}
     said |= {"finished": tokens[0], "waiting": tokens[1]}
     for statement in (
@@ -83,19 +82,12 @@ def test_a_state_of_the_first_version_goes_on(settings: Settings) -> None:
     db.dispose()
 
 
-def _upgrade_to(connection: Connection, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", "reelport.server.state:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
-
-
 def test_users_of_an_earlier_version_keep_their_logins(settings: Settings) -> None:
     """The table of users is made anew on SQLite: neither they nor their refresh tokens are lost by that."""
     check_layout(settings.data)
     old = open_database(settings)
     with writing(old) as connection:
-        _upgrade_to(connection, "0008")
+        migrate_to(connection, "0008")
         for statement in (
             "INSERT INTO organizations (id, name, created_at, served_at) VALUES (1, 'demo', 1, 0)",
             """INSERT INTO keys (id, organization_id, secret_hash, permissions, limited, created_at)

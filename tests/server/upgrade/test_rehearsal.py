@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, inspect, text
 from tests.disks import small_disk
+from tests.server.upgrade.older_states import OLDER, make_older_state, migrate_to, opened
 
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.facts.layout import check_layout
 from reelport.server.settings import Settings
-from reelport.server.state.database import connect, open_database, reading, writing
+from reelport.server.state.database import connect, reading, writing
 from reelport.server.state.revisions import REVISION, list_pending, read_revision
 from reelport.server.upgrade.rehearsal import rehearse
 from reelport.server.upgrade.shape import Shape, TableShape, describe_changes, read_shape
 
-OLDER = "0008"
 REVISIONS = [migration.revision for migration in list_pending(None)]
-
-
-def migrate_to(connection: Connection, revision: str) -> None:
-    """Bring a state to the revision of an older version."""
-    config = Config()
-    config.set_main_option("script_location", "reelport.server.state:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Engine]:
-    """The state, whatever its revision."""
-    db = open_database(settings)
-    yield db
-    db.dispose()
 
 
 def shape_of(settings: Settings) -> tuple[str | None, Shape]:
@@ -49,10 +29,7 @@ def shape_of(settings: Settings) -> tuple[str | None, Shape]:
 @pytest.fixture
 def older(settings: Settings) -> Settings:
     """A state of an older version with an organization."""
-    check_layout(settings.data)
-    with opened(settings) as db, writing(db) as connection:
-        migrate_to(connection, OLDER)
-        connection.execute(text("INSERT INTO organizations (id, name, created_at, served_at) VALUES (1, 'demo', 1, 0)"))
+    make_older_state(settings)
     return settings
 
 
