@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from reelport.server.queue.worker_memory import find_fitting_memory
 from reelport.server.settings import read_settings
 
 ALL = len(os.sched_getaffinity(0))
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
 UNLIMITED_IN_VERSION_1 = "9223372036854771712"
 
 
@@ -100,12 +102,12 @@ def test_workers_share_what_the_api_leaves(
 
 @pytest.fixture
 def held() -> Iterator[list[str]]:
-    """The words before a command that hold it in a control group of half a core and 1 GiB."""
+    """The words before a command that hold it in a control group of one core and 1 GiB."""
     root = Path("/sys/fs/cgroup")
     if (root / "cgroup.controllers").exists():  # version 2: one folder for all
-        limits = [("", "cpu.max", "50000 100000"), ("", "memory.max", str(1 << 30))]
+        limits = [("", "cpu.max", "100000 100000"), ("", "memory.max", str(1 << 30))]
     else:
-        limits = [("cpu", "cpu.cfs_quota_us", "50000"), ("memory", "memory.limit_in_bytes", str(1 << 30))]
+        limits = [("cpu", "cpu.cfs_quota_us", "100000"), ("memory", "memory.limit_in_bytes", str(1 << 30))]
     made: list[Path] = []
     try:
         for controller, name, value in limits:
@@ -124,10 +126,26 @@ def held() -> Iterator[list[str]]:
                 folder.rmdir()
 
 
-def test_the_engine_keeps_within_a_real_group(held: list[str], tmp_path: Path) -> None:
-    """The doctor tells what a worker would take in it: one thread, and what the API leaves of 1 GiB."""
+def test_the_doctor_tells_what_a_real_group_leaves(held: list[str], tmp_path: Path) -> None:
+    """One thread for one core, and what the API leaves of 1 GiB."""
     words = [*held, sys.executable, "-m", "reelport", "doctor", "--data", str(tmp_path)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert "DuckDB makes a report with 394.0 MB of memory and 1 thread." in done.stdout
     assert "2GB are set: the control group allows all processes 1.1 GB." in done.stdout
+
+
+def test_workers_of_a_real_group_get_less_and_start(held: list[str], tmp_path: Path) -> None:
+    """The log says how much, and a worker takes it as its setting."""
+    words = [*held, sys.executable, "-m", "reelport", "serve", "--port", "0", "--data", str(tmp_path)]
+    with subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(json.loads(line))
+            if said[-1]["event"] == "worker started":
+                break
+        process.terminate()
+        process.stderr.read()
+    (less,) = (line for line in said if line["event"] == "workers get less memory")
+    assert (less["set"], less["given"], less["workers"]) == ("2GB", "394.0 MB", 1)
+    assert said[-1]["event"] == "worker started"
