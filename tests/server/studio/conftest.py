@@ -28,6 +28,11 @@ def visitors(people: Api) -> Iterator[Visitors]:
     """Makes a browser: signed in as a user, or not at all."""
     app = people.client.app
     assert isinstance(app, Starlette)
+    yield from make_visitors(app)
+
+
+def make_visitors(app: Starlette) -> Iterator[Visitors]:
+    """Give what makes browsers for an app, and close them afterwards."""
     made: list[Visitor] = []
 
     def make(email: str | None) -> Visitor:

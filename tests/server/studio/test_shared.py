@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from html import unescape
 
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from tests.server.studio.conftest import Visitors, make_visitors
 from tests.server.studio.visitor import Visitor, add_user
 
 from reelport.server import credentials
@@ -26,7 +27,6 @@ from reelport.server.studio import shared_views
 OWNER, MEMBER, STRANGER = "ann@demo.example", "mia@demo.example", "rob@rival.example"
 VIEW = "metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VIDEO_ID&by=VIDEO_OWNER_CHANNEL_SLUG&from=2026-07-01&to=2026-07-10"
 FORM, SHARED = "/studio/reports/new", "/studio/shared"
-Visitors = Callable[[str | None], Visitor]
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +59,7 @@ def service(app: Starlette) -> Service:
 @pytest.fixture
 def visitors(app: Starlette) -> Iterator[Visitors]:
     """Makes a browser: signed in as a user, or not at all."""
-    made: list[Visitor] = []
-
-    def make(email: str | None) -> Visitor:
-        made.append(Visitor(app))
-        if email is not None:
-            assert made[-1].sign_in(email).status_code == 200
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.client.close()
+    yield from make_visitors(app)
 
 
 def share(visitor: Visitor, name: str = "For the board", days: str = "7") -> str:

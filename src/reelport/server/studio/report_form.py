@@ -5,7 +5,7 @@ What is asked comes as the parameters of a view, or as an earlier report (`repor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from urllib.parse import urlencode
@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from reelport.catalog import Metric
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
+from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.query import ReportQuery, parse_day
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
@@ -22,10 +23,12 @@ from reelport.server.access.studio_key import identify_studio
 from reelport.server.explore.view import Pairs, Parameter
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
+from reelport.server.reports.report_list import ListedReport
 from reelport.server.studio import pages, reports
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.report_snippets import write_snippets
-from reelport.server.studio.view_defaults import load_freshness, make_defaults
+from reelport.server.studio.view_defaults import make_defaults
+from reelport.server.studio.view_page import describe_freshness
 from reelport.server.studio.visit import Visit
 from reelport.wire import Code
 
@@ -39,15 +42,15 @@ class Question:
     """What the page would ask for: the query, and the fields by which a form asks for it.
 
     `problems` are all that is wrong in what came. Those of a view are mended in the query; with those of an earlier
-    report it can't be asked for. `view` is the query of the view's link; None where it's no view. `complete` is the
-    last day that is complete in every table that it reads.
+    report it can't be asked for. `view` is the query of the view's link; None where it's no view. `freshness` says up
+    to which day each table that it reads is complete.
     """
 
     query: ReportQuery
     fields: Pairs
     problems: tuple[Problem, ...]
     view: str | None
-    complete: date | None
+    freshness: str
 
     @property
     def is_askable(self) -> bool:
@@ -83,19 +86,14 @@ async def ask(visit: Visit) -> Response:
     return pages.redirect(f"{reports.PATH}/{asked.id}")
 
 
-def shift_days(days: int, last: date) -> tuple[str, str]:
-    """Find the first and last of so many days up to a day, as an address has them."""
-    return (last - timedelta(days=days - 1)).isoformat(), last.isoformat()
+def shift_days(days: int, last: date) -> tuple[date, date]:
+    """Find the first and last of so many days up to a day."""
+    return last - timedelta(days=days - 1), last
 
 
 def write_link(fields: Iterable[tuple[str, str]]) -> str:
     """Write the address of the page that would ask for this."""
     return f"{reports.PATH}/new?{urlencode([(str(name), value) for name, value in fields])}"
-
-
-async def load_defaults(visit: Visit) -> Defaults:
-    """Load what a view is by default now, and the rules that it must keep."""
-    return make_defaults(visit, await load_freshness(visit))
 
 
 def _ask(visit: Visit, query: ReportQuery) -> AskedReport:
@@ -108,34 +106,43 @@ def _find_caller(visit: Visit) -> Caller:
 
 
 async def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question:
-    defaults = await load_defaults(visit)
     given = dict(pairs)
-    if _REPORT in given:
-        report = await reports.find_report(visit, given[_REPORT])
-        return _read_earlier(report.id, report.query, given, defaults)
+    report = await reports.find_report(visit, given[_REPORT]) if _REPORT in given else None
+    return await anyio.to_thread.run_sync(_read_pairs, visit, pairs, report)
+
+
+def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedReport | None) -> Question:
+    freshness = read_freshness(visit.service.settings.facts_root)
+    defaults = make_defaults(visit, freshness)
+    if earlier is not None:
+        return _read_earlier(earlier, dict(pairs), defaults, freshness)
     parsed = parse_view(pairs, defaults)
-    complete = _complete_day(parsed.view.metrics, defaults)
     view = parsed.view
-    return Question(view.report_query(), view.params(), parsed.problems, view.url_query(), complete)
+    said = describe_freshness(view.metrics, freshness)
+    return Question(view.report_query(), view.params(), parsed.problems, view.url_query(), said)
 
 
-def _read_earlier(report_id: str, query: ReportQuery, given: dict[str, str], defaults: Defaults) -> Question:
+def _read_earlier(
+    report: ListedReport, given: dict[str, str], defaults: Defaults, freshness: Mapping[str, Freshness]
+) -> Question:
     """Read the question of an earlier report with the given days.
 
     Without them it has as many days as before, up to the last complete day.
     """
-    metrics = tuple(Metric[name] for name in query.metrics if name in Metric.__members__)
-    last = defaults.last_day(metrics)
+    metrics = tuple(Metric[name] for name in report.query.metrics if name in Metric.__members__)
+    first, last = shift_days(report.query.days, defaults.last_day(metrics))
     problems: list[Problem] = []
-    start = _read_day(given, Parameter.START, last - timedelta(days=query.days - 1), problems)
-    query = query.within(start, _read_day(given, Parameter.END, last, problems))
+    start, end = (
+        _read_day(given, name, day, problems) for name, day in ((Parameter.START, first), (Parameter.END, last))
+    )
+    query = report.query.within(start, end)
     problems += find_problems(query, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
     fields = (
-        (_REPORT, report_id),
-        (str(Parameter.START), query.start.isoformat()),
-        (str(Parameter.END), query.end.isoformat()),
+        (_REPORT, report.id),
+        (str(Parameter.START), start.isoformat()),
+        (str(Parameter.END), end.isoformat()),
     )
-    return Question(query, fields, tuple(problems), None, _complete_day(metrics, defaults))
+    return Question(query, fields, tuple(problems), None, describe_freshness(metrics, freshness))
 
 
 def _read_day(given: dict[str, str], name: str, default: date, problems: list[Problem]) -> date:
@@ -146,10 +153,6 @@ def _read_day(given: dict[str, str], name: str, default: date, problems: list[Pr
         sentence = f"{text[:80]!r} is no day: write it like {default}."
         problems.append(Problem(Code.BAD_DATE, (str(name),), sentence))
         return default
-
-
-def _complete_day(metrics: tuple[Metric, ...], defaults: Defaults) -> date | None:
-    return defaults.last_day(metrics) if any(defaults.complete.values()) else None
 
 
 def _show(visit: Visit, question: Question, status: int = 200) -> Response:

@@ -9,11 +9,13 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.errors import UsageError
+from reelport.facts.log.freshness import read_freshness
 from reelport.server.explore.view import Pairs, Parameter
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.studio import pages, report_form, saved_views
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.saved_views import SavedView
+from reelport.server.studio.view_defaults import load_freshness, make_defaults
 from reelport.server.studio.visit import Visit
 
 PATH = f"{pages.ROOT}/saved"
@@ -73,7 +75,7 @@ async def read_view(visit: Visit) -> ParsedView:
     Refused when something in it is wrong: another view must not be taken for it.
     """
     pairs = [pair for pair in visit.form.fields if pair[0] not in _OWN_FIELDS]
-    parsed = parse_view(pairs, await report_form.load_defaults(visit))
+    parsed = parse_view(pairs, make_defaults(visit, await load_freshness(visit)))
     if parsed.problems:
         sentences = " ".join(problem.sentence for problem in parsed.problems)
         raise Refused(422, "This view can't be kept", sentences)
@@ -81,10 +83,14 @@ async def read_view(visit: Visit) -> ParsedView:
 
 
 async def _show(visit: Visit, status: int = 200, problems: list[str] | None = None) -> Response:
-    defaults = await report_form.load_defaults(visit)
-    list_views = partial(saved_views.list_saved_views, visit.service.db, visit.organization_id)
-    views = [_list_view(visit, saved, defaults) for saved in await anyio.to_thread.run_sync(list_views)]
+    views = await anyio.to_thread.run_sync(_list_views, visit)
     return pages.render(visit, "saved.html", status, views=views, problems=problems or [])
+
+
+def _list_views(visit: Visit) -> list[ListedView]:
+    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root))
+    found = saved_views.list_saved_views(visit.service.db, visit.organization_id)
+    return [_list_view(visit, saved, defaults) for saved in found]
 
 
 def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView:
@@ -92,5 +98,5 @@ def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView
     last = defaults.last_day(parsed.view.metrics)
     kept = [pair for pair in parsed.view.params() if pair[0] not in {Parameter.START, Parameter.END}]
     start, end = report_form.shift_days(parsed.view.days, last)
-    newest = report_form.write_link([*kept, (Parameter.START, start), (Parameter.END, end)])
+    newest = report_form.write_link([*kept, (Parameter.START, f"{start}"), (Parameter.END, f"{end}")])
     return ListedView(saved, parsed, newest, visit.may_change(saved.created_by))

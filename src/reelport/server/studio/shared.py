@@ -11,11 +11,12 @@ from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
+from reelport.facts.log.freshness import read_freshness
 from reelport.query_sentence import describe_query
 from reelport.server.explore.options import list_options
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.http.disconnection import run_while_connected
-from reelport.server.studio import pages, report_form, saved, shared_views
+from reelport.server.studio import pages, saved, shared_views
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.shared_views import LIVES, OpenedView, SharedView, Sharer
 from reelport.server.studio.view_defaults import load_freshness, make_defaults
@@ -102,17 +103,25 @@ async def _show_view(visit: Visit, opened: OpenedView) -> Response:
     tenant, partner = Tenant(opened.channels), opened.shared.organization_id
     compute = partial(visit.service.explorer.compute, parsed.view, tenant, partner)
     numbers = await run_while_connected(visit.request, compute)
-    page = make_page(parsed.view, numbers, defaults, freshness, list_options(parsed.view, defaults.rules))
-    return pages.render(visit, "shared_view.html", page=page, shared=opened.shared)
+
+    def write() -> Response:
+        page = make_page(parsed.view, numbers, defaults, freshness, list_options(parsed.view, defaults.rules))
+        return pages.render(visit, "shared_view.html", page=page, shared=opened.shared)
+
+    return await anyio.to_thread.run_sync(write)
 
 
 async def _show(
     visit: Visit, status: int = 200, *, problems: list[str] | None = None, link: str | None = None
 ) -> Response:
-    defaults = await report_form.load_defaults(visit)
-    find = partial(shared_views.list_shared_views, visit.service.db, visit.organization_id, visit.now)
-    links = [_list_link(visit, each, defaults) for each in await anyio.to_thread.run_sync(find)]
+    links = await anyio.to_thread.run_sync(_list_links, visit)
     return pages.render(visit, "shared.html", status, links=links, problems=problems or [], link=link)
+
+
+def _list_links(visit: Visit) -> list[ListedLink]:
+    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root))
+    found = shared_views.list_shared_views(visit.service.db, visit.organization_id, visit.now)
+    return [_list_link(visit, each, defaults) for each in found]
 
 
 def _list_link(visit: Visit, shared: SharedView, defaults: Defaults) -> ListedLink:

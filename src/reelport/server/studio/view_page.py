@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -103,7 +103,7 @@ def make_page(
         tuple(_make_times(view, lines, defaults.complete_day(view.metrics))),
         tuple(make_board(view, each, numbers.leaderboards[each], options) for each in view.dimensions),
         tuple(_list_filters(view)),
-        describe_freshness(view, freshness),
+        describe_freshness(view.metrics, freshness),
         numbers.over_budget,
     )
 
@@ -113,9 +113,9 @@ def describe_comparison(view: View) -> str | None:
     return format_days(*view.compared_days) if view.compared_days else None
 
 
-def describe_freshness(view: View, freshness: Mapping[str, Freshness]) -> str:
-    """Say up to which day each table of a view is complete, and when it was loaded last."""
-    said = [_describe_table(freshness[table]) for table in fact_tables(view.metrics) if table in freshness]
+def describe_freshness(metrics: Iterable[Metric], freshness: Mapping[str, Freshness]) -> str:
+    """Say up to which day each table of these metrics is complete, and when it was loaded last."""
+    said = [_describe_table(freshness[table]) for table in fact_tables(metrics) if table in freshness]
     return f"{capitalize(format_list(said))}." if said else "These numbers are of objects, which have no last day."
 
 
