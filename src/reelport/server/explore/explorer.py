@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from reelport.server.settings import Settings
 from reelport.wording import format_duration
 
 if TYPE_CHECKING:
+    from reelport.engine.duckdb.engine import Session
     from reelport.engine.plan import Plan
     from reelport.server.explore.statements import Rows, Statement
     from reelport.server.explore.view_engine import Outcome, Part, ViewEngine
@@ -68,26 +69,17 @@ class Explorer:
         With `page`, an unfinished view of the same page is cancelled: it raises Superseded. StorageError when a table
         can't be read.
         """
-        from reelport.server.explore.view_engine import read_numbers  # noqa: PLC0415 - loads DuckDB
-
+        engine = await anyio.to_thread.run_sync(self._open_engine)
         with self._supersede(page):
-            return read_numbers(view, await self._compute(view, tenant, partner))
+            return await self._compute(engine, view, tenant, partner)
         raise Superseded("The page asked for another view.")
 
     async def fetch(self, plan: Plan, partner: Hashable) -> Rows | OverBudget:
         """Fetch the few rows of a plan over report files, within the time and memory of a view."""
+        engine = await anyio.to_thread.run_sync(self._open_engine)
         with anyio.move_on_after(self._settings.explore_seconds):
             async with self._partners.limiter_of(partner), self._slots:
-                engine = await anyio.to_thread.run_sync(self._open_engine)
-                session = engine.open_session()
-                work = partial(engine.fetch, session, plan)
-                try:
-                    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
-                except OutOfMemory:
-                    return _TOO_LARGE
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await anyio.to_thread.run_sync(session.close, limiter=self._closing)
+                return await self._run_in_session(engine, partial(engine.fetch, plan=plan))
         return self._late
 
     @property
@@ -114,15 +106,12 @@ class Explorer:
                 if self._pages.get(page) is scope:
                     del self._pages[page]
 
-    async def _compute(self, view: View, tenant: Tenant, partner: Hashable) -> Mapping[Part, Outcome]:
+    async def _compute(self, engine: ViewEngine, view: View, tenant: Tenant, partner: Hashable) -> Numbers:
         """Compute the parts of a view. Those that are not done within its time are over it."""
-        from reelport.server.explore.view_engine import list_parts  # noqa: PLC0415 - loads DuckDB
-
         outcomes: dict[Part, Outcome] = {}
         failures: list[ReelportError] = []
         with anyio.move_on_after(self._settings.explore_seconds):
             async with self._partners.limiter_of(partner), self._slots:
-                engine = await anyio.to_thread.run_sync(self._open_engine)
                 planned = await anyio.to_thread.run_sync(engine.plan, view, tenant)
                 outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
                 async with anyio.create_task_group() as tasks:
@@ -130,24 +119,26 @@ class Explorer:
                         tasks.start_soon(self._run, engine, planned[part].statement, _Result(part, outcomes, failures))
         if failures:
             raise failures[0]
-        return {part: outcomes.get(part, self._late) for part in list_parts(view)}
+        return engine.read(view, outcomes, self._late)
 
     @property
     def _late(self) -> OverBudget:
         return OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
 
     async def _run(self, engine: ViewEngine, statement: Statement, result: _Result) -> None:
-        """Run one statement in a thread. A cancellation interrupts it and waits for its end."""
-        session = engine.open_session()
+        """Run one statement; an error is kept, since the task group would raise it within a group."""
         try:
-            rows = await anyio.to_thread.run_sync(
-                engine.run, session, statement, abandon_on_cancel=True, limiter=self._threads
-            )
-            result.outcomes[result.part] = rows
-        except OutOfMemory:
-            result.outcomes[result.part] = _TOO_LARGE
+            result.outcomes[result.part] = await self._run_in_session(engine, partial(engine.run, statement=statement))
         except ReelportError as error:
             result.failures.append(error)
+
+    async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Rows]) -> Rows | OverBudget:
+        """Work with a session in a thread. A cancellation interrupts it and waits for its end."""
+        session = engine.open_session()
+        try:
+            return await anyio.to_thread.run_sync(work, session, abandon_on_cancel=True, limiter=self._threads)
+        except OutOfMemory:
+            return _TOO_LARGE
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(session.close, limiter=self._closing)

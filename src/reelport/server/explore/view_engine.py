@@ -109,6 +109,10 @@ class ViewEngine:
                 self._cache.keep(plan, rows)
         return rows
 
+    def read(self, view: View, outcomes: Mapping[Part, Outcome], missing: OverBudget) -> Numbers:
+        """Read the numbers of a view. `missing` is the outcome of parts that have none."""
+        return _read_numbers(view, {part: outcomes.get(part, missing) for part in _list_parts(view)})
+
     def _estimate_rows(self, statement: Statement, tenant: Tenant, snapshot: Snapshot, left: int) -> int:
         """Estimate the rows that a statement reads, by row groups if by files they are too many."""
         scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
@@ -122,12 +126,12 @@ class ViewEngine:
         )
 
 
-def list_parts(view: View) -> tuple[Part, ...]:
+def _list_parts(view: View) -> tuple[Part, ...]:
     """List the parts of a view in the order in which its budget is spent."""
     return (LINES, *view.dimensions) if is_total_of_lines(view) else (TOTALS, LINES, *view.dimensions)
 
 
-def read_numbers(view: View, outcomes: Mapping[Part, Outcome]) -> Numbers:
+def _read_numbers(view: View, outcomes: Mapping[Part, Outcome]) -> Numbers:
     """Read the numbers of a view from the outcomes of its parts."""
     if is_total_of_lines(view):
         totals = _read(outcomes[LINES], lambda rows: add_up_lines(view, rows))
@@ -146,7 +150,7 @@ def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget
 
 
 def _compile_parts(view: View, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[Part, Statement]]:
-    for part in list_parts(view):
+    for part in _list_parts(view):
         match part:
             case Dimension():
                 yield part, compile_board(view, part, tenant, snapshot)
