@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.patience import until
 
 from reelport.server.control_group import count_cores, find_memory_limit
 from reelport.server.queue.worker_memory import find_fitting_memory
@@ -100,6 +102,13 @@ def test_workers_share_what_the_api_leaves(
         assert find_fitting_memory(settings, workers, limit, api=False) == (1_000_000_000 if workers == 2 else None)
 
 
+def removed(group: Path) -> bool:
+    """Whether a group could be removed: none of its processes is left."""
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()
+
+
 @pytest.fixture
 def held() -> Iterator[list[str]]:
     """The words before a command that hold it in a control group of one core and 1 GiB."""
@@ -122,8 +131,7 @@ def held() -> Iterator[list[str]]:
         yield ["/bin/sh", "-c", f'{enter}exec "$@"', "sh"]
     finally:
         for folder in dict.fromkeys(made):
-            with suppress(OSError):
-                folder.rmdir()
+            assert until(partial(removed, folder))
 
 
 def test_the_doctor_tells_what_a_real_group_leaves(held: list[str], tmp_path: Path) -> None:

@@ -84,6 +84,17 @@ def test_tables_in_use_end_a_try_instead_of_being_held_up(older: Settings) -> No
     assert shape_of(older)[0] == OLDER
 
 
+def test_rows_that_a_migration_can_not_take_are_said(older: Settings) -> None:
+    """Here two keys of a kind of which an organization has one. The state stays as it is."""
+    key = "INSERT INTO keys (id, organization_id, secret_hash, permissions, limited, created_at, kind)"
+    with opened(older) as db, writing(db) as connection:
+        for name in ("a", "b"):
+            connection.execute(text(f"{key} VALUES ('{name}', 1, 'h', '', 0, 1, 'studio')"))
+    with pytest.raises(StorageError, match=r"A migration fails over the rows of this state: .*(uq_keys_studio|keys)"):
+        rehearse(older)
+    assert shape_of(older)[0] == OLDER
+
+
 def test_lost_rows_and_columns_are_said() -> None:
     """A migration that loses something is seen before it does."""
     before = {"a": TableShape(("x", "y"), 1200), "b": TableShape(("x",), 1)}

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import check_existing, read_layout
@@ -143,7 +144,11 @@ def _migrate_copy(copy: Settings) -> tuple[tuple[str, ...], float]:
 
 def _migrate(connection: Connection) -> tuple[tuple[str, ...], float]:
     before, started = read_shape(connection), time.monotonic()
-    migrate(connection)
+    try:
+        migrate(connection)
+    except IntegrityError as error:  # rows that a new rule doesn't allow
+        reason = str(error.orig).strip().partition("\n")[0].rstrip(".")
+        raise StorageError(f"A migration fails over the rows of this state: {reason}.") from error
     seconds = time.monotonic() - started
     return tuple(describe_changes(before, read_shape(connection))), seconds
 
@@ -170,6 +175,7 @@ def _try_and_roll_back(settings: Settings) -> tuple[tuple[str, ...], float]:
             savepoint.rollback()
             return done
     except StorageError as error:
-        raise StorageError(f"{error} Nothing was changed. Try it on a restored backup instead.") from error
+        advice = "Nothing was changed. On a restored backup it can be tried without holding up anybody."
+        raise StorageError(f"{error} {advice}") from error
     finally:
         db.dispose()
