@@ -10,6 +10,7 @@ from html import unescape
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 from tests.server.studio.conftest import Visitors, make_visitors
 from tests.server.studio.visitor import Visitor, add_user
 
@@ -199,7 +200,7 @@ def test_a_name_is_shown_as_text(visitors: Visitors) -> None:
 def test_guesses_are_slowed_down_at_their_own_address(service: Service, visitors: Visitors) -> None:
     """Beyond a burst of wrong links an address waits; right ones count for nothing.
 
-    The last test here: all of them come from one address.
+    After this test, that address can open no link for a while.
     """
     path = share(visitors(MEMBER), "Guessed")
     anybody = visitors(None)
@@ -208,3 +209,15 @@ def test_guesses_are_slowed_down_at_their_own_address(service: Service, visitors
     answers = [anybody.get(f"{SHARED}/rpv_{number}").status_code for number in range(12)]
     assert answers[-1] == 429
     assert service.login_attempts.begin("192.0.2.7", "shared link") == 0
+
+
+def test_the_log_of_a_failure_holds_no_token(app: Starlette, service: Service, visitors: Visitors) -> None:
+    """Whoever reads the service's log can't open the link. The very last test: the explorer is closed in it."""
+    path = share(visitors(MEMBER), "Fails")
+    service.explorer.close()
+    with capture_logs() as written:
+        answer = TestClient(app, base_url="http://127.0.0.1:8642", client=("192.0.2.9", 1)).get(path)
+    assert answer.status_code == 500
+    failure = next(each for each in written if each["event"] == "a page failed")
+    assert failure["path"] == f"{SHARED}/…"
+    assert path.rpartition("/")[2] not in str([{**each, "exc_info": None} for each in written])
