@@ -7,10 +7,13 @@ from dataclasses import fields
 
 import pytest
 from tests.server.api import Api
+from tests.server.conftest import NOW, State
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 
 from reelport.server.access.users import Role
 from reelport.server.queue import jobs
+from reelport.server.state.database import writing
+from reelport.server.state.tables import ORGANIZATIONS
 from reelport.server.studio import platform
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.routes import ROUTES
@@ -28,6 +31,23 @@ def test_an_operator_sees_organizations_and_the_queue(visitors: Visitors, people
     assert "It waits for a worker, at place 1 of its organization." in text
     assert "No worker is running" in text
     assert "are free: data" in text
+
+
+def test_of_many_organizations_those_with_reports_are_shown(state: State) -> None:
+    """The page stays a page; how many there are is said."""
+    with writing(state.db) as connection:
+        rows = [{"name": f"o{number:04}", "created_at": NOW, "served_at": NOW} for number in range(1000)]
+        connection.execute(ORGANIZATIONS.insert(), rows)
+    state.organization("zebra", "c-1")
+    state.ask(state.caller(state.key("zebra")))
+    shown = platform.read_platform(state.db, state.settings, state.now)
+    assert (len(shown.organizations), shown.organizations_in_all) == (200, 1001)
+    assert [each.name for each in shown.organizations[:2]] == ["zebra", "o0000"]
+    assert (shown.organizations[0].channels, shown.organizations[0].keys, shown.organizations[0].unfinished) == (
+        1,
+        1,
+        1,
+    )
 
 
 def test_a_report_that_is_made_says_by_whom(visitors: Visitors, people: Api) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, Engine, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from reelport.server.access.callers import clean_text
 from reelport.server.state.database import reading
@@ -142,7 +142,7 @@ def list_actions(
     conditions = [
         *(_is_of(organization_id) if organization_id is not None else ()),
         *([log.organization_id.is_(None)] if platform_only else ()),
-        *([log.actor == clean_text(actor)] if actor else ()),
+        *([func.lower(log.actor) == clean_text(actor).lower()] if actor else ()),
         *([log.action == clean_text(action)] if action else ()),
         *([log.at >= since] if since is not None else ()),
         *([log.number < before] if before is not None else ()),

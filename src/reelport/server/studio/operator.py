@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -33,7 +34,8 @@ async def run_doctor(visit: Visit) -> Response:
 async def _show(visit: Visit, findings: tuple[Finding, ...] | None) -> Response:
     service = visit.service
     state = await anyio.to_thread.run_sync(platform.read_platform, service.db, service.settings, visit.now)
-    return pages.render(visit, "operator.html", state=state, findings=findings)
+    # On a thread: hundreds of rows take longer than other requests should wait.
+    return await anyio.to_thread.run_sync(partial(pages.render, visit, "operator.html", state=state, findings=findings))
 
 
 def _run_checks(settings: Settings) -> tuple[Finding, ...]:

@@ -24,6 +24,7 @@ from reelport.server.state.statements import Statements
 from reelport.server.state.tables import to_moment
 
 _SQL = Statements("studio/platform")
+_ORGANIZATIONS = 200
 _LOADS = 20
 _QUEUE = 200
 
@@ -67,11 +68,12 @@ class Disk:
 class Platform:
     """All of it at one moment.
 
-    `ready` workers make reports, `starting` ones of this machine don't yet. `problem` says why the
-    tables can't be read, if so.
+    `organizations` are at most 200, those with unfinished reports first. `ready` workers make reports, `starting` ones
+    of this machine don't yet. `problem` says why the tables can't be read, if so.
     """
 
     organizations: tuple[OrganizationCounts, ...]
+    organizations_in_all: int
     ready: tuple[str, ...]
     starting: tuple[str, ...]
     queue: tuple[QueuedReport, ...]
@@ -87,14 +89,16 @@ def read_platform(db: Engine, settings: Settings, now: datetime) -> Platform:
     with reading(db) as connection:
         organizations = tuple(
             OrganizationCounts(row.name, to_moment(row.created_at), row.channels, row.keys, row.people, row.unfinished)
-            for row in _SQL.run(connection, "organizations", {})
+            for row in _SQL.run(connection, "organizations", {"most": _ORGANIZATIONS})
         )
+        total = _SQL.run(connection, "total").scalar_one()
     ready = worker_registry.list_ready(db, settings)
     entries = backlog.list_entries(db, unfinished_only=True, most=_QUEUE)
     ended = tallies.read_tallies(db).ended
     tables, loads, problem = _read_tables(settings)
     return Platform(
         organizations,
+        total,
         ready,
         tuple(owner for owner in liveness.list_living(settings) if owner not in ready),
         tuple(_make_queued(entry, now) for entry in entries),

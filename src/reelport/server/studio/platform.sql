@@ -1,4 +1,4 @@
--- organizations: what each organization has, as counts; nothing of what its reports hold
+-- organizations: what each organization has, as counts; those with unfinished reports first
 SELECT
   organizations.name,
   organizations.created_at,
@@ -7,4 +7,9 @@ SELECT
   (SELECT count(*) FROM users WHERE organization_id = organizations.id) AS people,
   (SELECT count(*) FROM jobs WHERE organization_id = organizations.id) AS unfinished
 FROM organizations
-ORDER BY organizations.name
+ORDER BY unfinished DESC, organizations.name
+LIMIT :most
+
+-- total: how many organizations there are
+SELECT count(*)
+FROM organizations
