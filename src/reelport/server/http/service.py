@@ -25,6 +25,8 @@ from reelport.server.state.write_probe import StateProbe
 
 _PASSWORD_CHECKS = 2
 """Passwords that are checked at the same time: each takes 19 MiB and a core."""
+_PAGE_WRITERS = 2
+"""Large pages that are written at the same time. More would be no faster, and the event loop would wait for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,5 @@ class Service:
     explorer: Explorer
     concurrency: Concurrency = field(default_factory=Concurrency)
     password_checks: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PASSWORD_CHECKS))
+    page_turns: Concurrency = field(default_factory=lambda: Concurrency(1))
+    page_writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PAGE_WRITERS))

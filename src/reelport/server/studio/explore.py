@@ -24,6 +24,7 @@ from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.state.database import reading
 from reelport.server.studio import pages
+from reelport.server.studio.page_threads import write_page
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.view_defaults import make_defaults
 from reelport.server.studio.view_page import make_page
@@ -51,7 +52,7 @@ async def show_explore(visit: Visit) -> Response:
     if asked.parsed.is_relative and not asked.parsed.problems:
         return pages.redirect(address_of(view))
     numbers = await compute_view(visit, view, visit.organization_id)
-    return await anyio.to_thread.run_sync(_show, visit, asked, numbers)
+    return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers))
 
 
 def _read_url(visit: Visit) -> _Asked:

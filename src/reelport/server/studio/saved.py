@@ -13,6 +13,7 @@ from reelport.facts.log.freshness import read_freshness
 from reelport.server.explore.view import Pairs, Parameter
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.studio import pages, report_form, saved_views
+from reelport.server.studio.page_threads import write_page
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.saved_views import SavedView
 from reelport.server.studio.view_defaults import load_freshness, make_defaults
@@ -83,8 +84,10 @@ async def read_view(visit: Visit) -> ParsedView:
 
 
 async def _show(visit: Visit, status: int = 200, problems: list[str] | None = None) -> Response:
-    views = await anyio.to_thread.run_sync(_list_views, visit)
-    return pages.render(visit, "saved.html", status, views=views, problems=problems or [])
+    def write() -> Response:
+        return pages.render(visit, "saved.html", status, views=_list_views(visit), problems=problems or [])
+
+    return await write_page(visit, visit.organization_id, write)
 
 
 def _list_views(visit: Visit) -> list[ListedView]:

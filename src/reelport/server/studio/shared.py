@@ -17,6 +17,7 @@ from reelport.server.explore.options import list_options
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.studio import pages, saved, shared_views
+from reelport.server.studio.page_threads import write_page
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.shared_views import LIVES, OpenedView, SharedView, Sharer
 from reelport.server.studio.view_defaults import load_freshness, make_defaults
@@ -108,14 +109,17 @@ async def _show_view(visit: Visit, opened: OpenedView) -> Response:
         page = make_page(parsed.view, numbers, defaults, freshness, list_options(parsed.view, defaults.rules))
         return pages.render(visit, "shared_view.html", page=page, shared=opened.shared)
 
-    return await anyio.to_thread.run_sync(write)
+    return await write_page(visit, partner, write)
 
 
 async def _show(
     visit: Visit, status: int = 200, *, problems: list[str] | None = None, link: str | None = None
 ) -> Response:
-    links = await anyio.to_thread.run_sync(_list_links, visit)
-    return pages.render(visit, "shared.html", status, links=links, problems=problems or [], link=link)
+    def write() -> Response:
+        links = _list_links(visit)
+        return pages.render(visit, "shared.html", status, links=links, problems=problems or [], link=link)
+
+    return await write_page(visit, visit.organization_id, write)
 
 
 def _list_links(visit: Visit) -> list[ListedLink]:

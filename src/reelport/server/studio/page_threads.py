@@ -1,0 +1,26 @@
+"""Writes pages that take long in threads: an organization's one after the other, few at a time.
+
+All share one core with the event loop, which answers others meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import partial
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from reelport.server.http.disconnection import run_while_connected
+from reelport.server.studio.visit import Visit
+
+
+async def write_page(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:
+    """Call `write` in a thread, when it is this organization's turn and while the browser waits."""
+    return await run_while_connected(visit.request, partial(_write, visit, organization_id, write))
+
+
+async def _write(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:
+    service = visit.service
+    async with service.page_turns.limiter_of(organization_id):
+        return await anyio.to_thread.run_sync(write, limiter=service.page_writers)
