@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
+from sqlalchemy import select
 from tests.server.conftest import State
 
 from reelport.catalog import Grain, Metric
@@ -13,6 +14,8 @@ from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Actor
 from reelport.server.explore.view import View
 from reelport.server.reports import report_list
+from reelport.server.state.database import writing
+from reelport.server.state.tables import SHARED_VIEWS
 from reelport.server.studio import saved_views, shared_views
 from reelport.server.studio.shared_views import OpenedView, Sharer
 
@@ -98,3 +101,19 @@ def test_an_id_that_no_database_holds_is_not_found(state: State) -> None:
     assert shared_views.find_shared_view(state.db, organization, odd) is None
     assert saved_views.find_saved_view(state.db, organization, odd) is None
     assert report_list.find_listed_report(state.db, state.settings, organization, odd, state.now) is None
+
+
+def test_ended_links_do_not_pile_up(state: State) -> None:
+    """Made and revoked in turn, only the newest 200 stay; another organization's are not touched."""
+    organization, other = state.organization("demo", "a"), state.organization("rival", "b")
+    share(state, other)
+    with writing(state.db) as connection:
+        (row,) = connection.execute(select(SHARED_VIEWS)).mappings()
+        for owner in (organization, other):
+            ended = {**row, "organization_id": owner, "revoked_at": state.now}
+            rows = [{**ended, "id": f"{owner}-{place}", "token_hash": f"{owner}-{place}"} for place in range(300)]
+            connection.execute(SHARED_VIEWS.insert(), rows)
+    share(state, organization)
+    for owner, kept in ((organization, 200), (other, 300)):
+        listed = shared_views.list_shared_views(state.db, owner, state.now)
+        assert [each.is_open(state.now) for each in listed].count(False) == kept

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, Row, func, or_, select
 
 from reelport.errors import UsageError
 from reelport.server import credentials
@@ -30,6 +30,8 @@ MOST = 200
 _PREFIX, _PURPOSE = "rpv", "shared view"
 _KEPT = timedelta(days=30)
 """How long a link that has expired stays in the list; the next one that is made takes it away."""
+_ENDED_KEPT = 200
+"""Ended links of one organization that stay: made and revoked in turn, links would fill the disk."""
 _VISITOR = "a shared link"
 """Who opened a view, in the audit log: nobody signed in."""
 
@@ -84,8 +86,7 @@ def share_view(
     token = credentials.mint(_PREFIX)
 
     def share(connection: Connection) -> None:
-        ended = SHARED_VIEWS.c.organization_id == sharer.organization_id, SHARED_VIEWS.c.expires_at <= now - _KEPT
-        connection.execute(SHARED_VIEWS.delete().where(*ended))
+        _delete_ended(connection, sharer.organization_id, now)
         if _count_open(connection, sharer.organization_id, now) >= MOST:
             raise UsageError(f"{MOST} links are open already: revoke some that nobody needs.")
         row = {
@@ -193,6 +194,15 @@ def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
         row.opened,
         row.opened_at,
     )
+
+
+def _delete_ended(connection: Connection, organization_id: int, now: datetime) -> None:
+    """Delete an organization's links that are listed no more, and the oldest of too many ended ones."""
+    links = SHARED_VIEWS.c
+    has_ended = links.organization_id == organization_id, or_(links.revoked_at.is_not(None), links.expires_at <= now)
+    by_age = select(links.id).where(*has_ended).order_by(links.created_at.desc(), links.id)
+    is_over = or_(links.expires_at <= now - _KEPT, links.id.in_(by_age.offset(_ENDED_KEPT)))
+    connection.execute(SHARED_VIEWS.delete().where(*has_ended, is_over))
 
 
 def _count_open(connection: Connection, organization_id: int, now: datetime) -> int:
