@@ -128,13 +128,24 @@ def test_the_programs_hold_no_secret(visitors: Visitors) -> None:
     assert page.count("REELPORT_API_SECRET") == 2
 
 
+def test_no_program_holds_what_a_terminal_takes_for_a_key() -> None:
+    """A link may put any text into a filter: pasted, an interrupt would end the quotes, and the next line would run."""
+    filters = {"channelSlug": "a\x03\necho run\n\x1b[201~\u202e"}
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), filters)
+    curl, python, command = report_snippets.write_snippets(query, "https://reports.example")
+    for program in (curl, python, command):
+        assert program.text.replace("\n", "").isprintable()
+        assert "\necho run" not in program.text
+    assert "cannot be typed into a terminal" in command.text
+
+
 @given(st.text(min_size=1, max_size=30))
 def test_a_value_stays_a_value_in_every_program(value: str) -> None:
     """No text of a filter ends its quotes, whatever quotes, dollar signs, line ends or marks it holds."""
     value = value.encode("utf-8", "replace").decode()
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), {"channelSlug": value})
     curl, python, command = report_snippets.write_snippets(query, "https://reports.example")
-    assert f"channelSlug={value}" in shlex.split(command.text)
+    assert f"channelSlug={value}" in shlex.split(command.text) or not value.isprintable()
     line = next(line for line in curl.text.splitlines() if "mutation" in line)
     assert json.loads(line)["variables"]["input"]["filters"] == {"channelSlug": value}
     found: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""Writes pages that take long in threads: an organization's one after the other, few at a time.
+"""Writes large pages in threads: few at a time, an organization's one after the other.
 
 All share one core with the event loop, which answers others meanwhile.
 """

@@ -62,6 +62,9 @@ with Client(@URL@) as client:
     client.reports.run(query, to=@FILE@)
 """
 
+# A terminal takes control characters as keys, within quotes too: what a link put into a filter would run when pasted.
+_UNTYPED = "# A filter has characters that cannot be typed into a terminal: take the program in Python or for curl.\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
@@ -119,6 +122,8 @@ def _write_date(parts: tuple[int, ...]) -> str:
 
 
 def _write_command(query: ReportQuery, url: str) -> str:
+    if not all(value.isprintable() for _, value in query.filters):
+        return _UNTYPED
     words = ["reelport", "report", "run", "--url", url, "--metrics", ",".join(query.metrics)]
     words += ["--dimensions", ",".join(query.dimensions)] if query.dimensions else []
     words += ["--start", query.start.isoformat(), "--end", query.end.isoformat()]

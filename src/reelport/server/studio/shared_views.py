@@ -197,7 +197,7 @@ def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
 
 
 def _delete_ended(connection: Connection, organization_id: int, now: datetime) -> None:
-    """Delete an organization's links that are listed no more, and the oldest of too many ended ones."""
+    """Delete links that are listed no more, and the oldest of too many ended ones."""
     links = SHARED_VIEWS.c
     has_ended = links.organization_id == organization_id, or_(links.revoked_at.is_not(None), links.expires_at <= now)
     by_age = select(links.id).where(*has_ended).order_by(links.created_at.desc(), links.id)
