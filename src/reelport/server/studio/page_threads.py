@@ -1,4 +1,4 @@
-"""Writes large pages in threads: few at a time, an organization's one after the other.
+"""Writes large pages in threads: few at a time, those of an organization in turn.
 
 All share one core with the event loop, which answers others meanwhile.
 """
@@ -16,7 +16,7 @@ from reelport.server.studio.visit import Visit
 
 
 async def write_page(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:
-    """Call `write` in a thread, when it is this organization's turn and while the browser waits."""
+    """Call `write` in a thread at this organization's turn, while the browser waits."""
     return await run_while_connected(visit.request, partial(_write, visit, organization_id, write))
 
 
