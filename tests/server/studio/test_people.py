@@ -114,3 +114,32 @@ def test_a_member_sees_no_people(visitors: Visitors) -> None:
     member = visitors(MEMBER)
     assert member.get(PEOPLE).status_code == 403
     assert PEOPLE not in member.get("/studio/account").text
+
+
+def test_an_owner_who_steps_down_or_leaves_is_told_so(visitors: Visitors, people: Api) -> None:
+    """Neither ends on a page that is refused: the one sees the own account, the other the sign-in."""
+    emails = ("step@demo.example", "leave@demo.example")
+    for email in emails:
+        add_user(people.service, email, "owner")
+    steps, leaves = map(visitors, emails)
+    role = f"{PEOPLE}/{find_id(people, emails[0])}/role"
+    assert "Your role is changed" in steps.send(steps.get(PEOPLE), role, role="member").text
+    remove = f"{PEOPLE}/{find_id(people, emails[1])}/remove"
+    left = leaves.send(leaves.get(remove), remove)
+    assert str(left.url).endswith("/studio/sign-in")
+    assert "reelport-session" not in leaves.client.cookies
+
+
+def test_a_form_of_another_page_changes_nobody(visitors: Visitors, people: Api) -> None:
+    """A form without this session's token, or sent by another site's page, changes nobody."""
+    owner, other = visitors(OWNER), visitors(OWNER)
+    foreign = re.findall(r'name="csrf" value="(\w+)"', other.get(PEOPLE).text)[0]
+    own = re.findall(r'name="csrf" value="(\w+)"', owner.get(PEOPLE).text)[0]
+    before = users.list_users(people.service.db)
+    id_ = find_id(people, MEMBER)
+    for path in (PEOPLE, *(f"{PEOPLE}/{id_}/{action}" for action in ("password", "role", "remove"))):
+        given = {"email": "new@demo.example", "role": "owner"}
+        for csrf, headers in (("", {}), (foreign, {}), (own, {"Sec-Fetch-Site": "cross-site"})):
+            answer = owner.client.post(path, data={**given, "csrf": csrf}, headers=headers)
+            assert answer.status_code == 403
+    assert users.list_users(people.service.db) == before

@@ -1,7 +1,7 @@
 """The people of an organization, as its owners manage them: add, give another role, remove.
 
-Each change is made while the organization is locked, and by somebody who is an owner of it then: so the last owner
-can't go, whoever does what at the same moment.
+Each change is made while the organization is locked, and by somebody who is an owner of it then (else NoOwner is
+raised): so the last owner can't go, whoever does what at the same moment.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, PASSWORD_LINK
 ROLES = (Role.MEMBER, Role.OWNER)
 """The roles that an owner may give."""
 LAST_OWNER = "There would be no owner left who can sign in: make somebody else an owner first."
-_NOT_OWNER = "You are no owner of this organization any more."
+
+
+class NoOwner(UsageError):
+    """The author of a change is no owner of the organization any more."""
 
 
 class AddressTaken(UsageError):
@@ -159,13 +162,13 @@ def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: d
 
 
 def _lock_organization(connection: Connection, owner: Session) -> Organization:
-    """Lock an owner's organization; UsageError when that user is no owner of it now."""
+    """Lock an owner's organization; NoOwner when that user is no owner of it now."""
     is_owner = USERS.c.id == owner.user_id, USERS.c.role == Role.OWNER.value
     own = select(ORGANIZATIONS.c.id, ORGANIZATIONS.c.name).where(ORGANIZATIONS.c.id == owner.organization_id)
     found = connection.execute(own.with_for_update()).first()
     # A second statement: on PostgreSQL it sees what the one who held the lock has committed.
     if found is None or connection.execute(select(USERS.c.id).where(*is_owner)).first() is None:
-        raise UsageError(_NOT_OWNER)
+        raise NoOwner("You are no owner of this organization any more.")
     return Organization(found.id, found.name)
 
 

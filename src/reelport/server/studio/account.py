@@ -19,6 +19,7 @@ from reelport.server.studio.visit import Visit
 PATH = f"{pages.ROOT}/account"
 _DONE = {
     "password": "The password is changed. Other browsers and programs that used the old one are signed out.",
+    "role": "Your role is changed.",
     "session": "That browser is signed out.",
 }
 """What is said after a change, by the word in the page's address."""
@@ -64,17 +65,18 @@ async def end_session(visit: Visit) -> Response:
         raise not_found()
     await anyio.to_thread.run_sync(sessions.end_session, service.db, found, visit.actor, visit.now)
     if found.id == visit.user.id:
-        return _leave(visit)
+        return leave(visit)
     return pages.redirect(f"{PATH}?done=session")
 
 
 async def sign_out_everywhere(visit: Visit) -> Response:
     """End every session of the user, this one too, and every token of public keys."""
     await anyio.to_thread.run_sync(account.sign_out_everywhere, visit.service.db, visit.user, visit.actor, visit.now)
-    return _leave(visit)
+    return leave(visit)
 
 
-def _leave(visit: Visit) -> Response:
+def leave(visit: Visit) -> Response:
+    """Show the sign-in to a user whose session ended, and make the browser forget it."""
     response = pages.redirect(f"{pages.ROOT}/sign-in")
     cookies.delete_session_token(response, visit.request, visit.service.settings)
     return response

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from reelport.errors import UsageError
 from reelport.server.access import people
 from reelport.server.access.password_links import NewPasswordLink
-from reelport.server.access.people import AddressTaken, Person
-from reelport.server.studio import pages, passwords
+from reelport.server.access.people import AddressTaken, NoOwner, Person
+from reelport.server.studio import account, pages, passwords
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.visit import Visit
 
@@ -43,7 +43,7 @@ async def add_person(visit: Visit) -> Response:
     service = visit.service
     work = partial(people.add_person, service.db, service.service_secret, visit.user, email, role)
     try:
-        link = await anyio.to_thread.run_sync(work, visit.actor, visit.now)
+        link = await _change(visit, work)
     except AddressTaken as error:
         return await _show(visit, problems=[str(error)], email=email, role=role)
     except UsageError as error:
@@ -72,7 +72,8 @@ async def change_role(visit: Visit) -> Response:
         return await _show(visit, problems=str(error).splitlines())
     if not is_known:
         raise not_found()
-    return pages.redirect(f"{PATH}?done=role")
+    # Whoever is no owner any more can't see the people.
+    return pages.redirect(f"{account.PATH}?done=role" if _is_self(visit) else f"{PATH}?done=role")
 
 
 async def confirm_removal(visit: Visit) -> Response:
@@ -90,11 +91,19 @@ async def remove_person(visit: Visit) -> Response:
         return pages.render(visit, "person_removal.html", 409, person=person, problems=str(error).splitlines())
     if not is_known:
         raise not_found()
-    return pages.redirect(f"{PATH}?done=removed")
+    return account.leave(visit) if _is_self(visit) else pages.redirect(f"{PATH}?done=removed")
 
 
 async def _change(visit: Visit, work: Callable[..., T]) -> T:
-    return await anyio.to_thread.run_sync(work, visit.actor, visit.now)
+    """Make a change; refused when the visitor was made no owner in the meantime."""
+    try:
+        return await anyio.to_thread.run_sync(work, visit.actor, visit.now)
+    except NoOwner as error:
+        raise Refused(403, "Not yours to do", str(error)) from None
+
+
+def _is_self(visit: Visit) -> bool:
+    return _id(visit) == visit.user.user_id
 
 
 def _id(visit: Visit) -> str:
