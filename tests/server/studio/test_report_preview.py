@@ -54,6 +54,7 @@ def test_a_file_that_is_gone_is_told(people: Api, visitors: Visitors) -> None:
     report = finished(people, BODY)
     for file in people.service.settings.files_root.glob(f"{report}*"):
         file.unlink()
-    answer = visitors(MEMBER).get(f"/studio/reports/{report}/preview")
-    assert answer.status_code == 409
-    assert "ask for it again" in answer.text
+    for page in ("preview", "chart.svg"):
+        answer = visitors(MEMBER).get(f"/studio/reports/{report}/{page}")
+        assert answer.status_code == 409
+        assert "ask for it again" in answer.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from starlette.responses import Response
 from reelport.charts import Chart, NoChart, embed_chart
 from reelport.charts.amounts import format_full
 from reelport.engine.plan import Plan
+from reelport.errors import StorageError
 from reelport.query_sentence import describe_query
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.http.disconnection import run_while_connected
@@ -32,9 +35,10 @@ async def show_preview(visit: Visit) -> Response:
     """Show what a finished report holds."""
     report, file = await _find_file(visit)
     rows = await _read_rows(visit, file)
-    chart = await _draw_chart(visit, report, file)
     total = partial(preview.total_columns, file, report.query, partial(_fetch, visit))
-    columns = await run_while_connected(visit.request, total)
+    with _present(file):
+        chart = await _draw_chart(visit, report, file)
+        columns = await run_while_connected(visit.request, total)
     return pages.render(
         visit,
         "report_preview.html",
@@ -56,7 +60,8 @@ async def download_chart(visit: Visit) -> Response:
     kind = visit.request.path_params["kind"]
     chart_files.require_kind(kind)
     report, file = await _find_file(visit)
-    chart = await _draw_chart(visit, report, file)
+    with _present(file):
+        chart = await _draw_chart(visit, report, file)
     if isinstance(chart, NoChart):
         raise Refused(409, "There is no chart", chart.reason)
     return await chart_files.answer_chart(chart, kind, report.id)
@@ -84,7 +89,25 @@ async def _read_rows(visit: Visit, file: Path) -> list[list[str]]:
     try:
         return await anyio.to_thread.run_sync(work)
     except FileNotFoundError as error:
-        raise Refused(409, "There is no file", "The file of this report is missing: ask for it again.") from error
+        raise _missing() from error
+
+
+@contextmanager
+def _present(file: Path) -> Iterator[None]:
+    """Refuse the page when the block can't read a file that is gone.
+
+    A report may be deleted at any moment.
+    """
+    try:
+        yield
+    except StorageError as error:
+        if file.is_file():
+            raise
+        raise _missing() from error
+
+
+def _missing() -> Refused:
+    return Refused(409, "There is no file", "The file of this report is missing: ask for it again.")
 
 
 def _embed(chart: Chart) -> Markup:
