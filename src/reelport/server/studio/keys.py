@@ -21,6 +21,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.server.state.tables import to_milliseconds
 from reelport.server.studio import key_forms, pages
+from reelport.server.studio.page_threads import write_page
 from reelport.server.studio.refusals import not_found
 from reelport.server.studio.visit import Visit
 
@@ -57,18 +58,22 @@ async def render_keys(visit: Visit, status: int = 200, problems: Sequence[str] =
     """Render the list of keys, with the problems of a form of it."""
     holder, found = await anyio.to_thread.run_sync(_read_keys, visit.service.db, visit.organization)
     valid = [key for key in found if key.revoked_at is None]
-    return pages.render(
-        visit,
-        "keys.html",
-        status,
-        keys=valid,
-        revoked=[key for key in found if key.revoked_at is not None],
-        ending=[key for key in valid if expires_soon(key, visit.now)],
-        marks={key.id: list_marks(key, visit.now) for key in found},
-        max_days=holder.max_key_days,
-        most_days=MOST_DAYS,
-        problems=problems,
-    )
+
+    def write() -> Response:
+        return pages.render(
+            visit,
+            "keys.html",
+            status,
+            keys=valid,
+            revoked=[key for key in found if key.revoked_at is not None],
+            ending=[key for key in valid if expires_soon(key, visit.now)],
+            marks={key.id: list_marks(key, visit.now) for key in found},
+            max_days=holder.max_key_days,
+            most_days=MOST_DAYS,
+            problems=problems,
+        )
+
+    return await write_page(visit, visit.organization_id, write)
 
 
 async def render_key(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:

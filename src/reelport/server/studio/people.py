@@ -15,6 +15,7 @@ from reelport.server.access import people
 from reelport.server.access.password_links import NewPasswordLink
 from reelport.server.access.people import AddressTaken, NoOwner, Person
 from reelport.server.studio import account, pages, passwords
+from reelport.server.studio.page_threads import write_page
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.visit import Visit
 
@@ -127,7 +128,8 @@ async def _show(
 ) -> Response:
     given = {"problems": problems or [], "done": done, "email": email, "role": role}
     found = await _list(visit)
-    return pages.render(visit, "people.html", 400 if problems else 200, people=found, roles=people.ROLES, **given)
+    write = partial(pages.render, visit, "people.html", 400 if problems else 200, people=found, roles=people.ROLES)
+    return await write_page(visit, visit.organization_id, partial(write, **given))
 
 
 def _show_link(visit: Visit, link: NewPasswordLink) -> Response:
