@@ -33,6 +33,8 @@ _SESSIONS_KEPT = 50
 """Sessions of one user; the oldest go first."""
 _FAILURE_STEP = timedelta(minutes=1)
 """Failed attempts at one user's password that come within this time are one row of the audit log."""
+_ROWS_LOOKED_AT = 1000
+"""Newest rows of the log that are looked through for that: a guess must cost little, however long the log is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,11 @@ def record_failure(db: Engine, password: Password, browser: Browser, now: dateti
 
     def record(connection: Connection) -> None:
         log = AUDIT_LOG.c
-        of_user = log.organization_id.is_not_distinct_from(user.organization_id) & (log.actor == email)
-        failures = select(func.max(log.at)).where(of_user, log.action == Action.SIGN_IN_FAILED.value)
+        of_organization = log.organization_id.is_not_distinct_from(user.organization_id)
+        newest = select(log.at, log.actor, log.action).where(of_organization).order_by(log.number.desc())
+        rows = newest.limit(_ROWS_LOOKED_AT).subquery().c
+        is_failure = rows.actor == email, rows.action == Action.SIGN_IN_FAILED.value
+        failures = select(func.max(rows.at)).where(*is_failure)
         before = connection.execute(failures).scalar()
         if before is None or now - before >= _FAILURE_STEP:
             actor = Actor(email, browser.address)
