@@ -83,7 +83,7 @@ def test_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert key["secret"] not in out
     assert run("key", "revoke", key["id"])[0] == 0
     assert json.loads(run("key", "list", "--json")[1])[0]["revoked"]
-    assert json.loads(run("org", "list", "--json")[1]) == [{"organization": "demo", "channels": 2}]
+    assert json.loads(run("org", "list", "--json")[1])[0].items() > {("organization", "demo"), ("channels", 2)}
     assert [each.slug for each in channel_registry.list_channels(read_settings(data=tmp_path / "data"))] == [
         "demo-news",
         "demo-sports",
