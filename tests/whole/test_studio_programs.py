@@ -55,7 +55,7 @@ def test_each_program_writes_the_bytes_of_the_report(service: Service, tmp_path:
         expected = send(client, report, f"{report.url.path}/download").content
     assert expected.startswith(b"day,video_id,views,estimated_earnings_eur\n2026-07-01,")
     programs = dict(re.findall(r'<pre id="([a-z]+)-text"[^>]*>(.*?)</pre>', page.text, re.DOTALL))
-    assert list(programs) == ["curl", "python", "reelport"]
+    assert list(programs) == ["reelport", "python", "curl"]
     runners = {"curl": ["sh", "-c"], "python": [sys.executable, "-c"], "reelport": ["sh", "-c"]}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}

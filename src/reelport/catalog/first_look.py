@@ -6,4 +6,5 @@ from reelport.catalog.dimensions import Dimension
 from reelport.catalog.metrics import Metric
 
 FIRST_METRICS = (Metric.VIEWS, Metric.TIME_WATCHED_SECONDS)
-FIRST_DIMENSIONS = (Dimension.VIDEO_ID, Dimension.VISITOR_COUNTRY)
+FIRST_DIMENSIONS = (Dimension.VIDEO_OWNER_CHANNEL_SLUG, Dimension.VIDEO_ID, Dimension.VISITOR_COUNTRY)
+"""The first has a filter, so that a click on one of its values narrows the view."""

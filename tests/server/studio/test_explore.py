@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from html import unescape
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from starlette.testclient import TestClient
@@ -73,7 +73,19 @@ def test_the_first_page_after_signing_in_is_the_explorer_with_days_in_its_addres
     page = visitor.get("/studio")
     assert urlsplit(str(page.url)).path == "/studio/explore"
     assert "from=2026-07-04&to=2026-07-31" in str(page.url)
-    assert "Views and time watched seconds by day, video and visitor country, 4 to 31 July 2026" in text_of(page.text)
+    shown = "Views and time watched seconds by day, video owner channel, video and visitor country, 4 to 31 July 2026"
+    assert shown in text_of(page.text)
+    assert "videoOwnerChannelSlug=demo-news" in links(page.text, "demo-news")[0]
+
+
+def test_what_is_shown_is_saved_and_shared_from_there(visitor: Visitor) -> None:
+    """The page's own forms carry its whole address; nothing has to be made a report first."""
+    page = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&compare=previous&{DAYS}")
+    saved = visitor.send(page, "/studio/saved", name="By country")
+    (link,) = links(saved.text, "By country")
+    assert parse_qs(urlsplit(link).query) == parse_qs(urlsplit(str(page.url)).query)
+    shared = visitor.send(page, "/studio/shared", name="For the board", days="7")
+    assert "Views by day and visitor country, 1 to 14 July 2026" in text_of(shared.text)
 
 
 def test_a_preset_is_resolved_when_its_link_is_followed(visitor: Visitor) -> None:

@@ -144,7 +144,7 @@ def test_a_value_stays_a_value_in_every_program(value: str) -> None:
     """No text of a filter ends its quotes, whatever quotes, dollar signs, line ends or marks it holds."""
     value = value.encode("utf-8", "replace").decode()
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), {"channelSlug": value})
-    curl, python, command = report_snippets.write_snippets(query, "https://reports.example")
+    command, python, curl = report_snippets.write_snippets(query, "https://reports.example")
     assert f"channelSlug={value}" in shlex.split(command.text) or not value.isprintable()
     line = next(line for line in curl.text.splitlines() if "mutation" in line)
     assert json.loads(line)["variables"]["input"]["filters"] == {"channelSlug": value}

@@ -157,7 +157,7 @@ def _record_creation(connection: Connection, key: Key, actor: Actor, now: dateti
         "kind": key.kind,
         "permissions": key.permissions,
         "channels": "all" if key.channels is None else key.channels,
-        "expires": key.expires_at,
+        "expires": key.expires_at.isoformat(timespec="minutes") if key.expires_at else None,
     }
     record_change(connection, key, actor, Action.KEY_CREATED, now, said)
 

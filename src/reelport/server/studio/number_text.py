@@ -18,9 +18,9 @@ def write_number(metric: Metric, value: Number) -> str:
     if value is None:
         return NO_NUMBER
     if isinstance(value, int):
-        return _group(f"{value:,}")
+        return group_digits(f"{value:,}")
     digits = _MONEY_DIGITS if abs(value) >= 1 or not value else _FINE_DIGITS
-    return _group(f"{value:,.{min(digits, metric.digits)}f}")
+    return group_digits(f"{value:,.{min(digits, metric.digits)}f}")
 
 
 def write_full(value: Number) -> str:
@@ -30,7 +30,7 @@ def write_full(value: Number) -> str:
 
 def write_share(share: Decimal | None) -> str:
     """Write a share of a total: 12.3 %."""
-    return NO_NUMBER if share is None else f"{_group(f'{share * 100:,.1f}')}{_THIN}%"
+    return NO_NUMBER if share is None else f"{group_digits(f'{share * 100:,.1f}')}{_THIN}%"
 
 
 def write_change(metric: Metric, figure: Figure) -> str:
@@ -38,7 +38,7 @@ def write_change(metric: Metric, figure: Figure) -> str:
     if figure.difference is None:
         return NO_NUMBER
     if figure.change is not None:
-        return f"{_sign(figure.difference)}{_group(f'{abs(figure.change) * 100:,.1f}')}{_THIN}%"
+        return f"{_sign(figure.difference)}{group_digits(f'{abs(figure.change) * 100:,.1f}')}{_THIN}%"
     size = -figure.difference if figure.difference < 0 else figure.difference
     return f"{_sign(figure.difference)}{write_number(metric, size)}"
 
@@ -47,6 +47,6 @@ def _sign(difference: int | Decimal) -> str:
     return _MINUS if difference < 0 else "+" if difference > 0 else ""
 
 
-def _group(text: str) -> str:
+def group_digits(text: str) -> str:
     """Set thousands apart by thin spaces, and write a minus as wide as a digit."""
     return text.replace(",", _THIN).replace("-", _MINUS)

@@ -23,6 +23,7 @@ from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.preview.preview import PreviewColumn, Rows
 from reelport.server.reports.report_list import ListedReport, State
 from reelport.server.studio import chart_files, pages
+from reelport.server.studio.number_text import group_digits
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.reports import find_report, words
 from reelport.server.studio.visit import Visit
@@ -115,4 +116,4 @@ def _embed(chart: Chart) -> Markup:
 
 
 def _write_total(column: PreviewColumn) -> str:
-    return "" if column.total is None else format_full(column.total)
+    return "" if column.total is None else group_digits(format_full(column.total))

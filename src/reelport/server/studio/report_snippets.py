@@ -76,11 +76,11 @@ class Snippet:
 
 
 def write_snippets(query: ReportQuery, url: str) -> tuple[Snippet, ...]:
-    """Write the three programs for a query to the service at this address."""
+    """Write the three programs for a query to the service at this address, the shortest first."""
     return (
-        Snippet("curl", "curl", _write_curl(query, url)),
-        Snippet("python", "Python", _write_python(query, url)),
         Snippet("reelport", "reelport", _write_command(query, url)),
+        Snippet("python", "Python", _write_python(query, url)),
+        Snippet("curl", "curl", _write_curl(query, url)),
     )
 
 

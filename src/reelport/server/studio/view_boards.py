@@ -14,7 +14,6 @@ from reelport.server.explore.numbers import Entry, Figure, Leaderboard, OverBudg
 from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, Sort, View
 from reelport.server.studio.number_text import write_change, write_full, write_number, write_share
-from reelport.wording import format_count
 
 EMPTY = "(empty)"
 
@@ -144,7 +143,7 @@ def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading
 def _write_notes(view: View, board: Leaderboard, *, is_filtered: bool) -> Iterator[str]:
     shown = sum(entry.is_shown for entry in board.entries)
     place = view.metrics.index(view.ranked_by)
-    values = format_count(board.rows, "value")
+    values = f"{write_number(view.ranked_by, board.rows)} {'value' if board.rows == 1 else 'values'}"
     if board.rows > shown:
         rest = board.rest[place]
         others = "" if rest is None else f"; the others come to {write_number(view.ranked_by, rest)}"
