@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-busy test-half compile kills lint types advisories licences dist install-check check bench serve docs clean
+.PHONY: words setup demo test test-busy test-half compile kills lint types advisories licences dist install-check check bench serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -83,6 +83,9 @@ serve: $(READY) ## run the service on 127.0.0.1:8642 over ./reelport-data
 
 docs: $(READY) ## make the reference pages anew
 	@$(BIN)/python -m reelport.cli.docs
+
+pictures: $(READY) ## make the pictures of the tour of Studio anew; needs a Chromium
+	@$(BIN)/python docs/tutorial/make_pictures.py
 
 clean: ## remove what the other words made, the environment included
 	@rm -rf $(VENV) dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
