@@ -132,7 +132,7 @@ def test_no_program_holds_what_a_terminal_takes_for_a_key() -> None:
     """A link may put any text into a filter: pasted, an interrupt would end the quotes, and the next line would run."""
     filters = {"channelSlug": "a\x03\necho run\n\x1b[201~\u202e"}
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), filters)
-    curl, python, command = report_snippets.write_snippets(query, "https://reports.example")
+    command, python, curl = report_snippets.write_snippets(query, "https://reports.example")
     for program in (curl, python, command):
         assert program.text.replace("\n", "").isprintable()
         assert "\necho run" not in program.text
