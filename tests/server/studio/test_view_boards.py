@@ -46,10 +46,8 @@ def test_a_dimension_without_a_filter_says_that_nothing_narrows_by_it() -> None:
     entry = Entry("FR", None, (Figure(3, 0),), (None,))
     board = make_board(VIEW, Dimension.VISITOR_COUNTRY, _board(entry, rows=1), OPTIONS)
     assert board.rows[0].view is None
-    assert board.notes == (
-        "1 value in all.",
-        "A report can't be narrowed by visitor country, so neither can this view.",
-    )
+    assert board.notes == ("1 value in all.",)
+    assert board.unfiltered == "A report can't be narrowed by visitor country, so neither can this view."
 
 
 def test_what_was_nothing_is_new_and_what_is_gone_says_so() -> None:

@@ -53,7 +53,10 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A leaderboard as a table, or why it isn't there. `notes` are sentences below it."""
+    """A leaderboard as a table, or why it isn't there. `notes` are sentences below it.
+
+    `unfiltered` says why its values are no links, to whoever may filter; empty where they are.
+    """
 
     dimension: Dimension
     label: str
@@ -63,6 +66,7 @@ class Board:
     longer: View | None
     shorter: View | None
     over_budget: OverBudget | None = None
+    unfiltered: str = ""
 
 
 def make_board(view: View, dimension: Dimension, board: Leaderboard | OverBudget, options: Options) -> Board:
@@ -74,9 +78,11 @@ def make_board(view: View, dimension: Dimension, board: Leaderboard | OverBudget
     rows = tuple(_make_row(view, board, entry, filter_) for entry in board.entries)
     is_longer = view.longer is dimension
     more = replace(view, longer=dimension) if not is_longer and board.rows > len(board.entries) else None
-    notes = tuple(_write_notes(view, board, is_filtered=filter_ is not None))
+    notes = tuple(_write_notes(view, board))
+    why = "" if filter_ else f"A report can't be narrowed by {label_dimension(dimension)}, so neither can this view."
     headings = tuple(_make_headings(view))
-    return Board(dimension, label, headings, rows, notes, more, replace(view, longer=None) if is_longer else None)
+    fewer = replace(view, longer=None) if is_longer else None
+    return Board(dimension, label, headings, rows, notes, more, fewer, unfiltered=why)
 
 
 def find_filter(dimension: Dimension, options: Options) -> Filter | None:
@@ -140,7 +146,7 @@ def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading
     return Heading(f"{metric.name}-{sort.value}", label, sorted_view, order)
 
 
-def _write_notes(view: View, board: Leaderboard, *, is_filtered: bool) -> Iterator[str]:
+def _write_notes(view: View, board: Leaderboard) -> Iterator[str]:
     shown = sum(entry.is_shown for entry in board.entries)
     place = view.metrics.index(view.ranked_by)
     values = f"{write_number(view.ranked_by, board.rows)} {'value' if board.rows == 1 else 'values'}"
@@ -154,5 +160,3 @@ def _write_notes(view: View, board: Leaderboard, *, is_filtered: bool) -> Iterat
         yield "The compared days have no numbers: there is no change to show."
     if view.ranked_by in board.reasons:
         yield board.reasons[view.ranked_by]
-    if not is_filtered:
-        yield f"A report can't be narrowed by {label_dimension(board.dimension)}, so neither can this view."
