@@ -37,13 +37,14 @@ def test_a_number_is_rounded_only_behind_the_point(metric: Metric, value: Number
         (Figure(150, 100), "+50.0 %"),
         (Figure(0, 100), "\N{MINUS SIGN}100.0 %"),
         (Figure(100, 100), "0.0 %"),
+        (Figure(9_999, 10_000), "0.0 %"),
         (Figure(1500, 0), "+1 500"),
         (Figure(0, 0), "0"),
         (Figure(5, None), "\N{EN DASH}"),
     ],
 )
 def test_a_change_is_a_percentage_where_there_was_something(figure: Figure, text: str) -> None:
-    """From nothing it is the number itself."""
+    """From nothing it is the number itself; one that is rounded to none has no sign."""
     assert write_change(VIEWS, figure) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
 
 

@@ -38,7 +38,9 @@ def write_change(metric: Metric, figure: Figure) -> str:
     if figure.difference is None:
         return NO_NUMBER
     if figure.change is not None:
-        return f"{_sign(figure.difference)}{group_digits(f'{abs(figure.change) * 100:,.1f}')}{_THIN}%"
+        percent = round(abs(figure.change) * 100, 1)
+        sign = _sign(figure.difference) if percent else ""
+        return f"{sign}{group_digits(f'{percent:,.1f}')}{_THIN}%"
     size = -figure.difference if figure.difference < 0 else figure.difference
     return f"{_sign(figure.difference)}{write_number(metric, size)}"
 
