@@ -239,11 +239,12 @@ def test_each_family_of_metrics_can_be_explored(visitor: Visitor, family: Family
     page = visitor.get(f"/studio/explore?metric={metric.name}&{DAYS}&compare=previous")
     assert page.status_code == 200
     assert 'role="alert"' not in page.text
+    assert "may read no channel yet" not in page.text
     assert capitalize(label_metric(metric)) in text_of(page.text)
 
 
 def test_a_service_without_facts_has_a_page_that_says_so(tmp_path: Path) -> None:
-    """Nothing is drawn, and nothing is a number."""
+    """Nothing is drawn, and nothing is a number. It says, too, that the organization has no channel yet."""
     app = create_app(read_settings(data=tmp_path / "data", workers=0))
     with TestClient(app) as client:
         service: Service = app.state.service
@@ -255,6 +256,7 @@ def test_a_service_without_facts_has_a_page_that_says_so(tmp_path: Path) -> None
     said = text_of(page.text)
     assert "Plays: nothing was loaded yet." in said
     assert "There are no numbers in these days." in said
+    assert "demo may read no channel yet" in said
     assert "nan" not in said.lower().split()
 
 

@@ -43,6 +43,7 @@ class _Asked:
     parsed: ParsedView
     defaults: Defaults
     freshness: Mapping[str, Freshness]
+    has_channels: bool
 
 
 async def show_explore(visit: Visit) -> Response:
@@ -58,7 +59,8 @@ async def show_explore(visit: Visit) -> Response:
 def _read_url(visit: Visit) -> _Asked:
     freshness = read_freshness(visit.service.settings.facts_root)
     defaults = make_defaults(visit, freshness)
-    return _Asked(parse_view(visit.request.query_params.multi_items(), defaults), defaults, freshness)
+    parsed = parse_view(visit.request.query_params.multi_items(), defaults)
+    return _Asked(parsed, defaults, freshness, bool(_find_channels(visit.service.db, visit.organization_id)))
 
 
 def _show(visit: Visit, asked: _Asked, numbers: Numbers) -> Response:
@@ -71,6 +73,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers) -> Response:
         page=make_page(view, numbers, asked.defaults, asked.freshness, options),
         problems=[problem.sentence for problem in asked.parsed.problems],
         options=options,
+        has_channels=asked.has_channels,
         address_of=address_of,
         presets=[_offer_preset(preset, view, asked.defaults) for preset in Preset],
         values=dict(view.filters),
