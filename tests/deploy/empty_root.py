@@ -97,9 +97,10 @@ class EmptyRoot:
     def _mounts(self, kept: Path | None) -> list[str]:
         root = self.folder
         lines = ["mount --make-rprivate /", f"mount --bind {root} {root}"]
-        for path in (Path("/usr"), *self.bound):
-            lines += [f"mount --bind {path} {root}{path}", f"mount -o remount,bind,ro {root}{path}"]
         lines += [f"mount -t proc proc {root}/proc", f"mount -t tmpfs -o mode=1777 tmpfs {root}{TEMPORARY}"]
+        for path in (Path("/usr"), *self.bound):  # over the temporary folder: these may lie in it
+            lines += [f"mkdir -p {root}{path}"]
+            lines += [f"mount --bind {path} {root}{path}", f"mount -o remount,bind,ro {root}{path}"]
         lines += [f"mount --bind /dev/{name} {root}/dev/{name}" for name in ("null", "urandom")]
         if kept is not None:
             lines += [f"mount --bind {root}{kept} {root}{kept}", f"mount -o remount,bind,ro {root}"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.patience import until
 
+from reelport.server.api_memory import count_api_bytes
 from reelport.server.control_group import count_cores, find_memory_limit
 from reelport.server.queue.worker_memory import find_fitting_memory
 from reelport.server.settings import read_settings
@@ -97,9 +98,9 @@ def test_workers_share_what_the_api_leaves(
         unsent_bytes=100_000_000,
         pending_bytes=50_000_000,
     )
-    assert find_fitting_memory(settings, workers, limit, api=True) == fitting
+    assert find_fitting_memory(settings, workers, limit, count_api_bytes(settings)) == fitting
     if limit == 2_000_000_000:
-        assert find_fitting_memory(settings, workers, limit, api=False) == (1_000_000_000 if workers == 2 else None)
+        assert find_fitting_memory(settings, workers, limit) == (1_000_000_000 if workers == 2 else None)
 
 
 def removed(group: Path) -> bool:

@@ -7,6 +7,7 @@ import signal
 import structlog
 
 from reelport.server import logs
+from reelport.server.api_memory import count_api_bytes
 from reelport.server.doctor import permissions
 from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import raise_open_files
@@ -43,7 +44,7 @@ def serve(settings: Settings) -> None:
             _LOG.warning("links lead nowhere", reason=fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, exit_process)
-        with run_workers(fit_workers(settings, settings.workers, api=True), settings.workers):
+        with run_workers(fit_workers(settings, settings.workers, count_api_bytes(settings)), settings.workers):
             if settings.processes == 1:
                 from reelport.server.web_server import serve_on  # noqa: PLC0415 - while the workers start, on another core
 

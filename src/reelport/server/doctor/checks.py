@@ -20,6 +20,7 @@ from reelport.engine.plan import Plan, single_piece
 from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
 from reelport.server import control_group
+from reelport.server.api_memory import count_api_bytes
 from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.data_directory import (
     check_access,
@@ -178,7 +179,7 @@ def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     around = settings.data if settings.data.is_dir() else None
     threads = settings.worker_threads or control_group.count_cores()
     limit = control_group.find_memory_limit()
-    fitting = worker_memory.find_fitting_memory(settings, settings.workers, limit, api=True)
+    fitting = worker_memory.find_fitting_memory(settings, settings.workers, limit, count_api_bytes(settings))
     memory = settings.worker_memory if fitting is None else f"{fitting}B"
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:
         spill = Path(folder)

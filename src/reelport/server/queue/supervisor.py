@@ -40,7 +40,7 @@ def supervise(settings: Settings) -> None:
     database.connect(settings).dispose()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_process)
-    with run_workers(worker_memory.fit_workers(settings, 1, api=False), 1):
+    with run_workers(worker_memory.fit_workers(settings, 1), 1):
         while True:
             signal.pause()
 

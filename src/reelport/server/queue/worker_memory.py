@@ -19,28 +19,21 @@ _LEAST = 256_000_000
 _LOG = structlog.get_logger(__name__)
 
 
-def fit_workers(settings: Settings, workers: int, *, api: bool) -> Settings:
+def fit_workers(settings: Settings, workers: int, others: int = 0) -> Settings:
     """Lower the memory of each of the workers to what the control group leaves them; log it.
 
-    `api` says that the API runs in the same group.
+    `others` are the bytes that the API in the same group may take.
     """
-    fitting = find_fitting_memory(settings, workers, find_memory_limit(), api=api)
+    fitting = find_fitting_memory(settings, workers, find_memory_limit(), others)
     if fitting is None:
         return settings
     _LOG.warning("workers get less memory", set=settings.worker_memory, given=format_size(fitting), workers=workers)
     return replace(settings, worker_memory=f"{fitting // 1000}KB")
 
 
-def find_fitting_memory(settings: Settings, workers: int, limit: int | None, *, api: bool) -> int | None:
+def find_fitting_memory(settings: Settings, workers: int, limit: int | None, others: int = 0) -> int | None:
     """Find the bytes that each worker may take within the limit; None when what is set fits."""
     if limit is None:
         return None
-    left = limit - (count_api_bytes(settings) if api else 0)
-    share = max(left // max(workers, 1), _LEAST)
+    share = max((limit - others) // max(workers, 1), _LEAST)
     return share if share < parse_size(settings.worker_memory) else None
-
-
-def count_api_bytes(settings: Settings) -> int:
-    """Count the bytes that API processes may take: explorer, bodies and unsent answers."""
-    each = parse_size(settings.explore_memory) + settings.unsent_bytes + settings.pending_bytes
-    return settings.processes * each

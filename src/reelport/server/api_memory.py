@@ -1,0 +1,12 @@
+"""How much memory the API processes of a service may take."""
+
+from __future__ import annotations
+
+from reelport.engine.memory_size import parse_size
+from reelport.server.settings import Settings
+
+
+def count_api_bytes(settings: Settings) -> int:
+    """Count the bytes that API processes may take: explorer, bodies and unsent answers."""
+    each = parse_size(settings.explore_memory) + settings.unsent_bytes + settings.pending_bytes
+    return settings.processes * each
