@@ -17,7 +17,7 @@ from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.staging import Delivery
 from reelport.testing import Vendor
 
-from .vendors import Numbers
+from .vendors import Numbers, follow_midnight
 
 HEADER = "day,visitor_country,views,estimated_earnings_eur\n"
 
@@ -41,6 +41,12 @@ def _dlt_keeps_to_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         os.environ.pop(name)
         if value is not None:
             os.environ[name] = value
+
+
+@pytest.fixture(autouse=True)
+def _days_of_now(request: pytest.FixtureRequest) -> None:
+    """A run of the tests may go on over midnight."""
+    follow_midnight(request.module)
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from datetime import UTC, date, datetime, timedelta
+from types import ModuleType
 
 from reelport.sync.days import Days
 from reelport.testing import Vendor
@@ -11,6 +14,14 @@ from reelport.testing.vendor import Wire
 TODAY = datetime.now(UTC).date()
 YESTERDAY = TODAY - timedelta(days=1)
 START = TODAY - timedelta(days=20)
+
+
+def follow_midnight(user: ModuleType) -> None:
+    """Name the days anew, here and in a module that imported them, when midnight (UTC) has come since then."""
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    for module in (sys.modules[__name__], user):
+        if getattr(module, "YESTERDAY", yesterday) != yesterday:
+            importlib.reload(module)  # in place: the tests that were collected see the new names
 
 
 class Numbers:

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from tests import forked
-from tests.sync.vendors import TODAY, YESTERDAY, Numbers, asked
+from tests.sync.vendors import TODAY, YESTERDAY, Numbers, asked, follow_midnight
 
 from reelport.facts.loading.load import load_arrow
 from reelport.killpoints import VARIABLE
@@ -28,6 +28,12 @@ START = TODAY - timedelta(days=12)
 EARNED = "SELECT day, video_id, estimated_earnings_eur FROM earned ORDER BY ALL"
 
 Sync = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _days_of_now(request: pytest.FixtureRequest) -> None:
+    """A run of the tests may go on over midnight."""
+    follow_midnight(request.module)
 
 
 @pytest.fixture(scope="module")

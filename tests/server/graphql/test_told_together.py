@@ -18,7 +18,6 @@ from reelport.wire import Code
 
 from .test_errors import inline, places, well_formed
 
-TODAY = datetime.now(UTC).date()
 TWICE = """
 mutation Ask($input: AskPartnerReportFileInput!) {
   one: askPartnerReportFile(input: $input) { status }
@@ -42,7 +41,8 @@ def reading_only(api: Api) -> Iterator[None]:
 @pytest.mark.parametrize("metric", ["VIEWS", "VIEWZ"])
 def test_beside_a_bad_date_the_good_one_keeps_its_own_problem(api: Api, bad: str, good: str, metric: str) -> None:
     """A date in the future is told once, at its own place and with its own day, whichever of the two it is."""
-    future = (TODAY + timedelta(1000)).isoformat()
+    today = datetime.now(UTC).date()
+    future = (today + timedelta(1000)).isoformat()
     answer = api.ask(**{bad: "x", good: future, "metrics": [metric]})
     assert [place for place in places(answer) if place[0] != Code.UNKNOWN_METRIC] == [
         ("bad_date", [bad]),
@@ -50,7 +50,7 @@ def test_beside_a_bad_date_the_good_one_keeps_its_own_problem(api: Api, bad: str
     ]
     (error,) = (each for each in answer["errors"] if each["extensions"]["code"] == "range_in_future")
     assert error["message"].startswith(future)
-    assert error["extensions"]["nearest"] == TODAY.isoformat()
+    assert error["extensions"]["nearest"] == today.isoformat()
 
 
 @pytest.mark.parametrize("part", ["metrics", "dimensions"])
@@ -85,7 +85,7 @@ def test_the_service_names_all_where_none_is_near_in_the_words_of_check(api: Api
     wrong = {"filters": {"mediaType": "ZZZ", "zzz": "x"}, "product": "ZZZ"}
     told = {error["message"] for error in well_formed(api.ask(**wrong))}
     asked = ReportQuery.from_wire({**INPUT, **wrong})
-    assert told == {problem.sentence for problem in check.problems(asked, today=TODAY)}
+    assert told == {problem.sentence for problem in check.problems(asked, today=datetime.now(UTC).date())}
     assert sum(" There are " in sentence for sentence in told) == 3
 
 
