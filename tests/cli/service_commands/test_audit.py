@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from reelport.cli.main import main
+from tests.forked import PIPE, Popen
 
 Run = Callable[..., tuple[int, str, str]]
 PASSWORD = "correct horse battery\n"  # noqa: S105 - of a test
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path) -> Run:
     """Runs one command over a data directory with two organizations: its exit status, stdout and stderr."""
 
     def call(*words: str, given: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.stdin", io.StringIO(given))
-        with pytest.raises(SystemExit) as left:
-            main([*words, "--data", str(tmp_path / "data")])
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
+        typed = tmp_path / "typed.txt"
+        typed.write_text(given)
+        command = ["-m", "reelport", *words, "--data", str(tmp_path / "data")]
+        with typed.open() as stdin, Popen(command, stdin=stdin, stdout=PIPE, stderr=PIPE) as process:
+            out, err = process.communicate()
+        return process.wait(), out, err
 
     for name in ("demo", "rival"):
         assert call("org", "add", name)[0] == 0
