@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.forked import PIPE, Popen
+from tests.cli.service_commands.command import Commands
 
-Run = Callable[..., tuple[int, str, str]]
 PASSWORD = "correct horse battery\n"  # noqa: S105 - of a test
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs one command over a data directory with two organizations: its exit status, stdout and stderr."""
-
-    def call(*words: str, given: str = "") -> tuple[int, str, str]:
-        typed = tmp_path / "typed.txt"
-        typed.write_text(given)
-        command = ["-m", "reelport", *words, "--data", str(tmp_path / "data")]
-        with typed.open() as stdin, Popen(command, stdin=stdin, stdout=PIPE, stderr=PIPE) as process:
-            out, err = process.communicate()
-        return process.wait(), out, err
-
+def run(tmp_path: Path) -> Commands:
+    """Commands over a data directory with two organizations."""
+    call = Commands(tmp_path)
     for name in ("demo", "rival"):
         assert call("org", "add", name)[0] == 0
     return call
 
 
-def told(run: Run, *words: str) -> list[str]:
+def told(run: Commands, *words: str) -> list[str]:
     """Actions and subjects, the newest first."""
     status, out, _ = run("audit", "--json", *words)
     assert status == 0
     return [f"{row['action']}: {row['subject']}" for row in json.loads(out)]
 
 
-def test_what_commands_do_is_told(run: Run) -> None:
+def test_what_commands_do_is_told(run: Commands) -> None:
     """Each with the organization that it concerns; what removes an organization concerns the platform."""
     add = ("user", "add", "--org", "demo", "--email", "Ann@demo.example", "--password-stdin")
-    assert run(*add, given=PASSWORD)[0] == 0
-    assert run("user", "password", "ann@demo.example", "--password-stdin", given=PASSWORD)[0] == 0
+    assert run(*add, stdin=PASSWORD)[0] == 0
+    assert run("user", "password", "ann@demo.example", "--password-stdin", stdin=PASSWORD)[0] == 0
     assert run("user", "remove", "ann@demo.example")[0] == 0
     assert run("org", "remove", "rival", "--yes")[0] == 0
     assert told(run, "--org", "demo") == [
@@ -55,7 +45,7 @@ def test_what_commands_do_is_told(run: Run) -> None:
     assert told(run, "--person", "nobody") == []
 
 
-def test_a_row_is_a_line_of_plain_words(run: Run) -> None:
+def test_a_row_is_a_line_of_plain_words(run: Commands) -> None:
     """Time in UTC, organization, who, what, and from where; none is said where there is none."""
     status, out, _ = run("audit", "--org", "demo")
     assert status == 0
@@ -67,13 +57,13 @@ def test_a_row_is_a_line_of_plain_words(run: Run) -> None:
     assert run("audit", "--person", "nobody")[1:] == ("", "The audit log has no such row.\n")
 
 
-def test_a_day_to_begin_with_is_in_utc(run: Run) -> None:
+def test_a_day_to_begin_with_is_in_utc(run: Commands) -> None:
     """What was done before that day is left out."""
     assert len(told(run, "--since", "yesterday")) == 2
     assert told(run, "--since", "2999-01-01") == []
 
 
-def test_everything_that_is_wrong_is_said_at_once(run: Run) -> None:
+def test_everything_that_is_wrong_is_said_at_once(run: Commands) -> None:
     """Each option has its sentence, with the nearest that there is."""
     status, out, said = run("audit", "--since", "soon", "--action", "made a key", "--limit", "0")
     assert (status, out) == (2, "")

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.service_commands.command import Commands
 
-from reelport.cli.main import main
-
-Run = Callable[..., tuple[int, str, str]]
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs one command over a data directory in which `demo` is: its exit status, stdout and stderr."""
-
-    def call(*words: str, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        with pytest.raises(SystemExit) as left:
-            main([*words, "--data", str(tmp_path / "data")])
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
+def run(tmp_path: Path) -> Commands:
+    """Commands over a data directory in which `demo` is."""
+    call = Commands(tmp_path)
     assert call("org", "add", "demo")[0] == 0
     return call
 
 
-def add(run: Run, *words: str, stdin: str = PASSWORD + "\n") -> tuple[int, str, str]:
+def add(run: Commands, *words: str, stdin: str = PASSWORD + "\n") -> tuple[int, str, str]:
     return run("user", "add", "--org", "demo", "--email", "ann@demo.example", "--password-stdin", *words, stdin=stdin)
 
 
-def test_a_user_is_added_listed_changed_and_removed(run: Run) -> None:
+def test_a_user_is_added_listed_changed_and_removed(run: Commands) -> None:
     """Each command says what it did, as text and as JSON; nothing prints the password."""
     assert run("user", "list", "--org", "demo")[2] == "demo has no user yet: `reelport user add --org demo` adds one.\n"
     status, out, err = add(run, "--role", "owner", "--json")
@@ -54,7 +43,7 @@ def test_a_user_is_added_listed_changed_and_removed(run: Run) -> None:
     assert json.loads(run("user", "list", "--json")[1]) == []
 
 
-def test_a_wrong_command_says_what_to_change(run: Run) -> None:
+def test_a_wrong_command_says_what_to_change(run: Commands) -> None:
     """Without a terminal, with a short password, for an unknown user: a sentence, and nothing is changed."""
     status, _, err = run("user", "add", "--org", "demo", "--email", "ann@demo.example")
     assert (status, err) == (
@@ -68,7 +57,7 @@ def test_a_wrong_command_says_what_to_change(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("again", "status"), [("another password", 2), (PASSWORD, 0)])
-def test_a_password_is_asked_for_twice_at_a_terminal(run: Run, tmp_path: Path, again: str, status: int) -> None:
+def test_a_password_is_asked_for_twice_at_a_terminal(run: Commands, tmp_path: Path, again: str, status: int) -> None:
     """It is not shown, and two that differ change nothing."""
     words = [sys.executable, "-m", "reelport", "user", "add", "--org", "demo", "--email", "ann@demo.example"]
     words += ["--data", str(tmp_path / "data")]
@@ -101,7 +90,7 @@ def _read_until(terminal: int, prompt: str) -> str:
     return shown.decode()
 
 
-def test_a_key_says_its_kind(run: Run) -> None:
+def test_a_key_says_its_kind(run: Commands) -> None:
     """A key is private unless it is said otherwise."""
     for kind in ((), ("--kind", "public")):
         assert run("key", "create", "--org", "demo", "--permissions", "create_reports", *kind)[0] == 0
