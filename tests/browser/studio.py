@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, StorageState, expect
 from tests.patience import PATIENCE
 
 from reelport.testing import Service
@@ -48,7 +48,12 @@ class Studio:
         """Fill in the form of the sign-in that the page shows, and send it."""
         page.get_by_label("E-mail address").fill(email)
         page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Sign in").click()
+        self.follow(page.get_by_role("button", name="Sign in"))
+
+    def follow(self, target: Locator) -> None:
+        """Click on what leads to another page, and wait until that one is whole, its stylesheet too."""
+        with target.page.expect_navigation():
+            target.click()
 
     def close(self, *, failed: bool) -> None:
         """Close what is open; of a failed test, keep a picture and the text of each page."""
@@ -76,7 +81,6 @@ class Studio:
         if email not in self._states:
             page = self.open("/studio/sign-in")
             self.sign_in(page, email)
-            page.wait_for_url(lambda url: "sign-in" not in url)
             self._states[email] = page.context.storage_state()
         return self._states[email]
 

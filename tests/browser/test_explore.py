@@ -57,12 +57,12 @@ def test_all_of_it_works_without_a_script(studio: Studio) -> None:
     """A form and links: the button that a script needs not is there."""
     page = studio.open(VIEW, MEMBER, script=False)
     page.get_by_label("Compare with").select_option("weekdays")
-    page.get_by_role("button", name="Show", exact=True).click()
+    studio.follow(page.get_by_role("button", name="Show", exact=True))
     assert "compare=weekdays" in page.url
-    page.get_by_role("link", name="demo-news", exact=True).click()
+    studio.follow(page.get_by_role("link", name="demo-news", exact=True))
     assert "videoOwnerChannelSlug=demo-news" in page.url
-    page.get_by_role("link", name="Last 7 days").click()
+    studio.follow(page.get_by_role("link", name="Last 7 days"))
     assert "from=2026-07-25&to=2026-07-31" in page.url
-    page.get_by_role("link", name="As a report").click()
+    studio.follow(page.get_by_role("link", name="As a report"))
     assert "/studio/reports/new" in page.url
     assert not studio.complaints

@@ -63,8 +63,8 @@ def look(studio: Studio, page: Page) -> list[str]:
 def test_a_preview_is_open_to_everybody(studio: Studio) -> None:
     """From the list of reports to the first rows and a chart, whose SVG is a file to keep."""
     page = studio.open("/studio/reports", MEMBER)
-    page.get_by_role("link", name="Views by day and video title").first.click()
-    page.get_by_role("link", name="Preview").click()
+    studio.follow(page.get_by_role("link", name="Views by day and video title").first)
+    studio.follow(page.get_by_role("link", name="Preview"))
     assert page.get_by_role("img", name="Views by day and video title").is_visible()
     assert page.get_by_role("table").is_visible()
     assert not look(studio, page)

@@ -104,7 +104,7 @@ def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
     page.get_by_label("Save this view as").fill("<b>Daily</b> views")
     page.get_by_role("button", name="Save").click()
     page.wait_for_url("**/studio/saved")
-    page.get_by_role("button", name="Share <b>Daily</b> views by a link").click()
+    studio.follow(page.get_by_role("button", name="Share <b>Daily</b> views by a link"))
     link = page.locator("#link").inner_text()
     page.goto(f"{studio.service.url}/studio/reports/new?{VIEW}")
     ask(page)
@@ -129,7 +129,7 @@ def test_a_link_needs_no_account_and_no_script(studio: Studio) -> None:
     """Whoever has the link sees the numbers and can go nowhere from there."""
     page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
     page.get_by_label("Share by a link called").fill("For the board")
-    page.get_by_role("button", name="Make the link").click()
+    studio.follow(page.get_by_role("button", name="Make the link"))
     link = page.locator("#link").inner_text().removeprefix(studio.service.url)
     visitor = studio.open(link, script=False)
     expect(visitor.get_by_role("heading", level=1)).to_have_text("For the board")
