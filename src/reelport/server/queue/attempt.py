@@ -20,6 +20,7 @@ from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
+from reelport.server.queue.aggregator_choice import choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 
@@ -40,7 +41,9 @@ def make_report(
     require_layout(settings.data)
     draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
     try:
-        plans = plan_pieces(claim.query, Tenant(claim.channels), _pin_tables(db, settings, claim))
+        tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim)
+        aggregator = choose_aggregator(claim.query, tenant, snapshot, settings)
+        plans = plan_pieces(claim.query, tenant, snapshot, aggregator=aggregator)
         written = session.write(plans, draft)
         record = report_files.publish_draft(settings, draft, written)
     finally:
