@@ -1,11 +1,15 @@
-"""How a process of the service ends: by a signal, or together with its parent."""
+"""How a process of the service ends, by a signal or with its parent, and its priority."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
+
+_THREADS = Path("/proc/self/task")
 
 
 def exit_process(*_: object) -> NoReturn:
@@ -27,3 +31,28 @@ def _wait_for_parent() -> None:
         pass
     # Exit at once, as if killed: nobody supervises this process any more, and a new service may be starting already.
     os._exit(1)
+
+
+def lower_priority(steps: int) -> None:
+    """Lower the priority of this process, of all of its threads, by so many steps of nice(1).
+
+    A thread that starts later has the priority of the one that starts it.
+    """
+    lowered: set[int] = set()
+    nice = os.getpriority(os.PRIO_PROCESS, 0) + steps
+    # On Linux each thread has a priority of its own. Threads that others start meanwhile are found in the next round.
+    while new := _list_threads() - lowered:
+        for thread in new:
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.setpriority(os.PRIO_PROCESS, thread, nice)
+        lowered |= new
+    if not lowered:
+        os.nice(steps)
+
+
+def _list_threads() -> set[int]:
+    """List the threads of this process; none where the system doesn't tell."""
+    try:
+        return {int(each.name) for each in _THREADS.iterdir()}
+    except OSError:
+        return set()

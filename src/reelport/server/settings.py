@@ -153,6 +153,14 @@ class Settings:
     worker_threads: int = setting(
         0, ge=0, le=1024, worker=True, description="Threads of one worker's engine; 0: one a core that it may use."
     )
+    worker_nice: int = setting(
+        10,
+        ge=0,
+        le=19,
+        worker=True,
+        description="How much lower the priority of workers is than that of the API, as of nice(1): 0 is as high, "
+        "19 the lowest.",
+    )
     generation_seconds: int = setting(
         Limit.GENERATION_SECONDS.default,
         ge=1,

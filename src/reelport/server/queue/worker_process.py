@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,7 +17,7 @@ from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.files import retention
 from reelport.server.memory import release_memory
-from reelport.server.process import exit_process, exit_with_parent
+from reelport.server.process import exit_process, exit_with_parent, lower_priority
 from reelport.server.queue import liveness, worker_registry
 from reelport.server.queue.lease_keeper import release_dead_workers
 from reelport.server.queue.warm_up import warm_up
@@ -28,7 +27,6 @@ from reelport.server.state.database import connected
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 
-_NICE = 5
 _log = structlog.get_logger()
 
 
@@ -60,6 +58,8 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
         if not isolated:
             warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
             release_memory()
+        # After the engine has started its threads, which are lowered too, and once the worker is as good as ready.
+        lower_priority(settings.worker_nice)
         with nullcontext() if isolated else _register(db, owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
             worker.run()
@@ -114,9 +114,7 @@ def without_signals() -> Iterator[None]:
 
 
 def _attach_to_supervisor() -> None:
-    """Ignore Ctrl-C, lower the priority, and end together with the supervisor."""
+    """Ignore Ctrl-C, and end together with the supervisor."""
     # A Ctrl-C in the terminal stops the service, which then stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The API on this machine must answer within milliseconds; a report takes seconds and can wait for it.
-    os.nice(_NICE)
     exit_with_parent()
