@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 from tests.patience import until
 
 from reelport.engine.duckdb.csv_sink import Written
@@ -27,7 +27,7 @@ from reelport.server.queue import jobs
 from reelport.server.reports import report_access
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connect
+from reelport.server.state.database import IDLE_SECONDS, connect, reading
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.write_probe import StateProbe
 from reelport.storage.modes import private
@@ -199,3 +199,16 @@ def test_a_user_that_may_make_no_tables_is_told_so(new_database: Callable[[], st
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("DROP OWNED BY plain")
         connection.execute("DROP ROLE plain")
+
+
+def test_a_frozen_process_in_a_transaction_holds_up_nobody_for_as_long_as_a_lease(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    """The server ends a transaction that does nothing, and so lets go of its locks, before a lease runs out."""
+    settings = read_settings(data=tmp_path / "data", database_url=new_database())
+    db = connect(settings)
+    with reading(db) as connection:
+        limit = connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one()
+    db.dispose()
+    assert limit == f"{IDLE_SECONDS}s"
+    assert settings.lease_seconds > IDLE_SECONDS

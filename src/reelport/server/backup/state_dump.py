@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import inspect
 
 from reelport.errors import StorageError, UsageError
-from reelport.server.database_address import parse_address
+from reelport.server.database_address import describe_place, parse_address
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading
 
@@ -65,8 +65,7 @@ def describe_address(settings: Settings) -> str:
     """Describe where the state is, without a password."""
     if not settings.database_url:
         return SQLITE
-    address = parse_address(settings.database_url)
-    return f"{address.host}:{address.port}/{address.database}"
+    return describe_place(parse_address(settings.database_url))
 
 
 def find_tool_problem(database: str) -> str | None:

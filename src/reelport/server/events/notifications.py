@@ -18,7 +18,7 @@ import psycopg
 import structlog
 
 from reelport.errors import UsageError
-from reelport.server.database_address import parse_address
+from reelport.server.database_address import PARAMETERS, parse_address
 from reelport.server.events.event import Event, Kind
 from reelport.server.events.subscription import Subscription
 
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 
 _RETRY_SECONDS = 0.5
 _PREFIX = "reelport_"
-_PARAMETERS = {
-    "connect_timeout": "5",
-    # A host that went away without a word is noticed after a minute, and not after the system's two hours.
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-}
-"""Parameters of a connection for events, where the address doesn't give others."""
 
 _log = structlog.get_logger()
 
@@ -74,7 +66,7 @@ class NotifyBus:
 
     def _connect(self) -> psycopg.Connection:
         url = parse_address(self._address)
-        url = url.set(drivername="postgresql", query={**_PARAMETERS, **url.query})
+        url = url.set(drivername="postgresql", query={**PARAMETERS, **url.query})
         return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
 
     def _listen(self, kinds: tuple[Kind, ...], subscription: Subscription, ended: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from reelport.errors import DiskFull, StorageError
 from reelport.facts.layout import check_layout
-from reelport.server.database_address import parse_address
+from reelport.server.database_address import PARAMETERS, parse_address
 from reelport.server.events.bus import OPTION, UNCOMMITTED, EventBus
 from reelport.server.events.event import Event
 from reelport.server.events.installation import open_bus
@@ -30,9 +30,14 @@ from reelport.server.state.write_queue import WriteQueue
 from reelport.storage.durable import describe_os_error, full_disk_sentence
 from reelport.storage.modes import private
 
+if TYPE_CHECKING:
+    import psycopg
+
 T = TypeVar("T")
 
 BUSY_SECONDS = 30
+IDLE_SECONDS = 20
+"""Seconds after which PostgreSQL ends a transaction that does nothing; less than a lease."""
 _TRY_SECONDS = 0.002
 _READ_SECONDS = 0.005
 """Pause after a wait for the writer's lock, in which readers that a commit kept out can read."""
@@ -78,7 +83,10 @@ def open_database(settings: Settings) -> Engine:
     options: dict[str, object] = {OPTION: open_bus(settings)}
     if settings.database_url:
         address = parse_address(settings.database_url)
-        return create_engine(address, pool_pre_ping=True, pool_size=10, max_overflow=40, execution_options=options)
+        address = address.set(query={**PARAMETERS, **address.query})
+        db = create_engine(address, pool_pre_ping=True, pool_size=10, max_overflow=40, execution_options=options)
+        event.listen(db, "connect", _limit_idle_transactions)
+        return db
     db = create_engine(
         URL.create("sqlite", database=str(settings.state_file)),
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
@@ -91,6 +99,16 @@ def open_database(settings: Settings) -> Engine:
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
     event.listen(db, "begin", _begin)
     return db
+
+
+def _limit_idle_transactions(connection: psycopg.Connection, _entry: ConnectionPoolEntry) -> None:
+    """Let the server end a transaction of a frozen or cut off process.
+
+    Its locks would stop all others.
+    """
+    connection.autocommit = True
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+    connection.autocommit = False
 
 
 def open_reader(settings: Settings) -> Engine:
@@ -277,6 +295,11 @@ def upgrade(db: Engine) -> None:
         if read_revision(connection) == REVISION:
             return
     with writing(db) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
-        migrate(connection)
+        upgrade_within(connection)
+
+
+def upgrade_within(connection: Connection) -> None:
+    """Migrate the database to REVISION in this transaction, one process at a time."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
+    migrate(connection)
