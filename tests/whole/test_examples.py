@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from cyclopts import App
 
 from reelport.cli.main import APP
+from reelport.facts.layout import check_layout
 
 from .desk import Desk
 from .partner import Partner
@@ -57,6 +58,9 @@ def _prepared(desk: Desk, words: tuple[str, ...]) -> AbstractContextManager[None
         case ("restore",):
             (desk.folder / "restored").mkdir()
             shutil.copy(desk.service.data / "secret.key", desk.folder / "restored")
+        case ("state", "copy"):
+            check_layout(desk.folder / "copied")
+            desk.known["postgresql://reelport@db.internal/reelport"] = "copied"
     return nullcontext()
 
 

@@ -58,6 +58,7 @@ SERVER_COMMANDS = {
     "backup": (f"{_SERVICE}.backup:backup", "Back up state, tables and finished reports, while the service runs."),
     "restore": (f"{_SERVICE}.backup:restore", "Restore a backup into an empty data directory."),
     "verify-backup": (f"{_SERVICE}.backup:verify_backup", "Restore a backup to a scratch place, and try it."),
+    "state": (f"{_SERVICE}.state:STATE", "The database of organizations, keys and reports."),
     "upgrade": (f"{_SERVICE}.upgrade:upgrade", "Bring a data directory to this version, or try what that does."),
     "doctor": (f"{_SERVICE}.service:doctor", "Check this machine and this data directory."),
 }

@@ -59,6 +59,19 @@ class PipeBus:
                     _write(pipe, line)
 
 
+def list_subscribers(folder: Path) -> tuple[int, ...]:
+    """List the processes (ids) that subscribe through the pipes of a folder and are alive."""
+    return tuple(sorted({int(pipe.name.partition("-")[0]) for pipe in folder.glob("*.pipe") if _has_reader(pipe)}))
+
+
+def _has_reader(pipe: Path) -> bool:
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
 def _make_pipe(pipe: Path) -> int:
     """Make a pipe and open it, before it has its final name.
 
