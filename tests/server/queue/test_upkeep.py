@@ -86,7 +86,7 @@ def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None
     (settings.data / "layout.json").unlink()
     claim = Claim("r", "one", 1, ReportQuery.of(["VIEWS"], [], NOW.date(), NOW.date()), frozenset("c"), None)
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
-        attempt.make_report(db, settings, claim, engine.session(), attempt.clock)
+        attempt.make_report(db, settings, claim, engine.session(), attempt.clock, threading.Event())
     db.dispose()
 
 
@@ -99,7 +99,7 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
     # Neither written nor unlinked.
     report_files.prepare_draft(state.settings, claim.report_id, claim.attempt).mkdir()
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
-        attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock)
+        attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event())
 
 
 def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from reelport.server.queue import jobs
 from reelport.server.queue.aggregator_choice import choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
+from reelport.server.state.outage import sit_out
 
 
 class LeaseLost(InternalError):
@@ -30,18 +32,23 @@ class LeaseLost(InternalError):
 
 
 def make_report(
-    db: Database, settings: Settings, claim: Claim, session: Session, now: Callable[[], datetime]
+    db: Database,
+    settings: Settings,
+    claim: Claim,
+    session: Session,
+    now: Callable[[], datetime],
+    stopping: threading.Event,
 ) -> FileRecord:
     """Make the report of a claim and publish its complete file.
 
     On an error no file is left behind. Raises LeaseLost when another attempt has the job by now, or when the report was
-    cancelled.
+    cancelled. While the state can't be reached it waits, until `stopping`.
     """
     killpoints.reach("claim", claim.query.fingerprint())
     require_layout(settings.data)
     draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
     try:
-        tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim)
+        tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim, stopping)
         aggregator = choose_aggregator(claim.query, tenant, snapshot, settings)
         plans = plan_pieces(claim.query, tenant, snapshot, aggregator=aggregator)
         written = session.write(plans, draft)
@@ -51,21 +58,23 @@ def make_report(
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     # If this raises, keep the file: only the database knows whether the commit went through.
-    if not jobs.finish(db, claim, record, now()):
+    if not sit_out(lambda: jobs.finish(db, claim, record, now()), stopping):
         settings.report_store.delete(record.name)
         raise LeaseLost("The job was taken away from this attempt.")
     killpoints.reach("publish")
     return record
 
 
-def _pin_tables(db: Database, settings: Settings, claim: Claim) -> Snapshot:
+def _pin_tables(db: Database, settings: Settings, claim: Claim, stopping: threading.Event) -> Snapshot:
     """Pin the tables to the versions of the first attempt.
 
     The first attempt pins the newest and records them.
     """
     snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
-    if claim.versions is None and not jobs.pin_versions(db, claim, snapshot.versions, last_complete_day(snapshot)):
-        raise LeaseLost("The job was taken away from this attempt.")
+    if claim.versions is None:
+        complete = last_complete_day(snapshot)
+        if not sit_out(lambda: jobs.pin_versions(db, claim, snapshot.versions, complete), stopping):
+            raise LeaseLost("The job was taken away from this attempt.")
     return snapshot
 
 

@@ -159,23 +159,20 @@ def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_com
 
 
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
-    """Publish the file and end the job; False, and nothing changed, when the lease was lost."""
+    """Publish the file and end the job; False, and nothing changed, when the lease was lost.
+
+    Again it changes nothing, and is True: the answer to the first commit may have been lost.
+    """
     with writing(db) as connection:
-        published = delete_job(connection, claim.fence) and update_report(
-            connection,
-            claim.report_id,
-            status=ReportStatus.FINISHED.value,
-            reason=None,
-            ended_at=now,
-            file=file.name,
-            rows=file.rows,
-            bytes=file.bytes,
-            sha256=file.sha256,
-        )
-        if published:
-            publish(connection, Event(Kind.REPORT_ENDED, claim.report_id))
-            tallies.count_finished(connection, time.monotonic() - claim.began)
-        return published
+        if not delete_job(connection, claim.fence):
+            own = {"report_id": claim.report_id, "file": file.name, "sha256": file.sha256}
+            return _SQL.run(connection, "published", own).first() is not None
+        made = {"file": file.name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256}
+        ended = {"status": ReportStatus.FINISHED.value, "reason": None, "ended_at": now}
+        update_report(connection, claim.report_id, **ended, **made)
+        publish(connection, Event(Kind.REPORT_ENDED, claim.report_id))
+        tallies.count_finished(connection, time.monotonic() - claim.began)
+        return True
 
 
 def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = InternalError.code) -> bool:

@@ -71,10 +71,10 @@ SELECT 1
 FROM jobs
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
--- pin: record the versions of the tables that every attempt reads, and the last day that is complete in them
+-- pin: record the versions that every attempt reads, and their last complete day; the same ones again change nothing
 UPDATE reports
 SET versions = :versions, last_complete_day = :last_complete_day
-WHERE id = :report_id AND versions IS NULL AND EXISTS (
+WHERE id = :report_id AND (versions IS NULL OR versions = :versions) AND EXISTS (
     SELECT 1 FROM jobs
     WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
   )
@@ -82,6 +82,11 @@ WHERE id = :report_id AND versions IS NULL AND EXISTS (
 -- end: delete the job of an attempt; no row when the lease was lost
 DELETE FROM jobs
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
+
+-- published: whether this very file was published before
+SELECT 1
+FROM reports
+WHERE id = :report_id AND status = 'FINISHED' AND file = :file AND sha256 = :sha256
 
 -- again: requeue the job of an attempt, due after a pause
 UPDATE jobs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -24,6 +24,8 @@ from reelport.server.queue.lease_keeper import (
     StopReason,
 )
 from reelport.server.settings import Settings
+from reelport.server.state.database import StateUnavailable
+from reelport.server.state.outage import sit_out
 
 _LEAST_ROOM_PAUSE = 1.0
 _log = structlog.get_logger()
@@ -137,11 +139,14 @@ class Worker:
         claim = running.claim
         log = _log.bind(report=claim.report_id, attempt=claim.attempt)
         try:
-            record = attempt.make_report(self._db, self._settings, claim, running.session, clock)
+            record = attempt.make_report(self._db, self._settings, claim, running.session, clock, self._stopping)
             seconds = round(time.monotonic() - running.started_at, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
         except (Cancelled, LeaseLost):
             self._settle_interrupted(running, log)
+        except StateUnavailable as error:  # the worker stops; where it can't say so, the lease runs out
+            log.warning("attempt interrupted", reason=str(error))
+            self._settle(lambda: jobs.give_back(self._db, claim), log)
         except DiskFull as error:
             self._wait_for_room(claim, str(error), log)
         except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
@@ -156,15 +161,19 @@ class Worker:
         """Requeue or fail the job of an interrupted attempt, by the reason of the interruption."""
         why = running.stop or StopReason.TAKEN
         log.info("attempt interrupted", reason=why.value)
+        match why:
+            case StopReason.LEAVING:
+                self._settle(lambda: jobs.give_back(self._db, running.claim), log)
+            case StopReason.LATE:
+                reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
+                self._settle(lambda: jobs.fail(self._db, running.claim, reason, clock(), code="too_late"), log)
+            case StopReason.TAKEN:
+                pass
+
+    def _settle(self, work: Callable[[], object], log: structlog.typing.FilteringBoundLogger) -> None:
+        """Record the end of an attempt; where the state fails, its lease runs out."""
         with log_storage_errors(log):
-            match why:
-                case StopReason.LEAVING:
-                    jobs.give_back(self._db, running.claim)
-                case StopReason.LATE:
-                    reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
-                    jobs.fail(self._db, running.claim, reason, clock(), code="too_late")
-                case StopReason.TAKEN:
-                    pass
+            sit_out(work, self._stopping)
 
     def _handle_failure(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
         """Retry with backoff, or fail the report after its last attempt or for a wrong request."""
@@ -173,13 +182,16 @@ class Worker:
         code = error.code if isinstance(error, ReelportError) else InternalError.code
         last = claim.failures + 1 >= self._settings.attempts or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
-        with log_storage_errors(log):
+
+        def record() -> None:
             if isinstance(error, OutOfMemory | MemoryError) and losses.isolate(self._db, claim, reason):
                 log.info("attempt is made again alone")
             elif last:
                 jobs.fail(self._db, claim, reason, clock(), code=code)
             else:
                 jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures)
+
+        self._settle(record, log)
 
     def _wait_for_room(self, claim: Claim, reason: str, log: structlog.typing.FilteringBoundLogger) -> None:
         """Requeue for half the time waited so far (1 to 60 s).
@@ -189,12 +201,12 @@ class Worker:
         left = self._settings.room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
         log.warning("no room on the disk", reason=reason, waited=claim.waited_for_room, pause=pause)
-        with log_storage_errors(log):
-            if left <= 0:
-                waited = f"It waited {claim.waited_for_room:.0f} seconds for room. Make room, then ask again."
-                jobs.fail(self._db, claim, f"{reason}. {waited}", clock(), code=DiskFull.code)
-            else:
-                jobs.wait_for_room(self._db, claim, f"{reason}. It waits for room, {left:.0f} seconds at most.", pause)
+        if left <= 0:
+            waited = f"It waited {claim.waited_for_room:.0f} seconds for room. Make room, then ask again."
+            self._settle(lambda: jobs.fail(self._db, claim, f"{reason}. {waited}", clock(), code=DiskFull.code), log)
+        else:
+            waits = f"{reason}. It waits for room, {left:.0f} seconds at most."
+            self._settle(lambda: jobs.wait_for_room(self._db, claim, waits, pause), log)
 
 
 @contextmanager

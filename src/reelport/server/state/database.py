@@ -52,6 +52,10 @@ class StateBusy(StorageError):
     """The SQLite file is locked by a commit: try again a moment later."""
 
 
+class StateUnavailable(StorageError):
+    """PostgreSQL can't be reached, or takes no writes now: it may come back by itself."""
+
+
 @contextmanager
 def connected(settings: Settings) -> Iterator[Engine]:
     """Open the state database within the block, as `connect` does."""
@@ -277,7 +281,9 @@ def _translate_errors() -> Iterator[None]:
 def _choose_error(error: DatabaseError) -> type[StorageError]:
     if isinstance(error.orig, sqlite3.Error) and _is_busy(error.orig):
         return StateBusy
-    return DiskFull if full_disk_sentence(str(error.orig)) else StorageError
+    if full_disk_sentence(str(error.orig)):
+        return DiskFull
+    return StorageError if isinstance(error.orig, sqlite3.Error) else StateUnavailable
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

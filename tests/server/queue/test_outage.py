@@ -1,0 +1,95 @@
+"""What a worker does while PostgreSQL can't be reached: it waits with what it has made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+from tests.patience import until
+from tests.server.conftest import State
+
+from reelport.engine.duckdb.engine import Engine
+from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import attempt, backlog, jobs
+from reelport.server.queue.jobs import Claim
+from reelport.server.state.database import StateUnavailable
+from reelport.server.state.outage import sit_out
+from reelport.server.state.tallies import read_tallies
+
+FILE = FileRecord("x.csv", 1, 2, "ab")
+
+
+def asked_and_claimed(state: State) -> Claim:
+    """The claim of a report that was just asked for."""
+    state.organization("demo")
+    state.ask(state.caller(state.key("demo")))
+    claim = jobs.claim(state.db, "one", running=2, lease_seconds=600)
+    assert claim is not None
+    return claim
+
+
+@contextmanager
+def unreachable(state: State, postgresql: str) -> Iterator[None]:
+    """Let the server refuse the state's database within the block, and end its sessions."""
+    name = make_url(state.settings.database_url).database
+    with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as server:
+        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        try:
+            yield
+        finally:
+            server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_report_waits_for_the_state_with_what_it_has(
+    state: State, postgresql: str, tmp_path: Path, *, pinned: bool
+) -> None:
+    """Made while nobody can be told, it is published afterwards; one that isn't begun yet begins then."""
+    claim = asked_and_claimed(state)
+    if pinned:
+        claim = Claim(claim.report_id, "one", 1, claim.query, claim.channels, {})
+    stopping = threading.Event()
+    with Engine("200MB", 1, tmp_path / "spill") as engine, ThreadPoolExecutor(1) as pool:
+        with unreachable(state, postgresql):
+            arguments = (state.db, state.settings, claim, engine.session(), attempt.clock, stopping)
+            made = pool.submit(attempt.make_report, *arguments)
+            with pytest.raises(StateUnavailable):
+                jobs.find_held(state.db, [claim])
+            if pinned:
+                assert until(lambda: list(state.settings.files_root.glob("*.csv")) or made.done())
+            assert not made.done()
+        record = made.result()
+    entry = backlog.get_entry(state.db, claim.report_id)
+    assert (entry.state, entry.file, entry.attempts, entry.failures) == ("finished", record.name, 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_worker_that_stops_waits_for_nothing(state: State, postgresql: str) -> None:
+    """The first refusal then is the last."""
+    claim, stopping = asked_and_claimed(state), threading.Event()
+    stopping.set()
+    with unreachable(state, postgresql), pytest.raises(StateUnavailable):
+        sit_out(lambda: jobs.give_back(state.db, claim), stopping)
+
+
+@pytest.mark.parametrize("write", ["pin", "finish"])
+def test_what_is_written_again_after_a_lost_answer_counts_once(state: State, write: str) -> None:
+    """The first commit may have gone through: the second changes nothing, and finds that it had."""
+    claim = asked_and_claimed(state)
+    again: Callable[[], bool] = {
+        "pin": lambda: jobs.pin_versions(state.db, claim, {"plays": 1}),
+        "finish": lambda: jobs.finish(state.db, claim, FILE, state.now),
+    }[write]
+    assert again()
+    assert again()
+    assert sum(read_tallies(state.db).ended.values()) == (write == "finish")
+    other = FileRecord("x.csv", 1, 2, "cd")
+    assert not (write == "finish" and jobs.finish(state.db, claim, other, state.now))
