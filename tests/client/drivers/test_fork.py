@@ -120,16 +120,22 @@ def test_forks_within_forks_stop_together() -> None:
 
 def test_cancelling_stops_all_flows_and_waits_for_none() -> None:
     """A cancelled fork closes each of its flows before it is over."""
+    begun = {1: asyncio.Event(), 2: asyncio.Event()}
     closed: list[object] = []
+
+    def waiting(number: int) -> Flow[object]:
+        begun[number].set()
+        return (yield from waits(HOURS, number, closed))
 
     async def go() -> None:
         async with AsyncClient("http://127.0.0.1:9", "key", "secret") as client:
-            await asyncio.wait_for(
-                client._run(fork([waits(HOURS, 1, closed), waits(HOURS, 2, closed)], 2)),  # noqa: SLF001 - as above
-                0.1,
-            )
+            running = asyncio.create_task(client._run(fork([waiting(1), waiting(2)], 2)))  # noqa: SLF001 - as above
+            for each in begun.values():
+                await each.wait()
+            running.cancel()
+            await running
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(asyncio.CancelledError):
         asyncio.run(go())
     assert sorted(map(str, closed)) == ["1", "2"]
 
