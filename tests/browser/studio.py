@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, StorageState, expect
 from tests.patience import PATIENCE
 
@@ -19,7 +19,6 @@ OWNER, MEMBER, OPERATOR = "ann@demo.example", "mia@demo.example", "olga@platform
 PASSWORD = "a long enough password"  # noqa: S105 - of tests alone
 WIDE: ViewportSize = {"width": 1600, "height": 1000}
 NARROW: ViewportSize = {"width": 360, "height": 740}
-_AXE = Axe()
 # Playwright gives up after 5 s: a busy machine takes longer.
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -91,12 +90,36 @@ class Studio:
 
 def find_barriers(page: Page, *rules: str) -> list[str]:
     """What axe-core finds wrong on a page as it is shown now, by all rules or some: rule and elements."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
     options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
-    violations = _AXE.run(page, options=options).response["violations"]
-    return [f"{each['id']}: {node['html']}" for each in violations for node in each["nodes"]]
+    found: list[str] = page.evaluate(
+        """options => axe.run(options).then(({ violations }) =>
+             violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`)))""",
+        options,
+    )
+    return found
 
 
 def is_wider_than_window(page: Page) -> bool:
     """Whether the page as a whole must be moved sideways to be read."""
     found: bool = page.evaluate("document.scrollingElement.scrollWidth > document.scrollingElement.clientWidth")
     return found
+
+
+def find_faults(page: Page) -> dict[str, list[str]]:
+    """What is wrong with a page in light and dark, wide and narrow: barriers, and what is cut off."""
+    wrong = {}
+    for scheme in ("light", "dark"):
+        for size in (WIDE, NARROW):
+            page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            page.set_viewport_size(size)
+            # Width and colours have nothing else in common: all rules twice find what all four times would.
+            rules = () if (scheme == "light") == (size is WIDE) else ("color-contrast",)
+            barriers = find_barriers(page, *rules)
+            if is_wider_than_window(page):
+                barriers.append("the page is wider than the window")
+            if barriers:
+                wrong[f"{page.url}, {scheme}, {size['width']} px"] = barriers
+    page.set_viewport_size(WIDE)
+    return wrong
