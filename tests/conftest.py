@@ -7,10 +7,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.storage.object_server import FaultyProxy
 
 # Machines that run the tests are slow and noisy: no deadline for one example, and the same examples everywhere.
 # `pytest --hypothesis-profile explore` tries others, and more of them.
@@ -70,3 +74,36 @@ def _log() -> Iterator[None]:
     """A command that a test runs within this process sets up its log: later tests don't write to what it wrote to."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def object_endpoint() -> Iterator[str]:
+    """The endpoint of an object store with one bucket, for all tests of this process."""
+    from tests.storage.object_server import serve_objects  # noqa: PLC0415 - few tests need it
+
+    with serve_objects() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def object_server(object_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An object store that the environment names, as a service's does; gives its endpoint."""
+    _name_store(monkeypatch, object_endpoint)
+    return object_endpoint
+
+
+@pytest.fixture
+def faulty_server(object_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """The same behind a proxy that fails when it is told to; the environment names the proxy."""
+    from tests.storage.object_server import serve_faults  # noqa: PLC0415 - few tests need it
+
+    with serve_faults(object_endpoint) as proxy:
+        _name_store(monkeypatch, proxy.endpoint)
+        yield proxy
+
+
+def _name_store(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    from tests.storage.object_server import CREDENTIALS  # noqa: PLC0415 - few tests need it
+
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}.items():
+        monkeypatch.setenv(name, value)

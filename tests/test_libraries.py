@@ -15,7 +15,7 @@ Loaded = Callable[[str], set[str]]
 
 # What takes longer than a hundredth of a second to import.
 TRACKED = {
-    *("alembic", "asyncio", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring"),
+    *("alembic", "asyncio", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring", "obstore"),
     *("numpy", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy"),
     *("sqlglot", "starlette", "structlog", "uvicorn", "vl_convert"),
 }

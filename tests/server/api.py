@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs
-from reelport.server.settings import read_settings
+from reelport.server.settings import Settings, read_settings
 from reelport.wire import GRAPHQL_PATH, LOOK, TOKEN_PATH
 
 ASK = """
@@ -122,7 +123,13 @@ class Api:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """One app for the tests of a module; its key holds every scope but that of earnings."""
-    settings = read_settings(data=tmp_path_factory.mktemp("data"), workers=0)
+    with open_api(read_settings(data=tmp_path_factory.mktemp("data"), workers=0)) as api:
+        yield api
+
+
+@contextmanager
+def open_api(settings: Settings) -> Iterator[Api]:
+    """Run an app of these settings, with such a key."""
     app = create_app(settings)
     with TestClient(app, raise_server_exceptions=False) as client:
         service: Service = app.state.service

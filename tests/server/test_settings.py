@@ -69,7 +69,8 @@ print(*{name for text in texts for name in re.findall(r"settings[.]([a-z_]+)", t
 BEHIND = {
     "facts_root": "data",
     "files_root": "data",
-    "report_store": "data",
+    "report_store": "files_url",
+    "cache_root": "cache_size",
     "spill_root": "data",
     "workers_root": "data",
     "state_file": "data",

@@ -1,7 +1,7 @@
 """All settings of the service in one table: name, type, default, description.
 
 A value comes from a command-line option, else from the environment variable `REELPORT_<NAME>`, else from the default
-here. Nothing else reads the environment.
+here. Nothing else reads the environment, but an object store's client: the variables by which other tools find it, too.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from reelport.catalog import Limit
+from reelport.engine.memory_size import parse_size
 from reelport.errors import UsageError
 from reelport.server.setting import Secret, parse_value, setting
+from reelport.storage import s3_address
+from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import Readers
+from reelport.storage.s3_address import S3Address
 
 PREFIX = "REELPORT_"
 _SIZE, _SIZE_FORM = r"\d+(\.\d+)?\s?[KMGT]i?B", "a number and a unit, such as 2GB"
@@ -42,6 +46,25 @@ class Settings:
         worker=True,
         description="PostgreSQL address of the state; empty: SQLite in the data directory.",
         shown=False,
+    )
+    files_url: str = setting(
+        "",
+        pattern=s3_address.PATTERN,
+        form=s3_address.FORM,
+        worker=True,
+        description="Where finished report files are, such as s3://bucket/prefix; empty: in the data directory.",
+    )
+    link_signer: Literal["service", "store"] = setting(
+        "service",
+        description="Whose download links of files in an object store are; the store's can't be withdrawn before they "
+        "expire.",
+    )
+    cache_size: str = setting(
+        "10GB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
+        worker=True,
+        description="What a machine keeps of files in an object store, beside those that are just being read.",
     )
     secret: Secret | None = setting(
         None,
@@ -224,13 +247,24 @@ class Settings:
 
     @property
     def files_root(self) -> Path:
-        """Directory of finished report files."""
+        """Directory of report files: finished ones, or with `files_url` just those being written."""
         return self.data / "files"
 
     @property
     def report_store(self) -> FileStore:
         """The store of finished report files."""
-        return LocalFolder(self.files_root)
+        if not self.files_url:
+            return LocalFolder(self.files_root)
+        from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
+
+        cache = FileCache(self.cache_root / "files", parse_size(self.cache_size))
+        address = S3Address.parse(self.files_url)
+        return ObjectStore(address, LocalFolder(self.files_root), cache, self.link_signer == "store")
+
+    @property
+    def cache_root(self) -> Path:
+        """Directory of copies of an object store's files, which can be fetched again."""
+        return self.data / "cache"
 
     @property
     def spill_root(self) -> Path:
@@ -281,6 +315,8 @@ def read_settings(**given: object) -> Settings:
             values[field.name] = None if value is None else parse_value(kinds[field.name], field.metadata, value)
         except ValueError as error:
             wrong.append(f"{variable_name(field.name)} (--{field.name.replace('_', '-')}): {error}")
+    if values.get("files_url"):
+        wrong += s3_address.find_faults(os.environ)
     if wrong:
         raise UsageError("\n".join(wrong))
     return Settings(**values)

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from reelport.errors import StorageError
+
 
 class StoredFile(NamedTuple):
     """What a listing says of a file; one written again has another `tag`."""
@@ -23,7 +25,10 @@ class StoredFile(NamedTuple):
 
 
 class OpenFile(Protocol):
-    """An open file, any range of it; stays readable when deleted or put again."""
+    """An open file, any range of it; stays readable when deleted or put again.
+
+    Where a store can't keep it, reads raise StorageError, and never give bytes of another file.
+    """
 
     @property
     def size(self) -> int:
@@ -81,6 +86,12 @@ class FileStore(Protocol):
 
     def local_paths(self, names: Iterable[str]) -> tuple[Path, ...]:
         """Return local paths at which libraries can read these files, in the same order."""
+
+
+def check_name(name: str, place: str) -> None:
+    """Raise StorageError for a name that would lead out of the store, which lies in this place."""
+    if "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
+        raise StorageError(f"{name!r} is no name of a file in {place}")
 
 
 def read_file(store: FileStore, name: str) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
-from reelport.storage.file_store import StoredFile
+from reelport.storage.file_store import StoredFile, check_name
 from reelport.storage.modes import private
 
 _READ_NOWAIT = getattr(os, "RWF_NOWAIT", None)
@@ -129,8 +129,7 @@ class LocalFolder:
 
     def _locate(self, name: str) -> Path:
         """Return the path of a name; StorageError when it would lead out of the folder."""
-        if "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
-            raise StorageError(f"{name!r} is no name of a file in {self.root}")
+        check_name(name, str(self.root))
         return self.root / name
 
     def _make_room(self, name: str) -> Path:

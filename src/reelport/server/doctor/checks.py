@@ -30,6 +30,7 @@ from reelport.server.doctor.data_directory import (
     open_state,
 )
 from reelport.server.doctor.link_origin import find_link_fault
+from reelport.server.doctor.object_store import check_object_store
 from reelport.server.doctor.open_files import find_file_fault
 from reelport.server.files import retention
 from reelport.server.masking import hide_passwords
@@ -64,6 +65,7 @@ def run_checks(settings: Settings) -> tuple[Finding, ...]:
         "secret": _check_secret,
         "database": _check_database,
         "workers": _check_workers,
+        "object store": check_object_store,
         "files": _check_files,
         "engine": _check_engine,
         "port": _check_port,
@@ -163,7 +165,7 @@ def _count_jobs(db: Engine) -> int:
 
 
 def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
-    if not settings.files_root.is_dir():
+    if not settings.files_url and not settings.files_root.is_dir():
         return
     with open_state(settings) as (db, revision):
         if db is None or revision != revisions.REVISION:

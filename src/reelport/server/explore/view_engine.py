@@ -63,7 +63,8 @@ class ViewEngine:
 
     def __init__(self, settings: Settings) -> None:
         threads = settings.explore_threads or count_cores()
-        self._engine = Engine(settings.explore_memory, threads, None, within=(settings.facts_root, settings.files_root))
+        within = (settings.facts_root, settings.files_root, settings.cache_root)
+        self._engine = Engine(settings.explore_memory, threads, None, within=within)
         self._settings = settings
         self._cache = RowCache(_KEPT)
         self._row_groups = RowGroupIndex(self._engine)

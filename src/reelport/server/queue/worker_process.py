@@ -96,7 +96,7 @@ def make_engine(settings: Settings, owner: str) -> Engine:
             settings.worker_memory,
             settings.worker_threads or control_group.count_cores(),
             liveness.spill_folder(settings, owner),
-            within=(settings.facts_root,),
+            within=(settings.facts_root, settings.cache_root),
         )
 
 

@@ -27,6 +27,7 @@ from reelport.server.studio.number_text import group_digits
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.reports import find_report, words
 from reelport.server.studio.visit import Visit
+from reelport.storage.file_cache import holding
 
 _ROWS = 50
 """Rows of a file that a preview shows."""
@@ -34,12 +35,13 @@ _ROWS = 50
 
 async def show_preview(visit: Visit) -> Response:
     """Show what a finished report holds."""
-    report, file = await _find_file(visit)
-    rows = await _read_rows(visit, file)
-    total = partial(preview.total_columns, file, report.query, partial(_fetch, visit))
-    with _present(file):
-        chart = await _draw_chart(visit, report, file)
-        columns = await run_while_connected(visit.request, total)
+    with holding():
+        report, file = await _find_file(visit)
+        rows = await _read_rows(visit, file)
+        total = partial(preview.total_columns, file, report.query, partial(_fetch, visit))
+        with _present(file):
+            chart = await _draw_chart(visit, report, file)
+            columns = await run_while_connected(visit.request, total)
     return pages.render(
         visit,
         "report_preview.html",
@@ -60,9 +62,10 @@ async def download_chart(visit: Visit) -> Response:
     """Give a finished report's chart as a file."""
     kind = visit.request.path_params["kind"]
     chart_files.require_kind(kind)
-    report, file = await _find_file(visit)
-    with _present(file):
-        chart = await _draw_chart(visit, report, file)
+    with holding():
+        report, file = await _find_file(visit)
+        with _present(file):
+            chart = await _draw_chart(visit, report, file)
     if isinstance(chart, NoChart):
         raise Refused(409, "There is no chart", chart.reason)
     return await chart_files.answer_chart(chart, kind, report.id)
@@ -73,7 +76,11 @@ async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
     report = await find_report(visit, visit.request.path_params["report_id"])
     if report.state is not State.FINISHED or report.file is None:
         raise Refused(409, "There is no file", "This report has no file now: look at its page.")
-    return report, visit.service.settings.files_root / report.file
+    find_paths = partial(visit.service.settings.report_store.local_paths, [report.file])
+    try:
+        return report, (await anyio.to_thread.run_sync(find_paths))[0]
+    except FileNotFoundError as error:
+        raise _missing() from error
 
 
 async def _draw_chart(visit: Visit, report: ListedReport, file: Path) -> Chart | NoChart:

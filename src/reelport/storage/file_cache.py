@@ -1,0 +1,218 @@
+"""A bounded local cache of a store's immutable files, for libraries that read by path.
+
+Several processes share it. A file in it is whole: it is fetched under another name, made durable and renamed. What a
+process reads stays: it lists the names in a file of its own, which it keeps locked, so that a killed process holds
+nothing. What is not held goes when the cache is full, least recently used first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkstemp
+
+from reelport.storage.durable import make_folder, sync_folder, translate_io_errors
+from reelport.storage.file_store import OpenFile, check_name
+from reelport.storage.modes import private
+
+_FILES, _PARTS, _HOLDS, _LOCK = "files", "parts", "holds", "lock"
+_FETCHES = 4
+"""Files that one process fetches at the same time."""
+_CHUNK_BYTES = 1 << 20
+
+Open = Callable[[str], OpenFile]
+
+
+class _Hold:
+    """A process's locked list of names that must stay, in each cache that it reads from."""
+
+    def __init__(self) -> None:
+        self._adding = threading.Lock()
+        self._handles: dict[Path, tuple[int, Path]] = {}
+
+    def add(self, folder: Path, names: Sequence[str]) -> None:
+        """Add these names to the list in this folder of holds."""
+        with self._adding:
+            if folder not in self._handles:
+                handle, path = mkstemp(prefix=f"{os.getpid()}-", dir=folder)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                self._handles[folder] = handle, Path(path)
+        os.write(self._handles[folder][0], "".join(f"{name}\n" for name in names).encode())
+
+    def release(self) -> None:
+        """Let all of it go."""
+        for handle, path in self._handles.values():
+            path.unlink(missing_ok=True)
+            os.close(handle)
+        self._handles.clear()
+
+
+_PROCESS = _Hold()
+"""What is fetched outside any `holding` stays until the process ends."""
+_holding: ContextVar[_Hold] = ContextVar("holding", default=_PROCESS)
+
+
+@contextmanager
+def holding() -> Iterator[None]:
+    """Keep what is fetched within the block until its end, and no longer."""
+    hold = _Hold()
+    token = _holding.set(hold)
+    try:
+        yield
+    finally:
+        _holding.reset(token)
+        hold.release()
+
+
+@dataclass(frozen=True, slots=True)
+class FileCache:
+    """The cache of one store; `most_bytes` bounds it, but for what is just being read."""
+
+    root: Path
+    most_bytes: int
+
+    def fetch(self, names: Sequence[str], open_file: Open) -> tuple[Path, ...]:
+        """Hold these files, fetch those that are missing, and return their paths."""
+        for name in names:
+            check_name(name, str(self.root))
+        with translate_io_errors(self.root, FileNotFoundError), private():
+            for folder in (_FILES, _PARTS, _HOLDS):
+                make_folder(self.root / folder)
+            with self._lock(fcntl.LOCK_SH):
+                _holding.get().add(self.root / _HOLDS, names)
+            missing = [name for name in names if not self._touch(name)]
+            if missing:
+                self._fetch_all(missing, open_file)
+                self.delete_surplus()
+        return tuple(map(self.path, names))
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file's copy, which need not be there."""
+        return self.root / _FILES / name
+
+    def forget(self, name: str) -> None:
+        """Delete a file's copy: the file is deleted."""
+        with translate_io_errors(self.root), suppress(FileNotFoundError, NotADirectoryError):
+            self.path(name).unlink()
+
+    def delete_surplus(self) -> None:
+        """Delete the least recently used files that nobody holds, until the rest fits."""
+        with self._lock(fcntl.LOCK_EX):
+            self._delete_dead_parts()
+            files = sorted((found.st_mtime_ns, path, found.st_size) for path, found in _walk(self.root / _FILES))
+            surplus = sum(size for _, _, size in files) - self.most_bytes
+            if surplus <= 0:
+                return
+            held = self._read_held()
+            for _, path, size in files:
+                if surplus <= 0:
+                    return
+                if path.relative_to(self.root / _FILES).as_posix() not in held:
+                    path.unlink(missing_ok=True)
+                    surplus -= size
+
+    def _touch(self, name: str) -> bool:
+        with suppress(FileNotFoundError):
+            os.utime(self.path(name))
+            return True
+        return False
+
+    def _fetch_all(self, names: Sequence[str], open_file: Open) -> None:
+        with ThreadPoolExecutor(min(_FETCHES, len(names)), thread_name_prefix="fetch") as pool:
+            for _ in pool.map(lambda name: self._fetch_file(name, open_file), names):
+                pass
+
+    def _fetch_file(self, name: str, open_file: Open) -> None:
+        """Fetch a file, unless another process has just done so."""
+        part = self.root / _PARTS / hashlib.sha256(name.encode()).hexdigest()
+        with _open_locked(part) as handle:
+            if self._touch(name):
+                part.unlink()
+                return
+            try:
+                with closing(open_file(name)) as source:
+                    _copy(source, handle)
+            except BaseException:
+                part.unlink()
+                raise
+            make_folder(self.path(name).parent)
+            part.rename(self.path(name))
+            sync_folder(self.path(name).parent)
+
+    def _delete_dead_parts(self) -> None:
+        """Delete what killed fetches left: living ones keep theirs locked."""
+        for path in (self.root / _PARTS).iterdir():
+            with suppress(OSError), path.open("rb") as part:
+                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+    def _read_held(self) -> frozenset[str]:
+        """Read what living processes hold, and delete the lists of dead ones."""
+        held: set[str] = set()
+        for path in (self.root / _HOLDS).iterdir():
+            with suppress(FileNotFoundError), path.open("rb") as listed:
+                try:
+                    fcntl.flock(listed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    held.update(listed.read().decode().splitlines())
+                else:
+                    path.unlink(missing_ok=True)
+        return frozenset(held)
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, kind)
+            yield
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _open_locked(part: Path) -> Iterator[int]:
+    """Open and lock a part file that still has its name when it is locked."""
+    while True:
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is_at(handle, part):
+                yield handle
+                return
+        finally:
+            os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _copy(source: OpenFile, handle: int) -> None:
+    """Write a whole file over whatever a killed fetch has left."""
+    os.ftruncate(handle, 0)
+    position = 0
+    while chunk := source.read(position, _CHUNK_BYTES):
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(handle, view) :]
+        position += len(chunk)
+    os.fsync(handle)
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for found, _, names in os.walk(folder):
+        for name in names:
+            path = Path(found, name)
+            with suppress(FileNotFoundError):
+                yield path, path.stat()

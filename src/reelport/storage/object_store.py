@@ -1,0 +1,225 @@
+"""A bucket of an S3-compatible object store as a file store: whole by what a put is there.
+
+What is written is first a draft on this machine. It is uploaded in parts of which nothing is seen before the last.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import S3Store
+
+from reelport import killpoints
+from reelport.errors import StorageError
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.file_cache import FileCache
+from reelport.storage.file_store import StoredFile, check_name
+from reelport.storage.local_folder import LocalFile, LocalFolder
+from reelport.storage.object_errors import translate_object_errors
+from reelport.storage.object_file import ObjectFile
+from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+_PART_BYTES = 8 << 20
+_MOST_PARTS = 9000
+"""A store takes 10,000 parts of a file."""
+_UPLOADS = 4
+"""Parts of one file that are uploaded at the same time, and held in memory."""
+_WRITER = "reelport-writer"
+"""The attribute that tells which writer put a new file: an answer that was lost doesn't make its file another's."""
+_TRIES = 4
+_LONGEST_LINK = timedelta(days=7)
+_MEDIA_TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
+
+
+@lru_cache
+def _open_client(address: S3Address, endpoint: str, retries: int) -> S3Store:
+    """Open the process's client of a prefix; it reads credentials from the environment."""
+    return S3Store(
+        address.bucket,
+        prefix=address.prefix or None,
+        virtual_hosted_style_request=False,
+        disable_bulk_delete=True,
+        client_options={
+            "allow_http": is_loopback(endpoint),
+            "connect_timeout": timedelta(seconds=5),
+            # A whole answer may take as long as a slow reader does; a pause in it may not.
+            "timeout": timedelta(days=1),
+            "read_timeout": timedelta(seconds=30),
+        },
+        retry_config={
+            "max_retries": retries,
+            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
+            "retry_timeout": timedelta(seconds=45),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """The files below a prefix of a bucket. Drafts lie in a folder of this machine."""
+
+    address: S3Address
+    drafts: LocalFolder
+    cache: FileCache
+    signs: bool = False
+    retries: int = 8
+    """How often a request that the store fails, or leaves without an answer, is sent again."""
+
+    def list_names(self, under: str = "") -> Iterator[str]:
+        """Yield the name of every file and of this machine's drafts."""
+        return (file.name for file in self.list(under))
+
+    def list(self, under: str = "") -> Iterator[StoredFile]:
+        """Yield every file, and this machine's drafts."""
+        if under:
+            self._check(under)
+        yield from self.drafts.list(under)
+        with self._translate_errors(""), self._translate_missing():
+            for page in obstore.list(self._client, under or None):
+                yield from map(_describe, page)
+
+    def find(self, name: str) -> StoredFile | None:
+        """Find a file or a draft of this machine."""
+        if (draft := self.drafts.find(name)) is not None:
+            return draft
+        meta = self._find_meta(name)
+        return None if meta is None else _describe(meta)
+
+    def open(self, name: str) -> ObjectFile | LocalFile:
+        """Open a file. FileNotFoundError without it, StorageError without the bucket."""
+        if self.drafts.find(name) is not None:
+            return self.drafts.open(name)
+        self._check(name)
+        try:
+            return ObjectFile(self._client, name, f"{self.address}/{name}")
+        except FileNotFoundError:
+            self._require_bucket()
+            raise FileNotFoundError(f"{self.address}/{name}") from None
+
+    def put(self, name: str, content: bytes, *, is_new: bool = False) -> None:
+        """Write a file; `is_new`: FileExistsError for one that another writer put."""
+        self._check(name)
+        with self._translate_errors(name), self._translate_missing():
+            if is_new:
+                self._put_new(name, content)
+            else:
+                obstore.put(self._client, name, content, use_multipart=False)
+
+    def prepare_draft(self, name: str) -> Path:
+        """Return the path of a draft on this machine."""
+        return self.drafts.prepare_draft(name)
+
+    def put_draft(self, draft: Path, name: str) -> None:
+        """Upload a draft, then delete it. A file so named is whole; a killed upload leaves none."""
+        self._check(name)
+        killpoints.reach("fsync")
+        self._upload(draft, name)
+        with translate_io_errors(draft):
+            draft.unlink()
+        killpoints.reach("rename")
+
+    def sync(self, *names: str) -> None:
+        """Nothing is to be done: what a store has answered for is durable."""
+        for name in names:
+            self._check(name)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, a draft and what the cache has of it."""
+        self.drafts.delete(name)
+        self.cache.forget(name)
+        with self._translate_errors(name):
+            obstore.delete(self._client, name)
+
+    def sign(self, name: str, until: datetime) -> str | None:
+        """Make a link of the store's own, where it signs; it can't be withdrawn."""
+        if not self.signs:
+            return None
+        self._check(name)
+        seconds = timedelta(seconds=max(int((until - datetime.now(UTC)).total_seconds()), 1))
+        with self._translate_errors(name):
+            return obstore.sign(self._client, "GET", name, min(seconds, _LONGEST_LINK))
+
+    def local_paths(self, names: Iterable[str]) -> tuple[Path, ...]:
+        """Fetch these files into the cache, where `holding` keeps them; return their paths."""
+        return self.cache.fetch(tuple(names), self.open)
+
+    @property
+    def _client(self) -> S3Store:
+        return _open_client(self.address, find_endpoint(os.environ), self.retries)
+
+    def _find_meta(self, name: str) -> ObjectMeta | None:
+        self._check(name)
+        try:
+            with self._translate_errors(name):
+                return obstore.head(self._client, name)
+        except FileNotFoundError:
+            return None
+
+    def _require_bucket(self) -> None:
+        """StorageError without the bucket, which a missing file alone doesn't tell."""
+        with self._translate_errors(""), self._translate_missing():
+            next(iter(obstore.list(self._client, chunk_size=1)), None)
+
+    @contextmanager
+    def _translate_missing(self) -> Iterator[None]:
+        """Raise StorageError where a listing or a put misses something: it is the bucket."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise StorageError(f"{self.address}: the store has no such bucket: make it, or name another") from error
+
+    def _put_new(self, name: str, content: bytes) -> None:
+        writer = secrets.token_hex(16)
+        for _ in range(_TRIES):
+            try:
+                obstore.put(
+                    self._client, name, content, mode="create", use_multipart=False, attributes={_WRITER: writer}
+                )
+            except AlreadyExistsError:
+                try:
+                    found = obstore.get(self._client, name, options={"head": True})
+                except FileNotFoundError:
+                    continue  # a store may answer so while another put is under way, of which nothing came
+                if found.attributes.get(_WRITER) == writer:
+                    return
+                raise FileExistsError(f"{self.address}/{name}") from None
+            return
+        raise StorageError(f"{self.address}/{name}: the store keeps refusing a new file that isn't there")
+
+    def _upload(self, draft: Path, name: str) -> None:
+        with translate_io_errors(draft):
+            size = draft.stat().st_size
+        part = max(_PART_BYTES, -(-size // _MOST_PARTS))
+        attributes = {
+            "Content-Type": _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream"),
+            "Content-Disposition": f'attachment; filename="{Path(name).name}"',
+        }
+        with self._translate_errors(name), self._translate_missing():
+            obstore.put(self._client, name, draft, chunk_size=part, max_concurrency=_UPLOADS, attributes=attributes)
+        found = self._find_meta(name)
+        if found is None or found["size"] != size:
+            raise StorageError(f"{self.address}/{name}: the store has {found and found['size']} bytes of {size}")
+
+    def _translate_errors(self, name: str) -> AbstractContextManager[None]:
+        return translate_object_errors(f"{self.address}/{name}" if name else str(self.address))
+
+    def _check(self, name: str) -> None:
+        check_name(name, str(self.address))
+
+
+def _describe(meta: ObjectMeta) -> StoredFile:
+    modified_at = meta["last_modified"]
+    return StoredFile(meta["path"], meta["size"], modified_at, f"{meta['e_tag']}-{modified_at.timestamp()}")

@@ -1,0 +1,132 @@
+"""Finished files in an object store: published, downloaded, previewed, verified and swept as in a folder."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.server.api import Api, open_api
+from tests.storage.object_server import BUCKET, Fault, FaultyProxy
+
+from reelport import UsageError
+from reelport.server.doctor.object_store import check_object_store
+from reelport.server.files import retention, verification
+from reelport.server.preview.first_rows import read_first_rows
+from reelport.server.settings import Settings, read_settings
+
+BODY = b"day,views\n" + b"2026-01-01,3\n" * 20_000
+
+
+def settings_of(place: Path, **more: object) -> Settings:
+    """Settings of a service whose report files are in the object store, under a prefix of this folder's own."""
+    url = f"s3://{BUCKET}/{place.parent.name}-{place.name}"
+    return read_settings(data=place / "data", files_url=url, workers=0, **more)
+
+
+@pytest.fixture
+def remote(object_server: str, tmp_path: Path) -> Iterator[Api]:
+    """An app over the object store."""
+    assert object_server
+    with open_api(settings_of(tmp_path)) as api:
+        yield api
+
+
+def test_a_file_is_downloaded_whole_and_by_ranges(remote: Api) -> None:
+    """By the service's own link, with the headers of any file; nothing of it stays on this machine."""
+    token = remote.finished(BODY)
+    link = remote.link(token)
+    assert link.startswith("http://testserver/")
+    whole = remote.client.get(link)
+    assert (whole.status_code, whole.content, whole.headers["Reelport-Rows"]) == (200, BODY, "20000")
+    part = remote.client.get(link, headers={"Range": "bytes=100000-199999"})
+    assert (part.status_code, part.content) == (206, BODY[100_000:200_000])
+    assert list(remote.service.settings.files_root.iterdir()) == []
+
+
+def test_a_download_goes_on_while_the_store_fails(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """From the byte at which a transfer broke, and after refusals; a store that stays away is a 503."""
+    with open_api(settings_of(tmp_path)) as api:
+        link = api.link(api.finished(BODY))
+        for fault in (Fault.SLOW_DOWN, Fault.RESET, Fault.HALF):
+            faulty_server.fail(fault, times=2, method="GET")
+            assert api.client.get(link).content == BODY
+
+
+def test_links_are_the_stores_own_where_it_signs(object_server: str, tmp_path: Path) -> None:
+    """They lead to it, and give the same bytes."""
+    with open_api(settings_of(tmp_path, link_signer="store")) as api:
+        link = api.link(api.finished(BODY))
+    assert link.startswith(f"{object_server}/{BUCKET}/")
+    with urllib.request.urlopen(link, timeout=60) as answer:
+        assert answer.read() == BODY
+
+
+def test_a_deleted_or_changed_file_is_found(remote: Api) -> None:
+    """By its verification; the download of a lost file says so."""
+    settings, db = remote.service.settings, remote.service.db
+    tokens = [remote.finished(BODY) for _ in range(3)]
+    assert verification.check_files(db, settings) == (3, ())
+    names = sorted(settings.report_store.list_names())
+    settings.report_store.delete(names[0])
+    settings.report_store.put(names[1], BODY[:-1] + b"x")
+    settings.report_store.put("000000000000-1.csv", b"")
+    checked, faults = verification.check_files(db, settings)
+    assert (checked, len(faults)) == (3, 3)
+    assert {remote.client.get(remote.link(token)).status_code for token in tokens} == {200, 410}
+
+
+def test_a_sweep_deletes_expired_files_and_orphans(remote: Api) -> None:
+    """And drafts of this machine that belong to no running attempt."""
+    settings = remote.service.settings
+    remote.finished(BODY)
+    settings.report_store.put("000000000000-1.csv", b"")
+    settings.report_store.prepare_draft("000000000000-2.part").write_bytes(b"half")
+    assert len(retention.find_orphans(remote.service.db, settings)) == 2
+    assert retention.sweep(remote.service.db, settings, datetime.now(UTC) + timedelta(days=400)) == 1
+    assert list(settings.report_store.list_names()) == []
+
+
+def test_the_first_rows_and_a_path_for_the_engine_are_had(remote: Api) -> None:
+    """Of a file that this machine never wrote."""
+    remote.finished(BODY)
+    store = remote.service.settings.report_store
+    (name,) = store.list_names()
+    assert read_first_rows(store, name, 2) == [["2026-01-01", "3"]] * 2
+    assert store.local_paths([name])[0].read_bytes() == BODY
+    with closing(store.open(name)) as file:
+        assert file.read(0, file.size) == BODY
+
+
+def test_every_fault_of_the_settings_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With those of the variables that name the store; no value of those is repeated."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:pa55@s3.example.com")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3.example.com")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    with pytest.raises(UsageError) as refused:
+        read_settings(data=tmp_path, files_url="s3://reports", cache_size="much", port=-1)
+    assert [line.partition(":")[0].partition(" ")[0] for line in str(refused.value).splitlines()] == [
+        "REELPORT_CACHE_SIZE",
+        "REELPORT_PORT",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL",
+        "AWS_SECRET_ACCESS_KEY",
+    ]
+    assert "pa55" not in str(refused.value)
+    for url in ("s3://", "s3://UPPER/x", "https://reports", "s3://reports/../x y"):
+        with pytest.raises(UsageError, match="s3://bucket/prefix"):
+            read_settings(data=tmp_path, files_url=url)
+
+
+def test_doctor_tries_the_store(object_server: str, tmp_path: Path) -> None:
+    """It leaves nothing there; a bucket that is missing is told."""
+    assert object_server
+    settings = settings_of(tmp_path)
+    assert [well for well, _ in check_object_store(settings)] == [True, True]
+    assert list(settings.report_store.list_names()) == []
+    assert list(check_object_store(replace(settings, files_url=""))) == []

@@ -1,0 +1,161 @@
+"""The cache of remote files: whole or absent, bounded, and never without what is being read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from reelport.errors import StorageError
+from reelport.storage.file_cache import FileCache, holding
+from reelport.storage.local_folder import LocalFile, LocalFolder
+
+SIZE = 1000
+FETCH = """
+import sys, time
+from pathlib import Path
+from reelport.storage.file_cache import FileCache, holding
+from reelport.storage.local_folder import LocalFolder
+
+def open_slowly(name):
+    if sys.argv[3] == "half":
+        class Half:
+            size = 1000
+            def read(self, position, count):
+                if position:
+                    print("half", flush=True)
+                    time.sleep(600)
+                return b"x" * 500
+            def close(self): pass
+        return Half()
+    return LocalFolder(Path(sys.argv[2])).open(name)
+
+with holding():
+    FileCache(Path(sys.argv[1]), 1500).fetch(["one"], open_slowly)
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> LocalFolder:
+    """A store of three files of a thousand bytes each."""
+    store = LocalFolder(tmp_path / "remote")
+    for name in ("one", "month=1/two", "three"):
+        store.put(name, name[-1:].encode() * SIZE)
+    return store
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> FileCache:
+    """A cache with room for one of them."""
+    return FileCache(tmp_path / "cache", SIZE + SIZE // 2)
+
+
+@contextmanager
+def fetching(cache: FileCache, remote: LocalFolder, how: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that fetches the file `one`, and has said how far it is."""
+    words = [sys.executable, "-c", FETCH, str(cache.root), str(remote.root), how]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == how
+            yield process
+        finally:
+            process.kill()
+
+
+def kept(cache: FileCache) -> list[str]:
+    """The names of the files that the cache has."""
+    files = cache.root / "files"
+    return sorted(path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file())
+
+
+def test_a_file_is_fetched_once(cache: FileCache, remote: LocalFolder) -> None:
+    """And read at its path from then on."""
+    opened: list[str] = []
+
+    def open_file(name: str) -> LocalFile:
+        opened.append(name)
+        return remote.open(name)
+
+    for _ in range(2):
+        with holding():
+            (path,) = cache.fetch(["month=1/two"], open_file)
+            assert path.read_bytes() == b"o" * SIZE
+    assert opened == ["month=1/two"]
+
+
+def test_what_is_read_stays_and_the_rest_goes(cache: FileCache, remote: LocalFolder) -> None:
+    """The least recently used first, until it fits; however much is read at once is there."""
+    with holding():
+        paths = cache.fetch(["one", "month=1/two", "three"], remote.open)
+        assert all(path.stat().st_size == SIZE for path in paths)
+    with holding():
+        cache.fetch(["three"], remote.open)
+    with holding():
+        cache.delete_surplus()
+    assert kept(cache) == ["three"]
+
+
+def test_what_another_process_reads_stays_until_it_dies(cache: FileCache, remote: LocalFolder) -> None:
+    """However it dies."""
+    with fetching(cache, remote, "held") as process:
+        with holding():
+            cache.fetch(["three"], remote.open)
+        cache.delete_surplus()
+        assert kept(cache) == ["one"]
+        process.kill()
+        process.wait()
+        with holding():
+            cache.fetch(["three"], remote.open)
+        assert kept(cache) == ["three"]
+
+
+def test_a_killed_fetch_leaves_no_half_file(cache: FileCache, remote: LocalFolder) -> None:
+    """The next one begins anew, over what it left."""
+    with fetching(cache, remote, "half") as process:
+        process.kill()
+        process.wait()
+    assert kept(cache) == []
+    (path,) = cache.fetch(["one"], remote.open)
+    assert path.read_bytes() == b"e" * SIZE
+    assert list((cache.root / "parts").iterdir()) == []
+
+
+def test_a_file_that_many_want_at_once_is_fetched_once(cache: FileCache, remote: LocalFolder) -> None:
+    """The others wait for it."""
+    opened: list[str] = []
+
+    def open_file(name: str) -> LocalFile:
+        opened.append(name)
+        return remote.open(name)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: cache.fetch(["one"], open_file)[0].read_bytes(), range(16)))
+    assert (set(found), opened) == ({b"e" * SIZE}, ["one"])
+
+
+def test_a_fetch_that_fails_leaves_nothing(cache: FileCache, remote: LocalFolder) -> None:
+    """A missing file is told as one."""
+    with holding(), pytest.raises(FileNotFoundError):
+        cache.fetch(["none"], remote.open)
+    assert kept(cache) == []
+    with pytest.raises(StorageError, match="is no name of a file"):
+        cache.fetch(["../one"], remote.open)
+
+
+def test_lists_of_dead_processes_go(cache: FileCache, remote: LocalFolder) -> None:
+    """A list goes with its block, or with the next surplus after its process was killed."""
+    with fetching(cache, remote, "held") as process:
+        process.kill()
+        process.wait()
+    with holding():
+        cache.fetch(["one", "three"], remote.open)
+    cache.delete_surplus()
+    assert list((cache.root / "holds").iterdir()) == []

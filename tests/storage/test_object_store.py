@@ -1,0 +1,140 @@
+"""What is true of an object store alone: what becomes of its faults, its links, and where it isn't there."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.storage.object_server import Fault, FaultyProxy
+from tests.storage.stores import open_bucket
+
+from reelport.errors import StorageError
+from reelport.storage.file_store import read_file
+from reelport.storage.s3_address import S3Address
+
+PARTS = os.urandom(9_000_000)
+"""More than one part of an upload."""
+UPLOAD_FAULTS = [Fault.SLOW_DOWN, Fault.RESET, Fault.LOST, Fault.HALF_SENT]
+DOWNLOAD_FAULTS = [Fault.SLOW_DOWN, Fault.RESET, Fault.HALF]
+
+
+@pytest.mark.parametrize("fault", UPLOAD_FAULTS)
+def test_an_upload_goes_on_after_a_fault(faulty_server: FaultyProxy, tmp_path: Path, fault: Fault) -> None:
+    """Whichever part of it was met; the file is then whole, and the draft gone."""
+    store = open_bucket(tmp_path)
+    draft = store.prepare_draft("one.part")
+    draft.write_bytes(PARTS)
+    faulty_server.fail(fault, times=2, method="PUT")
+    store.put_draft(draft, "one.csv")
+    assert faulty_server.count(fault) == 2
+    assert (read_file(store, "one.csv") == PARTS, list(store.list_names())) == (True, ["one.csv"])
+
+
+def test_an_upload_that_fails_leaves_no_file_and_can_be_begun_anew(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """Its last step fails, after every part was taken: nothing of them is seen."""
+    store = open_bucket(tmp_path, retries=1)
+    draft = store.prepare_draft("one.part")
+    draft.write_bytes(PARTS)
+    faulty_server.choose = lambda method, path: Fault.RESET if method == "POST" and "uploadId" in path else None
+    with pytest.raises(StorageError, match="the object store fails"):
+        store.put_draft(draft, "one.csv")
+    assert list(store.list_names()) == ["one.part"]
+    faulty_server.choose = lambda _method, _path: None
+    store.put_draft(draft, "one.csv")
+    assert read_file(store, "one.csv") == PARTS
+
+
+@pytest.mark.parametrize("fault", DOWNLOAD_FAULTS)
+def test_a_read_goes_on_after_a_fault(faulty_server: FaultyProxy, tmp_path: Path, fault: Fault) -> None:
+    """From the byte at which it broke."""
+    store = open_bucket(tmp_path)
+    content = PARTS[:3_000_000]
+    store.put("one.csv", content)
+    faulty_server.fail(fault, times=3, method="GET", part="one.csv")
+    with closing(store.open("one.csv")) as file:
+        assert b"".join(file.read(at, 65_536) for at in range(0, file.size, 65_536)) == content
+    assert faulty_server.count(fault) == 3
+
+
+def test_no_byte_of_a_later_file_is_read(object_server: str, tmp_path: Path) -> None:
+    """A read elsewhere begins another transfer, which is of the file that was opened or of none."""
+    assert object_server
+    store = open_bucket(tmp_path)
+    store.put("one", b"first" * 1_000_000)
+    with closing(store.open("one")) as file:
+        store.put("one", b"other" * 1_000_000)
+        with pytest.raises(StorageError, match="deleted or put again"):
+            file.read(4_000_000, 5)
+
+
+def test_a_new_file_whose_answer_is_lost_is_its_writers(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """The repeated request finds the file there, and that it is its own; another writer is refused."""
+    store = open_bucket(tmp_path)
+    faulty_server.fail(Fault.LOST, times=1, method="PUT")
+    store.put("log/1", b"one", is_new=True)
+    assert faulty_server.count(Fault.LOST) == 1
+    with pytest.raises(FileExistsError):
+        store.put("log/1", b"one", is_new=True)
+
+
+def test_what_a_lagging_listing_hides_is_found_by_its_name(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """And what it still shows is not found; deleting that again is no error."""
+    store = open_bucket(tmp_path)
+    store.put("old", b"1")
+    faulty_server.choose = lambda _method, path: Fault.STALE if "list-type" in path else None
+    assert list(store.list_names()) == ["old"]
+    store.put("new", b"2")
+    store.delete("old")
+    assert list(store.list_names()) == ["old"]
+    assert (store.find("old"), read_file(store, "new")) == (None, b"2")
+    store.delete("old")
+
+
+def test_a_link_of_the_store_gives_the_file_until_its_time(object_server: str, tmp_path: Path) -> None:
+    """With the name and the type of a file that is kept; the key itself is not in it."""
+    assert object_server
+    store = open_bucket(tmp_path)
+    draft = store.prepare_draft("one.part")
+    draft.write_bytes(b"day,views\n")
+    store.put_draft(draft, "one.csv")
+    link = store.sign("one.csv", datetime.now(UTC) + timedelta(minutes=2))
+    assert link is not None
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in link
+    assert "X-Amz-Expires=1" in link
+    with urllib.request.urlopen(link, timeout=60) as answer:
+        assert answer.read() == b"day,views\n"
+        assert answer.headers["Content-Type"].startswith("text/csv")
+        assert answer.headers["Content-Disposition"] == 'attachment; filename="one.csv"'
+
+
+def test_a_store_signs_only_where_it_is_set_to(object_server: str, tmp_path: Path) -> None:
+    """Else the service serves its files."""
+    assert object_server
+    assert open_bucket(tmp_path, signs=False).sign("one", datetime.now(UTC)) is None
+
+
+def test_a_missing_bucket_is_told_from_a_missing_file(object_server: str, tmp_path: Path) -> None:
+    """Nothing is begun anew where the bucket isn't there."""
+    assert object_server
+    store = replace(open_bucket(tmp_path), address=S3Address("no-such-bucket", ""))
+    with pytest.raises(StorageError, match="no such bucket"):
+        store.open("one")
+    with pytest.raises(StorageError, match="no-such-bucket"):
+        store.put("one", b"x")
+
+
+def test_a_store_that_is_away_is_told_as_what_it_is(
+    object_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No secret is in the sentence."""
+    assert object_server
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StorageError) as refused:
+        open_bucket(tmp_path, retries=1).find("one")
+    assert "the object store fails" in str(refused.value)
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(refused.value)
