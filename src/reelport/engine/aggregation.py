@@ -87,7 +87,7 @@ class Aggregation:
 def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
     """Plan the aggregation of a query. It has no sources where no row can be the tenant's."""
     found = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
-    aggregates = {name: _aggregate(metric.rule) for metric in resolved.metrics for name in measures(metric.rule)}
+    aggregates = {name: aggregate_of(metric.rule) for metric in resolved.metrics for name in measures(metric.rule)}
     late = late_lookups(resolved)
     return Aggregation(
         resolved,
@@ -97,7 +97,8 @@ def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
     )
 
 
-def _aggregate(rule: Rule) -> Aggregate:
+def aggregate_of(rule: Rule) -> Aggregate:
+    """How the measures of a metric of this rule are aggregated."""
     match rule:
         case Distinct():
             return Aggregate.COUNT_DISTINCT

@@ -8,7 +8,7 @@ from datetime import date
 from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
-from reelport.engine.resolved_query import ResolvedQuery
+from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
 from reelport.engine.trees import parse_sql, subquery
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
@@ -32,6 +32,14 @@ class Relations:
     def of(cls, snapshot: Snapshot, resolved: ResolvedQuery) -> Relations:
         """The relations of a query's days and tenant."""
         return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels)
+
+    def rows(self, source_query: SourceQuery) -> exp.Expr:
+        """A superset of the rows that the source query sums, by the table's name.
+
+        It may have rows that sum up several facts each, and only the columns that the query needs.
+        """
+        table = source_query.source.table
+        return self.facts(table, table, owner_only=source_query.owner_only)
 
     def facts(self, table: str, alias: str, *, owner_only: bool) -> exp.Expr:
         """A superset of the table's rows of these days.

@@ -78,7 +78,7 @@ def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bo
     }
     selected = [alias(tree, name) for name, tree in columns.items()]
     selected += [alias(exp.Sum(this=tree) if summed else tree, name) for name, tree in values.items()]
-    tree = exp.select(*selected).from_(relations.facts(table, table, owner_only=source_query.owner_only), copy=False)
+    tree = exp.select(*selected).from_(relations.rows(source_query), copy=False)
     for channels, on in channel_joins(source_query):
         tree = tree.join(channels, on=on, join_type="left", copy=False)
     tree = tree.where(*conditions(source_query, relations), copy=False)

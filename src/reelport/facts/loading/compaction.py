@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from reelport.facts.data_files.work_folders import clear_dead_folders
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_tables, read_newest
+from reelport.facts.rollups.upkeep import carry_over
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table, sort_keys
 
@@ -87,12 +88,20 @@ def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ..
         if sum(file.rows for file in written) != rows:
             raise StorageError(f"{folder}: merging {month} would change its {rows:,} rows; run reelport verify")
 
+        before: list[tuple[DataFile, ...]] = []
+
         def propose(now: TableVersion) -> Change | None:
             if not set(files) <= set(now.files):
                 return None
+            before.append(now.files)
             return Change(LogEntry("compact", rows=rows), written, files)
 
         version = commit(root, table, propose)
-        if version is not None:
-            staged.keep()
-    return version is not None
+        if version is None:
+            return False
+        staged.keep()
+    after = (*(file for file in before[-1] if file not in files), *written)
+    # The month is merged. What a full disk leaves undone here, the next build of rollups does.
+    with suppress(StorageError):
+        carry_over(root, table.name, before[-1], after)
+    return True

@@ -12,6 +12,7 @@ from reelport.errors import UsageError
 from reelport.facts.data_files.work_folders import LOCK, clear_dead_folders, list_work_folders
 from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.log.delta_log import LOG_FOLDER, is_data_file, list_tables, open_store, read_actions, read_newest
+from reelport.facts.rollups.upkeep import sweep
 from reelport.facts.tables import Table
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.file_store import FileStore
@@ -19,7 +20,7 @@ from reelport.storage.file_store import FileStore
 
 @dataclass(frozen=True, slots=True)
 class VacuumResult:
-    """How many files, and bytes of them, a vacuum deleted from one table."""
+    """How many files, and bytes of them, a vacuum deleted from one table, or of rollups."""
 
     table: str
     files: int
@@ -32,6 +33,8 @@ def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[Vacuu
         raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
     before = now - timedelta(hours=hours)
     done = [_vacuum_table(root, table, before) for table in list_tables(root)]
+    if (swept := sweep(root, before)).files:
+        done.append(VacuumResult("rollups", swept.files, swept.bytes))
     clear_dead_folders(root)
     for folder in list_work_folders(root):
         # No lock file: an older version made the folder, or its file system can't lock. Then only its age counts.

@@ -1,0 +1,117 @@
+"""Aggregates within DuckDB's one statement, from rollups for whole days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlglot import exp
+
+from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator
+from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.grouping import group_rows
+from reelport.engine.relations import Relations
+from reelport.engine.resolved_query import SourceQuery
+from reelport.engine.rollups.choice import Choice, Reading, RollupList, choose
+from reelport.engine.rollups.shape import rollup_columns
+from reelport.engine.trees import subquery
+from reelport.facts.data_files.duckdb_session import parquet_source
+from reelport.facts.data_files.projection import project_sql
+from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.row_rules import quote_name
+from reelport.facts.tables import TABLES, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class RollupRelations(Relations):
+    """The pinned tables of one report, with rollups for the days read from them."""
+
+    readings: dict[str, Reading] = field(default_factory=dict)
+
+    def rows(self, source_query: SourceQuery) -> exp.Expr:
+        """Rows of facts, and rows that sum up all facts of their days."""
+        reading = self.readings.get(source_query.source.name)
+        if reading is None:
+            return Relations.rows(self, source_query)
+        table = reading.rollup.table
+        columns = ", ".join(map(quote_name, rollup_columns(reading.rollup)))
+        sources = _list_sources(reading, self._list_paths(source_query, reading))
+        parts = [f"SELECT {columns} FROM {source}" for source in sources]  # noqa: S608 - our tables' own names
+        return subquery(exp.Var(this=" UNION ALL ".join(parts)), table)
+
+    def _list_paths(self, source_query: SourceQuery, reading: Reading) -> list[str]:
+        """List the files of facts that hold the days which the rollup doesn't give."""
+        channels = self.channels if source_query.owner_only else None
+        table, others = reading.rollup.table, reading.other_days
+        files = self.snapshot.data_files(table, self.start, self.end, channels)
+        paths = self.snapshot.files(table, self.start, self.end, channels)
+        return [path for file, path in zip(files, paths, strict=True) if any(file.touches(day, day) for day in others)]
+
+
+def _list_sources(reading: Reading, paths: list[str]) -> Iterable[str]:
+    """Write what is read: segments read to their end, those read in part, the facts."""
+    whole = [segment for segment, days in reading.parts if reading.all_days.intersection(segment.days) == days]
+    if whole:
+        yield parquet_source([str(segment.data) for segment in whole])
+    for segment, days in reading.parts:
+        if segment not in whole:
+            yield f"{parquet_source([str(segment.data)])} WHERE {in_days_sql(reading.rollup.table, days)}"
+    if paths:
+        table = TABLES[reading.rollup.table]
+        yield f"({project_sql(table, parquet_source(paths))}) WHERE {in_days_sql(table.name, reading.other_days)}"
+
+
+def in_days_sql(table: str, days: Iterable[date]) -> str:
+    """Write the condition that a row of the table lies on one of these days."""
+    name = TABLES[table].time or ""
+    is_day = TABLES[table].column(name).kind is Kind.DAY
+    ranges = []
+    for first, last in find_runs(days):
+        after = last + timedelta(days=1)
+        low, high = (f"DATE '{day}'" if is_day else _format_midnight(day) for day in (first, after))
+        ranges.append(f"({quote_name(name)} >= {low} AND {quote_name(name)} < {high})")
+    return f"({' OR '.join(ranges)})"
+
+
+def _format_midnight(day: date) -> str:
+    return f"TIMESTAMPTZ '{datetime.combine(day, time(), UTC):%Y-%m-%d %H:%M:%S}+00:00'"
+
+
+def find_runs(days: Iterable[date]) -> Iterable[tuple[date, date]]:
+    """Find the runs of days without a gap, each as its first and its last day."""
+    runs: list[tuple[date, date]] = []
+    for day in sorted(days):
+        if runs and day - runs[-1][1] == timedelta(days=1):
+            runs[-1] = runs[-1][0], day
+        else:
+            runs.append((day, day))
+    return runs
+
+
+@dataclass(frozen=True, slots=True)
+class RollupAggregator:
+    """Aggregates one report with rollups, or has another aggregator do it without.
+
+    It keeps its choices, for the log: those of each piece.
+    """
+
+    rollups: RollupList
+    other: Aggregator = DUCKDB
+    choices: list[Choice] = field(default_factory=list)
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Give a subquery, which computes nothing yet, where rollups give any of the days."""
+        chosen = [choose(source_query, snapshot, self.rollups) for source_query in aggregation.sources]
+        self.choices.extend(chosen)
+        readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
+        if not readings:
+            return self.other.aggregate(aggregation, snapshot)
+        resolved = aggregation.resolved
+        relations = RollupRelations(snapshot, resolved.start, resolved.end, resolved.tenant.channels, readings)
+        return AggregatedRelation(group_rows(aggregation, relations))
+
+    @property
+    def was_used(self) -> bool:
+        """Whether any day of the report is read from a rollup."""
+        return any(choice.reading is not None for choice in self.choices)

@@ -1,0 +1,166 @@
+"""Builds rollups: a segment for each month of which a day is not valid yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from reelport import killpoints
+from reelport.engine.rollups.aggregator import in_days_sql
+from reelport.engine.rollups.choice import choose_parts
+from reelport.engine.rollups.shape import identity_of, rollup_columns, row_order, select_sums
+from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
+from reelport.facts.data_files.projection import project_sql
+from reelport.facts.data_files.sorted_files import ROW_GROUP
+from reelport.facts.defaults import KEPT_HOURS, MEMORY
+from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.facts.rollups.definition import Rollup, list_rollups
+from reelport.facts.rollups.segments import (
+    DATA,
+    Files,
+    Segment,
+    SegmentDay,
+    delete_manifests,
+    list_files_by_day,
+    list_segments,
+    name_segment,
+    write_manifest,
+)
+from reelport.facts.rollups.upkeep import measure_rollups, sweep
+from reelport.facts.row_rules import quote_name
+from reelport.facts.tables import TABLES
+from reelport.storage.durable import make_folder, sync_file, sync_folder, translate_io_errors
+from reelport.storage.modes import private
+from reelport.wording import format_size
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltMonth:
+    """A month of a rollup: what its new segment holds, or why there is none (`problem`)."""
+
+    rollup: str
+    month: str
+    days: int = 0
+    rows: int = 0
+    bytes: int = 0
+    problem: str | None = None
+
+
+@private()
+def build_rollups(
+    root: Path,
+    rollups: Iterable[Rollup] | None = None,
+    *,
+    space: int,
+    memory: str = MEMORY,
+    progress: Callable[[BuiltMonth], None] | None = None,
+) -> tuple[BuiltMonth, ...]:
+    """Build what is missing of these rollups, or of all, the newest month first.
+
+    `space` are the bytes that all rollups together may take; a month that would take more is not built. Safe while
+    other processes load, build or read. Raises StorageError when a disk fails; what was built stays.
+    """
+    sweep(root, datetime.now(UTC) - timedelta(hours=KEPT_HOURS))
+    done = []
+    for rollup in list_rollups(root) if rollups is None else rollups:
+        snapshot = pin(root, (rollup.table,))
+        for month in _list_months(root, rollup, snapshot):
+            built = _build_month(root, rollup, snapshot, month, space, memory)
+            done.append(built)
+            if progress is not None:
+                progress(built)
+    return tuple(done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """A month to build: its days, segments to copy days from, all older segments."""
+
+    name: str
+    days: Mapping[date, Files]
+    kept: tuple[tuple[Segment, frozenset[date]], ...]
+    older: tuple[Segment, ...]
+
+    @property
+    def missing(self) -> frozenset[date]:
+        """The days that are summed from the facts."""
+        return frozenset(self.days).difference(*(days for _, days in self.kept))
+
+
+def _list_months(root: Path, rollup: Rollup, snapshot: Snapshot) -> Iterator[_Month]:
+    """List the months that lack a day, or whose days lie in several segments; the newest first."""
+    months: dict[str, dict[date, Files]] = {}
+    for day, files in list_files_by_day(snapshot.listing[rollup.table]).items():
+        months.setdefault(f"{day:%Y-%m}", {})[day] = files
+    everything = list_segments(root, rollup)
+    for name, days in sorted(months.items(), reverse=True):
+        older = tuple(segment for segment in everything if any(f"{day:%Y-%m}" == name for day in segment.days))
+        kept = choose_parts((each for each in older if each.identity == identity_of(rollup)), days)
+        month = _Month(name, days, kept, older)
+        if month.missing or len(kept) > 1:
+            yield month
+
+
+def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, space: int, memory: str) -> BuiltMonth:
+    folder = rollup.folder(root)
+    with open_workspace(root, memory) as work:
+        draft = work.folder / f"{name_segment(month.name)}{DATA}"
+        try:
+            rows = work.run_interruptibly(lambda: _write(work, rollup, snapshot, month, draft))
+        except duckdb.ConversionException:
+            return BuiltMonth(rollup.name, month.name, problem="a sum has more digits than a count can hold")
+        with translate_io_errors(draft):
+            size = draft.stat().st_size
+            if measure_rollups(root) + size > space:
+                return BuiltMonth(
+                    rollup.name, month.name, problem=f"it takes {format_size(size)}, and that is too much"
+                )
+            sync_file(draft)
+            killpoints.reach("rollup-write")
+            make_folder(folder)
+            data = draft.rename(folder / draft.name)
+            sync_folder(folder)
+    killpoints.reach("rollup-rename")
+    write_manifest(
+        data, identity_of(rollup), {day: SegmentDay(month.days[day], rows.get(day, 0)) for day in month.days}
+    )
+    delete_manifests(month.older)
+    return BuiltMonth(rollup.name, month.name, len(month.days), sum(rows.values()), size)
+
+
+def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> dict[date, int]:
+    """Write the month's rows; returns how many each day has."""
+    order = ", ".join(map(quote_name, row_order(rollup)))
+    rows = " UNION ALL ".join(_select_rows(rollup, snapshot, month))
+    options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
+    work.session.execute(f"COPY ({rows} ORDER BY {order}) TO {_quote(draft)} ({options})")
+    day = f"CAST({quote_name(TABLES[rollup.table].time or '')} AS DATE)"
+    counted = f"SELECT {day}, COUNT(*) FROM {parquet_source([str(draft)])} GROUP BY 1"  # noqa: S608 - our own names
+    return dict(work.session.execute(counted).fetchall())
+
+
+def _select_rows(rollup: Rollup, snapshot: Snapshot, month: _Month) -> Iterator[str]:
+    """Select what older segments hold, then the sums of the days that are missing."""
+    columns = ", ".join(map(quote_name, rollup_columns(rollup)))
+    for segment, days in month.kept:
+        source = parquet_source([str(segment.data)])
+        yield f"SELECT {columns} FROM {source} WHERE {in_days_sql(rollup.table, days)}"  # noqa: S608 - see above
+    if month.missing:
+        names = frozenset().union(*(month.days[day] for day in month.missing))
+        paths = list(_locate(snapshot, rollup.table, names))
+        facts = f"FROM ({project_sql(TABLES[rollup.table], parquet_source(paths))})"
+        yield select_sums(rollup, f"({facts} WHERE {in_days_sql(rollup.table, month.missing)})")
+
+
+def _locate(snapshot: Snapshot, table: str, names: frozenset[str]) -> Iterator[str]:
+    """List the paths of these files of the pinned version."""
+    paths = zip(snapshot.data_files(table), snapshot.files(table), strict=True)
+    return (path for file, path in paths if file.path in names)
+
+
+def _quote(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

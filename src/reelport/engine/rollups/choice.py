@@ -1,0 +1,150 @@
+"""Chooses the rollup that one source of a report reads, and the days of it.
+
+A day is read from a rollup only if that day was built from exactly the pinned version's files; all of its other days
+are read from the facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from reelport.engine.resolved_query import SourceQuery
+from reelport.engine.rollups.needs import find_needs
+from reelport.engine.rollups.shape import identity_of
+from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.rollups.definition import Rollup, list_rollups
+from reelport.facts.rollups.segments import Files, Segment, list_files_by_day, list_segments
+from reelport.wording import format_count
+
+Parts = tuple[tuple[Segment, frozenset[date]], ...]
+"""Segments, each with the days that are read from it. No day is in two of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read of a rollup: its parts for their days, and facts for all other days.
+
+    `rows` are those that are read at most, of both; `all_days` are the days of the report that have facts.
+    """
+
+    rollup: Rollup
+    parts: Parts
+    all_days: frozenset[date]
+    rows: int
+
+    @property
+    def days(self) -> frozenset[date]:
+        """The days that are read from the rollup."""
+        return frozenset().union(*(days for _, days in self.parts))
+
+    @property
+    def other_days(self) -> frozenset[date]:
+        """The days that are read from the facts."""
+        return self.all_days - self.days
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is read for one source of a report: a rollup's days, or facts alone.
+
+    `refused` tells why each other rollup of the table is not used, by its name. `fact_rows` are the rows that are read
+    at most without any rollup.
+    """
+
+    source: str
+    table: str
+    reading: Reading | None
+    refused: Mapping[str, str]
+    fact_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class RollupList:
+    """The rollups of some tables with their segments, as they were found at one moment."""
+
+    segments: Mapping[Rollup, tuple[Segment, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path) -> RollupList:
+        """Read which rollups and segments there are. No folder of rollups, none."""
+        return cls({rollup: list_segments(root, rollup, identity_of(rollup)) for rollup in list_rollups(root)})
+
+    def __bool__(self) -> bool:
+        return bool(self.segments)
+
+    def of_table(self, table: str) -> Mapping[Rollup, tuple[Segment, ...]]:
+        """The rollups of one table."""
+        return {rollup: segments for rollup, segments in self.segments.items() if rollup.table == table}
+
+
+def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -> Choice:
+    """Choose the rollup that makes the fewest rows be read, if any makes it no more."""
+    source = source_query.source
+    fact_rows = _count_rows(_list_fact_files(source_query, snapshot))
+    refused: dict[str, str] = {}
+    readings: list[Reading] = []
+    needs = find_needs(source_query)
+    for rollup, segments in rollups.of_table(source.table).items():
+        problem = needs if isinstance(needs, str) else needs.find_lack(rollup)
+        reading = problem or _read_days(source_query, snapshot, rollup, segments)
+        if isinstance(reading, Reading):
+            readings.append(reading)
+        else:
+            refused[rollup.name] = reading
+    best = min(readings, key=lambda each: (each.rows, each.rollup.name), default=None)
+    if best is not None and best.rows > fact_rows:
+        best = None
+    for each in readings:
+        if each is not best:
+            other = "the facts" if best is None else best.rollup.name
+            refused[each.rollup.name] = f"{format_count(each.rows, 'row')} to read: {other} needs no more"
+    return Choice(source.name, source.table, best, refused, fact_rows)
+
+
+def _list_fact_files(source_query: SourceQuery, snapshot: Snapshot) -> tuple[DataFile, ...]:
+    resolved, table = source_query.resolved, source_query.source.table
+    channels = resolved.tenant.channels if source_query.owner_only else None
+    return snapshot.data_files(table, resolved.start, resolved.end, channels)
+
+
+def _count_rows(files: Iterable[DataFile]) -> int:
+    return sum(file.rows for file in files)
+
+
+def _read_days(
+    source_query: SourceQuery, snapshot: Snapshot, rollup: Rollup, segments: tuple[Segment, ...]
+) -> Reading | str:
+    """Find what can be read of the rollup; a sentence where that is no day."""
+    resolved, by_day = source_query.resolved, list_files_by_day(snapshot.listing[source_query.source.table])
+    asked = {day: files for day, files in by_day.items() if resolved.start <= day <= resolved.end}
+    if not asked:
+        return "there are no facts of these days"
+    parts = choose_parts(segments, asked)
+    if not parts:
+        stale = any(day in segment.days for segment in segments for day in asked)
+        return "its days were built from other files: build it" if stale else "none of these days is built: build it"
+    built = frozenset().union(*(days for _, days in parts))
+    others = frozenset(asked) - built
+    rest = [file for file in _list_fact_files(source_query, snapshot) if _touches_any(file, others)]
+    rows = sum(segment.days[day].rows for segment, days in parts for day in days)
+    return Reading(rollup, parts, frozenset(asked), rows + _count_rows(rest))
+
+
+def choose_parts(segments: Iterable[Segment], asked: Mapping[date, Files]) -> Parts:
+    """Choose the segment that each day is read from; the one with the most valid days first."""
+    valid = [(segment, segment.valid_days(asked)) for segment in segments]
+    taken: set[date] = set()
+    parts = []
+    for segment, days in sorted(valid, key=lambda each: (-len(each[1]), each[0].manifest.name)):
+        if fresh := days - taken:
+            parts.append((segment, fresh))
+            taken |= fresh
+    return tuple(parts)
+
+
+def _touches_any(file: DataFile, days: frozenset[date]) -> bool:
+    return any(file.touches(day, day) for day in days)

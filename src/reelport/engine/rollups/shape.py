@@ -1,0 +1,171 @@
+"""The columns of a rollup, and the SQL that makes its rows of facts.
+
+A row of a rollup looks like a row of facts: a column has the name and the meaning that it has there, so that a report's
+SQL reads both alike. Measures that the metrics add up are summed; the time is truncated; other columns are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+from sqlglot import exp
+
+from reelport.catalog import Grain, Metric, measures
+from reelport.engine.aggregation import Aggregate, aggregate_of
+from reelport.engine.mapping import CELLS, MEASURES, PAYEE, SOURCES, Cell, ColumnCell, LookupCell, TimeCell
+from reelport.engine.trees import WIDEST_DECIMAL, parse_sql
+from reelport.errors import UsageError
+from reelport.facts.data_files.projection import project_sql
+from reelport.facts.rollups.definition import Rollup
+from reelport.facts.row_rules import quote_name
+from reelport.facts.schema import find_table, sort_keys
+from reelport.facts.tables import TABLES, Kind, Table
+from reelport.wording import format_list
+
+LAYOUT = 1
+"""The version of how rollups are stored and read; another one makes all of them anew."""
+_MICROSECONDS = {Grain.HOUR: 3_600_000_000, Grain.DAY: 86_400_000_000}
+_FACTS = "the facts"
+"""Stands for the relation of facts where the SQL itself is the rollup's identity."""
+
+
+def make_rollup(table: str, columns: Iterable[str], grain: Grain = Grain.DAY) -> Rollup:
+    """Make the definition of a rollup; UsageError lists what is wrong with it."""
+    found, chosen = find_table(table), sorted(set(columns) - tenant_columns(table))
+    wrong = []
+    if not found.is_fact:
+        wrong.append(f"{table} has no facts to sum: there are rollups of {format_list(_fact_tables())}")
+    elif grain is Grain.HOUR and found.column(found.time or "").kind is not Kind.MOMENT:
+        wrong.append(f"{table} has days and no hours")
+    allowed = groupable_columns(found) if found.is_fact else frozenset(chosen)
+    wrong += [f"{table} has no column {name!r} to group by" for name in chosen if name not in allowed]
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return Rollup(table, grain, tuple(chosen))
+
+
+def _fact_tables() -> list[str]:
+    return [table.name for table in TABLES.values() if table.is_fact]
+
+
+def groupable_columns(table: Table) -> frozenset[str]:
+    """The columns of a fact table that dimensions are, or are looked up by."""
+    names = {name for cell in CELLS.values() for name in list_columns(cell)}
+    return frozenset(column.name for column in table.columns if column.name in names)
+
+
+def list_columns(cell: Cell) -> tuple[str, ...]:
+    """The columns of facts, by their usual names, that a cell is taken from or looked up by."""
+    match cell:
+        case ColumnCell(name) | LookupCell(key=name):
+            return (name,)
+        case TimeCell():
+            return ()
+
+
+@cache
+def tenant_columns(table: str) -> frozenset[str]:
+    """The columns that every rollup keeps: by them a row is a tenant's and a source's."""
+    sources = [source for source in SOURCES.values() if source.table == table]
+    texts = [source.where for source in sources if source.where] + [PAYEE for source in sources if source.paid]
+    named = {column.name for text in texts for column in parse_sql(text).find_all(exp.Column)}
+    return frozenset(named.union(*(source.roles.values() for source in sources)))
+
+
+@cache
+def summed_columns(table: str) -> frozenset[str]:
+    """The columns that additive metrics sum: a rollup's measures."""
+    return frozenset(name for tree in _additive_values(table) for name in _summed_by(tree))
+
+
+@cache
+def told_apart_columns(table: str) -> frozenset[str]:
+    """The columns that a measure tests for being empty.
+
+    Rows that have them are summed apart from rows that lack them. So a sum is empty exactly where each summed value is,
+    and the test gives the same over the sums.
+    """
+    tests = (test for tree in _additive_values(table) for test in tree.find_all(exp.Is))
+    return frozenset(column.name for test in tests for column in test.find_all(exp.Column))
+
+
+def is_summable(measure: str) -> bool:
+    """Whether the measure of summed rows is the sum of the rows' measures.
+
+    It is for a column, and for one that counts where another is not empty.
+    """
+    tree = parse_sql(MEASURES[measure].value)
+    match tree:
+        case exp.Column():
+            return MEASURES[measure].source.kind(tree.name) in {Kind.COUNT, Kind.MONEY}
+        case exp.Case():
+            branches = tree.args["ifs"]
+            conditions_test_emptiness = all(_tests_emptiness(branch.this) for branch in branches)
+            results = [*(branch.args["true"] for branch in branches), *filter(None, (tree.args.get("default"),))]
+            return conditions_test_emptiness and all(isinstance(result, exp.Column) for result in results)
+    return False
+
+
+def _tests_emptiness(condition: exp.Expr) -> bool:
+    inner = condition.this if isinstance(condition, exp.Not) else condition
+    return isinstance(inner, exp.Is) and isinstance(inner.this, exp.Column) and isinstance(inner.expression, exp.Null)
+
+
+def _additive_values(table: str) -> Iterator[exp.Expr]:
+    additive = (metric.rule for metric in Metric if aggregate_of(metric.rule) is Aggregate.SUM)
+    for name in sorted({name for rule in additive for name in measures(rule)}):
+        if MEASURES[name].source.table == table and is_summable(name):
+            yield parse_sql(MEASURES[name].value)
+
+
+def _summed_by(tree: exp.Expr) -> Iterator[str]:
+    return (column.name for column in tree.find_all(exp.Column))
+
+
+def rollup_columns(rollup: Rollup) -> tuple[str, ...]:
+    """The columns of a rollup's files: the time, those to group by, the sums."""
+    table = TABLES[rollup.table]
+    kept = {*rollup.columns, *tenant_columns(rollup.table), *summed_columns(rollup.table), table.time}
+    return tuple(column.name for column in table.columns if column.name in kept)
+
+
+def select_sums(rollup: Rollup, facts: str) -> str:
+    """Write the SELECT of the rollup's rows from a relation that has the table's columns."""
+    table, sums = TABLES[rollup.table], summed_columns(rollup.table)
+    columns = {name: _column_sql(rollup, table, name) for name in rollup_columns(rollup)}
+    shown = ", ".join(f"{sql} AS {quote_name(name)}" for name, sql in columns.items())
+    groups = [sql for name, sql in columns.items() if name not in sums]
+    groups += [f"facts.{quote_name(name)} IS NULL" for name in sorted(told_apart_columns(rollup.table))]
+    return f"SELECT {shown} FROM {facts} AS facts GROUP BY {', '.join(groups)}"  # noqa: S608 - our tables' own names
+
+
+def _column_sql(rollup: Rollup, table: Table, name: str) -> str:
+    quoted, kind = f"facts.{quote_name(name)}", table.column(name).kind
+    if name in summed_columns(table.name):
+        # A count's type stays that of the facts: a sum that doesn't fit raises an error, and its month has no rollup.
+        return f"CAST(SUM({quoted}) AS {'BIGINT' if kind is Kind.COUNT else f'DECIMAL({WIDEST_DECIMAL}, 6)'})"
+    if name != table.time or kind is not Kind.MOMENT:
+        return quoted
+    step, since = _MICROSECONDS[rollup.grain], f"EPOCH_US({quoted})"
+    # By arithmetic, for truncating a moment with a zone goes by the calendar; rounded down before 1970 too.
+    return f"TO_TIMESTAMP(({since} - (({since} % {step}) + {step}) % {step}) // 1000000)"
+
+
+def row_order(rollup: Rollup) -> tuple[str, ...]:
+    """The columns that a rollup's rows are sorted by: those of the facts first."""
+    columns, table = rollup_columns(rollup), TABLES[rollup.table]
+    first = [name for name in sort_keys(table) if name in columns]
+    return (*first, *(name for name in columns if name not in {*first, *summed_columns(rollup.table)}))
+
+
+@cache
+def identity_of(rollup: Rollup) -> str:
+    """The identity of a rollup's content: the layout, and the SQL that makes its rows.
+
+    That has every rule by which facts become sums. So another version of Reelport uses no file that it would have made
+    otherwise.
+    """
+    sql = select_sums(rollup, f"({project_sql(TABLES[rollup.table], _FACTS)})")
+    return hashlib.sha256(f"{LAYOUT} {sql}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Rollups as files: definitions, segments, and the data files behind their days."""
