@@ -230,6 +230,24 @@ class Settings:
         2, ge=1, le=64, description="Views of one partner that are computed at the same time."
     )
 
+    # Rollups
+    rollups: Literal["on", "off"] = setting(
+        "on", worker=True, description="Whether reports are made from the rollups that `reelport rollups` builds."
+    )
+    rollup_checks: float = setting(
+        0.01,
+        ge=0,
+        le=1,
+        worker=True,
+        description="Share of the reports made from rollups that are made from the facts too, and compared.",
+    )
+    rollup_space: str = setting(
+        "10GB", pattern=_SIZE, form=_SIZE_FORM, description="Bytes on the disk that all rollups together may take."
+    )
+    rollups_after_load: Literal["no", "yes"] = setting(
+        "no", description="Whether a load builds what the table's rollups lack then."
+    )
+
     # Log
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", worker=True, description="Least level that is logged."

@@ -81,6 +81,14 @@ class StateMetrics(Collector):
         for labels, count in sorted(read.ended.items()):
             ended.add_metric(labels, count)
         yield ended
+        checks = CounterMetricFamily(
+            "reelport_rollup_checks",
+            "Reports made from rollups and from the facts too, by what came of comparing them.",
+            labels=("outcome",),
+        )
+        for outcome, count in read.rollup_checks.items():
+            checks.add_metric((outcome,), count)
+        yield checks
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(
             "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy import Engine as Database
 
@@ -23,6 +24,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.aggregator_choice import choose_aggregator
 from reelport.server.queue.jobs import Claim
+from reelport.server.queue.rollup_report import write_report
 from reelport.server.settings import Settings
 from reelport.server.state.outage import sit_out
 
@@ -50,8 +52,9 @@ def make_report(
     try:
         tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim, stopping)
         aggregator = choose_aggregator(claim.query, tenant, snapshot, settings)
-        plans = plan_pieces(claim.query, tenant, snapshot, aggregator=aggregator)
-        written = session.write(plans, draft)
+        written = write_report(
+            db, settings, claim, session, aggregator, draft, partial(plan_pieces, claim.query, tenant, snapshot)
+        )
         record = report_files.publish_draft(settings, draft, written)
     finally:
         # The cause is already being raised; a later sweep deletes the draft.

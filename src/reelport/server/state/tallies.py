@@ -21,6 +21,7 @@ BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
 
 _ENDED = "ended"
 _SUM = "sum"
+_ROLLUP_CHECK = "rollup check"
 
 
 class Outcome(StrEnum):
@@ -39,6 +40,13 @@ class Times(StrEnum):
     MAKING = "making"
 
 
+class RollupCheck(StrEnum):
+    """How a report made from rollups compared with one made from the facts."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound.
@@ -52,10 +60,11 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Tallies:
-    """All counters: reports ended by (outcome, reason), and histograms of times."""
+    """All counters: ends by (outcome, reason), histograms of times, checks of rollups."""
 
     ended: dict[tuple[str, str], int]
     times: dict[Times, Histogram]
+    rollup_checks: dict[RollupCheck, int]
 
 
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
@@ -74,6 +83,11 @@ def count_started(connection: Connection, seconds: float) -> None:
     _add(connection, _count_time(Times.WAITING, seconds))
 
 
+def count_rollup_check(connection: Connection, outcome: RollupCheck) -> None:
+    """Count a report that was made both ways, and compared."""
+    _add(connection, {(_ROLLUP_CHECK, outcome): 1})
+
+
 def read_tallies(db: Engine) -> Tallies:
     """Read all counters. StorageError when the state can't be read."""
     with reading(db) as connection:
@@ -83,7 +97,8 @@ def read_tallies(db: Engine) -> Tallies:
         if name == _ENDED:
             outcome, _, reason = label.partition(" ")
             ended[outcome, reason] = value
-    return Tallies(ended, {times: _make_histogram(rows, times) for times in Times})
+    checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
+    return Tallies(ended, {times: _make_histogram(rows, times) for times in Times}, checks)
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:

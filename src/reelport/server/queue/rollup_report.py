@@ -1,0 +1,108 @@
+"""Writes reports from rollups: without them where they fail, and a sample both ways."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Engine as Database
+
+from reelport.engine.aggregation import Aggregator
+from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.duckdb.engine import Session
+from reelport.engine.plan import Pieces
+from reelport.engine.rollups.aggregator import RollupAggregator
+from reelport.engine.rollups.explanation import summarize_refusals, summarize_uses
+from reelport.errors import DiskFull, StorageError
+from reelport.facts.rollups.segments import delete_manifests
+from reelport.server.queue import liveness
+from reelport.server.queue.jobs import Claim
+from reelport.server.settings import Settings
+from reelport.server.state import tallies
+from reelport.server.state.database import writing
+from reelport.server.state.tallies import RollupCheck
+
+_log = structlog.get_logger()
+
+
+class Planner(Protocol):
+    """Plans the pieces of one report for whichever aggregator."""
+
+    def __call__(self, *, aggregator: Aggregator) -> Pieces:
+        """Plan the pieces anew."""
+
+
+def write_report(
+    db: Database,
+    settings: Settings,
+    claim: Claim,
+    session: Session,
+    aggregator: Aggregator,
+    draft: Path,
+    plan: Planner,
+) -> Written:
+    """Write the report of a claim to its draft.
+
+    Rollups may be deleted at any time: a report that they fail is made without them, in the same attempt. A share of
+    the reports made from them is made from the facts too: where both differ, that is the report.
+    """
+    if not isinstance(aggregator, RollupAggregator):
+        return session.write(plan(aggregator=aggregator), draft)
+    log = _log.bind(report=claim.report_id, attempt=claim.attempt)
+    try:
+        written = session.write(plan(aggregator=aggregator), draft)
+    except StorageError as error:
+        if isinstance(error, DiskFull) or not aggregator.was_used:
+            raise
+        log.warning("rollups can't be read: the report is made from the facts", reason=str(error))
+        return session.write(plan(aggregator=aggregator.other), draft)
+    uses, refusals = summarize_uses(aggregator.choices), summarize_refusals(aggregator.choices)
+    log.info("rollups chosen", used=uses, refused=refusals)
+    if not aggregator.was_used or not is_sampled(claim.report_id, settings.rollup_checks):
+        return written
+    scratch = liveness.spill_folder(settings, claim.owner) / f"{draft.name}.check"
+    try:
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        from_facts = session.write(plan(aggregator=aggregator.other), scratch)
+        return _keep_right_one(db, aggregator, (draft, written), (scratch, from_facts), log)
+    except DiskFull as error:
+        log.warning("a report from rollups was not checked", reason=str(error))
+        return written
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def is_sampled(report_id: str, share: float) -> bool:
+    """Whether a report belongs to this share of all: one that does always does."""
+    digest = hashlib.sha256(report_id.encode()).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64
+
+
+def _keep_right_one(
+    db: Database,
+    aggregator: RollupAggregator,
+    made: tuple[Path, Written],
+    again: tuple[Path, Written],
+    log: structlog.typing.FilteringBoundLogger,
+) -> Written:
+    """Compare both reports; the one from the facts stays where they differ.
+
+    The rollups that were read are used no more then, until they are built anew.
+    """
+    (draft, written), (scratch, from_facts) = made, again
+    is_same = written.sha256 == from_facts.sha256
+    try:
+        with writing(db) as connection:
+            tallies.count_rollup_check(connection, RollupCheck.SAME if is_same else RollupCheck.DIFFERENT)
+    except StorageError as error:
+        log.warning("a check of rollups was not counted", is_same=is_same, reason=str(error))
+    if is_same:
+        return written
+    log.error("rollups gave other numbers than the facts", used=summarize_uses(aggregator.choices))
+    readings = [choice.reading for choice in aggregator.choices if choice.reading is not None]
+    delete_manifests(segment for reading in readings for segment, _ in reading.parts)
+    shutil.move(scratch, draft)
+    return from_facts
