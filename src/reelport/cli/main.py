@@ -47,6 +47,8 @@ SERVER_COMMANDS = {
     "payees": (f"{_SERVICE}.payees:payees", "Show whom the loaded earnings belong to."),
     "compact": (f"{_SERVICE}.facts:compact", "Merge settled days into month files."),
     "vacuum": (f"{_SERVICE}.facts:vacuum", "Delete files that no report can need any more."),
+    "rollups": (f"{_SERVICE}.rollups:ROLLUPS", "Sums of facts by day or hour, from which reports are made faster."),
+    "explain": (f"{_SERVICE}.rollups:explain", "Say which rollups a report uses, and why not the others."),
     "sample": (f"{_SERVICE}.sample:sample", "Fill the tables with believable facts to try things on."),
     "org": (f"{_SERVICE}.access:ORG", "Organizations: the partners."),
     "channel": (f"{_SERVICE}.access:CHANNEL", "Channels, and who may read them."),

@@ -162,8 +162,15 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
         )
     if not result.already:
         _announce(data, table)
+        _build_rollups(data, table, terms.memory)
     note = None if result.already else unread_note(read_settings(data=data), owners)
     print_result(result, note, as_json=as_json)
+
+
+def _build_rollups(data: Path, table: str, memory: str) -> None:
+    from reelport.cli.service_commands.rollups_after_load import build_after_load
+
+    build_after_load(data, table, memory)
 
 
 def _announce(data: Path, *tables: str) -> None:

@@ -1,0 +1,247 @@
+"""`rollups` and `explain`: sums of facts, and which of them a report uses."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from reelport.cli.arguments.options import PrintJson, QueryOptions, Whole, split_names
+from reelport.cli.output.listing import print_json, print_list
+from reelport.cli.service_commands.facts import DEFAULT_DATA, DataOption, MemoryOption, facts_root
+from reelport.errors import QueryRefused, UsageError
+from reelport.facts.defaults import MEMORY
+from reelport.server.settings import read_settings
+from reelport.wording import format_count, format_size
+
+if TYPE_CHECKING:
+    from reelport.engine.rollups.build import BuiltMonth
+    from reelport.engine.rollups.choice import Choice
+    from reelport.engine.tenant import Tenant
+    from reelport.facts.log.snapshot import Snapshot
+    from reelport.server.settings import Settings
+
+ROLLUPS = App(name="rollups", help="Sums of facts by day or hour, from which reports are made faster.")
+
+Name = Annotated[str, Parameter(help="Its name, as `rollups list` shows it.")]
+
+
+@ROLLUPS.command
+def suggest(
+    *,
+    days: Annotated[Whole, Parameter(help="Days back from now whose reports count.")] = 30,
+    add: Annotated[bool, Parameter(negative="", help="Add what is suggested; `rollups build` builds it.")] = False,
+    memory: MemoryOption = MEMORY,
+    data: DataOption = DEFAULT_DATA,
+    json: PrintJson = False,
+) -> None:
+    """Suggest rollups that would have saved the reports asked for most reading.
+
+    Example: reelport rollups suggest --days 30
+
+    Together with those that there are they take at most REELPORT_ROLLUP_SPACE, as far as one day of facts tells.
+    """
+    from reelport.engine.memory_size import parse_size
+    from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
+    from reelport.facts.log.snapshot import pin
+    from reelport.facts.rollups.definition import add_rollup, list_rollups
+    from reelport.facts.rollups.upkeep import measure_rollups
+    from reelport.facts.tables import TABLES
+    from reelport.server.reports.asked_queries import list_asked_queries
+    from reelport.server.state.database import connected
+
+    root, settings = facts_root(data), read_settings(data=data)
+    snapshot = pin(root, TABLES)
+    with connected(settings) as db:
+        asked = count_demand(list_asked_queries(db, datetime.now(UTC) - timedelta(days=days)), snapshot)
+    space = parse_size(settings.rollup_space) - measure_rollups(root)
+    found = suggest_rollups(root, asked, snapshot, list_rollups(root), space=space, memory=memory)
+    rows = [
+        {
+            "table": each.rollup.table,
+            "grain": each.rollup.grain.name.lower(),
+            "columns": list(each.rollup.columns),
+            "reports": each.reports,
+            "saved": f"{each.saved:.0%}",
+            "rows": each.rows,
+            "size": format_size(each.bytes),
+        }
+        for each in found
+    ]
+    none = f"No rollup would save the reports of the last {format_count(days, 'day')} anything worth its space."
+    print_list(rows, as_json=json, none=none)
+    if add:
+        for each in found:
+            add_rollup(root, each.rollup)
+
+
+@ROLLUPS.command(name="add")
+def add_rollup(
+    table: Annotated[str, Parameter(help="A table of facts.")],
+    /,
+    *columns: Annotated[str, Parameter(help="Columns to group by, beside those of channels and kinds.")],
+    hour: Annotated[bool, Parameter(negative="", help="Keep hours; else days.")] = False,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Add a rollup by its columns. It is used once `rollups build` has built it.
+
+    Example: reelport rollups add plays visitor_country
+    """
+    from reelport.catalog import Grain
+    from reelport.engine.rollups.shape import make_rollup
+    from reelport.facts.rollups import definition
+
+    rollup = make_rollup(
+        table, (name.lower() for name in split_names(list(columns))), Grain.HOUR if hour else Grain.DAY
+    )
+    is_new = definition.add_rollup(facts_root(data), rollup)
+    print(f"{rollup.name}: {'added' if is_new else 'is there already'}; build it by `reelport rollups build`")
+
+
+@ROLLUPS.command
+def build(
+    *names: Annotated[str, Parameter(help="Only these rollups.")],
+    memory: MemoryOption = MEMORY,
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Build each day that a rollup lacks, or whose files have changed.
+
+    Example: reelport rollups build
+    """
+    from reelport.facts.rollups.definition import find_rollup, list_rollups
+
+    root = facts_root(data)
+    chosen = [find_rollup(root, name) for name in names] or list(list_rollups(root))
+    if not chosen:
+        print("There is no rollup to build: see `reelport rollups suggest`.", file=sys.stderr)
+        return
+    from reelport.engine.memory_size import parse_size
+    from reelport.engine.rollups.build import build_rollups
+
+    space = parse_size(read_settings(data=data).rollup_space)
+    if not build_rollups(root, chosen, space=space, memory=memory, progress=_print_month):
+        print("nothing to build")
+
+
+def _print_month(built: BuiltMonth) -> None:
+    if built.problem is not None:
+        print(f"{built.rollup}: {built.month} is not built: {built.problem}")
+        return
+    counts = f"{format_count(built.days, 'day')}, {format_count(built.rows, 'row')}, {format_size(built.bytes)}"
+    print(f"{built.rollup}: {built.month} built, {counts}")
+
+
+@ROLLUPS.command(name="list")
+def list_all(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
+    """List the rollups: columns, how many days of the newest facts each has, rows, size.
+
+    Example: reelport rollups list
+    """
+    from reelport.engine.rollups.listing import list_stored
+
+    rows = [
+        {
+            "rollup": each.rollup.name,
+            "columns": list(each.rollup.columns),
+            "days": f"{each.valid_days:,} of {each.all_days:,}",
+            "rows": each.rows,
+            "facts": each.fact_rows,
+            "size": format_size(each.bytes),
+        }
+        for each in list_stored(facts_root(data))
+    ]
+    print_list(rows, as_json=json, none="There is no rollup: see `reelport rollups suggest`.")
+
+
+@ROLLUPS.command
+def drop(
+    *names: Name,
+    all: Annotated[bool, Parameter(negative="", help="All rollups.")] = False,  # noqa: A002 - the option's name
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Delete rollups. Reports are made from the facts then, and stay the same.
+
+    Example: reelport rollups drop --all
+    """
+    from reelport.facts.rollups.definition import drop_rollup, find_rollup, list_rollups
+
+    root = facts_root(data)
+    if all == bool(names):
+        raise UsageError("name the rollups to drop, or give --all")
+    for rollup in list_rollups(root) if all else [find_rollup(root, name) for name in names]:
+        drop_rollup(root, rollup)
+        print(f"{rollup.name}: dropped")
+
+
+def explain(
+    ask: QueryOptions,
+    *,
+    org: Annotated[str | None, Parameter(help="The organization that asks; left out: one that owns all.")] = None,
+    data: DataOption = DEFAULT_DATA,
+    json: PrintJson = False,
+) -> None:
+    """Say which rollup a report would use, and why each other one is refused.
+
+    Example: reelport explain --metrics VIEWS --dimensions DAY --start 30d --end yesterday
+    """
+    from reelport.check import problems
+    from reelport.engine.compile import tables_of
+    from reelport.engine.rollups.choice import RollupList
+    from reelport.engine.rollups.explanation import explain as choose
+    from reelport.facts.log.snapshot import pin
+
+    root, settings = facts_root(data), read_settings(data=data)
+    asked = ask.query()
+    if found := problems(asked, today=datetime.now(UTC).date()):
+        raise QueryRefused(found)
+    snapshot = pin(root, tables_of(asked))
+    rollups = RollupList() if settings.rollups == "off" else RollupList.read(root)
+    choices = choose(asked, _find_tenant(settings, org, snapshot), snapshot, rollups)
+    if json:
+        print_json([_to_fields(choice) for choice in choices])
+        return
+    if settings.rollups == "off":
+        print("REELPORT_ROLLUPS is off: every report is made from the facts.", file=sys.stderr)
+    for choice in choices:
+        _print_choice(choice)
+
+
+def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Tenant:
+    """Find the organization's channels; without one, channels that own rows in every file."""
+    from reelport.engine.tenant import Tenant
+
+    if org is None:
+        files = [file for found in snapshot.listing.values() for file in found]
+        return Tenant(frozenset(file.low_owner or "" for file in files) or frozenset({""}))
+    from reelport.server.access import organizations
+    from reelport.server.state.database import connected
+
+    with connected(settings) as db:
+        organization = organizations.get_organization(db, org)
+        return Tenant(organizations.list_readable_channels(db, organization.id))
+
+
+def _print_choice(choice: Choice) -> None:
+    from reelport.engine.rollups.explanation import describe_use
+
+    print(f"{choice.source} from {describe_use(choice)}")
+    for name, why in sorted(choice.refused.items()):
+        print(f"  not from {name}: {why}")
+    if choice.reading is None and not choice.refused:
+        print(f"  there is no rollup of {choice.table}: see `reelport rollups suggest`")
+
+
+def _to_fields(choice: Choice) -> dict[str, object]:
+    reading = choice.reading
+    return {
+        "source": choice.source,
+        "table": choice.table,
+        "rollup": reading and reading.rollup.name,
+        "rollup_days": len(reading.days) if reading else 0,
+        "days": len(reading.all_days) if reading else None,
+        "rows": reading.rows if reading else choice.fact_rows,
+        "fact_rows": choice.fact_rows,
+        "refused": dict(choice.refused),
+    }

@@ -1,0 +1,115 @@
+"""The commands for rollups: suggested from what was asked, built, explained, kept by loads and merges, dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from reelport.cli.main import main
+from reelport.query import ReportQuery
+from reelport.server import credentials
+from reelport.server.access import callers, grants, keys, organizations
+from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.grants import ClientCredentials, Grant
+from reelport.server.reports.ask import ask_report
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connected
+
+Reelport = Callable[..., tuple[int, str, str]]
+QUERY = ("--metrics", "VIEWS", "--dimensions", "DAY,VISITOR_COUNTRY", "--start", "2026-01-01", "--end", "2026-01-02")
+
+
+@pytest.fixture
+def reelport(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Reelport:
+    """Runs a command line over a data directory; its exit status, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([*map(str, words), "--data", str(tmp_path / "data")])
+        assert isinstance(left.value.code, int)
+        return left.value.code, *capsys.readouterr()
+
+    return run
+
+
+def plays(path: Path, day: int, rows: int = 40) -> Path:
+    """A file of one day's plays, of which many are alike."""
+    lines = ["started_at,video_id,owner_channel_id,media_type,visitor_country,views,time_watched_seconds"]
+    countries = ("FR", "DE")
+    lines += [f"2026-01-0{day}T0{n % 5}:00:00,v{n},c{n % 2},video,{countries[n % 2]},1,{n}" for n in range(rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def ask(data: Path, query: ReportQuery) -> None:
+    """Record that an organization asked for a report."""
+    settings, now = read_settings(data=data), datetime.now(UTC)
+    with connected(settings) as db:
+        secret = credentials.load_service_secret(settings)
+        added = organizations.add_organization(db, "demo", now)
+        organizations.allow_channels(db, added.id, ["c0", "c1"])
+        key = keys.create_key(db, secret, "demo", REPORT_SCOPES, now, channels=None)
+        granted = grants.grant_token(db, secret, ClientCredentials(key.id, key.secret), (), now)
+        assert isinstance(granted, Grant)
+        caller = callers.identify_caller(db, secret, granted.token, now)
+        assert caller is not None
+        ask_report(db, settings, caller, query, now)
+
+
+def test_the_life_of_a_rollup(tmp_path: Path, reelport: Reelport) -> None:
+    """Asked, suggested, built, explained; changed by a load, built again, merged, dropped."""
+    reelport("load", "plays", plays(tmp_path / "one.csv", 1))
+    reelport("load", "plays", plays(tmp_path / "two.csv", 2))
+    assert reelport("rollups", "suggest")[2].startswith("No rollup would save the reports of the last 30 days")
+    ask(tmp_path / "data", ReportQuery.of(["VIEWS"], ["DAY", "VISITOR_COUNTRY"], date(2026, 1, 1), date(2026, 1, 2)))
+    (suggested,) = json.loads(reelport("rollups", "suggest", "--json", "--add")[1])
+    assert (suggested["table"], suggested["grain"], suggested["columns"]) == ("plays", "day", ["visitor_country"])
+    assert (suggested["reports"], suggested["rows"], suggested["saved"]) == (1, 4, "95%")
+    (listed,) = json.loads(reelport("rollups", "list", "--json")[1])
+    name = listed["rollup"]
+    assert listed["days"] == "0 of 2"
+    assert f"not from {name}: none of these days is built: build it" in reelport("explain", *QUERY)[1]
+    assert reelport("rollups", "build")[1].startswith(f"{name}: 2026-01 built, 2 days, 4 rows, ")
+    assert reelport("rollups", "build")[1] == "nothing to build\n"
+    assert reelport("explain", *QUERY)[1] == f"plays from {name}: 2 of 2 days, 4 of 80 rows\n"
+    assert reelport("explain", *QUERY, "--org", "demo")[1] == f"plays from {name}: 2 of 2 days, 4 of 80 rows\n"
+    assert reelport("rollups", "suggest")[1] == ""
+    reelport("load", "plays", plays(tmp_path / "more.csv", 2, 8))
+    (told,) = json.loads(reelport("explain", *QUERY, "--json")[1])
+    assert (told["rollup"], told["rollup_days"], told["days"]) == (name, 1, 2)
+    assert reelport("rollups", "build", name)[1].startswith(f"{name}: 2026-01 built, 2 days, 4 rows, ")
+    assert "files into one" in reelport("compact")[1]
+    assert reelport("explain", *QUERY)[1] == f"plays from {name}: 2 of 2 days, 4 of 88 rows\n"
+    assert reelport("rollups", "drop", name)[1] == f"{name}: dropped\n"
+    assert "there is no rollup of plays" in reelport("explain", *QUERY)[1]
+
+
+def test_a_load_builds_where_the_setting_says_so(
+    tmp_path: Path, reelport: Reelport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a rollup that has no room is told, while the load stands."""
+    monkeypatch.setenv("REELPORT_ROLLUPS_AFTER_LOAD", "yes")
+    reelport("load", "plays", plays(tmp_path / "one.csv", 1))
+    reelport("rollups", "add", "plays", "visitor_country")
+    status, _, err = reelport("load", "plays", plays(tmp_path / "two.csv", 2))
+    assert (status, "warning" in err) == (0, False)
+    assert "2 of 2 days" in reelport("explain", *QUERY)[1]
+    monkeypatch.setenv("REELPORT_ROLLUP_SPACE", "1KB")
+    status, _, err = reelport("load", "plays", plays(tmp_path / "more.csv", 2, 8))
+    assert status == 0
+    assert "2026-01 is not built: it takes " in err
+    monkeypatch.setenv("REELPORT_ROLLUPS", "off")
+    assert reelport("explain", *QUERY)[2] == "REELPORT_ROLLUPS is off: every report is made from the facts.\n"
+
+
+def test_what_can_not_be_is_refused(reelport: Reelport, tmp_path: Path) -> None:
+    """A wrong column, name or query: a status that tells, and what there is instead."""
+    reelport("load", "plays", plays(tmp_path / "one.csv", 1))
+    assert "plays has no column 'colour' to group by" in reelport("rollups", "add", "plays", "colour")[2]
+    assert "there is no rollup 'x'; there are: none" in reelport("rollups", "build", "x")[2]
+    assert "name the rollups to drop, or give --all" in reelport("rollups", "drop")[2]
+    assert reelport("explain", "--metrics", "VIEW", "--start", "2026-01-01", "--end", "2026-01-02")[0] == 5
