@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -14,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import Engine
-from tests.patience import free_port
+from tests.postgresql import PostgresServer
 from tests.server.api import api, log
 
 from reelport.query import ReportQuery
@@ -81,37 +78,16 @@ class State:
         return read_settings(**{**{name: getattr(self.settings, name) for name in setting_names()}, **given})
 
 
-def _initdb() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    on_path = shutil.which("initdb")
-    return found[-1] if found else Path(on_path) if on_path else None
-
-
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The address of a PostgreSQL server that lives for this session, without a database name."""
-    initdb = _initdb()
-    if initdb is None:
-        pytest.skip("PostgreSQL is not installed: there is no initdb")
-    # PostgreSQL refuses to run as root.
-    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="reelport-postgresql-"))
-    if as_user:
-        shutil.chown(folder, "postgres")
-    data, port = folder / "data", free_port()
-    control = [*as_user, str(initdb.with_name("pg_ctl")), "-D", str(data), "-w"]
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60"
-    _run([*as_user, str(initdb), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"], folder)
-    _run([*control, "-o", options, "start"], folder)
+    server = PostgresServer()
     try:
-        yield f"postgresql://postgres@127.0.0.1:{port}"
+        server.create()
+        server.start(max_connections="60")
+        yield server.address
     finally:
-        _run([*control, "-m", "immediate", "stop"], folder)
-        shutil.rmtree(folder)
-
-
-def _run(words: list[str], folder: Path) -> None:
-    subprocess.run(words, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        server.remove()
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""A real PostgreSQL of the tests: started, stopped, copied to a replica and promoted by its own programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from .patience import free_port
+
+_NAME = "postgres"
+
+
+def find_program(name: str) -> Path | None:
+    """A program of PostgreSQL: where Debian puts the newest, else on the path."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    on_path = shutil.which(name)
+    return found[-1] if found else Path(on_path) if on_path else None
+
+
+class PostgresServer:
+    """A server in a folder of its own; it listens on a port of 127.0.0.1 and trusts everybody there."""
+
+    def __init__(self) -> None:
+        initdb = find_program("initdb")
+        if initdb is None:
+            pytest.skip("PostgreSQL is not installed: there is no initdb")
+        self.port = free_port()
+        self._programs = initdb.parent
+        self._folder = Path(tempfile.mkdtemp(prefix="reelport-postgresql-"))
+        # PostgreSQL refuses to run as root.
+        self._as_user = ["runuser", "-u", _NAME, "--"] if os.getuid() == 0 else []
+        if self._as_user:
+            shutil.chown(self._folder, _NAME)
+
+    @property
+    def address(self) -> str:
+        """Its address, without a database."""
+        return f"postgresql://{_NAME}@127.0.0.1:{self.port}"
+
+    def create(self) -> None:
+        """Make an empty cluster."""
+        self._run("initdb", "-D", self._data, "-U", _NAME, "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    def copy_from(self, primary: PostgresServer) -> None:
+        """Become a streaming replica of another server."""
+        self._run(
+            *("pg_basebackup", "-D", self._data, "-h", "127.0.0.1", "-p", str(primary.port), "-U", _NAME),
+            *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
+        )
+
+    def start(self, **options: str) -> None:
+        """Start, with more options of the server, and wait until it answers."""
+        given = {"listen_addresses": "127.0.0.1", "fsync": "off", "max_connections": "100", **options}
+        words = [f"-p {self.port} -k {self._folder}", *(f"-c {name}={value}" for name, value in given.items())]
+        self._control("-o", " ".join(words), "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop: `fast` ends its sessions, `immediate` is a crash."""
+        self._control("-m", mode, "stop")
+
+    def promote(self) -> None:
+        """Make a primary of a replica."""
+        self._control("promote")
+
+    def is_running(self) -> bool:
+        """Whether its process runs."""
+        return (Path(self._data) / "postmaster.pid").exists()
+
+    def remove(self) -> None:
+        """Stop it if it runs, and delete its folder."""
+        if self.is_running():
+            self.stop("immediate")
+        shutil.rmtree(self._folder)
+
+    def execute(self, statement: str, database: str = _NAME) -> list[tuple[object, ...]]:
+        """Run a statement; its rows."""
+        with psycopg.connect(f"{self.address}/{database}", autocommit=True) as connection:
+            done = connection.execute(statement.encode())
+            return done.fetchall() if done.description else []
+
+    @property
+    def _data(self) -> str:
+        return str(self._folder / "data")
+
+    def _control(self, *words: str) -> None:
+        self._run("pg_ctl", "-D", self._data, "-w", "-t", "300", *words)
+
+    def _run(self, program: str, *words: str) -> None:
+        with tempfile.TemporaryFile() as said:
+            command = [*self._as_user, str(self._programs / program), *words]
+            done = subprocess.run(command, cwd=self._folder, stdout=said, stderr=said, check=False)
+            said.seek(0)
+            assert done.returncode == 0, said.read().decode(errors="replace")
