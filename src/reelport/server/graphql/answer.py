@@ -31,7 +31,7 @@ from reelport.server.graphql.request import Request
 from reelport.server.graphql.values import ValueChecker
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask
-from reelport.server.state.database import StateBusy
+from reelport.server.state.database import StateBusy, StateUnavailable
 from reelport.wire import Code
 
 _LOG = structlog.get_logger(__name__)
@@ -41,7 +41,10 @@ _NAME_CODES |= {Code.UNKNOWN_FILTER_VALUE, Code.BAD_DATE}
 
 
 def answer_request(documents: DocumentCache, request: Request, context: Context) -> dict[str, Any]:
-    """Return the answer: always with `data`, and with `errors` only when there are any."""
+    """Return the answer: always with `data`, and with `errors` only when there are any.
+
+    StateUnavailable when the state was away for a query.
+    """
     prepared = documents.prepare(request.query, request.operation)
     if not isinstance(prepared, Operation):
         return format_refusal(prepared)
@@ -100,7 +103,9 @@ def _execute(schema: GraphQLSchema, request: Request, prepared: Operation, conte
         operation_name=request.operation,
     )
     for error in result.errors or ():
-        if context.repeatable and isinstance(error.original_error, StateBusy):
+        if isinstance(error.original_error, StateUnavailable) or (
+            context.repeatable and isinstance(error.original_error, StateBusy)
+        ):
             raise error.original_error
     faults = [*context.faults, *(_convert_execution_error(error) for error in result.errors or ())]
     body: dict[str, Any] = {"data": result.data}

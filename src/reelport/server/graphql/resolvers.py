@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 
 import graphql
 import structlog
-from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, GraphQLScalarType, GraphQLSchema
+from graphql import (
+    GraphQLError,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLScalarType,
+    GraphQLSchema,
+    OperationType,
+)
 
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
@@ -27,7 +34,7 @@ from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.ask import AskedReport
 from reelport.server.reports.report_access import FoundReport
-from reelport.server.state.database import StateBusy
+from reelport.server.state.database import StateBusy, StateUnavailable
 from reelport.wire import Code, ReportStatus
 
 _LOG = structlog.get_logger(__name__)
@@ -209,12 +216,17 @@ def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
     except AccessError as changed:
         context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))
     except StorageError as error:
-        if context.repeatable and isinstance(error, StateBusy):
+        if (context.repeatable and isinstance(error, StateBusy)) or _is_unread(info, error):
             raise
         _LOG.error("the state can't be used", reason=str(error))
         sentence = "The service can't do this now: try again."
         context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), sentence)))
     return None
+
+
+def _is_unread(info: _Info, error: StorageError) -> bool:
+    """Whether the state was away for a query, which changes nothing: it is refused whole."""
+    return info.operation.operation is OperationType.QUERY and isinstance(error, StateUnavailable)
 
 
 def _make_fault(info: _Info, problem: Problem) -> Fault:

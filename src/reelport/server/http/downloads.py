@@ -142,7 +142,8 @@ def _answer(
 
 def _refuse(refused: _Refusal, **headers: str) -> Response:
     body = {"error": refused.error, "error_description": refused.description}
-    return JSONResponse(body, refused.status, {**_SECURITY_HEADERS, "Cache-Control": "no-store", **headers})
+    again = {"Retry-After": _RETRY_SECONDS} if refused.status == 503 else {}  # noqa: PLR2004 - a status of HTTP
+    return JSONResponse(body, refused.status, {**_SECURITY_HEADERS, "Cache-Control": "no-store", **again, **headers})
 
 
 def _describe_full(limit: Limit) -> _Refusal:
