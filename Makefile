@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-busy test-half compile kills lint types advisories licences dist install-check check bench serve docs pictures clean
+.PHONY: words setup demo test test-busy test-half compile kills outages lint types advisories licences dist install-check check bench serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -48,6 +48,9 @@ compile: $(READY)
 
 kills: $(READY) ## kill the whole service forty times around a hundred reports (KILLS=40)
 	@REELPORT_KILLS=$(or $(KILLS),40) $(BIN)/pytest -q -s tests/whole/test_service_kills.py
+
+outages: $(READY) ## stop PostgreSQL for twenty seconds, and fail over to a replica, under a service of five processes (SECONDS=20)
+	@REELPORT_OUTAGE_SECONDS=$(or $(SECONDS),20) $(BIN)/pytest -q -s tests/whole/test_several_processes.py
 
 lint: $(READY) ## hold the style
 	@$(BIN)/ruff check --quiet

@@ -13,7 +13,12 @@ from pathlib import Path
 
 VARIABLE = "REELPORT_STOP_AT"
 
-TEST_VARIABLES = frozenset({VARIABLE, "REELPORT_INSTALL", "REELPORT_KILLS", "REELPORT_KILLS_SEED", "REELPORT_TRENDING"})
+TEST_VARIABLES = frozenset(
+    {
+        *(VARIABLE, "REELPORT_INSTALL", "REELPORT_KILLS", "REELPORT_KILLS_SEED", "REELPORT_OUTAGE_SECONDS"),
+        "REELPORT_TRENDING",
+    }
+)
 """Environment variables for tests only: VARIABLE, and those that control the project's own tests."""
 
 
