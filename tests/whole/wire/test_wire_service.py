@@ -76,11 +76,7 @@ def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    listening = next(line for line in process.stderr if '"listening"' in line)
-    address = json.loads(listening)["address"]
-    place = urllib.parse.urlsplit(address)
-    next(line for line in process.stderr if '"worker started"' in line)
+    place = urllib.parse.urlsplit(address_of_ready(process))
     with socket.create_connection((place.hostname or "", place.port or 0), timeout=300) as connection:
         connection.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
@@ -91,6 +87,16 @@ def test_it_says_where_it_listens_and_ends_in_good_order(tmp_path: Path) -> None
     assert "Fatal" not in rest
     assert "worker stopped" in rest
     assert not list((tmp_path / "workers").glob("*.lock"))
+
+
+def address_of_ready(process: subprocess.Popen[str]) -> str:
+    """Where a service listens, once it has said so, and that its worker has started: in either order."""
+    said: dict[str, str] = {}
+    assert process.stderr is not None
+    while not {"listening", "worker started"} <= said.keys():
+        line = json.loads(next(line for line in process.stderr if line.startswith("{")))
+        said[line["event"]] = line.get("address", "")
+    return said["listening"]
 
 
 def raw(wire: Wire, *sent: bytes) -> bytes:
