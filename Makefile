@@ -50,7 +50,8 @@ kills: $(READY) ## kill the whole service forty times around a hundred reports (
 	@REELPORT_KILLS=$(or $(KILLS),40) $(BIN)/pytest -q -s tests/whole/test_service_kills.py
 
 outages: $(READY) ## stop PostgreSQL for twenty seconds, and fail over to a replica, under a service of five processes (SECONDS=20)
-	@REELPORT_OUTAGE_SECONDS=$(or $(SECONDS),20) $(BIN)/pytest -q -s tests/whole/test_several_processes.py
+	@REELPORT_OUTAGE_SECONDS=$(or $(SECONDS),20) $(BIN)/pytest -q -s tests/whole/test_several_processes.py \
+		tests/server/state/test_postgresql.py
 
 lint: $(READY) ## hold the style
 	@$(BIN)/ruff check --quiet

@@ -60,8 +60,8 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """The address of whichever takes writes."""
-        hosts = ",".join(f"127.0.0.1:{server.port}" for server in (self.primary, self.replica))
+        """The address of whichever takes writes; the replica comes first, and is passed over."""
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in (self.replica, self.primary))
         return f"postgresql://postgres@{hosts}/state?target_session_attrs=read-write"
 
     def fail_over(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import Engine, event, text
-from tests.patience import until
+from tests.patience import child, until
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import StorageError
@@ -27,8 +28,10 @@ from reelport.server.queue import jobs
 from reelport.server.reports import report_access
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import IDLE_SECONDS, connect, reading
+from reelport.server.state import tallies
+from reelport.server.state.database import IDLE_SECONDS, connect, reading, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
+from reelport.server.state.tallies import Outcome
 from reelport.server.state.write_probe import StateProbe
 from reelport.storage.modes import private
 from reelport.wire import ReportStatus
@@ -108,6 +111,7 @@ def test_database_that_takes_no_writes_is_told(new_database: Callable[[], str], 
     with pytest.raises(StorageError, match="read-only"):
         jobs.claim_chore(db, "sweep", 60)
     assert not StateProbe(db).is_writable()
+    assert [sentence for well, sentence in _told(settings)["database"] if not well and "read-write" in sentence]
     db.dispose()
 
 
@@ -212,3 +216,31 @@ def test_a_frozen_process_in_a_transaction_holds_up_nobody_for_as_long_as_a_leas
     db.dispose()
     assert limit == f"{IDLE_SECONDS}s"
     assert settings.lease_seconds > IDLE_SECONDS
+
+
+_FREEZE_IN_A_TRANSACTION = """
+import os, signal
+from reelport.server.settings import read_settings
+from reelport.server.state import tallies
+from reelport.server.state.database import connect, writing
+from reelport.server.state.tallies import Outcome
+with writing(connect(read_settings())) as connection:
+    tallies.count_end(connection, Outcome.EXPIRED)
+    print("ready", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.skipif("REELPORT_OUTAGE_SECONDS" not in os.environ, reason="takes half a minute: make outages")
+def test_counters_that_a_frozen_process_holds_are_let_go(
+    new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every end of a report counts in the same rows: it waits for the process until the server ends its transaction."""
+    settings = read_settings(data=tmp_path / "data", database_url=new_database())
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    db = connect(settings)
+    with child(_FREEZE_IN_A_TRANSACTION), writing(db) as connection:
+        tallies.count_end(connection, Outcome.EXPIRED)
+    assert tallies.read_tallies(db).ended == {("expired", ""): 1}
+    db.dispose()

@@ -119,7 +119,9 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
                 skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
                 yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
                 yield _check_secret_fingerprint(settings, db)
-            if not settings.database_url:
+            if settings.database_url:
+                yield from _check_writable(connection)
+            else:
                 sound = connection.execute(text("PRAGMA quick_check")).scalar()
                 yield sound == "ok", f"SQLite's own check of the file says: {sound}."
     finally:
@@ -133,6 +135,13 @@ def _check_new_database(connection: Connection) -> Iterator[tuple[bool, str]]:
         allowed = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
         if not allowed:
             yield False, "Its user may make no tables in it: GRANT CREATE ON SCHEMA public TO that user."
+
+
+def _check_writable(connection: Connection) -> Iterator[tuple[bool, str]]:
+    """Check that PostgreSQL takes writes: a standby answers every read."""
+    if connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
+        advice = "end REELPORT_DATABASE_URL with ?target_session_attrs=read-write, and name every host in it"
+        yield False, f"It takes no writes, as a standby doesn't: {advice}."
 
 
 def _check_secret_fingerprint(settings: Settings, db: Engine) -> tuple[bool, str]:
