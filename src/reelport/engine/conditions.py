@@ -87,7 +87,7 @@ def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[
     if finest is not None and finest <= Grain.DAY:
         return
     day = exp.column(source.time, source.table)
-    rows = relations.facts(source.table, source.table, owner_only=source_query.owner_only)
+    rows = relations.facts(source.table, source.table, role=source_query.only_role)
     days = exp.select(exp.Max(this=day)).from_(rows, copy=False)
     for channels, on in channel_joins(source_query):
         days = days.join(channels, on=on, join_type="left", copy=False)

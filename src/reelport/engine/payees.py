@@ -57,7 +57,7 @@ def sum_by_payee(root: Path, start: date | None, end: date | None, memory: str =
     for table in list(tree.find_all(exp.Table)):
         name, alias = table.name, table.alias_or_name
         is_fact = TABLES[name].is_fact
-        table.replace(relations.facts(name, alias, owner_only=False) if is_fact else relations.objects(name, alias))
+        table.replace(relations.facts(name, alias, role=None) if is_fact else relations.objects(name, alias))
     with open_reading_workspace(root, memory) as work:
         found = work.run_interruptibly(lambda: work.session.execute(tree.sql(DIALECT), [first, last]).fetchall())
     return tuple(PayeeTotal(*row) for row in found)

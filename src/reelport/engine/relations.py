@@ -13,6 +13,7 @@ from reelport.engine.trees import parse_sql, subquery
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.schema import OWNER
 from reelport.facts.tables import TABLES
 
 
@@ -20,7 +21,7 @@ from reelport.facts.tables import TABLES
 class Relations:
     """The pinned tables of one report.
 
-    Files are pruned to its days and, where only owners count, to its channels.
+    Files are pruned to its days and, where one role counts, to its channels as far as files tell.
     """
 
     snapshot: Snapshot
@@ -39,14 +40,14 @@ class Relations:
         It may have rows that sum up several facts each, and only the columns that the query needs.
         """
         table = source_query.source.table
-        return self.facts(table, table, owner_only=source_query.owner_only)
+        return self.facts(table, table, role=source_query.only_role)
 
-    def facts(self, table: str, alias: str, *, owner_only: bool) -> exp.Expr:
+    def facts(self, table: str, alias: str, *, role: str | None) -> exp.Expr:
         """A superset of the table's rows of these days.
 
-        With `owner_only`, of those that the channels own.
+        With `role`, a column, of those in which a channel of the tenant has that role.
         """
-        files = self.snapshot.files(table, self.start, self.end, self.channels if owner_only else None)
+        files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
         return _relation(table, files, alias)
 
     def objects(self, table: str, alias: str) -> exp.Expr:

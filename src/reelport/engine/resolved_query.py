@@ -56,7 +56,12 @@ class SourceQuery:
     @property
     def owner_only(self) -> bool:
         """Whether a row counts only by its owner's channel."""
-        return self.roles == (self.source.roles[Role.OWNER],)
+        return self.only_role == self.source.roles[Role.OWNER]
+
+    @property
+    def only_role(self) -> str | None:
+        """The one role column by which a row counts; None where several do."""
+        return self.roles[0] if len(self.roles) == 1 else None
 
 
 def make_source_query(resolved: ResolvedQuery, source: Source) -> SourceQuery | None:

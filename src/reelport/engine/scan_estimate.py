@@ -10,6 +10,7 @@ from reelport.engine.mapping import find_sources
 from reelport.engine.resolved_query import make_source_query, resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.schema import OWNER
 from reelport.query import ReportQuery
 
 
@@ -18,7 +19,7 @@ class Scan:
     """The files that a report reads of one source, and the rows in them.
 
     DuckDB scans so many at most: within a file it skips row groups by the days in the column `time` and, where
-    `channels` is given, by the owners.
+    `channels` is given, by the channels in the column `role`.
     """
 
     paths: tuple[str, ...]
@@ -27,6 +28,7 @@ class Scan:
     start: date
     end: date
     channels: frozenset[str] | None
+    role: str = OWNER
 
 
 def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
@@ -34,8 +36,9 @@ def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterat
     resolved = resolve_query(query, tenant)
     for source in find_sources(resolved.metrics):
         if source_query := make_source_query(resolved, source):
-            channels = tenant.channels if source_query.owner_only else None
-            files = snapshot.data_files(source.table, query.start, query.end, channels)
-            paths = snapshot.files(source.table, query.start, query.end, channels)
-            rows = sum(file.rows for file in files)
-            yield Scan(paths, rows, source.time, query.start, query.end, channels)
+            role = source_query.only_role or OWNER
+            channels = tenant.channels if source_query.only_role else None
+            owners = channels if role == OWNER else None
+            rows = sum(file.rows for file in snapshot.data_files(source.table, query.start, query.end, owners))
+            paths = snapshot.files(source.table, query.start, query.end, channels, role)
+            yield Scan(paths, rows, source.time, query.start, query.end, channels, role)

@@ -11,7 +11,6 @@ from reelport.engine.duckdb.engine import Engine
 from reelport.engine.plan import Plan
 from reelport.engine.scan_estimate import Scan
 from reelport.facts.data_files.duckdb_session import path_list_sql
-from reelport.facts.schema import OWNER
 
 _KEPT = 10_000
 """Files whose row groups are kept: a few hundred bytes each."""
@@ -20,22 +19,25 @@ _DAY = len("2026-01-01")
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A row group: its rows, and the least and highest owner and day (None: not told)."""
+    """A row group: its rows, and the least and highest channel and day (None: not told).
+
+    The channels are those in the role of a scan.
+    """
 
     rows: int
-    low_owner: str | None
-    high_owner: str | None
+    low_channel: str | None
+    high_channel: str | None
     first: str | None
     last: str | None
 
-    def may_hold(self, scan: Scan, owners: Sequence[str]) -> bool:
+    def may_hold(self, scan: Scan, channels: Sequence[str]) -> bool:
         """Whether a row of the scan may be in it."""
         days = (self.first is None or self.first <= str(scan.end)) and (
             self.last is None or self.last >= str(scan.start)
         )
-        if scan.channels is None or self.low_owner is None or self.high_owner is None:
+        if scan.channels is None or self.low_channel is None or self.high_channel is None:
             return days
-        return days and any(self.low_owner <= owner <= self.high_owner for owner in owners)
+        return days and any(self.low_channel <= channel <= self.high_channel for channel in channels)
 
 
 class RowGroupIndex:
@@ -43,7 +45,7 @@ class RowGroupIndex:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._groups: OrderedDict[str, tuple[RowGroup, ...]] = OrderedDict()
+        self._groups: OrderedDict[tuple[str, str], tuple[RowGroup, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
     def count_rows(self, scans: Iterable[Scan]) -> int:
@@ -51,36 +53,36 @@ class RowGroupIndex:
         return sum(self._count(scan) for scan in scans)
 
     def _count(self, scan: Scan) -> int:
-        owners = sorted(scan.channels or ())
+        channels = sorted(scan.channels or ())
         with self._lock:
-            self._read([path for path in scan.paths if path not in self._groups], scan.time)
-            found = [group for path in scan.paths for group in self._groups[path]]
+            self._read([path for path in scan.paths if (path, scan.role) not in self._groups], scan)
+            found = [group for path in scan.paths for group in self._groups[path, scan.role]]
             while len(self._groups) > _KEPT:
                 self._groups.popitem(last=False)
-        return sum(group.rows for group in found if group.may_hold(scan, owners))
+        return sum(group.rows for group in found if group.may_hold(scan, channels))
 
-    def _read(self, paths: list[str], time: str) -> None:
-        """Read the footers of files that are not known yet."""
+    def _read(self, paths: list[str], scan: Scan) -> None:
+        """Read the footers of files of the scan that are not known yet."""
         if not paths:
             return
         session = self._engine.session()
         try:
-            rows = session.fetch(Plan(_select_groups(paths, time), ()), "this page")
+            rows = session.fetch(Plan(_select_groups(paths, scan.time, scan.role), ()), "this page")
         finally:
             session.close()
         groups: dict[str, list[RowGroup]] = {path: [] for path in paths}
         for path, *values in rows:
             groups[path].append(RowGroup(*values))
-        self._groups |= {path: tuple(found) for path, found in groups.items()}
+        self._groups |= {(path, scan.role): tuple(found) for path, found in groups.items()}
 
 
-def _select_groups(paths: list[str], time: str) -> str:
+def _select_groups(paths: list[str], time: str, role: str) -> str:
     """Select each row group's file and the fields of RowGroup. Days are compared as texts."""
     return f"""
         SELECT
             file_name, ANY_VALUE(row_group_num_rows),
-            MAX(stats_min_value) FILTER (path_in_schema = '{OWNER}'),
-            MAX(stats_max_value) FILTER (path_in_schema = '{OWNER}'),
+            MAX(stats_min_value) FILTER (path_in_schema = '{role}'),
+            MAX(stats_max_value) FILTER (path_in_schema = '{role}'),
             MAX(stats_min_value[:{_DAY}]) FILTER (path_in_schema = '{time}'),
             MAX(stats_max_value[:{_DAY}]) FILTER (path_in_schema = '{time}')
         FROM parquet_metadata({path_list_sql(paths)})

@@ -12,6 +12,7 @@ from reelport.errors import UsageError
 from reelport.facts.data_files.work_folders import LOCK, clear_dead_folders, list_work_folders
 from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.log.delta_log import LOG_FOLDER, is_data_file, list_tables, open_store, read_actions, read_newest
+from reelport.facts.log.role_copies import find_original
 from reelport.facts.rollups.upkeep import sweep
 from reelport.facts.tables import Table
 from reelport.storage.durable import translate_io_errors
@@ -28,7 +29,7 @@ class VacuumResult:
 
 
 def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[VacuumResult, ...]:
-    """Delete files replaced, or written and never committed, over `hours` before now."""
+    """Delete files replaced, or never committed, over `hours` before now, and their copies."""
     if hours < KEPT_HOURS:
         raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
     before = now - timedelta(hours=hours)
@@ -48,9 +49,10 @@ def _vacuum_table(root: Path, table: Table, before: datetime) -> VacuumResult:
     store = open_store(folder)
     with translate_io_errors(folder):
         # List the files before reading the log, so that a file committed in between is found in the log.
-        old = [file for file in store.list() if is_data_file(file.name) and file.modified_at < before]
+        found = (file for file in store.list() if is_data_file(file.name) or find_original(file.name))
+        old = [file for file in found if file.modified_at < before]
         kept = {file.path for file in read_newest(root, table).files} | set(_read_removed_since(store, before))
-        unneeded = [file for file in old if file.name not in kept]
+        unneeded = [file for file in old if (find_original(file.name) or file.name) not in kept]
         for file in unneeded:
             store.delete(file.name)
     return VacuumResult(table.name, len(unneeded), sum(file.size for file in unneeded))

@@ -15,6 +15,7 @@ from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import list_work_folders
 from reelport.facts.log.checks import check_log
 from reelport.facts.log.delta_log import DataFile, TableVersion, is_data_file, open_store, read_newest
+from reelport.facts.log.role_copies import list_copies, list_parts, list_roles, name_copy
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
 from reelport.facts.tables import TABLES, Table
 from reelport.wording import format_count
@@ -58,6 +59,7 @@ def _verify_table(root: Path, table: Table) -> VerifyResult:
     for file in now.files:
         columns = log.columns.get(file.path, frozenset())
         findings += [f"{file.path}: {finding}" for finding in _check_file(now, file, columns)]
+        findings += [f"{finding}; delete it, and run reelport compact" for finding in _check_copies(now, file)]
     return VerifyResult(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings), left)
 
 
@@ -78,6 +80,38 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str]) -> I
             yield from _check_rows(whole, now.table, file)
     except (pa.ArrowException, OSError, StorageError) as error:
         yield f"the file can't be read: {str(error).splitlines()[0]}"
+
+
+def _check_copies(now: TableVersion, file: DataFile) -> Iterator[str]:
+    """Check that whole copies of a file hold its rows that have the role, sorted by it."""
+    for role in list_roles(now.table):
+        names = [name_copy(file.path, role, part) for part in list_parts(file.rows)]
+        if not list_copies(now.store, names).issuperset(names):
+            continue
+        try:
+            rows = sum(_count_sorted(path, role) for path in now.store.local_paths(names))
+            with pq.ParquetFile(now.path(file)) as whole:
+                found = (batch.column(0) for batch in whole.iter_batches(ROW_GROUP, columns=[role]))
+                expected = sum(len(column) - column.null_count for column in found)
+            if rows != expected:
+                yield f"{names[0]}: the copy of {file.path} has {format_count(rows, 'row')}, which are not all"
+        except (pa.ArrowException, OSError, StorageError) as error:
+            yield f"{names[0]}: the copy can't be read: {str(error).splitlines()[0]}"
+
+
+def _count_sorted(path: Path, role: str) -> int:
+    """Count the rows of a file, each page of which is checked.
+
+    StorageError when they aren't sorted by the column.
+    """
+    count, last = 0, None
+    with pq.ParquetFile(path, page_checksum_verification=True) as whole:
+        for batch in whole.iter_batches(ROW_GROUP):
+            rows = pa.Table.from_batches([batch]).select([role])
+            if rows.column(0).null_count or not is_sorted(rows if last is None else pa.concat_tables([last, rows])):
+                raise StorageError(f"its rows are not sorted by {role}")
+            count, last = count + rows.num_rows, rows.slice(rows.num_rows - 1)
+    return count
 
 
 def _check_columns(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:

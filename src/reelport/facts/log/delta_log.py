@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError
+from reelport.facts.log.role_copies import find_original
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
@@ -296,7 +297,7 @@ def read_removed_paths(now: TableVersion, version: int) -> tuple[str, ...]:
 
 def is_data_file(name: str) -> bool:
     """Whether a file of a table's store is a data file, whether a commit names it or not."""
-    return name.endswith(".parquet") and not name.startswith(f"{LOG_FOLDER}/")
+    return name.endswith(".parquet") and not name.startswith(f"{LOG_FOLDER}/") and find_original(name) is None
 
 
 def has_log(folder: Path) -> bool:

@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from reelport.errors import StorageError
 from reelport.facts.log.delta_log import DataFile, commit_name, list_commits, list_files, open_store, open_table
-from reelport.facts.schema import find_table
+from reelport.facts.log.role_copies import choose_paths
+from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import TABLES
 
 ABSENT = -1
@@ -32,11 +33,19 @@ class Snapshot:
         start: date | None = None,
         end: date | None = None,
         channels: frozenset[str] | None = None,
+        role: str = OWNER,
     ) -> tuple[str, ...]:
-        """List the paths of `data_files`."""
+        """List the paths of `data_files`.
+
+        With another role than the owner's, those of their copies where there are any.
+        """
         store = open_store((self.root / table).absolute())
-        chosen = self.data_files(table, start, end, channels)
-        return tuple(map(str, store.local_paths(file.path for file in chosen)))
+        chosen = self.data_files(table, start, end, channels if role == OWNER else None)
+        if role == OWNER or channels is None:
+            return tuple(map(str, store.local_paths(file.path for file in chosen)))
+        return tuple(
+            map(str, store.local_paths(choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)))
+        )
 
     def data_files(
         self,

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select
 
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.log.delta_log import LOG_FOLDER, commit_name, open_store
+from reelport.facts.log.role_copies import find_original
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES
 from reelport.server.backup.archive import Archive
@@ -102,7 +103,7 @@ def _store_tables(
     snapshot = pin(settings.facts_root, versions, versions)
     for table in TABLES:
         store = open_store(settings.facts_root / table)
-        names = [name for name in store.list_names() if not name.endswith(_DRAFT) and _is_at(name, versions[table])]
+        names = [name for name in store.list_names() if _belongs(name, versions[table])]
         stored = tuple(_store_files(archive, store, FACTS, f"{table}/", sorted(names), known))
         lost = {f"{table}/{file.path}" for file in snapshot.listing[table]} - {file.name for file in stored}
         if lost:
@@ -110,10 +111,13 @@ def _store_tables(
         yield from stored
 
 
-def _is_at(name: str, version: int) -> bool:
-    """Whether a file of a table is no later commit, nor a checkpoint, which may be."""
+def _belongs(name: str, version: int) -> bool:
+    """Whether a backup has this file of a table.
+
+    That is no draft, later commit, checkpoint or copy by role.
+    """
     if not name.startswith(f"{LOG_FOLDER}/"):
-        return True
+        return not name.endswith(_DRAFT) and find_original(name) is None
     return name.endswith(".json") and name <= commit_name(version)
 
 

@@ -1,0 +1,40 @@
+"""Copies every data file by role that has no copies yet.
+
+It commits nothing: a copy is named after its file, and reports that find none read the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelport.facts.data_files.duckdb_session import open_workspace
+from reelport.facts.data_files.role_sorting import copy_by_roles
+from reelport.facts.defaults import MEMORY
+from reelport.facts.log.delta_log import list_tables, read_newest
+from reelport.facts.log.role_copies import list_roles
+from reelport.facts.schema import find_table
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedTable:
+    """How many copies of a table's files were written."""
+
+    table: str
+    copies: int
+
+
+def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = MEMORY) -> tuple[CopiedTable, ...]:
+    """Write the copies that files of the tables lack.
+
+    Raises StorageError; those written so far stay.
+    """
+    done = []
+    for found in list_tables(root) if table is None else (find_table(table),):
+        if not list_roles(found):
+            continue
+        now = read_newest(root, found)
+        with open_workspace(root, memory) as space:
+            if copies := copy_by_roles(space, now, now.files):
+                done.append(CopiedTable(found.name, copies))
+    return tuple(done)

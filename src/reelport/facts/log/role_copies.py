@@ -1,0 +1,77 @@
+"""Copies of data files by role: which exist, and which hold a channel's rows.
+
+A copy holds those rows of one data file that have a channel in one role, sorted by that channel. Data files never
+change, and no other file gets the name of one: so a copy is right for as long as its file is read, and whoever wants
+rows by that role may read either. No log names a copy. The copy of a large file is in parts, by a hash of the channel:
+a part has few row groups, whose descriptions would else be more to read than the rows of one channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+
+from reelport.facts.tables import Table
+from reelport.storage.file_store import FileStore
+
+ROLES = ("publisher_channel_id", "claimer_channel_id")
+"""The columns by which there are copies; the files themselves are sorted by owner."""
+LEAST_ROWS = 16_384
+"""Rows of a file below which it has no copy: it is read whole about as fast."""
+WHOLE, PARTS = "all", tuple("0123456789abcdef")
+"""The one part of a copy, or each of several by the first digit of the channel's MD5."""
+_SPLIT_FROM_ROWS = 400_000
+"""Rows of a file from which its copies are in parts."""
+_PREFIX, _SUFFIX = "_by_", "_channel_id"
+
+
+def list_roles(table: Table) -> tuple[str, ...]:
+    """List the columns by which the files of a table have copies."""
+    names = {column.name for column in table.columns} if table.is_fact else set()
+    return tuple(role for role in ROLES if role in names)
+
+
+def list_parts(rows: int) -> tuple[str, ...]:
+    """List the parts of the copies of a data file of so many rows."""
+    return PARTS if rows >= _SPLIT_FROM_ROWS else (WHOLE,)
+
+
+def find_part(channel: str) -> str:
+    """Find the part that the rows of a channel are in, where there are several."""
+    return hashlib.md5(channel.encode(), usedforsecurity=False).hexdigest()[0]
+
+
+def name_copy(path: str, role: str, part: str) -> str:
+    """Name a part of a data file's copy.
+
+    Other readers of Delta tables ignore folders that begin so.
+    """
+    return f"{_PREFIX}{role.removesuffix(_SUFFIX)}/{part}/{path}"
+
+
+def find_original(name: str) -> str | None:
+    """Find the path of the data file that this is a copy of; None when it is no copy."""
+    folder, _, rest = name.partition("/")
+    return rest.partition("/")[2] if folder.startswith(_PREFIX) else None
+
+
+def choose_paths(store: FileStore, files: Mapping[str, int], role: str, channels: Collection[str]) -> tuple[str, ...]:
+    """Choose what to read for the rows in which one of the channels has the role.
+
+    Of each file, given by its path and rows, that is the parts of its copy that hold them, or the file itself where one
+    of those is missing.
+    """
+    wanted = {WHOLE, *map(find_part, channels)}
+    names = {
+        path: [name_copy(path, role, part) for part in list_parts(rows) if part in wanted]
+        for path, rows in files.items()
+    }
+    existing = list_copies(store, (name for found in names.values() for name in found))
+    return tuple(name for path, found in names.items() for name in (found if existing.issuperset(found) else (path,)))
+
+
+def list_copies(store: FileStore, names: Iterable[str]) -> frozenset[str]:
+    """List those of the named copies that exist."""
+    wanted = frozenset(names)
+    folders = {name.rpartition("/")[0] for name in wanted}
+    return frozenset(name for folder in folders for name in store.list_names(folder) if name in wanted)

@@ -1,0 +1,243 @@
+"""Copies of data files by role: reports of EMBED and CLAIM read them, with the same bytes and far fewer of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from tests import forked
+
+from reelport.engine.compile import compile_query
+from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.row_groups import RowGroupIndex
+from reelport.engine.plan import single_piece
+from reelport.engine.scan_estimate import list_scans
+from reelport.engine.tenant import Tenant
+from reelport.facts.data_files.duckdb_session import open_workspace
+from reelport.facts.data_files.role_sorting import copy_by_roles
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.loading.role_copying import CopiedTable, copy_tables_by_roles
+from reelport.facts.loading.vacuuming import vacuum
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.role_copies import find_original, find_part
+from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.facts.tables import PLAYS
+from reelport.killpoints import VARIABLE
+from reelport.query import ReportQuery
+
+START, END = date(2026, 1, 1), date(2026, 6, 29)
+CHANNELS = 8
+PUBLISHED = f"""
+SELECT TIMESTAMPTZ '2026-01-01 05:00:00+00' + to_months((i % 6)::INT) + to_days((i % 2)::INT)
+           + to_seconds((hash(i) % 36000)::BIGINT) AS started_at,
+       'v' || hash(i + 3) % 3000 AS video_id, 'video' AS media_type,
+       'c' || (i * 31) % {CHANNELS} AS owner_channel_id,
+       CASE WHEN i % 5 > 0 THEN 'c' || hash(i) % {CHANNELS} END AS publisher_channel_id,
+       CASE WHEN i % 3 = 0 THEN 'c' || hash(i + 1) % {CHANNELS} END AS claimer_channel_id,
+       'https://example.com/' || hash(i + 2) % 9000 AS visitor_page_url,
+       1 + i % 9 AS views, hash(i + 4) % 100 AS time_watched_seconds
+FROM range(105000) AS t(i)
+"""
+COPY = """
+import sys
+from pathlib import Path
+from reelport.facts.loading.role_copying import copy_tables_by_roles
+copy_tables_by_roles(Path(sys.argv[1]))
+"""
+
+
+def rows_of(sql: str) -> object:
+    """Rows of a query as an Arrow table."""
+    with duckdb.connect() as session:
+        session.execute("SET TimeZone = 'UTC'")
+        return session.sql(sql).to_arrow_table()
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plays of half a year by eight channels, each of which shows and claims what any other owns; a file a month."""
+    root = tmp_path_factory.mktemp("loaded") / "facts"
+    load_arrow(root, "plays", rows_of(PUBLISHED), "first")
+    compact(root, today=date(2026, 12, 1))
+    return root
+
+
+@pytest.fixture
+def root(loaded: Path, tmp_path: Path) -> Path:
+    """A copy of those tables that a test may change."""
+    shutil.copytree(loaded, tmp_path / "facts")
+    return tmp_path / "facts"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with Engine("500MB", 2, tmp_path_factory.mktemp("spill")) as engine:
+        yield engine
+
+
+def question(product: str, *dimensions: str) -> ReportQuery:
+    """Views of half a year."""
+    return ReportQuery.of(["VIEWS", "TIME_WATCHED_SECONDS"], dimensions or ["DAY"], START, END, product=product)
+
+
+def make(engine: Engine, snapshot: Snapshot, query: ReportQuery, *channels: str) -> str:
+    """The checksum of a report's file."""
+    session, to = engine.session(), Path(str(snapshot.root) + ".csv")
+    try:
+        return session.write(single_piece(compile_query(query, Tenant(frozenset(channels)), snapshot)), to).sha256
+    finally:
+        session.close()
+
+
+def make_all(engine: Engine, snapshot: Snapshot) -> list[str]:
+    """The checksums of reports of every product, of one channel, of several and of one that has nothing."""
+    asked = [question(product, "DAY", "VIDEO_ID") for product in ("CONTENT", "EMBED", "CLAIM", "ALL")]
+    asked += [question("EMBED", "VISITOR_COUNTRY"), question("CLAIM", "MEDIA_TYPE", "MONTH")]
+    return [
+        make(engine, snapshot, query, *tenant) for query in asked for tenant in (["c7"], ["c0", "c5", "c3"], ["nobody"])
+    ]
+
+
+def copies_of(root: Path) -> set[Path]:
+    """Every file of a table's folder that is a copy, by its name there."""
+    names = (path.relative_to(root / "plays") for path in (root / "plays").rglob("*") if path.is_file())
+    return {name for name in names if find_original(str(name))}
+
+
+def test_reports_have_the_same_bytes_with_and_without_copies(root: Path, engine: Engine) -> None:
+    """Of each product, whatever the files of the copies are; a second run finds nothing to copy."""
+    before = make_all(engine, pin(root, ["plays"]))
+    assert copy_tables_by_roles(root) == (CopiedTable("plays", 12),)
+    assert make_all(engine, pin(root, ["plays"])) == before
+    assert copy_tables_by_roles(root) == ()
+    assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
+
+
+def test_a_large_file_has_its_copy_in_parts_by_channel(root: Path, engine: Engine) -> None:
+    """Only parts of the tenant's channels are read; where one of them is missing, the file itself is."""
+    now = read_newest(root, PLAYS)
+    large = tuple(replace(file, rows=1_000_000) for file in now.files)
+    snapshot = replace(pin(root, ["plays"]), listing={"plays": large})
+    before = make_all(engine, snapshot)
+    with open_workspace(root) as space:
+        assert copy_by_roles(space, now, large) == 12
+    assert len(copies_of(root)) == 12 * 16
+    assert make_all(engine, snapshot) == before
+
+    def chosen(*channels: str) -> set[str]:
+        paths = snapshot.files("plays", START, END, frozenset(channels), "publisher_channel_id")
+        return {Path(path).relative_to(root / "plays").parts[1] for path in paths}
+
+    assert chosen("c0", "c7") == {find_part("c0"), find_part("c7")}
+    shutil.rmtree(root / "plays" / "_by_publisher" / find_part("c7"))
+    assert {len(part) for part in chosen("c0", "c7")} == {len(Path(large[0].path).name)}
+    assert chosen("c0") == {find_part("c0")}
+    assert make_all(engine, snapshot) == before
+
+
+def count_read(engine: Engine, root: Path, product: str) -> int:
+    """The bytes that a channel's report by day makes this process read."""
+    plan = compile_query(question(product), Tenant(frozenset({"c7"})), pin(root, ["plays"]))
+    session = engine.session()
+    try:
+        before = read_bytes()
+        session.fetch(plan, "this report")
+        return read_bytes() - before
+    finally:
+        session.close()
+
+
+def read_bytes() -> int:
+    """What this process has read so far, in bytes."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+@pytest.mark.parametrize(("product", "role"), [("EMBED", "publisher_channel_id"), ("CLAIM", "claimer_channel_id")])
+def test_a_report_by_role_reads_at_most_five_times_the_bytes_of_its_rows(
+    root: Path, engine: Engine, product: str, role: str
+) -> None:
+    """Over 180 days, with all that describes files and row groups; without copies it reads everybody's rows."""
+    if not Path("/proc/self/io").exists():
+        pytest.skip("only Linux counts what a process reads")
+    files = read_newest(root, PLAYS).files
+    paths = list(pin(root, ["plays"]).files("plays"))
+    with duckdb.connect() as session:
+        ((own, rows),) = session.execute(
+            f"SELECT count(*) FILTER ({role} = 'c7'), count(*) FROM read_parquet({paths})"
+        ).fetchall()
+    of_its_rows = sum(file.size for file in files) * own / rows
+    assert count_read(engine, root, product) > 5 * of_its_rows
+    copy_tables_by_roles(root)
+    assert count_read(engine, root, product) <= 5 * of_its_rows
+
+
+def test_a_page_counts_the_row_groups_of_copies(root: Path, engine: Engine) -> None:
+    """The explorer's budget is spent on what is read, not on everybody's rows."""
+    index, query, tenant = RowGroupIndex(engine), question("EMBED"), Tenant(frozenset({"c7"}))
+    before = index.count_rows(list_scans(query, tenant, pin(root, ["plays"])))
+    copy_tables_by_roles(root)
+    after = index.count_rows(list_scans(query, tenant, pin(root, ["plays"])))
+    assert before == sum(file.rows for file in read_newest(root, PLAYS).files)
+    assert after < before / 2
+
+
+def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine: Engine) -> None:
+    """A new file has no copy, and then one of its own; old ones go when their files do."""
+    copy_tables_by_roles(root)
+    pinned = pin(root, ["plays"])
+    before = make_all(engine, pinned)
+    new = PUBLISHED.replace("1 + i % 9", "2 + i % 9") + " WHERE i % 6 = 3 AND i % 2 = 1"
+    day = date(2026, 4, 2)
+    load_arrow(root, "plays", rows_of(new), "second", replace=(day, day))
+    assert make_all(engine, pinned) == before
+    restated = make_all(engine, pin(root, ["plays"]))
+    assert restated != before
+    (copied,) = copy_tables_by_roles(root)
+    assert copied.copies == 2
+    assert make_all(engine, pin(root, ["plays"])) == restated
+    vacuum(root, now=datetime.now(UTC) + timedelta(hours=80))
+    files = {file.path for file in read_newest(root, PLAYS).files}
+    assert {find_original(str(name)) for name in copies_of(root)} <= files
+    assert make_all(engine, pin(root, ["plays"])) == restated
+
+
+def test_a_damaged_copy_is_found(root: Path) -> None:
+    """One that lacks rows, and one that can't be read; each with what to do."""
+    copy_tables_by_roles(root)
+    short, broken = sorted(copies_of(root))[:2]
+    with duckdb.connect() as session:
+        name = root / "plays" / short
+        session.execute(
+            f"COPY (FROM read_parquet('{name}') ORDER BY claimer_channel_id LIMIT 9) TO '{name}.x' (FORMAT parquet)"
+        )
+        Path(f"{name}.x").rename(name)
+    (root / "plays" / broken).write_bytes(b"PAR1 and no more")
+    (result,) = verify(root)
+    first, second = result.findings
+    assert first.startswith(f"{short}: the copy of month=")
+    assert "has 9 rows, which are not all; delete it, and run reelport compact" in first
+    assert second.startswith(f"{broken}: the copy can't be read: ")
+
+
+def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path, engine: Engine) -> None:
+    """Reports meanwhile read the files; what it left goes by vacuum."""
+    before = make_all(engine, pin(root, ["plays"]))
+    words = ["-c", COPY, str(root)]
+    with forked.Popen(words, env=os.environ | {VARIABLE: "role-copy"}, loads=forked.LOADING) as process:
+        assert process.wait() == -signal.SIGKILL
+    assert {path.suffix for path in copies_of(root)} == {".part"}
+    assert make_all(engine, pin(root, ["plays"])) == before
+    assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
+    copy_tables_by_roles(root)
+    assert make_all(engine, pin(root, ["plays"])) == before
+    vacuum(root, now=datetime.now(UTC) + timedelta(hours=80))
+    assert {path.suffix for path in copies_of(root)} == {".parquet"}
