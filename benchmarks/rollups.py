@@ -1,4 +1,4 @@
-"""Reports from rollups beside those from the facts, in turns: `python -m benchmarks.rollups ROWS [TIMES]`."""
+"""Reports from rollups and settled months beside those from facts: `python -m benchmarks.rollups ROWS [TIMES]`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 
@@ -16,12 +16,15 @@ from benchmarks.facts import BIG_CHANNEL, CHANNELS, START, Facts
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import Engine, Session
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.settled.aggregator import SettledAggregator
+from reelport.engine.settled.store import FOLDER as SETTLED_FOLDER
+from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import FOLDER, add_rollup
@@ -52,39 +55,46 @@ def run(rows: int, times: int) -> None:
         built = build_rollups(root, [rollup], space=10**12)
         size, count = sum(month.bytes for month in built), sum(month.rows for month in built)
         print(f"{rollup.name}: {count:,} rows, {size / 1e6:.1f} MB, built in {time.perf_counter() - began:.1f} s")
-    print("| report | rows | CPU s, facts | CPU s, rollup | times | wall s, facts | wall s, rollup | times |")
-    print("|---|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder, Engine("2GB", 2, Path(folder) / "spill") as engine:
+    print("| report | rows | from | CPU s | times | wall s | times |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(dir=facts.folder) as folder, Engine("2GB", 2, Path(folder) / "spill") as engine:
         for name, (query, tenant) in _REPORTS.items():
-            print(_measure(engine, root, Path(folder), name, query, tenant, times), flush=True)
+            for line in _measure(engine, root, Path(folder), name, query, tenant, times):
+                print(line, flush=True)
     shutil.rmtree(root / FOLDER)
+    shutil.rmtree(root / SETTLED_FOLDER)
 
 
 def _measure(
     engine: Engine, root: Path, folder: Path, name: str, query: ReportQuery, tenant: Tenant, times: int
-) -> str:
-    spent: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
-    texts, lines = {}, 0
-    choices: dict[bool, Callable[[], Aggregator]] = {
-        False: lambda: DUCKDB,
-        True: lambda: RollupAggregator(RollupList.read(root)),
+) -> Iterator[str]:
+    """Make the report so many times each way, and two times before that: the second keeps its months."""
+    kept = KeptMonths(root, 10**9, folder / "drafts")
+    ways: dict[str, Callable[[Session], Aggregator]] = {
+        "facts": lambda _: DUCKDB,
+        "a rollup": lambda _: RollupAggregator(RollupList.read(root)),
+        "settled months": lambda session: SettledAggregator(kept, DUCKDB, session.run_beside, date.max),
     }
-    for _ in range(times):
-        for rolled, choose in choices.items():
+    spent: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    texts, lines = set(), 0
+    for turn in range(times + 2):
+        for way, choose in ways.items():
             session, path = engine.session(), folder / "report.csv"
             before, cpu = time.perf_counter(), _cpu_seconds()
-            pieces = plan_pieces(query, tenant, pin(root, tables_of(query)), aggregator=choose())
+            pieces = plan_pieces(query, tenant, pin(root, tables_of(query)), aggregator=choose(session))
             lines = session.write(pieces, path).rows
-            spent[rolled].append((_cpu_seconds() - cpu, time.perf_counter() - before))
+            if turn > 1:
+                spent[way].append((_cpu_seconds() - cpu, time.perf_counter() - before))
             session.close()
-            texts[rolled] = path.read_bytes()
-    if texts[False] != texts[True]:
-        raise SystemExit(f"{name}: the rollup gave other bytes")
-    cells = [f"{name} | {lines:,}"]
-    for place, best in ((0, min), (1, median)):
-        facts, rollup = (best([each[place] for each in spent[rolled]]) for rolled in (False, True))
-        cells.append(f"{facts:.3f} | {rollup:.3f} | {rollup / facts:.2f}")
-    return f"| {' | '.join(cells)} |"
+            texts.add(path.read_bytes())
+    if len(texts) != 1:
+        raise SystemExit(f"{name}: not always the same bytes")
+    least = {way: min(cpu for cpu, _ in found) for way, found in spent.items()}
+    middle = {way: median(wall for _, wall in found) for way, found in spent.items()}
+    for way in ways:
+        ratios = least[way] / least["facts"], middle[way] / middle["facts"]
+        cells = f"{least[way]:.3f} | {ratios[0]:.2f} | {middle[way]:.3f} | {ratios[1]:.2f}"
+        yield f"| {name} | {lines:,} | {way} | {cells} |"
 
 
 def _cpu_seconds() -> float:

@@ -248,6 +248,14 @@ class Settings:
         "no", description="Whether a load builds what the table's rollups lack then."
     )
 
+    settled_space: str = setting(
+        "0GB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
+        worker=True,
+        description="Bytes on the disk of aggregated months that are kept for later reports; 0GB: none is.",
+    )
+
     # Log
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", worker=True, description="Least level that is logged."

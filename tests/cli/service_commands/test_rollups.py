@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from tests.forked import run
 
 from reelport.cli.main import main
+from reelport.killpoints import VARIABLE
 from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers, grants, keys, organizations
@@ -27,13 +31,13 @@ QUERY = ("--metrics", "VIEWS", "--dimensions", "DAY,VISITOR_COUNTRY", "--start",
 def reelport(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Reelport:
     """Runs a command line over a data directory; its exit status, stdout and stderr."""
 
-    def run(*words: object) -> tuple[int, str, str]:
+    def call(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
             main([*map(str, words), "--data", str(tmp_path / "data")])
         assert isinstance(left.value.code, int)
         return left.value.code, *capsys.readouterr()
 
-    return run
+    return call
 
 
 def plays(path: Path, day: int, rows: int = 40) -> Path:
@@ -113,3 +117,24 @@ def test_what_can_not_be_is_refused(reelport: Reelport, tmp_path: Path) -> None:
     assert "there is no rollup 'x'; there are: none" in reelport("rollups", "build", "x")[2]
     assert "name the rollups to drop, or give --all" in reelport("rollups", "drop")[2]
     assert reelport("explain", "--metrics", "VIEW", "--start", "2026-01-01", "--end", "2026-01-02")[0] == 5
+
+
+@pytest.mark.parametrize("step", ["rollup-write", "rollup-rename"])
+def test_a_build_that_is_killed_leaves_nothing_that_is_read(tmp_path: Path, reelport: Reelport, step: str) -> None:
+    """Before the manifest there is no segment; the next build makes it, and a vacuum of later deletes the rest."""
+    reelport("load", "plays", plays(tmp_path / "one.csv", 1))
+    reelport("rollups", "add", "plays", "visitor_country")
+    data = tmp_path / "data"
+    command = ["-m", "reelport", "rollups", "build", "--data", str(data)]
+    assert run(command, env={**os.environ, VARIABLE: step}).returncode == -signal.SIGKILL
+    assert "none of these days is built" in reelport("explain", *QUERY)[1]
+    assert reelport("rollups", "build")[1].count("built") == 1
+    (folder,) = (data / "facts" / ".rollups").iterdir()
+    left = {path.name for path in folder.glob("*.parquet")}
+    assert len(left) == (1 if step == "rollup-write" else 2)
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    out = reelport("vacuum")[1]
+    assert ("rollups: 1 file deleted" in out) == (step == "rollup-rename")
+    assert len(list(folder.glob("*.parquet"))) == 1
+    assert "1 of 1 day" in reelport("explain", *QUERY)[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -111,7 +111,7 @@ def test_a_rollup_that_can_not_be_read_fails_no_report(
     damage(data_file(state))
     text, logs = make()
     assert text == RIGHT
-    assert [log["event"] for log in logs] == ["rollups can't be read: the report is made from the facts"]
+    assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
 
 
 def test_rollups_that_are_off_or_dropped_are_not_read(state: State, make: Callable[..., Made]) -> None:
@@ -130,3 +130,42 @@ def test_a_share_of_the_reports_is_sampled() -> None:
     some = [each for each in ids if is_sampled(each, 0.1)]
     assert 120 < len(some) < 280
     assert all(is_sampled(each, 0.1) for each in some)
+
+
+def test_a_settled_month_serves_longer_reports(settings_of_months: tuple[State, Callable[[date], Made]]) -> None:
+    """Asked for once it is not kept, asked for again it is; then it is read, is checked, and may be damaged."""
+    state, report = settings_of_months
+    used = [report(date(2026, 1, 31) + timedelta(days=more))[1][0]["used"] for more in range(4)]
+    assert used == [[], ["settled months: 1"], ["settled months: 1"], ["settled months: 1"]]
+    assert read_tallies(state.db).rollup_checks == {RollupCheck.SAME: 3, RollupCheck.DIFFERENT: 0}
+    (kept,) = (state.settings.facts_root / ".settled").glob("*.parquet")
+    kept.write_bytes(b"no Parquet")
+    text, logs = report(date(2026, 2, 4))
+    assert text == "month,views\n2026-01,220000\n2026-02,1\n"
+    assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
+
+
+@pytest.fixture
+def settings_of_months(state: State) -> Iterator[tuple[State, Callable[[date], Made]]]:
+    """A state with a month of many plays, and what makes a report from its first day to another one."""
+    rows = 220_000
+    day = pa.array([datetime(2026, 1, 5, tzinfo=UTC)] * rows + [datetime(2026, 2, 1, tzinfo=UTC)])
+    texts = {"owner_channel_id": "c1", "video_id": "v", "media_type": "video"}
+    columns = {name: pa.repeat(pa.scalar(text), rows + 1) for name, text in texts.items()}
+    counts = dict.fromkeys(("views", "time_watched_seconds"), pa.repeat(pa.scalar(1), rows + 1))
+    load_arrow(state.settings.facts_root, "plays", pa.table({"started_at": day, **columns, **counts}), "one")
+    state.organization("demo", "c1")
+    caller, settings = state.caller(state.key("demo")), state.again(settled_space="1GB", rollup_checks=1)
+
+    def report(end: date) -> Made:
+        query = ReportQuery.of(["VIEWS"], ["MONTH"], date(2026, 1, 1), end)
+        ask_report(state.db, settings, caller, query, state.now)
+        claim = jobs.claim(state.db, "one", running=9, lease_seconds=30)
+        assert claim is not None
+        with structlog.testing.capture_logs() as logs:
+            record = attempt.make_report(state.db, settings, claim, engine.session(), attempt.clock, threading.Event())
+        return (settings.files_root / record.name).read_text(), [dict(log) for log in logs]
+
+    spill = settings.spill_root / "one"
+    with Engine("500MB", 1, spill, within=(settings.facts_root,)) as engine:
+        yield state, report

@@ -14,11 +14,13 @@ from reelport.engine.grouping import group_rows
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.choice import Choice, Reading, RollupList, choose
+from reelport.engine.rollups.explanation import summarize_refusals, summarize_uses
 from reelport.engine.rollups.shape import rollup_columns
 from reelport.engine.trees import subquery
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.rollups.segments import delete_manifests
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES, Kind
 
@@ -110,6 +112,24 @@ class RollupAggregator:
         resolved = aggregation.resolved
         relations = RollupRelations(snapshot, resolved.start, resolved.end, resolved.tenant.channels, readings)
         return AggregatedRelation(group_rows(aggregation, relations))
+
+    @property
+    def plain(self) -> Aggregator:
+        """The aggregator that reads no kept sums."""
+        return self.other
+
+    def forget(self) -> None:
+        """Let no report use the rollups that were read, until they are built anew."""
+        readings = [choice.reading for choice in self.choices if choice.reading is not None]
+        delete_manifests(segment for reading in readings for segment, _ in reading.parts)
+
+    def describe_uses(self) -> list[str]:
+        """Say what was read of which rollup."""
+        return summarize_uses(self.choices)
+
+    def describe_refusals(self) -> list[str]:
+        """Say why rollups were not read."""
+        return summarize_refusals(self.choices)
 
     @property
     def was_used(self) -> bool:

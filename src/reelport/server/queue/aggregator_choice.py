@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.duckdb.engine import Session
+from reelport.engine.memory_size import parse_size
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
+from reelport.engine.settled.aggregator import SettledAggregator
+from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
+from reelport.facts.defaults import SETTLED_AFTER
 from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
+from reelport.server.queue import liveness
+from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 
 
@@ -20,6 +29,17 @@ def choose_aggregator(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, se
     another (kept sums, and fresh facts) takes the other as an argument, and wraps it here.
     """
     return _add_rollups(DUCKDB, settings)
+
+
+def add_settled_months(aggregator: Aggregator, settings: Settings, claim: Claim, session: Session) -> Aggregator:
+    """Let settled months be kept where the settings give them room, and DuckDB aggregates."""
+    space = parse_size(settings.settled_space)
+    plain = aggregator.plain if isinstance(aggregator, RollupAggregator) else aggregator
+    if not space or plain is not DUCKDB:
+        return aggregator
+    kept = KeptMonths(settings.facts_root, space, liveness.spill_folder(settings, claim.owner))
+    settled = datetime.now(UTC).date() - timedelta(days=SETTLED_AFTER)
+    return SettledAggregator(kept, aggregator, session.run_beside, settled)
 
 
 def _add_rollups(other: Aggregator, settings: Settings) -> Aggregator:

@@ -1,4 +1,4 @@
-"""Writes reports from rollups: without them where they fail, and a sample both ways."""
+"""Writes reports from kept sums: without them where they fail, and a sample both ways."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Session
 from reelport.engine.plan import Pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.rollups.explanation import summarize_refusals, summarize_uses
+from reelport.engine.settled.aggregator import SettledAggregator
 from reelport.errors import DiskFull, StorageError
-from reelport.facts.rollups.segments import delete_manifests
 from reelport.server.queue import liveness
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
@@ -46,10 +45,10 @@ def write_report(
 ) -> Written:
     """Write the report of a claim to its draft.
 
-    Rollups may be deleted at any time: a report that they fail is made without them, in the same attempt. A share of
-    the reports made from them is made from the facts too: where both differ, that is the report.
+    Rollups and kept months may be deleted at any time: a report that they fail is made without them, in the same
+    attempt. A share of the reports made from them is made from the facts too: where both differ, that is the report.
     """
-    if not isinstance(aggregator, RollupAggregator):
+    if not isinstance(aggregator, RollupAggregator | SettledAggregator):
         return session.write(plan(aggregator=aggregator), draft)
     log = _log.bind(report=claim.report_id, attempt=claim.attempt)
     try:
@@ -57,16 +56,15 @@ def write_report(
     except StorageError as error:
         if isinstance(error, DiskFull) or not aggregator.was_used:
             raise
-        log.warning("rollups can't be read: the report is made from the facts", reason=str(error))
-        return session.write(plan(aggregator=aggregator.other), draft)
-    uses, refusals = summarize_uses(aggregator.choices), summarize_refusals(aggregator.choices)
-    log.info("rollups chosen", used=uses, refused=refusals)
+        log.warning("kept sums can't be read: the report is made from the facts", reason=str(error))
+        return session.write(plan(aggregator=aggregator.plain), draft)
+    log.info("rollups chosen", used=aggregator.describe_uses(), refused=aggregator.describe_refusals())
     if not aggregator.was_used or not is_sampled(claim.report_id, settings.rollup_checks):
         return written
     scratch = liveness.spill_folder(settings, claim.owner) / f"{draft.name}.check"
     try:
         scratch.parent.mkdir(parents=True, exist_ok=True)
-        from_facts = session.write(plan(aggregator=aggregator.other), scratch)
+        from_facts = session.write(plan(aggregator=aggregator.plain), scratch)
         return _keep_right_one(db, aggregator, (draft, written), (scratch, from_facts), log)
     except DiskFull as error:
         log.warning("a report from rollups was not checked", reason=str(error))
@@ -83,14 +81,14 @@ def is_sampled(report_id: str, share: float) -> bool:
 
 def _keep_right_one(
     db: Database,
-    aggregator: RollupAggregator,
+    aggregator: RollupAggregator | SettledAggregator,
     made: tuple[Path, Written],
     again: tuple[Path, Written],
     log: structlog.typing.FilteringBoundLogger,
 ) -> Written:
     """Compare both reports; the one from the facts stays where they differ.
 
-    The rollups that were read are used no more then, until they are built anew.
+    What was read of rollups and months is used no more then, until it is built anew.
     """
     (draft, written), (scratch, from_facts) = made, again
     is_same = written.sha256 == from_facts.sha256
@@ -101,8 +99,7 @@ def _keep_right_one(
         log.warning("a check of rollups was not counted", is_same=is_same, reason=str(error))
     if is_same:
         return written
-    log.error("rollups gave other numbers than the facts", used=summarize_uses(aggregator.choices))
-    readings = [choice.reading for choice in aggregator.choices if choice.reading is not None]
-    delete_manifests(segment for reading in readings for segment, _ in reading.parts)
+    log.error("rollups gave other numbers than the facts", used=aggregator.describe_uses())
+    aggregator.forget()
     shutil.move(scratch, draft)
     return from_facts

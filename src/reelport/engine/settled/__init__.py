@@ -1,0 +1,1 @@
+"""Settled months: aggregated months that later reports of the same question reuse."""
