@@ -54,7 +54,7 @@ def test_a_copy_with_options_shares_the_token_and_the_connections(
     with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
         report = client.reports.submit(query)
         before = len(vendor.grants)
-        with client.with_options(patience=1.0, timeout=5.0) as hasty:
+        with client.with_options(patience=1.0, timeout=30.0) as hasty:
             assert hasty.reports.attach(report.token).wait().status == "FINISHED"
         client.reports.attach(report.token, query).download(tmp_path / "views.csv")
         assert len(vendor.grants) == before

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 from reelport.testing.vendor import Behaviour
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "test-against-a-vendor.md"
@@ -21,7 +23,7 @@ def test_the_pages_tests_pass(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(file)]
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # a reader may have none
     done = subprocess.run(
-        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE, check=False
     )
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout

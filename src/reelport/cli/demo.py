@@ -48,7 +48,7 @@ _GAP = 3
 """Blanks between two columns of the table."""
 
 _LEAST_TITLE = 12
-_DEADLINE = 60.0
+_DEADLINE = 600.0
 _EMAIL = "demo@example.com"
 _MARK = ".made-by-reelport-demo"
 

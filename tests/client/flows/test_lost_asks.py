@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 from tests import forked
 from tests.client.ledgers import Calendar, claimed, days, question, requested, shown
+from tests.patience import PATIENCE
 
 from reelport import AskLost, Client
 from reelport.client.events import ignore_event
@@ -27,14 +28,14 @@ def test_failed_answers_to_asks_do_not_stop_a_key(
     vendor.loses_ask, vendor.loses_times, vendor.lost_answer = lost, 2, answer
     for number in (1, 2, 1):
         with pytest.raises(AskLost, match="--again"):
-            client.reports.run(days(number), to, progress=ignore_event, deadline=60)
+            client.reports.run(days(number), to, progress=ignore_event, deadline=PATIENCE)
     for number in (3, 4):
-        assert client.reports.run(days(number), to, deadline=60).rows == number
+        assert client.reports.run(days(number), to, deadline=PATIENCE).rows == number
     assert len(vendor.asks) == (4 if lost == "after" else 2)
-    assert client.with_options(slots=1).reports.run(days(5), to, deadline=60).rows == 5
+    assert client.with_options(slots=1).reports.run(days(5), to, deadline=PATIENCE).rows == 5
     again = client.with_options(again=True).reports
-    assert [again.run(days(number), to, deadline=60).rows for number in (1, 2)] == [1, 2]
-    assert client.reports.run(days(1), to, deadline=60).rows == 1
+    assert [again.run(days(number), to, deadline=PATIENCE).rows for number in (1, 2)] == [1, 2]
+    assert client.reports.run(days(1), to, deadline=PATIENCE).rows == 1
 
 
 def test_a_hangup_holds_its_slot(vendor: Vendor, client: Client) -> None:

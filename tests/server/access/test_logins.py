@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
+from tests.patience import PATIENCE
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
@@ -328,7 +329,7 @@ def test_refreshes_that_race_the_end_of_their_login_leave_no_valid_token(desk: D
 
     thread = threading.Thread(target=refresh_until_refused)
     thread.start()
-    assert runs.wait(60)
+    assert runs.wait(PATIENCE)
     if end == "password":
         users.change_password(desk.state.db, EMAIL, PASSWORD + "2")
     else:
