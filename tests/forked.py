@@ -29,13 +29,16 @@ PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 LOADING = "reelport.facts.loading.load"
 """What programs that load facts import, for `loads`."""
 
+SERVING = "reelport.cli.main reelport.server.serve reelport.server.web_server"
+"""What `reelport serve` imports in its own process, for `loads`."""
+
 _PROGRAM = Path(__file__).with_name("forking.py")
 
 
 class Popen:
     """A program that runs: like `subprocess.Popen` of `python` with these words, whose streams are text or bytes.
 
-    It is forked from a process that has imported what `loads` names, or the client.
+    It is forked from a process that has imported the modules that `loads` names, or the client.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ def _client() -> list[str]:
 
 def _serve(control: socket.socket, loads: str) -> tuple[str, str]:
     """Import what programs import, and fork one for each request. In a forked one: what it is to run."""
-    for name in [loads] if loads else _client():
+    for name in loads.split() or _client():
         importlib.import_module(name)
     gc.collect()
     gc.freeze()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from tests.browser.studio import MEMBER, OPERATOR, OWNER, PASSWORD, Studio
+from tests.warm_service import Service
 
 from reelport.server.access import users
 from reelport.server.state.database import connected
-from reelport.testing import Service
 
 # The first is the same browser without windows around its pages: it costs half.
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 from tests.browser.studio import MEMBER, Studio, find_barriers, is_wider_than_window
+from tests.patience import PATIENCE
 
 from reelport.client.client import Client
 from reelport.query import ReportQuery
@@ -43,7 +44,7 @@ def report(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
     key = service.key("demo")
     query = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], date(2026, 7, 1), date(2026, 7, 31))
     with Client(service.url, key.id, key.secret, ledger=folder / "ledger.db") as client:
-        client.reports.submit(query).wait(deadline=60)
+        client.reports.submit(query).wait(deadline=PATIENCE)
 
 
 def look(studio: Studio, page: Page) -> list[str]:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.browser.studio import MEMBER, PASSWORD, Studio, find_faults
+from tests.warm_service import Service
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.server.access import organizations, users
 from reelport.server.files import report_files
 from reelport.server.queue import jobs
 from reelport.server.state.database import connected
-from reelport.testing import Service
 
 VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04"
 BODY = b"day,video_id,views\n2026-07-01,x1,3\n"
@@ -67,7 +67,7 @@ def test_a_report_is_watched_until_it_ends(waiting: Studio, idle: Service) -> No
     page.evaluate("window.kept = true")
     page.locator("#query-summary").click()
     finish(idle)
-    expect(page.locator(".state")).to_contain_text("1 row", timeout=30_000)
+    expect(page.locator(".state")).to_contain_text("1 row")
     assert page.evaluate("window.kept")
     assert page.evaluate("document.activeElement.id") == "query-summary"
     expect(page.locator("#query-text")).to_be_visible()

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from tests.deploy.programs import make_certificate, write_configuration
 from tests.patience import PATIENCE, free_port, until
+from tests.warm_service import Service
 
-from reelport.testing import Service
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
 
 

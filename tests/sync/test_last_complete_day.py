@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.patience import PATIENCE
+from tests.warm_service import Service
 
 from reelport import Client, ReportQuery
 from reelport.errors import ReelportError, UsageError
@@ -22,7 +24,7 @@ from reelport.sync.events import ignore
 from reelport.sync.manifest import NAME
 from reelport.sync.parquet_folder import CURRENT
 from reelport.sync.spec import Kind, Place, Spec
-from reelport.testing import Channel, Service, Vendor
+from reelport.testing import Channel, Vendor
 from reelport.wire import NO_DAY
 
 from .conftest import kept
@@ -55,7 +57,7 @@ def spec(tmp_path: Path) -> Spec:
 
 
 def run(client: Client, *specs: Spec, start: date | None = None, end: date | None = None) -> None:
-    sync_run.run(specs, client, tell=ignore, deadline=120, start=start, end=end)
+    sync_run.run(specs, client, tell=ignore, deadline=PATIENCE, start=start, end=end)
 
 
 def test_late_facts_of_a_service_reach_the_copy(service: Service, spec: Spec, tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_late_facts_of_a_service_reach_the_copy(service: Service, spec: Spec, tm
         assert coverage_of(earned).moving == Days.between(END + timedelta(days=1), YESTERDAY)
         assert not coverage_of(both).verified.spans, "no day is complete in a table without facts"
         report = client.reports.submit(query)
-        report.wait(deadline=120)
+        report.wait(deadline=PATIENCE)
         late = TODAY - timedelta(days=4)
         load(service, END + timedelta(days=1), late)
         run(client, earned)

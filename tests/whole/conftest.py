@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-from reelport.testing import Service
+from tests.warm_service import Service
 
 from .desk import Desk
 from .shell import Shell

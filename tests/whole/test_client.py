@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.warm_service import Service
 
 from reelport import (
     AccessError,
@@ -34,7 +35,7 @@ from reelport import (
     ReportQuery,
     SlotsFull,
 )
-from reelport.testing import Key, Service
+from reelport.testing import Key
 
 from .partner import Partner
 

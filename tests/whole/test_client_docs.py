@@ -11,8 +11,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.warm_service import Service
 
-from reelport.testing import Key, Service
+from reelport.testing import Key
 
 DOCS = Path(__file__).parents[2] / "docs"
 TUTORIAL = DOCS / "tutorial" / "first-report.md"

@@ -17,10 +17,11 @@ from pathlib import Path
 import httpx2
 import pyarrow.parquet as pq
 import pytest
+from tests.warm_service import Service
 
 from reelport.facts.loading.load import load
 from reelport.facts.log.snapshot import pin
-from reelport.testing import Channel, Service
+from reelport.testing import Channel
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 MAPPINGS = HOW_TO / "trending"

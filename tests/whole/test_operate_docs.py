@@ -13,9 +13,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.warm_service import Service
 
 from reelport.server.settings import setting_names, variable_name
-from reelport.testing import Service
 
 from .partner import Partner
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from tests.warm_service import Service
 
 from reelport import AccessError, Client, Dimension, Metric, Proof, ReportQuery
-from reelport.testing import Key, Service
+from reelport.testing import Key
 from reelport.wire import PUBLIC_TOKEN_PATH
 
 EMAIL, PASSWORD, WRONG = "ann@demo.example", "correct horse battery", "wrong as can be"

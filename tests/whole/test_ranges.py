@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests import forked
+from tests.warm_service import Service
 
 from reelport import Client, Filter, MergeRefused, Metric, Product, ReportQuery
 from reelport.check import allowed_with, problems
-from reelport.testing import Key, Service
+from reelport.testing import Key
 
 START, END = date(2025, 12, 1), date(2026, 2, 10)
 TIMES = ("DAY", "MONTH", "HOUR")

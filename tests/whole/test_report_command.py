@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.warm_service import Service
 
 from reelport import Client, ReportQuery
-from reelport.testing import Service
 
 from .terminal import bare, on_terminal, piped, surroundings
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests.patience import PATIENCE
 from tests.server.studio.visitor import PASSWORD, find_forms
+from tests.warm_service import Service
 
 from reelport.server.access import users
 from reelport.server.state.database import connected
-from reelport.testing import Service
 
 EMAIL = "ann@demo.example"
 VIEW = "metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news"
@@ -45,7 +46,7 @@ def send(client: httpx2.Client, page: httpx2.Response, action: str, **values: st
 def test_each_program_writes_the_bytes_of_the_report(service: Service, tmp_path: Path) -> None:
     """What curl, Python and the command write is what the page's own button downloads."""
     key = service.key("demo")
-    with httpx2.Client(base_url=service.url, follow_redirects=True, timeout=60) as client:
+    with httpx2.Client(base_url=service.url, follow_redirects=True, timeout=PATIENCE) as client:
         send(client, client.get("/studio/sign-in"), "/studio/sign-in", email=EMAIL, password=PASSWORD)
         page = client.get(f"/studio/reports/new?{VIEW}")
         report = send(client, page, "/studio/reports")

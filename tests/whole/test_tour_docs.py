@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-from reelport.testing import Service
+from tests.warm_service import Service
 
 ROOT = Path(__file__).parents[2]
 TOUR = ROOT / "docs" / "tutorial" / "a-tour-of-studio.md"

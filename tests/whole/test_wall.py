@@ -12,11 +12,11 @@ from datetime import date
 
 import duckdb
 import pytest
+from tests.warm_service import Service
 
 from reelport.catalog import Family, Metric, Product
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
-from reelport.testing import Service
 
 from .partner import Partner
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 from tests.patience import until
+from tests.warm_service import Service
 
-from reelport.testing import Channel, Service
+from reelport.testing import Channel
 
 from .partner import Partner
 from .terminal import Ended, on_terminal, piped, surroundings

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.error import URLError
 
 from reelport.check import nearest
@@ -192,14 +192,12 @@ class Service:
     def _launch(self) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "reelport", "serve"],
-                env={**inherited, **self.settings.environment(), **self._environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self._process = self._run({**inherited, **self.settings.environment(), **self._environment}, log)
         return self._process
+
+    def _run(self, environment: dict[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "reelport", "serve"]
+        return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def stop(self) -> None:
         """Stop the service by SIGTERM; its workers have ended when this returns."""

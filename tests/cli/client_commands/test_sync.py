@@ -18,10 +18,11 @@ import pyarrow as pa
 import pytest
 from tests import forked
 from tests.sync.vendors import TODAY, YESTERDAY, Numbers, asked, follow_midnight
+from tests.warm_service import Service
 
 from reelport.facts.loading.load import load_arrow
 from reelport.killpoints import VARIABLE
-from reelport.testing import Channel, Key, Service, Vendor
+from reelport.testing import Channel, Key, Vendor
 from reelport.testing.vendor import Wire
 
 START = TODAY - timedelta(days=12)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.warm_service import Service
 
 from reelport import ReportQuery
-from reelport.testing import Channel, Service, Vendor
+from reelport.testing import Channel, Vendor
 
 from .machine import Partner, expected
 

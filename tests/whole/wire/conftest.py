@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from tests import warm_service
 from tests.patience import PATIENCE
 
 from reelport.engine.duckdb.csv_sink import Written
@@ -110,7 +111,7 @@ def token_of(answer: Any, alias: str = "askPartnerReportFile") -> str:  # noqa: 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
     """A service with a week of sample facts."""
-    with Service() as running:
+    with warm_service.Service() as running:
         running.sample(date(2026, 1, 1), date(2026, 1, 7), rows=3000)
         yield running
 
@@ -118,7 +119,7 @@ def service() -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def idle() -> Iterator[Wire]:
     """A service without workers, which holds few looks; what is asked of it waits for the test."""
-    with Service(workers=0, look_seconds=60, held_looks=4, recheck_seconds=0.1) as running:
+    with warm_service.Service(workers=0, look_seconds=60, held_looks=4, recheck_seconds=0.1) as running:
         running.organization("demo")
         yield Wire(running, running.key("demo"))
 

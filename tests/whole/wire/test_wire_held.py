@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from tests.patience import PATIENCE, until
+from tests.warm_service import Service
 
 from reelport.server.access import keys
 from reelport.server.queue import backlog
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import connect
-from reelport.testing import Service
 from reelport.wire import LOOK
 
 from .conftest import ASK, GRAPHQL, INPUT, Reply, Wire, finish, token_of

@@ -10,8 +10,7 @@ import time
 import urllib.parse
 
 import pytest
-
-from reelport.testing import Service
+from tests.warm_service import Service
 
 from .conftest import GRAPHQL, TOKEN, Wire
 

@@ -1,0 +1,22 @@
+"""A real service whose serving process is forked from one that has imported the libraries: a start costs a third less.
+
+What a start itself does, and what kills do to it, is tried on `reelport.testing.Service` as it is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import BinaryIO, cast
+
+from tests import forked
+
+import reelport.testing
+
+
+class Service(reelport.testing.Service):
+    """Runs `reelport serve` as the public one does, its workers too; only its interpreter doesn't start anew."""
+
+    def _run(self, environment: dict[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
+        words = ["-m", "reelport", "serve"]
+        process = forked.Popen(words, env=environment, stdout=log, stderr=log, loads=forked.SERVING)
+        return cast("subprocess.Popen[bytes]", process)
