@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-busy test-half compile kills outages lint types advisories licences dist install-check check bench serve docs pictures clean
+.PHONY: words setup demo test test-busy test-half compile kills outages lint types advisories licences dist install-check check bench fleet serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -81,6 +81,9 @@ check: lint types advisories test ## lint, types, advisories and tests, as CI ru
 
 bench: $(READY) ## measure against the bare engine, pandas and PostgreSQL (ROWS=10000000)
 	@$(BIN)/python benchmarks/run.py --rows $(or $(ROWS),10000000)
+
+fleet: $(READY) ## run PostgreSQL, an object store, nginx, two API processes and three workers here, and kill one of each
+	@$(BIN)/python -m deploy.fleet
 
 serve: $(READY) ## run the service on 127.0.0.1:8642 over ./reelport-data
 	@$(BIN)/reelport serve

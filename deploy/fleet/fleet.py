@@ -1,0 +1,105 @@
+"""The fleet: which parts there are, in which order they start, and the settings that they share."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Self
+
+from deploy.fleet.part import Part
+from deploy.fleet.programs import BUCKET, HOST, answers_http, find_port, make_nginx, make_object_store, make_postgresql
+
+from reelport.server import sandbox
+from reelport.server.access import channel_registry
+from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.audit_log import Actor
+from reelport.server.access.key_details import KeyDetails
+from reelport.server.access.keys import NewKey
+from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import connected
+from reelport.server.state.secret_fingerprint import require_same_secret
+
+APIS, WORKERS = 2, 3
+_REELPORT = [sys.executable, "-m", "reelport"]
+
+
+class Fleet:
+    """Runs all parts below a folder of its own, which is deleted at the end; the block runs while they answer."""
+
+    def __init__(self) -> None:
+        # Readable for PostgreSQL's own user, who has a folder in it.
+        self.folder = Path(tempfile.mkdtemp(prefix="reelport-fleet-"))
+        self.folder.chmod(0o755)
+        self.postgresql, database = make_postgresql(self.folder)
+        self.object_store, variables = make_object_store(self.folder)
+        os.environ.update(variables)
+        ports = [find_port() for _ in range(APIS)]
+        self.nginx, port, self.certificate = make_nginx(self.folder, ports)
+        self.url = f"https://localhost:{port}"
+        self.settings: Settings = read_settings(
+            data=self.folder / "data",
+            database_url=database,
+            secret=secrets.token_hex(32),
+            public_url=self.url,
+            files_url=f"s3://{BUCKET}/files",
+            workers=0,
+        )
+        self.apis = [self._make_api(number, port) for number, port in enumerate(ports, 1)]
+        self.workers = [self._make_worker(number) for number in range(1, WORKERS + 1)]
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts, in the order in which they start."""
+        return [self.postgresql, self.object_store, *self.apis, *self.workers, self.nginx]
+
+    def fill(self, start: date, end: date, rows: int) -> None:
+        """Load sample facts of these days, for the organizations `demo` and `rival`."""
+        sandbox.fill(self.settings, start, end, rows)
+
+    def make_key(self, organization: str) -> NewKey:
+        """Make a private key of an organization, with all permissions."""
+        with connected(self.settings) as db:
+            return channel_registry.create_key(
+                db,
+                self.settings,
+                require_same_secret(db, self.settings),
+                organization,
+                tuple(REPORT_SCOPES),
+                datetime.now(UTC),
+                details=KeyDetails(actor=Actor.of_command()),
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            for part in self.parts:
+                part.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop all parts, the last one first, and delete the folder."""
+        for part in reversed(self.parts):
+            part.stop()
+        shutil.rmtree(self.folder)
+
+    def _make_api(self, number: int, port: int) -> Part:
+        def is_ready() -> bool:
+            return answers_http(f"http://{HOST}:{port}/health/ready")
+
+        environment = {**self.settings.environment(), "REELPORT_PORT": str(port)}
+        return Part(f"api-{number}", [*_REELPORT, "serve"], self.folder, is_ready, environment)
+
+    def _make_worker(self, number: int) -> Part:
+        # Whether workers are ready, the service as a whole tells.
+        environment = {**self.settings.environment(), "REELPORT_WORKERS": "1"}
+        return Part(f"worker-{number}", [*_REELPORT, "worker"], self.folder, lambda: True, environment)
