@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -148,20 +149,32 @@ def test_a_month_that_may_still_change_is_not_kept(months: Months) -> None:
 
 
 def test_what_was_used_least_recently_goes_first(months: Months) -> None:
-    """Within the space; a single month that would take too much of it is never kept, and not tried again."""
-    by_day, by_month = of_days(*ALL_DAYS, "DAY"), of_days(*ALL_DAYS, "MONTH")
-    for query in (by_day, by_day, by_month, by_month, by_day):
-        months.report(query)
-    sizes = {path: path.stat().st_size for path in months.stored()}
-    months.space = sum(sizes.values()) - 1
-    newest = max(sizes, key=lambda path: path.stat().st_mtime_ns)
-    months.kept()._delete_oldest(".parquet", lambda found: sum(found) > months.space)  # noqa: SLF001 - what a keep does last
-    assert newest in months.stored()
-    assert len(months.stored()) == 3
-    months.space = 100
-    third = of_days(*ALL_DAYS, "VISITOR_COUNTRY")
-    assert [months.report(third) for _ in range(3)] == [0, 0, 0]
-    assert len(months.stored()) == 3
+    """Within the space, and each use counts."""
+    store = months.kept()
+    store = KeptMonths(store.root, 100, store.drafts)
+    for name in ("one", "two", "three"):
+        store.keep(name, lambda draft: _write(draft, 10))
+        os.utime(store.folder / f"{name}.parquet", (1, len(name)))
+    assert store.find("one") is not None
+    for number in range(8):
+        assert store.keep(f"more {number}", lambda draft: _write(draft, 10)) is not None
+    assert store.find("two") is None
+    assert store.find("one") is not None
+    assert sum(path.stat().st_size for path in months.stored()) == 100
+
+
+def _write(draft: Path, size: int) -> None:
+    draft.write_bytes(b"x" * size)
+
+
+def test_a_month_that_takes_too_much_is_not_tried_again(months: Months) -> None:
+    """A tenth of the space is the most; the report is made as if nothing were kept."""
+    months.space = 1000
+    query = of_days(*ALL_DAYS, "DAY")
+    assert [months.report(query) for _ in range(2)] == [0, 0]
+    months.space = 10**8
+    assert months.report(query) == 0
+    assert months.stored() == []
 
 
 def test_a_full_disk_only_means_that_nothing_is_kept(months: Months, tmp_path: Path) -> None:

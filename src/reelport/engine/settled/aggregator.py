@@ -129,6 +129,8 @@ def make_key(month: Aggregation, snapshot: Snapshot) -> str:
 
 def list_whole_months(start: date, end: date) -> Iterator[Span]:
     """List the calendar months that lie wholly within these days."""
+    if start > end:
+        return
     first = start if start.day == 1 else _next_month(start)
     while (last := _next_month(first) - _DAY) <= end:
         yield first, last

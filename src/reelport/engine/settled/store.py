@@ -22,8 +22,8 @@ FOLDER = ".settled"
 _DATA, _ASKED = ".parquet", ".asked"
 _LARGEST_SHARE = 0.1
 """Share of the space that one month may take."""
-_MOST_MARKS = 10_000
-"""Marks of months asked for once that are kept."""
+_MARK_DIGITS = 3
+"""Digits of a key by which its mark is found: 4,096 places for the months asked for last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,26 @@ class KeptMonths:
 
         Keeping a month costs time, which one that is asked for once never gives back.
         """
-        mark = self.folder / f"{key}{_ASKED}"
-        if mark.exists():
-            return not mark.stat().st_size
+        asked = self._read_mark(key)
+        if not asked.startswith(key):
+            self._write_mark(key, key)
+        return asked == key
+
+    def _read_mark(self, key: str) -> str:
+        """Read what is remembered in the key's place."""
+        with suppress(OSError, UnicodeDecodeError):
+            return self._find_mark(key).read_text("ascii")
+        return ""
+
+    def _write_mark(self, key: str, text: str) -> None:
+        """Remember a text in the key's place, instead of what another key left there."""
         with suppress(OSError), private():
             make_folder(self.folder)
-            mark.touch()
-            self._delete_oldest(_ASKED, lambda sizes: len(sizes) > _MOST_MARKS)
-        return False
+            self._find_mark(key).write_text(text, "ascii")
+
+    def _find_mark(self, key: str) -> Path:
+        """Find the key's place: one of a few thousand, so that marks need no clearing."""
+        return self.folder / f"{key[:_MARK_DIGITS]}{_ASKED}"
 
     def keep(self, key: str, write: Callable[[Path], None]) -> Path | None:
         """Keep what `write` writes to a draft; None where it can't be kept.
@@ -78,13 +90,13 @@ class KeptMonths:
                 make_folder(self.drafts)
                 write(draft)
             if draft.stat().st_size > self.space * _LARGEST_SHARE:
-                (self.folder / f"{key}{_ASKED}").write_text("too large")
+                self._write_mark(key, f"{key} is too large")
                 return None
             sync_file(draft)
             killpoints.reach("settled-write")
             draft.replace(path)
             sync_folder(self.folder)
-            self._delete_oldest(_DATA, lambda sizes: sum(sizes) > self.space)
+            self._make_room()
         except OSError:
             return None
         finally:
@@ -92,11 +104,15 @@ class KeptMonths:
                 draft.unlink(missing_ok=True)
         return path if path.exists() else None
 
-    def _delete_oldest(self, suffix: str, is_too_much: Callable[[list[int]], bool]) -> None:
-        """Delete files of this suffix, the least recently used first, while it is too much."""
-        files = sorted(_list_files(self.folder, suffix), key=lambda file: file[1:])
-        while files and is_too_much([size for _, _, size in files]):
-            files.pop(0)[0].unlink(missing_ok=True)
+    def _make_room(self) -> None:
+        """Delete the months used least recently, as long as all take more than the space."""
+        files = sorted(_list_files(self.folder, _DATA), key=lambda file: file[1:])
+        size = sum(size for _, _, size in files)
+        for path, _, own in files:
+            if size <= self.space:
+                return
+            path.unlink(missing_ok=True)
+            size -= own
 
 
 def _list_files(folder: Path, suffix: str) -> Iterator[tuple[Path, int, int]]:
