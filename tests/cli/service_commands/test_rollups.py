@@ -88,6 +88,9 @@ def test_the_life_of_a_rollup(tmp_path: Path, reelport: Reelport) -> None:
     assert reelport("rollups", "build", name)[1].startswith(f"{name}: 2026-01 built, 2 days, 4 rows, ")
     assert "files into one" in reelport("compact")[1]
     assert reelport("explain", *QUERY)[1] == f"plays from {name}: 2 of 2 days, 4 of 88 rows\n"
+    written = list((tmp_path / "data" / "facts" / ".rollups").rglob("*"))
+    assert len(written) > 4
+    assert not any(path.stat().st_mode & 0o077 for path in written)
     assert reelport("rollups", "drop", name)[1] == f"{name}: dropped\n"
     assert "there is no rollup of plays" in reelport("explain", *QUERY)[1]
 

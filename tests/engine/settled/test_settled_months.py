@@ -107,7 +107,7 @@ def test_another_question_finds_no_month(months: Months) -> None:
     assert months.report(of_days(*ALL_DAYS, "DAY")) == 0
 
 
-@settings(max_examples=max(settings().max_examples // 3, 20))
+@settings(max_examples=max(settings().max_examples // 5, 12))
 @given(query=queries(), whole=st.booleans())
 def test_a_drawn_report_is_the_same_with_kept_months(
     world: World, engine: Engine, tmp_path_factory: pytest.TempPathFactory, query: ReportQuery, whole: bool

@@ -103,11 +103,18 @@ def test_reports_outside_of_the_sample_are_not_checked(state: State, make: Calla
     assert set(read_tallies(state.db).rollup_checks.values()) == {0}
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no Parquet")], ids=["gone", "damaged"])
+def strip(path: Path) -> None:
+    """Let a rollup's file lack its columns."""
+    duckdb.execute(f"COPY (SELECT 1 AS one) TO '{path}' (FORMAT PARQUET)")
+
+
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_bytes(b"no Parquet"), strip], ids=["gone", "damaged", "another"]
+)
 def test_a_rollup_that_can_not_be_read_fails_no_report(
     state: State, make: Callable[..., Made], damage: Callable[[Path], object]
 ) -> None:
-    """Its file was deleted or damaged: the same attempt makes the report from the facts."""
+    """Its file was deleted, damaged or replaced: the same attempt makes the report from the facts."""
     damage(data_file(state))
     text, logs = make()
     assert text == RIGHT

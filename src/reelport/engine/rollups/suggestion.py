@@ -7,6 +7,7 @@ those chosen before it leave to save.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +18,7 @@ from reelport.engine.resolved_query import make_source_query, resolve_query
 from reelport.engine.rollups.needs import Needs, find_needs
 from reelport.engine.rollups.shape import select_sums
 from reelport.engine.tenant import Tenant
+from reelport.errors import InternalError
 from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.defaults import MEMORY
@@ -74,15 +76,22 @@ def count_demand(queries: Iterable[tuple[ReportQuery, Tenant]], snapshot: Snapsh
     """Count what checked queries need of rollups, as far as any can serve them."""
     found: dict[Needs, Demand] = {}
     for query, tenant in queries:
-        resolved = resolve_query(query, tenant)
-        for source in find_sources(resolved.metrics):
-            source_query = make_source_query(resolved, source)
-            needs = None if source_query is None else find_needs(source_query)
-            if isinstance(needs, Needs):
+        # Suppressed: a query of another version, with names or combinations that this one doesn't know.
+        with suppress(KeyError, InternalError):
+            for needs in _list_needs(query, tenant):
                 files = snapshot.data_files(needs.table, query.start, query.end)
                 before = found.get(needs, Demand(0, 0))
                 found[needs] = Demand(before.reports + 1, before.rows + sum(file.rows for file in files))
     return found
+
+
+def _list_needs(query: ReportQuery, tenant: Tenant) -> Iterator[Needs]:
+    """List what the sources of a query need of rollups, but for those that none can serve."""
+    resolved = resolve_query(query, tenant)
+    found = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
+    for needs in (find_needs(source_query) for source_query in found if source_query is not None):
+        if isinstance(needs, Needs):
+            yield needs
 
 
 def suggest_rollups(

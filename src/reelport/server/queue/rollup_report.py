@@ -16,7 +16,7 @@ from reelport.engine.duckdb.engine import Session
 from reelport.engine.plan import Pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.settled.aggregator import SettledAggregator
-from reelport.errors import DiskFull, StorageError
+from reelport.errors import DiskFull, InternalError, StorageError
 from reelport.server.queue import liveness
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
@@ -53,7 +53,7 @@ def write_report(
     log = _log.bind(report=claim.report_id, attempt=claim.attempt)
     try:
         written = session.write(plan(aggregator=aggregator), draft)
-    except StorageError as error:
+    except (StorageError, InternalError) as error:
         if isinstance(error, DiskFull) or not aggregator.was_used:
             raise
         log.warning("kept sums can't be read: the report is made from the facts", reason=str(error))
