@@ -26,6 +26,7 @@ from reelport.errors import StorageError
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.byte_range import select_range
+from reelport.server.http.content_encoding import Compressor, Encoding, choose_encoding, make_compressor
 from reelport.server.http.service import Service
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
 from reelport.server.reports.report_access import FoundReport, find_linked_report
@@ -118,12 +119,15 @@ def _answer(
     request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
 ) -> Response:
     """Make the response: a range of the file or none, by conditions and Range."""
-    tag = f'"{found.record.sha256}"'
+    service: Service = request.app.state.service
+    encoding = _hold_encoding(request, service, found.record.bytes, resources)
+    tag = f'"{found.record.sha256}{"" if encoding is None else f"-{encoding}"}"'
     headers = {
         **_SECURITY_HEADERS,
         "ETag": tag,
         ROWS_HEADER: str(found.record.rows),
-        "Accept-Ranges": "bytes",
+        **({"Accept-Ranges": "bytes"} if encoding is None else {"Content-Encoding": encoding.value}),
+        **({} if service.settings.download_encoding == "none" else {"Vary": "Accept-Encoding"}),
         "Cache-Control": "private, no-transform",
         "Content-Type": CSV.media_type,
         "Content-Disposition": f'attachment; filename="{CSV.file_name(link.report_id)}"',
@@ -136,8 +140,25 @@ def _answer(
         headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
     if status not in {200, 206}:
         return Response(status_code=status, headers=headers)
-    transfer = _Transfer(request.app.state.service, link, found, first, length, running, resources.pop_all())
+    compressor = None if encoding is None or request.method == "HEAD" else make_compressor(encoding)
+    transfer = _Transfer(service, link, found, first, length, running, resources.pop_all(), compressor)
+    if encoding is None:
+        headers["Content-Length"] = str(length)
     return _Download(status, headers, transfer)
+
+
+def _hold_encoding(request: Request, service: Service, size: int, resources: ExitStack) -> Encoding | None:
+    """Choose the encoding of an answer, and hold a place for it; None when all are taken."""
+    encoding = choose_encoding(request, service.settings.download_encoding, size)
+    if encoding is None or request.method == "HEAD":
+        return encoding
+    place = object()
+    try:
+        service.encoded_downloads.acquire_on_behalf_of_nowait(place)
+    except anyio.WouldBlock:
+        return None
+    resources.callback(service.encoded_downloads.release_on_behalf_of, place)
+    return encoding
 
 
 def _refuse(refused: _Refusal, **headers: str) -> Response:
@@ -200,6 +221,7 @@ class _Transfer:
     length: int
     running: RunningDownload
     resources: ExitStack
+    compressor: Compressor | None = None
 
 
 class _Download(Response):
@@ -207,7 +229,9 @@ class _Download(Response):
 
     def __init__(self, status: int, headers: dict[str, str], transfer: _Transfer) -> None:
         super().__init__(None, status, headers)
-        self.headers["Content-Length"] = str(transfer.length)
+        if "Content-Length" not in headers:
+            # The base class takes a body that isn't there yet for an empty one.
+            del self.headers["Content-Length"]
         self._transfer = transfer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -242,9 +266,21 @@ class _Download(Response):
             chunk = await _read_chunk(self._transfer.file.content, min(_CHUNK_BYTES, end - position), position)
             position += len(chunk)
             count += 1
-            await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
-            self._transfer.service.metrics.sent_bytes.inc(len(chunk))
+            body = await self._encode(chunk, is_last=position == end)
+            if body or position == end:
+                await send({"type": "http.response.body", "body": body, "more_body": position < end})
+            self._transfer.service.metrics.sent_bytes.inc(len(body))
             self._transfer.running.count(len(chunk))
+
+    async def _encode(self, chunk: bytes, *, is_last: bool) -> bytes:
+        """Compress a chunk in a thread, where the answer is compressed."""
+        compressor = self._transfer.compressor
+        if compressor is None:
+            return chunk
+        return await anyio.to_thread.run_sync(
+            lambda: compressor.compress(chunk) + (compressor.flush() if is_last else b""),
+            limiter=self._transfer.service.encoders,
+        )
 
     async def _is_still_allowed(self) -> bool:
         """Whether the URL's key may read the report; revoking it ends running downloads."""
