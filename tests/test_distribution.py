@@ -30,7 +30,12 @@ IMPORT_ALL = """
 import importlib, pkgutil, reelport
 for module in pkgutil.walk_packages(reelport.__path__, "reelport."):
     if module.name.split(".")[1] in {"engine", "facts", "server", "storage"} and ".migrations." not in module.name:
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as missing:
+            # What only some operators need is an extra of its own: an object store, Spark.
+            if missing.name.split(".")[0] not in {"obstore", "pyspark"}:
+                raise
 print(reelport.__file__)
 """
 
