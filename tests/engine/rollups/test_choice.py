@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
+from tests.disks import small_disk
 from tests.engine.rollups.conftest import FIRST, LAST, ROOM, Facts
 
 from reelport.catalog import Grain, Product
+from reelport.engine.duckdb.engine import Engine
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.explanation import describe_use, summarize_refusals, summarize_uses
 from reelport.engine.rollups.listing import list_stored
 from reelport.engine.rollups.shape import identity_of, make_rollup
-from reelport.errors import UsageError
+from reelport.errors import StorageError, UsageError
 from reelport.facts.rollups.definition import drop_rollup, list_rollups
 from reelport.facts.rollups.segments import list_files_by_day, list_segments
 from reelport.query import ReportQuery
@@ -239,3 +243,28 @@ def test_a_wrong_definition_tells_all_that_is_wrong() -> None:
     ]
     with pytest.raises(UsageError, match="videos has no facts to sum"):
         make_rollup("videos", ["title"])
+
+
+def test_a_full_disk_leaves_no_half_rollup(tmp_path: Path, engine: Engine) -> None:
+    """The build says so; what was valid stays, and once there is room the rest is built."""
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        facts = Facts(disk / "facts", engine)
+        facts.load(*DAYS)
+        facts.add("visitor_country")
+        facts.build()
+        facts.load(DAYS[0])
+        filler = disk / "filler"
+        fill(filler)
+        with pytest.raises(StorageError, match="disk is full"):
+            facts.build()
+        filler.unlink()
+        assert days_read(facts.report(BY_DAY)[1]) == set(DAYS) - {DAYS[0]}
+        assert len(facts.build()) == 1
+        assert days_read(facts.report(BY_DAY)[1]) == set(DAYS)
+
+
+def fill(path: Path) -> None:
+    """Take all room that a disk has."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
