@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reelport.catalog import Dimension, Distinct, Family, Metric, Product, Stock
@@ -43,6 +43,9 @@ from .world import World, laid
 
 ONCE = 10**9
 FORMS = ("parquet", "arrow")
+FEWER = settings(max_examples=settings().max_examples // 2)
+"""Each example is two or three reports; `--hypothesis-profile explore` still draws hundreds."""
+
 EVERYTHING = Rules(permissive=True, dimensions=len(Dimension))
 LATE = ReportQuery.of(["VIEWS"], ["VIDEO_ID", "VIDEO_TITLE", "CONTENT_TAG_LIST"], START, END)
 
@@ -82,6 +85,7 @@ def test_a_report_is_the_same_wherever_it_was_aggregated(
         assert world.text(query, MINE, aggregator=elsewhere) == world.text(query, MINE)
 
 
+@FEWER
 @given(query=queries())
 def test_a_drawn_report_is_the_same_wherever_it_was_aggregated(
     world: World, elsewhere: Aggregator, query: ReportQuery
@@ -166,6 +170,7 @@ def test_writing_reads_the_relation_and_lookups_alone(world: World) -> None:
     assert (world.folder / "late.csv").read_text() == world.text(LATE, MINE)
 
 
+@FEWER
 @given(query=queries(), data=st.data())
 def test_additive_aggregations_add_up_over_days(world: World, query: ReportQuery, data: st.DataObject) -> None:
     """Two ranges of days, aggregated apart and added up by their keys, give the report of both, rates included."""
