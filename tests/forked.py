@@ -11,10 +11,12 @@ import atexit
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -32,7 +34,11 @@ LOADING = "reelport.facts.loading.load"
 SERVING = "reelport.cli.main reelport.server.serve reelport.server.web_server"
 """What `reelport serve` imports in its own process, for `loads`."""
 
+COMMANDS = f"{SERVING} {LOADING} reelport.client.client reelport.server.backup.create reelport.server.doctor.checks"
+"""What the commands of operators and partners import, for `loads`."""
+
 _PROGRAM = Path(__file__).with_name("forking.py")
+_COMMAND = Path(__file__).with_name("forked_command.py")
 
 
 class Popen:
@@ -167,13 +173,28 @@ def _stream(wanted: int | IO[Any] | None, text: bool, *, writes: bool = False) -
 
 
 @cache
-def _source(loads: str) -> socket.socket:
+def command_folder() -> Path:
+    """A folder with a program `reelport`, for the path of scripts: it runs as the installed one does, but forked."""
+    folder = Path(tempfile.mkdtemp(prefix="reelport-command-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    program = folder / "reelport"
+    program.write_text(f"#!{sys.executable} -SE\n{_COMMAND.read_text('utf-8')}", "utf-8")
+    program.chmod(0o755)
+    _source(COMMANDS, folder / "socket")
+    return folder
+
+
+@cache
+def _source(loads: str, address: Path | None = None) -> socket.socket:
     """Where requests are sent: the process that programs are forked from, which lives as long as this one."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind("" if address is None else str(address))  # without a name the system finds one
+    listener.listen()
+    with theirs, listener:
         process = subprocess.Popen(
-            [sys.executable, str(_PROGRAM), str(theirs.fileno()), loads],
-            pass_fds=[theirs.fileno()],
+            [sys.executable, str(_PROGRAM), str(theirs.fileno()), str(listener.fileno()), loads],
+            pass_fds=[theirs.fileno(), listener.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -41,34 +41,50 @@ def _client() -> list[str]:
     return [*_LIBRARIES, *sorted(ours - _LEFT_OUT)]
 
 
-def _serve(control: socket.socket, loads: str) -> tuple[str, str]:
-    """Import what programs import, and fork one for each request. In a forked one: what it is to run."""
+def _serve(control: socket.socket, listener: socket.socket, loads: str) -> tuple[str, str]:
+    """Import what programs import, and fork one for each request. In a forked one: what it is to run.
+
+    Requests come from the process that started this one, and from whoever connects.
+    """
     for name in loads.split() or _client():
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
     running: dict[int, tuple[int, int]] = {}
     while True:
-        ready = set(select.select([control.fileno(), *running], [], [])[0])
+        ready = set(select.select([control.fileno(), listener.fileno(), *running], [], [])[0])
         for ended in ready & set(running):
             pid, telling = running.pop(ended)
             _tell(telling, os.waitpid(pid, 0)[1])
             os.close(telling)
             os.close(ended)
-        if control.fileno() not in ready:
-            continue
-        data, rights, _, _ = control.recvmsg(_MOST, socket.CMSG_SPACE(4 * array.array("i").itemsize))
-        if not data:
-            sys.exit()
-        *streams, telling = array.array("i", rights[0][2])
-        if (pid := os.fork()) == 0:
-            for number in (control.detach(), telling, *running, *(each for _, each in running.values())):
+        for source in {control.fileno(), listener.fileno()} & ready:
+            data, rights = _receive(control) if source == control.fileno() else _receive(listener.accept()[0])
+            if not data and source == control.fileno():
+                sys.exit()
+            if not data:
+                continue
+            *streams, telling = rights
+            if (pid := os.fork()) == 0:
+                for number in (
+                    control.detach(),
+                    listener.detach(),
+                    telling,
+                    *running,
+                    *(told for _, told in running.values()),
+                ):
+                    os.close(number)
+                return _become(json.loads(data), streams)
+            for number in streams:
                 os.close(number)
-            return _become(json.loads(data), streams)
-        for number in streams:
-            os.close(number)
-        _tell(telling, pid)
-        running[os.pidfd_open(pid)] = pid, telling
+            _tell(telling, pid)
+            running[os.pidfd_open(pid)] = pid, telling
+
+
+def _receive(source: socket.socket) -> tuple[bytes, list[int]]:
+    """A request, and the numbers of what came with it; nothing from who has gone."""
+    data, rights, _, _ = source.recvmsg(_MOST, socket.CMSG_SPACE(4 * array.array("i").itemsize))
+    return data, list(array.array("i", rights[0][2])) if data else []
 
 
 def _tell(telling: int, number: int) -> None:
@@ -107,4 +123,5 @@ def _run(how: str, what: str) -> None:
 
 if __name__ == "__main__":
     this = sys.modules["__main__"]  # it stays, although another takes its name
-    _run(*_serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]))
+    _asked, _connecting = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    _run(*_serve(_asked, _connecting, sys.argv[3]))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+from tests.forked import command_folder
 
 from reelport.testing import Vendor
 
@@ -18,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-in-sync.md"
 def test_the_page_runs_as_written(tmp_path: Path) -> None:
     """Commands, the file, programs and SQL; the copies are there in the end."""
     blocks = re.findall(r"^```(sh|toml|python|sql)\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
     seen: list[tuple[object, ...]] = []
     with Vendor() as vendor:
         ours = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.forked import command_folder
 from tests.warm_service import Service
 
 from reelport.testing import Key
@@ -42,7 +43,7 @@ def environment(service: Service) -> dict[str, str]:
     """The tutorial's variables, with the command on the path."""
     key: Key = service.key("demo")
     ours = {"REELPORT_URL": service.url, "REELPORT_API_KEY": key.id, "REELPORT_API_SECRET": key.secret}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
     return (
         {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")} | ours | {"PATH": path}
     )

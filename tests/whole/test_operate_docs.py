@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.forked import command_folder
 from tests.warm_service import Service
 
 from reelport.server.settings import setting_names, variable_name
@@ -50,7 +51,7 @@ def service() -> Iterator[Service]:
 def environment(service: Service) -> dict[str, str]:
     """An operator's: the command on the path, the service's data directory."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
     return own | {"PATH": path, "REELPORT_DATA": str(service.data), "COLUMNS": "200"}
 
 

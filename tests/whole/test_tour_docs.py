@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.forked import command_folder
 from tests.warm_service import Service
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ def blocks() -> list[str]:
 def environment(tmp_path: Path) -> dict[str, str]:
     """The command on the path, in a home of its own."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
     return own | {"PATH": path, "HOME": str(tmp_path), "REELPORT_DATA": str(tmp_path / "data")}
 
 
