@@ -9,7 +9,7 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -118,12 +118,12 @@ class Fleet:
 
     def stop(self) -> None:
         """End all of them."""
-        if self._worker is not None:
-            self._worker.terminate()
-            assert self._worker.wait(PATIENCE) == 0
-        for service in self.services:
-            with suppress(AttributeError):
-                service.__exit__()
+        with ExitStack() as services:
+            for service in self.services:
+                services.push(service.__exit__)
+            if self._worker is not None:
+                self._worker.terminate()
+                assert self._worker.wait(PATIENCE) == 0
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from reelport.server.masking import EXAMPLE
 PARAMETERS: Mapping[str, str] = MappingProxyType(
     {
         "connect_timeout": "10",
-        # A host that went away without a word is noticed after a minute, and not after the system's two hours; one that
-        # takes nothing that is sent to it, after half of that.
+        # A host that went away without a word is noticed after a minute, and not after the system's two hours; where
+        # something was sent to it, after ten seconds.
         "keepalives_idle": "30",
         "keepalives_interval": "10",
         "keepalives_count": "3",
-        "tcp_user_timeout": "30000",
+        "tcp_user_timeout": "10000",
         "fallback_application_name": "reelport",
     }
 )

@@ -88,7 +88,15 @@ def open_database(settings: Settings) -> Engine:
     if settings.database_url:
         address = parse_address(settings.database_url)
         address = address.set(query={**PARAMETERS, **address.query})
-        db = create_engine(address, pool_pre_ping=True, pool_size=10, max_overflow=40, execution_options=options)
+        # Last in, first out: after a failover the connection that was made anew is used, before others are made.
+        db = create_engine(
+            address,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+            pool_size=10,
+            max_overflow=40,
+            execution_options=options,
+        )
         event.listen(db, "connect", _limit_idle_transactions)
         return db
     db = create_engine(

@@ -84,14 +84,27 @@ def _opened(settings: Settings) -> Iterator[Engine]:
 
 
 def _find_problems(source: Settings, target: Settings) -> Iterator[str]:
-    for settings in (source, target):
-        if not settings.database_url:
-            try:
-                check_existing(settings.data)
-            except ReelportError as error:
-                yield str(error)
-    yield from _find_source_problems(source, target)
-    yield from _find_target_problems(target)
+    if (missing := _describe_no_directory(source)) is not None:
+        yield missing
+    else:
+        yield from _find_source_problems(source, target)
+    if (missing := _describe_no_directory(target)) is not None:
+        yield missing
+    else:
+        yield from _find_target_problems(target)
+
+
+def _describe_no_directory(settings: Settings) -> str | None:
+    """Describe why a place is no data directory; None when it is one, or a PostgreSQL."""
+    if settings.database_url:
+        return None
+    try:
+        check_existing(settings.data)
+    except UsageError:
+        return f"{settings.data} is no data directory: name one, or the address of a database (postgresql://…)."
+    except ReelportError as error:
+        return str(error)
+    return None
 
 
 def _find_source_problems(source: Settings, target: Settings) -> Iterator[str]:
