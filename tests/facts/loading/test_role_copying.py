@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -139,8 +140,14 @@ def test_a_large_file_has_its_copy_in_parts_by_channel(root: Path, engine: Engin
 
     assert chosen("c0", "c7") == {find_part("c0"), find_part("c7")}
     shutil.rmtree(root / "plays" / "_by_publisher" / find_part("c7"))
+    others = {name: (root / "plays" / name).stat().st_ino for name in copies_of(root)}
     assert {len(part) for part in chosen("c0", "c7")} == {len(Path(large[0].path).name)}
     assert chosen("c0") == {find_part("c0")}
+    assert make_all(engine, snapshot) == before
+    with open_workspace(root) as space:
+        assert copy_by_roles(space, now, large) == 6
+    assert len(copies_of(root)) == 12 * 16
+    assert {name: (root / "plays" / name).stat().st_ino for name in others} == others
     assert make_all(engine, snapshot) == before
 
 
@@ -210,6 +217,22 @@ def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine:
     assert make_all(engine, pin(root, ["plays"])) == restated
 
 
+def test_two_that_copy_at_once_write_each_copy_once(root: Path, engine: Engine) -> None:
+    """The second waits for the first, and finds nothing to do; a copy that reports may read is never replaced."""
+    before = make_all(engine, pin(root, ["plays"]))
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(copy_tables_by_roles, [root, root]))
+    assert sorted(sum(each.copies for each in one) for one in done) == [0, 12]
+    assert make_all(engine, pin(root, ["plays"])) == before
+    kept, gone = sorted(root / "plays" / name for name in copies_of(root))[:2]
+    mark = kept.stat().st_ino, kept.stat().st_mtime_ns
+    gone.unlink()
+    (copied,) = copy_tables_by_roles(root)
+    assert copied.copies == 1
+    assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == mark
+    assert gone.exists()
+
+
 def test_a_damaged_copy_is_found(root: Path) -> None:
     """One that lacks rows, and one that can't be read; each with what to do."""
     copy_tables_by_roles(root)
@@ -229,7 +252,7 @@ def test_a_damaged_copy_is_found(root: Path) -> None:
 
 
 def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path, engine: Engine) -> None:
-    """Reports meanwhile read the files; what it left goes by vacuum."""
+    """Reports meanwhile read the files; what it left, the next takes away."""
     before = make_all(engine, pin(root, ["plays"]))
     words = ["-c", COPY, str(root)]
     with forked.Popen(words, env=os.environ | {VARIABLE: "role-copy"}, loads=forked.LOADING) as process:
@@ -239,5 +262,4 @@ def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path
     assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
     copy_tables_by_roles(root)
     assert make_all(engine, pin(root, ["plays"])) == before
-    vacuum(root, now=datetime.now(UTC) + timedelta(hours=80))
     assert {path.suffix for path in copies_of(root)} == {".parquet"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import secrets
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from reelport import killpoints
 from reelport.facts.data_files.duckdb_session import Workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
+from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.log.delta_log import DataFile, TableVersion
 from reelport.facts.log.role_copies import LEAST_ROWS, WHOLE, list_copies, list_parts, list_roles, name_copy
 from reelport.facts.row_rules import quote_name
@@ -39,26 +42,31 @@ def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]
         parts = {file: {name_copy(file.path, role, part) for part in list_parts(file.rows)} for file in large}
         existing = list_copies(now.store, (name for names in parts.values() for name in names))
         for file, names in parts.items():
-            if not names <= existing:
-                space.run_interruptibly(lambda file=file, role=role: _write_copy(space, now, file, role))  # type: ignore[misc]
+            # A part that exists stays: reports may be reading it, and ties may be sorted otherwise this time.
+            if missing := names - existing:
+                work = partial(_write_copy, space, now, file, role, missing)
+                space.run_interruptibly(work)
                 written += 1
     return written
 
 
-def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str) -> None:
+def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str, missing: Collection[str]) -> None:
+    """Write those parts of a copy that are missing."""
     sql = _sorted_sql(now.table, str(now.path(file).absolute()), role, parts=len(list_parts(file.rows)))
     with ExitStack() as drafts:
-        paths = {part: _prepare_draft(now, name_copy(file.path, role, part), drafts) for part in list_parts(file.rows)}
+        names = {part: name_copy(file.path, role, part) for part in list_parts(file.rows)}
+        paths = {part: _prepare_draft(space, now, name, drafts) for part, name in names.items() if name in missing}
         with translate_io_errors(now.folder):
             _write_parts(space, now.table, sql, role, paths)
         killpoints.reach("role-copy")
         for part, path in paths.items():
-            now.store.put_draft(path, name_copy(file.path, role, part))
+            now.store.put_draft(path, names[part])
 
 
-def _prepare_draft(now: TableVersion, name: str, drafts: ExitStack) -> Path:
-    """Prepare a draft that goes with the block, unless it was put."""
-    path = now.store.prepare_draft(f"{name}.part")
+def _prepare_draft(space: Workspace, now: TableVersion, name: str, drafts: ExitStack) -> Path:
+    """Prepare a draft that goes with the block or its killed process, unless it was put."""
+    path = now.store.prepare_draft(f"{name}.{secrets.token_hex(6)}.part")
+    claim_file(space.folder, path)
     drafts.callback(_discard, path)
     return path
 
@@ -81,7 +89,8 @@ def _write_parts(space: Workspace, table: Table, sql: str, role: str, paths: dic
     with ExitStack() as files:
         writers = {part: files.enter_context(_open_part(table, path, role)) for part, path in paths.items()}
         for part, rows in _group_rows(space.session.sql(sql).to_arrow_reader(ROW_GROUP), role):
-            writers[part].write_table(rows.cast(stored_schema(table.name)), row_group_size=rows.num_rows)
+            if part in writers:
+                writers[part].write_table(rows.cast(stored_schema(table.name)), row_group_size=rows.num_rows)
 
 
 def _open_part(table: Table, path: Path, role: str) -> pq.ParquetWriter:

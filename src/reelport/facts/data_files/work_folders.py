@@ -31,7 +31,8 @@ def open_work_folder(root: Path) -> Iterator[Path]:
     spill = root / SPILL
     with translate_io_errors(root):
         spill.mkdir(parents=True, exist_ok=True)
-        with _lock_spill(spill):
+        # Locked, so that no new, unlocked work folder is taken for a dead one.
+        with lock_folder(spill):
             _clear_dead_folders(root)
             folder = Path(mkdtemp(prefix=f"{os.getpid()}-", dir=spill))
             lock = _lock_own_folder(folder)
@@ -53,7 +54,7 @@ def clear_dead_folders(root: Path) -> None:
     """Delete what killed loads left: work folders, and files claimed elsewhere."""
     spill = root / SPILL
     if spill.is_dir():
-        with translate_io_errors(spill), _lock_spill(spill):
+        with translate_io_errors(spill), lock_folder(spill):
             _clear_dead_folders(root)
 
 
@@ -86,11 +87,11 @@ def _is_without_log(table: Path) -> bool:
 
 
 @contextmanager
-def _lock_spill(spill: Path) -> Iterator[None]:
-    """Lock the parent, so that no new, unlocked work folder is taken for a dead one."""
-    handle = os.open(spill, os.O_RDONLY)
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the block; not where the file system has no locks."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system without locks; nothing is cleared there either
+        with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

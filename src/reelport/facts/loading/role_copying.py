@@ -10,10 +10,11 @@ from pathlib import Path
 
 from reelport.facts.data_files.duckdb_session import open_workspace
 from reelport.facts.data_files.role_sorting import copy_by_roles
+from reelport.facts.data_files.work_folders import lock_folder
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.delta_log import list_tables, read_newest
 from reelport.facts.log.role_copies import list_roles
-from reelport.facts.schema import find_table
+from reelport.storage.durable import translate_io_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,12 @@ def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = 
     Raises StorageError; those written so far stay.
     """
     done = []
-    for found in list_tables(root) if table is None else (find_table(table),):
-        if not list_roles(found):
+    for found in list_tables(root):
+        if not list_roles(found) or table not in {None, found.name}:
             continue
-        now = read_newest(root, found)
-        with open_workspace(root, memory) as space:
+        # Two at once would replace each other's copies while reports read them.
+        with translate_io_errors(root), lock_folder(root / found.name), open_workspace(root, memory) as space:
+            now = read_newest(root, found)
             if copies := copy_by_roles(space, now, now.files):
                 done.append(CopiedTable(found.name, copies))
     return tuple(done)
