@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-busy test-half compile kills outages lint types advisories licences dist install-check check bench fleet serve docs pictures clean
+.PHONY: words setup demo test test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check bench fleet serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -41,6 +41,10 @@ test-busy: compile ## run the tests while another program keeps every core busy
 
 test-half: compile ## run the tests within half a core
 	@$(BIN)/python tests/busy.py --half $(TESTS)
+
+test-objects: $(READY) ## run tests of tables over an object store instead of a folder
+	@REELPORT_TEST_TABLES=objects $(BIN)/pytest -q -n 2 --dist load tests/facts/loading/test_restating.py \
+		tests/facts/loading/test_superseded.py tests/facts/loading/test_overlap.py
 
 # Where Python is told to write no bytecode, each of the hundreds of processes of the tests would compile all anew.
 compile: $(READY)

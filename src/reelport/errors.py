@@ -220,6 +220,12 @@ class StorageError(InternalError):
     code = "storage"
 
 
+class OutcomeUnknown(StorageError):
+    """No answer told whether a change was taken: look, and do it again."""
+
+    code = "outcome_unknown"
+
+
 class DiskFull(StorageError):
     """A disk has no room, or a quota is used up: the same works when there is room."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +12,28 @@ import duckdb
 import pytest
 
 from reelport.facts.data_files.duckdb_session import parquet_source
+from reelport.facts.log.remote_tables import RemoteTables, attach_tables
 from reelport.facts.log.snapshot import pin
+from reelport.storage.file_cache import FileCache
+from reelport.storage.s3_address import S3Address
 
 Rows = list[tuple[object, ...]]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "facts"
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A root without tables; one that stands for an object store where `make test-objects` runs the tests."""
+    root = tmp_path / "data" / "facts"
+    if os.environ.get("REELPORT_TEST_TABLES") == "objects":
+        request.getfixturevalue("object_server")
+        attach_tables(root, remote_tables(root))
+    return root
+
+
+def remote_tables(root: Path, retries: int = 8) -> RemoteTables:
+    """Return tables in the tests' bucket, under a prefix of this root's own; their cache holds next to nothing."""
+    prefix = hashlib.sha256(str(root).encode()).hexdigest()
+    return RemoteTables(S3Address("reelport-tests", prefix), FileCache(root.parent / "cache", 100, "facts/"), retries)
 
 
 @pytest.fixture

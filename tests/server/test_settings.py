@@ -67,7 +67,7 @@ texts = [Path(module.__file__).read_text() for module in ours if not module.__na
 print(*{name for text in texts for name in re.findall(r"settings[.]([a-z_]+)", text)})
 """
 BEHIND = {
-    "facts_root": "data",
+    "facts_root": "facts_url",
     "files_root": "data",
     "report_store": "files_url",
     "cache_root": "cache_size",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import logging
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,24 +17,39 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 BUCKET = "reelport-tests"
+_SERVER = """
+import logging, sys
+from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+server.stop()
+"""
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests-only", "AWS_REGION": "us-east-1"}
 
 
 @contextmanager
 def serve_objects() -> Iterator[str]:
-    """Serve an empty bucket; gives its endpoint."""
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - half a second, and clients need none of it
+    """Serve an empty bucket in a process of its own; gives its endpoint.
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        made = _send((host, port), "PUT", f"/{BUCKET}", {"Host": f"{host}:{port}"}, b"")
+    The Delta library holds Python's lock in some of its requests: a server in this process couldn't answer them.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        made = _send(("127.0.0.1", port), "PUT", f"/{BUCKET}", {"Host": f"127.0.0.1:{port}"}, b"")
         assert made.status == 200
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+        yield f"http://127.0.0.1:{port}"
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 class Fault(Enum):

@@ -7,13 +7,15 @@ here. Nothing else reads the environment, but an object store's client: the vari
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from reelport.catalog import Limit
 from reelport.engine.memory_size import parse_size
 from reelport.errors import UsageError
+from reelport.facts.log.remote_tables import RemoteTables, attach_tables
 from reelport.server.setting import Secret, parse_value, setting
 from reelport.storage import s3_address
 from reelport.storage.file_cache import FileCache
@@ -46,6 +48,13 @@ class Settings:
         worker=True,
         description="PostgreSQL address of the state; empty: SQLite in the data directory.",
         shown=False,
+    )
+    facts_url: str = setting(
+        "",
+        pattern=s3_address.PATTERN,
+        form=s3_address.FORM,
+        worker=True,
+        description="Where the tables are, such as s3://bucket/prefix; empty: in the data directory.",
     )
     files_url: str = setting(
         "",
@@ -269,8 +278,11 @@ class Settings:
 
     @property
     def facts_root(self) -> Path:
-        """Directory of the fact tables."""
-        return self.data / "facts"
+        """Directory of the fact tables, or what stands for them in this process."""
+        root = self.data / "facts"
+        if self.facts_url:
+            attach_tables(root, RemoteTables(S3Address.parse(self.facts_url), replace(self._cache, folder="facts/")))
+        return root
 
     @property
     def readers(self) -> Readers:
@@ -289,9 +301,12 @@ class Settings:
             return LocalFolder(self.files_root)
         from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
 
-        cache = FileCache(self.cache_root / "files", parse_size(self.cache_size))
-        address = S3Address.parse(self.files_url)
-        return ObjectStore(address, LocalFolder(self.files_root), cache, self.link_signer == "store")
+        cache, drafts = replace(self._cache, folder="files/"), LocalFolder(self.files_root)
+        return ObjectStore(S3Address.parse(self.files_url), drafts, cache, self.link_signer == "store")
+
+    @property
+    def _cache(self) -> FileCache:
+        return FileCache(self.cache_root, parse_size(self.cache_size))
 
     @property
     def cache_root(self) -> Path:
@@ -347,8 +362,15 @@ def read_settings(**given: object) -> Settings:
             values[field.name] = None if value is None else parse_value(kinds[field.name], field.metadata, value)
         except ValueError as error:
             wrong.append(f"{variable_name(field.name)} (--{field.name.replace('_', '-')}): {error}")
-    if values.get("files_url"):
-        wrong += s3_address.find_faults(os.environ)
+    wrong += _find_store_faults(values.get("facts_url"), values.get("files_url"))
     if wrong:
         raise UsageError("\n".join(wrong))
     return Settings(**values)
+
+
+def _find_store_faults(facts: str | None, files: str | None) -> Iterator[str]:
+    """Say what keeps the object store from being used, if any setting names one."""
+    if facts or files:
+        yield from s3_address.find_faults(os.environ)
+    if facts and files and S3Address.parse(facts).overlaps(S3Address.parse(files)):
+        yield f"{variable_name('facts_url')} and {variable_name('files_url')}: One is in the other: take two prefixes."

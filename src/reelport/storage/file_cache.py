@@ -78,16 +78,15 @@ class FileCache:
 
     root: Path
     most_bytes: int
+    folder: str = ""
+    """What the names of this store's files begin with in the cache, which several stores may share."""
 
     def fetch(self, names: Sequence[str], open_file: Open) -> tuple[Path, ...]:
         """Hold these files, fetch those that are missing, and return their paths."""
         for name in names:
             check_name(name, str(self.root))
         with translate_io_errors(self.root, FileNotFoundError), private():
-            for folder in (_FILES, _PARTS, _HOLDS):
-                make_folder(self.root / folder)
-            with self._lock(fcntl.LOCK_SH):
-                _holding.get().add(self.root / _HOLDS, names)
+            self._hold(names)
             missing = [name for name in names if not self._touch(name)]
             if missing:
                 self._fetch_all(missing, open_file)
@@ -96,7 +95,15 @@ class FileCache:
 
     def path(self, name: str) -> Path:
         """Return the path of a file's copy, which need not be there."""
-        return self.root / _FILES / name
+        return self.root / _FILES / f"{self.folder}{name}"
+
+    def adopt(self, path: Path, name: str) -> None:
+        """Take a whole file of this disk as the copy of what was put under the name."""
+        with translate_io_errors(path), private():
+            self._hold([name])
+            make_folder(self.path(name).parent)
+            path.rename(self.path(name))
+        self.delete_surplus()
 
     def forget(self, name: str) -> None:
         """Delete a file's copy: the file is deleted."""
@@ -119,6 +126,12 @@ class FileCache:
                     path.unlink(missing_ok=True)
                     surplus -= size
 
+    def _hold(self, names: Sequence[str]) -> None:
+        for folder in (_FILES, _PARTS, _HOLDS):
+            make_folder(self.root / folder)
+        with self._lock(fcntl.LOCK_SH):
+            _holding.get().add(self.root / _HOLDS, [f"{self.folder}{name}" for name in names])
+
     def _touch(self, name: str) -> bool:
         with suppress(FileNotFoundError):
             os.utime(self.path(name))
@@ -132,7 +145,7 @@ class FileCache:
 
     def _fetch_file(self, name: str, open_file: Open) -> None:
         """Fetch a file, unless another process has just done so."""
-        part = self.root / _PARTS / hashlib.sha256(name.encode()).hexdigest()
+        part = self.root / _PARTS / hashlib.sha256(f"{self.folder}{name}".encode()).hexdigest()
         with _open_locked(part) as handle:
             if self._touch(name):
                 part.unlink()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from obstore.store import S3Store
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.storage.durable import translate_io_errors
+from reelport.storage.durable import sync_file, translate_io_errors
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import StoredFile, check_name
 from reelport.storage.local_folder import LocalFile, LocalFolder
@@ -132,9 +133,14 @@ class ObjectStore:
         killpoints.reach("rename")
 
     def sync(self, *names: str) -> None:
-        """Nothing is to be done: what a store has answered for is durable."""
+        """Upload those that are drafts, and keep their copies; the others are durable."""
         for name in names:
             self._check(name)
+        drafts = [name for name in names if self.drafts.find(name) is not None]
+        with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload") as pool:
+            for path in pool.map(self._upload_draft, drafts):
+                killpoints.reach("load-upload")
+                self.cache.adopt(path, path.relative_to(self.drafts.root).as_posix())
 
     def delete(self, name: str) -> None:
         """Delete a file, a draft and what the cache has of it."""
@@ -154,7 +160,10 @@ class ObjectStore:
 
     def local_paths(self, names: Iterable[str]) -> tuple[Path, ...]:
         """Fetch these files into the cache, where `holding` keeps them; return their paths."""
-        return self.cache.fetch(tuple(names), self.open)
+        try:
+            return self.cache.fetch(tuple(names), self.open)
+        except FileNotFoundError as error:
+            raise StorageError(f"{error} is gone") from error
 
     @property
     def _client(self) -> S3Store:
@@ -198,6 +207,13 @@ class ObjectStore:
                 raise FileExistsError(f"{self.address}/{name}") from None
             return
         raise StorageError(f"{self.address}/{name}: the store keeps refusing a new file that isn't there")
+
+    def _upload_draft(self, name: str) -> Path:
+        (draft,) = self.drafts.local_paths([name])
+        with translate_io_errors(draft):
+            sync_file(draft)  # its copy must be whole even if the machine fails
+        self._upload(draft, name)
+        return draft
 
     def _upload(self, draft: Path, name: str) -> None:
         with translate_io_errors(draft):

@@ -19,6 +19,7 @@ from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import plan_undo, undo
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
+from reelport.facts.log.delta_log import open_store
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import pin
 
@@ -229,11 +230,11 @@ def test_vacuum_keeps_whatever_a_report_may_still_read(root: Path, ask: Ask, ear
     load(root, "earnings", [_july(earnings)])
     _age(root, hours=1000)
     compact(root, today=LATER)
-    orphan = root / "earnings" / "month=2023-07" / "2023-07-01-killed.parquet"
-    orphan.write_bytes(b"PAR1")
+    store, orphan = open_store(root / "earnings"), "month=2023-07/2023-07-01-killed.parquet"
+    store.put(orphan, b"PAR1")
     now = datetime.now(UTC)
     assert vacuum(root, now=now)[0].files == 0
-    assert orphan.exists()
+    assert store.find(orphan) is not None
     seen = ask("earnings", SEEN)
     assert vacuum(root, now=now + timedelta(hours=73))[0].files == 11
     assert ask("earnings", SEEN) == seen

@@ -45,9 +45,10 @@ LOAD = App(name="load", help="Load facts and objects from files; list and undo l
 
 def facts_root(data: Path, *, make: bool = False) -> Path:
     """Return the tables' folder. Without `make` the directory must exist, of a known version."""
-    set_readers(read_settings(data=data).readers)
+    settings = read_settings(data=data)
+    set_readers(settings.readers)
     (check_layout if make else check_existing)(data)
-    return data / FACTS_FOLDER
+    return settings.facts_root if settings.facts_url else data / FACTS_FOLDER
 
 
 @Parameter(name="*")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -110,7 +111,7 @@ class Session:
         with ThreadPoolExecutor(1, "report") as pool:
             writing = None
             try:
-                writing = pool.submit(self._write, pieces, to, report_format)
+                writing = pool.submit(copy_context().run, self._write, pieces, to, report_format)
                 while not writing.done():
                     wait((writing,), _POLL_SECONDS)
             finally:

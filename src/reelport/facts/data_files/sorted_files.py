@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport import killpoints
-from reelport.facts.log.delta_log import DataFile
+from reelport.errors import OutcomeUnknown, StorageError
+from reelport.facts.log.delta_log import DataFile, open_store
+from reelport.facts.log.remote_tables import locate_drafts
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
-from reelport.storage.durable import make_folder, sync_file, sync_folder, translate_io_errors
+from reelport.storage.durable import make_folder, translate_io_errors
 
 ROW_GROUP = 122_880
 """Rows per row group: small enough to skip most of a month, large enough to scan well."""
@@ -82,13 +84,12 @@ class SortedFileWriter:
         self._waiting = [rows.slice(whole)] if whole < rows.num_rows else []
 
     def close(self) -> DataFile:
-        """Finish and sync the file; return its record for the log."""
+        """Finish the file; return its record for the log."""
         if self._waiting:
             self._flush(1)
         self._writer.close()
         self._file.close()
         killpoints.reach("load-write")
-        sync_file(self.path)
         size = self.path.stat().st_size
         return DataFile(self._relative, size, self._rows, self._month, self._first, self._last, self._low, self._high)
 
@@ -107,6 +108,7 @@ class StagedFiles:
 
     def __init__(self, folder: Path, table: Table) -> None:
         self._folder = folder
+        self._store = open_store(folder)
         self._table = table
         self._open: SortedFileWriter | None = None
         self._stem: tuple[str, str | None] | None = None
@@ -116,8 +118,9 @@ class StagedFiles:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if not self._kept:
+    def __exit__(self, _type: object, error: object, _trace: object) -> None:
+        # Files that a commit may name stay: a vacuum deletes them if none does.
+        if not self._kept and not isinstance(error, OutcomeUnknown):
             self._discard()
 
     def _discard(self) -> None:
@@ -125,8 +128,8 @@ class StagedFiles:
             self._open.discard()
             self._open = None
         for file in self._done:
-            with suppress(OSError):
-                (self._folder / file.path).unlink(missing_ok=True)
+            with suppress(StorageError):
+                self._store.delete(file.path)
         self._done = []
 
     def write_day(self, day: date, batch: str, rows: pa.Table) -> None:
@@ -141,7 +144,7 @@ class StagedFiles:
         with translate_io_errors(self._folder):
             if self._stem != (stem, month):
                 self._end()
-                self._open = SortedFileWriter(self._folder, self._table, stem, month)
+                self._open = SortedFileWriter(locate_drafts(self._folder), self._table, stem, month)
                 self._stem = (stem, month)
             if self._open is not None:
                 self._open.write(rows.cast(stored_schema(self._table.name)))
@@ -158,11 +161,10 @@ class StagedFiles:
         self._stem = None
 
     def finish(self) -> tuple[DataFile, ...]:
-        """Finish the last file, sync folders, return all files: durable, uncommitted."""
+        """Finish the last file, make all durable in their store and return them, uncommitted."""
         self._end()
-        with translate_io_errors(self._folder):
-            for parent in {(self._folder / file.path).parent for file in self._done}:
-                sync_folder(parent)
+        for parent in {Path(file.path).parent for file in self._done}:
+            self._store.sync(*(file.path for file in self._done if Path(file.path).parent == parent))
         killpoints.reach("load-fsync")
         return tuple(self._done)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from reelport.facts.log.delta_log import LOG_FOLDER
+from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.tables import TABLES
 from reelport.storage.durable import translate_io_errors
 
@@ -83,7 +84,7 @@ def _clear_folder(root: Path, folder: Path) -> None:
 
 def _is_without_log(table: Path) -> bool:
     """Whether the table has files and no log: its first load was killed, as folders prove."""
-    return table.is_dir() and not (table / LOG_FOLDER).is_dir()
+    return find_remote(table) is None and table.is_dir() and not (table / LOG_FOLDER).is_dir()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_
 from reelport.facts.rollups.upkeep import carry_over
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table, sort_keys
+from reelport.storage.file_cache import holding
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ..
     """Merge the month's files; False, and nothing done, when a process changed them."""
     table, folder = seen.table, seen.folder
     keys = ", ".join(map(quote_name, sort_keys(table)))
-    source = parquet_source(seen.paths(files))
     with ExitStack() as stack:
+        stack.enter_context(holding())
+        source = parquet_source(seen.paths(files))
         space = stack.enter_context(open_workspace(root, memory))
         staged = stack.enter_context(StagedFiles(folder, table))
         merged = space.session.sql(f"{project_sql(table, source)} ORDER BY {keys}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import pyarrow.parquet as pq
 
 from reelport.errors import NewerData, StorageError
 from reelport.facts.data_files.sorted_files import ROW_GROUP
-from reelport.facts.data_files.work_folders import list_work_folders
+from reelport.facts.data_files.work_folders import list_work_folders, open_work_folder
 from reelport.facts.log.checks import check_log
 from reelport.facts.log.delta_log import DataFile, TableVersion, is_data_file, open_store, read_newest
+from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.log.role_copies import list_copies, list_parts, list_roles, name_copy
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
 from reelport.facts.tables import TABLES, Table
 from reelport.wording import format_count
+
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,12 @@ def verify(root: Path) -> tuple[VerifyResult, ...]:
     Files that no commit names are not a finding: a running or killed command wrote them. If the newest commits of a
     log were lost, their files look the same.
     """
-    return tuple(_verify_table(root, table) for table in TABLES.values() if (root / table.name).is_dir())
+    return tuple(_verify_table(root, table) for table in TABLES.values() if _exists(root / table.name))
+
+
+def _exists(folder: Path) -> bool:
+    """Whether there is a table, or files of one whose log is lost."""
+    return folder.is_dir() if find_remote(folder) is None else any(open_store(folder).list_names())
 
 
 def _verify_table(root: Path, table: Table) -> VerifyResult:
@@ -71,7 +80,7 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str]) -> I
             return
         if found.size != file.size:
             yield f"the file has {format_count(found.size, 'byte')}, its record {file.size:,}"
-        with pq.ParquetFile(now.path(file), page_checksum_verification=True) as whole:
+        with _fetch_file(now, file) as path, pq.ParquetFile(path, page_checksum_verification=True) as whole:
             if whole.metadata.num_rows != file.rows:
                 yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
             if wrong := list(_check_columns(whole.schema_arrow, now.table, columns)):
@@ -112,6 +121,20 @@ def _count_sorted(path: Path, role: str) -> int:
                 raise StorageError(f"its rows are not sorted by {role}")
             count, last = count + rows.num_rows, rows.slice(rows.num_rows - 1)
     return count
+
+
+@contextmanager
+def _fetch_file(now: TableVersion, file: DataFile) -> Iterator[Path]:
+    """Give the path of the file itself; of an object store's a copy made now, for the block."""
+    if find_remote(now.folder) is None:
+        yield now.path(file)
+        return
+    with open_work_folder(now.folder.parent) as folder, closing(now.store.open(file.path)) as source:
+        path = folder / "verified.parquet"
+        with path.open("wb") as copy:
+            for position in range(0, source.size, _CHUNK_BYTES):
+                copy.write(source.read(position, _CHUNK_BYTES))
+        yield path
 
 
 def _check_columns(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from reelport import killpoints
-from reelport.errors import StorageError
+from reelport.errors import OutcomeUnknown, StorageError
 from reelport.facts.log.delta_log import (
     LOG_FOLDER,
     DataFile,
@@ -26,11 +28,15 @@ from reelport.facts.log.delta_log import (
     counter_name,
     entry_to_json,
     folder_uri,
+    open_delta,
     open_store,
+    read_actions,
     read_newest,
+    storage_options,
     translate_delta_errors,
 )
 from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
+from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table
 from reelport.storage.durable import full_disk_sentence, make_folder, translate_io_errors
@@ -38,6 +44,10 @@ from reelport.storage.modes import private
 
 CHECKPOINT_EVERY = 20
 _ATTEMPTS = 200
+_SAME_COMMITS = 3
+"""How often one commit is tried while nothing tells whether it was taken."""
+_MARK = "reelportCommit"
+"""The name under which a commit to an object store says which attempt made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +85,12 @@ def _try_commit(root: Path, table: Table, propose: Callable[[TableVersion], Chan
     if change is None:
         return None
     delta = now.delta or _create(root, table)
-    with translate_delta_errors(now.folder):
-        _commit_once(delta, table, change, now.load_counter(change.entry.batch))
     version = delta.version() + 1
+    if find_remote(now.folder) is None:
+        with translate_delta_errors(now.folder):
+            _commit_once(delta, table, change, now.load_counter(change.entry.batch))
+    else:
+        _commit_remotely(now, delta, change)
     killpoints.reach("load-commit")
     _sync_commit(now.folder, version)
     return version
@@ -96,8 +109,9 @@ def _add_missing_columns(root: Path, table: Table) -> TableVersion:
 
 def _create(root: Path, table: Table) -> DeltaTable:
     folder = root / table.name
-    with translate_io_errors(folder):
-        make_folder(folder / LOG_FOLDER)
+    if find_remote(folder) is None:
+        with translate_io_errors(folder):
+            make_folder(folder / LOG_FOLDER)
     with translate_delta_errors(folder):
         # Only the log records what was loaded, so it must never be cleaned up.
         configuration = {"delta.enableExpiredLogCleanup": "false"}
@@ -110,13 +124,56 @@ def _create(root: Path, table: Table) -> DeltaTable:
                 table.name,
                 table.sentence,
                 configuration=configuration,
+                storage_options=storage_options(folder),
             )
-        created = DeltaTable(folder_uri(folder), version=0)
+        created = open_delta(folder, 0)
         _sync_commit(folder, 0)
     return created
 
 
-def _commit_once(delta: DeltaTable, table: Table, change: Change, loads: int) -> None:
+def _commit_remotely(now: TableVersion, delta: DeltaTable, change: Change) -> None:
+    """Commit to a store whose answer may be lost: the log then tells whose commit it is.
+
+    Without that, our own commit would be taken for another process's, and the files that it names would be deleted.
+    Where nothing tells, the same commit is tried again: another could come beside the first, if that is on its way.
+    """
+    name, mark = commit_name(delta.version() + 1), secrets.token_hex(16)
+    last: StorageError | None = None
+    for attempt in range(_SAME_COMMITS):
+        try:
+            with translate_delta_errors(now.folder):
+                _commit_once(delta, now.table, change, now.load_counter(change.entry.batch), {_MARK: mark})
+        except StorageError as error:
+            try:
+                found = _read_mark(now, name)
+            except StorageError:
+                found = None
+            if found == mark:
+                return
+            if found is not None:
+                raise
+            last = error
+            time.sleep(random.uniform(0, 0.2 * 2**attempt))  # noqa: S311 - jitter, not a secret
+        else:
+            return
+    raise OutcomeUnknown(
+        f"{describe_place(now.folder)}: the object store doesn't tell whether this was committed: look with "
+        "`reelport load list` when it answers again, and run it again; a batch is loaded once"
+    ) from last
+
+
+def _read_mark(now: TableVersion, name: str) -> str | None:
+    """Read the mark of a commit, "" for one without; None when there is no such commit."""
+    try:
+        actions = read_actions(now.store, name)
+    except FileNotFoundError:
+        return None
+    return next((str(action["commitInfo"].get(_MARK, "")) for action in actions if "commitInfo" in action), "")
+
+
+def _commit_once(
+    delta: DeltaTable, table: Table, change: Change, loads: int, more: Mapping[str, str] = MappingProxyType({})
+) -> None:
     stamp = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
         RemoveAction(file.path, True, stamp, file.size, _partition_values(file)) for file in change.removes
@@ -135,7 +192,9 @@ def _commit_once(delta: DeltaTable, table: Table, change: Change, loads: int) ->
         "append",
         delta.schema(),
         partition_columns(table),
-        commit_properties=CommitProperties({"reelport": record}, max_commit_retries=0, app_transactions=counters),
+        commit_properties=CommitProperties(
+            {"reelport": record, **more}, max_commit_retries=0, app_transactions=counters
+        ),
         post_commithook_properties=NO_HOOKS,
     )
 
@@ -167,6 +226,6 @@ def _sync_commit(folder: Path, version: int) -> None:
     if version and version % CHECKPOINT_EVERY == 0:
         # The commit is complete; a checkpoint only makes reading faster, so a full disk must not fail it.
         with suppress(DeltaError, OSError, StorageError):
-            DeltaTable(folder_uri(folder), version=version).create_checkpoint()
+            open_delta(folder, version).create_checkpoint()
             store.sync(f"{LOG_FOLDER}/{version:020}.checkpoint.parquet", f"{LOG_FOLDER}/_last_checkpoint")
     killpoints.reach("load-logsync")

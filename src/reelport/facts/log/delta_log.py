@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError
+from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
@@ -24,6 +27,8 @@ from reelport.storage.file_store import FileStore, read_file
 from reelport.storage.local_folder import LocalFolder
 
 LOG_FOLDER = "_delta_log"
+_FETCHES = 8
+"""Commits of a remote log that are fetched at the same time."""
 _LONGEST = 120
 """Characters kept of the Delta library's message, which goes on with dumps of its own structures."""
 _COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
@@ -133,7 +138,8 @@ class TableVersion:
 
 def open_store(folder: Path) -> FileStore:
     """Open the store of a table's files: data files, and the log below LOG_FOLDER."""
-    return LocalFolder(folder)
+    remote = find_remote(folder)
+    return LocalFolder(folder) if remote is None else remote.open_store(folder)
 
 
 def counter_name(batch: str) -> str:
@@ -151,7 +157,7 @@ def translate_delta_errors(folder: Path) -> Iterator[None]:
         first = to_plain_line(str(error).strip().splitlines()[0])
         message = f"{first[:_LONGEST]}…" if len(first) > _LONGEST else first
         raise StorageError(
-            f"{folder}: {describe_message(str(error), folder) or f'{message}; run reelport verify'}"
+            f"{describe_place(folder)}: {describe_message(str(error), folder) or f'{message}; run reelport verify'}"
         ) from error
 
 
@@ -164,7 +170,7 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
         return None
     with translate_delta_errors(folder):
         try:
-            delta = DeltaTable(folder_uri(folder), version=version)
+            delta = open_delta(folder, version)
         except TableNotFoundError:
             return None
         protocol = delta.protocol()
@@ -176,11 +182,24 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
     return delta
 
 
+def open_delta(folder: Path, version: int | None = None) -> DeltaTable:
+    """Open the Delta table at a version, or the newest. Raises the Delta library's errors."""
+    return DeltaTable(folder_uri(folder), version=version, storage_options=storage_options(folder))
+
+
+def storage_options(folder: Path) -> dict[str, str] | None:
+    """Return the Delta library's options for the table that this folder is, or stands for."""
+    remote = find_remote(folder)
+    return None if remote is None else remote.delta_options()
+
+
 def folder_uri(folder: Path) -> str:
     """Convert the folder's path to the URI that the Delta library expects.
 
     Raises StorageError for a path with a percent escape such as `%20`: the library would decode it.
     """
+    if find_remote(folder) is not None:
+        return describe_place(folder)
     if _ENCODED.search(str(folder.absolute())):
         raise StorageError(f"{folder}: a folder's name can't hold a percent sign with two hex digits; choose another")
     return folder.absolute().as_uri()
@@ -231,12 +250,29 @@ def _values(column: ChunkedArray) -> list[Any]:
     return [None if each is None else _EPOCH + each * _MICROSECOND for each in microseconds]
 
 
-def read_entries(delta: DeltaTable | None) -> tuple[LogEntry, ...]:
+def read_entries(now: TableVersion) -> tuple[LogEntry, ...]:
     """Read what each commit did, oldest first; commits of other tools are left out."""
-    if delta is None:
+    if now.delta is None:
         return ()
-    found = [_parse_entry(commit) for commit in reversed(delta.history()) if "reelport" in commit]
-    return tuple(found)
+    # In an object store the Delta library would read one commit after the other, and hold Python's lock meanwhile.
+    commits = reversed(now.delta.history()) if find_remote(now.folder) is None else _fetch_commits(now)
+    return tuple(_parse_entry(commit) for commit in commits if "reelport" in commit)
+
+
+def _fetch_commits(now: TableVersion) -> Iterator[dict[str, Any]]:
+    """Yield the record of each commit up to this version, several of which are fetched at once."""
+    with ThreadPoolExecutor(_FETCHES, thread_name_prefix="commits") as pool:
+        for version, actions in enumerate(pool.map(partial(_fetch_actions, now), range(now.version + 1))):
+            for action in actions:
+                if "commitInfo" in action:
+                    yield {**action["commitInfo"], "version": version}
+
+
+def _fetch_actions(now: TableVersion, version: int) -> list[dict[str, Any]]:
+    try:
+        return read_actions(now.store, commit_name(version))
+    except FileNotFoundError as error:
+        raise StorageError(f"{describe_place(now.folder)}: commit {version} is gone; run reelport verify") from error
 
 
 def _parse_entry(commit: dict[str, object]) -> LogEntry:

@@ -51,7 +51,7 @@ def list_loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
 def read_history(now: TableVersion) -> tuple[Load, ...]:
     """Read every load of one table, oldest first, with undone loads marked."""
     found: list[Load] = []
-    for entry in read_entries(now.delta):
+    for entry in read_entries(now):
         match entry.kind:
             case "load" | "replace":
                 found.append(_to_load(now.table, entry))

@@ -113,7 +113,7 @@ def _check_days_free(root: Path, start: date, end: date, call: str) -> None:
         for table in TABLES.values()
         if table.is_fact
         for now in (read_newest(root, table),)
-        for entry in read_entries(now.delta)
+        for entry in read_entries(now)
         if entry.batch != f"{call}-{table.name}"
         and _is_overlapping(entry.batch, start, end)
         and now.is_loaded(entry.batch)

@@ -28,7 +28,7 @@ def find_faults(archive: Archive, manifest: Manifest, settings: Settings, scratc
     if scratch is not None and not scratch.is_dir():
         raise UsageError(f"{scratch} is no folder: name one with as much room as the backup has bytes.")
     with tempfile.TemporaryDirectory(prefix="reelport-verify-", dir=scratch) as folder:
-        place = replace(settings, data=Path(folder) / "data", database_url="", files_url="")
+        place = replace(settings, data=Path(folder) / "data", database_url="", files_url="", facts_url="")
         if manifest.database == SQLITE:
             restore_backup(archive, manifest, place, check_secret=False)
         else:

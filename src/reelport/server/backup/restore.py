@@ -117,10 +117,10 @@ def _find_problems(archive: Archive, manifest: Manifest, settings: Settings, *, 
         yield "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
     if check_secret:
         yield from _find_secret_problems(manifest, settings)
-    if settings.files_url:
+    if settings.files_url or settings.facts_url:
         yield (
-            "A backup is restored into a directory: unset REELPORT_FILES_URL, restore, copy the folder files to the "
-            "object store, and set it again."
+            "A backup is restored into a directory: unset REELPORT_FACTS_URL and REELPORT_FILES_URL, restore, copy the "
+            "folders facts and files to the object store, and set them again."
         )
     missing = sum(not archive.holds(stored) for stored in manifest.contents)
     if missing:

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from reelport.errors import StorageError
+from reelport.facts.log.delta_log import open_store
 from reelport.server.credentials import short_id
 from reelport.server.settings import Settings
 from reelport.storage.file_store import FileStore, read_file
 
+_PROBES = "probes"
+"""A name beside those of the tables."""
 _CONTENT = b"written by reelport doctor"
 
 
 def check_object_store(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Check that files can be put, read and deleted there, and that a name is taken once."""
+    if settings.facts_url:
+        yield from _check(open_store(settings.facts_root / _PROBES), settings.facts_url)
     if settings.files_url:
         yield from _check(settings.report_store, settings.files_url)
 

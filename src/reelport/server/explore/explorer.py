@@ -18,6 +18,7 @@ from reelport.server.explore.numbers import Numbers, OverBudget
 from reelport.server.explore.view import View
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.settings import Settings
+from reelport.storage.file_cache import holding
 from reelport.wording import format_duration
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Explorer:
         can't be read.
         """
         engine = await anyio.to_thread.run_sync(self._open_engine)
-        with self._supersede(page):
+        with self._supersede(page), holding():
             return await self._compute(engine, view, tenant, partner)
         raise Superseded("The page asked for another view.")
 

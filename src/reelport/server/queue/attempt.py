@@ -27,6 +27,7 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.queue.rollup_report import write_report
 from reelport.server.settings import Settings
 from reelport.server.state.outage import sit_out
+from reelport.storage.file_cache import holding
 
 
 class LeaseLost(InternalError):
@@ -50,12 +51,13 @@ def make_report(
     require_layout(settings.data)
     draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
     try:
-        tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim, stopping)
-        chosen = choose_aggregator(claim.query, tenant, snapshot, settings)
-        aggregator = add_settled_months(chosen, settings, claim, session)
-        written = write_report(
-            db, settings, claim, session, aggregator, draft, partial(plan_pieces, claim.query, tenant, snapshot)
-        )
+        with holding():
+            tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim, stopping)
+            chosen = choose_aggregator(claim.query, tenant, snapshot, settings)
+            aggregator = add_settled_months(chosen, settings, claim, session)
+            written = write_report(
+                db, settings, claim, session, aggregator, draft, partial(plan_pieces, claim.query, tenant, snapshot)
+            )
         record = report_files.publish_draft(settings, draft, written)
     finally:
         # The cause is already being raised; a later sweep deletes the draft.

@@ -79,7 +79,9 @@ async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
     find_paths = partial(visit.service.settings.report_store.local_paths, [report.file])
     try:
         return report, (await anyio.to_thread.run_sync(find_paths))[0]
-    except FileNotFoundError as error:
+    except StorageError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise _missing() from error
 
 

@@ -1,0 +1,182 @@
+"""Tables in an object store: the same rows as in a folder, and nothing lost by its faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.facts.conftest import remote_tables
+from tests.storage.object_server import Fault, FaultyProxy
+
+from reelport.errors import OutcomeUnknown
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load
+from reelport.facts.loading.undo import undo
+from reelport.facts.loading.vacuuming import vacuum
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.delta_log import open_store
+from reelport.facts.log.history import list_loads
+from reelport.facts.log.remote_tables import RemoteTables, attach_tables
+from reelport.facts.log.snapshot import newest_versions, pin
+from reelport.killpoints import VARIABLE
+from reelport.server.settings import read_settings
+from reelport.storage.file_cache import FileCache, holding
+
+Ask = Callable[..., list[tuple[object, ...]]]
+Write = Callable[..., Path]
+COUNT = "SELECT count(*) FROM t"
+DAYS = (date(2023, 7, 2), date(2023, 7, 3))
+
+
+def rows(video: str, views: int = 1, days: int = 3) -> list[tuple[str, str, str, int]]:
+    """A play a day of a video."""
+    return [(f"2023-07-{day:02}T05:00", video, "c1", views) for day in range(1, days + 1)]
+
+
+def work(root: Path, plays: Write) -> None:
+    """Load, replace, undo, compact and vacuum."""
+    for number in range(3):
+        load(root, "plays", [plays(f"{number}.csv", *rows(f"v{number}"))])
+    load(root, "plays", [plays("new.csv", *rows("new")[1:])], replace=DAYS)
+    replacement = list_loads(root)[-1]
+    load(root, "plays", [plays("other.csv", *rows("other", 7, 2))])
+    undo(root, list_loads(root)[-1].batch)
+    undo(root, replacement.batch)
+    undo(root, list_loads(root)[1].batch)
+    compact(root, today=date(2024, 1, 1))
+    vacuum(root, now=datetime.now(UTC) + timedelta(hours=73))
+
+
+def see(root: Path) -> list[tuple[object, ...]]:
+    """Read the rows of the plays, in order."""
+    with holding():
+        tables = [pq.read_table(path, partitioning=None) for path in pin(root, ["plays"]).files("plays")]
+    columns = pa.concat_tables(tables).select(["started_at", "video_id", "views"])
+    return sorted(tuple(row.values()) for row in columns.to_pylist())
+
+
+def test_tables_hold_what_those_of_a_folder_hold(object_server: str, root: Path, tmp_path: Path, plays: Write) -> None:
+    """After the same work, though the cache has room for nothing but what is just read; seen from elsewhere, too."""
+    assert object_server
+    local, elsewhere = tmp_path / "local" / "facts", tmp_path / "elsewhere" / "facts"
+    attach_tables(root, remote_tables(root))
+    attach_tables(elsewhere, RemoteTables(remote_tables(root).address, FileCache(tmp_path / "cache", 100, "facts/")))
+    for place in (local, root):
+        with holding():
+            work(place, plays)
+    assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
+    assert len(see(local)) == 6
+    assert see(local) == see(root) == see(elsewhere)
+    assert not list(root.rglob("*.parquet"))
+    loads = [[replace(one, at=None) for one in list_loads(place)] for place in (local, root, elsewhere)]
+    assert loads[0] == loads[1] == loads[2]
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.SLOW_DOWN, Fault.RESET])
+def test_a_commit_that_the_store_fails_is_made_once(
+    faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write, fault: Fault
+) -> None:
+    """Though the answer of one that was taken is lost: its files stay, and nothing is doubled."""
+    attach_tables(root, remote_tables(root))
+    load(root, "plays", [plays("0.csv", *rows("v0"))])
+    for number, days in enumerate((None, DAYS), 1):
+        faulty_server.fail(fault, times=1, method="PUT", part="_delta_log")
+        found = load(root, "plays", [plays(f"{number}.csv", *rows(f"v{number}")[1:])], replace=days)
+        assert (faulty_server.choose("PUT", "_delta_log"), found.already) == (None, False)
+    assert ask("plays", "SELECT video_id, count(*) FROM t GROUP BY ALL ORDER BY ALL") == [("v0", 1), ("v2", 2)]
+    assert [one.findings for one in verify(root)] == [()]
+
+
+def test_a_commit_of_which_nothing_is_known_keeps_its_files(
+    faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write
+) -> None:
+    """The store takes it and answers nothing any more: the load says so, and the next one finds it."""
+    attach_tables(root, remote_tables(root, retries=0))
+    load(root, "plays", [plays("0.csv", *rows("v0"))])
+    path = plays("1.csv", *rows("v1"))
+    gone: list[str] = []
+
+    def choose(method: str, path: str) -> Fault | None:
+        if gone:
+            return Fault.RESET
+        if method == "PUT" and "_delta_log" in path:
+            gone.append(path)
+            return Fault.LOST
+        return None
+
+    faulty_server.choose = choose
+    with pytest.raises(OutcomeUnknown, match="load list"):
+        load(root, "plays", [path])
+    faulty_server.choose = lambda _method, _path: None
+    assert load(root, "plays", [path]).already
+    assert ask("plays", COUNT) == [(6,)]
+    assert [one.findings for one in verify(root)] == [()]
+
+
+def test_a_load_goes_on_behind_a_listing_that_lags(
+    faulty_server: FaultyProxy, root: Path, tmp_path: Path, ask: Ask, plays: Write
+) -> None:
+    """It builds on an older version, is refused, and builds on the newest once that is listed."""
+    attach_tables(root, remote_tables(root))
+    load(root, "plays", [plays("0.csv", *rows("v0"))])
+    stale = [0]
+
+    def choose(_method: str, path: str) -> Fault | None:
+        if "list-type" not in path or "_delta_log" not in path or stale[0] > 12:
+            return None
+        stale[0] += 1
+        return Fault.STALE
+
+    faulty_server.choose = choose
+    assert newest_versions(root)["plays"] == 1
+    others = tmp_path / "others" / "facts"
+    attach_tables(others, RemoteTables(remote_tables(root).address, FileCache(tmp_path / "cache", 100, "facts/")))
+    for number, place in ((1, others), (2, root)):
+        load(place, "plays", [plays(f"{number}.csv", *rows(f"v{number}"))])
+    assert stale[0] > 12
+    assert ask("plays", COUNT) == [(9,)]
+    assert [one.findings for one in verify(root)] == [()]
+
+
+def test_loads_at_the_same_time_all_land_once(object_server: str, root: Path, ask: Ask, plays: Write) -> None:
+    """Six of three batches, each twice: they are refused when another was first, and go on from there."""
+    assert object_server
+    attach_tables(root, remote_tables(root))
+    paths = [plays(f"{number}.csv", *rows(f"v{number}")) for number in range(3)]
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda path: load(root, "plays", [path]).already, paths * 2))
+    assert sorted(done) == [False] * 3 + [True] * 3
+    assert ask("plays", COUNT) == [(9,)]
+    assert [one.findings for one in verify(root)] == [()]
+
+
+@pytest.mark.parametrize("step", ["load-upload", "load-commit"])
+def test_a_killed_load_lands_once_when_it_is_run_again(
+    object_server: str, root: Path, ask: Ask, plays: Write, step: str
+) -> None:
+    """By a command of the platform, over tables that its settings name."""
+    assert object_server
+    address = remote_tables(root).address
+    path = plays("0.csv", *rows("v0"))
+    words = [sys.executable, "-m", "reelport", "load", "plays", str(path), "--data", str(root.parent)]
+    settings = {"REELPORT_FACTS_URL": str(address), VARIABLE: step}
+    done = subprocess.run(words, env=os.environ | settings, capture_output=True, check=False, timeout=600)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    attached = read_settings(data=root.parent, facts_url=str(address)).facts_root
+    assert load(attached, "plays", [path]).already == (step == "load-commit")
+    assert ask("plays", COUNT) == [(3,)]
+    vacuum(root, now=datetime.now(UTC) + timedelta(hours=73))
+    assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
+    assert not [
+        name for name in open_store(root / "plays").list_names() if not name.startswith(("_delta_log/", "month="))
+    ]
