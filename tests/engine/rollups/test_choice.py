@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,10 @@ from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.explanation import describe_use, summarize_refusals, summarize_uses
 from reelport.engine.rollups.listing import list_stored
 from reelport.engine.rollups.shape import identity_of, make_rollup
+from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError, UsageError
+from reelport.facts.loading.role_copying import copy_tables_by_roles
+from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.facts.rollups.definition import drop_rollup, list_rollups
 from reelport.facts.rollups.segments import list_files_by_day, list_segments
 from reelport.query import ReportQuery
@@ -158,6 +162,22 @@ def test_hours_serve_days_and_the_smallest_rollup_is_read(built: Facts) -> None:
     _, aggregator = built.report(BY_DAY)
     assert by_hour not in {choice.reading and choice.reading.rollup for choice in aggregator.choices}
     assert any(by_hour.name in reason for reason in summarize_refusals(aggregator.choices))
+
+
+def test_copies_by_role_go_before_rollups_for_a_few_channels(facts: Facts) -> None:
+    """An EMBED report of one partner reads its own rows of a copy; one of a whole platform reads the rollup."""
+    facts.load(FIRST, rows=LEAST_ROWS, like={"started_at": datetime(2026, 1, 28, 5, tzinfo=UTC)})
+    facts.add("visitor_country")
+    facts.build()
+    embed = replace(BY_DAY, product=Product.EMBED.name)
+    assert facts.report(embed)[1].was_used
+    copy_tables_by_roles(facts.root)
+    _, aggregator = facts.report(embed)
+    assert summarize_refusals(aggregator.choices)[0].endswith("have little but the rows of these channels")
+    assert not aggregator.was_used
+    many = Tenant(frozenset(f"c{number}" for number in range(20)))
+    assert facts.report(embed, tenant=many)[1].was_used
+    assert facts.report(BY_DAY)[1].was_used
 
 
 def test_rollups_of_another_version_are_built_anew(built: Facts) -> None:

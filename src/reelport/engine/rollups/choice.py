@@ -15,11 +15,14 @@ from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.needs import find_needs
 from reelport.engine.rollups.shape import identity_of
 from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups.definition import Rollup, list_rollups
 from reelport.facts.rollups.segments import Files, Segment, list_files_by_day, list_segments
 from reelport.wording import format_count
 
+_FEW_CHANNELS = 4
+"""Channels up to which copies by a role read at most a quarter of the rows: a part of sixteen for each."""
 Parts = tuple[tuple[Segment, frozenset[date]], ...]
 """Segments, each with the days that are read from it. No day is in two of them."""
 
@@ -87,7 +90,7 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
     fact_rows = _count_rows(_list_fact_files(source_query, snapshot))
     refused: dict[str, str] = {}
     readings: list[Reading] = []
-    needs = find_needs(source_query)
+    needs = _find_better_copies(source_query, snapshot) or find_needs(source_query)
     for rollup, segments in rollups.of_table(source.table).items():
         problem = needs if isinstance(needs, str) else needs.find_lack(rollup)
         reading = problem or _read_days(source_query, snapshot, rollup, segments)
@@ -103,6 +106,20 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
             other = "the facts" if best is None else best.rollup.name
             refused[each.rollup.name] = f"{format_count(each.rows, 'row')} to read: {other} needs no more"
     return Choice(source.name, source.table, best, refused, fact_rows)
+
+
+def _find_better_copies(source_query: SourceQuery, snapshot: Snapshot) -> str | None:
+    """Say that copies by the one role that counts read less than a rollup, if they do.
+
+    Rollups are sorted by owner, so a few channels in another role would read all of it.
+    """
+    resolved, table, role = source_query.resolved, source_query.source.table, source_query.only_role
+    if role not in ROLES or len(resolved.tenant.channels) > _FEW_CHANNELS:
+        return None
+    days = resolved.start, resolved.end
+    if snapshot.files(table, *days, resolved.tenant.channels, role) == snapshot.files(table, *days):
+        return None
+    return f"copies of the facts by {role} have little but the rows of these channels"
 
 
 def _list_fact_files(source_query: SourceQuery, snapshot: Snapshot) -> tuple[DataFile, ...]:
