@@ -30,6 +30,7 @@ from reelport.server.http.service import Service
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect, connected, open_database, reading, writing
+from reelport.server.state.revisions import REVISION
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.state_copy import copy_state
 from reelport.server.state.tables import METADATA
@@ -204,7 +205,7 @@ def test_what_cant_be_copied_is_told_at_once(filled: State, target: Settings, tm
     told = refusal(filled.settings, target).splitlines()
     assert [("9999" in line, "isn't empty" in line) for line in told] == [(True, False), (False, True)]
     with writing(filled.db) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0010'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": REVISION})
     assert read_rows(filled.settings) == rows
 
 
