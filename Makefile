@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check bench fleet serve docs pictures clean
+.PHONY: words setup demo test test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench fleet serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -25,8 +25,11 @@ $(READY): pyproject.toml uv.lock supply_chain/uv.txt
 		|| { echo "Reelport needs Python 3.11 or newer; make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r supply_chain/uv.txt
+	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --only-group build --no-emit-project -o $(VENV)/build.txt
 	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --all-extras --no-emit-project -o $(VENV)/locked.txt
-	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r $(VENV)/locked.txt
+	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $(VENV)/build.txt
+	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes \
+		--no-build-isolation-package pyspark-client -r $(VENV)/locked.txt
 	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
@@ -83,6 +86,14 @@ install-check: $(READY) ## run the container's steps in an empty root, from the 
 
 check: lint types advisories test ## lint, types, advisories and tests, as CI runs them
 
+spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetch; needs Java 17)
+	@$(BIN)/python supply_chain/spark.py
+
+spark-matrix: compile spark ## every oracle case and the whole matrix by Spark: half an hour
+	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/test_catalog_numbers.py tests/engine/test_filters.py \
+		tests/engine/test_mixed_families.py tests/engine/test_meaning.py tests/engine/test_money.py \
+		tests/engine/test_whole_matrix.py tests/engine/test_aggregation.py
+
 bench: $(READY) ## measure against the bare engine, pandas and PostgreSQL (ROWS=10000000)
 	@$(BIN)/python benchmarks/run.py --rows $(or $(ROWS),10000000)
 
@@ -99,4 +110,4 @@ pictures: $(READY) ## make the pictures of the tour of Studio anew; needs a Chro
 	@$(BIN)/python docs/tutorial/make_pictures.py
 
 clean: ## remove what the other words made, the environment included
-	@rm -rf $(VENV) dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .spark dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

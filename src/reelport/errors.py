@@ -214,6 +214,12 @@ class OutOfMemory(InternalError):
     code = "out_of_memory"
 
 
+class EngineUnavailable(InternalError):
+    """The engine of large reports can't be reached: the same works when it is back."""
+
+    code = "engine_unavailable"
+
+
 class StorageError(InternalError):
     """A disk, a table or a database can't be read or written."""
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.spark_cluster import SparkCluster, running_cluster
 
 from reelport.engine.duckdb.engine import Engine
 from reelport.query import ReportQuery
 
 from . import sample
 from .few import ME, Ask
-from .world import Rows, Tables, World, laid, loaded
+from .world import USUAL, Rows, Tables, World, laid, loaded
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """One Spark for all tests of a process."""
+    with running_cluster(tmp_path_factory.mktemp("spark")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _usual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let Spark aggregate wherever a test doesn't say who does, where that is wanted: `make spark-matrix`."""
+    if os.environ.get("REELPORT_AGGREGATOR") != "spark":
+        yield
+        return
+    from reelport.engine.spark.aggregator import SparkAggregator  # noqa: PLC0415 - of an extra
+
+    cluster = request.getfixturevalue("cluster")
+    folder = tmp_path_factory.mktemp("usual")
+    with SparkAggregator(cluster.address, "matrix", folder, threading.Event()) as USUAL.aggregator:
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,16 @@ Rows = list[list[str]]
 Tables = Mapping[str, Sequence[Mapping[str, object]]]
 
 
+@dataclass
+class Usual:
+    """Who aggregates where a test doesn't say; with REELPORT_AGGREGATOR=spark a real Spark (`conftest.py`)."""
+
+    aggregator: Aggregator = DUCKDB
+
+
+USUAL = Usual()
+
+
 @dataclass(frozen=True)
 class World:
     """The facts: as rows, in pinned files for the engine, and as an in-memory database."""
@@ -54,7 +64,7 @@ class World:
         return [row or [""] for row in csv.reader(lines)][1:]
 
     def text(
-        self, query: ReportQuery, channels: frozenset[str], *, worth: int = 0, aggregator: Aggregator = DUCKDB
+        self, query: ReportQuery, channels: frozenset[str], *, worth: int = 0, aggregator: Aggregator | None = None
     ) -> str:
         """The report's file, made month by month where that can be and the facts are `worth` it."""
         assert tables_of(query) <= set(self.snapshot.listing)
@@ -62,7 +72,8 @@ class World:
         path = self.folder / "report.csv"
         session = self.engine.session()
         tenant = Tenant(channels)
-        session.write(plan_pieces(query, tenant, self.snapshot, aggregator=aggregator, worth=worth, size=1), path)
+        by = aggregator or USUAL.aggregator
+        session.write(plan_pieces(query, tenant, self.snapshot, aggregator=by, worth=worth, size=1), path)
         session.close()
         return path.read_bytes().decode()
 

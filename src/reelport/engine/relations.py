@@ -1,7 +1,8 @@
-"""Turns the pinned files of tables into relations of DuckDB, and builds lookups over them."""
+"""Turns the pinned files of tables into relations, and builds lookups over them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,25 +15,35 @@ from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.schema import OWNER
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import TABLES, Table
+
+SourceSql = Callable[[Table, tuple[str, ...]], str]
+"""Writes the SQL of a table's stored columns over some files, at least one."""
+
+
+def _read_parquet(table: Table, files: tuple[str, ...]) -> str:
+    """Have DuckDB read the files, which may lack some of the columns."""
+    return project_sql(table, parquet_source(list(files)))
 
 
 @dataclass(frozen=True, slots=True)
 class Relations:
     """The pinned tables of one report.
 
-    Files are pruned to its days and, where one role counts, to its channels as far as files tell.
+    Files are pruned to its days and, where one role counts, to its channels as far as files tell. `source` reads them:
+    DuckDB does, unless another engine is to.
     """
 
     snapshot: Snapshot
     start: date
     end: date
     channels: frozenset[str]
+    source: SourceSql = _read_parquet
 
     @classmethod
-    def of(cls, snapshot: Snapshot, resolved: ResolvedQuery) -> Relations:
+    def of(cls, snapshot: Snapshot, resolved: ResolvedQuery, source: SourceSql = _read_parquet) -> Relations:
         """The relations of a query's days and tenant."""
-        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels)
+        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source)
 
     def rows(self, source_query: SourceQuery) -> exp.Expr:
         """A superset of the rows that the source query sums, by the table's name.
@@ -48,11 +59,11 @@ class Relations:
         With `role`, a column, of those in which a channel of the tenant has that role.
         """
         files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
-        return _relation(table, files, alias)
+        return self._relation(table, files, alias)
 
     def objects(self, table: str, alias: str) -> exp.Expr:
         """A relation of all rows of an object table."""
-        return _relation(table, self.snapshot.files(table), alias)
+        return self._relation(table, self.snapshot.files(table), alias)
 
     def lookup(self, name: str, alias: str) -> exp.Expr:
         """A lookup of the mapping as a subquery."""
@@ -61,13 +72,11 @@ class Relations:
             table.replace(self.objects(table.name, table.alias_or_name))
         return subquery(tree, alias)
 
+    def _relation(self, name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
+        """A subquery of the table's declared columns over these files.
 
-def _relation(name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
-    """A subquery of the table's declared columns over these files.
-
-    Files may lack some of the columns. The projection is inserted as text: copying its tree would take longer than
-    compiling all the rest.
-    """
-    table = TABLES[name]
-    text = project_sql(table, parquet_source(list(files))) if files else select_no_rows_sql(table)
-    return subquery(exp.Var(this=text), alias)
+        The projection is inserted as text: copying its tree would take longer than compiling all the rest.
+        """
+        table = TABLES[name]
+        text = self.source(table, files) if files else select_no_rows_sql(table)
+        return subquery(exp.Var(this=text), alias)

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_type_hints
 
 from reelport.catalog import Limit
 from reelport.engine.memory_size import parse_size
+from reelport.engine.spark import server_address
 from reelport.errors import UsageError
 from reelport.facts.log.remote_tables import RemoteTables, attach_tables
 from reelport.server.setting import Secret, parse_value, setting
@@ -215,13 +216,32 @@ class Settings:
         30, ge=1, worker=True, description="How long a worker without a heartbeat keeps its report."
     )
     room_seconds: float = setting(
-        3600, ge=0, worker=True, description="How long a report waits in all for room on a full disk before it fails."
+        3600,
+        ge=0,
+        worker=True,
+        description="How long a report waits in all for room on a full disk, or for a lost engine, before it fails.",
     )
     drain_seconds: float = setting(
         5, ge=0, worker=True, description="Time that running reports get to end when a worker is stopped."
     )
     sweep_seconds: float = setting(
         60, gt=0, worker=True, description="Seconds between two sweeps, which delete expired reports and files."
+    )
+
+    # Reports that one machine can't hold
+    engine: str = setting(
+        "",
+        pattern=f"({server_address.PATTERN})?",
+        form="the address of a Spark Connect server, such as sc://spark.example:15002",
+        worker=True,
+        description="Spark Connect server that aggregates large reports; empty: DuckDB makes all of them.",
+        shown=False,
+    )
+    spark_from_rows: int = setting(
+        2_000_000_000,
+        ge=0,
+        worker=True,
+        description="Rows of facts that a report must read, as far as files tell, to be aggregated there.",
     )
 
     # The explorer of Studio, in each API process

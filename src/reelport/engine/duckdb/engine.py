@@ -93,7 +93,8 @@ class Session:
     def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path | None) -> None:
         self._connection = connection
         self._spill = spill
-        self._cancelled = threading.Event()
+        self.cancelled = threading.Event()
+        """Set once the session is cancelled: whoever aggregates for it elsewhere stops, too."""
         self._interrupting = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
@@ -160,7 +161,7 @@ class Session:
 
     def cancel(self) -> None:
         """Stop the running write or fetch, or the next one, and return once it has stopped."""
-        self._cancelled.set()
+        self.cancelled.set()
         # DuckDB misses an interrupt between two statements: repeat it until it has stopped.
         while not self._idle.wait(_INTERRUPT_SECONDS):
             self._interrupt()
@@ -202,7 +203,7 @@ class Session:
         return int(self._execute(f"COPY ({plan.sql}) TO {path} ({options})", plan.arrow)[0][0])
 
     def _check_cancelled(self) -> None:
-        if self._cancelled.is_set():
+        if self.cancelled.is_set():
             raise Cancelled("the report was stopped")
 
     def _execute(self, sql: str, arrow: Mapping[str, object]) -> list[tuple[Any, ...]]:

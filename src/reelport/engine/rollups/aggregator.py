@@ -110,7 +110,7 @@ class RollupAggregator:
         if not readings:
             return self.other.aggregate(aggregation, snapshot)
         resolved = aggregation.resolved
-        relations = RollupRelations(snapshot, resolved.start, resolved.end, resolved.tenant.channels, readings)
+        relations = RollupRelations(snapshot, resolved.start, resolved.end, resolved.tenant.channels, readings=readings)
         return AggregatedRelation(group_rows(aggregation, relations))
 
     @property

@@ -26,8 +26,13 @@ def project_sql(table: Table, source: str) -> str:
 @cache
 def _projection_sql(table: Table) -> str:
     declared = select_no_rows_sql(table)
+    return select_stored_sql(table, f"({declared} UNION ALL BY NAME SELECT * FROM {_SOURCE})")  # noqa: S608 - our tables' own names
+
+
+def select_stored_sql(table: Table, source: str) -> str:
+    """Write the SELECT of all stored columns from a relation that has each, be it empty."""
     shown = ", ".join(_column_sql(table, name) for name in stored_names(table))
-    return f"SELECT {shown} FROM ({declared} UNION ALL BY NAME SELECT * FROM {_SOURCE})"  # noqa: S608 - our tables' own names
+    return f"SELECT {shown} FROM {source}"  # noqa: S608 - our tables' own names
 
 
 def _column_sql(table: Table, name: str) -> str:

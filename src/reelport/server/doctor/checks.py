@@ -32,6 +32,7 @@ from reelport.server.doctor.data_directory import (
 from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.object_store import check_object_store
 from reelport.server.doctor.open_files import find_file_fault
+from reelport.server.doctor.spark_server import check_spark
 from reelport.server.files import retention
 from reelport.server.masking import hide_passwords
 from reelport.server.queue import liveness, worker_memory, worker_registry
@@ -68,6 +69,7 @@ def run_checks(settings: Settings) -> tuple[Finding, ...]:
         "object store": check_object_store,
         "files": _check_files,
         "engine": _check_engine,
+        "spark": check_spark,
         "port": _check_port,
         "links": _check_links,
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from reelport.engine.aggregation import Aggregator
+from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import Session
 from reelport.engine.memory_size import parse_size
+from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.choice import RollupList, choose
 from reelport.engine.settled.aggregator import SettledAggregator
 from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
@@ -21,29 +24,45 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 
 
-def choose_aggregator(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, settings: Settings) -> Aggregator:  # noqa: ARG001 - what a choice goes by
-    """Choose the aggregator of one report: DuckDB, within the statement that writes.
+@contextmanager
+def choose_aggregator(
+    claim: Claim, tenant: Tenant, snapshot: Snapshot, settings: Settings, session: Session
+) -> Iterator[Aggregator]:
+    """Choose the aggregator of one report, for the block in which the session writes it.
+
+    It is DuckDB, within the statement that writes, with rollups and settled months where there are any; or Spark, where
+    one is set and so many rows are to be read even with rollups.
 
     To add one: implement `engine.aggregation.Aggregator` in a room of `engine`, and decide here when it is used; it is
     imported only then. It may be asked several times, once per piece. One that aggregates a part and leaves the rest to
     another (kept sums, and fresh facts) takes the other as an argument, and wraps it here.
     """
-    return _add_rollups(DUCKDB, settings)
+    rollups = RollupList() if settings.rollups == "off" else RollupList.read(settings.facts_root)
+    if not settings.engine or count_rows(claim.query, tenant, snapshot, rollups) < settings.spark_from_rows:
+        yield _add_settled_months(RollupAggregator(rollups, DUCKDB) if rollups else DUCKDB, settings, claim, session)
+        return
+    from reelport.engine.spark.aggregator import SparkAggregator  # noqa: PLC0415 - loads pyarrow, and then pyspark
+
+    name, folder = f"reelport-{claim.report_id}-{claim.attempt}", liveness.spill_folder(settings, claim.owner)
+    with SparkAggregator(settings.engine, name, folder, session.cancelled) as aggregator:
+        yield aggregator
 
 
-def add_settled_months(aggregator: Aggregator, settings: Settings, claim: Claim, session: Session) -> Aggregator:
-    """Let settled months be kept where the settings give them room, and DuckDB aggregates."""
+def count_rows(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> int:
+    """Count the rows that DuckDB would read at most.
+
+    Those are the rows in the files of the report's days and channels, or in rollups of them.
+    """
+    sources = plan_aggregation(resolve_query(query, tenant)).sources
+    chosen = (choose(source_query, snapshot, rollups) for source_query in sources)
+    return sum(choice.fact_rows if choice.reading is None else choice.reading.rows for choice in chosen)
+
+
+def _add_settled_months(aggregator: Aggregator, settings: Settings, claim: Claim, session: Session) -> Aggregator:
+    """Let settled months be kept where the settings give them room."""
     space = parse_size(settings.settled_space)
-    plain = aggregator.plain if isinstance(aggregator, RollupAggregator) else aggregator
-    if not space or plain is not DUCKDB:
+    if not space:
         return aggregator
     kept = KeptMonths(settings.facts_root, space, liveness.spill_folder(settings, claim.owner))
     settled = datetime.now(UTC).date() - timedelta(days=SETTLED_AFTER)
     return SettledAggregator(kept, aggregator, session.run_beside, settled)
-
-
-def _add_rollups(other: Aggregator, settings: Settings) -> Aggregator:
-    """Let rollups be read where there are any, and the other aggregate what they don't give."""
-    if settings.rollups == "off" or not (rollups := RollupList.read(settings.facts_root)):
-        return other
-    return RollupAggregator(rollups, other)

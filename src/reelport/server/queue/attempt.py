@@ -22,7 +22,7 @@ from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
-from reelport.server.queue.aggregator_choice import add_settled_months, choose_aggregator
+from reelport.server.queue.aggregator_choice import choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.rollup_report import write_report
 from reelport.server.settings import Settings
@@ -53,11 +53,9 @@ def make_report(
     try:
         with holding():
             tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim, stopping)
-            chosen = choose_aggregator(claim.query, tenant, snapshot, settings)
-            aggregator = add_settled_months(chosen, settings, claim, session)
-            written = write_report(
-                db, settings, claim, session, aggregator, draft, partial(plan_pieces, claim.query, tenant, snapshot)
-            )
+            plan = partial(plan_pieces, claim.query, tenant, snapshot)
+            with choose_aggregator(claim, tenant, snapshot, settings, session) as aggregator:
+                written = write_report(db, settings, claim, session, aggregator, draft, plan)
         record = report_files.publish_draft(settings, draft, written)
     finally:
         # The cause is already being raised; a later sweep deletes the draft.

@@ -12,7 +12,15 @@ import structlog
 from sqlalchemy import Engine as Database
 
 from reelport.engine.duckdb.engine import Cancelled, Engine
-from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, RequestError, StorageError
+from reelport.errors import (
+    DiskFull,
+    EngineUnavailable,
+    InternalError,
+    OutOfMemory,
+    ReelportError,
+    RequestError,
+    StorageError,
+)
 from reelport.server.events.subscription import Subscription
 from reelport.server.queue import attempt, jobs, losses
 from reelport.server.queue.attempt import LeaseLost, clock
@@ -147,8 +155,8 @@ class Worker:
         except StateUnavailable as error:  # the worker stops; where it can't say so, the lease runs out
             log.warning("attempt interrupted", reason=str(error))
             self._settle(lambda: jobs.give_back(self._db, claim), log)
-        except DiskFull as error:
-            self._wait_for_room(claim, str(error), log)
+        except (DiskFull, EngineUnavailable) as error:
+            self._wait(claim, error, log)
         except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
             self._handle_failure(claim, error, log)
         finally:
@@ -193,19 +201,24 @@ class Worker:
 
         self._settle(record, log)
 
-    def _wait_for_room(self, claim: Claim, reason: str, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Requeue for half the time waited so far (1 to 60 s).
+    def _wait(
+        self, claim: Claim, error: DiskFull | EngineUnavailable, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
+        """Requeue for half the time waited so far (1 to 60 s): the report is not to blame.
 
-        Fail the report after `room_seconds` in all.
+        Fail it after `room_seconds` in all.
         """
+        full = isinstance(error, DiskFull)
+        what, advice = ("room", "Make room") if full else ("the engine", "Bring it back")
         left = self._settings.room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
-        log.warning("no room on the disk", reason=reason, waited=claim.waited_for_room, pause=pause)
+        event = "no room on the disk" if full else "no engine for large reports"
+        log.warning(event, reason=str(error), waited=claim.waited_for_room, pause=pause)
         if left <= 0:
-            waited = f"It waited {claim.waited_for_room:.0f} seconds for room. Make room, then ask again."
-            self._settle(lambda: jobs.fail(self._db, claim, f"{reason}. {waited}", clock(), code=DiskFull.code), log)
+            waited = f"It waited {claim.waited_for_room:.0f} seconds for {what}. {advice}, then ask again."
+            self._settle(lambda: jobs.fail(self._db, claim, f"{error}. {waited}", clock(), code=error.code), log)
         else:
-            waits = f"{reason}. It waits for room, {left:.0f} seconds at most."
+            waits = f"{error}. It waits for {what}, {left:.0f} seconds at most."
             self._settle(lambda: jobs.wait_for_room(self._db, claim, waits, pause), log)
 
 

@@ -1,0 +1,133 @@
+"""Spark as the aggregator: its rows are streamed into a Parquet file, which DuckDB reads."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import warnings
+from concurrent.futures import Future, wait
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from reelport.engine.aggregation import AggregatedRelation, Aggregation, read_parquet
+from reelport.engine.duckdb.engine import Cancelled
+from reelport.engine.relations import Relations
+from reelport.engine.spark.aggregated_file import AggregatedFile
+from reelport.engine.spark.pinned_files import PinnedFiles
+from reelport.engine.spark.translation import spark_sql
+from reelport.errors import EngineUnavailable
+from reelport.facts.log.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from reelport.engine.spark.connection import SparkConnection
+
+_LOOK_SECONDS = 0.1
+"""Seconds between two looks at whether the report was cancelled."""
+_STOP_SECONDS = 10.0
+"""Seconds that Spark gets to stop; a server that doesn't answer is not waited for any longer."""
+
+
+class SparkAggregator:
+    """Aggregates one report on a Spark Connect server, piece by piece; close it afterwards.
+
+    `cancelled` stops a running aggregation, here and on the server, and lets none begin. `name` is what the work is
+    called in Spark. `folder` takes the file of the piece that is being written: on the disk, so that memory is bounded.
+    """
+
+    def __init__(self, address: str, name: str, folder: Path, cancelled: threading.Event) -> None:
+        self._address = address
+        self._name = name
+        self._folder = folder
+        self._cancelled = cancelled
+        self._connection: SparkConnection | None = None
+        self._file: Path | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Aggregate on the server, and give the file of what came of it.
+
+        Raises Cancelled, OSError when the file can't be written, and as `SparkConnection.stream`.
+        """
+        self._remove_file()
+        files = PinnedFiles()
+        sql = spark_sql(aggregation, Relations.of(snapshot, aggregation.resolved, files))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._file = self._folder / f"aggregated-{secrets.token_hex(8)}.parquet"
+        running: Future[None] = Future()
+        arguments = (running, aggregation, sql, files, self._file)
+        # A thread of its own: a call to a server that doesn't answer can't be interrupted, but left behind.
+        threading.Thread(target=self._run, args=arguments, name="spark", daemon=True).start()
+        self._wait(running)
+        return read_parquet(aggregation, [str(self._file)])
+
+    def close(self) -> None:
+        """Delete the file, and release the session.
+
+        That is done in the background: the server may not answer.
+        """
+        self._remove_file()
+        if connection := self._connection:
+            self._connection = None
+            threading.Thread(target=connection.close, name="spark-close", daemon=True).start()
+
+    def _run(self, running: Future[None], aggregation: Aggregation, sql: str, files: PinnedFiles, to: Path) -> None:
+        try:
+            self._stream(aggregation, sql, files, to)
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
+            running.set_exception(error)
+        else:
+            running.set_result(None)
+
+    def _stream(self, aggregation: Aggregation, sql: str, files: PinnedFiles, to: Path) -> None:
+        rows = self._connect().stream(sql, files)
+        with AggregatedFile(aggregation, to) as out:
+            for part in rows:
+                if self._cancelled.is_set():
+                    return
+                out.write(part)
+
+    def _connect(self) -> SparkConnection:
+        if self._connection is None:
+            # Its warnings say nothing that an error doesn't, and would stand between the lines of the log.
+            warnings.filterwarnings("ignore", module=r"pyspark\.")
+            try:
+                from reelport.engine.spark.connection import SparkConnection  # noqa: PLC0415 - loads pyspark
+            except ImportError as error:
+                raise EngineUnavailable(f"{error}: install the extra, reelport[spark]") from error
+            self._connection = SparkConnection(self._address, self._name)
+        return self._connection
+
+    def _wait(self, running: Future[None]) -> None:
+        """Wait for what runs; when the report is cancelled, have the server stop it first."""
+        while not wait([running], _LOOK_SECONDS).done:
+            if self._cancelled.is_set():
+                self._interrupt(running)
+                break
+        if self._cancelled.is_set():
+            raise Cancelled("the report was stopped")
+        running.result()
+
+    def _interrupt(self, running: Future[None]) -> None:
+        """Interrupt what runs until it has ended.
+
+        Once is not enough: the server overlooks an interrupt before the work has begun.
+        """
+        until = time.monotonic() + _STOP_SECONDS
+        while not running.done() and time.monotonic() < until:
+            if connection := self._connection:
+                once = threading.Thread(target=connection.interrupt, name="spark-interrupt", daemon=True)
+                once.start()
+                once.join(_STOP_SECONDS)
+            wait([running], _LOOK_SECONDS)
+
+    def _remove_file(self) -> None:
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+            self._file = None

@@ -1,0 +1,11 @@
+"""The address of a Spark Connect server: `sc://host:port`, then parameters for Spark."""
+
+from __future__ import annotations
+
+PATTERN = r"sc://[^/;\s]+(/?(;[^;=\s]+=[^;\s]*)*)?"
+"""What an address looks like, such as sc://spark.example:15002/;use_ssl=true;token=…"""
+
+
+def describe_address(address: str) -> str:
+    """The address for people: without its parameters, of which one may be a token."""
+    return address.partition("/;")[0].partition(";")[0]

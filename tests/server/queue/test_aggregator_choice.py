@@ -1,0 +1,82 @@
+"""Who aggregates a report: DuckDB, or Spark above a size; and what becomes of reports while Spark is away."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from tests.engine.few import ME, play
+from tests.engine.world import laid
+from tests.patience import free_port, until
+from tests.server.conftest import State
+
+from reelport.engine.duckdb.engine import Engine
+from reelport.engine.rollups.choice import RollupList
+from reelport.engine.spark.aggregator import SparkAggregator
+from reelport.engine.tenant import Tenant
+from reelport.errors import UsageError
+from reelport.query import ReportQuery
+from reelport.server.events.bus import subscribe
+from reelport.server.events.event import Kind
+from reelport.server.queue import backlog
+from reelport.server.queue.aggregator_choice import choose_aggregator, count_rows
+from reelport.server.queue.jobs import Claim
+from reelport.server.queue.worker import Worker
+from reelport.server.settings import read_settings
+
+
+@pytest.mark.parametrize(
+    ("engine", "more", "is_spark"), [("sc://spark", 0, True), ("sc://spark", 1, False), ("", 0, False)]
+)
+def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more: int, *, is_spark: bool) -> None:
+    """By the rows in the files that it reads of its days and channels; without an address none does."""
+    plays = [play("2023-07-01T05:00:00"), play("2023-07-02T05:00:00"), play("2023-08-01T05:00:00")]
+    with Engine("200MB", 1, tmp_path / "spill") as duckdb:
+        snapshot = laid({"plays": plays}, tmp_path / "facts", duckdb, rows_a_file=1).snapshot
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 7, 1), date(2023, 7, 31))
+    claim = Claim("r", "one", 1, query, ME, None)
+    assert count_rows(query, Tenant(ME), snapshot, RollupList()) == 2
+    settings = read_settings(data=tmp_path, engine=engine, spark_from_rows=2 + more)
+    with (
+        Engine("200MB", 1, tmp_path / "spill") as duckdb,
+        choose_aggregator(claim, Tenant(ME), snapshot, settings, duckdb.session()) as aggregator,
+    ):
+        assert isinstance(aggregator, SparkAggregator) == is_spark
+
+
+def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_path: Path) -> None:
+    """Its attempts count no failure; once its time of waiting is over it fails, and says which server is lost."""
+    address = f"sc://127.0.0.1:{free_port()}"
+    settings = state.again(engine=f"{address}/;token=very-secret", spark_from_rows=0, room_seconds=1)
+    state.now = datetime.now(UTC)
+    state.organization("demo", "c-news")
+    asked = state.ask(state.caller(state.key("demo")))
+    with (
+        Engine("200MB", 1, tmp_path / "spill") as engine,
+        subscribe(state.db, Kind.REPORT_QUEUED) as events,
+    ):
+        worker = Worker(settings, state.db, engine, "one", events)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            assert until(lambda: backlog.get_entry(state.db, asked.id).waited_for_room > 0)
+            waiting = backlog.get_entry(state.db, asked.id)
+            assert f"{address} can't be reached" in str(waiting.reason)
+            assert "It waits for the engine" in str(waiting.reason)
+            assert waiting.failures == 0
+            assert until(lambda: backlog.get_entry(state.db, asked.id).state == "failed")
+        finally:
+            worker.stop()
+            thread.join()
+    reason = str(backlog.get_entry(state.db, asked.id).reason)
+    assert "waited 1 seconds for the engine. Bring it back" in reason
+    assert "very-secret" not in reason
+
+
+def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
+    """What it looks like is told, and a token in it is not."""
+    with pytest.raises(UsageError, match="such as sc://spark"):
+        read_settings(data=tmp_path, engine="spark://master:7077")
+    assert "very-secret" not in repr(read_settings(data=tmp_path, engine="sc://spark:15002/;token=very-secret"))
