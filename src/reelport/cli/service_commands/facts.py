@@ -24,7 +24,7 @@ from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROW
 from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_existing, check_layout
 from reelport.facts.tables import TABLES
-from reelport.server.settings import read_settings
+from reelport.server.settings import Settings, read_settings
 from reelport.storage.modes import set_readers
 from reelport.wording import format_count, format_size
 
@@ -48,6 +48,11 @@ def facts_root(data: Path, *, make: bool = False) -> Path:
     settings = read_settings(data=data)
     set_readers(settings.readers)
     (check_layout if make else check_existing)(data)
+    return _name_root(settings, data)
+
+
+def _name_root(settings: Settings, data: Path) -> Path:
+    """Name the tables' folder below the data directory, as that was named."""
     return settings.facts_root if settings.facts_url else data / FACTS_FOLDER
 
 
@@ -117,12 +122,14 @@ def load(
     if suggest_map:
         from reelport.cli.service_commands.load_suggestion import write_suggestion
 
-        write_suggestion(data / FACTS_FOLDER, table, files, terms.map, terms.memory, force=force, as_json=json)
+        write_suggestion(
+            _name_root(read_settings(data=data), data), table, files, terms.map, terms.memory, force=force, as_json=json
+        )
         return
     if force:
         raise UsageError("--force goes with --suggest-map: nothing else is written over a file")
     if dry_run:
-        _dry_run(data / FACTS_FOLDER, table, files, terms, as_json=json)
+        _dry_run(_name_root(read_settings(data=data), data), table, files, terms, as_json=json)
     else:
         _load(data, table, files, terms, as_json=json)
 

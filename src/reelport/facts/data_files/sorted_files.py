@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from reelport import killpoints
 from reelport.errors import OutcomeUnknown, StorageError
 from reelport.facts.log.delta_log import DataFile, open_store
-from reelport.facts.log.remote_tables import locate_drafts
+from reelport.facts.log.remote_tables import find_remote, locate_drafts
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
 from reelport.storage.durable import make_folder, translate_io_errors
@@ -128,8 +128,11 @@ class StagedFiles:
             self._open.discard()
             self._open = None
         for file in self._done:
-            with suppress(StorageError):
+            try:
                 self._store.delete(file.path)
+            except StorageError:  # of an object store that is away each would be tried for long: a vacuum deletes them
+                if find_remote(self._folder) is not None:
+                    break
         self._done = []
 
     def write_day(self, day: date, batch: str, rows: pa.Table) -> None:

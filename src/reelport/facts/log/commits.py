@@ -138,7 +138,7 @@ def _commit_remotely(now: TableVersion, delta: DeltaTable, change: Change) -> No
     Where nothing tells, the same commit is tried again: another could come beside the first, if that is on its way.
     """
     name, mark = commit_name(delta.version() + 1), secrets.token_hex(16)
-    last: StorageError | None = None
+    last: BaseException | None = None
     for attempt in range(_SAME_COMMITS):
         try:
             with translate_delta_errors(now.folder):
@@ -154,11 +154,14 @@ def _commit_remotely(now: TableVersion, delta: DeltaTable, change: Change) -> No
                 raise
             last = error
             time.sleep(random.uniform(0, 0.2 * 2**attempt))  # noqa: S311 - jitter, not a secret
+        except KeyboardInterrupt as error:
+            last = error
+            break
         else:
             return
     raise OutcomeUnknown(
-        f"{describe_place(now.folder)}: the object store doesn't tell whether this was committed: look with "
-        "`reelport load list` when it answers again, and run it again; a batch is loaded once"
+        f"{describe_place(now.folder)}: nothing told whether this was committed: look with "
+        "`reelport load list` when the object store answers, and run it again; a batch is loaded once"
     ) from last
 
 
