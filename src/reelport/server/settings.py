@@ -383,6 +383,10 @@ def read_settings(**given: object) -> Settings:
         except ValueError as error:
             wrong.append(f"{variable_name(field.name)} (--{field.name.replace('_', '-')}): {error}")
     wrong += _find_store_faults(values.get("facts_url"), values.get("files_url"))
+    if values.get("engine") and values.get("facts_url"):
+        wrong.append(
+            f"{variable_name('engine')}: Spark doesn't see tables in an object store: leave one of the two out."
+        )
     if wrong:
         raise UsageError("\n".join(wrong))
     return Settings(**values)

@@ -80,3 +80,9 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="such as sc://spark"):
         read_settings(data=tmp_path, engine="spark://master:7077")
     assert "very-secret" not in repr(read_settings(data=tmp_path, engine="sc://spark:15002/;token=very-secret"))
+
+
+def test_spark_beside_tables_in_an_object_store_is_refused(tmp_path: Path) -> None:
+    """It would be asked for files that lie on no path of its own."""
+    with pytest.raises(UsageError, match="REELPORT_ENGINE: Spark doesn't see tables in an object store"):
+        read_settings(data=tmp_path, engine="sc://spark:15002", facts_url="s3://bucket/prefix")
