@@ -186,7 +186,7 @@ def test_full_disk_ends_no_report(service: Service) -> None:
     asker = partner(service)
     with small_disk(service.settings.files_root, "200k") as disk:
         token = asker.ask(**SHORT)
-        assert until(lambda: entry(service, token).waited_for_room > 3, seconds=60), service.log
+        assert until(lambda: entry(service, token).waited_for_room > 3), service.log
         found = entry(service, token)
         assert found.attempts > 3
         assert found.failures == 0

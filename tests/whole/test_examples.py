@@ -18,6 +18,7 @@ from reelport.facts.layout import check_layout
 
 from .desk import Desk
 from .partner import Partner
+from .shell import Done
 
 EXAMPLE = re.compile(r"^Example: (.*?) *$", re.MULTILINE)
 
@@ -42,12 +43,18 @@ def test_every_example_in_the_help_works(desk: Desk) -> None:
             assert shlex.split(line.rpartition(" | ")[2])[1 : 1 + len(words)] == list(words), line
             with _prepared(desk, words):
                 done = desk.run(line)
-            if done.status != 0 or "Traceback" in done.err:
+            if not _is_well(words, done):
                 failed[line] = done
             else:
                 desk.learn(words, done)
     assert not failed
     assert not lacking
+
+
+def _is_well(words: tuple[str, ...], done: Done) -> bool:
+    """Whether a command did what it is for: on a busy disk `doctor` finds that disk slow, and nothing else."""
+    slow_disk = words == ("doctor",) and done.err.startswith("reelport: disk: Writing and syncing")
+    return "Traceback" not in done.err and (done.status == 0 or (slow_disk and done.err.count("\n") == 1))
 
 
 def _prepared(desk: Desk, words: tuple[str, ...]) -> AbstractContextManager[None]:
