@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import median
 
 import psutil
-from tests.spark_cluster import SparkCluster, running_cluster
+from deploy.fleet.spark_cluster import SparkCluster
+from tests.spark_cluster import running_cluster
 
 from benchmarks.facts import CHANNELS, START, Facts
 from reelport.engine.aggregation import Aggregator

@@ -1,188 +1,26 @@
-"""A real Spark on loopback: a standalone master, two workers and a Connect server, from the jars of pyspark."""
+"""A Spark for tests, where there is one."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import socket
-import subprocess
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-from tests.patience import free_port, until
-
-_HERE = Path(__file__).parents[1] / ".spark"
-"""Where `make spark` unpacks it."""
-_MASTER, _WORKER = "org.apache.spark.deploy.master.Master", "org.apache.spark.deploy.worker.Worker"
-_SUBMIT, _CONNECT = "org.apache.spark.deploy.SparkSubmit", "org.apache.spark.sql.connect.service.SparkConnectServer"
-_SCALA = "2.13"
-_OPENED = (
-    "lang",
-    "lang.invoke",
-    "lang.reflect",
-    "io",
-    "net",
-    "nio",
-    "util",
-    "util.concurrent",
-    "util.concurrent.atomic",
-)
-_QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-_JAVA = [
-    *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED),
-    *(
-        f"--add-opens=java.base/sun.{package}=ALL-UNNAMED"
-        for package in ("nio.ch", "nio.cs", "security.action", "util.calendar")
-    ),
-]
-_CONF = {
-    "spark.executor.cores": "1",
-    "spark.executor.memory": "512m",
-    "spark.sql.shuffle.partitions": "2",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.connect.grpc.binding.address": "127.0.0.1",
-    # Settings of a cluster that isn't ours alone: sessions of ours must not go by them.
-    "spark.sql.session.timeZone": "America/New_York",
-    "spark.sql.ansi.enabled": "false",
-    "spark.sql.timestampType": "TIMESTAMP_NTZ",
-    "spark.sql.files.ignoreMissingFiles": "true",
-}
-
-
-@dataclass
-class SparkCluster:
-    """The processes of a running Spark, and the ports that it listens on.
-
-    Made for a quick start, or to be measured: with all that Java's compiler does.
-    """
-
-    home: Path
-    folder: Path
-    quick: bool = True
-    master: int = field(default_factory=free_port)
-    connect: int = field(default_factory=free_port)
-    pages: int = field(default_factory=free_port)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        """Where its Connect server listens."""
-        return f"sc://127.0.0.1:{self.connect}"
-
-    def start(self) -> None:
-        """Start all of it, and wait until two executors are ready."""
-        self._run("master", 256, _MASTER, "--host", "127.0.0.1", "--port", str(self.master), "--webui-port", "0")
-        assert until(lambda: is_open(self.master)), self.log("master")
-        for name in ("one", "two"):
-            self.start_worker(name)
-        self.start_connect()
-
-    def start_worker(self, name: str) -> None:
-        """Start a worker with one core."""
-        size = ("--cores", "1", "--memory", "600m", "-d", str(self.folder / name))
-        self._run(
-            name, 128, _WORKER, "--host", "127.0.0.1", "--webui-port", "0", *size, f"spark://127.0.0.1:{self.master}"
-        )
-
-    def start_connect(self) -> None:
-        """Start the Connect server, and wait until it has two executors."""
-        conf = _CONF | {"spark.connect.grpc.binding.port": str(self.connect), "spark.ui.port": str(self.pages)}
-        conf["spark.executor.extraJavaOptions"] = " ".join(_QUICK_START if self.quick else ())
-        settings = [word for name, value in conf.items() for word in ("--conf", f"{name}={value}")]
-        master = f"spark://127.0.0.1:{self.master}"
-        self._run("connect", 768, _SUBMIT, "--master", master, "--class", _CONNECT, *settings, "spark-internal")
-        assert until(lambda: is_open(self.connect) and self.executors() == 2), self.log("connect")
-
-    def kill(self, name: str) -> None:
-        """Kill a process with all that it started, by SIGKILL."""
-        process = self.processes.pop(name)
-        with suppress(psutil.NoSuchProcess):
-            started = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            for each in started:
-                with suppress(psutil.NoSuchProcess):
-                    each.kill()
-        process.wait()
-
-    def stop(self) -> None:
-        """Kill all of it."""
-        for name in tuple(self.processes):
-            self.kill(name)
-
-    def executors(self) -> int:
-        """How many executors are alive, the driver left out."""
-        return sum(each["id"] != "driver" and each["isActive"] for each in self.ask("executors"))
-
-    def running_tasks(self) -> int:
-        """How many tasks run."""
-        return sum(each["activeTasks"] for each in self.ask("executors"))
-
-    def ask(self, what: str) -> list[dict[str, Any]]:
-        """Ask Spark's own pages about the application; nothing while they don't answer."""
-        with suppress(OSError, ValueError):
-            root = f"http://127.0.0.1:{self.pages}/api/v1/applications"
-            return list(_fetch(f"{root}/{_fetch(root)[0]['id']}/{what}"))
-        return []
-
-    def cpu_seconds(self) -> float:
-        """The seconds of CPU that all of it has taken so far."""
-        roots = [psutil.Process(process.pid) for process in self.processes.values()]
-        times = [each.cpu_times() for root in roots for each in (root, *root.children(recursive=True))]
-        return float(sum(each.user + each.system for each in times))
-
-    def log(self, name: str) -> str:
-        """The last lines that a process wrote."""
-        return (self.folder / f"{name}.log").read_text()[-3000:]
-
-    def _run(self, name: str, memory: int, main: str, *words: str) -> None:
-        environment = os.environ | {
-            "SPARK_HOME": str(self.home),
-            "SPARK_SCALA_VERSION": _SCALA,
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            "LC_ALL": "C.UTF-8",  # else Java finds no file whose name is not ASCII
-            "SPARK_LOCAL_DIRS": str(self.folder / "local"),
-        }
-        options = (*_QUICK_START, *_JAVA) if self.quick else _JAVA
-        command = ["java", f"-Xmx{memory}m", *options, "-cp", f"{self.home}/jars/*", main, *words]
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(command, env=environment, cwd=self.folder, stdout=log, stderr=log)
-
-
-def is_open(port: int) -> bool:
-    """Whether something listens on a port of loopback."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+from deploy.fleet.spark_cluster import SparkCluster, find_spark
 
 
 @contextmanager
 def running_cluster(folder: Path, *, quick: bool = True) -> Iterator[SparkCluster]:
     """A cluster for the block; without Java or Spark what needs it is skipped."""
-    cluster = SparkCluster(_find_home(), folder, quick)
+    if (home := find_spark()) is None:
+        pytest.skip(
+            "Spark is not here: make spark" if shutil.which("java") else "Java is not installed: Spark runs in it"
+        )
+    cluster = SparkCluster(home, folder, quick)
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
-
-
-def _find_home() -> Path:
-    if shutil.which("java") is None:
-        pytest.skip("Java is not installed: Spark runs in it")
-    homes: Sequence[Path] = [Path(text) for text in [os.environ.get("SPARK_HOME", "")] if text] or [_HERE]
-    for home in homes:
-        if list(home.glob("jars/spark-connect_*.jar")):
-            return home
-    pytest.skip("Spark is not here: make spark")
-
-
-def _fetch(url: str) -> Any:  # noqa: ANN401 - JSON
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return json.load(answer)

@@ -13,6 +13,7 @@ from deploy.fleet.drill import DAYS, ROWS, START, run_drill
 from deploy.fleet.fleet import Fleet
 from deploy.fleet.part import FleetError
 from deploy.fleet.programs import find_missing
+from deploy.fleet.spark_cluster import find_spark
 
 
 def main() -> None:
@@ -22,6 +23,8 @@ def main() -> None:
     given = parser.parse_args()
     if missing := find_missing():
         sys.exit(f"The fleet needs what isn't installed: apt-get install {' '.join(missing)}")
+    if (spark := find_spark()) is None:
+        print("Without Spark: it needs Java 17 and `make spark`.", flush=True)
     # Whoever is told to end stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     began = time.monotonic()
@@ -30,8 +33,9 @@ def main() -> None:
         print(f"{time.monotonic() - began:6.1f} s  {sentence}", flush=True)
 
     try:
-        with Fleet() as fleet:
-            tell(f"{len(fleet.parts)} parts run: {', '.join(part.name for part in fleet.parts)}")
+        with Fleet(spark) as fleet:
+            names = [part.name for part in fleet.parts] + (["spark (master, two workers, Connect)"] if spark else [])
+            tell(f"running: {', '.join(names)}")
             fleet.fill(START, START + timedelta(days=DAYS - 1), ROWS)
             tell(f"{ROWS:,} rows of sample facts are loaded")
             # The client trusts what this variable names, as curl does.

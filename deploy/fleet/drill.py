@@ -10,11 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import sqlalchemy as sa
 from deploy.fleet.fleet import Fleet
-from deploy.fleet.part import Part
+from deploy.fleet.spark_cluster import SparkCluster
 
 from reelport.client.client import Client
 from reelport.query import ReportQuery
@@ -64,6 +64,32 @@ class Findings:
         return found
 
 
+class Victim(Protocol):
+    """What can be killed and started again."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+    def start(self) -> None:
+        """Start it."""
+
+
+@dataclass
+class _SparkWorker:
+    cluster: SparkCluster
+    name: str = "worker-of-spark"
+
+    def kill(self) -> None:
+        self.cluster.kill("one")
+
+    def start(self) -> None:
+        self.cluster.start_worker("one")
+
+
 def run_drill(fleet: Fleet, rounds: int, tell: Callable[[str], None]) -> Findings:
     """Fetch each question once undisturbed, then again and again while parts are killed."""
     findings = Findings()
@@ -94,7 +120,9 @@ def run_drill(fleet: Fleet, rounds: int, tell: Callable[[str], None]) -> Finding
 def _kill_one_of_each(
     fleet: Fleet, findings: Findings, loads: Sequence[Future[None]], tell: Callable[[str], None]
 ) -> None:
-    victims: list[Part] = [fleet.workers[0], fleet.apis[0], fleet.nginx, fleet.postgresql]
+    victims: list[Victim] = [fleet.workers[0], fleet.apis[0], fleet.nginx, fleet.postgresql]
+    if fleet.spark:
+        victims.insert(2, _SparkWorker(fleet.spark))
     for part in victims:
         time.sleep(_PAUSE_SECONDS)
         before = len(findings.fetched)

@@ -13,6 +13,7 @@ from typing import Self
 
 from deploy.fleet.part import Part
 from deploy.fleet.programs import BUCKET, HOST, answers_http, find_port, make_nginx, make_object_store, make_postgresql
+from deploy.fleet.spark_cluster import SparkCluster
 
 from reelport.server import sandbox
 from reelport.server.access import channel_registry
@@ -31,7 +32,8 @@ _REELPORT = [sys.executable, "-m", "reelport"]
 class Fleet:
     """Runs all parts below a folder of its own, which is deleted at the end; the block runs while they answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, spark: Path | None) -> None:
+        """Make the parts. `spark` is where one lies: the last worker then has it aggregate all of its reports."""
         # Readable for PostgreSQL's own user, who has a folder in it.
         self.folder = Path(tempfile.mkdtemp(prefix="reelport-fleet-"))
         self.folder.chmod(0o755)
@@ -49,6 +51,8 @@ class Fleet:
             files_url=f"s3://{BUCKET}/files",
             workers=0,
         )
+        (self.folder / "spark").mkdir()
+        self.spark = SparkCluster(spark, self.folder / "spark") if spark else None
         self.apis = [self._make_api(number, port) for number, port in enumerate(ports, 1)]
         self.workers = [self._make_worker(number) for number in range(1, WORKERS + 1)]
 
@@ -76,6 +80,8 @@ class Fleet:
 
     def __enter__(self) -> Self:
         try:
+            if self.spark:
+                self.spark.start()
             for part in self.parts:
                 part.start()
         except BaseException:
@@ -90,6 +96,8 @@ class Fleet:
         """Stop all parts, the last one first, and delete the folder."""
         for part in reversed(self.parts):
             part.stop()
+        if self.spark:
+            self.spark.stop()
         shutil.rmtree(self.folder)
 
     def _make_api(self, number: int, port: int) -> Part:
@@ -102,4 +110,6 @@ class Fleet:
     def _make_worker(self, number: int) -> Part:
         # Whether workers are ready, the service as a whole tells.
         environment = {**self.settings.environment(), "REELPORT_WORKERS": "1"}
+        if self.spark and number == WORKERS:
+            environment |= {"REELPORT_ENGINE": self.spark.address, "REELPORT_SPARK_FROM_ROWS": "0"}
         return Part(f"worker-{number}", [*_REELPORT, "worker"], self.folder, lambda: True, environment)

@@ -9,7 +9,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.spark_cluster import SparkCluster, running_cluster
+from deploy.fleet.spark_cluster import SparkCluster
+from tests.spark_cluster import running_cluster
 
 from reelport.engine.duckdb.engine import Engine
 from reelport.query import ReportQuery

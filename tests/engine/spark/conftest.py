@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.spark_cluster import SparkCluster
+from deploy.fleet.spark_cluster import SparkCluster
 
 from reelport.engine.spark.aggregator import SparkAggregator
 

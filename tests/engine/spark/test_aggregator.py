@@ -12,6 +12,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
+from deploy.fleet.spark_cluster import SparkCluster
 from hypothesis import HealthCheck, given, settings
 from tests.engine import sample
 from tests.engine.drawn import queries
@@ -19,7 +20,6 @@ from tests.engine.few import ME, earned, play, video
 from tests.engine.sample import END, MINE, START
 from tests.engine.world import World, laid
 from tests.patience import until
-from tests.spark_cluster import SparkCluster
 
 from reelport.catalog import Dimension, Family, Metric, Product
 from reelport.engine.duckdb.engine import Cancelled, Engine, Session
