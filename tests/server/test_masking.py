@@ -42,6 +42,18 @@ def test_no_text_shows_the_password_of_an_address(password: str, scheme: str) ->
         assert not tells(redact_text(text))
 
 
+def test_no_text_shows_a_token_of_spark_or_aws() -> None:
+    """That of Spark's address, and the one that a store repeats when it has expired."""
+    for text in (
+        "Parameter ;token=s3cr3t== of sc://spark:15002/;use_ssl=true;token=s3cr3t;user_id=x",
+        "400: <Error><Code>ExpiredToken</Code><Token-0>s3cr3t/t3rc3s</Token-0></Error>",
+        "400: <Error><Token-0>s3cr3t/t3rc",
+    ):
+        masked = hide_passwords(text)
+        assert not tells(masked)
+        assert hide_passwords(masked) == masked
+
+
 def test_an_example_of_an_address_can_be_read_beside_one_that_is_masked() -> None:
     """It shows how to write one, and nobody's password; a real one before or after it stays hidden."""
     real = "postgresql://user:s3cr3t@t3rc3s@db.example/state"

@@ -47,6 +47,27 @@ def test_each_wrong_value_is_told_with_what_its_setting_takes() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "sc:/spark:15002/;token=pa55word",
+        "sc://spark:15002/x;token=pa55word",
+        "sc://spark:15002;token=pa55word",
+        "sc://spark:port/;token=pa55word",
+        "sc://user:pa55word@spark:15002",
+        "sc://spark:15002?token=pa55word",
+        "sc://spark:15002/;token=pa55word==",
+    ],
+)
+def test_a_wrong_address_of_spark_is_refused_without_its_token(address: str) -> None:
+    """At the start, and not by the first large report; the value is not repeated."""
+    with pytest.raises(UsageError, match="REELPORT_ENGINE") as refused:
+        read_settings(engine=address)
+    assert "pa55" not in str(refused.value)
+    for well in ("sc://spark", "sc://10.0.0.1:15002", "sc://spark:15002/;use_ssl=true;token=a%3D%3D"):
+        assert read_settings(engine=well).engine == well
+
+
 def test_settings_pass_through_the_environment_as_they_are(tmp_path: Path) -> None:
     """What a service hands to its workers reads back equal; nothing shows the secret."""
     given = read_settings(data=str(tmp_path), secret="s" * 32, workers=2, retention_hours=0.001)
@@ -133,12 +154,14 @@ def test_a_mistyped_variable_stops_a_service_and_another_unknown_one_is_told(tmp
 def test_a_service_warns_of_secrets_in_the_list_of_processes_and_says_how_to_take_another_port(tmp_path: Path) -> None:
     """Each with the variable that hides it; no warning repeats what was given. One in the environment is no matter."""
     secret, url = "s" * 40, "postgresql://reelport:pa55word@127.0.0.1:1/none"
+    spark = "sc://127.0.0.1:1/;token=pa55word"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = ("serve", "--data", str(tmp_path), "--port", str(taken.getsockname()[1]))
-        shown = command(*words, "--secret", secret, "--database-url", url, REELPORT_ODDITY="1")
-        hidden = command(*words, REELPORT_SECRET=secret, REELPORT_DATABASE_URL=url)
+        shown = command(*words, "--secret", secret, "--database-url", url, "--engine", spark, REELPORT_ODDITY="1")
+        hidden = command(*words, REELPORT_SECRET=secret, REELPORT_DATABASE_URL=url, REELPORT_ENGINE=spark)
     seen = "is seen by everybody who can list this machine's processes: give it as"
     for said in (
+        f"--engine with a token {seen} REELPORT_ENGINE, ",
         f"--secret {seen} REELPORT_SECRET, ",
         f"--database-url with a password {seen} REELPORT_DATABASE_URL, ",
         "REELPORT_ODDITY is no setting: it changes nothing.",

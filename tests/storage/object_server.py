@@ -60,6 +60,8 @@ class Fault(Enum):
     LOST = "forwards it, and resets the connection instead of answering"
     HALF = "answers with half of the body, and ends the connection"
     HALF_SENT = "forwards half of the body that was sent, and resets both connections"
+    NO_KEY = "answers 404 NoSuchKey, and forwards nothing"
+    EXPIRED = "answers 400 ExpiredToken with the token, as AWS does, and forwards nothing"
     STALE = "answers a listing as it was when this fault was first met"
 
 
@@ -132,9 +134,11 @@ class _Handler(BaseHTTPRequestHandler):
         proxy.seen.append((self.command, self.path, fault))
         match fault:
             case Fault.SLOW_DOWN:
-                self._answer(
-                    Answer(503, [("Content-Type", "application/xml")], b"<Error><Code>SlowDown</Code></Error>")
-                )
+                self._answer(_refuse(503, "<Code>SlowDown</Code>"))
+            case Fault.NO_KEY:
+                self._answer(_refuse(404, "<Code>NoSuchKey</Code>"))
+            case Fault.EXPIRED:
+                self._answer(_refuse(400, "<Code>ExpiredToken</Code><Token-0>s3ss10n</Token-0>"))
             case Fault.RESET:
                 self._reset()
             case Fault.LOST:
@@ -173,6 +177,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the library's
         """Say nothing."""
+
+
+def _refuse(status: int, error: str) -> Answer:
+    return Answer(status, [("Content-Type", "application/xml")], f"<Error>{error}</Error>".encode())
 
 
 def _send(upstream: tuple[str, int], method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reelport.errors import StorageError
+from reelport.errors import DiskFull, StorageError
 from reelport.storage.file_cache import FileCache, holding
 from reelport.storage.local_folder import LocalFile, LocalFolder
 
@@ -159,3 +163,41 @@ def test_lists_of_dead_processes_go(cache: FileCache, remote: LocalFolder) -> No
         cache.fetch(["one", "three"], remote.open)
     cache.delete_surplus()
     assert list((cache.root / "holds").iterdir()) == []
+
+
+def test_a_full_disk_takes_what_nobody_reads(
+    cache: FileCache, remote: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may be smaller than the setting: the cache itself would keep each report waiting for room."""
+    write, room = os.write, [2 * SIZE]
+
+    def write_within(handle: int, data: bytes) -> int:
+        taken = sum(path.stat().st_size for path in cache.root.rglob("*") if path.is_file())
+        if len(data) >= SIZE and taken + len(data) > room[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, data)
+
+    monkeypatch.setattr(os, "write", write_within)
+    large = replace(cache, most_bytes=100 * SIZE)
+    with holding():
+        large.fetch(["one"], remote.open)
+        room[0] = SIZE + SIZE // 2
+        with pytest.raises(DiskFull):  # what is read stays
+            large.fetch(["three"], remote.open)
+    with holding():
+        large.fetch(["three"], remote.open)
+    assert kept(large) == ["three"]
+
+
+def test_a_cache_on_another_disk_fetches_what_was_written_here(cache: FileCache, remote: LocalFolder) -> None:
+    """A file can't be renamed to there: the copy goes, and the file is fetched when it is asked for."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        cache.root.symlink_to(other)
+        written = remote.root / "draft"
+        if written.parent.stat().st_dev == Path(other).stat().st_dev:
+            pytest.skip("needs two disks")
+        written.write_bytes(b"e" * SIZE)
+        with holding():
+            cache.adopt(written, "one")
+            assert not written.exists()
+            assert cache.fetch(["one"], remote.open)[0].read_bytes() == b"e" * SIZE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 import urllib.request
 from contextlib import closing
 from dataclasses import replace
@@ -126,6 +127,25 @@ def test_a_missing_bucket_is_told_from_a_missing_file(object_server: str, tmp_pa
         store.open("one")
     with pytest.raises(StorageError, match="no-such-bucket"):
         store.put("one", b"x")
+    with pytest.raises(StorageError, match="no such bucket"):
+        store.delete("one")
+
+
+def test_a_store_that_misses_what_is_deleted_is_well(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """Some answer 404, as Google's does: a sweep goes on."""
+    store = open_bucket(tmp_path)
+    faulty_server.fail(Fault.NO_KEY, times=1, method="DELETE")
+    store.delete("one")
+    assert faulty_server.count(Fault.NO_KEY) == 1
+
+
+def test_expired_credentials_are_told_without_the_token(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """AWS repeats the token in its answer: neither the sentence nor a traceback has it."""
+    store = open_bucket(tmp_path)
+    faulty_server.fail(Fault.EXPIRED, times=99)
+    with pytest.raises(StorageError, match="have expired") as refused:
+        store.open("one")
+    assert "s3ss10n" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_a_store_that_is_away_is_told_as_what_it_is(

@@ -1,4 +1,7 @@
-"""Hides passwords in text for people and logs: in URLs, and after `password=`."""
+"""Hides passwords in text for people and logs: in URLs, and after `password=`.
+
+Tokens of Spark's address, and of AWS, too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ _PATTERNS = (
     re.compile(r"(?P<keep>\bpostgres(?:ql)?(?:\+\w+)?:/{1,2}(?:[^:/@\s]*:)?)[^\r\n]*(?=@)", re.IGNORECASE),
     re.compile(r"(?P<keep>://[^/\s:@]*:)[^/\s@]+(?=@)"),
     re.compile(r"(?P<keep>\bpassword=)[^\s&\"']+", re.IGNORECASE),
+    # A parameter of Spark's address, and the session token that AWS repeats when it refuses it.
+    re.compile(r"(?P<keep>;token=)[^\s;\"']+", re.IGNORECASE),
+    re.compile(r"(?P<keep><Token-\d+>)[^<\s]*"),
 )
 
 

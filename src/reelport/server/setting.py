@@ -40,10 +40,11 @@ def setting(
 ) -> Any:  # noqa: ANN401 - a field of any type
     """Declare a setting: its default, its description, and the values it takes.
 
-    `form` says in words what `pattern` requires. `shown=False` keeps the setting out of `repr`. `worker`: worker
-    processes read it too.
+    `form` says in words what `pattern` requires. `shown=False` keeps the setting out of `repr`, and its value out of
+    errors. `worker`: worker processes read it too.
     """
-    rules = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "pattern": pattern, "form": form, "worker": worker}
+    bounds = {"ge": ge, "gt": gt, "le": le, "min_length": min_length}
+    rules = {**bounds, "pattern": pattern, "form": form, "shown": shown, "worker": worker}
     return dataclasses.field(default=default, repr=shown, metadata={"description": description, **rules})
 
 
@@ -61,7 +62,8 @@ def parse_value(kind: object, rules: Mapping[str, Any], given: object) -> object
         return _parse_secret(rules, given)
     text = str(given)
     if rules["pattern"] and not re.fullmatch(rules["pattern"], text):
-        raise ValueError(f"It is {rules['form']}, and not {text[:_SHOWN]!r}.")
+        given_text = f", and not {text[:_SHOWN]!r}" if rules["shown"] else ""
+        raise ValueError(f"It is {rules['form']}{given_text}.")
     return text
 
 

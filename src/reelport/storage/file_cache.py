@@ -7,6 +7,7 @@ nothing. What is not held goes when the cache is full, least recently used first
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -89,7 +90,14 @@ class FileCache:
             self._hold(names)
             missing = [name for name in names if not self._touch(name)]
             if missing:
-                self._fetch_all(missing, open_file)
+                try:
+                    self._fetch_all(missing, open_file)
+                except OSError as error:
+                    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                        raise
+                    # The disk is smaller than the setting says: what nobody reads makes room.
+                    self._delete_surplus(0)
+                    self._fetch_all(missing, open_file)
                 self.delete_surplus()
         return tuple(map(self.path, names))
 
@@ -102,7 +110,12 @@ class FileCache:
         with translate_io_errors(path), private():
             self._hold([name])
             make_folder(self.path(name).parent)
-            path.rename(self.path(name))
+            try:
+                path.rename(self.path(name))
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                path.unlink()  # the cache is on another disk: whoever reads it fetches it
         self.delete_surplus()
 
     def forget(self, name: str) -> None:
@@ -112,10 +125,13 @@ class FileCache:
 
     def delete_surplus(self) -> None:
         """Delete the least recently used files that nobody holds, until the rest fits."""
+        self._delete_surplus(self.most_bytes)
+
+    def _delete_surplus(self, most_bytes: int) -> None:
         with self._lock(fcntl.LOCK_EX):
             self._delete_dead_parts()
             files = sorted((found.st_mtime_ns, path, found.st_size) for path, found in _walk(self.root / _FILES))
-            surplus = sum(size for _, _, size in files) - self.most_bytes
+            surplus = sum(size for _, _, size in files) - most_bytes
             if surplus <= 0:
                 return
             held = self._read_held()

@@ -146,8 +146,11 @@ class ObjectStore:
         """Delete a file, a draft and what the cache has of it."""
         self.drafts.delete(name)
         self.cache.forget(name)
-        with self._translate_errors(name):
-            obstore.delete(self._client, name)
+        try:
+            with self._translate_errors(name):
+                obstore.delete(self._client, name)
+        except FileNotFoundError:  # some stores answer so, instead of doing nothing
+            self._require_bucket()
 
     def sign(self, name: str, until: datetime) -> str | None:
         """Make a link of the store's own, where it signs; it can't be withdrawn."""

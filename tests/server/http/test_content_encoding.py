@@ -63,6 +63,8 @@ def unpack(found: dict[str, str], body: bytes) -> bytes:
         ("zstd;q=0.5, gzip;q=0.8", "gzip", "gzip"),
         ("GZIP ; q=1.000", "gzip", "gzip"),
         ("gzip;q=0, identity", None, None),
+        ("gzip;q=0.5, identity", None, None),
+        ("gzip, identity", "gzip", "gzip"),
         ("gzip;q=0.000", None, None),
         ("gzip;q=much", None, None),
         ("identity", None, None),

@@ -123,6 +123,8 @@ def _find_visible_secrets(flags: _GivenFlags | None) -> Iterator[str]:
         yield _format_visible_secret(
             "--database-url with a password", variable_name("database_url"), "or the password in ~/.pgpass"
         )
+    if "token=" in (given.get("engine") or ""):
+        yield _format_visible_secret("--engine with a token", variable_name("engine"), "which no list shows")
 
 
 def _format_visible_secret(option: str, name: str, otherwise: str) -> str:

@@ -63,10 +63,18 @@ class SparkConnection:
     """
 
     def __init__(self, address: str, tag: str) -> None:
+        """Connect to nothing yet. InternalError for a parameter that Spark doesn't take."""
         self._address = address
         self._tag = tag
         options = [("grpc.keepalive_time_ms", _KEEPALIVE_MS)]
-        self._session = SparkSession(DefaultChannelBuilder(address, options), _USER)
+        try:
+            self._session = SparkSession(DefaultChannelBuilder(address, options), _USER)
+        except ValueError:  # PySparkValueError too
+            # Neither its text nor its traceback: it quotes what it doesn't like, which may be a token.
+            where = describe_address(address)
+            raise InternalError(
+                f"Spark's client refuses the port or a parameter of {where} (REELPORT_ENGINE)"
+            ) from None
         self._session.client.set_retry_policies([_RETRIES])
         self._is_set_up = False
 

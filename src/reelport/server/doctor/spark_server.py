@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ def check_spark(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Check the server, where one is set. Raises as `SparkConnection.stream`."""
     if not settings.engine:
         return
+    # Its warnings say nothing that an error doesn't.
+    warnings.filterwarnings("ignore", module=r"pyspark\.")
     try:
         from reelport.engine.spark.connection import SparkConnection  # noqa: PLC0415 - loads pyspark
     except ImportError as error:

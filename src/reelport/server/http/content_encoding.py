@@ -46,7 +46,9 @@ def choose_encoding(request: Request, allowed: str, size: int) -> Encoding | Non
     if allowed == "none" or size < LEAST_BYTES or plain or request.scope.get("http_version") == "1.0":
         return None
     accepted = _parse_accepted(request.headers.get("accept-encoding", ""))
-    codings = [coding for coding in Encoding if accepted.get(coding, 0) > 0 and (allowed == "zstd" or coding != "zstd")]
+    offered = (coding for coding in Encoding if allowed == "zstd" or coding != "zstd")
+    plain_wish = accepted.get("identity", 0.0)
+    codings = [coding for coding in offered if accepted.get(coding, 0.0) > 0 and accepted[coding] >= plain_wish]
     return max(codings, key=lambda coding: accepted[coding], default=None)
 
 
