@@ -20,7 +20,7 @@ from reelport.engine.trees import subquery
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.rollups.segments import delete_manifests
+from reelport.facts.rollups.segments import Segment, delete_manifests
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES, Kind
 
@@ -38,7 +38,7 @@ class RollupRelations(Relations):
             return Relations.rows(self, source_query)
         table = reading.rollup.table
         columns = ", ".join(map(quote_name, rollup_columns(reading.rollup)))
-        sources = _list_sources(reading, self._list_paths(source_query, reading))
+        sources = self._list_sources(reading, self._list_paths(source_query, reading))
         parts = [f"SELECT {columns} FROM {source}" for source in sources]  # noqa: S608 - our tables' own names
         return subquery(exp.Var(this=" UNION ALL ".join(parts)), table)
 
@@ -50,18 +50,22 @@ class RollupRelations(Relations):
         paths = self.snapshot.files(table, self.start, self.end, channels)
         return [path for file, path in zip(files, paths, strict=True) if any(file.touches(day, day) for day in others)]
 
+    def _list_sources(self, reading: Reading, paths: list[str]) -> Iterable[str]:
+        """Write what is read: segments read to their end, those read in part, the facts."""
+        # A segment may still hold days that have no facts any more: those of the report must not be read.
+        whole = [segment for segment, days in reading.parts if self._list_days(segment) == days]
+        if whole:
+            yield parquet_source([str(segment.data) for segment in whole])
+        for segment, days in reading.parts:
+            if segment not in whole:
+                yield f"{parquet_source([str(segment.data)])} WHERE {in_days_sql(reading.rollup.table, days)}"
+        if paths:
+            table = TABLES[reading.rollup.table]
+            yield f"({project_sql(table, parquet_source(paths))}) WHERE {in_days_sql(table.name, reading.other_days)}"
 
-def _list_sources(reading: Reading, paths: list[str]) -> Iterable[str]:
-    """Write what is read: segments read to their end, those read in part, the facts."""
-    whole = [segment for segment, days in reading.parts if reading.all_days.intersection(segment.days) == days]
-    if whole:
-        yield parquet_source([str(segment.data) for segment in whole])
-    for segment, days in reading.parts:
-        if segment not in whole:
-            yield f"{parquet_source([str(segment.data)])} WHERE {in_days_sql(reading.rollup.table, days)}"
-    if paths:
-        table = TABLES[reading.rollup.table]
-        yield f"({project_sql(table, parquet_source(paths))}) WHERE {in_days_sql(table.name, reading.other_days)}"
+    def _list_days(self, segment: Segment) -> frozenset[date]:
+        """List the days of the report that the segment holds."""
+        return frozenset(day for day in segment.days if self.start <= day <= self.end)
 
 
 def in_days_sql(table: str, days: Iterable[date]) -> str:

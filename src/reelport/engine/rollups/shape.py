@@ -24,7 +24,7 @@ from reelport.facts.schema import find_table, sort_keys
 from reelport.facts.tables import TABLES, Kind, Table
 from reelport.wording import format_list
 
-LAYOUT = 1
+LAYOUT = 2
 """The version of how rollups are stored and read; another one makes all of them anew."""
 _MICROSECONDS = {Grain.HOUR: 3_600_000_000, Grain.DAY: 86_400_000_000}
 _FACTS = "the facts"

@@ -1,7 +1,8 @@
 """A rollup's segments: Parquet files, with manifests of the data files behind them.
 
 A segment's rows are summed by day, and a manifest records for each day which data files could hold its rows when it
-was built. The day is right for every version of the table in which exactly these files can, and for no other.
+was built. The day is right for every version of the table in which exactly these files can, and for no other. Every
+day that has rows in the file is listed, be it right for no version any more.
 """
 
 from __future__ import annotations

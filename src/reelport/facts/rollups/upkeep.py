@@ -49,16 +49,18 @@ def carry_over(root: Path, table: str, before: tuple[DataFile, ...], after: tupl
 
 
 def _carry_days(segment: Segment, old: Mapping[date, Files], new: Mapping[date, Files]) -> dict[date, SegmentDay]:
-    """The days of a segment that are right, with the files in which their rows lie now.
+    """The days of a segment, with the files in which the rows of those that are right lie now.
 
-    A merged file may span days that no file did before: they have no rows, and are right too.
+    A merged file may span days that no file did before: they have no rows, and are right too, unless the segment has
+    rows of them from before. Its other days stay listed, for their rows are still in its file.
     """
     valid = segment.valid_days(old)
     if not valid:
         return {}
-    empty = [day for day in new if day not in old and f"{day:%Y-%m}" in {f"{each:%Y-%m}" for each in valid}]
+    months = {f"{day:%Y-%m}" for day in valid}
+    empty = [day for day in new if day not in old and day not in segment.days and f"{day:%Y-%m}" in months]
     kept = {day: SegmentDay(new[day], segment.days[day].rows) for day in valid if day in new}
-    return dict(sorted((kept | {day: SegmentDay(new[day], 0) for day in empty}).items()))
+    return dict(sorted((dict(segment.days) | kept | {day: SegmentDay(new[day], 0) for day in empty}).items()))
 
 
 def sweep(root: Path, before: datetime) -> SweptRollups:
