@@ -13,6 +13,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from deltalake import DeltaTable, Field
+from deltalake.schema import PrimitiveType
 from tests import forked
 
 from reelport.engine.compile import compile_query
@@ -21,6 +23,7 @@ from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.plan import single_piece
 from reelport.engine.scan_estimate import list_scans
 from reelport.engine.tenant import Tenant
+from reelport.errors import NewerData
 from reelport.facts.data_files.duckdb_session import open_workspace
 from reelport.facts.data_files.role_sorting import copy_by_roles
 from reelport.facts.loading.compaction import compact
@@ -263,3 +266,11 @@ def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path
     copy_tables_by_roles(root)
     assert make_all(engine, pin(root, ["plays"])) == before
     assert {path.suffix for path in copies_of(root)} == {".parquet"}
+
+
+def test_a_table_of_a_newer_version_is_not_copied(root: Path) -> None:
+    """Copies would lack its column, and would be read by the newer version in place of the files that have it."""
+    DeltaTable(root / "plays").alter.add_columns([Field("shares", PrimitiveType("long"))])
+    with pytest.raises(NewerData, match="shares"):
+        copy_tables_by_roles(root)
+    assert copies_of(root) == set()

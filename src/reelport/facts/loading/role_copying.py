@@ -13,6 +13,7 @@ from reelport.facts.data_files.role_sorting import copy_by_roles
 from reelport.facts.data_files.work_folders import lock_folder
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.delta_log import list_tables, read_newest
+from reelport.facts.log.evolution import find_missing_columns
 from reelport.facts.log.role_copies import list_roles
 from reelport.storage.durable import translate_io_errors
 
@@ -28,7 +29,8 @@ class CopiedTable:
 def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = MEMORY) -> tuple[CopiedTable, ...]:
     """Write the copies that files of the tables lack.
 
-    Raises StorageError; those written so far stay.
+    Raises StorageError, or NewerData where a table has columns that this version doesn't know: copies would lack
+    them, and stay. Those written so far stay.
     """
     done = []
     for found in list_tables(root):
@@ -37,6 +39,7 @@ def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = 
         # Two at once would replace each other's copies while reports read them.
         with translate_io_errors(root), lock_folder(root / found.name), open_workspace(root, memory) as space:
             now = read_newest(root, found)
+            find_missing_columns(now)
             if copies := copy_by_roles(space, now, now.files):
                 done.append(CopiedTable(found.name, copies))
     return tuple(done)
