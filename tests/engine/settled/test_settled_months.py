@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+import duckdb
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine import sample
 from tests.engine.drawn import queries
+from tests.engine.rollups.conftest import MINE as OWN
 from tests.engine.rollups.conftest import Facts
 from tests.engine.world import World
 
@@ -20,6 +23,8 @@ from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import Engine, Session
 from reelport.engine.pieces import plan_pieces
+from reelport.engine.rollups.aggregator import RollupAggregator
+from reelport.engine.rollups.choice import RollupList
 from reelport.engine.settled.aggregator import SettledAggregator, list_whole_months
 from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
@@ -140,6 +145,28 @@ def test_a_month_whose_facts_changed_is_not_read(tmp_path: Path, engine: Engine)
     assert report() <= 2
 
 
+def test_a_month_is_kept_from_the_facts(tmp_path: Path, engine: Engine) -> None:
+    """Not from a rollup, which may be wrong: what is then forgotten must not live on in the month."""
+    facts = Facts(tmp_path / "facts", engine)
+    facts.load(date(2026, 1, 5), rows=300)
+    facts.add("visitor_country")
+    facts.build()
+    (segment,) = facts.root.glob(".rollups/*/*.parquet")
+    with duckdb.connect() as session:
+        rows = session.sql(f"SELECT * REPLACE (views * 2 AS views) FROM '{segment}'").to_arrow_table()
+    pq.write_table(rows, segment)
+    query = ReportQuery.of(["VIEWS"], ["MONTH"], date(2026, 1, 1), date(2026, 1, 31), {}, Product.ALL)
+    months = Months(facts.pin(), engine, tmp_path, tenant=OWN)
+    session = engine.session()
+    rollups = RollupAggregator(RollupList.read(facts.root))
+    settled = SettledAggregator(months.kept(), rollups, session.run_beside, LATER, least_rows=1)
+    for _ in range(2):
+        session.write(plan_pieces(query, OWN, months.snapshot, aggregator=settled, worth=0), tmp_path / "report.csv")
+    session.close()
+    assert rollups.was_used
+    assert months.report(query) == 1
+
+
 def test_a_month_that_may_still_change_is_not_kept(months: Months) -> None:
     """Until its last day is settled."""
     months.settled = date(2023, 7, 31)
@@ -194,6 +221,23 @@ def test_a_full_disk_only_means_that_nothing_is_kept(months: Months, tmp_path: P
                 store.keep("key", refuse)
         assert months.stored() == []
         assert list((tmp_path / "drafts").iterdir()) == []
+
+
+def test_a_disk_that_is_full_for_the_engine_keeps_no_month(months: Months) -> None:
+    """The engine tells its own error of a full disk as one, which ends no report."""
+    months.report(of_days(*ALL_DAYS, "DAY"))
+    session = months.engine.session()
+
+    def fill(_sql: str) -> None:
+        session.run_beside("COPY (SELECT range FROM range(100000)) TO '/dev/full' (FORMAT CSV)")
+
+    with pytest.raises(DiskFull):
+        fill("")
+    settled = SettledAggregator(months.kept(), DUCKDB, fill, LATER, least_rows=1)
+    plan = plan_pieces(of_days(*ALL_DAYS, "DAY"), MINE, months.snapshot, aggregator=settled, worth=0)
+    session.write(plan, months.folder / "report.csv")
+    session.close()
+    assert (settled.used, months.stored()) == ([], [])
 
 
 def test_two_keep_one_month(months: Months) -> None:

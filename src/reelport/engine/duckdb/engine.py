@@ -135,9 +135,10 @@ class Session:
             self._idle.set()
 
     def run_beside(self, sql: str) -> None:
-        """Run a statement from within the pieces of a write, stopped with it."""
-        self._check_cancelled()
-        self._execute(sql, {})
+        """Run a statement from within the pieces of a write, stopped with it. Raises what `write` does."""
+        with _translate_errors("a part of the report"):
+            self._check_cancelled()
+            self._execute(sql, {})
 
     def _write(self, pieces: Pieces, to: Path, report_format: ReportFormat) -> Written:
         if self._spill is None:

@@ -111,7 +111,8 @@ class SettledAggregator:
             return path
         if not self.kept.is_asked_again(key):
             return None
-        relation = self.other.aggregate(month, snapshot)
+        # From the facts, as its key says: a rollup that is wrong is forgotten, and its sums must not outlive it here.
+        relation = self.plain.aggregate(month, snapshot)
         if relation.arrow:
             return None
         sql = _select_stored(month, relation.select).sql(dialect=DIALECT, copy=False)
