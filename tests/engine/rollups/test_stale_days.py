@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from tests.engine.rollups.conftest import Facts
 
 from reelport.catalog import Product
+from reelport.engine.rollups.choice import RollupList
+from reelport.facts.loading.compaction import compact
 from reelport.query import ReportQuery
 
 ONE = date(2026, 2, 1)
@@ -67,3 +69,14 @@ def test_gone_facts_stay_gone_through_several_merges(facts: Facts) -> None:
     facts.report(QUERY)
     facts.build()
     facts.report(QUERY)
+
+
+def test_what_is_forgotten_is_read_by_no_older_manifest(facts: Facts) -> None:
+    """A merge of some days left the segment two manifests, of which one serves the other days alone, too."""
+    load_each(facts)
+    compact(facts.root, today=DAYS[3], settled_after=0)
+    _, aggregator = facts.report(QUERY)
+    aggregator.forget()
+    _, aggregator = facts.report(QUERY)
+    assert not aggregator.was_used
+    assert sum(map(len, RollupList.read(facts.root).segments.values())) == 0

@@ -20,7 +20,7 @@ from reelport.engine.trees import subquery
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.rollups.segments import Segment, delete_manifests
+from reelport.facts.rollups.segments import Segment, forget_files
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES, Kind
 
@@ -125,7 +125,7 @@ class RollupAggregator:
     def forget(self) -> None:
         """Let no report use the rollups that were read, until they are built anew."""
         readings = [choice.reading for choice in self.choices if choice.reading is not None]
-        delete_manifests(segment for reading in readings for segment, _ in reading.parts)
+        forget_files(segment for reading in readings for segment, _ in reading.parts)
 
     def describe_uses(self) -> list[str]:
         """Say what was read of which rollup."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -73,15 +73,17 @@ def list_segments(root: Path, rollup: Rollup, identity: str | None = None) -> tu
 
     A manifest that is damaged or vanishes meanwhile is left out: its days are read from the facts.
     """
-    folder = rollup.folder(root)
+    return tuple(each for each in _list_in(rollup.folder(root)) if identity in {None, each.identity})
+
+
+def _list_in(folder: Path) -> Iterator[Segment]:
     with translate_io_errors(folder):
         paths = sorted(path for path in folder.glob(f"*-*{_MANIFEST}"))
-    found = []
     for path in paths:
         with suppress(OSError):
             status = path.stat()
-            found.append(_read(path, status.st_ino, status.st_mtime_ns))
-    return tuple(each for each in found if each is not None and identity in {None, each.identity})
+            if segment := _read(path, status.st_ino, status.st_mtime_ns):
+                yield segment
 
 
 @lru_cache(maxsize=4096)
@@ -128,3 +130,10 @@ def delete_manifests(segments: Iterable[Segment]) -> None:
     for segment in segments:
         with translate_io_errors(segment.manifest):
             segment.manifest.unlink(missing_ok=True)
+
+
+def forget_files(segments: Iterable[Segment]) -> None:
+    """Let the files of these segments be used no more, by whichever manifest: merges leave them several."""
+    files = {segment.data for segment in segments}
+    for folder in {file.parent for file in files}:
+        delete_manifests(segment for segment in _list_in(folder) if segment.data in files)
