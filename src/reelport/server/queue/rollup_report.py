@@ -16,7 +16,7 @@ from reelport.engine.duckdb.engine import Session
 from reelport.engine.plan import Pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.settled.aggregator import SettledAggregator
-from reelport.errors import DiskFull, InternalError, StorageError
+from reelport.errors import DiskFull, InternalError, OutOfMemory, StorageError
 from reelport.server.queue import liveness
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
@@ -57,7 +57,9 @@ def write_report(
         if isinstance(error, DiskFull) or not aggregator.was_used:
             raise
         log.warning("kept sums can't be read: the report is made from the facts", reason=str(error))
-        return session.write(plan(aggregator=aggregator.plain), draft)
+        written = session.write(plan(aggregator=aggregator.plain), draft)
+        aggregator.forget()  # else a damaged file would fail every report and every build that reads it
+        return written
     log.info("rollups chosen", used=aggregator.describe_uses(), refused=aggregator.describe_refusals())
     if not aggregator.was_used or not is_sampled(claim.report_id, settings.rollup_checks):
         return written
@@ -66,7 +68,7 @@ def write_report(
         scratch.parent.mkdir(parents=True, exist_ok=True)
         from_facts = session.write(plan(aggregator=aggregator.plain), scratch)
         return _keep_right_one(db, aggregator, (draft, written), (scratch, from_facts), log)
-    except DiskFull as error:
+    except (DiskFull, OutOfMemory) as error:
         log.warning("a report from rollups was not checked", reason=str(error))
         return written
     finally:
