@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,11 @@ gc.disable()
 # A shell starts what runs in its background deaf to Ctrl-C, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# pyspark takes a program that has neither a file nor a name, as the processes of the tests are, for its own doctests,
+# and ends it.
+if sys.modules["__main__"].__spec__ is None:
+    sys.modules["__main__"].__spec__ = ModuleSpec(None, None)  # type: ignore[arg-type]
 
 WAITING = Path(__file__).with_name("whole")
 

@@ -16,7 +16,7 @@ VARIABLE = "REELPORT_STOP_AT"
 TEST_VARIABLES = frozenset(
     {
         *(VARIABLE, "REELPORT_INSTALL", "REELPORT_KILLS", "REELPORT_KILLS_SEED", "REELPORT_OUTAGE_SECONDS"),
-        "REELPORT_TRENDING",
+        *("REELPORT_AGGREGATOR", "REELPORT_FLEET", "REELPORT_TEST_TABLES", "REELPORT_TRENDING"),
     }
 )
 """Environment variables for tests only: VARIABLE, and those that control the project's own tests."""

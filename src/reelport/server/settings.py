@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -16,10 +16,8 @@ from reelport.catalog import Limit
 from reelport.engine.memory_size import parse_size
 from reelport.engine.spark import server_address
 from reelport.errors import UsageError
-from reelport.facts.log.remote_tables import RemoteTables, attach_tables
 from reelport.server.setting import Secret, parse_value, setting
 from reelport.storage import s3_address
-from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import Readers
@@ -301,7 +299,11 @@ class Settings:
         """Directory of the fact tables, or what stands for them in this process."""
         root = self.data / "facts"
         if self.facts_url:
-            attach_tables(root, RemoteTables(S3Address.parse(self.facts_url), replace(self._cache, folder="facts/")))
+            from reelport.facts.log.remote_tables import RemoteTables, attach_tables  # noqa: PLC0415 - needs POSIX
+            from reelport.storage.file_cache import FileCache  # noqa: PLC0415 - the same
+
+            cache = FileCache(self.cache_root, parse_size(self.cache_size), "facts/")
+            attach_tables(root, RemoteTables(S3Address.parse(self.facts_url), cache))
         return root
 
     @property
@@ -319,14 +321,12 @@ class Settings:
         """The store of finished report files."""
         if not self.files_url:
             return LocalFolder(self.files_root)
+        from reelport.storage.file_cache import FileCache  # noqa: PLC0415 - needs POSIX
         from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
 
-        cache, drafts = replace(self._cache, folder="files/"), LocalFolder(self.files_root)
+        cache = FileCache(self.cache_root, parse_size(self.cache_size), "files/")
+        drafts = LocalFolder(self.files_root)
         return ObjectStore(S3Address.parse(self.files_url), drafts, cache, self.link_signer == "store")
-
-    @property
-    def _cache(self) -> FileCache:
-        return FileCache(self.cache_root, parse_size(self.cache_size))
 
     @property
     def cache_root(self) -> Path:

@@ -157,12 +157,12 @@ def test_a_month_is_kept_from_the_facts(tmp_path: Path, engine: Engine) -> None:
     pq.write_table(rows, segment)
     query = ReportQuery.of(["VIEWS"], ["MONTH"], date(2026, 1, 1), date(2026, 1, 31), {}, Product.ALL)
     months = Months(facts.pin(), engine, tmp_path, tenant=OWN)
-    session = engine.session()
+    writer = engine.session()
     rollups = RollupAggregator(RollupList.read(facts.root))
-    settled = SettledAggregator(months.kept(), rollups, session.run_beside, LATER, least_rows=1)
+    settled = SettledAggregator(months.kept(), rollups, writer.run_beside, LATER, least_rows=1)
     for _ in range(2):
-        session.write(plan_pieces(query, OWN, months.snapshot, aggregator=settled, worth=0), tmp_path / "report.csv")
-    session.close()
+        writer.write(plan_pieces(query, OWN, months.snapshot, aggregator=settled, worth=0), tmp_path / "report.csv")
+    writer.close()
     assert rollups.was_used
     assert months.report(query) == 1
 
