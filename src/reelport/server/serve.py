@@ -13,6 +13,7 @@ from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
+from reelport.server.files.store_owner import require_own_store
 from reelport.server.http.api_processes import run_api_processes
 from reelport.server.http.listening import format_address, open_listener
 from reelport.server.process import exit_process
@@ -62,5 +63,6 @@ def _prepare_state(settings: Settings) -> None:
         with writing(db):
             pass
         require_same_secret(db, settings)
+        require_own_store(settings)
         with subscribe(db, Kind.REPORT_ENDED):
             pass

@@ -15,9 +15,10 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
 from reelport import UsageError
 from reelport.server.doctor.object_store import check_object_store
-from reelport.server.files import retention, verification
+from reelport.server.files import retention, store_owner, verification
 from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import connected
 
 BODY = b"day,views\n" + b"2026-01-01,3\n" * 20_000
 
@@ -26,6 +27,11 @@ def settings_of(place: Path, **more: object) -> Settings:
     """Settings of a service whose report files are in the object store, under a prefix of this folder's own."""
     url = f"s3://{BUCKET}/{place.parent.name}-{place.name}"
     return read_settings(data=place / "data", files_url=url, workers=0, **more)
+
+
+def report_names(settings: Settings) -> list[str]:
+    """The files in the store, but for the one that says whose they are."""
+    return sorted(set(settings.report_store.list_names()) - {store_owner.NAME})
 
 
 @pytest.fixture
@@ -71,7 +77,7 @@ def test_a_deleted_or_changed_file_is_found(remote: Api) -> None:
     settings, db = remote.service.settings, remote.service.db
     tokens = [remote.finished(BODY) for _ in range(3)]
     assert verification.check_files(db, settings) == (3, ())
-    names = sorted(settings.report_store.list_names())
+    names = report_names(settings)
     settings.report_store.delete(names[0])
     settings.report_store.put(names[1], BODY[:-1] + b"x")
     settings.report_store.put("000000000000-1.csv", b"")
@@ -88,14 +94,14 @@ def test_a_sweep_deletes_expired_files_and_orphans(remote: Api) -> None:
     settings.report_store.prepare_draft("000000000000-2.part").write_bytes(b"half")
     assert len(retention.find_orphans(remote.service.db, settings)) == 2
     assert retention.sweep(remote.service.db, settings, datetime.now(UTC) + timedelta(days=400)) == 1
-    assert list(settings.report_store.list_names()) == []
+    assert report_names(settings) == []
 
 
 def test_the_first_rows_and_a_path_for_the_engine_are_had(remote: Api) -> None:
     """Of a file that this machine never wrote."""
     remote.finished(BODY)
     store = remote.service.settings.report_store
-    (name,) = store.list_names()
+    (name,) = report_names(remote.service.settings)
     assert read_first_rows(store, name, 2) == [["2026-01-01", "3"]] * 2
     assert store.local_paths([name])[0].read_bytes() == BODY
     with closing(store.open(name)) as file:
@@ -128,5 +134,20 @@ def test_doctor_tries_the_store(object_server: str, tmp_path: Path) -> None:
     assert object_server
     settings = settings_of(tmp_path)
     assert [well for well, _ in check_object_store(settings)] == [True, True]
-    assert list(settings.report_store.list_names()) == []
+    assert report_names(settings) == []
     assert list(check_object_store(replace(settings, files_url=""))) == []
+
+
+def test_another_service_deletes_nothing(remote: Api, tmp_path: Path) -> None:
+    """With the same prefix by mistake it is refused, at its start and at each sweep; the first goes on."""
+    link = remote.link(remote.finished(BODY))
+    retention.sweep(remote.service.db, remote.service.settings, datetime.now(UTC))
+    settings = read_settings(data=tmp_path / "other", files_url=remote.service.settings.files_url, workers=0)
+    with (
+        connected(settings) as db,
+        pytest.raises(UsageError, match="holds the reports of a service with another secret"),
+    ):
+        retention.sweep(db, settings, datetime.now(UTC))
+    assert remote.client.get(link).content == BODY
+    retention.sweep(remote.service.db, remote.service.settings, datetime.now(UTC))
+    assert remote.client.get(link).content == BODY

@@ -75,7 +75,8 @@ def test_a_report_has_the_same_bytes(faulty_server: FaultyProxy, tmp_path: Path)
     faulty_server.choose = choose
     assert make_report(remote) == local
     assert local.count(b"\n") == 4
-    elsewhere = read_settings(data=tmp_path / "two", facts_url=remote.facts_url, files_url=remote.files_url, workers=0)
+    files = f"{url}/files-two"
+    elsewhere = read_settings(data=tmp_path / "two", facts_url=remote.facts_url, files_url=files, workers=0)
     with open_api(elsewhere) as api:
         api.ask(startDate="2026-01-01", endDate="2026-01-05")
         assert make_queued_report(api) == local

@@ -11,6 +11,7 @@ from reelport import killpoints
 from reelport.server.events.bus import publish
 from reelport.server.events.event import Event, Kind
 from reelport.server.files import report_files
+from reelport.server.files.store_owner import require_own_store
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
@@ -94,7 +95,8 @@ def find_orphans(db: Engine, settings: Settings) -> tuple[str, ...]:
 
 
 def remove_orphans(db: Engine, settings: Settings) -> int:
-    """Delete the orphans; returns how many there were."""
+    """Delete the orphans; returns how many there were. UsageError where the store is another service's."""
+    require_own_store(settings)
     left = find_orphans(db, settings)
     for name in left:
         settings.report_store.delete(name)
