@@ -135,7 +135,7 @@ class Session:
             self._idle.set()
 
     def run_beside(self, sql: str) -> None:
-        """Run a statement from within the pieces of a write, stopped with it. Raises what `write` does."""
+        """Run a statement from within the pieces of a write. Raises what `write` does."""
         with _translate_errors("a part of the report"):
             self._check_cancelled()
             self._execute(sql, {})

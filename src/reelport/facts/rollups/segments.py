@@ -133,7 +133,7 @@ def delete_manifests(segments: Iterable[Segment]) -> None:
 
 
 def forget_files(segments: Iterable[Segment]) -> None:
-    """Let the files of these segments be used no more, by whichever manifest: merges leave them several."""
+    """Let the files of these segments be used no more, by whichever manifest."""
     files = {segment.data for segment in segments}
     for folder in {file.parent for file in files}:
         delete_manifests(segment for segment in _list_in(folder) if segment.data in files)
