@@ -95,7 +95,10 @@ def find_orphans(db: Engine, settings: Settings) -> tuple[str, ...]:
 
 
 def remove_orphans(db: Engine, settings: Settings) -> int:
-    """Delete the orphans; returns how many there were. UsageError where the store is another service's."""
+    """Delete the orphans; returns how many there were.
+
+    UsageError where the store is another service's.
+    """
     require_own_store(settings)
     left = find_orphans(db, settings)
     for name in left:

@@ -14,7 +14,10 @@ NAME = ".reelport-service"
 
 
 def require_own_store(settings: Settings) -> None:
-    """Claim the prefix of the finished reports for this service. UsageError where another service has it."""
+    """Claim the prefix of the finished reports for this service.
+
+    UsageError where another service has it.
+    """
     if not settings.files_url:
         return
     own = credentials.load_service_secret(settings).fingerprint
