@@ -1,4 +1,4 @@
-"""Whose files an object store's prefix holds: a second service's sweeps would delete those of the first."""
+"""The owner of a store of reports: one service, for its sweeps delete files of others."""
 
 from __future__ import annotations
 
