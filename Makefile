@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench fleet serve docs pictures clean
+.PHONY: words setup demo test test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench capacity fleet serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -96,6 +96,9 @@ spark-matrix: compile spark ## every oracle case and the whole matrix by Spark: 
 
 bench: $(READY) ## measure against the bare engine, pandas and PostgreSQL (ROWS=10000000)
 	@$(BIN)/python benchmarks/run.py --rows $(or $(ROWS),10000000)
+
+capacity: $(READY) ## what platforms of some sizes need, by measured figures: on paper, and simulated
+	@$(BIN)/python -m benchmarks.capacity
 
 fleet: $(READY) ## run PostgreSQL, an object store, nginx, two API processes and three workers here, and kill one of each
 	@$(BIN)/python -m deploy.fleet

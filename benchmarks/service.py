@@ -39,14 +39,14 @@ class Reelport:
             file.unlink()
         self._ledger = facts.folder / "ledger.db"
         self._ledger.unlink(missing_ok=True)
-        self._service = Service(facts.data, log_level="warning", worker_memory=memory)
-        self._service.__enter__()
-        self.settings = self._service.settings
+        self.service = Service(facts.data, log_level="warning", worker_memory=memory)
+        self.service.__enter__()
+        self.settings = self.service.settings
         self.keys = self._keys()
 
     def write(self, report: Report, shift: int, to: Path) -> Took:
         """Ask, wait and download with our client. The memory is that of the worker."""
-        (worker,) = self._service.worker_pids
+        (worker,) = self.service.worker_pids
         forget_peak(worker)
         with self.client(report.organization) as client:
             started = time.perf_counter()
@@ -57,24 +57,24 @@ class Reelport:
     def client(self, organization: str) -> Client:
         """Our client, with the organization's key."""
         key = self.keys[organization]
-        return Client(self._service.url, key.id, key.secret, ledger=self._ledger)
+        return Client(self.service.url, key.id, key.secret, ledger=self._ledger)
 
     def wire(self, organization: str) -> Wire:
         """The wire itself, with the organization's key."""
-        return Wire(self._service.url, self.keys[organization])
+        return Wire(self.service.url, self.keys[organization])
 
     def forget_peak(self) -> None:
         """Let the worker's peak of memory begin anew."""
-        for worker in self._service.worker_pids:
+        for worker in self.service.worker_pids:
             forget_peak(worker)
 
     def peak(self) -> int:
         """The most memory that one worker held."""
-        return max(map(peak, self._service.worker_pids))
+        return max(map(peak, self.service.worker_pids))
 
     def close(self) -> None:
         """Stop it."""
-        self._service.__exit__(None, None, None)
+        self.service.__exit__(None, None, None)
 
     def _keys(self) -> dict[str, Key]:
         db = connect(self.settings)
@@ -84,7 +84,7 @@ class Reelport:
                 organizations.allow_channels(db, found.id, channels)
         finally:
             db.dispose()
-        return {name: self._service.key(name) for name in READERS}
+        return {name: self.service.key(name) for name in READERS}
 
 
 class Wire:
