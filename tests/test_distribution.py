@@ -34,7 +34,7 @@ for module in pkgutil.walk_packages(reelport.__path__, "reelport."):
             importlib.import_module(module.name)
         except ModuleNotFoundError as missing:
             # What only some operators need is an extra of its own: an object store, Spark.
-            if missing.name.split(".")[0] not in {"obstore", "pyspark"}:
+            if missing.name.split(".")[0] not in {"grpc", "obstore", "pyspark"}:
                 raise
 print(reelport.__file__)
 """
