@@ -44,8 +44,10 @@ def test_a_page_is_whole_without_a_script(studio: Studio, path: str) -> None:
 def test_a_keyboard_is_enough_to_sign_in_and_out(studio: Studio) -> None:
     """The focus is in the first field; tab and enter do the rest, and the way out is reached by them too."""
     page = studio.open("/studio")
+    expect(page.get_by_label("E-mail address")).to_be_focused()  # a page is loaded a moment before its field has it
     page.keyboard.type(MEMBER)
     page.keyboard.press("Tab")
+    expect(page.get_by_label("Password")).to_be_focused()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url(lambda url: "sign-in" not in url)
