@@ -84,7 +84,7 @@ class Fleet:
                 self.spark.start()
             for part in self.parts:
                 part.start()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too must leave no process behind; it is raised again
             self.close()
             raise
         return self

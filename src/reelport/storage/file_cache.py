@@ -169,7 +169,7 @@ class FileCache:
             try:
                 with closing(open_file(name)) as source:
                     _copy(source, handle)
-            except BaseException:
+            except BaseException:  # a Ctrl-C too leaves no half copy; it is raised again
                 part.unlink()
                 raise
             make_folder(self.path(name).parent)
