@@ -7,6 +7,7 @@ from pathlib import Path
 from reelport.facts.reference import format_tables_page
 from reelport.reference import catalog_page, errors_page
 from reelport.server.graphql.schema import build_sdl
+from reelport.server.settings_reference import format_settings_page
 
 ROOT = Path(__file__).parents[3]
 
@@ -17,6 +18,7 @@ def generate_pages() -> dict[Path, str]:
     return {
         reference / "catalog.md": catalog_page(),
         reference / "errors.md": errors_page(),
+        reference / "settings.md": format_settings_page(),
         reference / "tables.md": format_tables_page(),
         ROOT / "src" / "reelport" / "server" / "graphql" / "schema.graphql": build_sdl(),
     }

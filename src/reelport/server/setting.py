@@ -36,16 +36,22 @@ def setting(
     pattern: str = "",
     form: str = "",
     shown: bool = True,
+    section: str = "",
+    service: bool = True,
     worker: bool = False,
+    command: bool = False,
 ) -> Any:  # noqa: ANN401 - a field of any type
     """Declare a setting: its default, its description, and the values it takes.
 
     `form` says in words what `pattern` requires. `shown=False` keeps the setting out of `repr`, and its value out of
-    errors. `worker`: worker processes read it too.
+    errors. `service`, `worker`, `command`: the API, workers and commands read it. The reference page begins a `section`
+    with it.
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "min_length": min_length}
-    rules = {**bounds, "pattern": pattern, "form": form, "shown": shown, "worker": worker}
-    return dataclasses.field(default=default, repr=shown, metadata={"description": description, **rules})
+    rules = {**bounds, "pattern": pattern, "form": form, "shown": shown}
+    told = {"description": description, "section": section}
+    readers = {"service": service, "worker": worker, "command": command}
+    return dataclasses.field(default=default, repr=shown, metadata={**told, **readers, **rules})
 
 
 def parse_value(kind: object, rules: Mapping[str, Any], given: object) -> object:
@@ -81,7 +87,7 @@ def _parse_path(given: str) -> Path:
 
 
 def _parse_number(whole: bool, rules: Mapping[str, Any], given: object) -> float:
-    wrong = f"It is a {'whole ' if whole else ''}number{_describe_bounds(rules)}, and not {str(given)[:_SHOWN]!r}."
+    wrong = f"It is a {'whole ' if whole else ''}number{describe_bounds(rules)}, and not {str(given)[:_SHOWN]!r}."
     if isinstance(given, bool) or (whole and isinstance(given, float)):
         raise ValueError(wrong)
     try:
@@ -95,7 +101,8 @@ def _parse_number(whole: bool, rules: Mapping[str, Any], given: object) -> float
     return value
 
 
-def _describe_bounds(rules: Mapping[str, Any]) -> str:
+def describe_bounds(rules: Mapping[str, Any]) -> str:
+    """Describe the bounds of a number, as the rest of "a number"; empty without any."""
     match rules:
         case {"ge": float() | int() as least, "le": float() | int() as most}:
             return f" from {least} to {most}"

@@ -1,0 +1,74 @@
+"""Generates the reference page of all settings of the service from their table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import Field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from reelport.server.setting import Secret, describe_bounds
+from reelport.server.settings import Settings, variable_name
+
+READERS = {"service": "service", "worker": "workers", "command": "commands"}
+"""Who may read a setting: the name in its declaration, and on the page."""
+_UNITS = {"seconds": "seconds", "hours": "hours", "days": "days", "bytes": "bytes", "rate": "bytes a second"}
+"""Units of numbers, by the end of a setting's name."""
+_GENERATED = "<!-- Made by `make docs` from the table of settings: change `server/setting_table.py`, not this page. -->"
+_INTRODUCTION = """\
+Each is an environment variable, and an option of `reelport serve`: `REELPORT_WORKER_MEMORY` is `--worker-memory`.
+`reelport worker` has options for those that workers read. An option goes before its variable, which goes before the
+default; an empty variable counts as not set. A wrong value ends the start, and one message lists every wrong one.
+
+**Read by** says which processes a setting is for: the *service* (`reelport serve` and its API processes), *workers*
+(those that `serve` starts, and `reelport worker`), and *commands* such as `load`, `key` and `backup`, which read the
+environment too. Processes on other machines need the same values of what they share. `reelport doctor` reads all of
+them. `serve` hands its settings to the processes that it starts.
+
+Beside these: an object store's credentials and endpoint are the variables of
+[its own tools](../operate/object-store.md), and the client's settings are on [its page](client.md).
+"""
+
+
+def format_settings_page() -> str:
+    """Format the page as Markdown."""
+    return "\n".join([_GENERATED, "", "# Settings of the service", "", _INTRODUCTION.rstrip(), *_format_rows(), ""])
+
+
+def _format_rows() -> Iterator[str]:
+    """Format a row for each setting, and the heading of each section before its first."""
+    kinds = get_type_hints(Settings)
+    for field in fields(Settings):
+        if field.metadata["section"]:
+            yield f"\n## {field.metadata['section']}\n"
+            yield "| variable | takes | default | read by | meaning |\n| --- | --- | --- | --- | --- |"
+        yield _format_row(field, kinds[field.name])
+
+
+def _format_row(field: Field[Any], kind: object) -> str:
+    default = "" if field.default in {None, ""} else f"`{field.default}`"
+    readers = ", ".join(name for reader, name in READERS.items() if field.metadata[reader])
+    cells = (f"`{variable_name(field.name)}`", _describe_kind(field, kind), default, readers)
+    return "| " + " | ".join([*cells, str(field.metadata["description"]).replace("|", "\\|")]) + " |"
+
+
+def _describe_kind(field: Field[Any], kind: object) -> str:
+    if isinstance(kind, UnionType):
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(kind))
+    if kind is int or kind is float:
+        unit = _UNITS.get(field.name.rpartition("_")[2], "")
+        number = "a whole number" if kind is int else "a number"
+        return f"{number}{f' of {unit}' if unit else ''}{_join_bounds(describe_bounds(field.metadata), unit)}"
+    if kind is Path:
+        return "a path"
+    if kind is Secret:
+        return f"a text of at least {field.metadata['min_length']} characters"
+    return field.metadata["form"] or "a text"
+
+
+def _join_bounds(bounds: str, unit: str) -> str:
+    """Join the bounds of a number to its words; after a unit they need a comma."""
+    return f",{bounds.replace(' of at', ' at')}" if unit and bounds else bounds
