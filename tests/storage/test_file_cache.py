@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -201,3 +203,51 @@ def test_a_cache_on_another_disk_fetches_what_was_written_here(cache: FileCache,
             cache.adopt(written, "one")
             assert not written.exists()
             assert cache.fetch(["one"], remote.open)[0].read_bytes() == b"e" * SIZE
+
+
+def test_a_list_is_written_whole_or_not_at_all(
+    cache: FileCache, remote: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little the system takes at once: else a file that is being read would go under a half name."""
+    write, room = os.write, [1 << 20]
+
+    def write_little(handle: int, data: bytes) -> int:
+        if room[0] <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = write(handle, data[:3])
+        room[0] -= taken
+        return taken
+
+    monkeypatch.setattr(os, "write", write_little)
+    with holding():
+        cache.fetch(["one"], remote.open)
+        room[0] = 3
+        with pytest.raises(DiskFull):
+            cache.fetch(["three"], remote.open)
+        room[0] = 1 << 20
+        cache.fetch(["month=1/two"], remote.open)
+        (held,) = (cache.root / "holds").iterdir()
+        assert held.read_text() == "one\nmonth=1/two\n"
+        cache.delete_surplus()
+        assert kept(cache) == ["month=1/two", "one"]
+
+
+def test_what_a_dead_fetch_left_is_not_taken_for_a_living_one(
+    cache: FileCache, remote: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch begins under the same name between the look at a dead part and its end: its part stays."""
+    with fetching(cache, remote, "half") as process:
+        process.kill()
+        process.wait()
+    (dead,) = (cache.root / "parts").iterdir()
+    lock = fcntl.flock
+
+    def lock_late(part: int | IO[bytes], kind: int) -> None:
+        lock(part, kind)
+        if not isinstance(part, int) and part.name == str(dead):
+            dead.unlink()
+            dead.write_bytes(b"of another fetch")
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    cache.delete_surplus()
+    assert dead.read_bytes() == b"of another fetch"

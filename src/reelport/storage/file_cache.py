@@ -46,7 +46,7 @@ class _Hold:
                 handle, path = mkstemp(prefix=f"{os.getpid()}-", dir=folder)
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 self._handles[folder] = handle, Path(path)
-        os.write(self._handles[folder][0], "".join(f"{name}\n" for name in names).encode())
+            _append(self._handles[folder][0], "".join(f"{name}\n" for name in names).encode())
 
     def release(self) -> None:
         """Let all of it go."""
@@ -181,7 +181,9 @@ class FileCache:
         for path in (self.root / _PARTS).iterdir():
             with suppress(OSError), path.open("rb") as part:
                 fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                # The name may be another fetch's by now, which has locked a file of its own.
+                if _is_at(part.fileno(), path):
+                    path.unlink()
 
     def _read_held(self) -> frozenset[str]:
         """Read what living processes hold, and delete the lists of dead ones."""
@@ -232,11 +234,26 @@ def _copy(source: OpenFile, handle: int) -> None:
     os.ftruncate(handle, 0)
     position = 0
     while chunk := source.read(position, _CHUNK_BYTES):
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(handle, view) :]
+        _write_whole(handle, chunk)
         position += len(chunk)
     os.fsync(handle)
+
+
+def _append(handle: int, content: bytes) -> None:
+    """Write all of it at the end, or nothing: what is added next begins a line."""
+    size = os.fstat(handle).st_size
+    try:
+        _write_whole(handle, content)
+    except OSError:
+        os.ftruncate(handle, size)
+        os.lseek(handle, size, os.SEEK_SET)
+        raise
+
+
+def _write_whole(handle: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
