@@ -241,12 +241,13 @@ def test_a_disk_that_is_full_for_the_engine_keeps_no_month(months: Months) -> No
 
 
 def test_two_keep_one_month(months: Months) -> None:
-    """Both write drafts of their own; whichever is renamed last stays, whole."""
+    """Both write drafts of their own; the first stays, for reports may be reading it, and no draft does."""
     store = months.kept()
     inner = store.keep("key", lambda draft: _keep_inside(store, draft))
     assert inner is not None
-    assert inner.read_bytes() == b"outer"
+    assert inner.read_bytes() == b"inner"
     assert [path.name for path in months.stored()] == ["key.parquet"]
+    assert list(store.drafts.iterdir()) == []
 
 
 def _keep_inside(store: KeptMonths, draft: Path) -> None:

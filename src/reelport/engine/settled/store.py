@@ -94,7 +94,8 @@ class KeptMonths:
                 return None
             sync_file(draft)
             killpoints.reach("settled-write")
-            draft.replace(path)
+            with suppress(FileExistsError):  # somebody was first, and reports may be reading that file
+                path.hardlink_to(draft)
             sync_folder(self.folder)
             self._make_room()
         except OSError:
