@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 from reelport.errors import StorageError
+from reelport.storage import expired_token
 from reelport.storage.durable import to_plain_line
 
 _LONGEST = 300
-_TOKEN_CODES = re.compile(r"<Code>(ExpiredToken|InvalidToken|TokenRefreshRequired)</Code>")
-"""The answers that quote the session token."""
-_EXPIRED_SENTENCE = (
-    "the store says that these credentials have expired: look at AWS_SESSION_TOKEN, and start again with new ones"
-)
 _REFUSED = "the store refuses these credentials: look at AWS_ACCESS_KEY_ID and what it may do with the bucket"
 
 
@@ -26,8 +21,8 @@ def translate_object_errors(place: str) -> Iterator[None]:
     try:
         yield
     except BaseError as error:
-        if _TOKEN_CODES.search(str(error)):
-            raise StorageError(f"{place}: {_EXPIRED_SENTENCE}") from None  # the error quotes the token
+        if expired_token.quotes_token(str(error)):
+            raise StorageError(f"{place}: {expired_token.SENTENCE}") from None
         raise StorageError(f"{place}: {_describe(error)}") from error
 
 

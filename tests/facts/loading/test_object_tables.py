@@ -18,13 +18,13 @@ import pytest
 from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
 
-from reelport.errors import OutcomeUnknown
+from reelport.errors import OutcomeUnknown, StorageError
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.delta_log import open_store
+from reelport.facts.log.delta_log import open_delta, open_store, open_table, translate_delta_errors
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.remote_tables import RemoteTables, attach_tables
 from reelport.facts.log.snapshot import newest_versions, pin
@@ -121,6 +121,18 @@ def test_a_commit_of_which_nothing_is_known_keeps_its_files(
     assert load(root, "plays", [path]).already
     assert ask("plays", COUNT) == [(6,)]
     assert [one.findings for one in verify(root)] == [()]
+
+
+def test_an_expired_token_is_told_and_not_repeated(faulty_server: FaultyProxy, root: Path, plays: Write) -> None:
+    """The store quotes it in its answer, and the Delta library in its error."""
+    attach_tables(root, remote_tables(root))
+    load(root, "plays", [plays("0.csv", *rows("v0"))])
+    faulty_server.choose = lambda _method, _path: Fault.EXPIRED
+    with pytest.raises(StorageError, match="these credentials have expired") as refused:
+        open_table(root / "plays", 1)
+    assert refused.value.__cause__ is None
+    with pytest.raises(StorageError, match="these credentials have expired"), translate_delta_errors(root / "plays"):
+        open_delta(root / "plays", 1)
 
 
 def test_a_load_goes_on_behind_a_listing_that_lags(

@@ -22,6 +22,7 @@ from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import TABLES, Table
+from reelport.storage import expired_token
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.storage.file_store import FileStore, read_file
 from reelport.storage.local_folder import LocalFolder
@@ -151,7 +152,7 @@ def counter_name(batch: str) -> str:
 def translate_delta_errors(folder: Path) -> Iterator[None]:
     """Turn the Delta library's errors into a StorageError that names the table."""
     try:
-        with translate_io_errors(folder):
+        with translate_io_errors(folder), _hide_token(folder):
             yield
     except DeltaError as error:
         first = to_plain_line(str(error).strip().splitlines()[0])
@@ -159,6 +160,17 @@ def translate_delta_errors(folder: Path) -> Iterator[None]:
         raise StorageError(
             f"{describe_place(folder)}: {describe_message(str(error), folder) or f'{message}; run reelport verify'}"
         ) from error
+
+
+@contextmanager
+def _hide_token(folder: Path) -> Iterator[None]:
+    """Say in other words what the library can't say without quoting a session token."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        if expired_token.quotes_token(str(error)):
+            raise StorageError(f"{describe_place(folder)}: {expired_token.SENTENCE}") from None
+        raise
 
 
 def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
