@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from reelport.server.events.event import Kind
 from reelport.server.queue import backlog
 from reelport.server.queue.aggregator_choice import choose_aggregator, count_rows
 from reelport.server.queue.jobs import Claim
+from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.worker import Worker
 from reelport.server.settings import read_settings
 
@@ -65,6 +67,7 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
             waiting = backlog.get_entry(state.db, asked.id)
             assert f"{address} can't be reached" in str(waiting.reason)
             assert "It waits for the engine" in str(waiting.reason)
+            assert "Connection refused)" in str(waiting.reason)
             assert waiting.failures == 0
             assert until(lambda: backlog.get_entry(state.db, asked.id).state == "failed")
         finally:
@@ -80,6 +83,20 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="such as sc://spark"):
         read_settings(data=tmp_path, engine="spark://master:7077")
     assert "very-secret" not in repr(read_settings(data=tmp_path, engine="sc://spark:15002/;token=very-secret"))
+
+
+def test_workers_without_the_client_of_spark_are_not_started(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start says what to install; an API without workers doesn't need it."""
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    settings = state.again(engine="sc://spark:15002/;token=very-secret")
+    with (
+        pytest.raises(UsageError, match=r"pip install 'reelport\[server,spark\]'") as refused,
+        run_workers(settings, 1),
+    ):
+        pass
+    assert "very-secret" not in str(refused.value)
+    with run_workers(settings, 0):
+        pass
 
 
 def test_spark_beside_tables_in_an_object_store_is_refused(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ class SparkConnection:
 
     def _translate(self, error: PySparkException | grpc.RpcError) -> ReelportError:
         message = str(error)
-        first = next((line.strip() for line in message.splitlines() if line.strip()), type(error).__name__)
+        first = _find_first_line(message) or type(error).__name__
         where = describe_address(self._address)
         if _is_unreachable(error) or any(sign in message for sign in _LOST):
             return EngineUnavailable(
@@ -145,6 +145,18 @@ class SparkConnection:
                 f"the same path as this machine ({first})"
             )
         return InternalError(f"Spark at {where} failed: {first}")
+
+
+def _find_first_line(message: str) -> str | None:
+    """Find the line of an error's text that says what happened.
+
+    That of a request without an answer is a dump, which begins with the name of its class.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    dumped = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    if "RPC that terminated" in message and (said := dumped.get("details", "").strip('"') or dumped.get("status")):
+        return said
+    return lines[0] if lines else None
 
 
 def _is_unreachable(error: PySparkException | grpc.RpcError) -> bool:

@@ -13,11 +13,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 import structlog
 from sqlalchemy import Engine
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import require_layout
 from reelport.server.child_process import Ended, keep_running, run_process, run_threads
 from reelport.server.process import exit_process
@@ -47,10 +48,14 @@ def supervise(settings: Settings) -> None:
 
 @contextmanager
 def run_workers(settings: Settings, workers: int) -> Iterator[None]:
-    """Keep `workers` processes running within the block, and an isolated one for suspects."""
+    """Keep `workers` processes running within the block, and an isolated one for suspects.
+
+    UsageError where a library that they need isn't installed.
+    """
     if workers == 0:
         yield
         return
+    _require_libraries(settings)
     db = database.open_database(settings)
     try:
         with liveness.hold_supervisor_name(settings) as name:
@@ -60,6 +65,14 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
                 yield
     finally:
         db.dispose()
+
+
+def _require_libraries(settings: Settings) -> None:
+    if settings.engine and find_spec("pyspark") is None:
+        raise UsageError(
+            "REELPORT_ENGINE names a Spark, and its client isn't installed: pip install 'reelport[server,spark]', "
+            "or leave the setting out."
+        )
 
 
 class _Supervisor:
