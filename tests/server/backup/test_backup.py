@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -28,10 +29,11 @@ from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.manifest import Manifest, parse_manifest
 from reelport.server.backup.restore import restore_backup
-from reelport.server.backup.state_dump import describe_address
+from reelport.server.backup.state_dump import describe_address, list_tables
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected
 from reelport.server.state.secret_fingerprint import require_same_secret
+from reelport.storage.local_folder import LocalFolder
 
 START, END = date(2026, 1, 1), date(2026, 1, 3)
 
@@ -108,6 +110,27 @@ def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:
     faults = find_faults(desk.archive, replace(made, probes=changed), desk.state.settings, scratch)
     assert len(faults) == len(made.probes)
     assert all("The restored tables give another report" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_state_of_postgresql_is_verified_by_restoring_it(
+    desk: Desk, new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    """A dump that can't be loaded is told, by an own server as by a named database, which is empty again after."""
+    made, empty = desk.back_up(), new_database()
+    assert find_faults(desk.archive, made, desk.state.settings, None, empty) == []
+    place = replace(desk.state.settings, database_url=empty)
+    assert list_tables(place) == ()
+    with pytest.raises(UsageError, match="of --scratch-database isn't empty"):
+        find_faults(desk.archive, made, desk.state.settings, None, desk.state.settings.database_url)
+    assert "organizations" in list_tables(desk.state.settings)
+    (tmp_path / "dump").write_bytes(desk.archive.locate(made.state).read_bytes()[:-2000])
+    with closing(LocalFolder(tmp_path).open("dump")) as cut:
+        broken = replace(made, state=desk.archive.store(cut))
+    for database in (None, empty):
+        with pytest.raises(StorageError, match="pg_restore failed"):
+            find_faults(desk.archive, broken, desk.state.settings, None, database)
+    assert list_tables(place) == ()
 
 
 def test_the_next_backup_keeps_each_file_once(desk: Desk) -> None:

@@ -77,6 +77,13 @@ def verify_backup(
     scratch: Annotated[
         Path | None, Parameter(help="Where it is restored to for the while; the system's temporary folder by default.")
     ] = None,
+    scratch_database: Annotated[
+        str | None,
+        Parameter(
+            help="An empty database to restore a state of PostgreSQL into, emptied afterwards; by default a server "
+            "of its own is started for the while."
+        ),
+    ] = None,
     json: PrintJson = False,
 ) -> None:
     """Restore a backup to a scratch place, check every file, and make its reports again.
@@ -91,7 +98,7 @@ def verify_backup(
 
     archive = Archive(source.absolute())
     found = archive.read(id)
-    faults = find_faults(archive, found, read_settings(), scratch)
+    faults = find_faults(archive, found, read_settings(), scratch, scratch_database)
     if faults:
         raise StorageError("\n".join(faults))
     print_fields({**_describe(found), "verified": "restored, and its reports are the same"}, as_json=json)

@@ -11,16 +11,18 @@ from reelport.facts.loading.verification import verify
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.manifest import Manifest
 from reelport.server.backup.probes import find_differences
-from reelport.server.backup.restore import restore_backup, restore_files
-from reelport.server.backup.state_dump import SQLITE, check_dump
+from reelport.server.backup.restore import restore_backup
+from reelport.server.backup.state_dump import SQLITE, check_state_file
 from reelport.server.settings import Settings
 
 
-def find_faults(archive: Archive, manifest: Manifest, settings: Settings, scratch: Path | None) -> list[str]:
+def find_faults(
+    archive: Archive, manifest: Manifest, settings: Settings, scratch: Path | None, scratch_database: str | None = None
+) -> list[str]:
     """List the faults of a backup; none when it was restored and gave the same reports.
 
-    `scratch` is where it is restored to for the while; the system's folder for temporary files when None. The dump of
-    a PostgreSQL database is only listed, as there is no database to load it into.
+    `scratch` is where it is restored to for the while; the system's folder for temporary files when None. A state of
+    PostgreSQL goes into the empty database at the address `scratch_database`, or when None into a server of its own.
     """
     faults = archive.find_damage(manifest)
     if faults:
@@ -29,14 +31,25 @@ def find_faults(archive: Archive, manifest: Manifest, settings: Settings, scratc
         raise UsageError(f"{scratch} is no folder: name one with as much room as the backup has bytes.")
     with tempfile.TemporaryDirectory(prefix="reelport-verify-", dir=scratch) as folder:
         place = replace(settings, data=Path(folder) / "data", database_url="", files_url="", facts_url="")
-        if manifest.database == SQLITE:
-            restore_backup(archive, manifest, place, check_secret=False)
-        else:
-            restore_files(archive, manifest, place)
-        damage = check_dump(manifest.database, archive.locate(manifest.state))
+        damage = _restore(archive, manifest, place, scratch, scratch_database)
         tables = verify(place.facts_root)
         return [
             *([] if damage is None else [damage]),
             *(f"{table.table}: {finding}" for table in tables for finding in table.findings),
             *find_differences(settings, place.facts_root, manifest.versions, manifest.probes, Path(folder)),
         ]
+
+
+def _restore(
+    archive: Archive, manifest: Manifest, place: Settings, scratch: Path | None, scratch_database: str | None
+) -> str | None:
+    """Restore into the scratch place; say what is wrong with the state."""
+    if manifest.database == SQLITE:
+        restore_backup(archive, manifest, place, check_secret=False)
+        return check_state_file(place.state_file)
+    from reelport.server.backup.scratch_database import named_database, own_server  # noqa: PLC0415 - psycopg, an extra
+
+    database = own_server(scratch) if scratch_database is None else named_database(place, scratch_database)
+    with database as address:
+        restore_backup(archive, manifest, replace(place, database_url=address), check_secret=False)
+    return None

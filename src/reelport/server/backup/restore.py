@@ -56,7 +56,7 @@ def restore_backup(archive: Archive, manifest: Manifest, settings: Settings, *, 
             settings.data.chmod(0o777 & ~settings.readers.denied_bits)
         begin_restore(settings.data, _describe_origin(manifest, settings))
         _clear(settings)
-        restore_files(archive, manifest, settings)
+        _restore_files(archive, manifest, settings)
         if manifest.database == SQLITE:
             archive.copy_out(manifest.state, settings.data, settings.state_file.name)
         elif not list_tables(settings):  # else a restore that was killed has loaded it: all of it, or nothing
@@ -94,7 +94,7 @@ def _describe_origin(manifest: Manifest, settings: Settings) -> str:
     return f"{manifest.id} {manifest.state.sha256} {describe_address(settings)}"
 
 
-def restore_files(archive: Archive, manifest: Manifest, settings: Settings) -> None:
+def _restore_files(archive: Archive, manifest: Manifest, settings: Settings) -> None:
     """Copy the files of tables and reports out of the archive, and hash each on the way."""
     roots = {FACTS: settings.facts_root, FILES: settings.files_root}
     for file in manifest.files:

@@ -70,18 +70,12 @@ def describe_address(settings: Settings) -> str:
 
 def find_tool_problem(database: str) -> str | None:
     """Say which program of PostgreSQL is missing, if one is."""
-    missing = [name for name in ("pg_dump", "pg_restore") if database == POSTGRESQL and _find_tool(name) is None]
+    missing = [name for name in ("pg_dump", "pg_restore") if database == POSTGRESQL and find_tool(name) is None]
     return f"{' and '.join(missing)} is not installed: install PostgreSQL's client programs." if missing else None
 
 
-def check_dump(database: str, dump: Path) -> str | None:
-    """Say what is wrong with a dump, without a database to load it into."""
-    if database == POSTGRESQL:
-        tool = _find_tool("pg_restore")
-        if tool is None:
-            return find_tool_problem(database)
-        listed = subprocess.run([tool, "--list", str(dump)], capture_output=True, text=True, check=False)
-        return None if listed.returncode == 0 else f"The dump of the state can't be read: {listed.stderr.strip()}"
+def check_state_file(dump: Path) -> str | None:
+    """Say what is wrong with a dump of SQLite."""
     with closing(sqlite3.connect(f"{dump.absolute().as_uri()}?mode=ro", uri=True)) as state:
         try:
             found: str = state.execute("PRAGMA integrity_check").fetchone()[0]
@@ -91,7 +85,7 @@ def check_dump(database: str, dump: Path) -> str | None:
 
 
 def _run_tool(settings: Settings, name: str, *words: str) -> None:
-    tool = _find_tool(name)
+    tool = find_tool(name)
     if tool is None:
         raise UsageError(str(find_tool_problem(POSTGRESQL)))
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - only where the state is in PostgreSQL
@@ -113,7 +107,7 @@ def _call(tool: str, name: str, words: tuple[str, ...], environment: Mapping[str
         raise StorageError(f"{name} failed: {done.stderr.strip()}")
 
 
-def _find_tool(name: str) -> str | None:
+def find_tool(name: str) -> str | None:
     """Find a program of PostgreSQL where Debian puts the newest, else on the path."""
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     return str(debian[-1]) if debian else shutil.which(name)
