@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/explore.py
     .venv/bin/python benchmarks/explore.py --seconds 120 --pause 0 --set explore_slots=2
+    .venv/bin/python benchmarks/explore.py --rollups
 
 Each person is of an organization of its own, which reads the channel that has a third of all rows. A view is new each
 time: other days, other metrics or leaderboards, with a comparison or without one. A view's time goes from the first
@@ -31,6 +32,7 @@ from benchmarks.crowd import LONG, Times, api_pids, cpu, keep_busy, questions
 from benchmarks.facts import BIG_CHANNEL, DAYS, START, Facts
 from benchmarks.machine import load
 from benchmarks.measure import percentile
+from benchmarks.view_rollups import build
 from reelport.server.access import organizations, users
 from reelport.server.state.database import connect
 from reelport.testing import Key, Service
@@ -126,14 +128,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--pause", type=float, default=2.0, help="seconds that a person looks at a view, on average")
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of plays")
+    parser.add_argument("--rollups", action="store_true", help="with the rollups of benchmarks/view_rollups.py")
     parser.add_argument("--idle", action="store_true", help="without the long reports")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the service")
     given = parser.parse_args()
     facts = Facts(given.rows)
     facts.ready()
+    settings: dict[str, Any] = {"rollups": "on" if given.rollups else "off"}
+    settings |= dict(each.split("=", 1) for each in given.set)
+    if given.rollups:
+        build(facts.data / "facts")
     for file in facts.data.glob("state.db*"):
         file.unlink()
-    settings: dict[str, Any] = dict(each.split("=", 1) for each in given.set)
     with Service(facts.data, log_level="warning", **settings) as service:
         emails, long = people(service, given.people)
         api, workers = api_pids(service), list(service.worker_pids)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from reelport.catalog import Dimension, Metric
+from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query
+from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
@@ -38,17 +40,24 @@ class Ranking:
 
 
 def compile_leaderboard(
-    query: ReportQuery, compared: tuple[date, date] | None, ranking: Ranking, tenant: Tenant, snapshot: Snapshot
+    query: ReportQuery,
+    compared: tuple[date, date] | None,
+    ranking: Ranking,
+    tenant: Tenant,
+    snapshot: Snapshot,
+    aggregator: Aggregator = DUCKDB,
 ) -> Plan:
     """Compile a checked query of one dimension to a leaderboard.
 
-    The columns are: the cell, its title (NULL where the dimension has none), how many rows the report has and how many
-    that of the compared days has, whether the row is in the report, its metrics, and those of the compared days.
+    The aggregator must aggregate within the statement. The columns are: the cell, its title (NULL where the dimension
+    has none), how many rows the report has and how many that of the compared days has, whether the row is in the
+    report, its metrics, and those of the compared days.
     """
     dimension = Dimension[query.dimensions[0]]
     headers = [Metric[name].header for name in query.metrics]
-    shown = compile_query(query, tenant, snapshot, ordered=False).sql
-    before = compile_query(query.within(*compared), tenant, snapshot, ordered=False).sql if compared else _NO_ROWS
+    reports = [query, *([query.within(*compared)] if compared else [])]
+    sides = [compile_query(each, tenant, snapshot, aggregator, ordered=False).sql for each in reports]
+    shown, before = (*sides, _NO_ROWS)[:2]
     key = _quote(dimension.header)
     values = ", ".join(f"shown.{_quote(name)} AS now_{place}" for place, name in enumerate(headers))
     befores = ", ".join(f"compared.{_quote(name)} AS before_{place}" for place, name in enumerate(headers))

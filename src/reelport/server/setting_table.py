@@ -285,7 +285,7 @@ class SettingTable:
         section="Rollups and settled months",
         service=False,
         command=True,
-        description="Whether reports are made from the rollups that `reelport rollups` builds.",
+        description="Whether reports and views are made from the rollups that `reelport rollups` builds.",
     )
     rollup_checks: float = setting(
         0.01,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +16,16 @@ from tests.engine.world import World, loaded, written
 from tests.server.explore.views import views
 
 from reelport.catalog import Dimension, Filter, Metric
+from reelport.engine.aggregation import Aggregator
+from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import Engine
+from reelport.engine.rollups.aggregator import RollupAggregator
+from reelport.engine.rollups.build import build_rollups
+from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.shape import groupable_columns, make_rollup
 from reelport.engine.tenant import Tenant
+from reelport.facts.rollups.definition import Rollup, add_rollup
+from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Totals
 from reelport.server.explore.statements import (
@@ -46,29 +55,43 @@ few = settings(max_examples=20)
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The fixed facts of the engine's tests."""
+    """The fixed facts of the engine's tests, and rollups of each fact table."""
     with Engine("1GiB", 2, tmp_path_factory.mktemp("spill")) as engine:
-        yield loaded(sample.tables(), tmp_path_factory.mktemp("world"), engine)
+        made = loaded(sample.tables(), tmp_path_factory.mktemp("world"), engine)
+        build_rollups(made.snapshot.root, list(_add_rollups(made)), space=10**9)
+        yield made
 
 
-def fetch(world: World, statement: Statement) -> list[tuple[object, ...]]:
+def _add_rollups(world: World) -> Iterator[Rollup]:
+    for table in (table for table in TABLES.values() if table.is_fact):
+        for columns in ((), sorted(groupable_columns(table))):
+            rollup = make_rollup(table.name, columns)
+            add_rollup(world.snapshot.root, rollup)
+            yield rollup
+
+
+def fetch(world: World, compile_part: Callable[[Aggregator], Statement]) -> list[tuple[object, ...]]:
+    """Fetch the rows of a part: the same from the facts as from rollups."""
+    aggregators = DUCKDB, RollupAggregator(RollupList.read(world.snapshot.root))
     session = world.engine.session()
     try:
-        return session.fetch(statement.plan, "this page")
+        facts, rollups = (session.fetch(compile_part(each).plan, "this page") for each in aggregators)
     finally:
         session.close()
+    assert sorted(facts, key=str) == sorted(rollups, key=str)
+    return rollups
 
 
 def totals_of(world: World, view: View) -> Totals:
-    return read_totals(view, fetch(world, compile_totals(view, TENANT, world.snapshot)))
+    return read_totals(view, fetch(world, partial(compile_totals, view, TENANT, world.snapshot)))
 
 
 def lines_of(world: World, view: View) -> Lines:
-    return read_lines(view, fetch(world, compile_lines(view, TENANT, world.snapshot)))
+    return read_lines(view, fetch(world, partial(compile_lines, view, TENANT, world.snapshot)))
 
 
 def board_of(world: World, view: View, dimension: Dimension) -> Leaderboard:
-    rows = fetch(world, compile_board(view, dimension, TENANT, world.snapshot))
+    rows = fetch(world, partial(compile_board, view, dimension, TENANT, world.snapshot))
     return read_leaderboard(view, dimension, rows, totals_of(world, view))
 
 
@@ -109,7 +132,7 @@ def test_lines_that_add_up_come_to_the_totals(world: World, view: View) -> None:
         return
     view = replace(view, metrics=additive, ranked_by=additive[0])
     if is_total_of_lines(view):
-        rows = fetch(world, compile_lines(view, TENANT, world.snapshot))
+        rows = fetch(world, partial(compile_lines, view, TENANT, world.snapshot))
         assert add_up_lines(view, rows) == totals_of(world, view)
 
 

@@ -24,8 +24,9 @@ from reelport.wording import format_duration
 if TYPE_CHECKING:
     from reelport.engine.duckdb.engine import Session
     from reelport.engine.plan import Plan
-    from reelport.server.explore.statements import Rows, Statement
-    from reelport.server.explore.view_engine import Outcome, Part, ViewEngine
+    from reelport.server.explore.part_plan import Part, PartPlan
+    from reelport.server.explore.statements import Rows
+    from reelport.server.explore.view_engine import Outcome, ViewEngine
 
 _STATEMENTS = 2
 """Statements of one view that run at the same time, on average."""
@@ -117,7 +118,7 @@ class Explorer:
                 outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
                 async with anyio.create_task_group() as tasks:
                     for part in planned.keys() - outcomes.keys():
-                        tasks.start_soon(self._run, engine, planned[part].statement, _Result(part, outcomes, failures))
+                        tasks.start_soon(self._run, engine, planned[part].plan, _Result(part, outcomes, failures))
         if failures:
             raise failures[0]
         return engine.read(view, outcomes, self._late)
@@ -126,14 +127,14 @@ class Explorer:
     def _late(self) -> OverBudget:
         return OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
 
-    async def _run(self, engine: ViewEngine, statement: Statement, result: _Result) -> None:
+    async def _run(self, engine: ViewEngine, plan: PartPlan, result: _Result) -> None:
         """Run one statement; an error is kept, since the task group would raise it within a group."""
         try:
-            result.outcomes[result.part] = await self._run_in_session(engine, partial(engine.run, statement=statement))
+            result.outcomes[result.part] = await self._run_in_session(engine, partial(engine.run, plan=plan))
         except ReelportError as error:
             result.failures.append(error)
 
-    async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Rows]) -> Rows | OverBudget:
+    async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Outcome]) -> Outcome:
         """Work with a session in a thread. A cancellation interrupts it and waits for its end."""
         session = engine.open_session()
         try:

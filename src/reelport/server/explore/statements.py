@@ -12,7 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 from reelport.catalog import Dimension, Grain, Metric
+from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
+from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.leaderboard import Ranking, compile_leaderboard, title_tables
 from reelport.engine.plan import Plan
 from reelport.engine.tenant import Tenant
@@ -50,23 +52,26 @@ def tables_of_view(view: View) -> frozenset[str]:
     return tables_of(view.report_query()) | frozenset(titles)
 
 
-def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot) -> Statement:
+def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
     """Compile the totals: a row of the view's days and one of the compared days."""
-    return _stack(_queries(view, ()), tenant, snapshot)
+    return _stack(_queries(view, ()), tenant, snapshot, aggregator)
 
 
-def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot) -> Statement:
+def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
     """Compile the lines: a row for each time with facts, of the view's and the compared days."""
     queries = _queries(view, (view.time,))
-    return _stack(queries if view.compares_lines else queries[:1], tenant, snapshot)
+    return _stack(queries if view.compares_lines else queries[:1], tenant, snapshot, aggregator)
 
 
-def compile_board(view: View, dimension: Dimension, tenant: Tenant, snapshot: Snapshot) -> Statement:
+def compile_board(
+    view: View, dimension: Dimension, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB
+) -> Statement:
     """Compile the leaderboard of a dimension."""
     queries = _queries(view, (dimension,))
     rows = MORE_ENTRIES if view.longer is dimension else ENTRIES
     ranking = Ranking(view.ranked_by, rows, by_change=view.sort is Sort.CHANGE, lowest_first=view.reverse)
-    return Statement(compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot), queries)
+    plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator)
+    return Statement(plan, queries)
 
 
 def _queries(view: View, dimensions: tuple[Dimension, ...]) -> tuple[ReportQuery, ...]:
@@ -75,9 +80,9 @@ def _queries(view: View, dimensions: tuple[Dimension, ...]) -> tuple[ReportQuery
     return (view.query(dimensions), *([view.query(dimensions, compared)] if compared else []))
 
 
-def _stack(queries: tuple[ReportQuery, ...], tenant: Tenant, snapshot: Snapshot) -> Statement:
+def _stack(queries: tuple[ReportQuery, ...], tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator) -> Statement:
     """Stack the rows of reports, each behind the number of its query."""
-    selects = (compile_query(query, tenant, snapshot, ordered=False).sql for query in queries)
+    selects = (compile_query(query, tenant, snapshot, aggregator, ordered=False).sql for query in queries)
     sql = "\nUNION ALL\n".join(f"SELECT {side}, * FROM ({select})" for side, select in enumerate(selects))  # noqa: S608 - SQL that was compiled
     return Statement(Plan(sql, ()), queries)
 

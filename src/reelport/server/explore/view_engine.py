@@ -5,27 +5,27 @@ Importing this module loads DuckDB: a process does so at its first view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reelport.catalog import Dimension
+import structlog
+
 from reelport.engine.duckdb.engine import Engine, Session
 from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.plan import Plan
-from reelport.engine.scan_estimate import list_scans
+from reelport.engine.rollups.aggregator import RollupAggregator
+from reelport.engine.rollups.choice import RollupList
 from reelport.engine.tenant import Tenant
-from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.errors import InternalError, OutOfMemory, StorageError
+from reelport.facts.log.snapshot import pin
 from reelport.server.control_group import count_cores
 from reelport.server.explore.numbers import Numbers, OverBudget, Totals
+from reelport.server.explore.part_plan import LINES, TOTALS, Part, PartPlan, plan_part
 from reelport.server.explore.row_cache import RowCache
 from reelport.server.explore.statements import (
     Rows,
-    Statement,
     add_up_lines,
-    compile_board,
-    compile_lines,
-    compile_totals,
     is_total_of_lines,
     read_leaderboard,
     read_lines,
@@ -35,23 +35,21 @@ from reelport.server.explore.statements import (
 from reelport.server.explore.view import View
 from reelport.server.settings import Settings
 
-TOTALS, LINES = "totals", "lines"
-Part = str | Dimension
-"""A part of a view: TOTALS, LINES or the dimension of a leaderboard."""
 Outcome = Rows | OverBudget
 """What a part gave: its rows, or why there are none."""
 
 _KEPT = 256
 """Statements whose rows are kept: of a view a few hundred rows each."""
 _MOST_ROWS_KEPT = 5_000
+_log = structlog.get_logger()
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """A part of a view: its statement, and its outcome where no engine is needed to know it."""
+    """A part of a view: its plan, and its outcome where no engine is needed to know it."""
 
-    statement: Statement
+    plan: PartPlan
     outcome: Outcome | None = None
 
 
@@ -82,21 +80,33 @@ class ViewEngine:
 
         The read budget is spent in order: on totals, lines, and leaderboards. What is known costs nothing.
         """
-        snapshot = pin(self._settings.facts_root, tables_of_view(view))
+        root = self._settings.facts_root
+        snapshot = pin(root, tables_of_view(view))
+        rollups = RollupList() if self._settings.rollups == "off" else RollupList.read(root)
         planned: dict[Part, PlannedPart] = {}
         read = 0
-        for part, statement in _compile_parts(view, tenant, snapshot):
-            outcome: Outcome | None = self._cache.find(statement.plan)
+        for part in _list_parts(view):
+            plan = plan_part(part, view, tenant, snapshot, rollups)
+            outcome: Outcome | None = self._cache.find(plan.statement.plan)
             if outcome is None:
-                cost = self._estimate_rows(statement, tenant, snapshot, self._settings.explore_rows - read)
+                cost = self._count_rows(plan, self._settings.explore_rows - read)
                 outcome = self._refuse(read + cost)
                 read += 0 if outcome else cost
-            planned[part] = PlannedPart(statement, outcome)
+            planned[part] = PlannedPart(plan, outcome)
         return planned
 
-    def run(self, session: Session, statement: Statement) -> Rows:
-        """Run a statement, and keep its rows. Raises what `Session.fetch` does."""
-        return self.fetch(session, statement.plan)
+    def run(self, session: Session, plan: PartPlan) -> Outcome:
+        """Run the statement of a part, and keep its rows.
+
+        Where a rollup fails it, the part is computed from the facts. Raises what `Session.fetch` does.
+        """
+        try:
+            return self.fetch(session, plan.statement.plan)
+        except (StorageError, InternalError) as error:
+            if plan.rollups is None or isinstance(error, OutOfMemory):
+                raise
+            _log.warning("a rollup can't be read: a view is computed from the facts", reason=str(error))
+            return self._run_from_facts(session, plan, plan.rollups)
 
     def fetch(self, session: Session, plan: Plan) -> Rows:
         """Fetch the rows of a plan, and keep them where they are few.
@@ -114,11 +124,18 @@ class ViewEngine:
         """Read the numbers of a view. `missing` is the outcome of parts that have none."""
         return _read_numbers(view, {part: outcomes.get(part, missing) for part in _list_parts(view)})
 
-    def _estimate_rows(self, statement: Statement, tenant: Tenant, snapshot: Snapshot, left: int) -> int:
-        """Estimate the rows that a statement reads, by row groups if by files they are too many."""
-        scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
-        rows = sum(scan.rows for scan in scans)
-        return rows if rows <= left else self._row_groups.count_rows(scans)
+    def _run_from_facts(self, session: Session, plan: PartPlan, failed: RollupAggregator) -> Outcome:
+        """Run the part without rollups, and let those that failed be read no more."""
+        plain = plan.plan_from_facts()
+        refused = self._refuse(self._count_rows(plain, self._settings.explore_rows))
+        rows = refused or self.fetch(session, plain.statement.plan)
+        failed.forget()
+        return rows
+
+    def _count_rows(self, plan: PartPlan, left: int) -> int:
+        """Count the rows that a part reads at most, by row groups if by files they are too many."""
+        rows = plan.kept_rows + sum(scan.rows for scan in plan.scans)
+        return rows if rows <= left else plan.kept_rows + self._row_groups.count_rows(plan.scans)
 
     def _refuse(self, rows: int) -> OverBudget | None:
         most = self._settings.explore_rows
@@ -148,13 +165,3 @@ def _read_numbers(view: View, outcomes: Mapping[Part, Outcome]) -> Numbers:
 
 def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget:
     return outcome if isinstance(outcome, OverBudget) else read(outcome)
-
-
-def _compile_parts(view: View, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[Part, Statement]]:
-    for part in _list_parts(view):
-        match part:
-            case Dimension():
-                yield part, compile_board(view, part, tenant, snapshot)
-            case _:
-                compile_part = compile_totals if part == TOTALS else compile_lines
-                yield part, compile_part(view, tenant, snapshot)

@@ -1,0 +1,133 @@
+"""Views read the rollups that reports read: for fewer rows, never for another number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from reelport.catalog import Dimension, Grain, Metric
+from reelport.engine.rollups.build import build_rollups
+from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.tenant import Tenant
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.rollups.definition import add_rollup
+from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget, Totals
+from reelport.server.explore.view import Comparison, View
+from reelport.server.explore.view_engine import ViewEngine
+from reelport.server.settings import read_settings
+
+FIRST = date(2026, 1, 3)
+TENANT = Tenant(frozenset({"c1"}))
+COUNTRIES, VIDEOS = Dimension.VISITOR_COUNTRY, Dimension.VIDEO_ID
+NOTHING = OverBudget("It wasn't computed.")
+
+
+def make_view(*dimensions: Dimension) -> View:
+    """Two days, compared with the two before."""
+    days = FIRST, FIRST + timedelta(1)
+    return View((Metric.VIEWS,), dimensions, *days, Metric.VIEWS, Grain.DAY, comparison=Comparison.PREVIOUS)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Four days of a hundred plays each, and a rollup of them by country."""
+    rows: list[dict[str, object]] = [
+        {"started_at": f"2026-01-0{day}T05:00:00", "owner_channel_id": "c1", "video_id": f"v{number % 20}"}
+        | {"media_type": "video", "views": day, "time_watched_seconds": 1, "visitor_country": ("FR", "DE")[number % 2]}
+        for day in range(1, 5)
+        for number in range(100)
+    ]
+    root = tmp_path / "facts"
+    load_arrow(root, "plays", pa.Table.from_pylist(rows), "one")
+    add_rollup(root, make_rollup("plays", ["visitor_country"]))
+    build_rollups(root, space=10**9)
+    return tmp_path
+
+
+@contextmanager
+def opened(data: Path, **given: object) -> Iterator[ViewEngine]:
+    engine = ViewEngine(read_settings(data=data, explore_threads=1, **given))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def compute(engine: ViewEngine, view: View) -> tuple[Numbers, int]:
+    """The numbers of a view, and the rows that its parts read at most."""
+    session = engine.open_session()
+    try:
+        planned = engine.plan(view, TENANT)
+        outcomes = {
+            part: each.outcome if each.outcome is not None else engine.run(session, each.plan)
+            for part, each in planned.items()
+        }
+    finally:
+        session.close()
+    plans = [each.plan for each in planned.values()]
+    rows = sum(plan.kept_rows + sum(scan.rows for scan in plan.scans) for plan in plans)
+    return engine.read(view, outcomes, NOTHING), rows
+
+
+def data_file(data: Path) -> Path:
+    ((segment,),) = RollupList.read(data / "facts").segments.values()
+    return segment.data
+
+
+def test_parts_that_a_rollup_serves_read_it_and_others_the_facts(data: Path) -> None:
+    """Lines and countries of both ranges come from two rows a day; the videos from every play."""
+    with opened(data) as engine, opened(data, rollups="off") as plain:
+        assert compute(engine, make_view(COUNTRIES))[1] == 2 * 2 * 4
+        assert compute(engine, make_view(COUNTRIES, VIDEOS))[1] == 2 * 2 * 4 + 2 * 200
+        assert compute(plain, make_view(COUNTRIES))[1] == 2 * 2 * 200
+        view = make_view(COUNTRIES, VIDEOS)
+        assert compute(engine, view)[0] == compute(plain, view)[0]
+        assert compute(engine, view)[0].totals == Totals((Figure(700, 300),))
+
+
+def test_the_read_budget_counts_the_rows_of_rollups(data: Path) -> None:
+    """What the facts would take too many rows for is shown."""
+    with opened(data, explore_rows=100) as engine:
+        numbers = compute(engine, make_view(COUNTRIES, VIDEOS))[0]
+        assert numbers.totals == Totals((Figure(700, 300),))
+        assert isinstance(numbers.leaderboards[COUNTRIES], Leaderboard)
+        assert isinstance(numbers.leaderboards[VIDEOS], OverBudget)
+
+
+def double(path: Path) -> None:
+    """Let a rollup's file say twice the views, as no build would write it."""
+    duckdb.execute(f"COPY (SELECT * REPLACE (views * 2 AS views) FROM '{path}') TO '{path}.new' (FORMAT PARQUET)")
+    Path(f"{path}.new").replace(path)
+
+
+def test_a_view_is_read_from_the_file_of_the_rollup(data: Path) -> None:
+    """A file that says twice the views is believed: which shows that it is read."""
+    double(data_file(data))
+    with opened(data) as engine:
+        assert compute(engine, make_view(COUNTRIES))[0].totals == Totals((Figure(1400, 600),))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no Parquet")], ids=["gone", "damaged"])
+def test_a_rollup_that_can_not_be_read_fails_no_view(data: Path, damage: Callable[[Path], object]) -> None:
+    """The same view comes from the facts, and the rollup is read no more until it is built anew."""
+    damage(data_file(data))
+    with opened(data) as engine:
+        assert compute(engine, make_view(COUNTRIES))[0].totals == Totals((Figure(700, 300),))
+        assert [segments for segments in RollupList.read(data / "facts").segments.values() if segments] == []
+    assert len(build_rollups(data / "facts", space=10**9)) == 1
+
+
+def test_facts_instead_of_a_rollup_keep_within_the_read_budget(data: Path) -> None:
+    """Where the rollup is gone and the facts are too many rows, the part says so."""
+    data_file(data).unlink()
+    with opened(data, explore_rows=100) as engine:
+        assert compute(engine, make_view())[0].totals == OverBudget(
+            "It would read up to 400 rows; a page reads 100 at most."
+        )
