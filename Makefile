@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench capacity fleet serve docs pictures clean
+.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench capacity fleet serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -36,13 +36,19 @@ $(READY): pyproject.toml uv.lock supply_chain/uv.txt
 demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table and a chart (STUDIO=1: and leave Studio open)
 	@$(BIN)/python -m reelport.cli.demo $(if $(STUDIO),--studio)
 
-test: compile ## run the tests, in three processes: they wait for services a third of the time
+test: compile ## run the tests but the long ones, in three processes: they wait for services a third of the time
+	@$(TESTS) -m "not long" --hypothesis-profile few
+
+test-long: compile ## run the long ones alone: drills, and the further cases of families
+	@$(TESTS) -m long
+
+test-all: compile ## run all of them, with four times the examples
 	@$(TESTS)
 
-test-busy: compile ## run the tests while another program keeps every core busy
+test-busy: compile ## run all tests while another program keeps every core busy
 	@$(BIN)/python tests/busy.py $(TESTS)
 
-test-half: compile ## run the tests within half a core
+test-half: compile ## run all tests within half a core
 	@$(BIN)/python tests/busy.py --half $(TESTS)
 
 test-objects: $(READY) ## run tests of tables over an object store instead of a folder
@@ -84,7 +90,7 @@ dist: $(READY) ## build wheel and sdist into dist/, check them, and install them
 install-check: $(READY) ## run the container's steps in an empty root, from the package index; as root, 500 MB
 	@$(SETUP_ENV) REELPORT_INSTALL=1 $(BIN)/pytest -q tests/deploy/test_container.py
 
-check: lint types advisories test ## lint, types, advisories and tests, as CI runs them
+check: lint types advisories test-all ## lint, types, advisories and all tests, as CI runs them
 
 spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetch; needs Java 17)
 	@$(BIN)/python supply_chain/spark.py
