@@ -26,7 +26,7 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
-ROWS = 400_000
+ROWS = 200_000
 CHANNELS = frozenset(f"c{number}" for number in range(20))
 ENDLESS = Plan("SELECT count(*) AS n FROM range(1000000000000) t(i) WHERE hash(i) = 7", ("n",))
 WIDE = ReportQuery.of(

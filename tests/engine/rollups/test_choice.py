@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -37,14 +38,21 @@ def days_read(aggregator: RollupAggregator) -> set[date]:
     return {day for reading in readings for day in reading.days}
 
 
-@pytest.fixture
-def built(facts: Facts) -> Facts:
-    """Every day loaded twice, and built."""
+@pytest.fixture(scope="module")
+def _built(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Facts:
+    facts = Facts(tmp_path_factory.mktemp("built") / "facts", engine)
     facts.load(*DAYS)
     facts.load(*DAYS)
     facts.add("visitor_country")
     facts.build()
     return facts
+
+
+@pytest.fixture
+def built(_built: Facts, tmp_path: Path) -> Facts:
+    """Every day loaded twice, and built: a copy of its own for each test."""
+    shutil.copytree(_built.root, tmp_path / "facts")
+    return replace(_built, root=tmp_path / "facts", pinned=[])
 
 
 def test_every_built_day_is_read_from_the_rollup(built: Facts) -> None:
