@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.cases import thin_out
 
 from reelport.catalog import Dimension, Distinct, Family, Metric, Product, Stock
 from reelport.check import Rules, problems
@@ -72,7 +73,7 @@ def of_family(family: Family, product: Product) -> Iterator[ReportQuery]:
 
 @pytest.mark.parametrize(
     ("family", "product", "elsewhere"),
-    list(zip(Family, cycle(Product), cycle(FORMS), strict=False)),
+    thin_out(zip(Family, cycle(Product), cycle(FORMS), strict=False), 5),
     ids=str,
     indirect=["elsewhere"],
 )

@@ -32,6 +32,9 @@ from reelport.query import ReportQuery
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import RunningAttempt, StopReason
 
+pytestmark = pytest.mark.long
+"""A cluster is four Javas. What an aggregator elsewhere must keep is held in `tests/engine/test_aggregation.py`."""
+
 ONCE = 10**9
 BY_VIDEO = ReportQuery.of(["VIEWS", "TIME_WATCHED_SECONDS"], ["DAY", "VIDEO_ID", "VISITOR_COUNTRY"], START, END)
 
