@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+import os
+import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
+import pytest
 from tests.engine.rollups.conftest import Facts
+from tests.patience import child, until
 
 from reelport.catalog import Product
 from reelport.engine.rollups.choice import RollupList
 from reelport.facts.loading.compaction import compact
+from reelport.facts.rollups.upkeep import sweep
+from reelport.killpoints import VARIABLE
 from reelport.query import ReportQuery
 
 ONE = date(2026, 2, 1)
@@ -69,6 +78,45 @@ def test_gone_facts_stay_gone_through_several_merges(facts: Facts) -> None:
     facts.report(QUERY)
     facts.build()
     facts.report(QUERY)
+
+
+COMPACT = """
+import os, signal, sys
+from datetime import date
+from pathlib import Path
+from reelport.facts.loading.compaction import compact
+from reelport.facts.rollups.upkeep import sweep
+from reelport.killpoints import VARIABLE
+
+kill = os.kill
+os.kill = lambda pid, _number: kill(pid, signal.SIGSTOP)
+print("ready", flush=True)
+compact(Path(sys.argv[1]), today=date(2026, 6, 1))
+"""
+"""A compaction that stops, as a busy machine may stop it, at the step at which a test would kill it."""
+
+
+def test_a_sweep_waits_for_a_merge_to_hand_rollups_on(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the commit and that, nothing of a rollup fits the newest version: a sweep would delete all of it."""
+    load_each(facts)
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setenv(VARIABLE, "load-commit")
+        with child(COMPACT, str(facts.root)) as merging:
+            assert until(lambda: read_state(merging.pid) == "T")
+            sweeping = pool.submit(sweep, facts.root, datetime.now(UTC) + timedelta(days=9))
+            waits = re.compile(rf"-> FLOCK .* {os.getpid()} ")
+            assert until(lambda: sweeping.done() or waits.search(Path("/proc/locks").read_text()))
+            os.kill(merging.pid, signal.SIGCONT)
+            assert merging.wait() == 0
+        sweeping.result()
+    assert facts.build() == ()
+    _, aggregator = facts.report(QUERY)
+    assert aggregator.was_used
+
+
+def read_state(pid: int) -> str:
+    """The state of a process, as ps shows it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_what_is_forgotten_is_read_by_no_older_manifest(facts: Facts) -> None:

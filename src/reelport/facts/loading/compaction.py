@@ -22,7 +22,7 @@ from reelport.facts.data_files.work_folders import clear_dead_folders
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_tables, read_newest
-from reelport.facts.rollups.upkeep import carry_over
+from reelport.facts.rollups.upkeep import carry_over, keep_segments
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table, sort_keys
 from reelport.storage.file_cache import holding
@@ -98,12 +98,13 @@ def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ..
             before.append(now.files)
             return Change(LogEntry("compact", rows=rows), written, files)
 
+        stack.enter_context(keep_segments(root))
         version = commit(root, table, propose)
         if version is None:
             return False
         staged.keep()
-    after = (*(file for file in before[-1] if file not in files), *written)
-    # The month is merged. What a full disk leaves undone here, the next build of rollups does.
-    with suppress(StorageError):
-        carry_over(root, table.name, before[-1], after)
+        after = (*(file for file in before[-1] if file not in files), *written)
+        # The month is merged. What a full disk leaves undone here, the next build of rollups does.
+        with suppress(StorageError):
+            carry_over(root, table.name, before[-1], after)
     return True

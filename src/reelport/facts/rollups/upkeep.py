@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from reelport.facts.data_files.work_folders import lock_folder
 from reelport.facts.log.delta_log import DataFile, read_newest
 from reelport.facts.rollups.definition import FOLDER, list_rollups
 from reelport.facts.rollups.segments import (
@@ -31,6 +32,20 @@ class SweptRollups:
 
     files: int
     bytes: int
+
+
+@contextmanager
+def keep_segments(root: Path) -> Iterator[None]:
+    """Keep sweeps out of the block, in which files are committed and rollups handed on.
+
+    In between, no day of the newest version is built from its files: a sweep would delete what is handed over.
+    """
+    folder = root / FOLDER
+    if not folder.is_dir():
+        yield
+        return
+    with translate_io_errors(folder), lock_folder(folder):
+        yield
 
 
 @private()
@@ -69,7 +84,7 @@ def sweep(root: Path, before: datetime) -> SweptRollups:
     That is what no day of the newest version can be read from, if written before `before`: reports that pinned an
     older version may still run.
     """
-    with translate_io_errors(root / FOLDER):
+    with keep_segments(root), translate_io_errors(root / FOLDER):
         _forget_outdated(root, before)
         named = {segment.data for rollup in list_rollups(root) for segment in list_segments(root, rollup)}
         old = [path for path in _list_files(root) if path not in named and _is_older(path, before)]
