@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -257,6 +258,20 @@ def test_two_builds_at_once_agree(built: Facts) -> None:
         manifest.write_bytes(text)
     assert days_read(built.report(BY_DAY)[1]) == set(DAYS)
     assert build_rollups(built.root, space=ROOM) == ()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no Parquet")], ids=["gone", "damaged"])
+def test_a_build_does_not_stop_at_a_segment_that_can_not_be_read(
+    built: Facts, damage: Callable[[Path], object]
+) -> None:
+    """No report has read it yet, which would have let it be forgotten: its month is built from the facts alone."""
+    (rollup,) = list_rollups(built.root)
+    for segment in list_segments(built.root, rollup):
+        damage(segment.data)
+    built.load(DAYS[0])
+    built.load(DAYS[-1])
+    assert [(month.problem, month.days) for month in built.build()] == [(None, 4), (None, 4)]
+    assert days_read(built.report(BY_DAY)[1]) == set(DAYS)
 
 
 def test_a_wrong_definition_tells_all_that_is_wrong() -> None:

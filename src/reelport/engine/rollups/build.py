@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -33,9 +33,18 @@ from reelport.facts.rollups.segments import (
 from reelport.facts.rollups.upkeep import measure_rollups, sweep
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES
-from reelport.storage.durable import make_folder, sync_file, sync_folder, translate_io_errors
+from reelport.storage.durable import (
+    full_disk_sentence,
+    make_folder,
+    sync_file,
+    sync_folder,
+    translate_io_errors,
+)
 from reelport.storage.modes import private
 from reelport.wording import format_size
+
+_OTHER_REASONS = (duckdb.ConversionException, duckdb.InterruptException, duckdb.OutOfMemoryException)
+"""What DuckDB raises for other reasons than a file that can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
     with open_workspace(root, memory) as work:
         draft = work.folder / f"{name_segment(month.name)}{DATA}"
         try:
-            rows = work.run_interruptibly(lambda: _write(work, rollup, snapshot, month, draft))
+            rows = _write_readable(work, rollup, snapshot, month, draft)
         except duckdb.ConversionException:
             return BuiltMonth(rollup.name, month.name, problem="a sum has more digits than a count can hold")
         with translate_io_errors(draft):
@@ -130,6 +139,17 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
     )
     delete_manifests(month.older)
     return BuiltMonth(rollup.name, month.name, len(month.days), sum(rows.values()), size)
+
+
+def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> dict[date, int]:
+    """Write the month's rows: all of them from the facts where an older segment can't be read."""
+    try:
+        return work.run_interruptibly(lambda: _write(work, rollup, snapshot, month, draft))
+    except duckdb.Error as error:
+        if not month.kept or isinstance(error, _OTHER_REASONS) or full_disk_sentence(str(error)):
+            raise
+    facts_alone = replace(month, kept=())
+    return work.run_interruptibly(lambda: _write(work, rollup, snapshot, facts_alone, draft))
 
 
 def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> dict[date, int]:
