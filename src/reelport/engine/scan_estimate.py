@@ -22,6 +22,7 @@ class Scan:
     `channels` is given, by the channels in the column `role`.
     """
 
+    table: str
     paths: tuple[str, ...]
     rows: int
     time: str
@@ -41,4 +42,4 @@ def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterat
             owners = channels if role == OWNER else None
             rows = sum(file.rows for file in snapshot.data_files(source.table, query.start, query.end, owners))
             paths = snapshot.files(source.table, query.start, query.end, channels, role)
-            yield Scan(paths, rows, source.time, query.start, query.end, channels, role)
+            yield Scan(source.table, paths, rows, source.time, query.start, query.end, channels, role)

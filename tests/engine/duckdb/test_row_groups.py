@@ -54,7 +54,7 @@ def test_only_row_groups_that_may_hold_a_row_count(
     index: RowGroupIndex, path: Path, channels: set[str] | None, start: date, end: date, rows: int
 ) -> None:
     """By days, and where only owners count by owners; a second look reads no footer."""
-    scan = Scan((str(path),), 8, "day", start, end, None if channels is None else frozenset(channels))
+    scan = Scan("earnings", (str(path),), 8, "day", start, end, None if channels is None else frozenset(channels))
     assert index.count_rows([scan]) == rows
     path.unlink()
     assert index.count_rows([scan, scan]) == 2 * rows
@@ -64,4 +64,4 @@ def test_a_file_that_can_not_be_read_is_told(index: RowGroupIndex, path: Path) -
     """It raises, as reading its rows would."""
     path.write_bytes(b"no parquet")
     with pytest.raises(ReelportError, match="this page"):
-        index.count_rows([Scan((str(path),), 8, "day", FIRST, LAST, None)])
+        index.count_rows([Scan("earnings", (str(path),), 8, "day", FIRST, LAST, None)])

@@ -27,7 +27,7 @@ from reelport.query import ReportQuery
 from reelport.server.queue import attempt, jobs
 from reelport.server.queue.rollup_report import is_sampled
 from reelport.server.reports.ask import ask_report
-from reelport.server.state.tallies import RollupCheck, read_tallies
+from reelport.server.state.tallies import Fallback, RollupCheck, read_tallies
 
 ROLLUP = make_rollup("plays", ["visitor_country"])
 RIGHT = "day,views\n2026-01-01,3\n2026-01-02,3\n"
@@ -122,6 +122,7 @@ def test_a_rollup_that_can_not_be_read_fails_no_report(
     text, logs = make()
     assert text == RIGHT
     assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
+    assert read_tallies(state.db).fallbacks == {Fallback.SUMS: 1, Fallback.COPIES: 0}
     assert len(build_rollups(state.settings.facts_root, space=10**9)) == 1
 
 
@@ -172,6 +173,7 @@ def test_a_settled_month_serves_longer_reports(settings_of_months: tuple[State, 
     text, logs = report(date(2026, 2, 4))
     assert text == "month,views\n2026-01,220000\n2026-02,1\n"
     assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
+    assert read_tallies(state.db).fallbacks[Fallback.SUMS] == 1
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,11 @@ class Snapshot:
     root: Path
     versions: Mapping[str, int]
     listing: Mapping[str, tuple[DataFile, ...]]
+    reads_copies: bool = True
+
+    def without_copies(self) -> Snapshot:
+        """The same snapshot, of which no copies by role are read."""
+        return replace(self, reads_copies=False)
 
     def files(
         self,
@@ -41,7 +46,7 @@ class Snapshot:
         """
         store = open_store((self.root / table).absolute())
         chosen = self.data_files(table, start, end, channels if role == OWNER else None)
-        if role == OWNER or channels is None:
+        if role == OWNER or channels is None or not self.reads_copies:
             return tuple(map(str, store.local_paths(file.path for file in chosen)))
         return tuple(
             map(str, store.local_paths(choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)))

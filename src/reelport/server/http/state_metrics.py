@@ -89,6 +89,14 @@ class StateMetrics(Collector):
         for outcome, count in read.rollup_checks.items():
             checks.add_metric((outcome,), count)
         yield checks
+        fallbacks = CounterMetricFamily(
+            "reelport_report_fallbacks",
+            "Reports made from the facts, because sums or copies that are kept beside them could not be read.",
+            labels=("kept",),
+        )
+        for unread, count in read.fallbacks.items():
+            fallbacks.add_metric((unread,), count)
+        yield fallbacks
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(
             "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting

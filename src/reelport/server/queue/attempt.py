@@ -12,6 +12,7 @@ from sqlalchemy import Engine as Database
 
 from reelport import killpoints
 from reelport.engine.compile import tables_of
+from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Session
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
@@ -23,6 +24,7 @@ from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.aggregator_choice import choose_aggregator
+from reelport.server.queue.copy_fallback import write_despite_copies
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.rollup_report import write_report
 from reelport.server.settings import Settings
@@ -53,9 +55,13 @@ def make_report(
     try:
         with holding():
             tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim, stopping)
-            plan = partial(plan_pieces, claim.query, tenant, snapshot)
-            with choose_aggregator(claim, tenant, snapshot, settings, session) as aggregator:
-                written = write_report(db, settings, claim, session, aggregator, draft, plan)
+
+            def write(pinned: Snapshot) -> Written:
+                plan = partial(plan_pieces, claim.query, tenant, pinned)
+                with choose_aggregator(claim, tenant, pinned, settings, session) as aggregator:
+                    return write_report(db, settings, claim, session, aggregator, draft, plan)
+
+            written = write_despite_copies(db, claim, tenant, snapshot, write)
         record = report_files.publish_draft(settings, draft, written)
     finally:
         # The cause is already being raised; a later sweep deletes the draft.

@@ -22,7 +22,7 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import writing
-from reelport.server.state.tallies import RollupCheck
+from reelport.server.state.tallies import Fallback, RollupCheck
 
 _log = structlog.get_logger()
 
@@ -58,6 +58,7 @@ def write_report(
             raise
         log.warning("kept sums can't be read: the report is made from the facts", reason=str(error))
         written = session.write(plan(aggregator=aggregator.plain), draft)
+        tallies.count_fallback(db, Fallback.SUMS)
         aggregator.forget()  # else a damaged file would fail every report and every build that reads it
         return written
     log.info("rollups chosen", used=aggregator.describe_uses(), refused=aggregator.describe_refusals())

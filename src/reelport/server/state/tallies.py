@@ -10,11 +10,14 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
 
+import structlog
 from sqlalchemy import Connection, Engine
 
-from reelport.server.state.database import reading
+from reelport.errors import StorageError
+from reelport.server.state.database import reading, writing
 from reelport.server.state.statements import Statements
 
+_log = structlog.get_logger()
 _SQL = Statements("state/tallies")
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0)
 """Upper bounds of the histogram's buckets, in seconds; one more bucket without a bound holds all longer times."""
@@ -22,6 +25,7 @@ BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
 _ENDED = "ended"
 _SUM = "sum"
 _ROLLUP_CHECK = "rollup check"
+_FALLBACK = "fallback"
 
 
 class Outcome(StrEnum):
@@ -47,6 +51,13 @@ class RollupCheck(StrEnum):
     DIFFERENT = "different"
 
 
+class Fallback(StrEnum):
+    """What could not be read of what is kept beside the facts."""
+
+    SUMS = "sums"
+    COPIES = "copies"
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound.
@@ -60,11 +71,15 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Tallies:
-    """All counters: ends by (outcome, reason), histograms of times, checks of rollups."""
+    """All counters.
+
+    Ends are by (outcome, reason), fallbacks by what could not be read.
+    """
 
     ended: dict[tuple[str, str], int]
     times: dict[Times, Histogram]
     rollup_checks: dict[RollupCheck, int]
+    fallbacks: dict[Fallback, int]
 
 
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
@@ -88,6 +103,18 @@ def count_rollup_check(connection: Connection, outcome: RollupCheck) -> None:
     _add(connection, {(_ROLLUP_CHECK, outcome): 1})
 
 
+def count_fallback(db: Engine, unread: Fallback) -> None:
+    """Count a report that was made without what could not be read.
+
+    Where the state is lost that is logged, and ends no report.
+    """
+    try:
+        with writing(db) as connection:
+            _add(connection, {(_FALLBACK, unread): 1})
+    except StorageError as error:
+        _log.warning("a report made without kept files was not counted", unread=unread, reason=str(error))
+
+
 def read_tallies(db: Engine) -> Tallies:
     """Read all counters. StorageError when the state can't be read."""
     with reading(db) as connection:
@@ -98,7 +125,8 @@ def read_tallies(db: Engine) -> Tallies:
             outcome, _, reason = label.partition(" ")
             ended[outcome, reason] = value
     checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
-    return Tallies(ended, {times: _make_histogram(rows, times) for times in Times}, checks)
+    fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
+    return Tallies(ended, {times: _make_histogram(rows, times) for times in Times}, checks, fallbacks)
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:

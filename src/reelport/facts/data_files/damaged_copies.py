@@ -1,0 +1,47 @@
+"""Deletes copies by role that can't be read.
+
+Reports read the files themselves then, until `compact` copies them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from reelport.errors import StorageError
+from reelport.facts.log.delta_log import DataFile, open_store
+from reelport.facts.log.role_copies import choose_paths, find_original
+
+
+def delete_damaged_copies(
+    folder: Path, files: Iterable[DataFile], role: str, channels: Collection[str]
+) -> tuple[str, ...]:
+    """Delete those of the copies of a table's files that can't be read.
+
+    They are those with rows of the channels in the role. Each is read to its end, with the checksums of its pages.
+    Returns their names; one that can't be deleted is among them. Raises StorageError when the store fails.
+    """
+    store = open_store(folder.absolute())
+    names = choose_paths(store, {file.path: file.rows for file in files}, role, channels)
+    copies = [name for name in names if find_original(name)]
+    damaged = [name for name, path in zip(copies, store.local_paths(copies), strict=True) if not _is_readable(path)]
+    for name in damaged:
+        with suppress(StorageError):
+            store.delete(name)
+    return tuple(damaged)
+
+
+def _is_readable(path: Path) -> bool:
+    import pyarrow as pa  # noqa: PLC0415 - workers load it only for this
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for _ in file.iter_batches():
+                pass
+    except FileNotFoundError:
+        return True  # somebody has just deleted it
+    except (OSError, pa.ArrowException):
+        return False
+    return True

@@ -1,0 +1,62 @@
+"""Makes a report that copies by role fail from the files themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import structlog
+from sqlalchemy import Engine as Database
+
+from reelport.engine.duckdb.csv_sink import Written
+from reelport.engine.scan_estimate import Scan, list_scans
+from reelport.engine.tenant import Tenant
+from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError
+from reelport.facts.data_files.damaged_copies import delete_damaged_copies
+from reelport.facts.log.role_copies import ROLES
+from reelport.facts.log.snapshot import Snapshot
+from reelport.server.queue.jobs import Claim
+from reelport.server.state import tallies
+from reelport.server.state.tallies import Fallback
+
+_OTHER_REASONS = (DiskFull, EngineUnavailable, OutOfMemory)
+_log = structlog.get_logger()
+
+
+def write_despite_copies(
+    db: Database, claim: Claim, tenant: Tenant, snapshot: Snapshot, write: Callable[[Snapshot], Written]
+) -> Written:
+    """Write a report by `write`; where it fails and may have read copies, without them.
+
+    A copy holds nothing that its file doesn't: one that is damaged or gone costs time alone. Those that can't be read
+    are deleted then, so that the next report doesn't fail of them too.
+    """
+    try:
+        return write(snapshot)
+    except (StorageError, InternalError) as error:
+        scans = list(_list_copied_scans(claim, tenant, snapshot))
+        if isinstance(error, _OTHER_REASONS) or not scans:
+            raise
+        reason = str(error)
+    written = write(snapshot.without_copies())
+    log = _log.bind(report=claim.report_id, attempt=claim.attempt)
+    log.warning("copies by role can't be read: the report is made from the files themselves", reason=reason)
+    tallies.count_fallback(db, Fallback.COPIES)
+    _delete_damaged(snapshot, scans, log)
+    return written
+
+
+def _list_copied_scans(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
+    """List the scans of the report that read copies, where there are any."""
+    scans = list_scans(claim.query, tenant, snapshot.without_copies())
+    return (scan for scan in scans if snapshot.reads_copies and scan.role in ROLES)
+
+
+def _delete_damaged(snapshot: Snapshot, scans: list[Scan], log: structlog.typing.FilteringBoundLogger) -> None:
+    for scan in scans:
+        files = snapshot.data_files(scan.table, scan.start, scan.end)
+        try:
+            damaged = delete_damaged_copies(snapshot.root / scan.table, files, scan.role, scan.channels or ())
+        except StorageError as error:
+            log.warning("copies by role were not checked", table=scan.table, reason=str(error))
+        else:
+            log.warning("damaged copies by role are deleted", table=scan.table, copies=damaged)
