@@ -98,7 +98,8 @@ spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetc
 spark-matrix: compile spark ## every oracle case and the whole matrix by Spark
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/test_catalog_numbers.py tests/engine/test_filters.py \
 		tests/engine/test_mixed_families.py tests/engine/test_meaning.py tests/engine/test_money.py \
-		tests/engine/test_whole_matrix.py tests/engine/test_aggregation.py tests/engine/spark
+		tests/engine/test_whole_matrix.py tests/engine/test_aggregation.py
+	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/spark
 
 bench: $(READY) ## measure against the bare engine, pandas and PostgreSQL (ROWS=10000000)
 	@$(BIN)/python benchmarks/run.py --rows $(or $(ROWS),10000000)

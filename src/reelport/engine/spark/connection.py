@@ -48,11 +48,12 @@ _LOST = (
     "INVALID_HANDLE.SESSION",
     "INVALID_HANDLE.OPERATION_NOT_FOUND",
     "INVALID_HANDLE.OPERATION_ABANDONED",
+    "NO_ACTIVE_SESSION",
     "RESPONSE_ALREADY_RECEIVED",
     "SparkContext was shut down",
     "stopped SparkContext",
 )
-"""What tells that a server was started anew since, or is being stopped."""
+"""What tells that a server was started anew since, or is being stopped; the client closes a session that is gone."""
 _NOT_SEEN = ("FAILED_READ_FILE", "PATH_NOT_FOUND", "FileNotFoundException", "FILE_NOT_EXIST")
 
 
