@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
-from itertools import pairwise
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -29,6 +29,21 @@ _HERE = Path(__file__).parent / "data"
 _TABLES = ("channels", "videos", "plays")
 
 
+COMPACTED = 100_000_000
+"""Rows up to which the days' files are compacted into months, as an operator would; beyond, a month's sort spills for
+long, and a day's file has as many rows as a month's at a thirtieth of the size."""
+_PIECE_ROWS = 6_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some days of plays: the first of them, their first row, and the first row that isn't theirs any more."""
+
+    day: date
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """So many rows of plays, kept in a folder of their own between runs."""
@@ -46,9 +61,9 @@ class Facts:
         return self.folder / "service"
 
     @property
-    def months(self) -> list[Path]:
-        """The Parquet files of plays, a file a month, in order of arrival."""
-        return sorted((self.folder / "source").glob("plays-*.parquet"))
+    def first_piece(self) -> Path:
+        """The Parquet file of the first piece of plays, in order of arrival; the only one that is kept."""
+        return self.folder / "source" / "plays-0001.parquet"
 
     def files(self, table: str, start: date | None = None, end: date | None = None) -> tuple[str, ...]:
         """The files of the loaded table that a report of these days reads."""
@@ -59,39 +74,54 @@ class Facts:
         return parquet_source(list(self.files(table, start, end)))
 
     def ready(self) -> None:
-        """Make what is not there yet. Files of another version of the generator are made anew."""
+        """Make and load what is not there yet. Files of another version of the generator are made anew."""
         marker = self.folder / "made.json"
         wanted = {"rows": self.rows, "generator": _generator()}
-        if marker.exists() and json.loads(marker.read_text()) == wanted:
+        known = json.loads(marker.read_text()) if marker.exists() else {}
+        if known == {**wanted, "loaded": True}:
             return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._generate()
+        if known != wanted:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            (self.folder / "source").mkdir(parents=True)
+            marker.write_text(json.dumps(wanted))
         self._load()
-        marker.write_text(json.dumps(wanted))
-
-    def _generate(self) -> None:
-        folder = self.folder / "source"
-        folder.mkdir(parents=True)
-        with duckdb.connect() as session:
-            session.execute("SET TimeZone = 'UTC'")
-            session.execute("SET enable_progress_bar = false")
-            for name, value in _variables(self.rows).items():
-                session.execute(f"SET VARIABLE {name} = {value}")
-            for table in ("channels", "videos"):
-                _write(session, table, folder / f"{table}.parquet")
-            for number, (first, last) in enumerate(_months(self.rows)):
-                print(f"making plays {first:,} to {last:,}", flush=True)
-                session.execute(f"SET VARIABLE first = {first}")
-                session.execute(f"SET VARIABLE last = {last}")
-                _write(session, "plays", folder / f"plays-{number + 1:02d}.parquet")
+        marker.write_text(json.dumps({**wanted, "loaded": True}))
 
     def _load(self) -> None:
+        """Load piece by piece, so that the sources never lie there whole; what an earlier run loaded stays."""
         root = self.data / "facts"
-        for table in _TABLES:
-            for file in sorted((self.folder / "source").glob(f"{table}*.parquet")):
-                print(f"loading {file.name}", flush=True)
+        with duckdb.connect() as session:
+            _prepare(session, self.rows)
+            for table in ("channels", "videos"):
+                file = self.folder / "source" / f"{table}.parquet"
+                _write(session, table, file)
                 load(root, table, [file], memory=MEMORY)
-        compact(root, today=START + timedelta(days=DAYS + 30), memory=MEMORY)
+            for number, piece in enumerate(_pieces(self.rows), 1):
+                if not self._holds(piece):
+                    self._load_piece(session, number, piece)
+        if self.rows <= COMPACTED:
+            print("compacting", flush=True)
+            compact(root, today=START + timedelta(days=DAYS + 30), memory=MEMORY)
+
+    def _holds(self, piece: Piece) -> bool:
+        return bool(self.files("plays", piece.day, piece.day))
+
+    def _load_piece(self, session: duckdb.DuckDBPyConnection, number: int, piece: Piece) -> None:
+        print(f"{datetime.now(UTC):%H:%M:%S} making and loading plays {piece.first:,} to {piece.last:,}", flush=True)
+        file = self.first_piece.with_name(f"plays-{number:04d}.parquet")
+        session.execute(f"SET VARIABLE first = {piece.first}")
+        session.execute(f"SET VARIABLE last = {piece.last}")
+        _write(session, "plays", file)
+        load(self.data / "facts", "plays", [file], memory=MEMORY)
+        if file != self.first_piece:
+            file.unlink()
+
+
+def _prepare(session: duckdb.DuckDBPyConnection, rows: int) -> None:
+    session.execute("SET TimeZone = 'UTC'")
+    session.execute("SET enable_progress_bar = false")
+    for name, value in _variables(rows).items():
+        session.execute(f"SET VARIABLE {name} = {value}")
 
 
 def _write(session: duckdb.DuckDBPyConnection, table: str, to: Path) -> None:
@@ -111,11 +141,15 @@ def _variables(rows: int) -> dict[str, str]:
     }
 
 
-def _months(rows: int) -> list[tuple[int, int]]:
-    """The first row of each month's file, and the first that isn't its any more."""
-    starts = [passed for passed in range(DAYS) if (START + timedelta(days=passed)).day == 1]
-    edges = [-(-rows * passed // DAYS) for passed in [*starts, DAYS]]
-    return list(pairwise(edges))
+def _pieces(rows: int) -> Iterator[Piece]:
+    """Whole days that are loaded together: at most a month, and about as many rows as are sorted in memory."""
+    length = max(1, _PIECE_ROWS * DAYS // rows)
+    first = 0
+    for passed in range(1, DAYS + 1):
+        is_new_month = (START + timedelta(days=passed)).day == 1
+        if is_new_month or passed - first >= length or passed == DAYS:
+            yield Piece(START + timedelta(days=first), -(-rows * first // DAYS), -(-rows * passed // DAYS))
+            first = passed
 
 
 def _generator() -> str:

@@ -1,4 +1,4 @@
-"""How fast a month of plays is loaded from Parquet, beside the bare engine sorting the same rows into one file."""
+"""How fast a piece of plays is loaded from Parquet, beside the bare engine sorting the same rows into one file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COPY (
 
 def loading(facts: Facts, rounds: int) -> dict[str, object]:
     """Rows a second of CPU, of the wall and at the most memory, of both; each run in a process of its own."""
-    file = facts.months[0]
+    file = facts.first_piece
     rows = pq.ParquetFile(file).metadata.num_rows
     took: dict[str, list[Took]] = {"reelport": [], "duckdb": []}
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as process:
