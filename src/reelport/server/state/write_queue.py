@@ -65,6 +65,7 @@ class WriteQueue:
         self.writer_lock = threading.Lock()
         self._waiting_lock = threading.Lock()
         self._waiting: list[_Work] = []
+        self._ended_at = -_BETWEEN_SECONDS
 
     def run(self, begin: Begin, do: Callable[[Connection], T]) -> T:
         """Return the result of `do` once it is on the disk.
@@ -76,10 +77,16 @@ class WriteQueue:
             self._waiting.append(own)
         with self.writer_lock:
             while not own.done:
+                self._leave_room()
                 self._write_batch(begin)
-                time.sleep(_BETWEEN_SECONDS)
+                self._ended_at = time.monotonic()
         result: T = own.outcome()
         return result
+
+    def _leave_room(self) -> None:
+        """Wait until the pause since the last transaction is over."""
+        if (left := self._ended_at + _BETWEEN_SECONDS - time.monotonic()) > 0:
+            time.sleep(left)
 
     def _write_batch(self, begin: Begin) -> None:
         """Write the first MOST pieces of work; each is done afterwards, with a result or an error."""
