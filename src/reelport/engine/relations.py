@@ -11,8 +11,8 @@ from sqlglot import exp
 from reelport.engine.mapping import LOOKUPS
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
 from reelport.engine.trees import parse_sql, subquery
-from reelport.facts.data_files.duckdb_session import parquet_source
-from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
+from reelport.facts.data_files.file_columns import read_files_sql
+from reelport.facts.data_files.projection import select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.schema import OWNER
 from reelport.facts.tables import TABLES, Table
@@ -23,7 +23,7 @@ SourceSql = Callable[[Table, tuple[str, ...]], str]
 
 def _read_parquet(table: Table, files: tuple[str, ...]) -> str:
     """Have DuckDB read the files, which may lack some of the columns."""
-    return project_sql(table, parquet_source(list(files)))
+    return read_files_sql(table, list(files))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _SOURCE = "_reelport_files"
 
 
+def has_defaults(table: Table) -> bool:
+    """Whether a column of the table has a value where a file has none."""
+    return any(column.default is not None for column in table.columns)
+
+
 def project_sql(table: Table, source: str) -> str:
     """Write the SELECT of all stored columns from a table function that may lack some."""
     return _projection_sql(table).replace(_SOURCE, source)
