@@ -15,7 +15,19 @@ Loaded = Callable[[str], set[str]]
 
 # What takes longer than a hundredth of a second to import.
 TRACKED = {
-    *("alembic", "asyncio", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring", "obstore"),
+    *(
+        "alembic",
+        "asyncio",
+        "cyclopts",
+        "deltalake",
+        "dlt",
+        "duckdb",
+        "graphql",
+        "httpx2",
+        "keyring",
+        "obstore",
+        "opentelemetry",
+    ),
     *("numpy", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy"),
     *("sqlglot", "starlette", "structlog", "uvicorn", "vl_convert"),
 }

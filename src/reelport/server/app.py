@@ -44,9 +44,11 @@ from reelport.server.state.database import connect
 from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
 from reelport.server.state.secret_fingerprint import require_same_secret
+from reelport.server.state.trace_losses import RECORD_SECONDS, record_dropped
 from reelport.server.state.write_probe import StateProbe
 from reelport.server.studio.guard import refuse_unrouted
 from reelport.server.studio.routes import make_routes as make_studio_routes
+from reelport.server.traces import tracing
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
@@ -70,6 +72,7 @@ def create_app(settings: Settings) -> Starlette:
         async with app.state.service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
             tasks.start_soon(_sweep, settings, db, app.state.service.expiry)
             tasks.start_soon(app.state.service.key_uses.store_noted)
+            tasks.start_soon(_count_dropped_spans, db)
             yield
             tasks.cancel_scope.cancel()
         app.state.service.explorer.close()
@@ -122,6 +125,13 @@ def build_service(settings: Settings, db: Engine) -> Service:
         TokenBuckets(_NOTICES_PER_MINUTE, 1),
         Explorer(settings),
     )
+
+
+async def _count_dropped_spans(db: Engine) -> None:
+    """Count what this process drops of its traces, where any are recorded."""
+    while tracing.is_on():
+        await anyio.sleep(RECORD_SECONDS)
+        await anyio.to_thread.run_sync(record_dropped, db)
 
 
 async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:

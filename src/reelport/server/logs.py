@@ -17,6 +17,7 @@ from structlog.typing import EventDict, Processor
 from reelport.server.log_throttle import LogThrottle
 from reelport.server.masking import HIDDEN, hide_passwords
 from reelport.server.settings import Settings
+from reelport.server.traces.tracing import current_span
 
 _SECRET_NAMES = re.compile(r"secret|password|authorization|signature|cookie|(^|_)token$|^link$", re.IGNORECASE)
 # Secrets, access tokens and report tokens as `credentials` mints them; signatures; headers; form fields.
@@ -35,6 +36,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     throttle = LogThrottle()
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper("iso", utc=True),
         structlog.processors.format_exc_info,
@@ -57,6 +59,12 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     logging.basicConfig(level=number, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def add_trace(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Add the id of the trace that the line is of, if any; a structlog processor."""
+    trace_id = current_span().trace_id
+    return {**event, "trace_id": trace_id} if trace_id else event
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:

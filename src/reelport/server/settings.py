@@ -1,8 +1,8 @@
 """Reads the settings of the service, and says where its files lie by them.
 
 A value comes from a command-line option, else from the environment variable `REELPORT_<NAME>`, else from the default
-in `setting_table`. Nothing else reads the environment, but an object store's client: the variables by which other
-tools find it, too.
+in `setting_table`. Nothing else reads the environment, but an object store's client and
+OpenTelemetry: the variables by which other programs find theirs, too.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ environment too. Processes on other machines need the same values of what they s
 them. `serve` hands its settings to the processes that it starts.
 
 Beside these: an object store's credentials and endpoint are the variables of
-[its own tools](../operate/object-store.md), and the client's settings are on [its page](client.md).
+[its own tools](../operate/object-store.md), a collector of traces is named by
+[OpenTelemetry's](../operate/monitoring.md#traces), and the client's settings are on [its page](client.md).
 """
 
 

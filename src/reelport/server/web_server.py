@@ -18,6 +18,7 @@ from reelport.server.http.connections import ACCEPTED_AT_ONCE, Connection
 from reelport.server.http.listening import BACKLOG, format_address
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.settings import Settings
+from reelport.server.traces.tracing import traced
 
 _LOG = structlog.get_logger(__name__)
 _GRACE_SECONDS = 10
@@ -46,7 +47,8 @@ def serve_on(settings: Settings, listener: socket.socket) -> None:
         timeout_keep_alive=int(connection.request_seconds) + 1,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    _Server(config, app, settings).run(sockets=[listener])
+    with traced("api"):
+        _Server(config, app, settings).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

@@ -14,6 +14,7 @@ from reelport.client.flows.retry import DEFAULT_POLICY, Retries, RetryPolicy
 from reelport.client.session import Session
 from reelport.client.settings.credentials import Bearer
 from reelport.client.steps import Flow, Reply, Request, Send, Wait
+from reelport.client.trace_context import make_trace_headers
 from reelport.errors import AccessError
 
 
@@ -36,6 +37,7 @@ def run_operation(
             "authorization": f"Bearer {token}",
             "content-type": "application/json",
             "accept": "application/json",
+            **(make_trace_headers() if session.reelport else {}),
         }
         request = Request(
             "POST", session.settings.graphql_url, {**sent, **(headers or {})}, body, session.settings.timeout

@@ -30,6 +30,7 @@ from reelport.server.http.content_encoding import Compressor, Encoding, choose_e
 from reelport.server.http.service import Service
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
 from reelport.server.reports.report_access import FoundReport, find_linked_report
+from reelport.server.traces import tracing
 from reelport.storage.file_store import FileStore, OpenFile
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 
@@ -91,6 +92,7 @@ class _OpenReport:
     organization_id: int
     last_complete_day: date | None
     content: OpenFile
+    traceparent: str | None
 
 
 async def download(request: Request) -> Response:
@@ -105,6 +107,7 @@ async def download(request: Request) -> Response:
         with ExitStack() as resources:
             running = resources.enter_context(service.download_slots.hold_report(link.report_id, link.seconds_left))
             found = await anyio.to_thread.run_sync(_open_file, service, link)
+            _trace_download(link, found)
             if isinstance(found, _Refusal):
                 return _refuse(found)
             resources.callback(found.content.close)
@@ -113,6 +116,14 @@ async def download(request: Request) -> Response:
     except NoFreeSlot as error:
         # Close the connection: a client that opens thousands of URLs must not keep as many connections.
         return _refuse(_describe_full(error.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
+
+
+def _trace_download(link: _SignedUrl, found: _OpenReport | _Refusal) -> None:
+    """Name the report in the span of the request, and link the trace in which it was made."""
+    span = tracing.current_span()
+    span.set("reelport.report.id", link.report_id)
+    if isinstance(found, _OpenReport):
+        span.link(found.traceparent)
 
 
 def _answer(
@@ -207,7 +218,7 @@ def _open_record(store: FileStore, report: FoundReport, record: FileRecord) -> _
         content.close()
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
-    return _OpenReport(record, report.organization_id, report.last_complete_day, content)
+    return _OpenReport(record, report.organization_id, report.last_complete_day, content, report.traceparent)
 
 
 @dataclass(frozen=True, slots=True)

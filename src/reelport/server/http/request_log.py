@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -18,7 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelport.server.credentials import short_id
 from reelport.server.graphql.faults import Fault, format_refusal
+from reelport.server.http import request_trace
 from reelport.server.http.service import Service
+from reelport.server.traces.span import Span
 from reelport.wire import (
     FILES_PATH,
     GRAPHQL_PATH,
@@ -88,7 +91,10 @@ class RequestLog:
             except OSError:
                 raise ClientDisconnect from None
 
-        with structlog.contextvars.bound_contextvars(request=request_id):
+        with (
+            _trace(scope, record) as span,
+            structlog.contextvars.bound_contextvars(request=request_id),
+        ):
             try:
                 await self._app(scope, receive, send_recorded)
             except ClientDisconnect:
@@ -99,7 +105,16 @@ class RequestLog:
                     # The answer has begun: only a body shorter than its Content-Length shows the client the failure.
                     raise
                 await _send_failure(record.route, send_recorded)
+            finally:
+                request_trace.note_answer(span, record.status, record.bytes)
             _log_request(record, scope["state"])
+
+
+def _trace(scope: Scope, record: _RequestRecord) -> AbstractContextManager[Span]:
+    """Record the request as a span, but for probes."""
+    if record.route in _QUIET:
+        return nullcontext(Span())
+    return request_trace.trace_request(scope, record.route, record.method)
 
 
 def _log_request(record: _RequestRecord, state: Mapping[str, Any]) -> None:

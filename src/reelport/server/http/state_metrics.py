@@ -97,6 +97,12 @@ class StateMetrics(Collector):
         for unread, count in read.fallbacks.items():
             fallbacks.add_metric((unread,), count)
         yield fallbacks
+        dropped = CounterMetricFamily(
+            "reelport_spans_dropped", "Spans of traces that no collector has, by why.", labels=("reason",)
+        )
+        for why, count in read.dropped_spans.items():
+            dropped.add_metric((why,), count)
+        yield dropped
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(
             "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting

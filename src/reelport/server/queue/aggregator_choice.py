@@ -20,8 +20,10 @@ from reelport.facts.defaults import SETTLED_AFTER
 from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 from reelport.server.queue import liveness
+from reelport.server.queue.attempt_trace import TracedAggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
+from reelport.server.traces import tracing
 
 
 @contextmanager
@@ -38,14 +40,17 @@ def choose_aggregator(
     another (kept sums, and fresh facts) takes the other as an argument, and wraps it here.
     """
     rollups = RollupList() if settings.rollups == "off" else RollupList.read(settings.facts_root)
+    span = tracing.current_span()
     if not settings.engine or count_rows(claim.query, tenant, snapshot, rollups) < settings.spark_from_rows:
+        span.set("reelport.aggregator", "duckdb")
         yield _add_settled_months(RollupAggregator(rollups, DUCKDB) if rollups else DUCKDB, settings, claim, session)
         return
     from reelport.engine.spark.aggregator import SparkAggregator  # noqa: PLC0415 - loads pyarrow, and then pyspark
 
     name, folder = f"reelport-{claim.report_id}-{claim.attempt}", liveness.spill_folder(settings, claim.owner)
+    span.set("reelport.aggregator", "spark")
     with SparkAggregator(settings.engine, name, folder, session.cancelled) as aggregator:
-        yield aggregator
+        yield TracedAggregator(aggregator, "spark") if tracing.is_on() else aggregator
 
 
 def count_rows(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> int:

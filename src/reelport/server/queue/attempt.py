@@ -29,6 +29,7 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.queue.rollup_report import write_report
 from reelport.server.settings import Settings
 from reelport.server.state.outage import sit_out
+from reelport.server.traces import tracing
 from reelport.storage.file_cache import holding
 
 
@@ -61,8 +62,10 @@ def make_report(
                 with choose_aggregator(claim, tenant, pinned, settings, session) as aggregator:
                     return write_report(db, settings, claim, session, aggregator, draft, plan)
 
-            written = write_despite_copies(db, claim, tenant, snapshot, write)
-        record = report_files.publish_draft(settings, draft, written)
+            with tracing.span("write report"):
+                written = write_despite_copies(db, claim, tenant, snapshot, write)
+        with tracing.span("publish file"):
+            record = report_files.publish_draft(settings, draft, written)
     finally:
         # The cause is already being raised; a later sweep deletes the draft.
         with suppress(OSError):
@@ -80,7 +83,8 @@ def _pin_tables(db: Database, settings: Settings, claim: Claim, stopping: thread
 
     The first attempt pins the newest and records them.
     """
-    snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
+    with tracing.span("pin tables", attributes={"reelport.tables": sorted(tables_of(claim.query))}):
+        snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
     if claim.versions is None:
         complete = last_complete_day(snapshot)
         if not sit_out(lambda: jobs.pin_versions(db, claim, snapshot.versions, complete), stopping):

@@ -46,7 +46,7 @@ class Claim:
 
     `versions` are the pinned versions of its tables, None before the first pin. `failures` counts earlier attempts that
     ended with an error of the report; a `suspect` runs alone in its worker. `waited_for_room` is how many seconds the
-    report has waited in all for a full disk.
+    report has waited in all for a full disk. `waited` is how many passed since the ask; `traceparent` the span of it.
     """
 
     report_id: str
@@ -58,6 +58,8 @@ class Claim:
     failures: int = 0
     suspect: bool = False
     waited_for_room: float = 0.0
+    waited: float = 0.0
+    traceparent: str | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -114,6 +116,8 @@ def claim(
         begun.failures,
         suspect,
         waited / 1000,
+        begun.waited / 1000,
+        begun.traceparent,
     )
 
 

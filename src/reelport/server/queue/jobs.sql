@@ -59,7 +59,7 @@ WHERE id = :organization_id
 UPDATE reports
 SET attempts = :attempt
 WHERE id = :report_id
-RETURNING query, channels, versions, failures, clock_ms() - created_at AS waited
+RETURNING query, channels, versions, failures, clock_ms() - created_at AS waited, traceparent
 
 -- beat: renew the lease of an attempt; no row when the lease was lost
 UPDATE jobs

@@ -20,6 +20,7 @@ from reelport.server.files import retention
 from reelport.server.queue import jobs, liveness, losses, worker_registry
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
+from reelport.server.state import trace_losses
 from reelport.server.state.expiry_clock import ExpiryClock
 
 WATCH_SECONDS = 0.3
@@ -79,12 +80,15 @@ class LeaseKeeper:
         self._ready = ready
         self._heartbeat_at = time.monotonic()
         self._expiry = ExpiryClock(db, clock)
-        self._reaped_at = float("-inf")
+        self._reaped_at = self._counted_at = float("-inf")
 
     def tick(self) -> None:
         """Do every duty that is due; call it every WATCH_SECONDS."""
         try:
             self._watch()
+            if time.monotonic() - self._counted_at >= trace_losses.RECORD_SECONDS:
+                self._counted_at = time.monotonic()
+                trace_losses.record_dropped(self._db)
             if self._ready and time.monotonic() - self._heartbeat_at >= worker_registry.BEAT_SECONDS:
                 self._heartbeat_at = time.monotonic()
                 worker_registry.record_heartbeat(self._db, self._ready)

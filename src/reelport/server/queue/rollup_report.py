@@ -23,6 +23,7 @@ from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import writing
 from reelport.server.state.tallies import Fallback, RollupCheck
+from reelport.server.traces import tracing
 
 _log = structlog.get_logger()
 
@@ -61,7 +62,11 @@ def write_report(
         tallies.count_fallback(db, Fallback.SUMS)
         aggregator.forget()  # else a damaged file would fail every report and every build that reads it
         return written
-    log.info("rollups chosen", used=aggregator.describe_uses(), refused=aggregator.describe_refusals())
+    used, refused = aggregator.describe_uses(), aggregator.describe_refusals()
+    log.info("rollups chosen", used=used, refused=refused)
+    span = tracing.current_span()
+    span.set("reelport.rollups.used", used)
+    span.set("reelport.rollups.refused", refused)
     if not aggregator.was_used or not is_sampled(claim.report_id, settings.rollup_checks):
         return written
     scratch = liveness.spill_folder(settings, claim.owner) / f"{draft.name}.check"

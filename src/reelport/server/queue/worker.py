@@ -24,6 +24,7 @@ from reelport.errors import (
 from reelport.server.events.subscription import Subscription
 from reelport.server.queue import attempt, jobs, losses
 from reelport.server.queue.attempt import LeaseLost, clock
+from reelport.server.queue.attempt_trace import note_file, trace_attempt
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import (
     WATCH_SECONDS,
@@ -34,6 +35,7 @@ from reelport.server.queue.lease_keeper import (
 from reelport.server.settings import Settings
 from reelport.server.state.database import StateUnavailable
 from reelport.server.state.outage import sit_out
+from reelport.server.traces.tracing import current_span
 
 _LEAST_ROOM_PAUSE = 1.0
 _log = structlog.get_logger()
@@ -144,16 +146,22 @@ class Worker:
             return tuple(self._running)
 
     def _make_report(self, running: RunningAttempt) -> None:
+        with trace_attempt(running.claim):
+            self._attempt_report(running)
+
+    def _attempt_report(self, running: RunningAttempt) -> None:
         claim = running.claim
         log = _log.bind(report=claim.report_id, attempt=claim.attempt)
         try:
             record = attempt.make_report(self._db, self._settings, claim, running.session, clock, self._stopping)
             seconds = round(time.monotonic() - running.started_at, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
+            note_file(record)
         except (Cancelled, LeaseLost):
             self._settle_interrupted(running, log)
         except StateUnavailable as error:  # the worker stops; where it can't say so, the lease runs out
             log.warning("attempt interrupted", reason=str(error))
+            current_span().fail(error.code)
             self._settle(lambda: jobs.give_back(self._db, claim), log)
         except (DiskFull, EngineUnavailable) as error:
             self._wait(claim, error, log)
@@ -169,6 +177,7 @@ class Worker:
         """Requeue or fail the job of an interrupted attempt, by the reason of the interruption."""
         why = running.stop or StopReason.TAKEN
         log.info("attempt interrupted", reason=why.value)
+        current_span().fail(why.name.lower())
         match why:
             case StopReason.LEAVING:
                 self._settle(lambda: jobs.give_back(self._db, running.claim), log)
@@ -190,6 +199,7 @@ class Worker:
         code = error.code if isinstance(error, ReelportError) else InternalError.code
         last = claim.failures + 1 >= self._settings.attempts or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
+        current_span().fail(code)
 
         def record() -> None:
             if isinstance(error, OutOfMemory | MemoryError) and losses.isolate(self._db, claim, reason):
@@ -214,6 +224,7 @@ class Worker:
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
         event = "no room on the disk" if full else "no engine for large reports"
         log.warning(event, reason=str(error), waited=claim.waited_for_room, pause=pause)
+        current_span().fail(error.code)
         if left <= 0:
             waited = f"It waited {claim.waited_for_room:.0f} seconds for {what}. {advice}, then ask again."
             self._settle(lambda: jobs.fail(self._db, claim, f"{error}. {waited}", clock(), code=error.code), log)

@@ -24,6 +24,7 @@ from reelport.server.queue.warm_up import warm_up
 from reelport.server.queue.worker import Worker, log_storage_errors
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected
+from reelport.server.traces.tracing import traced
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 
@@ -44,6 +45,7 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
     require_layout(settings.data)
     with (
         _exit_on_signals(),
+        traced("worker"),
         connected(settings) as db,
         liveness.hold_name(settings, owner, supervisor),
         subscribe(db, Kind.REPORT_QUEUED) as events,

@@ -29,6 +29,8 @@ from reelport.server.reports.report_access import make_scope_problem
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
+from reelport.server.traces import tracing
+from reelport.server.traces.span import Kind
 from reelport.wire import ReportStatus
 
 _AskState = Row[*tuple[Any, ...]]
@@ -44,6 +46,7 @@ _SAME_ASK = (
         REPORTS.c.versions,
         REPORTS.c.file,
         REPORTS.c.bytes,
+        REPORTS.c.traceparent,
     )
     .where(
         REPORTS.c.key_id == bindparam("key"),
@@ -104,6 +107,15 @@ def ask_report(
     QueryRefused lists every problem; QueueFull when the partner is at its limit of unfinished reports; AccessError
     when access was withdrawn since the caller was identified.
     """
+    with tracing.span("ask report", kind=Kind.PRODUCER) as span:
+        asked = _check_and_ask(db, settings, caller, query, now, asker)
+        span.set("reelport.report.id", asked.id)
+        return asked
+
+
+def _check_and_ask(
+    db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime, asker: Actor | None
+) -> AskedReport:
     found = find_problems(query, caller.scopes, now.date(), make_rules(settings))
     if any(problem.fatal for problem in found):
         raise QueryRefused(found)
@@ -151,6 +163,7 @@ def _reuse_report(
         or not _has_file(settings, ask_state)
     ):
         return None
+    tracing.current_span().link(ask_state.traceparent)
     return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at)
 
 
@@ -213,6 +226,7 @@ def _insert_report(
         "created_at": now,
         "expires_at": now + timedelta(hours=settings.retention_hours),
         "attempts": 0,
+        "traceparent": tracing.current_span().traceparent,
     }
     connection.execute(_INSERT_REPORT, row)
     jobs.enqueue(connection, asked.id, caller.organization_id)

@@ -30,7 +30,8 @@ _BY_ID = REPORTS.select().where(REPORTS.c.id == bindparam("name"))
 class FoundReport:
     """A report as it is now; `file` is set when the status is FINISHED.
 
-    `last_complete_day` is that of the facts that the report is made of; None when it isn't known.
+    `last_complete_day` is that of the facts that the report is made of; None when it isn't known. `traceparent` is the
+    span of its ask, if traces were recorded.
     """
 
     id: str
@@ -41,6 +42,7 @@ class FoundReport:
     expires_at: datetime
     file: FileRecord | None
     last_complete_day: date | None = None
+    traceparent: str | None = None
 
 
 def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundReport | None:
@@ -80,7 +82,8 @@ def _look(
     status = _status_at(row, now)
     file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
     complete = parse_complete_day(row.last_complete_day)
-    return FoundReport(row.id, row.token, row.organization_id, status, row.created_at, row.expires_at, file, complete)
+    times = row.created_at, row.expires_at
+    return FoundReport(row.id, row.token, row.organization_id, status, *times, file, complete, row.traceparent)
 
 
 def _may_look(caller: Caller) -> bool:

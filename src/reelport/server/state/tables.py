@@ -240,7 +240,8 @@ SECRET_FINGERPRINTS: Final = Table(
 # A report as its caller sees it. The first claim fills `versions`, and `last_complete_day` of the facts in those, as
 # the wire writes it (NULL: pinned before this column existed); the end of the report fills the columns of its file.
 # `attempts` were begun. Of them `failures` ended with an error of the report, `deaths` with the death of a worker that
-# made nothing beside it, and `losses` with a process whose end isn't blamed on the report.
+# made nothing beside it, and `losses` with a process whose end isn't blamed on the report. `traceparent` (W3C) is the
+# span in which it was asked for, which its attempts continue; NULL where no traces are recorded.
 REPORTS: Final = Table(
     "reports",
     METADATA,
@@ -269,6 +270,7 @@ REPORTS: Final = Table(
     Column("rows", BigInteger),
     Column("bytes", BigInteger),
     Column("sha256", Text),
+    Column("traceparent", Text),
     CheckConstraint("status IN ('IN_PROGRESS', 'FINISHED', 'FAILED', 'EXPIRED')", name="status"),
     CheckConstraint(
         "status <> 'FINISHED' OR (file IS NOT NULL AND rows IS NOT NULL AND bytes IS NOT NULL AND sha256 IS NOT NULL)",

@@ -7,6 +7,7 @@ that they count, and always in the same order, so that two transactions never de
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from reelport.errors import StorageError
 from reelport.server.state.database import reading, writing
 from reelport.server.state.statements import Statements
+from reelport.server.traces.span import Drop
 
 _log = structlog.get_logger()
 _SQL = Statements("state/tallies")
@@ -26,6 +28,7 @@ _ENDED = "ended"
 _SUM = "sum"
 _ROLLUP_CHECK = "rollup check"
 _FALLBACK = "fallback"
+_DROPPED_SPAN = "dropped span"
 
 
 class Outcome(StrEnum):
@@ -73,13 +76,14 @@ class Histogram:
 class Tallies:
     """All counters.
 
-    Ends are by (outcome, reason), fallbacks by what could not be read.
+    Ends are by (outcome, reason), fallbacks by what could not be read, dropped spans by reason.
     """
 
     ended: dict[tuple[str, str], int]
     times: dict[Times, Histogram]
     rollup_checks: dict[RollupCheck, int]
     fallbacks: dict[Fallback, int]
+    dropped_spans: dict[Drop, int]
 
 
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
@@ -115,6 +119,11 @@ def count_fallback(db: Engine, unread: Fallback) -> None:
         _log.warning("a report made without kept files was not counted", unread=unread, reason=str(error))
 
 
+def count_dropped_spans(connection: Connection, dropped: Mapping[Drop, int]) -> None:
+    """Count spans of traces that were dropped, by reason."""
+    _add(connection, {(_DROPPED_SPAN, why): spans for why, spans in dropped.items()})
+
+
 def read_tallies(db: Engine) -> Tallies:
     """Read all counters. StorageError when the state can't be read."""
     with reading(db) as connection:
@@ -126,7 +135,8 @@ def read_tallies(db: Engine) -> Tallies:
             ended[outcome, reason] = value
     checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
     fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
-    return Tallies(ended, {times: _make_histogram(rows, times) for times in Times}, checks, fallbacks)
+    dropped = {why: rows.get((_DROPPED_SPAN, why), 0) for why in Drop}
+    return Tallies(ended, {times: _make_histogram(rows, times) for times in Times}, checks, fallbacks, dropped)
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:

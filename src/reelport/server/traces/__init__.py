@@ -1,0 +1,1 @@
+"""Traces of requests and reports by OpenTelemetry, where a collector is set."""

@@ -1,0 +1,117 @@
+"""Records spans with OpenTelemetry's SDK; imported only when traces are on.
+
+Sampler, resource, endpoint, headers and timeouts are those of the SDK's own variables.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib.metadata import version
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from reelport.server.traces.bounded_export import BoundedExport
+from reelport.server.traces.span import Drop, Kind, Span, Value
+
+_NAME = "reelport"
+_TRACEPARENT = "traceparent"
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class OtlpTracer:
+    """Records spans and sends them by OTLP over HTTP. Thread-safe."""
+
+    def __init__(self, role: str) -> None:
+        # Its own lines would come for every batch that can't be sent: `BoundedExport` says it once.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        # Ended by `stop`, not at exit: there the SDK would wait half a minute for a collector that is gone.
+        self._provider = TracerProvider(resource=_make_resource(role), shutdown_on_exit=False)
+        self._export = BoundedExport(OTLPSpanExporter())
+        self._provider.add_span_processor(self._export)
+        self._tracer = self._provider.get_tracer(_NAME, version(_NAME))
+
+    @contextmanager
+    def record(self, name: str, kind: Kind, parent: str | None, attributes: Mapping[str, Value]) -> Iterator[Span]:
+        """Record the block as a span."""
+        with self._tracer.start_as_current_span(
+            name,
+            context=_read_context(parent),
+            kind=trace.SpanKind[kind],
+            attributes=attributes,
+            # Texts of errors may tell of a partner's question.
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            yield _RecordedSpan(span)
+
+    def record_wait(self, name: str, parent: str, waited: timedelta, attributes: Mapping[str, Value]) -> None:
+        """Record a span that began so long ago and ends now."""
+        now = time.time_ns()
+        began = now - max(waited // timedelta(microseconds=1), 0) * 1000
+        self._tracer.start_span(name, context=_read_context(parent), attributes=attributes, start_time=began).end(now)
+
+    def current(self) -> Span:
+        """The span that this code runs in."""
+        return _RecordedSpan(trace.get_current_span())
+
+    def take_dropped(self) -> dict[Drop, int]:
+        """Count the spans that were dropped since the last call."""
+        return self._export.take_dropped()
+
+    def stop(self) -> None:
+        """Send what is left, for two seconds at most."""
+        self._export.shutdown()
+
+
+class _RecordedSpan(Span):
+    """A span of the SDK."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        context = span.get_span_context()
+        if context.is_valid:
+            self.trace_id = trace.format_trace_id(context.trace_id)
+            self.traceparent = _write_traceparent(span)
+
+    def set(self, name: str, value: Value) -> None:
+        """Set an attribute."""
+        self._span.set_attribute(name, value)
+
+    def link(self, traceparent: str | None) -> None:
+        """Link the span of another trace."""
+        if traceparent is not None:
+            context = trace.get_current_span(_PROPAGATOR.extract({_TRACEPARENT: traceparent}, Context()))
+            if context.get_span_context().is_valid:
+                self._span.add_link(context.get_span_context())
+
+    def fail(self, code: str) -> None:
+        """Mark the step as failed, by the code of an error."""
+        self._span.set_status(trace.StatusCode.ERROR)
+        self._span.set_attribute("error.type", code)
+
+
+def _make_resource(role: str) -> Resource:
+    named = os.environ.get("OTEL_SERVICE_NAME") or f"{SERVICE_NAME}=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    name = {} if named else {SERVICE_NAME: _NAME}
+    return Resource.create({**name, "service.version": version(_NAME), "reelport.role": role})
+
+
+def _read_context(traceparent: str | None) -> Context | None:
+    """The context that a `traceparent` names; None for the one of the running code."""
+    return None if traceparent is None else _PROPAGATOR.extract({_TRACEPARENT: traceparent}, Context())
+
+
+def _write_traceparent(span: trace.Span) -> str | None:
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, trace.set_span_in_context(span, Context()))
+    return carrier.get(_TRACEPARENT)

@@ -1,0 +1,67 @@
+"""What the service records of a step: a span, whether it is sent or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from enum import StrEnum
+from typing import Protocol
+
+Value = str | int | float | bool | Sequence[str]
+"""A value of an attribute. None names a secret, a token, a partner or a number of its report."""
+
+
+class Kind(StrEnum):
+    """The kind of a span, by the name that OpenTelemetry gives it."""
+
+    INTERNAL = "INTERNAL"
+    SERVER = "SERVER"
+    PRODUCER = "PRODUCER"
+    CONSUMER = "CONSUMER"
+
+
+class Drop(StrEnum):
+    """Why a span was dropped; the values are labels of a metric."""
+
+    FULL = "queue full"
+    NOT_SENT = "not sent"
+
+
+class Span:
+    """A step that is not recorded: what every span offers, doing nothing."""
+
+    trace_id: str = ""
+    """32 hexadecimal digits; empty without a trace."""
+    traceparent: str | None = None
+    """The span as W3C's `traceparent`, by which another process continues its trace."""
+
+    def set(self, name: str, value: Value) -> None:
+        """Set an attribute."""
+
+    def link(self, traceparent: str | None) -> None:
+        """Link the span of another trace; nothing is linked without one."""
+
+    def fail(self, code: str) -> None:
+        """Mark the step as failed; `code` is that of an error, never its text."""
+
+
+class Tracer(Protocol):
+    """Records spans, and sends them in the background."""
+
+    def record(
+        self, name: str, kind: Kind, parent: str | None, attributes: Mapping[str, Value]
+    ) -> AbstractContextManager[Span]:
+        """Record the block as a span; its parent is a `traceparent`, None: the span around it."""
+
+    def record_wait(self, name: str, parent: str, waited: timedelta, attributes: Mapping[str, Value]) -> None:
+        """Record a span that began so long ago and ends now."""
+
+    def current(self) -> Span:
+        """The span that this block is in."""
+
+    def take_dropped(self) -> dict[Drop, int]:
+        """Count the spans that were dropped since the last call."""
+
+    def stop(self) -> None:
+        """Send what is left, for two seconds at most."""

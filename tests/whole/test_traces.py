@@ -1,0 +1,123 @@
+"""Traces of a real service: one from ask to file, over processes and a restart; no report waits for one."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from datetime import date
+from pathlib import Path
+
+from tests.patience import until
+from tests.server.traces.collector import Collector, SentSpan, collecting
+from tests.warm_service import Service
+
+from reelport.testing import Channel
+from reelport.wire import ASK, GRAPHQL_PATH
+
+from .partner import Partner
+
+CALLERS_TRACE, CALLERS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SERVER, PRODUCER, CONSUMER = 2, 4, 5
+INPUT = {"metrics": ["VIEWS"], "dimensions": ["DAY"], "startDate": "2026-01-01", "endDate": "2026-01-02"}
+
+
+def ask(partner: Partner) -> str:
+    """Ask for a report as a program whose own OpenTelemetry sends a `traceparent`; its token."""
+    request = urllib.request.Request(
+        partner.service.url + GRAPHQL_PATH,
+        json.dumps({"query": ASK, "variables": {"input": INPUT}}).encode(),
+        {
+            "Authorization": f"Bearer {partner.token}",
+            "Content-Type": "application/json",
+            "traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=300) as reply:
+        token: str = json.load(reply)["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+    return token
+
+
+def variables(url: str, **more: str) -> dict[str, str]:
+    """What an operator sets to send traces there."""
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "100", **more}
+
+
+def add_partner(service: Service) -> Partner:
+    """A partner with a channel, facts and a token."""
+    service.organization("demo", [Channel("c1", "demo-news")])
+    service.sample(date(2026, 1, 1), date(2026, 1, 2), rows=1000)
+    partner = Partner(service, service.key("demo"))
+    partner.look("rpr_" + "0" * 43)
+    return partner
+
+
+def the_one(collector: Collector, name: str) -> SentSpan:
+    """The one span of this name in the caller's trace."""
+    assert until(lambda: any(span.trace_id == CALLERS_TRACE for span in collector.named(name))), name
+    (span,) = [span for span in collector.named(name) if span.trace_id == CALLERS_TRACE]
+    return span
+
+
+def test_one_trace_leads_from_the_ask_to_the_file_over_processes_and_a_restart(tmp_path: Path) -> None:
+    """The caller's trace goes on in the API, in a worker of the next start, and is linked by the download."""
+    with collecting() as collector:
+        with Service(tmp_path, workers=0, environment=variables(collector.url)) as service:
+            partner = add_partner(service)
+            token = ask(partner)
+        with Service(tmp_path, environment=variables(collector.url)) as service:
+            partner.service = service
+            file = partner.fetch(token)
+            assert until(lambda: collector.named("GET /files"))
+            log = service.log
+        assert file.startswith(b"day,views")
+
+        request, asked = the_one(collector, f"POST {GRAPHQL_PATH}"), the_one(collector, "ask report")
+        waited, made = the_one(collector, "wait in queue"), the_one(collector, "make report")
+        assert (request.parent_id, request.kind) == (CALLERS_SPAN, SERVER)
+        assert (asked.parent_id, asked.kind) == (request.span_id, PRODUCER)
+        assert (waited.parent_id, made.parent_id, made.kind) == (asked.span_id, asked.span_id, CONSUMER)
+        for name in ("pin tables", "write report", "publish file"):
+            assert the_one(collector, name).parent_id == made.span_id
+        assert request.attributes["http.response.status_code"] == 200
+        assert request.began <= asked.began
+        assert waited.began < waited.ended <= made.began + 1_000_000
+        report = asked.attributes["reelport.report.id"]
+        assert made.attributes["reelport.report.id"] == report
+        assert the_one(collector, "write report").attributes["reelport.aggregator"] == "duckdb"
+        assert made.attributes["reelport.report.rows"] == 2
+        assert (request.resource["service.name"], request.resource["reelport.role"]) == ("reelport", "api")
+        assert made.resource["reelport.role"] == "worker"
+
+        (download,) = collector.named("GET /files")
+        assert download.links == (CALLERS_TRACE,)
+        assert download.trace_id != CALLERS_TRACE
+        (line,) = [json.loads(line) for line in log.splitlines() if '"report finished"' in line]
+        assert (line["trace_id"], line["report"]) == (CALLERS_TRACE, report)
+        sent = b"".join(collector.bodies)
+        for hidden in (token, partner.token, partner.key.id, partner.key.secret, "demo-news", "c1", "VIEWS"):
+            assert hidden.encode() not in sent, hidden
+        assert not [span for span in collector.spans if span.failed]
+
+
+def test_a_collector_that_never_answers_slows_no_report() -> None:
+    """Reports are made and fetched; what is lost of traces is counted, and said once by each process."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        limits = {"OTEL_EXPORTER_OTLP_TIMEOUT": "0.5", "OTEL_BSP_MAX_QUEUE_SIZE": "4"}
+        batches = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"}
+        with Service(environment=variables(url, **limits, **batches)) as service:
+            partner = add_partner(service)
+            for _ in range(3):
+                assert partner.fetch(ask(partner)).startswith(b"day,views")
+
+            def dropped(reason: str) -> float:
+                with urllib.request.urlopen(f"{service.url}/metrics", timeout=300) as reply:
+                    lines = reply.read().decode().splitlines()
+                name = f'reelport_spans_dropped_total{{reason="{reason}"}} '
+                return next(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+            assert until(lambda: dropped("queue full") and dropped("not sent"))
+            said = [line for line in service.log.splitlines() if "traces are lost" in line]
+            assert 1 <= len(said) <= 2
+            assert "Traceback" not in service.log
