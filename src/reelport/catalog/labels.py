@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
 from reelport.catalog.dimensions import Dimension
 from reelport.catalog.filters import Filter
 from reelport.catalog.metrics import Metric
@@ -26,6 +29,20 @@ def label_dimension(dimension: Dimension) -> str:
 def label_filter(filter_: Filter) -> str:
     """Name a filter inside a sentence: as the dimension that it compares."""
     return label_dimension(filter_.dimension)
+
+
+def label_names(sentence: str) -> str:
+    """Say a sentence with labels where it has names of the catalog."""
+    labels = _list_labels()
+    return capitalize(re.sub(r"\b\w+\b", lambda found: labels.get(found[0], found[0]), sentence))
+
+
+@cache
+def _list_labels() -> dict[str, str]:
+    """List the labels of all names: a metric's, where a dimension has the same."""
+    filters = {row.name: label_filter(row) for row in Filter}
+    dimensions = {row.name: label_dimension(row) for row in Dimension}
+    return filters | dimensions | {row.name: label_metric(row) for row in Metric}
 
 
 def capitalize(label: str) -> str:

@@ -97,7 +97,9 @@ def test_a_preset_is_resolved_when_its_link_is_followed(visitor: Visitor) -> Non
     assert "from=2026-07-25&to=2026-07-31" in followed
     assert "range=" not in followed
     shown = visitor.get(followed).text
-    assert re.findall(r'title="([^"]*)" aria-current="true">([^<]*)<', shown) == [("25 to 31 July 2026", "Last 7 days")]
+    assert re.findall(r'title="([^"]*)" aria-current="true">([^<]*)<', shown) == [
+        ("25 to 31 July 2026: complete days of all that is shown", "Last 7 days")
+    ]
 
 
 def test_a_page_shows_totals_lines_and_leaderboards_of_the_users_organization(
@@ -139,9 +141,9 @@ def test_a_heading_sorts_and_sorts_the_other_way_at_the_second_click(visitor: Vi
     """The order is told to a screen reader."""
     page = visitor.get(f"/studio/explore?metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VISITOR_COUNTRY&{DAYS}")
     assert 'aria-sort="descending"' in page.text
-    by_time = visitor.get(links(page.text, "Time watched seconds")[0])
+    by_time = visitor.get(links(page.text, "Time watched (")[0])
     assert "rank=TIME_WATCHED_SECONDS" in str(by_time.url)
-    reversed_page = visitor.get(links(by_time.text, "Time watched seconds")[0])
+    reversed_page = visitor.get(links(by_time.text, "Time watched (")[0])
     assert "reverse=yes" in str(reversed_page.url)
     assert 'aria-sort="ascending"' in reversed_page.text
 
@@ -156,11 +158,11 @@ def test_a_leaderboard_says_how_much_it_leaves_out_and_shows_more(visitor: Visit
 
 
 def test_what_does_not_fit_is_greyed_with_its_reason(visitor: Visitor) -> None:
-    """By the sentence that would refuse its report; the field is disabled and described by it."""
+    """By the sentence that would refuse its report, in the page's words; the field is disabled and described by it."""
     page = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}").text
     assert re.search(
         r'value="UPLOADS" disabled aria-describedby="why-UPLOADS">.*?<small id="why-UPLOADS">'
-        r"UPLOADS can&#39;t be split by VISITOR_COUNTRY\.",
+        r"Uploads can&#39;t be split by visitor country\.",
         page,
     )
     assert re.search(r'value="TIME_WATCHED_SECONDS">', page)
@@ -200,7 +202,7 @@ def test_days_after_the_last_complete_one_may_still_move(visitor: Visitor) -> No
     page = visitor.get("/studio/explore?metric=VIEWS&by=none&from=2026-07-25&to=2026-08-03").text
     assert "chart-hatch" in page
     assert text_of(page).count("may still move") == 3 + 1
-    assert "Plays are complete to 31 July 2026 (last loaded " in text_of(page)
+    assert "Plays are complete to 31 July 2026 (loaded " in text_of(page)
 
 
 def test_compared_days_are_named_and_changes_have_no_infinite_percentages(visitor: Visitor) -> None:
@@ -279,3 +281,25 @@ def test_each_line_is_a_file_to_keep_too(visitor: Visitor) -> None:
     assert png.content.startswith(b"\x89PNG") == is_available()
     for other in ("TIME_WATCHED_SECONDS.svg", "VIEWS.gif", "views.svg"):
         assert visitor.get(f"/studio/explore/{other}?metric=VIEWS&{DAYS}").status_code == 404
+
+
+def test_compared_days_before_the_first_load_have_no_data(visitor: Visitor) -> None:
+    """They are no zeros: the line begins where data does, and no change is told against a part of the days."""
+    page = visitor.get("/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&from=2026-06-08&to=2026-06-21&compare=previous")
+    said = text_of(page.text)
+    assert "Of 25 to 31 May 2026 there is no data, so no change is told." in said
+    assert not re.search("[+\N{MINUS SIGN}][0-9. ]+ %", said)
+    assert re.search("2026-06-08 [0-9 ]+ \N{EN DASH} ", said)
+    whole = text_of(visitor.get(str(page.url).replace("06-08", "06-22").replace("06-21", "06-28")).text)
+    assert "there is no data" not in whole
+
+
+def test_a_metric_has_one_unit_on_the_whole_page(visitor: Visitor) -> None:
+    """Its chart, tables and total tell it alike; the unit is in each heading, and the report's number at each cell."""
+    page = visitor.get(f"/studio/explore?metric=TIME_WATCHED_SECONDS&by=VISITOR_COUNTRY&{DAYS}").text
+    (unit,) = set(re.findall(r"Time watched \((\w+)\)", page))
+    total = re.search(rf'<span title="(\d+)">([\d.\N{{NARROW NO-BREAK SPACE}}]+)</span> <small>{unit}</small>', page)
+    assert total
+    divisor = {"hours": 3600, "minutes": 60}[unit]
+    assert float(total[2].replace("\N{NARROW NO-BREAK SPACE}", "")) == pytest.approx(int(total[1]) / divisor, abs=0.05)
+    assert f">{unit}</text>" in page

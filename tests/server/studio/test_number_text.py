@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_a_number_is_rounded_only_behind_the_point(metric: Metric, value: Number
 )
 def test_a_change_is_a_percentage_where_there_was_something(figure: Figure, text: str) -> None:
     """From nothing it is the number itself; one that is rounded to none has no sign."""
-    assert write_change(VIEWS, figure) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
+    assert write_change(figure, partial(write_number, VIEWS)) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
 
 
 def test_a_share_is_a_percentage_with_one_digit() -> None:

@@ -22,12 +22,13 @@ class Freshness:
     """How fresh one fact table is.
 
     `complete` is its last complete day, None where it has none: later days may still move. `loaded` is the time of the
-    last load that stands, None before the first.
+    last load that stands, None before the first. `first` is its first complete day: of those before there is no data.
     """
 
     table: str
     complete: date | None
     loaded: datetime | None
+    first: date | None = None
 
 
 def read_freshness(root: Path, tables: Iterable[str] = FACTS) -> Mapping[str, Freshness]:
@@ -43,7 +44,8 @@ def find_freshness(snapshot: Snapshot) -> Mapping[str, Freshness]:
 def _find_one(snapshot: Snapshot, table: str) -> Freshness:
     files = snapshot.listing[table]
     loaded = _find_last_load(snapshot.root, table, snapshot.versions[table], files)
-    return Freshness(table, complete_days(files)[1], loaded)
+    first, last = complete_days(files)
+    return Freshness(table, last, loaded, first)
 
 
 @lru_cache(maxsize=64)  # A history is read as a whole: once for these files, whose names no other table has.

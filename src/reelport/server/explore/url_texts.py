@@ -20,6 +20,7 @@ _MOST = 100
 """Pairs of a URL that are read. Each unknown name costs a search for the one that was meant."""
 _LONGEST = 1000
 """Characters that a value may have."""
+_EXAMPLE = date(2026, 7, 4)
 _SHOWN = 80
 """Characters of a wrong value that a sentence quotes."""
 _KNOWN = frozenset({*map(str, Parameter), *Filter.__members__})
@@ -56,7 +57,7 @@ class UrlTexts:
         try:
             day = parse_day(text)
         except ValueError:
-            self.report(parameter, Code.BAD_DATE, f"{text[:_SHOWN]!r} is no day: write it like {earliest}.")
+            self.report(parameter, Code.BAD_DATE, f"{text[:_SHOWN]!r} is no day: write it like {_EXAMPLE}.")
             return None
         if day < earliest:
             self.report(parameter, Code.BAD_DATE, f"{day} is too long ago: numbers begin on {earliest}.")

@@ -6,7 +6,7 @@ Whatever is wrong in it is told at once, and replaced by what is nearest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from reelport import check
@@ -31,8 +31,8 @@ _GRAINS = {grain.name.lower(): grain for grain in (Grain.DAY, Grain.MONTH)}
 class Defaults:
     """What a view is where its URL says nothing, and the rules that it must keep.
 
-    `complete` has the last complete day of each fact table, None where a table has no complete day. `today` is the day
-    in UTC. With `scopes` None every metric may be shown.
+    `complete` has the last complete day of each fact table, None where a table has no complete day; `first` has the
+    first one. `today` is the day in UTC. With `scopes` None every metric may be shown.
     """
 
     metrics: tuple[Metric, ...]
@@ -41,6 +41,7 @@ class Defaults:
     today: date
     rules: Rules = _RULES
     scopes: frozenset[str] | None = None
+    first: Mapping[str, date | None] = field(default_factory=dict)
 
     def last_day(self, metrics: Iterable[Metric]) -> date:
         """The last day that is complete in the tables of these metrics; yesterday where none is."""
@@ -55,6 +56,19 @@ class Defaults:
         """
         days = [self.complete.get(table) for table in fact_tables(metrics)]
         return None if None in days else min([self.today, *(day for day in days if day is not None)])
+
+    def complete_days(self, metrics: Iterable[Metric]) -> tuple[date, date] | None:
+        """The first and the last day that is complete in every fact table of these metrics; None without one.
+
+        What is read from objects alone has no first day.
+        """
+        metrics = tuple(metrics)
+        last = self.complete_day(metrics)
+        return None if last is None else (self.first_day(metrics), last)
+
+    def first_day(self, metrics: Iterable[Metric]) -> date:
+        """The day before which a table of these metrics has no complete one: there is no data."""
+        return max((self.first.get(table) or date.min for table in fact_tables(metrics)), default=date.min)
 
 
 def fact_tables(metrics: Iterable[Metric]) -> tuple[str, ...]:

@@ -105,9 +105,7 @@ async def download_secret(visit: Visit) -> Response:
     key, secret = await find_key(visit), visit.form.raw("secret")
     if not credentials.is_well_formed(credentials.KEY_SECRET, secret):
         raise Refused(400, "No secret", "What was sent isn't the secret of a key.")
-    service = visit.service
-    address = service.settings.public_url.rstrip("/") or str(visit.request.base_url).rstrip("/")
-    text = key_forms.write_environment_file(address, key, secret)
+    text = key_forms.write_environment_file(visit.origin, key, secret)
     attached = {"Content-Disposition": f'attachment; filename="{key.id}.env"'}
     return PlainTextResponse(text, headers={**pages.HEADERS, **attached})
 

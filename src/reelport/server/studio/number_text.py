@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from reelport.catalog import Metric
@@ -10,6 +11,7 @@ from reelport.server.explore.numbers import Figure, Number
 NO_NUMBER = "\N{EN DASH}"
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
+_LEAST_SCALED = Decimal("0.1")
 _MONEY_DIGITS, _FINE_DIGITS = 2, 4
 
 
@@ -23,6 +25,13 @@ def write_number(metric: Metric, value: Number) -> str:
     return group_digits(f"{value:,.{min(digits, metric.digits)}f}")
 
 
+def write_scaled(value: Decimal) -> str:
+    """Write an amount in a larger unit than its own: with one digit behind the point, so that a column lines up."""
+    if value and abs(value) < _LEAST_SCALED:
+        return f"< {_LEAST_SCALED}"
+    return group_digits(f"{value:,.1f}")
+
+
 def write_full(value: Number) -> str:
     """Write a cell as the report's file has it."""
     return "" if value is None else str(value)
@@ -33,8 +42,8 @@ def write_share(share: Decimal | None) -> str:
     return NO_NUMBER if share is None else f"{group_digits(f'{share * 100:,.1f}')}{_THIN}%"
 
 
-def write_change(metric: Metric, figure: Figure) -> str:
-    """Write how much a number changed: by what part where there is one, else by how much."""
+def write_change(figure: Figure, write: Callable[[Number], str]) -> str:
+    """Write how much a number changed: by what part where there is one, else by how much, which `write` writes."""
     if figure.difference is None:
         return NO_NUMBER
     if figure.change is not None:
@@ -42,7 +51,7 @@ def write_change(metric: Metric, figure: Figure) -> str:
         sign = _sign(figure.difference) if percent else ""
         return f"{sign}{group_digits(f'{percent:,.1f}')}{_THIN}%"
     size = -figure.difference if figure.difference < 0 else figure.difference
-    return f"{_sign(figure.difference)}{write_number(metric, size)}"
+    return f"{_sign(figure.difference)}{write(size)}"
 
 
 def _sign(difference: int | Decimal) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from reelport.catalog.labels import label_names
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.studio import assets
 from reelport.server.studio.browsers import describe_browser
@@ -132,4 +133,5 @@ _FILTERS: Mapping[str, Any] = {
     "second": format_second,
     "browser": describe_browser,
     "bytes": format_bytes,
+    "labelled": label_names,
 }

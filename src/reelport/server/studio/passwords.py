@@ -26,8 +26,7 @@ _DIFFERENT = "The two passwords differ."
 
 def make_address(visit: Visit, token: str) -> str:
     """Return the whole address of a link."""
-    base = visit.service.settings.public_url or str(visit.request.base_url)
-    return f"{base.rstrip('/')}{PATH}/{token}"
+    return f"{visit.origin}{PATH}/{token}"
 
 
 async def show_form(visit: Visit) -> Response:

@@ -156,13 +156,12 @@ def _read_day(given: dict[str, str], name: str, default: date, problems: list[Pr
 
 
 def _show(visit: Visit, question: Question, status: int = 200) -> Response:
-    base = visit.service.settings.public_url.rstrip("/") or str(visit.request.base_url).rstrip("/")
     return pages.render(
         visit,
         "report_form.html",
         status,
         question=question,
         problems=[problem.sentence for problem in question.problems],
-        snippets=write_snippets(question.query, base) if question.is_askable else (),
+        snippets=write_snippets(question.query, visit.origin) if question.is_askable else (),
         words=reports.words(visit),
     )

@@ -55,8 +55,7 @@ async def share_view(visit: Visit) -> Response:
         token = await anyio.to_thread.run_sync(share, parsed.view, lives, visit.now)
     except UsageError as error:
         return await _show(visit, 422, problems=[str(error)])
-    base = service.settings.public_url.rstrip("/") or str(visit.request.base_url).rstrip("/")
-    return await _show(visit, link=f"{base}{PATH}/{token}")
+    return await _show(visit, link=f"{visit.origin}{PATH}/{token}")
 
 
 async def revoke_link(visit: Visit) -> Response:

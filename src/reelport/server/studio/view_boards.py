@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from markupsafe import Markup
 
 from reelport.catalog import Dimension, Filter, Metric
-from reelport.catalog.labels import capitalize, label_dimension, label_metric
+from reelport.catalog.labels import capitalize, label_dimension
 from reelport.charts import draw_inline_bar
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, OverBudget
 from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, Sort, View
-from reelport.server.studio.number_text import write_change, write_full, write_number, write_share
+from reelport.server.studio.number_text import NO_NUMBER, group_digits, write_full, write_share
+from reelport.server.studio.view_units import MetricUnit
 
 EMPTY = "(empty)"
 
@@ -69,18 +71,27 @@ class Board:
     unfiltered: str = ""
 
 
-def make_board(view: View, dimension: Dimension, board: Leaderboard | OverBudget, options: Options) -> Board:
-    """Make the table of a leaderboard."""
+def make_board(
+    view: View,
+    dimension: Dimension,
+    board: Leaderboard | OverBudget,
+    options: Options,
+    units: Mapping[Metric, MetricUnit],
+    *,
+    can_change: bool = True,
+) -> Board:
+    """Make the table of a leaderboard. Where some compared days have no data, nothing `can_change`."""
     label = capitalize(label_dimension(dimension))
     if isinstance(board, OverBudget):
         return Board(dimension, label, (), (), (), None, None, board)
     filter_ = find_filter(dimension, options)
-    rows = tuple(_make_row(view, board, entry, filter_) for entry in board.entries)
+    write = partial(_make_cells, view, units, can_change=can_change)
+    rows = tuple(_make_row(view, board, entry, filter_, tuple(write(entry))) for entry in board.entries)
     is_longer = view.longer is dimension
     more = replace(view, longer=dimension) if not is_longer and board.rows > len(board.entries) else None
-    notes = tuple(_write_notes(view, board))
+    notes = tuple(_write_notes(view, board, units[view.ranked_by]))
     why = "" if filter_ else f"A report can't be narrowed by {label_dimension(dimension)}, so neither can this view."
-    headings = tuple(_make_headings(view))
+    headings = tuple(_make_headings(view, units))
     fewer = replace(view, longer=None) if is_longer else None
     return Board(dimension, label, headings, rows, notes, more, fewer, unfiltered=why)
 
@@ -101,7 +112,9 @@ def keep_value(view: View, filter_: Filter, cell: str | None) -> View | None:
     return None if narrowed == view else narrowed
 
 
-def _make_row(view: View, board: Leaderboard, entry: Entry, filter_: Filter | None) -> BoardRow:
+def _make_row(
+    view: View, board: Leaderboard, entry: Entry, filter_: Filter | None, cells: tuple[Cell, ...]
+) -> BoardRow:
     place = view.metrics.index(view.ranked_by)
     largest = max((float(each.figures[place].value or 0) for each in board.entries), default=0.0)
     return BoardRow(
@@ -109,30 +122,30 @@ def _make_row(view: View, board: Leaderboard, entry: Entry, filter_: Filter | No
         entry.title,
         keep_value(view, filter_, entry.cell) if filter_ else None,
         Markup(draw_inline_bar(float(entry.figures[place].value or 0), largest)),  # noqa: S704 - drawn from two numbers
-        tuple(_make_cells(view, entry)),
+        cells,
         not entry.is_shown,
     )
 
 
-def _make_cells(view: View, entry: Entry) -> Iterator[Cell]:
+def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *, can_change: bool) -> Iterator[Cell]:
     for metric, figure, share in zip(view.metrics, entry.figures, entry.shares, strict=True):
-        yield Cell(write_number(metric, figure.value), write_full(figure.value))
+        yield Cell(units[metric].write(figure.value), write_full(figure.value))
         if metric is view.ranked_by:
             yield Cell(write_share(share), "")
             if view.comparison is not Comparison.NONE:
-                yield _make_change(metric, figure)
+                yield _make_change(units[metric], figure) if can_change else Cell(NO_NUMBER, "")
 
 
-def _make_change(metric: Metric, figure: Figure) -> Cell:
-    text = write_change(metric, figure)
+def _make_change(told: MetricUnit, figure: Figure) -> Cell:
+    text = told.write_change(figure)
     before = "" if figure.before is None else f"before: {figure.before}"
     return Cell("new" if figure.before == 0 and figure.value else text, before)
 
 
-def _make_headings(view: View) -> Iterator[Heading]:
+def _make_headings(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[Heading]:
     """Make the headings of the columns, in the order of `_make_cells`."""
     for metric in view.metrics:
-        yield _make_heading(view, metric, Sort.VALUE, capitalize(label_metric(metric)))
+        yield _make_heading(view, metric, Sort.VALUE, units[metric].heading)
         if metric is view.ranked_by:
             yield _make_heading(view, metric, Sort.SHARE, "Share")
             if view.comparison is not Comparison.NONE:
@@ -146,13 +159,14 @@ def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading
     return Heading(f"{metric.name}-{sort.value}", label, sorted_view, order)
 
 
-def _write_notes(view: View, board: Leaderboard) -> Iterator[str]:
+def _write_notes(view: View, board: Leaderboard, told: MetricUnit) -> Iterator[str]:
     shown = sum(entry.is_shown for entry in board.entries)
     place = view.metrics.index(view.ranked_by)
-    values = f"{write_number(view.ranked_by, board.rows)} {'value' if board.rows == 1 else 'values'}"
+    values = f"{group_digits(f'{board.rows:,}')} {'value' if board.rows == 1 else 'values'}"
     if board.rows > shown:
         rest = board.rest[place]
-        others = "" if rest is None else f"; the others come to {write_number(view.ranked_by, rest)}"
+        unit = f" {told.unit}" if told.is_named_apart else ""
+        others = "" if rest is None else f"; the others come to {told.write(rest)}{unit}"
         yield f"{shown:,} of {values}{others}."
     else:
         yield f"{values} in all."

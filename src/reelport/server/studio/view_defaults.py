@@ -21,4 +21,6 @@ async def load_freshness(visit: Visit) -> Mapping[str, Freshness]:
 def make_defaults(visit: Visit, freshness: Mapping[str, Freshness]) -> Defaults:
     """Make the defaults of a visit. Studio holds every scope: every metric may be shown."""
     complete = {name: each.complete for name, each in freshness.items()}
-    return Defaults(FIRST_METRICS, FIRST_DIMENSIONS, complete, visit.now.date(), make_rules(visit.service.settings))
+    first = {name: each.first for name, each in freshness.items()}
+    rules = make_rules(visit.service.settings)
+    return Defaults(FIRST_METRICS, FIRST_DIMENSIONS, complete, visit.now.date(), rules, first=first)

@@ -30,6 +30,6 @@ async def download_line(visit: Visit) -> Response:
     lines = (await compute_view(visit, view, visit.organization_id)).lines
     if isinstance(lines, OverBudget):
         raise Refused(409, "There is no chart", lines.sentence)
-    chart = make_line_chart(view, lines, place, defaults.complete_day([view.metrics[place]]))
+    chart = make_line_chart(view, lines, place, defaults.complete_days([view.metrics[place]]))
     notes = (*list_query_notes(view.query((view.time,))), *chart.notes)
     return await chart_files.answer_chart(replace(chart, notes=notes), kind, name.lower())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 
 from markupsafe import Markup
 
@@ -13,15 +13,16 @@ from reelport.catalog.labels import capitalize, label_dimension, label_filter, l
 from reelport.charts import embed_chart
 from reelport.charts.time_axis import format_time
 from reelport.facts.log.freshness import Freshness
-from reelport.server.explore.numbers import Figure, Lines, Numbers, OverBudget, Totals
+from reelport.server.explore.numbers import Figure, Lines, Number, Numbers, OverBudget, Totals
 from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_parameters import Defaults, fact_tables
 from reelport.server.studio.chart_files import list_kinds
-from reelport.server.studio.number_text import write_change, write_full, write_number
+from reelport.server.studio.number_text import NO_NUMBER, write_full
 from reelport.server.studio.pages import format_day, format_moment
 from reelport.server.studio.view_boards import EMPTY, Board, Cell, make_board
 from reelport.server.studio.view_charts import COMPARISONS, make_line_chart
+from reelport.server.studio.view_units import MetricUnit, choose_units, name_amount
 from reelport.wording import format_days, format_list
 
 
@@ -69,7 +70,11 @@ class TimeRow:
 
 @dataclass(frozen=True, slots=True)
 class ViewPage:
-    """A view and its numbers, in words and pictures."""
+    """A view and its numbers, in words and pictures.
+
+    `is_moving` says that some of its days may still move, and `unknown` which of the compared days have no data: there
+    is no change then.
+    """
 
     view: View
     sentence: str
@@ -83,6 +88,8 @@ class ViewPage:
     boards: tuple[Board, ...]
     filters: tuple[Removable, ...]
     freshness: str
+    is_moving: bool
+    unknown: str | None
     over_budget: OverBudget | None
 
 
@@ -91,19 +98,26 @@ def make_page(
 ) -> ViewPage:
     """Make the page of a view and its numbers."""
     lines = numbers.lines if isinstance(numbers.lines, Lines) else Lines(())
+    units, unknown = choose_units(view, numbers), find_unknown_days(view, defaults)
+    last = defaults.complete_day(view.metrics)
     return ViewPage(
         view,
         view.sentence(),
         format_list([label_metric(metric) for metric in view.metrics]),
         format_list([label_dimension(dimension) for dimension in view.dimensions]) or "none",
         describe_comparison(view),
-        tuple(_make_totals(view, numbers.totals)),
+        tuple(_make_totals(view, units, numbers.totals, can_change=unknown is None)),
         tuple(_draw_charts(view, lines, defaults)),
-        tuple(_name_columns(view)),
-        tuple(_make_times(view, lines, defaults.complete_day(view.metrics))),
-        tuple(make_board(view, each, numbers.leaderboards[each], options) for each in view.dimensions),
+        tuple(_name_columns(view, units)),
+        tuple(_make_times(view, units, lines, last)),
+        tuple(
+            make_board(view, each, numbers.leaderboards[each], options, units, can_change=unknown is None)
+            for each in view.dimensions
+        ),
         tuple(_list_filters(view)),
         describe_freshness(view.metrics, freshness),
+        last is None or view.end > last,
+        unknown,
         numbers.over_budget,
     )
 
@@ -113,58 +127,78 @@ def describe_comparison(view: View) -> str | None:
     return format_days(*view.compared_days) if view.compared_days else None
 
 
+def find_unknown_days(view: View, defaults: Defaults) -> str | None:
+    """Say which of the compared days lie before the first that has data; None where none does."""
+    first = defaults.first_day(view.metrics)
+    if view.compared_days is None or view.compared_days[0] >= first:
+        return None
+    return format_days(view.compared_days[0], min(view.compared_days[1], first - timedelta(1)))
+
+
 def describe_freshness(metrics: Iterable[Metric], freshness: Mapping[str, Freshness]) -> str:
-    """Say up to which day each table of these metrics is complete, and when it was loaded last."""
-    said = [_describe_table(freshness[table]) for table in fact_tables(metrics) if table in freshness]
-    return f"{capitalize(format_list(said))}." if said else "These numbers are of objects, which have no last day."
+    """Say up to which day the tables of these metrics are complete, and when they were loaded last.
+
+    Tables of which the same is true are named together.
+    """
+    said: dict[str, list[str]] = {}
+    for table in (table for table in fact_tables(metrics) if table in freshness):
+        said.setdefault(_describe_table(freshness[table]), []).append(table)
+    sentences = [f"{format_list(tables)}{words}" for words, tables in said.items()]
+    return f"{capitalize('; '.join(sentences))}." if said else "These numbers are of objects, which have no last day."
 
 
 def _describe_table(fresh: Freshness) -> str:
     if fresh.loaded is None:
-        return f"{fresh.table}: nothing was loaded yet"
-    loaded = f"last loaded {format_moment(fresh.loaded)}"
+        return ": nothing was loaded yet"
+    loaded = f"loaded {format_moment(fresh.loaded)}"
     if fresh.complete is None:
-        return f"{fresh.table} have no complete day yet ({loaded})"
-    return f"{fresh.table} are complete to {format_day(fresh.complete)} ({loaded})"
+        return f" have no complete day yet ({loaded})"
+    return f" are complete to {format_day(fresh.complete)} ({loaded})"
 
 
-def _make_totals(view: View, totals: Totals | OverBudget) -> Iterator[Total]:
+def _make_totals(
+    view: View, units: Mapping[Metric, MetricUnit], totals: Totals | OverBudget, *, can_change: bool
+) -> Iterator[Total]:
     if isinstance(totals, OverBudget):
         return
     for metric, figure in zip(view.metrics, totals.figures, strict=True):
-        change = None if view.comparison is Comparison.NONE else write_change(metric, figure)
-        label, unit = label_metric(metric), metric.unit.value
-        said = "" if unit in label else unit
-        yield Total(capitalize(label), said, metric.sentence, _make_cell(metric, figure), change)
+        told = units[metric]
+        label, unit = name_amount(metric), told.unit
+        said = "" if unit.lower() in label.lower() else unit
+        change = None if view.comparison is Comparison.NONE else NO_NUMBER
+        change = told.write_change(figure) if change and can_change else change
+        yield Total(label, said, metric.sentence, _make_cell(told, figure.value), change)
 
 
 def _draw_charts(view: View, lines: Lines, defaults: Defaults) -> Iterator[LinePicture]:
-    if lines.points:
+    if any(figure != Figure(None) for point in lines.points for figure in point.figures):
         for place, metric in enumerate(view.metrics):
-            chart = make_line_chart(view, lines, place, defaults.complete_day([metric]))
+            chart = make_line_chart(view, lines, place, defaults.complete_days([metric]))
             picture = Markup(embed_chart(chart))  # noqa: S704 - SVG whose texts are escaped by whoever draws it
             yield LinePicture(metric.name, chart.heading, picture, list_kinds())
 
 
-def _name_columns(view: View) -> Iterator[str]:
+def _name_columns(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[str]:
     for metric in view.metrics:
-        yield capitalize(label_metric(metric))
+        yield units[metric].heading
         if view.compares_lines:
             yield COMPARISONS[view.comparison]
 
 
-def _make_times(view: View, lines: Lines, complete: date | None) -> Iterator[TimeRow]:
+def _make_times(
+    view: View, units: Mapping[Metric, MetricUnit], lines: Lines, complete: date | None
+) -> Iterator[TimeRow]:
     for point in lines.points:
         cells: list[Cell] = []
         for metric, figure in zip(view.metrics, point.figures, strict=True):
-            cells.append(_make_cell(metric, figure))
+            cells.append(_make_cell(units[metric], figure.value))
             if view.compares_lines:
-                cells.append(Cell(write_number(metric, figure.before), write_full(figure.before)))
+                cells.append(_make_cell(units[metric], figure.before))
         yield TimeRow(format_time(point.day, view.grain), tuple(cells), complete is None or point.day > complete)
 
 
-def _make_cell(metric: Metric, figure: Figure) -> Cell:
-    return Cell(write_number(metric, figure.value), write_full(figure.value))
+def _make_cell(told: MetricUnit, value: Number) -> Cell:
+    return Cell(told.write(value), write_full(value))
 
 
 def _list_filters(view: View) -> Iterator[Removable]:

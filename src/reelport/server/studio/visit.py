@@ -53,6 +53,11 @@ class Visit:
         return self.request.client.host if self.request.client else ""
 
     @property
+    def origin(self) -> str:
+        """What links begin with: the address that the service is set to have, else the one of this request."""
+        return (self.service.settings.public_url or str(self.request.base_url)).rstrip("/")
+
+    @property
     def browser(self) -> Browser:
         """Where the visitor is."""
         return Browser(self.address, self.request.headers.get("user-agent", ""))
