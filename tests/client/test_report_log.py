@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -131,7 +131,7 @@ def test_no_kind_of_event_goes_unsaid() -> None:
     """Each event that there is comes to a line, but for the first bytes of a download."""
     named = {
         "problem": Problem("odd", (), "A name."), "event": Asked(REPORT), "start": START, "end": END, "middle": END,
-        "token": REPORT, "reason": "Why.", "status": "IN_PROGRESS",
+        "token": REPORT, "reason": "Why.", "status": "IN_PROGRESS", "at": datetime(2026, 12, 1, tzinfo=UTC),
     }  # fmt: skip
     for kind in get_args(Event):
         event = kind(**{each.name: named.get(each.name, 1) for each in fields(kind)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from reelport.errors import Problem
 
@@ -58,6 +58,16 @@ class Retrying:
 
     reason: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExpires:
+    """The service says that the API key expires soon: after `at` it gives no token for it."""
+
+    at: datetime
+
+    def __str__(self) -> str:
+        return f"The API key expires on {self.at:%Y-%m-%d at %H:%M} UTC: have its secret rotated, or use a new key."
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +147,7 @@ class Merged:
     rows: int
 
 
-OfReport = Warned | Asked | Reused | Queued | Looked | Retrying | Received | Saved
+OfReport = Warned | Asked | Reused | Queued | Looked | Retrying | KeyExpires | Received | Saved
 Event = OfReport | InWindow | WindowDone | Bisected | FewerDays | Merging | Merged
 Progress = Callable[[Event], None]
 

@@ -14,6 +14,7 @@ from reelport.client.events import (
     Event,
     FewerDays,
     InWindow,
+    KeyExpires,
     Looked,
     Merged,
     Merging,
@@ -73,7 +74,7 @@ class ReportLog:
             self.log_event(f"{event.start}..{event.end}", event.event)
             return
         self._remember_token(name, event)
-        level = logging.WARNING if isinstance(event, Warned) else logging.INFO
+        level = logging.WARNING if isinstance(event, Warned | KeyExpires) else logging.INFO
         if _LOGGER.isEnabledFor(level) and (line := self._describe(name, event) or _describe_range(event)):
             self.write(level, f"{name}: {line}" if name else line)
 
@@ -96,7 +97,7 @@ class ReportLog:
         """Describe an event of a report; empty where a line has just said the same."""
         report, line = self._report_of.get(name, "the report"), ""
         match event:
-            case Warned():
+            case Warned() | KeyExpires():
                 line = f"warning: {event}"
             case Asked():
                 line = f"asked for {report}"

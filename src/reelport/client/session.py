@@ -57,10 +57,12 @@ class Access:
 
     `tries` counts requests for a token, and `failure` is the error of the last one. `days` is the most days that the
     service takes in one report, as it said now or, once `recalled`, to an earlier process. `given` are the latest
-    tokens: a reply to a request with an older one may still repeat it.
+    tokens: a reply to a request with an older one may still repeat it. `key_expires` is the last expiry of the key that
+    the service said, and the caller heard.
     """
 
     grant: Grant | None = None
+    key_expires: datetime | None = None
     reelport: bool | None = None
     tries: int = 0
     failure: ReelportError | None = None

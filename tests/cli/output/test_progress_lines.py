@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import pairwise
 
 import pytest
@@ -16,6 +16,7 @@ from reelport.client.events import (
     Bisected,
     Event,
     InWindow,
+    KeyExpires,
     Looked,
     Merging,
     Queued,
@@ -164,3 +165,11 @@ def test_amounts_read_well() -> None:
         "1 h 0 min",
         "3 h 5 min",
     ]
+
+
+def test_a_key_that_expires_is_one_line() -> None:
+    """It says when, and what to do; a quiet command says nothing."""
+    event = KeyExpires(datetime(2026, 12, 1, tzinfo=UTC))
+    sentence = "The API key expires on 2026-12-01 at 00:00 UTC: have its secret rotated, or use a new key."
+    assert Told().hear(event) == [f"warning: {sentence}"]
+    assert Told(quiet=True).hear(event) == []

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -14,7 +15,7 @@ from tests.client.conftest import REPORT, TOKEN, Time, looked
 from tests.client.flows.flow_driver import ASKED, PAGE, FlowDriver, ask, reply
 
 from reelport import AsyncClient, Client
-from reelport.client.events import ignore_event
+from reelport.client.events import Event, KeyExpires, ignore_event
 from reelport.client.flows import auth, lifecycle
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.credentials import Bearer, PublicKey
@@ -123,6 +124,28 @@ def test_a_short_life_has_a_short_margin(session: Session, time: Time) -> None:
 def with_bearer(session: Session, *, reelport: bool | None = None) -> Session:
     settings = replace(session.settings, key=Bearer(TOKEN))
     return Session(settings, session.clock, session.chance, Access(reelport=reelport))
+
+
+def test_a_key_that_expires_soon_is_told_once(public: Session, time: Time) -> None:
+    """The service says it with each token; the caller hears it with the first, and again when the time is another."""
+    body = {"access_token": TOKEN, "expires_in": 36000, "scope": ""}
+    soon = reply(body, reelport_key_expires="2026-12-01T00:00:00Z")
+    grants = (soon, soon, reply(body), reply(body, reelport_key_expires="2027-03-01T00:00:00Z"))
+    hand, told = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=grants), list[Event]()
+    for _ in grants:
+        hand.drive(lifecycle.look(public, REPORT, told.append))
+        time.seconds += 35950
+    ends = [event.at for event in told if isinstance(event, KeyExpires)]
+    assert ends == [datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 3, 1, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("text", ["soon", "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", ""])
+def test_an_expiry_that_is_no_time_is_ignored(public: Session, time: Time, text: str) -> None:
+    """Another vendor may say anything in a header of this name."""
+    grants = (reply({"access_token": TOKEN, "expires_in": 36000}, reelport_key_expires=text),)
+    hand, told = FlowDriver(time, reply(looked("IN_PROGRESS")), grants=grants), list[Event]()
+    hand.drive(lifecycle.look(public, REPORT, told.append))
+    assert not [event for event in told if isinstance(event, KeyExpires)]
 
 
 def test_a_bearer_token_asks_for_no_other(session: Session, time: Time, query: ReportQuery) -> None:

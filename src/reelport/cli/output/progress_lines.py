@@ -17,6 +17,7 @@ from reelport.client.events import (
     Event,
     FewerDays,
     InWindow,
+    KeyExpires,
     Looked,
     Merging,
     Queued,
@@ -156,8 +157,8 @@ class ProgressLines(ResumableCommand):
         if self._bars and isinstance(event, Asked | Reused):
             self._bars.show(window, f"{prefix}waiting")
         match event:
-            case Warned() | FewerDays():
-                self.say(f"{prefix}{'warning: ' if isinstance(event, Warned) else ''}{event}")
+            case Warned() | KeyExpires() | FewerDays():
+                self.say(f"{prefix}{'' if isinstance(event, FewerDays) else 'warning: '}{event}")
             case Asked(token) if not (self._bars and window):
                 self.say(f"{prefix}asked for report {token}")
             case Reused(token, age) if not (self._bars and window):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from reelport.catalog import Scope
-from reelport.client.events import Progress
+from reelport.client.events import KeyExpires, Progress
 from reelport.client.flows.answers import FORBIDDEN, OK, UNAUTHORIZED, describe_failure, parse_object
 from reelport.client.flows.retry import DEFAULT_POLICY, Retries, RetryPolicy
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.credentials import Bearer, PrivateKey, PublicKey, is_token
 from reelport.client.steps import Exclusive, Flow, Reply, Request, Send, Wait
 from reelport.errors import AccessError, ReelportError, ServiceError
+from reelport.wire import KEY_EXPIRES_HEADER
 
 WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCESS_REVENUE)
 """All scopes that a report can need. A report asked for with a wide token must be looked at with one as wide."""
@@ -101,7 +103,20 @@ def _get_grant(
             yield Wait(seconds)
         if not _refuses_form(session, key, retries.reply):
             break
-    return _read_grant(session, retries.reply, form.get("refresh_token"))
+    grant = _read_grant(session, retries.reply, form.get("refresh_token"))
+    _tell_expiry(session.access, retries.reply, tell)
+    return grant
+
+
+def _tell_expiry(access: Access, reply: Reply, tell: Progress) -> None:
+    """Tell when the key expires, where the service says so: once, not with each renewed token."""
+    try:
+        at = datetime.fromisoformat(reply.headers.get(KEY_EXPIRES_HEADER.lower(), "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return
+    if access.key_expires != at:
+        access.key_expires = at
+        tell(KeyExpires(at))
 
 
 def _list_forms(session: Session, key: PrivateKey | PublicKey, needed: tuple[Scope, ...]) -> list[dict[str, str]]:

@@ -58,9 +58,9 @@ class Defaults:
         return None if None in days else min([self.today, *(day for day in days if day is not None)])
 
     def complete_days(self, metrics: Iterable[Metric]) -> tuple[date, date] | None:
-        """The first and the last day that is complete in every fact table of these metrics; None without one.
+        """The first and the last day that is complete in every fact table of these metrics.
 
-        What is read from objects alone has no first day.
+        None where there is none. What is read from objects alone has no first day.
         """
         metrics = tuple(metrics)
         last = self.complete_day(metrics)

@@ -26,7 +26,7 @@ def write_number(metric: Metric, value: Number) -> str:
 
 
 def write_scaled(value: Decimal) -> str:
-    """Write an amount in a larger unit than its own: with one digit behind the point, so that a column lines up."""
+    """Write an amount in a larger unit than its own, with one digit behind the point."""
     if value and abs(value) < _LEAST_SCALED:
         return f"< {_LEAST_SCALED}"
     return group_digits(f"{value:,.1f}")
@@ -43,7 +43,7 @@ def write_share(share: Decimal | None) -> str:
 
 
 def write_change(figure: Figure, write: Callable[[Number], str]) -> str:
-    """Write how much a number changed: by what part where there is one, else by how much, which `write` writes."""
+    """Write how much a number changed: by what part, else by how much, which `write` writes."""
     if figure.difference is None:
         return NO_NUMBER
     if figure.change is not None:

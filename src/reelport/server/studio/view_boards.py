@@ -80,7 +80,10 @@ def make_board(
     *,
     can_change: bool = True,
 ) -> Board:
-    """Make the table of a leaderboard. Where some compared days have no data, nothing `can_change`."""
+    """Make the table of a leaderboard.
+
+    Where some of the compared days have no data, nothing `can_change`.
+    """
     label = capitalize(label_dimension(dimension))
     if isinstance(board, OverBudget):
         return Board(dimension, label, (), (), (), None, None, board)

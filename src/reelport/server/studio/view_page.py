@@ -136,7 +136,7 @@ def find_unknown_days(view: View, defaults: Defaults) -> str | None:
 
 
 def describe_freshness(metrics: Iterable[Metric], freshness: Mapping[str, Freshness]) -> str:
-    """Say up to which day the tables of these metrics are complete, and when they were loaded last.
+    """Say to which day the tables of these metrics are complete, and when they were loaded.
 
     Tables of which the same is true are named together.
     """

@@ -19,7 +19,7 @@ _ENDING = {"seconds": " seconds", "bytes": " bytes"}
 
 @dataclass(frozen=True, slots=True)
 class MetricUnit:
-    """How the numbers of a metric are told: divided by `divisor`, which makes them amounts of `unit`."""
+    """How a metric's numbers are told: divided by `divisor`, as amounts of `unit`."""
 
     metric: Metric
     divisor: int = 1

@@ -54,7 +54,7 @@ class Visit:
 
     @property
     def origin(self) -> str:
-        """What links begin with: the address that the service is set to have, else the one of this request."""
+        """What links begin with: the service's own address as set, else this request's."""
         return (self.service.settings.public_url or str(self.request.base_url)).rstrip("/")
 
     @property
