@@ -31,8 +31,12 @@ Python's default of 5 ms each such wait could take as long while another thread 
 def serve_on(settings: Settings, listener: socket.socket) -> None:
     """Serve this socket until SIGTERM or SIGINT; raise what keeps the app from starting."""
     sys.setswitchinterval(_SWITCH_SECONDS)
+    serve_app(create_app(settings), settings, listener)
+
+
+def serve_app(app: Starlette, settings: Settings, listener: socket.socket) -> None:
+    """Serve an app on this socket, as `serve_on` does."""
     connection = Connection.limited(settings, raise_open_files())
-    app = create_app(settings)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -10,18 +10,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 import structlog
-from starlette.applications import Starlette
 from tests.patience import until
 
 from reelport.cli.main import main
-from reelport.errors import StorageError
 from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
 from reelport.server import credentials
@@ -311,20 +309,6 @@ def test_read_only_directory_is_told(run: Run, tmp_path: Path, words: str) -> No
     assert (status, len(err.splitlines())) == (1, 1)
     assert err.startswith("reelport: ")
     assert "read-only" in err or "readonly" in err
-
-
-def test_error_while_the_app_starts_up_is_what_serve_ends_with(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody was told that it listens, and it is not said that somebody stopped it."""
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        raise StorageError("the disk went away just now")
-        yield  # what makes a generator of it
-
-    monkeypatch.setattr("reelport.server.web_server.create_app", lambda _: Starlette(lifespan=lifespan))
-    status, _, err = run("serve", "--port", "0", "--workers", "0")
-    assert (status, err.splitlines()[-1]) == (1, "reelport: the disk went away just now")
-    assert [word for word in ("listening", "Traceback", "interrupted") if word in err] == []
 
 
 def test_newer_state_database_is_told_alike_by_serve_and_doctor(run: Run, tmp_path: Path) -> None:

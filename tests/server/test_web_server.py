@@ -1,0 +1,34 @@
+"""A service that can't start says so, and never that it listens."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import structlog
+from starlette.applications import Starlette
+
+from reelport.errors import StorageError
+from reelport.server.settings import read_settings
+from reelport.server.web_server import serve_app
+
+
+def test_what_keeps_an_app_from_starting_is_raised(tmp_path: Path) -> None:
+    """Nobody is told that it listens, and no traceback is logged: whoever serves says what went wrong."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        raise StorageError("the disk went away just now")
+        yield  # what makes a generator of it
+
+    settings = read_settings(data=tmp_path / "data", workers=0)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        structlog.testing.capture_logs() as logs,
+        pytest.raises(StorageError, match="the disk went away just now"),
+    ):
+        serve_app(Starlette(lifespan=lifespan), settings, listener)
+    assert logs == []
