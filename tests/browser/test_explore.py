@@ -48,7 +48,7 @@ def test_a_metric_is_added_by_a_checkbox_and_its_list_stays_open(studio: Studio)
     page.wait_for_url("**metric=TIME_WATCHED_SECONDS**")
     expect(page.get_by_label("Time watched seconds", exact=True)).to_be_checked()
     expect(page.get_by_label("Uploads", exact=True)).to_be_disabled()
-    expect(page.get_by_text("UPLOADS can't be split by VISITOR_COUNTRY")).to_be_visible()
+    expect(page.get_by_text("Uploads can't be split by visitor country")).to_be_visible()
     assert find_barriers(page) == []
     assert not studio.complaints
 

@@ -187,6 +187,18 @@ def test_hostile_names_are_text(visitor: Visitor) -> None:
     assert any("&lt;" in title for title in titles)
 
 
+def test_a_hostile_slug_is_text(visitor: Visitor) -> None:
+    """The sample has a channel whose slug is markup: as a value, in the link that filters by it, and as a filter."""
+    page = visitor.get(
+        "/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&longer=VIDEO_OWNER_CHANNEL_SLUG&product=ALL"
+    )
+    assert "garage-&#34;extra&#34;&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
+    narrowed = visitor.get(links(page.text, "<script>")[0])
+    assert "videoOwnerChannelSlug" in str(narrowed.url)
+    for text in (page.text, narrowed.text):
+        assert "<script>alert" not in text
+
+
 def test_a_filter_may_hold_anything(visitor: Visitor) -> None:
     """A text with quotes, markup and marks of another script narrows to nothing, and is shown as it is."""
     text = "\"><b>\u202e' OR 1=1 --"

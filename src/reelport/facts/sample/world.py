@@ -97,7 +97,8 @@ CHANNELS = (
     SampleChannel("hakol", "הכול מהשטח", "hakol", None, "hebrew", 4),
     SampleChannel("tarfih", "ترفيه اليوم", "tarfih", None, "arabic", 4),
     SampleChannel("garage-tests", "Garage Tests", "the.garage", None, "cars", 3),
-    SampleChannel("garage-extra", "Garage Extra", None, None, "cars", 2),
+    # What a page shows of it must be text: nobody promises that a slug is harmless.
+    SampleChannel('garage-"extra"<script>alert(1)</script>', "Garage Extra", None, None, "cars", 2),
 )
 
 ORGANIZATIONS: Mapping[str, tuple[str, ...]] = {
