@@ -52,7 +52,7 @@ def visitor(app: TestClient) -> Iterator[Visitor]:
 
 def _visit(app: TestClient, email: str) -> Iterator[Visitor]:
     visitor = Visitor(app.app)  # type: ignore[arg-type]
-    visitor.sign_in(email)
+    assert visitor.sign_in(email, follow=False).status_code == 303
     yield visitor
     visitor.client.close()
 
