@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 
 import psycopg
@@ -123,6 +124,25 @@ def migrated_database(postgresql: str, tmp_path_factory: pytest.TempPathFactory)
         connection.execute("CREATE DATABASE migrated")
     connect(read_settings(data=tmp_path_factory.mktemp("migrated"), database_url=f"{postgresql}/migrated")).dispose()
     return "migrated"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave three of four tests on PostgreSQL, of those that run on SQLite too, to `make check`: a database costs most.
+
+    A file keeps the first and every fourth after it, so that each room's statements are met by both.
+    """
+    names = {item.nodeid for item in items}
+    twice = [item for item in items if "[postgresql" in item.nodeid and _of_sqlite(item) in names]
+    for _, of_file in groupby(twice, key=lambda item: item.path):
+        for place, item in enumerate(of_file):
+            if place % 4:
+                item.add_marker(pytest.mark.long)
+
+
+def _of_sqlite(item: pytest.Item) -> str:
+    """The name of the same test on SQLite."""
+    return item.nodeid.replace("[postgresql", "[sqlite", 1)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
