@@ -109,6 +109,7 @@ def stopped_between_transactions(service: Service, pid: int) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> None:
     """A worker that is stopped in mid-report is given up after its lease; when it goes on it changes nothing."""
     asker = partner(service)
@@ -128,6 +129,7 @@ def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> N
     assert until(lambda: [path.name for path in service.settings.files_root.glob(f"{found.id}*")] == [found.file])
 
 
+@pytest.mark.long
 def test_stopped_worker_gives_its_report_back_unblamed(service: Service) -> None:
     """A service that is stopped in mid-report ends soon; started again it makes the report, and nothing counts."""
     asker = partner(service)
@@ -181,6 +183,7 @@ def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
     db.dispose()
 
 
+@pytest.mark.long
 def test_full_disk_ends_no_report(service: Service) -> None:
     """A report that doesn't fit on the disk waits and says so, for more than three attempts; with room it is made."""
     asker = partner(service)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.cases import thin_out
 from tests.warm_service import Service
 
 from reelport import (
@@ -217,7 +218,7 @@ def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, set_to_work: Call
     assert (tmp_path / "views.csv").read_bytes().startswith(b"day,video_title,views,view_through_rate\n")
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", thin_out([signal.SIGINT, signal.SIGTERM], 2))
 def test_a_stopped_command_says_the_command_that_resumes(
     idle: Service, set_to_work: Callable[[], None], tmp_path: Path, stop: signal.Signals
 ) -> None:
@@ -265,6 +266,7 @@ def test_a_service_that_dies_in_mid_wait_is_waited_for(
     assert (tmp_path / "views.csv").exists()
 
 
+@pytest.mark.long
 def test_a_wait_takes_few_looks_however_long_it_is(idle: Service, set_to_work: Callable[[], None]) -> None:
     """A Reelport service is known for one, and holds the looks of a wait, after the first, until the report ends."""
     key = idle.key("demo")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import httpx2
+import pytest
 
 DEMO = [sys.executable, "-m", "reelport.cli.demo"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")} | {
@@ -74,6 +75,7 @@ def sign_in(host: str, email: str, password: str) -> None:
     assert "Sign out" in page
 
 
+@pytest.mark.long
 def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None:
     """Ctrl-C leaves no process. Run again in the same folder it ends with a table and charts that fit 80 columns.
 

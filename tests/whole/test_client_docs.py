@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.forked import command_folder
 from tests.warm_service import Service
 
@@ -53,6 +54,7 @@ def run(words: list[str], environment: dict[str, str], folder: Path) -> subproce
     return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.long
 def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path) -> None:
     """Every command after the set-up does what the page says; the wrong one ends with status 5."""
     reports = [block for block in blocks(TUTORIAL, "sh") if "sample" not in block and "export" not in block]
@@ -68,7 +70,7 @@ def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path)
     assert (tmp_path / "countries.csv").read_text("utf-8").startswith("visitor_country,views\n")
 
 
-@pytest.mark.parametrize("page", [TUTORIAL, HOW_TO, ANY_RANGE, SCHEDULE], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", thin_out([TUTORIAL, HOW_TO, ANY_RANGE, SCHEDULE], 2), ids=lambda page: page.stem)
 def test_the_pages_programs_run(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """Every Python block is a whole program that ends well and leaves whole files."""
     programs = [program for program in blocks(page, "python") if not SCHEDULERS.search(program)]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.patience import PATIENCE
 
 from reelport.testing.vendor import Behaviour
@@ -15,6 +16,7 @@ from reelport.testing.vendor import Behaviour
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "test-against-a-vendor.md"
 
 
+@pytest.mark.long
 def test_the_pages_tests_pass(tmp_path: Path) -> None:
     """All blocks together are one file of tests, as a reader would paste them."""
     text = PAGE.read_text(encoding="utf-8")

@@ -10,7 +10,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import getitem
 
+import pytest
 from cyclopts import App
 
 from reelport.cli.main import APP
@@ -32,6 +35,13 @@ def commands(app: App = APP, words: tuple[str, ...] = ()) -> Iterator[tuple[str,
         yield from commands(app[name], (*words, name))
 
 
+def test_every_command_has_an_example() -> None:
+    """Its help begins a line with it."""
+    told = {words: reduce(getitem, words, APP).default_command.__doc__ or "" for words in commands()}
+    assert [" ".join(words) for words, text in told.items() if not re.search("^ *Example: ", text, re.MULTILINE)] == []
+
+
+@pytest.mark.long
 def test_every_example_in_the_help_works(desk: Desk) -> None:
     """Each ends with status 0, in the order of the commands, and says nothing of an error."""
     lacking, failed = [], {}

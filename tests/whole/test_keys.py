@@ -245,6 +245,7 @@ def test_tables_of_a_key_fit_a_terminal(sitter: Sitter) -> None:
         assert environment["SECRET"] not in drawn
 
 
+@pytest.mark.long
 def test_the_page_of_profiles_and_keys_runs_as_written(sitter: Sitter) -> None:
     """Every block of its commands ends well, in order, in a home of its own; its file of a project is one."""
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "profiles-and-keys.md").read_text("utf-8")

@@ -14,6 +14,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from sqlalchemy import update
+from tests.cases import thin_out
 from tests.patience import PATIENCE, until
 
 from reelport import killpoints
@@ -80,7 +81,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
         yield Rehearsal(service, folder)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", thin_out(STEPS, 3))
 def test_worker_killed_at_a_step_leaves_one_whole_result(rehearsal: Rehearsal, step: str) -> None:
     """Killed at this step the report is made again by itself, and one file of the right bytes is there."""
     asker, before = rehearsal.partner(), rehearsal.files()
@@ -101,6 +102,7 @@ def test_killed_worker_is_replaced_by_itself(rehearsal: Rehearsal) -> None:
     assert not set(killed) & set(rehearsal.service.worker_pids)
 
 
+@pytest.mark.long
 def test_killed_service_is_ready_again_and_answers_all_that_was_asked(rehearsal: Rehearsal) -> None:
     """After kill -9 its workers end by themselves; started again it is ready and every report is made."""
     service, askers = rehearsal.service, [rehearsal.partner() for _ in range(4)]
@@ -118,6 +120,7 @@ def test_killed_service_is_ready_again_and_answers_all_that_was_asked(rehearsal:
     assert askers[0].fetch(finished) == EXPECTED
 
 
+@pytest.mark.long
 def test_stopped_service_leaves_no_process_and_loses_no_report(rehearsal: Rehearsal) -> None:
     """After SIGTERM every process is gone and every place cleared; started again it goes on."""
     service, asker = rehearsal.service, rehearsal.partner()
@@ -132,6 +135,7 @@ def test_stopped_service_leaves_no_process_and_loses_no_report(rehearsal: Rehear
     assert asker.fetch(token) == EXPECTED
 
 
+@pytest.mark.long
 def test_report_that_kills_every_worker_fails_with_its_reason(rehearsal: Rehearsal) -> None:
     """Three deaths of a worker that makes nothing else end a report as FAILED, and the queue tells why."""
     service, asker = rehearsal.service, rehearsal.partner()
@@ -153,6 +157,7 @@ def test_report_that_kills_every_worker_fails_with_its_reason(rehearsal: Rehears
     assert until(lambda: list(service.settings.files_root.glob("*.part")) == [])
 
 
+@pytest.mark.long
 def test_worker_killed_while_deleting_ends_the_report_all_the_same(rehearsal: Rehearsal) -> None:
     """Killed between the removal of a file and its record, the sweep is done again and the report is EXPIRED."""
     service, before = rehearsal.service, rehearsal.files()

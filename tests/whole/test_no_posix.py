@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 
 from .desk import Desk
 
@@ -30,7 +31,7 @@ def run(
     return subprocess.CompletedProcess(line, done.returncode, out, said)
 
 
-@pytest.mark.parametrize("without", ["no_posix", "no_linux"])
+@pytest.mark.parametrize("without", thin_out(["no_posix", "no_linux"], 2))
 def test_the_main_job_is_done(desk: Desk, tmp_path: Path, without: str) -> None:
     """Reports, ranges, copies of both kinds: the same bytes, nothing left over; locks hold, the dead are known."""
     done = run(desk, tmp_path, str(JOB), str(tmp_path), without=without)

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.forked import command_folder
 from tests.warm_service import Service
 
@@ -62,7 +63,7 @@ def run(text: str, environment: dict[str, str], folder: Path) -> subprocess.Comp
     return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
 
 
-@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", thin_out(WITH_COMMANDS, 3), ids=lambda page: page.stem)
 def test_a_pages_commands_run(page: Path, service: Service, environment: dict[str, str], tmp_path: Path) -> None:
     """One after another, in an empty folder with `deploy/` in it, beside a running service."""
     text = script(page)
@@ -75,6 +76,7 @@ def test_a_pages_commands_run(page: Path, service: Service, environment: dict[st
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_the_page_on_secrets_makes_new_ones(environment: dict[str, str], tmp_path: Path) -> None:
     """Of a key, and of the service: another one is refused while a key needs the old one."""
     data = tmp_path / "own"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.cases import thin_out
 
 from reelport.facts.log.commits import CHECKPOINT_EVERY
 from reelport.server.doctor.checks import run_checks
@@ -45,7 +46,8 @@ def told(settings: Settings) -> list[tuple[bool, str]]:
 
 @pytest.mark.usefixtures("_open_mask")
 @pytest.mark.parametrize(
-    ("readable_by", "denied", "folder", "file"), [("owner", 0o077, 0o700, 0o600), ("group", 0o027, 0o750, 0o640)]
+    ("readable_by", "denied", "folder", "file"),
+    thin_out([("owner", 0o077, 0o700, 0o600), ("group", 0o027, 0o750, 0o640)], 2),
 )
 def test_all_that_is_written_is_for_those_who_may_read_it(
     tmp_path: Path, readable_by: str, denied: int, folder: int, file: int

@@ -72,7 +72,10 @@ def values(row: Filter) -> st.SearchStrategy[tuple[str, str]]:
     return st.tuples(st.just(row.name), st.sampled_from(list(row.choices) or TEXTS.get(row.name, [""])))
 
 
-@settings(max_examples=16, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much])
+@settings(
+    max_examples=settings().max_examples // 4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+)
 @given(queries(), st.integers(31, 45))
 def test_merging_any_split_is_the_answer_over_the_whole_range(
     client: Client, tmp_path: Path, query: ReportQuery, days: int

@@ -89,6 +89,7 @@ def kill_tree(service: Service, chance: random.Random) -> None:
     psutil.wait_procs(processes, timeout=PATIENCE)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900 + 60 * KILLS)
 def test_service_that_is_killed_again_and_again_loses_no_report() -> None:
     """Of a hundred reports none is lost, none is there twice, none is different, and none is blamed for it."""
@@ -142,6 +143,7 @@ FROM range(100000) AS t(i)
 """
 
 
+@pytest.mark.long
 def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> None:
     """It kills each worker that makes it: first beside two others, which are made all the same; then alone."""
     armed = f"claim:{tmp_path}/{{subject}}"

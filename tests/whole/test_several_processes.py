@@ -36,6 +36,9 @@ from reelport.testing import Channel
 
 from .fleet import RECORDS, Caller, Cluster, Fleet
 
+pytestmark = pytest.mark.long
+"""Turns, sweeps, lapsed leases and a database that goes away have shorter tests in `tests/server`."""
+
 OUTAGE_SECONDS = float(os.environ.get("REELPORT_OUTAGE_SECONDS", "0"))
 REPORTS = 100 if OUTAGE_SECONDS else 12
 """Reports that are asked for around an outage."""

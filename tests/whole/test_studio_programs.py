@@ -43,6 +43,7 @@ def send(client: httpx2.Client, page: httpx2.Response, action: str, **values: st
     return client.post(action, data={**fields, **values})
 
 
+@pytest.mark.long
 def test_each_program_writes_the_bytes_of_the_report(service: Service, tmp_path: Path) -> None:
     """What curl, Python and the command write is what the page's own button downloads."""
     key = service.key("demo")

@@ -43,6 +43,7 @@ def run(text: str, environment: dict[str, str], folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_commands_of_the_tour_run(environment: dict[str, str], tmp_path: Path) -> None:
     """On a service of one's own, with a key as its page gives it; `make demo` has a test of its own."""
     demo, own, key, *others = blocks()

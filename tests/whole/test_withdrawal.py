@@ -45,6 +45,7 @@ def status_of(link: str) -> int:
     return status
 
 
+@pytest.mark.long
 def test_a_removed_channels_reports_end_at_once(service: Service) -> None:
     """The link is refused, looks find nothing, the running report is stopped, and no file of either stays."""
     partner, other = (Partner(service, service.key(name)) for name in ("demo", "other"))
@@ -65,6 +66,7 @@ def test_a_removed_channels_reports_end_at_once(service: Service) -> None:
     assert partner.fetch(partner.ask(**LONG)).count(b"\n") == 1, "it reads no channel, and so no row"
 
 
+@pytest.mark.long
 def test_an_organization_is_removed_after_a_question(service: Service) -> None:
     """At a terminal it shows what ends and asks; after a no all goes on, after a yes its token is worth nothing."""
     service.organization("brief", [Channel("c3", "brief-news")])

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 
 from reelport import AskLost, Client, ReportExpired, ReportFailed, SlotsFull
 from reelport.client.events import Reused
@@ -82,7 +83,7 @@ def test_killed_before_the_token_was_written_down_the_ask_is_held_as_unknown(
     assert guest.run(QUERY, tmp_path / "views.csv") == expected(QUERY)
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step != "client-running"])
+@pytest.mark.parametrize("step", thin_out([step for step in STEPS if step != "client-running"], 3))
 def test_killed_at_any_step_a_reelport_service_makes_one_report(
     service: Service, partner: Partner, tmp_path: Path, step: str
 ) -> None:

@@ -69,6 +69,7 @@ def test_readers_and_half_bodies_by_the_hundred_keep_nobody_waiting(beset: tuple
         assert resident(other.service) < before + ROOM
 
 
+@pytest.mark.long
 def test_slow_readers_of_a_link_that_is_over_make_room_for_a_fresh_one() -> None:
     """All places of a report are theirs, and its owner has the file all the same: whole, by a link of now."""
     with Service(workers=0, report_downloads=2, link_seconds=2, log_level="warning") as service, ExitStack() as opened:
@@ -88,6 +89,7 @@ def test_slow_readers_of_a_link_that_is_over_make_room_for_a_fresh_one() -> None
         assert "Traceback" not in service.log
 
 
+@pytest.mark.long
 def test_more_connections_than_open_files_keep_nobody_out(tmp_path: Path) -> None:
     """The silent ones make room, and the log stays short: with 256 open files there are 78 connections."""
     port = free_port()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.patience import PATIENCE, until
 
 from reelport.server.access import keys
@@ -128,7 +129,7 @@ def test_a_killed_process_is_replaced_and_nobody_else_notices(several: Wire) -> 
     assert counted(several, 'reelport_tokens_total{outcome="granted"}') == before + 1
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("end", thin_out(["kill", "stop"], 2))
 def test_processes_are_gone_with_their_service(end: str) -> None:
     """Stopped in order or killed, it leaves none behind."""
     with Service(processes=2, workers=0) as service:

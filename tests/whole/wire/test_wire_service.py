@@ -198,6 +198,7 @@ def test_an_answer_waits_for_no_acknowledgement(tmp_path: Path) -> None:
         assert asyncio.run(accepted(listener)) != 0
 
 
+@pytest.mark.long
 def test_a_service_in_a_box_takes_another_port_when_its_own_is_taken_meanwhile() -> None:
     """One that it chose itself; a port that was named is told to be in use."""
     with socket.create_server(("127.0.0.1", 0)) as rival:
@@ -232,6 +233,7 @@ def test_too_few_open_files_are_one_clear_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.long
 def test_a_public_address_that_leads_nowhere_is_told_at_the_start() -> None:
     """A warning in the log: its links would lead partners to their own machines."""
     with Service(workers=0, host="0.0.0.0", public_url="http://localhost:8642") as running:  # noqa: S104 - what it is about
