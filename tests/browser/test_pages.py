@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.studio import MEMBER, OPERATOR, OWNER, PASSWORD, Studio, find_faults
+from tests.cases import thin_out
 from tests.patience import until
 
 from reelport.server.access.users import Role
@@ -27,13 +28,13 @@ def check(studio: Studio, page: Page) -> None:
     assert not studio.complaints
 
 
-@pytest.mark.parametrize("path", [route.path for route in PAGES])
+@pytest.mark.parametrize("path", thin_out((route.path for route in PAGES), 4))
 def test_a_page_is_open_to_everybody_who_may_see_it(studio: Studio, path: str) -> None:
     """Light and dark, wide and narrow: axe-core finds nothing, nothing is cut off, the console stays empty."""
     check(studio, studio.open(path, _choose_visitor(path)))
 
 
-@pytest.mark.parametrize("path", [route.path for route in PAGES])
+@pytest.mark.parametrize("path", thin_out((route.path for route in PAGES), 4))
 def test_a_page_is_whole_without_a_script(studio: Studio, path: str) -> None:
     """A browser that runs no script shows its heading and has nothing to complain of."""
     page = studio.open(path, _choose_visitor(path), script=False)
@@ -80,6 +81,7 @@ def test_signing_in_and_out_needs_no_script(studio: Studio) -> None:
     assert page.url.endswith("/studio/sign-in")
 
 
+@pytest.mark.long
 def test_a_person_is_added_by_a_link_and_removed(studio: Studio) -> None:
     """Every page of the way is open to everybody; the link is copied by a button, and works in another browser."""
     page = studio.open("/studio/people", OWNER)

@@ -74,6 +74,7 @@ def test_a_preview_is_open_to_everybody(studio: Studio) -> None:
     assert download.value.path().read_text(encoding="utf-8").startswith("<svg")
 
 
+@pytest.mark.long
 def test_charts_of_the_explorer_can_be_read_on_every_screen(studio: Studio) -> None:
     """Three lines beside those of other days, with days that may still change."""
     asked = "metric=VIEWS&metric=VIEW_THROUGH_RATE&metric=ESTIMATED_EARNINGS_EUR&compare=previous"

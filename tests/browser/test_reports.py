@@ -78,6 +78,7 @@ def test_a_report_is_watched_until_it_ends(waiting: Studio, idle: Service) -> No
     assert not waiting.complaints
 
 
+@pytest.mark.long
 def test_a_report_needs_no_script(waiting: Studio, idle: Service) -> None:
     """It is asked for, looked at again, cancelled, listed and deleted by links and forms alone."""
     page = waiting.open(f"/studio/reports/new?{VIEW}&channelSlug=one", MEMBER, script=False)
@@ -98,6 +99,7 @@ def test_a_report_needs_no_script(waiting: Studio, idle: Service) -> None:
     assert not waiting.complaints
 
 
+@pytest.mark.long
 def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
     """A report, its preview, a saved view and what a link shows: light and dark, wide and narrow."""
     page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
