@@ -68,6 +68,7 @@ def test_dlt_loads_windows_and_replaces_them(
     assert rows(elsewhere, "DISTINCT _deleted, _spec") == [(False, "views")]
 
 
+@pytest.mark.long
 def test_windows_are_cut_anew_where_the_vendor_takes_fewer_days(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, numbers: Numbers, file: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_windows_are_cut_anew_where_the_vendor_takes_fewer_days(
     assert rows(pipeline) == expected(numbers)
 
 
+@pytest.mark.long
 def test_empty_days_up_to_today_are_read_again(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, numbers: Numbers, file: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_empty_days_up_to_today_are_read_again(
     assert rows(pipeline) == expected(numbers)
 
 
+@pytest.mark.long
 def test_a_range_is_read_again_by_name(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, numbers: Numbers, file: Path
 ) -> None:
@@ -114,6 +117,7 @@ def test_a_range_is_read_again_by_name(
         load(pipeline, file, client=client, end=START - timedelta(days=1))
 
 
+@pytest.mark.long
 def test_an_emptied_window_stops_and_drift_goes_by_the_contract(
     pipeline: dlt.Pipeline, client: Client, numbers: Numbers, file: Path
 ) -> None:
@@ -144,6 +148,7 @@ def test_an_emptied_window_stops_and_drift_goes_by_the_contract(
     ]
 
 
+@pytest.mark.long
 def test_another_meaning_leaves_no_rows_that_nothing_would_replace(
     pipeline: dlt.Pipeline, client: Client, numbers: Numbers, file: Path
 ) -> None:
@@ -158,6 +163,7 @@ def test_another_meaning_leaves_no_rows_that_nothing_would_replace(
     assert rows(pipeline) == expected(numbers, later)
 
 
+@pytest.mark.long
 def test_rows_of_another_service_are_not_mixed(
     pipeline: dlt.Pipeline, client: Client, numbers: Numbers, file: Path, tmp_path: Path
 ) -> None:
@@ -176,6 +182,7 @@ def test_rows_of_another_service_are_not_mixed(
         assert asked(other) == [*["20-11", "10-1"] * 2, "3-1"]
 
 
+@pytest.mark.long
 def test_the_source_takes_its_settings_from_dlt(
     pipeline: dlt.Pipeline, client: Client, vendor: Vendor, file: Path
 ) -> None:

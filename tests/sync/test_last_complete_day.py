@@ -60,6 +60,7 @@ def run(client: Client, *specs: Spec, start: date | None = None, end: date | Non
     sync_run.run(specs, client, tell=ignore, deadline=PATIENCE, start=start, end=end)
 
 
+@pytest.mark.long
 def test_late_facts_of_a_service_reach_the_copy(service: Service, spec: Spec, tmp_path: Path) -> None:
     """Days beyond the last complete one stay unverified, and a file says the day of its own facts for ever."""
     load(service, START, END)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pytest
 from tests.forked import command_folder
 
 from reelport.testing import Vendor
@@ -16,6 +17,7 @@ from reelport.testing import Vendor
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "keep-in-sync.md"
 
 
+@pytest.mark.long
 def test_the_page_runs_as_written(tmp_path: Path) -> None:
     """Commands, the file, programs and SQL; the copies are there in the end."""
     blocks = re.findall(r"^```(sh|toml|python|sql)\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
