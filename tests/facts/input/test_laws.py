@@ -18,7 +18,7 @@ Cells = Sequence[Sequence[str]]
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=settings().max_examples * 5 // 2)
 @given(
     rows=st.lists(st.lists(CELL, min_size=3, max_size=3), min_size=1, max_size=12),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),

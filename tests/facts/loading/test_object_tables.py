@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cases import thin_out
 from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
 
@@ -82,7 +83,7 @@ def test_tables_hold_what_those_of_a_folder_hold(object_server: str, root: Path,
     assert loads[0] == loads[1] == loads[2]
 
 
-@pytest.mark.parametrize("fault", [Fault.LOST, Fault.SLOW_DOWN, Fault.RESET])
+@pytest.mark.parametrize("fault", thin_out([Fault.LOST, Fault.SLOW_DOWN, Fault.RESET], 3))
 def test_a_commit_that_the_store_fails_is_made_once(
     faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write, fault: Fault
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_commit_that_the_store_fails_is_made_once(
     assert [one.findings for one in verify(root)] == [()]
 
 
+@pytest.mark.long
 def test_a_commit_of_which_nothing_is_known_keeps_its_files(
     faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write
 ) -> None:
@@ -135,6 +137,7 @@ def test_an_expired_token_is_told_and_not_repeated(faulty_server: FaultyProxy, r
         open_delta(root / "plays", 1)
 
 
+@pytest.mark.long
 def test_a_load_goes_on_behind_a_listing_that_lags(
     faulty_server: FaultyProxy, root: Path, tmp_path: Path, ask: Ask, plays: Write
 ) -> None:
@@ -160,6 +163,7 @@ def test_a_load_goes_on_behind_a_listing_that_lags(
     assert [one.findings for one in verify(root)] == [()]
 
 
+@pytest.mark.long
 def test_loads_at_the_same_time_all_land_once(object_server: str, root: Path, ask: Ask, plays: Write) -> None:
     """Six of three batches, each twice: they are refused when another was first, and go on from there."""
     assert object_server
@@ -172,7 +176,7 @@ def test_loads_at_the_same_time_all_land_once(object_server: str, root: Path, as
     assert [one.findings for one in verify(root)] == [()]
 
 
-@pytest.mark.parametrize("step", ["load-upload", "load-commit"])
+@pytest.mark.parametrize("step", thin_out(["load-upload", "load-commit"], 2))
 def test_a_killed_load_lands_once_when_it_is_run_again(
     object_server: str, root: Path, ask: Ask, plays: Write, step: str
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from tests.cases import thin_out
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.data_files.duckdb_session import parquet_source
@@ -55,7 +56,7 @@ def test_replaced_days_hold_the_new_rows_only(root: Path, ask: Ask, earnings: Wr
     ]
 
 
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("compacted", thin_out([True, False], 2))
 def test_a_then_b_then_a_again_gives_a(root: Path, ask: Ask, earnings: Write, compacted: bool) -> None:
     """Load A, replace by B, replace by A again: the rows are A's, from day files and from month files."""
     first, other = _july(earnings), earnings("b.ndjson", ("2023-07-05", "z", 1))
@@ -103,7 +104,7 @@ def test_a_header_alone_empties_days(tmp_path: Path, root: Path, ask: Ask, earni
     assert ask("earnings", "SELECT DISTINCT CAST(day AS VARCHAR) FROM t") == [("2023-07-01",)]
 
 
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("compacted", thin_out([True, False], 2))
 def test_undo_removes_exactly_the_rows_of_the_batch(root: Path, ask: Ask, earnings: Write, compacted: bool) -> None:
     """The rows of other batches on the same days stay, merged or not, and the batch can be loaded again."""
     kept = load(root, "earnings", [_july(earnings)])
@@ -122,7 +123,7 @@ def test_undo_removes_exactly_the_rows_of_the_batch(root: Path, ask: Ask, earnin
     assert len(ask("earnings", SEEN)) == len(seen) + 2
 
 
-@pytest.mark.parametrize("merge", ["never", "before", "after"])
+@pytest.mark.parametrize("merge", thin_out(["after", "before", "never"], 3))
 def test_undoing_a_replacement_restores_what_it_replaced(root: Path, ask: Ask, earnings: Write, merge: str) -> None:
     """What lay in the range comes back, and what lies outside stays."""
     load(root, "earnings", [_july(earnings)])

@@ -126,6 +126,7 @@ def test_reports_have_the_same_bytes_with_and_without_copies(root: Path, engine:
     assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
 
 
+@pytest.mark.long
 def test_a_large_file_has_its_copy_in_parts_by_channel(root: Path, engine: Engine) -> None:
     """Only parts of the tenant's channels are read; where one of them is missing, the file itself is."""
     now = read_newest(root, PLAYS)
@@ -220,6 +221,7 @@ def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine:
     assert make_all(engine, pin(root, ["plays"])) == restated
 
 
+@pytest.mark.long
 def test_two_that_copy_at_once_write_each_copy_once(root: Path, engine: Engine) -> None:
     """The second waits for the first, and finds nothing to do; a copy that reports may read is never replaced."""
     before = make_all(engine, pin(root, ["plays"]))
@@ -254,6 +256,7 @@ def test_a_damaged_copy_is_found(root: Path) -> None:
     assert second.startswith(f"{broken}: the copy can't be read: ")
 
 
+@pytest.mark.long
 def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path, engine: Engine) -> None:
     """Reports meanwhile read the files; what it left, the next takes away."""
     before = make_all(engine, pin(root, ["plays"]))

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import duckdb
 import pyarrow as pa
 import pytest
+from tests.cases import thin_out
 
 from reelport.facts.sample.lots import spread_rows
 from reelport.facts.sample.rows import draw_fact_portions, fact_schema, make_object_tables
@@ -55,7 +56,7 @@ def one(db: duckdb.DuckDBPyConnection, sql: str) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("table", FACTS)
+@pytest.mark.parametrize("table", thin_out(FACTS, 2))
 def test_the_same_seed_gives_the_same_facts(table: str) -> None:
     """One thread and two draw the same rows; another seed draws others."""
     order = [(name, "ascending") for name in fact_schema(table).names]

@@ -140,6 +140,7 @@ def test_progress_is_told_to_the_end(told: dict[str, tuple[int, int]], filled: P
     assert told == {name: (rows, rows) for name in FACTS if (rows := len(rows_of(filled, name)))}
 
 
+@pytest.mark.long
 def test_a_killed_call_is_finished_by_the_same_call(filled: Path, tmp_path: Path) -> None:
     """Killed after the first commit, the call run again gives the rows of a call that was never killed.
 
@@ -156,6 +157,7 @@ def test_a_killed_call_is_finished_by_the_same_call(filled: Path, tmp_path: Path
         assert rows_of(tmp_path, table).equals(rows_of(filled, table)), table
 
 
+@pytest.mark.long
 def test_an_undone_sample_makes_room_for_another(copied: Path) -> None:
     """Each batch that the refusal names can be undone, and then another sample of these days is taken."""
     with pytest.raises(UsageError) as refused:

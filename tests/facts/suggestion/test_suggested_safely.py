@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reelport.cli.service_commands.load_suggestion import write_suggestion
@@ -68,7 +68,6 @@ def _suggest(names: Sequence[str], values: Sequence[Sequence[str]]) -> Suggestio
     return suggest(_open_session(), find_table("plays"), [ExportColumn("video_id", "VARCHAR", ("v1",)), *columns])
 
 
-@settings(max_examples=60)
 @given(st.lists(NAMES, min_size=1, max_size=5, unique=True), st.permutations(SAMPLES))
 @example([SWALLOWING, "x */ "], SAMPLES)
 @example(["date\r31337 AS views,"], SAMPLES)
