@@ -274,7 +274,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_a_key_does_as_the_rule_says(client: Client, steps: list[tuple[str, int]]) -> None:
     """Whatever is done in whatever order, each secret that was ever made is granted what the rule grants it."""

@@ -50,7 +50,7 @@ _VALUES = {
     Filter.visitorDomainGroup: ("dailymotion", "été, «fête»", ""),
 }
 VIEWS = views(values=lambda row: some.sampled_from(_VALUES[row]), last=sample.LAST, longest=14, back=9)
-few = settings(max_examples=20)
+few = settings(max_examples=settings().max_examples // 3)
 
 
 @pytest.fixture(scope="module")

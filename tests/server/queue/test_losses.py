@@ -275,6 +275,7 @@ def test_death_says_how() -> None:
     assert Death(1, 3, 0.0).how == "ended with exit status 3"
 
 
+@pytest.mark.long
 def test_worker_beside_no_service_is_watched_and_replaced(tmp_path: Path) -> None:
     """`reelport worker` outlives the death of the process that makes reports: it is counted, and the report is made."""
     settings = read_settings(data=tmp_path / "data", workers=0)

@@ -56,6 +56,7 @@ def _finished(db: Engine, caller: Caller, token: str) -> bool:
     return until(ended)
 
 
+@pytest.mark.long
 def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], tmp_path: Path) -> None:
     """It makes what is asked from another process, and SIGTERM ends it gracefully."""
     settings = read_settings(data=tmp_path / "data", database_url=new_database(), secret="s" * 32)

@@ -220,6 +220,7 @@ def test_a_state_in_use_is_not_copied(filled: State, target: Settings) -> None:
         copy_state(target, filled.settings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_a_copy_that_is_killed_leaves_nothing(filled: State, target: Settings) -> None:
     """In either direction, when rows of the first tables have come over already; the next one copies all."""

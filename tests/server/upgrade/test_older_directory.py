@@ -39,6 +39,7 @@ def service(older: tuple[Path, dict[str, Any]]) -> Iterator[Service]:
         yield service
 
 
+@pytest.mark.long
 def test_reports_of_the_older_version_are_fetched_by_their_tokens(
     service: Service, older: tuple[Path, dict[str, Any]]
 ) -> None:
