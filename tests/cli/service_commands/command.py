@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.forked import PIPE, Popen
+from tests.forked import COMMANDS, PIPE, Popen
 
 
 class Commands:
@@ -18,6 +18,6 @@ class Commands:
         typed = self._folder / "typed.txt"
         typed.write_bytes(stdin.encode())
         command = ["-m", "reelport", *words, "--data", str(self._folder / "data")]
-        with typed.open() as source, Popen(command, stdin=source, stdout=PIPE, stderr=PIPE) as process:
+        with typed.open() as source, Popen(command, stdin=source, stdout=PIPE, stderr=PIPE, loads=COMMANDS) as process:
             out, err = process.communicate()
         return process.wait(), out, err
