@@ -46,6 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 - a 
     return DIST["build"](tmp_path_factory.mktemp("dist"), MOMENT)
 
 
+@pytest.mark.long
 def test_a_second_build_has_the_same_bytes(built: Any, tmp_path: Path) -> None:  # noqa: ANN401 - see above
     """Whoever builds a release again can compare it with the one that was published."""
     again = DIST["build"](tmp_path, MOMENT)

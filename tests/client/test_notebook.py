@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jupyter_client.manager import KernelManager
 
@@ -133,7 +133,6 @@ def table_of(folder: Path, *titles: str) -> Table:
     return Table.of(path)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     titles=st.lists(
         st.sampled_from([SCRIPT, "<", ">", "&lt;", '"', "'", "-->", "</td>", "a", "\n"]) | st.text(), max_size=4

@@ -112,6 +112,7 @@ ls $REELPORT_DATA
 """
 
 
+@pytest.mark.long
 def test_the_service_runs_as_the_image_says(stages: list[Stage], root: EmptyRoot) -> None:
     """As its user, over a root that can't be written: it gets well by its own check, and ends by the signal."""
     image = stages[1]

@@ -70,6 +70,7 @@ def answers(proxy: Proxy) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_partner_is_served_through_the_proxy(proxied: tuple[Service, Proxy]) -> None:
     """Token, ask, a status query that waits, and the file by a link that begins with the proxy's address."""
     service, proxy = proxied

@@ -88,6 +88,7 @@ def rows(folder: Path) -> list[tuple[object, ...]]:
         return con.execute(EARNED).fetchall()
 
 
+@pytest.mark.long
 def test_a_copy_follows_a_service_that_restates_its_days(service: Service, key: Key, tmp_path: Path) -> None:
     """Run, restate, see how far numbers moved, run again: the copy holds what the service says, day by day."""
     sheet(tmp_path)

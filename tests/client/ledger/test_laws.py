@@ -128,4 +128,4 @@ def _taken(processes: list[Process], which: int) -> Process | None:
 
 
 TestLaws = Machine.TestCase
-TestLaws.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLaws.settings = settings(stateful_step_count=40)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reelport.catalog import Dimension, Metric
@@ -142,7 +142,6 @@ def test_exact_money_is_decimal_and_the_rest_is_the_same(table: Table, df: pd.Da
 MONEY = st.none() | st.decimals(-(10**20), 10**20, places=6, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=60, deadline=None)
 @given(cells=st.lists(MONEY, max_size=40))
 def test_a_float_is_the_nearest_to_the_decimal(tmp_path_factory: pytest.TempPathFactory, cells: list[Any]) -> None:
     """As Python's own `float` of each, to the last bit."""
