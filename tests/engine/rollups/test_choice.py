@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from tests.disks import small_disk
-from tests.engine.rollups.conftest import FIRST, LAST, ROOM, Facts
+from tests.engine.rollups.conftest import FIRST, LAST, ROOM, Facts, play
 
 from reelport.catalog import Grain, Product
 from reelport.engine.duckdb.engine import Engine
@@ -23,9 +24,10 @@ from reelport.engine.rollups.listing import list_stored
 from reelport.engine.rollups.shape import identity_of, make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError, UsageError
+from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
-from reelport.facts.rollups.definition import drop_rollup, list_rollups
+from reelport.facts.rollups.definition import Rollup, drop_rollup, list_rollups
 from reelport.facts.rollups.segments import list_files_by_day, list_segments
 from reelport.query import ReportQuery
 
@@ -173,20 +175,26 @@ def test_hours_serve_days_and_the_smallest_rollup_is_read(built: Facts) -> None:
     assert any(by_hour.name in reason for reason in summarize_refusals(aggregator.choices))
 
 
-def test_copies_by_role_go_before_rollups_for_a_few_channels(facts: Facts) -> None:
-    """An EMBED report of one partner reads its own rows of a copy; one of a whole platform reads the rollup."""
-    facts.load(FIRST, rows=LEAST_ROWS, like={"started_at": datetime(2026, 1, 28, 5, tzinfo=UTC)})
-    facts.add("visitor_country")
+def test_copies_by_role_are_counted_by_what_is_read_of_them(facts: Facts) -> None:
+    """An EMBED report reads a copy where that has fewer rows for its channels than the rollup, and else the rollup."""
+    morning = {"started_at": datetime(2026, 1, 28, 5, tzinfo=UTC)}
+    rows = [play(FIRST, number, morning | {"video_id": f"x{number}"}) for number in range(LEAST_ROWS)]
+    load_arrow(facts.root, "plays", pa.Table.from_pylist(rows), "first")
+    few, many = facts.add("visitor_country"), facts.add("video_id")
     facts.build()
-    embed = replace(BY_DAY, product=Product.EMBED.name)
-    assert facts.report(embed)[1].was_used
+    by_country = replace(BY_DAY, product=Product.EMBED.name)
+    by_video = replace(by_country, dimensions=("DAY", "VIDEO_ID"))
+
+    def read(query: ReportQuery, *channels: str) -> set[Rollup]:
+        _, aggregator = facts.report(query, tenant=Tenant(frozenset(channels)))
+        return {choice.reading.rollup for choice in aggregator.choices if choice.reading}
+
+    assert (read(by_country, "c1"), read(by_video, "c1")) == ({few}, {many})
     copy_tables_by_roles(facts.root)
-    _, aggregator = facts.report(embed)
-    assert summarize_refusals(aggregator.choices)[0].endswith("have little but the rows of these channels")
-    assert not aggregator.was_used
-    many = Tenant(frozenset(f"c{number}" for number in range(20)))
-    assert facts.report(embed, tenant=many)[1].was_used
-    assert facts.report(BY_DAY)[1].was_used
+    assert (read(by_country, "c1"), read(by_video, "c1")) == ({few}, set())
+    _, aggregator = facts.report(by_video)
+    assert any("to read: the facts need" in reason for reason in summarize_refusals(aggregator.choices))
+    assert read(replace(by_video, product=Product.ALL.name), "c1") == {many}
 
 
 def test_rollups_of_another_version_are_built_anew(built: Facts) -> None:

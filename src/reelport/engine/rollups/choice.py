@@ -7,13 +7,19 @@ are read from the facts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from pathlib import Path
 
+from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.needs import find_needs
 from reelport.engine.rollups.shape import identity_of
+from reelport.engine.scan_estimate import Scan
+from reelport.errors import StorageError
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot
@@ -21,8 +27,8 @@ from reelport.facts.rollups.definition import Rollup, list_rollups
 from reelport.facts.rollups.segments import Files, Segment, list_files_by_day, list_segments
 from reelport.wording import format_count
 
-_FEW_CHANNELS = 4
-"""Channels up to which copies by a role read at most a quarter of the rows: a part of sixteen for each."""
+_FOOTERS_MEMORY = "64MB"
+"""What the engine may take that reads the descriptions of copies."""
 Parts = tuple[tuple[Segment, frozenset[date]], ...]
 """Segments, each with the days that are read from it. No day is in two of them."""
 
@@ -87,10 +93,10 @@ class RollupList:
 def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -> Choice:
     """Choose the rollup that makes the fewest rows be read, if any makes it no more."""
     source = source_query.source
-    fact_rows = _count_rows(_list_fact_files(source_query, snapshot))
+    file_rows = _count_rows(_list_fact_files(source_query, snapshot))
     refused: dict[str, str] = {}
     readings: list[Reading] = []
-    needs = _find_better_copies(source_query, snapshot) or find_needs(source_query)
+    needs = find_needs(source_query)
     for rollup, segments in rollups.of_table(source.table).items():
         problem = needs if isinstance(needs, str) else needs.find_lack(rollup)
         reading = problem or _read_days(source_query, snapshot, rollup, segments)
@@ -99,6 +105,9 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
         else:
             refused[rollup.name] = reading
     best = min(readings, key=lambda each: (each.rows, each.rollup.name), default=None)
+    # Descriptions of copies are read only where there is something to compare them with.
+    copied = None if best is None else _count_copied_rows(source_query, snapshot)
+    fact_rows = file_rows if copied is None else copied
     if best is not None and best.rows > fact_rows:
         best = None
     for each in readings:
@@ -108,18 +117,26 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
     return Choice(source.name, source.table, best, refused, fact_rows)
 
 
-def _find_better_copies(source_query: SourceQuery, snapshot: Snapshot) -> str | None:
-    """Say that copies by the one role that counts read less than a rollup, if they do.
+def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | None:
+    """Count the rows read of copies by the one role that counts; None without copies.
 
-    Rollups are sorted by owner, so a few channels in another role would read all of it.
+    Rollups are sorted by owner, so a report by another role reads all rows of theirs: how many copies save is told by
+    their row groups alone. A copy that can't be read is for the report to tell.
     """
-    resolved, table, role = source_query.resolved, source_query.source.table, source_query.only_role
-    if role not in ROLES or len(resolved.tenant.channels) > _FEW_CHANNELS:
+    resolved, source, role = source_query.resolved, source_query.source, source_query.only_role
+    asked = resolved.start, resolved.end, resolved.tenant.channels
+    if role not in ROLES or not snapshot.has_copies(source.table, *asked, role):
         return None
-    days = resolved.start, resolved.end
-    if snapshot.files(table, *days, resolved.tenant.channels, role) == snapshot.files(table, *days):
-        return None
-    return f"copies of the facts by {role} have little but the rows of these channels"
+    paths = snapshot.files(source.table, *asked, role)
+    with suppress(StorageError):
+        return _find_row_groups().count_rows([Scan(source.table, paths, 0, source.time, *asked, role)])
+    return None
+
+
+@cache
+def _find_row_groups() -> RowGroupIndex:
+    """The index of the row groups of copies, one a process: what it has read of a file stays."""
+    return RowGroupIndex(Engine(_FOOTERS_MEMORY, 1, None))
 
 
 def _list_fact_files(source_query: SourceQuery, snapshot: Snapshot) -> tuple[DataFile, ...]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from reelport.errors import StorageError
 from reelport.facts.log.delta_log import DataFile, commit_name, list_commits, list_files, open_store, open_table
-from reelport.facts.log.role_copies import choose_paths
+from reelport.facts.log.role_copies import choose_paths, find_original
 from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import TABLES
 
@@ -51,6 +51,12 @@ class Snapshot:
         return tuple(
             map(str, store.local_paths(choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)))
         )
+
+    def has_copies(self, table: str, start: date, end: date, channels: frozenset[str], role: str) -> bool:
+        """Whether `files` lists a copy by the role, whose existence is looked up and nothing else."""
+        store = open_store((self.root / table).absolute())
+        rows = {file.path: file.rows for file in self.data_files(table, start, end)}
+        return self.reads_copies and any(map(find_original, choose_paths(store, rows, role, channels)))
 
     def data_files(
         self,
