@@ -16,6 +16,7 @@ from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot
 from reelport.server.queue.jobs import Claim
 from reelport.server.state import tallies
+from reelport.server.state.database import writing
 from reelport.server.state.tallies import Fallback
 
 _OTHER_REASONS = (DiskFull, EngineUnavailable, OutOfMemory)
@@ -40,9 +41,18 @@ def write_despite_copies(
     written = write(snapshot.without_copies())
     log = _log.bind(report=claim.report_id, attempt=claim.attempt)
     log.warning("copies by role can't be read: the report is made from the files themselves", reason=reason)
-    tallies.count_fallback(db, Fallback.COPIES)
+    count_unread(db, Fallback.COPIES, log)
     _delete_damaged(snapshot, scans, log)
     return written
+
+
+def count_unread(db: Database, unread: Fallback, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Count a report that was made without what could not be read; a lost state ends no report."""
+    try:
+        with writing(db) as connection:
+            tallies.count_fallback(connection, unread)
+    except StorageError as error:
+        log.warning("a report made without kept files was not counted", unread=unread, reason=str(error))
 
 
 def _list_copied_scans(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:

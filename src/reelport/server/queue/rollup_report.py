@@ -18,6 +18,7 @@ from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.settled.aggregator import SettledAggregator
 from reelport.errors import DiskFull, InternalError, OutOfMemory, StorageError
 from reelport.server.queue import liveness
+from reelport.server.queue.copy_fallback import count_unread
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
@@ -59,7 +60,7 @@ def write_report(
             raise
         log.warning("kept sums can't be read: the report is made from the facts", reason=str(error))
         written = session.write(plan(aggregator=aggregator.plain), draft)
-        tallies.count_fallback(db, Fallback.SUMS)
+        count_unread(db, Fallback.SUMS, log)
         aggregator.forget()  # else a damaged file would fail every report and every build that reads it
         return written
     used, refused = aggregator.describe_uses(), aggregator.describe_refusals()

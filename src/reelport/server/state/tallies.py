@@ -11,15 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-import structlog
 from sqlalchemy import Connection, Engine
 
-from reelport.errors import StorageError
-from reelport.server.state.database import reading, writing
+from reelport.server.state.database import reading
 from reelport.server.state.statements import Statements
 from reelport.server.traces.span import Drop
 
-_log = structlog.get_logger()
 _SQL = Statements("state/tallies")
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0)
 """Upper bounds of the histogram's buckets, in seconds; one more bucket without a bound holds all longer times."""
@@ -107,16 +104,9 @@ def count_rollup_check(connection: Connection, outcome: RollupCheck) -> None:
     _add(connection, {(_ROLLUP_CHECK, outcome): 1})
 
 
-def count_fallback(db: Engine, unread: Fallback) -> None:
-    """Count a report that was made without what could not be read.
-
-    Where the state is lost that is logged, and ends no report.
-    """
-    try:
-        with writing(db) as connection:
-            _add(connection, {(_FALLBACK, unread): 1})
-    except StorageError as error:
-        _log.warning("a report made without kept files was not counted", unread=unread, reason=str(error))
+def count_fallback(connection: Connection, unread: Fallback) -> None:
+    """Count a report that was made without what could not be read."""
+    _add(connection, {(_FALLBACK, unread): 1})
 
 
 def count_dropped_spans(connection: Connection, dropped: Mapping[Drop, int]) -> None:
