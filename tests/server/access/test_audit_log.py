@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, event, update
 from sqlalchemy.exc import DBAPIError
 from tests.server.conftest import State
 
 from reelport.server.access import audit_log, organizations, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.reports import withdrawal
-from reelport.server.state.database import writing
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connected, writing
 from reelport.server.state.tables import AUDIT_LOG
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
@@ -109,3 +112,25 @@ def test_no_row_can_be_changed_or_deleted(state: State) -> None:
         with pytest.raises(DBAPIError, match="append-only"), state.db.begin() as connection:
             connection.execute(statement)
     assert audit_log.list_actions(state.db) == before
+
+
+@pytest.mark.parametrize(
+    ("actor", "action", "index"),
+    [
+        ("", "", "organization_id_number"),
+        ("", "signed in", "organization_id_action_number"),
+        ("Ann@demo.example", "", "organization_id_lower_actor_number"),
+    ],
+)
+def test_a_page_of_the_log_is_found_by_an_index(tmp_path: Path, actor: str, action: str, index: str) -> None:
+    """However long the log is: of an organization, of one of its people, of one kind of action; older ones too."""
+    with connected(read_settings(data=tmp_path)) as db:
+        found: list[tuple[str, Any]] = []
+        event.listen(db, "before_cursor_execute", lambda _c, _cursor, sql, values, *_: found.append((sql, values)))
+        audit_log.list_actions(db, organization_id=1, before=9, actor=actor, action=action)
+        sql, values = next(each for each in found if "FROM audit_log" in each[0])
+        with db.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    (how,) = (row[3] for row in plan if "audit_log" in row[3])
+    assert how.startswith(f"SEARCH audit_log USING INDEX ix_audit_log_{index} (organization_id=?")
+    assert how.endswith("number<?)")

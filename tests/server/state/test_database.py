@@ -26,6 +26,7 @@ from reelport.server.state.revisions import REVISION
 from reelport.server.state.tables import METADATA
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_migrations_lead_to_the_tables_that_the_code_knows(state: State) -> None:
     """Tables, columns, keys and indexes of the migrated database are those of the metadata."""
     with state.db.connect() as connection:

@@ -180,6 +180,8 @@ AUDIT_LOG: Final = Table(
     Column("subject", Text, nullable=False),
     Column("details", Text, nullable=False),
     Index(None, "organization_id", "number"),
+    Index(None, "organization_id", "action", "number"),
+    Index("ix_audit_log_organization_id_lower_actor_number", "organization_id", text("lower(actor)"), "number"),
 )
 
 # Views that a user of an organization gave a name, as parameters of their address.
