@@ -63,6 +63,6 @@ def _prepare_state(settings: Settings) -> None:
         with writing(db):
             pass
         require_same_secret(db, settings)
-        require_own_store(settings)
+        require_own_store(db, settings)
         with subscribe(db, Kind.REPORT_ENDED):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -31,7 +32,7 @@ def settings_of(place: Path, **more: object) -> Settings:
 
 def report_names(settings: Settings) -> list[str]:
     """The files in the store, but for the one that says whose they are."""
-    return sorted(set(settings.report_store.list_names()) - {store_owner.NAME})
+    return sorted(set(settings.report_store.list_names()) - {store_owner.NAME, store_owner.PLACE_NAME})
 
 
 @pytest.fixture
@@ -150,4 +151,24 @@ def test_another_service_deletes_nothing(remote: Api, tmp_path: Path) -> None:
         retention.sweep(db, settings, datetime.now(UTC))
     assert remote.client.get(link).content == BODY
     retention.sweep(remote.service.db, remote.service.settings, datetime.now(UTC))
+    assert remote.client.get(link).content == BODY
+
+
+def test_a_copied_state_takes_the_prefix_over_when_it_is_told_to(remote: Api, tmp_path: Path) -> None:
+    """With the same secret, too: it is refused as long as the mark of the first is there, and then the first one is."""
+    link = remote.link(remote.finished(BODY))
+    db, settings = remote.service.db, remote.service.settings
+    retention.sweep(db, settings, datetime.now(UTC))
+    shutil.copytree(settings.data, tmp_path / "copy", ignore=shutil.ignore_patterns("workers"))
+    copied = read_settings(data=tmp_path / "copy", files_url=settings.files_url, workers=0)
+    with connected(copied) as other:
+        for _ in range(2):
+            with pytest.raises(UsageError, match=r"delete \.reelport-state there, and this one takes over"):
+                retention.sweep(other, copied, datetime.now(UTC))
+        retention.sweep(db, settings, datetime.now(UTC))
+        assert remote.client.get(link).content == BODY
+        settings.report_store.delete(store_owner.PLACE_NAME)
+        retention.sweep(other, copied, datetime.now(UTC))
+        with pytest.raises(UsageError, match="its state was copied, moved or restored"):
+            retention.sweep(db, settings, datetime.now(UTC))
     assert remote.client.get(link).content == BODY

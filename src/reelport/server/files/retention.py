@@ -99,7 +99,7 @@ def remove_orphans(db: Engine, settings: Settings) -> int:
 
     UsageError where the store is another service's.
     """
-    require_own_store(settings)
+    require_own_store(db, settings)
     left = find_orphans(db, settings)
     for name in left:
         settings.report_store.delete(name)

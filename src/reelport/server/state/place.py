@@ -1,0 +1,61 @@
+"""The identity of the place that a state lies in: a copy of the state has another one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from reelport.facts.data_files.work_folders import lock_folder
+from reelport.server.settings import Settings
+from reelport.server.state.database import reading
+from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
+from reelport.storage.modes import private
+
+NAME = "state.place"
+"""The file of a data directory that holds the identity of its SQLite state, and the number of its own inode."""
+_DATABASE = text("""
+SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
+FROM pg_control_system()
+""")
+
+
+def identify_place(db: Engine, settings: Settings) -> str:
+    """Identify the place of a state: the same for as long as the state stays there.
+
+    A PostgreSQL tells it, the same by a replica that takes over. Beside SQLite a file does, which knows when it was
+    copied: then, and in a directory that was restored, it is another one. StorageError when it can't be read.
+    """
+    if settings.database_url:
+        with reading(db) as connection:
+            cluster, database = connection.execute(_DATABASE).one()
+        return f"postgresql {cluster} {database}"
+    path = settings.data / NAME
+    with translate_io_errors(path), lock_folder(settings.data):
+        return f"sqlite {_read(path) or _make(path)}"
+
+
+def _make(path: Path) -> str:
+    """Make an identity, whole or not at all."""
+    identity = secrets.token_hex(16)
+    part = path.with_name(f".{NAME}-{secrets.token_hex(6)}")
+    try:
+        with private(), part.open("x", encoding="ascii") as file:
+            file.write(f"{identity} {os.fstat(file.fileno()).st_ino}")
+        sync_file(part)
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return identity
+
+
+def _read(path: Path) -> str | None:
+    """Read the identity; None without one, or where the file is a copy."""
+    try:
+        identity, inode = path.read_text("ascii").split()
+        return identity if inode == str(path.stat().st_ino) else None
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,47 @@
+"""A state has one place: it stays the same where the state stays, and a copy has another one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sqlalchemy import text
+from tests.server.conftest import State
+
+from reelport.server.state.database import connected, reading
+from reelport.server.state.place import NAME, identify_place
+
+
+def test_a_place_stays_itself(state: State) -> None:
+    """Whoever looks first, and whoever looks at the same time."""
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: identify_place(state.db, state.settings), range(16)))
+    assert len(found) == 1
+    assert identify_place(state.db, state.settings) in found
+
+
+def test_a_copy_of_a_directory_is_another_place(state: State, tmp_path: Path) -> None:
+    """Its file says so itself, whole or damaged; where the state is in PostgreSQL no directory counts."""
+    own = identify_place(state.db, state.settings)
+    copy = state.again(data=tmp_path / "copy")
+    shutil.copytree(state.settings.data, copy.data, ignore=shutil.ignore_patterns("workers"))
+    assert (identify_place(state.db, copy) == own) == bool(state.settings.database_url)
+    assert identify_place(state.db, state.settings) == own
+    if not state.settings.database_url:
+        (copy.data / NAME).write_text("half")
+        assert identify_place(state.db, copy) == identify_place(state.db, copy) != own
+
+
+def test_each_database_is_another_place(new_database: Callable[[], str], state: State) -> None:
+    """Of one cluster, too; and any user may ask for it."""
+    others = [state.again(database_url=new_database()) for _ in range(2)]
+    places = {identify_place(state.db, state.settings)}
+    for settings in others:
+        with connected(settings) as db:
+            places.add(identify_place(db, settings))
+            with reading(db) as connection:
+                asked = text("SELECT has_function_privilege('public', 'pg_control_system()', 'execute')")
+                assert connection.execute(asked).scalar_one()
+    assert len(places) == 3
