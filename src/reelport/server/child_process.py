@@ -15,7 +15,7 @@ from reelport.storage.durable import describe_os_error
 _LEAST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.1, 10.0, 1.5
 _STABLE_SECONDS = 30.0
 """A process that lived longer than this is restarted after the shortest pause."""
-_POLL_SECONDS = 0.05
+POLL_SECONDS = 0.05
 _IDLE_SECONDS = 1.0
 """Seconds between two checks whether a process is needed."""
 _LOG = structlog.get_logger(__name__)
@@ -65,19 +65,31 @@ def run_process(
 
     Its standard input is open meanwhile, so that it notices when this process has ended.
     """
-    try:
-        process = start()
-    except OSError as error:  # too many processes or open files, too little memory: all of that passes
-        return {"reason": f"it could not be started: {describe_os_error(error)}"}
-    while process.poll() is None and not stopping.wait(_POLL_SECONDS):
+    process = start_process(start)
+    if isinstance(process, dict):
+        return process
+    while process.poll() is None and not stopping.wait(POLL_SECONDS):
         pass
     if process.poll() is None:
         process.terminate()
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop_process(process, patience)
     if process.stdin is not None:
         process.stdin.close()
     return process
+
+
+def start_process(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes] | Ended:
+    """Start a process; say why it could not be started."""
+    try:
+        return start()
+    except OSError as error:  # too many processes or open files, too little memory: all of that passes
+        return {"reason": f"it could not be started: {describe_os_error(error)}"}
+
+
+def stop_process(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Wait for a process that was told to end; kill it after `patience` seconds."""
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

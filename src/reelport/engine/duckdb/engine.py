@@ -249,6 +249,8 @@ def _list_settings(spill: Path | None, within: tuple[Path, ...]) -> Iterator[str
     yield "SET autoinstall_known_extensions = false"
     yield "SET autoload_known_extensions = false"
     yield "SET allow_community_extensions = false"
+    # Else a large report's pages would stay with the process for as long as it lives.
+    yield "SET allocator_background_threads = true"
     # Files are never changed once written, so their footers can be cached.
     yield "SET parquet_metadata_cache = true"
     if within:

@@ -103,6 +103,12 @@ class StateMetrics(Collector):
         for why, count in read.dropped_spans.items():
             dropped.add_metric((why,), count)
         yield dropped
+        recycled = CounterMetricFamily(
+            "reelport_workers_recycled", "Workers that were replaced by new ones, by why.", labels=("reason",)
+        )
+        for reason, count in read.recycled.items():
+            recycled.add_metric((reason,), count)
+        yield recycled
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(
             "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting

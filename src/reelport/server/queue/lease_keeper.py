@@ -71,9 +71,9 @@ class LeaseKeeper:
         *,
         running: Callable[[], tuple[RunningAttempt, ...]],
         clock: Callable[[], datetime],
-        ready: str = "",
+        ready: Callable[[], str] = lambda: "",
     ) -> None:
-        """`ready` names the worker to register, '' for none."""
+        """`ready` names the worker to register now, '' for none."""
         self._settings = settings
         self._db = db
         self._running = running
@@ -89,9 +89,9 @@ class LeaseKeeper:
             if time.monotonic() - self._counted_at >= trace_losses.RECORD_SECONDS:
                 self._counted_at = time.monotonic()
                 trace_losses.record_dropped(self._db)
-            if self._ready and time.monotonic() - self._heartbeat_at >= worker_registry.BEAT_SECONDS:
+            if (ready := self._ready()) and time.monotonic() - self._heartbeat_at >= worker_registry.BEAT_SECONDS:
                 self._heartbeat_at = time.monotonic()
-                worker_registry.record_heartbeat(self._db, self._ready)
+                worker_registry.record_heartbeat(self._db, ready)
             if time.monotonic() - self._reaped_at >= REAP_SECONDS:
                 self._reaped_at = time.monotonic()
                 self._reap()

@@ -24,6 +24,7 @@ from reelport.server.child_process import Ended, keep_running, run_process, run_
 from reelport.server.process import exit_process
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
+from reelport.server.queue.worker_slot import WorkerSlot
 from reelport.server.settings import Settings
 from reelport.server.state import database
 
@@ -83,15 +84,20 @@ class _Supervisor:
         self._settings = settings
         self._db = db
         self._name = name
+        self._patience = settings.drain_seconds + 5
         self._deaths = Deaths(settings, db, name, lambda: datetime.now(UTC))
 
     def keep_worker(self) -> None:
         """Keep one worker running until the supervisor ends."""
-        keep_running("worker", self._run_worker, self.ending)
+        slot = WorkerSlot(self._start_worker, self._note_death, self.ending, self._patience)
+        try:
+            keep_running("worker", slot.run, self.ending)
+        finally:
+            slot.close()
 
     def keep_isolated_worker(self) -> None:
         """Run an isolated worker whenever a suspect is due."""
-        keep_running("worker", lambda: self._run_worker("--isolated"), self.ending, self._has_due_suspect)
+        keep_running("worker", self._run_isolated_worker, self.ending, self._has_due_suspect)
 
     def record_deaths(self) -> None:
         """Record deaths of workers in the state."""
@@ -107,21 +113,28 @@ class _Supervisor:
             _log.exception("the check for suspects failed")
             return False
 
-    def _run_worker(self, *arguments: str) -> Ended:
-        """Run one worker; an isolated one is done once it has made every suspect."""
-        patience = self._settings.drain_seconds + 5
-        process = run_process(lambda: self._start_worker(arguments), self.ending, patience)
+    def _run_isolated_worker(self) -> Ended:
+        """Run an isolated worker, which is done once it has made every suspect."""
+        process = run_process(lambda: self._start_worker(None), self.ending, self._patience)
         if isinstance(process, dict):
             return process
-        if not self.ending.is_set():
-            self._deaths.add(process.pid, process.returncode)
-        return {} if arguments and process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
+        self._note_death(process.pid, process.returncode)
+        return {} if process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
 
-    def _start_worker(self, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        """Start a worker whose standard input closes when this process ends, even by SIGKILL."""
+    def _note_death(self, pid: int, status: int) -> None:
+        if not self.ending.is_set():
+            self._deaths.add(pid, status)
+
+    def _start_worker(self, pipe: int | None) -> subprocess.Popen[bytes]:
+        """Start a worker whose standard input closes when this process ends, even by SIGKILL.
+
+        `pipe` is what it tells its supervisor by; None for an isolated one.
+        """
+        of_its_kind = ["--isolated"] if pipe is None else ["--pipe", str(pipe)]
         return subprocess.Popen(
-            [sys.executable, "-m", "reelport.server.queue.worker_main", self._name, *arguments],
+            [sys.executable, "-m", "reelport.server.queue.worker_main", self._name, *of_its_kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            pass_fds=() if pipe is None else (pipe,),
             env={**os.environ, **self._settings.environment()},
         )

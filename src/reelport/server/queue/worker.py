@@ -22,7 +22,7 @@ from reelport.errors import (
     StorageError,
 )
 from reelport.server.events.subscription import Subscription
-from reelport.server.queue import attempt, jobs, losses
+from reelport.server.queue import attempt, jobs, losses, worker_registry
 from reelport.server.queue.attempt import LeaseLost, clock
 from reelport.server.queue.attempt_trace import note_file, trace_attempt
 from reelport.server.queue.jobs import Claim
@@ -32,9 +32,12 @@ from reelport.server.queue.lease_keeper import (
     RunningAttempt,
     StopReason,
 )
+from reelport.server.queue.recycling import Recycling
 from reelport.server.settings import Settings
-from reelport.server.state.database import StateUnavailable
+from reelport.server.state import tallies
+from reelport.server.state.database import StateUnavailable, writing
 from reelport.server.state.outage import sit_out
+from reelport.server.state.tallies import Recycled
 from reelport.server.traces.tracing import current_span
 
 _LEAST_ROOM_PAUSE = 1.0
@@ -54,6 +57,7 @@ class Worker:
         engine: Engine,
         owner: str,
         events: Subscription,
+        recycling: Recycling | None = None,
         *,
         isolated: bool = False,
     ) -> None:
@@ -62,10 +66,12 @@ class Worker:
         self._engine = engine
         self._owner = owner
         self._events = events
+        self._recycling = recycling or Recycling(settings, None)
         self._isolated = isolated
         self._running: set[RunningAttempt] = set()
         self._running_lock = threading.Lock()
         self._stopping = threading.Event()
+        self._retiring = threading.Event()
         self._ended = threading.Event()
 
     def stop(self) -> None:
@@ -73,10 +79,18 @@ class Worker:
         self._stopping.set()
         self._events.wake()
 
-    def run(self) -> None:
-        """Make reports until `stop`.
+    def retire(self) -> None:
+        """Stop claiming, and let `run` return once what runs is made.
 
-        Then wait `drain_seconds` for the running ones, and requeue those that remain.
+        Safe to call from a signal handler.
+        """
+        self._retiring.set()
+        self._events.wake()
+
+    def run(self) -> None:
+        """Make reports until `stop` or `retire`.
+
+        Stopped it waits `drain_seconds` for the running ones, and requeues those that remain; retired it waits for all.
         """
         keeper = threading.Thread(target=self._keep_leases, name="keeper")
         keeper.start()
@@ -89,7 +103,7 @@ class Worker:
 
     def _claim_until_stopped(self) -> None:
         with ThreadPoolExecutor(self._settings.slots, thread_name_prefix="report") as pool:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and not self._retiring.is_set():
                 try:
                     claim = self._claim()
                 except StorageError as error:
@@ -101,6 +115,8 @@ class Worker:
                     self._events.wait()
                 else:
                     pool.submit(self._make_report, self._start_attempt(claim))
+            if self._retiring.is_set():
+                self._note_retirement()
             self._drain()
 
     def _keep_leases(self) -> None:
@@ -109,10 +125,11 @@ class Worker:
             self._db,
             running=self._list_running,
             clock=clock,
-            ready="" if self._isolated else self._owner,
+            ready=lambda: "" if self._isolated or self._retiring.is_set() else self._owner,
         )
         while not self._ended.wait(WATCH_SECONDS):
             keeper.tick()
+            self._recycling.check(at_rest=not self._list_running())
 
     def _claim(self) -> Claim | None:
         running = len(self._list_running())
@@ -133,9 +150,18 @@ class Worker:
             self._running.add(running)
         return running
 
+    def _note_retirement(self) -> None:
+        """Count the worker as replaced, and no more as ready."""
+        with log_storage_errors(_log):
+            worker_registry.unregister(self._db, self._owner)
+            with writing(self._db) as connection:
+                tallies.count_recycled(connection, self._recycling.reason or Recycled.REPORTS)
+
     def _drain(self) -> None:
-        until = time.monotonic() + self._settings.drain_seconds
+        until = float("inf")
         while running := self._list_running():
+            if self._stopping.is_set():
+                until = min(until, time.monotonic() + self._settings.drain_seconds)
             if time.monotonic() >= until:
                 for each in running:
                     each.interrupt(StopReason.LEAVING)
@@ -171,6 +197,7 @@ class Worker:
             with self._running_lock:
                 self._running.discard(running)
             running.session.close()
+            self._recycling.count_report()
             self._events.wake()
 
     def _settle_interrupted(self, running: RunningAttempt, log: structlog.typing.FilteringBoundLogger) -> None:

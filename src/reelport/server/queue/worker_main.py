@@ -1,4 +1,6 @@
-"""Entry point of a worker: `python -m …queue.worker_main SUPERVISOR [--isolated]`.
+"""Entry point of a worker: `python -m …queue.worker_main SUPERVISOR [OPTION]`.
+
+The option is `--isolated`, or `--pipe` with the descriptor by which it speaks to its supervisor.
 
 This is no command of `reelport`: the command line's library would only take memory here.
 """
@@ -25,7 +27,13 @@ def main() -> None:
     set_readers(settings.readers)
     logs.configure(settings)
     try:
-        run_worker(settings, sys.argv[1], isolated="--isolated" in sys.argv[2:])
+        match sys.argv[1:]:
+            case [supervisor, "--isolated"]:
+                run_worker(settings, supervisor, isolated=True)
+            case [supervisor, "--pipe", pipe]:
+                run_worker(settings, supervisor, pipe=int(pipe))
+            case [supervisor]:
+                run_worker(settings, supervisor)
     except ReelportError as error:
         structlog.get_logger(__name__).error("the worker can't start", reason=str(error))
         raise SystemExit(error.exit_status) from None

@@ -20,8 +20,10 @@ from reelport.server.memory import release_memory
 from reelport.server.process import exit_process, exit_with_parent, lower_priority
 from reelport.server.queue import liveness, worker_registry
 from reelport.server.queue.lease_keeper import release_dead_workers
+from reelport.server.queue.recycling import Recycling
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.queue.worker import Worker, log_storage_errors
+from reelport.server.queue.worker_slot import RETIRE
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected
 from reelport.server.traces.tracing import traced
@@ -32,11 +34,11 @@ _log = structlog.get_logger()
 
 
 @private()
-def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -> None:
+def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, pipe: int | None = None) -> None:
     """Run one worker until SIGTERM, or until its supervisor ends.
 
     The supervisor's end closes standard input. An isolated worker makes one suspect after the other, and ends when none
-    is due.
+    is due. `pipe` is what this one tells its supervisor by, if it may be replaced.
     """
     if isolated:
         settings = replace(settings, slots=1)
@@ -53,9 +55,11 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
     ):
         release_dead_workers(db, settings)
         retention.remove_orphans(db, settings)
-        worker = Worker(settings, db, engine, owner, events, isolated=isolated)
+        recycling = Recycling(settings, pipe)
+        worker = Worker(settings, db, engine, owner, events, recycling, isolated=isolated)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
+        signal.signal(RETIRE, lambda *_: worker.retire())
         _attach_to_supervisor()
         if not isolated:
             warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
@@ -64,6 +68,7 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
         lower_priority(settings.worker_nice)
         with nullcontext() if isolated else _register(db, owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
+            recycling.tell_ready()
             worker.run()
             _log.info("worker stopped", worker=owner)
 

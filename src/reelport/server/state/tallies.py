@@ -26,6 +26,7 @@ _SUM = "sum"
 _ROLLUP_CHECK = "rollup check"
 _FALLBACK = "fallback"
 _DROPPED_SPAN = "dropped span"
+_RECYCLED = "recycled"
 
 
 class Outcome(StrEnum):
@@ -58,6 +59,13 @@ class Fallback(StrEnum):
     COPIES = "copies"
 
 
+class Recycled(StrEnum):
+    """Why a worker was replaced."""
+
+    REPORTS = "reports"
+    MEMORY = "memory"
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound.
@@ -73,7 +81,7 @@ class Histogram:
 class Tallies:
     """All counters.
 
-    Ends are by (outcome, reason), fallbacks by what could not be read, dropped spans by reason.
+    Ends are by (outcome, reason), fallbacks by what could not be read, dropped spans and replaced workers by reason.
     """
 
     ended: dict[tuple[str, str], int]
@@ -81,6 +89,7 @@ class Tallies:
     rollup_checks: dict[RollupCheck, int]
     fallbacks: dict[Fallback, int]
     dropped_spans: dict[Drop, int]
+    recycled: dict[Recycled, int]
 
 
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
@@ -114,6 +123,11 @@ def count_dropped_spans(connection: Connection, dropped: Mapping[Drop, int]) -> 
     _add(connection, {(_DROPPED_SPAN, why): spans for why, spans in dropped.items()})
 
 
+def count_recycled(connection: Connection, reason: Recycled) -> None:
+    """Count a worker that ends because another one has taken its place."""
+    _add(connection, {(_RECYCLED, reason): 1})
+
+
 def read_tallies(db: Engine) -> Tallies:
     """Read all counters. StorageError when the state can't be read."""
     with reading(db) as connection:
@@ -126,7 +140,10 @@ def read_tallies(db: Engine) -> Tallies:
     checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
     fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
     dropped = {why: rows.get((_DROPPED_SPAN, why), 0) for why in Drop}
-    return Tallies(ended, {times: _make_histogram(rows, times) for times in Times}, checks, fallbacks, dropped)
+    recycled = {reason: rows.get((_RECYCLED, reason), 0) for reason in Recycled}
+    return Tallies(
+        ended, {times: _make_histogram(rows, times) for times in Times}, checks, fallbacks, dropped, recycled
+    )
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:

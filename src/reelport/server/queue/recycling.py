@@ -1,0 +1,79 @@
+"""Decides when a worker is replaced: after so many reports, or for the memory it keeps."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from reelport.engine.memory_size import parse_size
+from reelport.server.memory import release_memory
+from reelport.server.queue.worker_slot import READY, REPLACE
+from reelport.server.settings import Settings
+from reelport.server.state.tallies import Recycled
+from reelport.wording import format_size
+
+_STATUS = Path("/proc/self/status")
+_ANONYMOUS = "RssAnon:"
+_log = structlog.get_logger(__name__)
+
+
+class Recycling:
+    """What one worker has made so far, and whether it has asked its supervisor to be replaced.
+
+    `pipe` leads to the supervisor; None: nobody could start another one. Used on the thread that keeps the leases.
+    """
+
+    def __init__(self, settings: Settings, pipe: int | None) -> None:
+        self._reports_limit = settings.worker_reports
+        self._memory_limit = parse_size(settings.worker_rest_memory)
+        self._pipe = pipe
+        self._made = 0
+        self._weighed = 0
+        self.reason: Recycled | None = None
+        """Why it has asked; None while it hasn't."""
+
+    def tell_ready(self) -> None:
+        """Tell the supervisor that this worker is warm."""
+        self._tell(READY)
+
+    def count_report(self) -> None:
+        """Count an attempt that has ended."""
+        self._made += 1
+
+    def check(self, *, at_rest: bool) -> None:
+        """Ask to be replaced, once, when that is due.
+
+        Memory is weighed only at rest, once after each report.
+        """
+        if self._pipe is None or self.reason is not None:
+            return
+        memory = 0
+        if at_rest and self._memory_limit and self._weighed < self._made:
+            self._weighed = self._made
+            release_memory()
+            memory = read_own_memory()
+        if self._reports_limit and self._made >= self._reports_limit:
+            self.reason = Recycled.REPORTS
+        elif memory > self._memory_limit > 0:
+            self.reason = Recycled.MEMORY
+        if self.reason is not None:
+            kept = {"memory": format_size(memory)} if memory else {}
+            _log.info("worker asks to be replaced", reason=self.reason.value, reports=self._made, **kept)
+            self._tell(REPLACE)
+
+    def _tell(self, what: bytes) -> None:
+        if self._pipe is not None:
+            with suppress(BrokenPipeError):  # the supervisor has ended: so does this process
+                os.write(self._pipe, what)
+
+
+def read_own_memory() -> int:
+    """Read how many bytes this process holds for itself alone; 0 where the system doesn't tell."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(_ANONYMOUS)), 0)
