@@ -149,9 +149,10 @@ def test_a_heading_sorts_and_sorts_the_other_way_at_the_second_click(visitor: Vi
 
 
 def test_a_leaderboard_says_how_much_it_leaves_out_and_shows_more(visitor: Visitor) -> None:
-    """Ten of all values first; the longer one is a link."""
+    """Ten of all values first; the longer one is a link. A value that nothing filters by says why when pointed at."""
     page = visitor.get(f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}")
     assert re.search(r"10 of \d+ values; the others come to \d+\.", text_of(page.text))
+    assert page.text.count('<bdi title="A report can&#39;t be narrowed by visitor country') == 10
     longer = visitor.get(links(page.text, "Show more")[0])
     assert re.search(r" \d+ values in all\.", text_of(longer.text))
     assert str(visitor.get(links(longer.text, "Show fewer")[0]).url) == str(page.url)

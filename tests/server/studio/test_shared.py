@@ -124,6 +124,17 @@ def test_a_link_is_shown_once_and_stored_as_a_hash(service: Service, visitors: V
     assert entry.details == {"name": "Once", "days": 7}
 
 
+def test_a_link_that_leads_to_this_machine_says_so(visitors: Visitors) -> None:
+    """Links begin with the address by which the page was opened, where the service is not set to have another."""
+    member = visitors(MEMBER)
+    page = member.send(member.get(f"{FORM}?{VIEW}"), SHARED, name="Here", days="1")
+    assert "It leads to this machine alone." in page.text
+    member.client.headers["host"] = "reports.example.com"
+    page = member.send(member.get(f"{FORM}?{VIEW}"), SHARED, name="There", days="1")
+    assert "http://reports.example.com/studio/shared/" in page.text
+    assert "this machine" not in page.text
+
+
 def test_openings_are_counted_and_logged(service: Service, visitors: Visitors) -> None:
     """The list says how often and when last; the log tells of an opening without a name of anybody."""
     member, anybody = visitors(MEMBER), visitors(None)

@@ -164,7 +164,7 @@ def _make_totals(
     for metric, figure in zip(view.metrics, totals.figures, strict=True):
         told = units[metric]
         label, unit = name_amount(metric), told.unit
-        said = "" if unit.lower() in label.lower() else unit
+        said = "" if figure.value is None or unit.lower() in label.lower() else unit
         change = None if view.comparison is Comparison.NONE else NO_NUMBER
         change = told.write_change(figure) if change and can_change else change
         yield Total(label, said, metric.sentence, _make_cell(told, figure.value), change)

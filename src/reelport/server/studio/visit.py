@@ -12,6 +12,7 @@ from reelport.server.access.sessions import Browser, Session
 from reelport.server.http.service import Service
 from reelport.server.studio.forms import Form
 from reelport.server.studio.rights import RIGHTS, Right
+from reelport.storage.s3_address import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class Visit:
     def origin(self) -> str:
         """What links begin with: the service's own address as set, else this request's."""
         return (self.service.settings.public_url or str(self.request.base_url)).rstrip("/")
+
+    @property
+    def has_local_origin(self) -> bool:
+        """Whether links lead whoever opens them to their own machine."""
+        return is_loopback(self.origin)
 
     @property
     def browser(self) -> Browser:
