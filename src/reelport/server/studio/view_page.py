@@ -72,8 +72,8 @@ class TimeRow:
 class ViewPage:
     """A view and its numbers, in words and pictures.
 
-    `is_moving` says that some of its days may still move, and `unknown` which of the compared days have no data: there
-    is no change then.
+    `is_moving` says that some of its days may still move, and `unknown` which of the compared days have no complete
+    data: there is no change then.
     """
 
     view: View
@@ -128,7 +128,7 @@ def describe_comparison(view: View) -> str | None:
 
 
 def find_unknown_days(view: View, defaults: Defaults) -> str | None:
-    """Say which of the compared days lie before the first that has data; None where none does."""
+    """Say which of the compared days lie before the first complete one; None where none does."""
     first = defaults.first_day(view.metrics)
     if view.compared_days is None or view.compared_days[0] >= first:
         return None
@@ -165,9 +165,9 @@ def _make_totals(
         told = units[metric]
         label, unit = name_amount(metric), told.unit
         said = "" if figure.value is None or unit.lower() in label.lower() else unit
-        change = None if view.comparison is Comparison.NONE else NO_NUMBER
-        change = told.write_change(figure) if change and can_change else change
-        yield Total(label, said, metric.sentence, _make_cell(told, figure.value), change)
+        change = told.write_change(figure) if can_change else NO_NUMBER
+        shown = None if view.comparison is Comparison.NONE else change
+        yield Total(label, said, metric.sentence, _make_cell(told, figure.value), shown)
 
 
 def _draw_charts(view: View, lines: Lines, defaults: Defaults) -> Iterator[LinePicture]:
