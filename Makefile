@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench capacity fleet serve docs pictures clean
+.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench bench-rivals capacity fleet serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -101,8 +101,12 @@ spark-matrix: compile spark ## every oracle case and the whole matrix by Spark
 		tests/engine/test_whole_matrix.py tests/engine/test_aggregation.py
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/spark
 
-bench: $(READY) ## measure against the bare engine, pandas and PostgreSQL (ROWS=10000000)
+bench: $(READY) ## measure against the bare engine, Polars, chDB, pandas and PostgreSQL (ROWS=10000000)
 	@$(BIN)/python benchmarks/run.py --rows $(or $(ROWS),10000000)
+
+bench-rivals: $(READY) ## install engines that the benchmark compares with (chDB: 180 MB to fetch)
+	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --only-group bench --no-emit-project -o $(VENV)/bench.txt
+	@$(SETUP_ENV) VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r $(VENV)/bench.txt
 
 capacity: $(READY) ## what platforms of some sizes need, by measured figures: on paper, and simulated
 	@$(BIN)/python -m benchmarks.capacity
