@@ -6,12 +6,14 @@ import mmap
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
 _LIBRARIES = ("duckdb", "pyarrow", "deltalake", "pandas", "sqlalchemy", "starlette", "uvicorn", "httpx2")
+_RIVALS = ("polars", "chdb-core")
 _ROOT = Path(__file__).parent.parent
 IN_HAND = 6_000_000_000
 """Bytes of memory that are touched before each turn; at most half of what is free."""
@@ -40,7 +42,11 @@ def load() -> list[float]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that are measured."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    known = {name: version(name) for name in _LIBRARIES}
+    for name in _RIVALS:
+        with suppress(PackageNotFoundError):
+            known[name] = version(name)
+    return {"python": platform.python_version(), **known}
 
 
 def commit() -> dict[str, object]:

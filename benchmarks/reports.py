@@ -1,4 +1,4 @@
-"""The four reports that are measured: what is asked of the service, and where the same is written by hand."""
+"""The five reports that are measured: what is asked of the service, and where the same is written by hand."""
 
 from __future__ import annotations
 
@@ -67,4 +67,5 @@ REPORTS = (
         ("plays", "videos"),
     ),
     Report("platform", "platform", None, 180, ("MONTH", "VIDEO_OWNER_CHANNEL_SLUG"), ("plays", "channels")),
+    Report("daily", "platform", None, 180, ("DAY", "VIDEO_OWNER_CHANNEL_SLUG"), ("plays", "channels")),
 )

@@ -33,7 +33,7 @@ from reelport.server.access import organizations
 from reelport.server.state.database import connect
 from reelport.testing import Key, Service
 
-_SMALL, _, _HUGE, _PLATFORM = REPORTS
+_SMALL, _, _HUGE, _PLATFORM, _ = REPORTS
 _KINDS: tuple[tuple[Report, float, int, range], ...] = (
     (_SMALL, 0.90, 60, range(40)),
     (_PLATFORM, 0.08, 8, range(40, 50)),

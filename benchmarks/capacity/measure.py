@@ -32,7 +32,7 @@ from benchmarks.loading import loading
 from benchmarks.reports import REPORTS, Report
 from benchmarks.service import Reelport, Wire
 
-_SMALL, _, _HUGE, _PLATFORM = REPORTS
+_SMALL, _, _HUGE, _PLATFORM, _ = REPORTS
 _PAUSE = 0.02
 _GROWTH = ("2026-11-25-2057-10000000.json", "2026-11-25-1914-100000000.json")
 
