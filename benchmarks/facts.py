@@ -75,17 +75,34 @@ class Facts:
 
     def ready(self) -> None:
         """Make and load what is not there yet. Files of another version of the generator are made anew."""
-        marker = self.folder / "made.json"
-        wanted = {"rows": self.rows, "generator": _generator()}
-        known = json.loads(marker.read_text()) if marker.exists() else {}
-        if known == {**wanted, "loaded": True}:
+        if self.is_ready():
             return
-        if known != wanted:
+        if self._read_marker() != self._wanted:
             shutil.rmtree(self.folder, ignore_errors=True)
             (self.folder / "source").mkdir(parents=True)
-            marker.write_text(json.dumps(wanted))
+            self._marker.write_text(json.dumps(self._wanted))
         self._load()
-        marker.write_text(json.dumps({**wanted, "loaded": True}))
+        self.mark()
+
+    def is_ready(self) -> bool:
+        """Whether all of it is loaded."""
+        return self._read_marker().items() >= {**self._wanted, "loaded": True}.items()
+
+    def mark(self, **more: object) -> None:
+        """Record that all of it is loaded, and what else is to be known of it."""
+        self._marker.write_text(json.dumps({**self._wanted, "loaded": True, **more}))
+
+    @property
+    def _marker(self) -> Path:
+        return self.folder / "made.json"
+
+    @property
+    def _wanted(self) -> dict[str, object]:
+        return {"rows": self.rows, "generator": _generator()}
+
+    def _read_marker(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self._marker.read_text()) if self._marker.exists() else {}
+        return found
 
     def _load(self) -> None:
         """Load piece by piece, so that the sources never lie there whole; what an earlier run loaded stays."""

@@ -17,6 +17,7 @@ from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
 
 _LOOK_SECONDS = 0.005
+_HELD_SECONDS = 10
 _TIMES = 40
 _ASKS = 90
 """Asks under load: below the 100 reports of a partner that may wait."""
@@ -37,17 +38,22 @@ def questions(report: Report) -> Iterator[ReportQuery]:
 
 
 def idle(reelport: Reelport, small: Report, fresh: Iterator[ReportQuery], to: Path) -> dict[str, Spread]:
-    """Seconds from the ask to FINISHED, looking every few milliseconds; and to the file, by our client's own waiting.
+    """Seconds from the ask to FINISHED, by a held look and by looks every few milliseconds; and to our client's file.
 
     `fresh` gives questions that were never asked, so that none is answered by an earlier report.
     """
     with reelport.wire(small.organization) as wire:
-        _finished(wire, next(fresh))
+        _finish_held(wire, next(fresh))
+        held = [_seconds(lambda: _finish_held(wire, next(fresh))) for _ in range(_TIMES)]
         finished = [_seconds(lambda: _finished(wire, next(fresh))) for _ in range(_TIMES)]
     with reelport.client(small.organization) as client:
         client.reports.run(next(fresh), to)
         files = [_seconds(lambda: client.reports.run(next(fresh), to)) for _ in range(_TIMES)]
-    return {"ask_to_finished": spread(finished), "ask_to_file_by_client": spread(files)}
+    return {
+        "ask_to_finished_held": spread(held),
+        "ask_to_finished": spread(finished),
+        "ask_to_file_by_client": spread(files),
+    }
 
 
 def busy(reelport: Reelport, small: Report, huge: Report, fresh: Iterator[ReportQuery]) -> dict[str, Spread]:
@@ -87,6 +93,15 @@ def _narrowed(report: Report, number: int) -> ReportQuery:
     """The report with a few days less at its end: another question, of nearly the same weight."""
     start, end = report.span(number)
     return report.query(number).within(start, end - timedelta(days=1 + number // (DAYS - report.days + 1) % 30))
+
+
+def _finish_held(wire: Wire, query: ReportQuery) -> None:
+    """Ask, then look once: the service answers when the report has ended."""
+    token = wire.ask(query)
+    while (status := wire.look(token, _HELD_SECONDS)) == ReportStatus.IN_PROGRESS:
+        pass  # it was made for longer than a look is held
+    if status != ReportStatus.FINISHED:
+        raise RuntimeError(f"a report ended as {status}")
 
 
 def _finished(wire: Wire, query: ReportQuery) -> None:

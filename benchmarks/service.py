@@ -18,7 +18,7 @@ from reelport.query import ReportQuery
 from reelport.server.access import organizations
 from reelport.server.state.database import connect
 from reelport.testing import Key, Service
-from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
+from reelport.wire import ASK, GRAPHQL_PATH, LOOK, PREFER_HEADER, TOKEN_PATH
 
 READERS: Mapping[str, tuple[str, ...]] = {
     "one": (SMALL_CHANNEL,),
@@ -33,13 +33,18 @@ class Reelport:
 
     name = "reelport"
 
-    def __init__(self, facts: Facts, memory: str) -> None:
+    def __init__(self, facts: Facts, memory: str, *, rollups: bool = True) -> None:
         # A report that was made in an earlier run would answer the same ask.
         for file in facts.data.glob("state.db*"):
             file.unlink()
         self._ledger = facts.folder / "ledger.db"
         self._ledger.unlink(missing_ok=True)
-        self.service = Service(facts.data, log_level="warning", worker_memory=memory)
+        settings: dict[str, Any] = {
+            "log_level": "warning",
+            "worker_memory": memory,
+            "rollups": "on" if rollups else "off",
+        }
+        self.service = Service(facts.data, **settings)
         self.service.__enter__()
         self.settings = self.service.settings
         self.keys = self._keys()
@@ -113,21 +118,24 @@ class Wire:
         data = self._operation(ASK, {"input": query.to_wire()})
         return str(data["askPartnerReportFile"]["reportFile"]["reportToken"])
 
-    def look(self, token: str) -> str:
-        """The report's status."""
-        return str(self._report(token)["status"])
+    def look(self, token: str, held: int = 0) -> str:
+        """The report's status; the service may hold the look for so many seconds, until the report ends."""
+        return str(self._report(token, held)["status"])
 
     def link(self, token: str) -> str:
         """Where the file of a finished report lies."""
         return str(self._report(token)["downloadLinks"]["edges"][0]["node"]["link"])
 
-    def _report(self, token: str) -> dict[str, Any]:
-        report: dict[str, Any] = self._operation(LOOK, {"reportToken": token})["partner"]["reportFile"]
+    def _report(self, token: str, held: int = 0) -> dict[str, Any]:
+        prefer = {PREFER_HEADER: f"wait={held}"} if held else {}
+        report: dict[str, Any] = self._operation(LOOK, {"reportToken": token}, prefer)["partner"]["reportFile"]
         return report
 
-    def _operation(self, document: str, variables: Mapping[str, object]) -> dict[str, Any]:
-        body = {"query": document, "variables": variables}
-        reply = self._http.post(GRAPHQL_PATH, json=body, headers=self._headers).raise_for_status().json()
+    def _operation(
+        self, document: str, variables: Mapping[str, object], more: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        body, headers = {"query": document, "variables": variables}, {**self._headers, **(more or {})}
+        reply = self._http.post(GRAPHQL_PATH, json=body, headers=headers).raise_for_status().json()
         if "errors" in reply:
             raise RuntimeError(f"the service refused: {reply['errors']}")
         data: dict[str, Any] = reply["data"]

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
-def printed(record: Mapping[str, Any]) -> str:
-    """All that the run measured, and its goals."""
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One goal: what was measured, the limit, and whether it was reached."""
+
+    what: str
+    measured: float
+    limit: float
+    met: bool
+
+
+def print_record(record: Mapping[str, Any]) -> str:
+    """Print all that the run measured, and its goals."""
     lines: list[str] = []
-    if "reports" in record:
-        lines += [*_reports(record["reports"]), "", *_loading(record["loading"]), "", *_latency(record["latency"]), ""]
+    for part, table in _PARTS.items():
+        if part in record:
+            lines += [*table(record[part]), ""]
     if "client" in record:
         lines += [*_client(record["client"])]
-    lines += ["| goal | measured | limit | met |", "|---|---|---|---|"]
-    lines += [f"| {g['what']} | {g['measured']:,.3f} | {g['limit']:,} | {_yes(g['met'])} |" for g in record["goals"]]
-    return "\n".join(lines)
+    return "\n".join([*lines, *print_goals(Goal(**each) for each in record["goals"])])
+
+
+def print_goals(goals: Iterable[Goal]) -> Iterator[str]:
+    """Print goals, and whether they were met."""
+    yield "| goal | measured | limit | met |"
+    yield "|---|---|---|---|"
+    for goal in goals:
+        yield f"| {goal.what} | {goal.measured:,.3f} | {goal.limit:,} | {'yes' if goal.met else '**no**'} |"
 
 
 def _reports(reports: Mapping[str, Any]) -> Iterator[str]:
@@ -81,5 +99,27 @@ def _ways(title: str, ways: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _yes(met: object) -> str:
-    return "yes" if met else "**no**"
+def _rollups(rollups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| rollup of | rows | MB | days |"
+    yield "|---|---|---|---|"
+    for each in rollups:
+        columns = ", ".join(each["columns"]) or "channels alone"
+        yield f"| {columns} | {each['rows']:,} | {each['bytes'] / 1e6:.1f} | {each['days']} |"
+
+
+def _crowd(crowd: Mapping[str, Any]) -> Iterator[str]:
+    yield "| small reports a second | |"
+    yield "|---|---|"
+    yield f"| one partner's backlog | {crowd['back_to_back']:.1f} |"
+    yield f"| {crowd['partners']} partners at once | {crowd['at_once']:.1f} |"
+    yield ""
+    yield from _latency({f"{crowd['partners']} at once": {name: crowd[name] for name in ("ask", "look", "report")}})
+
+
+_PARTS: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "reports": _reports,
+    "rollups": _rollups,
+    "loading": _loading,
+    "latency": _latency,
+    "crowd": _crowd,
+}

@@ -1,0 +1,75 @@
+"""Writes the newest kept records into docs/benchmarks.md, between two marks, and draws its charts.
+
+.venv/bin/python -m benchmarks.page
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.growth import Records, draw_ratios, draw_seconds, format_rows, list_goals, read_newest, write_table
+from benchmarks.results import KEPT, Record
+from benchmarks.tables import print_goals, print_record
+from reelport.charts.drawing import draw_file
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+PICTURES = PAGE.with_suffix("")
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+CHARTS = {
+    "ratios": "How many times as long as the bare engine each report takes, by rows of plays",
+    "seconds": "Seconds of each report by rows of plays, beside the bare engine's",
+}
+"""The charts, by the names of their files, with what they show."""
+
+
+def main() -> None:
+    """Draw the charts and write the figures. Without records nothing is changed."""
+    records = read_newest()
+    if not records:
+        raise SystemExit(f"there is no record of reports from rollups in {KEPT}: python -m benchmarks.series")
+    PICTURES.mkdir(exist_ok=True)
+    for name, chart in (("ratios", draw_ratios(records)), ("seconds", draw_seconds(records))):
+        (PICTURES / f"{name}.svg").write_text(draw_file(chart) + "\n", "utf-8")
+    PAGE.write_text(replace_figures(PAGE.read_text("utf-8"), write_figures(records, _read_crowd())), "utf-8")
+    print(f"wrote {PAGE} and {PICTURES}/*.svg")
+
+
+def replace_figures(page: str, lines: Iterator[str]) -> str:
+    """Replace what stands between the marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page lacks {BEGIN} or {END}")
+    return "\n".join([f"{before}{begin}", *lines, f"{end}{after}"])
+
+
+def write_figures(records: Records, crowd: Record | None) -> Iterator[str]:
+    """Write the charts, the table of growth, then the tables of each run, as lines of Markdown."""
+    for name, said in CHARTS.items():
+        yield from ("", f"![{said}]({PICTURES.name}/{name}.svg)")
+    yield from ("", *write_table(records), "", *print_goals(list_goals(records)))
+    for rows, record in records.items():
+        yield from ("", f"**{format_rows(rows)} rows.** {_describe(record)}", "", print_record(record))
+    if crowd is not None:
+        yield from ("", f"**At once.** {_describe(crowd)}", "", print_record(crowd))
+
+
+def _describe(record: Record) -> str:
+    versions, load = record["versions"], [record["load_before"][0], record["load_after"][0]]
+    who = ", ".join(f"{name} {reason}" for name, reason in sorted(record.get("skipped", {}).items()))
+    return (
+        f"{record['when'][:16].replace('T', ' ')}, commit {record['commit']['id'][:7]}, {record['machine']['cores']} "
+        f"cores, DuckDB {versions['duckdb']}, load averages {load[0]} before and {load[1]} after."
+        + (f" Not measured: {who}." if who else "")
+    )
+
+
+def _read_crowd() -> Record | None:
+    found = [json.loads(path.read_text()) for path in KEPT.glob("*-crowd.json")]
+    return max(found, key=lambda record: str(record["when"]), default=None)
+
+
+if __name__ == "__main__":
+    main()
