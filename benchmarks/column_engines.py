@@ -91,7 +91,7 @@ def _name_files(files: Iterable[str]) -> str:
 def _session() -> Any:  # noqa: ANN401 - the library is only there where somebody installed it
     from chdb.session import Session  # noqa: PLC0415 - see above
 
-    return Session()  # type: ignore[no-untyped-call]
+    return Session()  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _open(memory: int, threads: int) -> None:
