@@ -276,3 +276,9 @@ def test_settings_are_handed_on_as_environment(tmp_path: Path) -> None:
     assert (
         read_settings(**{name.removeprefix("REELPORT_").lower(): value for name, value in handed.items()}) == settings
     )
+
+
+def test_the_tables_load_no_dialect_of_postgresql() -> None:
+    """A command over SQLite would load it for nothing, as would every process of the service."""
+    code = "import sys, reelport.server.state.tables; print('sqlalchemy.dialects.postgresql' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

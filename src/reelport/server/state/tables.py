@@ -112,8 +112,8 @@ KEYS: Final = Table(
         "uq_keys_studio",
         "organization_id",
         unique=True,
+        # Partial in PostgreSQL too, by the migration: to name its option here would load its dialect in every process.
         sqlite_where=text("kind = 'studio'"),
-        postgresql_where=text("kind = 'studio'"),
     ),
 )
 
