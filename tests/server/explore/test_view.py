@@ -90,8 +90,8 @@ def test_all_problems_come_at_once_as_sentences() -> None:
     parsed = parse(url)
     assert [problem.sentence for problem in parsed.problems] == [
         "The address has a parameter 'foo', which is unknown.",
-        "'soon' is no day: write it like 1970-01-01.",
-        "'2026-03-99' is no day: write it like 1970-01-01.",
+        "'soon' is no day: write it like 2026-07-04.",
+        "'2026-03-99' is no day: write it like 2026-07-04.",
         "There is no metric 'VIEWZ'. Did you mean VIEWS?",
         "VIEWS can't be split by OUTCOME. It goes with NB_MISSED_IMPRESSION, NO_FILLS, AD_ERRORS, TIMEOUTS.",
         "There is no mediaType 'TV'. There are LIVE, VIDEO.",
