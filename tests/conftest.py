@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
     from tests.storage.object_server import FaultyProxy
@@ -42,18 +44,45 @@ if sys.modules["__main__"].__spec__ is None:
     sys.modules["__main__"].__spec__ = ModuleSpec(None, None)  # type: ignore[arg-type]
 
 WAITING = Path(__file__).with_name("whole")
+TOGETHER = {
+    "tests/browser/": "browser",
+    "tests/whole/wire/": "wire",
+    "tests/whole/test_keys.py": "desk",
+    "tests/whole/test_no_posix.py": "desk",
+}
+"""Rooms and files whose tests share services for the whole session: they run in one process, one after the other."""
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc] # xdist ships no types
+    """Gives the tests of a file to one process, and those of files that share services."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _scope_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling | None:
+    """Distribute tests so, where files are what is distributed."""
+    return _Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def _scope_of(nodeid: str) -> str:
+    file = nodeid.split("::", maxsplit=1)[0]
+    return next((shared for begin, shared in TOGETHER.items() if file.startswith(begin)), file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mix files whose tests wait for services with files whose tests compute, and end with the latter.
+    """Begin with files that share services; then mix those that wait for services with those that compute.
 
-    So whatever runs beside each other keeps all cores busy, to the last. A file's tests stay together.
+    So the longest is under way first, and whatever runs beside each other keeps all cores busy, to the last.
     """
     files = sorted({item.path for item in items})
     waiting = [file for file in files if WAITING in file.parents]
     computing = [file for file in files if WAITING not in file.parents]
-    place = {file: (0.8 * number / len(waiting), 0, file) for number, file in enumerate(waiting)}
-    place |= {file: (number / len(computing), 1, file) for number, file in enumerate(computing)}
+    place = {file: (0.8 * number / len(waiting), 0, "", file) for number, file in enumerate(waiting)}
+    place |= {file: (number / len(computing), 1, "", file) for number, file in enumerate(computing)}
+    scopes = {item.path: _scope_of(item.nodeid) for item in items}
+    place |= {file: (-1, 0, scope, file) for file, scope in scopes.items() if scope in TOGETHER.values()}
     items.sort(key=lambda item: place[item.path])
 
 
