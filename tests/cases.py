@@ -13,7 +13,11 @@ def thin_out(cases: Iterable[object], keep: int) -> list[ParameterSet]:
 
     A case of several arguments is a tuple.
     """
-    return [
-        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.long if place % keep else ())
-        for place, case in enumerate(cases)
-    ]
+    return [_marked(case, is_long=place % keep > 0) for place, case in enumerate(cases)]
+
+
+def _marked(case: object, *, is_long: bool) -> ParameterSet:
+    marks = [pytest.mark.long] if is_long else []
+    if isinstance(case, ParameterSet):
+        return pytest.param(*case.values, id=case.id, marks=[*case.marks, *marks])
+    return pytest.param(*(case if type(case) is tuple else (case,)), marks=marks)

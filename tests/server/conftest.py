@@ -128,15 +128,15 @@ def migrated_database(postgresql: str, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave three of four tests on PostgreSQL, of those that run on SQLite too, to `make check`: a database costs most.
+    """Leave seven of eight tests on PostgreSQL, of those that run on SQLite too, to `make check`: a database is dear.
 
-    A file keeps the first and every fourth after it, so that each room's statements are met by both.
+    A file keeps the first and every eighth after it, so that each room's statements are met by both.
     """
     names = {item.nodeid for item in items}
     twice = [item for item in items if "[postgresql" in item.nodeid and _of_sqlite(item) in names]
     for _, of_file in groupby(twice, key=lambda item: item.path):
         for place, item in enumerate(of_file):
-            if place % 4:
+            if place % 8:
                 item.add_marker(pytest.mark.long)
 
 
