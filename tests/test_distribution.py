@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.cases import thin_out
 
 ROOT = Path(__file__).parents[1]
 DIST: dict[str, Any] = runpy.run_path(str(ROOT / "supply_chain" / "distribution.py"))
@@ -77,7 +78,7 @@ class Place:
         )
 
 
-@pytest.fixture(scope="module", params=["", "server"])
+@pytest.fixture(scope="module", params=thin_out(["", "server"], 2))
 def place(request: pytest.FixtureRequest, built: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Place]:  # noqa: ANN401 - see above
     """An environment without extras, and one with the service's."""
     folder = tmp_path_factory.mktemp("place") / "env"

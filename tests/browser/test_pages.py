@@ -119,6 +119,7 @@ def test_what_is_refused_is_said_on_a_page_that_everybody_can_read(studio: Studi
         assert page.url != f"{studio.service.url}{path}"
 
 
+@pytest.mark.long
 def test_an_operator_runs_the_checks(studio: Studio) -> None:
     """What is found is a table; the page doesn't go away by itself while it is read."""
     page = studio.open("/studio/operator", OPERATOR)

@@ -118,6 +118,7 @@ def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
     assert not studio.complaints
 
 
+@pytest.mark.long
 def test_a_link_needs_no_account_and_no_script(studio: Studio) -> None:
     """Whoever has the link sees the numbers and can go nowhere from there."""
     page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)

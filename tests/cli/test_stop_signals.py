@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 
 ASK = ("report", "run", "--metrics", "VIEWS", "--start", "2026-10-01", "--end", "2026-10-07")
 STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
@@ -36,7 +37,7 @@ def stopped(
     return process.returncode, out, said
 
 
-@pytest.mark.parametrize(("stop", "status"), STOPS)
+@pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 3))
 @pytest.mark.parametrize("module", ["reelport.errors", "reelport.query", "reelport.cli.arguments.options"])
 def test_a_stop_in_the_imports_ends_in_one_line(module: str, stop: signal.Signals, status: int) -> None:
     """No traceback; a status as shells have it; no command to go on with, for nothing was begun."""
@@ -53,7 +54,7 @@ def test_a_program_is_told_of_an_early_stop_as_of_any_end() -> None:
     assert "resume" not in result
 
 
-@pytest.mark.parametrize(("stop", "status"), STOPS)
+@pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 4))
 @pytest.mark.parametrize("words", ["config show", "jobs list", "tables", "serve --port 0"])
 def test_any_command_can_be_stopped_in_its_imports(words: str, stop: signal.Signals, status: int) -> None:
     """Those of a platform too."""

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
+from tests.cases import thin_out
 from tests.deploy.programs import find_tool
 from tests.server.api import Api, api
 
@@ -142,7 +143,10 @@ def test_every_alert_has_its_section_and_every_section_its_alert() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["test rules tests/deploy/alerts_test.yml", "check config --lint=all deploy/prometheus/prometheus.yml"]
+    "line",
+    thin_out(
+        ["check config --lint=all deploy/prometheus/prometheus.yml", "test rules tests/deploy/alerts_test.yml"], 2
+    ),
 )
 def test_promtool_agrees(line: str) -> None:
     """Prometheus' own tool reads the files, and each alert fires when it should, and not before."""

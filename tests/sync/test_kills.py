@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.cases import thin_out
 
 from reelport.errors import UsageError
 from reelport.killpoints import VARIABLE
@@ -51,7 +52,7 @@ def replace_in_another_process(spec: Spec, step: str) -> int:
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", thin_out(range(4), 3))
 def test_a_kill_leaves_the_copy_as_before_or_as_after(spec: Spec, number: int, there: bool) -> None:
     """Rows, columns and state change together or not at all; after the last step they have."""
     steps = STEPS[spec.place.kind]

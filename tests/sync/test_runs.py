@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 
 from reelport import Client, QueryRefused, ReelportError, SchemaDrift
 from reelport.client.events import FewerDays
@@ -150,7 +151,7 @@ def test_columns_that_drift_go_by_the_contract(run: Run, client: Client, numbers
     assert kept(spec, "day, views") == expected(numbers)
 
 
-@pytest.mark.parametrize("contract", list(Contract))
+@pytest.mark.parametrize("contract", thin_out(list(Contract), 2))
 def test_columns_in_another_order_are_taken_by_name(
     run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec, contract: Contract
 ) -> None:
@@ -163,6 +164,7 @@ def test_columns_in_another_order_are_taken_by_name(
     assert kept(spec, "day, views") == expected(numbers)
 
 
+@pytest.mark.long
 def test_a_column_left_out_goes_by_the_contract(run: Run, client: Client, vendor: Vendor, spec: Spec) -> None:
     """It is left empty, and said; only freeze stops, and changes nothing."""
     run(frozen := replace(spec, name="frozen", contract=Contract.FREEZE))
@@ -204,6 +206,7 @@ def test_copies_of_another_service_are_not_mixed(run: Run, spec: Spec, tmp_path:
     assert len(coverage_of(spec).missing) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", Kind)
 def test_a_run_that_reads_all_days_again_is_taken_up_by_the_next(
     run: Run, vendor: Vendor, numbers: Numbers, spec: Spec, kind: Kind

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 from tests import forked
-from tests.cases import thin_out
 from tests.warm_service import Service
 
 from reelport import (
@@ -206,6 +205,7 @@ def test_a_service_that_is_full_refuses() -> None:
     assert caught.value.status == 6
 
 
+@pytest.mark.long
 def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, set_to_work: Callable[[], None], tmp_path: Path) -> None:
     """NotFinished carries the token, with which another client ends the wait once the service works."""
     key = idle.key("demo")
@@ -218,7 +218,8 @@ def test_a_deadline_leaves_what_can_be_taken_up(idle: Service, set_to_work: Call
     assert (tmp_path / "views.csv").read_bytes().startswith(b"day,video_title,views,view_through_rate\n")
 
 
-@pytest.mark.parametrize("stop", thin_out([signal.SIGINT, signal.SIGTERM], 2))
+@pytest.mark.long
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_command_says_the_command_that_resumes(
     idle: Service, set_to_work: Callable[[], None], tmp_path: Path, stop: signal.Signals
 ) -> None:

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 
 from reelport import (
     AsyncClient,
@@ -101,7 +102,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("cut", CUTS, ids=lambda cut: cut.name)
+@pytest.mark.parametrize("cut", thin_out(CUTS, 3), ids=lambda cut: cut.name)
 def test_half_a_file_never_gets_the_name(vendor: Vendor, token: str, tmp_path: Path, fetcher: Fetch, cut: Cut) -> None:
     """Where the service gives a checksum whatever goes wrong is seen, and what had the name keeps it."""
     target = tmp_path / "views.csv"
@@ -113,7 +114,7 @@ def test_half_a_file_never_gets_the_name(vendor: Vendor, token: str, tmp_path: P
     assert names(tmp_path) == ["views.csv"]
 
 
-@pytest.mark.parametrize("cut", [cut for cut in CUTS if cut not in LASTING], ids=lambda cut: cut.name)
+@pytest.mark.parametrize("cut", thin_out([cut for cut in CUTS if cut not in LASTING], 3), ids=lambda cut: cut.name)
 def test_what_went_wrong_once_is_tried_again(
     vendor: Vendor, token: str, whole: bytes, tmp_path: Path, fetcher: Fetch, cut: Cut
 ) -> None:
@@ -218,7 +219,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Cut, Ended]:
     }
 
 
-@pytest.mark.parametrize("cut", CUTS, ids=lambda cut: cut.name)
+@pytest.mark.parametrize("cut", thin_out(CUTS, 4), ids=lambda cut: cut.name)
 def test_the_command_leaves_no_half_file(ended: dict[Cut, Ended], cut: Cut) -> None:
     """It ends with status 1, says what was wrong and what to do next, and leaves nothing."""
     assert (ended[cut].status, ended[cut].left) == (1, [])

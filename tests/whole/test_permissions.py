@@ -78,6 +78,7 @@ def test_all_that_is_written_is_for_those_who_may_read_it(
     assert {mode for name, mode in tables.items() if (data / name).is_file()} == {file}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_open_mask")
 def test_a_program_that_loads_by_itself_writes_for_its_owner_alone(tmp_path: Path) -> None:
     """Also a checkpoint, which the library of the log writes; the program's own files are as its mask says."""

@@ -113,6 +113,7 @@ def test_the_command_splits_what_one_report_may_not_cover(service: Service, key:
     assert output() == output(REELPORT_WINDOW_DAYS="180")
 
 
+@pytest.mark.long
 def test_a_service_that_takes_fewer_days_gets_smaller_windows(service: Service, client: Client, tmp_path: Path) -> None:
     """The range is cut anew to the days that the refusal names; what doesn't add up is refused from then on."""
     query = ReportQuery.of([Metric.VIEWS], ["DAY"], START, END)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.cases import thin_out
 from tests.client.range_asks import END, START, bad
 from tests.patience import PATIENCE
 
@@ -40,7 +41,7 @@ def command(vendor: Vendor, to: Path, **environment: str) -> forked.Popen:
     )
 
 
-@pytest.mark.parametrize("step", ["client-requested", "client-verified", "client-merged", "client-range"])
+@pytest.mark.parametrize("step", thin_out(["client-requested", "client-verified", "client-merged", "client-range"], 2))
 def test_a_range_that_was_killed_goes_on(vendor: Vendor, to: Path, step: str) -> None:
     """Killed in a window, between two, in the merge or after it: the same command ends with the file."""
     once = to.parent.with_name("once")

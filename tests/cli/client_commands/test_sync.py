@@ -143,6 +143,7 @@ def test_what_the_error_of_a_lost_ask_advises_is_what_the_command_has(tmp_path: 
         assert vendor.asks[-1]["startDate"] == START.isoformat()
 
 
+@pytest.mark.long
 def test_verify_advises_the_run_that_reads_again_what_moved(service: Service, key: Key, tmp_path: Path) -> None:
     """The command names the days, and the file too; it reads these days and no others, and then nothing differs."""
     sheet(tmp_path, lookback=1)

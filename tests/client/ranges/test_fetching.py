@@ -40,6 +40,7 @@ def test_a_window_whose_report_fails_is_halved_down_to_a_day(vendor: Vendor, cli
     assert to.read_bytes() == whole.path.read_bytes()
 
 
+@pytest.mark.long
 def test_windows_that_are_kept_apart_are_resumed_too(vendor: Vendor, client: Client, to: Path) -> None:
     """Halves that are there are not asked for again, and no other query's files are taken for them."""
     folder = to.with_name("windows")
@@ -66,6 +67,7 @@ def test_a_report_that_fails_once_costs_one_halving(vendor: Vendor, client: Clie
         client.reports.run_range(asked("LIVE_VIEWERS", end=date(2025, 1, 30)), to)
 
 
+@pytest.mark.long
 def test_a_vendor_whose_every_report_fails_is_not_asked_without_end(vendor: Vendor, client: Client, to: Path) -> None:
     """Halving is bounded; where no window is had the error is the failure itself."""
     vendor.fails = 10_000

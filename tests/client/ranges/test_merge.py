@@ -307,6 +307,7 @@ def numbered(count: int) -> Iterator[list[tuple[int, int]]]:
         yield [(number, 2 * number + 1) for number in range(count) if number % 7 == place]
 
 
+@pytest.mark.long
 def test_an_unsorted_file_is_sorted_within_a_bound_of_memory(tmp_path: Path) -> None:
     """Forty thousand rows in no order are sorted in about the memory that is given, the rest goes by way of files."""
     rows = [f"v{number * 7919 % 40_000:05},{number}" for number in range(40_000)]

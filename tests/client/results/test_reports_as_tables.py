@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.patience import run_child
 
 from reelport import AsyncClient, Client, ReelportError, ReportQuery, Table, UsageError
@@ -81,7 +82,7 @@ EACH = [
 ]
 
 
-@pytest.mark.parametrize("fetch", EACH)
+@pytest.mark.parametrize("fetch", thin_out(EACH, 3))
 def test_a_report_without_a_path_is_a_table(
     fetch: Callable[[Vendor, Path], Table], vendor: Vendor, tmp_path: Path, temporary: Path
 ) -> None:

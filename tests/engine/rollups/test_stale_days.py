@@ -65,6 +65,7 @@ def test_a_replaced_day_is_counted_once_after_its_month_is_merged(facts: Facts) 
     assert aggregator.was_used
 
 
+@pytest.mark.long
 def test_gone_facts_stay_gone_through_several_merges(facts: Facts) -> None:
     """A day is replaced, its month merged, the day emptied, the month merged again, with days of before in between."""
     load_each(facts)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cases import thin_out
 
 from reelport.facts.loading.load import load
 
@@ -57,7 +58,7 @@ def _rejected(root: Path, files: list[Path], mapping: str, table: str = "channel
         return [(Path(row["file"]).name, row["line"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("mapping", ONE_TO_ONE)
+@pytest.mark.parametrize("mapping", thin_out(ONE_TO_ONE, 3))
 def test_a_row_of_a_csv_file_is_told_by_its_line(tmp_path: Path, root: Path, mapping: str) -> None:
     """Records of several lines, blank lines and broken ones count as in the file, over several files."""
     one, two = tmp_path / "one.csv", tmp_path / "two.csv.gz"
@@ -67,7 +68,7 @@ def test_a_row_of_a_csv_file_is_told_by_its_line(tmp_path: Path, root: Path, map
     assert found == [("one.csv", "4"), ("one.csv", "5"), ("two.csv.gz", "4")]
 
 
-@pytest.mark.parametrize("mapping", MIXED)
+@pytest.mark.parametrize("mapping", thin_out(MIXED, 3))
 def test_a_row_made_of_several_is_told_by_its_number(tmp_path: Path, root: Path, mapping: str) -> None:
     """Where the mapping makes a row of more than one, or of none that can be named, its own number is told."""
     path = tmp_path / "a.csv"

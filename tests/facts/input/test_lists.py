@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.cases import thin_out
 
 from reelport.errors import BadInput
 from reelport.facts.countries import COUNTRIES
@@ -50,7 +51,9 @@ def test_the_countries_are_those_of_the_standard_and_kosovo() -> None:
     assert not {"AN", "CS", "EU", "UK", "ZZ", "XX", "A1", "T1", "AP"} & set(COUNTRIES)
 
 
-@pytest.mark.parametrize("country", ["fr", "FRA", "France", "ZZ", "XX", "A1", "EU", "UK", "AN", " FR", "-"])
+@pytest.mark.parametrize(
+    "country", thin_out(["fr", "FRA", "France", "ZZ", "XX", "A1", "EU", "UK", "AN", " FR", "-"], 3)
+)
 def test_a_country_that_is_no_code_is_rejected(root: Path, played: Callable[..., Path], country: str) -> None:
     """Codes in small letters, of other standards, withdrawn, reserved and made up ones are refused with the reason."""
     done = load(root, "plays", [played(("video", "FR", "tv"), ("video", country, "tv"))])

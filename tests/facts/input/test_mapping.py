@@ -172,6 +172,7 @@ def test_a_dry_run_shows_the_first_rows_and_loads_none(tmp_path: Path, root: Pat
     assert pin(root, ["plays"]).versions["plays"] == -1
 
 
+@pytest.mark.long
 def test_a_mapping_may_spill(tmp_path: Path, root: Path) -> None:
     """A mapping that sorts more than its memory holds spills, locked in as it is."""
     path = tmp_path / "a.parquet"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cases import thin_out
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.data_files.work_folders import SPILL, open_work_folder
@@ -218,7 +219,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
         parse_max_bad(text)
 
 
-@pytest.mark.parametrize("by", ["load", "compact", "vacuum"])
+@pytest.mark.parametrize("by", thin_out(["load", "compact", "vacuum"], 3))
 def test_what_a_killed_load_left_goes_with_the_next_command(
     tmp_path: Path, root: Path, channels: Callable[..., Path], by: str
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cases import thin_out
 
 from reelport.errors import BadInput
 from reelport.facts.loading.load import load, load_arrow
@@ -49,7 +50,9 @@ def _file(folder: Path, form: str, time: str, row: dict[str, object]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("form", ["csv", "ndjson", "plain", "utc", "paris", "dictionary", "texts", "int96"])
+@pytest.mark.parametrize(
+    "form", thin_out(["csv", "ndjson", "plain", "utc", "paris", "dictionary", "texts", "int96"], 4)
+)
 @pytest.mark.parametrize("mapped", [False, True])
 def test_a_nanosecond_before_midnight_stays_on_its_day(
     tmp_path: Path, root: Path, ask: Ask, form: str, mapped: bool

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.cases import thin_out
 
 from reelport.errors import BadInput, StorageError
 from reelport.facts.input.progress import Progress
@@ -49,7 +50,7 @@ def _run(root: Path, path: Path, *span: str, stop_at: str = "") -> tuple[int, st
     return process.wait(), out.strip()
 
 
-@pytest.mark.parametrize("step", ["load-write", "load-fsync", "load-commit", "load-logsync"])
+@pytest.mark.parametrize("step", thin_out(["load-write", "load-fsync", "load-commit", "load-logsync"], 2))
 def test_a_load_killed_at_any_step_lands_once_when_it_is_run_again(
     root: Path, ask: Ask, plays: Write, step: str
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_killed_replacement_shows_the_old_days_or_the_new(root: Path, ask: Ask
     assert ask("plays", count) == [(5, 2)]
 
 
+@pytest.mark.long
 def test_the_same_batch_loaded_by_several_processes_at_once_lands_once(root: Path, ask: Ask, plays: Write) -> None:
     """Of four processes one loads, and three say that it is loaded already."""
     path = plays("a.csv", *((f"2023-07-{day:02}T05:00", "v1", "c1", 1) for day in range(1, 4)))
@@ -178,6 +180,7 @@ def test_a_full_disk_refuses_the_load_and_leaves_no_trace(small_disk: Path, play
     assert [one.findings for one in verify(root)] == [()]
 
 
+@pytest.mark.long
 def test_a_disk_that_is_full_at_the_commit_refuses_the_load(small_disk: Path, plays: Write) -> None:
     """Whatever room is left, a load lands whole or says that the disk is full."""
     root = small_disk / "data" / "facts"

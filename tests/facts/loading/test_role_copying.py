@@ -201,6 +201,7 @@ def test_a_page_counts_the_row_groups_of_copies(root: Path, engine: Engine) -> N
     assert after < before / 2
 
 
+@pytest.mark.long
 def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine: Engine) -> None:
     """A new file has no copy, and then one of its own; old ones go when their files do."""
     copy_tables_by_roles(root)

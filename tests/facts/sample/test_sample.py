@@ -80,6 +80,7 @@ def test_the_same_call_twice_changes_nothing(filled: Path) -> None:
     assert newest_versions(filled) == before
 
 
+@pytest.mark.long
 def test_a_second_call_adds_another_range(copied: Path) -> None:
     """The first range's facts stay as they were; videos only become more."""
     first, shelf = rows_of(copied, "plays"), rows_of(copied, "videos")
@@ -105,6 +106,7 @@ def test_days_that_hold_a_sample_are_refused(filled: Path) -> None:
     assert newest_versions(filled) == before
 
 
+@pytest.mark.long
 def test_of_two_calls_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
     """They ask for overlapping days: one lands whole, and the other leaves no row of any day."""
     call = (

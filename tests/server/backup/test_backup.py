@@ -113,6 +113,7 @@ def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:
     assert all("The restored tables give another report" in fault for fault in faults)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_a_state_of_postgresql_is_verified_by_restoring_it(
     desk: Desk, new_database: Callable[..., str], tmp_path: Path
@@ -260,6 +261,7 @@ def test_a_manifest_writes_nothing_outside_of_the_restored_directory(desk: Desk,
         parse_manifest(bad, "it")
 
 
+@pytest.mark.long
 def test_the_next_backup_mends_what_it_reads_again(desk: Desk) -> None:
     """A damaged object is written anew when its content comes again, and when it was deleted as advised."""
     made = desk.back_up()

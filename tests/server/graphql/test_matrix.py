@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
+from tests.cases import thin_out
 from tests.server.api import Api
 
 from reelport.catalog import Dimension, Filter, Metric, Scope
@@ -43,7 +44,7 @@ def field(number: int, query: ReportQuery) -> str:
     )
 
 
-@pytest.mark.parametrize("metric", Metric, ids=str)
+@pytest.mark.parametrize("metric", thin_out(Metric, 3), ids=str)
 def test_what_check_refuses_the_server_refuses_for_the_same_reasons(api: Api, metric: Metric) -> None:
     """Each refused pair of a metric with a dimension or a filter gets exactly the problems of `check`."""
     queries = refused(metric)

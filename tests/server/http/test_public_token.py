@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 import pytest
 from starlette.testclient import TestClient
+from tests.cases import thin_out
 from tests.server.api import ASK, INPUT, Api
 
 from reelport.server.access import key_rotation, keys, users
@@ -151,7 +152,9 @@ def test_guessing_is_slowed_down_and_locks_out_nobody_elsewhere(api: Api, client
     assert api.service.login_attempts.begin("192.0.2.7", "mia@demo.example") == 0
 
 
-@pytest.mark.parametrize("spell", [str.upper, str.title, lambda name: f" {name}", lambda name: f"{name}\t"])
+@pytest.mark.parametrize(
+    "spell", thin_out([str.upper, str.title, lambda name: f" {name}", lambda name: f"{name}\t"], 2)
+)
 def test_guessing_is_slowed_down_however_the_user_is_spelled(
     api: Api, client_pair: dict[str, str], spell: Callable[[str], str]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from graphql import get_introspection_query
 from sqlalchemy import func, select
 from starlette.types import Message
+from tests.cases import thin_out
 from tests.patience import PATIENCE, count_calls
 from tests.server.api import ASK, INPUT, Api
 
@@ -122,7 +123,7 @@ BODIES: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", thin_out(BODIES, 3))
 def test_a_hostile_body_is_refused_cheaply(api: Api, name: str) -> None:
     """It costs a bounded number of calls, is answered in few words, and isn't executed."""
     caller = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())

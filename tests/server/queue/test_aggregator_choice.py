@@ -48,6 +48,7 @@ def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more
         assert isinstance(aggregator, SparkAggregator) == is_spark
 
 
+@pytest.mark.long
 def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_path: Path) -> None:
     """Its attempts count no failure; once its time of waiting is over it fails, and says which server is lost."""
     address = f"sc://127.0.0.1:{free_port()}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 import pyarrow as pa
+import pytest
 from tests.server.api import Api, open_api
 from tests.server.explore.endless import DAY, QUICK, TENANT
 from tests.storage.object_server import BUCKET, Fault, FaultyProxy
@@ -61,6 +62,7 @@ def make_queued_report(api: Api) -> bytes:
     return read_file(settings.report_store, record.name)
 
 
+@pytest.mark.long
 def test_a_report_has_the_same_bytes(faulty_server: FaultyProxy, tmp_path: Path) -> None:
     """Though the store refuses requests and cuts answers; on a machine that has none of the files."""
     url = f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}"

@@ -280,6 +280,7 @@ def test_removals_beside_workers_and_grants_end_whole(state: State) -> None:
     assert set(rows(state).values()) == {0}
 
 
+@pytest.mark.long
 def test_a_removal_and_a_look_for_lost_jobs_never_wait_for_each_other(state: State) -> None:
     """Both write many jobs of a partner and their reports: each ends, and what isn't removed waits again."""
     channels = [f"c{number}" for number in range(8)]

@@ -121,6 +121,7 @@ def _at_once(settings: Settings, code: str) -> list[str]:
     return outputs
 
 
+@pytest.mark.long
 def test_processes_that_start_at_once_all_succeed(settings: Settings) -> None:
     """Four processes bring a new database up to date at the same moment, and none of them fails."""
     settings.data.mkdir(parents=True)

@@ -78,6 +78,7 @@ def test_worker_elsewhere_makes_what_is_asked(new_database: Callable[[], str], t
     db.dispose()
 
 
+@pytest.mark.long
 def test_file_published_while_orphans_are_looked_for_is_kept(new_database: Callable[[], str], tmp_path: Path) -> None:
     """Between two looks into the state its attempt may end: the file is then the report's, and nobody's orphan."""
     settings = read_settings(data=tmp_path / "data", database_url=new_database())
@@ -149,6 +150,7 @@ def _told(settings: Settings) -> dict[str, list[tuple[bool, str]]]:
     return told
 
 
+@pytest.mark.long
 def test_doctor_says_of_a_new_database_that_it_is_new(new_database: Callable[[], str], tmp_path: Path) -> None:
     """Before the first start, with and without a data directory; then before the first key; then with one."""
     settings = read_settings(data=tmp_path / "data", database_url=new_database())

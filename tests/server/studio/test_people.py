@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from tests.cases import thin_out
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from tests.server.studio.visitor import add_user
@@ -21,7 +22,10 @@ def find_id(people: Api, email: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "email", ["", "nobody", "a\0@b", "x" * 5000, "<script>@b", "ann@demo.example\u202e", "é" * 70 + "@b", "a@b,c@d"]
+    "email",
+    thin_out(
+        ["", "nobody", "a\0@b", "x" * 5000, "<script>@b", "ann@demo.example\u202e", "é" * 70 + "@b", "a@b,c@d"], 3
+    ),
 )
 def test_what_is_no_address_is_refused_with_a_sentence(visitors: Visitors, email: str) -> None:
     """The page comes again with what was typed, as text."""

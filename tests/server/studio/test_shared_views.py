@@ -84,6 +84,7 @@ def test_a_link_of_another_secret_opens_nothing(state: State) -> None:
     assert opened(state, "") is None
 
 
+@pytest.mark.long
 def test_open_links_of_an_organization_are_bounded(state: State) -> None:
     """Ended ones don't count."""
     organization = state.organization("demo", "a")

@@ -40,7 +40,7 @@ def reports_of(service: Service) -> int:
 # Kills.
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step not in LOST])
+@pytest.mark.parametrize("step", thin_out([step for step in STEPS if step not in LOST], 3))
 def test_killed_at_a_step_the_same_command_asks_no_second_time(
     vendor: Vendor, guest: Partner, tmp_path: Path, step: str
 ) -> None:

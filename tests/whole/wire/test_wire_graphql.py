@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from graphql import build_client_schema, build_schema, get_introspection_query, print_schema
+from tests.cases import thin_out
 
 from reelport.server.graphql.schema import read_shipped_sdl
 from reelport.testing import Service
@@ -67,7 +68,7 @@ FORMS: dict[str, tuple[str, object, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", thin_out(FORMS, 3))
 def test_one_ask_in_many_forms_is_one_report(wire: Wire, form: str) -> None:
     """Whole variables, single ones, literals, any names: each is understood, and means the same."""
     document, variables, operation = FORMS[form]
