@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.cases import thin_out
 from tests.server.conftest import State
 
 from reelport.errors import NewerData, ReelportError, StorageError, UsageError
@@ -244,7 +243,7 @@ def test_of_two_restores_at_the_same_moment_one_is_refused(desk: Desk) -> None:
     layout.check_existing(place.data)
 
 
-@pytest.mark.parametrize("name", thin_out(["../../out", "/reelport-out", "a/../../../out", "", "a\0b"], 2))
+@pytest.mark.parametrize("name", ["../../out", "/reelport-out", "a/../../../out", "", "a\0b"])
 def test_a_manifest_writes_nothing_outside_of_the_restored_directory(desk: Desk, name: str) -> None:
     """A name that leads out ends the restore, and the check of the backup; so does a digest that is a path."""
     made, place = desk.back_up(), desk.place()
@@ -261,7 +260,6 @@ def test_a_manifest_writes_nothing_outside_of_the_restored_directory(desk: Desk,
         parse_manifest(bad, "it")
 
 
-@pytest.mark.long
 def test_the_next_backup_mends_what_it_reads_again(desk: Desk) -> None:
     """A damaged object is written anew when its content comes again, and when it was deleted as advised."""
     made = desk.back_up()
