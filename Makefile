@@ -95,7 +95,7 @@ check: lint types advisories test-all ## lint, types, advisories and all tests, 
 spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetch; needs Java 17)
 	@$(BIN)/python supply_chain/spark.py
 
-spark-matrix: compile spark ## every oracle case and the whole matrix by Spark
+spark-matrix: compile spark ## every oracle case and the whole matrix by Spark (more than half an hour)
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/test_catalog_numbers.py tests/engine/test_filters.py \
 		tests/engine/test_mixed_families.py tests/engine/test_meaning.py tests/engine/test_money.py \
 		tests/engine/test_whole_matrix.py tests/engine/test_aggregation.py

@@ -19,7 +19,7 @@ from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.needs import find_needs
 from reelport.engine.rollups.shape import identity_of
 from reelport.engine.scan_estimate import Scan
-from reelport.errors import StorageError
+from reelport.errors import InternalError
 from reelport.facts.log.delta_log import DataFile
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot
@@ -27,7 +27,7 @@ from reelport.facts.rollups.definition import Rollup, list_rollups
 from reelport.facts.rollups.segments import Files, Segment, list_files_by_day, list_segments
 from reelport.wording import format_count
 
-_FOOTERS_MEMORY = "64MB"
+_FOOTERS_MEMORY = "256MB"
 """What the engine may take that reads the descriptions of copies."""
 Parts = tuple[tuple[Segment, frozenset[date]], ...]
 """Segments, each with the days that are read from it. No day is in two of them."""
@@ -121,14 +121,15 @@ def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | N
     """Count the rows read of copies by the one role that counts; None without copies.
 
     Rollups are sorted by owner, so a report by another role reads all rows of theirs: how many copies save is told by
-    their row groups alone. A copy that can't be read is for the report to tell.
+    their row groups alone. A copy that can't be read is for the report to tell, and
+    one whose description is too large is counted by its file.
     """
     resolved, source, role = source_query.resolved, source_query.source, source_query.only_role
     asked = resolved.start, resolved.end, resolved.tenant.channels
     if role not in ROLES or not snapshot.has_copies(source.table, *asked, role):
         return None
     paths = snapshot.files(source.table, *asked, role)
-    with suppress(StorageError):
+    with suppress(InternalError):
         return _find_row_groups().count_rows([Scan(source.table, paths, 0, source.time, *asked, role)])
     return None
 
