@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.request
 from datetime import date
 
+import pytest
 from tests.patience import until
 from tests.warm_service import Service
 
@@ -21,6 +22,7 @@ def count_recycled(service: Service, reason: str) -> float:
     return next(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
+@pytest.mark.long
 def test_a_worker_is_replaced_after_its_reports_and_none_waits_or_is_lost() -> None:
     """Every report is made, by one worker after the other; each goes once the next is ready, and none is a death."""
     with Service(worker_reports=2, worker_rest_memory="0GB") as service:

@@ -8,6 +8,7 @@ import urllib.request
 from datetime import date
 from pathlib import Path
 
+import pytest
 from tests.patience import until
 from tests.server.traces.collector import Collector, SentSpan, collecting
 from tests.warm_service import Service
@@ -100,6 +101,7 @@ def test_one_trace_leads_from_the_ask_to_the_file_over_processes_and_a_restart(t
         assert not [span for span in collector.spans if span.failed]
 
 
+@pytest.mark.long
 def test_a_collector_that_never_answers_slows_no_report() -> None:
     """Reports are made and fetched; what is lost of traces is counted, and said once by each process."""
     with socket.create_server(("127.0.0.1", 0), backlog=1) as silent:

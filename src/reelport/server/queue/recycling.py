@@ -66,7 +66,7 @@ class Recycling:
 
     def _tell(self, what: bytes) -> None:
         if self._pipe is not None:
-            with suppress(BrokenPipeError):  # the supervisor has ended: so does this process
+            with suppress(OSError):  # the supervisor has ended: so does this process
                 os.write(self._pipe, what)
 
 

@@ -30,7 +30,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
 from reelport.server.traces import tracing
-from reelport.server.traces.span import Kind
+from reelport.server.traces.span import Kind, Span
 from reelport.wire import ReportStatus
 
 _AskState = Row[*tuple[Any, ...]]
@@ -108,13 +108,13 @@ def ask_report(
     when access was withdrawn since the caller was identified.
     """
     with tracing.span("ask report", kind=Kind.PRODUCER) as span:
-        asked = _check_and_ask(db, settings, caller, query, now, asker)
+        asked = _check_and_ask(db, settings, caller, query, now, asker, span)
         span.set("reelport.report.id", asked.id)
         return asked
 
 
 def _check_and_ask(
-    db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime, asker: Actor | None
+    db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime, asker: Actor | None, span: Span
 ) -> AskedReport:
     found = find_problems(query, caller.scopes, now.date(), make_rules(settings))
     if any(problem.fatal for problem in found):
@@ -125,16 +125,17 @@ def _check_and_ask(
     versions = cache(lambda: newest_versions(settings.facts_root))
     with reading(db) as connection:
         ask_state = _read_ask_state(connection, caller, question, now)
-    if (answer := _reuse_report(settings, ask_state, versions)) is not None:
+    if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
         return answer
 
     def reuse_or_insert(connection: Connection) -> AskedReport:
         _lock_organization(connection, caller, now)
         ask_state = _read_ask_state(connection, caller, question, now)
-        if (answer := _reuse_report(settings, ask_state, versions)) is not None:
+        if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
             return answer
         _check_queue_limit(settings, ask_state)
-        answer = _insert_report(connection, settings, caller, query, question, now)
+        # The span is handed on: another thread may be the one that writes.
+        answer = _insert_report(connection, settings, caller, query, question, now, span.traceparent)
         if asker is not None:
             _record_asker(connection, caller, asker, answer)
         return answer
@@ -154,7 +155,7 @@ def _read_ask_state(connection: Connection, caller: Caller, question: str, now: 
 
 
 def _reuse_report(
-    settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]]
+    settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]], span: Span
 ) -> AskedReport | None:
     """Return the earlier report if its facts are the newest and its file is there; else None."""
     if (
@@ -163,7 +164,7 @@ def _reuse_report(
         or not _has_file(settings, ask_state)
     ):
         return None
-    tracing.current_span().link(ask_state.traceparent)
+    span.link(ask_state.traceparent)
     return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at)
 
 
@@ -208,7 +209,13 @@ def _check_queue_limit(settings: Settings, ask_state: _AskState) -> None:
 
 
 def _insert_report(
-    connection: Connection, settings: Settings, caller: Caller, query: ReportQuery, question: str, now: datetime
+    connection: Connection,
+    settings: Settings,
+    caller: Caller,
+    query: ReportQuery,
+    question: str,
+    now: datetime,
+    traceparent: str | None,
 ) -> AskedReport:
     asked = AskedReport(
         credentials.short_id(), credentials.mint(credentials.REPORT_TOKEN), ReportStatus.IN_PROGRESS, now
@@ -226,7 +233,7 @@ def _insert_report(
         "created_at": now,
         "expires_at": now + timedelta(hours=settings.retention_hours),
         "attempts": 0,
-        "traceparent": tracing.current_span().traceparent,
+        "traceparent": traceparent,
     }
     connection.execute(_INSERT_REPORT, row)
     jobs.enqueue(connection, asked.id, caller.organization_id)
