@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from reelport.facts.data_files.work_folders import lock_folder
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
@@ -32,6 +31,8 @@ def identify_place(db: Engine, settings: Settings) -> str:
         with reading(db) as connection:
             cluster, database = connection.execute(_DATABASE).one()
         return f"postgresql {cluster} {database}"
+    from reelport.facts.data_files.work_folders import lock_folder  # noqa: PLC0415 - loads deltalake
+
     path = settings.data / NAME
     with translate_io_errors(path), lock_folder(settings.data):
         return f"sqlite {_read(path) or _make(path)}"
