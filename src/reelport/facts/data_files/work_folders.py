@@ -17,6 +17,7 @@ from reelport.facts.log.delta_log import LOG_FOLDER
 from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.tables import TABLES
 from reelport.storage.durable import translate_io_errors
+from reelport.storage.folder_lock import lock_folder
 
 SPILL = ".work"
 """The folder under the tables' root that holds the work folders."""
@@ -85,18 +86,6 @@ def _clear_folder(root: Path, folder: Path) -> None:
 def _is_without_log(table: Path) -> bool:
     """Whether the table has files and no log: its first load was killed, as folders prove."""
     return find_remote(table) is None and table.is_dir() and not (table / LOG_FOLDER).is_dir()
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the block; not where the file system has no locks."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _lock_own_folder(folder: Path) -> int | None:

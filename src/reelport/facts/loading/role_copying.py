@@ -10,12 +10,12 @@ from pathlib import Path
 
 from reelport.facts.data_files.duckdb_session import open_workspace
 from reelport.facts.data_files.role_sorting import copy_by_roles
-from reelport.facts.data_files.work_folders import lock_folder
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.delta_log import list_tables, read_newest
 from reelport.facts.log.evolution import find_missing_columns
 from reelport.facts.log.role_copies import list_roles
 from reelport.storage.durable import translate_io_errors
+from reelport.storage.folder_lock import lock_folder
 
 
 @dataclass(frozen=True, slots=True)

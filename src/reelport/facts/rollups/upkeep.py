@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from reelport.facts.data_files.work_folders import lock_folder
 from reelport.facts.log.delta_log import DataFile, read_newest
 from reelport.facts.rollups.definition import FOLDER, list_rollups
 from reelport.facts.rollups.segments import (
@@ -23,6 +22,7 @@ from reelport.facts.rollups.segments import (
 )
 from reelport.facts.schema import find_table
 from reelport.storage.durable import translate_io_errors
+from reelport.storage.folder_lock import lock_folder
 from reelport.storage.modes import private
 
 

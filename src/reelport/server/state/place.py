@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
+from reelport.storage.folder_lock import lock_folder
 from reelport.storage.modes import private
 
 NAME = "state.place"
@@ -31,8 +32,6 @@ def identify_place(db: Engine, settings: Settings) -> str:
         with reading(db) as connection:
             cluster, database = connection.execute(_DATABASE).one()
         return f"postgresql {cluster} {database}"
-    from reelport.facts.data_files.work_folders import lock_folder  # noqa: PLC0415 - loads deltalake
-
     path = settings.data / NAME
     with translate_io_errors(path), lock_folder(settings.data):
         return f"sqlite {_read(path) or _make(path)}"
