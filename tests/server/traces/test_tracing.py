@@ -104,4 +104,5 @@ def test_a_callers_unsampled_trace_is_not_sent(monkeypatch: pytest.MonkeyPatch) 
                 assert span.trace_id == TRACE
             with tracing.span("heard"):
                 pass
-        assert [span.name for span in collector.spans] == ["heard"]
+        assert until(lambda: collector.spans)
+    assert [span.name for span in collector.spans] == ["heard"]
