@@ -27,7 +27,7 @@ def write(report: Report, shift: int, files: Files, to: Path) -> None:
         plays = _named(plays, "video_title", files["videos"], "title")
     if "video_owner_channel_slug" in cells:
         # Few channels, many plays: summed first, named after.
-        summed = _summed(plays, ["month", "owner_channel_id"])
+        summed = _summed(plays, [cells[0], "owner_channel_id"])
         named = _named(summed, "video_owner_channel_slug", files["channels"], "slug")
         named.sort_values(cells)[[*cells, *_SUMS]].to_csv(to, index=False)
     else:
