@@ -45,7 +45,7 @@ def test_no_default_of_a_secret_is_shown() -> None:
 def test_whoever_reads_a_setting_is_named_as_its_reader(reader: str) -> None:
     """What a room of one kind of process reads is told as read by that kind."""
     files = [file for room in ROOMS[reader] for file in ([room] if room.is_file() else sorted(room.rglob("*.py")))]
-    read = set(re.findall(r"\bsettings\.([a-z_]+)\b", "\n".join(file.read_text() for file in files)))
+    read = set(re.findall(r"settings\.([a-z_]+)\b", "\n".join(file.read_text() for file in files)))
     named = {field.name for field in fields(Settings) if field.metadata[reader]}
     assert read & set(setting_names()) <= named
     assert read & named, "the rooms have moved"

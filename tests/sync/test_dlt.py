@@ -163,7 +163,6 @@ def test_another_meaning_leaves_no_rows_that_nothing_would_replace(
     assert rows(pipeline) == expected(numbers, later)
 
 
-@pytest.mark.long
 def test_rows_of_another_service_are_not_mixed(
     pipeline: dlt.Pipeline, client: Client, numbers: Numbers, file: Path, tmp_path: Path
 ) -> None:

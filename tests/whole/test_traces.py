@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from contextlib import closing
 from datetime import date
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -24,18 +26,18 @@ INPUT = {"metrics": ["VIEWS"], "dimensions": ["DAY"], "startDate": "2026-01-01",
 
 
 def ask(partner: Partner) -> str:
-    """Ask for a report as a program whose own OpenTelemetry sends a `traceparent`; its token."""
-    request = urllib.request.Request(
-        partner.service.url + GRAPHQL_PATH,
-        json.dumps({"query": ASK, "variables": {"input": INPUT}}).encode(),
-        {
-            "Authorization": f"Bearer {partner.token}",
-            "Content-Type": "application/json",
-            "traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01",
-        },
-    )
-    with urllib.request.urlopen(request, timeout=300) as reply:
-        token: str = json.load(reply)["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+    """Ask for a report as a program whose own OpenTelemetry sends a `traceparent`, then again without; its token."""
+    connection = HTTPConnection("127.0.0.1", int(partner.service.url.rpartition(":")[2]), timeout=300)
+    headers = {"Authorization": f"Bearer {partner.token}", "Content-Type": "application/json"}
+    tokens = []
+    with closing(connection):
+        for more in ({"traceparent": f"00-{CALLERS_TRACE}-{CALLERS_SPAN}-01"}, {}):
+            body = json.dumps({"query": ASK, "variables": {"input": INPUT}})
+            connection.request("POST", GRAPHQL_PATH, body, headers | more)
+            reply = json.load(connection.getresponse())
+            tokens.append(reply["data"]["askPartnerReportFile"]["reportFile"]["reportToken"])
+    token: str = tokens[0]
+    assert tokens[1] == token
     return token
 
 
@@ -66,6 +68,7 @@ def test_one_trace_leads_from_the_ask_to_the_file_over_processes_and_a_restart(t
         with Service(tmp_path, workers=0, environment=variables(collector.url)) as service:
             partner = add_partner(service)
             token = ask(partner)
+            assert until(lambda: len(collector.named(f"POST {GRAPHQL_PATH}")) == 3)
             # Before the process ends: it gives its last spans two seconds.
             request, asked = the_one(collector, f"POST {GRAPHQL_PATH}"), the_one(collector, "ask report")
         with Service(tmp_path, environment=variables(collector.url)) as service:

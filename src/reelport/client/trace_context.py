@@ -12,7 +12,7 @@ def make_trace_headers() -> Mapping[str, str]:
     Nothing is imported for it: a program without OpenTelemetry has no span.
     """
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
+    if trace is None or not hasattr(trace, "get_current_span"):  # nobody has imported it, or another thread is about to
         return {}
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:

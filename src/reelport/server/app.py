@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reelport.engine.report_format import CSV
-from reelport.errors import StorageError
+from reelport.errors import ReelportError
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
@@ -140,7 +140,7 @@ async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
         try:
             await anyio.to_thread.run_sync(_sweep_once, settings, db, expiry)
             await anyio.to_thread.run_sync(release_memory)
-        except (StorageError, OSError) as error:
+        except (ReelportError, OSError) as error:
             _LOG.warning("the sweep failed", reason=str(error))
         await anyio.sleep(settings.sweep_seconds)
 

@@ -299,7 +299,6 @@ class SettingTable:
         "on",
         worker=True,
         section="Rollups and settled months",
-        service=False,
         command=True,
         description="Whether reports and views are made from the rollups that `reelport rollups` builds.",
     )

@@ -47,6 +47,8 @@ def serve_app(app: Starlette, settings: Settings, listener: socket.socket) -> No
         server_header=False,
         lifespan="off",  # `_Server` runs the lifespan itself
         ws="none",
+        # Else a request runs in the span of an earlier one of its connection, which a proxy gives to another partner.
+        reset_contextvars=True,
         # Longer than ours: uvicorn counts from when an answer was buffered, not from when the client has read it.
         timeout_keep_alive=int(connection.request_seconds) + 1,
         timeout_graceful_shutdown=_GRACE_SECONDS,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkstemp
 
+from reelport.errors import StorageError
 from reelport.storage.durable import make_folder, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile, check_name
 from reelport.storage.modes import private
@@ -38,10 +39,13 @@ class _Hold:
     def __init__(self) -> None:
         self._adding = threading.Lock()
         self._handles: dict[Path, tuple[int, Path]] = {}
+        self._released = False
 
     def add(self, folder: Path, names: Sequence[str]) -> None:
         """Add these names to the list in this folder of holds."""
         with self._adding:
+            if self._released:  # by a report that was given up: its list would stay as long as the process
+                raise StorageError("Whoever fetched these files has ended.")
             if folder not in self._handles:
                 handle, path = mkstemp(prefix=f"{os.getpid()}-", dir=folder)
                 fcntl.flock(handle, fcntl.LOCK_EX)
@@ -50,10 +54,12 @@ class _Hold:
 
     def release(self) -> None:
         """Let all of it go."""
-        for handle, path in self._handles.values():
-            path.unlink(missing_ok=True)
-            os.close(handle)
-        self._handles.clear()
+        with self._adding:
+            self._released = True
+            for handle, path in self._handles.values():
+                path.unlink(missing_ok=True)
+                os.close(handle)
+            self._handles.clear()
 
 
 _PROCESS = _Hold()

@@ -50,7 +50,10 @@ def find_endpoint(environment: Mapping[str, str]) -> str:
 
 def is_loopback(endpoint: str) -> bool:
     """Whether an endpoint is on this machine, where requests may go without TLS."""
-    host = urlsplit(endpoint).hostname or ""
+    try:
+        host = urlsplit(endpoint).hostname or ""
+    except ValueError:
+        return False
     try:
         return ip_address(host).is_loopback
     except ValueError:

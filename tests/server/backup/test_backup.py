@@ -112,14 +112,14 @@ def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:
     assert all("The restored tables give another report" in fault for fault in faults)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_a_state_of_postgresql_is_verified_by_restoring_it(
     desk: Desk, new_database: Callable[..., str], tmp_path: Path
 ) -> None:
     """A dump that can't be loaded is told, by an own server as by a named database, which is empty again after."""
     made, empty = desk.back_up(), new_database()
-    assert find_faults(desk.archive, made, desk.state.settings, None, empty) == []
+    for _ in range(2):  # the first leaves nothing in the way of the second
+        assert find_faults(desk.archive, made, desk.state.settings, None, empty) == []
     place = replace(desk.state.settings, database_url=empty)
     assert list_tables(place) == ()
     with pytest.raises(UsageError, match="of --scratch-database isn't empty"):
@@ -129,7 +129,7 @@ def test_a_state_of_postgresql_is_verified_by_restoring_it(
     with closing(LocalFolder(tmp_path).open("dump")) as cut:
         broken = replace(made, state=desk.archive.store(cut))
     for database in (None, empty):
-        with pytest.raises(StorageError, match="pg_restore failed"):
+        with pytest.raises(StorageError, match="end of file"):
             find_faults(desk.archive, broken, desk.state.settings, None, database)
     assert list_tables(place) == ()
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from reelport.catalog import Dimension, Grain, Metric
+from reelport.catalog import Dimension, Grain, Metric, Product
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
+from reelport.facts.loading.role_copying import copy_tables_by_roles
+from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.facts.rollups.definition import add_rollup
 from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget, Totals
+from reelport.server.explore.part_plan import LINES, PartPlan
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_engine import ViewEngine
 from reelport.server.settings import read_settings
@@ -122,6 +126,41 @@ def test_a_rollup_that_can_not_be_read_fails_no_view(data: Path, damage: Callabl
         assert compute(engine, make_view(COUNTRIES))[0].totals == Totals((Figure(700, 300),))
         assert [segments for segments in RollupList.read(data / "facts").segments.values() if segments] == []
     assert len(build_rollups(data / "facts", space=10**9)) == 1
+
+
+def test_a_trouble_that_passes_deletes_no_rollup(data: Path) -> None:
+    """A file that is there again when it is looked at once more was not damaged."""
+    path = data_file(data)
+    with opened(data) as engine:
+        session = engine.open_session()
+        planned = engine.plan(make_view(), TENANT)[LINES]
+        path.rename(path.with_suffix(".away"))
+        plain = planned.plan.plan_from_facts()
+
+        def plan_from_facts() -> PartPlan:
+            path.with_suffix(".away").rename(path)
+            return plain
+
+        assert engine.run(session, replace(planned.plan, plan_from_facts=plan_from_facts))
+        session.close()
+    assert path.exists()
+    assert [bool(segments) for segments in RollupList.read(data / "facts").segments.values()] == [True]
+
+
+def test_a_damaged_copy_by_role_fails_no_view(tmp_path: Path) -> None:
+    """Views of what a channel's players showed read the facts themselves then."""
+    texts = {"owner_channel_id": "c9", "publisher_channel_id": "c1", "video_id": "v", "media_type": "video"}
+    columns = {name: pa.repeat(pa.scalar(text), LEAST_ROWS) for name, text in texts.items()}
+    counts = dict.fromkeys(("views", "time_watched_seconds"), pa.repeat(pa.scalar(1), LEAST_ROWS))
+    times = pa.repeat(pa.scalar(datetime(2026, 1, 3, tzinfo=UTC)), LEAST_ROWS)
+    root = tmp_path / "facts"
+    load_arrow(root, "plays", pa.table({"started_at": times, **columns, **counts}), "one")
+    copy_tables_by_roles(root)
+    (copy,) = (root / "plays").rglob("_by_publisher/*/*/*.parquet")
+    copy.write_bytes(b"no Parquet")
+    with opened(tmp_path) as engine:
+        numbers = compute(engine, replace(make_view(), product=Product.EMBED))[0]
+    assert numbers.totals == Totals((Figure(LEAST_ROWS, None),))
 
 
 def test_facts_instead_of_a_rollup_keep_within_the_read_budget(data: Path) -> None:

@@ -31,23 +31,28 @@ def test_it_asks_once_after_so_many_reports(tmp_path: Path, pipe: tuple[int, int
     recycling = Recycling(read_settings(data=tmp_path, worker_reports=2, worker_rest_memory="0GB"), pipe[1])
     recycling.tell_ready()
     for _ in range(2):
-        recycling.check(at_rest=True)
+        recycling.check(at_rest=True, now=0)
         assert recycling.reason is None
         recycling.count_report()
     for _ in range(2):
-        recycling.check(at_rest=False)
+        recycling.check(at_rest=False, now=0)
     assert recycling.reason is Recycled.REPORTS
     assert os.read(pipe[0], 9) == READY + REPLACE
 
 
 def test_it_asks_when_it_rests_in_too_much_memory(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    """Memory is weighed without a report at work, and only after one: a new worker isn't replaced at once."""
+    """Memory is weighed after a report and five seconds of rest: the engine's threads give theirs back by then."""
     recycling = Recycling(read_settings(data=tmp_path, worker_reports=0, worker_rest_memory="1MB"), pipe[1])
-    recycling.check(at_rest=True)
+    for second in (0, 9):  # a new worker isn't replaced at once
+        recycling.check(at_rest=True, now=second)
     recycling.count_report()
-    recycling.check(at_rest=False)
-    assert recycling.reason is None
-    recycling.check(at_rest=True)
+    for second in (10, 14):
+        recycling.check(at_rest=True, now=second)
+    recycling.check(at_rest=False, now=16)
+    for second in (20, 24):
+        recycling.check(at_rest=True, now=second)
+        assert recycling.reason is None
+    recycling.check(at_rest=True, now=25)
     assert recycling.reason is Recycled.MEMORY
     assert os.read(pipe[0], 9) == REPLACE
 
@@ -61,7 +66,8 @@ def test_it_never_asks_where_nobody_could_replace_it_or_nothing_is_limited(
         Recycling(read_settings(data=tmp_path, **UNLIMITED), pipe[1]),
     ):
         recycling.count_report()
-        recycling.check(at_rest=True)
+        for second in (0, 9):
+            recycling.check(at_rest=True, now=second)
         assert recycling.reason is None
 
 

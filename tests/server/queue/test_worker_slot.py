@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from tempfile import TemporaryFile
+from typing import IO
 
 import pytest
 from tests.patience import until
@@ -17,13 +21,24 @@ from reelport.server.queue.worker_slot import WorkerSlot
 
 SAYS = """
 import os, signal, sys
-signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
-os.write(int(sys.argv[1]), sys.argv[2].encode())
+signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"-") if "long" in sys.argv[2] else os._exit(0))
+os.write(int(sys.argv[1]), sys.argv[2].removeprefix('long').encode())
 if len(sys.argv) > 3:
     os._exit(int(sys.argv[3]))
 os.read(0, 1)
 os._exit(1)
 """
+
+
+class Ticks(threading.Event):
+    """A stop that is not given, which counts the rounds of whoever waits for it."""
+
+    rounds = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait as an event does."""
+        self.rounds += 1
+        return super().wait(timeout)
 
 
 @dataclass
@@ -33,13 +48,14 @@ class Supervised:
     scripts: list[tuple[str, ...]]
     popens: list[subprocess.Popen[bytes]] = field(default_factory=list)
     deaths: list[tuple[int, int]] = field(default_factory=list)
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: Ticks = field(default_factory=Ticks)
+    said: IO[bytes] = field(default_factory=TemporaryFile)
 
     def start(self, pipe: int) -> subprocess.Popen[bytes]:
         """Start the next worker."""
         words = self.scripts[len(self.popens)]
         command = [sys.executable, "-S", "-E", "-c", SAYS, str(pipe), *words]
-        self.popens.append(subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(pipe,)))
+        self.popens.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self.said, pass_fds=(pipe,)))
         return self.popens[-1]
 
     def run(self) -> threading.Thread:
@@ -63,6 +79,7 @@ def supervised(request: pytest.FixtureRequest) -> Iterator[Supervised]:
     yield slot
     slot.stopping.set()
     thread.join()
+    slot.said.close()
     assert all(popen.poll() is not None for popen in slot.popens)
 
 
@@ -91,3 +108,28 @@ def test_a_worker_that_dies_while_its_replacement_warms_up_is_a_death(supervised
     assert until(lambda: supervised.deaths)
     assert supervised.deaths == [(supervised.popens[0].pid, -signal.SIGKILL)]
     assert supervised.popens[1].poll() is None
+
+
+@pytest.mark.parametrize("supervised", [[("longrx",), ("rx",), ("r",)]], indirect=True)
+def test_no_worker_is_replaced_while_an_older_one_still_makes_a_report(supervised: Supervised) -> None:
+    """A slot has memory for two: the second waits with its wish until the first has ended."""
+    assert until(lambda: os.fstat(supervised.said.fileno()).st_size)
+    round_ = supervised.stopping.rounds
+    assert until(lambda: supervised.stopping.rounds > round_ + 3)
+    assert len(supervised.popens) == 2
+    supervised.popens[0].kill()
+    assert until(lambda: len(supervised.popens) == 3 and supervised.popens[1].poll() == 0)
+
+
+def test_a_slot_that_has_no_descriptor_for_a_worker_says_so() -> None:
+    """It is an end with a reason, which is tried again; descriptors come back."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    slot = WorkerSlot(lambda _: pytest.fail("started"), lambda *_: None, threading.Event(), 5)
+    taken = os.open(os.devnull, os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken, hard))
+    try:
+        ended = slot.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(taken)
+    assert "too many files are open" in str(ended["reason"])

@@ -74,7 +74,6 @@ def test_too_little_room_for_the_copy_is_said_before_it_is_made(older: Settings,
     assert rehearse(older, tmp_path / "large").changes
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_tables_in_use_end_a_try_instead_of_being_held_up(older: Settings) -> None:
     """A statement that waits for a lock keeps later ones waiting too: the try gives up, and changed nothing."""

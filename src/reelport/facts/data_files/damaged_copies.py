@@ -5,6 +5,7 @@ Reports read the files themselves then, until `compact` copies them anew.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,10 @@ def _is_readable(path: Path) -> bool:
                 pass
     except FileNotFoundError:
         return True  # somebody has just deleted it
-    except (OSError, pa.ArrowException):
+    except pa.ArrowMemoryError:
+        return True  # it says nothing of the file
+    except OSError as error:
+        return error.errno not in {None, errno.EIO}  # too many open files, for one, are no damage
+    except pa.ArrowException:
         return False
     return True

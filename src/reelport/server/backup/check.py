@@ -45,6 +45,8 @@ def _restore(
 ) -> str | None:
     """Restore into the scratch place; say what is wrong with the state."""
     if manifest.database == SQLITE:
+        if scratch_database is not None:
+            raise UsageError("--scratch-database: the state of this backup is SQLite's, and needs none.")
         restore_backup(archive, manifest, place, check_secret=False)
         return check_state_file(place.state_file)
     from reelport.server.backup.scratch_database import named_database, own_server  # noqa: PLC0415 - psycopg, an extra

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, text
 
 from reelport.errors import StorageError, UsageError
 from reelport.server.backup.state_dump import find_tool, list_tables
@@ -28,6 +28,9 @@ _UNPRIVILEGED = "postgres"
 
 _OPTIONS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "jit=off", "max_connections=20")
 """Reached by its socket alone; what is lost with the machine was a copy."""
+
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+"""The server's: another user may read it, and this process has secrets in its own."""
 
 _PATIENCE_SECONDS = 300
 _SET_DEATH_SIGNAL = 1
@@ -48,6 +51,7 @@ def own_server(scratch: Path | None) -> Iterator[str]:
             "(Debian: postgresql), or name an empty database (--scratch-database)."
         )
     user = _find_user()
+    _forget_other_servers()
     where = scratch if user is None else None
     with _folder(where, user) as data, _folder(None, user) as socket:  # a socket's path has 107 letters at most
         _create_cluster(initdb, data / "cluster", user)
@@ -59,6 +63,7 @@ def own_server(scratch: Path | None) -> Iterator[str]:
                 stderr=log,
                 user=user,
                 group=user,
+                env=_ENVIRONMENT,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - this command has one thread
             )
         try:
@@ -70,10 +75,12 @@ def own_server(scratch: Path | None) -> Iterator[str]:
 
 @contextmanager
 def named_database(settings: Settings, address: str) -> Iterator[str]:
-    """Lend an empty database; drop the tables that were restored into it at the end.
+    """Lend an empty database; drop what was restored into it at the end.
 
     UsageError when it has tables: they are left alone.
     """
+    if not address:
+        raise UsageError("--scratch-database is empty: name a database.")
     place = replace(settings, database_url=address)
     if list_tables(place):
         raise UsageError("The database of --scratch-database isn't empty: name a new one.")
@@ -81,6 +88,12 @@ def named_database(settings: Settings, address: str) -> Iterator[str]:
         yield address
     finally:
         _drop_tables(place)
+
+
+def _forget_other_servers() -> None:
+    """Let no variable of PostgreSQL's lead to another server than the own one."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def _find_user() -> str | None:
@@ -107,7 +120,14 @@ def _folder(parent: Path | None, user: str | None) -> Iterator[Path]:
 def _create_cluster(initdb: str, to: Path, user: str | None) -> None:
     words = ["-D", str(to), "-U", _OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
     done = subprocess.run(
-        [initdb, *words], user=user, group=user, cwd=to.parent, capture_output=True, text=True, check=False
+        [initdb, *words],
+        user=user,
+        group=user,
+        env=_ENVIRONMENT,
+        cwd=to.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise StorageError(f"No PostgreSQL could be made in {to.parent}: {done.stderr.strip()}")
@@ -147,5 +167,10 @@ def _drop_tables(settings: Settings) -> None:
             found = MetaData()
             found.reflect(connection)
             found.drop_all(connection)
+            functions = text(
+                "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = current_schema::regnamespace"
+            )
+            for function in connection.execute(functions).scalars().all():
+                connection.execute(text(f"DROP FUNCTION {function}"))
     finally:
         db.dispose()

@@ -13,6 +13,7 @@ from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.scan_estimate import Scan, list_scans
 from reelport.engine.tenant import Tenant
+from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot
 from reelport.server.explore.statements import Statement, compile_board, compile_lines, compile_totals
 from reelport.server.explore.view import View
@@ -27,7 +28,7 @@ class PartPlan:
     """The statement of a part, and what it reads.
 
     `scans` are of facts alone. `kept_rows` are those of rollups, and of facts for the days that these lack; `rollups`
-    chose them, None where no rollup is read. `plan_from_facts` plans the part without any.
+    chose them, None where no rollup is read. `plan_from_facts` plans the part without any, nor copies by role.
     """
 
     statement: Statement
@@ -35,6 +36,11 @@ class PartPlan:
     kept_rows: int
     rollups: RollupAggregator | None
     plan_from_facts: Callable[[], PartPlan]
+
+    @property
+    def may_read_copies(self) -> bool:
+        """Whether what it reads of facts may be copies by role."""
+        return any(scan.role in ROLES for scan in self.scans)
 
 
 def plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
@@ -49,7 +55,7 @@ def plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollup
         tuple(scan for scan, reading in zip(scans, readings, strict=True) if reading is None),
         sum(reading.rows for reading in readings if reading is not None),
         aggregator if aggregator.was_used else None,
-        partial(plan_part, part, view, tenant, snapshot, RollupList()),
+        partial(plan_part, part, view, tenant, snapshot.without_copies(), RollupList()),
     )
 
 

@@ -6,6 +6,7 @@ Importing this module loads DuckDB: a process does so at its first view.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +15,6 @@ import structlog
 from reelport.engine.duckdb.engine import Engine, Session
 from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.plan import Plan
-from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, OutOfMemory, StorageError
@@ -98,15 +98,16 @@ class ViewEngine:
     def run(self, session: Session, plan: PartPlan) -> Outcome:
         """Run the statement of a part, and keep its rows.
 
-        Where a rollup fails it, the part is computed from the facts. Raises what `Session.fetch` does.
+        Where a rollup or a copy by role fails it, the part is computed from the facts themselves. Raises what
+        `Session.fetch` does.
         """
         try:
             return self.fetch(session, plan.statement.plan)
         except (StorageError, InternalError) as error:
-            if plan.rollups is None or isinstance(error, OutOfMemory):
+            if isinstance(error, OutOfMemory) or (plan.rollups is None and not plan.may_read_copies):
                 raise
-            _log.warning("a rollup can't be read: a view is computed from the facts", reason=str(error))
-            return self._run_from_facts(session, plan, plan.rollups)
+            _log.warning("a view is computed from the facts: a kept file can't be read", reason=str(error))
+            return self._run_from_facts(session, plan)
 
     def fetch(self, session: Session, plan: Plan) -> Rows:
         """Fetch the rows of a plan, and keep them where they are few.
@@ -124,13 +125,26 @@ class ViewEngine:
         """Read the numbers of a view. `missing` is the outcome of parts that have none."""
         return _read_numbers(view, {part: outcomes.get(part, missing) for part in _list_parts(view)})
 
-    def _run_from_facts(self, session: Session, plan: PartPlan, failed: RollupAggregator) -> Outcome:
-        """Run the part without rollups, and let those that failed be read no more."""
+    def _run_from_facts(self, session: Session, plan: PartPlan) -> Outcome:
+        """Run the part without rollups and copies by role.
+
+        Rollups that fail once more are read no longer.
+        """
         plain = plan.plan_from_facts()
         refused = self._refuse(self._count_rows(plain, self._settings.explore_rows))
         rows = refused or self.fetch(session, plain.statement.plan)
-        failed.forget()
+        if plan.rollups is not None and not self._can_fetch(session, plan.statement.plan):
+            with suppress(StorageError):  # a process that may not delete them serves its view all the same
+                plan.rollups.forget()
         return rows
+
+    def _can_fetch(self, session: Session, plan: Plan) -> bool:
+        """Whether a plan that has failed works now: what passes by itself is no damage."""
+        try:
+            self.fetch(session, plan)
+        except (StorageError, InternalError):
+            return False
+        return True
 
     def _count_rows(self, plan: PartPlan, left: int) -> int:
         """Count the rows that a part reads at most, by row groups if by files they are too many."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import structlog
 from sqlalchemy import Engine as Database
 
+from reelport.catalog import Product
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.scan_estimate import Scan, list_scans
 from reelport.engine.tenant import Tenant
@@ -31,10 +32,11 @@ def write_despite_copies(
     A copy holds nothing that its file doesn't: one that is damaged or gone costs time alone. Those that can't be read
     are deleted then, so that the next report doesn't fail of them too.
     """
+    # Before the report is made: a copy that another worker deletes meanwhile fails it, too.
+    scans = [] if claim.query.product == Product.CONTENT.name else list(_list_copied_scans(claim, tenant, snapshot))
     try:
         return write(snapshot)
     except (StorageError, InternalError) as error:
-        scans = list(_list_copied_scans(claim, tenant, snapshot))
         if isinstance(error, _OTHER_REASONS) or not scans:
             raise
         reason = str(error)
@@ -57,8 +59,11 @@ def count_unread(db: Database, unread: Fallback, log: structlog.typing.Filtering
 
 def _list_copied_scans(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
     """List the scans of the report that read copies, where there are any."""
-    scans = list_scans(claim.query, tenant, snapshot.without_copies())
-    return (scan for scan in scans if snapshot.reads_copies and scan.role in ROLES)
+    for scan in list_scans(claim.query, tenant, snapshot.without_copies()):
+        if scan.role in ROLES and snapshot.has_copies(
+            scan.table, scan.start, scan.end, frozenset(scan.channels or ()), scan.role
+        ):
+            yield scan
 
 
 def _delete_damaged(snapshot: Snapshot, scans: list[Scan], log: structlog.typing.FilteringBoundLogger) -> None:

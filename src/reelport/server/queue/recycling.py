@@ -15,6 +15,8 @@ from reelport.server.settings import Settings
 from reelport.server.state.tallies import Recycled
 from reelport.wording import format_size
 
+_REST_SECONDS = 5.0
+"""Seconds without a report after which memory is weighed: the engine's threads give theirs back after a second."""
 _STATUS = Path("/proc/self/status")
 _ANONYMOUS = "RssAnon:"
 _log = structlog.get_logger(__name__)
@@ -32,6 +34,8 @@ class Recycling:
         self._pipe = pipe
         self._made = 0
         self._weighed = 0
+        self._rests_since: float | None = None
+        self._rested_after = 0
         self.reason: Recycled | None = None
         """Why it has asked; None while it hasn't."""
 
@@ -43,15 +47,16 @@ class Recycling:
         """Count an attempt that has ended."""
         self._made += 1
 
-    def check(self, *, at_rest: bool) -> None:
-        """Ask to be replaced, once, when that is due.
+    def check(self, *, at_rest: bool, now: float) -> None:
+        """Ask to be replaced, once, when that is due at this second of a clock.
 
-        Memory is weighed only at rest, once after each report.
+        Memory is weighed once after a report, when the worker has rested for a while.
         """
+        self._note_rest(now if at_rest else None)
         if self._pipe is None or self.reason is not None:
             return
         memory = 0
-        if at_rest and self._memory_limit and self._weighed < self._made:
+        if self._memory_limit and self._weighed < self._made and self._has_rested(now):
             self._weighed = self._made
             release_memory()
             memory = read_own_memory()
@@ -63,6 +68,14 @@ class Recycling:
             kept = {"memory": format_size(memory)} if memory else {}
             _log.info("worker asks to be replaced", reason=self.reason.value, reports=self._made, **kept)
             self._tell(REPLACE)
+
+    def _note_rest(self, now: float | None) -> None:
+        """Note that the worker rests at this second; None: it doesn't."""
+        if now is None or self._rests_since is None or self._rested_after != self._made:
+            self._rests_since, self._rested_after = now, self._made
+
+    def _has_rested(self, now: float) -> bool:
+        return self._rests_since is not None and now - self._rests_since >= _REST_SECONDS
 
     def _tell(self, what: bytes) -> None:
         if self._pipe is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -61,13 +62,12 @@ def write_report(
         log.warning("kept sums can't be read: the report is made from the facts", reason=str(error))
         written = session.write(plan(aggregator=aggregator.plain), draft)
         count_unread(db, Fallback.SUMS, log)
-        aggregator.forget()  # else a damaged file would fail every report and every build that reads it
+        with suppress(StorageError, OSError):  # the report is made
+            aggregator.forget()  # else a damaged file would fail every report and every build that reads it
         return written
-    used, refused = aggregator.describe_uses(), aggregator.describe_refusals()
-    log.info("rollups chosen", used=used, refused=refused)
-    span = tracing.current_span()
-    span.set("reelport.rollups.used", used)
-    span.set("reelport.rollups.refused", refused)
+    used = aggregator.describe_uses()
+    log.info("rollups chosen", used=used, refused=aggregator.describe_refusals())
+    tracing.current_span().set("reelport.rollups.used", used)  # why others were refused names what was asked for
     if not aggregator.was_used or not is_sampled(claim.report_id, settings.rollup_checks):
         return written
     scratch = liveness.spill_folder(settings, claim.owner) / f"{draft.name}.check"

@@ -129,7 +129,7 @@ class Worker:
         )
         while not self._ended.wait(WATCH_SECONDS):
             keeper.tick()
-            self._recycling.check(at_rest=not self._list_running())
+            self._recycling.check(at_rest=not self._list_running(), now=time.monotonic())
 
     def _claim(self) -> Claim | None:
         running = len(self._list_running())

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from reelport.server.child_process import POLL_SECONDS, Ended, start_process, stop_process
+from reelport.storage.durable import describe_os_error
 
 READY, REPLACE = b"r", b"x"
 RETIRE = signal.SIGUSR1
@@ -98,7 +99,10 @@ class WorkerSlot:
             each.close()
 
     def _open(self) -> _Process | Ended:
-        ours, theirs = os.pipe()
+        try:
+            ours, theirs = os.pipe()
+        except OSError as error:  # too many open files: that passes
+            return {"reason": f"it could not be started: {describe_os_error(error)}"}
         os.set_blocking(ours, False)
         try:
             popen = start_process(lambda: self._start(theirs))
@@ -112,7 +116,8 @@ class WorkerSlot:
     def _replace(self, worker: _Process) -> _Process:
         """Go one step on with replacing a worker; return the one that counts now."""
         if self._next is None:
-            if time.monotonic() >= self._next_at:
+            # One retired worker at most: a slot has memory for a worker and its replacement, not for a pile.
+            if not self._retired and time.monotonic() >= self._next_at:
                 self._begin_next()
             return worker
         following = self._next
