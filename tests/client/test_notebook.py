@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from jupyter_client.manager import KernelManager
 
 from reelport import Client, ReportQuery, Table
+from reelport.client.events import WindowDone
 from reelport.client.listener import make_listener
-from reelport.client.notebook import make_notebook_bar
+from reelport.client.notebook import Bar, make_notebook_bar
 from reelport.client.results.notebook_views import render_report
 from reelport.testing import Vendor
 
@@ -118,6 +119,23 @@ def test_a_cell_with_its_own_progress_shows_no_bar(told: Kernel) -> None:
     """Whoever listens, or wants silence, gets nothing beside it; warnings are Python's, with a bar or without."""
     assert told.run("done = client.reports.run(query, progress=lambda event: None)") == []
     assert told.run("report = client.reports.submit(query, progress=print).refresh(); None") == []
+
+
+def test_a_bar_never_goes_back() -> None:
+    """Windows end in several threads: the last but one may be told after the last."""
+    shown: list[str] = []
+
+    class Display:
+        def display(self, data: dict[str, str], **_: object) -> Display:
+            shown.append(data["text/plain"])
+            return self
+
+        update = display
+
+    bar = Bar(Display())
+    for done in (1, 3, 2):
+        bar(WindowDone(date(2026, 1, done), date(2026, 1, done), 90, done, 3))
+    assert shown == ["1 of 3 windows", "3 of 3 windows", "3 of 3 windows"]
 
 
 def test_there_is_no_bar_outside_of_a_notebook(client: Client) -> None:

@@ -81,6 +81,8 @@ class Bar:
     def _show_range_event(self, event: Event) -> None:
         match event:
             case WindowDone(done=done, windows=windows):
+                # Windows end in several threads: what the last but one says may come last.
+                done = max(done, self._windows[0] if self._windows else 0)
                 self._windows = (done, windows)
                 self._show(f"{done} of {format_count(windows, 'window')}")
             case Bisected(start, end):
