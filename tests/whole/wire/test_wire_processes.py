@@ -49,8 +49,15 @@ def lives(pid: int) -> bool:
 
 
 def sockets(pid: int) -> int:
-    """How many sockets a process has open."""
-    return sum(str(each.readlink()).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir())
+    """How many sockets a process has open; those that it closes meanwhile don't count."""
+    return sum(_is_socket(each) for each in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _is_socket(descriptor: Path) -> bool:
+    try:
+        return str(descriptor.readlink()).startswith("socket:")
+    except FileNotFoundError:
+        return False
 
 
 def counted(wire: Wire, name: str) -> float:
