@@ -21,6 +21,8 @@ _HELD_SECONDS = 10
 _TIMES = 40
 _ASKS = 90
 """Asks under load: below the 100 reports of a partner that may wait."""
+_TOKENS = 40
+"""Tokens under load: where the huge reports take minutes, more would be refused as too many."""
 _PAUSE = 0.005
 _DEADLINE = 60.0
 
@@ -70,7 +72,7 @@ def busy(reelport: Reelport, small: Report, huge: Report, fresh: Iterator[Report
                 if len(times["ask"]) < _ASKS:
                     times["ask"].append(_seconds(lambda: last.keep(wire.ask(next(fresh)))))
                 times["look"].append(_seconds(lambda: wire.look(last.token)))
-                if len(times["look"]) % 4 == 0:
+                if len(times["look"]) % 4 == 0 and len(times["token"]) < _TOKENS:
                     times["token"].append(_seconds(wire.grant))
                 time.sleep(_PAUSE)
             for token in big:

@@ -20,7 +20,7 @@ from pathlib import Path
 _ROOT = Path(__file__).parent.parent
 _RUN = ("benchmarks/run.py", "--only", "service")
 PARTS: Mapping[str, Sequence[str]] = {
-    "100M": (*_RUN, "--rows", "100000000", "--rounds", "3", "--light"),
+    "100M": (*_RUN, "--rows", "100000000", "--rounds", "3", "--light", "--without", "busy"),
     "1B": (*_RUN, "--rows", "1000000000", "--rounds", "2", "--light", "--without", "huge", "--without", "busy"),
     "10M": (*_RUN, "--rows", "10000000", "--rounds", "4"),
     "crowd": ("-m", "benchmarks.throughput", "--rows", "10000000"),
