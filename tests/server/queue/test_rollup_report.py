@@ -12,15 +12,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 import structlog
+from tests.disks import small_disk
 from tests.server.conftest import State
 
-from reelport.engine.duckdb.csv_sink import Written
-from reelport.engine.duckdb.engine import Engine, Session
-from reelport.engine.plan import Pieces
+from reelport.engine.duckdb.engine import Engine
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
-from reelport.errors import OutOfMemory
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.rollups.definition import add_rollup, drop_rollup
 from reelport.query import ReportQuery
@@ -126,19 +124,11 @@ def test_a_rollup_that_can_not_be_read_fails_no_report(
     assert len(build_rollups(state.settings.facts_root, space=10**9)) == 1
 
 
-def test_a_check_that_needs_more_memory_fails_no_report(
-    state: State, make: Callable[..., Made], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rollups gave it in the memory that there is; the same report would fail in each attempt."""
-    write = Session.write
-
-    def refuse(session: Session, pieces: Pieces, to: Path) -> Written:
-        if to.suffix == ".check":
-            raise OutOfMemory("it needs more memory than the engine has")
-        return write(session, pieces, to)
-
-    monkeypatch.setattr(Session, "write", refuse)
-    text, logs = make(rollup_checks=1)
+def test_a_check_that_has_no_room_fails_no_report(state: State, make: Callable[..., Made]) -> None:
+    """The report from rollups was written; the same one would fail in each attempt."""
+    with small_disk(state.settings.spill_root, "4k") as disk:
+        (disk / "full").write_bytes(bytes(4096))
+        text, logs = make(rollup_checks=1)
     assert text == RIGHT
     assert [log["event"] for log in logs] == ["rollups chosen", "a report from rollups was not checked"]
     assert set(read_tallies(state.db).rollup_checks.values()) == {0}
