@@ -97,6 +97,18 @@ def test_no_two_texts_lie_over_each_other(chart: Chart, width: float) -> None:
         assert not [two for two in boxes[:place] if overlap(one, two)]
 
 
+@given(st.lists(st.tuples(st.integers(-99, 99), st.integers(-99, 99)), min_size=3, max_size=9))
+def test_no_mark_strikes_through_its_bars_number(pairs: list[tuple[int, int]]) -> None:
+    """The line of the compared number lies before the number's text or after it."""
+    bars = tuple(Bar("name", *pair) for pair in pairs)
+    root = parse(f"<svg>{''.join(draw(BarChart('Views', bars), MEDIUM, 200).elements)}</svg>")
+    for bar in root.findall("g"):
+        for mark in bar.findall("path[@class='chart-mark']"):
+            at = next(marks_of(ET.fromstring(f"<g>{ET.tostring(mark, 'unicode')}</g>"), 0, 0))[0]  # noqa: S314 - ours
+            left, _, right, _ = [box for each, box in texts_of(bar, 0, 0) if each.get("class") == "chart-tick"][-1]
+            assert not left <= at <= right
+
+
 def parse(written: str) -> ET.Element:
     """What an XML parser makes of a text."""
     return ET.fromstring(written)  # noqa: S314 - we wrote it

@@ -96,13 +96,17 @@ def _draw_bar(bar: Bar, layout: _Layout, y: float) -> Iterator[str]:
         yield svg.text(name, 0, y + 14, class_="chart-name")
         y += _NAME
     zero, end = layout.x(0), layout.x(float(bar.value or 0))
+    number = _format(bar, layout.scale)
+    beside = max(zero, end) + GAP
     if bar.value is not None:
         box = {"x": min(zero, end), "y": y + 5, "width": abs(end - zero), "height": _BAR}
         yield svg.element("rect", class_="chart-bar", **box)
     if bar.earlier is not None:
         x = layout.x(float(bar.earlier))
         yield svg.element("path", class_="chart-mark", d=svg.path([(x, y + 3), (x, y + _BAR + 6)]))
-    yield svg.text(_format(bar, layout.scale), max(zero, end) + GAP, y + 16, class_="chart-tick")
+        # A mark through the number would be read as one of its digits.
+        beside = x + GAP if beside - GAP <= x <= beside + measure_text(number) + GAP else beside
+    yield svg.text(number, beside, y + 16, class_="chart-tick")
 
 
 def _format(bar: Bar, scale: Scale) -> str:
