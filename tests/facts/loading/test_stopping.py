@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,55 @@ def test_a_stop_while_a_file_is_read_is_no_bad_input(tmp_path: Path, root: Path)
     with pytest.raises(KeyboardInterrupt):
         load(root, "channels", [path], progress=stopped)
     assert _left(root) == []
+
+
+_COMMITTED = """
+import os, signal, sys
+from datetime import date
+from pathlib import Path
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load
+from reelport.facts.loading.undo import undo
+from reelport.facts.loading.verification import verify
+
+root, first, second = map(Path, sys.argv[1:])
+day = date(2023, 7, 2)
+awaited = []
+
+def stop_once_committed(event, words):
+    # A commit is opened to be synced as soon as it is there.
+    if event == "open" and awaited and str(words[0]).endswith(awaited[0]):
+        awaited.clear()
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(stop_once_committed)
+print("ready", flush=True)
+for version, change in enumerate(
+    (
+        lambda: load(root, "earnings", [first]),
+        lambda: load(root, "earnings", [second], replace=(day, day)),
+        lambda: compact(root, today=date(2023, 9, 1)),
+        lambda: undo(root, load(root, "earnings", [first]).batch),
+    ),
+    1,
+):
+    awaited.append(f"{version:020}.json")
+    try:
+        change()
+    except KeyboardInterrupt:
+        print(version, [one.findings for one in verify(root)], flush=True)
+"""
+
+
+def test_a_stop_just_after_a_commit_deletes_no_file_that_it_names(
+    root: Path, earnings: Callable[..., Path], ask: Callable[..., list[tuple[object, ...]]]
+) -> None:
+    """Stopped between the commit and the end of the command, each change stands whole, and its files stay."""
+    first = earnings("a.ndjson", *((f"2023-07-0{day}", "a", 1) for day in (1, 2, 3)))
+    second = earnings("b.ndjson", ("2023-07-02", "b", 1))
+    told = run_child(_COMMITTED, str(root), str(first), str(second))
+    assert told.splitlines() == [f"{version} [()]" for version in (1, 2, 3, 4)]
+    assert ask("earnings", "SELECT day(day), owner_channel_id FROM t") == [(2, "b")]
 
 
 @pytest.mark.parametrize("dry", [False, True])

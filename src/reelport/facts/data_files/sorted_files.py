@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport import killpoints
-from reelport.errors import OutcomeUnknown, StorageError
-from reelport.facts.log.delta_log import DataFile, open_store
+from reelport.errors import OutcomeUnknown, ReelportError, StorageError
+from reelport.facts.log.delta_log import DataFile, open_store, read_newest
 from reelport.facts.log.remote_tables import find_remote, locate_drafts
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
@@ -104,7 +104,10 @@ class SortedFileWriter:
 
 
 class StagedFiles:
-    """The new files of one change. Leaving the block deletes them, unless `keep` was called."""
+    """The new files of one change. Leaving the block deletes them, unless they are kept.
+
+    They are kept by `keep`, and where a stop or an error came after a commit that names them.
+    """
 
     def __init__(self, folder: Path, table: Table) -> None:
         self._folder = folder
@@ -113,6 +116,7 @@ class StagedFiles:
         self._open: SortedFileWriter | None = None
         self._stem: tuple[str, str | None] | None = None
         self._done: list[DataFile] = []
+        self._finished = False
         self._kept = False
 
     def __enter__(self) -> Self:
@@ -120,8 +124,18 @@ class StagedFiles:
 
     def __exit__(self, _type: object, error: object, _trace: object) -> None:
         # Files that a commit may name stay: a vacuum deletes them if none does.
-        if not self._kept and not isinstance(error, OutcomeUnknown):
+        if self._kept or isinstance(error, OutcomeUnknown):
+            return
+        if error is None or not self._finished or not self._may_be_named():
             self._discard()
+
+    def _may_be_named(self) -> bool:
+        """Whether the log names the files, or can't be read."""
+        try:
+            named = {file.path for file in read_newest(self._folder.parent, self._table).files}
+        except ReelportError:
+            return True
+        return any(file.path in named for file in self._done)
 
     def _discard(self) -> None:
         if self._open is not None:
@@ -168,6 +182,7 @@ class StagedFiles:
         self._end()
         for parent in {Path(file.path).parent for file in self._done}:
             self._store.sync(*(file.path for file in self._done if Path(file.path).parent == parent))
+        self._finished = True
         killpoints.reach("load-fsync")
         return tuple(self._done)
 
