@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 from starlette.applications import Starlette
+from tests.patience import run_child
 
 from reelport.errors import StorageError
 from reelport.server.settings import read_settings
@@ -32,3 +33,27 @@ def test_what_keeps_an_app_from_starting_is_raised(tmp_path: Path) -> None:
     ):
         serve_app(Starlette(lifespan=lifespan), settings, listener)
     assert logs == []
+
+
+_SERVED = """
+import gc, os, signal, socket, sys, threading, urllib.request
+from reelport.server.settings import read_settings
+from reelport.server.web_server import serve_on
+
+def look(port):
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live").read()
+    print(gc.get_freeze_count() > len(gc.get_objects()), flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+settings = read_settings(data=sys.argv[1], workers=0)
+print("ready", flush=True)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    threading.Thread(target=look, args=listener.getsockname()[1:]).start()
+    serve_on(settings, listener)
+"""
+
+
+def test_the_garbage_collector_passes_over_what_a_process_keeps_for_good(tmp_path: Path) -> None:
+    """Of all that a serving process has, less than half is visited while requests wait."""
+    assert "True" in run_child(_SERVED, str(tmp_path / "data")).splitlines()

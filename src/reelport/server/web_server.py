@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
 import sys
 from typing import Any
@@ -77,6 +78,7 @@ class _Server(uvicorn.Server):
         begun = loop.create_future()
         self._lifespan = asyncio.create_task(self._run_lifespan(begun))
         await begun
+        freeze_objects()
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(BACKLOG)
@@ -103,6 +105,15 @@ class _Server(uvicorn.Server):
         self._stopping.set()
         if self._lifespan is not None and not self.force_exit:
             await self._lifespan
+
+
+def freeze_objects() -> None:
+    """Let the garbage collector pass over all objects of now.
+
+    Modules and the schema live as long as the process; to visit them takes 0.07 s of CPU, in which every request waits.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def log_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
