@@ -130,7 +130,7 @@ def draw_tooltips(plot: Plot, words: Sequence[str]) -> Iterator[str]:
     edges = [plot.left, *((plot.x(one) + plot.x(two)) / 2 for one, two in pairwise(range(plot.times))), plot.right]
     whole = list(map(int, edges))
     areas = [
-        svg.element("rect", svg.tooltip(said), x=left, width=right - left, height="100%")
+        svg.element("rect", svg.tooltip(said), x=left, width=right - left)
         for (left, right), said in zip(pairwise(whole), words, strict=True)
     ]
     box = {"x": 0, "y": plot.top, "width": whole[-1], "height": plot.height}

@@ -49,6 +49,7 @@ circle.chart-moving{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dashar
 .chart-bar{fill:{s0}}
 .chart-mark{fill:none;stroke:{ink};stroke-width:2}
 .chart-hits{fill:transparent}
+.chart-hits rect{height:100%}
 """
 
 _PAGE_RULES = """\

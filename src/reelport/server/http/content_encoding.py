@@ -1,4 +1,4 @@
-"""Content encodings of downloads: which one a client asks for, and streams that compress."""
+"""Content encodings: which one a client asks for, and streams of downloads that compress."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ def choose_encoding(request: Request, allowed: str, size: int) -> Encoding | Non
     plain_wish = accepted.get("identity", 0.0)
     codings = [coding for coding in offered if accepted.get(coding, 0.0) > 0 and accepted[coding] >= plain_wish]
     return max(codings, key=lambda coding: accepted[coding], default=None)
+
+
+def is_gzip_accepted(request: Request) -> bool:
+    """Whether a client takes gzip as gladly as plain bytes."""
+    accepted = _parse_accepted(request.headers.get("accept-encoding", ""))
+    return accepted.get(Encoding.GZIP, 0.0) > 0 and accepted[Encoding.GZIP] >= accepted.get("identity", 0.0)
 
 
 def _parse_accepted(header: str) -> dict[str, float]:

@@ -1,7 +1,12 @@
-"""Styles and script of the pages: files of the package, served with a hash in the address."""
+"""Styles and script of the pages: files of the package, served with a hash in the address.
+
+They are compressed. Pages are not: their length would tell of secrets in them, beside what somebody else put into their
+address.
+"""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +15,7 @@ from importlib import resources
 from starlette.responses import Response
 
 from reelport.charts import write_page_stylesheet
+from reelport.server.http.content_encoding import is_gzip_accepted
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.studio.refusals import not_found
 from reelport.server.studio.visit import Visit
@@ -22,6 +28,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 @dataclass(frozen=True, slots=True)
 class _Asset:
     content: bytes
+    compressed: bytes
     media_type: str
     version: str
 
@@ -37,8 +44,15 @@ async def answer_asset(visit: Visit) -> Response:
     if asset is None:
         raise not_found()
     is_current = visit.request.query_params.get("v") == asset.version
-    headers = {"Cache-Control": _FOR_EVER if is_current else "no-cache", "X-Content-Type-Options": "nosniff"}
-    return Response(asset.content, headers={**headers, "Content-Type": asset.media_type})
+    headers = {
+        "Cache-Control": _FOR_EVER if is_current else "no-cache",
+        "Content-Type": asset.media_type,
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if is_gzip_accepted(visit.request):
+        return Response(asset.compressed, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(asset.content, headers=headers)
 
 
 @cache
@@ -47,7 +61,9 @@ def _load_assets() -> dict[str, _Asset]:
     contents = {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in _TYPES}
     contents["charts.css"] = write_page_stylesheet().encode()
     return {
-        name: _Asset(content, _TYPES[_suffix(name)], hashlib.sha256(content).hexdigest()[:12])
+        name: _Asset(
+            content, gzip.compress(content, mtime=0), _TYPES[_suffix(name)], hashlib.sha256(content).hexdigest()[:12]
+        )
         for name, content in contents.items()
     }
 
