@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -175,12 +175,12 @@ def draw_largest(groups: Groups, metric: str, category: str, notes: Sequence[str
     return BarChart(heading, bars, None if row is None else row.unit, notes=tuple(notes))
 
 
-def list_query_notes(query: ReportQuery) -> tuple[str, ...]:
-    """Say which days, whose numbers and which filters a report is of, a line each."""
+def list_query_notes(query: ReportQuery, kept: Iterable[tuple[str, str]] = ()) -> tuple[str, ...]:
+    """Say which days, whose numbers, filters and `kept` cells a chart is of, a line each."""
     days = [describe_time(str(day)) for day in dict.fromkeys([query.start, query.end])]
     product = Product.__members__.get(query.product)
     about = f"{' to '.join(days)} (UTC), {query.product if product is None else product.phrase}"
-    filters = [f"{name} = {cut_to_room(make_label(value), _FILTER_ROOM)}" for name, value in query.filters]
+    filters = [f"{name} = {cut_to_room(make_label(value), _FILTER_ROOM)}" for name, value in (*query.filters, *kept)]
     return (about, *filters)
 
 

@@ -13,6 +13,7 @@ from reelport.catalog import Dimension, Metric
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.kept_cells import KeptCells, keep_cells
 from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
@@ -46,9 +47,11 @@ def compile_leaderboard(
     tenant: Tenant,
     snapshot: Snapshot,
     aggregator: Aggregator = DUCKDB,
+    kept: KeptCells = (),
 ) -> Plan:
-    """Compile a checked query of one dimension to a leaderboard.
+    """Compile a checked query to a leaderboard of its first dimension.
 
+    Its other dimensions are those of the `kept` cells, which all of its rows have.
     The aggregator must aggregate within the statement. The columns are: the cell, its title (NULL where the dimension
     has none), how many rows the report has and how many that of the compared days has, whether the row is in the
     report, its metrics, and those of the compared days.
@@ -56,7 +59,8 @@ def compile_leaderboard(
     dimension = Dimension[query.dimensions[0]]
     headers = [Metric[name].header for name in query.metrics]
     reports = [query, *([query.within(*compared)] if compared else [])]
-    sides = [compile_query(each, tenant, snapshot, aggregator, ordered=False).sql for each in reports]
+    compiled = (compile_query(each, tenant, snapshot, aggregator, ordered=False).sql for each in reports)
+    sides = [keep_cells(sql, kept, (dimension,)) for sql in compiled]
     shown, before = (*sides, _NO_ROWS)[:2]
     key = _quote(dimension.header)
     values = ", ".join(f"shown.{_quote(name)} AS now_{place}" for place, name in enumerate(headers))

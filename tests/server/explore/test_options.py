@@ -40,6 +40,15 @@ def test_what_a_view_has_is_chosen() -> None:
     assert all(option.row.grain is None for option in options.dimensions)
 
 
+def test_what_only_narrows_a_view_may_become_a_leaderboard() -> None:
+    """It isn't chosen, and its dimension is no second one."""
+    options = list_options(replace(VIEW, kept=((Dimension.VISITOR_COUNTRY, "FR"),)), Rules(dimensions=3))
+    (country,) = (option for option in options.dimensions if option.row is Dimension.VISITOR_COUNTRY)
+    assert (country.is_chosen, country.reason) == (False, None)
+    (device,) = (option for option in options.dimensions if option.row is Dimension.VISITOR_DEVICE_TYPE)
+    assert device.reason == "4 dimensions are more than 3: leave out 1."
+
+
 def test_a_full_view_says_that_it_is_full() -> None:
     """One more leaderboard would be one dimension too many."""
     options = list_options(VIEW, Rules(dimensions=2))

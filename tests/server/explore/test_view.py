@@ -155,6 +155,24 @@ def test_a_leaderboard_by_time_is_told_and_left_out() -> None:
     assert parsed.view.dimensions == (Dimension.VIDEO_ID,)
 
 
+@pytest.mark.parametrize("text", ["FR", "COUNTRY:FR", "DAY:2026-03-01", ":", "VISITOR_COUNTRY\x1f:"])
+def test_a_value_of_no_dimension_is_told_and_left_out(text: str) -> None:
+    """A time is none: the days of the view are chosen by themselves."""
+    parsed = parse_view([("only", text)], DEFAULTS)
+    (problem,) = parsed.problems
+    assert problem.sentence == f"{text!r} is no dimension and its value: write it like VISITOR_COUNTRY:FR."
+    assert parsed.view.kept == ()
+
+
+def test_a_value_that_does_not_go_with_the_metrics_is_told_and_left_out() -> None:
+    """By the sentence that would refuse a report by its dimension."""
+    parsed = parse("metric=UPLOADS&only=VISITOR_COUNTRY:FR&by=none")
+    assert [problem.sentence.split(".")[0] for problem in parsed.problems] == [
+        "UPLOADS can't be split by VISITOR_COUNTRY"
+    ]
+    assert parsed.view.kept == ()
+
+
 def test_only_so_many_parameters_are_read() -> None:
     """Each unknown name costs a search for what was meant: an address can't ask for thousands."""
     parsed = parse("&".join(f"by=NAME_{number}" for number in range(2000)))
@@ -239,6 +257,14 @@ def test_sorting_by_a_change_needs_a_comparison() -> None:
 def test_a_view_says_in_plain_words_what_its_report_has(more: dict[str, object], sentence: str) -> None:
     """Metrics, time and dimensions, product, filters and days."""
     assert view(**more).sentence() == sentence
+
+
+def test_a_view_says_what_it_shows_of_its_report() -> None:
+    """The report has the dimension, and no filter by it."""
+    narrowed = view(kept=((Dimension.VIDEO_ID, "x1"), (Dimension.VISITOR_COUNTRY, "")))
+    assert narrowed.sentence() == (
+        "Views by day, video and visitor country, 1 to 4 March 2026, of video x1 and visitor country (empty) alone"
+    )
 
 
 def test_a_text_given_for_a_filter_counts_more_than_its_empty_cells() -> None:

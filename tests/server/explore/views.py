@@ -14,6 +14,7 @@ from reelport.server.explore.view import Comparison, Sort, View, default_grain
 from reelport.server.explore.view_parameters import Defaults
 
 Values = Callable[[Filter], some.SearchStrategy[str]]
+Cells = Callable[[Dimension], some.SearchStrategy[str]]
 
 RULES = Rules()
 TODAY = date(2026, 3, 31)
@@ -21,18 +22,24 @@ COMPLETE = {"plays": date(2026, 3, 30), "earnings": date(2026, 3, 25), "ads": da
 DEFAULTS = Defaults((Metric.VIEWS,), (Dimension.VIDEO_ID,), COMPLETE, TODAY)
 
 
-def open_values(_: Filter) -> some.SearchStrategy[str]:
+def open_values(_: Filter | Dimension) -> some.SearchStrategy[str]:
     """Any text that a filter may compare with: the empty one too."""
     return some.text(some.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
 @some.composite
 def views(
-    draw: some.DrawFn, values: Values = open_values, last: date = TODAY, longest: int = RULES.days, back: int = 400
+    draw: some.DrawFn,
+    values: Values = open_values,
+    last: date = TODAY,
+    longest: int = RULES.days,
+    back: int = 400,
+    cells: Cells = open_values,
 ) -> View:
     """A view that keeps all rules, over up to `longest` days that end up to `back` days before `last`.
 
-    `values` draws the value of a filter that takes any text.
+    `values` draws the value of a filter that takes any text, `cells` the cell of a dimension that the view is narrowed
+    to.
     """
     metrics = [draw(some.sampled_from(list(Metric)))]
     for _ in range(draw(some.integers(0, 2))):
@@ -42,8 +49,13 @@ def views(
     for _ in range(draw(some.integers(0, 3))):
         rows = [row for row in allowed_with(_ask(metrics, dimensions, {}), RULES).dimensions if row.grain is None]
         dimensions += [draw(some.sampled_from(rows))] if rows else []
+    kept: dict[Dimension, str] = {}
+    for _ in range(draw(some.sampled_from((0, 0, 1, 2)))):
+        asked = _ask(metrics, [*dimensions, *kept], {})
+        narrowing = [*dimensions, *(row for row in allowed_with(asked, RULES).dimensions if row.grain is None)]
+        kept |= {each: draw(cells(each)) for each in draw(some.lists(some.sampled_from(narrowing), max_size=1))}
     filters: dict[Filter, str] = {}
-    for row in allowed_with(_ask(metrics, dimensions, {}), RULES).filters:
+    for row in allowed_with(_ask(metrics, [*dimensions, *kept], {}), RULES).filters:
         if draw(some.integers(0, 3)) == 0:
             filters[row] = draw(some.sampled_from(row.choices) if row.choices else values(row))
     days = draw(some.integers(1, longest))
@@ -63,6 +75,7 @@ def views(
         draw(some.sampled_from(sorts)),
         reverse=draw(some.booleans()),
         longer=draw(some.sampled_from([None, *dimensions])),
+        kept=tuple((row, kept[row]) for row in Dimension if row in kept),
     )
 
 

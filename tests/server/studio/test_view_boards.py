@@ -1,4 +1,4 @@
-"""A value of a leaderboard filters where a report can be narrowed by it, and says so where it can't."""
+"""A value of a leaderboard narrows the view: by a filter of its report, or the view alone."""
 
 from __future__ import annotations
 
@@ -27,29 +27,52 @@ UNITS = {Metric.VIEWS: MetricUnit(Metric.VIEWS)}
     ("filter_", "cell", "kept"),
     [
         (Filter.mediaType, "live", "LIVE"),
-        (Filter.mediaType, "hologram", None),
-        (Filter.mediaType, None, None),
         (Filter.visitorDomainGroup, "news", "news"),
         (Filter.visitorDomainGroup, None, ""),
     ],
 )
-def test_a_cell_is_kept_by_the_value_that_its_filter_takes(filter_: Filter, cell: str | None, kept: str | None) -> None:
+def test_a_cell_is_kept_by_the_value_that_its_filter_takes(filter_: Filter, cell: str | None, kept: str) -> None:
     """A filter with choices takes those alone; the empty cell has a filter of its own."""
-    narrowed = keep_value(VIEW, filter_, cell)
-    assert (narrowed and narrowed.filters) == (None if kept is None else ((filter_, kept),))
-    if narrowed is not None:
-        assert keep_value(narrowed, filter_, cell) is None
+    narrowed = keep_value(VIEW, filter_.dimension, filter_, cell)
+    assert narrowed is not None
+    assert narrowed.filters == ((filter_, kept),)
+    assert keep_value(narrowed, filter_.dimension, filter_, cell) is None
 
 
-def test_a_dimension_without_a_filter_says_that_nothing_narrows_by_it() -> None:
-    """No value of it is a link."""
+@pytest.mark.parametrize(
+    ("dimension", "filter_", "cell", "kept"),
+    [
+        (Dimension.VISITOR_COUNTRY, None, "FR", "FR"),
+        (Dimension.VISITOR_COUNTRY, None, None, ""),
+        (Dimension.MEDIA_TYPE, Filter.mediaType, "hologram", "hologram"),
+        (Dimension.MEDIA_TYPE, Filter.mediaType, None, ""),
+    ],
+)
+def test_a_cell_that_no_filter_takes_narrows_the_view_alone(
+    dimension: Dimension, filter_: Filter | None, cell: str | None, kept: str
+) -> None:
+    """Its report has the dimension, so that its rows with that cell are those of the view."""
+    narrowed = keep_value(VIEW, dimension, filter_, cell)
+    assert narrowed is not None
+    assert (narrowed.filters, narrowed.kept) == ((), ((dimension, kept),))
+    assert dimension.name in narrowed.report_query().dimensions
+    assert keep_value(narrowed, dimension, filter_, cell) is None
+
+
+@pytest.mark.parametrize("cell", ["x" * 1000, "a\0b"])
+def test_what_no_address_can_hold_is_no_link(cell: str) -> None:
+    """The page shows it as text."""
+    assert keep_value(VIEW, Dimension.VIDEO_TITLE, None, cell) is None
+
+
+def test_each_value_of_a_leaderboard_narrows() -> None:
+    """Where the report has a filter, by that."""
     assert find_filter(Dimension.MEDIA_TYPE, OPTIONS) is Filter.mediaType
     assert find_filter(Dimension.VISITOR_COUNTRY, OPTIONS) is None
     entry = Entry("FR", None, (Figure(3, 0),), (None,))
     board = make_board(VIEW, Dimension.VISITOR_COUNTRY, _board(entry, rows=1), OPTIONS, UNITS)
-    assert board.rows[0].view is None
+    assert board.rows[0].view == replace(VIEW, kept=((Dimension.VISITOR_COUNTRY, "FR"),))
     assert board.notes == ("1 value in all.",)
-    assert board.unfiltered == "A report can't be narrowed by visitor country, so neither can this view."
 
 
 def test_what_was_nothing_is_new_and_what_is_gone_says_so() -> None:

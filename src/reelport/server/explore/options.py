@@ -50,11 +50,14 @@ def list_options(view: View, rules: Rules) -> Options:
     """
     # Reasons depend on names alone: days and values of filters would only spoil the cache.
     filters = tuple(sorted(_pair(filter_) for filter_, _ in view.filters))
-    return _list_options(replace(view.report_query(), filters=filters, start=_DAY, end=_DAY), rules)
+    return _list_options(replace(view.report_query(), filters=filters, start=_DAY, end=_DAY), view.dimensions, rules)
 
 
 @lru_cache(maxsize=256)
-def _list_options(query: ReportQuery, rules: Rules) -> Options:
+def _list_options(query: ReportQuery, boards: tuple[Dimension, ...], rules: Rules) -> Options:
+    chosen = {row.name for row in boards}
+    # What only narrows the view is in its report already, and may become a leaderboard.
+    narrowing = {row for row in Dimension if row.name in query.dimensions and row not in boards}
     allowed = check.allowed_with(query, rules)
     metrics = (
         _offer(row, query.metrics, allowed.metrics, replace(query, metrics=(*query.metrics, row.name)), rules)
@@ -62,7 +65,11 @@ def _list_options(query: ReportQuery, rules: Rules) -> Options:
     )
     dimensions = (
         _offer(
-            row, query.dimensions, allowed.dimensions, replace(query, dimensions=(*query.dimensions, row.name)), rules
+            row,
+            chosen,
+            narrowing.union(allowed.dimensions),
+            replace(query, dimensions=(*query.dimensions, row.name)),
+            rules,
         )
         for row in Dimension
         if row.grain is None

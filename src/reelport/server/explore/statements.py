@@ -15,6 +15,7 @@ from reelport.catalog import Dimension, Grain, Metric
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.kept_cells import keep_cells
 from reelport.engine.leaderboard import Ranking, compile_leaderboard, title_tables
 from reelport.engine.plan import Plan
 from reelport.engine.tenant import Tenant
@@ -54,13 +55,14 @@ def tables_of_view(view: View) -> frozenset[str]:
 
 def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
     """Compile the totals: a row of the view's days and one of the compared days."""
-    return _stack(_queries(view, ()), tenant, snapshot, aggregator)
+    return _stack(view, (), _queries(view, ()), tenant, snapshot, aggregator)
 
 
 def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
     """Compile the lines: a row for each time with facts, of the view's and the compared days."""
     queries = _queries(view, (view.time,))
-    return _stack(queries if view.compares_lines else queries[:1], tenant, snapshot, aggregator)
+    queries = queries if view.compares_lines else queries[:1]
+    return _stack(view, (view.time,), queries, tenant, snapshot, aggregator)
 
 
 def compile_board(
@@ -70,7 +72,7 @@ def compile_board(
     queries = _queries(view, (dimension,))
     rows = MORE_ENTRIES if view.longer is dimension else ENTRIES
     ranking = Ranking(view.ranked_by, rows, by_change=view.sort is Sort.CHANGE, lowest_first=view.reverse)
-    plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator)
+    plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator, view.kept)
     return Statement(plan, queries)
 
 
@@ -80,9 +82,17 @@ def _queries(view: View, dimensions: tuple[Dimension, ...]) -> tuple[ReportQuery
     return (view.query(dimensions), *([view.query(dimensions, compared)] if compared else []))
 
 
-def _stack(queries: tuple[ReportQuery, ...], tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator) -> Statement:
+def _stack(
+    view: View,
+    shown: tuple[Dimension, ...],
+    queries: tuple[ReportQuery, ...],
+    tenant: Tenant,
+    snapshot: Snapshot,
+    aggregator: Aggregator,
+) -> Statement:
     """Stack the rows of reports, each behind the number of its query."""
-    selects = (compile_query(query, tenant, snapshot, aggregator, ordered=False).sql for query in queries)
+    compiled = (compile_query(query, tenant, snapshot, aggregator, ordered=False).sql for query in queries)
+    selects = (keep_cells(sql, view.kept, shown) for sql in compiled)
     sql = "\nUNION ALL\n".join(f"SELECT {side}, * FROM ({select})" for side, select in enumerate(selects))  # noqa: S608 - SQL that was compiled
     return Statement(Plan(sql, ()), queries)
 

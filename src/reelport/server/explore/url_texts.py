@@ -18,10 +18,10 @@ Choice = TypeVar("Choice")
 
 _MOST = 100
 """Pairs of a URL that are read. Each unknown name costs a search for the one that was meant."""
-_LONGEST = 1000
+LONGEST = 1000
 """Characters that a value may have."""
 _EXAMPLE = date(2026, 7, 4)
-_SHOWN = 80
+SHOWN = 80
 """Characters of a wrong value that a sentence quotes."""
 _KNOWN = frozenset({*map(str, Parameter), *Filter.__members__})
 
@@ -46,7 +46,7 @@ class UrlTexts:
         text = self.single(parameter)
         if text and text not in choices:
             advice = check.advice(check.nearest(text, choices), choices)
-            self.report(parameter, Code.INVALID_VALUE, f"There is no {parameter} {text[:_SHOWN]!r}.{advice}")
+            self.report(parameter, Code.INVALID_VALUE, f"There is no {parameter} {text[:SHOWN]!r}.{advice}")
         return choices.get(text)
 
     def day(self, parameter: str, earliest: date) -> date | None:
@@ -57,7 +57,7 @@ class UrlTexts:
         try:
             day = parse_day(text)
         except ValueError:
-            self.report(parameter, Code.BAD_DATE, f"{text[:_SHOWN]!r} is no day: write it like {_EXAMPLE}.")
+            self.report(parameter, Code.BAD_DATE, f"{text[:SHOWN]!r} is no day: write it like {_EXAMPLE}.")
             return None
         if day < earliest:
             self.report(parameter, Code.BAD_DATE, f"{day} is too long ago: numbers begin on {earliest}.")
@@ -78,10 +78,10 @@ def read_url(pairs: Iterable[tuple[str, str]]) -> UrlTexts:
         if name not in _KNOWN:
             advice = check.advice(check.nearest(name, _KNOWN), _KNOWN)
             url.report(
-                "", Code.INVALID_VALUE, f"The address has a parameter {name[:_SHOWN]!r}, which is unknown.{advice}"
+                "", Code.INVALID_VALUE, f"The address has a parameter {name[:SHOWN]!r}, which is unknown.{advice}"
             )
-        elif len(text) > _LONGEST or "\0" in text:
-            url.report(name, Code.INVALID_VALUE, f"The value of {name} is no text of up to {_LONGEST} characters.")
+        elif len(text) > LONGEST or "\0" in text:
+            url.report(name, Code.INVALID_VALUE, f"The value of {name} is no text of up to {LONGEST} characters.")
         else:
             url.texts.setdefault(name, []).append(text)
     return url

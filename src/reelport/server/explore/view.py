@@ -12,8 +12,11 @@ from enum import StrEnum
 from urllib.parse import urlencode
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
+from reelport.catalog.labels import label_dimension
+from reelport.engine.kept_cells import KeptCells
 from reelport.query import ReportQuery
 from reelport.query_sentence import describe_query
+from reelport.wording import clean_line, format_list
 
 LONGEST_BY_DAY = 186
 """Days of the longest range whose lines are by day unless the view says otherwise."""
@@ -47,7 +50,8 @@ class Sort(StrEnum):
 class Parameter(StrEnum):
     """The name of a parameter of the URL. Filters have their own names.
 
-    EMPTY names filters that keep empty cells. PRESET stands for the days that it has when its link is followed.
+    EMPTY names filters that keep empty cells, KEPT a dimension and its cell: `VISITOR_COUNTRY:FR`. PRESET stands for
+    the days that it has when its link is followed.
     """
 
     METRIC = "metric"
@@ -59,6 +63,7 @@ class Parameter(StrEnum):
     SORT = "sort"
     RANKED_BY = "rank"
     EMPTY = "empty"
+    KEPT = "only"
     REVERSE = "reverse"
     GRAIN = "grain"
     LONGER = "longer"
@@ -71,7 +76,8 @@ class View:
 
     `dimensions` are its leaderboards, none of them a time. `ranked_by` is the metric that leaderboards are sorted by,
     `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others.
-    `grain`, DAY or MONTH, is that of the lines. `filters` are in the order of the catalog.
+    `grain`, DAY or MONTH, is that of the lines. `filters` are in the order of the catalog. `kept` narrows the view by
+    cells that no filter of a report takes, in the order of the catalog too.
     """
 
     metrics: tuple[Metric, ...]
@@ -86,6 +92,7 @@ class View:
     sort: Sort = Sort.VALUE
     reverse: bool = False
     longer: Dimension | None = None
+    kept: KeptCells = ()
 
     @property
     def days(self) -> int:
@@ -117,23 +124,30 @@ class View:
     def report_query(self) -> ReportQuery:
         """The query of the report that this view stands for.
 
-        It has all metrics by the time of the lines and by every leaderboard's dimension, narrowed by the filters. Its
-        rows are thus finer than what the view shows. The comparison is no part of it.
+        It has all metrics by the time of the lines, by every leaderboard's dimension and by those of `kept`, narrowed
+        by the filters. Its rows are thus finer than what the view shows, which are those with the kept cells. The
+        comparison is no part of it.
         """
         return self.query((self.time, *self.dimensions))
 
     def query(self, dimensions: tuple[Dimension, ...], days: tuple[date, date] | None = None) -> ReportQuery:
         """The query of one part of the view: of its totals, its lines or a leaderboard.
 
-        `days` are others than the view's.
+        The dimensions of `kept` come after those of the part. `days` are others than the view's.
         """
         start, end = days or (self.start, self.end)
+        dimensions = tuple(dict.fromkeys((*dimensions, *(dimension for dimension, _ in self.kept))))
         filters = {filter_.name: value for filter_, value in self.filters}
         return ReportQuery.of(self.metrics, dimensions, start, end, filters, self.product)
 
     def sentence(self) -> str:
-        """Say which report the view stands for, in plain words and without a full stop."""
-        return describe_query(self.report_query())
+        """Say which report the view stands for, and what it shows of it.
+
+        In plain words, without a full stop.
+        """
+        kept = [f"{label_dimension(row)} {clean_line(cell) or '(empty)'}" for row, cell in self.kept]
+        alone = f", of {format_list(kept)} alone" if kept else ""
+        return f"{describe_query(self.report_query())}{alone}"
 
     def params(self) -> Pairs:
         """The canonical parameters of the view's URL: what is by default so is left out."""
@@ -152,6 +166,7 @@ class View:
         pairs += [
             (filter_.name, value) if value else (Parameter.EMPTY, filter_.name) for filter_, value in self.filters
         ]
+        pairs += [(Parameter.KEPT, f"{dimension.name}:{cell}") for dimension, cell in self.kept]
         optional = (
             (Parameter.PRODUCT, self.product.name, self.product is not Product.CONTENT),
             (Parameter.COMPARISON, self.comparison.value, self.comparison is not Comparison.NONE),

@@ -17,7 +17,7 @@ from reelport.errors import Problem
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 from reelport.server.explore.presets import DEFAULT, Preset
-from reelport.server.explore.url_texts import UrlTexts, read_url
+from reelport.server.explore.url_texts import SHOWN, UrlTexts, read_url
 from reelport.server.explore.view import NONE, Comparison, Parameter, Sort, View, default_grain, time_dimension
 from reelport.wire import Code
 
@@ -96,28 +96,48 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
     It never raises for what they hold: each problem has its sentence, and what it is about is left out or replaced.
     """
     url = read_url(pairs)
-    asked = _read_query(url, defaults)
+    kept, boards = _read_kept(url), _read_boards(url, defaults)
+    asked = _read_query(url, defaults, (*boards, *(dimension.name for dimension in kept)))
     # Default leaderboards that don't go with the metrics are nobody's mistake.
-    judged = asked if Parameter.DIMENSION in url.texts else replace(asked, dimensions=asked.dimensions[-1:])
+    unasked = () if Parameter.DIMENSION in url.texts else boards
+    judged = replace(asked, dimensions=tuple(name for name in asked.dimensions if name not in unasked))
     url.problems += check.problems(judged, today=defaults.today, scopes=defaults.scopes, rules=defaults.rules)
-    view = _make_view(url, _fit(asked, defaults))
+    view = _make_view(url, _fit(asked, defaults), boards, kept)
     has_days = Parameter.PRESET not in url.texts and url.single(Parameter.START) and url.single(Parameter.END)
     return ParsedView(view, tuple(url.problems), is_relative=not has_days)
 
 
-def _read_query(url: UrlTexts, defaults: Defaults) -> ReportQuery:
-    """Read what the URL asks for as an unchecked query, with the time as the last dimension."""
-    metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
+def _read_boards(url: UrlTexts, defaults: Defaults) -> tuple[str, ...]:
+    """Read the dimensions of the leaderboards, none of them a time."""
     by = tuple(dimension.name for dimension in defaults.dimensions)
     named = url.names(Parameter.DIMENSION) if Parameter.DIMENSION in url.texts else by
-    named = tuple(name for name in named if name != NONE)
+    return _leave_out_times(url, tuple(name for name in named if name != NONE))
+
+
+def _read_query(url: UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) -> ReportQuery:
+    """Read what the URL asks for as an unchecked query by these dimensions and, last, the time."""
+    metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
     start, end = _read_days(url, defaults.last_day(_known_metrics(metrics) or defaults.metrics))
     grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain((end - start).days + 1)
     filters = dict.fromkeys(url.names(Parameter.EMPTY), "")
     filters |= {name: url.single(name) for name in Filter.__members__ if url.single(name)}
     product = url.single(Parameter.PRODUCT) or Product.CONTENT.name
-    dimensions = (*_leave_out_times(url, named), time_dimension(grain).name)
-    return ReportQuery.of(metrics, dimensions, start, end, filters, product)
+    by = tuple(dict.fromkeys((*dimensions, time_dimension(grain).name)))
+    return ReportQuery.of(metrics, by, start, end, filters, product)
+
+
+def _read_kept(url: UrlTexts) -> dict[Dimension, str]:
+    """Read the cells that the view is narrowed to, the last one of each dimension."""
+    kept = {}
+    for text in url.names(Parameter.KEPT):
+        name, _, cell = text.partition(":")
+        dimension = Dimension.__members__.get(name)
+        if dimension is None or dimension.grain is not None:
+            sentence = f"{text[:SHOWN]!r} is no dimension and its value: write it like VISITOR_COUNTRY:FR."
+            url.report(Parameter.KEPT, Code.INVALID_VALUE, sentence)
+        else:
+            kept[dimension] = cell
+    return {dimension: kept[dimension] for dimension in Dimension if dimension in kept}
 
 
 def _read_days(url: UrlTexts, complete: date) -> tuple[date, date]:
@@ -172,10 +192,11 @@ def _fit_days(query: ReportQuery, defaults: Defaults) -> ReportQuery:
     return query.within(start, min(end, longest))
 
 
-def _make_view(url: UrlTexts, query: ReportQuery) -> View:
+def _make_view(url: UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, str]) -> View:
     """Make the view of a checked query and of the rest of the URL, which depends on it."""
     metrics = _known_metrics(query.metrics)
-    *dimensions, time = (Dimension[name] for name in query.dimensions)
+    *asked, time = (Dimension[name] for name in query.dimensions)
+    dimensions = tuple(row for row in asked if row.name in boards)
     filters = dict(query.filters)
     comparison = url.choice(Parameter.COMPARISON, {each.value: each for each in Comparison}) or Comparison.NONE
     sort = url.choice(Parameter.SORT, {each.value: each for each in Sort}) or Sort.VALUE
@@ -183,7 +204,7 @@ def _make_view(url: UrlTexts, query: ReportQuery) -> View:
     longer = url.choice(Parameter.LONGER, Dimension.__members__)
     return View(
         metrics,
-        tuple(dimensions),
+        dimensions,
         query.start,
         query.end,
         ranked_by if ranked_by in metrics else metrics[0],
@@ -194,6 +215,7 @@ def _make_view(url: UrlTexts, query: ReportQuery) -> View:
         Sort.VALUE if sort is Sort.CHANGE and comparison is Comparison.NONE else sort,
         reverse=url.single(Parameter.REVERSE) == "yes",
         longer=longer if longer in dimensions else None,
+        kept=tuple((row, cell) for row, cell in kept.items() if row in asked),
     )
 
 

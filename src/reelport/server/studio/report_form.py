@@ -14,23 +14,26 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.catalog import Metric
+from reelport.catalog.labels import label_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
 from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.query import ReportQuery, parse_day
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
 from reelport.server.access.studio_key import identify_studio
-from reelport.server.explore.view import Pairs, Parameter
+from reelport.server.explore.view import Pairs, Parameter, View
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
 from reelport.server.studio import pages, reports
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.report_snippets import write_snippets
+from reelport.server.studio.view_boards import EMPTY
 from reelport.server.studio.view_defaults import make_defaults
 from reelport.server.studio.view_page import describe_freshness
 from reelport.server.studio.visit import Visit
 from reelport.wire import Code
+from reelport.wording import format_list
 
 _REPORT = "report"
 _WAIT_SECONDS = 1.0
@@ -43,7 +46,8 @@ class Question:
 
     `problems` are all that is wrong in what came. Those of a view are mended in the query; with those of an earlier
     report it can't be asked for. `view` is the query of the view's link; None where it's no view. `freshness` says up
-    to which day each table that it reads is complete.
+    to which day each table that it reads is complete. `rows` says which rows of the file are those of the view, where
+    it shows less than its report has.
     """
 
     query: ReportQuery
@@ -51,6 +55,7 @@ class Question:
     problems: tuple[Problem, ...]
     view: str | None
     freshness: str
+    rows: str = ""
 
     @property
     def is_askable(self) -> bool:
@@ -91,6 +96,19 @@ def shift_days(days: int, last: date) -> tuple[date, date]:
     return last - timedelta(days=days - 1), last
 
 
+def describe_rows(view: View) -> str:
+    """Say which rows of the view's report are the view's; empty where all of them are."""
+    if not view.kept:
+        return ""
+    alone = format_list([f"{label_dimension(row)} {cell or EMPTY}" for row, cell in view.kept])
+    every = format_list([f"every {label_dimension(row)}" for row, _ in view.kept])
+    cells = format_list([f"{cell or 'nothing'} in the column {row.header}" for row, cell in view.kept])
+    return (
+        f"The view shows {alone} alone, and a report can't be narrowed so: its file has {every}, "
+        f"and the view's numbers are those of its rows with {cells}."
+    )
+
+
 def write_link(fields: Iterable[tuple[str, str]]) -> str:
     """Write the address of the page that would ask for this."""
     return f"{reports.PATH}/new?{urlencode([(str(name), value) for name, value in fields])}"
@@ -119,7 +137,7 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
     parsed = parse_view(pairs, defaults)
     view = parsed.view
     said = describe_freshness(view.metrics, freshness)
-    return Question(view.report_query(), view.params(), parsed.problems, view.url_query(), said)
+    return Question(view.report_query(), view.params(), parsed.problems, view.url_query(), said, describe_rows(view))
 
 
 def _read_earlier(

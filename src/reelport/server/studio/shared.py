@@ -12,7 +12,6 @@ from starlette.responses import Response
 from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
 from reelport.facts.log.freshness import read_freshness
-from reelport.query_sentence import describe_query
 from reelport.server.explore.options import list_options
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.http.disconnection import run_while_connected
@@ -128,5 +127,5 @@ def _list_links(visit: Visit) -> list[ListedLink]:
 
 
 def _list_link(visit: Visit, shared: SharedView, defaults: Defaults) -> ListedLink:
-    sentence = describe_query(parse_view(shared.parameters, defaults).view.report_query())
+    sentence = parse_view(shared.parameters, defaults).view.sentence()
     return ListedLink(shared, sentence, shared.is_open(visit.now), visit.may_change(shared.created_by))

@@ -13,11 +13,14 @@ from reelport.catalog.labels import capitalize, label_dimension
 from reelport.charts import draw_inline_bar
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, OverBudget
 from reelport.server.explore.options import Options
+from reelport.server.explore.url_texts import LONGEST
 from reelport.server.explore.view import Comparison, Sort, View
 from reelport.server.studio.number_text import NO_NUMBER, group_digits, write_full, write_share
 from reelport.server.studio.view_units import MetricUnit
 
 EMPTY = "(empty)"
+_LONGEST = LONGEST - max(len(f"{dimension.name}:") for dimension in Dimension)
+"""Characters of a value that a view may be narrowed to, with the name before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Cell:
 class BoardRow:
     """A row of a leaderboard.
 
-    `view` is the one that it filters to, None where nothing filters by it.
+    `view` is the one that it filters to, None where that is the view already.
     """
 
     cell: str
@@ -55,10 +58,7 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A leaderboard as a table, or why it isn't there. `notes` are sentences below it.
-
-    `unfiltered` says why its values are no links, to whoever may filter; empty where they are.
-    """
+    """A leaderboard as a table, or why it isn't there. `notes` are sentences below it."""
 
     dimension: Dimension
     label: str
@@ -68,7 +68,6 @@ class Board:
     longer: View | None
     shorter: View | None
     over_budget: OverBudget | None = None
-    unfiltered: str = ""
 
 
 def make_board(
@@ -93,10 +92,9 @@ def make_board(
     is_longer = view.longer is dimension
     more = replace(view, longer=dimension) if not is_longer and board.rows > len(board.entries) else None
     notes = tuple(_write_notes(view, board, units[view.ranked_by]))
-    why = "" if filter_ else f"A report can't be narrowed by {label_dimension(dimension)}, so neither can this view."
     headings = tuple(_make_headings(view, units))
     fewer = replace(view, longer=None) if is_longer else None
-    return Board(dimension, label, headings, rows, notes, more, fewer, unfiltered=why)
+    return Board(dimension, label, headings, rows, notes, more, fewer)
 
 
 def find_filter(dimension: Dimension, options: Options) -> Filter | None:
@@ -105,13 +103,21 @@ def find_filter(dimension: Dimension, options: Options) -> Filter | None:
     return next((filter_ for filter_ in fitting if filter_.dimension is dimension), None)
 
 
-def keep_value(view: View, filter_: Filter, cell: str | None) -> View | None:
-    """Narrow a view to a cell's value; None where the filter doesn't take it or has it already."""
-    value = (cell or "").upper() if filter_.choices else cell or ""
-    if filter_.choices and value not in filter_.choices:
+def keep_value(view: View, dimension: Dimension, filter_: Filter | None, cell: str | None) -> View | None:
+    """Narrow a view to a cell's value.
+
+    It does so by the filter of its report, or in the view alone where no filter takes the value. None where the view
+    has it already, or no address can hold it.
+    """
+    value = (cell or "").upper() if filter_ and filter_.choices else cell or ""
+    if len(value) > _LONGEST or "\0" in value:
         return None
-    filters = {**dict(view.filters), filter_: value}
-    narrowed = replace(view, filters=tuple((row, filters[row]) for row in Filter if row in filters))
+    if filter_ is None or (filter_.choices and value not in filter_.choices):
+        kept = {**dict(view.kept), dimension: cell or ""}
+        narrowed = replace(view, kept=tuple((row, kept[row]) for row in Dimension if row in kept))
+    else:
+        filters = {**dict(view.filters), filter_: value}
+        narrowed = replace(view, filters=tuple((row, filters[row]) for row in Filter if row in filters))
     return None if narrowed == view else narrowed
 
 
@@ -123,7 +129,7 @@ def _make_row(
     return BoardRow(
         EMPTY if entry.cell is None else entry.cell,
         entry.title,
-        keep_value(view, filter_, entry.cell) if filter_ else None,
+        keep_value(view, board.dimension, filter_, entry.cell),
         Markup(draw_inline_bar(float(entry.figures[place].value or 0), largest)),  # noqa: S704 - drawn from two numbers
         cells,
         not entry.is_shown,

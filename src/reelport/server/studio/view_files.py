@@ -31,5 +31,6 @@ async def download_line(visit: Visit) -> Response:
     if isinstance(lines, OverBudget):
         raise Refused(409, "There is no chart", lines.sentence)
     chart = make_line_chart(view, lines, place, defaults.complete_days([view.metrics[place]]))
-    notes = (*list_query_notes(view.query((view.time,))), *chart.notes)
+    kept = [(dimension.name, cell) for dimension, cell in view.kept]
+    notes = (*list_query_notes(view.query((view.time,)), kept), *chart.notes)
     return await chart_files.answer_chart(replace(chart, notes=notes), kind, name.lower())

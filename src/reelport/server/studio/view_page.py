@@ -205,3 +205,6 @@ def _list_filters(view: View) -> Iterator[Removable]:
     for filter_, value in view.filters:
         rest = tuple(pair for pair in view.filters if pair[0] is not filter_)
         yield Removable(capitalize(label_filter(filter_)), value or EMPTY, replace(view, filters=rest))
+    for dimension, cell in view.kept:
+        others = tuple(pair for pair in view.kept if pair[0] is not dimension)
+        yield Removable(capitalize(label_dimension(dimension)), cell or EMPTY, replace(view, kept=others))
