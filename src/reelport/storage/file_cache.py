@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import hashlib
 import os
 import threading
@@ -111,6 +112,18 @@ class FileCache:
         """Return the path of a file's copy, which need not be there."""
         return self.root / _FILES / f"{self.folder}{name}"
 
+    def has(self, name: str) -> bool:
+        """Whether there is a copy of a file now."""
+        return self.path(name).exists()
+
+    def measure_derived(self, name: str) -> int:
+        """Sum the bytes of what is kept of a file beside its copy: names that go on after a dot."""
+        total = 0
+        for path in self._list_derived(name):
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
+
     def adopt(self, path: Path, name: str) -> None:
         """Take a whole file of this disk as the copy of what was put under the name."""
         with translate_io_errors(path), private():
@@ -125,9 +138,10 @@ class FileCache:
         self.delete_surplus()
 
     def forget(self, name: str) -> None:
-        """Delete a file's copy: the file is deleted."""
-        with translate_io_errors(self.root), suppress(FileNotFoundError, NotADirectoryError):
-            self.path(name).unlink()
+        """Delete a file's copy, and whatever is derived from it: the file is deleted."""
+        with translate_io_errors(self.root), suppress(NotADirectoryError):
+            for path in (self.path(name), *self._list_derived(name)):
+                path.unlink(missing_ok=True)
 
     def delete_surplus(self) -> None:
         """Delete the least recently used files that nobody holds, until the rest fits."""
@@ -147,6 +161,10 @@ class FileCache:
                 if path.relative_to(self.root / _FILES).as_posix() not in held:
                     path.unlink(missing_ok=True)
                     surplus -= size
+
+    def _list_derived(self, name: str) -> tuple[Path, ...]:
+        path = self.path(name)
+        return tuple(path.parent.glob(f"{glob.escape(path.name)}.*"))
 
     def _hold(self, names: Sequence[str]) -> None:
         for folder in (_FILES, _PARTS, _HOLDS):

@@ -6,13 +6,14 @@ files, `delta_log.open_store` for a table. `tests/storage/test_file_store.py` is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from reelport.errors import StorageError
+from reelport.storage.excerpts import Cutter
 
 
 class StoredFile(NamedTuple):
@@ -86,6 +87,13 @@ class FileStore(Protocol):
 
     def local_paths(self, names: Iterable[str]) -> tuple[Path, ...]:
         """Return local paths at which libraries can read these files, in the same order."""
+
+    def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:
+        """Return local paths as `local_paths` does, some of them of excerpts.
+
+        An excerpt has all that the cutter wants. `sizes` are the files' bytes by name; about, where
+        they are not known.
+        """
 
 
 def check_name(name: str, place: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
+from reelport.storage.excerpts import Cutter
 from reelport.storage.file_store import StoredFile, check_name
 from reelport.storage.modes import private
 
@@ -126,6 +127,10 @@ class LocalFolder:
     def local_paths(self, names: Iterable[str]) -> tuple[Path, ...]:
         """Return the paths of these files, which need not exist."""
         return tuple(map(self._locate, names))
+
+    def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:  # noqa: ARG002 - the interface's
+        """Return the paths of the files themselves: nothing is fetched."""
+        return self.local_paths(sizes)
 
     def _locate(self, name: str) -> Path:
         """Return the path of a name; StorageError when it would lead out of the folder."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,10 +23,13 @@ from obstore.store import S3Store
 from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.durable import sync_file, translate_io_errors
+from reelport.storage.excerpt_cache import ExcerptCache
+from reelport.storage.excerpts import NO_EXCERPTS, Cutter, ExcerptRule
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import StoredFile, check_name
 from reelport.storage.local_folder import LocalFile, LocalFolder
 from reelport.storage.object_errors import translate_object_errors
+from reelport.storage.object_excerpt import FileChanged, RemoteRanges
 from reelport.storage.object_file import ObjectFile
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
 
@@ -78,6 +81,7 @@ class ObjectStore:
     signs: bool = False
     retries: int = 8
     """How often a request that the store fails, or leaves without an answer, is sent again."""
+    excerpts: ExcerptRule = NO_EXCERPTS
 
     def list_names(self, under: str = "") -> Iterator[str]:
         """Yield the name of every file and of this machine's drafts."""
@@ -167,6 +171,22 @@ class ObjectStore:
             return self.cache.fetch(tuple(names), self.open)
         except FileNotFoundError as error:
             raise StorageError(f"{error} is gone") from error
+
+    def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:
+        """Fetch what the cutter wants into the cache: excerpts, or whole files."""
+        reader = ExcerptCache(self.cache, self.excerpts, self.open, self._open_ranges)
+        try:
+            return reader.fetch(sizes, cutter)
+        except FileChanged:
+            for name in sizes:
+                self.cache.forget(name)
+            return self.local_paths(sizes)
+        except FileNotFoundError as error:
+            raise StorageError(f"{error} is gone") from error
+
+    def _open_ranges(self, name: str) -> RemoteRanges:
+        self._check(name)
+        return RemoteRanges(self._client, name, f"{self.address}/{name}")
 
     @property
     def _client(self) -> S3Store:
