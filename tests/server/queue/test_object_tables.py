@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import anyio
+import duckdb
 import pyarrow as pa
 import pytest
 from tests.server.api import Api, open_api
 from tests.server.explore.endless import DAY, QUICK, TENANT
 from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
+from reelport.catalog import Dimension, Grain, Metric
+from reelport.engine.rollups.build import build_rollups
+from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.tenant import Tenant
+from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
+from reelport.facts.loading.role_copying import copy_tables_by_roles
+from reelport.facts.log.delta_log import open_store
+from reelport.facts.rollups.definition import add_rollup
 from reelport.server.explore.explorer import Explorer
 from reelport.server.explore.numbers import Figure, Totals
+from reelport.server.explore.view import View
 from reelport.server.queue import attempt, jobs
 from reelport.server.queue.worker_process import make_engine
 from reelport.server.settings import Settings, read_settings
 from reelport.storage.file_cache import holding
 from reelport.storage.file_store import read_file
+from reelport.storage.local_folder import LocalFolder
 
 
 def make_report(settings: Settings) -> bytes:
@@ -101,3 +114,110 @@ def test_a_view_reads_them_and_lets_their_copies_go(object_server: str, tmp_path
         explorer.close()
     assert numbers.totals == Totals((Figure(41),))
     assert list((settings.cache_root / "holds").iterdir()) == []
+
+
+_PLAYS = """
+    SELECT
+        TIMESTAMPTZ '{day} 00:00:00+00' + to_hours(i % 24) AS started_at, 'v' || i % 5000 AS video_id,
+        'video' AS media_type, CASE WHEN i % 40 = 0 THEN 'c-demo' ELSE 'c' || (i * 37) % 600 END AS owner_channel_id,
+        CASE WHEN i % 50 = 7 THEN 'c-demo' ELSE 'c' || (i * 11) % 600 END AS publisher_channel_id,
+        CASE WHEN i % 90 = 7 THEN 'c-demo' END AS claimer_channel_id,
+        ['FR', 'DE', 'IT'][1 + i % 3] AS visitor_country, md5('viewer ' || i) AS viewer,
+        i % 3 AS views, i % 50 AS time_watched_seconds
+    FROM range({rows}) t(i)
+"""
+_ADS = """
+    SELECT
+        TIMESTAMPTZ '{day} 00:00:00+00' + to_hours(i % 24) AS started_at, 'v' || i % 50 AS video_id,
+        'video' AS media_type, CASE WHEN i % 4 = 0 THEN 'c-demo' ELSE 'c' || i % 60 END AS owner_channel_id,
+        i % 2 AS impressions
+    FROM range({rows}) t(i)
+"""
+MANY = 180_000
+
+
+@pytest.fixture(scope="module")
+def large_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables with a large file of two days, copies of it by role, a rollup of those days, and a small third day."""
+    root = tmp_path_factory.mktemp("large") / "facts"
+    with duckdb.connect() as session:
+        session.execute("SET TimeZone = 'UTC'")
+
+        def load(table: str, sql: str, day: int, rows: int) -> None:
+            found = session.sql(sql.format(day=f"2026-01-0{day}", rows=rows)).to_arrow_table()
+            load_arrow(root, table, found, f"day-{day}")
+
+        load("plays", _PLAYS, 1, MANY)
+        load("plays", _PLAYS, 2, MANY)
+        load("ads", _ADS, 1, 2000)
+        rollup = make_rollup("plays", ["visitor_country"])
+        add_rollup(root, rollup)
+        build_rollups(root, [rollup], space=10**9)
+        compact(root, today=date(2027, 1, 1))
+        copy_tables_by_roles(root)
+        load("plays", _PLAYS, 3, 2000)
+    return root
+
+
+def upload(tables: Path, remote: Settings) -> None:
+    """Put the tables into the object store as they are; rollups are of each machine."""
+    for folder in (path for path in tables.iterdir() if not path.name.startswith(".")):
+        store = open_store(remote.facts_root / folder.name)
+        for name in LocalFolder(folder).list_names():
+            store.put(name, (folder / name).read_bytes())
+    shutil.copytree(tables / ".rollups", remote.facts_root / ".rollups")
+
+
+ASKED: dict[str, dict[str, object]] = {
+    "owner": {"dimensions": ["DAY", "VISITOR_COUNTRY"]},
+    "no rollup": {"metrics": ["VIEWS", "LIVE_VIEWERS"], "dimensions": ["VIDEO_ID"], "startDate": "2026-01-02"},
+    "copies": {"product": "EMBED", "dimensions": ["VIDEO_ID"]},
+    "few copies": {"product": "CLAIM", "dimensions": ["DAY"]},
+    "all roles": {"product": "ALL", "dimensions": ["DAY"]},
+    "families": {"metrics": ["VIEWS", "IMPRESSIONS"], "dimensions": ["VIDEO_ID", "DAY"]},
+}
+VIEW = View((Metric.VIEWS,), (Dimension.VISITOR_COUNTRY,), date(2026, 1, 1), date(2026, 1, 3), Metric.VIEWS, Grain.DAY)
+
+
+def make_all(settings: Settings) -> dict[str, bytes]:
+    """Make a report of each kind, and a view of the explorer."""
+    made = {}
+    with open_api(settings) as api:
+        for name, asked in ASKED.items():
+            answer = api.ask(**{"endDate": "2026-01-03"} | asked)
+            assert "errors" not in answer, answer
+            made[name] = make_queued_report(api)
+            assert made[name].count(b"\n") > 1
+    explorer = Explorer(settings)
+    try:
+        made["view"] = repr(anyio.run(explorer.compute, VIEW, Tenant(frozenset({"c-demo"})), 1)).encode()
+    finally:
+        explorer.close()
+    return made
+
+
+@pytest.mark.parametrize("rollups", ["on", pytest.param("off", marks=pytest.mark.long)])
+def test_reports_from_excerpts_have_the_same_bytes(
+    object_server: str, large_tables: Path, tmp_path: Path, rollups: str
+) -> None:
+    """Of an owner, by copies, by all roles, of several families, with rollups and without, and so has a view.
+
+    Of the large file and its copies only row groups are fetched, and the file whole where all roles count.
+    """
+    assert object_server
+    shutil.copytree(large_tables, tmp_path / "local" / "facts")
+    local = make_all(read_settings(data=tmp_path / "local", workers=0, rollups=rollups))
+    url = f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}"
+    remote = replace(
+        read_settings(data=tmp_path / "remote", facts_url=url, workers=0, rollups=rollups),
+        excerpts_from="1MB",
+        excerpt_share=0.9,
+    )
+    upload(large_tables, remote)
+    assert make_all(remote) == local
+    cached = tmp_path / "remote" / "cache" / "files" / "facts" / "plays"
+    (whole,) = cached.glob("month=2026-01/month-*.parquet")
+    (excerpt,) = set(cached.glob("month=2026-01/month-*.parquet.*")) - set(cached.rglob("*.end"))
+    (copied,) = set(cached.rglob("_by_publisher/all/month=2026-01/month-*")) - set(cached.rglob("*.end"))
+    assert excerpt.stat().st_size < whole.stat().st_size / 2
+    assert copied.stat().st_size < whole.stat().st_size / 8

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reelport.storage.excerpts import NO_EXCERPTS, ExcerptRule
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
@@ -25,6 +26,7 @@ class RemoteTables:
     cache: FileCache
     retries: int = 8
     """How often a request without an answer, or that is refused for now, is sent again."""
+    excerpts: ExcerptRule = NO_EXCERPTS
 
     def open_store(self, folder: Path) -> FileStore:
         """Open the store of the table that this folder stands for."""
@@ -32,7 +34,11 @@ class RemoteTables:
 
         cache = replace(self.cache, folder=f"{self.cache.folder}{folder.name}/")
         return ObjectStore(
-            self.address.below(folder.name), LocalFolder(locate_drafts(folder)), cache, retries=self.retries
+            self.address.below(folder.name),
+            LocalFolder(locate_drafts(folder)),
+            cache,
+            retries=self.retries,
+            excerpts=self.excerpts,
         )
 
     def delta_options(self) -> dict[str, str]:

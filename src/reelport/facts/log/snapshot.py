@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from reelport.errors import StorageError
 from reelport.facts.log.delta_log import DataFile, commit_name, list_commits, list_files, open_store, open_table
-from reelport.facts.log.role_copies import choose_paths, find_original
+from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
+from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
 from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import TABLES
 
@@ -40,17 +41,21 @@ class Snapshot:
         channels: frozenset[str] | None = None,
         role: str = OWNER,
     ) -> tuple[str, ...]:
-        """List the paths of `data_files`.
+        """List the paths of `data_files`, or of excerpts that have all that is asked for.
 
         With another role than the owner's, those of their copies where there are any.
         """
         store = open_store((self.root / table).absolute())
         chosen = self.data_files(table, start, end, channels if role == OWNER else None)
-        if role == OWNER or channels is None or not self.reads_copies:
-            return tuple(map(str, store.local_paths(file.path for file in chosen)))
-        return tuple(
-            map(str, store.local_paths(choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)))
-        )
+        sizes = {file.path: file.size for file in chosen}
+        if channels is None:
+            return tuple(map(str, store.local_paths(sizes)))
+        if role != OWNER and self.reads_copies:
+            sizes = _estimate_sizes(
+                chosen, choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)
+            )
+        cutter = RowGroupCutter(role, channels, TABLES[table].time, start, end)
+        return tuple(map(str, store.local_excerpts(sizes, cutter)))
 
     def has_copies(self, table: str, start: date, end: date, channels: frozenset[str], role: str) -> bool:
         """Whether `files` lists a copy by the role, whose existence is looked up and nothing else."""
@@ -75,6 +80,12 @@ class Snapshot:
             owners = sorted(channels)
             chosen = [file for file in chosen if _may_own(file, owners)]
         return tuple(chosen)
+
+
+def _estimate_sizes(files: Iterable[DataFile], names: Iterable[str]) -> dict[str, int]:
+    """Estimate the bytes of files and parts of copies: of a copy nothing is recorded."""
+    sizes = {file.path: (file.size, file.size // len(list_parts(file.rows))) for file in files}
+    return {name: sizes[name][0] if name in sizes else sizes[find_original(name) or ""][1] for name in names}
 
 
 def _may_own(file: DataFile, owners: list[str]) -> bool:
