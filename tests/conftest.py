@@ -47,6 +47,11 @@ WAITING = Path(__file__).with_name("whole")
 TOGETHER = {
     "tests/browser/": "browser",
     "tests/whole/wire/": "wire",
+    "tests/whole/test_client.py": "sampled",
+    "tests/whole/test_client_docs.py": "sampled",
+    "tests/whole/test_public_keys.py": "sampled",
+    "tests/whole/test_ranges.py": "sampled",
+    "tests/whole/test_report_command.py": "sampled",
     "tests/whole/test_keys.py": "desk",
     "tests/whole/test_no_posix.py": "desk",
 }

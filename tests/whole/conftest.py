@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,14 @@ from tests.warm_service import Service
 
 from .desk import Desk
 from .shell import Shell
+
+
+@pytest.fixture(scope="session")
+def sampled() -> Iterator[Service]:
+    """A service with ten weeks of sample facts, whose public tokens live two seconds, for the files that share it."""
+    with Service(public_token_seconds=2) as service:
+        service.sample(date(2025, 12, 1), date(2026, 2, 10), rows=20_000)
+        yield service
 
 
 @pytest.fixture(scope="session")

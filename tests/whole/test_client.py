@@ -95,11 +95,9 @@ def command(service: Service, key: Key, *words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    """A service with a week of sample facts."""
-    with Service() as service:
-        service.sample(START, END, rows=10_000)
-        yield service
+def service(sampled: Service) -> Service:
+    """A service with sample facts of more than the week that is asked for."""
+    return sampled
 
 
 @pytest.fixture(scope="module")

@@ -32,11 +32,10 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
+def service(sampled: Service) -> Service:
     """The tutorial's facts, fewer of them."""
-    with Service() as service:
-        service.sample(date(2026, 9, 1), date(2026, 10, 31), rows=5_000)
-        yield service
+    sampled.sample(date(2026, 9, 1), date(2026, 10, 31), rows=5_000)
+    return sampled
 
 
 @pytest.fixture(scope="module")

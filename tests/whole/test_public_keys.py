@@ -26,12 +26,10 @@ QUERY = ReportQuery.of([Metric.VIEWS], [Dimension.DAY], date(2026, 1, 1), date(2
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
+def service(sampled: Service) -> Service:
     """A service with sample facts and a user, whose public tokens live two seconds."""
-    with Service(public_token_seconds=2) as service:
-        service.sample(date(2026, 1, 1), date(2026, 1, 3), rows=500)
-        service.user("demo", EMAIL, PASSWORD)
-        yield service
+    sampled.user("demo", EMAIL, PASSWORD)
+    return sampled
 
 
 @pytest.fixture(scope="module")

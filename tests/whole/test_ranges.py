@@ -24,11 +24,9 @@ TEXTS = {"channelSlug": ["demo-news", ""], "videoOwnerChannelSlug": ["demo-sport
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
+def service(sampled: Service) -> Service:
     """A service with some ten weeks of sample facts."""
-    with Service() as service:
-        service.sample(START, END, rows=8_000)
-        yield service
+    return sampled
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +117,11 @@ def test_a_service_that_takes_fewer_days_gets_smaller_windows(service: Service, 
     query = ReportQuery.of([Metric.VIEWS], ["DAY"], START, END)
     whole = client.reports.run(query, tmp_path / "whole.csv", deadline=300)
     service.restart(environment={"REELPORT_DAY_LIMIT": "40"})
-    found = client.reports.run_range(query, tmp_path / "merged.csv", deadline=300)
-    assert [each.rows for each in found.windows] == [40, 32]
-    assert found.sha256 == whole.sha256
-    with pytest.raises(MergeRefused, match="LIVE_VIEWERS counts what is different"):
-        client.reports.run_range(replace(query, metrics=("LIVE_VIEWERS",), dimensions=()), tmp_path / "no.csv")
+    try:
+        found = client.reports.run_range(query, tmp_path / "merged.csv", deadline=300)
+        assert [each.rows for each in found.windows] == [40, 32]
+        assert found.sha256 == whole.sha256
+        with pytest.raises(MergeRefused, match="LIVE_VIEWERS counts what is different"):
+            client.reports.run_range(replace(query, metrics=("LIVE_VIEWERS",), dimensions=()), tmp_path / "no.csv")
+    finally:
+        service.restart(environment={})

@@ -32,12 +32,10 @@ Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[dict[str, str]]:
-    """The environment of a partner of a service with a week of sample facts."""
-    with Service() as service:
-        service.sample(START, END, rows=4_000)
-        key = service.key("demo")
-        yield surroundings(service.url, key.id, key.secret)
+def here(sampled: Service) -> dict[str, str]:
+    """The environment of a partner of a service with sample facts."""
+    key = sampled.key("demo")
+    return surroundings(sampled.url, key.id, key.secret)
 
 
 @pytest.fixture(scope="module")
