@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tests.storage.object_server import FaultyProxy
 
 # Machines that run the tests are slow and noisy: no deadline for one example, and the same examples everywhere.
-# `make test` tries the first quarter of them; `pytest --hypothesis-profile explore` tries others, and more.
+# `make test` tries the first eighth of them; `pytest --hypothesis-profile explore` tries others, and more.
 settings.register_profile(
     "reelport", deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("few", settings.get_profile("reelport"), max_examples=15)
+settings.register_profile("few", settings.get_profile("reelport"), max_examples=8)
 settings.register_profile(
     "explore", deadline=None, max_examples=400, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -47,6 +47,7 @@ WAITING = Path(__file__).with_name("whole")
 TOGETHER = {
     "tests/browser/": "browser",
     "tests/whole/wire/": "wire",
+    "tests/whole/test_care.py": "sampled",
     "tests/whole/test_client.py": "sampled",
     "tests/whole/test_client_docs.py": "sampled",
     "tests/whole/test_public_keys.py": "sampled",

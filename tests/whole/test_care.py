@@ -72,6 +72,7 @@ def drafts(service: Service) -> list[str]:
     return [path.name for path in service.settings.files_root.glob("*.part")]
 
 
+@pytest.mark.long
 def test_cancelled_report_stops_its_engine(service: Service) -> None:
     """A running report that is cancelled has failed at once; its engine stops, and what it wrote goes."""
     asker = partner(service)
@@ -143,13 +144,13 @@ def test_stopped_worker_gives_its_report_back_unblamed(service: Service) -> None
     assert (found.attempts, found.failures, found.deaths, found.losses) == (2, 0, 0, 0)
 
 
-def test_workers_have_a_lower_priority_than_the_api(service: Service) -> None:
+def test_workers_have_a_lower_priority_than_the_api(sampled: Service) -> None:
     """All of their threads, those of the engine too; the API keeps the priority that it was started with."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    lower = min(own + service.settings.worker_nice, 19)
+    lower = min(own + sampled.settings.worker_nice, 19)
     assert lower > own
-    assert priorities(service.pid) == {own}
-    assert until(lambda: [priorities(pid) for pid in service.worker_pids] == [{lower}, {lower}])
+    assert priorities(sampled.pid) == {own}
+    assert until(lambda: [priorities(pid) for pid in sampled.worker_pids] == [{lower}])
 
 
 def priorities(pid: int) -> set[int]:
@@ -157,6 +158,7 @@ def priorities(pid: int) -> set[int]:
     return {os.getpriority(os.PRIO_PROCESS, int(each.name)) for each in Path(f"/proc/{pid}/task").iterdir()}
 
 
+@pytest.mark.long
 def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
     """Of five reports of a partner two run, over both workers; the others wait in order."""
     asker = partner(service)

@@ -239,6 +239,7 @@ def test_a_stopped_command_says_the_command_that_resumes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my views.csv", "my views.csv.json"]
 
 
+@pytest.mark.long
 def test_a_service_that_dies_in_mid_wait_is_waited_for(
     idle: Service, set_to_work: Callable[[], None], tmp_path: Path
 ) -> None:

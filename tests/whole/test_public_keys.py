@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path

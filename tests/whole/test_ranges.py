@@ -71,7 +71,7 @@ def values(row: Filter) -> st.SearchStrategy[tuple[str, str]]:
 
 
 @settings(
-    max_examples=settings().max_examples // 4,
+    max_examples=max(settings().max_examples // 4, 3),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
 @given(queries(), st.integers(31, 45))
