@@ -42,7 +42,7 @@ test: compile ## run the tests but the long ones, in three processes: they wait 
 test-long: compile ## run the long ones alone: drills, and the further cases of families
 	@$(TESTS) -m long
 
-test-all: compile ## run all of them, with four times the examples
+test-all: compile ## run all of them, with eight times the examples
 	@$(TESTS)
 
 test-busy: compile ## run all tests while another program keeps every core busy

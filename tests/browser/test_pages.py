@@ -28,7 +28,7 @@ def check(studio: Studio, page: Page) -> None:
     assert not studio.complaints
 
 
-@pytest.mark.parametrize("path", thin_out((route.path for route in PAGES), 4))
+@pytest.mark.parametrize("path", thin_out((route.path for route in PAGES), 6))
 def test_a_page_is_open_to_everybody_who_may_see_it(studio: Studio, path: str) -> None:
     """Light and dark, wide and narrow: axe-core finds nothing, nothing is cut off, the console stays empty."""
     check(studio, studio.open(path, _choose_visitor(path)))

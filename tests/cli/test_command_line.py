@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.cases import thin_out
 
 from reelport.cli.arguments.completions import filters, metrics, profiles
 from reelport.cli.main import APP, CLIENT_COMMANDS, SERVER_COMMANDS, main
@@ -102,7 +103,7 @@ def test_bash_completes_commands_options_and_names(script: Path, words: list[str
     assert done.stdout.split() == completed
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
+@pytest.mark.parametrize("shell", thin_out(["zsh", "fish"], 2))
 def test_other_shells_have_scripts_too(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     """With every command, and the call that completes names."""
     status, out, _ = ended(capsys, "completion", shell)
@@ -152,7 +153,7 @@ def test_without_the_services_libraries_a_partner_has_everything() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
-@pytest.mark.parametrize("words", ["fields list", "config path"])
+@pytest.mark.parametrize("words", thin_out(["fields list", "config path"], 2))
 def test_a_stdout_that_takes_no_more_ends_in_a_sentence(words: str) -> None:
     """However little there was to print; and a reader that has had enough ends a command without a word."""
     line = f"{sys.executable} -m reelport {words}"
@@ -162,7 +163,7 @@ def test_a_stdout_that_takes_no_more_ends_in_a_sentence(words: str) -> None:
     assert enough.stderr == ""
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("closed", thin_out([">&-", "2>&-", ">&- 2>&-"], 3))
 def test_a_stream_that_is_closed_is_written_to_by_nobody(closed: str) -> None:
     """No traceback, and no sentence among the data in the place of an stderr that is none."""
     line = f"{sys.executable} -m reelport"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.disks import remount, small_disk, without_override
 
 from reelport.errors import StorageError
@@ -29,7 +30,7 @@ def load_earnings(data: Path, folder: Path) -> str:
     return load(data / "facts", "earnings", [path]).batch
 
 
-@pytest.mark.parametrize("closed", ["channels", "channels/_delta_log"])
+@pytest.mark.parametrize("closed", thin_out(["channels", "channels/_delta_log"], 2))
 def test_an_undo_without_permission_ends_in_one_plain_sentence(tmp_path: Path, closed: str) -> None:
     """It names the folder and whose it is, also where a library was refused, without what colours a terminal."""
     data = tmp_path / "data"

@@ -81,7 +81,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
         yield Rehearsal(service, folder)
 
 
-@pytest.mark.parametrize("step", thin_out(STEPS, 3))
+@pytest.mark.parametrize("step", thin_out(STEPS, 5))
 def test_worker_killed_at_a_step_leaves_one_whole_result(rehearsal: Rehearsal, step: str) -> None:
     """Killed at this step the report is made again by itself, and one file of the right bytes is there."""
     asker, before = rehearsal.partner(), rehearsal.files()
@@ -94,6 +94,7 @@ def test_worker_killed_at_a_step_leaves_one_whole_result(rehearsal: Rehearsal, s
     assert until(lambda: len(rehearsal.files() - before) == 1)
 
 
+@pytest.mark.long
 def test_killed_worker_is_replaced_by_itself(rehearsal: Rehearsal) -> None:
     """After kill -9 another worker is there, and makes what is asked."""
     assert until(lambda: len(rehearsal.service.worker_pids) == 1)

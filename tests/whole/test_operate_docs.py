@@ -63,7 +63,7 @@ def run(text: str, environment: dict[str, str], folder: Path) -> subprocess.Comp
     return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
 
 
-@pytest.mark.parametrize("page", thin_out(WITH_COMMANDS, 4), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", thin_out(WITH_COMMANDS, 12), ids=lambda page: page.stem)
 def test_a_pages_commands_run(page: Path, service: Service, environment: dict[str, str], tmp_path: Path) -> None:
     """One after another, in an empty folder with `deploy/` in it, beside a running service."""
     text = script(page)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 
+from reelport.cli.main import main
 from reelport.facts.log.commits import CHECKPOINT_EVERY
 from reelport.server.doctor.checks import run_checks
 from reelport.server.settings import Settings, read_settings
@@ -44,6 +45,24 @@ def told(settings: Settings) -> list[tuple[bool, str]]:
     return [(found.well, found.sentence) for found in run_checks(settings) if found.subject == "permissions"]
 
 
+@pytest.mark.usefixtures("_open_mask")
+def test_what_commands_write_is_for_their_owner_alone(tmp_path: Path) -> None:
+    """State, secret, tables and their logs."""
+    (tmp_path / "channels.csv").write_text("id,slug\nc1,demo-news\n")
+    data = tmp_path / "data"
+    for words in (
+        "org add demo",
+        "key create --org demo --permissions create_reports",
+        f"load channels {tmp_path / 'channels.csv'}",
+    ):
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main([*words.split(), "--data", str(data)])
+    found = modes(data)
+    assert {"state.db", "secret.key", "facts/channels/_delta_log"} <= {*found}
+    assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
+
+
+@pytest.mark.long
 @pytest.mark.usefixtures("_open_mask")
 @pytest.mark.parametrize(
     ("readable_by", "denied", "folder", "file"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.cases import thin_out
 
 from reelport import Client
 from reelport.cli.arguments.options import QueryOptions
@@ -65,22 +66,29 @@ def test_what_is_no_day_is_refused(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "status", "says"),
-    [
-        ("run --metrics VIEWS --start soon --end 1d", 2, ["--start", "YYYY-MM-DD"]),
-        ("run --start 7d --end 1d", 2, ["--metrics"]),
-        ("run --metrics VIEWS --start 7d --end 1d -o no/such/folder", 2, ["no folder"]),
-        ("run --metrics VIEWS --dimensions DAY --start 7d --end 1d --chart a.gif", 2, [".png"]),
-        ("submit --metrics VIEWS --start 7d --end 1d --url nowhere", 2, ["REELPORT_URL"]),
-        ("submit --metrics VIEWS --start 7d --end 1d --url 127.0.0.1:9", 2, ["did you mean http://127.0.0.1:9?"]),
-        ("run --metrics VIEWS, LIKES --start 7d --end 1d", 2, ["'LIKES' is one word too many", "commas"]),
-        ("run --metrics VIEWS --start 7d --end 1d --deadline soon", 2, ["--deadline takes a number, and not 'soon'"]),
-        ("run --metrics VIEWS --start 7d --end 1d --deadline -1", 2, ["A deadline is", "above 0", "not '-1.0'"]),
-        ("run --metrics VIEWS --start 7d --end 1d --zzz 1", 2, ["--zzz", "`reelport report run --help`"]),
-        ("run --metrics VIEWS --start 7d --end 1d --output=", 2, ["file", "is empty"]),
-        ("run --metrics VIEWS --start 7d --end 1d -o -", 2, ["'-' is no file", "without -o", "stdout"]),
-        ("download TOKEN --output=-", 2, ["'-' is no file"]),
-        ("wait", 2, ["TOKEN"]),
-    ],
+    thin_out(
+        [
+            ("run --metrics VIEWS --start soon --end 1d", 2, ["--start", "YYYY-MM-DD"]),
+            ("run --start 7d --end 1d", 2, ["--metrics"]),
+            ("run --metrics VIEWS --start 7d --end 1d -o no/such/folder", 2, ["no folder"]),
+            ("run --metrics VIEWS --dimensions DAY --start 7d --end 1d --chart a.gif", 2, [".png"]),
+            ("submit --metrics VIEWS --start 7d --end 1d --url nowhere", 2, ["REELPORT_URL"]),
+            ("submit --metrics VIEWS --start 7d --end 1d --url 127.0.0.1:9", 2, ["did you mean http://127.0.0.1:9?"]),
+            ("run --metrics VIEWS, LIKES --start 7d --end 1d", 2, ["'LIKES' is one word too many", "commas"]),
+            (
+                "run --metrics VIEWS --start 7d --end 1d --deadline soon",
+                2,
+                ["--deadline takes a number, and not 'soon'"],
+            ),
+            ("run --metrics VIEWS --start 7d --end 1d --deadline -1", 2, ["A deadline is", "above 0", "not '-1.0'"]),
+            ("run --metrics VIEWS --start 7d --end 1d --zzz 1", 2, ["--zzz", "`reelport report run --help`"]),
+            ("run --metrics VIEWS --start 7d --end 1d --output=", 2, ["file", "is empty"]),
+            ("run --metrics VIEWS --start 7d --end 1d -o -", 2, ["'-' is no file", "without -o", "stdout"]),
+            ("download TOKEN --output=-", 2, ["'-' is no file"]),
+            ("wait", 2, ["TOKEN"]),
+        ],
+        3,
+    ),
 )
 def test_a_wrong_command_line_is_one_clean_error(words: str, status: int, says: list[str]) -> None:
     """Each ends with its status, in sentences, without a traceback, and sends nothing."""

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 from tests import forked
+from tests.cases import thin_out
 from tests.sync.vendors import TODAY, YESTERDAY, Numbers, asked, follow_midnight
 from tests.warm_service import Service
 
@@ -122,7 +123,7 @@ def test_a_copy_follows_a_service_that_restates_its_days(service: Service, key: 
     assert drawn.count("▒") == 3 + 1
 
 
-@pytest.mark.parametrize("command", ["run", "verify"])
+@pytest.mark.parametrize("command", thin_out(["run", "verify"], 2))
 def test_what_the_error_of_a_lost_ask_advises_is_what_the_command_has(tmp_path: Path, command: str) -> None:
     """`--again` asks again here too, and reads no day twice; every day is read anew by `--every-day`."""
     numbers = Numbers()
@@ -228,7 +229,7 @@ def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(tmp_path: Path) 
         assert con.execute("SELECT count(*) FROM earned").fetchall() == [(120_000,)]
 
 
-@pytest.mark.parametrize("destination", ["copy.duckdb", "folder"])
+@pytest.mark.parametrize("destination", thin_out(["copy.duckdb", "folder"], 2))
 def test_a_killed_run_goes_on_and_asks_for_nothing_twice(tmp_path: Path, destination: str) -> None:
     """Killed with a report on disk, or with it in the copy but not yet counted as delivered."""
     sheet(tmp_path, destination, lookback=0)

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.forked import run
 
 from reelport.cli.main import main
@@ -122,7 +123,7 @@ def test_what_can_not_be_is_refused(reelport: Reelport, tmp_path: Path) -> None:
     assert reelport("explain", "--metrics", "VIEW", "--start", "2026-01-01", "--end", "2026-01-02")[0] == 5
 
 
-@pytest.mark.parametrize("step", ["rollup-write", "rollup-rename"])
+@pytest.mark.parametrize("step", thin_out(["rollup-write", "rollup-rename"], 2))
 def test_a_build_that_is_killed_leaves_nothing_that_is_read(tmp_path: Path, reelport: Reelport, step: str) -> None:
     """Before the manifest there is no segment; the next build makes it, and a vacuum of later deletes the rest."""
     reelport("load", "plays", plays(tmp_path / "one.csv", 1))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.cli.service_commands.command import Commands
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
@@ -56,7 +57,7 @@ def test_a_wrong_command_says_what_to_change(run: Commands) -> None:
     assert json.loads(run("user", "list", "--json")[1]) == []
 
 
-@pytest.mark.parametrize(("again", "status"), [("another password", 2), (PASSWORD, 0)])
+@pytest.mark.parametrize(("again", "status"), thin_out([("another password", 2), (PASSWORD, 0)], 2))
 def test_a_password_is_asked_for_twice_at_a_terminal(run: Commands, tmp_path: Path, again: str, status: int) -> None:
     """It is not shown, and two that differ change nothing."""
     words = [sys.executable, "-m", "reelport", "user", "add", "--org", "demo", "--email", "ann@demo.example"]

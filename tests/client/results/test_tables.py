@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cases import thin_out
 
 from reelport.catalog import CellType, Dimension, Metric
 from reelport.client.results.columns import look_up_columns
@@ -122,7 +123,7 @@ def cell(value: object) -> str:
     return text if bare or value is None else '"' + text.replace('"', '""') + '"'
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=settings().max_examples * 5 // 2)
 @given(rows=st.lists(st.tuples(TEXTS, COUNTS, AMOUNTS, TEXTS), max_size=6), end=st.sampled_from(["\n", "\r\n"]))
 def test_what_was_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object]], end: str
@@ -135,7 +136,6 @@ def test_what_was_written_is_read(
     assert [tuple(row.values()) for row in read.arrow().to_pylist()] == rows
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=st.lists(TEXTS | st.just(""), max_size=5))
 def test_a_column_alone_keeps_its_empty_rows(tmp_path_factory: pytest.TempPathFactory, rows: list[str | None]) -> None:
     """In a report of one column a blank line is a row."""
@@ -244,8 +244,8 @@ def test_rows_and_parquet_take_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("call", "library", "extra"),
-    [("arrow()", "pyarrow", "arrow"), ("polars()", "polars", "polars"), ("polars()", "pyarrow", "polars"),
-     ("pandas()", "pandas", "pandas"), ("parquet('x.parquet')", "pyarrow", "arrow")],
+    thin_out([("arrow()", "pyarrow", "arrow"), ("polars()", "polars", "polars"), ("polars()", "pyarrow", "polars"),
+     ("pandas()", "pandas", "pandas"), ("parquet('x.parquet')", "pyarrow", "arrow")], 3),
 )  # fmt: skip
 def test_an_absent_library_is_named_with_its_extra(tmp_path: Path, call: str, library: str, extra: str) -> None:
     """Where a library isn't installed the error says what to install; rows need none."""

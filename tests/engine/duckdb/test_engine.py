@@ -7,13 +7,14 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
+from tests.cases import thin_out
 from tests.patience import PATIENCE, child, end_of, until
 
 from reelport.engine.compile import compile_query
@@ -27,6 +28,8 @@ from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 ROWS = 200_000
+ENGINES = [(1, "1GiB"), (2, "1GiB"), (4, "1GiB"), (2, "200MiB")]
+"""Threads and memory of engines that write the same bytes."""
 CHANNELS = frozenset(f"c{number}" for number in range(20))
 ENDLESS = Plan("SELECT count(*) AS n FROM range(1000000000000) t(i) WHERE hash(i) = 7", ("n",))
 WIDE = ReportQuery.of(
@@ -56,10 +59,13 @@ def plan(plays: Snapshot) -> Plan:
     return compile_query(WIDE, Tenant(CHANNELS), plays)
 
 
-def test_the_bytes_are_the_same_for_any_number_of_threads(plan: Plan, tmp_path: Path) -> None:
-    """One query on one snapshot gives one file: with 1, 2 or 4 threads, little memory or much, twice each."""
+@pytest.mark.parametrize("engines", thin_out([ENGINES[::2], ENGINES], 2), ids=len)
+def test_the_bytes_are_the_same_for_any_number_of_threads(
+    plan: Plan, tmp_path: Path, engines: Sequence[tuple[int, str]]
+) -> None:
+    """One query on one snapshot gives one file: with few threads or many, little memory or much, twice each."""
     found = set()
-    for threads, memory in ((1, "1GiB"), (2, "1GiB"), (4, "1GiB"), (2, "200MiB")):
+    for threads, memory in engines:
         with Engine(memory, threads, tmp_path / "spill") as engine:
             for name in ("a.csv", "b.csv"):
                 written = engine.session().write(single_piece(plan), tmp_path / name)

@@ -59,7 +59,7 @@ def _listing(folder: Path) -> set[str]:
             ("parquet", MAP, True),
             ("parquet", GROUPED, False),
         ],
-        3,
+        9,
     ),
 )
 def test_a_dry_run_counts_what_a_load_counts(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cases import thin_out
 
 from reelport.errors import BadInput
 from reelport.facts.loading.load import load
@@ -190,7 +191,7 @@ BAD_LINES = {
 }
 
 
-@pytest.mark.parametrize("bad", BAD_LINES)
+@pytest.mark.parametrize("bad", thin_out(BAD_LINES, 2))
 def test_a_line_that_is_no_object_is_set_aside_by_its_number(tmp_path: Path, root: Path, ask: Ask, bad: bytes) -> None:
     """One bad line of NDJSON does not cost a mapping the others, packed or not."""
     plain, packed = tmp_path / "a.ndjson", tmp_path / "b.ndjson.gz"

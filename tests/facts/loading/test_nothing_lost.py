@@ -50,7 +50,7 @@ def _run(root: Path, path: Path, *span: str, stop_at: str = "") -> tuple[int, st
     return process.wait(), out.strip()
 
 
-@pytest.mark.parametrize("step", thin_out(["load-write", "load-fsync", "load-commit", "load-logsync"], 2))
+@pytest.mark.parametrize("step", thin_out(["load-write", "load-fsync", "load-commit", "load-logsync"], 4))
 def test_a_load_killed_at_any_step_lands_once_when_it_is_run_again(
     root: Path, ask: Ask, plays: Write, step: str
 ) -> None:
@@ -71,7 +71,7 @@ def test_a_load_killed_at_any_step_lands_once_when_it_is_run_again(
     assert set((root / "plays").rglob("month=*/*.parquet")) == in_use
 
 
-@pytest.mark.parametrize("step", ["load-write", "load-commit"])
+@pytest.mark.parametrize("step", thin_out(["load-write", "load-commit"], 2))
 def test_a_first_load_killed_at_any_step_can_be_run_again(root: Path, ask: Ask, plays: Write, step: str) -> None:
     """A table that a killed load began to make is made by the next one."""
     path = plays("a.csv", ("2023-07-01T05:00", "v1", "c1", 1))
@@ -80,7 +80,7 @@ def test_a_first_load_killed_at_any_step_can_be_run_again(root: Path, ask: Ask, 
     assert ask("plays", "SELECT count(*) FROM t") == [(1,)]
 
 
-@pytest.mark.parametrize("step", ["load-fsync", "load-commit"])
+@pytest.mark.parametrize("step", thin_out(["load-fsync", "load-commit"], 2))
 def test_a_killed_replacement_shows_the_old_days_or_the_new(root: Path, ask: Ask, plays: Write, step: str) -> None:
     """A replacement inside a month file is one commit: never half of it is seen."""
     load(root, "plays", [plays("a.csv", *((f"2023-07-{day:02}T05:00", "old", "c1", 1) for day in range(1, 9)))])
@@ -106,6 +106,7 @@ def test_the_same_batch_loaded_by_several_processes_at_once_lands_once(root: Pat
     assert len(list((root / "plays").rglob("month=*/*.parquet"))) == 3
 
 
+@pytest.mark.long
 def test_different_batches_at_once_all_land_while_readers_see_whole_ones(root: Path, ask: Ask, plays: Write) -> None:
     """Loads, replacements and compactions at the same time lose no update, and no reader sees half of one."""
     load(root, "plays", [plays("base.csv", *((f"2023-06-{day:02}T05:00", "base", "c", 1) for day in range(1, 9)))])

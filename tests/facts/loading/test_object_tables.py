@@ -58,6 +58,13 @@ def work(root: Path, plays: Write) -> None:
     vacuum(root, now=datetime.now(UTC) + timedelta(hours=73))
 
 
+def restate(root: Path, plays: Write) -> None:
+    """Load, replace and undo."""
+    load(root, "plays", [plays("0.csv", *rows("v0", 1, 6))])
+    load(root, "plays", [plays("new.csv", *rows("new")[1:])], replace=DAYS)
+    undo(root, list_loads(root)[-1].batch)
+
+
 def see(root: Path) -> list[tuple[object, ...]]:
     """Read the rows of the plays, in order."""
     with holding():
@@ -66,7 +73,10 @@ def see(root: Path) -> list[tuple[object, ...]]:
     return sorted(tuple(row.values()) for row in columns.to_pylist())
 
 
-def test_tables_hold_what_those_of_a_folder_hold(object_server: str, root: Path, tmp_path: Path, plays: Write) -> None:
+@pytest.mark.parametrize("change", thin_out([restate, work], 2))
+def test_tables_hold_what_those_of_a_folder_hold(
+    object_server: str, root: Path, tmp_path: Path, plays: Write, change: Callable[[Path, Write], None]
+) -> None:
     """After the same work, though the cache has room for nothing but what is just read; seen from elsewhere, too."""
     assert object_server
     local, elsewhere = tmp_path / "local" / "facts", tmp_path / "elsewhere" / "facts"
@@ -74,7 +84,7 @@ def test_tables_hold_what_those_of_a_folder_hold(object_server: str, root: Path,
     attach_tables(elsewhere, RemoteTables(remote_tables(root).address, FileCache(tmp_path / "cache", 100, "facts/")))
     for place in (local, root):
         with holding():
-            work(place, plays)
+            change(place, plays)
     assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
     assert len(see(local)) == 6
     assert see(local) == see(root) == see(elsewhere)

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 
 from reelport.cli.main import main
 from reelport.facts.loading.compaction import compact
@@ -48,7 +49,7 @@ def test_an_export_that_overlaps_is_told(tmp_path: Path, capsys: pytest.CaptureF
     assert (facts["removed"], facts["shared_days"]) == (3, [])
 
 
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("compacted", thin_out([False, True], 2))
 def test_only_days_with_rows_of_standing_batches_are_shared(root: Path, earnings: Write, *, compacted: bool) -> None:
     """Days that no batch has, that a replacement emptied or whose batch was undone are free; month files hide none."""
     undone = load(root, "earnings", [earnings("a.ndjson", ("2023-07-04", "c1", 1))])
@@ -66,7 +67,7 @@ def test_only_days_with_rows_of_standing_batches_are_shared(root: Path, earnings
     assert preview(root, "earnings", [new]).shared_days == ()
 
 
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("compacted", thin_out([False, True], 2))
 def test_a_replacement_counts_the_rows_that_it_removes(root: Path, earnings: Write, *, compacted: bool) -> None:
     """Rows of the days to replace alone, also where a month file holds others; its dry run counts the same."""
     rows = ((f"2023-07-0{day}", owner, day) for day in (1, 2, 3) for owner in ("a", "b"))

@@ -261,7 +261,7 @@ STEPS = st.one_of(
 A, R, AWAY, BACK = ("load", "a"), ("replace", "r"), ("undo", "a"), ("undo", "r")
 
 
-@settings(max_examples=settings().max_examples // 10)
+@settings(max_examples=max(settings().max_examples // 10, 1))
 @given(steps=st.lists(STEPS, min_size=3, max_size=9))
 @example([A, R, AWAY, A])
 @example([A, AWAY, R, ("compact", ""), ("vacuum", ""), A, BACK, AWAY, BACK, A])

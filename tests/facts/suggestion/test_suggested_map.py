@@ -150,7 +150,7 @@ def test_units_are_converted(
             (["1690261200000", "1690264800000"], datetime(2023, 7, 25, 5, tzinfo=UTC)),
             (["2023-07-25T05:00:00Z", "2023-07-26"], datetime(2023, 7, 25, 5, tzinfo=UTC)),
         ],
-        3,
+        9,
     ),
 )
 def test_dates_are_read_in_the_form_that_all_of_them_have(

@@ -41,6 +41,7 @@ def beset() -> Iterator[tuple[Wire, Wire]]:
         yield Wire(service, service.key("attacker")), Wire(service, service.key("other"))
 
 
+@pytest.mark.long
 def test_readers_and_half_bodies_by_the_hundred_keep_nobody_waiting(beset: tuple[Wire, Wire]) -> None:
     """Those within the limits wait, the others are told to come again; memory is bounded, every other look answered."""
     attacker, other = beset
