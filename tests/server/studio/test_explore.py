@@ -146,7 +146,7 @@ def test_a_click_on_a_value_without_a_filter_narrows_the_view_and_its_report_say
     assert ", of visitor country FR alone" in text_of(narrowed.text)
     assert 'name="only" value="VISITOR_COUNTRY:FR"' in narrowed.text
     report = visitor.get(links(narrowed.text, "As a report")[0])
-    assert "its rows with FR in the column VISITOR_COUNTRY." in text_of(report.text)
+    assert "its rows with FR in the column visitor_country." in text_of(report.text)
     assert "Views by day, visitor country and visitor device type" in text_of(report.text)
     (remove,) = links(narrowed.text, "\N{MULTIPLICATION SIGN}")
     assert str(visitor.get(remove).url) == str(before.url)
