@@ -80,6 +80,16 @@ def test_a_plain_oauth_client_gets_tokens(service: Service, key: Key, grant: str
         assert json.load(reply)["data"]["__typename"]
 
 
+def test_scopes_that_were_asked_for_are_named(service: Service, key: Key) -> None:
+    """Strict OAuth libraries refuse a token of other scopes; whoever names none gets the documented empty text."""
+    login = {"grant_type": "password", "username": EMAIL, "password": PASSWORD}
+    assert _request(service, key, **login)["scope"] == ""
+    said = _request(service, key, **login, scope="read_reports create_reports")
+    assert said["scope"] == "create_reports read_reports"
+    again = {"grant_type": "refresh_token", "refresh_token": said["refresh_token"], "scope": "create_reports"}
+    assert _request(service, key, **again)["scope"] == "create_reports"
+
+
 def _request(service: Service, key: Key, **form: str) -> dict[str, str]:
     body = urlencode({"client_id": key.id, "client_secret": key.secret, **form}).encode()
     with urllib.request.urlopen(service.url + PUBLIC_TOKEN_PATH, body) as reply:

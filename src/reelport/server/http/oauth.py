@@ -76,7 +76,7 @@ async def _answer(
     service.metrics.token_requests.labels("granted" if isinstance(found, Grant) else found.value).inc()
     if isinstance(found, Grant):
         service.key_uses.note(credentials.client.id, datetime.now(UTC))
-        return _answer_granted(found, _note_expiry(service, credentials.client, found))
+        return _answer_granted(found, form, _note_expiry(service, credentials.client, found))
     return _answer_refusal(found, _SENTENCES.get(found) or describe(found, form), credentials)
 
 
@@ -242,13 +242,13 @@ def _describe_public_refusal(refusal: Refusal, form: _Form) -> str:
     return "The refresh token is unknown, used before or expired, or its login has ended: ask with the password."
 
 
-def _answer_granted(grant: Grant, notice: Mapping[str, str]) -> JSONResponse:
+def _answer_granted(grant: Grant, form: _Form, notice: Mapping[str, str]) -> JSONResponse:
     body = {
         "access_token": grant.token,
         "refresh_token": grant.refresh_token,
         "expires_in": grant.seconds,
-        # A public host names no scopes in its answers.
-        "scope": "" if grant.user_id else " ".join(grant.scopes),
+        # A public host names no scopes to whoever asks for none; RFC 6749 (5.1) has those named that were asked for.
+        "scope": "" if grant.user_id and not _read_scopes(form) else " ".join(grant.scopes),
         "token_type": "Bearer",
     }
     user = {} if grant.user_id is None else {"uid": grant.user_id}
