@@ -172,21 +172,22 @@ def flat(truth: dict[date, dict[str, int]]) -> list[tuple[object, ...]]:
     return [(day, video, euros) for day, videos in sorted(truth.items()) for video, euros in videos.items()]
 
 
-def test_the_first_file_is_a_good_one(service: Service, key: Key, tmp_path: Path) -> None:
+def test_the_first_file_is_a_good_one(tmp_path: Path) -> None:
     """`sync init` writes what `sync run` takes, beside profiles that are there, and never over reports."""
     file = tmp_path / "reelport.toml"
     file.write_text('[profiles.here]\nurl = "https://reports.example.com"\n', "utf-8")
-    sync = syncing(tmp_path, service.url, key.id, key.secret)
-    assert sync("init").stdout == "reelport.toml\n"
-    assert file.read_text("utf-8").startswith("[profiles.here]")
-    assert sync("run").returncode == 0
-    again = sync("init")
+    with Vendor(csv=Numbers().csv) as vendor:
+        sync = syncing(tmp_path, vendor.url, vendor.key, vendor.secret)
+        assert sync("init").stdout == "reelport.toml\n"
+        assert file.read_text("utf-8").startswith("[profiles.here]")
+        assert sync("run").returncode == 0
+        again = sync("init")
     assert (again.returncode, "nothing was changed" in again.stderr) == (2, True)
 
 
-def test_what_is_wrong_ends_with_its_status(service: Service, key: Key, tmp_path: Path) -> None:
+def test_what_is_wrong_ends_with_its_status(tmp_path: Path) -> None:
     """A file that is none or wrong, a name that isn't there, days that are none: 2, and what to do."""
-    sync = syncing(tmp_path, service.url, key.id, key.secret)
+    sync = syncing(tmp_path, "http://127.0.0.1:9", "key", "secret")
     none = sync("run")
     assert (none.returncode, "sync init" in none.stderr) == (2, True)
     sheet(tmp_path, "copy.csv")
