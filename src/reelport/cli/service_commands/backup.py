@@ -15,6 +15,7 @@ from reelport.errors import StorageError
 
 if TYPE_CHECKING:
     from reelport.server.backup.manifest import Manifest
+    from reelport.server.settings import Settings
 
 Archive = Annotated[Path, Parameter(help="The folder of the backups.")]
 Id = Annotated[str | None, Parameter(help="Which backup; the newest by default.")]
@@ -53,7 +54,8 @@ def restore(source: Archive, *, id: Id = None, json: PrintJson = False, data: Da
     """Restore a backup into an empty data directory.
 
     The secret that its keys were made under must be there. What is wrong is said before anything is touched.
-    One that was killed is begun anew by the next.
+    One that was killed is begun anew by the next. Tables and reports go to the object store that
+    REELPORT_FACTS_URL and REELPORT_FILES_URL name, where they are set: what is there already stays.
 
     Example: reelport restore backups --data restored
     """
@@ -67,7 +69,7 @@ def restore(source: Archive, *, id: Id = None, json: PrintJson = False, data: Da
     archive = Archive(source.absolute())
     found = archive.read(id)
     restore_backup(archive, found, settings)
-    print_fields({**_describe(found), "restored_to": str(settings.data)}, as_json=json)
+    print_fields({**_describe(found), "restored_to": _list_places(settings)}, as_json=json)
 
 
 def verify_backup(
@@ -102,6 +104,10 @@ def verify_backup(
     if faults:
         raise StorageError("\n".join(faults))
     print_fields({**_describe(found), "verified": "restored, and its reports are the same"}, as_json=json)
+
+
+def _list_places(settings: Settings) -> str:
+    return ", ".join(filter(None, (str(settings.data), settings.facts_url, settings.files_url)))
 
 
 def _describe(manifest: Manifest) -> dict[str, object]:

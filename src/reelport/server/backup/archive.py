@@ -142,6 +142,12 @@ class Archive:
             sync_file(to)
             sync_folder(to.parent)
 
+    def require_whole(self, stored: Stored) -> Stored:
+        """Return an object that is whole; StorageError when its bytes have changed."""
+        if self._check(stored) is not None:
+            raise StorageError(f"{self.locate(stored)} is damaged: restore another backup (--id).")
+        return stored
+
     def find_damage(self, manifest: Manifest) -> list[str]:
         """List a sentence for each object of a backup that is missing or has other bytes."""
         return [sentence for stored in sorted(manifest.contents, key=repr) if (sentence := self._check(stored))]

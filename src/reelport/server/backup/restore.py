@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, select
 
@@ -15,7 +16,7 @@ from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.layout import UNFINISHED_NAME, begin_restore, end_restore, read_unfinished
 from reelport.server import credentials
 from reelport.server.backup.archive import Archive
-from reelport.server.backup.manifest import FACTS, FILES, Manifest
+from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest
 from reelport.server.backup.state_dump import (
     POSTGRESQL,
     SQLITE,
@@ -33,6 +34,9 @@ from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 from reelport.wire import ReportStatus
 from reelport.wording import format_count
+
+if TYPE_CHECKING:
+    from reelport.server.backup.bucket import Bucket
 
 _RESTORED = frozenset(
     {credentials.SECRET_FILE, "facts", "files", "state.db", "state.db-journal", "state.db-wal", "state.db-shm"}
@@ -95,10 +99,30 @@ def _describe_origin(manifest: Manifest, settings: Settings) -> str:
 
 
 def _restore_files(archive: Archive, manifest: Manifest, settings: Settings) -> None:
-    """Copy the files of tables and reports out of the archive, and hash each on the way."""
+    """Copy the files of tables and reports out of the archive, and hash each on the way.
+
+    Those of an object store go there.
+    """
     roots = {FACTS: settings.facts_root, FILES: settings.files_root}
-    for file in manifest.files:
+    for file in _list_local_files(manifest, settings):
         archive.copy_out(file.content, roots[file.store], file.name)
+    for bucket in _list_buckets(manifest, settings):
+        bucket.restore(archive)
+
+
+def _list_local_files(manifest: Manifest, settings: Settings) -> list[BackedUpFile]:
+    """List the files that go into the data directory."""
+    urls = {FACTS: settings.facts_url, FILES: settings.files_url}
+    return [file for file in manifest.files if not urls[file.store]]
+
+
+def _list_buckets(manifest: Manifest, settings: Settings) -> list[Bucket]:
+    """List the prefixes of an object store that files go to."""
+    if not settings.facts_url and not settings.files_url:
+        return []
+    from reelport.server.backup.bucket import list_buckets  # noqa: PLC0415 - loads a library that few need
+
+    return list_buckets(manifest, settings)
 
 
 def _find_problems(archive: Archive, manifest: Manifest, settings: Settings, *, check_secret: bool) -> Iterator[str]:
@@ -117,11 +141,8 @@ def _find_problems(archive: Archive, manifest: Manifest, settings: Settings, *, 
         yield "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
     if check_secret:
         yield from _find_secret_problems(manifest, settings)
-    if settings.files_url or settings.facts_url:
-        yield (
-            "A backup is restored into a directory: unset REELPORT_FACTS_URL and REELPORT_FILES_URL, restore, copy the "
-            "folders facts and files to the object store, and set them again."
-        )
+    for bucket in _list_buckets(manifest, settings):
+        yield from bucket.find_problems()
     missing = sum(not archive.holds(stored) for stored in manifest.contents)
     if missing:
         there = format_count(missing, "file of the backup is", "files of the backup are")
@@ -156,7 +177,8 @@ def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str
             f"{data} isn't empty: name a new directory, "
             f"with {credentials.SECRET_FILE} alone in it if that is where the secret is."
         )
-    needed = int(_ROOM * sum(stored.size for stored in manifest.contents))
+    kept = {manifest.state, *(file.content for file in _list_local_files(manifest, settings))}
+    needed = int(_ROOM * sum(stored.size for stored in kept))
     if free < needed:
         yield f"{near} has {free:,} bytes of room, and the backup needs {needed:,}."
 

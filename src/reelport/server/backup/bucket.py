@@ -1,0 +1,160 @@
+"""Restores the files of a backup into an object store, a table's log last.
+
+Nothing there is replaced or deleted. A file that is there already stays, once its bytes are those of the backup, so a
+restore that was killed goes on where it was. The tables' first commits are the last files: without its first
+commit no version of a table can be read, and with it all of them can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+from reelport import killpoints
+from reelport.errors import StorageError
+from reelport.facts.log.delta_log import LOG_FOLDER
+from reelport.server.backup.archive import Archive
+from reelport.server.backup.manifest import FACTS, FILES, Manifest, Stored
+from reelport.server.files import store_owner
+from reelport.server.settings import Settings
+from reelport.storage.file_cache import FileCache
+from reelport.storage.file_store import read_file
+from reelport.storage.local_folder import LocalFolder
+from reelport.storage.object_store import ObjectStore
+from reelport.storage.s3_address import S3Address
+from reelport.wording import format_count
+
+MARK = ".reelport-restore"
+"""The file that says which backup is being restored into a prefix."""
+_UPLOADS = 4
+_CHUNK = 1 << 20
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A prefix of an object store, and what of a backup belongs there."""
+
+    url: str
+    files: dict[str, Stored]
+    store: ObjectStore
+    origin: str
+    owner: str | None
+    """The fingerprint of the secret whose service the prefix belongs to; None where it has no mark of one."""
+
+    def find_problems(self) -> Iterator[str]:
+        """Say why the backup can't be restored there; nothing is touched."""
+        try:
+            held = {file.name: file.size for file in self.store.list() if file.name not in self._marks}
+            yield from self._find_other_owners()
+            if (origin := self._read(MARK)) not in {None, self.origin}:
+                yield f"{self.url} holds a part of another backup ({origin}): restore that one, or name a new prefix."
+            if foreign := sorted(held.keys() - self.files.keys()):
+                yield f"{self.url} isn't empty: it holds {_list_some(foreign)}, of which the backup knows nothing."
+            if changed := sorted(self._list_changed({name: held[name] for name in held.keys() & self.files.keys()})):
+                yield f"{self.url} holds other bytes than the backup: {_list_some(changed)}. Name a new prefix."
+        except StorageError as error:
+            yield str(error)
+
+    def restore(self, archive: Archive) -> None:
+        """Upload what is missing there. Raises StorageError; run again, it goes on."""
+        self._claim(MARK, self.origin)
+        if self.owner is not None:
+            self._claim(store_owner.NAME, self.owner)
+        there = {file.name for file in self.store.list()}
+        missing = [name for name in self.files if name not in there]
+        commits = [name for name in missing if f"/{LOG_FOLDER}/" in name and self.owner is None]
+        others = [name for name in missing if name not in commits]
+        _run_all(others, lambda name: self._upload(archive, name))
+        for name in sorted(commits, key=lambda name: name.rpartition("/")[2], reverse=True):
+            self._commit(archive, name)
+        self.store.delete(MARK)
+
+    @cached_property
+    def _marks(self) -> frozenset[str]:
+        return frozenset({MARK} if self.owner is None else {MARK, store_owner.NAME, store_owner.PLACE_NAME})
+
+    def _find_other_owners(self) -> Iterator[str]:
+        if self.owner is None:
+            return
+        if self._read(store_owner.NAME) not in {None, self.owner}:
+            yield f"{self.url} holds the reports of a service with another secret: name another prefix."
+        if self._read(store_owner.PLACE_NAME) is not None:
+            yield (
+                f"{self.url} belongs to a service whose state is elsewhere: name another prefix; or, where that one "
+                f"never starts again, delete {store_owner.PLACE_NAME} there."
+            )
+
+    def _list_changed(self, held: dict[str, int]) -> list[str]:
+        """List those of the files there whose bytes aren't the backup's."""
+        same_size = [name for name, size in held.items() if size == self.files[name].size]
+        digests = dict(zip(same_size, _run_all(same_size, self._read_digest), strict=True))
+        return [name for name in held if digests.get(name) != self.files[name].sha256]
+
+    def _read_digest(self, name: str) -> str:
+        """Read the digest that was noted with a file, else its bytes."""
+        if noted := self.store.read_digest(name):
+            return noted
+        digest, position = hashlib.sha256(), 0
+        with closing(self.store.open(name)) as file:
+            while chunk := file.read(position, _CHUNK):
+                digest.update(chunk)
+                position += len(chunk)
+        return digest.hexdigest()
+
+    def _read(self, name: str) -> str | None:
+        with suppress(FileNotFoundError):
+            return read_file(self.store, name).decode(errors="replace").strip()
+        return None
+
+    def _claim(self, name: str, content: str) -> None:
+        """Put a mark unless it is there. StorageError where somebody else was first."""
+        with suppress(FileExistsError):
+            self.store.put(name, content.encode(), is_new=True)
+        if self._read(name) != content:
+            raise StorageError(f"{self.url}: somebody else has just begun to write there.")
+
+    def _upload(self, archive: Archive, name: str) -> None:
+        content = self.files[name]
+        archive.require_whole(content)
+        self.store.upload(archive.locate(content), name, content.sha256)
+        killpoints.reach("restore-upload")
+
+    def _commit(self, archive: Archive, name: str) -> None:
+        """Put a commit on condition that there is none."""
+        content = archive.locate(archive.require_whole(self.files[name])).read_bytes()
+        try:
+            self.store.put(name, content, is_new=True)
+        except FileExistsError:
+            if self._read_digest(name) != self.files[name].sha256:
+                raise StorageError(f"{self.url}/{name}: somebody else has just put this commit.") from None
+        killpoints.reach("restore-commit")
+
+
+def list_buckets(manifest: Manifest, settings: Settings) -> list[Bucket]:
+    """List the prefixes that these settings name, for tables and for finished reports."""
+    origin = f"{manifest.id} {manifest.state.sha256}"
+    found = []
+    for store, url in ((FACTS, settings.facts_url), (FILES, settings.files_url)):
+        if url:
+            # Nothing is read through the cache, and no draft is written.
+            unused = settings.cache_root / store
+            opened = ObjectStore(S3Address.parse(url), LocalFolder(unused), FileCache(unused, 0))
+            files = {file.name: file.content for file in manifest.files if file.store == store}
+            found.append(Bucket(url, files, opened, origin, manifest.fingerprint if store == FILES else None))
+    return found
+
+
+def _run_all(names: Iterable[str], work: Callable[[str], str | None]) -> list[str | None]:
+    """Do the work for each name, for several at a time."""
+    with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="restore") as pool:
+        return list(pool.map(work, names))
+
+
+def _list_some(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {format_count(len(names) - _SHOWN, 'more file')}"
