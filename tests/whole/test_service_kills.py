@@ -29,7 +29,7 @@ from reelport.server.access import callers, grants
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials
-from reelport.server.queue import backlog
+from reelport.server.queue import backlog, worker_registry
 from reelport.server.queue.backlog import Entry
 from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.state.database import connect, reading
@@ -183,34 +183,37 @@ def test_poison_report_fails_alone_and_takes_nobody_with_it(tmp_path: Path) -> N
 
 MEMORY_GROUPS = {"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"}
 """Where groups of processes are made, and how their memory is limited: of the first and the second version."""
+GROUP_BYTES = 400 << 20
+"""Less than an engine may take: a worker that knew it would take less, and not be killed."""
 
 
 JOIN = 'echo $$ > "$0" && exec "$@"'
 
 
 @contextmanager
-def memory_group(size: int) -> Iterator[Path]:
-    """A group of processes that have so many bytes together: where it would be more, the kernel kills one."""
+def memory_group() -> Iterator[Path]:
+    """The file with the limit of a group of processes: where they would take more, the kernel kills one."""
     for root, limit in MEMORY_GROUPS.items():
         group = Path(root) / f"reelport-{os.getpid()}"
         with suppress(OSError):
             group.mkdir()
-            (group / limit).write_text(str(size))
+            (group / limit).write_text(str(GROUP_BYTES))
+            (group / limit).write_text("-1" if limit.endswith("bytes") else "max")
             break
     else:
         pytest.skip("groups of limited memory can be made by root alone")
-    yield group
+    yield group / limit
     group.rmdir()
 
 
 @pytest.mark.skipif("REELPORT_KILLS" not in os.environ, reason="takes a minute: make kills")
 def test_report_that_the_kernel_kills_for_its_memory_fails_alone(tmp_path: Path) -> None:
-    """With `reelport worker`, a supervisor of its own: its processes have less memory than the engine may take."""
+    """With `reelport worker`, a supervisor of its own: its processes get less memory than the engine may take."""
     with (
         Service(workers=0) as service,
         opened(service) as db,
         duckdb.connect() as connection,
-        memory_group(400 << 20) as group,
+        memory_group() as limit,
     ):
         service.organization("demo", [Channel("c1", "demo-news")])
         service.organization("rival", [Channel("c2", "rival-news")])
@@ -224,16 +227,18 @@ def test_report_that_the_kernel_kills_for_its_memory_fails_alone(tmp_path: Path)
             query = ReportQuery.of(["VIEWS"], dimensions, FIRST, FIRST)
             return ask_report(db, service.settings, who, query, datetime.now(UTC)).id
 
-        poison = ask(guilty, "VISITOR_PAGE_URL", "VIDEO_ID", "HOUR")
-        beside = [ask(innocent, "VISITOR_PAGE_URL", "VIDEO_ID"), ask(innocent, "VIDEO_ID")]
         with (tmp_path / "log").open("wb") as log:
             worker = subprocess.Popen(
-                ["/bin/sh", "-c", JOIN, group / "cgroup.procs", sys.executable, "-m", "reelport", "worker"],
+                ["/bin/sh", "-c", JOIN, limit.with_name("cgroup.procs"), sys.executable, "-m", "reelport", "worker"],
                 env={**os.environ, **service.settings.environment()},
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )
             try:
+                assert until(lambda: worker_registry.list_ready(db, service.settings)), (tmp_path / "log").read_text()
+                limit.write_text(str(GROUP_BYTES))
+                poison = ask(guilty, "VISITOR_PAGE_URL", "VIDEO_ID", "HOUR")
+                beside = [ask(innocent, "VISITOR_PAGE_URL", "VIDEO_ID"), ask(innocent, "VIDEO_ID")]
                 assert until(lambda: not backlog.list_entries(db, unfinished_only=True)), (tmp_path / "log").read_text()
             finally:
                 worker.terminate()
