@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 from tests.browser.studio import MEMBER, Studio, find_barriers
 
@@ -25,6 +26,7 @@ def test_a_click_filters_without_loading_the_page_anew(studio: Studio) -> None:
     assert not studio.complaints
 
 
+@pytest.mark.long
 def test_the_focus_survives_a_change(studio: Studio) -> None:
     """Of a field that changes the view at once, and of a heading that sorts."""
     page = studio.open(VIEW, MEMBER)

@@ -19,6 +19,7 @@ from reelport.query import ReportQuery
 _FIRST_DAY = LAST_DAY - timedelta(days=6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", thin_out([True, False], 2), ids=["with a script", "without"])
 def test_a_view_becomes_a_file_with_the_same_bytes_as_a_programs(studio: Studio, script: bool, tmp_path: Path) -> None:
     """The file that a browser saves is the one that the client fetches by a key made on the way."""

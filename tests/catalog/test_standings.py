@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 
 from reelport.catalog import (
     Dimension,
@@ -80,7 +81,7 @@ def test_every_name_has_its_sources() -> None:
     assert list(SOURCES) == [entry.name for entry in ENTRIES]
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=str)
+@pytest.mark.parametrize("entry", thin_out(ENTRIES, 4), ids=str)
 def test_a_statement_is_known_as_well_as_its_source(entry: Entry) -> None:
     """As well as the source, or less where the catalog says more than it; chosen where the source tells nothing."""
     assert set(entry.standings) <= set(STATED[type(entry)])
@@ -115,7 +116,7 @@ def test_standings_are_told_best_known_first() -> None:
     assert describe_standings(known) == "Schema: name, meaning. Chosen: unit."
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=str)
+@pytest.mark.parametrize("entry", thin_out(ENTRIES, 4), ids=str)
 def test_each_standing_is_shown(entry: Entry) -> None:
     """`fields explain` has every one of them, and the schema's description tells them in words."""
     assert explain_entry(entry)["standings"] == {str(each): str(rank) for each, rank in entry.standings.items()}

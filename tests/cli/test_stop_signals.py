@@ -74,7 +74,7 @@ def test_a_stop_that_is_to_be_ignored_is_ignored() -> None:
     assert out.startswith("file\t")
 
 
-@pytest.mark.parametrize(("stop", "status"), STOPS)
+@pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 4))
 def test_a_stop_while_settings_are_read_ends_in_one_line(tmp_path: Path, stop: signal.Signals, status: int) -> None:
     """Here from a pipe that says nothing."""
     sheet = tmp_path / "reelport.toml"

@@ -98,7 +98,7 @@ def test_an_address_is_read_in_one_way_or_refused_without_a_word_of_it(password:
             "postgresql://user:s3cr3t%00t3rc3s@127.0.0.1:1/state",
             "postgresql://127.0.0.1:1/state?user=user&password=s3cr3t",
         ],
-        3,
+        9,
     ),
 )
 def test_no_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str) -> None:

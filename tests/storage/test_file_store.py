@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.patience import until
 from tests.storage.stores import STORES
 
@@ -148,7 +149,9 @@ def test_a_killed_writer_leaves_a_whole_file(kind: str, store: FileStore, tmp_pa
         assert read_file(store, "log/one") in (b"a" * LONG, b"b" * LONG)
 
 
-@pytest.mark.parametrize(("step", "left"), [("fsync", ["one.part"]), ("rename", ["one.csv"]), ("none", ["one.csv"])])
+@pytest.mark.parametrize(
+    ("step", "left"), thin_out([("fsync", ["one.part"]), ("rename", ["one.csv"]), ("none", ["one.csv"])], 3)
+)
 def test_a_draft_becomes_a_file_whole_or_not_at_all(
     kind: str, store: FileStore, tmp_path: Path, step: str, left: list[str]
 ) -> None:

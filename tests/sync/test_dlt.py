@@ -163,6 +163,7 @@ def test_another_meaning_leaves_no_rows_that_nothing_would_replace(
     assert rows(pipeline) == expected(numbers, later)
 
 
+@pytest.mark.long
 def test_rows_of_another_service_are_not_mixed(
     pipeline: dlt.Pipeline, client: Client, numbers: Numbers, file: Path, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_the_source_takes_its_settings_from_dlt(
     assert asked(vendor)[asks:] == ["3-1"]
 
 
+@pytest.mark.long
 def test_a_load_closes_the_client_that_it_made(
     pipeline: dlt.Pipeline, vendor: Vendor, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,7 @@ def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path)
     assert (tmp_path / "countries.csv").read_text("utf-8").startswith("visitor_country,views\n")
 
 
-@pytest.mark.parametrize("page", thin_out([TUTORIAL, HOW_TO, ANY_RANGE, SCHEDULE], 2), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", thin_out([TUTORIAL, HOW_TO, ANY_RANGE, SCHEDULE], 4), ids=lambda page: page.stem)
 def test_the_pages_programs_run(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """Every Python block is a whole program that ends well and leaves whole files."""
     programs = [program for program in blocks(page, "python") if not SCHEDULERS.search(program)]

@@ -70,7 +70,7 @@ def test_the_command_line_does_it_too(desk: Desk, tmp_path: Path) -> None:
     assert run(desk, tmp_path, "-m", "reelport", "jobs", "list").returncode == 0
 
 
-@pytest.mark.parametrize("command", ["serve", "org list", "doctor"])
+@pytest.mark.parametrize("command", thin_out(["serve", "org list", "doctor"], 3))
 def test_the_service_s_commands_say_where_they_run(desk: Desk, tmp_path: Path, command: str) -> None:
     """A sentence with what to do, and no traceback."""
     done = run(desk, tmp_path, "-m", "reelport", *command.split())

@@ -13,13 +13,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.cases import thin_out
 from tests.forked import command_folder
 from tests.warm_service import Service
 
 from reelport.server.settings import setting_names, variable_name
 
 from .partner import Partner
+from .test_examples import commands
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "operate").glob("*.md"), reverse=True)
@@ -63,7 +63,19 @@ def run(text: str, environment: dict[str, str], folder: Path) -> subprocess.Comp
     return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
 
 
-@pytest.mark.parametrize("page", thin_out(WITH_COMMANDS, 12), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
+def test_a_pages_commands_are_commands(page: Path) -> None:
+    """The shell can read them, and each command of `reelport` is one that there is."""
+    text = script(page)
+    assert subprocess.run(["/bin/bash", "-n"], input=text, text=True, check=False).returncode == 0
+    known = set(commands())
+    for line in re.findall(r"\breelport ([a-z][a-z -]*)", text):
+        words = tuple(line.split())
+        assert known & {words[:1], words[:2]}, line
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
 def test_a_pages_commands_run(page: Path, service: Service, environment: dict[str, str], tmp_path: Path) -> None:
     """One after another, in an empty folder with `deploy/` in it, beside a running service."""
     text = script(page)

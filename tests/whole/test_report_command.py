@@ -73,6 +73,7 @@ def test_json_and_ndjson_keep_every_digit(here: dict[str, str], rows: Rows) -> N
     assert [json.loads(line, parse_float=Decimal) for line in lines.out.splitlines()] == wanted
 
 
+@pytest.mark.long
 def test_parquet_goes_into_a_pipe_or_a_file(here: dict[str, str], rows: Rows, tmp_path: Path) -> None:
     """The file's name says the form; the same file comes out of a pipe."""
     assert piped(here, *ASK, "-o", str(tmp_path / "report.parquet")).status == 0

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from tests import forked
+from tests.cases import thin_out
 
 from reelport.cli.client_commands.spool import open_spool
 from reelport.facts.layout import check_layout
@@ -111,7 +112,7 @@ def test_a_terminal_has_room_for_what_was_asked(here: dict[str, str]) -> None:
     assert all(word in drawn for word in ("delivered", "2026-01-01..2026-01-07", "VIDEO_TITLE", "asked (UTC)"))
 
 
-@pytest.mark.parametrize("words", ["jobs list", "check", "tables"])
+@pytest.mark.parametrize("words", thin_out(["jobs list", "check", "tables"], 3))
 def test_a_narrow_terminal_breaks_no_name(here: dict[str, str], tmp_path: Path, words: str) -> None:
     """Where a table has no room for its words, its rows stand below each other, a field a line."""
     assert piped(here, *WEEK).status == 0
@@ -201,6 +202,7 @@ def test_a_title_can_not_steer_the_terminal(vendor: Vendor, here: dict[str, str]
     assert title.encode() in piped(here, *WEEK, "-q").out
 
 
+@pytest.mark.long
 def test_a_spreadsheet_is_guarded_and_the_sidecar_says_so(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """With --excel-safe, into a file and a pipe; the file that came without it is another one, byte for byte."""
     report = b'day,video_title,views\n2026-01-01,=1+1,-5\n2026-01-01,"a,b",5\n'

@@ -62,6 +62,7 @@ def the_one(collector: Collector, name: str) -> SentSpan:
     return span
 
 
+@pytest.mark.long
 def test_one_trace_leads_from_the_ask_to_the_file_over_processes_and_a_restart(tmp_path: Path) -> None:
     """The caller's trace goes on in the API, in a worker of the next start, and is linked by the download."""
     with collecting() as collector:

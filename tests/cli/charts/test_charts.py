@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from tests.cases import thin_out
 from tests.disks import small_disk
 
 from reelport.charts import BarChart, Chart, LineChart
@@ -198,7 +199,7 @@ def test_what_would_be_a_wrong_picture_is_refused(query: ReportQuery, to: str | 
         plan_chart(query, to)
 
 
-@pytest.mark.parametrize(("name", "begins"), [("views.png", b"\x89PNG"), ("views.SVG", b"<svg")])
+@pytest.mark.parametrize(("name", "begins"), thin_out([("views.png", b"\x89PNG"), ("views.SVG", b"<svg")], 4))
 @pytest.mark.parametrize("dimension", ["DAY", "VIDEO_TITLE", "MONTH", "HOUR"])
 def test_pictures_are_files(tmp_path: Path, name: str, begins: bytes, dimension: str) -> None:
     """PNG and SVG are drawn without a network, for time and for names, with rows and without, and are never empty."""

@@ -91,6 +91,7 @@ def _read_until(terminal: int, prompt: str) -> str:
     return shown.decode()
 
 
+@pytest.mark.long
 def test_a_key_says_its_kind(run: Commands) -> None:
     """A key is private unless it is said otherwise."""
     for kind in ((), ("--kind", "public")):

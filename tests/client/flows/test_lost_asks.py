@@ -78,7 +78,7 @@ def test_an_ask_that_is_repeated_takes_its_own_row_again(ledger: Ledger, calenda
     assert not shown(ledger, row).answered
 
 
-@pytest.mark.parametrize("command", ["run", "submit"])
+@pytest.mark.parametrize("command", thin_out(["run", "submit"], 2))
 def test_the_command_line_asks_again_by_order(vendor: Vendor, tmp_path: Path, command: str) -> None:
     """The command that was left with status 6 says `--again`, and with it has the report."""
     vendor.loses_ask, vendor.lost_answer = "before", "500"

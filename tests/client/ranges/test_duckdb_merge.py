@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cases import thin_out
 
 from reelport import MergeRefused, ReportQuery
 from reelport.client.ranges.duckdb_merge import Declined, order_rows
@@ -197,10 +198,20 @@ def test_what_a_service_writes_is_put_in_order_by_duckdb(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "row",
-    [
-        *("a,v,1e3,,1,1", "a,v,1.0000005,,1,1", f"a,v,1,,{'9' * 19},1", "a,v,1,,1,-0", 'a,v,"1",,1,1', "a,v,1,,1,1,"),
-        *('a"b,v,1,,1,1', '"a",v,1,,1,1', "a,v,1,,1,1\n", 'a,v,1, "",1,1', '"a #",v,1,,1,1\na #,v,1,,1,1'),
-    ],
+    thin_out(
+        [
+            *(
+                "a,v,1e3,,1,1",
+                "a,v,1.0000005,,1,1",
+                f"a,v,1,,{'9' * 19},1",
+                "a,v,1,,1,-0",
+                'a,v,"1",,1,1',
+                "a,v,1,,1,1,",
+            ),
+            *('a"b,v,1,,1,1', '"a",v,1,,1,1', "a,v,1,,1,1\n", 'a,v,1, "",1,1', '"a #",v,1,,1,1\na #,v,1,,1,1'),
+        ],
+        3,
+    ),
 )
 def test_what_might_come_to_other_bytes_is_left_to_python(tmp_path: Path, row: str) -> None:
     """Numbers that DuckDB would round or not hold, and cells that it would write otherwise than they came."""
@@ -209,6 +220,7 @@ def test_what_might_come_to_other_bytes_is_left_to_python(tmp_path: Path, row: s
     assert by_duckdb(made, paths) is None
 
 
+@pytest.mark.long
 def test_many_rows_of_equal_keys_stay_as_they_came(tmp_path: Path) -> None:
     """More than one thread reads at once: the order of rows is that of the files all the same."""
     made = how("VIEWS", "VIDEO_TITLE DAY")

@@ -152,7 +152,7 @@ with Engine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:
 """
 
 
-@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("begun", thin_out([False, True], 2))
 def test_a_ctrl_c_ends_a_write_of_the_main_thread(tmp_path: Path, begun: bool) -> None:
     """It is raised as what it is once the endless write has stopped and its file is gone, begun or just beginning."""
     with child(_WRITES, str(tmp_path)) as process:

@@ -68,7 +68,7 @@ def test_a_row_of_a_csv_file_is_told_by_its_line(tmp_path: Path, root: Path, map
     assert found == [("one.csv", "4"), ("one.csv", "5"), ("two.csv.gz", "4")]
 
 
-@pytest.mark.parametrize("mapping", thin_out(MIXED, 3))
+@pytest.mark.parametrize("mapping", thin_out(MIXED, 8))
 def test_a_row_made_of_several_is_told_by_its_number(tmp_path: Path, root: Path, mapping: str) -> None:
     """Where the mapping makes a row of more than one, or of none that can be named, its own number is told."""
     path = tmp_path / "a.csv"

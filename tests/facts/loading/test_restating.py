@@ -139,6 +139,7 @@ def test_undoing_a_replacement_restores_what_it_replaced(root: Path, ask: Ask, e
     assert ask("earnings", SEEN) == seen
 
 
+@pytest.mark.long
 def test_undoing_a_replacement_brings_back_no_undone_batch(root: Path, ask: Ask, earnings: Write) -> None:
     """A batch that was undone meanwhile isn't among what comes back."""
     first = load(root, "earnings", [_july(earnings)])

@@ -16,6 +16,7 @@ import pytest
 from deltalake import DeltaTable, Field
 from deltalake.schema import PrimitiveType
 from tests import forked
+from tests.cases import thin_out
 
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.engine import Engine
@@ -172,7 +173,9 @@ def read_bytes() -> int:
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
-@pytest.mark.parametrize(("product", "role"), [("EMBED", "publisher_channel_id"), ("CLAIM", "claimer_channel_id")])
+@pytest.mark.parametrize(
+    ("product", "role"), thin_out([("EMBED", "publisher_channel_id"), ("CLAIM", "claimer_channel_id")], 2)
+)
 def test_a_report_by_role_reads_at_most_five_times_the_bytes_of_its_rows(
     root: Path, engine: Engine, product: str, role: str
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.patience import run_child
 
 from reelport.errors import BadInput
@@ -117,7 +118,7 @@ def test_a_stop_just_after_a_commit_deletes_no_file_that_it_names(
     assert ask("earnings", "SELECT day(day), owner_channel_id FROM t") == [(2, "b")]
 
 
-@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize("dry", thin_out([False, True], 2))
 def test_a_file_that_breaks_off_later_on_is_told_in_one_sentence(tmp_path: Path, root: Path, dry: bool) -> None:
     """What goes wrong while the engine pulls the lines is told in our words, without a word of the engine's."""
     path = tmp_path / "c.csv.gz"

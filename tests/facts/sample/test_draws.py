@@ -233,6 +233,7 @@ def test_views_are_skewed(facts: duckdb.DuckDBPyConnection) -> None:
     assert one(facts, "SELECT count(DISTINCT visitor_country) FROM plays") > 20
 
 
+@pytest.mark.long
 def test_a_second_range_is_drawn_like_the_first() -> None:
     """A day has the same facts whichever range it was asked in, when it is given the same number of rows."""
     day = START + timedelta(days=2)

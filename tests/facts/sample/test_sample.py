@@ -131,6 +131,7 @@ def test_what_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "facts").exists()
 
 
+@pytest.mark.long
 def test_a_single_row_is_a_sample(tmp_path: Path) -> None:
     """One row in one day loads, though most tables get none."""
     result = generate(tmp_path, START, START, 1)

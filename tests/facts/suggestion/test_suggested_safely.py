@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.cases import thin_out
 
 from reelport.cli.service_commands.load_suggestion import write_suggestion
 from reelport.errors import BadInput
@@ -79,7 +80,7 @@ def test_only_what_was_found_is_selected(names: list[str], values: Sequence[Sequ
     assert _parse(written) == (expected, "input")
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", thin_out(ENDS, 3))
 def test_a_line_taken_out_of_its_comment_is_one_item(end: str) -> None:
     """A way to fill a gap stays one line, whose comment says that the name holds what no comment can."""
     found = _suggest([f"date{end}31337 AS views,"], SAMPLES)
@@ -164,6 +165,7 @@ def test_a_name_of_megabytes_is_only_listed(tmp_path: Path, root: Path) -> None:
     assert len(format_map(found, [path], tmp_path / "m.sql")) < 4_000
 
 
+@pytest.mark.long
 def test_thousands_of_columns_are_told_from_the_few_that_count(tmp_path: Path, root: Path) -> None:
     """Columns of names like those that are known cost little; more than 10,000 are refused with what to do."""
     path = tmp_path / "c.csv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import select
+from tests.cases import thin_out
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
@@ -63,7 +64,9 @@ def test_a_password_is_stored_as_an_argon2id_hash_of_its_own(state: State) -> No
     assert all(each.startswith("$argon2id$") and PASSWORD not in each for each in hashes)
 
 
-@pytest.mark.parametrize("given", ["", PASSWORD + " ", "correct horse batterY", "x" * 10_000, "\ud800" * 20])
+@pytest.mark.parametrize(
+    "given", thin_out(["", PASSWORD + " ", "correct horse batterY", "x" * 10_000, "\ud800" * 20], 3)
+)
 def test_only_the_password_itself_is_right(given: str) -> None:
     """A longer, other or unencodable text is wrong, and never an error; so is every text where none is stored."""
     assert passwords.is_password(PASSWORD, passwords.hash_password(PASSWORD))

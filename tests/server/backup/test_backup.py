@@ -112,7 +112,7 @@ def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:
     assert all("The restored tables give another report" in fault for fault in faults)
 
 
-@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("kind", [pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 def test_a_state_of_postgresql_is_verified_by_restoring_it(
     desk: Desk, new_database: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pyarrow as pa
 import pytest
+from tests.cases import thin_out
 from tests.server.api import Api, open_api
 
 from reelport.server.http.content_encoding import LEAST_BYTES
@@ -56,23 +57,26 @@ def unpack(found: dict[str, str], body: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     ("accepted", "of_gzip", "of_zstd"),
-    [
-        ("gzip", "gzip", "gzip"),
-        ("zstd", None, "zstd"),
-        ("gzip, deflate, br, zstd", "gzip", "zstd"),
-        ("zstd;q=0.5, gzip;q=0.8", "gzip", "gzip"),
-        ("GZIP ; q=1.000", "gzip", "gzip"),
-        ("gzip;q=0, identity", None, None),
-        ("gzip;q=0.5, identity", None, None),
-        ("gzip, identity", "gzip", "gzip"),
-        ("gzip;q=0.000", None, None),
-        ("gzip;q=much", None, None),
-        ("identity", None, None),
-        ("*", None, None),
-        ("", None, None),
-        ("br, deflate", None, None),
-        (",".join(f"x{number}" for number in range(1000)) + ",gzip", None, None),
-    ],
+    thin_out(
+        [
+            ("gzip", "gzip", "gzip"),
+            ("zstd", None, "zstd"),
+            ("gzip, deflate, br, zstd", "gzip", "zstd"),
+            ("zstd;q=0.5, gzip;q=0.8", "gzip", "gzip"),
+            ("GZIP ; q=1.000", "gzip", "gzip"),
+            ("gzip;q=0, identity", None, None),
+            ("gzip;q=0.5, identity", None, None),
+            ("gzip, identity", "gzip", "gzip"),
+            ("gzip;q=0.000", None, None),
+            ("gzip;q=much", None, None),
+            ("identity", None, None),
+            ("*", None, None),
+            ("", None, None),
+            ("br, deflate", None, None),
+            (",".join(f"x{number}" for number in range(1000)) + ",gzip", None, None),
+        ],
+        4,
+    ),
 )
 def test_a_file_is_compressed_for_whoever_asks_for_it(
     packing: Api, link: str, encoding: str, accepted: str, of_gzip: str | None, of_zstd: str | None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import structlog
+from tests.cases import thin_out
 from tests.server.conftest import State
 
 from reelport.catalog import Product
@@ -72,7 +73,9 @@ def cut(path: Path) -> None:
     path.write_bytes(bytes(len(content) // 2) + content[len(content) // 2 :])
 
 
-@pytest.mark.parametrize("damage", [cut, lambda path: path.write_bytes(b"no Parquet")], ids=["cut", "no Parquet"])
+@pytest.mark.parametrize(
+    "damage", thin_out([cut, lambda path: path.write_bytes(b"no Parquet")], 3), ids=["cut", "no Parquet"]
+)
 def test_a_damaged_copy_fails_no_report(state: State, make: Make, damage: Callable[[Path], object]) -> None:
     """The same attempt reads the file instead, says so and counts it; the copy goes, and the next copying makes it."""
     damage(copy_of(state))

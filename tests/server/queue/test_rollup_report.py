@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 import structlog
+from tests.cases import thin_out
 from tests.disks import small_disk
 from tests.server.conftest import State
 
@@ -110,7 +111,9 @@ def strip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [Path.unlink, lambda path: path.write_bytes(b"no Parquet"), strip], ids=["gone", "damaged", "another"]
+    "damage",
+    thin_out([Path.unlink, lambda path: path.write_bytes(b"no Parquet"), strip], 3),
+    ids=["gone", "damaged", "another"],
 )
 def test_a_rollup_that_can_not_be_read_fails_no_report(
     state: State, make: Callable[..., Made], damage: Callable[[Path], object]

@@ -117,6 +117,7 @@ def test_database_that_takes_no_writes_is_told(new_database: Callable[[], str], 
     db.dispose()
 
 
+@pytest.mark.long
 def test_database_that_goes_away_is_waited_for(new_database: Callable[[], str], tmp_path: Path) -> None:
     """Connections that the server ends are made anew; a report asked afterwards is made by the same worker."""
     settings = read_settings(data=tmp_path / "data", database_url=new_database())

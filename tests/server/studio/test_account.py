@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from tests.cases import thin_out
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OWNER, Visitors
 from tests.server.studio.visitor import PASSWORD, Visitor, add_user, find_forms
@@ -41,13 +42,16 @@ def test_a_changed_password_ends_every_other_session(visitors: Visitors, people:
 
 @pytest.mark.parametrize(
     ("current", "new", "again", "said"),
-    [
-        ("not the password", "a second password", None, "The current password is wrong"),
-        (PASSWORD, "short", None, "12 to 1,000 characters"),
-        (PASSWORD, "a second password", "a third password", "The two new passwords differ"),
-        (PASSWORD, "zero\0zero\0zero", None, "printable characters alone"),
-        ("", "", "", "12 to 1,000 characters"),
-    ],
+    thin_out(
+        [
+            ("not the password", "a second password", None, "The current password is wrong"),
+            (PASSWORD, "short", None, "12 to 1,000 characters"),
+            (PASSWORD, "a second password", "a third password", "The two new passwords differ"),
+            (PASSWORD, "zero\0zero\0zero", None, "printable characters alone"),
+            ("", "", "", "12 to 1,000 characters"),
+        ],
+        2,
+    ),
 )
 def test_a_password_that_is_refused_changes_nothing(
     visitors: Visitors, people: Api, current: str, new: str, again: str | None, said: str

@@ -11,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
+from tests.cases import thin_out
 from tests.server.studio.conftest import Visitors, make_visitors
 from tests.server.studio.visitor import Visitor, add_user
 
@@ -193,7 +194,7 @@ def test_members_revoke_their_own_links_and_owners_all(service: Service, visitor
     assert owner.send(owner.get(SHARED), path).status_code == 200
 
 
-@pytest.mark.parametrize("days", ["", "0", "2", "-7", "7.0", "\uff17", "1000000"])
+@pytest.mark.parametrize("days", thin_out(["", "0", "2", "-7", "7.0", "\uff17", "1000000"], 3))
 def test_a_link_lives_as_long_as_the_form_offers(visitors: Visitors, days: str) -> None:
     """Any other number of days is refused with a sentence."""
     visitor = visitors(MEMBER)

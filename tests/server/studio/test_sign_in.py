@@ -72,7 +72,8 @@ def test_the_session_of_a_sign_in_is_a_new_one(visitors: Visitors) -> None:
     sent = again.client.post("/studio/sign-in", data={"csrf": _csrf(form.text), "email": MEMBER, "password": PASSWORD})
     assert sent.status_code == 403  # the form is not of that session
     form = visitor.get("/studio/account")
-    visitor.client.post("/studio/sign-in", data={"csrf": _csrf(form.text), "email": MEMBER, "password": PASSWORD})
+    entered = {"csrf": _csrf(form.text), "email": MEMBER, "password": PASSWORD}
+    assert visitor.client.post("/studio/sign-in", data=entered, follow_redirects=False).status_code == 303
     assert visitor.client.cookies["reelport-session"] != planted
     again.client.cookies.set("reelport-session", planted, domain="127.0.0.1", path="/")
     assert again.get("/studio/account").url.path == "/studio/sign-in"

@@ -31,6 +31,7 @@ def test_two_processes_with_one_query_ask_once(vendor: Vendor, guest: Partner, t
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes() == expected(QUERY)
 
 
+@pytest.mark.long
 def test_many_processes_never_have_more_than_two_in_flight(vendor: Vendor, guest: Partner, tmp_path: Path) -> None:
     """Five queries in five processes: each asked for once, the vendor never has to refuse."""
     vendor.makes_in = 0.2

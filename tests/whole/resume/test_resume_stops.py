@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.cases import thin_out
 
 from reelport import AskLost, AsyncClient, Client, NotFinished, ReportFailed, SchemaDrift, StorageError
 from reelport.client.events import Asked, Event
@@ -130,7 +131,7 @@ def test_tasks_of_one_loop_share_a_report_and_a_cancelled_one_frees_it(
     assert len(vendor.asks) == 2
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", thin_out([signal.SIGINT, signal.SIGTERM], 2))
 def test_a_stopped_command_says_what_resumes_it(
     vendor: Vendor, guest: Partner, tmp_path: Path, stop: signal.Signals
 ) -> None:

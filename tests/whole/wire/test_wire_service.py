@@ -42,6 +42,7 @@ def test_a_port_in_use_is_one_clear_line(service: Service, tmp_path: Path) -> No
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.long
 def test_a_host_that_isnt_ours_is_one_clear_line(tmp_path: Path) -> None:
     """Exit status 2, and the host is named."""
     ended = serve("--host", "192.0.2.1", "--port", "0", "--data", str(tmp_path / "data"))
@@ -50,6 +51,7 @@ def test_a_host_that_isnt_ours_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.long
 def test_a_data_directory_that_cant_be_is_one_clear_line(tmp_path: Path) -> None:
     """A file where the directory should be: no traceback."""
     (tmp_path / "file").write_text("")
