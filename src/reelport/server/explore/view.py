@@ -9,14 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.catalog.labels import label_dimension
-from reelport.engine.kept_cells import KeptCells
 from reelport.query import ReportQuery
 from reelport.query_sentence import describe_query
 from reelport.wording import clean_line, format_list
+
+if TYPE_CHECKING:
+    from reelport.engine.kept_cells import KeptCells
 
 LONGEST_BY_DAY = 186
 """Days of the longest range whose lines are by day unless the view says otherwise."""
