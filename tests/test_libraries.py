@@ -35,7 +35,7 @@ TRACKED = {
 HELP = {"cyclopts", "rich"}
 STATE = {"cyclopts", "sqlalchemy", "asyncio"}  # SQLAlchemy imports asyncio
 READ = {"cyclopts", "deltalake"}
-LOAD = READ | {"duckdb", "numpy", "pyarrow"}
+ROWS = READ | {"numpy", "pyarrow"}  # pyarrow imports numpy
 SERVICE = STATE | {"structlog", "rich"}  # structlog imports rich
 
 COMMANDS = {
@@ -47,13 +47,21 @@ COMMANDS = {
     "key create --org acme --permissions create_reports": STATE,
     "key revoke nobody": STATE,
     "channel list --org acme": STATE | READ,
+    "channel remove --org acme --id c0": STATE,
+    "org max-key-age acme 90": STATE,
+    "user list": STATE,
+    "key rename nobody other": STATE,
+    "key rotate nobody": STATE,
     "audit": STATE,
     "queue list --all": STATE,
     "queue show nobody": STATE,
+    "queue cancel nobody": STATE,
     "tables": READ,
     "load list": READ,
-    "channel add --org acme --id c1 --slug one": STATE | LOAD,
-    "key create --org acme --permissions create_reports --channels one": STATE | LOAD,
+    "channel add --org acme --id c1 --slug one": STATE | ROWS,
+    "key create --org acme --permissions create_reports --channels one": STATE | ROWS,
+    "key list --json": STATE | ROWS,  # a key limited to channels is shown with their slugs
+    "channel list --org acme --json": STATE | ROWS,
 }
 MODULES = {
     "reelport.server.serve": SERVICE,  # until the workers start

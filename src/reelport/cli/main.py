@@ -7,6 +7,7 @@ commands start fast and work where the service's libraries are not installed.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -69,8 +70,15 @@ SERVER_COMMANDS = {
 TELLING = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report", "download"), ("sync", "run")}
 """Commands whose `--json` prints events, and a `result` at the end."""
 
-_OF_THEMSELVES = TELLING | {("sync", "verify"), ("serve",), ("worker",)}
+_PROCESSES = (["serve"], ["worker"])
+"""Commands that run until they are stopped."""
+
+_OF_THEMSELVES = TELLING | {("sync", "verify"), *map(tuple, _PROCESSES)}
 """Commands that warn of unknown variables themselves, in their own output format."""
+
+_COLLECT_AFTER = 20_000
+"""New objects after which Python looks for garbage: after 700, its default, a command spends a tenth of its time on it,
+and finds none, for what it imports stays."""
 
 
 def _version() -> str:
@@ -98,8 +106,11 @@ APP = build_application(CLIENT_COMMANDS, SERVER_COMMANDS)
 
 def main(words: list[str] | None = None) -> NoReturn:
     """Run one command line and exit with its status: 0 for success, else the error's."""
+    given = sys.argv[1:] if words is None else words
+    if given[:1] not in _PROCESSES:
+        gc.set_threshold(_COLLECT_AFTER)
     try:
-        _run_command_line(sys.argv[1:] if words is None else words)
+        _run_command_line(given)
     except KeyboardInterrupt as stop:
         print("reelport: interrupted", file=sys.stderr)
         sys.exit(stop_signals.exit_status_of(stop))
@@ -139,15 +150,15 @@ def _call_command(words: list[str]) -> None:
     if tuple(words[:2]) not in TELLING:
         stop_signals.install_handlers()
     if command.__module__.startswith("reelport") and not {tuple(words[:1]), tuple(words[:2])} & _OF_THEMSELVES:
-        _warn_of_variables()
+        _warn_of_variables(of_service=words[0] in SERVER_COMMANDS)
     command(*bound.args, **bound.kwargs)
 
 
-def _warn_of_variables() -> None:
+def _warn_of_variables(*, of_service: bool) -> None:
     """Warn on stderr of environment variables that begin with REELPORT_ and that nothing reads."""
     from reelport.cli.arguments.environment_variables import find_unknown_variables
 
-    for unknown in find_unknown_variables():
+    for unknown in find_unknown_variables(of_service=of_service):
         print(f"reelport: warning: {unknown}", file=sys.stderr)
 
 

@@ -31,11 +31,16 @@ class UnknownVariable:
         return f"{self.name} is no setting: {advice}"
 
 
-def find_unknown_variables(environment: Mapping[str, str] = os.environ) -> tuple[UnknownVariable, ...]:
-    """Return the REELPORT_… variables that nothing reads, sorted by name."""
+def find_unknown_variables(
+    environment: Mapping[str, str] = os.environ, *, of_service: bool = False
+) -> tuple[UnknownVariable, ...]:
+    """Return the REELPORT_… variables that nothing reads, sorted by name.
+
+    `of_service` looks among the service's names first: the client's are loaded only for what isn't there.
+    """
     ours = {name for name in environment if name.startswith(PREFIX)}
     known: set[str] = set()
-    for names in _known_names():
+    for names in _known_names(of_service=of_service):
         known |= names
         if ours <= known:
             return ()
@@ -44,19 +49,28 @@ def find_unknown_variables(environment: Mapping[str, str] = os.environ) -> tuple
 
 def refuse_mistyped_variables() -> None:
     """Raise UsageError with each unknown variable that is near to a known one."""
-    if lines := [str(each) for each in find_unknown_variables() if each.near]:
+    if lines := [str(each) for each in find_unknown_variables(of_service=True) if each.near]:
         raise UsageError("\n".join(lines))
 
 
-def _known_names() -> Iterator[frozenset[str]]:
-    """Give sets of known names, the cheapest to load first."""
+def _known_names(*, of_service: bool) -> Iterator[frozenset[str]]:
+    """Give sets of known names, those that the caller has loaded or is cheap to load first."""
     yield frozenset({REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE}) | killpoints.TEST_VARIABLES
+    sides = (_name_client_variables, _name_service_variables)
+    for names in reversed(sides) if of_service else sides:
+        yield names()
+
+
+def _name_client_variables() -> frozenset[str]:
     from reelport.client.settings.profiles import CLIENT_VARIABLES
 
-    yield CLIENT_VARIABLES
+    return CLIENT_VARIABLES
+
+
+def _name_service_variables() -> frozenset[str]:
     from reelport.server import settings
 
-    yield frozenset(map(settings.variable_name, settings.setting_names()))
+    return frozenset(map(settings.variable_name, settings.setting_names()))
 
 
 def _nearest_name(name: str, known: set[str]) -> str | None:

@@ -43,7 +43,6 @@ Json = Annotated[
     bool,
     Parameter("--json", negative=(), help="Tell what happens as lines of JSON, the last one a `result`."),
 ]
-PrintJson = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 Deadline = Annotated[float, Parameter(help="Seconds to wait at most; the report can be taken up again afterwards.")]
 AnyColumns = Annotated[
     bool, Parameter(negative=(), help="Take a report whose columns are others, fewer or in another order.")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import Insecure, PrintJson, Profile, Url
+from reelport.cli.arguments.options import Insecure, Profile, Url
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.listing import print_json, print_list
 from reelport.client.settings import layers, profile_file, secrets

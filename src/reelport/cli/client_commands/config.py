@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from cyclopts import App
 
-from reelport.cli.arguments.options import PrintJson, Profile, Url
+from reelport.cli.arguments.options import Profile, Url
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.client_commands.auth import format_setting
 from reelport.cli.output.listing import print_list
 from reelport.client.settings.config import HOME, resolve_home

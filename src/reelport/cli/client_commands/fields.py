@@ -13,7 +13,8 @@ from reelport import check
 from reelport.catalog import Filter, Limit, Metric, describe_standings
 from reelport.cli.arguments import completions
 from reelport.cli.arguments.nearest_valid_query import nearest_valid_query
-from reelport.cli.arguments.options import PrintJson, split_names
+from reelport.cli.arguments.options import split_names
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.query_problems import problems_by_option
 from reelport.cli.client_commands.glossary import (
     Entry,

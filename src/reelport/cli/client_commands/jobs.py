@@ -13,7 +13,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
-from reelport.cli.arguments.options import PrintJson, format_options
+from reelport.cli.arguments.options import format_options
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_fields, print_json, print_list
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.ledger import Ledger, Row, State

@@ -15,13 +15,13 @@ from reelport.cli.arguments.options import (
     Again,
     Deadline,
     Json,
-    PrintJson,
     Quiet,
     ServiceOptions,
     WindowDays,
     check_window_days,
     parse_day_word,
 )
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.client.deadline import DEADLINE
 from reelport.errors import UsageError

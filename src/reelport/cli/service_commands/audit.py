@@ -8,7 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from reelport.cli.arguments.options import PrintJson, parse_day_word
+from reelport.cli.arguments.options import parse_day_word
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_list
 from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import UsageError

@@ -14,7 +14,8 @@ from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
-from reelport.cli.arguments.options import PrintJson, Whole
+from reelport.cli.arguments.options import Whole
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.service_commands.facts_output import format_moment, print_rows, print_undo_plan
 from reelport.cli.service_commands.load_output import to_json

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import PrintJson, QueryOptions, Whole, split_names
+from reelport.cli.arguments.options import QueryOptions, Whole, split_names
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_json, print_list
 from reelport.cli.service_commands.facts import DEFAULT_DATA, DataOption, MemoryOption, facts_root
 from reelport.errors import QueryRefused, UsageError

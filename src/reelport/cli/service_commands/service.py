@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import PrintJson
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_fields, print_json, print_list
 from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import StorageError

@@ -97,7 +97,7 @@ def _start_log(flags: _GivenFlags | None) -> Settings:
     import structlog
 
     log = structlog.get_logger(__name__)
-    for unknown in find_unknown_variables():
+    for unknown in find_unknown_variables(of_service=True):
         log.warning("unknown variable", reason=str(unknown))
     for sentence in _find_visible_secrets(flags):
         log.warning("others can see a secret", reason=sentence)

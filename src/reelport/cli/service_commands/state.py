@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import PrintJson
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_fields
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from reelport.cli.arguments.options import PrintJson
+from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_fields
 from reelport.cli.service_commands.access import Data
 

@@ -59,7 +59,7 @@ def project_rows(table: Table, rows: pa.Table) -> pa.Table:
     """Return rows with all stored columns, ordered and typed, whatever wrote them."""
     schema, known = stored_schema(table.name), frozenset(rows.column_names)
     if schema.names == rows.column_names:
-        return rows.cast(schema)
+        return to_schema(rows, schema)
     columns = [
         rows.column(field.name).cast(field.type)
         if field.name in known
@@ -69,6 +69,14 @@ def project_rows(table: Table, rows: pa.Table) -> pa.Table:
     import pyarrow as pa  # noqa: PLC0415 - slow to import; only rewriting needs it
 
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def to_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Convert the columns to the types of this schema, whose names they have.
+
+    Nothing is cast that has its type: a cast imports all of Arrow's functions.
+    """
+    return rows if rows.schema.equals(schema) else rows.cast(schema)
 
 
 def _missing_column(table: Table, field: pa.Field, rows: int) -> pa.Array:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
+from reelport.facts.data_files.projection import to_schema
 from reelport.facts.log.delta_log import DataFile, open_store, read_newest
 from reelport.facts.log.remote_tables import find_remote, locate_drafts
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
@@ -67,6 +67,8 @@ class SortedFileWriter:
             return
         self._rows += rows.num_rows
         if self._table.time is not None:
+            import pyarrow.compute as pc  # noqa: PLC0415 - slow to import; rows of objects have no time
+
             ends = pc.min_max(rows.column(self._table.time)).as_py()
             self._first = ends["min"] if self._first is None else min(self._first, ends["min"])
             self._last = ends["max"] if self._last is None else max(self._last, ends["max"])
@@ -164,7 +166,7 @@ class StagedFiles:
                 self._open = SortedFileWriter(locate_drafts(self._folder), self._table, stem, month)
                 self._stem = (stem, month)
             if self._open is not None:
-                self._open.write(rows.cast(stored_schema(self._table.name)))
+                self._open.write(to_schema(rows, stored_schema(self._table.name)))
 
     def end_file(self) -> None:
         """Finish the open file; the next rows start a new one, even with the same stem."""

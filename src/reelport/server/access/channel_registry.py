@@ -5,7 +5,6 @@ Also creates keys that are limited to channels, by slug or id.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -99,17 +98,9 @@ def add_channels(
 
 
 def _load_channels(settings: Settings, rows: list[dict[str, str | None]]) -> None:
-    import pyarrow as pa  # noqa: PLC0415 - as slow to import as all else that commands about access need
-    from pyarrow import json as arrow_json  # noqa: PLC0415 - the same
+    from reelport.facts.loading.object_rows import merge_rows  # noqa: PLC0415 - slow to import, as pyarrow is
 
-    from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
-    from reelport.facts.schema import stored_schema  # noqa: PLC0415 - the same
-
-    # Arrow imports pandas, where it is installed, to make a table of Python's values; it reads JSON without.
-    lines = pa.py_buffer("\n".join(map(json.dumps, rows)).encode())
-    options = arrow_json.ParseOptions(explicit_schema=stored_schema(CHANNELS.name), unexpected_field_behavior="error")
-    table = arrow_json.read_json(lines, parse_options=options)
-    load_arrow(settings.facts_root, CHANNELS.name, table, f"{_BATCH}{short_id()}")
+    merge_rows(settings.facts_root, CHANNELS, rows, f"{_BATCH}{short_id()}")
     open_bus(settings).announce(Event(Kind.TABLE_ADVANCED, CHANNELS.name))
 
 
