@@ -121,8 +121,8 @@ def test_the_help_of_serve_names_each_variable_beside_its_option() -> None:
 def test_the_help_of_worker_shows_what_a_worker_reads() -> None:
     """Just the settings that its own modules name; `readable_by` is read where its process begins."""
     found = subprocess.run([sys.executable, "-c", READ_BY_WORKERS], capture_output=True, text=True, check=True).stdout
-    # A worker mints no secret, and what goes by the environment is handed on.
-    read_ = {BEHIND.get(name, name) for name in found.split()} - {"secret", "environment"} | {"readable_by"}
+    # What goes by the environment is handed on.
+    read_ = {BEHIND.get(name, name) for name in found.split()} - {"environment"} | {"readable_by"}
     read_ |= {"excerpt_share", "excerpts_from"}  # beside `facts_url`
     assert read_ == {field.name for field in fields(Settings) if field.metadata["worker"]}
     shown = set(re.findall(r"--([a-z-]+) [A-Z]+ ", command("worker", "--help").stdout))

@@ -87,6 +87,7 @@ class SettingTable:
     secret: Secret | None = setting(
         None,
         min_length=32,
+        worker=True,
         command=True,
         description="Secret for hashing keys and signing links; empty: the file secret.key in the data directory.",
     )

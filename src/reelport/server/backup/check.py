@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from reelport.server.backup.probes import find_differences
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import SQLITE, check_state_file
 from reelport.server.settings import Settings
+from reelport.storage.scratch_folder import open_scratch_folder
 
 
 def find_faults(
@@ -29,14 +29,14 @@ def find_faults(
         return faults
     if scratch is not None and not scratch.is_dir():
         raise UsageError(f"{scratch} is no folder: name one with as much room as the backup has bytes.")
-    with tempfile.TemporaryDirectory(prefix="reelport-verify-", dir=scratch) as folder:
-        place = replace(settings, data=Path(folder) / "data", database_url="", files_url="", facts_url="")
+    with open_scratch_folder("reelport-verify-", scratch) as folder:
+        place = replace(settings, data=folder / "data", database_url="", files_url="", facts_url="")
         damage = _restore(archive, manifest, place, scratch, scratch_database)
         tables = verify(place.facts_root)
         return [
             *([] if damage is None else [damage]),
             *(f"{table.table}: {finding}" for table in tables for finding in table.findings),
-            *find_differences(settings, place.facts_root, manifest.versions, manifest.probes, Path(folder)),
+            *find_differences(settings, place.facts_root, manifest.versions, manifest.probes, folder),
         ]
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from reelport.errors import StorageError, UsageError
 from reelport.server.backup.state_dump import find_tool, list_tables
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, writing
+from reelport.storage.scratch_folder import open_scratch_folder
 
 _OWNER = "reelport"
 _UNPRIVILEGED = "postgres"
@@ -109,12 +108,8 @@ def _find_user() -> str | None:
         ) from None
 
 
-@contextmanager
-def _folder(parent: Path | None, user: str | None) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="reelport-verify-", dir=parent, ignore_cleanup_errors=True) as name:
-        if user is not None:
-            shutil.chown(name, user, user)
-        yield Path(name)
+def _folder(parent: Path | None, user: str | None) -> AbstractContextManager[Path]:
+    return open_scratch_folder("reelport-verify-", parent, None if user is None else pwd.getpwnam(user).pw_uid)
 
 
 def _create_cluster(initdb: str, to: Path, user: str | None) -> None:

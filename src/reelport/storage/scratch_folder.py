@@ -1,0 +1,58 @@
+"""Folders for a while: the next one of the same prefix deletes what killed processes have left.
+
+The lock that its process holds tells a living folder from a dead one: the system releases it however a process ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+
+
+@contextmanager
+def open_scratch_folder(prefix: str, parent: Path | None, owner: int | None = None) -> Iterator[Path]:
+    """Make a folder for the block below the parent, or the system's folder for temporary files.
+
+    First deletes the folders of this prefix there that no process holds, and that belong to this process's user or to
+    `owner`, whose the new folder is.
+    """
+    around = Path(gettempdir() if parent is None else parent)
+    _clear_dead_folders(around, prefix, {os.geteuid(), os.geteuid() if owner is None else owner})
+    made = Path(mkdtemp(prefix=f".{prefix}", dir=around))
+    folder = made.with_name(made.name.removeprefix("."))
+    handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Locked first and named then: what has the name and no lock is dead.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if owner is not None:
+            os.chown(made, owner, -1)
+        made.rename(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
+        os.close(handle)
+
+
+def _clear_dead_folders(around: Path, prefix: str, owners: Collection[int]) -> None:
+    for folder in around.glob(f"{prefix}*"):
+        # Suppressed: it is locked, another user's, or has just gone.
+        with suppress(OSError):
+            _clear_if_dead(folder, owners)
+
+
+def _clear_if_dead(folder: Path, owners: Collection[int]) -> None:
+    """Delete a folder that nobody holds. OSError for one that somebody does, or that is no folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_uid in owners and os.path.samestat(os.fstat(handle), folder.lstat()):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
