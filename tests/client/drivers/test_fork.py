@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 
 import pytest
 from tests.patience import child, end_of, run_child
@@ -68,6 +69,19 @@ def test_each_flow_comes_to_its_result_or_its_error(drive: Driven) -> None:
     assert [str(each) for each in came_to] == ["first", "no", "third"]
     assert isinstance(came_to[1], UsageError)
     assert drive(fork([], 2)) == []
+
+
+@both
+def test_flows_run_in_the_context_of_their_caller(drive: Driven) -> None:
+    """What a library keeps in context variables, such as the caller's trace, is there beside others too."""
+    trace: ContextVar[str] = ContextVar("trace", default="none")
+
+    def tells() -> Flow[object]:
+        yield Wait(0)
+        return (yield from work(trace.get))
+
+    trace.set("the caller's")
+    assert drive(fork([tells(), fork([tells(), tells()], 2)], 2)) == ["the caller's", ["the caller's", "the caller's"]]
 
 
 @both

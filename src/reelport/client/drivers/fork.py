@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import copy_context
 from typing import Protocol
 
 from reelport.client.steps import Flow
@@ -81,7 +82,9 @@ class _Worker:
 
     def __init__(self, pool: _WorkerPool, number: int) -> None:
         self._pool = pool
-        self._thread = threading.Thread(target=self._work, name=f"reelport-{number}", daemon=True)
+        # In the caller's context, as asyncio's tasks are: a trace of the caller's leads on into its requests.
+        run = copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._work,), name=f"reelport-{number}", daemon=True)
         self._ended = threading.Event()
 
     def start(self) -> None:
