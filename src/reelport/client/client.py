@@ -70,6 +70,7 @@ class _ClientBase(ABC):
         windows: int | None = None,
         timeout: float | None = None,
         patience: float | None = None,
+        pace: float | None = None,
         confirm: bool | None = None,
         again: bool | None = None,
         any_columns: bool | None = None,
@@ -78,10 +79,11 @@ class _ClientBase(ABC):
         """Return a client with other settings; it shares connections, token and ledger.
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
-        request is given up, `patience` seconds for which transient failures are retried; with `confirm` a file whose
-        end nothing proves is fetched twice and must be the same; with `again` an ask whose answer was lost is sent
-        again, at the price of a second report; with `any_columns` a report may have other columns than asked for,
-        unless it is a window to merge. A range that takes more than `max_windows` reports is refused (100 by default).
+        request is given up, `patience` seconds for which transient failures are retried, `pace` seconds in which a
+        download must bring 64 KiB; with `confirm` a file whose end nothing proves is fetched twice and must be the
+        same; with `again` an ask whose answer was lost is sent again, at the price of a second report; with
+        `any_columns` a report may have other columns than asked for, unless it is a window to merge. A range that
+        takes more than `max_windows` reports is refused (100 by default).
         Closing it closes nothing.
         """
         changed = _change_settings(
@@ -90,6 +92,7 @@ class _ClientBase(ABC):
             windows=windows,
             timeout=timeout,
             patience=patience,
+            pace=pace,
             confirm=confirm,
             again=again,
             any_columns=any_columns,

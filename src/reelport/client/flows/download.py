@@ -22,10 +22,11 @@ from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, build_links_error, look
 from reelport.client.flows.retry import pauses
+from reelport.client.flows.steady_body import LEAST_BYTES, SteadyBody
 from reelport.client.results.notebook_views import render_download
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, read, work
+from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, work
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus, parse_complete_day
@@ -33,7 +34,7 @@ from reelport.wire import ReportStatus, parse_complete_day
 __all__ = ["Downloaded", "Proof", "Times", "download", "find_downloaded", "look_up_links"]
 
 _TRIES = 3
-_WORTH = 1 << 16
+_WORTH = LEAST_BYTES
 """A try that added this many bytes doesn't count, so that a large file over a bad line arrives in the end."""
 
 _LONGEST_PAUSE = 60.0
@@ -266,7 +267,8 @@ def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -
         on_disk.intake = intake
     before = on_disk.begin.size if on_disk.begin else 0
     part.reserve((promise.total or 0) - intake.received)
-    while data := (yield from read()):
+    body = SteadyBody(session.clock.seconds, session.settings.pace)
+    while data := (yield from body.read()):
         if isinstance(data, Lost):
             reason = session.redact(data.reason)
             raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
@@ -337,7 +339,8 @@ def _fetch_again(session: Session, link: str, on_disk: _OnDisk, intake: Intake) 
     """Fetch a link a second time and compare. Raises IncompleteDownload when the bytes differ."""
     head = yield from _request_link(session, link, 0, None, on_disk)
     second = Intake(Promise.of(head), None, on_disk.query)
-    while data := (yield from read()):
+    body = SteadyBody(session.clock.seconds, session.settings.pace)
+    while data := (yield from body.read()):
         if isinstance(data, Lost):
             break
         second.feed(data)

@@ -52,8 +52,9 @@ class Settings:
 
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
     cover (None: as many as the service is found to take), `max_windows` how many reports one range may take,
-    `timeout` the seconds of silence after which a request is given up, and `patience` the seconds for which transient
-    failures are retried. Raises UsageError where one of them isn't a positive number, or is too large.
+    `timeout` the seconds of silence after which a request is given up, `patience` the seconds for which transient
+    failures are retried, and `pace` the seconds in which a download must bring 64 KiB, or counts as broken.
+    Raises UsageError where one of them isn't a positive number, or is too large.
     With `confirm`, a file whose end nothing proves is fetched twice; with `again`, an ask whose answer was lost is
     repeated; with `any_columns`, a report may have other columns than asked for. `insecure` allows sending the key in
     clear text: without it a plain http address of another machine raises UsageError.
@@ -65,6 +66,7 @@ class Settings:
     windows: int | None = None
     timeout: float = 60.0
     patience: float = 20.0
+    pace: float = 300.0
     confirm: bool = False
     again: bool = False
     any_columns: bool = False
@@ -77,7 +79,7 @@ class Settings:
         for name in ("slots", "windows", "max_windows"):
             if (count := getattr(self, name)) is not None or name != "windows":
                 _refuse_beyond(name, count, int, 10**_DIGITS - 1, _A_COUNT)
-        for name in ("timeout", "patience"):
+        for name in ("timeout", "patience", "pace"):
             _refuse_beyond(name, getattr(self, name), int | float, _LONGEST, _A_TIME)
 
     @classmethod

@@ -1,0 +1,39 @@
+"""Reads a response's body that must bring a least number of bytes in a time: one that trickles is a broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reelport.client.steps import Flow, Lost, read
+from reelport.wording import format_count, format_duration
+
+LEAST_BYTES = 1 << 16
+"""Bytes that the time must bring; the same as what makes a try of a download worth its while."""
+
+
+@dataclass(slots=True)
+class SteadyBody:
+    """The open body, which may take `window` seconds of the clock for `LEAST_BYTES`.
+
+    Only time in which it was waited for counts: what the caller does with the bytes is no fault of the body's.
+    """
+
+    clock: Callable[[], float]
+    window: float
+    _waited: float = 0.0
+    _bytes: int = 0
+
+    def read(self) -> Flow[bytes | Lost]:
+        """Read the next bytes; none at the end. Lost where it trickles, too."""
+        before = self.clock()
+        data = yield from read()
+        if isinstance(data, Lost) or not data:
+            return data
+        self._waited += self.clock() - before
+        self._bytes += len(data)
+        if self._bytes >= LEAST_BYTES:
+            self._waited, self._bytes = 0.0, 0
+        elif self._waited >= self.window:
+            return Lost(f"it brought {format_count(self._bytes, 'byte')} in {format_duration(self._waited)}")
+        return data
