@@ -1,4 +1,4 @@
-"""Folders for a while: the next one of the same prefix deletes what killed processes have left.
+"""Folders for a while; each deletes what killed processes have left of its prefix.
 
 The lock that its process holds tells a living folder from a dead one: the system releases it however a process ends.
 """
@@ -16,10 +16,10 @@ from tempfile import gettempdir, mkdtemp
 
 @contextmanager
 def open_scratch_folder(prefix: str, parent: Path | None, owner: int | None = None) -> Iterator[Path]:
-    """Make a folder for the block below the parent, or the system's folder for temporary files.
+    """Make a folder for the block below the parent.
 
-    First deletes the folders of this prefix there that no process holds, and that belong to this process's user or to
-    `owner`, whose the new folder is.
+    Without a parent it lies in the system's folder for temporary files. First deletes the folders of this prefix there
+    that no process holds, and that belong to this process's user or to `owner`, whose the new folder is.
     """
     around = Path(gettempdir() if parent is None else parent)
     _clear_dead_folders(around, prefix, {os.geteuid(), os.geteuid() if owner is None else owner})
@@ -48,7 +48,7 @@ def _clear_dead_folders(around: Path, prefix: str, owners: Collection[int]) -> N
 
 
 def _clear_if_dead(folder: Path, owners: Collection[int]) -> None:
-    """Delete a folder that nobody holds. OSError for one that somebody does, or that is no folder."""
+    """Delete a folder that nobody holds. OSError for one that somebody does, or no folder."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,7 @@
-"""The option `--json` of commands that print one thing or a list: alone, for they need none of the catalog's names."""
+"""The option `--json` of commands that print one thing or a list.
+
+It stands alone, for such commands need none of the catalog's names.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a response's body that must bring a least number of bytes in a time: one that trickles is a broken one."""
+"""Reads a response's body that must bring so many bytes in a time; else it is broken."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Merge a few rows into an object table without an engine, which would take longer to import than to run.
+"""Merge a few rows into an object table without an engine.
 
-Rows of files are loaded by `loading/load`, which checks them and needs no room for the table in memory.
+The engine would take longer to import than to run. Rows of files are loaded by `loading/load`, which
+checks them and needs no room for the table in memory.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ Row = Mapping[str, str | None]
 
 @private()
 def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int | None:
-    """Commit the rows, which replace those of the same key; each has every column, and was checked.
+    """Commit rows, which replace those of the same key.
 
-    Of given rows with the same key the last one counts. Returns the table's new version, or None when it has all these
-    rows already.
+    Each has every column, and was checked. Of given rows with the same key the last one counts. Returns the table's
+    new version, or None when it has all these rows already.
     """
     last = list({row[table.key or ""]: row for row in rows}.values())
     new, entry = _to_arrow(table, last), LogEntry("load", batch, len(last), sources=(batch,))
