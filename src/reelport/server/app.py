@@ -102,13 +102,14 @@ def create_app(settings: Settings) -> Starlette:
 
 def build_service(settings: Settings, db: Engine) -> Service:
     """Assemble the parts of the API around an open database."""
-    long_polls = LongPolls(db, settings)
+    reads = Reads(db, settings)
+    long_polls = LongPolls(db, reads, settings)
     burst = settings.key_grants / _BURSTS_PER_MINUTE
     documents = DocumentCache(build_schema(), DocumentLimits.from_settings(settings))
     return Service(
         settings,
         db,
-        Reads(db, settings),
+        reads,
         require_same_secret(db, settings),
         documents,
         Metrics(StateMetrics(db, settings), lambda: len(long_polls)),

@@ -17,6 +17,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.http.long_poll import LongPolls, PollOutcome
 from reelport.server.queue import jobs
 from reelport.server.state.database import writing
+from reelport.server.state.reads import Reads
 from reelport.server.state.tables import JOBS
 
 HOUR = 3600.0
@@ -37,7 +38,7 @@ def finish(state: State) -> None:
 
 
 async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
-    polls = LongPolls(state.db, state.settings)
+    polls = LongPolls(state.db, Reads(state.db, state.settings), state.settings)
     ends = []
     async with polls.watch_reports(), anyio.create_task_group() as tasks:
 
@@ -90,7 +91,8 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
     """A poll beyond it is answered at once; another partner has the rest, and one without polls has one beyond all."""
 
     async def run() -> None:
-        polls = LongPolls(state.db, replace(state.settings, held_looks=5, partner_held_looks=3))
+        settings = replace(state.settings, held_looks=5, partner_held_looks=3)
+        polls = LongPolls(state.db, Reads(state.db, settings), settings)
         report = frozenset({asked(state)})
         async with polls.watch_reports(), anyio.create_task_group() as tasks:
             for partner in (1, 1, 1, 2, 2, 3):

@@ -7,23 +7,26 @@ and once a second without hearing anything.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import anyio
-import anyio.to_thread
+import anyio.lowlevel
 import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError
 from reelport.server.events.bus import subscribe
-from reelport.server.events.event import Event, Kind
+from reelport.server.events.event import Kind
 from reelport.server.events.subscription import Subscription
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
+from reelport.server.state.reads import Reads
 
 _LOG = structlog.get_logger(__name__)
+_BATCH = 200
+"""Reports that are looked up at a time on the event loop: it takes about a millisecond."""
 
 
 class PollOutcome(StrEnum):
@@ -58,8 +61,9 @@ class LongPolls:
 
     _events: Subscription
 
-    def __init__(self, db: Engine, settings: Settings) -> None:
+    def __init__(self, db: Engine, reads: Reads, settings: Settings) -> None:
         self._db = db
+        self._reads = reads
         self._settings = settings
         self._waiters: set[_Waiter] = set()
         self._stopping = False
@@ -76,10 +80,10 @@ class LongPolls:
             return PollOutcome.STOPPING if self._stopping else PollOutcome.FULL
         waiter = _Waiter(partner, reports)
         self._waiters.add(waiter)
-        # Check at once: the report may have ended since the query read it.
-        self._events.wake()
         try:
             with anyio.move_on_after(seconds):
+                # The report may have ended since the query read it.
+                await self._check_reports(reports)
                 await waiter.released.wait()
         finally:
             self._waiters.discard(waiter)
@@ -112,21 +116,22 @@ class LongPolls:
     async def _follow_events(self) -> None:
         while True:
             events = await self._events.wait_on_event_loop()
-            if self._waiters and (not events or self._is_waited_for(events)):
-                await self._check_reports()
+            waited = frozenset[str]().union(*(waiter.reports for waiter in self._waiters))
+            ended = waited.intersection(event.subject for event in events) if events else waited
+            await self._check_reports(ended)
 
-    def _is_waited_for(self, events: Iterable[Event]) -> bool:
-        ended = {event.subject for event in events}
-        return any(not waiter.reports.isdisjoint(ended) for waiter in self._waiters)
-
-    async def _check_reports(self) -> None:
-        seen = frozenset[str]().union(*(waiter.reports for waiter in self._waiters))
-        try:
-            unfinished = await anyio.to_thread.run_sync(jobs.find_unfinished, self._db, seen)
-        except StorageError as error:
-            # Waiting queries meet the same error when they run again at the end of their time.
-            _LOG.warning("long polls can't read the state", reason=str(error))
-            return
-        for waiter in self._waiters:
-            if waiter.reports & seen - unfinished:
-                waiter.release(PollOutcome.CHANGED)
+    async def _check_reports(self, seen: frozenset[str]) -> None:
+        """Release who waits for one of these reports that has ended."""
+        reports = tuple(seen)
+        for start in range(0, len(reports), _BATCH):
+            some = frozenset(reports[start : start + _BATCH])
+            try:
+                unfinished = await self._reads.run(jobs.find_unfinished, some)
+            except StorageError as error:
+                # Waiting queries meet the same error when they run again at the end of their time.
+                _LOG.warning("long polls can't read the state", reason=str(error))
+                return
+            for waiter in self._waiters:
+                if waiter.reports & some - unfinished:
+                    waiter.release(PollOutcome.CHANGED)
+            await anyio.lowlevel.checkpoint()  # other requests come between two of them
