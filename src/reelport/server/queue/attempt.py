@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 
 from sqlalchemy import Engine as Database
 
@@ -55,14 +56,14 @@ def make_report(
     draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
     try:
         with holding():
-            tenant, snapshot = Tenant(claim.channels), _pin_tables(db, settings, claim, stopping)
+            tenant, snapshot = Tenant(claim.channels), _pin_tables(settings, claim)
 
             def write(pinned: Snapshot) -> Written:
                 plan = partial(plan_pieces, claim.query, tenant, pinned)
                 with choose_aggregator(claim, tenant, pinned, settings, session) as aggregator:
                     return write_report(db, settings, claim, session, aggregator, draft, plan)
 
-            with tracing.span("write report"):
+            with _record_pin(db, claim, snapshot, stopping), tracing.span("write report"):
                 written = write_despite_copies(db, claim, tenant, snapshot, write)
         with tracing.span("publish file"):
             record = report_files.publish_draft(settings, draft, written)
@@ -78,18 +79,35 @@ def make_report(
     return record
 
 
-def _pin_tables(db: Database, settings: Settings, claim: Claim, stopping: threading.Event) -> Snapshot:
-    """Pin the tables to the versions of the first attempt.
-
-    The first attempt pins the newest and records them.
-    """
+def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
+    """Pin the tables to the versions of an earlier attempt, or else to the newest."""
     with tracing.span("pin tables", attributes={"reelport.tables": sorted(tables_of(claim.query))}):
-        snapshot = pin(settings.facts_root, tables_of(claim.query), claim.versions)
-    if claim.versions is None:
-        complete = last_complete_day(snapshot)
-        if not sit_out(lambda: jobs.pin_versions(db, claim, snapshot.versions, complete), stopping):
-            raise LeaseLost("The job was taken away from this attempt.")
-    return snapshot
+        return pin(settings.facts_root, tables_of(claim.query), claim.versions)
+
+
+@contextmanager
+def _record_pin(db: Database, claim: Claim, snapshot: Snapshot, stopping: threading.Event) -> Iterator[None]:
+    """Record the versions that later attempts are to read, while the block makes the report.
+
+    LeaseLost after the block when the lease was lost: what the block made is of versions that nobody recorded.
+    """
+    if claim.versions is not None:
+        yield
+        return
+    complete = last_complete_day(snapshot)
+    record = partial(jobs.pin_versions, db, claim, snapshot.versions, complete)
+    recording = _get_recorders().submit(sit_out, record, stopping)
+    try:
+        yield
+    finally:
+        wait((recording,))
+    if not recording.result():
+        raise LeaseLost("The job was taken away from this attempt.")
+
+
+@cache
+def _get_recorders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="pin")
 
 
 def clock() -> datetime:
