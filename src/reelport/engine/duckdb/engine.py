@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +32,8 @@ _INTERPRETER = 160 << 20
 _SPILL_LIMIT = "max_temp_directory_size"
 _SPILL_SHARE = 0.9
 """The share of free disk space that spilled files may take: other files live on the disk too."""
+_SPILL_STEP = 0.02
+"""By how much of itself that room must have changed for the limit to be set anew, which takes a statement."""
 _INTERRUPT_SECONDS = 0.02
 """Seconds between two interrupts while a write is being cancelled."""
 _POLL_SECONDS = 1.0
@@ -59,6 +62,7 @@ class Engine:
         self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": f"{limit}B"})
         for statement in _list_settings(spill, within):
             self._database.execute(statement)
+        self._room = _SpillRoom()
         self._sessions: WeakSet[Session] = WeakSet()
         self._lock = threading.Lock()
         self._closed = False
@@ -82,17 +86,25 @@ class Engine:
         with self._lock:
             if self._closed:
                 raise UsageError("This engine was closed: make another one.")
-            session = Session(self._database.cursor(), self._spill)
+            session = Session(self._database.cursor(), self._spill, self._room)
             self._sessions.add(session)
         return session
+
+
+@dataclass(slots=True)
+class _SpillRoom:
+    """The limit of spilled bytes that the sessions of an engine last gave DuckDB; -1 before the first."""
+
+    bytes: int = -1
 
 
 class Session:
     """Runs one report. Call `write` and `fetch` from one thread; `cancel` from any other."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path | None) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path | None, room: _SpillRoom) -> None:
         self._connection = connection
         self._spill = spill
+        self._room = room
         self.cancelled = threading.Event()
         """Set once the session is cancelled: whoever aggregates for it elsewhere stops, too."""
         self._interrupting = threading.Lock()
@@ -184,10 +196,13 @@ class Session:
         DuckDB keeps to what was free at its first spill.
         """
         room = _measure_folder(spill) + int(_SPILL_SHARE * shutil.disk_usage(spill).free)
+        if abs(room - self._room.bytes) <= _SPILL_STEP * self._room.bytes:
+            return
         # DuckDB refuses a limit below what others have spilled meanwhile: then the old limit stays. If the session is
         # closed, the next statement raises the error.
         with suppress(duckdb.OutOfMemoryException, duckdb.ConnectionException):
             self._connection.execute(f"SET {_SPILL_LIMIT} = '{room}B'")
+            self._room.bytes = room
 
     def _copy_all(self, pieces: Pieces, out: CsvSink, report_format: ReportFormat) -> int:
         """Write one piece after the other; returns the number of rows."""
