@@ -29,3 +29,11 @@ Pieces = Generator[Plan, int | None, None]
 def single_piece(plan: Plan) -> Pieces:
     """Yield the one plan of a report that isn't split."""
     yield plan
+
+
+def next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
+    """Get the plan of the next piece, given the rows of the previous one; None after the last."""
+    try:
+        return pieces.send(rows)
+    except StopIteration:
+        return None
