@@ -5,19 +5,23 @@ A report is aggregated, then its rows are written. Columns and rows of the SQL a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlglot import exp
 
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
-from reelport.engine.plan import Plan
+from reelport.engine.plan import Plan, StoredObjects
 from reelport.engine.relations import Relations
 from reelport.engine.report_rows import select_report_rows
 from reelport.engine.resolved_query import ResolvedQuery, resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.engine.trees import DIALECT, alias, cast
+from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 
@@ -40,7 +44,8 @@ def compile_query(
         return Plan(_select_nothing(resolved).sql(dialect=DIALECT, copy=False), resolved.headers)
     relation = aggregator.aggregate(aggregation, snapshot)
     tree = select_report_rows(aggregation, relation.select, Relations.of(snapshot, resolved), ordered=ordered)
-    return Plan(tree.sql(dialect=DIALECT, copy=False), resolved.headers, relation.arrow)
+    objects = tuple(_list_objects(query, snapshot))
+    return Plan(tree.sql(dialect=DIALECT, copy=False), resolved.headers, relation.arrow, objects)
 
 
 def tables_of(query: ReportQuery) -> frozenset[str]:
@@ -50,6 +55,14 @@ def tables_of(query: ReportQuery) -> frozenset[str]:
     found = [cell for cell in (CELLS[dimension] for dimension in looked_at) if isinstance(cell, LookupCell)]
     objects = {table for cell in found for table in LOOKUPS[cell.lookup].tables}
     return frozenset({source.table for source in find_sources(metrics)} | objects)
+
+
+def _list_objects(query: ReportQuery, snapshot: Snapshot) -> Iterator[StoredObjects]:
+    """List the object tables that the query reads, as its SQL reads them."""
+    for name in sorted(tables_of(query)):
+        if not TABLES[name].is_fact and (files := snapshot.files(name)):
+            sql = read_files_sql(TABLES[name], list(files))
+            yield StoredObjects(sql, sum(file.rows for file in snapshot.listing[name]))
 
 
 def _select_nothing(resolved: ResolvedQuery) -> exp.Select:

@@ -11,15 +11,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredObjects:
+    """All rows of one pinned object table: the SELECT that reads its files, and how many they are."""
+
+    sql: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One SELECT that gives the rows of a CSV in order, and the CSV's header.
 
-    `arrow` has the Arrow tables or streams that the SQL names.
+    `arrow` has the Arrow tables or streams that the SQL names. `objects` are object tables whose SELECT is a part of
+    the SQL, letter by letter: who has their rows at hand may put another one in its place.
     """
 
     sql: str
     columns: tuple[str, ...]
     arrow: Mapping[str, pa.Table | pa.RecordBatchReader] = field(default_factory=dict)
+    objects: tuple[StoredObjects, ...] = ()
 
 
 Pieces = Generator[Plan, int | None, None]

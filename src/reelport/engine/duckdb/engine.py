@@ -21,6 +21,7 @@ import duckdb
 from sqlglot import exp
 
 from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
+from reelport.engine.duckdb.resident_tables import ResidentTables
 from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Pieces, Plan, next_plan
 from reelport.engine.report_format import CSV, ReportFormat
@@ -63,6 +64,7 @@ class Engine:
         for statement in _list_settings(spill, within):
             self._database.execute(statement)
         self._room = _SpillRoom()
+        self._residents = ResidentTables()
         self._sessions: WeakSet[Session] = WeakSet()
         self._lock = threading.Lock()
         self._closed = False
@@ -86,7 +88,7 @@ class Engine:
         with self._lock:
             if self._closed:
                 raise UsageError("This engine was closed: make another one.")
-            session = Session(self._database.cursor(), self._spill, self._room)
+            session = Session(self._database.cursor(), self._spill, self._room, self._residents)
             self._sessions.add(session)
         return session
 
@@ -101,10 +103,13 @@ class _SpillRoom:
 class Session:
     """Runs one report. Call `write` and `fetch` from one thread; `cancel` from any other."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path | None, room: _SpillRoom) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, spill: Path | None, room: _SpillRoom, residents: ResidentTables
+    ) -> None:
         self._connection = connection
         self._spill = spill
         self._room = room
+        self._residents = residents
         self.cancelled = threading.Event()
         """Set once the session is cancelled: whoever aggregates for it elsewhere stops, too."""
         self._interrupting = threading.Lock()
@@ -142,7 +147,8 @@ class Session:
         try:
             with _translate_errors(what):
                 self._check_cancelled()
-                return self._execute(plan.sql, plan.arrow)
+                with self._residents.reading(self._connection, plan) as sql:
+                    return self._execute(sql, plan.arrow)
         finally:
             self._idle.set()
 
@@ -216,7 +222,8 @@ class Session:
         out.check()
         self._check_cancelled()
         path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
-        return int(self._execute(f"COPY ({plan.sql}) TO {path} ({options})", plan.arrow)[0][0])
+        with self._residents.reading(self._connection, plan) as sql:
+            return int(self._execute(f"COPY ({sql}) TO {path} ({options})", plan.arrow)[0][0])
 
     def _check_cancelled(self) -> None:
         if self.cancelled.is_set():

@@ -1,0 +1,102 @@
+"""Keeps small object tables in the engine's memory: DuckDB reads a file anew for each statement.
+
+The files of an object table never change, and no name of a file is used again: rows that were read once are right for
+every report that reads those files.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+
+import duckdb
+
+from reelport.engine.plan import Plan, StoredObjects
+
+MOST_ROWS = 100_000
+"""Rows of a table above which it isn't kept: each takes some 150 bytes."""
+_ALL_ROWS = 2 * MOST_ROWS
+"""Rows of all kept tables."""
+_REMEMBERED = 64
+"""Tables that are remembered as asked for once."""
+
+
+@dataclass(eq=False, slots=True)
+class _Resident:
+    """A kept table, and how many statements read it at this moment."""
+
+    name: str
+    rows: int
+    readers: int = 0
+
+
+class ResidentTables:
+    """The object tables that one DuckDB keeps, each from its second use on. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = count()
+        self._asked: OrderedDict[str, None] = OrderedDict()
+        self._kept: OrderedDict[str, _Resident] = OrderedDict()
+
+    @contextmanager
+    def reading(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> Iterator[str]:
+        """Give the plan's SQL for the block, with kept tables in place of the files that they were read from.
+
+        Raises what DuckDB raises while it reads a table that is to be kept.
+        """
+        sql = plan.sql
+        with ExitStack() as stack:
+            for objects in plan.objects:
+                if (resident := self._acquire(connection, objects)) is not None:
+                    stack.callback(self._release, resident)
+                    sql = sql.replace(objects.sql, f"SELECT * FROM {resident.name}")  # noqa: S608 - a name of ours
+            yield sql
+
+    def _acquire(self, connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> _Resident | None:
+        """Find the kept table, or keep it where it is asked for again; None where it isn't kept."""
+        with self._lock:
+            resident = self._kept.get(objects.sql)
+            if resident is None and objects.rows <= MOST_ROWS and self._is_asked_again(objects.sql):
+                resident = self._keep(connection, objects)
+            if resident is not None:
+                self._kept.move_to_end(objects.sql)
+                resident.readers += 1
+            return resident
+
+    def _is_asked_again(self, sql: str) -> bool:
+        """Whether the table was asked for before. If not, remember that it was now."""
+        if sql in self._asked:
+            return True
+        self._asked[sql] = None
+        while len(self._asked) > _REMEMBERED:
+            self._asked.popitem(last=False)
+        return False
+
+    def _keep(self, connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> _Resident | None:
+        if not self._make_room(connection, objects.rows):
+            return None
+        resident = _Resident(f"resident_{next(self._numbers)}", objects.rows)
+        with suppress(duckdb.OutOfMemoryException):  # the report may need less, and is to be made then
+            connection.execute(f"CREATE TABLE {resident.name} AS {objects.sql}").fetchall()
+            self._kept[objects.sql] = resident
+            return resident
+        return None
+
+    def _make_room(self, connection: duckdb.DuckDBPyConnection, rows: int) -> bool:
+        """Drop the tables used least recently that no statement reads, until so many rows fit."""
+        for sql, resident in list(self._kept.items()):
+            if sum(each.rows for each in self._kept.values()) + rows <= _ALL_ROWS:
+                break
+            if not resident.readers:
+                connection.execute(f"DROP TABLE {resident.name}").fetchall()
+                del self._kept[sql]
+        return sum(each.rows for each in self._kept.values()) + rows <= _ALL_ROWS
+
+    def _release(self, resident: _Resident) -> None:
+        with self._lock:
+            resident.readers -= 1

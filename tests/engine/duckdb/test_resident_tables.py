@@ -1,0 +1,88 @@
+"""Small object tables are kept in memory by their files: the same rows, within a bound, and never in a report's way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reelport.engine.duckdb.engine import Engine, Session
+from reelport.engine.duckdb.resident_tables import MOST_ROWS, ResidentTables
+from reelport.engine.plan import Plan, StoredObjects
+from reelport.errors import StorageError
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """A session of an engine of its own."""
+    with Engine("200MB", 1, tmp_path / "spill") as engine:
+        yield engine.session()
+
+
+def store(path: Path, title: str) -> StoredObjects:
+    """Write a table of one object; it is read as any object table is."""
+    duckdb.execute(f"COPY (SELECT 'v1' AS id, '{title}' AS title) TO '{path}' (FORMAT parquet)")
+    return StoredObjects(f"SELECT * FROM read_parquet(['{path}'], hive_partitioning = false)", 1)
+
+
+def plan(objects: StoredObjects, rows: int = 1) -> Plan:
+    """A plan that reads the objects, which are said to be so many."""
+    return Plan(f"SELECT title FROM ({objects.sql}) AS v", ("title",), objects=(StoredObjects(objects.sql, rows),))
+
+
+def test_objects_are_read_from_memory_from_their_second_use_on(session: Session, tmp_path: Path) -> None:
+    """Their file is opened twice, for the first report and to keep them, and no more."""
+    objects = plan(store(tmp_path / "videos.parquet", "Goal"))
+    for _ in range(2):
+        assert session.fetch(objects, "rows") == [("Goal",)]
+    (tmp_path / "videos.parquet").unlink()
+    assert session.fetch(objects, "rows") == [("Goal",)]
+
+
+def test_objects_of_other_files_are_others(session: Session, tmp_path: Path) -> None:
+    """Another version of a table has files of other names: its rows are its own, be the old ones kept or not."""
+    first, second = (plan(store(tmp_path / f"{title}.parquet", title)) for title in ("old", "new"))
+    assert [session.fetch(each, "rows") for each in (first, first, second, second, first)] == [
+        [(title,)] for title in ("old", "old", "new", "new", "old")
+    ]
+
+
+def test_many_objects_are_not_kept(session: Session, tmp_path: Path) -> None:
+    """They are read from their file each time: without it the report fails."""
+    objects = plan(store(tmp_path / "videos.parquet", "Goal"), MOST_ROWS + 1)
+    for _ in range(3):
+        session.fetch(objects, "rows")
+    (tmp_path / "videos.parquet").unlink()
+    with pytest.raises(StorageError):
+        session.fetch(objects, "rows")
+
+
+def test_kept_tables_stay_within_their_bound(tmp_path: Path) -> None:
+    """The ones used least recently go, but none that a statement reads at this moment."""
+    connection, residents = duckdb.connect(), ResidentTables()
+    plans = [plan(store(tmp_path / f"{number}.parquet", str(number)), MOST_ROWS) for number in range(6)]
+
+    def use(number: int) -> None:
+        for _ in range(2):
+            with residents.reading(connection, plans[number]) as sql:
+                assert connection.execute(sql).fetchall() == [(str(number),)]
+
+    use(0)
+    with residents.reading(connection, plans[0]) as sql:
+        assert "read_parquet" not in sql
+        for number in range(1, 6):
+            use(number)
+        assert connection.execute(sql).fetchall() == [("0",)]
+    assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(2,)]
+
+
+def test_objects_that_find_no_memory_are_read_from_their_file(tmp_path: Path) -> None:
+    """A report that needs less memory than all of their rows is made."""
+    path = tmp_path / "videos.parquet"
+    duckdb.execute(f"COPY (SELECT md5(range::TEXT) AS title FROM range(2000000)) TO '{path}' (FORMAT parquet)")
+    objects = StoredObjects(f"SELECT * FROM read_parquet(['{path}'], hive_partitioning = false)", 1)
+    counted = Plan(f"SELECT count(title) AS n FROM ({objects.sql}) AS v", ("n",), objects=(objects,))
+    with Engine("60MB", 1, None) as engine:
+        assert [engine.session().fetch(counted, "rows") for _ in range(3)] == [[(2_000_000,)]] * 3
