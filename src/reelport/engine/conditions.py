@@ -13,7 +13,7 @@ from reelport.engine.mapping import CELLS, ColumnCell, LookupCell, Source, TimeC
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.tenant_filter import channel_joins, is_own_row
-from reelport.engine.trees import cast, qualify, subquery
+from reelport.engine.trees import cast, left_join, qualify, subquery
 from reelport.errors import InternalError
 from reelport.facts.tables import Kind
 
@@ -57,7 +57,7 @@ def _matches_filter(source_query: SourceQuery, row: Filter, value: str, relation
             return _equals(text_column(source_query.source, column), text)
         case LookupCell(key, lookup, column):
             by = key_column(source_query, key)
-            ids = exp.select("id").from_(relations.lookup(lookup, lookup), copy=False)
+            ids = exp.select("id").from_(relations.lookup(lookup, lookup, [column]), copy=False)
             if text:
                 return exp.In(this=by, query=subquery(ids.where(_equals(exp.column(column), text), copy=False)))
             known = ids.where(exp.column(column).is_(exp.null()).not_(), copy=False)
@@ -90,7 +90,7 @@ def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[
     rows = relations.facts(source.table, source.table, role=source_query.only_role)
     days = exp.select(exp.Max(this=day)).from_(rows, copy=False)
     for channels, on in channel_joins(source_query):
-        days = days.join(channels, on=on, join_type="left", copy=False)
+        days = left_join(days, channels, on)
     days = days.where(*_is_in_range(source, resolved.start, resolved.end), is_own_row(source_query), copy=False)
     if source.where:
         days = days.where(qualify(source.where, source.table), copy=False)

@@ -7,7 +7,7 @@ from sqlglot import exp
 from reelport.engine.aggregation import Aggregate, AggregatedMeasure, Aggregation
 from reelport.engine.relations import Relations
 from reelport.engine.source_rows import select_source_rows
-from reelport.engine.trees import alias, number, subquery
+from reelport.engine.trees import alias, number, select, subquery
 
 _STACKED = "facts"
 
@@ -20,7 +20,7 @@ def group_rows(aggregation: Aggregation, relations: Relations) -> exp.Select:
     keys = [exp.column(key.header, _STACKED) for key in aggregation.keys]
     values = (alias(_aggregate(measure), measure.name) for measure in aggregation.measures)
     stacked = _stack([select_source_rows(source_query, relations) for source_query in aggregation.sources])
-    tree = exp.select(*keys, *values).from_(subquery(stacked, _STACKED), copy=False)
+    tree = select(*keys, *values).from_(subquery(stacked, _STACKED), copy=False)
     if keys:
         return tree.group_by(*(key.copy() for key in keys), copy=False)
     # Without keys SQL gives one row even over no facts: leave that row out.

@@ -10,6 +10,7 @@ from reelport.catalog import Dimension
 from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import ResolvedQuery
+from reelport.engine.trees import left_join
 
 LookupCells = Mapping[Dimension, LookupCell]
 
@@ -40,9 +41,13 @@ def lookup_column(found: LookupCell) -> exp.Column:
 
 def join_lookups(tree: exp.Select, cells: Iterable[LookupCell], name: str, relations: Relations) -> exp.Select:
     """Left-join the lookups of these cells by ids: columns of the tree's relation `name`."""
-    for lookup, cell in {_alias(cell): cell for cell in cells}.items():
-        by = exp.EQ(this=exp.column("id", lookup), expression=exp.column(cell.key, name))
-        tree = tree.join(relations.lookup(cell.lookup, lookup), on=by, join_type="left", copy=False)
+    columns: dict[str, list[LookupCell]] = {}
+    for cell in cells:
+        columns.setdefault(_alias(cell), []).append(cell)
+    for lookup, found in columns.items():
+        by = exp.EQ(this=exp.column("id", lookup), expression=exp.column(found[0].key, name))
+        relation = relations.lookup(found[0].lookup, lookup, [cell.column for cell in found])
+        tree = left_join(tree, relation, by)
     return tree
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
-from reelport.engine.trees import parse_sql, subquery
+from reelport.engine.trees import DIALECT, parse_sql, subquery
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.data_files.projection import select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
@@ -65,18 +66,36 @@ class Relations:
         """A relation of all rows of an object table."""
         return self._relation(table, self.snapshot.files(table), alias)
 
-    def lookup(self, name: str, alias: str) -> exp.Expr:
-        """A lookup of the mapping as a subquery."""
-        tree = parse_sql(LOOKUPS[name].sql).copy()
-        for table in list(tree.find_all(exp.Table)):
-            table.replace(self.objects(table.name, table.alias_or_name))
-        return subquery(tree, alias)
+    def lookup(self, name: str, alias: str, columns: Iterable[str] = ()) -> exp.Expr:
+        """A lookup of the mapping as a subquery: its id and these columns, or all."""
+        text = _write_lookup(name, frozenset(columns))
+        for table in LOOKUPS[name].tables:
+            text = text.replace(_mark(table), self._read(table, self.snapshot.files(table)))
+        return subquery(exp.Var(this=text), alias)
 
     def _relation(self, name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
         """A subquery of the table's declared columns over these files.
 
         The projection is inserted as text: copying its tree would take longer than compiling all the rest.
         """
+        return subquery(exp.Var(this=self._read(name, files)), alias)
+
+    def _read(self, name: str, files: tuple[str, ...]) -> str:
         table = TABLES[name]
-        text = self.source(table, files) if files else select_no_rows_sql(table)
-        return subquery(exp.Var(this=text), alias)
+        return self.source(table, files) if files else select_no_rows_sql(table)
+
+
+@cache
+def _write_lookup(name: str, columns: frozenset[str]) -> str:
+    """Write a lookup's SQL with marks for its tables."""
+    tree = parse_sql(LOOKUPS[name].sql).copy()
+    if columns:
+        wanted = columns | {"id"}
+        tree.set("expressions", [each for each in tree.expressions if each.alias_or_name in wanted])
+    for table in list(tree.find_all(exp.Table)):
+        table.replace(subquery(exp.Var(this=_mark(table.name)), table.alias_or_name))
+    return tree.sql(dialect=DIALECT)
+
+
+def _mark(table: str) -> str:
+    return f"<{table}>"

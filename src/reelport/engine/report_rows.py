@@ -12,7 +12,7 @@ from reelport.engine import numbers
 from reelport.engine.aggregation import Aggregation
 from reelport.engine.lookups import join_lookups, late_lookups, lookup_column
 from reelport.engine.relations import Relations
-from reelport.engine.trees import alias, call, subquery
+from reelport.engine.trees import alias, call, select, subquery
 
 _AGGREGATED = "report"
 _TIME_FORMATS = {
@@ -39,7 +39,7 @@ def select_report_rows(
     digits = {measure.name: measure.digits for measure in aggregation.measures}
     written = [alias(_format_cell(dimension, cell), dimension.header) for dimension, cell in cells.items()]
     values = (alias(numbers.metric_value(row, _AGGREGATED, digits), row.header) for row in resolved.metrics)
-    tree = exp.select(*written, *values).from_(subquery(aggregated, _AGGREGATED), copy=False)
+    tree = select(*written, *values).from_(subquery(aggregated, _AGGREGATED), copy=False)
     tree = join_lookups(tree, late.values(), _AGGREGATED, relations)
     order = [exp.Ordered(this=cell.copy(), desc=False, nulls_first=False) for cell in cells.values()]
     return tree.order_by(*order, copy=False) if order and ordered else tree

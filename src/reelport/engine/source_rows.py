@@ -17,7 +17,7 @@ from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, ColumnCell, Lookup
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.tenant_filter import channel_joins
-from reelport.engine.trees import alias, subquery
+from reelport.engine.trees import alias, left_join, select, subquery
 
 _FEW, _FEW_OF_MANY = 3, 1
 """Up to so many dimensions, rows are summed by ids before their cells are looked up (_FEW_OF_MANY: with many ids).
@@ -34,7 +34,7 @@ def select_source_rows(source_query: SourceQuery, relations: Relations) -> exp.S
     """
     found = early_lookups(source_query.resolved)
     name = source_query.source.name
-    tree = exp.select(*_select_cells(source_query), *_select_measures(source_query))
+    tree = select(*_select_cells(source_query), *_select_measures(source_query))
     tree = tree.from_(
         subquery(_select_facts(source_query, relations, summed=_sums_first(source_query, found)), name), copy=False
     )
@@ -78,9 +78,9 @@ def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bo
     }
     selected = [alias(tree, name) for name, tree in columns.items()]
     selected += [alias(exp.Sum(this=tree) if summed else tree, name) for name, tree in values.items()]
-    tree = exp.select(*selected).from_(relations.rows(source_query), copy=False)
+    tree = select(*selected).from_(relations.rows(source_query), copy=False)
     for channels, on in channel_joins(source_query):
-        tree = tree.join(channels, on=on, join_type="left", copy=False)
+        tree = left_join(tree, channels, on)
     tree = tree.where(*conditions(source_query, relations), copy=False)
     return tree.group_by(*(tree.copy() for tree in columns.values()), copy=False) if summed else tree
 

@@ -21,6 +21,17 @@ def parse_sql(sql: str) -> exp.Expr:
     return sqlglot.parse_one(sql, read=DIALECT)
 
 
+def select(*columns: exp.Expr) -> exp.Select:
+    """`SELECT columns`."""
+    return exp.Select(expressions=list(columns))
+
+
+def left_join(tree: exp.Select, relation: exp.Expr, on: exp.Expr) -> exp.Select:
+    """`tree LEFT JOIN relation ON on`, in place."""
+    tree.append("joins", exp.Join(this=relation, side="LEFT", on=on))
+    return tree
+
+
 def alias(tree: exp.Expr, name: str) -> exp.Expr:
     """`tree AS name`."""
     return exp.Alias(this=tree, alias=exp.to_identifier(name))
