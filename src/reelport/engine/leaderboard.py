@@ -113,7 +113,7 @@ def _select_titles(dimension: Dimension, snapshot: Snapshot) -> str:
         return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {_TITLE} WHERE false"
     # Objects have no days and no owners: the range and the channels of these relations are never looked at.
     relations = Relations(snapshot, date.min, date.max, frozenset())
-    return f"SELECT id, {_TITLE} FROM {relations.lookup(found, 'found').sql(dialect=DIALECT)}"  # noqa: S608 - SQL of the mapping's
+    return f"SELECT id, {_TITLE} FROM {relations.lookup(found, 'found', [_TITLE]).sql(dialect=DIALECT)}"  # noqa: S608 - SQL of the mapping's
 
 
 def _score(ranking: Ranking) -> str:

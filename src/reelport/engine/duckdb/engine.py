@@ -112,6 +112,8 @@ class Session:
         self._residents = residents
         self.cancelled = threading.Event()
         """Set once the session is cancelled: whoever aggregates for it elsewhere stops, too."""
+        self.underway = threading.Event()
+        """Set once the engine runs a statement of a write, for which it needs no lock of Python's."""
         self._interrupting = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
@@ -222,6 +224,7 @@ class Session:
         out.check()
         self._check_cancelled()
         path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
+        self.underway.set()
         with self._residents.reading(self._connection, plan) as sql:
             return int(self._execute(f"COPY ({sql}) TO {path} ({options})", plan.arrow)[0][0])
 

@@ -1,7 +1,7 @@
 """Long polling: a status query waits until its report ends.
 
-One task of a process serves all waiting queries: it reads the state when it hears that a report of theirs has ended,
-and once a second without hearing anything.
+One task of a process serves all waiting queries: it hears of the ends of reports, and reads the state once a second
+without hearing of any.
 """
 
 from __future__ import annotations
@@ -115,10 +115,11 @@ class LongPolls:
 
     async def _follow_events(self) -> None:
         while True:
-            events = await self._events.wait_on_event_loop()
-            waited = frozenset[str]().union(*(waiter.reports for waiter in self._waiters))
-            ended = waited.intersection(event.subject for event in events) if events else waited
-            await self._check_reports(ended)
+            if events := await self._events.wait_on_event_loop():
+                # The query that runs again reads the state: nobody has to read it before.
+                self._release(frozenset(event.subject for event in events))
+            else:
+                await self._check_reports(frozenset().union(*(waiter.reports for waiter in self._waiters)))
 
     async def _check_reports(self, seen: frozenset[str]) -> None:
         """Release who waits for one of these reports that has ended."""
@@ -131,7 +132,11 @@ class LongPolls:
                 # Waiting queries meet the same error when they run again at the end of their time.
                 _LOG.warning("long polls can't read the state", reason=str(error))
                 return
-            for waiter in self._waiters:
-                if waiter.reports & some - unfinished:
-                    waiter.release(PollOutcome.CHANGED)
+            self._release(some - unfinished)
             await anyio.lowlevel.checkpoint()  # other requests come between two of them
+
+    def _release(self, ended: frozenset[str]) -> None:
+        """Release who waits for one of these reports."""
+        for waiter in self._waiters:
+            if not waiter.reports.isdisjoint(ended):
+                waiter.release(PollOutcome.CHANGED)

@@ -41,6 +41,8 @@ from reelport.server.state.tallies import Recycled
 from reelport.server.traces.tracing import current_span
 
 _LEAST_ROOM_PAUSE = 1.0
+_HEAD_START = 0.005
+"""Seconds that a report has Python to itself until the engine makes it, before the next one is claimed."""
 _log = structlog.get_logger()
 
 
@@ -114,7 +116,9 @@ class Worker:
                         return
                     self._events.wait()
                 else:
-                    pool.submit(self._make_report, self._start_attempt(claim))
+                    running = self._start_attempt(claim)
+                    pool.submit(self._make_report, running)
+                    running.session.underway.wait(_HEAD_START)
             if self._retiring.is_set():
                 self._note_retirement()
             self._drain()
