@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,7 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.schema import OWNER
 from reelport.facts.tables import TABLES, Table
 
+_MARK = re.compile(r"<(\w+)>")
 SourceSql = Callable[[Table, tuple[str, ...]], str]
 """Writes the SQL of a table's stored columns over some files, at least one."""
 
@@ -69,9 +71,8 @@ class Relations:
     def lookup(self, name: str, alias: str, columns: Iterable[str] = ()) -> exp.Expr:
         """A lookup of the mapping as a subquery: its id and these columns, or all."""
         text = _write_lookup(name, frozenset(columns))
-        for table in LOOKUPS[name].tables:
-            text = text.replace(_mark(table), self._read(table, self.snapshot.files(table)))
-        return subquery(exp.Var(this=text), alias)
+        filled = _MARK.sub(lambda mark: self._read(mark[1], self.snapshot.files(mark[1])), text)
+        return subquery(exp.Var(this=filled), alias)
 
     def _relation(self, name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
         """A subquery of the table's declared columns over these files.
@@ -93,9 +94,5 @@ def _write_lookup(name: str, columns: frozenset[str]) -> str:
         wanted = columns | {"id"}
         tree.set("expressions", [each for each in tree.expressions if each.alias_or_name in wanted])
     for table in list(tree.find_all(exp.Table)):
-        table.replace(subquery(exp.Var(this=_mark(table.name)), table.alias_or_name))
+        table.replace(subquery(exp.Var(this=f"<{table.name}>"), table.alias_or_name))
     return tree.sql(dialect=DIALECT)
-
-
-def _mark(table: str) -> str:
-    return f"<{table}>"
