@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredObjects:
-    """All rows of one pinned object table: the SELECT that reads its files, and how many they are."""
+    """One pinned object table: the SELECT that reads all of its files, and how many rows."""
 
     sql: str
     rows: int
@@ -42,7 +42,7 @@ def single_piece(plan: Plan) -> Pieces:
 
 
 def next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
-    """Get the plan of the next piece, given the rows of the previous one; None after the last."""
+    """Get the plan of the next piece, given the previous one's rows; None after the last."""
     try:
         return pieces.send(rows)
     except StopIteration:

@@ -95,7 +95,7 @@ class Engine:
 
 @dataclass(slots=True)
 class _SpillRoom:
-    """The limit of spilled bytes that the sessions of an engine last gave DuckDB; -1 before the first."""
+    """The limit of spilled bytes that sessions last gave DuckDB; -1 before the first."""
 
     bytes: int = -1
 

@@ -1,7 +1,7 @@
-"""Keeps small object tables in the engine's memory: DuckDB reads a file anew for each statement.
+"""Keeps small object tables in the engine's memory.
 
-The files of an object table never change, and no name of a file is used again: rows that were read once are right for
-every report that reads those files.
+DuckDB opens and decodes a file anew for each statement. The files of an object table never change, and no name of a
+file is used again: rows that were read once are right for every report that reads those files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Resident:
 
 
 class ResidentTables:
-    """The object tables that one DuckDB keeps, each from its second use on. Any thread may use it."""
+    """The object tables that one DuckDB keeps, from their second use on. For any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class ResidentTables:
 
     @contextmanager
     def reading(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> Iterator[str]:
-        """Give the plan's SQL for the block, with kept tables in place of the files that they were read from.
+        """Give the plan's SQL for the block, with kept tables in place of their files.
 
         Raises what DuckDB raises while it reads a table that is to be kept.
         """
@@ -58,7 +58,7 @@ class ResidentTables:
             yield sql
 
     def _acquire(self, connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> _Resident | None:
-        """Find the kept table, or keep it where it is asked for again; None where it isn't kept."""
+        """Find the kept table, or keep it if it is asked for again; None if it isn't kept."""
         with self._lock:
             resident = self._kept.get(objects.sql)
             if resident is None and objects.rows <= MOST_ROWS and self._is_asked_again(objects.sql):
@@ -88,7 +88,7 @@ class ResidentTables:
         return None
 
     def _make_room(self, connection: duckdb.DuckDBPyConnection, rows: int) -> bool:
-        """Drop the tables used least recently that no statement reads, until so many rows fit."""
+        """Drop tables used least recently, and read by nobody now, until so many rows fit."""
         for sql, resident in list(self._kept.items()):
             if sum(each.rows for each in self._kept.values()) + rows <= _ALL_ROWS:
                 break

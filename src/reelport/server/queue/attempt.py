@@ -116,7 +116,7 @@ class _Recording:
 
 @contextmanager
 def _record_pin(db: Database, claim: Claim, snapshot: Snapshot, stopping: threading.Event) -> Iterator[_Recording]:
-    """Record the versions that later attempts are to read, while the block makes the report.
+    """Record the versions for later attempts while the block makes the report.
 
     LeaseLost after the block when the lease was lost: what the block made is of versions that nobody recorded.
     """
