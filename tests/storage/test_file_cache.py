@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import os
+import mmap
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import pytest
+from tests.disks import small_disk
 
 from reelport.errors import DiskFull, StorageError
 from reelport.storage.file_cache import FileCache, holding
 from reelport.storage.local_folder import LocalFile, LocalFolder
 
 SIZE = 1000
+PAGE = mmap.PAGESIZE
+"""Bytes that a file system in memory gives at once."""
+LARGE = 16 * PAGE
 FETCH = """
 import sys, time
 from pathlib import Path
@@ -167,28 +170,20 @@ def test_lists_of_dead_processes_go(cache: FileCache, remote: LocalFolder) -> No
     assert list((cache.root / "holds").iterdir()) == []
 
 
-def test_a_full_disk_takes_what_nobody_reads(
-    cache: FileCache, remote: LocalFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_takes_what_nobody_reads(cache: FileCache, remote: LocalFolder) -> None:
     """A disk may be smaller than the setting: the cache itself would keep each report waiting for room."""
-    write, room = os.write, [2 * SIZE]
-
-    def write_within(handle: int, data: bytes) -> int:
-        taken = sum(path.stat().st_size for path in cache.root.rglob("*") if path.is_file())
-        if len(data) >= SIZE and taken + len(data) > room[0]:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(handle, data)
-
-    monkeypatch.setattr(os, "write", write_within)
-    large = replace(cache, most_bytes=100 * SIZE)
-    with holding():
-        large.fetch(["one"], remote.open)
-        room[0] = SIZE + SIZE // 2
-        with pytest.raises(DiskFull):  # what is read stays
-            large.fetch(["three"], remote.open)
-    with holding():
-        large.fetch(["three"], remote.open)
-    assert kept(large) == ["three"]
+    for name in ("a", "b"):
+        remote.put(name, name.encode() * LARGE)
+    with small_disk(cache.root, str(25 * PAGE)):
+        large = replace(cache, most_bytes=100 * LARGE)
+        with holding():
+            large.fetch(["a"], remote.open)
+            with pytest.raises(DiskFull):  # what is read stays
+                large.fetch(["b"], remote.open)
+            assert kept(large) == ["a"]
+        with holding():
+            large.fetch(["b"], remote.open)
+        assert kept(large) == ["b"]
 
 
 def test_a_cache_on_another_disk_fetches_what_was_written_here(cache: FileCache, remote: LocalFolder) -> None:
@@ -205,31 +200,30 @@ def test_a_cache_on_another_disk_fetches_what_was_written_here(cache: FileCache,
             assert cache.fetch(["one"], remote.open)[0].read_bytes() == b"e" * SIZE
 
 
-def test_a_list_is_written_whole_or_not_at_all(
-    cache: FileCache, remote: LocalFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However little the system takes at once: else a file that is being read would go under a half name."""
-    write, room = os.write, [1 << 20]
-
-    def write_little(handle: int, data: bytes) -> int:
-        if room[0] <= 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        taken = write(handle, data[:3])
-        room[0] -= taken
-        return taken
-
-    monkeypatch.setattr(os, "write", write_little)
-    with holding():
-        cache.fetch(["one"], remote.open)
-        room[0] = 3
-        with pytest.raises(DiskFull):
-            cache.fetch(["three"], remote.open)
-        room[0] = 1 << 20
-        cache.fetch(["month=1/two"], remote.open)
+def test_a_list_is_written_whole_or_not_at_all(cache: FileCache, remote: LocalFolder) -> None:
+    """Where the system takes a part of it: else a file that is being read would go under a half name."""
+    *names, last = (f"{number:0203}" for number in range(PAGE // 204 + 1))
+    for name in (*names, last):
+        remote.put(name, b"x")
+    with small_disk(cache.root, str((len(names) + 10) * PAGE)), holding():
+        cache.fetch(names, remote.open)
         (held,) = (cache.root / "holds").iterdir()
-        assert held.read_text() == "one\nmonth=1/two\n"
+        assert PAGE - len(last) < held.stat().st_size < PAGE  # the next line ends on another page
+        fill(cache.root / "filler")
+        with pytest.raises(DiskFull):
+            cache.fetch([last], remote.open)
+        (cache.root / "filler").unlink()
+        cache.fetch(["one"], remote.open)
+        assert held.read_text().splitlines() == [*names, "one"]
         cache.delete_surplus()
-        assert kept(cache) == ["month=1/two", "one"]
+        assert kept(cache) == [*names, "one"]
+
+
+def fill(path: Path) -> None:
+    """Write a file until its disk is full."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(PAGE))
 
 
 def test_what_a_dead_fetch_left_is_not_taken_for_a_living_one(
