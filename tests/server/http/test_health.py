@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,9 @@ from tests.disks import remount, small_disk
 from tests.patience import until
 from tests.server.api import Api
 
+from reelport.facts.loading.load import load
 from reelport.facts.log.loaded_tables import tables_report
-from reelport.server import logs, sandbox
+from reelport.server import logs
 from reelport.server.app import create_app
 from reelport.server.queue import worker_registry
 from reelport.server.queue.liveness import hold_name, make_owner_name
@@ -208,8 +209,9 @@ def test_every_metric_is_on_the_page(api: Api) -> None:
 
 def test_the_oldest_waiting_report_and_last_complete_days_are_told(tmp_path: Path) -> None:
     """The age since the ask, not since a retry is due; the day as `tables` shows it."""
-    settings = read_settings(data=tmp_path, workers=0)
-    sandbox.fill(settings, date(2026, 1, 1), date(2026, 1, 3), 200)
+    settings = read_settings(data=tmp_path / "data", workers=0)
+    (tmp_path / "earnings.csv").write_text("day,owner_channel_id,eur,usd\n2026-01-01,c1,1,1\n2026-01-03,c1,1,1\n")
+    load(settings.facts_root, "earnings", [tmp_path / "earnings.csv"])
     shown = {report.table: report.last_day for report in tables_report(settings.facts_root) if report.last_day}
     assert shown
     with TestClient(create_app(settings)) as client:
