@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,22 @@ def thin_out(cases: Iterable[object], keep: int) -> list[pytest.ParameterSet]:
     A case of several arguments is a tuple.
     """
     return [_marked(case, is_long=place % keep > 0) for place, case in enumerate(cases)]
+
+
+def keep_one_kind(items: Iterable[pytest.Item], folder: Path, fixture: str) -> None:
+    """Leave each test below a folder one of the kinds that a fixture has: with the others it is long.
+
+    The kinds take turns, so that a file meets all of them.
+    """
+    of_case: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        indices = item.callspec.indices if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if folder in item.path.parents and fixture in indices:
+            others = {name: number for name, number in indices.items() if name != fixture}
+            of_case[f"{item.nodeid.partition('[')[0]} {others}"].append(item)
+    for turn, same in enumerate(of_case.values()):
+        for item in same[: turn % len(same)] + same[turn % len(same) + 1 :]:
+            item.add_marker(pytest.mark.long)
 
 
 def _marked(case: object, *, is_long: bool) -> pytest.ParameterSet:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.deploy.programs import find_tool, make_certificate, write_configuration
 
 from reelport.server.settings import setting_names, variable_name
@@ -43,7 +44,7 @@ def test_a_unit_may_touch_little(unit: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", thin_out(SERVICES, 3), ids=lambda unit: unit.name)
 def test_a_unit_names_commands_and_settings_that_there_are(unit: Path) -> None:
     """A word of the command line that isn't known would only be told at the start."""
     text = unit.read_text("utf-8")

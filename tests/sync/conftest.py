@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from tests.cases import keep_one_kind
 
 from reelport import Client
 from reelport.client.ranges.windows import Window
@@ -28,6 +29,12 @@ Kept = Callable[..., list[tuple[object, ...]]]
 def day(number: int) -> date:
     """A day of January 2026, long ago by now."""
     return date(2026, 1, number)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave each test of every kind of destination to one of them in `make test`."""
+    keep_one_kind(items, Path(__file__).parent, "place")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -102,7 +102,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("cut", thin_out(CUTS, 3), ids=lambda cut: cut.name)
+@pytest.mark.parametrize("cut", thin_out(CUTS, 6), ids=lambda cut: cut.name)
 def test_half_a_file_never_gets_the_name(vendor: Vendor, token: str, tmp_path: Path, fetcher: Fetch, cut: Cut) -> None:
     """Where the service gives a checksum whatever goes wrong is seen, and what had the name keeps it."""
     target = tmp_path / "views.csv"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.cases import thin_out
 from tests.cli.test_command_line import ended
 from tests.client.ledgers import Calendar, days, given_up, question, requested
 from tests.whole.terminal import on_terminal
@@ -58,7 +59,7 @@ def test_old_reports_are_pruned_once_it_is_confirmed(ledger: Ledger, capsys: pyt
     assert err.startswith("Nothing in ")
 
 
-@pytest.mark.parametrize(("key", "left"), [(b"n\n", 3), (b"y\n", 0)])
+@pytest.mark.parametrize(("key", "left"), thin_out([(b"n\n", 3), (b"y\n", 0)], 2))
 def test_a_terminal_is_asked_and_told_what_is_lost(ledger: Ledger, key: bytes, left: int) -> None:
     """A delivered report of today would have served again without an ask: the question says so."""
     calendar = Calendar()

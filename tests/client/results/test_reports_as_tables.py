@@ -100,7 +100,7 @@ def test_a_report_without_a_path_is_a_table(
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("fetch", EACH)
+@pytest.mark.parametrize("fetch", thin_out(EACH, 3))
 def test_a_failure_leaves_no_temporary_file(
     fetch: Callable[[Vendor, Path], Table], vendor: Vendor, tmp_path: Path, temporary: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_every_table_is_filled(filled: Path) -> None:
     assert sum(counts[name] for name in FACTS) == ROWS
 
 
+@pytest.mark.long
 def test_the_result_tells_rows_and_channels(filled: Path) -> None:
     """The result counts the rows of each table and names the organizations' channels by id and by slug."""
     again = generate(filled, START, END, ROWS, seed=7)

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from tests.cases import thin_out
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from tests.server.studio.visitor import add_user
@@ -73,7 +74,18 @@ def test_every_row_is_on_one_page(visitors: Visitors, people: Api) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["before=x", "before=-1", "before=" + "9" * 40, "person=%00", "person=%FF", "person=" + "x" * 5000, "action=<b>"],
+    thin_out(
+        [
+            "before=x",
+            "before=-1",
+            "before=" + "9" * 40,
+            "person=%00",
+            "person=%FF",
+            "person=" + "x" * 5000,
+            "action=<b>",
+        ],
+        3,
+    ),
 )
 def test_whatever_the_address_says_a_page_comes(visitors: Visitors, query: str) -> None:
     """What is no number and no action is left out; nothing fails, and no markup comes back."""

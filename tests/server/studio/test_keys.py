@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
+from tests.cases import thin_out
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from tests.server.studio.visitor import Visitor, find_forms
@@ -182,7 +183,7 @@ def test_a_rotation_is_cancelled_and_its_form_stays_used(people: Api, owner: Vis
     assert owner.send(shown, f"{path}/cancel").status_code == 422
 
 
-@pytest.mark.parametrize("grace", ["", "-1", "721", "soon", "9" * 30, "²"])
+@pytest.mark.parametrize("grace", thin_out(["", "-1", "721", "soon", "9" * 30, "²"], 3))
 def test_a_grace_out_of_range_is_told(people: Api, owner: Visitor, grace: str) -> None:
     """On the key's page; no secret is made."""
     name = f"Grace of {grace[:5]!r}"

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.cases import thin_out
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OWNER, Visitors
 from tests.server.studio.visitor import PASSWORD
@@ -42,17 +43,20 @@ def test_unknown_address_and_wrong_password_are_told_alike(visitors: Visitors) -
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "https://evil.example/",
-        "//evil.example/studio",
-        "/studio//evil.example",
-        "/studio@evil.example",
-        "\\\\evil.example",
-        "/studio\\evil",
-        "javascript:alert(1)",
-        "/graphql",
-        "/studio/\r\nx: y",
-    ],
+    thin_out(
+        [
+            "https://evil.example/",
+            "//evil.example/studio",
+            "/studio//evil.example",
+            "/studio@evil.example",
+            "\\\\evil.example",
+            "/studio\\evil",
+            "javascript:alert(1)",
+            "/graphql",
+            "/studio/\r\nx: y",
+        ],
+        3,
+    ),
 )
 def test_a_sign_in_leads_to_studio_alone(visitors: Visitors, path: str) -> None:
     """Another address in `next` is not followed."""
