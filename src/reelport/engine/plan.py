@@ -39,11 +39,3 @@ Pieces = Generator[Plan, int | None, None]
 def single_piece(plan: Plan) -> Pieces:
     """Yield the one plan of a report that isn't split."""
     yield plan
-
-
-def next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
-    """Get the plan of the next piece, given the previous one's rows; None after the last."""
-    try:
-        return pieces.send(rows)
-    except StopIteration:
-        return None

@@ -23,7 +23,7 @@ from sqlglot import exp
 from reelport.engine.duckdb.csv_sink import CsvSink, Written, open_sink
 from reelport.engine.duckdb.resident_tables import ResidentTables
 from reelport.engine.memory_size import parse_size
-from reelport.engine.plan import Pieces, Plan, next_plan
+from reelport.engine.plan import Pieces, Plan
 from reelport.engine.report_format import CSV, ReportFormat
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
 from reelport.storage.durable import describe_os_error, full_disk_sentence, to_storage_error
@@ -215,7 +215,7 @@ class Session:
     def _copy_all(self, pieces: Pieces, out: CsvSink, report_format: ReportFormat) -> int:
         """Write one piece after the other; returns the number of rows."""
         total, rows = 0, None
-        while (plan := next_plan(pieces, rows)) is not None:
+        while (plan := _next_plan(pieces, rows)) is not None:
             rows = self._copy(plan, out, report_format.copy_options(is_first=rows is None))
             total += rows
         return total
@@ -248,6 +248,14 @@ def _measure_folder(folder: Path) -> int:
         with suppress(FileNotFoundError):
             size += file.stat().st_size
     return size
+
+
+def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
+    """Get the plan of the next piece, given the rows of the previous one; None after the last."""
+    try:
+        return pieces.send(rows)
+    except StopIteration:
+        return None
 
 
 def _compute_memory_limit(memory_limit: str) -> int:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 
 from sqlalchemy import Engine as Database
 
 from reelport import killpoints
-from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Session
 from reelport.engine.pieces import plan_pieces
-from reelport.engine.plan import Pieces, next_plan
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.layout import require_layout
@@ -34,6 +32,9 @@ from reelport.server.settings import Settings
 from reelport.server.state.outage import sit_out
 from reelport.server.traces import tracing
 from reelport.storage.file_cache import holding
+
+_HEAD_START = 0.01
+"""Seconds after which a pin is recorded in any case: who asks again is answered by it."""
 
 
 class LeaseLost(InternalError):
@@ -60,15 +61,12 @@ def make_report(
         with holding():
             tenant, snapshot = Tenant(claim.channels), _pin_tables(settings, claim)
 
-            with _record_pin(db, claim, snapshot, stopping) as recording, tracing.span("write report"):
+            def write(pinned: Snapshot) -> Written:
+                plan = partial(plan_pieces, claim.query, tenant, pinned)
+                with choose_aggregator(claim, tenant, pinned, settings, session) as aggregator:
+                    return write_report(db, settings, claim, session, aggregator, draft, plan)
 
-                def write(pinned: Snapshot) -> Written:
-                    def plan(*, aggregator: Aggregator) -> Pieces:
-                        return recording.begin_with(plan_pieces(claim.query, tenant, pinned, aggregator=aggregator))
-
-                    with choose_aggregator(claim, tenant, pinned, settings, session) as aggregator:
-                        return write_report(db, settings, claim, session, aggregator, draft, plan)
-
+            with _record_pin(db, claim, snapshot, session.underway, stopping), tracing.span("write report"):
                 written = write_despite_copies(db, claim, tenant, snapshot, write)
         with tracing.span("publish file"):
             record = report_files.publish_draft(settings, draft, written)
@@ -90,49 +88,31 @@ def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
         return pin(settings.facts_root, tables_of(claim.query), claim.versions)
 
 
-class _Recording:
-    """Work of the state that is done on another thread while a report is made."""
-
-    def __init__(self, work: Callable[[], bool]) -> None:
-        self._work = work
-        self._future: Future[bool] | None = None
-
-    def begin(self) -> Future[bool]:
-        """Begin, unless it has begun."""
-        if self._future is None:
-            self._future = _get_recorders().submit(self._work)
-        return self._future
-
-    def begin_with(self, pieces: Pieces) -> Pieces:
-        """Yield the same pieces, and begin once the first is compiled.
-
-        The engine then runs without Python's lock, which two threads would else take from each other in turns.
-        """
-        rows = None
-        while (plan := next_plan(pieces, rows)) is not None:
-            self.begin()
-            rows = yield plan
-
-
 @contextmanager
-def _record_pin(db: Database, claim: Claim, snapshot: Snapshot, stopping: threading.Event) -> Iterator[_Recording]:
+def _record_pin(
+    db: Database, claim: Claim, snapshot: Snapshot, underway: threading.Event, stopping: threading.Event
+) -> Iterator[None]:
     """Record the versions for later attempts while the block makes the report.
 
-    LeaseLost after the block when the lease was lost: what the block made is of versions that nobody recorded.
+    That begins once the engine is `underway`, without Python's lock, which two threads would else take from each other
+    in turns; or a moment later. LeaseLost after the block when the lease was lost: what the block made is of versions
+    that nobody recorded.
     """
+    if claim.versions is not None:
+        yield
+        return
+    complete = last_complete_day(snapshot)
 
     def record() -> bool:
-        complete = last_complete_day(snapshot)
-        return claim.versions is not None or sit_out(
-            lambda: jobs.pin_versions(db, claim, snapshot.versions, complete), stopping
-        )
+        underway.wait(_HEAD_START)
+        return sit_out(lambda: jobs.pin_versions(db, claim, snapshot.versions, complete), stopping)
 
-    recording = _Recording(record)
+    recording = _get_recorders().submit(record)
     try:
-        yield recording
+        yield
     finally:
-        wait((recording.begin(),))
-    if not recording.begin().result():
+        wait((recording,))
+    if not recording.result():
         raise LeaseLost("The job was taken away from this attempt.")
 
 
