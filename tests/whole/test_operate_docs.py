@@ -19,7 +19,6 @@ from tests.warm_service import Service
 from reelport.server.settings import setting_names, variable_name
 
 from .partner import Partner
-from .test_examples import commands
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "operate").glob("*.md"), reverse=True)
@@ -61,17 +60,6 @@ def environment(service: Service) -> dict[str, str]:
 def run(text: str, environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     words = ["bash", "-eu", "-o", "pipefail", "-c", text]
     return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
-
-
-@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
-def test_a_pages_commands_are_commands(page: Path) -> None:
-    """The shell can read them, and each command of `reelport` is one that there is."""
-    text = script(page)
-    assert subprocess.run(["/bin/bash", "-n"], input=text, text=True, check=False).returncode == 0
-    known = set(commands())
-    for line in re.findall(r"\breelport ([a-z][a-z -]*)", text):
-        words = tuple(line.split())
-        assert known & {words[:1], words[:2]}, line
 
 
 @pytest.mark.long
