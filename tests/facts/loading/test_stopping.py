@@ -5,15 +5,16 @@ from __future__ import annotations
 import gzip
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 from tests.patience import run_child
 
 from reelport.errors import BadInput
-from reelport.facts.loading.load import load
+from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.preview import preview
 
 
@@ -66,6 +67,19 @@ def test_a_stop_while_a_file_is_read_is_no_bad_input(tmp_path: Path, root: Path)
 
     with pytest.raises(KeyboardInterrupt):
         load(root, "channels", [path], progress=stopped)
+    assert _left(root) == []
+
+
+def test_a_stop_inside_the_engine_is_no_bad_input(root: Path) -> None:
+    """DuckDB tells a stop that lands while it draws rows from Python as an error: it stays the stop that it was."""
+
+    def drawn() -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pylist([{"id": "c1", "slug": "s"}])
+        raise KeyboardInterrupt(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        load_arrow(root, "channels", drawn(), "b")
+    assert stop.value.args == (signal.SIGTERM,)
     assert _left(root) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -27,6 +28,8 @@ _TICK = 0.5
 """Seconds between two polls of the query's progress."""
 _BUGS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
 """Errors that mean that a query of Reelport itself is wrong, not the input."""
+_STOPPED = re.compile(r"\bKeyboardInterrupt(?:: (\d+))?\s*$")
+"""Finds, at the end of an error of DuckDB, the stop that came while it called Python; and the number of its signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +71,23 @@ def open_workspace(root: Path, memory: str = MEMORY, threads: int | None = None)
         except duckdb.Error as error:
             raise UsageError(f"memory is a number and a unit, such as {MEMORY}, and not {memory!r}") from error
         try:
-            session.execute("SET TimeZone = 'UTC'")
-            session.execute("SET enable_progress_bar = true")  # query_progress() needs it
-            session.execute("SET enable_progress_bar_print = false")
-            session.execute("SET preserve_insertion_order = false")
-            session.execute("SET python_enable_replacements = false")
-            session.execute("SET autoinstall_known_extensions = false")
-            session.execute("SET autoload_known_extensions = false")
-            if threads is not None:
-                session.execute(f"SET threads = {threads:d}")
             with translate_engine_errors(root):
+                _configure(session, threads)
                 yield Workspace(session, folder)
         finally:
             session.close()
+
+
+def _configure(session: duckdb.DuckDBPyConnection, threads: int | None) -> None:
+    session.execute("SET TimeZone = 'UTC'")
+    session.execute("SET enable_progress_bar = true")  # query_progress() needs it
+    session.execute("SET enable_progress_bar_print = false")
+    session.execute("SET preserve_insertion_order = false")
+    session.execute("SET python_enable_replacements = false")
+    session.execute("SET autoinstall_known_extensions = false")
+    session.execute("SET autoload_known_extensions = false")
+    if threads is not None:
+        session.execute(f"SET threads = {threads:d}")
 
 
 @contextmanager
@@ -105,6 +112,7 @@ def translate_engine_errors(place: Path) -> Iterator[None]:
             raise KeyboardInterrupt from error  # this is how DuckDB reports a Ctrl-C during a query
         raise
     except duckdb.Error as error:
+        raise_stop(error)
         message = str(error)
         first = message.splitlines()[0]
         if sentence := full_disk_sentence(message):
@@ -114,6 +122,12 @@ def translate_engine_errors(place: Path) -> Iterator[None]:
         if isinstance(error, _BUGS):
             raise
         raise BadInput(f"the input can't be read to its end: {first}") from error
+
+
+def raise_stop(error: duckdb.Error) -> None:
+    """Raise the KeyboardInterrupt that this error of DuckDB stands for, if any."""
+    if found := _STOPPED.search(str(error)):
+        raise KeyboardInterrupt(*map(int, filter(None, found.groups()))) from error
 
 
 def path_list_sql(paths: list[str]) -> str:

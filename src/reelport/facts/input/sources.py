@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
-from reelport.facts.data_files.duckdb_session import Workspace, parquet_source, translate_engine_errors
+from reelport.facts.data_files.duckdb_session import Workspace, parquet_source, raise_stop, translate_engine_errors
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.input.files import FileFormat, InputFile, check_unchanged
 from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource, find_column_problems
@@ -128,6 +128,7 @@ def blame_input(space: Workspace, files: Sequence[InputFile], found: Sequence[Ro
     except duckdb.Error as error:
         if isinstance(error, duckdb.OutOfMemoryException) or full_disk_sentence(str(error)):
             raise
+        raise_stop(error)
         check_unchanged(files)
         for file in files:
             if file.format is FileFormat.PARQUET and not _is_readable(space, file):
