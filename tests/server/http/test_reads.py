@@ -5,15 +5,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 from tests.server.api import Api
 
-from reelport.server.state.database import StateBusy
+from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import StateBusy, connect, reading
 from reelport.server.state.reads import Reads
 from reelport.wire import LOOK
 
@@ -61,35 +63,55 @@ def test_a_known_look_takes_no_thread(api: Api) -> None:
 
 
 @contextmanager
-def committing(api: Api) -> Iterator[sqlite3.Connection]:
-    """Another process's connection in the middle of a commit: until the block ends nobody can read."""
-    other = sqlite3.connect(api.service.settings.state_file, isolation_level=None)
+def committing(settings: Settings) -> Iterator[None]:
+    """Another process's connection in the middle of a commit."""
+    other = sqlite3.connect(settings.state_file, isolation_level=None)
     try:
         other.execute("BEGIN EXCLUSIVE")
-        yield other
+        yield
     finally:
         other.close()
 
 
-def test_what_comes_while_somebody_commits_is_answered_afterwards(api: Api) -> None:
-    """A look and a token wait for the other's commit, and neither is told of it; what needs no state is answered."""
+def test_a_look_and_a_token_wait_for_nobody_who_commits(api: Api) -> None:
+    """With the write-ahead log they are answered meanwhile."""
     token = api.finished()
     before = api.graphql(LOOK, {"reportToken": token})
-    answers: list[object] = []
-    waiting = [
-        threading.Thread(target=lambda: answers.append(api.graphql(LOOK, {"reportToken": token})["data"])),
-        threading.Thread(target=lambda: answers.append(api.grant().status_code)),
-    ]
-    with committing(api):
-        for each in waiting:
-            each.start()
-        assert api.client.get("/health/live").status_code == 200
-        assert answers == []
-    for each in waiting:
-        each.join(300)
-    assert 200 in answers
-    (looked,) = (each for each in answers if isinstance(each, dict))
-    assert looked["partner"]["reportFile"]["status"] == before["data"]["partner"]["reportFile"]["status"]
+    with committing(api.service.settings):
+        looked = api.graphql(LOOK, {"reportToken": token})
+        assert api.grant().status_code == 200
+    looked, before = (each["data"]["partner"]["reportFile"] for each in (looked, before))
+    assert looked["status"] == before["status"]
+
+
+def test_with_the_rollback_journal_a_read_waits_for_the_commit(tmp_path: Path) -> None:
+    """It finds the state busy, which nobody is told of, and is done once the commit is over."""
+    settings = read_settings(data=tmp_path)
+    db = connect(settings)
+    db.dispose()
+    with closing(sqlite3.connect(settings.state_file)) as state:
+        assert state.execute("PRAGMA journal_mode = TRUNCATE").fetchone() == ("truncate",)
+    busy, done = anyio.Event(), []
+
+    def read(reader: Engine) -> None:
+        try:
+            with reading(reader) as connection:
+                done.append(connection.execute(text("SELECT count(*) FROM reports")).scalar())
+        except StateBusy:
+            busy.set()
+            raise
+
+    async def main() -> None:
+        reads = Reads(db, settings)
+        async with anyio.create_task_group() as tasks:
+            with committing(settings):
+                tasks.start_soon(reads.run, read)
+                await busy.wait()
+                assert done == []
+        reads.close()
+
+    anyio.run(main)
+    assert done == [0]
 
 
 def test_only_one_of_those_that_wait_tries_again(api: Api) -> None:

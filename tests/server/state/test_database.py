@@ -214,17 +214,6 @@ def test_other_databases_are_refused(tmp_path: Path, address: str) -> None:
         connect(read_settings(data=tmp_path, database_url=address))
 
 
-@pytest.mark.parametrize(
-    ("version", "safe"),
-    [((3, 46, 1), False), ((3, 50, 6), False), ((3, 50, 7), True), ((3, 51, 0), False), ((3, 51, 2), False),
-     ((3, 51, 3), True), ((3, 52, 0), True), ((3, 44, 5), False), ((3, 44, 6), True), ((3, 45, 0), False)],
-)  # fmt: skip
-def test_write_ahead_log_only_where_it_is_safe(version: tuple[int, int, int], *, safe: bool) -> None:
-    """A SQLite with the write-ahead reset race gets the rollback journal, and doctor says why."""
-    assert journal.is_write_ahead_safe(version) is safe
-    assert ("known race" in journal.choose_journal(Path("/"), version).reason) is not safe
-
-
 def test_write_ahead_log_only_on_a_local_file_system(tmp_path: Path) -> None:
     """The mount in which the state lies decides; of two on one folder the later, and none that is unknown."""
     table = tmp_path / "mountinfo"
@@ -239,6 +228,7 @@ def test_write_ahead_log_only_on_a_local_file_system(tmp_path: Path) -> None:
     assert {path: journal.detect_file_system(Path(path), table) for path in kinds} == kinds
     assert journal.detect_file_system(Path("/data"), tmp_path / "none") == ""
     assert not journal.LOCAL & {"nfs4", "fuse.sshfs", ""}
+    assert {journal.choose_journal(path).mode for path in (Path("/proc"), Path("/sys"))} == {"TRUNCATE"}
 
 
 def test_sqlite_is_opened_durable(tmp_path: Path) -> None:

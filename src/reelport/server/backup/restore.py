@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from reelport.server.backup.bucket import Bucket
 
 _RESTORED = frozenset(
-    {credentials.SECRET_FILE, "facts", "files", "state.db", "state.db-journal", "state.db-wal", "state.db-shm"}
-) | {UNFINISHED_NAME}
+    {credentials.SECRET_FILE, "facts", "files", "state.db", UNFINISHED_NAME}
+    | {f"state.db-{kind}" for kind in ("journal", "wal", "shm", "writer")}
+)
 """What an unfinished restore may have left in a data directory."""
 _ROOM = 1.05
 """Free bytes that a restore asks for, as a multiple of the backup's."""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
+from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -26,6 +26,7 @@ from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.journal import Journal, choose_journal
 from reelport.server.state.revisions import REVISION, migrate, read_revision
+from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_read_only, open_file
 from reelport.server.state.write_queue import WriteQueue
 from reelport.storage.durable import describe_os_error, full_disk_sentence
 from reelport.storage.modes import private
@@ -39,8 +40,12 @@ BUSY_SECONDS = 30
 IDLE_SECONDS = 20
 """Seconds after which PostgreSQL ends a transaction that does nothing; less than a lease."""
 _TRY_SECONDS = 0.002
+_LOG_PAUSE_SECONDS = 0.001
+"""Pause between two transactions of a process, in which other processes can write."""
+_PAUSE_SECONDS = 0.003
+"""The same with the rollback journal, in which other processes can read too."""
 _READ_SECONDS = 0.005
-"""Pause after a wait for the writer's lock, in which readers that a commit kept out can read."""
+"""Pause with the rollback journal after a wait for the writer's lock, for readers that a commit kept out."""
 # PostgreSQL raises InternalError when it takes no writes now: a standby, or one that was set to read only.
 _UNAVAILABLE = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
@@ -99,17 +104,24 @@ def open_database(settings: Settings) -> Engine:
         )
         event.listen(db, "connect", _limit_idle_transactions)
         return db
+    journal = choose_journal(settings.data)
+    log = WriteAheadLog(settings.state_file, BUSY_SECONDS)
+    pause = _LOG_PAUSE_SECONDS if journal.is_write_ahead else _PAUSE_SECONDS
     db = create_engine(
-        URL.create("sqlite", database=str(settings.state_file)),
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        "sqlite://",
+        creator=partial(open_file, settings.state_file, BUSY_SECONDS),
         poolclass=QueuePool,
         pool_size=10,
         max_overflow=40,
-        execution_options={**options, "write_queue": WriteQueue()},
+        execution_options={
+            **options,
+            "write_queue": WriteQueue(pause),
+            "write_ahead_log": log if journal.is_write_ahead else None,
+        },
     )
-    event.listen(db, "connect", partial(_configure_connection, choose_journal(settings.data)))
+    event.listen(db, "connect", partial(_configure_connection, journal, log))
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
-    event.listen(db, "begin", _begin)
+    event.listen(db, "begin", partial(_begin, journal))
     return db
 
 
@@ -129,31 +141,39 @@ def open_reader(settings: Settings) -> Engine:
     StateBusy while a commit runs.
     """
     db = create_engine(
-        URL.create("sqlite", database=str(settings.state_file)),
-        connect_args={"timeout": 0, "check_same_thread": False},
+        "sqlite://",
+        creator=partial(open_file, settings.state_file, 0),
         poolclass=QueuePool,
         pool_size=1,
         max_overflow=0,
     )
-    event.listen(db, "connect", _configure_reader)
+    log = WriteAheadLog(settings.state_file, 0)
+    event.listen(db, "connect", partial(_configure_reader, log))
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
-    event.listen(db, "begin", _begin)
+    event.listen(db, "begin", partial(_begin, choose_journal(settings.data)))
     return db
 
 
-def _configure_connection(journal: Journal, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+def _configure_connection(
+    journal: Journal, log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry
+) -> None:
     """Set up explicit transactions, durable commits and foreign keys for a connection."""
     with _close_on_error(connection):
+        log.set_aside_foreign_log()
         connection.isolation_level = None
         connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
         connection.execute(f"PRAGMA journal_mode = {journal.mode}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead`
+        connection.execute(f"PRAGMA journal_size_limit = {SIZE_LIMIT}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _configure_reader(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+def _configure_reader(log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     with _close_on_error(connection):
+        log.set_aside_foreign_log()
         connection.isolation_level = None
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA query_only = ON")
 
 
@@ -165,16 +185,18 @@ def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.Error:
+    except (sqlite3.Error, StorageError):
         connection.close()
         raise
 
 
-def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """Discard a connection whose file was removed or replaced.
+def _check_file(file: Path, connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Discard a connection whose file was removed or replaced, or may be written again.
 
     The connection would still read and write the old file.
     """
+    if isinstance(connection, ImmutableConnection) and not is_read_only(file.parent):
+        raise exc.DisconnectionError
     try:
         found = file.stat()
     except OSError as error:
@@ -183,7 +205,7 @@ def _check_file(file: Path, _connection: object, entry: ConnectionPoolEntry, _pr
         raise exc.DisconnectionError
 
 
-def _begin(connection: Connection) -> None:
+def _begin(journal: Journal, connection: Connection) -> None:
     """Begin a transaction; a writer takes its lock at once.
 
     Reading first and locking later could lose an update.
@@ -192,11 +214,11 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         return
     driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    if not _try_begin(driver):
+    if not _try_begin(driver, _READ_SECONDS if not journal.is_write_ahead else 0):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _try_begin(driver: sqlite3.Connection) -> bool:
+def _try_begin(driver: sqlite3.Connection, read_seconds: float) -> bool:
     """Try every 2 ms to begin and take the writer's lock.
 
     False when it fails or BUSY_SECONDS have passed. SQLite's own busy handler backs off up to 100 ms: the newest
@@ -218,7 +240,7 @@ def _try_begin(driver: sqlite3.Connection) -> bool:
                 if waited:
                     # A writer shuts readers out only while it commits. Without this pause one commit would follow
                     # the other, and nobody could read in between.
-                    time.sleep(_READ_SECONDS)
+                    time.sleep(read_seconds)
                 return True
     finally:
         driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
@@ -239,7 +261,7 @@ def writing(db: Engine) -> Iterator[Connection]:
     On SQLite the writers of one process take turns by a lock.
     """
     queue = _get_queue(db)
-    with nullcontext() if queue is None else queue.writer_lock, _transaction(db) as connection:
+    with nullcontext() if queue is None else queue.turn(), _transaction(db) as connection:
         yield connection
 
 
@@ -256,10 +278,18 @@ def write(db: Engine, work: Callable[[Connection], T]) -> T:
         return work(connection)
 
 
+def require_room(db: Engine) -> None:
+    """Raise DiskFull when no room is left for a SQLite state; PostgreSQL tells by itself."""
+    log: WriteAheadLog | None = db.get_execution_options().get("write_ahead_log")
+    if log is not None:
+        log.require_room()
+
+
 @contextmanager
 def _transaction(db: Engine) -> Iterator[Connection]:
     events: list[Event] = []
-    with _translate_errors(), db.begin() as connection:
+    log: WriteAheadLog | None = db.get_execution_options().get("write_ahead_log")
+    with nullcontext() if log is None else log.hold(db), _translate_errors(), db.begin() as connection:
         connection.execution_options(**{UNCOMMITTED: events})
         yield connection
     bus: EventBus = db.get_execution_options()[OPTION]

@@ -1,15 +1,12 @@
 """Chooses SQLite's journal for the state.
 
-That is the write-ahead log (WAL) where WAL is safe, else the rollback journal. WAL needs a local file system, and a
-SQLite without the reset race (sqlite.org/wal.html#walresetbug): of two connections that write or checkpoint at the same
-instant one may not see that the other reset the log, and commits are lost. Every SQLite from 3.7.0 has the race but
-those named below.
+That is the write-ahead log (WAL) on a local file system, for its processes share memory; else the rollback journal.
+What makes the log safe with every SQLite is in `write_ahead`.
 """
 
 from __future__ import annotations
 
 import re
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ LOCAL = frozenset(
     {"apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "reiserfs", "tmpfs", "xfs", "zfs"}
 )
 """Local file systems: the write-ahead log needs memory that all of its processes share."""
+WRITE_AHEAD = "WAL"
 _MOUNTS = Path("/proc/self/mountinfo")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -28,22 +26,18 @@ class Journal:
     mode: str
     reason: str
 
+    @property
+    def is_write_ahead(self) -> bool:
+        """Whether readers and a writer keep out of each other's way."""
+        return self.mode == WRITE_AHEAD
 
-def choose_journal(folder: Path, version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> Journal:
+
+def choose_journal(folder: Path) -> Journal:
     """Choose the journal for a state in `folder`."""
-    if not is_write_ahead_safe(version):
-        return Journal("TRUNCATE", "as the write-ahead log of this SQLite has a known race")
     kind = detect_file_system(folder)
-    if kind not in LOCAL:
-        return Journal(
-            "TRUNCATE", f"as a write-ahead log needs a local file system and this one is {kind or 'unknown'}"
-        )
-    return Journal("WAL", f"as this SQLite is free of the race of its write-ahead log, on a local file system ({kind})")
-
-
-def is_write_ahead_safe(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite loses no commits when the write-ahead log is reset."""
-    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+    if kind in LOCAL:
+        return Journal(WRITE_AHEAD, f"as the file system is local ({kind})")
+    return Journal("TRUNCATE", f"as a write-ahead log needs a local file system and this one is {kind or 'unknown'}")
 
 
 def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:

@@ -1,4 +1,7 @@
-"""Tests whether the state can be written, by writing a row: there is no other way to know."""
+"""Tests whether the state can be written, by writing a row: there is no other way to know.
+
+A row may still fit into SQLite's log, whose blocks are used again, when the disk is full: the room is looked at too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import structlog
 from sqlalchemy import Engine, text
 
 from reelport.errors import StorageError
-from reelport.server.state.database import writing
+from reelport.server.state.database import require_room, writing
 
 FRESH_SECONDS = 2.0
 """Seconds that a result is cached."""
@@ -47,6 +50,7 @@ class StateProbe:
         try:
             with writing(self._db) as connection:
                 connection.execute(_PROBE)
+            require_room(self._db)
         except StorageError as error:
             _log.warning("the state can't be written", reason=str(error))
             return False

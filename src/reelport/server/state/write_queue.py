@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,8 +21,6 @@ from reelport.errors import StorageError
 T = TypeVar("T")
 Begin = Callable[[], AbstractContextManager[Connection]]
 """Begins a transaction that writes; raises StorageError when the state can't be used."""
-_BETWEEN_SECONDS = 0.003
-"""Pause between two transactions of a process, in which other processes can read and write."""
 MOST = 50
 """Most pieces of work in one transaction: as many are lost when its commit fails."""
 
@@ -56,16 +54,15 @@ class _Work:
 
 
 class WriteQueue:
-    """Queues the writes of one process to one SQLite file.
+    """Queues the writes of one process to one SQLite file."""
 
-    Hold `writer_lock` for a transaction that writes.
-    """
-
-    def __init__(self) -> None:
-        self.writer_lock = threading.Lock()
+    def __init__(self, pause_seconds: float) -> None:
+        """`pause_seconds` is left between two transactions, for other processes."""
+        self._pause_seconds = pause_seconds
+        self._writer_lock = threading.Lock()
         self._waiting_lock = threading.Lock()
         self._waiting: list[_Work] = []
-        self._ended_at = -_BETWEEN_SECONDS
+        self._ended_at = -pause_seconds
 
     def run(self, begin: Begin, do: Callable[[Connection], T]) -> T:
         """Return the result of `do` once it is on the disk.
@@ -75,17 +72,30 @@ class WriteQueue:
         own = _Work(do)
         with self._waiting_lock:
             self._waiting.append(own)
-        with self.writer_lock:
+        with self._writer_lock:
             while not own.done:
-                self._leave_room()
-                self._write_batch(begin)
-                self._ended_at = time.monotonic()
+                with self._pause():
+                    self._write_batch(begin)
         result: T = own.outcome()
         return result
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep the other threads' writes out of the block, which is one transaction."""
+        with self._writer_lock, self._pause():
+            yield
+
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
+        self._leave_room()
+        try:
+            yield
+        finally:
+            self._ended_at = time.monotonic()
+
     def _leave_room(self) -> None:
         """Wait until the pause since the last transaction is over."""
-        if (left := self._ended_at + _BETWEEN_SECONDS - time.monotonic()) > 0:
+        if (left := self._ended_at + self._pause_seconds - time.monotonic()) > 0:
             time.sleep(left)
 
     def _write_batch(self, begin: Begin) -> None:

@@ -1,0 +1,206 @@
+"""The write-ahead log of a SQLite state: one process at a time writes or checkpoints it.
+
+SQLite lets one connection checkpoint while another one writes. In most versions that may lose commits
+(sqlite.org/wal.html#walresetbug): a checkpoint that runs while a commit starts the log anew marks new frames as copied.
+Here neither happens beside the other. SQLite's automatic checkpoints are off, and whoever writes or checkpoints holds
+a lock of ours, between processes too. The checkpoint of the last connection that closes is alone by SQLite's own lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from reelport.errors import DiskFull, StorageError
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.modes import private
+
+CHECKPOINT_COMMITS = 50
+"""Commits of a process between two checkpoints.
+
+They write a few hundred pages: below the 1,000 at which connections of other programs would checkpoint.
+"""
+SIZE_LIMIT = 16_000_000
+"""Bytes to which SQLite cuts a log that begins anew, as after a long read kept it growing."""
+_TRY_SECONDS = 0.001
+_CHECKPOINT_WAIT = 20
+"""Milliseconds that a checkpoint waits for reads that began before the last commit."""
+_RECORD_BYTES = 64
+
+
+class WriteAheadLog:
+    """The log of one state file, as one engine uses it.
+
+    The lock is a file of its own: SQLite would lose its locks of a file that somebody else closes. It holds the
+    inodes of state and log, by which a log is known that another state left behind.
+    """
+
+    def __init__(self, state: Path, busy_seconds: float) -> None:
+        self._state = state
+        self._files = (state, state.with_name(f"{state.name}-wal"))
+        self._lock = state.with_name(f"{state.name}-writer")
+        self._busy_seconds = busy_seconds
+        self._holder: int | None = None
+        self._commits = CHECKPOINT_COMMITS - 1  # the first one copies what processes left that ended without it
+
+    @contextmanager
+    def hold(self, db: Engine) -> Iterator[None]:
+        """Keep other writers out of the block, which commits one transaction.
+
+        Now and then a checkpoint follows it. StorageError when another process doesn't let go of the lock. Call it in
+        one thread at a time.
+        """
+        with self._locked() as descriptor:
+            self._set_aside_foreign_log(descriptor)
+            yield
+            self._commits += 1
+            if self._commits >= CHECKPOINT_COMMITS:
+                self._commits = 0
+                self._checkpoint(db)
+            self._record_inodes(descriptor)
+
+    def set_aside_foreign_log(self) -> None:
+        """Rename a log that a former state file left: SQLite would mix it with the present one.
+
+        Call it before a connection reads. It waits for the lock only where there is such a log.
+        """
+        with suppress(FileNotFoundError), translate_io_errors(self._lock, FileNotFoundError):
+            if self._holder != threading.get_ident() and self._find_former_state(self._lock.read_bytes()):
+                with self._locked() as descriptor:
+                    self._set_aside_foreign_log(descriptor)
+
+    def require_room(self) -> None:
+        """Raise DiskFull when no block is left, though a commit may still fit into the log."""
+        with translate_io_errors(self._state):
+            left = os.statvfs(self._state.parent).f_bavail
+        if not left:
+            raise DiskFull(f"The state database can't be used: {self._state}: the disk is full: make room.")
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        with translate_io_errors(self._lock):
+            descriptor = self._open_lock()
+        try:
+            self._acquire(descriptor)
+            self._holder = threading.get_ident()
+            yield descriptor
+        finally:
+            self._holder = None
+            os.close(descriptor)
+
+    def _open_lock(self) -> int:
+        try:
+            return os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            with private():
+                return os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def _acquire(self, descriptor: int) -> None:
+        until = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    sentence = f"The state database can't be used: another process keeps {self._lock} locked."
+                    raise StorageError(sentence) from error
+                time.sleep(_TRY_SECONDS)
+            else:
+                return
+
+    def _checkpoint(self, db: Engine) -> None:
+        """Copy the log into the state file; an error is logged, for commits are safe.
+
+        This mode takes SQLite's writer's lock too: nobody who goes without ours writes meanwhile. The next
+        commit then begins the log anew, in the same blocks of the disk.
+        """
+        try:
+            with closing(db.raw_connection()) as pooled:
+                cursor = pooled.cursor()
+                cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT}")
+                cursor.execute("PRAGMA wal_checkpoint(FULL)")
+        except (sqlite3.Error, DBAPIError, StorageError) as error:
+            _warn("the write-ahead log can't be copied into the state, trying again", reason=str(error))
+
+    def _set_aside_foreign_log(self, descriptor: int) -> None:
+        former = self._find_former_state(os.pread(descriptor, _RECORD_BYTES, 0))
+        if former is None:
+            return
+        log = self._files[1]
+        aside = log.with_name(f"{log.name}-of-{former}")
+        with translate_io_errors(log):
+            self._state.with_name(f"{self._state.name}-shm").unlink(missing_ok=True)
+            log.rename(aside)
+        _warn("the state was replaced, and the log of the one before is set aside", log=str(aside))
+
+    def _find_former_state(self, record: bytes) -> str | None:
+        """Find the inode of the state that left its log behind; None when it is the present one.
+
+        When both files are others than those recorded, the directory was copied, and they belong together.
+        """
+        match record.decode("ascii", "replace").split():
+            case [state, log] if log == _inode(self._files[1]) and state != _inode(self._state) != "":
+                return state
+            case _:
+                return None
+
+    def _record_inodes(self, descriptor: int) -> None:
+        record = " ".join(map(_inode, self._files)).ljust(_RECORD_BYTES).encode()
+        try:
+            if os.pread(descriptor, _RECORD_BYTES, 0) != record:
+                os.pwrite(descriptor, record, 0)
+        except OSError as error:  # the transaction is committed; the next one records them
+            _warn("the inodes of the state can't be recorded", reason=str(error))
+
+
+def _warn(event: str, **details: str) -> None:
+    import structlog  # noqa: PLC0415 - slow to import, and commands without a warning need none
+
+    structlog.get_logger().warning(event, **details)
+
+
+class ImmutableConnection(sqlite3.Connection):
+    """A connection that sees no change of its file: it is for read-only file systems alone."""
+
+
+def open_file(state: Path, busy_seconds: float) -> sqlite3.Connection:
+    """Open a state file; where nothing can be written, as a file that nobody changes.
+
+    SQLite reads a write-ahead log by a file of shared memory that it would have to make there.
+    """
+    if is_read_only(state.parent) and not _has_log(state):
+        address = f"{state.absolute().as_uri()}?immutable=1"
+        return sqlite3.connect(address, busy_seconds, uri=True, check_same_thread=False, factory=ImmutableConnection)
+    return sqlite3.connect(state, busy_seconds, check_same_thread=False)
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether the file system of a folder takes no writes."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def _has_log(state: Path) -> bool:
+    try:
+        return state.with_name(f"{state.name}-wal").stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _inode(file: Path) -> str:
+    """Tell a file's inode; empty when there is no file."""
+    try:
+        return str(file.stat().st_ino)
+    except FileNotFoundError:
+        return ""

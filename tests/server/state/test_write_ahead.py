@@ -1,0 +1,222 @@
+"""The write-ahead log: what keeps commits whole in it, whoever writes, reads, dies or replaces files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from tests.patience import until
+from tests.server.conftest import NOW
+
+from reelport.errors import StorageError
+from reelport.server.access import organizations
+from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import connect, connected, open_reader, reading, write, writing
+from reelport.server.state.write_ahead import CHECKPOINT_COMMITS, WriteAheadLog
+
+_PUT = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
+_NAMES = text("SELECT name FROM chores ORDER BY name")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Settings:
+    """Settings of a state on a local file system, where the log is used."""
+    return read_settings(data=tmp_path / "data")
+
+
+def put(db: Engine, name: str) -> None:
+    """Commit one row."""
+    write(db, lambda connection: connection.execute(_PUT, {"name": name}))
+
+
+def names(db: Engine) -> list[str]:
+    """The names of all rows that are committed."""
+    with reading(db) as connection:
+        return list(connection.execute(_NAMES).scalars())
+
+
+def test_no_connection_checkpoints_by_itself(local: Settings) -> None:
+    """A checkpoint beside a commit is what SQLite's race needs: only whoever holds the lock may make one."""
+    with connected(local) as db:
+        reader = open_reader(local)
+        with reading(db) as one, reading(reader) as two:
+            asked = [each.execute(text("PRAGMA wal_autocheckpoint")).scalar() for each in (one, two)]
+        reader.dispose()
+    assert asked == [0, 0]
+
+
+def test_a_writer_waits_for_the_lock_of_another_process(local: Settings) -> None:
+    """Neither a commit nor a checkpoint begins while the lock is held, though SQLite's own is free."""
+    with connected(local) as db, connected(local) as other, ThreadPoolExecutor(1) as thread:
+        began = threading.Event()
+
+        def write_then() -> None:
+            began.set()
+            put(db, "second")
+
+        with WriteAheadLog(local.state_file, 30).hold(other):
+            done = thread.submit(write_then)
+            assert began.wait(300)
+            with closing(sqlite3.connect(local.state_file, isolation_level=None)) as foreign:
+                foreign.execute("INSERT INTO chores (name, due_at) VALUES ('first', 1)")
+            assert names(other) == ["first"]
+            assert not done.done()
+        done.result()
+        assert names(other) == ["first", "second"]
+
+
+def test_a_lock_that_is_never_let_go_is_told(local: Settings) -> None:
+    """A process that is frozen within a transaction keeps others waiting for a limited time."""
+    with (
+        connected(local) as db,
+        WriteAheadLog(local.state_file, 30).hold(db),
+        pytest.raises(StorageError, match="another process keeps"),
+        WriteAheadLog(local.state_file, 0).hold(db),
+    ):
+        pass
+
+
+def test_the_log_begins_anew_now_and_then(local: Settings) -> None:
+    """It doesn't grow with the commits, and what was in it is in the state file."""
+    log = local.state_file.with_name("state.db-wal")
+    with connected(local) as db:
+        sizes = []
+        for number in range(4 * CHECKPOINT_COMMITS):
+            put(db, f"{number:04}")
+            sizes.append(log.stat().st_size)
+        assert sizes[-1] < 3 * sizes[CHECKPOINT_COMMITS - 1]
+        shutil.copy(local.state_file, local.data / "alone.db")
+        with closing(sqlite3.connect(local.data / "alone.db")) as alone:
+            (kept,) = alone.execute("SELECT count(*) FROM chores").fetchone()
+        assert kept >= 3 * CHECKPOINT_COMMITS
+
+
+def test_a_long_read_keeps_its_snapshot_and_fails_no_commit(local: Settings) -> None:
+    """A checkpoint that can't be whole beside a reader, as a backup, is made later."""
+    log = local.state_file.with_name("state.db-wal")
+    with connected(local) as db:
+        with reading(db) as connection:
+            assert connection.execute(_NAMES).scalars().all() == []
+            for number in range(CHECKPOINT_COMMITS + 1):
+                put(db, f"{number:04}")
+            assert connection.execute(_NAMES).scalars().all() == []
+        assert log.stat().st_size > 0
+        for number in range(CHECKPOINT_COMMITS):
+            put(db, f"{number:04} more")
+        assert len(names(db)) == 2 * CHECKPOINT_COMMITS + 1
+        with closing(sqlite3.connect(f"{local.state_file.as_uri()}?immutable=1", uri=True)) as alone:
+            assert alone.execute("SELECT count(*) FROM chores").fetchone()[0] > CHECKPOINT_COMMITS
+
+
+_WRITE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from sqlalchemy import text
+from reelport.server.settings import read_settings
+from reelport.server.state.database import open_database, write
+db = open_database(read_settings())
+put = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
+def go(thread):
+    for number in count():
+        name = f"{sys.argv[1]}-{thread}-{number}"
+        write(db, lambda connection: connection.execute(put, {"name": name}))
+        sys.stdout.write(f"{name}\\n")
+        sys.stdout.flush()
+with ThreadPoolExecutor(4) as threads:
+    list(threads.map(go, range(4)))
+"""
+
+
+def test_what_was_answered_outlives_kills_of_two_processes(local: Settings) -> None:
+    """Two processes commit in batches, and checkpoint, until both are killed: every answered row is there, once."""
+    connect(local).dispose()
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITE, name],
+            env={**os.environ, **local.environment()},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in "ab"
+    ]
+    answered: list[str] = []
+    for process in started:
+        assert process.stdout is not None
+        answered += [process.stdout.readline().strip() for _ in range(3 * CHECKPOINT_COMMITS)]
+    for process in started:
+        process.send_signal(signal.SIGKILL)
+    for process in started:
+        lines = process.communicate(timeout=300)[0].split("\n")
+        answered += lines[:-1]  # the last one may be half a line
+    with connected(local) as db, reading(db) as connection:
+        kept = connection.execute(_NAMES).scalars().all()
+        assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
+    assert set(answered) <= set(kept)
+    assert len(kept) == len(set(kept))
+
+
+def _die_with_a_log(local: Settings) -> None:
+    """Leave a state whose process was killed with commits in its log."""
+    code = (
+        "import os, signal\n"
+        "from reelport.server.settings import read_settings\n"
+        "from reelport.server.state.database import connect, write\n"
+        "from datetime import UTC, datetime\n"
+        "from reelport.server.access import organizations\n"
+        "db = connect(read_settings())\n"
+        "for name in ('one', 'two'):\n"
+        "    organizations.add_organization(db, name, datetime.now(UTC))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **local.environment()}, check=False)
+
+
+def test_a_log_that_a_replaced_state_left_is_set_aside(local: Settings) -> None:
+    """SQLite would take its commits for those of the state that is there now."""
+    with connected(read_settings(data=local.data.with_name("other"))) as db:
+        organizations.add_organization(db, "other", NOW)
+    _die_with_a_log(local)
+    (local.data.with_name("other") / "state.db").rename(local.state_file)
+    with connected(local) as db:
+        assert [each.name for each in organizations.list_organizations(db)] == ["other"]
+    assert len(list(local.data.glob("state.db-wal-of-*"))) == 1
+
+
+def test_a_copied_directory_keeps_its_log(local: Settings, tmp_path: Path) -> None:
+    """State and log are other files there, and belong together: no commit is lost."""
+    _die_with_a_log(local)
+    assert local.state_file.with_name("state.db-wal").stat().st_size > 0
+    shutil.copytree(local.data, tmp_path / "copy")
+    with connected(read_settings(data=tmp_path / "copy")) as db:
+        assert {each.name for each in organizations.list_organizations(db)} == {"one", "two"}
+
+
+def test_the_last_process_leaves_no_log(local: Settings) -> None:
+    """After a clean end the state is one file, which may be copied."""
+    with connected(local) as db:
+        put(db, "one")
+    assert until(lambda: not local.state_file.with_name("state.db-wal").exists())
+
+
+def test_a_state_that_comes_from_the_rollback_journal_keeps_its_rows(local: Settings) -> None:
+    """As that of an earlier version, or of a directory that was on another file system."""
+    with connected(local) as db:
+        put(db, "before")
+    with closing(sqlite3.connect(local.state_file)) as state:
+        assert state.execute("PRAGMA journal_mode = TRUNCATE").fetchone() == ("truncate",)
+    with connected(local) as db:
+        put(db, "after")
+        assert names(db) == ["after", "before"]
+        with writing(db) as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
