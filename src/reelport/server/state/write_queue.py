@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -27,9 +27,13 @@ MOST = 50
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """One piece of work of one thread, and its result or error."""
+    """One piece of work of one thread, and its result or error.
+
+    `woken` is set when it is done, or when its thread is to write the next batch.
+    """
 
     do: Callable[[Connection], Any]
+    woken: threading.Event = field(default_factory=threading.Event)
     done: bool = False
     result: Any = None
     error: Exception | None = None
@@ -54,7 +58,11 @@ class _Work:
 
 
 class WriteQueue:
-    """Queues the writes of one process to one SQLite file."""
+    """Queues the writes of one process to one SQLite file.
+
+    The first thread that waits writes for all that do, and then wakes each of them and the first of those that came
+    meanwhile. None of them has to get a lock to learn that its work is done.
+    """
 
     def __init__(self, pause_seconds: float) -> None:
         """`pause_seconds` is left between two transactions, for other processes."""
@@ -62,7 +70,12 @@ class WriteQueue:
         self._writer_lock = threading.Lock()
         self._waiting_lock = threading.Lock()
         self._waiting: list[_Work] = []
+        self._is_led = False
         self._ended_at = -pause_seconds
+
+    def __len__(self) -> int:
+        """The number of pieces of work that no batch holds yet."""
+        return len(self._waiting)
 
     def run(self, begin: Begin, do: Callable[[Connection], T]) -> T:
         """Return the result of `do` once it is on the disk.
@@ -70,14 +83,23 @@ class WriteQueue:
         StorageError when its transaction failed.
         """
         own = _Work(do)
-        with self._waiting_lock:
-            self._waiting.append(own)
-        with self._writer_lock:
-            while not own.done:
-                with self._pause():
-                    self._write_batch(begin)
+        try:
+            self._join(own)
+            own.woken.wait()
+            if not own.done:
+                self._write_batch(begin)
+        except BaseException:
+            self._give_up(own)
+            raise
         result: T = own.outcome()
         return result
+
+    def _join(self, own: _Work) -> None:
+        with self._waiting_lock:
+            self._waiting.append(own)
+            if not self._is_led:
+                self._is_led = True
+                own.woken.set()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -100,18 +122,38 @@ class WriteQueue:
 
     def _write_batch(self, begin: Begin) -> None:
         """Write the first MOST pieces of work; each is done afterwards, with a result or an error."""
+        with self.turn():
+            with self._waiting_lock:
+                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                _write(begin, batch)
+            except Exception as error:  # noqa: BLE001 - raised in every thread whose work it rolled back
+                _fail(batch, error)
+            except BaseException:  # the process is being stopped: fail the other threads' work, and raise it again
+                _fail(batch, StorageError("The process is being stopped: nothing was written."))
+                raise
+            finally:
+                for each in batch:
+                    each.done = True
+                self._wake_next()
+                for each in batch:
+                    each.woken.set()
+
+    def _wake_next(self) -> None:
+        """Have the thread that waits longest write the next batch."""
         with self._waiting_lock:
-            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-        try:
-            _write(begin, batch)
-        except Exception as error:  # noqa: BLE001 - raised in every thread whose work it rolled back
-            _fail(batch, error)
-        except BaseException:  # the process is being stopped: fail the other threads' work, and raise it again
-            _fail(batch, StorageError("The process is being stopped: nothing was written."))
-            raise
-        finally:
-            for each in batch:
-                each.done = True
+            self._is_led = bool(self._waiting)
+            if self._waiting:
+                self._waiting[0].woken.set()
+
+    def _give_up(self, own: _Work) -> None:
+        """Forget the work of a thread that is interrupted; another one writes in its place."""
+        with self._waiting_lock:
+            is_waiting = own in self._waiting
+            if is_waiting:
+                self._waiting.remove(own)
+        if is_waiting and own.woken.is_set():
+            self._wake_next()
 
 
 def _write(begin: Begin, batch: list[_Work]) -> None:
