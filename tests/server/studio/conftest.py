@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from tests.server.api import Api
 from tests.server.studio.visitor import Visitor, add_user
 
@@ -26,17 +26,15 @@ def people(api: Api) -> Api:
 @pytest.fixture
 def visitors(people: Api) -> Iterator[Visitors]:
     """Makes a browser: signed in as a user, or not at all."""
-    app = people.client.app
-    assert isinstance(app, Starlette)
-    yield from make_visitors(app)
+    yield from make_visitors(people.client)
 
 
-def make_visitors(app: Starlette) -> Iterator[Visitors]:
-    """Give what makes browsers for an app, and close them afterwards."""
+def make_visitors(running: TestClient) -> Iterator[Visitors]:
+    """Give what makes browsers for an app that runs, and close them afterwards."""
     made: list[Visitor] = []
 
     def make(email: str | None) -> Visitor:
-        made.append(Visitor(app))
+        made.append(Visitor(running))
         if email is not None:
             assert made[-1].sign_in(email, follow=False).status_code == 303
         return made[-1]

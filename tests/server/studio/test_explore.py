@@ -52,7 +52,7 @@ def visitor(app: TestClient) -> Iterator[Visitor]:
 
 
 def _visit(app: TestClient, email: str) -> Iterator[Visitor]:
-    visitor = Visitor(app.app)  # type: ignore[arg-type]
+    visitor = Visitor(app)
     assert visitor.sign_in(email, follow=False).status_code == 303
     yield visitor
     visitor.client.close()
@@ -247,7 +247,7 @@ def test_a_view_over_the_budget_offers_the_report(settings: Settings, app: TestC
     assert app.get("/studio").status_code == 200
     small = create_app(read_settings(data=settings.data, workers=0, explore_rows=5))
     with TestClient(small) as client:
-        visitor = Visitor(client.app)  # type: ignore[arg-type]
+        visitor = Visitor(client)
         visitor.sign_in(USER)
         page = visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_ID&{DAYS}").text
         visitor.client.close()

@@ -37,18 +37,24 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def app(settings: Settings) -> Iterator[Starlette]:
+def running(settings: Settings) -> Iterator[TestClient]:
     """Studio over sample facts."""
     fill(settings, date(2026, 7, 1), date(2026, 7, 31), 2000)
     app = create_app(settings)
-    with TestClient(app):
+    with TestClient(app) as running:
         for email, role, organization in (
             (OWNER, "owner", "demo"),
             (MEMBER, "member", "demo"),
             (STRANGER, "owner", "rival"),
         ):
             add_user(app.state.service, email, role, organization)
-        yield app
+        yield running
+
+
+@pytest.fixture
+def app(running: TestClient) -> Starlette:
+    assert isinstance(running.app, Starlette)
+    return running.app
 
 
 @pytest.fixture
@@ -59,9 +65,9 @@ def service(app: Starlette) -> Service:
 
 
 @pytest.fixture
-def visitors(app: Starlette) -> Iterator[Visitors]:
+def visitors(running: TestClient) -> Iterator[Visitors]:
     """Makes a browser: signed in as a user, or not at all."""
-    yield from make_visitors(app)
+    yield from make_visitors(running)
 
 
 def share(visitor: Visitor, name: str = "For the board", days: str = "7") -> str:

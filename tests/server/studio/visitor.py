@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import httpx2
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from reelport.server.access import users
@@ -59,9 +58,10 @@ def find_forms(page: str) -> list[FoundForm]:
 class Visitor:
     """A browser without a script. Close it, or use it in a `with` block."""
 
-    def __init__(self, app: Starlette) -> None:
-        # No context: whoever made the app runs its lifespan.
-        self.client = TestClient(app, base_url="http://127.0.0.1:8642", follow_redirects=True)
+    def __init__(self, running: TestClient) -> None:
+        # No context: whoever made the app runs its lifespan, on whose loop requests run too: else each would begin one.
+        self.client = TestClient(running.app, base_url="http://127.0.0.1:8642", follow_redirects=True)
+        self.client.portal = running.portal
 
     def get(self, path: str, **given: object) -> httpx2.Response:
         """The page at a path, wherever it leads."""
