@@ -172,12 +172,17 @@ def flat(truth: dict[date, dict[str, int]]) -> list[tuple[object, ...]]:
     return [(day, video, euros) for day, videos in sorted(truth.items()) for video, euros in videos.items()]
 
 
-def test_the_first_file_is_a_good_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", thin_out(["vendor", "service"], 2))
+def test_the_first_file_is_a_good_one(tmp_path: Path, host: str, request: pytest.FixtureRequest) -> None:
     """`sync init` writes what `sync run` takes, beside profiles that are there, and never over reports."""
     file = tmp_path / "reelport.toml"
     file.write_text('[profiles.here]\nurl = "https://reports.example.com"\n', "utf-8")
     with Vendor(csv=Numbers().csv) as vendor:
-        sync = syncing(tmp_path, vendor.url, vendor.key, vendor.secret)
+        access = vendor.url, vendor.key, vendor.secret
+        if host == "service":
+            service, key = request.getfixturevalue("service"), request.getfixturevalue("key")
+            access = service.url, key.id, key.secret
+        sync = syncing(tmp_path, *access)
         assert sync("init").stdout == "reelport.toml\n"
         assert file.read_text("utf-8").startswith("[profiles.here]")
         assert sync("run").returncode == 0

@@ -215,9 +215,12 @@ def test_the_oldest_waiting_report_and_last_complete_days_are_told(tmp_path: Pat
     """The age since the ask, not since a retry is due; the day as `tables` shows it."""
     settings = read_settings(data=tmp_path / "data", workers=0)
     (tmp_path / "earnings.csv").write_text("day,owner_channel_id,eur,usd\n2026-01-01,c1,1,1\n2026-01-03,c1,1,1\n")
-    load(settings.facts_root, "earnings", [tmp_path / "earnings.csv"])
+    header = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds\n"
+    (tmp_path / "plays.csv").write_text(f"{header}2026-01-01T05:00,v1,c1,video,1,7\n2026-01-02T23:30,v1,c1,video,1,7\n")
+    for name in ("earnings", "plays"):
+        load(settings.facts_root, name, [tmp_path / f"{name}.csv"])
     shown = {report.table: report.last_day for report in tables_report(settings.facts_root) if report.last_day}
-    assert shown
+    assert set(shown) == {"earnings", "plays"}
     with TestClient(create_app(settings)) as client:
         page = client.get("/metrics").text
     days = re.findall(r'reelport_table_last_complete_day_timestamp_seconds\{table="(\w+)"\} (\S+)', page)
