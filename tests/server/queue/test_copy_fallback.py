@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -20,17 +21,21 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import CopiedTable, copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.query import ReportQuery
-from reelport.server.queue import attempt, jobs
+from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.reports.ask import ask_report
 from reelport.server.state.tallies import Fallback, read_tallies
 
 DAY = date(2026, 1, 5)
-Make = Callable[[str], tuple[str, list[dict[str, object]]]]
+Make = Callable[..., tuple[str, list[dict[str, object]]]]
+DELETED = "damaged copies by role are deleted"
 
 
 @pytest.fixture
 def make(state: State, tmp_path: Path) -> Iterator[Make]:
-    """Makes a report of a day that one channel's players showed, by this dimension; its text, and what was logged."""
+    """Makes a report of a day that one channel's players showed, by this dimension; its text, and what was logged.
+
+    Once it is published, its process goes on, is killed, or is about to stop.
+    """
     texts = {"owner_channel_id": "c9", "publisher_channel_id": "c1", "video_id": "v", "media_type": "video"}
     columns = {name: pa.repeat(pa.scalar(text), LEAST_ROWS) for name, text in texts.items()}
     counts = dict.fromkeys(("views", "time_watched_seconds"), pa.repeat(pa.scalar(1), LEAST_ROWS))
@@ -41,7 +46,12 @@ def make(state: State, tmp_path: Path) -> Iterator[Make]:
     state.organization("demo", "c1")
     caller = state.caller(state.key("demo"))
 
-    def report(dimension: str) -> tuple[str, list[dict[str, object]]]:
+    stopping = threading.Event()
+
+    def report(
+        dimension: str, *, is_killed: bool = False, is_stopping: bool = False
+    ) -> tuple[str, list[dict[str, object]]]:
+        stopping.set() if is_stopping else stopping.clear()
         ask_report(
             state.db,
             state.settings,
@@ -51,10 +61,14 @@ def make(state: State, tmp_path: Path) -> Iterator[Make]:
         )
         claim = jobs.claim(state.db, "one", running=9, lease_seconds=30)
         assert claim is not None
-        with structlog.testing.capture_logs() as logs:
+        with structlog.testing.capture_logs() as logs, ExitStack() as afterwards:
             record = attempt.make_report(
-                state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event()
+                state.db, state.settings, claim, engine.session(), attempt.clock, stopping, afterwards
             )
+            assert backlog.get_entry(state.db, claim.report_id).state == "finished"
+            assert DELETED not in [log["event"] for log in logs]
+            if is_killed:
+                afterwards.pop_all()
         return (state.settings.files_root / record.name).read_text(), [dict(log) for log in logs]
 
     with Engine("300MB", 1, tmp_path / "spill") as engine:
@@ -83,7 +97,7 @@ def test_a_damaged_copy_fails_no_report(state: State, make: Make, damage: Callab
     assert text == f"day,views\n2026-01-05,{LEAST_ROWS}\n"
     assert [log["event"] for log in logs] == [
         "copies by role can't be read: the report is made from the files themselves",
-        "damaged copies by role are deleted",
+        DELETED,
     ]
     assert len(logs[1]["copies"]) == 1  # type: ignore[arg-type]
     assert read_tallies(state.db).fallbacks == {Fallback.SUMS: 0, Fallback.COPIES: 1}
@@ -91,6 +105,20 @@ def test_a_damaged_copy_fails_no_report(state: State, make: Make, damage: Callab
     assert copy_tables_by_roles(state.settings.facts_root) == (CopiedTable("plays", 1),)
     assert make("MEDIA_TYPE") == (f"media_type,views\nvideo,{LEAST_ROWS}\n", [])
     assert read_tallies(state.db).fallbacks[Fallback.COPIES] == 1
+
+
+@pytest.mark.parametrize("end", [{"is_killed": True}, {"is_stopping": True}], ids=["killed", "stopping"])
+def test_a_process_that_ends_leaves_damaged_copies_to_the_next_report(
+    state: State, make: Make, end: dict[str, bool]
+) -> None:
+    """Copies are looked at once a report is published: one that is killed before, or stops, has lost nothing."""
+    cut(copy_of(state))
+    assert make("DAY", **end)[0] == f"day,views\n2026-01-05,{LEAST_ROWS}\n"
+    assert copy_of(state).exists()
+    text, logs = make("MONTH")
+    assert text == f"month,views\n2026-01,{LEAST_ROWS}\n"
+    assert [log["event"] for log in logs][1:] == [DELETED]
+    assert make("MEDIA_TYPE")[1] == []
 
 
 def test_a_damaged_file_of_facts_fails_its_report(state: State, make: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -68,7 +69,9 @@ def make_queued_report(api: Api) -> bytes:
     engine = make_engine(settings, "worker")
     session = engine.session()
     try:
-        record = attempt.make_report(db, settings, claim, session, lambda: datetime.now(UTC), threading.Event())
+        record = attempt.make_report(
+            db, settings, claim, session, lambda: datetime.now(UTC), threading.Event(), ExitStack()
+        )
     finally:
         session.close()
         engine.close()

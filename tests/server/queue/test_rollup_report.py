@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def make(state: State, tmp_path: Path) -> Iterator[Callable[..., Made]]:
         claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
         assert claim is not None
         with structlog.testing.capture_logs() as logs:
-            record = attempt.make_report(state.db, settings, claim, engine.session(), attempt.clock, threading.Event())
+            record = attempt.make_report(
+                state.db, settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
+            )
         assert [path.name for path in settings.files_root.iterdir()] == [record.name]
         assert not list((settings.spill_root / "one").glob("*.check"))
         return (settings.files_root / record.name).read_text(), [dict(log) for log in logs]
@@ -187,7 +190,9 @@ def settings_of_months(state: State) -> Iterator[tuple[State, Callable[[date], M
         claim = jobs.claim(state.db, "one", running=9, lease_seconds=30)
         assert claim is not None
         with structlog.testing.capture_logs() as logs:
-            record = attempt.make_report(state.db, settings, claim, engine.session(), attempt.clock, threading.Event())
+            record = attempt.make_report(
+                state.db, settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
+            )
         return (settings.files_root / record.name).read_text(), [dict(log) for log in logs]
 
     spill = settings.spill_root / "one"

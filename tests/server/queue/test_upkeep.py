@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None
     (settings.data / "layout.json").unlink()
     claim = Claim("r", "one", 1, ReportQuery.of(["VIEWS"], [], NOW.date(), NOW.date()), frozenset("c"), None)
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
-        attempt.make_report(db, settings, claim, engine.session(), attempt.clock, threading.Event())
+        attempt.make_report(db, settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack())
     db.dispose()
 
 
@@ -99,7 +100,9 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
     # Neither written nor unlinked.
     report_files.prepare_draft(state.settings, claim.report_id, claim.attempt).mkdir()
     with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
-        attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event())
+        attempt.make_report(
+            state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
+        )
 
 
 def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Reports read the files themselves then, until `compact` copies them anew.
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,17 +16,19 @@ from reelport.facts.log.role_copies import choose_paths, find_original
 
 
 def delete_damaged_copies(
-    folder: Path, files: Iterable[DataFile], role: str, channels: Collection[str]
+    folder: Path, files: Iterable[DataFile], role: str, channels: Collection[str], is_stopped: Callable[[], bool]
 ) -> tuple[str, ...]:
     """Delete those of the copies of a table's files that can't be read.
 
     They are those with rows of the channels in the role. Each is read to its end, with the checksums of its pages.
-    Returns their names; one that can't be deleted is among them. Raises StorageError when the store fails.
+    Returns their names; one that can't be deleted is among them. Those that are left when `is_stopped` stay. Raises
+    StorageError when the store fails.
     """
     store = open_store(folder.absolute())
     names = choose_paths(store, {file.path: file.rows for file in files}, role, channels)
     copies = [name for name in names if find_original(name)]
-    damaged = [name for name, path in zip(copies, store.local_paths(copies), strict=True) if not _is_readable(path)]
+    paths = zip(copies, store.local_paths(copies), strict=True)
+    damaged = [name for name, path in paths if not is_stopped() and not _is_readable(path)]
     for name in damaged:
         with suppress(StorageError):
             store.delete(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache, partial
 
@@ -48,11 +48,13 @@ def make_report(
     session: Session,
     now: Callable[[], datetime],
     stopping: threading.Event,
+    afterwards: ExitStack,
 ) -> FileRecord:
     """Make the report of a claim and publish its complete file.
 
     On an error no file is left behind. Raises LeaseLost when another attempt has the job by now, or when the report was
-    cancelled. While the state can't be reached it waits, until `stopping`.
+    cancelled. While the state can't be reached it waits, until `stopping`. What can wait until the report is published
+    is called back when `afterwards` ends; a process that is killed before that loses nothing by it.
     """
     killpoints.reach("claim", claim.query.fingerprint())
     require_layout(settings.data)
@@ -67,7 +69,7 @@ def make_report(
                     return write_report(db, settings, claim, session, aggregator, draft, plan)
 
             with _record_pin(db, claim, snapshot, session.underway, stopping), tracing.span("write report"):
-                written = write_despite_copies(db, claim, tenant, snapshot, write)
+                written = write_despite_copies(db, claim, tenant, snapshot, write, afterwards, stopping)
         with tracing.span("publish file"):
             record = report_files.publish_draft(settings, draft, written)
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import structlog
 from sqlalchemy import Engine as Database
@@ -19,18 +21,26 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.state import tallies
 from reelport.server.state.database import writing
 from reelport.server.state.tallies import Fallback
+from reelport.storage.file_cache import holding
 
 _OTHER_REASONS = (DiskFull, EngineUnavailable, OutOfMemory)
 _log = structlog.get_logger()
 
 
 def write_despite_copies(
-    db: Database, claim: Claim, tenant: Tenant, snapshot: Snapshot, write: Callable[[Snapshot], Written]
+    db: Database,
+    claim: Claim,
+    tenant: Tenant,
+    snapshot: Snapshot,
+    write: Callable[[Snapshot], Written],
+    afterwards: ExitStack,
+    stopping: threading.Event,
 ) -> Written:
     """Write a report by `write`; where it fails and may have read copies, without them.
 
     A copy holds nothing that its file doesn't: one that is damaged or gone costs time alone. Those that can't be read
-    are deleted then, so that the next report doesn't fail of them too.
+    are deleted `afterwards`, so that the next report doesn't fail of them too; a process that is `stopping` leaves that
+    to the next one that they fail.
     """
     # Before the report is made: a copy that another worker deletes meanwhile fails it, too.
     scans = [] if claim.query.product == Product.CONTENT.name else list(_list_copied_scans(claim, tenant, snapshot))
@@ -44,7 +54,8 @@ def write_despite_copies(
     log = _log.bind(report=claim.report_id, attempt=claim.attempt)
     log.warning("copies by role can't be read: the report is made from the files themselves", reason=reason)
     count_unread(db, Fallback.COPIES, log)
-    _delete_damaged(snapshot, scans, log)
+    # To find them takes reading all copies to their ends, which the report doesn't wait for.
+    afterwards.callback(_delete_damaged, snapshot, scans, stopping, log)
     return written
 
 
@@ -66,12 +77,16 @@ def _list_copied_scans(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iter
             yield scan
 
 
-def _delete_damaged(snapshot: Snapshot, scans: list[Scan], log: structlog.typing.FilteringBoundLogger) -> None:
+def _delete_damaged(
+    snapshot: Snapshot, scans: list[Scan], stopping: threading.Event, log: structlog.typing.FilteringBoundLogger
+) -> None:
     for scan in scans:
-        files = snapshot.data_files(scan.table, scan.start, scan.end)
+        files, folder = snapshot.data_files(scan.table, scan.start, scan.end), snapshot.root / scan.table
         try:
-            damaged = delete_damaged_copies(snapshot.root / scan.table, files, scan.role, scan.channels or ())
+            with holding():
+                damaged = delete_damaged_copies(folder, files, scan.role, scan.channels or (), stopping.is_set)
         except StorageError as error:
             log.warning("copies by role were not checked", table=scan.table, reason=str(error))
         else:
-            log.warning("damaged copies by role are deleted", table=scan.table, copies=damaged)
+            if damaged:
+                log.warning("damaged copies by role are deleted", table=scan.table, copies=damaged)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import structlog
 from sqlalchemy import Engine as Database
@@ -176,14 +176,26 @@ class Worker:
             return tuple(self._running)
 
     def _make_report(self, running: RunningAttempt) -> None:
-        with trace_attempt(running.claim):
-            self._attempt_report(running)
+        with ExitStack() as afterwards:
+            afterwards.callback(self._release, running)
+            with trace_attempt(running.claim):
+                self._attempt_report(running, afterwards)
 
-    def _attempt_report(self, running: RunningAttempt) -> None:
+    def _release(self, running: RunningAttempt) -> None:
+        """Free the attempt's slot; what it left to do afterwards is done."""
+        with self._running_lock:
+            self._running.discard(running)
+        running.session.close()
+        self._recycling.count_report()
+        self._events.wake()
+
+    def _attempt_report(self, running: RunningAttempt, afterwards: ExitStack) -> None:
         claim = running.claim
         log = _log.bind(report=claim.report_id, attempt=claim.attempt)
         try:
-            record = attempt.make_report(self._db, self._settings, claim, running.session, clock, self._stopping)
+            record = attempt.make_report(
+                self._db, self._settings, claim, running.session, clock, self._stopping, afterwards
+            )
             seconds = round(time.monotonic() - running.started_at, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
             note_file(record)
@@ -197,12 +209,6 @@ class Worker:
             self._wait(claim, error, log)
         except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
             self._handle_failure(claim, error, log)
-        finally:
-            with self._running_lock:
-                self._running.discard(running)
-            running.session.close()
-            self._recycling.count_report()
-            self._events.wake()
 
     def _settle_interrupted(self, running: RunningAttempt, log: structlog.typing.FilteringBoundLogger) -> None:
         """Requeue or fail the job of an interrupted attempt, by the reason of the interruption."""
