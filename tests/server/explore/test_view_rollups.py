@@ -70,7 +70,7 @@ def compute(engine: ViewEngine, view: View) -> tuple[Numbers, int]:
     try:
         planned = engine.plan(view, TENANT)
         outcomes = {
-            part: each.outcome if each.outcome is not None else engine.run(session, each.plan)
+            part: each.outcome if each.outcome is not None else engine.run(session, each)
             for part, each in planned.items()
         }
     finally:
@@ -141,7 +141,7 @@ def test_a_trouble_that_passes_deletes_no_rollup(data: Path) -> None:
             path.with_suffix(".away").rename(path)
             return plain
 
-        assert engine.run(session, replace(planned.plan, plan_from_facts=plan_from_facts))
+        assert engine.run(session, replace(planned, plan=replace(planned.plan, plan_from_facts=plan_from_facts)))
         session.close()
     assert path.exists()
     assert [bool(segments) for segments in RollupList.read(data / "facts").segments.values()] == [True]
@@ -170,3 +170,17 @@ def test_facts_instead_of_a_rollup_keep_within_the_read_budget(data: Path) -> No
         assert compute(engine, make_view())[0].totals == OverBudget(
             "It would read up to 400 rows; a page reads 100 at most."
         )
+
+
+def test_parts_that_fall_back_to_the_facts_share_one_read_budget(data: Path) -> None:
+    """Each of two would fit alone with its 400 rows; of 700 the second has no more than the first left."""
+    countries = []
+    for most in (700, 800):
+        build_rollups(data / "facts", space=10**9)
+        data_file(data).unlink()
+        with opened(data, explore_rows=most) as engine:
+            numbers = compute(engine, make_view(COUNTRIES))[0]
+            assert numbers.totals == Totals((Figure(700, 300),))
+            countries.append(numbers.leaderboards[COUNTRIES])
+    assert countries[0] == OverBudget("It would read up to 800 rows; a page reads 700 at most.")
+    assert isinstance(countries[1], Leaderboard)

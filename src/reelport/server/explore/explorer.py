@@ -24,9 +24,9 @@ from reelport.wording import format_duration
 if TYPE_CHECKING:
     from reelport.engine.duckdb.engine import Session
     from reelport.engine.plan import Plan
-    from reelport.server.explore.part_plan import Part, PartPlan
+    from reelport.server.explore.part_plan import Part
     from reelport.server.explore.statements import Rows
-    from reelport.server.explore.view_engine import Outcome, ViewEngine
+    from reelport.server.explore.view_engine import Outcome, PlannedPart, ViewEngine
 
 _STATEMENTS = 2
 """Statements of one view that run at the same time, on average."""
@@ -118,7 +118,7 @@ class Explorer:
                 outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
                 async with anyio.create_task_group() as tasks:
                     for part in planned.keys() - outcomes.keys():
-                        tasks.start_soon(self._run, engine, planned[part].plan, _Result(part, outcomes, failures))
+                        tasks.start_soon(self._run, engine, planned[part], _Result(part, outcomes, failures))
         if failures:
             raise failures[0]
         return engine.read(view, outcomes, self._late)
@@ -127,10 +127,10 @@ class Explorer:
     def _late(self) -> OverBudget:
         return OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
 
-    async def _run(self, engine: ViewEngine, plan: PartPlan, result: _Result) -> None:
+    async def _run(self, engine: ViewEngine, planned: PlannedPart, result: _Result) -> None:
         """Run one statement; an error is kept, since the task group would raise it within a group."""
         try:
-            result.outcomes[result.part] = await self._run_in_session(engine, partial(engine.run, plan=plan))
+            result.outcomes[result.part] = await self._run_in_session(engine, partial(engine.run, planned=planned))
         except ReelportError as error:
             result.failures.append(error)
 

@@ -22,6 +22,7 @@ from reelport.facts.log.snapshot import pin
 from reelport.server.control_group import count_cores
 from reelport.server.explore.numbers import Numbers, OverBudget, Totals
 from reelport.server.explore.part_plan import LINES, TOTALS, Part, PartPlan, plan_part
+from reelport.server.explore.read_budget import ReadBudget
 from reelport.server.explore.row_cache import RowCache
 from reelport.server.explore.statements import (
     Rows,
@@ -47,9 +48,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """A part of a view: its plan, and its outcome where no engine is needed to know it."""
+    """A part of a view: its plan, and its outcome where no engine is needed to know it.
+
+    `rows` are those that it was counted for in the view's budget.
+    """
 
     plan: PartPlan
+    budget: ReadBudget
+    rows: int = 0
     outcome: Outcome | None = None
 
 
@@ -83,31 +89,31 @@ class ViewEngine:
         root = self._settings.facts_root
         snapshot = pin(root, tables_of_view(view))
         rollups = RollupList() if self._settings.rollups == "off" else RollupList.read(root)
-        planned: dict[Part, PlannedPart] = {}
-        read = 0
-        for part in _list_parts(view):
-            plan = plan_part(part, view, tenant, snapshot, rollups)
-            outcome: Outcome | None = self._cache.find(plan.statement.plan)
-            if outcome is None:
-                cost = self._count_rows(plan, self._settings.explore_rows - read)
-                outcome = self._refuse(read + cost)
-                read += 0 if outcome else cost
-            planned[part] = PlannedPart(plan, outcome)
-        return planned
+        budget = ReadBudget(self._settings.explore_rows)
+        return {
+            part: self._plan(plan_part(part, view, tenant, snapshot, rollups), budget) for part in _list_parts(view)
+        }
 
-    def run(self, session: Session, plan: PartPlan) -> Outcome:
+    def _plan(self, plan: PartPlan, budget: ReadBudget) -> PlannedPart:
+        if (known := self._cache.find(plan.statement.plan)) is not None:
+            return PlannedPart(plan, budget, outcome=known)
+        rows = self._count_rows(plan, budget.left)
+        return PlannedPart(plan, budget, rows, budget.spend(rows))
+
+    def run(self, session: Session, planned: PlannedPart) -> Outcome:
         """Run the statement of a part, and keep its rows.
 
-        Where a rollup or a copy by role fails it, the part is computed from the facts themselves. Raises what
-        `Session.fetch` does.
+        Where a rollup or a copy by role fails it, the part is computed from the facts themselves, if the budget that it
+        shares with the other parts allows that. Raises what `Session.fetch` does.
         """
+        plan = planned.plan
         try:
             return self.fetch(session, plan.statement.plan)
         except (StorageError, InternalError) as error:
             if isinstance(error, OutOfMemory) or (plan.rollups is None and not plan.may_read_copies):
                 raise
             _log.warning("a view is computed from the facts: a kept file can't be read", reason=str(error))
-            return self._run_from_facts(session, plan)
+            return self._run_from_facts(session, planned)
 
     def fetch(self, session: Session, plan: Plan) -> Rows:
         """Fetch the rows of a plan, and keep them where they are few.
@@ -125,13 +131,14 @@ class ViewEngine:
         """Read the numbers of a view. `missing` is the outcome of parts that have none."""
         return _read_numbers(view, {part: outcomes.get(part, missing) for part in _list_parts(view)})
 
-    def _run_from_facts(self, session: Session, plan: PartPlan) -> Outcome:
+    def _run_from_facts(self, session: Session, planned: PlannedPart) -> Outcome:
         """Run the part without rollups and copies by role.
 
         Rollups that fail once more are read no longer.
         """
+        plan, budget = planned.plan, planned.budget
         plain = plan.plan_from_facts()
-        refused = self._refuse(self._count_rows(plain, self._settings.explore_rows))
+        refused = budget.spend(self._count_rows(plain, budget.left + planned.rows), instead_of=planned.rows)
         rows = refused or self.fetch(session, plain.statement.plan)
         if plan.rollups is not None and not self._can_fetch(session, plan.statement.plan):
             with suppress(StorageError):  # a process that may not delete them serves its view all the same
@@ -150,12 +157,6 @@ class ViewEngine:
         """Count the rows that a part reads at most, by row groups if by files they are too many."""
         rows = plan.kept_rows + sum(scan.rows for scan in plan.scans)
         return rows if rows <= left else plan.kept_rows + self._row_groups.count_rows(plan.scans)
-
-    def _refuse(self, rows: int) -> OverBudget | None:
-        most = self._settings.explore_rows
-        return (
-            None if rows <= most else OverBudget(f"It would read up to {rows:,} rows; a page reads {most:,} at most.")
-        )
 
 
 def _list_parts(view: View) -> tuple[Part, ...]:
