@@ -46,6 +46,7 @@ if sys.modules["__main__"].__spec__ is None:
 WAITING = Path(__file__).with_name("whole")
 TOGETHER = {
     "tests/browser/": "browser",
+    "tests/engine/spark/": "spark",
     "tests/whole/wire/": "wire",
     "tests/whole/test_care.py": "sampled",
     "tests/whole/test_client.py": "sampled",
