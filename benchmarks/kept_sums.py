@@ -10,7 +10,6 @@ from benchmarks.service import READERS
 from reelport.engine.memory_size import parse_size
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.listing import list_stored
-from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
@@ -18,12 +17,9 @@ from reelport.facts.rollups.definition import add_rollup, list_rollups
 from reelport.facts.tables import TABLES
 from reelport.server.settings import read_settings
 
-_OWN = make_rollup("plays", ["visitor_country", "visitor_device_type"])
-"""An operator adds it who knows the medium report: over few facts it has half as many rows, and isn't suggested."""
-
 
 def prepare_rollups(facts: Facts) -> list[dict[str, object]]:
-    """Add our own and what is suggested for the reports, where none is there; build what they lack; list them."""
+    """Add what is suggested for the reports, where none is there; build what they lack; list them."""
     root, began = facts.data / "facts", time.perf_counter()
     space = parse_size(read_settings(data=facts.data).rollup_space)
     if not list_rollups(root):
@@ -31,8 +27,8 @@ def prepare_rollups(facts: Facts) -> list[dict[str, object]]:
         snapshot = pin(root, TABLES)
         demand = count_demand(asked, snapshot)
         suggested = suggest_rollups(root, demand, snapshot, (), space=space, memory=MEMORY)
-        for rollup in (_OWN, *(each.rollup for each in suggested)):
-            add_rollup(root, rollup)
+        for each in suggested:
+            add_rollup(root, each.rollup)
     built = build_rollups(root, space=space, memory=MEMORY)
     if built:
         print(f"built rollups of {len(built)} months in {time.perf_counter() - began:.0f} s", flush=True)

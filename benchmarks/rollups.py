@@ -21,13 +21,14 @@ from reelport.engine.pieces import plan_pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
-from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
 from reelport.engine.settled.aggregator import SettledAggregator
 from reelport.engine.settled.store import FOLDER as SETTLED_FOLDER
 from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import FOLDER, add_rollup
+from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 _METRICS = ("VIEWS", "TIME_WATCHED_SECONDS")
@@ -40,19 +41,21 @@ _REPORTS = {
         Tenant(frozenset({BIG_CHANNEL})),
     ),
 }
-_ROLLUPS = (make_rollup("plays", []), make_rollup("plays", ["visitor_country", "visitor_device_type"]))
+_SPACE = 10**10
 
 
 def run(rows: int, times: int) -> None:
-    """Make the facts where they aren't there, build rollups, measure, and print a table."""
+    """Make the facts where they aren't there, build the rollups that are suggested, measure, and print a table."""
     facts = Facts(rows)
     facts.ready()
     root = facts.data / "facts"
     shutil.rmtree(root / FOLDER, ignore_errors=True)
-    for rollup in _ROLLUPS:
+    snapshot = pin(root, TABLES)
+    for suggested in suggest_rollups(root, count_demand(_REPORTS.values(), snapshot), snapshot, (), space=_SPACE):
+        rollup = suggested.rollup
         add_rollup(root, rollup)
         began = time.perf_counter()
-        built = build_rollups(root, [rollup], space=10**12)
+        built = build_rollups(root, [rollup], space=_SPACE)
         size, count = sum(month.bytes for month in built), sum(month.rows for month in built)
         print(f"{rollup.name}: {count:,} rows, {size / 1e6:.1f} MB, built in {time.perf_counter() - began:.1f} s")
     print("| report | rows | from | CPU s | times | wall s | times |")

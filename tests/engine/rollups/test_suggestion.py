@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from tests.engine.rollups.conftest import FIRST, LAST, MINE, Facts
 
 from reelport.catalog import Grain, Product
 from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.rollups.suggestion import Suggestion, count_demand, suggest_rollups
+from reelport.engine.tenant import Tenant
+from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import Rollup
 from reelport.facts.tables import TABLES
@@ -31,10 +34,10 @@ def loaded(facts: Facts) -> Facts:
 
 
 def suggested(
-    facts: Facts, *asked: ReportQuery, known: tuple[Rollup, ...] = (), space: int = 10**9
+    facts: Facts, *asked: ReportQuery, known: tuple[Rollup, ...] = (), space: int = 10**9, tenant: Tenant = MINE
 ) -> tuple[Suggestion, ...]:
     snapshot = pin(facts.root, TABLES)
-    demand = count_demand([(query, MINE) for query in asked], snapshot)
+    demand = count_demand([(query, tenant) for query in asked], snapshot)
     return suggest_rollups(facts.root, demand, snapshot, known, space=space)
 
 
@@ -58,6 +61,44 @@ def test_nothing_is_suggested_beyond_the_space_or_twice(loaded: Facts) -> None:
     """What doesn't fit isn't suggested, nor what a known rollup serves as well."""
     assert suggested(loaded, BY_DAY, space=0) == ()
     assert suggested(loaded, BY_DAY, known=(PLAIN,)) == ()
+
+
+@pytest.fixture
+def uneven(facts: Facts) -> Facts:
+    """A day of a channel whose plays are alike, and of another of which no two are."""
+    count = 4000
+    texts = {"started_at": f"{FIRST}T05:00:00", "video_id": "x", "media_type": "video", "visitor_country": "FR"}
+    columns = {name: pa.repeat(pa.scalar(text), count) for name, text in texts.items()}
+    columns |= {name: pa.repeat(pa.scalar(1), count) for name in ("views", "time_watched_seconds")}
+    columns |= {
+        "owner_channel_id": pa.array(["c1" if at < count // 4 else "c7" for at in range(count)]),
+        "publisher_channel_id": pa.array(["c1" if at < count // 4 else f"p{at}" for at in range(count)]),
+    }
+    load_arrow(facts.root, "plays", pa.table(columns), "uneven")
+    return facts
+
+
+def test_what_counts_is_what_the_asking_channels_read(uneven: Facts) -> None:
+    """With three quarters as many rows as the facts a rollup has one of a channel whose plays are alike."""
+    by_country = replace(BY_COUNTRY, product=Product.CONTENT.name)
+    (found,) = suggested(uneven, by_country, tenant=Tenant(frozenset({"c1"})))
+    assert (found.rollup, found.rows) == (COUNTRY, 3001)
+    assert found.saved > 0.9
+
+
+def test_a_rollup_that_helps_no_channel_that_asks_is_not_suggested(uneven: Facts) -> None:
+    """One of the same facts, for the other channel."""
+    by_country = replace(BY_COUNTRY, product=Product.CONTENT.name)
+    assert suggested(uneven, by_country, tenant=Tenant(frozenset({"c7"}))) == ()
+
+
+def test_a_rollup_counts_for_less_reading_by_what_it_saves_of_all(uneven: Facts) -> None:
+    """Where what one channel reads is next to nothing of what all read, nothing is suggested for it."""
+    content = replace(BY_COUNTRY, product=Product.CONTENT.name)
+    snapshot = pin(uneven.root, TABLES)
+    others = [(content, Tenant(frozenset({"c7"})))] * 40
+    demand = count_demand([(content, Tenant(frozenset({"c1"}))), *others], snapshot)
+    assert suggest_rollups(uneven.root, demand, snapshot, (), space=10**9) == ()
 
 
 def test_a_rollup_that_saves_little_is_not_suggested(facts: Facts) -> None:

@@ -1,44 +1,44 @@
-"""Suggests rollups by what reports asked for: most rows saved for the space that they take.
+"""Suggests rollups by what reports asked for: most reading saved for their space.
 
-A greedy choice: of the candidates that fit, the one that saves most rows a byte, again and again, each time by what
-those chosen before it leave to save.
+A greedy choice: of the candidates that fit, the one that saves most a byte, again and again, each time by what those
+chosen before it leave to save.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 from reelport.catalog import Grain
 from reelport.engine.mapping import find_sources
 from reelport.engine.resolved_query import make_source_query, resolve_query
-from reelport.engine.rollups.needs import Needs, find_needs
-from reelport.engine.rollups.shape import select_sums
+from reelport.engine.rollups.needs import Needs, find_needs, list_read_columns
+from reelport.engine.rollups.reading_cost import FactSample, Reads, Sample, sample_facts, sample_rollup
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
-from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace, parquet_source
-from reelport.facts.data_files.projection import project_sql
+from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
 from reelport.facts.defaults import MEMORY
-from reelport.facts.log.delta_log import DataFile
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups.definition import Rollup
-from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 _MOST_NEEDS = 12
-"""Needs of one table that candidates are made of: those whose reports read most rows."""
+"""Needs of one table that candidates are made of: those whose reports cost most to read."""
 _WORTH = 0.5
-"""A rollup with more rows than this share of the facts' is no candidate."""
+"""A report saves nothing by a rollup that costs it more than this share of reading the facts."""
+_LEAST_SAVED = 0.01
+"""Share of all reading that a rollup must save to be suggested."""
 
-Asked = Mapping[Needs, "Demand"]
+Asked = Mapping[Reads, "Demand"]
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """How many reports have the same needs, and the rows of facts that they read."""
+    """How many reports read the same, and the rows of facts of their days."""
 
     reports: int
     rows: int
@@ -48,7 +48,7 @@ class Demand:
 class Suggestion:
     """A rollup to add.
 
-    `reports` of those asked could be made from it, `saved` is the share of all rows of facts read that it saves them,
+    `reports` of those asked would be made from it, `saved` is the share that it saves of what all of them cost to read,
     `rows` and `bytes` are what it is estimated to take.
     """
 
@@ -61,37 +61,39 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A rollup, with its rows as a share of the facts' and its bytes, both estimated."""
+    """A rollup, and what it is estimated to take.
+
+    `shares` tells of each report that it saves something worth it which share of reading the facts it costs.
+    """
 
     rollup: Rollup
-    share: float
     rows: int
     bytes: int
-
-    def serves(self, needs: Needs) -> bool:
-        return needs.table == self.rollup.table and needs.find_lack(self.rollup) is None
+    shares: Mapping[Reads, float]
 
 
 def count_demand(queries: Iterable[tuple[ReportQuery, Tenant]], snapshot: Snapshot) -> Asked:
-    """Count what checked queries need of rollups, as far as any can serve them."""
-    found: dict[Needs, Demand] = {}
+    """Count what checked queries read that rollups can serve."""
+    found: dict[Reads, Demand] = {}
     for query, tenant in queries:
         # Suppressed: a query of another version, with names or combinations that this one doesn't know.
         with suppress(KeyError, InternalError):
-            for needs in _list_needs(query, tenant):
-                files = snapshot.data_files(needs.table, query.start, query.end)
-                before = found.get(needs, Demand(0, 0))
-                found[needs] = Demand(before.reports + 1, before.rows + sum(file.rows for file in files))
+            for reads in _list_reads(query, tenant):
+                files = snapshot.data_files(reads.needs.table, query.start, query.end)
+                before = found.get(reads, Demand(0, 0))
+                found[reads] = Demand(before.reports + 1, before.rows + sum(file.rows for file in files))
     return found
 
 
-def _list_needs(query: ReportQuery, tenant: Tenant) -> Iterator[Needs]:
-    """List what the sources of a query need of rollups, but for those that none can serve."""
+def _list_reads(query: ReportQuery, tenant: Tenant) -> Iterator[Reads]:
+    """List what the sources of a query read, but for those that no rollup can serve."""
     resolved = resolve_query(query, tenant)
-    found = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
-    for needs in (find_needs(source_query) for source_query in found if source_query is not None):
-        if isinstance(needs, Needs):
-            yield needs
+    for source in find_sources(resolved.metrics):
+        source_query = make_source_query(resolved, source)
+        needs = None if source_query is None else find_needs(source_query)
+        if source_query is not None and isinstance(needs, Needs):
+            owners = tenant.channels if source_query.owner_only else None
+            yield Reads(needs, list_read_columns(source_query), owners)
 
 
 def suggest_rollups(
@@ -99,24 +101,67 @@ def suggest_rollups(
 ) -> tuple[Suggestion, ...]:
     """Suggest rollups that together take at most `space` bytes, the most useful first.
 
-    They come beside those known. Sizes are estimated from the newest file, which is grouped for each candidate.
+    They come beside those known. What they cost is estimated from the newest file, of which each candidate is built.
     """
-    present, wanted = tuple(known), tuple(_list_candidates(asked))
-    measured = {each.rollup: each for each in _measure(root, {*present, *wanted}, snapshot, memory)}
-    left = dict.fromkeys(asked, 1.0)
+    present = tuple(known)
+    with open_reading_workspace(root, memory) as work:
+        tables = sorted({reads.needs.table for reads in asked})
+        sampled = (sample_facts(work, snapshot, table) for table in tables)
+        facts = {each.table: each for each in sampled if each is not None}
+        costs = {
+            reads: _find_cost(facts[reads.needs.table], reads, demand)
+            for reads, demand in asked.items()
+            if reads.needs.table in facts
+        }
+        wanted = [rollup for rollup in _list_candidates(costs) if rollup not in present]
+        measured = {
+            rollup: _measure(work, facts[rollup.table], rollup, costs)
+            for rollup in (*present, *wanted)
+            if rollup.table in facts
+        }
+    left = dict.fromkeys(costs, 1.0)
     for rollup in present:
         if rollup in measured:
             _lower(left, measured[rollup])
-    candidates = [measured[each] for each in wanted if each in measured and each not in present]
-    return tuple(_choose([each for each in candidates if each.share <= _WORTH], asked, left, space))
+    reports = {reads: asked[reads].reports for reads in costs}
+    return tuple(_choose([measured[each] for each in wanted], costs, reports, left, space))
 
 
-def _list_candidates(asked: Asked) -> Iterator[Rollup]:
+def _measure(work: Workspace, facts: FactSample, rollup: Rollup, asked: Iterable[Reads]) -> _Candidate:
+    sample = sample_rollup(work, facts, rollup)
+    shares = {
+        reads: share
+        for reads in asked
+        if reads.needs.table == rollup.table and reads.needs.find_lack(rollup) is None
+        if (share := _find_share(facts.sample, sample, reads)) <= _WORTH
+    }
+    return _Candidate(rollup, round(sample.rows / facts.share), round(sample.bytes / facts.share), shares)
+
+
+def _find_share(facts: Sample, rollup: Sample, reads: Reads) -> float:
+    """Find which share of what the facts cost to read the rollup costs."""
+    if not facts.cost(reads):  # none of the owners has rows in the sample: then by all of it
+        reads = replace(reads, owners=None)
+    return rollup.cost(reads) / max(facts.cost(reads), 1)
+
+
+def _find_cost(facts: FactSample, reads: Reads, demand: Demand) -> float:
+    """Find what all reports that read this cost from the facts.
+
+    It is what the sample costs, for as many rows as their days have.
+    """
+    return facts.sample.cost(reads) * demand.rows / max(facts.sample.rows, 1)
+
+
+def _list_candidates(costs: Mapping[Reads, float]) -> Iterator[Rollup]:
     """List a rollup for each of the greatest needs, and one for each two of them together."""
-    for table in sorted({needs.table for needs in asked}):
+    by_needs: Counter[Needs] = Counter()
+    for reads, cost in costs.items():
+        by_needs[reads.needs] += round(cost)
+    for table in sorted({needs.table for needs in by_needs}):
         of_table = sorted(
-            (needs for needs in asked if needs.table == table),
-            key=lambda needs: (-asked[needs].rows, sorted(needs.columns), needs.grain),
+            (needs for needs in by_needs if needs.table == table),
+            key=lambda needs: (-by_needs[needs], sorted(needs.columns), needs.grain),
         )[:_MOST_NEEDS]
         pairs = [(one, one) for one in of_table] + list(combinations(of_table, 2))
         yield from dict.fromkeys(
@@ -125,53 +170,31 @@ def _list_candidates(asked: Asked) -> Iterator[Rollup]:
         )
 
 
-def _measure(root: Path, rollups: Iterable[Rollup], snapshot: Snapshot, memory: str) -> Iterator[_Candidate]:
-    """Estimate each rollup from the newest file of its table; tables without facts have none."""
-    with open_reading_workspace(root, memory) as work:
-        for rollup in sorted(rollups, key=lambda rollup: rollup.name):
-            files = snapshot.data_files(rollup.table)
-            if not files:
-                continue
-            path, rows = _choose_sample(files, snapshot, rollup.table)
-            facts = f"({project_sql(TABLES[rollup.table], parquet_source([path]))})"
-            counting = f"SELECT COUNT(*) FROM ({select_sums(rollup, facts)})"  # noqa: S608 - our tables' own names
-            share = _fetch_number(work, counting) / rows
-            total, size = sum(file.rows for file in files), sum(file.size for file in files)
-            # A row of a rollup has fewer columns than one of facts: so it takes less.
-            yield _Candidate(rollup, share, round(share * total), round(share * size))
-
-
-def _fetch_number(work: Workspace, sql: str) -> int:
-    return int(work.run_interruptibly(lambda: work.session.execute(sql).fetchall())[0][0])
-
-
-def _choose_sample(files: tuple[DataFile, ...], snapshot: Snapshot, table: str) -> tuple[str, int]:
-    """Choose the newest of the files, as a path and its rows."""
-    paths = dict(zip(files, snapshot.files(table), strict=True))
-    newest = max(files, key=lambda file: (file.last_day, file.rows, file.path))
-    return paths[newest], max(newest.rows, 1)
-
-
-def _choose(candidates: list[_Candidate], asked: Asked, left: dict[Needs, float], space: int) -> Iterator[Suggestion]:
-    total = sum(demand.rows for demand in asked.values()) or 1
+def _choose(
+    candidates: list[_Candidate],
+    costs: Mapping[Reads, float],
+    reports: Mapping[Reads, int],
+    left: dict[Reads, float],
+    space: int,
+) -> Iterator[Suggestion]:
+    total = sum(costs.values()) or 1
     while fitting := [each for each in candidates if each.bytes <= space]:
-        best = max(fitting, key=lambda each: (_count_saved(each, asked, left) / max(each.bytes, 1), each.rollup.name))
-        saved = _count_saved(best, asked, left)
-        if not saved:
-            return
-        reports = sum(asked[needs].reports for needs in asked if best.serves(needs) and best.share < left[needs])
-        yield Suggestion(best.rollup, reports, saved / total, best.rows, best.bytes)
-        _lower(left, best)
+        best = max(fitting, key=lambda each: (_find_saved(each, costs, left) / max(each.bytes, 1), each.rollup.name))
+        saved = _find_saved(best, costs, left) / total
         candidates.remove(best)
+        if saved < _LEAST_SAVED:
+            continue
+        served = sum(reports[reads] for reads, share in best.shares.items() if share < left[reads])
+        yield Suggestion(best.rollup, served, saved, best.rows, best.bytes)
+        _lower(left, best)
         space -= best.bytes
 
 
-def _count_saved(candidate: _Candidate, asked: Asked, left: Mapping[Needs, float]) -> float:
-    """Count the rows that the candidate saves, beyond what is saved already."""
-    found = (needs for needs in asked if candidate.serves(needs))
-    return sum(asked[needs].rows * max(left[needs] - candidate.share, 0) for needs in found)
+def _find_saved(candidate: _Candidate, costs: Mapping[Reads, float], left: Mapping[Reads, float]) -> float:
+    """What the candidate saves, beyond what is saved already."""
+    return sum(costs[reads] * max(left[reads] - share, 0) for reads, share in candidate.shares.items())
 
 
-def _lower(left: dict[Needs, float], candidate: _Candidate) -> None:
-    """Lower the shares of rows that reports read, as they do with this rollup."""
-    left.update((needs, min(share, candidate.share)) for needs, share in left.items() if candidate.serves(needs))
+def _lower(left: dict[Reads, float], candidate: _Candidate) -> None:
+    """Lower the shares of what reports cost to read, as they do with this rollup."""
+    left.update((reads, min(left[reads], share)) for reads, share in candidate.shares.items())
