@@ -328,6 +328,14 @@ class SettingTable:
         service=False,
         description="Share of the reports made from rollups that are made from the facts too, and compared.",
     )
+    digest_checks: str = setting(
+        "64MB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
+        worker=True,
+        description="Bytes of rollups and settled months that a report or view compares with their digests before a "
+        "process first reads them; 0MB: none.",
+    )
     rollup_space: str = setting(
         "10GB",
         pattern=_SIZE,

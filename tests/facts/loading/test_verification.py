@@ -54,19 +54,21 @@ def test_a_missing_file_is_found(root: Path, loaded: Path) -> None:
 def test_a_cut_file_is_found(root: Path, loaded: Path) -> None:
     """A file that lost its end has another size and can't be read."""
     loaded.write_bytes(loaded.read_bytes()[:-100])
-    size, unreadable = _findings(root)
+    size, rotten, unreadable = _findings(root)
     assert "its record" in size
+    assert "its bytes are not those that were written" in rotten
     assert "can't be read" in unreadable
 
 
 def test_a_flipped_bit_is_found(root: Path, loaded: Path) -> None:
-    """A page whose bytes changed in place is found by its checksum."""
+    """A page whose bytes changed in place is found by its checksum, and by the file's digest."""
     column = pq.ParquetFile(loaded).metadata.row_group(0).column(1)
     content = bytearray(loaded.read_bytes())
     content[column.dictionary_page_offset + column.total_compressed_size - 3] ^= 1
     loaded.write_bytes(content)
-    (finding,) = _findings(root)
-    assert "can't be read" in finding
+    rotten, unreadable = _findings(root)
+    assert "its bytes are not those that were written" in rotten
+    assert "can't be read" in unreadable
 
 
 def test_other_rows_than_recorded_are_found(root: Path, loaded: Path) -> None:

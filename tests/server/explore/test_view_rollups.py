@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pytest
+from tests.rotten_files import build_double, double_views
 
 from reelport.catalog import Dimension, Grain, Metric, Product
 from reelport.engine.rollups.build import build_rollups
@@ -105,20 +105,18 @@ def test_the_read_budget_counts_the_rows_of_rollups(data: Path) -> None:
         assert isinstance(numbers.leaderboards[VIDEOS], OverBudget)
 
 
-def double(path: Path) -> None:
-    """Let a rollup's file say twice the views, as no build would write it."""
-    duckdb.execute(f"COPY (SELECT * REPLACE (views * 2 AS views) FROM '{path}') TO '{path}.new' (FORMAT PARQUET)")
-    Path(f"{path}.new").replace(path)
-
-
 def test_a_view_is_read_from_the_file_of_the_rollup(data: Path) -> None:
     """A file that says twice the views is believed: which shows that it is read."""
-    double(data_file(data))
+    build_double(data_file(data))
     with opened(data) as engine:
         assert compute(engine, make_view(COUNTRIES))[0].totals == Totals((Figure(1400, 600),))
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no Parquet")], ids=["gone", "damaged"])
+@pytest.mark.parametrize(
+    "damage",
+    [Path.unlink, lambda path: path.write_bytes(b"no Parquet"), double_views],
+    ids=["gone", "damaged", "rotten"],
+)
 def test_a_rollup_that_can_not_be_read_fails_no_view(data: Path, damage: Callable[[Path], object]) -> None:
     """The same view comes from the facts, and the rollup is read no more until it is built anew."""
     damage(data_file(data))

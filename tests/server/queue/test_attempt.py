@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def take(state: State, owner: str = "one") -> Claim:
 
 def make(state: State, claim: Claim, engine: Engine) -> None:
     """Make one attempt."""
-    attempt.make_report(state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event())
+    attempt.make_report(
+        state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
+    )
 
 
 def ask(state: State) -> None:

@@ -15,6 +15,7 @@ import pytest
 import structlog
 from tests.cases import thin_out
 from tests.disks import small_disk
+from tests.rotten_files import build_double, double_views, flip_bit
 from tests.server.conftest import State
 
 from reelport.engine.duckdb.engine import Engine
@@ -73,13 +74,6 @@ def data_file(state: State) -> Path:
     return segment.data
 
 
-def double(path: Path) -> None:
-    """Let a rollup's file say twice the views, as no build would write it."""
-    source = f"SELECT * REPLACE (views * 2 AS views) FROM '{path}'"
-    duckdb.execute(f"COPY ({source}) TO '{path}.new' (FORMAT PARQUET)")
-    Path(f"{path}.new").replace(path)
-
-
 def test_a_report_from_rollups_is_told_and_checked(state: State, make: Callable[..., Made]) -> None:
     """The log says what was read; made from the facts too it is the same, and that is counted."""
     text, logs = make(rollup_checks=1)
@@ -92,7 +86,7 @@ def test_a_report_from_rollups_is_told_and_checked(state: State, make: Callable[
 
 def test_a_checked_report_is_right_where_a_rollup_is_wrong(state: State, make: Callable[..., Made]) -> None:
     """The report is the one from the facts, the difference is counted and told, and the rollup is read no more."""
-    double(data_file(state))
+    build_double(data_file(state))
     text, logs = make(rollup_checks=1)
     assert text == RIGHT
     assert "rollups gave other numbers than the facts" in [log["event"] for log in logs if log["log_level"] == "error"]
@@ -103,7 +97,7 @@ def test_a_checked_report_is_right_where_a_rollup_is_wrong(state: State, make: C
 
 def test_reports_outside_of_the_sample_are_not_checked(state: State, make: Callable[..., Made]) -> None:
     """Then a rollup's word is taken: so this report is wrong, which shows that it was read."""
-    double(data_file(state))
+    build_double(data_file(state))
     assert make(rollup_checks=0)[0] == RIGHT.replace(",3", ",6")
     assert set(read_tallies(state.db).rollup_checks.values()) == {0}
 
@@ -130,6 +124,23 @@ def test_a_rollup_that_can_not_be_read_fails_no_report(
     assert len(build_rollups(state.settings.facts_root, space=10**9)) == 1
 
 
+def test_a_rollup_that_has_rotted_fails_no_report(state: State, make: Callable[..., Made]) -> None:
+    """Its file can be read, and gives other numbers: its digest tells before a process first reads it."""
+    double_views(data_file(state))
+    text, logs = make(rollup_checks=0)
+    assert text == RIGHT
+    assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
+    assert "its bytes are not those that were written" in str(logs[0]["reason"])
+    assert read_tallies(state.db).fallbacks == {Fallback.SUMS: 1, Fallback.COPIES: 0}
+    assert len(build_rollups(state.settings.facts_root, space=10**9)) == 1
+
+
+def test_without_checks_of_digests_a_file_is_taken_at_its_word(state: State, make: Callable[..., Made]) -> None:
+    """The setting leaves it to `verify`: so this report is wrong, which shows that nothing was compared."""
+    double_views(data_file(state))
+    assert make(digest_checks="0MB", rollup_checks=0)[0] == RIGHT.replace(",3", ",6")
+
+
 def test_a_check_that_has_no_room_fails_no_report(state: State, make: Callable[..., Made]) -> None:
     """The report from rollups was written; the same one would fail in each attempt."""
     with small_disk(state.settings.spill_root, "4k") as disk:
@@ -142,7 +153,7 @@ def test_a_check_that_has_no_room_fails_no_report(state: State, make: Callable[.
 
 def test_rollups_that_are_off_or_dropped_are_not_read(state: State, make: Callable[..., Made]) -> None:
     """By the setting, and by deleting them: nothing of them is logged either."""
-    double(data_file(state))
+    build_double(data_file(state))
     assert make(rollups="off") == (RIGHT, [])
     drop_rollup(state.settings.facts_root, ROLLUP)
     assert not (state.settings.facts_root / ".rollups" / ROLLUP.name).exists()
@@ -170,6 +181,22 @@ def test_a_settled_month_serves_longer_reports(settings_of_months: tuple[State, 
     assert text == "month,views\n2026-01,220000\n2026-02,1\n"
     assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
     assert read_tallies(state.db).fallbacks[Fallback.SUMS] == 1
+
+
+def test_a_settled_month_that_has_rotted_fails_no_report(
+    settings_of_months: tuple[State, Callable[[date], Made]],
+) -> None:
+    """Its digest tells before a process first reads it: the report comes from the facts, and the month is kept anew."""
+    state, report = settings_of_months
+    for more in range(2):
+        report(date(2026, 1, 31) + timedelta(days=more))
+    (kept,) = (state.settings.facts_root / ".settled").glob("*.parquet")
+    flip_bit(kept, 13)
+    text, logs = report(date(2026, 2, 2))
+    assert text == "month,views\n2026-01,220000\n2026-02,1\n"
+    assert "its bytes are not those that were written" in str(logs[0]["reason"])
+    assert not kept.exists()
+    assert report(date(2026, 2, 3))[1][0]["used"] == ["settled months: 1"]
 
 
 @pytest.fixture

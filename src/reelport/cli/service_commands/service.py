@@ -82,25 +82,44 @@ def _report_fields(entry: backlog.Entry) -> dict[str, object]:
     return {**asdict(entry), "query": entry.query.to_wire()}
 
 
+_DAMAGED_ROLLUP = "its bytes are not those that were written: delete it, and run reelport rollups build"
+_DAMAGED_MONTH = "its bytes are not those that were written: delete it, and it is kept anew when it is asked for"
+
+
 def verify(*, json: PrintJson = False, data: Data = None) -> None:
-    """Hold tables and finished files against their records; exit status 1 when any is wrong.
+    """Hold tables, sums and files against their records; exit status 1 if any is wrong.
 
     Example: reelport verify
     """
+    from reelport.engine.settled.store import check_months
     from reelport.facts.loading.verification import verify as verify_tables
+    from reelport.facts.rollups.upkeep import check_rollups
     from reelport.server.files.verification import check_files
 
     with open_state(data) as (settings, db):
         tables = verify_tables(settings.facts_root)
+        rollups, months = check_rollups(settings.facts_root), check_months(settings.facts_root)
         count, file_faults = check_files(db, settings)
-    faults = [*(f"{table.table}: {finding}" for table in tables for finding in table.findings), *file_faults]
+    faults = [f"{table.table}: {finding}" for table in tables for finding in table.findings]
+    faults += [f"{path}: {_DAMAGED_ROLLUP}" for path in rollups.damaged]
+    faults += [f"{path}: {_DAMAGED_MONTH}" for path in months.damaged]
+    faults += file_faults
+    unproven = {table.table: table.unproven for table in tables}
+    unproven = {
+        name: n for name, n in {**unproven, "rollups": rollups.unproven, "months": months.unproven}.items() if n
+    }
     left = {table.table: table.left for table in tables if table.left}
     if json:
-        print_json({"files": count, "faults": faults, "left": left})
+        print_json({"files": count, "faults": faults, "left": left, "unproven": unproven})
     if faults:
         raise StorageError("\n".join(faults))
     if not json:
         print(f"All is as recorded: every table, and {format_count(count, 'finished file')}.")
+        for name, files in unproven.items():
+            print(
+                f"{name}: {format_count(files, 'file')} without a digest, written by an older version: right as far as "
+                "can be told."
+            )
         for name, paths in left.items():
             print(
                 f"{name}: {format_count(len(paths), 'file')} in no commit, such as {paths[0]}: left by a command that "

@@ -23,6 +23,7 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups.segments import Segment, forget_files
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES, Kind
+from reelport.storage.digests import DigestCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,13 @@ def find_runs(days: Iterable[date]) -> Iterable[tuple[date, date]]:
 class RollupAggregator:
     """Aggregates one report with rollups, or has another aggregator do it without.
 
-    It keeps its choices, for the log: those of each piece.
+    It keeps its choices, for the log: those of each piece. With a `check`, StorageError is raised for a file that is
+    not as it was written.
     """
 
     rollups: RollupList
     other: Aggregator = DUCKDB
+    check: DigestCheck | None = None
     choices: list[Choice] = field(default_factory=list)
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
@@ -111,6 +114,8 @@ class RollupAggregator:
         chosen = [choose(source_query, snapshot, self.rollups) for source_query in aggregation.sources]
         self.choices.extend(chosen)
         readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
+        if self.check is not None:
+            self.require_intact(self.check)
         if not readings:
             return self.other.aggregate(aggregation, snapshot)
         resolved = aggregation.resolved
@@ -121,6 +126,15 @@ class RollupAggregator:
     def plain(self) -> Aggregator:
         """The aggregator that reads no kept sums."""
         return self.other
+
+    def require_intact(self, check: DigestCheck) -> None:
+        """Compare what is read with its digests, as far as the check goes.
+
+        Raises StorageError where it differs.
+        """
+        for choice in self.choices:
+            for segment, _ in () if choice.reading is None else choice.reading.parts:
+                check.require(segment.data, segment.digest)
 
     def forget(self) -> None:
         """Let no report use the rollups that were read, until they are built anew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -33,6 +34,7 @@ from reelport.facts.rollups.segments import (
 from reelport.facts.rollups.upkeep import measure_rollups, sweep
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES
+from reelport.storage.digests import check_files, compute_digest
 from reelport.storage.durable import (
     full_disk_sentence,
     make_folder,
@@ -108,10 +110,27 @@ def _list_months(root: Path, rollup: Rollup, snapshot: Snapshot) -> Iterator[_Mo
     everything = list_segments(root, rollup)
     for name, days in sorted(months.items(), reverse=True):
         older = tuple(segment for segment in everything if any(f"{day:%Y-%m}" == name for day in segment.days))
-        kept = choose_parts((each for each in older if each.identity == identity_of(rollup)), days)
+        kept = choose_parts(filter(partial(_is_provable, rollup), older), days)
         month = _Month(name, days, kept, older)
         if month.missing or len(kept) > 1:
             yield month
+
+
+def _is_provable(rollup: Rollup, segment: Segment) -> bool:
+    """Whether days may be copied from the segment.
+
+    Its file is there, then, and can be compared with its digest.
+    """
+    return segment.identity == identity_of(rollup) and segment.digest is not None and segment.data.exists()
+
+
+def _leave_out_damaged(month: _Month) -> _Month:
+    """Have the days of damaged segments summed from the facts.
+
+    Copied from there, a new digest would prove the damage.
+    """
+    checked = check_files((segment.data, segment.digest) for segment, _ in month.kept)
+    return replace(month, kept=tuple(part for part in month.kept if part[0].data not in checked.damaged))
 
 
 def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, space: int, memory: str) -> BuiltMonth:
@@ -119,6 +138,7 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
     with open_workspace(root, memory) as work:
         draft = work.folder / f"{name_segment(month.name)}{DATA}"
         try:
+            month = _leave_out_damaged(month)
             rows = _write_readable(work, rollup, snapshot, month, draft)
         except duckdb.ConversionException:
             return BuiltMonth(rollup.name, month.name, problem="a sum has more digits than a count can hold")
@@ -128,15 +148,15 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
                 return BuiltMonth(
                     rollup.name, month.name, problem=f"it takes {format_size(size)}, and that is too much"
                 )
+            digest = compute_digest(draft)
             sync_file(draft)
             killpoints.reach("rollup-write")
             make_folder(folder)
             data = draft.rename(folder / draft.name)
             sync_folder(folder)
     killpoints.reach("rollup-rename")
-    write_manifest(
-        data, identity_of(rollup), {day: SegmentDay(month.days[day], rows.get(day, 0)) for day in month.days}
-    )
+    days = {day: SegmentDay(month.days[day], rows.get(day, 0)) for day in month.days}
+    write_manifest(data, identity_of(rollup), days, digest)
     delete_manifests(month.older)
     return BuiltMonth(rollup.name, month.name, len(month.days), sum(rows.values()), size)
 

@@ -17,10 +17,11 @@ from sqlglot import exp
 from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator, plan_aggregation, read_parquet
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.settled.store import KeptMonths
+from reelport.engine.settled.store import KeptMonths, find_digest
 from reelport.engine.trees import DIALECT, alias, cast, number, subquery
 from reelport.errors import DiskFull
 from reelport.facts.log.snapshot import Snapshot
+from reelport.storage.digests import DigestCheck
 
 LAYOUT = 1
 """The version of how months are stored; another one finds none of them."""
@@ -41,7 +42,8 @@ class SettledAggregator:
     """Aggregates one report from kept months, and has another aggregate its other days.
 
     `settled` is the first day that counts as not settled yet. Months of fewer facts than `least_rows` are not kept.
-    `used` are the files of the months that were read.
+    `used` are the files of the months that were read. With a `check`, StorageError is raised for one that is not as it
+    was written.
     """
 
     kept: KeptMonths
@@ -49,17 +51,28 @@ class SettledAggregator:
     run: Run
     settled: date
     least_rows: int = LEAST_ROWS
+    check: DigestCheck | None = None
     used: list[Path] = field(default_factory=list)
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
         """Give the months that are kept, or are from now on, beside what the other aggregates."""
         found: dict[Span, Path] = {}
+        kept_before: list[Path] = []
         for span in self._list_months(aggregation, snapshot):
-            if (path := self._find_or_keep(_narrow(aggregation, span), snapshot)) is not None:
+            month = _narrow(aggregation, span)
+            key = make_key(month, snapshot)
+            if (path := self.kept.find(key)) is not None:
+                kept_before.append(path)
+            else:
+                path = self._keep(key, month, snapshot)
+            if path is not None:
                 found[span] = path
         if not found:
             return self.other.aggregate(aggregation, snapshot)
         self.used.extend(found.values())
+        if self.check is not None:
+            for path in kept_before:
+                self.check.require(path, find_digest(path))
         parts = [read_parquet(aggregation, [str(path) for path in found.values()])]
         gaps = _list_gaps(aggregation.resolved.start, aggregation.resolved.end, found)
         parts += [self.other.aggregate(_narrow(aggregation, gap), snapshot) for gap in gaps]
@@ -74,7 +87,7 @@ class SettledAggregator:
     def forget(self) -> None:
         """Delete the months that were read, and let the rollups be read no more."""
         for path in self.used:
-            path.unlink(missing_ok=True)
+            self.kept.delete(path)
         if isinstance(self.other, RollupAggregator):
             self.other.forget()
 
@@ -104,11 +117,8 @@ class SettledAggregator:
             if sum(rows) >= self.least_rows:
                 yield first, last
 
-    def _find_or_keep(self, month: Aggregation, snapshot: Snapshot) -> Path | None:
-        """Find the kept month, or keep it if it is asked for again; None where it isn't kept."""
-        key = make_key(month, snapshot)
-        if path := self.kept.find(key):
-            return path
+    def _keep(self, key: str, month: Aggregation, snapshot: Snapshot) -> Path | None:
+        """Keep the month if it is asked for again; None where it isn't kept."""
         if not self.kept.is_asked_again(key):
             return None
         # From the facts, as its key says: a rollup that is wrong is forgotten, and its sums must not outlive it here.

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelport import killpoints
+from reelport.storage.digests import DIGITS, CheckedFiles, check_files, compute_digest
 from reelport.storage.durable import make_folder, sync_file, sync_folder
 from reelport.storage.modes import private
 
 FOLDER = ".settled"
 """The folder under the tables' root that holds kept months; it may be deleted at any time."""
-_DATA, _ASKED = ".parquet", ".asked"
+_DATA, _ASKED, _DIGEST = ".parquet", ".asked", ".sha256"
 _LARGEST_SHARE = 0.1
 """Share of the space that one month may take."""
 _MARK_DIGITS = 3
@@ -92,10 +93,12 @@ class KeptMonths:
             if draft.stat().st_size > self.space * _LARGEST_SHARE:
                 self._write_mark(key, f"{key} is too large")
                 return None
+            digest = compute_digest(draft)
             sync_file(draft)
             killpoints.reach("settled-write")
             with suppress(FileExistsError):  # somebody was first, and reports may be reading that file
                 path.hardlink_to(draft)
+                self._record_digest(path, digest)
             sync_folder(self.folder)
             self._make_room()
         except OSError:
@@ -112,8 +115,35 @@ class KeptMonths:
         for path, _, own in files:
             if size <= self.space:
                 return
-            path.unlink(missing_ok=True)
+            self.delete(path)
             size -= own
+
+    def delete(self, path: Path) -> None:
+        """Delete a month. OSError when that fails."""
+        path.unlink(missing_ok=True)
+        path.with_suffix(_DIGEST).unlink(missing_ok=True)
+
+    def _record_digest(self, path: Path, digest: str) -> None:
+        """Record the digest of a month that was just kept.
+
+        It is told by its inode, for others may have deleted it and kept it anew meanwhile.
+        """
+        with private():
+            path.with_suffix(_DIGEST).write_text(f"{path.stat().st_ino} {digest}", "ascii")
+
+
+def find_digest(path: Path) -> str | None:
+    """Find the digest of a kept month; None where none is recorded of this very file."""
+    with suppress(OSError, UnicodeDecodeError, ValueError):
+        inode, digest = path.with_suffix(_DIGEST).read_text("ascii").split()
+        if int(inode) == path.stat().st_ino and len(digest) == DIGITS:
+            return digest
+    return None
+
+
+def check_months(root: Path) -> CheckedFiles:
+    """Compare the kept months below a tables' root with their digests."""
+    return check_files((path, find_digest(path)) for path, *_ in _list_files(root / FOLDER, _DATA))
 
 
 def _list_files(folder: Path, suffix: str) -> Iterator[tuple[Path, int, int]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from reelport.errors import StorageError
 from reelport.facts.log.delta_log import DataFile, open_store
-from reelport.facts.log.role_copies import choose_paths, find_original
+from reelport.facts.log.role_copies import choose_paths, find_original, split_digest
+from reelport.storage.digests import is_intact
 
 
 def delete_damaged_copies(
@@ -20,7 +21,8 @@ def delete_damaged_copies(
 ) -> tuple[str, ...]:
     """Delete those of the copies of a table's files that can't be read.
 
-    They are those with rows of the channels in the role. Each is read to its end, with the checksums of its pages.
+    They are those with rows of the channels in the role. Each is compared with its digest, or read to its end with the
+    checksums of its pages where it has none.
     Returns their names; one that can't be deleted is among them. Those that are left when `is_stopped` stay. Raises
     StorageError when the store fails.
     """
@@ -28,11 +30,22 @@ def delete_damaged_copies(
     names = choose_paths(store, {file.path: file.rows for file in files}, role, channels)
     copies = [name for name in names if find_original(name)]
     paths = zip(copies, store.local_paths(copies), strict=True)
-    damaged = [name for name, path in paths if not is_stopped() and not _is_readable(path)]
+    damaged = [name for name, path in paths if not is_stopped() and not _is_right(name, path)]
     for name in damaged:
         with suppress(StorageError):
             store.delete(name)
     return tuple(damaged)
+
+
+def _is_right(name: str, path: Path) -> bool:
+    """Whether nothing is wrong with a copy; an error that is not its own says nothing of it."""
+    _, digest = split_digest(name)
+    if digest is None:
+        return _is_readable(path)
+    try:
+        return is_intact(path, digest)
+    except OSError as error:
+        return error.errno != errno.EIO
 
 
 def _is_readable(path: Path) -> bool:

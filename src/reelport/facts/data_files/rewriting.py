@@ -15,6 +15,7 @@ from reelport.errors import StorageError
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
 from reelport.facts.log.delta_log import DataFile, TableVersion
+from reelport.facts.log.file_digests import require_intact
 from reelport.facts.schema import BATCH
 from reelport.facts.tables import Kind, Table
 from reelport.storage.durable import translate_io_errors
@@ -64,7 +65,11 @@ def all_of(one: Mask, other: Mask) -> Mask:
 
 
 def rewrite_file(staged: StagedFiles, now: TableVersion, file: DataFile, mask: Mask) -> None:
-    """Write the rows chosen by the mask into a new file of the kind; none for no row."""
+    """Write the rows chosen by the mask into a new file of the kind; none for no row.
+
+    Raises StorageError for a damaged file, whose damage would be carried on.
+    """
+    require_intact(now, [file])
     name = Path(file.path).name
     stem = f"{MONTH_FILE[:-1]}" if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
     for rows in read_rows(now.path(file), now.table):

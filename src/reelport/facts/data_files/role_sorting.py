@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,21 @@ from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.log.delta_log import DataFile, TableVersion
-from reelport.facts.log.role_copies import LEAST_ROWS, WHOLE, list_copies, list_parts, list_roles, name_copy
+from reelport.facts.log.file_digests import read_digests, require_intact
+from reelport.facts.log.role_copies import (
+    LEAST_ROWS,
+    WHOLE,
+    add_digest,
+    find_copies,
+    list_parts,
+    list_roles,
+    name_copy,
+    split_digest,
+)
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER, sort_keys, stored_schema
 from reelport.facts.tables import Table
+from reelport.storage.digests import compute_digest
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 
@@ -37,13 +48,18 @@ def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]
     Each part is durable before it has its name. Raises StorageError; reports then read the files themselves.
     """
     written = 0
+    digests: Mapping[str, str] | None = None
     large = [file for file in files if file.rows >= LEAST_ROWS]
     for role in list_roles(now.table):
         parts = {file: {name_copy(file.path, role, part) for part in list_parts(file.rows)} for file in large}
-        existing = list_copies(now.store, (name for names in parts.values() for name in names))
+        found = find_copies(now.store, (name for names in parts.values() for name in names))
+        # One without a digest can't be proven: it is written anew, beside it.
+        existing = {name for name, stored in found.items() if split_digest(stored)[1] is not None}
         for file, names in parts.items():
             # A part that exists stays: reports may be reading it, and ties may be sorted otherwise this time.
             if missing := names - existing:
+                digests = read_digests(now) if digests is None else digests
+                require_intact(now, [file], digests)
                 work = partial(_write_copy, space, now, file, role, missing)
                 space.run_interruptibly(work)
                 written += 1
@@ -60,7 +76,9 @@ def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str, 
             _write_parts(space, now.table, sql, role, paths)
         killpoints.reach("role-copy")
         for part, path in paths.items():
-            now.store.put_draft(path, names[part])
+            with translate_io_errors(path):
+                digest = compute_digest(path)
+            now.store.put_draft(path, add_digest(names[part], digest))
 
 
 def _prepare_draft(space: Workspace, now: TableVersion, name: str, drafts: ExitStack) -> Path:

@@ -20,6 +20,7 @@ from reelport.facts.log.delta_log import DataFile, open_store, read_newest
 from reelport.facts.log.remote_tables import find_remote, locate_drafts
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
+from reelport.storage.digests import compute_digest
 from reelport.storage.durable import make_folder, translate_io_errors
 
 ROW_GROUP = 122_880
@@ -92,8 +93,9 @@ class SortedFileWriter:
         self._writer.close()
         self._file.close()
         killpoints.reach("load-write")
-        size = self.path.stat().st_size
-        return DataFile(self._relative, size, self._rows, self._month, self._first, self._last, self._low, self._high)
+        size, digest = self.path.stat().st_size, compute_digest(self.path)
+        ends = self._first, self._last, self._low, self._high
+        return DataFile(self._relative, size, self._rows, self._month, *ends, digest)
 
     def discard(self) -> None:
         """Delete the unfinished file."""

@@ -22,6 +22,7 @@ from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.loading.overlap import SharedDay, find_shared_days
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, DayLeftOut, LogEntry, TableVersion
+from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.history import find_superseded_days, read_history
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
@@ -157,6 +158,7 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
                 return None
             staged = stack.enter_context(StagedFiles(now.folder, table))
             attempts.append(staged)
+            require_intact(now, now.files)
             for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
                 staged.write("rows", None, pa.Table.from_batches([batch]))
             return Change(loaded.entry, staged.finish(), now.files, loaded=True)

@@ -22,6 +22,7 @@ from reelport.facts.data_files.work_folders import clear_dead_folders
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_tables, read_newest
+from reelport.facts.log.file_digests import require_intact
 from reelport.facts.rollups.upkeep import carry_over, keep_segments
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table, sort_keys
@@ -79,6 +80,7 @@ def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ..
     keys = ", ".join(map(quote_name, sort_keys(table)))
     with ExitStack() as stack:
         stack.enter_context(holding())
+        require_intact(seen, files)
         source = parquet_source(seen.paths(files))
         space = stack.enter_context(open_workspace(root, memory))
         staged = stack.enter_context(StagedFiles(folder, table))

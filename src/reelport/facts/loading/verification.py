@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from reelport.facts.data_files.work_folders import list_work_folders, open_work_
 from reelport.facts.log.checks import check_log
 from reelport.facts.log.delta_log import DataFile, TableVersion, is_data_file, open_store, read_newest
 from reelport.facts.log.remote_tables import find_remote
-from reelport.facts.log.role_copies import list_copies, list_parts, list_roles, name_copy
+from reelport.facts.log.role_copies import find_copies, list_parts, list_roles, name_copy, split_digest
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
 from reelport.facts.tables import TABLES, Table
+from reelport.storage.digests import is_intact, require_digest
 from reelport.wording import format_count
 
 _CHUNK_BYTES = 1 << 20
@@ -27,7 +28,10 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """The result for one table; the table is intact when there are no findings."""
+    """The result for one table; the table is intact when there are no findings.
+
+    `unproven` files have no digest, for an older version wrote them: they are right as far as can be told.
+    """
 
     table: str
     files: int
@@ -35,6 +39,7 @@ class VerifyResult:
     findings: tuple[str, ...]
     left: tuple[str, ...] = ()
     """Data files that no commit names, by their paths in the table's folder."""
+    unproven: int = 0
 
 
 def verify(root: Path) -> tuple[VerifyResult, ...]:
@@ -65,14 +70,18 @@ def _verify_table(root: Path, table: Table) -> VerifyResult:
     findings = [*log.findings]
     if left and not log.commits and not any(list_work_folders(root)):
         findings.append(f"its log is lost: {len(left)} files, such as {left[0]}, are in no commit")
+    unproven = 0
     for file in now.files:
-        columns = log.columns.get(file.path, frozenset())
-        findings += [f"{file.path}: {finding}" for finding in _check_file(now, file, columns)]
-        findings += [f"{finding}; delete it, and run reelport compact" for finding in _check_copies(now, file)]
-    return VerifyResult(table.name, len(now.files), sum(file.rows for file in now.files), tuple(findings), left)
+        columns, digest = log.columns.get(file.path, frozenset()), log.digests.get(file.path)
+        findings += [f"{file.path}: {finding}" for finding in _check_file(now, file, columns, digest)]
+        copies = list(_find_copies(now, file))
+        findings += [f"{finding}; delete it, and run reelport compact" for finding in _check_copies(now, file, copies)]
+        unproven += [digest, *(split_digest(name)[1] for _, names in copies for name in names)].count(None)
+    rows = sum(file.rows for file in now.files)
+    return VerifyResult(table.name, len(now.files), rows, tuple(findings), left, unproven)
 
 
-def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str]) -> Iterator[str]:
+def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], digest: str | None) -> Iterator[str]:
     try:
         found = now.store.find(file.path)
         if found is None:
@@ -80,32 +89,67 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str]) -> I
             return
         if found.size != file.size:
             yield f"the file has {format_count(found.size, 'byte')}, its record {file.size:,}"
-        with _fetch_file(now, file) as path, pq.ParquetFile(path, page_checksum_verification=True) as whole:
-            if whole.metadata.num_rows != file.rows:
-                yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
-            if wrong := list(_check_columns(whole.schema_arrow, now.table, columns)):
-                yield from wrong
-                return
-            yield from _check_rows(whole, now.table, file)
+        with _fetch_file(now, file) as path:
+            if digest is not None and not is_intact(path, digest):
+                yield _describe_damage(file, digest)
+            yield from _check_content(now, file, columns, path)
     except (pa.ArrowException, OSError, StorageError) as error:
         yield f"the file can't be read: {str(error).splitlines()[0]}"
 
 
-def _check_copies(now: TableVersion, file: DataFile) -> Iterator[str]:
-    """Check that whole copies of a file hold its rows that have the role, sorted by it."""
+def _describe_damage(file: DataFile, digest: str) -> str:
+    """Say that a file has rotted, and how its rows come back.
+
+    Backups keep files by their digests.
+    """
+    again = "" if file.first is None else f", or load {file.first_day} to {file.last_day} again with --replace-days"
+    return (
+        "its bytes are not those that were written: put the file of a backup in its place, "
+        f"objects/{digest[:2]}/{digest}{again}"
+    )
+
+
+def _check_content(now: TableVersion, file: DataFile, columns: frozenset[str], path: Path) -> Iterator[str]:
+    with pq.ParquetFile(path, page_checksum_verification=True) as whole:
+        if whole.metadata.num_rows != file.rows:
+            yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
+        if wrong := list(_check_columns(whole.schema_arrow, now.table, columns)):
+            yield from wrong
+            return
+        yield from _check_rows(whole, now.table, file)
+
+
+def _find_copies(now: TableVersion, file: DataFile) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Find the whole copies of a file: the role of each, and the names of its parts."""
     for role in list_roles(now.table):
         names = [name_copy(file.path, role, part) for part in list_parts(file.rows)]
-        if not list_copies(now.store, names).issuperset(names):
-            continue
-        try:
-            rows = sum(_count_sorted(path, role) for path in now.store.local_paths(names))
-            with pq.ParquetFile(now.path(file)) as whole:
-                found = (batch.column(0) for batch in whole.iter_batches(ROW_GROUP, columns=[role]))
-                expected = sum(len(column) - column.null_count for column in found)
-            if rows != expected:
+        stored = find_copies(now.store, names)
+        if stored.keys() >= set(names):
+            yield role, tuple(map(stored.__getitem__, names))
+
+
+def _check_copies(now: TableVersion, file: DataFile, copies: list[tuple[str, tuple[str, ...]]]) -> Iterator[str]:
+    """Check that copies of a file hold its rows that have the role, sorted by it."""
+    for role, names in copies:
+        rows, damaged = 0, 0
+        for name, path in zip(names, now.store.local_paths(names), strict=True):
+            _, digest = split_digest(name)
+            try:
+                if digest is not None:
+                    require_digest(path, digest)
+                rows += _count_sorted(path, role)
+            except (pa.ArrowException, OSError, StorageError) as error:
+                damaged += 1
+                yield f"{name}: the copy can't be read: {str(error).splitlines()[0]}"
+        with suppress(pa.ArrowException, OSError, StorageError):  # a file that can't be read has been told
+            if not damaged and rows != _count_rows_with(now, file, role):
                 yield f"{names[0]}: the copy of {file.path} has {format_count(rows, 'row')}, which are not all"
-        except (pa.ArrowException, OSError, StorageError) as error:
-            yield f"{names[0]}: the copy can't be read: {str(error).splitlines()[0]}"
+
+
+def _count_rows_with(now: TableVersion, file: DataFile, role: str) -> int:
+    with pq.ParquetFile(now.path(file)) as whole:
+        found = (batch.column(0) for batch in whole.iter_batches(ROW_GROUP, columns=[role]))
+        return sum(len(column) - column.null_count for column in found)
 
 
 def _count_sorted(path: Path, role: str) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from reelport.errors import StorageError
 from reelport.facts.log.delta_log import commit_name, list_commits, open_store, read_actions
+from reelport.facts.log.file_digests import parse_digests
 from reelport.facts.tables import Table
 from reelport.wording import format_count
 
@@ -25,13 +26,14 @@ class LogChecks:
     """A log's check: number of commits, findings, and every data file ever named.
 
     `named` are the paths of all files that a commit added or removed. `columns` gives for each added file the columns
-    of the log's schema at that commit; the file must have them.
+    of the log's schema at that commit; the file must have them. `digests` are those that commits record.
     """
 
     commits: int
     findings: tuple[str, ...]
     named: frozenset[str]
     columns: Mapping[str, frozenset[str]]
+    digests: Mapping[str, str]
 
 
 def check_log(folder: Path, table: Table) -> LogChecks:
@@ -43,6 +45,7 @@ def check_log(folder: Path, table: Table) -> LogChecks:
     active: set[str] = set()
     schema: frozenset[str] = frozenset()
     columns: dict[str, frozenset[str]] = {}
+    digests: dict[str, str] = {}
     for version in range(max(versions, default=-1) + 1):
         try:
             commit = _parse_commit(read_actions(store, commit_name(version)))
@@ -54,10 +57,11 @@ def check_log(folder: Path, table: Table) -> LogChecks:
             continue
         schema = commit.schema or schema
         columns |= dict.fromkeys(commit.rows, schema)
+        digests |= parse_digests(commit.info or {})
         named |= commit.rows.keys() | commit.removed
         active = (active - commit.removed) | commit.rows.keys()
         findings += (f"commit {version} of the log {fault}" for fault in _find_faults(commit, table, active))
-    return LogChecks(len(versions), tuple(findings), frozenset(named), columns)
+    return LogChecks(len(versions), tuple(findings), frozenset(named), columns, digests)
 
 
 @dataclass(frozen=True, slots=True)

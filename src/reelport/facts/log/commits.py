@@ -36,6 +36,8 @@ from reelport.facts.log.delta_log import (
     translate_delta_errors,
 )
 from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
+from reelport.facts.log.file_digests import KEY as DIGESTS
+from reelport.facts.log.file_digests import list_digests
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table
@@ -186,6 +188,7 @@ def _commit_once(
         for file in change.adds
     ]
     record = entry_to_json(change.entry)
+    digests = {DIGESTS: found} if (found := list_digests(change.adds)) else {}
     counters = []
     if change.loaded is not None:
         step = 1 if (loads % 2 == 1) != change.loaded else 2  # the counter is odd while the batch is loaded
@@ -196,7 +199,7 @@ def _commit_once(
         delta.schema(),
         partition_columns(table),
         commit_properties=CommitProperties(
-            {"reelport": record, **more}, max_commit_retries=0, app_transactions=counters
+            {"reelport": record, **digests, **more}, max_commit_retries=0, app_transactions=counters
         ),
         post_commithook_properties=NO_HOOKS,
     )

@@ -56,6 +56,8 @@ class DataFile:
     last: datetime | date | None = None
     low_owner: str | None = None
     high_owner: str | None = None
+    digest: str | None = field(default=None, compare=False)
+    """What a file that was just written has; of those in the log `log.file_digests` tells it."""
 
     @property
     def first_day(self) -> date:
@@ -264,11 +266,15 @@ def _values(column: ChunkedArray) -> list[Any]:
 
 def read_entries(now: TableVersion) -> tuple[LogEntry, ...]:
     """Read what each commit did, oldest first; commits of other tools are left out."""
+    return tuple(_parse_entry(commit) for commit in read_commits(now) if "reelport" in commit)
+
+
+def read_commits(now: TableVersion) -> Iterable[dict[str, Any]]:
+    """Read the information of each commit up to this version, oldest first."""
     if now.delta is None:
         return ()
     # In an object store the Delta library would read one commit after the other, and hold Python's lock meanwhile.
-    commits = reversed(now.delta.history()) if find_remote(now.folder) is None else _fetch_commits(now)
-    return tuple(_parse_entry(commit) for commit in commits if "reelport" in commit)
+    return reversed(now.delta.history()) if find_remote(now.folder) is None else _fetch_commits(now)
 
 
 def _fetch_commits(now: TableVersion) -> Iterator[dict[str, Any]]:

@@ -3,15 +3,18 @@
 A copy holds those rows of one data file that have a channel in one role, sorted by that channel. Data files never
 change, and no other file gets the name of one: so a copy is right for as long as its file is read, and whoever wants
 rows by that role may read either. No log names a copy. The copy of a large file is in parts, by a hash of the channel:
-a part has few row groups, whose descriptions would else be more to read than the rows of one channel.
+a part has few row groups, whose descriptions would else be more to read than the rows of one channel. The name that a
+copy is stored by also has its digest, so that there is never one without the other.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping
 
 from reelport.facts.tables import Table
+from reelport.storage.digests import DIGITS
 from reelport.storage.file_store import FileStore
 
 ROLES = ("publisher_channel_id", "claimer_channel_id")
@@ -23,6 +26,8 @@ WHOLE, PARTS = "all", tuple("0123456789abcdef")
 _SPLIT_FROM_ROWS = 400_000
 """Rows of a file from which its copies are in parts."""
 _PREFIX, _SUFFIX = "_by_", "_channel_id"
+_DATA = ".parquet"
+_DIGESTED = re.compile(rf"(.+)\.([0-9a-f]{{{DIGITS}}}){re.escape(_DATA)}")
 
 
 def list_roles(table: Table) -> tuple[str, ...]:
@@ -49,9 +54,23 @@ def name_copy(path: str, role: str, part: str) -> str:
     return f"{_PREFIX}{role.removesuffix(_SUFFIX)}/{part}/{path}"
 
 
-def find_original(name: str) -> str | None:
+def add_digest(name: str, digest: str) -> str:
+    """Give the name by which a copy is stored: its own, with its digest."""
+    return f"{name.removesuffix(_DATA)}.{digest}{_DATA}"
+
+
+def split_digest(stored: str) -> tuple[str, str | None]:
+    """Split the name by which a copy is stored into its own and its digest.
+
+    Older copies were stored without one.
+    """
+    found = _DIGESTED.fullmatch(stored)
+    return (stored, None) if found is None else (f"{found[1]}{_DATA}", found[2])
+
+
+def find_original(stored: str) -> str | None:
     """Find the path of the data file that this is a copy of; None when it is no copy."""
-    folder, _, rest = name.partition("/")
+    folder, _, rest = split_digest(stored)[0].partition("/")
     return rest.partition("/")[2] if folder.startswith(_PREFIX) else None
 
 
@@ -66,12 +85,24 @@ def choose_paths(store: FileStore, files: Mapping[str, int], role: str, channels
         path: [name_copy(path, role, part) for part in list_parts(rows) if part in wanted]
         for path, rows in files.items()
     }
-    existing = list_copies(store, (name for found in names.values() for name in found))
-    return tuple(name for path, found in names.items() for name in (found if existing.issuperset(found) else (path,)))
+    existing = find_copies(store, (name for found in names.values() for name in found))
+    return tuple(
+        name
+        for path, found in names.items()
+        for name in (map(existing.__getitem__, found) if existing.keys() >= set(found) else (path,))
+    )
 
 
-def list_copies(store: FileStore, names: Iterable[str]) -> frozenset[str]:
-    """List those of the named copies that exist."""
+def find_copies(store: FileStore, names: Iterable[str]) -> Mapping[str, str]:
+    """Find those of the named copies that exist: the names that they are stored by.
+
+    Of several only one is found, and one with a digest rather than one without.
+    """
     wanted = frozenset(names)
     folders = {name.rpartition("/")[0] for name in wanted}
-    return frozenset(name for folder in folders for name in store.list_names(folder) if name in wanted)
+    stored = sorted((name for folder in folders for name in store.list_names(folder)), key=_is_digested)
+    return {name: each for each in stored for name in (split_digest(each)[0],) if name in wanted}
+
+
+def _is_digested(stored: str) -> tuple[bool, str]:
+    return split_digest(stored)[1] is not None, stored

@@ -40,13 +40,14 @@ class SegmentDay:
 class Segment:
     """A segment as one manifest tells it: its file, and its days.
 
-    `identity` is that of the SQL that built it.
+    `identity` is that of the SQL that built it, `digest` that of its file; an older version recorded none.
     """
 
     manifest: Path
     data: Path
     identity: str
     days: Mapping[date, SegmentDay]
+    digest: str | None = None
 
     def valid_days(self, files_by_day: Mapping[date, Files]) -> frozenset[date]:
         """The days that were built from exactly the files of these."""
@@ -97,7 +98,8 @@ def _read(path: Path, _inode: int, _modified: int) -> Segment | None:
             for day, (rows, places) in record["days"].items()
         }
         data = path.parent / Path(str(record["data"])).name
-        return Segment(path, data, str(record["identity"]), MappingProxyType(days))
+        digest = str(record["sha256"]) if "sha256" in record else None
+        return Segment(path, data, str(record["identity"]), MappingProxyType(days), digest)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
 
@@ -107,11 +109,11 @@ def name_segment(month: str) -> str:
     return f"{month}-{secrets.token_hex(6)}"
 
 
-def write_manifest(data: Path, identity: str, days: Mapping[date, SegmentDay]) -> Segment:
+def write_manifest(data: Path, identity: str, days: Mapping[date, SegmentDay], digest: str | None) -> Segment:
     """Write a manifest of a segment whose file is durable: from now on it is used."""
     names = sorted(set().union(*(day.files for day in days.values())))
     places = {name: at for at, name in enumerate(names)}
-    record = {
+    record: dict[str, object] = {
         "data": data.name,
         "identity": identity,
         "files": names,
@@ -119,10 +121,12 @@ def write_manifest(data: Path, identity: str, days: Mapping[date, SegmentDay]) -
             day.isoformat(): [built.rows, sorted(places[name] for name in built.files)] for day, built in days.items()
         },
     }
+    if digest is not None:
+        record["sha256"] = digest
     path = data.with_name(f"{data.stem[: len('0000-00')]}-{secrets.token_hex(6)}{_MANIFEST}")
     with translate_io_errors(path):
         replace_file(path, json.dumps(record).encode())
-    return Segment(path, data, identity, MappingProxyType(dict(days)))
+    return Segment(path, data, identity, MappingProxyType(dict(days)), digest)
 
 
 def delete_manifests(segments: Iterable[Segment]) -> None:

@@ -21,6 +21,7 @@ from reelport.facts.rollups.segments import (
     write_manifest,
 )
 from reelport.facts.schema import find_table
+from reelport.storage.digests import CheckedFiles, check_files
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.folder_lock import lock_folder
 from reelport.storage.modes import private
@@ -60,7 +61,7 @@ def carry_over(root: Path, table: str, before: tuple[DataFile, ...], after: tupl
         for segment in list_segments(root, rollup):
             days = _carry_days(segment, old, new)
             if any(segment.days.get(day) != built for day, built in days.items()):
-                write_manifest(segment.data, segment.identity, days)
+                write_manifest(segment.data, segment.identity, days, segment.digest)
 
 
 def _carry_days(segment: Segment, old: Mapping[date, Files], new: Mapping[date, Files]) -> dict[date, SegmentDay]:
@@ -114,6 +115,12 @@ def _delete_empty_folders(root: Path) -> None:
     for folder in (root / FOLDER).glob("*"):
         with suppress(OSError):  # it has files
             folder.rmdir()
+
+
+def check_rollups(root: Path) -> CheckedFiles:
+    """Compare the files of all rollups with the digests that their manifests record."""
+    segments = (segment for rollup in list_rollups(root) for segment in list_segments(root, rollup))
+    return check_files({segment.data: segment.digest for segment in segments}.items())
 
 
 def measure_rollups(root: Path) -> int:

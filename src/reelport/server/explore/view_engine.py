@@ -14,6 +14,7 @@ import structlog
 
 from reelport.engine.duckdb.engine import Engine, Session
 from reelport.engine.duckdb.row_groups import RowGroupIndex
+from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Plan
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.tenant import Tenant
@@ -35,6 +36,7 @@ from reelport.server.explore.statements import (
 )
 from reelport.server.explore.view import View
 from reelport.server.settings import Settings
+from reelport.storage.digests import DigestCheck
 
 Outcome = Rows | OverBudget
 """What a part gave: its rows, or why there are none."""
@@ -72,6 +74,7 @@ class ViewEngine:
         self._settings = settings
         self._cache = RowCache(_KEPT)
         self._row_groups = RowGroupIndex(self._engine)
+        self._digest_bytes = parse_size(settings.digest_checks)
 
     def close(self) -> None:
         """Stop what runs, and free the memory."""
@@ -108,7 +111,7 @@ class ViewEngine:
         """
         plan = planned.plan
         try:
-            return self.fetch(session, plan.statement.plan)
+            return self._fetch_intact(session, plan)
         except (StorageError, InternalError) as error:
             if isinstance(error, OutOfMemory) or (plan.rollups is None and not plan.may_read_copies):
                 raise
@@ -140,15 +143,21 @@ class ViewEngine:
         plain = plan.plan_from_facts()
         refused = budget.spend(self._count_rows(plain, budget.left + planned.rows), instead_of=planned.rows)
         rows = refused or self.fetch(session, plain.statement.plan)
-        if plan.rollups is not None and not self._can_fetch(session, plan.statement.plan):
+        if plan.rollups is not None and not self._can_fetch(session, plan):
             with suppress(StorageError):  # a process that may not delete them serves its view all the same
                 plan.rollups.forget()
         return rows
 
-    def _can_fetch(self, session: Session, plan: Plan) -> bool:
-        """Whether a plan that has failed works now: what passes by itself is no damage."""
+    def _fetch_intact(self, session: Session, plan: PartPlan) -> Rows:
+        """Fetch the rows of a part, unless a rollup that it reads is not as it was written."""
+        if plan.rollups is not None:
+            plan.rollups.require_intact(DigestCheck(self._digest_bytes))
+        return self.fetch(session, plan.statement.plan)
+
+    def _can_fetch(self, session: Session, plan: PartPlan) -> bool:
+        """Whether a part that has failed works now: what passes by itself is no damage."""
         try:
-            self.fetch(session, plan)
+            self._fetch_intact(session, plan)
         except (StorageError, InternalError):
             return False
         return True

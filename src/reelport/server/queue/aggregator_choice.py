@@ -24,6 +24,7 @@ from reelport.server.queue.attempt_trace import TracedAggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.server.traces import tracing
+from reelport.storage.digests import DigestCheck
 
 
 @contextmanager
@@ -43,7 +44,9 @@ def choose_aggregator(
     span = tracing.current_span()
     if not settings.engine or count_rows(claim.query, tenant, snapshot, rollups) < settings.spark_from_rows:
         span.set("reelport.aggregator", "duckdb")
-        yield _add_settled_months(RollupAggregator(rollups, DUCKDB) if rollups else DUCKDB, settings, claim, session)
+        check = DigestCheck(parse_size(settings.digest_checks))
+        duckdb = RollupAggregator(rollups, DUCKDB, check) if rollups else DUCKDB
+        yield _add_settled_months(duckdb, settings, claim, session, check)
         return
     from reelport.engine.spark.aggregator import SparkAggregator  # noqa: PLC0415 - loads pyarrow, and then pyspark
 
@@ -63,11 +66,13 @@ def count_rows(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: 
     return sum(choice.fact_rows if choice.reading is None else choice.reading.rows for choice in chosen)
 
 
-def _add_settled_months(aggregator: Aggregator, settings: Settings, claim: Claim, session: Session) -> Aggregator:
+def _add_settled_months(
+    aggregator: Aggregator, settings: Settings, claim: Claim, session: Session, check: DigestCheck
+) -> Aggregator:
     """Let settled months be kept where the settings give them room."""
     space = parse_size(settings.settled_space)
     if not space:
         return aggregator
     kept = KeptMonths(settings.facts_root, space, liveness.spill_folder(settings, claim.owner))
     settled = datetime.now(UTC).date() - timedelta(days=SETTLED_AFTER)
-    return SettledAggregator(kept, aggregator, session.run_beside, settled)
+    return SettledAggregator(kept, aggregator, session.run_beside, settled, check=check)

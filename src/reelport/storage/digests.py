@@ -1,0 +1,96 @@
+"""SHA-256 digests of files that never change: taken when written, compared when read.
+
+What reads Parquet checks no bytes: a file that rots on its disk can give other numbers without an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from reelport.errors import StorageError
+
+DIGITS = 64
+"""Hexadecimal digits of a digest."""
+_MOST_PROVEN = 100_000
+"""Files of which a process remembers that their bytes were right."""
+_PROVEN: dict[tuple[str, int, int], None] = {}
+
+
+def compute_digest(path: Path) -> str:
+    """Compute the digest of a whole file, about 1.3 GB a second. OSError when it can't be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_intact(path: Path, digest: str) -> bool:
+    """Whether the file's bytes are those of the digest. OSError when it can't be read."""
+    return compute_digest(path) == digest
+
+
+def require_digest(path: Path, digest: str) -> None:
+    """Raise StorageError where the file's bytes are not those of the digest.
+
+    OSError when it can't be read.
+    """
+    if not is_intact(path, digest):
+        raise StorageError(f"{path}: its bytes are not those that were written")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFiles:
+    """What came of comparing files: their number, those without a digest, wrong ones."""
+
+    files: int = 0
+    unproven: int = 0
+    damaged: tuple[Path, ...] = ()
+
+
+def check_files(files: Iterable[tuple[Path, str | None]]) -> CheckedFiles:
+    """Compare files with their digests.
+
+    One that vanishes meanwhile is not counted, one that can't be read is wrong.
+    """
+    count, unproven, damaged = 0, 0, []
+    for path, digest in files:
+        count += 1
+        try:
+            if digest is None:
+                unproven += 1
+            elif not is_intact(path, digest):
+                damaged.append(path)
+        except FileNotFoundError:
+            count -= 1
+        except OSError:
+            damaged.append(path)
+    return CheckedFiles(count, unproven, tuple(damaged))
+
+
+class DigestCheck:
+    """Compares files before this process first reads them, up to so many bytes of them.
+
+    One check serves one report: what exceeds its bytes is read as it is. A file without a digest can't be compared.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._left = most_bytes
+
+    def require(self, path: Path, digest: str | None) -> None:
+        """Raise StorageError where the bytes are not those that were written.
+
+        A file that is gone passes: whoever reads it tells so.
+        """
+        try:
+            status = path.stat()
+            key = str(path), status.st_ino, status.st_size
+            if digest is None or key in _PROVEN or status.st_size > self._left:
+                return
+            self._left -= status.st_size
+            require_digest(path, digest)
+        except OSError:
+            return
+        if len(_PROVEN) >= _MOST_PROVEN:
+            _PROVEN.clear()
+        _PROVEN[key] = None

@@ -1,0 +1,173 @@
+"""A file that rots on its disk is found, whichever bit of it: Parquet's readers give other numbers without an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from tests.rotten_files import flip_bit, rotten, set_digest
+
+from reelport.engine.rollups.build import build_rollups
+from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.shape import make_rollup
+from reelport.errors import StorageError
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load_arrow
+from reelport.facts.loading.role_copying import CopiedTable, copy_tables_by_roles
+from reelport.facts.loading.undo import undo
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.delta_log import list_commits, open_store
+from reelport.facts.log.file_digests import KEY
+from reelport.facts.log.role_copies import LEAST_ROWS, find_original, split_digest
+from reelport.facts.log.snapshot import pin
+from reelport.facts.rollups.definition import add_rollup
+from reelport.facts.rollups.upkeep import check_rollups
+
+FLIPS = 40
+"""Bits of each file that are flipped, one after the other."""
+TODAY = date(2026, 6, 1)
+ROLLUP = make_rollup("plays", ["visitor_country"])
+
+
+def rows(day: str) -> pa.Table:
+    """As many plays of one day as a file has that is copied by role."""
+    texts = {"started_at": f"{day}T05:00:00", "owner_channel_id": "c9", "publisher_channel_id": "c1", "video_id": "v"}
+    columns = {name: pa.repeat(pa.scalar(text), LEAST_ROWS) for name, text in texts.items()}
+    counts = {name: pa.array(range(LEAST_ROWS)) for name in ("views", "time_watched_seconds")}
+    return pa.table({**columns, "media_type": pa.repeat(pa.scalar("video"), LEAST_ROWS), **counts})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two days of plays in a file each, with copies by publisher, and a rollup."""
+    root = tmp_path / "facts"
+    for day in ("2026-01-05", "2026-01-06"):
+        load_arrow(root, "plays", rows(day), day)
+    copy_tables_by_roles(root)
+    add_rollup(root, ROLLUP)
+    build_rollups(root, space=10**9)
+    return root
+
+
+def data_file(root: Path) -> Path:
+    """The file of the first day."""
+    return Path(pin(root, ["plays"]).files("plays")[0])
+
+
+def list_copies(root: Path) -> list[Path]:
+    """The stored copies of all files."""
+    paths = sorted((root / "plays").rglob("*.parquet"))
+    return [path for path in paths if find_original(path.relative_to(root / "plays").as_posix())]
+
+
+def segments(root: Path) -> list[Path]:
+    """The files of the rollup."""
+    (found,) = RollupList.read(root).segments.values()
+    return [segment.data for segment in found]
+
+
+def forget_digests(root: Path) -> None:
+    """Let the table and its copies be as an older version wrote them."""
+    for copy in list_copies(root):
+        name, _ = split_digest(copy.name)
+        copy.rename(copy.with_name(name))
+    for path in (root / "plays" / name for name in list_commits(open_store(root / "plays")).values()):
+        actions = [json.loads(line) for line in path.read_text().splitlines()]
+        for action in actions:
+            action.get("commitInfo", {}).pop(KEY, None)
+        path.write_text("".join(json.dumps(action) + "\n" for action in actions))
+
+
+def findings(root: Path) -> Iterator[str]:
+    """What verifying the tables finds."""
+    return (finding for one in verify(root) for finding in one.findings)
+
+
+def test_every_flipped_bit_of_facts_is_found(root: Path) -> None:
+    """The file is named, with the two ways to have its rows again."""
+    path = data_file(root)
+    for seed in range(FLIPS):
+        with rotten(path, seed):
+            found = [each for each in findings(root) if "its bytes are not those that were written" in each]
+        assert len(found) == 1, seed
+        assert path.name in found[0]
+        assert "objects/" in found[0]
+        assert "2026-01-05 to 2026-01-05 again with --replace-days" in found[0]
+    assert list(findings(root)) == []
+
+
+def test_every_flipped_bit_of_a_copy_is_found(root: Path) -> None:
+    """The copy is named, to be deleted."""
+    copy = list_copies(root)[0]
+    for seed in range(FLIPS):
+        with rotten(copy, seed):
+            (found,) = findings(root)
+        assert copy.name in found
+        assert found.endswith("; delete it, and run reelport compact")
+
+
+def test_every_flipped_bit_of_a_rollup_is_found(root: Path) -> None:
+    """The segment is named; deleted, it is built anew."""
+    (segment,) = segments(root)
+    for seed in range(FLIPS):
+        with rotten(segment, seed):
+            assert check_rollups(root).damaged == (segment,)
+    segment.unlink()
+    assert [built.problem for built in build_rollups(root, space=10**9)] == [None]
+    assert check_rollups(root).damaged == ()
+
+
+def test_damage_is_not_carried_on(root: Path) -> None:
+    """What writes a file's rows anew refuses one that has rotted: under a new digest the damage would be right."""
+    flip_bit(data_file(root), 1)
+    for copy in list_copies(root):
+        copy.unlink()
+    works: list[Callable[[], object]] = [
+        lambda: compact(root, today=TODAY),
+        lambda: copy_tables_by_roles(root),
+        lambda: undo(root, "2026-01-05"),
+    ]
+    for work in works:
+        with pytest.raises(StorageError, match="its bytes are not those that were written; run reelport verify"):
+            work()
+    assert len(pin(root, ["plays"]).files("plays")) == 2
+
+
+def test_a_damaged_day_is_put_right_by_loading_it_again(root: Path) -> None:
+    """Nothing of the file is kept then."""
+    flip_bit(data_file(root), 1)
+    day = date(2026, 1, 5)
+    load_arrow(root, "plays", rows("2026-01-05"), "again", replace=(day, day))
+    assert list(findings(root)) == []
+
+
+def test_a_build_copies_no_day_from_a_damaged_segment(root: Path) -> None:
+    """Its other days are summed from the facts again, with those that were missing."""
+    (segment,) = segments(root)
+    load_arrow(root, "plays", rows("2026-01-07"), "2026-01-07")
+    flip_bit(segment, 1)
+    (built,) = build_rollups(root, space=10**9)
+    assert (built.days, built.problem) == (3, None)
+    assert check_rollups(root).damaged == ()
+
+
+def test_files_without_a_digest_are_right_and_counted(root: Path) -> None:
+    """Those that an older version wrote; a compaction and a build give them one."""
+    assert [one.unproven for one in verify(root)] == [0]
+    forget_digests(root)
+    (segment,) = segments(root)
+    set_digest(segment, None)
+    assert [(one.findings, one.unproven) for one in verify(root)] == [((), 6)]
+    assert check_rollups(root).unproven == 1
+    asked = date(2026, 1, 1), TODAY, frozenset({"c1"}), "publisher_channel_id"
+    assert pin(root, ["plays"]).has_copies("plays", *asked)
+    assert copy_tables_by_roles(root) == (CopiedTable("plays", 4),)
+    assert [(one.findings, one.unproven) for one in verify(root)] == [((), 2)]
+    assert len(compact(root, today=TODAY)) == 1
+    build_rollups(root, space=10**9)
+    assert [(one.findings, one.unproven) for one in verify(root)] == [((), 0)]
+    assert check_rollups(root).unproven == 0
