@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from reelport.testing import Service
+
 DEMO = [sys.executable, "-m", "reelport.cli.demo"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")} | {
     "COLUMNS": "80",
@@ -102,6 +104,17 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
     assert contents(tmp_path / "home") == before
     assert (tmp_path / "demo-output" / "ledger.db").stat().st_size > 0
     assert processes_of(tmp_path) == []
+
+
+@pytest.mark.long
+def test_the_demo_ends_by_saying_how_to_open_studio_and_sign_in(tmp_path: Path) -> None:
+    """A service over the folder that it left lets in whom it names."""
+    done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, encoding="utf-8", check=True)
+    found = re.search(r"serve --data (\S+)\n +e-mail +(\S+)\n +password (\S+)", done.stdout)
+    assert found, done.stdout
+    data, email, password = found.groups()
+    with Service(Path(data), workers=0) as service:
+        sign_in(service.url, email, password)
 
 
 def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:

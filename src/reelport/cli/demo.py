@@ -112,21 +112,32 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
         report = fetch(console, service, key, query, folder / "views.csv")
         show(console, report, query)
         console.print(f"\nThe CSV    {report.path}\nThe chart  {report.path.with_suffix('.png')}", soft_wrap=True)
+        password = make_user(console, service)
         if studio:
-            keep_studio_open(console, service)
+            keep_studio_open(console, service, password)
     if not studio:
-        console.print("Studio     `make demo STUDIO=1` leaves the service's pages open, and says how to sign in")
+        tell_of_studio(console, folder / "service", password)
     console.print(f"\nAll that was started is stopped. {time.perf_counter() - begun:.1f} s in all.")
 
 
-def keep_studio_open(console: Console, service: Service) -> None:
-    """Make a user, print where to sign in, and wait for Ctrl-C.
-
-    The password is drawn anew each time, and the service listens on loopback alone.
-    """
+def make_user(console: Console, service: Service) -> str:
+    """Make the demo's user, and return the password: drawn anew each time."""
     password = secrets.token_urlsafe(12)
-    with _show_step(console, "makes a user, who is an owner of demo"):
+    with _show_step(console, "makes a user for Studio, who is an owner of demo"):
         service.user("demo", _EMAIL, password)
+    return password
+
+
+def tell_of_studio(console: Console, data: Path, password: str) -> None:
+    """Print how to open Studio over what the demo has left, and how to sign in."""
+    console.print("Studio     `make demo STUDIO=1` leaves it open; over what this demo made it is at")
+    console.print("           http://127.0.0.1:8642/studio with")
+    console.print(f"           {Path(sys.executable).with_name('reelport')} serve --data {data}", soft_wrap=True)
+    console.print(f"  e-mail   {_EMAIL}\n  password {password}")
+
+
+def keep_studio_open(console: Console, service: Service, password: str) -> None:
+    """Print where to sign in, and wait for Ctrl-C. The service listens on loopback alone."""
     console.print(f"\n[bold]Studio[/]     {service.url}/studio", soft_wrap=True)
     console.print(f"  e-mail   {_EMAIL}\n  password {password}\n\nCtrl-C ends it.")
     with suppress(KeyboardInterrupt):
