@@ -300,7 +300,8 @@ def test_a_service_without_facts_has_a_page_that_says_so(tmp_path: Path) -> None
 
 def test_each_line_is_a_file_to_keep_too(visitor: Visitor) -> None:
     """With what it shows in words, days and filters, and the days that it is compared with; another metric has none."""
-    asked = f"metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&{DAYS}&compare=previous&channelSlug=demo-news"
+    filters = "channelSlug=demo-news&only=VISITOR_COUNTRY:FR"
+    asked = f"metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&{DAYS}&compare=previous&{filters}"
     page = visitor.get(f"/studio/explore?{asked}").text
     address = unescape(re.findall(r'href="([^"]*/ESTIMATED_EARNINGS_EUR\.svg[^"]*)"', page)[0])
     answer = visitor.get(address)
@@ -310,6 +311,7 @@ def test_each_line_is_a_file_to_keep_too(visitor: Visitor) -> None:
         "Estimated earnings EUR by day",
         "1 Jul 2026 to 14 Jul 2026 (UTC)",
         "channelSlug = demo-news",
+        "VISITOR_COUNTRY = FR",
         "Days before",
     ):
         assert f">{words}" in answer.text
