@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -87,3 +88,14 @@ class Visitor:
 def add_user(service: Service, email: str, role: str = "owner", organization: str | None = "demo") -> None:
     """Add a user with the password of all users of these tests."""
     users.add_user(service.db, organization, email, role, PASSWORD, datetime.now(UTC))
+
+
+def guess_until_refused(guess: Callable[[], int], most: int = 100) -> list[int]:
+    """Guess until it is too often, and return the statuses of all answers.
+
+    Guesses come back with time, six a minute: a slow machine makes some more than the burst before one is refused.
+    """
+    statuses: list[int] = []
+    while len(statuses) < most and 429 not in statuses:
+        statuses.append(guess())
+    return statuses
