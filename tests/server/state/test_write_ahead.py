@@ -193,6 +193,17 @@ def test_a_log_that_a_replaced_state_left_is_set_aside(local: Settings) -> None:
     assert len(list(local.data.glob("state.db-wal-of-*"))) == 1
 
 
+def test_a_new_log_is_not_taken_for_a_former_one(local: Settings) -> None:
+    """It may have the inode of a log that was removed, beside a state that was put there since."""
+    with connected(local) as db, connected(local) as other:
+        put(db, "one")
+        log = local.state_file.with_name("state.db-wal").stat()
+        local.state_file.with_name("state.db-writer").write_text(f"1 {log.st_ino}:1".ljust(64))
+        put(db, "two")
+        assert names(other) == ["one", "two"]
+    assert not list(local.data.glob("state.db-wal-of-*"))
+
+
 def test_a_copied_directory_keeps_its_log(local: Settings, tmp_path: Path) -> None:
     """State and log are other files there, and belong together: no commit is lost."""
     _die_with_a_log(local)

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from reelport.errors import DiskFull, StorageError
 from reelport.storage.durable import translate_io_errors
@@ -41,12 +41,12 @@ class WriteAheadLog:
     """The log of one state file, as one engine uses it.
 
     The lock is a file of its own: SQLite would lose its locks of a file that somebody else closes. It holds the
-    inodes of state and log, by which a log is known that another state left behind.
+    identities of state and log, by which a log is known that another state left behind.
     """
 
     def __init__(self, state: Path, busy_seconds: float) -> None:
         self._state = state
-        self._files = (state, state.with_name(f"{state.name}-wal"))
+        self._log = state.with_name(f"{state.name}-wal")
         self._lock = state.with_name(f"{state.name}-writer")
         self._busy_seconds = busy_seconds
         self._holder: int | None = None
@@ -66,7 +66,7 @@ class WriteAheadLog:
             if self._commits >= CHECKPOINT_COMMITS:
                 self._commits = 0
                 self._checkpoint(db)
-            self._record_inodes(descriptor)
+            self._record_files(descriptor)
 
     def set_aside_foreign_log(self) -> None:
         """Rename a log that a former state file left: SQLite would mix it with the present one.
@@ -128,18 +128,17 @@ class WriteAheadLog:
                 cursor = pooled.cursor()
                 cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT}")
                 cursor.execute("PRAGMA wal_checkpoint(FULL)")
-        except (sqlite3.Error, DBAPIError, StorageError) as error:
+        except (sqlite3.Error, SQLAlchemyError, StorageError) as error:
             _warn("the write-ahead log can't be copied into the state, trying again", reason=str(error))
 
     def _set_aside_foreign_log(self, descriptor: int) -> None:
         former = self._find_former_state(os.pread(descriptor, _RECORD_BYTES, 0))
         if former is None:
             return
-        log = self._files[1]
-        aside = log.with_name(f"{log.name}-of-{former}")
-        with translate_io_errors(log):
+        aside = self._log.with_name(f"{self._log.name}-of-{former}")
+        with translate_io_errors(self._log):
             self._state.with_name(f"{self._state.name}-shm").unlink(missing_ok=True)
-            log.rename(aside)
+            self._log.rename(aside)
         _warn("the state was replaced, and the log of the one before is set aside", log=str(aside))
 
     def _find_former_state(self, record: bytes) -> str | None:
@@ -148,18 +147,18 @@ class WriteAheadLog:
         When both files are others than those recorded, the directory was copied, and they belong together.
         """
         match record.decode("ascii", "replace").split():
-            case [state, log] if log == _inode(self._files[1]) and state != _inode(self._state) != "":
+            case [state, log] if log == _identify_log(self._log) and state != _inode(self._state) != "":
                 return state
             case _:
                 return None
 
-    def _record_inodes(self, descriptor: int) -> None:
-        record = " ".join(map(_inode, self._files)).ljust(_RECORD_BYTES).encode()
+    def _record_files(self, descriptor: int) -> None:
         try:
+            record = f"{_inode(self._state)} {_identify_log(self._log)}".ljust(_RECORD_BYTES).encode()
             if os.pread(descriptor, _RECORD_BYTES, 0) != record:
                 os.pwrite(descriptor, record, 0)
         except OSError as error:  # the transaction is committed; the next one records them
-            _warn("the inodes of the state can't be recorded", reason=str(error))
+            _warn("the files of the state can't be recorded", reason=str(error))
 
 
 def _warn(event: str, **details: str) -> None:
@@ -204,3 +203,12 @@ def _inode(file: Path) -> str:
         return str(file.stat().st_ino)
     except FileNotFoundError:
         return ""
+
+
+def _identify_log(file: Path) -> str:
+    """Identify a log by its last write too: a later file may have a former one's inode."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return ""
+    return f"{found.st_ino}:{found.st_mtime_ns}"
