@@ -202,8 +202,10 @@ def memory_group() -> Iterator[Path]:
             break
     else:
         pytest.skip("groups of limited memory can be made by root alone")
-    yield group / limit
-    group.rmdir()
+    try:
+        yield group / limit
+    finally:
+        group.rmdir()
 
 
 @pytest.mark.skipif("REELPORT_KILLS" not in os.environ, reason="takes a minute: make kills")
