@@ -1,74 +1,75 @@
 """What a cold report fetches of a data file in an object store: `python -m benchmarks.object_ranges FILE`.
 
-The file whole, beside its footer and the column chunks of those row groups that may hold the owner's rows.
+For the owner with the most rows, for one in the middle, and for all of them: bytes and requests, as reports fetch them
+into an empty cache. The rows that are read are compared with those of the file.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
 from pathlib import Path
 
 import duckdb
 import obstore
-import pyarrow.parquet as pq
 from obstore.store import S3Store
-from tests.storage.object_server import BUCKET, serve_objects
+from tests.storage.object_server import BUCKET, CREDENTIALS, FaultyProxy, serve_faults, serve_objects
 
+from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
 from reelport.facts.schema import OWNER
+from reelport.storage.excerpts import ExcerptRule
+from reelport.storage.file_cache import FileCache, holding
+from reelport.storage.local_folder import LocalFolder
+from reelport.storage.object_store import ObjectStore
+from reelport.storage.s3_address import ENDPOINT, S3Address
 
-_FEW = {OWNER, "started_at", "views", "time_watched_seconds", "visitor_country", "visitor_device_type"}
-_GAP = 1 << 20
-"""Bytes between two ranges up to which one request fetches both."""
-Range = tuple[int, int]
+_TIME = "started_at"
+_RULE = ExcerptRule(8 << 20, 0.5)
+"""The settings' defaults."""
+_NAME = "file"
 
 
 def measure(path: Path) -> None:
-    """Print a table: for the owner with the most rows, one in the middle, and all of them."""
-    described = pq.ParquetFile(path).metadata
-    everything = {described.schema.column(place).name for place in range(described.num_columns)}
-    ranked = duckdb.execute(f"SELECT {OWNER} FROM '{path}' GROUP BY 1 ORDER BY count(*) DESC").fetchall()
-    print(f"{path.stat().st_size / 1e6:.1f} MB, {described.num_rows:,} rows, {described.num_row_groups} row groups\n")
-    print("| owner | columns | chunks | requests | MB | of the file |\n|---|---|---|---|---|---|")
-    with serve_objects() as endpoint:
-        store = _open(endpoint)
-        obstore.put(store, "file", path)
-        for label, owner in {"largest": ranked[0][0], "median": ranked[len(ranked) // 2][0], "all": None}.items():
-            for columns in (_FEW, everything):
-                chunks = sorted(_list_chunks(described, owner, columns))
-                sizes = [len(obstore.get_range(store, "file", start=low, end=high)) for low, high in _merge(chunks)]
-                size = described.serialized_size + sum(sizes)
-                share = f"{size / path.stat().st_size:.2f}"
-                print(f"| {label} | {len(columns)} | {len(chunks)} | {len(sizes) + 1} | {size / 1e6:.2f} | {share} |")
+    """Print a table of what is fetched for whom."""
+    owners = [
+        owner
+        for (owner,) in duckdb.execute(f"SELECT {OWNER} FROM '{path}' GROUP BY 1 ORDER BY count(*) DESC").fetchall()
+    ]
+    asked = {"largest": owners[0], "median": owners[len(owners) // 2], "all": None}
+    print(f"{path.stat().st_size / 1e6:.1f} MB of {len(owners)} owners\n")
+    print("| owner | requests | MB | of the file |\n|---|---|---|---|")
+    with serve_objects() as endpoint, serve_faults(endpoint) as proxy:
+        os.environ |= CREDENTIALS | {ENDPOINT: proxy.endpoint}
+        names = {"access_key_id": "tests", "secret_access_key": "tests-only", "region": "us-east-1"}
+        direct = S3Store(BUCKET, endpoint=endpoint, client_options={"allow_http": True}, **names)  # type: ignore[arg-type]
+        obstore.put(direct, _NAME, path)
+        for label, owner in asked.items():
+            requests, size = _fetch(path, owner, proxy)
+            print(f"| {label} | {requests} | {size / 1e6:.2f} | {size / path.stat().st_size:.3f} |")
 
 
-def _open(endpoint: str) -> S3Store:
-    names = {"access_key_id": "tests", "secret_access_key": "tests-only", "region": "us-east-1"}
-    return S3Store(BUCKET, endpoint=endpoint, client_options={"allow_http": True}, **names)  # type: ignore[arg-type]
-
-
-def _list_chunks(described: pq.FileMetaData, owner: str | None, columns: set[str]) -> Iterator[Range]:
-    """List the bytes of these columns in the row groups that may hold rows of the owner."""
-    for number in range(described.num_row_groups):
-        group = described.row_group(number)
-        chunks = [group.column(place) for place in range(described.num_columns)]
-        found = next(chunk.statistics for chunk in chunks if chunk.path_in_schema == OWNER)
-        if owner is None or found.min <= owner <= found.max:
-            for chunk in chunks:
-                if chunk.path_in_schema in columns:
-                    start = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
-                    yield start, start + chunk.total_compressed_size
-
-
-def _merge(ranges: Iterable[Range]) -> list[Range]:
-    """Merge sorted ranges between which there is little."""
-    merged: list[Range] = []
-    for low, high in ranges:
-        if merged and low - merged[-1][1] <= _GAP:
-            merged[-1] = merged[-1][0], max(high, merged[-1][1])
+def _fetch(path: Path, owner: str | None, proxy: FaultyProxy) -> tuple[int, int]:
+    """Fetch what a report of an owner, or of all, reads; return requests and bytes."""
+    proxy.seen.clear()
+    with tempfile.TemporaryDirectory() as folder, holding() as fetched:
+        cache = FileCache(Path(folder), 1 << 40)
+        store = ObjectStore(S3Address(BUCKET, ""), LocalFolder(Path(folder) / "drafts"), cache, excerpts=_RULE)
+        if owner is None:
+            (copy,) = store.local_paths([_NAME])
         else:
-            merged.append((low, high))
-    return merged
+            cutter = RowGroupCutter(OWNER, frozenset({owner}), _TIME, None, None)
+            (copy,) = store.local_excerpts({_NAME: path.stat().st_size}, cutter)
+        if _sum_rows(copy, owner) != _sum_rows(path, owner):
+            raise RuntimeError("other rows are read than the file has")
+        return len(proxy.seen), fetched.whole + fetched.parts
+
+
+def _sum_rows(path: Path, owner: str | None) -> tuple[object, ...] | None:
+    """Sum up an owner's rows of a file, so that two files can be compared."""
+    where = "true" if owner is None else f"{OWNER} = '{owner}'"
+    read = f"read_parquet('{path}', hive_partitioning = false)"
+    return duckdb.execute(f"SELECT count(*), sum(hash(COLUMNS(*))) FROM {read} WHERE {where}").fetchone()
 
 
 if __name__ == "__main__":

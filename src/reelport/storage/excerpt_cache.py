@@ -50,7 +50,7 @@ class ExcerptCache:
             return open_excerpt(self.open_ranges(original), each.identity, each.excerpt)
 
         targets = [chosen[name].name if name in chosen else name for name in sizes]
-        return self.cache.fetch(targets, lambda name: (open_chosen if name in wanted else self.open_file)(name))
+        return self.cache.fetch(targets, lambda name: (open_chosen if name in wanted else self.open_file)(name), wanted)
 
     def _fetch_ends(self, names: Iterable[str], cutter: Cutter) -> list[FileEnd]:
         """Fetch the ends of files that are not kept yet."""
@@ -59,7 +59,8 @@ class ExcerptCache:
             content = self._read_end(name.removesuffix(_END), cutter).to_bytes()
             return StreamedFile(len(content), iter((content,)))
 
-        paths = self.cache.fetch([f"{name}{_END}" for name in names], open_end)
+        ends = [f"{name}{_END}" for name in names]
+        paths = self.cache.fetch(ends, open_end, ends)
         return [FileEnd.parse(path.read_bytes()) for path in paths]
 
     def _read_end(self, name: str, cutter: Cutter) -> FileEnd:

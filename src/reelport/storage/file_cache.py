@@ -13,7 +13,7 @@ import glob
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
@@ -34,10 +34,19 @@ _CHUNK_BYTES = 1 << 20
 Open = Callable[[str], OpenFile]
 
 
+@dataclass(slots=True)
+class Fetched:
+    """The bytes that were fetched into caches: of whole files, and of parts of files."""
+
+    whole: int = 0
+    parts: int = 0
+
+
 class _Hold:
     """A process's locked list of names that must stay, in each cache that it reads from."""
 
     def __init__(self) -> None:
+        self.fetched = Fetched()
         self._adding = threading.Lock()
         self._handles: dict[Path, tuple[int, Path]] = {}
         self._released = False
@@ -69,12 +78,12 @@ _holding: ContextVar[_Hold] = ContextVar("holding", default=_PROCESS)
 
 
 @contextmanager
-def holding() -> Iterator[None]:
-    """Keep what is fetched within the block until its end, and no longer."""
+def holding() -> Iterator[Fetched]:
+    """Keep what is fetched within the block until its end, and no longer; count its bytes."""
     hold = _Hold()
     token = _holding.set(hold)
     try:
-        yield
+        yield hold.fetched
     finally:
         _holding.reset(token)
         hold.release()
@@ -89,8 +98,11 @@ class FileCache:
     folder: str = ""
     """What the names of this store's files begin with in the cache, which several stores may share."""
 
-    def fetch(self, names: Sequence[str], open_file: Open) -> tuple[Path, ...]:
-        """Hold these files, fetch those that are missing, and return their paths."""
+    def fetch(self, names: Sequence[str], open_file: Open, parts: Container[str] = ()) -> tuple[Path, ...]:
+        """Hold these files, fetch those that are missing, and return their paths.
+
+        Those in `parts` count as parts of files.
+        """
         for name in names:
             check_name(name, str(self.root))
         with translate_io_errors(self.root, FileNotFoundError), private():
@@ -98,13 +110,13 @@ class FileCache:
             missing = [name for name in names if not self._touch(name)]
             if missing:
                 try:
-                    self._fetch_all(missing, open_file)
+                    self._fetch_all(missing, open_file, parts)
                 except OSError as error:
                     if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                         raise
                     # The disk is smaller than the setting says: what nobody reads makes room.
                     self._delete_surplus(0)
-                    self._fetch_all(missing, open_file)
+                    self._fetch_all(missing, open_file, parts)
                 self.delete_surplus()
         return tuple(map(self.path, names))
 
@@ -178,27 +190,32 @@ class FileCache:
             return True
         return False
 
-    def _fetch_all(self, names: Sequence[str], open_file: Open) -> None:
+    def _fetch_all(self, names: Sequence[str], open_file: Open, parts: Container[str]) -> None:
+        fetched = _holding.get().fetched
         with ThreadPoolExecutor(min(_FETCHES, len(names)), thread_name_prefix="fetch") as pool:
-            for _ in pool.map(lambda name: self._fetch_file(name, open_file), names):
-                pass
+            for name, size in zip(names, pool.map(lambda name: self._fetch_file(name, open_file), names), strict=True):
+                if name in parts:
+                    fetched.parts += size
+                else:
+                    fetched.whole += size
 
-    def _fetch_file(self, name: str, open_file: Open) -> None:
-        """Fetch a file, unless another process has just done so."""
+    def _fetch_file(self, name: str, open_file: Open) -> int:
+        """Fetch a file, unless another process has just done so; return how many bytes."""
         part = self.root / _PARTS / hashlib.sha256(f"{self.folder}{name}".encode()).hexdigest()
         with _open_locked(part) as handle:
             if self._touch(name):
                 part.unlink()
-                return
+                return 0
             try:
                 with closing(open_file(name)) as source:
-                    _copy(source, handle)
+                    size = _copy(source, handle)
             except BaseException:  # a Ctrl-C too leaves no half copy; it is raised again
                 part.unlink()
                 raise
             make_folder(self.path(name).parent)
             part.rename(self.path(name))
             sync_folder(self.path(name).parent)
+        return size
 
     def _delete_dead_parts(self) -> None:
         """Delete what killed fetches left: living ones keep theirs locked."""
@@ -253,14 +270,15 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _copy(source: OpenFile, handle: int) -> None:
-    """Write a whole file over whatever a killed fetch has left."""
+def _copy(source: OpenFile, handle: int) -> int:
+    """Write a whole file over whatever a killed fetch has left; return its bytes."""
     os.ftruncate(handle, 0)
     position = 0
     while chunk := source.read(position, _CHUNK_BYTES):
         _write_whole(handle, chunk)
         position += len(chunk)
     os.fsync(handle)
+    return position
 
 
 def _append(handle: int, content: bytes) -> None:

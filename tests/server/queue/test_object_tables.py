@@ -32,6 +32,7 @@ from reelport.server.explore.view import View
 from reelport.server.queue import attempt, jobs
 from reelport.server.queue.worker_process import make_engine
 from reelport.server.settings import Settings, read_settings
+from reelport.server.state import tallies
 from reelport.storage.file_cache import holding
 from reelport.storage.file_store import read_file
 from reelport.storage.local_folder import LocalFolder
@@ -191,6 +192,8 @@ def make_all(settings: Settings) -> dict[str, bytes]:
             assert "errors" not in answer, answer
             made[name] = make_queued_report(api)
             assert made[name].count(b"\n") > 1
+        fetched = tallies.read_tallies(api.service.db).fetched
+        assert all(bool(size) == bool(settings.facts_url) for size in fetched.values()), fetched
     explorer = Explorer(settings)
     try:
         made["view"] = repr(anyio.run(explorer.compute, VIEW, Tenant(frozenset({"c-demo"})), 1)).encode()

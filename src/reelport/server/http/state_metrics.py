@@ -109,6 +109,14 @@ class StateMetrics(Collector):
         for reason, count in read.recycled.items():
             recycled.add_metric((reason,), count)
         yield recycled
+        fetched = CounterMetricFamily(
+            "reelport_fetched_bytes",
+            "Bytes of tables that reports fetched from an object store, by how.",
+            labels=("of",),
+        )
+        for how, size in read.fetched.items():
+            fetched.add_metric((how,), size)
+        yield fetched
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(
             "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting

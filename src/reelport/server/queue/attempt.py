@@ -26,6 +26,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.queue.aggregator_choice import choose_aggregator
 from reelport.server.queue.copy_fallback import write_despite_copies
+from reelport.server.queue.fetched_bytes import note_fetched
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.rollup_report import write_report
 from reelport.server.settings import Settings
@@ -60,7 +61,7 @@ def make_report(
     require_layout(settings.data)
     draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
     try:
-        with holding():
+        with holding() as fetched:
             tenant, snapshot = Tenant(claim.channels), _pin_tables(settings, claim)
 
             def write(pinned: Snapshot) -> Written:
@@ -70,6 +71,7 @@ def make_report(
 
             with _record_pin(db, claim, snapshot, session.underway, stopping), tracing.span("write report"):
                 written = write_despite_copies(db, claim, tenant, snapshot, write, afterwards, stopping)
+        note_fetched(db, fetched)
         with tracing.span("publish file"):
             record = report_files.publish_draft(settings, draft, written)
     finally:

@@ -27,6 +27,7 @@ _ROLLUP_CHECK = "rollup check"
 _FALLBACK = "fallback"
 _DROPPED_SPAN = "dropped span"
 _RECYCLED = "recycled"
+_FETCHED = "fetched bytes"
 
 
 class Outcome(StrEnum):
@@ -66,6 +67,13 @@ class Recycled(StrEnum):
     MEMORY = "memory"
 
 
+class FetchedAs(StrEnum):
+    """How bytes of tables were fetched from an object store."""
+
+    WHOLE = "whole files"
+    PARTS = "parts of files"
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound.
@@ -90,6 +98,7 @@ class Tallies:
     fallbacks: dict[Fallback, int]
     dropped_spans: dict[Drop, int]
     recycled: dict[Recycled, int]
+    fetched: dict[FetchedAs, int]
 
 
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
@@ -128,6 +137,11 @@ def count_recycled(connection: Connection, reason: Recycled) -> None:
     _add(connection, {(_RECYCLED, reason): 1})
 
 
+def count_fetched(connection: Connection, sizes: Mapping[FetchedAs, int]) -> None:
+    """Count bytes that a report has fetched from an object store."""
+    _add(connection, {(_FETCHED, how): size for how, size in sizes.items() if size})
+
+
 def read_tallies(db: Engine) -> Tallies:
     """Read all counters. StorageError when the state can't be read."""
     with reading(db) as connection:
@@ -141,9 +155,9 @@ def read_tallies(db: Engine) -> Tallies:
     fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
     dropped = {why: rows.get((_DROPPED_SPAN, why), 0) for why in Drop}
     recycled = {reason: rows.get((_RECYCLED, reason), 0) for reason in Recycled}
-    return Tallies(
-        ended, {times: _make_histogram(rows, times) for times in Times}, checks, fallbacks, dropped, recycled
-    )
+    fetched = {how: rows.get((_FETCHED, how), 0) for how in FetchedAs}
+    times = {each: _make_histogram(rows, each) for each in Times}
+    return Tallies(ended, times, checks, fallbacks, dropped, recycled, fetched)
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:
