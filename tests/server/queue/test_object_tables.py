@@ -192,6 +192,8 @@ def make_all(settings: Settings) -> dict[str, bytes]:
             assert "errors" not in answer, answer
             made[name] = make_queued_report(api)
             assert made[name].count(b"\n") > 1
+            if name == "owner" and settings.rollups == "on":
+                assert not list(settings.cache_root.rglob("month-*")), "its days are read from a rollup"
         fetched = tallies.read_tallies(api.service.db).fetched
         assert all(bool(size) == bool(settings.facts_url) for size in fetched.values()), fetched
     explorer = Explorer(settings)

@@ -48,8 +48,8 @@ class RollupRelations(Relations):
         channels = self.channels if source_query.owner_only else None
         table, others = reading.rollup.table, reading.other_days
         files = self.snapshot.data_files(table, self.start, self.end, channels)
-        paths = self.snapshot.files(table, self.start, self.end, channels)
-        return [path for file, path in zip(files, paths, strict=True) if any(file.touches(day, day) for day in others)]
+        wanted = [file for file in files if any(file.touches(day, day) for day in others)]
+        return list(self.snapshot.paths(table, wanted, self.start, self.end, channels))
 
     def _list_sources(self, reading: Reading, paths: list[str]) -> Iterable[str]:
         """Write what is read: segments read to their end, those read in part, the facts."""
