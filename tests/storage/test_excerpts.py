@@ -11,7 +11,7 @@ from tests.storage.object_server import Fault, FaultyProxy
 from tests.storage.stores import open_bucket
 
 from reelport.errors import StorageError
-from reelport.storage.excerpts import Excerpt, ExcerptRule, Range
+from reelport.storage.excerpts import Excerpt, ExcerptRule, FetchPlan, Range
 from reelport.storage.file_cache import FileCache, holding
 from reelport.storage.object_store import ObjectStore
 
@@ -89,6 +89,17 @@ def test_a_file_is_fetched_whole_where_that_is_cheaper(faulty_server: FaultyProx
     assert fetch(store, Slices()) == Slices().expected
     assert fetch(store, Slices((Range(0, 1_500_000),), "second")) == CONTENT
     assert fetch(store, Slices()) == CONTENT, "what is there is read"
+
+
+def test_a_plan_says_what_would_be_fetched(object_server: str, tmp_path: Path) -> None:
+    """By parts or whole, and nothing of what is there; it fetches ends alone."""
+    assert object_server
+    store, sizes = open_store(tmp_path), {"one": len(CONTENT)}
+    assert store.plan_fetch(sizes, Slices()) == FetchPlan(1, len(CONTENT), 1, 1, len(Slices().expected))
+    assert store.plan_fetch(sizes, None) == FetchPlan(1, len(CONTENT), 1, 0, len(CONTENT))
+    assert {path.name for path in (tmp_path / "cache" / "files").iterdir()} == {"one.end"}
+    fetch(store, Slices())
+    assert store.plan_fetch(sizes, Slices()) == FetchPlan(1, len(CONTENT), 0, 0, 0)
 
 
 @pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.RESET, Fault.HALF])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from reelport.storage.excerpts import Cutter, Excerpt, ExcerptRule
+from reelport.storage.excerpts import Cutter, Excerpt, ExcerptRule, FetchPlan
 from reelport.storage.file_cache import FileCache, Open
 from reelport.storage.object_excerpt import FileEnd, Identity, RemoteRanges, StreamedFile, open_excerpt
 
@@ -39,10 +39,7 @@ class ExcerptCache:
 
     def fetch(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:
         """Hold and fetch what is wanted: excerpts, or files that are cheaper or there."""
-        asked = [name for name, size in sizes.items() if self.rule.is_worth(size, 0) and not self.cache.has(name)]
-        ends = zip(asked, self._fetch_ends(asked, cutter), strict=True)
-        found = {name: self._choose(name, end, cutter) for name, end in ends}
-        chosen = {name: each for name, each in found.items() if each is not None}
+        chosen = self._choose_all(sizes, cutter)
         wanted = {each.name: (name, each) for name, each in chosen.items()}
 
         def open_chosen(name: str) -> StreamedFile:
@@ -51,6 +48,22 @@ class ExcerptCache:
 
         targets = [chosen[name].name if name in chosen else name for name in sizes]
         return self.cache.fetch(targets, lambda name: (open_chosen if name in wanted else self.open_file)(name), wanted)
+
+    def plan(self, sizes: Mapping[str, int], cutter: Cutter | None) -> FetchPlan:
+        """Plan what `fetch` would fetch, the ends of files aside, which are fetched for it."""
+        chosen = {} if cutter is None else self._choose_all(sizes, cutter)
+        targets = {name: chosen[name].name if name in chosen else name for name in sizes}
+        missing = [name for name, target in targets.items() if not self.cache.has(target)]
+        fetched = sum(chosen[name].excerpt.size if name in chosen else sizes[name] for name in missing)
+        parts = sum(name in chosen for name in missing)
+        return FetchPlan(len(sizes), sum(sizes.values()), len(missing), parts, fetched)
+
+    def _choose_all(self, sizes: Mapping[str, int], cutter: Cutter) -> dict[str, _Chosen]:
+        """Choose the files of which excerpts are read."""
+        asked = [name for name, size in sizes.items() if self.rule.is_worth(size, 0) and not self.cache.has(name)]
+        ends = zip(asked, self._fetch_ends(asked, cutter), strict=True)
+        found = {name: self._choose(name, end, cutter) for name, end in ends}
+        return {name: each for name, each in found.items() if each is not None}
 
     def _fetch_ends(self, names: Iterable[str], cutter: Cutter) -> list[FileEnd]:
         """Fetch the ends of files that are not kept yet."""

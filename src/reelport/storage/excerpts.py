@@ -66,4 +66,15 @@ class ExcerptRule:
         return size >= self.least_bytes and cost <= size * self.most_share
 
 
+class FetchPlan(NamedTuple):
+    """What a read of files would fetch: their number and bytes, and those that are not there yet."""
+
+    files: int
+    bytes: int
+    missing_files: int
+    missing_parts: int
+    """Of the missing files, how many are fetched by parts."""
+    missing_bytes: int
+
+
 NO_EXCERPTS = ExcerptRule(0, 0)

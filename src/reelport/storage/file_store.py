@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from reelport.errors import StorageError
-from reelport.storage.excerpts import Cutter
+from reelport.storage.excerpts import Cutter, FetchPlan
 
 
 class StoredFile(NamedTuple):
@@ -94,6 +94,9 @@ class FileStore(Protocol):
         An excerpt has all that the cutter wants. `sizes` are the files' bytes by name; about, where
         they are not known.
         """
+
+    def plan_fetch(self, sizes: Mapping[str, int], cutter: Cutter | None) -> FetchPlan | None:
+        """Plan what `local_excerpts` would fetch, or `local_paths` without a cutter; None where nothing ever is."""
 
 
 def check_name(name: str, place: str) -> None:

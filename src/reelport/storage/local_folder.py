@@ -13,7 +13,7 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
-from reelport.storage.excerpts import Cutter
+from reelport.storage.excerpts import Cutter, FetchPlan
 from reelport.storage.file_store import StoredFile, check_name
 from reelport.storage.modes import private
 
@@ -131,6 +131,10 @@ class LocalFolder:
     def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:  # noqa: ARG002 - the interface's
         """Return the paths of the files themselves: nothing is fetched."""
         return self.local_paths(sizes)
+
+    def plan_fetch(self, sizes: Mapping[str, int], cutter: Cutter | None) -> FetchPlan | None:  # noqa: ARG002 - the same
+        """None: its files are here."""
+        return None
 
     def _locate(self, name: str) -> Path:
         """Return the path of a name; StorageError when it would lead out of the folder."""

@@ -25,7 +25,7 @@ from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.durable import sync_file, translate_io_errors
 from reelport.storage.excerpt_cache import ExcerptCache
-from reelport.storage.excerpts import NO_EXCERPTS, Cutter, ExcerptRule
+from reelport.storage.excerpts import NO_EXCERPTS, Cutter, ExcerptRule, FetchPlan
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import StoredFile, check_name
 from reelport.storage.local_folder import LocalFile, LocalFolder
@@ -200,6 +200,13 @@ class ObjectStore:
             for name in sizes:
                 self.cache.forget(name)
             return self.local_paths(sizes)
+        except FileNotFoundError as error:
+            raise StorageError(f"{error} is gone") from error
+
+    def plan_fetch(self, sizes: Mapping[str, int], cutter: Cutter | None) -> FetchPlan | None:
+        """Plan what would be fetched; the ends of large files are fetched for it."""
+        try:
+            return ExcerptCache(self.cache, self.excerpts, self.open, self._open_ranges).plan(sizes, cutter)
         except FileNotFoundError as error:
             raise StorageError(f"{error} is gone") from error
 

@@ -183,13 +183,14 @@ def explain(
     data: DataOption = DEFAULT_DATA,
     json: PrintJson = False,
 ) -> None:
-    """Say which rollup a report would use, and why each other one is refused.
+    """Say which rollup a report would use, why each other is refused, and what would be fetched.
 
     Example: reelport explain --metrics VIEWS --dimensions DAY --start 30d --end yesterday
     """
     from reelport.check import problems
     from reelport.engine.compile import tables_of
     from reelport.engine.rollups.choice import RollupList
+    from reelport.engine.rollups.explanation import describe_fetch, plan_fetches
     from reelport.engine.rollups.explanation import explain as choose
     from reelport.facts.log.snapshot import pin
 
@@ -199,14 +200,18 @@ def explain(
         raise QueryRefused(found)
     snapshot = pin(root, tables_of(asked))
     rollups = RollupList() if settings.rollups == "off" else RollupList.read(root)
-    choices = choose(asked, _find_tenant(settings, org, snapshot), snapshot, rollups)
+    tenant = _find_tenant(settings, org, snapshot)
+    choices, fetches = choose(asked, tenant, snapshot, rollups), plan_fetches(asked, tenant, snapshot)
     if json:
-        print_json([_to_fields(choice) for choice in choices])
+        fetched = {name: {"fetched": plan._asdict()} for name, plan in fetches.items()}
+        print_json([_to_fields(choice) | fetched.get(choice.source, {}) for choice in choices])
         return
     if settings.rollups == "off":
         print("REELPORT_ROLLUPS is off: every report is made from the facts.", file=sys.stderr)
     for choice in choices:
         _print_choice(choice)
+        if choice.source in fetches:
+            print(f"  the facts would be fetched: {describe_fetch(fetches[choice.source])}")
 
 
 def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Tenant:

@@ -9,8 +9,10 @@ from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.choice import Choice, RollupList, choose
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.schema import OWNER
 from reelport.query import ReportQuery
-from reelport.wording import format_count
+from reelport.storage.excerpts import FetchPlan
+from reelport.wording import format_count, format_size
 
 
 def explain(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> tuple[Choice, ...]:
@@ -26,6 +28,24 @@ def describe_use(choice: Choice) -> str:
     reading = choice.reading
     days = f"{len(reading.days):,} of {format_count(len(reading.all_days), 'day')}"
     return f"{reading.rollup.name}: {days}, {reading.rows:,} of {format_count(choice.fact_rows, 'row')}"
+
+
+def plan_fetches(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> dict[str, FetchPlan]:
+    """Plan what a report made from the facts would fetch from an object store, by source."""
+    plans = {}
+    for source_query in plan_aggregation(resolve_query(query, tenant)).sources:
+        source, role = source_query.source, source_query.only_role
+        channels = tenant.channels if role else None
+        plan = snapshot.plan_fetch(source.table, query.start, query.end, channels, role or OWNER)
+        if plan is not None:
+            plans[source.name] = plan
+    return plans
+
+
+def describe_fetch(plan: FetchPlan) -> str:
+    """Say what would be fetched: `1 of 3 files, 4.2 MB of 90.1 MB, 1 file by parts`."""
+    size = f"{format_size(plan.missing_bytes)} of {format_size(plan.bytes)}"
+    return f"{plan.missing_files:,} of {format_count(plan.files, 'file')}, {size}, {plan.missing_parts:,} by parts"
 
 
 def summarize_uses(choices: Iterable[Choice]) -> list[str]:

@@ -15,6 +15,8 @@ from reelport.facts.log.role_copies import choose_paths, find_original, list_par
 from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
 from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import TABLES
+from reelport.storage.excerpts import FetchPlan
+from reelport.storage.file_store import FileStore
 
 ABSENT = -1
 """The version of a table that doesn't exist yet: it has no files."""
@@ -58,16 +60,31 @@ class Snapshot:
         role: str = OWNER,
     ) -> tuple[str, ...]:
         """List the paths of these data files as `files` does; no other is fetched."""
-        store, chosen = open_store((self.root / table).absolute()), tuple(chosen)
-        sizes = {file.path: file.size for file in chosen}
+        store = open_store((self.root / table).absolute())
+        sizes = self._find_sizes(store, tuple(chosen), channels, role)
         if channels is None:
             return tuple(map(str, store.local_paths(sizes)))
-        if role != OWNER and self.reads_copies:
-            sizes = _estimate_sizes(
-                chosen, choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)
-            )
         cutter = RowGroupCutter(role, channels, TABLES[table].time, start, end)
         return tuple(map(str, store.local_excerpts(sizes, cutter)))
+
+    def plan_fetch(
+        self, table: str, start: date, end: date, channels: frozenset[str] | None, role: str = OWNER
+    ) -> FetchPlan | None:
+        """Plan what `files` would fetch from an object store; None where the table is here."""
+        store = open_store((self.root / table).absolute())
+        chosen = self.data_files(table, start, end, channels if role == OWNER else None)
+        sizes = self._find_sizes(store, chosen, channels, role)
+        cutter = None if channels is None else RowGroupCutter(role, channels, TABLES[table].time, start, end)
+        return store.plan_fetch(sizes, cutter)
+
+    def _find_sizes(
+        self, store: FileStore, chosen: tuple[DataFile, ...], channels: frozenset[str] | None, role: str
+    ) -> dict[str, int]:
+        """Find what is read for these files: themselves, or their copies by the role; with bytes."""
+        if channels is None or role == OWNER or not self.reads_copies:
+            return {file.path: file.size for file in chosen}
+        names = choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)
+        return _estimate_sizes(chosen, names)
 
     def has_copies(self, table: str, start: date, end: date, channels: frozenset[str], role: str) -> bool:
         """Whether `files` lists a copy by the role, whose existence is looked up and nothing else."""
