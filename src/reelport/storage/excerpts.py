@@ -67,7 +67,7 @@ class ExcerptRule:
 
 
 class FetchPlan(NamedTuple):
-    """What a read of files would fetch: their number and bytes, and those that are not there yet."""
+    """What a read of files would fetch: how many there are, and which are missing."""
 
     files: int
     bytes: int

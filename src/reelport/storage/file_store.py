@@ -96,7 +96,10 @@ class FileStore(Protocol):
         """
 
     def plan_fetch(self, sizes: Mapping[str, int], cutter: Cutter | None) -> FetchPlan | None:
-        """Plan what `local_excerpts` would fetch, or `local_paths` without a cutter; None where nothing ever is."""
+        """Plan what `local_excerpts` would fetch; without a cutter, `local_paths`.
+
+        None where nothing is ever fetched.
+        """
 
 
 def check_name(name: str, place: str) -> None:

@@ -183,7 +183,7 @@ def explain(
     data: DataOption = DEFAULT_DATA,
     json: PrintJson = False,
 ) -> None:
-    """Say which rollup a report would use, why each other is refused, and what would be fetched.
+    """Say which rollup a report would use, why others are refused, what is fetched.
 
     Example: reelport explain --metrics VIEWS --dimensions DAY --start 30d --end yesterday
     """

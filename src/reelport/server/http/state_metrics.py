@@ -109,14 +109,7 @@ class StateMetrics(Collector):
         for reason, count in read.recycled.items():
             recycled.add_metric((reason,), count)
         yield recycled
-        fetched = CounterMetricFamily(
-            "reelport_fetched_bytes",
-            "Bytes of tables that reports fetched from an object store, by how.",
-            labels=("of",),
-        )
-        for how, size in read.fetched.items():
-            fetched.add_metric((how,), size)
-        yield fetched
+        yield _make_fetched(read)
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(
             "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting
@@ -143,6 +136,15 @@ class StateMetrics(Collector):
     def _collect_disk(self) -> Iterator[Metric]:
         free = shutil.disk_usage(self._settings.data).free
         yield GaugeMetricFamily("reelport_data_free_bytes", "Room on the disk of the data directory.", free)
+
+
+def _make_fetched(read: tallies.Tallies) -> Metric:
+    fetched = CounterMetricFamily(
+        "reelport_fetched_bytes", "Bytes of tables that reports fetched from an object store, by how.", labels=("of",)
+    )
+    for how, size in read.fetched.items():
+        fetched.add_metric((how,), size)
+    return fetched
 
 
 def _make_histogram(name: str, sentence: str, histogram: Histogram) -> HistogramMetricFamily:
