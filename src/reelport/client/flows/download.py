@@ -267,16 +267,24 @@ def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -
         on_disk.intake = intake
     before = on_disk.begin.size if on_disk.begin else 0
     part.reserve((promise.total or 0) - intake.received)
-    body = SteadyBody(session.clock.seconds, session.settings.pace)
+    body = _begin_body(session)
     while data := (yield from body.read()):
         if isinstance(data, Lost):
-            reason = session.redact(data.reason)
-            raise IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
+            raise _build_broken_error(session, intake, data)
         intake.feed(data)
         part.keep = on_disk.alone and intake.is_keepable
         known_size = promise.total is not None and not intake.packed
         tell(Received(part.size, before + (promise.total or 0) if known_size else None))
     return intake, intake.finish()
+
+
+def _begin_body(session: Session) -> SteadyBody:
+    return SteadyBody(session.clock.seconds, session.settings.pace, session.settings.timeout)
+
+
+def _build_broken_error(session: Session, intake: Intake, lost: Lost) -> IncompleteDownload:
+    reason = session.redact(lost.reason)
+    return IncompleteDownload(f"The connection broke after {intake.received:,} bytes: {reason}.")
 
 
 def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
@@ -339,12 +347,13 @@ def _fetch_again(session: Session, link: str, on_disk: _OnDisk, intake: Intake) 
     """Fetch a link a second time and compare. Raises IncompleteDownload when the bytes differ."""
     head = yield from _request_link(session, link, 0, None, on_disk)
     second = Intake(Promise.of(head), None, on_disk.query)
-    body = SteadyBody(session.clock.seconds, session.settings.pace)
+    body = _begin_body(session)
     while data := (yield from body.read()):
         if isinstance(data, Lost):
-            break
+            raise _build_broken_error(session, second, data)
         second.feed(data)
-    if isinstance(data, Lost) or (second.finish(), second.sha256)[1] != intake.sha256:
+    second.finish()
+    if second.sha256 != intake.sha256:
         raise IncompleteDownload("The file came twice, and not with the same bytes.")
     return Proof.TWICE
 
