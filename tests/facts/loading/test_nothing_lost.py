@@ -106,7 +106,6 @@ def test_the_same_batch_loaded_by_several_processes_at_once_lands_once(root: Pat
     assert len(list((root / "plays").rglob("month=*/*.parquet"))) == 3
 
 
-@pytest.mark.long
 def test_different_batches_at_once_all_land_while_readers_see_whole_ones(root: Path, ask: Ask, plays: Write) -> None:
     """Loads, replacements and compactions at the same time lose no update, and no reader sees half of one."""
     load(root, "plays", [plays("base.csv", *((f"2023-06-{day:02}T05:00", "base", "c", 1) for day in range(1, 9)))])
