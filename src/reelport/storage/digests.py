@@ -19,6 +19,10 @@ _MOST_PROVEN = 100_000
 _PROVEN: dict[tuple[str, int, int], None] = {}
 
 
+class FileDamaged(StorageError):
+    """A file's bytes are not those that were written."""
+
+
 def compute_digest(path: Path) -> str:
     """Compute the digest of a whole file, about 1.3 GB a second. OSError when it can't be read."""
     with path.open("rb") as file:
@@ -31,12 +35,12 @@ def is_intact(path: Path, digest: str) -> bool:
 
 
 def require_digest(path: Path, digest: str) -> None:
-    """Raise StorageError where the file's bytes are not those of the digest.
+    """Raise FileDamaged where the file's bytes are not those of the digest.
 
     OSError when it can't be read.
     """
     if not is_intact(path, digest):
-        raise StorageError(f"{path}: its bytes are not those that were written")
+        raise FileDamaged(f"{path}: its bytes are not those that were written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class DigestCheck:
         self._left = most_bytes
 
     def require(self, path: Path, digest: str | None) -> None:
-        """Raise StorageError where the bytes are not those that were written.
+        """Raise FileDamaged where the bytes are not those that were written.
 
         A file that is gone passes: whoever reads it tells so.
         """

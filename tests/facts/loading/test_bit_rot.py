@@ -17,6 +17,7 @@ from reelport.engine.rollups.shape import make_rollup
 from reelport.errors import StorageError
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
+from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.role_copying import CopiedTable, copy_tables_by_roles
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
@@ -26,6 +27,7 @@ from reelport.facts.log.role_copies import LEAST_ROWS, find_original, split_dige
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import add_rollup
 from reelport.facts.rollups.upkeep import check_rollups
+from reelport.facts.tables import CHANNELS
 
 FLIPS = 40
 """Bits of each file that are flipped, one after the other."""
@@ -96,6 +98,7 @@ def test_every_flipped_bit_of_facts_is_found(root: Path) -> None:
         assert len(found) == 1, seed
         assert path.name in found[0]
         assert "objects/" in found[0]
+        assert "and delete facts/.settled" in found[0]
         assert "2026-01-05 to 2026-01-05 again with --replace-days" in found[0]
     assert list(findings(root)) == []
 
@@ -135,6 +138,35 @@ def test_damage_is_not_carried_on(root: Path) -> None:
         with pytest.raises(StorageError, match="its bytes are not those that were written; run reelport verify"):
             work()
     assert len(pin(root, ["plays"]).files("plays")) == 2
+
+
+def test_damaged_objects_are_not_carried_on(tmp_path: Path) -> None:
+    """Neither by rows that are merged into them, nor by an undo that brings them back."""
+    first, second = ({"id": "c1", "slug": slug, "name": None, "account_id": None} for slug in ("one", "two"))
+    merge_rows(tmp_path, CHANNELS, [first], "first")
+    flip_bit(Path(pin(tmp_path, ["channels"]).files("channels")[0]), 3)
+    with pytest.raises(StorageError, match="its bytes are not those that were written; run reelport verify"):
+        merge_rows(tmp_path, CHANNELS, [{**first, "id": "c2"}], "more")
+    root = tmp_path / "undone"
+    merge_rows(root, CHANNELS, [first], "first")
+    former = Path(pin(root, ["channels"]).files("channels")[0])
+    merge_rows(root, CHANNELS, [second], "second")
+    flip_bit(former, 3)
+    with pytest.raises(StorageError, match="its bytes are not those that were written; run reelport verify"):
+        undo(root, "second")
+
+
+def test_a_rollup_sums_no_damaged_file(root: Path) -> None:
+    """Put right the file has the same name, and the sums of the damage would be read on."""
+    (segment,) = segments(root)
+    segment.unlink()
+    path = data_file(root)
+    content = path.read_bytes()
+    flip_bit(path, 1)
+    (built,) = build_rollups(root, space=10**9)
+    assert built.problem == f"{path}: its bytes are not those that were written; run reelport verify"
+    path.write_bytes(content)
+    assert [built.problem for built in build_rollups(root, space=10**9)] == [None]
 
 
 def test_a_damaged_day_is_put_right_by_loading_it_again(root: Path) -> None:

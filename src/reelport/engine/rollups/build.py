@@ -18,6 +18,8 @@ from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, 
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import KEPT_HOURS, MEMORY
+from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups.definition import Rollup, list_rollups
 from reelport.facts.rollups.segments import (
@@ -34,7 +36,7 @@ from reelport.facts.rollups.segments import (
 from reelport.facts.rollups.upkeep import measure_rollups, sweep
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES
-from reelport.storage.digests import check_files, compute_digest
+from reelport.storage.digests import FileDamaged, check_files, compute_digest
 from reelport.storage.durable import (
     full_disk_sentence,
     make_folder,
@@ -142,6 +144,8 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
             rows = _write_readable(work, rollup, snapshot, month, draft)
         except duckdb.ConversionException:
             return BuiltMonth(rollup.name, month.name, problem="a sum has more digits than a count can hold")
+        except FileDamaged as damage:
+            return BuiltMonth(rollup.name, month.name, problem=str(damage))
         with translate_io_errors(draft):
             size = draft.stat().st_size
             if measure_rollups(root) + size > space:
@@ -174,6 +178,7 @@ def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: 
 
 def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> dict[date, int]:
     """Write the month's rows; returns how many each day has."""
+    _require_intact_facts(snapshot, rollup.table, month)
     order = ", ".join(map(quote_name, row_order(rollup)))
     rows = " UNION ALL ".join(_select_rows(rollup, snapshot, month))
     options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
@@ -183,6 +188,22 @@ def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, d
     return dict(work.session.execute(counted).fetchall())
 
 
+def _require_intact_facts(snapshot: Snapshot, table: str, month: _Month) -> None:
+    """Raise FileDamaged where a file that is summed is not as it was written.
+
+    Its sums would outlive it: put right, it has the same name.
+    """
+    names = _list_summed(month)
+    files = [file for file in snapshot.data_files(table) if file.path in names]
+    if files:
+        require_intact(read_newest(snapshot.root, TABLES[table]), files)
+
+
+def _list_summed(month: _Month) -> frozenset[str]:
+    """List the files that hold the days that are summed from the facts."""
+    return frozenset[str]().union(*(month.days[day] for day in month.missing))
+
+
 def _select_rows(rollup: Rollup, snapshot: Snapshot, month: _Month) -> Iterator[str]:
     """Select what older segments hold, then the sums of the days that are missing."""
     columns = ", ".join(map(quote_name, rollup_columns(rollup)))
@@ -190,8 +211,7 @@ def _select_rows(rollup: Rollup, snapshot: Snapshot, month: _Month) -> Iterator[
         source = parquet_source([str(segment.data)])
         yield f"SELECT {columns} FROM {source} WHERE {in_days_sql(rollup.table, days)}"  # noqa: S608 - see above
     if month.missing:
-        names = frozenset().union(*(month.days[day] for day in month.missing))
-        paths = list(_locate(snapshot, rollup.table, names))
+        paths = list(_locate(snapshot, rollup.table, _list_summed(month)))
         facts = f"FROM ({project_sql(TABLES[rollup.table], parquet_source(paths))})"
         yield select_sums(rollup, f"({facts} WHERE {in_days_sql(rollup.table, month.missing)})")
 

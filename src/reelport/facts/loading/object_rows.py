@@ -20,6 +20,7 @@ from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import LogEntry, TableVersion
+from reelport.facts.log.file_digests import require_intact
 from reelport.facts.schema import stored_schema
 from reelport.facts.tables import Table
 from reelport.storage.modes import private
@@ -46,6 +47,7 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
                 return None
             staged = stack.enter_context(StagedFiles(now.folder, table))
             attempts.append(staged)
+            require_intact(now, now.files)
             staged.write("rows", None, _merge(old, new, table))
             return Change(entry, staged.finish(), now.files, loaded=True)
 

@@ -27,6 +27,7 @@ from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.loading.changes import count_missing
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, read_newest, read_removed_paths
+from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.history import Load, active_batches, find_load_to_undo, list_loads, read_history
 from reelport.facts.schema import MONTH, find_table
 from reelport.wording import format_count
@@ -156,6 +157,7 @@ def _restore(now: TableVersion, given: Iterable[_Chosen], staged: StagedFiles) -
         if now.table.is_fact:
             rewrite_file(staged, now, file, mask)
         else:
+            require_intact(now, [file])
             for rows in read_rows(now.path(file), now.table):
                 staged.write("rows", None, rows)
 

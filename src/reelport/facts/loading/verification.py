@@ -100,12 +100,13 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], dige
 def _describe_damage(file: DataFile, digest: str) -> str:
     """Say that a file has rotted, and how its rows come back.
 
-    Backups keep files by their digests.
+    Backups keep files by their digests. A settled month that was kept of the damage would be read on then, for the
+    file has the same name; after a load it has another.
     """
     again = "" if file.first is None else f", or load {file.first_day} to {file.last_day} again with --replace-days"
     return (
         "its bytes are not those that were written: put the file of a backup in its place, "
-        f"objects/{digest[:2]}/{digest}{again}"
+        f"objects/{digest[:2]}/{digest}, and delete facts/.settled{again}"
     )
 
 
