@@ -18,7 +18,7 @@ from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, 
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import KEPT_HOURS, MEMORY
-from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.delta_log import DataFile, read_newest
 from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups.definition import Rollup, list_rollups
@@ -193,15 +193,14 @@ def _require_intact_facts(snapshot: Snapshot, table: str, month: _Month) -> None
 
     Its sums would outlive it: put right, it has the same name.
     """
-    names = _list_summed(month)
-    files = [file for file in snapshot.data_files(table) if file.path in names]
-    if files:
+    if files := _list_summed(snapshot, table, month):
         require_intact(read_newest(snapshot.root, TABLES[table]), files)
 
 
-def _list_summed(month: _Month) -> frozenset[str]:
+def _list_summed(snapshot: Snapshot, table: str, month: _Month) -> list[DataFile]:
     """List the files that hold the days that are summed from the facts."""
-    return frozenset[str]().union(*(month.days[day] for day in month.missing))
+    names = frozenset[str]().union(*(month.days[day] for day in month.missing))
+    return [file for file in snapshot.data_files(table) if file.path in names]
 
 
 def _select_rows(rollup: Rollup, snapshot: Snapshot, month: _Month) -> Iterator[str]:
@@ -211,15 +210,9 @@ def _select_rows(rollup: Rollup, snapshot: Snapshot, month: _Month) -> Iterator[
         source = parquet_source([str(segment.data)])
         yield f"SELECT {columns} FROM {source} WHERE {in_days_sql(rollup.table, days)}"  # noqa: S608 - see above
     if month.missing:
-        paths = list(_locate(snapshot, rollup.table, _list_summed(month)))
+        paths = list(snapshot.paths(rollup.table, _list_summed(snapshot, rollup.table, month), None, None, None))
         facts = f"FROM ({project_sql(TABLES[rollup.table], parquet_source(paths))})"
         yield select_sums(rollup, f"({facts} WHERE {in_days_sql(rollup.table, month.missing)})")
-
-
-def _locate(snapshot: Snapshot, table: str, names: frozenset[str]) -> Iterator[str]:
-    """List the paths of these files of the pinned version."""
-    paths = zip(snapshot.data_files(table), snapshot.files(table), strict=True)
-    return (path for file, path in paths if file.path in names)
 
 
 def _quote(path: Path) -> str:
