@@ -27,6 +27,18 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["/usr/bin/env", "umount", "--lazy", str(folder)], check=True)
 
 
+@contextmanager
+def read_only_view(folder: Path, of: Path) -> Iterator[None]:
+    """Another folder as this one, where it can't be written. Call it where `small_disk` could mount."""
+    folder.mkdir(parents=True)
+    subprocess.run([*_MOUNT, "--bind", str(of), str(folder)], check=True)
+    try:
+        subprocess.run([*_MOUNT, "-o", "remount,ro,bind", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["/usr/bin/env", "umount", "--lazy", str(folder)], check=True)
+
+
 def without_override(words: Sequence[str]) -> list[str]:
     """The command, so run that permissions bind it even where the tests run as root. Skips where that can't be."""
     if os.geteuid() != 0:

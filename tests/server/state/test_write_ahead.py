@@ -15,13 +15,23 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
+from tests.disks import read_only_view, small_disk
 from tests.patience import until
 from tests.server.conftest import NOW
 
 from reelport.errors import StorageError
 from reelport.server.access import organizations
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connect, connected, open_reader, reading, write, writing
+from reelport.server.state.database import (
+    BUSY_SECONDS,
+    connect,
+    connected,
+    open_reader,
+    reading,
+    require_room,
+    write,
+    writing,
+)
 from reelport.server.state.write_ahead import CHECKPOINT_COMMITS, WriteAheadLog
 
 _PUT = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
@@ -198,7 +208,8 @@ def test_a_new_log_is_not_taken_for_a_former_one(local: Settings) -> None:
     with connected(local) as db, connected(local) as other:
         put(db, "one")
         log = local.state_file.with_name("state.db-wal").stat()
-        local.state_file.with_name("state.db-writer").write_text(f"1 {log.st_ino}:1".ljust(64))
+        former, gone = "1:1:1:1", f"{log.st_dev}:{log.st_ino}:1:1"
+        local.state_file.with_name("state.db-writer").write_text(f"{former} {gone}".ljust(160))
         put(db, "two")
         assert names(other) == ["one", "two"]
     assert not list(local.data.glob("state.db-wal-of-*"))
@@ -211,6 +222,74 @@ def test_a_copied_directory_keeps_its_log(local: Settings, tmp_path: Path) -> No
     shutil.copytree(local.data, tmp_path / "copy")
     with connected(read_settings(data=tmp_path / "copy")) as db:
         assert {each.name for each in organizations.list_organizations(db)} == {"one", "two"}
+
+
+def test_a_copied_log_with_the_same_inode_keeps_its_commits(local: Settings, tmp_path: Path) -> None:
+    """On another file system a copy's log may have the recorded inode and time of writing, and its state another."""
+    _die_with_a_log(local)
+    copy = read_settings(data=tmp_path / "copy")
+    shutil.copytree(local.data, copy.data)
+    log, writer = copy.state_file.with_name("state.db-wal").stat(), copy.state_file.with_name("state.db-writer")
+    (state, (device, inode, *times)) = (each.split(":") for each in writer.read_text().split())
+    assert (inode != str(log.st_ino), times[0]) == (True, str(log.st_mtime_ns))
+    writer.write_text(f"{':'.join(state)} {':'.join((device, str(log.st_ino), *times))}".ljust(160))
+    with connected(copy) as db:
+        assert {each.name for each in organizations.list_organizations(db)} == {"one", "two"}
+
+
+def test_a_log_is_of_the_state_that_its_commits_went_to(local: Settings) -> None:
+    """A state that is put there while a transaction runs isn't recorded as the one that was written."""
+    with connected(read_settings(data=local.data.with_name("other"))) as db:
+        organizations.add_organization(db, "other", NOW)
+    with connected(local) as db:
+        with writing(db) as connection:
+            connection.execute(_PUT, {"name": "one"})
+            (local.data.with_name("other") / "state.db").rename(local.state_file)
+        assert names(db) == []
+        assert [each.name for each in organizations.list_organizations(db)] == ["other"]
+        assert len(list(local.data.glob("state.db-wal-of-*"))) == 1
+
+
+def test_the_lock_belongs_to_the_states_user(local: Settings) -> None:
+    """A command of root may be the first that writes: the service must get the lock after it."""
+    if os.geteuid():
+        pytest.skip("files are given away by root alone")
+    connect(local).dispose()
+    lock = local.state_file.with_name("state.db-writer")
+    lock.unlink()
+    os.chown(local.state_file, 12345, 23456)
+    with connected(local) as db:
+        put(db, "one")
+    assert (lock.stat().st_uid, lock.stat().st_gid) == (12345, 23456)
+
+
+def test_a_checkpoint_leaves_its_short_wait_to_nobody(local: Settings) -> None:
+    """The connection that made it waits as long as any other for SQLite's locks afterwards."""
+    with connected(local) as db:
+        put(db, "one")
+        with reading(db) as connection:
+            assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 1000 * BUSY_SECONDS
+
+
+def test_a_read_only_view_sees_what_is_written_beside_it(local: Settings, tmp_path: Path) -> None:
+    """A state that nobody seemed to change is given up for the log that somebody with another mount begins."""
+    with small_disk(local.data, "8m"):
+        connect(local).dispose()
+        view = read_settings(data=tmp_path / "view")
+        with read_only_view(view.data, local.data):
+            reader = open_reader(view)
+            assert names(reader) == []
+            with connected(local) as db:
+                put(db, "one")
+                assert names(reader) == ["one"]
+            reader.dispose()
+
+
+def test_a_disk_without_a_limit_is_not_full(local: Settings) -> None:
+    """It tells of no blocks at all, and so of none that are free."""
+    with small_disk(local.data, "0"), connected(local) as db:
+        put(db, "one")
+        require_room(db)
 
 
 def test_the_last_process_leaves_no_log(local: Settings) -> None:

@@ -26,7 +26,7 @@ from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.journal import Journal, choose_journal
 from reelport.server.state.revisions import REVISION, migrate, read_revision
-from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_read_only, open_file
+from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
 from reelport.server.state.write_queue import WriteQueue
 from reelport.storage.durable import describe_os_error, full_disk_sentence
 from reelport.storage.modes import private
@@ -195,7 +195,7 @@ def _check_file(file: Path, connection: object, entry: ConnectionPoolEntry, _pro
 
     The connection would still read and write the old file.
     """
-    if isinstance(connection, ImmutableConnection) and not is_read_only(file.parent):
+    if isinstance(connection, ImmutableConnection) and not is_immutable(file):
         raise exc.DisconnectionError
     try:
         found = file.stat()

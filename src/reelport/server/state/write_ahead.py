@@ -34,7 +34,7 @@ SIZE_LIMIT = 16_000_000
 _TRY_SECONDS = 0.001
 _CHECKPOINT_WAIT = 20
 """Milliseconds that a checkpoint waits for reads that began before the last commit."""
-_RECORD_BYTES = 64
+_RECORD_BYTES = 160
 
 
 class WriteAheadLog:
@@ -61,12 +61,14 @@ class WriteAheadLog:
         """
         with self._locked() as descriptor:
             self._set_aside_foreign_log(descriptor)
+            with translate_io_errors(self._state):
+                state = _identify(self._state)
             yield
             self._commits += 1
             if self._commits >= CHECKPOINT_COMMITS:
                 self._commits = 0
                 self._checkpoint(db)
-            self._record_files(descriptor)
+            self._record_files(descriptor, state)
 
     def set_aside_foreign_log(self) -> None:
         """Rename a log that a former state file left: SQLite would mix it with the present one.
@@ -81,8 +83,8 @@ class WriteAheadLog:
     def require_room(self) -> None:
         """Raise DiskFull when no block is left, though a commit may still fit into the log."""
         with translate_io_errors(self._state):
-            left = os.statvfs(self._state.parent).f_bavail
-        if not left:
+            found = os.statvfs(self._state.parent)
+        if found.f_blocks and not found.f_bavail:  # one without a limit tells of no blocks at all
             raise DiskFull(f"The state database can't be used: {self._state}: the disk is full: make room.")
 
     @contextmanager
@@ -92,9 +94,11 @@ class WriteAheadLog:
         try:
             self._acquire(descriptor)
             self._holder = threading.get_ident()
-            yield descriptor
+            try:
+                yield descriptor
+            finally:
+                self._holder = None
         finally:
-            self._holder = None
             os.close(descriptor)
 
     def _open_lock(self) -> int:
@@ -102,7 +106,13 @@ class WriteAheadLog:
             return os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             with private():
-                return os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if os.geteuid() == 0:
+            # The service's user needs it too. As with SQLite's own files, one that can't be given away stays.
+            with suppress(OSError):
+                state = self._state.stat()
+                os.fchown(descriptor, state.st_uid, state.st_gid)
+        return descriptor
 
     def _acquire(self, descriptor: int) -> None:
         until = time.monotonic() + self._busy_seconds
@@ -127,7 +137,10 @@ class WriteAheadLog:
             with closing(db.raw_connection()) as pooled:
                 cursor = pooled.cursor()
                 cursor.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT}")
-                cursor.execute("PRAGMA wal_checkpoint(FULL)")
+                try:
+                    cursor.execute("PRAGMA wal_checkpoint(FULL)")
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout = {int(self._busy_seconds * 1000)}")
         except (sqlite3.Error, SQLAlchemyError, StorageError) as error:
             _warn("the write-ahead log can't be copied into the state, trying again", reason=str(error))
 
@@ -144,17 +157,26 @@ class WriteAheadLog:
     def _find_former_state(self, record: bytes) -> str | None:
         """Find the inode of the state that left its log behind; None when it is the present one.
 
-        When both files are others than those recorded, the directory was copied, and they belong together.
+        The log must be the very file that was recorded, unchanged, for its commits may be the state's. A copy has
+        another time of change, which no program can set, though its inode may be the same by chance.
         """
         match record.decode("ascii", "replace").split():
-            case [state, log] if log == _identify_log(self._log) and state != _inode(self._state) != "":
-                return state
+            case [state, log] if log == _identify(self._log):
+                former, present = state.split(":"), _identify(self._state).split(":")
+                is_other = len(former) == len(present) and former[1] != present[1] and former[-1] != present[-1]
+                return former[1] if is_other else None
             case _:
                 return None
 
-    def _record_files(self, descriptor: int) -> None:
+    def _record_files(self, descriptor: int, before: str) -> None:
+        """Record the log, and the state that was written to.
+
+        Another file may have taken its place meanwhile.
+        """
         try:
-            record = f"{_inode(self._state)} {_identify_log(self._log)}".ljust(_RECORD_BYTES).encode()
+            state = _identify(self._state)
+            state = state if state.split(":")[:2] == before.split(":")[:2] else before
+            record = f"{state} {_identify(self._log)}".ljust(_RECORD_BYTES).encode()
             if os.pread(descriptor, _RECORD_BYTES, 0) != record:
                 os.pwrite(descriptor, record, 0)
         except OSError as error:  # the transaction is committed; the next one records them
@@ -176,16 +198,16 @@ def open_file(state: Path, busy_seconds: float) -> sqlite3.Connection:
 
     SQLite reads a write-ahead log by a file of shared memory that it would have to make there.
     """
-    if is_read_only(state.parent) and not _has_log(state):
+    if is_immutable(state):
         address = f"{state.absolute().as_uri()}?immutable=1"
         return sqlite3.connect(address, busy_seconds, uri=True, check_same_thread=False, factory=ImmutableConnection)
     return sqlite3.connect(state, busy_seconds, check_same_thread=False)
 
 
-def is_read_only(folder: Path) -> bool:
-    """Whether the file system of a folder takes no writes."""
+def is_immutable(state: Path) -> bool:
+    """Whether a state can't be written here, and nobody keeps a log of it elsewhere."""
     try:
-        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+        return bool(os.statvfs(state.parent).f_flag & os.ST_RDONLY) and not _has_log(state)
     except OSError:
         return False
 
@@ -197,18 +219,13 @@ def _has_log(state: Path) -> bool:
         return False
 
 
-def _inode(file: Path) -> str:
-    """Tell a file's inode; empty when there is no file."""
-    try:
-        return str(file.stat().st_ino)
-    except FileNotFoundError:
-        return ""
+def _identify(file: Path) -> str:
+    """Identify a file as it is, by its inode and times; empty when there is none.
 
-
-def _identify_log(file: Path) -> str:
-    """Identify a log by its last write too: a later file may have a former one's inode."""
+    A later file may have a former one's inode, and a copy its time of writing, but no program sets that of change.
+    """
     try:
         found = file.stat()
     except FileNotFoundError:
         return ""
-    return f"{found.st_ino}:{found.st_mtime_ns}"
+    return f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}:{found.st_ctime_ns}"
