@@ -17,6 +17,7 @@ from reelport.errors import StorageError, UsageError
 from reelport.server.database_address import describe_place, parse_address
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading
+from reelport.server.state.write_ahead import is_immutable
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
@@ -33,7 +34,8 @@ def dump_state(settings: Settings, to: Path) -> None:
         return
     try:
         # Read through a connection: a copy of the file could hold half of a commit.
-        address = f"{settings.state_file.absolute().as_uri()}?mode=ro"
+        mode = "immutable=1" if is_immutable(settings.state_file) else "mode=ro"
+        address = f"{settings.state_file.absolute().as_uri()}?{mode}"
         with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(to)) as copy:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
