@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from tests.cases import thin_out
 from tests.patience import until
 from tests.server.api import ASK, INPUT, Api
 
@@ -136,18 +135,15 @@ SEEN = {"status query": "FINISHED", "node": "FINISHED", "long poll": "FINISHED",
 
 @pytest.mark.parametrize(
     ("lose", "seen"),
-    thin_out(
-        [
-            (lambda _api, owner, _report: owner, SEEN),
-            (revoke, REVOKED),
-            (withdraw, GONE),
-            (look_without_metric_scope, GONE),
-            (look_without_report_scope, UNSCOPED),
-            (expire, EXPIRED),
-            (look_from_elsewhere, GONE),
-        ],
-        3,
-    ),
+    [
+        (lambda _api, owner, _report: owner, SEEN),
+        (revoke, REVOKED),
+        (withdraw, GONE),
+        (look_without_metric_scope, GONE),
+        (look_without_report_scope, UNSCOPED),
+        (expire, EXPIRED),
+        (look_from_elsewhere, GONE),
+    ],
     ids=["nothing", "key revoked", "channel withdrawn", "metric's scope", "report scopes", "expired", "organization"],
 )
 def test_every_look_ends_with_the_access(api: Api, lose: Loss, seen: dict[str, object]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text as sql
-from tests.cases import thin_out
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from tests.server.studio.visitor import add_user
@@ -30,7 +29,7 @@ def _name(route: StudioRoute) -> str:
     return f"{route.method} {route.path}"
 
 
-@pytest.mark.parametrize("role", thin_out(RIGHTS, 2), ids=str)
+@pytest.mark.parametrize("role", RIGHTS, ids=str)
 def test_a_route_is_open_to_the_roles_that_have_its_right_alone(visitors: Visitors, role: Role | None) -> None:
     """Whoever lacks the right is refused, and who isn't signed in is sent to sign in, before anything is done."""
     visitor = visitors(PEOPLE[role])
