@@ -59,8 +59,8 @@ def test_a_cell_that_no_filter_takes_narrows_the_view_alone(
     assert keep_value(narrowed, dimension, filter_, cell) is None
 
 
-@pytest.mark.parametrize("cell", ["x" * 1000, "a\0b"])
-def test_what_no_address_can_hold_is_no_link(cell: str) -> None:
+@pytest.mark.parametrize("cell", ["x" * 1000, "a\0b", "a\nb", "a\rb"])
+def test_what_no_address_or_form_can_hold_is_no_link(cell: str) -> None:
     """The page shows it as text."""
     assert keep_value(VIEW, Dimension.VIDEO_TITLE, None, cell) is None
 

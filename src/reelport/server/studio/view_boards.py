@@ -20,7 +20,8 @@ from reelport.server.studio.view_units import MetricUnit
 
 EMPTY = "(empty)"
 _LONGEST = LONGEST - max(len(f"{dimension.name}:") for dimension in Dimension)
-"""Characters of a value that a view may be narrowed to, with the name before it."""
+"""Characters of a value that a view may be narrowed to."""
+_UNSENT = frozenset("\0\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +108,10 @@ def keep_value(view: View, dimension: Dimension, filter_: Filter | None, cell: s
     """Narrow a view to a cell's value.
 
     It does so by the filter of its report, or in the view alone where no filter takes the value. None where the view
-    has it already, or no address can hold it.
+    has it already, or no address can hold it, or no form sends it as it is: browsers write every line break as CRLF.
     """
     value = (cell or "").upper() if filter_ and filter_.choices else cell or ""
-    if len(value) > _LONGEST or "\0" in value:
+    if len(value) > _LONGEST or not _UNSENT.isdisjoint(value):
         return None
     if filter_ is None or (filter_.choices and value not in filter_.choices):
         kept = {**dict(view.kept), dimension: cell or ""}
