@@ -163,6 +163,25 @@ def test_a_restore_that_was_killed_goes_on(origin: Origin, step: str) -> None:
     }
 
 
+def test_a_table_that_others_begin_meanwhile_gets_no_commit(origin: Origin, faulty_server: FaultyProxy) -> None:
+    """A load into the same prefix finds no table while files are uploaded: the backup's commits stay out of its own."""
+    place = origin.place("new")
+    tables, first = find_bucket(place, "facts"), "plays/_delta_log/00000000000000000000.json"
+    begun: list[str] = []
+
+    def choose(method: str, path: str) -> Fault | None:
+        if method == "PUT" and path.endswith(".parquet") and not begun:
+            begun.append(path)
+            tables.put(first, b"another table's")
+        return None
+
+    faulty_server.choose = choose
+    with pytest.raises(StorageError, match=r"somebody else has begun to write there \(plays/_delta_log/0+\.json\)"):
+        restore_backup(origin.archive, origin.made, place)
+    assert [name for name in tables.list_names() if name.startswith("plays/_delta_log/")] == [first]
+    assert read_file(tables, first) == b"another table's"
+
+
 def test_what_is_there_already_is_not_uploaded_again(origin: Origin) -> None:
     """Files that somebody has copied there are compared by their bytes, and stay."""
     place = origin.place("new")

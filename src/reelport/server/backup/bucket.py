@@ -70,9 +70,21 @@ class Bucket:
         commits = [name for name in missing if f"/{LOG_FOLDER}/" in name and self.owner is None]
         others = [name for name in missing if name not in commits]
         _run_all(others, lambda name: self._upload(archive, name))
+        if commits:
+            self._require_own_logs(there)
         for name in sorted(commits, key=lambda name: name.rpartition("/")[2], reverse=True):
             self._commit(archive, name)
         self.store.delete(MARK)
+
+    def _require_own_logs(self, before: set[str]) -> None:
+        """Raise StorageError where somebody else has begun a table while files were uploaded.
+
+        Commits of this backup would go on with that one.
+        """
+        logs = {file.name: file.size for file in self.store.list() if f"/{LOG_FOLDER}/" in file.name}
+        new = {name: size for name, size in logs.items() if name not in before}
+        if new.keys() - self.files.keys() or self._list_changed(new):
+            raise StorageError(f"{self.url}: somebody else has begun to write there ({_list_some(sorted(new))}).")
 
     @cached_property
     def _marks(self) -> frozenset[str]:
