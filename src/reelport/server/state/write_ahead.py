@@ -163,7 +163,7 @@ class WriteAheadLog:
         match record.decode("ascii", "replace").split():
             case [state, log] if log == _identify(self._log):
                 former, present = state.split(":"), _identify(self._state).split(":")
-                is_other = len(former) == len(present) and former[1] != present[1] and former[-1] != present[-1]
+                is_other = len(former) == len(present) and former[1] != present[1] and former[2:] != present[2:]
                 return former[1] if is_other else None
             case _:
                 return None
