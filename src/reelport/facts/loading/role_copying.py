@@ -5,6 +5,8 @@ It commits nothing: a copy is named after its file, and reports that find none r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +15,11 @@ from reelport.facts.data_files.role_sorting import copy_by_roles
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.delta_log import list_tables, read_newest
 from reelport.facts.log.evolution import find_missing_columns
+from reelport.facts.log.remote_tables import locate_drafts
 from reelport.facts.log.role_copies import list_roles
-from reelport.storage.durable import translate_io_errors
+from reelport.storage.durable import make_folder, translate_io_errors
 from reelport.storage.folder_lock import lock_folder
+from reelport.storage.modes import private
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,22 @@ def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = 
         if not list_roles(found) or table not in {None, found.name}:
             continue
         # Two at once would replace each other's copies while reports read them.
-        with translate_io_errors(root), lock_folder(root / found.name), open_workspace(root, memory) as space:
+        with _lock_table(root / found.name), open_workspace(root, memory) as space:
             now = read_newest(root, found)
             find_missing_columns(now)
             if copies := copy_by_roles(space, now, now.files):
                 done.append(CopiedTable(found.name, copies))
     return tuple(done)
+
+
+@contextmanager
+def _lock_table(folder: Path) -> Iterator[None]:
+    """Let one process at a time copy the table; of an object store's, one of this machine.
+
+    Nothing of such a table need lie here yet.
+    """
+    place = locate_drafts(folder)
+    with translate_io_errors(place), private():
+        make_folder(place)
+    with translate_io_errors(place), lock_folder(place):
+        yield
