@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.facts.conftest import remote_tables
 from tests.rotten_files import flip_bit, rotten, set_digest
 
 from reelport.engine.rollups.build import build_rollups
@@ -23,11 +25,13 @@ from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import list_commits, open_store
 from reelport.facts.log.file_digests import KEY
+from reelport.facts.log.remote_tables import attach_tables
 from reelport.facts.log.role_copies import LEAST_ROWS, find_original, split_digest
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import add_rollup
 from reelport.facts.rollups.upkeep import check_rollups
 from reelport.facts.tables import CHANNELS
+from reelport.storage.file_cache import FileCache
 
 FLIPS = 40
 """Bits of each file that are flipped, one after the other."""
@@ -111,6 +115,24 @@ def test_every_flipped_bit_of_a_copy_is_found(root: Path) -> None:
             (found,) = findings(root)
         assert copy.name in found
         assert found.endswith("; delete it, and run reelport compact")
+
+
+def test_a_copy_that_rots_in_an_object_store_is_found(object_server: str, tmp_path: Path) -> None:
+    """Though this machine's cache has it as it was."""
+    assert object_server
+    root = tmp_path / "facts"
+    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
+    load_arrow(root, "plays", rows("2026-01-05"), "one")
+    copy_tables_by_roles(root)
+    asked = date(2026, 1, 1), TODAY, frozenset({"c1"}), "publisher_channel_id"
+    (cached,) = pin(root, ["plays"]).files("plays", *asked)
+    store = open_store(root / "plays")
+    (name,) = store.list_names("_by_publisher")
+    content = bytearray(Path(cached).read_bytes())
+    content[len(content) // 3] ^= 1
+    store.put(name, bytes(content))
+    (found,) = findings(root)
+    assert name in found
 
 
 def test_every_flipped_bit_of_a_rollup_is_found(root: Path) -> None:

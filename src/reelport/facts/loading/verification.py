@@ -21,6 +21,7 @@ from reelport.facts.log.role_copies import find_copies, list_parts, list_roles, 
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
 from reelport.facts.tables import TABLES, Table
 from reelport.storage.digests import is_intact, require_digest
+from reelport.storage.file_cache import holding
 from reelport.wording import format_count
 
 _CHUNK_BYTES = 1 << 20
@@ -89,7 +90,7 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], dige
             return
         if found.size != file.size:
             yield f"the file has {format_count(found.size, 'byte')}, its record {file.size:,}"
-        with _fetch_file(now, file) as path:
+        with _fetch_file(now, file.path) as path:
             if digest is not None and not is_intact(path, digest):
                 yield _describe_damage(file, digest)
             yield from _check_content(now, file, columns, path)
@@ -133,12 +134,13 @@ def _check_copies(now: TableVersion, file: DataFile, copies: list[tuple[str, tup
     """Check that copies of a file hold its rows that have the role, sorted by it."""
     for role, names in copies:
         rows, damaged = 0, 0
-        for name, path in zip(names, now.store.local_paths(names), strict=True):
+        for name in names:
             _, digest = split_digest(name)
             try:
-                if digest is not None:
-                    require_digest(path, digest)
-                rows += _count_sorted(path, role)
+                with _fetch_file(now, name) as path:
+                    if digest is not None:
+                        require_digest(path, digest)
+                    rows += _count_sorted(path, role)
             except (pa.ArrowException, OSError, StorageError) as error:
                 damaged += 1
                 yield f"{name}: the copy can't be read: {str(error).splitlines()[0]}"
@@ -148,7 +150,8 @@ def _check_copies(now: TableVersion, file: DataFile, copies: list[tuple[str, tup
 
 
 def _count_rows_with(now: TableVersion, file: DataFile, role: str) -> int:
-    with pq.ParquetFile(now.path(file)) as whole:
+    # The cache need not keep what only this reads.
+    with holding(), pq.ParquetFile(now.path(file)) as whole:
         found = (batch.column(0) for batch in whole.iter_batches(ROW_GROUP, columns=[role]))
         return sum(len(column) - column.null_count for column in found)
 
@@ -169,12 +172,12 @@ def _count_sorted(path: Path, role: str) -> int:
 
 
 @contextmanager
-def _fetch_file(now: TableVersion, file: DataFile) -> Iterator[Path]:
+def _fetch_file(now: TableVersion, name: str) -> Iterator[Path]:
     """Give the path of the file itself; of an object store's a copy made now, for the block."""
     if find_remote(now.folder) is None:
-        yield now.path(file)
+        yield now.store.local_paths([name])[0]
         return
-    with open_work_folder(now.folder.parent) as folder, closing(now.store.open(file.path)) as source:
+    with open_work_folder(now.folder.parent) as folder, closing(now.store.open(name)) as source:
         path = folder / "verified.parquet"
         with path.open("wb") as copy:
             for position in range(0, source.size, _CHUNK_BYTES):
