@@ -83,6 +83,9 @@ def test_a_file_is_fetched_whole_where_that_is_cheaper(faulty_server: FaultyProx
     assert fetch(replace(store, excerpts=ExcerptRule(7_000_000, 1)), Slices()) == CONTENT
     assert count_gets(faulty_server) == 1
     store.cache.forget("one")
+    assert fetch(replace(store, excerpts=ExcerptRule(1_000_000, 0)), Slices()) == CONTENT
+    assert count_gets(faulty_server) == 1, "nobody looks at its end"
+    store.cache.forget("one")
     assert fetch(store, Slices((Range(0, 3_000_000),))) == CONTENT
     assert count_gets(faulty_server) == 3
     store.cache.forget("one")

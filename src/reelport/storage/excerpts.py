@@ -63,7 +63,7 @@ class ExcerptRule:
 
     def is_worth(self, size: int, cost: int) -> bool:
         """Whether so many bytes are worth fetching instead of the whole file."""
-        return size >= self.least_bytes and cost <= size * self.most_share
+        return self.most_share > 0 and size >= self.least_bytes and cost <= size * self.most_share
 
 
 class FetchPlan(NamedTuple):
