@@ -110,7 +110,7 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
 def test_the_demo_ends_by_saying_how_to_open_studio_and_sign_in(tmp_path: Path) -> None:
     """A service over the folder that it left lets in whom it names."""
     done = subprocess.run(DEMO, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, encoding="utf-8", check=True)
-    found = re.search(r"serve --data (\S+)\n +e-mail +(\S+)\n +password (\S+)", done.stdout)
+    found = re.search(r"serve --data (\S+)\n +page +\S+\n +e-mail +(\S+)\n +password (\S+)", done.stdout)
     assert found, done.stdout
     data, email, password = found.groups()
     with Service(Path(data), workers=0) as service:

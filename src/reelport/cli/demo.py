@@ -130,10 +130,9 @@ def make_user(console: Console, service: Service) -> str:
 
 def tell_of_studio(console: Console, data: Path, password: str) -> None:
     """Print how to open Studio over what the demo has left, and how to sign in."""
-    console.print("Studio     `make demo STUDIO=1` leaves it open; over what this demo made it is at")
-    console.print("           http://127.0.0.1:8642/studio with")
+    console.print("Studio     opens on what this demo made (as `make demo STUDIO=1` does) with")
     console.print(f"           {Path(sys.executable).with_name('reelport')} serve --data {data}", soft_wrap=True)
-    console.print(f"  e-mail   {_EMAIL}\n  password {password}")
+    console.print(f"  page     http://127.0.0.1:8642/studio\n  e-mail   {_EMAIL}\n  password {password}")
 
 
 def keep_studio_open(console: Console, service: Service, password: str) -> None:
