@@ -88,7 +88,7 @@ class WriteQueue:
             own.woken.wait()
             if not own.done:
                 self._write_batch(begin)
-        except BaseException:
+        except BaseException:  # a thread that is stopped hands its turn on, or all that wait would wait for ever
             self._give_up(own)
             raise
         result: T = own.outcome()
