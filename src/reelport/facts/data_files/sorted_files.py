@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
 from reelport.facts.data_files.projection import to_schema
-from reelport.facts.log.delta_log import DataFile, open_store, read_newest
+from reelport.facts.log.delta_log import DataFile, open_store, read_added_paths, read_newest
 from reelport.facts.log.remote_tables import find_remote, locate_drafts
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
@@ -25,6 +25,8 @@ from reelport.storage.durable import make_folder, translate_io_errors
 
 ROW_GROUP = 122_880
 """Rows per row group: small enough to skip most of a month, large enough to scan well."""
+_RECENT_COMMITS = 20
+"""Newest commits that are asked whether one of them named the files of a change that was stopped."""
 MONTH_FILE = "month-"
 """Prefix of the names of compacted files; the name of a day file begins with its day."""
 
@@ -134,12 +136,18 @@ class StagedFiles:
             self._discard()
 
     def _may_be_named(self) -> bool:
-        """Whether the log names the files, or can't be read."""
+        """Whether a recent commit names the files, or the log can't be read.
+
+        The newest version alone doesn't tell: a compact or an undo may have removed them since, and readers that
+        pinned a version before, or an undo of that, still need them.
+        """
+        done = {file.path for file in self._done}
         try:
-            named = {file.path for file in read_newest(self._folder.parent, self._table).files}
-        except ReelportError:
+            now = read_newest(self._folder.parent, self._table)
+            newest = range(now.version, max(now.version - _RECENT_COMMITS, -1), -1)
+            return any(not done.isdisjoint(read_added_paths(now, version)) for version in newest)
+        except (ReelportError, ValueError):
             return True
-        return any(file.path in named for file in self._done)
 
     def _discard(self) -> None:
         if self._open is not None:

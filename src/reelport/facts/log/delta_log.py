@@ -344,9 +344,18 @@ def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
 
 def read_removed_paths(now: TableVersion, version: int) -> tuple[str, ...]:
     """Read the paths of the data files that the commit of this version removed."""
+    return _read_paths(now, version, "remove")
+
+
+def read_added_paths(now: TableVersion, version: int) -> tuple[str, ...]:
+    """Read the paths of the data files that the commit of this version added."""
+    return _read_paths(now, version, "add")
+
+
+def _read_paths(now: TableVersion, version: int, kind: str) -> tuple[str, ...]:
     with translate_io_errors(now.folder):
         actions = read_actions(now.store, commit_name(version))
-    return tuple(action["remove"]["path"] for action in actions if "remove" in action)
+    return tuple(action[kind]["path"] for action in actions if kind in action)
 
 
 def is_data_file(name: str) -> bool:

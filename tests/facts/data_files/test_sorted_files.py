@@ -1,0 +1,58 @@
+"""The new files of a change: which of them stay where it is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from reelport.facts.data_files.sorted_files import StagedFiles
+from reelport.facts.log.commits import Change, commit
+from reelport.facts.log.delta_log import DataFile, LogEntry, commit_name, open_store
+from reelport.facts.schema import find_table
+
+_TABLE = find_table("channels")
+_ROWS = pa.Table.from_pylist([{"id": "c1", "slug": "s", "name": "n", "account_id": None}])
+
+
+def _stop(root: Path, meanwhile: Callable[[tuple[DataFile, ...]], None]) -> bool:
+    """Stop a change whose file was finished, and whether the file stays."""
+    with suppress(KeyboardInterrupt), StagedFiles(root / _TABLE.name, _TABLE) as staged:
+        staged.write("all", None, _ROWS)
+        files = staged.finish()
+        meanwhile(files)
+        raise KeyboardInterrupt
+    return open_store(root / _TABLE.name).find(files[0].path) is not None
+
+
+def _commit(root: Path, kind: str, adds: tuple[DataFile, ...] = (), removes: tuple[DataFile, ...] = ()) -> None:
+    commit(root, _TABLE, lambda _: Change(LogEntry(kind, "b"), adds, removes))
+
+
+def test_files_that_a_later_commit_removed_stay_when_their_change_is_stopped(root: Path) -> None:
+    """Somebody else's compact or undo takes a commit's files out before its process is stopped: readers need them."""
+
+    def commit_and_undo(files: tuple[DataFile, ...]) -> None:
+        _commit(root, "load", files)
+        _commit(root, "undo", removes=files)
+
+    assert _stop(root, commit_and_undo)
+
+
+def test_files_of_a_stopped_change_that_no_commit_names_are_deleted(root: Path) -> None:
+    """A change that is stopped before its commit leaves nothing, with a log of others and without one."""
+    assert not _stop(root, lambda _: None)
+    assert not _stop(root, lambda _: _commit(root, "load"))
+
+
+def test_files_of_a_stopped_change_stay_where_a_commit_cant_be_read(root: Path) -> None:
+    """Nothing tells what a damaged commit named: a vacuum deletes the files if none does."""
+
+    def commit_and_damage(_: tuple[DataFile, ...]) -> None:
+        _commit(root, "load")
+        _commit(root, "load")
+        open_store(root / _TABLE.name).put(commit_name(1), b"{")
+
+    assert _stop(root, commit_and_damage)
