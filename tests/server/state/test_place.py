@@ -7,11 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 from tests.server.conftest import State
 
 from reelport.server.state.database import connected, reading
-from reelport.server.state.place import NAME, identify_place
+from reelport.server.state.place import NAME, SEEN_NAME, identify_place
 
 
 def test_a_place_stays_itself(state: State) -> None:
@@ -32,6 +33,23 @@ def test_a_copy_of_a_directory_is_another_place(state: State, tmp_path: Path) ->
     if not state.settings.database_url:
         (copy.data / NAME).write_text("half")
         assert identify_place(state.db, copy) == identify_place(state.db, copy) != own
+
+
+@pytest.mark.parametrize(("on_another_disk", "was_changed"), [(True, True), (True, False), (False, True)])
+def test_a_copy_that_has_its_inode_by_chance_is_another_place(
+    state: State, tmp_path: Path, on_another_disk: bool, was_changed: bool
+) -> None:
+    """A copy on another disk has another device and time of change; a restart or a `chown` changes one of them."""
+    own = identify_place(state.db, state.settings)
+    copy = state.again(data=tmp_path / "copy", database_url=None)
+    shutil.copytree(state.settings.data, copy.data, ignore=shutil.ignore_patterns("workers", f"{NAME}*"))
+    first = identify_place(state.db, copy)
+    assert first != own
+    device, changed = map(int, (copy.data / SEEN_NAME).read_text().split())
+    (copy.data / SEEN_NAME).write_text(f"{device + on_another_disk} {changed - was_changed}")
+    assert (identify_place(state.db, copy) == first) != (on_another_disk and was_changed)
+    assert (copy.data / SEEN_NAME).read_text().split()[0] == str(device)
+    assert identify_place(state.db, copy) == identify_place(state.db, copy)
 
 
 def test_each_database_is_another_place(new_database: Callable[[], str], state: State) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -16,6 +17,12 @@ from reelport.storage.modes import private
 
 NAME = "state.place"
 """The file of a data directory that holds the identity of its SQLite state, and the number of its own inode."""
+SEEN_NAME = "state.place-seen"
+"""The file that holds the device and the time of change that the file of the identity had when it was last read.
+
+On another disk a copy may have the same inode by chance: it is then told by both of these, of which no program can
+set the second. One alone may change where nothing was copied: the device by a restart, the time by a `chown`.
+"""
 _DATABASE = text("""
 SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
 FROM pg_control_system()
@@ -34,28 +41,53 @@ def identify_place(db: Engine, settings: Settings) -> str:
         return f"postgresql {cluster} {database}"
     path = settings.data / NAME
     with translate_io_errors(path), lock_folder(settings.data):
-        return f"sqlite {_read(path) or _make(path)}"
+        identity = _read(path) or _make(path)
+        _record(path)
+        return f"sqlite {identity}"
 
 
 def _make(path: Path) -> str:
     """Make an identity, whole or not at all."""
     identity = secrets.token_hex(16)
-    part = path.with_name(f".{NAME}-{secrets.token_hex(6)}")
+    path.with_name(SEEN_NAME).unlink(missing_ok=True)
+    _write(path, lambda handle: f"{identity} {os.fstat(handle).st_ino}")
+    return identity
+
+
+def _write(path: Path, compose: Callable[[int], str]) -> None:
+    part = path.with_name(f".{path.name}-{secrets.token_hex(6)}")
     try:
         with private(), part.open("x", encoding="ascii") as file:
-            file.write(f"{identity} {os.fstat(file.fileno()).st_ino}")
+            file.write(compose(file.fileno()))
         sync_file(part)
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
     sync_folder(path.parent)
-    return identity
 
 
 def _read(path: Path) -> str | None:
     """Read the identity; None without one, or where the file is a copy."""
     try:
         identity, inode = path.read_text("ascii").split()
-        return identity if inode == str(path.stat().st_ino) else None
+        found = path.stat()
     except (FileNotFoundError, ValueError):
         return None
+    return identity if inode == str(found.st_ino) and not _is_elsewhere(path, found) else None
+
+
+def _is_elsewhere(path: Path, found: os.stat_result) -> bool:
+    """Whether both the device and the time of change are others than those last seen."""
+    try:
+        device, changed = path.with_name(SEEN_NAME).read_text("ascii").split()
+    except (FileNotFoundError, ValueError):
+        return False
+    return device != str(found.st_dev) and changed != str(found.st_ctime_ns)
+
+
+def _record(path: Path) -> None:
+    """Record what the file's device and time of change are now, if they were others."""
+    found, seen = path.stat(), path.with_name(SEEN_NAME)
+    record = f"{found.st_dev} {found.st_ctime_ns}"
+    if not seen.exists() or seen.read_bytes() != record.encode():
+        _write(seen, lambda _: record)
