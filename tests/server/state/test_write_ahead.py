@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 from tests.disks import read_only_view, small_disk
-from tests.patience import until
+from tests.patience import run_child, until
 from tests.server.conftest import NOW
 
 from reelport.errors import StorageError
@@ -310,3 +310,42 @@ def test_a_state_that_comes_from_the_rollback_journal_keeps_its_rows(local: Sett
         assert names(db) == ["after", "before"]
         with writing(db) as connection:
             assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+_LOCKLESS = """
+import errno, os, sys
+from pathlib import Path
+from reelport.errors import StorageError
+from reelport.server.doctor.data_directory import check_disk
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connected
+
+def refuse_locks(event, _):
+    if event in {"fcntl.flock", "fcntl.lockf"}:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+settings = read_settings(data=Path(sys.argv[1]))
+sys.addaudithook(refuse_locks)
+print("ready", flush=True)
+try:
+    with connected(settings):
+        pass
+except StorageError as error:
+    print(error)
+for well, sentence in check_disk(settings):
+    if not well and "locked" in sentence:
+        print(sentence)
+"""
+
+
+def test_a_file_system_without_locks_is_told_with_what_to_do(local: Settings) -> None:
+    """By the start, and by `doctor`, instead of the system's bare error."""
+    local.data.mkdir()
+    refused, found = run_child(_LOCKLESS, str(local.data)).splitlines()
+    advice = "the file system has no locks, or none are left: use a local file system, or mount it with locks"
+    lock = f"{local.state_file}-writer"
+    assert refused == (
+        f"The state database can't be used: {lock} can't be locked: {advice}; or keep the state in PostgreSQL "
+        "(REELPORT_DATABASE_URL)."
+    )
+    assert found == f"A file of it can't be locked: {advice}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
@@ -17,6 +18,7 @@ from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions
+from reelport.storage.durable import describe_os_error
 from reelport.storage.modes import Readers
 from reelport.wording import format_size
 
@@ -122,6 +124,21 @@ def check_disk(settings: Settings) -> Iterator[tuple[bool, str]]:
     # The least of some: what else the disk has to do at one moment says nothing of how fast it is.
     seconds = min(_time_sync(settings.data / f".probe-{short_id()}") for _ in range(_SYNCS))
     yield seconds < _MAX_SYNC_SECONDS, f"Writing and syncing 4 kB takes {seconds * 1000:.1f} ms."
+    if fault := _find_lock_fault(settings.data / f".probe-{short_id()}"):
+        yield False, f"A file of it can't be locked: {fault}."
+
+
+def _find_lock_fault(probe: Path) -> str | None:
+    """Say why a lock by which processes keep each other out can't be had; None if all can."""
+    try:
+        with probe.open("wb") as file:
+            for lock in (fcntl.flock, fcntl.lockf):
+                lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return describe_os_error(error, probe)
+    finally:
+        probe.unlink(missing_ok=True)
+    return None
 
 
 def _time_sync(probe: Path) -> float:

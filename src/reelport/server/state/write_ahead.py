@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from reelport.errors import DiskFull, StorageError
-from reelport.storage.durable import translate_io_errors
+from reelport.storage.durable import describe_os_error, translate_io_errors
 from reelport.storage.modes import private
 
 CHECKPOINT_COMMITS = 50
@@ -124,6 +124,11 @@ class WriteAheadLog:
                     sentence = f"The state database can't be used: another process keeps {self._lock} locked."
                     raise StorageError(sentence) from error
                 time.sleep(_TRY_SECONDS)
+            except OSError as error:
+                raise StorageError(
+                    f"The state database can't be used: {self._lock} can't be locked: {describe_os_error(error)}; or "
+                    "keep the state in PostgreSQL (REELPORT_DATABASE_URL)."
+                ) from error
             else:
                 return
 
