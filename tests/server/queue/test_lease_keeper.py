@@ -1,0 +1,47 @@
+"""A worker's lease keeper stops what nobody wants any more."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from tests.patience import PATIENCE, until
+from tests.server.conftest import State
+
+from reelport.engine.duckdb.engine import Cancelled, Engine
+from reelport.engine.plan import Plan, single_piece
+from reelport.server.queue import backlog, jobs
+from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt, StopReason
+
+ENDLESS = Plan("SELECT hash(i) AS n FROM range(1000000000000) t(i) WHERE hash(i) = 1", ("n",))
+"""A report that takes hours, and writes nothing meanwhile."""
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_cancelled_report_stops_its_engine(state: State, tmp_path: Path) -> None:
+    """At the keeper's next tick, in the middle of its statement; what was written is gone."""
+    state.organization("demo", "c1")
+    state.ask(state.caller(state.key("demo")))
+    claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
+    assert claim is not None
+    draft, ended = tmp_path / "r.csv", list[type[BaseException]]()
+    with Engine("200MB", 1, tmp_path / "spill") as engine:
+        running = RunningAttempt(claim, engine.session())
+
+        def write() -> None:
+            with pytest.raises(Cancelled) as raised:
+                running.session.write(single_piece(ENDLESS), draft)
+            ended.append(raised.type)
+
+        writing = threading.Thread(target=write)
+        writing.start()
+        assert until(running.session.underway.is_set)
+        assert until(draft.exists)
+        keeper = LeaseKeeper(state.settings, state.db, running=lambda: (running,), clock=lambda: state.now)
+        keeper.tick()
+        assert (running.stop, writing.is_alive()) == (None, True)
+        backlog.cancel(state.db, claim.report_id, state.now)
+        keeper.tick()
+        writing.join(PATIENCE)
+    assert (running.stop, ended, draft.exists()) == (StopReason.TAKEN, [Cancelled], False)
