@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.server.conftest import State
+from tests.disks import small_disk
+from tests.server.backup.conftest import Desk
 
 from reelport.errors import NewerData, ReelportError, StorageError, UsageError
 from reelport.facts import layout
@@ -23,60 +22,13 @@ from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions
 from reelport.facts.sample.sample import generate
 from reelport.server.access import keys
-from reelport.server.access.channel_registry import list_channels
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
-from reelport.server.backup.manifest import Manifest, parse_manifest
+from reelport.server.backup.manifest import parse_manifest
 from reelport.server.backup.restore import restore_backup
-from reelport.server.backup.state_dump import describe_address, list_tables
-from reelport.server.settings import Settings
+from reelport.server.backup.state_dump import describe_address
 from reelport.server.state.database import connected
-from reelport.server.state.secret_fingerprint import require_same_secret
-from reelport.storage.local_folder import LocalFolder
-
-START, END = date(2026, 1, 1), date(2026, 1, 3)
-
-
-class Desk:
-    """A state and tables, an archive beside them, and empty places to restore into."""
-
-    def __init__(self, state: State, folder: Path, empty_database: Callable[..., str]) -> None:
-        self.state, self.folder = state, folder
-        self.archive = Archive(folder / "archive")
-        self._empty_database = empty_database
-
-    def back_up(self, minutes: int = 0) -> Manifest:
-        """Another backup, so many minutes later."""
-        now = self.state.now + timedelta(minutes=minutes)
-        return create_backup(self.state.db, self.state.settings, self.archive, now)
-
-    def place(self, name: str = "new", *, secret: bool = True) -> Settings:
-        """Settings of an empty data directory and database, with the secret unless it is said otherwise."""
-        data = self.folder / name
-        data.mkdir()
-        if secret:
-            shutil.copy(self.state.settings.data / "secret.key", data)
-        address = self._empty_database() if self.state.settings.database_url else ""
-        return replace(self.state.settings, data=data, database_url=address)
-
-
-@pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tables with sample facts: each test has its own copy."""
-    root = tmp_path_factory.mktemp("sample") / "facts"
-    generate(root, START, END, 600)
-    return root
-
-
-@pytest.fixture
-def desk(kind: str, state: State, facts: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Desk:
-    shutil.copytree(facts, state.settings.facts_root)
-    state.organization("demo", *(channel.id for channel in list_channels(state.settings)))
-    state.key("demo")
-    require_same_secret(state.db, state.settings)
-    make = request.getfixturevalue("new_database") if kind == "postgresql" else str
-    return Desk(state, tmp_path, make)
 
 
 def test_what_is_restored_is_what_was_backed_up(desk: Desk) -> None:
@@ -112,28 +64,6 @@ def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:
     assert all("The restored tables give another report" in fault for fault in faults)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
-def test_a_state_of_postgresql_is_verified_by_restoring_it(
-    desk: Desk, new_database: Callable[..., str], tmp_path: Path
-) -> None:
-    """A dump that can't be loaded is told, by an own server as by a named database, which is empty again after."""
-    made, empty = desk.back_up(), new_database()
-    for _ in range(2):  # the first leaves nothing in the way of the second
-        assert find_faults(desk.archive, made, desk.state.settings, None, empty) == []
-    place = replace(desk.state.settings, database_url=empty)
-    assert list_tables(place) == ()
-    with pytest.raises(UsageError, match="of --scratch-database isn't empty"):
-        find_faults(desk.archive, made, desk.state.settings, None, desk.state.settings.database_url)
-    assert "organizations" in list_tables(desk.state.settings)
-    (tmp_path / "dump").write_bytes(desk.archive.locate(made.state).read_bytes()[:-2000])
-    with closing(LocalFolder(tmp_path).open("dump")) as cut:
-        broken = replace(made, state=desk.archive.store(cut))
-    for database in (None, empty):
-        with pytest.raises(StorageError, match="end of file"):
-            find_faults(desk.archive, broken, desk.state.settings, None, database)
-    assert list_tables(place) == ()
-
-
 def test_the_next_backup_keeps_each_file_once(desk: Desk) -> None:
     """Of files that didn't change nothing is read or written again; a pruned one leaves what others need."""
     first = desk.back_up()
@@ -167,6 +97,17 @@ def test_a_restore_that_can_not_be_says_all_reasons_and_touches_nothing(desk: De
     ):
         assert part in said
     assert {path.name for path in place.data.iterdir()} == {"secret.key", "mine.txt"}
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_restore_that_has_too_little_room_touches_nothing(desk: Desk) -> None:
+    """It says how much there is and how much it needs; no directory is made."""
+    made = desk.back_up()
+    with small_disk(desk.folder / "small", "64k") as small:
+        place = replace(desk.state.settings, data=small / "new")
+        with pytest.raises(UsageError, match=r"has [\d,]+ bytes of room, and the backup needs [\d,]+\."):
+            restore_backup(desk.archive, made, place, check_secret=False)
+        assert list(small.iterdir()) == []
 
 
 def test_a_backup_needs_its_secret_and_never_holds_it(desk: Desk) -> None:
