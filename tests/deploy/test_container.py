@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -98,6 +99,20 @@ def root(stages: list[Stage], tmp_path: Path) -> EmptyRoot:
             done = made.run(text, {"PATH": "/usr/bin:/bin"})
             assert done.returncode == 0, done.stderr
     return made
+
+
+def test_a_command_runs_as_the_image_says(stages: list[Stage], root: EmptyRoot) -> None:
+    """As its user, over a root that can't be written: what it makes lies in the volume, for nobody else to read."""
+    image = stages[1]
+    data = image.environment["REELPORT_DATA"]
+    command = quoted([*json.loads(image.last("ENTRYPOINT")), "org", "add", "acme"])
+    script = f"id -u; touch /probe 2>/dev/null || echo shut; {command}; stat -c '%U %a' {data}; ls {data}"
+    done = root.run(script, image.environment, user=image.last("USER"), kept=Path(data))
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout.splitlines()
+    assert said[:2] == ["10001", "shut"]
+    assert "UNKNOWN 700" in said
+    assert {"layout.json", "state.db"} <= set(said)
 
 
 STAY = """
