@@ -1,0 +1,33 @@
+"""The demo's last lines: how Studio is opened over what it has left, and how one signs in."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+from rich.console import Console
+from starlette.testclient import TestClient
+
+from reelport.cli.demo import make_user, tell_of_studio
+from reelport.server.app import create_app
+from reelport.server.settings import read_settings
+from reelport.testing import Service
+
+
+def test_the_demo_ends_by_saying_how_to_open_studio_and_sign_in(tmp_path: Path) -> None:
+    """The program is there, and an API over the folder that is named lets in whom it names."""
+    service, said = Service(tmp_path / "demo-output" / "service", workers=0), io.StringIO()
+    console = Console(file=said, width=80)
+    service.organization("demo")
+    tell_of_studio(console, service.data, make_user(console, service))
+    found = re.search(
+        r"(\S+) serve --data (\S+)\n +page +\S+/studio\n +e-mail +(\S+)\n +password (\S+)\n", said.getvalue()
+    )
+    assert found, said.getvalue()
+    program, data, email, password = found.groups()
+    assert Path(program).is_file()
+    with TestClient(create_app(read_settings(data=Path(data), workers=0))) as browser:
+        csrf = browser.get("/studio").text.partition('name="csrf" value="')[2].partition('"')[0]
+        page = browser.post("/studio/sign-in", data={"csrf": csrf, "email": email, "password": password}).text
+    assert "Sign out" in page
