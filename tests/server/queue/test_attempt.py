@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.server.conftest import State
+from tests.server.syncs import count_syncs
 
 from reelport.engine.duckdb.engine import Engine
 from reelport.errors import StorageError
@@ -63,3 +64,32 @@ def test_an_attempt_that_fails_has_recorded_what_it_read(state: State, engine: E
         make(state, claim, engine)
     assert jobs.retry(state.db, claim, "The disk was full.", pause_seconds=0)
     assert take(state, "two").versions == {"plays": -1}
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_report_is_made_again_whose_claim_the_end_of_the_machine_undid(state: State, engine: Engine) -> None:
+    """A first claim need not be on the disk: the next one has its number, and what the first left is no hindrance."""
+    ask(state)
+    state.db.dispose()
+    kept = state.settings.state_file.read_bytes()
+    first = take(state)
+    report_files.prepare_draft(state.settings, first.report_id, first.attempt).write_text("half a report")
+    state.db.dispose()
+    state.settings.state_file.write_bytes(kept)
+    again = take(state, "two")
+    assert (again.report_id, again.attempt) == (first.report_id, first.attempt)
+    make(state, again, engine)
+    assert [file.name for file in state.settings.files_root.iterdir()] == [f"{again.report_id}-{again.attempt}.csv"]
+    assert not jobs.find_unfinished(state.db, [again.report_id])
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_later_claim_is_on_the_disk_before_it_is_worked_on(state: State, engine: Engine) -> None:
+    """No pin follows it that would be synced together with it, and no file of its number may be there twice."""
+    ask(state)
+    claim = take(state)
+    report_files.prepare_draft(state.settings, claim.report_id, claim.attempt).mkdir()  # it can't be written
+    with pytest.raises(StorageError, match="can't be written"):
+        make(state, claim, engine)
+    jobs.give_back(state.db, claim)
+    assert count_syncs(lambda: take(state, "two")) == 1

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 from tests.server.conftest import State
+from tests.server.syncs import count_syncs
 
 from reelport.errors import StorageError
 from reelport.server.access import callers
+from reelport.server.queue import jobs
 from reelport.server.reports import report_access
 from reelport.server.state.database import connect, reading, write, writing
 from reelport.server.state.write_queue import MOST
@@ -89,6 +91,20 @@ def test_an_ask_costs_one_commit_and_the_same_ask_again_none(state: State) -> No
         assert state.ask(caller).token == asked.token
     assert len(again.statements) == 1
     assert not any("INSERT" in each for each in again.statements)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_an_ask_is_on_the_disk_before_anybody_is_answered_by_it(state: State) -> None:
+    """Others may see it before: who asks the same then waits too, until a later commit shows that it is there."""
+    state.organization("demo", "c1")
+    caller = state.caller(state.key("demo"))
+    assert count_syncs(lambda: state.ask(caller)) == 1
+    assert count_syncs(lambda: state.ask(caller)) == 1
+    claims: list[jobs.Claim | None] = []
+    assert count_syncs(lambda: claims.append(jobs.claim(state.db, "one", running=2, lease_seconds=30))) == 0
+    assert claims[0] is not None
+    assert jobs.pin_versions(state.db, claims[0], {"plays": -1})
+    assert count_syncs(lambda: state.ask(caller)) == 0
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)

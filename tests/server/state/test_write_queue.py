@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
 from tests.patience import PATIENCE, run_child, until
 
+from reelport.errors import StorageError
 from reelport.server.state.write_queue import WriteQueue
 
 
@@ -49,6 +51,86 @@ def test_an_answer_waits_for_no_later_batch(tmp_path: Path) -> None:
         assert [each.result(PATIENCE) for each in third] == [1] * 20
         assert next(batches) == 3
     db.dispose()
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Engine]:
+    """A database with a table of one number."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'state.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE done (number INTEGER)"))
+    yield engine
+    engine.dispose()
+
+
+def put(connection: Connection) -> None:
+    """Write a number."""
+    connection.execute(text("INSERT INTO done VALUES (1)"))
+
+
+def count(db: Engine) -> int:
+    """How many numbers are committed."""
+    with db.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM done")).scalar_one())
+
+
+def test_who_writes_early_is_answered_after_the_sync_and_keeps_nobody_waiting(db: Engine) -> None:
+    """Its commit is seen, and another one is made, while the disk still takes its time over it."""
+    queue, began, over = WriteQueue(0), threading.Event(), threading.Event()
+
+    def sync() -> None:
+        began.set()
+        assert over.wait(PATIENCE)
+
+    with ThreadPoolExecutor(2) as threads:
+        early = threads.submit(queue.run, db.begin, put, sync)
+        assert began.wait(PATIENCE)
+        assert count(db) == 1
+        threads.submit(queue.run, db.begin, put).result(PATIENCE)
+        assert count(db) == 2
+        assert not early.done()
+        over.set()
+        early.result(PATIENCE)
+
+
+def test_work_that_nobody_may_see_early_decides_for_its_batch(db: Engine) -> None:
+    """Written together with others it is committed as it would be alone, and nobody syncs a second time."""
+    queue, synced, begun = WriteQueue(0), [], []
+
+    def begin(kind: str) -> AbstractContextManager[Connection]:
+        begun.append(kind)
+        return db.begin()
+
+    with ThreadPoolExecutor(2) as threads:
+        with queue.turn():
+            early = threads.submit(queue.run, lambda: begin("early"), put, lambda: synced.append(1))
+            assert until(lambda: len(queue) == 1)
+            strict = threads.submit(queue.run, lambda: begin("strict"), put)
+            assert until(lambda: len(queue) == 2)
+        early.result(PATIENCE)
+        strict.result(PATIENCE)
+    assert begun == ["strict"]
+    assert synced == []
+
+
+def test_a_sync_that_fails_is_told_to_all_whose_work_it_was(db: Engine) -> None:
+    """Nobody is answered as if it were on the disk; the next one is."""
+    queue, failing = WriteQueue(0), [True]
+
+    def sync() -> None:
+        if failing.pop():
+            raise StorageError("the disk is gone")
+
+    with ThreadPoolExecutor(2) as threads:
+        with queue.turn():
+            both = [threads.submit(queue.run, db.begin, put, sync) for _ in range(2)]
+            assert until(lambda: len(queue) == 2)
+        for each in both:
+            with pytest.raises(StorageError, match="gone"):
+                each.result(PATIENCE)
+    failing.append(False)
+    queue.run(db.begin, put, sync)
+    assert count(db) == 3
 
 
 _INTERRUPTED = """

@@ -22,7 +22,7 @@ from reelport.server.events.bus import publish
 from reelport.server.events.event import Event, Kind
 from reelport.server.files.report_files import FileRecord
 from reelport.server.state import tallies
-from reelport.server.state.database import reading, writing
+from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.statements import Statements
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
@@ -87,7 +87,7 @@ def claim(
     with reading(db) as connection:
         if _SQL.run(connection, "waiting", due).first() is None:
             return None
-    with writing(db) as connection:
+    with writing(db, synced=False) as connection:
         partner = _SQL.run(connection, "partner", {"running": running, **due}).scalar()
         if partner is None:
             return None
@@ -106,6 +106,8 @@ def claim(
         begun = _SQL.run(connection, "begin", {"report_id": report_id, "attempt": attempt}).one()
         if attempt == 1:
             tallies.count_started(connection, begun.waited / 1000)
+    if begun.versions is not None:
+        sync_commits(db)  # no pin will be recorded, and with it the claim
     return Claim(
         report_id,
         owner,

@@ -27,7 +27,7 @@ from reelport.server.access.callers import Caller
 from reelport.server.queue import jobs
 from reelport.server.reports.report_access import make_scope_problem
 from reelport.server.settings import Settings
-from reelport.server.state.database import reading, write
+from reelport.server.state.database import reading, sync_commits, write
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
 from reelport.server.traces import tracing
 from reelport.server.traces.span import Kind, Span
@@ -126,6 +126,8 @@ def _check_and_ask(
     with reading(db) as connection:
         ask_state = _read_ask_state(connection, caller, question, now)
     if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
+        if ask_state.versions is None:
+            sync_commits(db)  # the earlier ask may not be on the disk yet
         return answer
 
     def reuse_or_insert(connection: Connection) -> AskedReport:
@@ -140,7 +142,8 @@ def _check_and_ask(
             _record_asker(connection, caller, asker, answer)
         return answer
 
-    return write(db, reuse_or_insert)
+    # A worker may begin before the ask is on the disk; the caller is answered afterwards.
+    return write(db, reuse_or_insert, seen_early=True)
 
 
 def _hash_ask(query: ReportQuery, caller: Caller) -> str:

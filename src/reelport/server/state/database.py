@@ -51,6 +51,8 @@ _UNAVAILABLE = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
 _UPGRADE_LOCK = 7_236_118_642
+_SYNCED = "synced"
+"""Whether commits wait for the disk: a connection's execution option, and in `info` how SQLite's was set last."""
 
 
 class StateBusy(StorageError):
@@ -214,6 +216,10 @@ def _begin(journal: Journal, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         return
     driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    is_synced = connection.get_execution_options().get(_SYNCED, True) or not journal.is_write_ahead
+    if connection.info.get(_SYNCED, True) != is_synced:  # it can't be set within a transaction, and stays afterwards
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
+        connection.info[_SYNCED] = is_synced
     if not _try_begin(driver, _READ_SECONDS if not journal.is_write_ahead else 0):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -255,46 +261,67 @@ def reading(db: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(db: Engine) -> Iterator[Connection]:
+def writing(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
     """Run the block in a transaction that writes: commit at its end, roll back on an error.
 
-    On SQLite the writers of one process take turns by a lock.
+    On SQLite the writers of one process take turns by a lock. Unless `synced`, its commit may be undone by the end of
+    the machine, though not of any process, until a later one is synced or `sync_commits` is called.
     """
     queue = _get_queue(db)
-    with nullcontext() if queue is None else queue.turn(), _transaction(db) as connection:
+    with nullcontext() if queue is None else queue.turn(), _transaction(db, synced=synced) as connection:
         yield connection
 
 
-def write(db: Engine, work: Callable[[Connection], T]) -> T:
+def write(db: Engine, work: Callable[[Connection], T], *, seen_early: bool = False) -> T:
     """Call `work` in a transaction that writes and return its result.
 
     Its error rolls it back and is raised here. On SQLite writes of several threads share one transaction (group
-    commit): another thread may call `work`.
+    commit): another thread may call `work`. With `seen_early` others may see the commit, and hear of it, a moment
+    before it is on the disk; this returns afterwards.
     """
     queue = _get_queue(db)
-    if queue is not None:
+    if queue is None:
+        with _transaction(db) as connection:
+            return work(connection)
+    log = _get_log(db)
+    if log is None or not seen_early:
         return queue.run(lambda: _transaction(db), work)
-    with _transaction(db) as connection:
-        return work(connection)
+    return queue.run(lambda: _transaction(db, synced=False), work, log.sync)
+
+
+def sync_commits(db: Engine) -> None:
+    """Return once all that any process committed is on the disk.
+
+    StorageError when the disk fails.
+    """
+    log = _get_log(db)
+    if log is not None:
+        log.sync()
 
 
 def require_room(db: Engine) -> None:
     """Raise DiskFull when no room is left for a SQLite state; PostgreSQL tells by itself."""
-    log: WriteAheadLog | None = db.get_execution_options().get("write_ahead_log")
+    log = _get_log(db)
     if log is not None:
         log.require_room()
 
 
 @contextmanager
-def _transaction(db: Engine) -> Iterator[Connection]:
+def _transaction(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
     events: list[Event] = []
-    log: WriteAheadLog | None = db.get_execution_options().get("write_ahead_log")
-    with nullcontext() if log is None else log.hold(db), _translate_errors(), db.begin() as connection:
-        connection.execution_options(**{UNCOMMITTED: events})
-        yield connection
+    log = _get_log(db)
+    with nullcontext() if log is None else log.hold(db), _translate_errors(), db.connect() as connection:
+        connection.execution_options(**{UNCOMMITTED: events, _SYNCED: synced})
+        with connection.begin():
+            yield connection
     bus: EventBus = db.get_execution_options()[OPTION]
     for each in events:
         bus.announce(each)
+
+
+def _get_log(db: Engine) -> WriteAheadLog | None:
+    found: WriteAheadLog | None = db.get_execution_options().get("write_ahead_log")
+    return found
 
 
 def _get_queue(db: Engine) -> WriteQueue | None:

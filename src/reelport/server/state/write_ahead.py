@@ -70,6 +70,19 @@ class WriteAheadLog:
                 self._checkpoint(db)
             self._record_files(descriptor, state)
 
+    def sync(self) -> None:
+        """Return once every commit of now is on the disk, with those that were made without a sync.
+
+        Those that are in the log no more were copied into the state by a checkpoint, which syncs both. StorageError
+        when the disk fails.
+        """
+        with suppress(FileNotFoundError), translate_io_errors(self._log, FileNotFoundError):
+            descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+
     def set_aside_foreign_log(self) -> None:
         """Rename a log that a former state file left: SQLite would mix it with the present one.
 

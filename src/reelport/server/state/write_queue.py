@@ -21,6 +21,8 @@ from reelport.errors import StorageError
 T = TypeVar("T")
 Begin = Callable[[], AbstractContextManager[Connection]]
 """Begins a transaction that writes; raises StorageError when the state can't be used."""
+Sync = Callable[[], object]
+"""Returns once what was committed is on the disk; raises StorageError when it can't be."""
 MOST = 50
 """Most pieces of work in one transaction: as many are lost when its commit fails."""
 
@@ -32,7 +34,9 @@ class _Work:
     `woken` is set when it is done, or when its thread is to write the next batch.
     """
 
+    begin: Begin
     do: Callable[[Connection], Any]
+    sync: Sync | None
     woken: threading.Event = field(default_factory=threading.Event)
     done: bool = False
     result: Any = None
@@ -77,17 +81,20 @@ class WriteQueue:
         """The number of pieces of work that no batch holds yet."""
         return len(self._waiting)
 
-    def run(self, begin: Begin, do: Callable[[Connection], T]) -> T:
+    def run(self, begin: Begin, do: Callable[[Connection], T], sync: Sync | None = None) -> T:
         """Return the result of `do` once it is on the disk.
 
-        StorageError when its transaction failed.
+        `sync` sees to that where a commit of `begin` doesn't. It is called while others write already; what is
+        committed together with work without one is on the disk by its commit.
+
+        StorageError when the transaction or the sync failed.
         """
-        own = _Work(do)
+        own = _Work(begin, do, sync)
         try:
             self._join(own)
             own.woken.wait()
             if not own.done:
-                self._write_batch(begin)
+                self._write_batch()
         except BaseException:  # a thread that is stopped hands its turn on, or all that wait would wait for ever
             self._give_up(own)
             raise
@@ -120,24 +127,22 @@ class WriteQueue:
         if (left := self._ended_at + self._pause_seconds - time.monotonic()) > 0:
             time.sleep(left)
 
-    def _write_batch(self, begin: Begin) -> None:
+    def _write_batch(self) -> None:
         """Write the first MOST pieces of work; each is done afterwards, with a result or an error."""
-        with self.turn():
-            with self._waiting_lock:
-                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            try:
-                _write(begin, batch)
-            except Exception as error:  # noqa: BLE001 - raised in every thread whose work it rolled back
-                _fail(batch, error)
-            except BaseException:  # the process is being stopped: fail the other threads' work, and raise it again
-                _fail(batch, StorageError("The process is being stopped: nothing was written."))
-                raise
-            finally:
-                for each in batch:
-                    each.done = True
-                self._wake_next()
-                for each in batch:
-                    each.woken.set()
+        batch: list[_Work] = []
+        with _answering(batch):
+            with self.turn():
+                with self._waiting_lock:
+                    batch += self._waiting[:MOST]
+                    del self._waiting[:MOST]
+                # Work that nobody may see before it is on the disk decides for the whole batch.
+                strictest = next((each for each in batch if each.sync is None), batch[0])
+                try:
+                    _write(strictest.begin, batch)
+                finally:
+                    self._wake_next()
+            if strictest.sync is not None:
+                strictest.sync()
 
     def _wake_next(self) -> None:
         """Have the thread that waits longest write the next batch."""
@@ -164,6 +169,24 @@ def _write(begin: Begin, batch: list[_Work]) -> None:
             case _:
                 for each in batch:
                     each.attempt(connection)
+
+
+@contextmanager
+def _answering(batch: list[_Work]) -> Iterator[None]:
+    """Wake the threads of a batch after the block; an error of it is raised in each of them."""
+    try:
+        yield
+    except Exception as error:
+        if not batch:
+            raise
+        _fail(batch, error)
+    except BaseException:  # the process is being stopped: fail the other threads' work, and raise it again
+        _fail(batch, StorageError("The process is being stopped: nothing is known to be written."))
+        raise
+    finally:
+        for each in batch:
+            each.done = True
+            each.woken.set()
 
 
 def _fail(batch: list[_Work], error: Exception) -> None:
