@@ -45,8 +45,8 @@ def idle(reelport: Reelport, small: Report, fresh: Iterator[ReportQuery], to: Pa
     `fresh` gives questions that were never asked, so that none is answered by an earlier report.
     """
     with reelport.wire(small.organization) as wire:
-        _finish_held(wire, next(fresh))
-        held = [_seconds(lambda: _finish_held(wire, next(fresh))) for _ in range(_TIMES)]
+        finish_held(wire, next(fresh))
+        held = [_seconds(lambda: finish_held(wire, next(fresh))) for _ in range(_TIMES)]
         finished = [_seconds(lambda: _finished(wire, next(fresh))) for _ in range(_TIMES)]
     with reelport.client(small.organization) as client:
         client.reports.run(next(fresh), to)
@@ -97,7 +97,7 @@ def _narrowed(report: Report, number: int) -> ReportQuery:
     return report.query(number).within(start, end - timedelta(days=1 + number // (DAYS - report.days + 1) % 30))
 
 
-def _finish_held(wire: Wire, query: ReportQuery) -> None:
+def finish_held(wire: Wire, query: ReportQuery) -> None:
     """Ask, then look once: the service answers when the report has ended."""
     token = wire.ask(query)
     while (status := wire.look(token, _HELD_SECONDS)) == ReportStatus.IN_PROGRESS:
