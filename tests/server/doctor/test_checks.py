@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from sqlalchemy import text
 from tests.disks import small_disk
 from tests.server.conftest import State
 
 from reelport.server.doctor.checks import run_checks
 from reelport.server.queue import liveness
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connect
+from reelport.server.state.database import connect, connected, reading, write
+from reelport.server.state.write_ahead import CHECKPOINT_COMMITS, LONG_LOG, SIZE_LIMIT, measure_log
 from reelport.storage.modes import private
 
 
@@ -50,6 +53,25 @@ def test_a_small_disk_is_told_in_a_unit_that_shows_what_is_free(tmp_path: Path) 
         (well, sentence), _ = told(read_settings(data=data), "disk")
     assert not well
     assert re.search(r"\d\d\.\d MB of 41\.9 MB are free, and 1\.0 GB should be .*Make room", sentence), sentence
+
+
+def test_a_log_that_a_long_read_keeps_growing_is_told(tmp_path: Path) -> None:
+    """With what to look for. Once the read is over, commits copy the log and cut it."""
+    settings = read_settings(data=tmp_path / "data")
+    with connected(settings) as db:
+        with reading(db) as connection:
+            connection.execute(text("SELECT 1 FROM chores")).all()
+            write(db, lambda other: other.execute(text("DELETE FROM chores")))
+            os.truncate(f"{settings.state_file}-wal", LONG_LOG + 1)
+            assert [
+                f"{settings.state_file}-wal has 256.0 MB: a read that began long ago keeps it growing" in sentence
+                for well, sentence in told(settings, "database")
+                if not well
+            ] == [True]
+        for _ in range(CHECKPOINT_COMMITS + 1):
+            write(db, lambda other: other.execute(text("DELETE FROM chores")))
+        assert measure_log(settings.state_file) <= SIZE_LIMIT
+        assert all(well for well, _ in told(settings, "database"))
 
 
 def test_a_database_that_cannot_be_used_is_told_once(tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def test_metrics_count_without_naming_anyone(api: Api) -> None:
     )
     assert samples["reelport_workers"] == "0.0"
     assert float(samples["reelport_data_free_bytes"]) > 0
+    assert float(samples["reelport_state_log_bytes"]) > 0
     for secret in ("demo", api.key.id, token, api.token, "/nothing"):
         assert secret not in page.text
 

@@ -40,6 +40,7 @@ from reelport.server.settings import Settings
 from reelport.server.state import database, revisions, secret_fingerprint
 from reelport.server.state.journal import choose_journal
 from reelport.server.state.tables import JOBS
+from reelport.server.state.write_ahead import LONG_LOG, measure_log
 from reelport.storage.durable import describe_os_error
 from reelport.wording import format_count, format_size
 
@@ -124,10 +125,19 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
             if settings.database_url:
                 yield from _check_writable(connection)
             else:
+                if (size := measure_log(settings.state_file)) > LONG_LOG:
+                    yield False, _describe_long_log(settings.state_file, size)
                 sound = connection.execute(text("PRAGMA quick_check")).scalar()
                 yield sound == "ok", f"SQLite's own check of the file says: {sound}."
     finally:
         db.dispose()
+
+
+def _describe_long_log(state: Path, size: int) -> str:
+    return (
+        f"The write-ahead log {state}-wal has {format_size(size)}: a read that began long ago keeps it growing, be it "
+        f"a backup or another program. Find the program (fuser {state}) and let it end: the log is cut soon after."
+    )
 
 
 def _check_new_database(connection: Connection) -> Iterator[tuple[bool, str]]:

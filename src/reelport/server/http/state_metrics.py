@@ -24,6 +24,7 @@ from reelport.server.state import tallies
 from reelport.server.state.database import reading
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.server.state.tallies import BOUNDS, Histogram, Times
+from reelport.server.state.write_ahead import measure_log
 
 
 class StateMetrics(Collector):
@@ -136,6 +137,9 @@ class StateMetrics(Collector):
     def _collect_disk(self) -> Iterator[Metric]:
         free = shutil.disk_usage(self._settings.data).free
         yield GaugeMetricFamily("reelport_data_free_bytes", "Room on the disk of the data directory.", free)
+        if not self._settings.database_url:
+            size = measure_log(self._settings.state_file)
+            yield GaugeMetricFamily("reelport_state_log_bytes", "Size of the write-ahead log of a SQLite state.", size)
 
 
 def _make_fetched(read: tallies.Tallies) -> Metric:

@@ -31,6 +31,8 @@ They write a few hundred pages: below the 1,000 at which connections of other pr
 """
 SIZE_LIMIT = 16_000_000
 """Bytes to which SQLite cuts a log that begins anew, as after a long read kept it growing."""
+LONG_LOG = 256_000_000
+"""Bytes of a log that grew through a read of minutes; some 10 kB a commit while the read goes on."""
 _TRY_SECONDS = 0.001
 _CHECKPOINT_WAIT = 20
 """Milliseconds that a checkpoint waits for reads that began before the last commit."""
@@ -207,6 +209,17 @@ def _warn(event: str, **details: str) -> None:
     structlog.get_logger().warning(event, **details)
 
 
+def measure_log(state: Path) -> int:
+    """Measure the bytes of a state's log; 0 without one.
+
+    No commit begins it anew while a read goes on that began before: it grows for as long.
+    """
+    try:
+        return state.with_name(f"{state.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 class ImmutableConnection(sqlite3.Connection):
     """A connection that sees no change of its file: it is for read-only file systems alone."""
 
@@ -232,7 +245,7 @@ def is_immutable(state: Path) -> bool:
 
 def _has_log(state: Path) -> bool:
     try:
-        return state.with_name(f"{state.name}-wal").stat().st_size > 0
+        return measure_log(state) > 0
     except OSError:
         return False
 
