@@ -13,6 +13,9 @@ from reelport.engine.duckdb.resident_tables import MOST_ROWS, ResidentTables
 from reelport.engine.plan import Plan, StoredObjects
 from reelport.errors import StorageError
 
+_BYTES = 50_000
+"""Bytes of a table above which it isn't kept here."""
+
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
@@ -21,9 +24,9 @@ def session(tmp_path: Path) -> Iterator[Session]:
         yield engine.session()
 
 
-def store(path: Path, title: str) -> StoredObjects:
+def store(path: Path, title: str, times: int = 1) -> StoredObjects:
     """Write a table of one object; it is read as any object table is."""
-    duckdb.execute(f"COPY (SELECT 'v1' AS id, '{title}' AS title) TO '{path}' (FORMAT parquet)")
+    duckdb.execute(f"COPY (SELECT 'v1' AS id, repeat('{title}', {times}) AS title) TO '{path}' (FORMAT parquet)")
     return StoredObjects(f"SELECT * FROM read_parquet(['{path}'], hive_partitioning = false)", 1)
 
 
@@ -59,30 +62,41 @@ def test_many_objects_are_not_kept(session: Session, tmp_path: Path) -> None:
         session.fetch(objects, "rows")
 
 
+def test_long_titles_are_not_kept(tmp_path: Path) -> None:
+    """It is bytes that a worker's memory is made of, however few rows have them."""
+    connection, residents = duckdb.connect(), ResidentTables(_BYTES)
+    for times, is_kept in ((_BYTES, False), (_BYTES // 2, True)):
+        objects = plan(store(tmp_path / f"{times}.parquet", "x", times))
+        for _ in range(3):
+            with residents.reading(connection, objects) as sql:
+                assert connection.execute(f"SELECT len(title) FROM ({sql})").fetchall() == [(times,)]
+        assert ("resident" in sql) == is_kept
+
+
 def test_kept_tables_stay_within_their_bound(tmp_path: Path) -> None:
     """The ones used least recently go, but none that a statement reads at this moment."""
-    connection, residents = duckdb.connect(), ResidentTables()
-    plans = [plan(store(tmp_path / f"{number}.parquet", str(number)), MOST_ROWS) for number in range(6)]
+    connection, residents = duckdb.connect(), ResidentTables(_BYTES)
+    plans = [plan(store(tmp_path / f"{number}.parquet", str(number), _BYTES * 9 // 10)) for number in range(6)]
 
     def use(number: int) -> None:
         for _ in range(2):
             with residents.reading(connection, plans[number]) as sql:
-                assert connection.execute(sql).fetchall() == [(str(number),)]
+                assert connection.execute(f"SELECT title[-1:] FROM ({sql})").fetchall() == [(str(number),)]
 
     use(0)
     with residents.reading(connection, plans[0]) as sql:
         assert "read_parquet" not in sql
         for number in range(1, 6):
             use(number)
-        assert connection.execute(sql).fetchall() == [("0",)]
+        assert connection.execute(f"SELECT title[-1:] FROM ({sql})").fetchall() == [("0",)]
     assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(2,)]
 
 
 def test_objects_that_find_no_memory_are_read_from_their_file(tmp_path: Path) -> None:
     """A report that needs less memory than all of their rows is made."""
     path = tmp_path / "videos.parquet"
-    duckdb.execute(f"COPY (SELECT md5(range::TEXT) AS title FROM range(2000000)) TO '{path}' (FORMAT parquet)")
+    duckdb.execute(f"COPY (SELECT md5(range::TEXT) AS title FROM range(600000)) TO '{path}' (FORMAT parquet)")
     objects = StoredObjects(f"SELECT * FROM read_parquet(['{path}'], hive_partitioning = false)", 1)
     counted = Plan(f"SELECT count(title) AS n FROM ({objects.sql}) AS v", ("n",), objects=(objects,))
-    with Engine("60MB", 1, None) as engine:
-        assert [engine.session().fetch(counted, "rows") for _ in range(3)] == [[(2_000_000,)]] * 3
+    with Engine("25MB", 1, None) as engine:
+        assert [engine.session().fetch(counted, "rows") for _ in range(3)] == [[(600_000,)]] * 3

@@ -18,9 +18,11 @@ import duckdb
 from reelport.engine.plan import Plan, StoredObjects
 
 MOST_ROWS = 100_000
-"""Rows of a table above which it isn't kept: each takes some 150 bytes."""
-_ALL_ROWS = 2 * MOST_ROWS
-"""Rows of all kept tables."""
+"""Rows of a table above which it isn't measured: its measure would cost each report that reads it."""
+MOST_BYTES = 32_000_000
+"""Bytes of a table above which it isn't kept; all that are kept have twice as many at most."""
+_CELL_BYTES = 16
+"""What DuckDB takes for a cell beside its text: where this is, and a number itself."""
 _REMEMBERED = 64
 """Tables that are remembered as asked for once."""
 
@@ -30,17 +32,18 @@ class _Resident:
     """A kept table, and how many statements read it at this moment."""
 
     name: str
-    rows: int
+    bytes: int
     readers: int = 0
 
 
 class ResidentTables:
     """The object tables that one DuckDB keeps, from their second use on. For any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._numbers = count()
-        self._asked: OrderedDict[str, None] = OrderedDict()
+        self._asked: OrderedDict[str, int | None] = OrderedDict()
         self._kept: OrderedDict[str, _Resident] = OrderedDict()
 
     @contextmanager
@@ -72,31 +75,43 @@ class ResidentTables:
         """Whether the table was asked for before. If not, remember that it was now."""
         if sql in self._asked:
             return True
-        self._asked[sql] = None
+        self._asked[sql] = None  # its bytes, once they are measured
         while len(self._asked) > _REMEMBERED:
             self._asked.popitem(last=False)
         return False
 
     def _keep(self, connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> _Resident | None:
-        if not self._make_room(connection, objects.rows):
-            return None
-        resident = _Resident(f"resident_{next(self._numbers)}", objects.rows)
         with suppress(duckdb.OutOfMemoryException):  # the report may need less, and is to be made then
+            if (size := self._asked[objects.sql]) is None:
+                size = self._asked[objects.sql] = _measure(connection, objects)
+            if size > self._most_bytes or not self._make_room(connection, size):
+                return None
+            resident = _Resident(f"resident_{next(self._numbers)}", size)
             connection.execute(f"CREATE TABLE {resident.name} AS {objects.sql}").fetchall()
             self._kept[objects.sql] = resident
             return resident
         return None
 
-    def _make_room(self, connection: duckdb.DuckDBPyConnection, rows: int) -> bool:
-        """Drop tables used least recently, and read by nobody now, until so many rows fit."""
+    def _make_room(self, connection: duckdb.DuckDBPyConnection, size: int) -> bool:
+        """Drop tables used least recently, and read by nobody now, until so many bytes fit."""
         for sql, resident in list(self._kept.items()):
-            if sum(each.rows for each in self._kept.values()) + rows <= _ALL_ROWS:
+            if self._has_room(size):
                 break
             if not resident.readers:
                 connection.execute(f"DROP TABLE {resident.name}").fetchall()
                 del self._kept[sql]
-        return sum(each.rows for each in self._kept.values()) + rows <= _ALL_ROWS
+        return self._has_room(size)
+
+    def _has_room(self, size: int) -> bool:
+        return sum(each.bytes for each in self._kept.values()) + size <= 2 * self._most_bytes
 
     def _release(self, resident: _Resident) -> None:
         with self._lock:
             resident.readers -= 1
+
+
+def _measure(connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> int:
+    """Measure the bytes of a table as DuckDB would hold it: a third too many at the most."""
+    sql = f"SELECT count(*), sum(strlen(COLUMNS(*)::VARCHAR)) FROM ({objects.sql})"  # noqa: S608 - a SELECT of ours
+    ((rows, *texts),) = connection.execute(sql).fetchall()
+    return sum(map(int, filter(None, texts))) + _CELL_BYTES * int(rows) * len(texts)
