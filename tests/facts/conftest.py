@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -36,17 +35,25 @@ def remote_tables(root: Path, retries: int = 8) -> RemoteTables:
     return RemoteTables(S3Address("reelport-tests", prefix), FileCache(root.parent / "cache", 100, "facts/"), retries)
 
 
+@pytest.fixture(scope="session")
+def reading_session() -> Iterator[duckdb.DuckDBPyConnection]:
+    """One DuckDB that reads tables for all tests: to open one takes longer than what they ask of it."""
+    with duckdb.connect() as session:
+        session.execute("SET TimeZone = 'UTC'")
+        yield session
+
+
 @pytest.fixture
-def ask(root: Path) -> Callable[..., Rows]:
+def ask(root: Path, reading_session: duckdb.DuckDBPyConnection) -> Callable[..., Rows]:
     """Rows of a table by plain SQL over the files of its newest version; `t` stands for the table."""
 
     def run(table: str, sql: str = "SELECT * FROM t") -> Rows:
         files = list(pin(root, [table]).files(table))
         if not files:
             return []
-        with duckdb.connect() as session:
+        with reading_session.cursor() as session:
             session.execute("SET TimeZone = 'UTC'")
-            session.execute(f"CREATE VIEW t AS SELECT * FROM {parquet_source(files)}")
+            session.execute(f"CREATE TEMP VIEW t AS SELECT * FROM {parquet_source(files)}")
             return session.execute(sql).fetchall()
 
     return run
@@ -68,12 +75,12 @@ def plays(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def earnings(tmp_path: Path) -> Callable[..., Path]:
-    """An NDJSON file of earnings: each row is (day, owner, eur)."""
+    """A CSV file of earnings: each row is (day, owner, eur)."""
 
     def write(name: str, *rows: tuple[str, str, object]) -> Path:
-        lines = (json.dumps({"day": day, "owner_channel_id": owner, "eur": eur, "usd": 1}) for day, owner, eur in rows)
         path = tmp_path / name
-        path.write_text("\n".join(lines) + "\n")
+        lines = (f"{day},{owner},{eur},1\n" for day, owner, eur in rows)
+        path.write_text(f"day,owner_channel_id,eur,usd\n{''.join(lines)}")
         return path
 
     return write

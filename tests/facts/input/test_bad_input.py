@@ -140,12 +140,10 @@ def test_bytes_that_are_not_utf8_cost_their_line(tmp_path: Path, root: Path) -> 
         3,
     ),
 )
-def test_a_bad_line_of_ndjson_is_rejected_alone(
-    root: Path, earnings: Callable[..., Path], line: str, reason: str
-) -> None:
+def test_a_bad_line_of_ndjson_is_rejected_alone(tmp_path: Path, root: Path, line: str, reason: str) -> None:
     """Whatever a line of NDJSON holds, the other lines land."""
-    path = earnings("e.ndjson", ("2023-07-01", "c1", 1))
-    path.write_text(path.read_text() + line + "\n")
+    path = tmp_path / "e.ndjson"
+    path.write_text('{"day":"2023-07-01","owner_channel_id":"c1","eur":1,"usd":1}\n' + line + "\n")
     done = load(root, "earnings", [path])
     ((number, told),) = _reasons(done.rejects_file)
     assert (done.rows, number) == (1, 2)

@@ -136,8 +136,8 @@ def test_a_dry_run_tells_why_nothing_would_land(
 
 def test_a_dry_run_knows_what_is_there(root: Path, earnings: Callable[..., Path]) -> None:
     """A batch that stands changes nothing; one that comes back lacks the days that were replaced meanwhile."""
-    first = earnings("a.ndjson", ("2023-07-01", "c1", 1), ("2023-07-02", "c1", 2))
-    other = earnings("b.ndjson", ("2023-07-01", "c1", 5))
+    first = earnings("a.csv", ("2023-07-01", "c1", 1), ("2023-07-02", "c1", 2))
+    other = earnings("b.csv", ("2023-07-01", "c1", 5))
     done = load(root, "earnings", [first])
 
     def look() -> Preview:

@@ -30,8 +30,8 @@ def _run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: object) -> 
 
 def test_an_export_that_overlaps_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], earnings: Write) -> None:
     """The load and its dry run say how many rows lie on which days of other batches, and how to restate them."""
-    first = earnings("w1.ndjson", ("2023-07-01", "c1", 1), ("2023-07-02", "c1", 2))
-    second = earnings("w2.ndjson", ("2023-07-02", "c1", 2), ("2023-07-02", "c2", 2), ("2023-07-03", "c1", 3))
+    first = earnings("w1.csv", ("2023-07-01", "c1", 1), ("2023-07-02", "c1", 2))
+    second = earnings("w2.csv", ("2023-07-02", "c1", 2), ("2023-07-02", "c2", 2), ("2023-07-03", "c1", 3))
     assert len(_run(tmp_path, capsys, "load", "earnings", first).splitlines()) == 1
     why = "If they are the same facts, they count twice"
     how = "with --replace-days 2023-07-02:2023-07-03, which removes all other rows of these days"
@@ -52,15 +52,13 @@ def test_an_export_that_overlaps_is_told(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("compacted", thin_out([False, True], 2))
 def test_only_days_with_rows_of_standing_batches_are_shared(root: Path, earnings: Write, *, compacted: bool) -> None:
     """Days that no batch has, that a replacement emptied or whose batch was undone are free; month files hide none."""
-    undone = load(root, "earnings", [earnings("a.ndjson", ("2023-07-04", "c1", 1))])
-    load(root, "earnings", [earnings("b.ndjson", *((f"2023-07-0{day}", "c1", day) for day in (1, 2, 3, 6)))])
-    load(
-        root, "earnings", [earnings("c.ndjson", ("2023-07-02", "c1", 9))], replace=(date(2023, 7, 2), date(2023, 7, 3))
-    )
+    undone = load(root, "earnings", [earnings("a.csv", ("2023-07-04", "c1", 1))])
+    load(root, "earnings", [earnings("b.csv", *((f"2023-07-0{day}", "c1", day) for day in (1, 2, 3, 6)))])
+    load(root, "earnings", [earnings("c.csv", ("2023-07-02", "c1", 9))], replace=(date(2023, 7, 2), date(2023, 7, 3)))
     if compacted:
         compact(root, today=LATER)
     undo(root, undone.batch)
-    new = earnings("d.ndjson", *((f"2023-07-0{day}", "c2", 1) for day in range(1, 7)))
+    new = earnings("d.csv", *((f"2023-07-0{day}", "c2", 1) for day in range(1, 7)))
     shown = preview(root, "earnings", [new])
     assert [(one.day.day, one.rows) for one in shown.shared_days] == [(1, 1), (2, 1), (6, 1)]
     assert load(root, "earnings", [new]).shared_days == shown.shared_days
@@ -71,10 +69,10 @@ def test_only_days_with_rows_of_standing_batches_are_shared(root: Path, earnings
 def test_a_replacement_counts_the_rows_that_it_removes(root: Path, earnings: Write, *, compacted: bool) -> None:
     """Rows of the days to replace alone, also where a month file holds others; its dry run counts the same."""
     rows = ((f"2023-07-0{day}", owner, day) for day in (1, 2, 3) for owner in ("a", "b"))
-    load(root, "earnings", [earnings("a.ndjson", *rows)])
+    load(root, "earnings", [earnings("a.csv", *rows)])
     if compacted:
         compact(root, today=LATER)
-    new = earnings("n.ndjson", ("2023-07-02", "a", 9))
+    new = earnings("n.csv", ("2023-07-02", "a", 9))
     assert preview(root, "earnings", [new], replace=JULY_2).removed == 2
     done = load(root, "earnings", [new], replace=JULY_2)
     assert (done.removed, done.shared_days) == (2, ())

@@ -38,14 +38,14 @@ def _right(root: Path) -> Iterator[None]:
     assert [one.findings for one in verify(root) if one.findings] == []
 
 
-def _july(earnings: Write, name: str = "july.ndjson") -> Path:
+def _july(earnings: Write, name: str = "july.csv") -> Path:
     return earnings(name, *((f"2023-07-{day:02}", owner, day) for day in range(1, 11) for owner in ("a", "b")))
 
 
 def test_replaced_days_hold_the_new_rows_only(root: Path, ask: Ask, earnings: Write) -> None:
     """Days of the range that the batch doesn't fill are emptied, and days outside stay."""
     load(root, "earnings", [_july(earnings)])
-    new = earnings("new.ndjson", ("2023-07-03", "c", 99))
+    new = earnings("new.csv", ("2023-07-03", "c", 99))
     load(root, "earnings", [new], replace=(date(2023, 7, 2), date(2023, 7, 9)))
     assert ask("earnings", SEEN) == [
         ("2023-07-01", "a", 1.0),
@@ -59,7 +59,7 @@ def test_replaced_days_hold_the_new_rows_only(root: Path, ask: Ask, earnings: Wr
 @pytest.mark.parametrize("compacted", thin_out([True, False], 2))
 def test_a_then_b_then_a_again_gives_a(root: Path, ask: Ask, earnings: Write, compacted: bool) -> None:
     """Load A, replace by B, replace by A again: the rows are A's, from day files and from month files."""
-    first, other = _july(earnings), earnings("b.ndjson", ("2023-07-05", "z", 1))
+    first, other = _july(earnings), earnings("b.csv", ("2023-07-05", "z", 1))
     load(root, "earnings", [first])
     seen = ask("earnings", SEEN)
     for path in (other, first, other, first):
@@ -73,9 +73,7 @@ def test_a_day_inside_a_month_file_is_restated(root: Path, ask: Ask, earnings: W
     """The month file is written again without the day, still sorted, and the day is its own file."""
     load(root, "earnings", [_july(earnings)])
     compact(root, today=LATER)
-    load(
-        root, "earnings", [earnings("n.ndjson", ("2023-07-05", "a", 55))], replace=(date(2023, 7, 5), date(2023, 7, 5))
-    )
+    load(root, "earnings", [earnings("n.csv", ("2023-07-05", "a", 55))], replace=(date(2023, 7, 5), date(2023, 7, 5)))
     assert ask("earnings", "SELECT sum(eur) FROM t") == [(2 * 55 - 10 + 55,)]
     names = sorted(Path(path).name for path in pin(root, ["earnings"]).files("earnings"))
     assert [name.startswith(MONTH_FILE) for name in names] == [False, True]
@@ -87,9 +85,9 @@ def test_a_replacement_takes_no_bad_rows_and_none_outside(root: Path, ask: Ask, 
     load(root, "earnings", [_july(earnings)])
     seen = ask("earnings", SEEN)
     with pytest.raises(BadInput, match="a replacement takes no bad rows"):
-        load(root, "earnings", [earnings("n.ndjson", ("2023-07-05", "a", 1), ("2023-07-05", "a", "x"))], replace=JULY)
+        load(root, "earnings", [earnings("n.csv", ("2023-07-05", "a", 1), ("2023-07-05", "a", "x"))], replace=JULY)
     with pytest.raises(BadInput, match="outside the days to replace \\(2023-08-01\\)"):
-        load(root, "earnings", [earnings("n.ndjson", ("2023-07-05", "a", 1), ("2023-08-01", "a", 1))], replace=JULY)
+        load(root, "earnings", [earnings("n.csv", ("2023-07-05", "a", 1), ("2023-08-01", "a", 1))], replace=JULY)
     with pytest.raises(UsageError, match="reversed"):
         load(root, "earnings", [_july(earnings)], replace=(JULY[1], JULY[0]))
     assert ask("earnings", SEEN) == seen
@@ -109,7 +107,7 @@ def test_undo_removes_exactly_the_rows_of_the_batch(root: Path, ask: Ask, earnin
     """The rows of other batches on the same days stay, merged or not, and the batch can be loaded again."""
     kept = load(root, "earnings", [_july(earnings)])
     seen = ask("earnings", SEEN)
-    other = earnings("b.ndjson", ("2023-07-03", "a", 7), ("2023-07-30", "b", 7))
+    other = earnings("b.csv", ("2023-07-03", "a", 7), ("2023-07-30", "b", 7))
     batch = load(root, "earnings", [other]).batch
     if compacted:
         compact(root, today=LATER)
@@ -131,7 +129,7 @@ def test_undoing_a_replacement_restores_what_it_replaced(root: Path, ask: Ask, e
     if merge == "before":
         compact(root, today=LATER)
     span = (date(2023, 7, 4), date(2023, 7, 6))
-    batch = load(root, "earnings", [earnings("n.ndjson", ("2023-07-05", "a", 1))], replace=span).batch
+    batch = load(root, "earnings", [earnings("n.csv", ("2023-07-05", "a", 1))], replace=span).batch
     if merge == "after":
         compact(root, today=LATER)
     done = undo(root, batch)
@@ -143,8 +141,8 @@ def test_undoing_a_replacement_restores_what_it_replaced(root: Path, ask: Ask, e
 def test_undoing_a_replacement_brings_back_no_undone_batch(root: Path, ask: Ask, earnings: Write) -> None:
     """A batch that was undone meanwhile isn't among what comes back."""
     first = load(root, "earnings", [_july(earnings)])
-    load(root, "earnings", [earnings("k.ndjson", ("2023-07-05", "k", 1))])
-    second = load(root, "earnings", [earnings("n.ndjson", ("2023-07-05", "n", 1))], replace=JULY)
+    load(root, "earnings", [earnings("k.csv", ("2023-07-05", "k", 1))])
+    second = load(root, "earnings", [earnings("n.csv", ("2023-07-05", "n", 1))], replace=JULY)
     undo(root, first.batch)
     undo(root, second.batch)
     assert ask("earnings", SEEN) == [("2023-07-05", "k", 1.0)]
@@ -153,8 +151,8 @@ def test_undoing_a_replacement_brings_back_no_undone_batch(root: Path, ask: Ask,
 def test_undoing_a_replacement_is_refused_after_a_later_load_of_its_days(root: Path, earnings: Write) -> None:
     """The later load is named: undone first, it clears the way."""
     load(root, "earnings", [_july(earnings)])
-    second = load(root, "earnings", [earnings("n.ndjson", ("2023-07-05", "n", 1))], replace=JULY)
-    third = load(root, "earnings", [earnings("o.ndjson", ("2023-07-20", "o", 1))])
+    second = load(root, "earnings", [earnings("n.csv", ("2023-07-05", "n", 1))], replace=JULY)
+    third = load(root, "earnings", [earnings("o.csv", ("2023-07-20", "o", 1))])
     with pytest.raises(UsageError, match=third.batch):
         undo(root, second.batch)
     undo(root, third.batch)
@@ -164,7 +162,7 @@ def test_undoing_a_replacement_is_refused_after_a_later_load_of_its_days(root: P
 def test_undoing_a_replacement_is_refused_after_its_old_files_are_gone(root: Path, earnings: Write) -> None:
     """After a vacuum the refusal says so and what to do instead."""
     load(root, "earnings", [_july(earnings)])
-    batch = load(root, "earnings", [earnings("n.ndjson", ("2023-07-05", "n", 1))], replace=JULY).batch
+    batch = load(root, "earnings", [earnings("n.csv", ("2023-07-05", "n", 1))], replace=JULY).batch
     _age(root, hours=100)
     assert vacuum(root, now=datetime.now(UTC) + timedelta(hours=100))[0].files == 10
     with pytest.raises(UsageError, match="vacuumed"):
@@ -214,7 +212,7 @@ def test_an_unknown_or_ambiguous_batch_is_refused(root: Path) -> None:
 
 def test_compaction_keeps_rows_and_pinned_readers(root: Path, ask: Ask, earnings: Write) -> None:
     """Merged days are one sorted file a month; a snapshot taken before reads the old files still."""
-    august = earnings("aug.ndjson", *((f"2023-08-{day:02}", "a", day) for day in range(1, 32)))
+    august = earnings("aug.csv", *((f"2023-08-{day:02}", "a", day) for day in range(1, 32)))
     load(root, "earnings", [_july(earnings), august])
     pinned, seen = pin(root, ["earnings"]), ask("earnings", SEEN)
     done = compact(root, today=date(2023, 8, 20), settled_after=3)

@@ -125,8 +125,8 @@ def test_a_stop_just_after_a_commit_deletes_no_file_that_it_names(
     root: Path, earnings: Callable[..., Path], ask: Callable[..., list[tuple[object, ...]]]
 ) -> None:
     """Stopped between the commit and the end of the command, each change stands whole, and its files stay."""
-    first = earnings("a.ndjson", *((f"2023-07-0{day}", "a", 1) for day in (1, 2, 3)))
-    second = earnings("b.ndjson", ("2023-07-02", "b", 1))
+    first = earnings("a.csv", *((f"2023-07-0{day}", "a", 1) for day in (1, 2, 3)))
+    second = earnings("b.csv", ("2023-07-02", "b", 1))
     told = run_child(_COMMITTED, str(root), str(first), str(second))
     assert told.splitlines() == [f"{version} [()]" for version in (1, 2, 3, 4)]
     assert ask("earnings", "SELECT day(day), owner_channel_id FROM t") == [(2, "b")]

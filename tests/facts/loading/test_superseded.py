@@ -37,8 +37,8 @@ LATER = date(2023, 9, 1)
 @pytest.fixture
 def files(earnings: Write) -> tuple[Path, Path]:
     """A of three days, and B, which restates the second."""
-    a = earnings("a.ndjson", *((f"2023-07-0{day}", "a", 1) for day in (1, 2, 3)))
-    return a, earnings("b.ndjson", ("2023-07-02", "b", 1))
+    a = earnings("a.csv", *((f"2023-07-0{day}", "a", 1) for day in (1, 2, 3)))
+    return a, earnings("b.csv", ("2023-07-02", "b", 1))
 
 
 def test_a_load_that_comes_back_leaves_out_replaced_days(root: Path, ask: Ask, files: tuple[Path, Path]) -> None:
@@ -109,7 +109,7 @@ def test_the_same_bytes_under_a_mapping_are_another_batch(
     a, b = files
     load(root, "earnings", [a])
     load(root, "earnings", [b], replace=(SECOND, SECOND))
-    renamed = a.rename(a.with_name("renamed.ndjson"))
+    renamed = a.rename(a.with_name("renamed.csv"))
     assert load(root, "earnings", [renamed]).already
     mapping = tmp_path / "m.sql"
     mapping.write_text("SELECT * FROM input")

@@ -23,7 +23,7 @@ def test_a_table_that_nothing_was_loaded_into_is_complete_to_no_day(root: Path) 
 def test_each_table_has_days_and_loads_of_its_own(root: Path, plays: Write, earnings: Write) -> None:
     """Plays of a day that has not had its last hour are not complete; earnings have whole days."""
     load(root, "plays", [plays("a.csv", ("2023-07-01T00:10", "v", "c", 1), ("2023-07-02T22:00", "v", "c", 1))])
-    load(root, "earnings", [earnings("e.json", ("2023-06-30", "c", "1"))])
+    load(root, "earnings", [earnings("e.csv", ("2023-06-30", "c", "1"))])
     fresh = read_freshness(root)
     assert {name: fresh[name].complete for name in ("plays", "earnings", "ads")} == {
         "plays": date(2023, 7, 1),
