@@ -1,4 +1,4 @@
-"""`make fleet`: start a fleet on this machine, fetch reports through it, kill one of each part, tell what happened."""
+"""`make fleet`: start a fleet on this machine, run the demo through it, kill one of each part, tell what happened."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ from deploy.fleet.fleet import Fleet
 from deploy.fleet.part import FleetError
 from deploy.fleet.programs import find_missing
 from deploy.fleet.spark_cluster import find_spark
+from rich.console import Console
+
+from reelport.cli import demo
+
+
+def run_demo(fleet: Fleet) -> None:
+    """Ask, wait, download, show a table and a chart, as `make demo` does, as a partner of the fleet."""
+    console, folder = Console(highlight=False), fleet.folder / "demo"
+    folder.mkdir()
+    query = demo.build_query(START, START + timedelta(days=DAYS - 1))
+    found = demo.fetch(console, fleet.url, fleet.make_key("demo"), query, folder / "views.csv")
+    demo.show(console, found, query)
 
 
 def main() -> None:
@@ -40,6 +52,8 @@ def main() -> None:
             tell(f"{ROWS:,} rows of sample facts are loaded")
             # The client trusts what this variable names, as curl does.
             os.environ["SSL_CERT_FILE"] = str(fleet.certificate)
+            run_demo(fleet)
+            tell("the demo was run through nginx")
             findings = run_drill(fleet, given.partners, tell)
     except FleetError as error:
         sys.exit(str(error))

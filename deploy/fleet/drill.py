@@ -19,13 +19,13 @@ from deploy.fleet.spark_cluster import SparkCluster
 from reelport.client.client import Client
 from reelport.query import ReportQuery
 from reelport.server.access.keys import NewKey
-from reelport.server.state.database import connected
+from reelport.server.state.database import StateUnavailable, connected
 
 START, DAYS, ROWS = date(2026, 7, 1), 31, 300_000
 PARTNERS = ("demo", "rival")
 _DIMENSIONS = ("DAY", "VIDEO_ID", "VIDEO_TITLE", "VISITOR_COUNTRY", "VISITOR_DEVICE_TYPE")
 _DEADLINE = 300.0
-_DOWN_SECONDS, _PAUSE_SECONDS = 2.0, 3.0
+_DOWN_SECONDS, _PAUSE_SECONDS, _RETRY_SECONDS = 2.0, 3.0, 0.2
 _COUNT = sa.text(
     "SELECT count(*) FILTER (WHERE status = 'FINISHED'), count(*), (SELECT count(*) FROM jobs) FROM reports"
 )
@@ -93,6 +93,7 @@ class _SparkWorker:
 def run_drill(fleet: Fleet, rounds: int, tell: Callable[[str], None]) -> Findings:
     """Fetch each question once undisturbed, then again and again while parts are killed."""
     findings = Findings()
+    _, earlier, _ = _count_reports(fleet)
     keys = {partner: fleet.make_key(partner) for partner in PARTNERS}
     for partner, key in keys.items():
         with _Fetcher(fleet, partner, key, "before") as fetcher:
@@ -112,15 +113,22 @@ def run_drill(fleet: Fleet, rounds: int, tell: Callable[[str], None]) -> Finding
             stop.set()
     for load in loads:
         load.result()
-    with connected(fleet.settings) as db, db.connect() as connection:
-        findings.finished, findings.reports, findings.jobs = connection.execute(_COUNT).one()
+    findings.finished, reports, findings.jobs = _count_reports(fleet)
+    findings.reports = reports - earlier
     return findings
+
+
+def _count_reports(fleet: Fleet) -> tuple[int, int, int]:
+    """Count the reports that are finished, all of them, and the jobs."""
+    with connected(fleet.settings) as db, db.connect() as connection:
+        finished, reports, jobs = connection.execute(_COUNT).one()
+    return finished, reports, jobs
 
 
 def _kill_one_of_each(
     fleet: Fleet, findings: Findings, loads: Sequence[Future[None]], tell: Callable[[str], None]
 ) -> None:
-    victims: list[Victim] = [fleet.workers[0], fleet.apis[0], fleet.nginx, fleet.postgresql]
+    victims: list[Victim] = [fleet.workers[0], fleet.apis[0], fleet.nginx, fleet.gateway, fleet.postgresql]
     if fleet.spark:
         victims.insert(2, _SparkWorker(fleet.spark))
     for part in victims:
@@ -142,7 +150,7 @@ def _kill_one_of_each(
 def _fetch_on(fleet: Fleet, partner: str, name: str, stop: threading.Event, findings: Findings) -> None:
     """Fetch one report after the other, each with a key of its own: the same ask of one key is one report."""
     while not stop.is_set():
-        key = fleet.make_key(partner)
+        key = _make_key(fleet, partner)
         with _Fetcher(fleet, partner, key, name) as fetcher:
             for question in range(4):
                 findings.asked += 1
@@ -150,6 +158,18 @@ def _fetch_on(fleet: Fleet, partner: str, name: str, stop: threading.Event, find
                     findings.fetched.append((partner, question, fetcher.fetch(question)))
                 except Exception as error:  # noqa: BLE001 - whatever a partner would meet
                     findings.failed.append(f"{partner}: {type(error).__name__}: {error}")
+
+
+def _make_key(fleet: Fleet, partner: str) -> NewKey:
+    """Make a key once PostgreSQL is there: an operator's command is refused while it is away."""
+    until = time.monotonic() + _DEADLINE
+    while True:
+        try:
+            return fleet.make_key(partner)
+        except StateUnavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 class _Fetcher:

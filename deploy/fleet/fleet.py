@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Self
 
 from deploy.fleet.part import Part
-from deploy.fleet.programs import BUCKET, HOST, answers_http, find_port, make_nginx, make_object_store, make_postgresql
+from deploy.fleet.programs import (
+    BUCKET,
+    HOST,
+    answers_http,
+    find_port,
+    make_gateway,
+    make_nginx,
+    make_object_store,
+    make_postgresql,
+)
 from deploy.fleet.spark_cluster import SparkCluster
 
 from reelport.server import sandbox
@@ -39,7 +48,8 @@ class Fleet:
         self.folder.chmod(0o755)
         self.postgresql, database = make_postgresql(self.folder)
         self.object_store, variables = make_object_store(self.folder)
-        os.environ.update(variables)
+        self.gateway, address = make_gateway(self.folder, variables["AWS_ENDPOINT_URL"])
+        os.environ.update(variables, AWS_ENDPOINT_URL=address)
         ports = [find_port() for _ in range(APIS)]
         self.nginx, port, self.certificate = make_nginx(self.folder, ports)
         self.url = f"https://localhost:{port}"
@@ -59,7 +69,7 @@ class Fleet:
     @property
     def parts(self) -> list[Part]:
         """All parts, in the order in which they start."""
-        return [self.postgresql, self.object_store, *self.apis, *self.workers, self.nginx]
+        return [self.postgresql, self.object_store, self.gateway, *self.apis, *self.workers, self.nginx]
 
     def fill(self, start: date, end: date, rows: int) -> None:
         """Load sample facts of these days, for the organizations `demo` and `rival`."""

@@ -89,9 +89,21 @@ def make_object_store(folder: Path) -> tuple[Part, dict[str, str]]:
     return Part("object-store", command, folder, is_ready), variables
 
 
+def make_gateway(folder: Path, store: str) -> tuple[Part, str]:
+    """Make what stands between clients and the object store, and keeps nothing: its part, and where it answers.
+
+    It can be killed, as a store goes away: the stand-in behind it has all that it holds in memory.
+    """
+    port, name = find_port(), "object-store-gateway"
+    server = f"listen {HOST}:{port}; client_max_body_size 0; location / {{ proxy_pass {store}; proxy_http_version 1.1;"
+    server += " proxy_set_header Host $http_host; proxy_request_buffering off; proxy_buffering off; }"
+    command = _write_nginx(folder, name, f"server {{ {server} }}")
+    return Part(name, command, folder, lambda: answers_tcp(port)), f"http://{HOST}:{port}"
+
+
 def make_nginx(folder: Path, upstreams: Sequence[int]) -> tuple[Part, int, Path]:
     """Make nginx before the API processes, by the example of `deploy/nginx`: its part, port and certificate."""
-    nginx, port = _require("nginx"), find_port()
+    port = find_port()
     certificate = _make_certificate(folder)
     servers = "".join(f"    server {HOST}:{upstream} max_fails=1 fail_timeout=1s;\n" for upstream in upstreams)
     text = _EXAMPLE.read_text("utf-8")
@@ -108,12 +120,17 @@ def make_nginx(folder: Path, upstreams: Sequence[int]) -> tuple[Part, int, Path]
             raise FleetError(f"{_EXAMPLE} lacks {old!r}")
         text = text.replace(old, new)
     (folder / "reelport.conf").write_text(text)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{kind}_temp_path {folder}/nginx-{kind};" for kind in kinds)
-    own = f"daemon off; pid {folder}/nginx.pid; events {{}} http {{ access_log off; {paths}"
-    (folder / "nginx.conf").write_text(f"{own} include {folder}/reelport.conf; }}")
-    command = [nginx, "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    command = _write_nginx(folder, "nginx", f"include {folder}/reelport.conf;")
     return Part("nginx", command, folder, lambda: answers_tcp(port)), port, certificate
+
+
+def _write_nginx(folder: Path, name: str, http: str) -> list[str]:
+    """Write a whole configuration of nginx that writes to the folder alone; the words that start it."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {folder}/{name}-{kind};" for kind in kinds)
+    own = f"daemon off; pid {folder}/{name}.pid; events {{}} http {{ access_log off; {paths}"
+    (folder / f"{name}.conf").write_text(f"{own} {http} }}")
+    return [_require("nginx"), "-e", str(folder / f"{name}.log"), "-p", str(folder), "-c", str(folder / f"{name}.conf")]
 
 
 def _make_certificate(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from deploy.fleet.drill import Findings
 from deploy.fleet.part import FleetError, Part
-from deploy.fleet.programs import make_nginx
+from deploy.fleet.programs import make_gateway, make_nginx
 from tests.deploy.programs import find_tool
 from tests.patience import until
 
@@ -63,6 +63,16 @@ def test_nginx_takes_what_is_made_of_the_example(tmp_path: Path) -> None:
     text = (tmp_path / "reelport.conf").read_text()
     assert [f"127.0.0.1:{each}" in text for each in (20001, 20002, port)] == [True, True, True]
     assert certificate.read_text().startswith("-----BEGIN CERTIFICATE-----")
+
+
+def test_nginx_takes_the_way_to_the_object_store(tmp_path: Path) -> None:
+    """It can be killed without what the stand-in behind it holds."""
+    find_tool("nginx", "nginx")
+    made, address = make_gateway(tmp_path, "http://127.0.0.1:20003")
+    checked = subprocess.run([*made.command, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    text = (tmp_path / f"{made.name}.conf").read_text()
+    assert ("proxy_pass http://127.0.0.1:20003;" in text, address.removeprefix("http://") in text) == (True, True)
 
 
 def test_a_drill_tells_what_was_lost_doubled_or_different() -> None:

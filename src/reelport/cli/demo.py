@@ -109,7 +109,7 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
     with _run_service(console, service):
         with _show_step(console, "makes a key for the organization demo, with every permission"):
             key = service.key("demo")
-        report = fetch(console, service, key, query, folder / "views.csv")
+        report = fetch(console, service.url, key, query, folder / "views.csv")
         show(console, report, query)
         console.print(f"\nThe CSV    {report.path}\nThe chart  {report.path.with_suffix('.png')}", soft_wrap=True)
         password = make_user(console, service)
@@ -150,11 +150,11 @@ def build_query(first: date, last: date) -> ReportQuery:
     return ReportQuery.of(METRICS, DIMENSIONS, first, last)
 
 
-def fetch(console: Console, service: Service, key: Key, query: ReportQuery, to: Path) -> Downloaded:
+def fetch(console: Console, url: str, key: Key, query: ReportQuery, to: Path) -> Downloaded:
     """Ask, wait and download as a partner, with a ledger beside the file, not the user's own."""
     console.print("\n[bold]The partner[/]")
     console.print(f"  wants {', '.join(query.metrics)}")
-    with Client(service.url, key.id, key.secret, ledger=to.with_name("ledger.db")) as client:
+    with Client(url, key.id, key.secret, ledger=to.with_name("ledger.db")) as client:
         with _show_step(console, "asks for a report") as tell:
             report = client.reports.submit(query, progress=tell)
         with _show_step(console, "waits until the report is finished") as tell:
