@@ -38,7 +38,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> list[Wor
 
 @pytest.fixture(scope="module")
 def walled(worlds: list[World], tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[int, Product], World]:
-    """The same worlds without a single fact row in which none of the reader's channels has the product's role."""
+    """The same worlds without a fact row that isn't the reader's by the product's role or as its payee."""
     folder = tmp_path_factory.mktemp("walled")
     return {
         (seed, product): laid(_mine(world.tables, product), _made(folder, seed, product), world.engine)
@@ -69,7 +69,7 @@ def _made(folder: Path, seed: int, product: Product) -> Path:
 
 
 def _mine(tables: Tables, product: Product) -> Tables:
-    columns = [f"{role}_channel_id" for role in ROLE.get(product, tuple(Role))]
+    columns = [f"{role}_channel_id" for role in ROLE.get(product, (*Role, "payee"))]
     return {
         name: [row for row in rows if any(row.get(column) in MINE for column in columns)]
         if TABLES[name].is_fact

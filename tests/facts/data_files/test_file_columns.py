@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from reelport.facts.data_files.projection import project_sql
 from reelport.facts.schema import stored_schema
 from reelport.facts.tables import TABLES
 
-PLAYS = TABLES["plays"]
+PLAYS = replace(TABLES["plays"], columns=tuple(column for column in TABLES["plays"].columns if column.default is None))
+"""Plays as they are where no column has a default."""
 AT = datetime(2023, 7, 1, tzinfo=UTC)
 
 
@@ -25,8 +27,9 @@ def write(path: Path, rows: pa.Table) -> str:
 
 
 def whole(views: int) -> pa.Table:
-    """One row with every stored column of plays."""
-    schema = stored_schema("plays")
+    """One row with every stored column of `PLAYS`."""
+    defaults = {column.name for column in TABLES["plays"].columns} - {column.name for column in PLAYS.columns}
+    schema = pa.schema([field for field in stored_schema("plays") if field.name not in defaults])
     values = {"started_at": AT, "owner_channel_id": "c1", "batch": "b", "views": views}
     return pa.table({field.name: pa.array([values.get(field.name)], field.type) for field in schema}, schema=schema)
 
