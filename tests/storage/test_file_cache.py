@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import subprocess
 import sys
@@ -12,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import pytest
 from tests.disks import small_disk
+from tests.patience import run_child
 
 from reelport.errors import DiskFull, StorageError
 from reelport.storage.file_cache import FileCache, holding
@@ -226,22 +225,77 @@ def fill(path: Path) -> None:
             file.write(bytes(PAGE))
 
 
-def test_what_a_dead_fetch_left_is_not_taken_for_a_living_one(
-    cache: FileCache, remote: LocalFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+_LATE = """
+import sys
+from pathlib import Path
+from reelport.storage.file_cache import FileCache
+
+(dead,) = (Path(sys.argv[1]) / "parts").iterdir()
+
+def begin_another_fetch(event, words):
+    # The dead part is open by now, and not locked yet.
+    if event == "fcntl.flock" and dead.exists() and dead.read_bytes() != b"of another fetch":
+        if Path(f"/proc/self/fd/{words[0]}").resolve() == dead.resolve():
+            dead.unlink()
+            dead.write_bytes(b"of another fetch")
+
+sys.addaudithook(begin_another_fetch)
+print("ready", flush=True)
+FileCache(Path(sys.argv[1]), 1500).delete_surplus()
+"""
+
+
+def test_what_a_dead_fetch_left_is_not_taken_for_a_living_one(cache: FileCache, remote: LocalFolder) -> None:
     """A fetch begins under the same name between the look at a dead part and its end: its part stays."""
     with fetching(cache, remote, "half") as process:
         process.kill()
         process.wait()
     (dead,) = (cache.root / "parts").iterdir()
-    lock = fcntl.flock
-
-    def lock_late(part: int | IO[bytes], kind: int) -> None:
-        lock(part, kind)
-        if not isinstance(part, int) and part.name == str(dead):
-            dead.unlink()
-            dead.write_bytes(b"of another fetch")
-
-    monkeypatch.setattr(fcntl, "flock", lock_late)
-    cache.delete_surplus()
+    run_child(_LATE, str(cache.root))
     assert dead.read_bytes() == b"of another fetch"
+
+
+def test_a_part_that_another_process_fetches_stays(cache: FileCache, remote: LocalFolder) -> None:
+    """It holds the part's lock for as long."""
+    with fetching(cache, remote, "half"):
+        cache.delete_surplus()
+        assert [path.stat().st_size for path in (cache.root / "parts").iterdir()] == [SIZE // 2]
+
+
+def test_a_copy_that_rotted_is_fetched_again(cache: FileCache, remote: LocalFolder) -> None:
+    """By the first fetch of a process that hasn't proven it, within the bytes that it may compare."""
+    proven, unproven = replace(cache, check_bytes=SIZE), replace(cache, check_bytes=SIZE - 1)
+    with holding() as fetched:
+        (path,) = proven.fetch(["one"], remote.open)
+        with path.open("r+b") as file:
+            file.write(b"?")
+        assert unproven.fetch(["one"], remote.open)[0].read_bytes() == b"?" + b"e" * (SIZE - 1)
+        assert proven.fetch(["one"], remote.open)[0].read_bytes() == b"e" * SIZE
+    assert fetched.whole == 2 * SIZE
+
+
+def test_a_copy_without_a_whole_digest_is_read_as_it_is(cache: FileCache, remote: LocalFolder) -> None:
+    """As those of earlier versions, or whose digest a machine that failed left half: it is fetched once."""
+    proven = replace(cache, check_bytes=SIZE)
+    with holding() as fetched:
+        proven.fetch(["one"], remote.open)
+        (digest,) = (path for path in (cache.root / "digests").rglob("*") if path.is_file())
+        digest.write_text("0" * 63)
+        assert proven.fetch(["one"], remote.open)[0].read_bytes() == b"e" * SIZE
+    assert fetched.whole == SIZE
+
+
+def test_digests_go_with_their_files(cache: FileCache, remote: LocalFolder) -> None:
+    """By what makes room, and by what forgets a file; what was put here and kept has one too."""
+    proven = replace(cache, check_bytes=SIZE)
+    written = remote.root / "draft"
+    written.write_bytes(b"e" * SIZE)
+    with holding():
+        proven.adopt(written, "one")
+    digests = {path.name for path in (cache.root / "digests").rglob("*") if path.is_file()}
+    assert digests == {"one"}
+    with holding():
+        proven.fetch(["three", "month=1/two"], remote.open)
+    proven.delete_surplus()
+    proven.forget(*kept(cache))
+    assert [path for path in (cache.root / "digests").rglob("*") if path.is_file()] == []

@@ -333,8 +333,8 @@ class SettingTable:
         pattern=_SIZE,
         form=_SIZE_FORM,
         worker=True,
-        description="Bytes of rollups and settled months that a report or view compares with their digests before a "
-        "process first reads them; 0MB: none.",
+        description="Bytes of rollups, settled months and copies of an object store's files that a report or view "
+        "compares with their digests before a process first reads them; 0MB: none.",
     )
     rollup_space: str = setting(
         "10GB",

@@ -39,7 +39,8 @@ class Settings(SettingTable):
             from reelport.storage.excerpts import ExcerptRule  # noqa: PLC0415 - the same
             from reelport.storage.file_cache import FileCache  # noqa: PLC0415 - the same
 
-            cache = FileCache(self.cache_root, parse_size(self.cache_size), "facts/")
+            checked = parse_size(self.digest_checks)
+            cache = FileCache(self.cache_root, parse_size(self.cache_size), "facts/", checked)
             rule = ExcerptRule(parse_size(self.excerpts_from), self.excerpt_share)
             attach_tables(root, RemoteTables(S3Address.parse(self.facts_url), cache, excerpts=rule))
         return root
@@ -62,7 +63,7 @@ class Settings(SettingTable):
         from reelport.storage.file_cache import FileCache  # noqa: PLC0415 - needs POSIX
         from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
 
-        cache = FileCache(self.cache_root, parse_size(self.cache_size), "files/")
+        cache = FileCache(self.cache_root, parse_size(self.cache_size), "files/", parse_size(self.digest_checks))
         drafts = LocalFolder(self.files_root)
         return ObjectStore(S3Address.parse(self.files_url), drafts, cache, self.link_signer == "store")
 

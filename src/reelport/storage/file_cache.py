@@ -22,11 +22,13 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from reelport.errors import StorageError
+from reelport.storage.cached_digests import CachedDigests
+from reelport.storage.digests import DigestCheck, compute_digest
 from reelport.storage.durable import make_folder, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile, check_name
 from reelport.storage.modes import private
 
-_FILES, _PARTS, _HOLDS, _LOCK = "files", "parts", "holds", "lock"
+_FILES, _PARTS, _HOLDS, _DIGESTS, _LOCK = "files", "parts", "holds", "digests", "lock"
 _FETCHES = 4
 """Files that one process fetches at the same time."""
 _CHUNK_BYTES = 1 << 20
@@ -97,6 +99,8 @@ class FileCache:
     most_bytes: int
     folder: str = ""
     """What the names of this store's files begin with in the cache, which several stores may share."""
+    check_bytes: int = 0
+    """Bytes that one fetch compares with digests before this process first reads them; 0: no digests are kept."""
 
     def fetch(self, names: Sequence[str], open_file: Open, parts: Container[str] = ()) -> tuple[Path, ...]:
         """Hold these files, fetch those that are missing, and return their paths.
@@ -107,16 +111,17 @@ class FileCache:
             check_name(name, str(self.root))
         with translate_io_errors(self.root, FileNotFoundError), private():
             self._hold(names)
-            missing = [name for name in names if not self._touch(name)]
+            damaged = self._find_damaged(names)
+            missing = [name for name in names if name in damaged or not self._touch(name)]
             if missing:
                 try:
-                    self._fetch_all(missing, open_file, parts)
+                    self._fetch_all(missing, open_file, parts, damaged)
                 except OSError as error:
                     if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                         raise
                     # The disk is smaller than the setting says: what nobody reads makes room.
                     self._delete_surplus(0)
-                    self._fetch_all(missing, open_file, parts)
+                    self._fetch_all(missing, open_file, parts, damaged)
                 self.delete_surplus()
         return tuple(map(self.path, names))
 
@@ -141,6 +146,8 @@ class FileCache:
         with translate_io_errors(path), private():
             self._hold([name])
             make_folder(self.path(name).parent)
+            if self.check_bytes:
+                self._digests.record(self.path(name), compute_digest(path))
             try:
                 path.rename(self.path(name))
             except OSError as error:
@@ -154,6 +161,7 @@ class FileCache:
         with translate_io_errors(self.root), suppress(NotADirectoryError):
             for path in (self.path(name), *self._list_derived(name)):
                 path.unlink(missing_ok=True)
+                self._digests.forget(path)
 
     def delete_surplus(self) -> None:
         """Delete the least recently used files that nobody holds, until the rest fits."""
@@ -172,7 +180,19 @@ class FileCache:
                     return
                 if path.relative_to(self.root / _FILES).as_posix() not in held:
                     path.unlink(missing_ok=True)
+                    self._digests.forget(path)
                     surplus -= size
+
+    @property
+    def _digests(self) -> CachedDigests:
+        return CachedDigests(self.root / _DIGESTS, self.root / _FILES)
+
+    def _find_damaged(self, names: Sequence[str]) -> frozenset[str]:
+        """Find the files whose copies have rotted; they stay until they are replaced, for others read them now."""
+        if not self.check_bytes:
+            return frozenset()
+        check = DigestCheck(self.check_bytes)
+        return frozenset(name for name in names if self._digests.is_damaged(self.path(name), check))
 
     def _list_derived(self, name: str) -> tuple[Path, ...]:
         path = self.path(name)
@@ -190,29 +210,35 @@ class FileCache:
             return True
         return False
 
-    def _fetch_all(self, names: Sequence[str], open_file: Open, parts: Container[str]) -> None:
+    def _fetch_all(self, names: Sequence[str], open_file: Open, parts: Container[str], damaged: Container[str]) -> None:
         fetched = _holding.get().fetched
+
+        def fetch(name: str) -> int:
+            return self._fetch_file(name, open_file, is_damaged=name in damaged)
+
         with ThreadPoolExecutor(min(_FETCHES, len(names)), thread_name_prefix="fetch") as pool:
-            for name, size in zip(names, pool.map(lambda name: self._fetch_file(name, open_file), names), strict=True):
+            for name, size in zip(names, pool.map(fetch, names), strict=True):
                 if name in parts:
                     fetched.parts += size
                 else:
                     fetched.whole += size
 
-    def _fetch_file(self, name: str, open_file: Open) -> int:
+    def _fetch_file(self, name: str, open_file: Open, *, is_damaged: bool) -> int:
         """Fetch a file, unless another process has just done so; return how many bytes."""
         part = self.root / _PARTS / hashlib.sha256(f"{self.folder}{name}".encode()).hexdigest()
         with _open_locked(part) as handle:
-            if self._touch(name):
+            if not is_damaged and self._touch(name):
                 part.unlink()
                 return 0
             try:
                 with closing(open_file(name)) as source:
-                    size = _copy(source, handle)
+                    size, digest = _copy(source, handle)
             except BaseException:  # a Ctrl-C too leaves no half copy; it is raised again
                 part.unlink()
                 raise
             make_folder(self.path(name).parent)
+            if self.check_bytes:
+                self._digests.record(self.path(name), digest)
             part.rename(self.path(name))
             sync_folder(self.path(name).parent)
         return size
@@ -270,15 +296,16 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _copy(source: OpenFile, handle: int) -> int:
-    """Write a whole file over whatever a killed fetch has left; return its bytes."""
+def _copy(source: OpenFile, handle: int) -> tuple[int, str]:
+    """Write a whole file over whatever a killed fetch has left; return its bytes and digest."""
     os.ftruncate(handle, 0)
-    position = 0
+    position, digest = 0, hashlib.sha256()
     while chunk := source.read(position, _CHUNK_BYTES):
         _write_whole(handle, chunk)
+        digest.update(chunk)
         position += len(chunk)
     os.fsync(handle)
-    return position
+    return position, digest.hexdigest()
 
 
 def _append(handle: int, content: bytes) -> None:
