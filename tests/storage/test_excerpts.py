@@ -149,6 +149,21 @@ def test_no_excerpt_has_bytes_of_two_files(object_server: str, tmp_path: Path) -
         fetch(store, Slices())
 
 
+def test_a_file_that_was_put_again_takes_nothing_from_other_readers(object_server: str, tmp_path: Path) -> None:
+    """Another report goes on over what it holds of it, and of files that haven't changed; then it is forgotten."""
+    assert object_server
+    store, later, sizes = open_store(tmp_path), os.urandom(len(CONTENT)), dict.fromkeys(("one", "two"), len(CONTENT))
+    store.put("two", CONTENT)
+    second = Slices((Range(0, 1000),), "second")
+    with holding():
+        held = store.local_excerpts(sizes, Slices())
+        store.put("one", later)
+        with holding():
+            found = store.local_excerpts(sizes, second)
+            assert [path.read_bytes() for path in found] == [later, second.expected]
+        assert [path.read_bytes() for path in held] == [Slices().expected] * 2
+
+
 def test_excerpts_are_evicted_as_files_are_and_never_while_they_are_read(object_server: str, tmp_path: Path) -> None:
     """The cache holds no more than it may, but for what is held."""
     assert object_server

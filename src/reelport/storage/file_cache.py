@@ -64,6 +64,11 @@ class _Hold:
                 self._handles[folder] = handle, Path(path)
             _append(self._handles[folder][0], "".join(f"{name}\n" for name in names).encode())
 
+    def find_list(self, folder: Path) -> Path | None:
+        """Find the list in this folder of holds."""
+        with self._adding:
+            return self._handles[folder][1] if folder in self._handles else None
+
     def release(self) -> None:
         """Let all of it go."""
         with self._adding:
@@ -100,7 +105,7 @@ class FileCache:
     folder: str = ""
     """What the names of this store's files begin with in the cache, which several stores may share."""
     check_bytes: int = 0
-    """Bytes that one fetch compares with digests before this process first reads them; 0: no digests are kept."""
+    """Bytes that one fetch compares with digests before this process first reads them; 0: it keeps no digests."""
 
     def fetch(self, names: Sequence[str], open_file: Open, parts: Container[str] = ()) -> tuple[Path, ...]:
         """Hold these files, fetch those that are missing, and return their paths.
@@ -163,6 +168,15 @@ class FileCache:
                 path.unlink(missing_ok=True)
                 self._digests.forget(path)
 
+    def forget_unread(self, name: str) -> None:
+        """Delete a file's copy and what is derived from it, but for what somebody else reads."""
+        with translate_io_errors(self.root), self._lock(fcntl.LOCK_EX):
+            held = self._read_held(_holding.get().find_list(self.root / _HOLDS))
+            for path in (self.path(name), *self._list_derived(name)):
+                if path.relative_to(self.root / _FILES).as_posix() not in held:
+                    path.unlink(missing_ok=True)
+                    self._digests.forget(path)
+
     def delete_surplus(self) -> None:
         """Delete the least recently used files that nobody holds, until the rest fits."""
         self._delete_surplus(self.most_bytes)
@@ -188,7 +202,10 @@ class FileCache:
         return CachedDigests(self.root / _DIGESTS, self.root / _FILES)
 
     def _find_damaged(self, names: Sequence[str]) -> frozenset[str]:
-        """Find the files whose copies have rotted; they stay until they are replaced, for others read them now."""
+        """Find the files whose copies have rotted.
+
+        They stay until they are replaced, for others may read them now.
+        """
         if not self.check_bytes:
             return frozenset()
         check = DigestCheck(self.check_bytes)
@@ -252,10 +269,12 @@ class FileCache:
                 if _is_at(part.fileno(), path):
                     path.unlink()
 
-    def _read_held(self) -> frozenset[str]:
-        """Read what living processes hold, and delete the lists of dead ones."""
+    def _read_held(self, besides: Path | None = None) -> frozenset[str]:
+        """Read what living processes hold, besides this list, and delete those of dead ones."""
         held: set[str] = set()
         for path in (self.root / _HOLDS).iterdir():
+            if path == besides:
+                continue
             with suppress(FileNotFoundError), path.open("rb") as listed:
                 try:
                     fcntl.flock(listed, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,7 +27,11 @@ _RESTARTS = 5
 
 
 class FileChanged(StorageError):
-    """The file was deleted or put again since its end was read."""
+    """The file was deleted or put again since its end was read; `name` says which."""
+
+    def __init__(self, sentence: str, name: str) -> None:
+        super().__init__(sentence)
+        self.name = name
 
 
 class Identity(NamedTuple):
@@ -87,9 +91,9 @@ class RemoteRanges:
             try:
                 found = obstore.get(self.client, self.name, options=options)
             except (FileNotFoundError, PreconditionError) as error:
-                raise FileChanged(f"{self.place} was deleted or put again while it was read") from error
+                raise FileChanged(f"{self.place} was deleted or put again while it was read", self.name) from error
         if (found.meta["size"], tuple(found.range)) != (identity.size, tuple(wanted)):
-            raise FileChanged(f"{self.place}: the object store gives other bytes than were asked for")
+            raise FileChanged(f"{self.place}: the object store gives other bytes than were asked for", self.name)
         chunks = iter(found.stream(_CHUNK_BYTES))
         while True:
             try:

@@ -195,11 +195,12 @@ class ObjectStore:
         """Fetch what the cutter wants into the cache: excerpts, or whole files."""
         reader = ExcerptCache(self.cache, self.excerpts, self.open, self._open_ranges)
         try:
-            return reader.fetch(sizes, cutter)
-        except FileChanged:
-            for name in sizes:
-                self.cache.forget(name)
-            return self.local_paths(sizes)
+            while True:
+                try:
+                    return reader.fetch(sizes, cutter)
+                except FileChanged as change:
+                    self.cache.forget_unread(change.name)
+                    self.local_paths([change.name])  # whole, and held: it is asked for no part again
         except FileNotFoundError as error:
             raise StorageError(f"{error} is gone") from error
 

@@ -32,9 +32,9 @@ def load_day(root: Path, day: date) -> None:
     load_arrow(root, "plays", pa.Table.from_pylist([{**texts, **counts}]), f"{day}")
 
 
-def attach_cache(root: Path, name: str) -> None:
+def attach_cache(root: Path, name: str, size: int = 10**9) -> None:
     """Let the tables be read through this cache: what is loaded stays in the cache of whoever loads."""
-    attach_tables(root, replace(remote_tables(root), cache=FileCache(root.parent / name, 10**9, "facts/")))
+    attach_tables(root, replace(remote_tables(root), cache=FileCache(root.parent / name, size, "facts/")))
 
 
 @pytest.fixture
@@ -73,3 +73,12 @@ def test_a_build_fetches_the_months_that_it_sums(root: Path) -> None:
     attach_cache(root, "cache")
     assert [built.month for built in build_rollups(root, space=10**9)] == ["2026-02"]
     assert fetched(root) == ["month=2026-02"]
+
+
+def test_a_build_holds_the_files_of_one_month_at_a_time(root: Path) -> None:
+    """A cache that is smaller than all months lets the former month go when the next one is fetched."""
+    attach_cache(root, "cache", 100)
+    add_rollup(root, make_rollup("plays", []))
+    there: list[list[str]] = []
+    build_rollups(root, space=10**9, progress=lambda _: there.append(fetched(root)))
+    assert there == [["month=2026-03"], ["month=2026-02"], ["month=2026-01"]]

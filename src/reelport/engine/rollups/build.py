@@ -44,6 +44,7 @@ from reelport.storage.durable import (
     sync_folder,
     translate_io_errors,
 )
+from reelport.storage.file_cache import holding
 from reelport.storage.modes import private
 from reelport.wording import format_size
 
@@ -82,7 +83,8 @@ def build_rollups(
     for rollup in list_rollups(root) if rollups is None else rollups:
         snapshot = pin(root, (rollup.table,))
         for month in _list_months(root, rollup, snapshot):
-            built = _build_month(root, rollup, snapshot, month, space, memory)
+            with holding():  # a cache needs room for one month at a time
+                built = _build_month(root, rollup, snapshot, month, space, memory)
             done.append(built)
             if progress is not None:
                 progress(built)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,7 +49,7 @@ class Workspace:
         batches of a result, and a sort of millions of rows comes before the first batch.
         """
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(work)
+            running = pool.submit(copy_context().run, work)  # what it fetches is held as the caller says
             try:
                 while not wait([running], timeout=_TICK).done:
                     if (percent := self.session.query_progress()) >= 0:
