@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from tests import quick_users
 from tests.browser.studio import MEMBER, OPERATOR, OWNER, PASSWORD, Studio
 from tests.warm_service import Service
 
-from reelport.server.access import users
 from reelport.server.state.database import connected
 
 # The first is the same browser without windows around its pages: it costs half.
@@ -42,7 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
                 ("demo", MEMBER, "member"),
                 (None, OPERATOR, "operator"),
             ):
-                users.add_user(db, organization, email, role, PASSWORD, datetime.now(UTC))
+                quick_users.add_user(db, organization, email, role, PASSWORD, datetime.now(UTC))
         yield running
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from tests import quick_users
 from tests.browser.studio import MEMBER, PASSWORD, Studio, find_faults
 from tests.warm_service import Service
 
 from reelport.engine.duckdb.csv_sink import Written
-from reelport.server.access import organizations, users
+from reelport.server.access import organizations
 from reelport.server.files import report_files
 from reelport.server.queue import jobs
 from reelport.server.state.database import connected
@@ -30,7 +31,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         with connected(running.settings) as db:
             now = datetime.now(UTC)
             organizations.allow_channels(db, organizations.add_organization(db, "demo", now).id, ["c1"])
-            users.add_user(db, "demo", MEMBER, "member", PASSWORD, now)
+            quick_users.add_user(db, "demo", MEMBER, "member", PASSWORD, now)
         yield running
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests import quick_users
 from tests.patience import PATIENCE
 from tests.server.studio.visitor import PASSWORD, find_forms
 from tests.warm_service import Service
 
-from reelport.server.access import users
 from reelport.server.state.database import connected
 
 EMAIL = "ann@demo.example"
@@ -30,7 +30,7 @@ def service() -> Iterator[Service]:
     with Service() as service:
         service.sample(date(2026, 7, 1), date(2026, 7, 10), rows=2_000)
         with connected(service.settings) as db:
-            users.add_user(db, "demo", EMAIL, "owner", PASSWORD, datetime.now(UTC))
+            quick_users.add_user(db, "demo", EMAIL, "owner", PASSWORD, datetime.now(UTC))
         yield service
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from tests import quick_users
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import account, audit_log, keys, logins, sessions, users
+from reelport.server.access import account, audit_log, keys, logins, sessions
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import identify_caller
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
@@ -24,7 +25,7 @@ TERMS = Terms(3600, timedelta(days=1))
 def session(state: State) -> Session:
     """A session of an owner of `demo`."""
     state.organization("demo", "c-1")
-    users.add_user(state.db, "demo", ANN, "owner", OLD, state.now)
+    quick_users.add_user(state.db, "demo", ANN, "owner", OLD, state.now)
     return sign_in(state)
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from threading import Barrier
 
 import pytest
+from tests import quick_users
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
@@ -36,7 +37,7 @@ def owner(state: State) -> Session:
 
 def add(state: State, email: str, role: str, organization: str = "demo") -> str:
     """Add a user with a password: its id."""
-    return users.add_user(state.db, organization, email, role, PASSWORD, state.now).id
+    return quick_users.add_user(state.db, organization, email, role, PASSWORD, state.now).id
 
 
 def sign_in(state: State, email: str) -> Session:
@@ -74,7 +75,7 @@ def test_everything_that_is_wrong_with_a_new_person_is_said_at_once(state: State
 
 def test_an_owner_does_not_learn_where_an_address_is_taken(state: State, owner: Session) -> None:
     """Another organization's user and the platform's operator are refused by the same sentence, and it is logged."""
-    users.add_user(state.db, None, "olga@platform.example", "operator", PASSWORD, state.now)
+    quick_users.add_user(state.db, None, "olga@platform.example", "operator", PASSWORD, state.now)
     said = set()
     for email in (EVE, "olga@platform.example"):
         with pytest.raises(AddressTaken) as refused:

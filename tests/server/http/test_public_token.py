@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 import pytest
 from starlette.testclient import TestClient
+from tests import quick_users
 from tests.cases import thin_out
 from tests.server.api import ASK, INPUT, Api
 
@@ -26,7 +27,7 @@ LOGIN = {"grant_type": "password", "username": EMAIL, "password": PASSWORD}
 @pytest.fixture(scope="module", autouse=True)
 def user(api: Api) -> None:
     """A user of `demo`."""
-    users.add_user(api.service.db, "demo", EMAIL, "owner", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(api.service.db, "demo", EMAIL, "owner", PASSWORD, datetime.now(UTC))
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_a_browser_at_the_root_is_told_what_is_where(api: Api) -> None:
 def test_guessing_is_slowed_down_and_locks_out_nobody_elsewhere(api: Api, client_pair: dict[str, str]) -> None:
     """After ten wrong passwords an address waits, even with the right one; that user elsewhere does not."""
     victim = client_pair | LOGIN | {"username": "mia@demo.example"}
-    users.add_user(api.service.db, "demo", "mia@demo.example", "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(api.service.db, "demo", "mia@demo.example", "member", PASSWORD, datetime.now(UTC))
     replies = [post(api, victim | {"password": f"wrong password {number}"}) for number in range(11)]
     assert [reply.status_code for reply in replies] == [400] * 10 + [429]
     assert int(replies[-1].headers["retry-after"]) >= 1
@@ -186,7 +187,7 @@ def test_an_address_can_not_use_up_a_public_key(api: Api, client_pair: dict[str,
 def test_a_users_tokens_end_at_the_next_request(api: Api, client_pair: dict[str, str], end: str) -> None:
     """With another password, or without the user: the access token is 401, the refresh token invalid_grant."""
     name = f"{end}@demo.example"
-    users.add_user(api.service.db, "demo", name, "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(api.service.db, "demo", name, "member", PASSWORD, datetime.now(UTC))
     said = post(api, client_pair | LOGIN | {"username": name}).json()
     assert ask_at_root(api, said["access_token"]).status_code == 200
     if end == "password":

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests import quick_users
 from tests.cases import thin_out
 from tests.patience import until
 from tests.server.api import Api
@@ -130,7 +131,7 @@ def test_cookies_are_for_our_host_and_for_no_script(people: Api) -> None:
 def test_another_password_ends_every_session(visitors: Visitors, people: Api) -> None:
     """Whoever knew the old password is out in all browsers."""
     email = "eve@demo.example"
-    users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
     visitor = visitors(email)
     users.change_password(people.service.db, email, "another long password")
     assert visitor.get("/studio/account").url.path == "/studio/sign-in"
@@ -162,7 +163,7 @@ def test_a_session_of_another_secret_is_none(people: Api) -> None:
 def test_guesses_are_slowed_down_at_their_own_address_alone(visitors: Visitors, people: Api) -> None:
     """Beyond a burst of wrong passwords an address waits; the user's other addresses don't."""
     email = "guessed@demo.example"
-    users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
     visitor = visitors(None)
     assert guess_until_refused(lambda: visitor.sign_in(email, "a wrong password").status_code)[-1] == 429
     assert until(lambda: int(visitor.sign_in(email, "a wrong password").headers.get("retry-after", "0")) > 0)
@@ -172,7 +173,7 @@ def test_guesses_are_slowed_down_at_their_own_address_alone(visitors: Visitors, 
 def test_the_log_tells_of_sign_ins_and_of_wrong_passwords_once_a_minute(visitors: Visitors, people: Api) -> None:
     """Guesses don't fill the log; a sign-in is in it with the user's address."""
     email = "logged@demo.example"
-    users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
+    quick_users.add_user(people.service.db, "demo", email, "member", PASSWORD, datetime.now(UTC))
     for _ in range(3):
         visitors(None).sign_in(email, "a wrong password")
     visitors(email)
@@ -183,7 +184,7 @@ def test_the_log_tells_of_sign_ins_and_of_wrong_passwords_once_a_minute(visitors
 def test_a_long_log_makes_no_guess_dear(people: Api) -> None:
     """Of failures before, the newest thousand rows are looked through: beyond them one more row is written."""
     email, db, now = "long@demo.example", people.service.db, datetime.now(UTC)
-    user = users.add_user(db, "demo", email, "member", PASSWORD, now)
+    user = quick_users.add_user(db, "demo", email, "member", PASSWORD, now)
     for rows in (0, 900, 1000):
         with writing(db) as connection:
             for _ in range(rows):

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 import httpx2
 from starlette.testclient import TestClient
+from tests import quick_users
 
-from reelport.server.access import users
 from reelport.server.http.service import Service
 
 PASSWORD = "a long enough password"  # noqa: S105 - of tests alone
@@ -87,7 +87,7 @@ class Visitor:
 
 def add_user(service: Service, email: str, role: str = "owner", organization: str | None = "demo") -> None:
     """Add a user with the password of all users of these tests."""
-    users.add_user(service.db, organization, email, role, PASSWORD, datetime.now(UTC))
+    quick_users.add_user(service.db, organization, email, role, PASSWORD, datetime.now(UTC))
 
 
 def guess_until_refused(guess: Callable[[], int], most: int = 100) -> list[int]:
