@@ -20,7 +20,15 @@ from contextlib import suppress
 from fcntl import ioctl
 from typing import Any
 
-_LIBRARIES = ("duckdb", "httpx2", "rich.progress", "rich.table", "reelport.cli.main", "reelport.cli.syntax_problems")
+_LIBRARIES = (
+    "duckdb",
+    "httpcore2",
+    "httpx2",
+    "rich.progress",
+    "rich.table",
+    "reelport.cli.main",
+    "reelport.cli.syntax_problems",
+)
 _ROOMS = (
     "reelport.client",
     "reelport.sync",

@@ -9,14 +9,16 @@ import subprocess
 from typing import BinaryIO, cast
 
 from tests import forked
+from tests.migrated import begin_state
 
 import reelport.testing
 
 
 class Service(reelport.testing.Service):
-    """Runs `reelport serve` as the public one does, its workers too; only its interpreter doesn't start anew."""
+    """Runs `reelport serve` and its workers as the public one; its interpreter and its state don't start anew."""
 
     def _run(self, environment: dict[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
+        begin_state(self.settings)
         words = ["-m", "reelport", "serve"]
         process = forked.Popen(words, env=environment, stdout=log, stderr=log, loads=forked.SERVING)
         return cast("subprocess.Popen[bytes]", process)

@@ -17,6 +17,7 @@ import httpx2
 import pytest
 import structlog
 from starlette.testclient import TestClient
+from tests.migrated import begin_state
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.server import logs
@@ -130,6 +131,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @contextmanager
 def open_api(settings: Settings) -> Iterator[Api]:
     """Run an app of these settings, with such a key."""
+    begin_state(settings)
     app = create_app(settings)
     with TestClient(app, raise_server_exceptions=False) as client:
         service: Service = app.state.service

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import Engine
+from tests.migrated import begin_state
 from tests.postgresql import PostgresServer
 from tests.server.api import api, log
 
@@ -110,14 +110,6 @@ def new_database(postgresql: str) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file that is up to date and holds no row: migrations take longer than most tests."""
-    settings = read_settings(data=tmp_path_factory.mktemp("migrated"))
-    connect(settings).dispose()
-    return settings.state_file
-
-
-@pytest.fixture(scope="session")
 def migrated_database(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of such a database on that server."""
     with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as connection:
@@ -166,9 +158,7 @@ def state(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
     if kind == "postgresql":
         address = request.getfixturevalue("new_database")(request.getfixturevalue("migrated_database"))
     settings = read_settings(data=data, database_url=address, workers=0)
-    if kind == "sqlite":
-        settings.state_file.parent.mkdir(parents=True)
-        shutil.copy(request.getfixturevalue("migrated_file"), settings.state_file)
+    begin_state(settings)
     db = connect(settings)
     yield State(settings, db, credentials.load_service_secret(settings))
     db.dispose()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
+from tests.migrated import begin_state
 
 from reelport.cli.main import main
 from reelport.facts.log.snapshot import newest_versions
@@ -32,6 +33,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         said = capsys.readouterr()
         return int(left.value.code or 0), said.out, said.err
 
+    begin_state(read_settings(data=tmp_path / "data"))
     for name in ("demo", "rival"):
         assert call("org", "add", name)[0] == 0
     return call

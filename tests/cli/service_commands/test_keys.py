@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.migrated import begin_state
 
 from reelport.cli.main import main
 from reelport.server.settings import read_settings
@@ -29,6 +30,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         said = capsys.readouterr()
         return int(left.value.code or 0), said.out, said.err
 
+    begin_state(read_settings(data=tmp_path / "data"))
     assert call("org", "add", "demo")[0] == 0
     return call
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import structlog
 from tests.cases import thin_out
+from tests.migrated import begin_state
 from tests.patience import until
 
 from reelport.cli.main import main
@@ -55,6 +56,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
 
 def caller_of(run: Run, data: Path) -> Caller:
     """Who a new key of a new organization `demo` stands for."""
+    begin_state(read_settings(data=data))
     run("org", "add", "demo")
     run("channel", "add", "--org", "demo", "--id", "c1", "--slug", "demo-news")
     _, out, _ = run("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
