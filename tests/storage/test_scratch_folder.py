@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,15 @@ def test_another_users_folder_stays(tmp_path: Path) -> None:
     with open_scratch_folder("try-", tmp_path, 12345) as folder:
         assert folder.stat().st_uid == 12345
         assert not theirs.exists()
+
+
+def test_a_folder_whose_process_died_before_it_had_its_name_goes(tmp_path: Path) -> None:
+    """An hour later: one that was made just now may be locked next."""
+    old, new = tmp_path / ".try-old", tmp_path / ".try-new"
+    for folder in (old, new):
+        folder.mkdir()
+    (old / "file").write_text("left")
+    hour_ago = time.time() - 3601
+    os.utime(old, (hour_ago, hour_ago))
+    with open_scratch_folder("try-", tmp_path):
+        assert (old.exists(), new.exists()) == (False, True)

@@ -8,10 +8,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
+
+_NAMELESS_SECONDS = 3600
+"""Age from which a folder that was never locked is dead: a living one is locked and named at once."""
 
 
 @contextmanager
@@ -41,10 +45,12 @@ def open_scratch_folder(prefix: str, parent: Path | None, owner: int | None = No
 
 
 def _clear_dead_folders(around: Path, prefix: str, owners: Collection[int]) -> None:
-    for folder in around.glob(f"{prefix}*"):
+    long_ago = time.time() - _NAMELESS_SECONDS
+    for folder in (*around.glob(f"{prefix}*"), *around.glob(f".{prefix}*")):
         # Suppressed: it is locked, another user's, or has just gone.
         with suppress(OSError):
-            _clear_if_dead(folder, owners)
+            if folder.name.startswith(prefix) or folder.lstat().st_mtime < long_ago:
+                _clear_if_dead(folder, owners)
 
 
 def _clear_if_dead(folder: Path, owners: Collection[int]) -> None:

@@ -74,6 +74,31 @@ def test_too_little_room_for_the_copy_is_said_before_it_is_made(older: Settings,
     assert rehearse(older, tmp_path / "large").changes
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_the_copy_of_a_try_that_was_killed_goes_with_the_next(older: Settings) -> None:
+    """It is as large as the state."""
+    left = older.data / ".upgrade-check-killed"
+    left.mkdir()
+    (left / "state.db").write_bytes(b"half")
+    assert rehearse(older).changes
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_what_is_in_the_log_only_needs_room_too(older: Settings, tmp_path: Path) -> None:
+    """The copy has those commits: a log of a megabyte would fill a folder that has room for the state alone."""
+    with small_disk(tmp_path / "small", "3m") as small, opened(older) as db, reading(db) as connection:
+        connection.execute(text("SELECT 1 FROM organizations")).all()
+        state = older.state_file.stat().st_size
+        assert 3 * state < 3 * 2**20
+        with writing(db) as other:
+            other.execute(text("CREATE TABLE filler AS SELECT zeroblob(2000000) AS content"))
+        assert older.state_file.stat().st_size == state
+        with pytest.raises(UsageError, match="3,145,728 bytes of room"):
+            rehearse(older, small)
+        assert not list(small.iterdir())
+
+
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_tables_in_use_end_a_try_instead_of_being_held_up(older: Settings) -> None:
     """A statement that waits for a lock keeps later ones waiting too: the try gives up, and changed nothing."""

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
@@ -25,11 +24,14 @@ from reelport.server.backup.state_dump import dump_state
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading, writing
 from reelport.server.state.revisions import Migration, list_pending, migrate, read_revision
+from reelport.server.state.write_ahead import measure_log
 from reelport.server.upgrade.shape import describe_changes, read_shape
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
+from reelport.storage.scratch_folder import open_scratch_folder
 from reelport.wording import format_count
 
+_SCRATCH = ".upgrade-check-"
 _LOCK_SECONDS = 3
 _STATEMENT_SECONDS = 60
 _COPIES = 3
@@ -111,7 +113,7 @@ def _find_missing_columns(settings: Settings) -> dict[str, tuple[str, ...]]:
 def _copy_state(settings: Settings, scratch: Path | None) -> Iterator[Settings]:
     """Copy the SQLite state to a data directory of the block's own."""
     around = scratch or settings.data
-    size = _size(settings.state_file)
+    size = _size(settings.state_file) + measure_log(settings.state_file)  # commits in the log make the copy longer
     with translate_io_errors(around):
         free = shutil.disk_usage(around).free
     if free < _COPIES * size:
@@ -119,8 +121,8 @@ def _copy_state(settings: Settings, scratch: Path | None) -> Iterator[Settings]:
             f"{around} has {free:,} bytes of room, and trying the upgrade needs {_COPIES * size:,}: "
             "name a folder on another disk by --scratch."
         )
-    with private(), translate_io_errors(around), TemporaryDirectory(prefix=".upgrade-check-", dir=around) as folder:
-        copy = replace(settings, data=Path(folder))
+    with private(), translate_io_errors(around), open_scratch_folder(_SCRATCH, around) as folder:
+        copy = replace(settings, data=folder)
         if size:
             dump_state(settings, copy.state_file)
         yield copy
