@@ -101,8 +101,9 @@ spark-matrix: compile spark ## every oracle case and the whole matrix by Spark (
 		tests/engine/test_whole_matrix.py tests/engine/test_aggregation.py
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/spark
 
-bench: $(READY) ## measure against the bare engine, Polars, chDB, pandas and PostgreSQL (ROWS=10000000)
+bench: $(READY) ## measure against the bare engine, Polars, chDB, pandas and PostgreSQL, then 100 partners at once (ROWS=10000000)
 	@$(BIN)/python benchmarks/run.py --rows $(or $(ROWS),10000000)
+	@$(BIN)/python -m benchmarks.throughput --rows $(or $(ROWS),10000000)
 
 bench-rivals: $(READY) ## install engines that the benchmark compares with (chDB: 180 MB to fetch)
 	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --only-group bench --no-emit-project -o $(VENV)/bench.txt
