@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import traceback
 import urllib.request
 from contextlib import closing
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
+from tests.patience import PATIENCE, child, until
 from tests.storage.object_server import Fault, FaultyProxy
 from tests.storage.stores import open_bucket
 
@@ -49,6 +52,39 @@ def test_an_upload_that_fails_leaves_no_file_and_can_be_begun_anew(faulty_server
     faulty_server.choose = lambda _method, _path: None
     store.put_draft(draft, "one.csv")
     assert read_file(store, "one.csv") == PARTS
+
+
+_UPLOAD = """
+import sys
+from pathlib import Path
+from tests.storage.stores import open_bucket
+store = open_bucket(Path(sys.argv[1]))
+print("ready", flush=True)
+store.put_draft(store.drafts.root / "one.part", "one.csv")
+"""
+
+
+def test_an_upload_that_is_killed_is_seen_by_nobody_and_begun_anew(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """The process dies when the store has taken a part; the next one uploads the whole file."""
+    store, victims = open_bucket(tmp_path), list[subprocess.Popen[str]]()
+    store.prepare_draft("one.part").write_bytes(PARTS)
+
+    def choose(method: str, path: str) -> Fault | None:
+        if (method, "partNumber" in path) != ("PUT", True):
+            return None
+        assert until(lambda: victims)
+        victims[0].kill()
+        return Fault.LOST
+
+    faulty_server.choose = choose
+    with child(_UPLOAD, str(tmp_path)) as process:
+        victims.append(process)
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert faulty_server.count(Fault.LOST) > 0
+    assert list(open_bucket(tmp_path).list_names()) == ["one.part"]
+    faulty_server.choose = lambda _method, _path: None
+    store.put_draft(store.drafts.root / "one.part", "one.csv")
+    assert (read_file(store, "one.csv") == PARTS, list(store.list_names())) == (True, ["one.csv"])
 
 
 @pytest.mark.parametrize("fault", DOWNLOAD_FAULTS)
