@@ -47,7 +47,7 @@ COMMANDS = {
     "key create --org acme --permissions create_reports": STATE,
     "key revoke nobody": STATE,
     "channel list --org acme": STATE | READ,
-    "channel remove --org acme --id c0": STATE,
+    "channel remove --org acme --id c9": STATE,
     "org max-key-age acme 90": STATE,
     "user list": STATE,
     "key rename nobody other": STATE,
@@ -58,10 +58,11 @@ COMMANDS = {
     "queue cancel nobody": STATE,
     "tables": READ,
     "load list": READ,
-    "channel add --org acme --id c1 --slug one": STATE | ROWS,
-    "key create --org acme --permissions create_reports --channels one": STATE | ROWS,
-    "key list --json": STATE | ROWS,  # a key limited to channels is shown with their slugs
-    "channel list --org acme --json": STATE | ROWS,
+    "channel add --org acme --id c1 --slug one": STATE | ROWS,  # it writes a file
+    "channel add --org acme --id c0 --slug zero": STATE | READ,  # a known one
+    "key create --org acme --permissions create_reports --channels zero": STATE | READ,
+    "key list --json": STATE | READ,  # a key limited to channels is shown with their slugs
+    "channel list --org acme --json": STATE | READ,
 }
 MODULES = {
     "reelport.server.serve": SERVICE,  # until the workers start
@@ -69,6 +70,9 @@ MODULES = {
     "reelport.server.queue.worker_process": SERVICE | {"deltalake", "duckdb", "sqlglot"},
     "reelport.testing.service": STATE,
 }
+
+# Run before all others.
+SETUP = ("org add acme", "channel add --org acme --id c0 --slug zero")
 
 # Each in a process of its own, forked from one that has the command line's own libraries.
 _RUN = """
@@ -99,9 +103,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     wanted = {text for item in request.session.items if item.path == request.path for text in _params(item)}
     asked = [text for text in (*COMMANDS, *MODULES) if text in wanted]
     data = tmp_path_factory.mktemp("data")
-    started = [sys.executable, "-m", "reelport", "org", "add", "acme", "--data", str(data)]
-    subprocess.run(started, check=True, capture_output=True)
-    words = [text.split() for text in asked]
+    words = [text.split() for text in (*SETUP, *asked)]
     ran = subprocess.run(
         [sys.executable, "-c", _RUN, json.dumps(words)],
         check=True,
@@ -109,7 +111,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         env={"PATH": "/usr/bin", "REELPORT_DATA": str(data), "REELPORT_HOME": str(data / "home")},
         text=True,
     )
-    found = dict(zip(asked, ran.stdout.splitlines(), strict=True))
+    found = dict(zip(asked, ran.stdout.splitlines()[len(SETUP) :], strict=True))
     return lambda text: TRACKED & set(found[text].split())
 
 

@@ -166,15 +166,9 @@ def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
 
 def list_channels(settings: Settings) -> tuple[Channel, ...]:
     """List every channel of the `channels` table, by slug."""
-    from reelport.facts.log.snapshot import pin  # noqa: PLC0415 - slow to import, and most commands name no channel
+    from reelport.facts.log.object_reader import read_rows  # noqa: PLC0415 - slow, and most commands name no channel
 
-    files = pin(settings.facts_root, [CHANNELS.name]).files(CHANNELS.name)
-    if not files:
-        return ()
-    import pyarrow.parquet as pq  # noqa: PLC0415 - the same
-
-    names = [column.name for column in CHANNELS.columns]
-    rows = [row for file in files for row in pq.ParquetFile(file).read(names).to_pylist()]
+    rows = read_rows(settings.facts_root, CHANNELS)
     return tuple(sorted((Channel(**row) for row in rows), key=lambda channel: (channel.slug, channel.id)))
 
 
