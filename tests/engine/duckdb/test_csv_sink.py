@@ -9,6 +9,8 @@ import resource
 import stat
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 
@@ -33,6 +35,25 @@ def test_what_several_writers_wrote_is_one_file(tmp_path: Path) -> None:
     assert content == b"".join(parts)
     assert (out.bytes, out.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_many_long_files_are_written_at_once(tmp_path: Path) -> None:
+    """Each has somebody who reads its pipe, however many of them there are; afterwards they read those of others."""
+    for _ in range(2):
+        with ExitStack() as stack:
+            sinks = [stack.enter_context(open_sink(tmp_path / f"{n}", tmp_path, Event().set)) for n in range(20)]
+            for out in sinks:
+                out.pipe.write_bytes(LONG)
+        assert {out.sha256 for out in sinks} == {hashlib.sha256(LONG).hexdigest()}
+
+
+def test_short_files_need_no_more_threads_the_more_there_are(tmp_path: Path) -> None:
+    """Whoever waits to read one, should it become long, waits for the next one afterwards."""
+    for number in range(200):
+        with open_sink(tmp_path / "file", tmp_path, Event().set) as out:
+            out.pipe.write_bytes(b"%d" % number)
+        assert (tmp_path / "file").read_bytes() == b"%d" % number
+    assert sum(each.name == "csv-sink" for each in threading.enumerate()) < 100
 
 
 def test_a_file_that_was_there_is_begun_anew(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The sink for DuckDB's CSV: reads a named pipe into a file while DuckDB writes.
 
-It hashes, counts and syncs on the way.
+It hashes, counts and syncs on the way. A short report fits into the pipe: the thread that made it reads it once it is
+whole, for to wake another thread takes longer than that.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from reelport.write_behind import BackgroundSync
 
 _CHUNK = 1 << 20
 """Bytes per read from the pipe; also the size of the pipe's buffer, where the system allows it."""
+
+_HEAD_START = 0.03
+"""Seconds in which nobody reads: a report that is written by then needs no other thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,10 @@ class CsvSink:
         self._digest = hashlib.sha256()
         self._sync = BackgroundSync(file)
         self._buffer = bytearray(_CHUNK)
-        self._thread = threading.Thread(target=self._read_pipe, name="csv-sink", daemon=True)
+        self._taken = threading.Lock()  # by the thread that reads, once and for all
+        self._open = threading.Lock()  # until it is being closed
+        self._open.acquire()
+        self._read = threading.Event()
         with ExitStack() as undone:
             # Open it without waiting for a writer, then open a writer of our own: the pipe must not end with DuckDB's.
             self._reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -58,7 +66,7 @@ class CsvSink:
             # Another program that reads the pipe would take bytes away: from here on nobody but root can open it.
             pipe.chmod(0o200)
             _enlarge_pipe(self._reading)
-            self._thread.start()
+            _READERS.serve(self)
             undone.pop_all()
 
     @property
@@ -74,14 +82,27 @@ class CsvSink:
     def close(self) -> None:
         """Wait until the last byte is in the file. The file is not durable yet."""
         os.close(self._writing)
-        self._thread.join()
+        self._open.release()
         try:
+            if self._taken.acquire(blocking=False):
+                self._read_pipe()
+            else:
+                self._read.wait()
             self._sync.wait()
             self._check_pipe()
         except OSError as error:  # the system reports it once: the sync at the end would not see it
             self._failure = self._failure or error
         finally:
             os.close(self._reading)
+
+    def read_later(self) -> None:
+        """Read what isn't written within a moment as it comes, until the sink is closed."""
+        if self._open.acquire(timeout=_HEAD_START) or not self._taken.acquire(blocking=False):
+            return
+        try:
+            self._read_pipe()
+        finally:
+            self._read.set()
 
     def _check_pipe(self) -> None:
         """Raise FileExistsError when the pipe was replaced.
@@ -109,6 +130,36 @@ class CsvSink:
         self._sync.count_written(len(data))
         self._digest.update(data)
         self.bytes += len(data)
+
+
+class _Readers:
+    """Threads that read from sinks: one for each open sink.
+
+    They stay, since to start one takes a while.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sinks: SimpleQueue[CsvSink] = SimpleQueue()
+        self._idle = 0
+
+    def serve(self, sink: CsvSink) -> None:
+        """Let a thread read from this sink, until it is closed."""
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+            else:
+                threading.Thread(target=self._run, name="csv-sink", daemon=True).start()
+        self._sinks.put(sink)
+
+    def _run(self) -> None:
+        while True:
+            self._sinks.get().read_later()
+            with self._lock:
+                self._idle += 1
+
+
+_READERS = _Readers()
 
 
 @contextmanager
