@@ -41,7 +41,7 @@ from reelport.server.state.tallies import Recycled
 from reelport.server.traces.tracing import current_span
 
 _LEAST_ROOM_PAUSE = 1.0
-_HEAD_START = 0.005
+_HEAD_START = 0.02
 """Seconds that a report has Python to itself until the engine makes it, before the next one is claimed."""
 _log = structlog.get_logger()
 
