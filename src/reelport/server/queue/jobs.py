@@ -21,7 +21,7 @@ from reelport.query import ReportQuery
 from reelport.server.events.bus import publish
 from reelport.server.events.event import Event, Kind
 from reelport.server.files.report_files import FileRecord
-from reelport.server.state import tallies
+from reelport.server.state import tables, tallies
 from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.statements import Statements
 from reelport.server.state.tables import JOBS, REPORTS
@@ -174,8 +174,8 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
             own = {"report_id": claim.report_id, "file": file.name, "sha256": file.sha256}
             return _SQL.run(connection, "published", own).first() is not None
         made = {"file": file.name, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256}
-        ended = {"status": ReportStatus.FINISHED.value, "reason": None, "ended_at": now}
-        update_report(connection, claim.report_id, **ended, **made)
+        ended = {"report_id": claim.report_id, "ended_at": tables.to_milliseconds(now)}
+        _SQL.run(connection, "publish", {**ended, **made})
         publish(connection, Event(Kind.REPORT_ENDED, claim.report_id))
         tallies.count_finished(connection, time.monotonic() - claim.began)
         return True

@@ -83,6 +83,11 @@ WHERE id = :report_id AND (versions IS NULL OR versions = :versions) AND EXISTS 
 DELETE FROM jobs
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
+-- publish: record the file of a finished report
+UPDATE reports
+SET status = 'FINISHED', reason = NULL, ended_at = :ended_at, file = :file, rows = :rows, bytes = :bytes, sha256 = :sha256
+WHERE id = :report_id
+
 -- published: whether this very file was published before
 SELECT 1
 FROM reports

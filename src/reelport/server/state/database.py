@@ -9,13 +9,14 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
 from reelport.errors import DiskFull, StorageError
 from reelport.facts.layout import check_layout
@@ -51,8 +52,18 @@ _UNAVAILABLE = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
 _UPGRADE_LOCK = 7_236_118_642
-_SYNCED = "synced"
-"""Whether commits wait for the disk: a connection's execution option, and in `info` how SQLite's was set last."""
+_KIND = "kind"
+"""The name in a connection's `info` of the kind of its next transaction."""
+_LEVEL = "synchronous"
+"""The name there of SQLite's setting of that name, as it was set last."""
+
+
+class _Kind(Enum):
+    """What a transaction does: only read, or write with a commit that is synced or not."""
+
+    READING = auto()
+    SYNCED = auto()
+    UNSYNCED = auto()
 
 
 class StateBusy(StorageError):
@@ -123,7 +134,7 @@ def open_database(settings: Settings) -> Engine:
     )
     event.listen(db, "connect", partial(_configure_connection, journal, log))
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
-    event.listen(db, "begin", partial(_begin, journal))
+    _begin_by(db, journal)
     return db
 
 
@@ -152,7 +163,7 @@ def open_reader(settings: Settings) -> Engine:
     log = WriteAheadLog(settings.state_file, 0)
     event.listen(db, "connect", partial(_configure_reader, log))
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
-    event.listen(db, "begin", partial(_begin, choose_journal(settings.data)))
+    _begin_by(db, choose_journal(settings.data))
     return db
 
 
@@ -207,21 +218,31 @@ def _check_file(file: Path, connection: object, entry: ConnectionPoolEntry, _pro
         raise exc.DisconnectionError
 
 
-def _begin(journal: Journal, connection: Connection) -> None:
+def _begin_by(db: Engine, journal: Journal) -> None:
+    """Let an engine begin its transactions by `_begin`.
+
+    SQLAlchemy's driver for SQLite begins none itself. A listener to its event `begin` would do, but with any listener
+    to events of its kind each connection and each statement takes half as long again.
+    """
+    db.dialect.do_begin = partial(_begin, journal)  # type: ignore[method-assign]
+
+
+def _begin(journal: Journal, connection: PoolProxiedConnection) -> None:
     """Begin a transaction; a writer takes its lock at once.
 
     Reading first and locking later could lose an update.
     """
-    if connection.get_execution_options().get("reads", False):
-        connection.exec_driver_sql("BEGIN")
+    driver: sqlite3.Connection = connection.driver_connection  # type: ignore[assignment]
+    kind = connection.info.pop(_KIND, _Kind.SYNCED)
+    if kind is _Kind.READING:
+        driver.execute("BEGIN")
         return
-    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    is_synced = connection.get_execution_options().get(_SYNCED, True) or not journal.is_write_ahead
-    if connection.info.get(_SYNCED, True) != is_synced:  # it can't be set within a transaction, and stays afterwards
-        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
-        connection.info[_SYNCED] = is_synced
+    level = "NORMAL" if kind is _Kind.UNSYNCED and journal.is_write_ahead else "FULL"
+    if connection.info.get(_LEVEL, "FULL") != level:  # it can't be set within a transaction, and stays afterwards
+        driver.execute(f"PRAGMA synchronous = {level}")
+        connection.info[_LEVEL] = level
     if not _try_begin(driver, _READ_SECONDS if not journal.is_write_ahead else 0):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        driver.execute("BEGIN IMMEDIATE")
 
 
 def _try_begin(driver: sqlite3.Connection, read_seconds: float) -> bool:
@@ -256,8 +277,10 @@ def _try_begin(driver: sqlite3.Connection, read_seconds: float) -> bool:
 @contextmanager
 def reading(db: Engine) -> Iterator[Connection]:
     """Run the block in a transaction that only reads; it blocks no writer."""
-    with _translate_errors(), db.connect().execution_options(reads=True) as connection, connection.begin():
-        yield connection
+    with _translate_errors(), db.connect() as connection:
+        connection.info[_KIND] = _Kind.READING
+        with connection.begin():
+            yield connection
 
 
 @contextmanager
@@ -311,7 +334,8 @@ def _transaction(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
     events: list[Event] = []
     log = _get_log(db)
     with nullcontext() if log is None else log.hold(db), _translate_errors(), db.connect() as connection:
-        connection.execution_options(**{UNCOMMITTED: events, _SYNCED: synced})
+        connection.execution_options(**{UNCOMMITTED: events})
+        connection.info[_KIND] = _Kind.SYNCED if synced else _Kind.UNSYNCED
         with connection.begin():
             yield connection
     bus: EventBus = db.get_execution_options()[OPTION]
