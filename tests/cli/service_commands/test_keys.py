@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -127,3 +131,20 @@ def test_a_longest_life_that_ends_keys_is_asked_about(run: Run, tmp_path: Path) 
     status, out, _ = run("org", "max-key-age", "demo", "30", "--yes", "--json")
     assert (status, json.loads(out)["expired_keys"]) == (0, [key["id"]])
     assert listed(run)[0]["marks"][0] == "expired"
+
+
+def test_the_end_of_a_key_is_asked_for_at_a_terminal_alone(run: Run, tmp_path: Path) -> None:
+    """Any other answer than yes changes nothing; `--yes`, and a program without a terminal, are not asked."""
+    first, second, third = (create(run)["id"] for _ in range(3))
+    words = [sys.executable, "-m", "reelport", "key", "revoke", first, "--data", str(tmp_path / "data")]
+    for typed, is_over in (("n", False), ("y", True)):
+        ours, theirs = pty.openpty()
+        os.write(ours, f"{typed}\n".encode())
+        done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, check=True)
+        os.close(theirs)
+        os.close(ours)
+        assert f"End the key {first}, its tokens and its links, for good? [y/N] " in done.stderr
+        assert ("Nothing was changed." in done.stderr) == (not is_over)
+        assert [row["id"] for row in listed(run) if row["revoked"]] == [first] * is_over
+    assert [run("key", "revoke", *rest)[0] for rest in ((second,), (third, "--yes"))] == [0, 0]
+    assert all(row["revoked"] for row in listed(run))

@@ -9,9 +9,14 @@ from reelport.errors import UsageError
 _LONGEST_ANSWER = 100
 
 
+def has_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def is_confirmed(question: str) -> bool:
     """Ask at the terminal; return whether the answer is yes. Raises UsageError without one."""
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not has_terminal():
         raise UsageError("nothing was changed: there is no terminal to ask at; add --yes to do it without asking")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline(_LONGEST_ANSWER).strip().lower() in {"y", "yes"}

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from reelport.catalog import Scope
 from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_fields, print_list
-from reelport.cli.service_commands.access import Data, Org, open_state, split_names
+from reelport.cli.service_commands.access import Data, Org, Yes, open_state, split_names
 from reelport.errors import UsageError
 from reelport.wording import format_count
 
@@ -188,16 +188,21 @@ def _cancel_rotation(key_id: str, *, json: bool, data: Data) -> None:
 def revoke_key(
     id: KeyId,  # noqa: A002 - the argument's name
     *,
+    yes: Yes = False,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """End a key and every token of it at once.
+    """End a key and every token of it at once, for good; asks first at a terminal.
 
     Example: reelport key revoke KEY
     """
+    from reelport.cli.arguments.confirmation import has_terminal, is_confirmed
     from reelport.server.access import keys
     from reelport.server.access.audit_log import Actor
 
     with open_state(data) as (_, db):
+        if not yes and has_terminal() and not is_confirmed(f"End the key {id}, its tokens and its links, for good?"):
+            print("Nothing was changed.", file=sys.stderr)
+            return
         ended = keys.revoke_key(db, id, datetime.now(UTC), Actor.of_command())
     print_fields({"id": id, "revoked": "now" if ended else "before"}, as_json=json)
