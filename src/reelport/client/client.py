@@ -80,10 +80,10 @@ class _ClientBase(ABC):
 
         `slots` reports in flight at a time, `windows` days in one report, `timeout` seconds of silence before a
         request is given up, `patience` seconds for which transient failures are retried, `pace` seconds in which a
-        download must bring 64 KiB; with `confirm` a file whose end nothing proves is fetched twice and must be the
-        same; with `again` an ask whose answer was lost is sent again, at the price of a second report; with
-        `any_columns` a report may have other columns than asked for, unless it is a window to merge. A range that
-        takes more than `max_windows` reports is refused (100 by default).
+        download must bring 64 KiB, and any other answer its end; with `confirm` a file whose end nothing proves is
+        fetched twice and must be the same; with `again` an ask whose answer was lost is sent again, at the price of a
+        second report; with `any_columns` a report may have other columns than asked for, unless it is a window to
+        merge. A range that takes more than `max_windows` reports is refused (100 by default).
         Closing it closes nothing.
         """
         changed = _change_settings(

@@ -21,7 +21,7 @@ class Request:
     """One HTTP request.
 
     Its `repr` leaves out headers, body and address: they hold secrets and signatures. The driver gives the request up
-    after `timeout` seconds of silence.
+    after `timeout` seconds of silence, and an answer that is read whole once its body took more than `pace`.
     """
 
     method: str
@@ -29,6 +29,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     timeout: float = 60.0
+    pace: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from reelport.client.drivers.transport import AsyncBody, AsyncTransport, Body, T
 from reelport.client.flows.runner import AsyncRunner
 from reelport.client.interrupts import run_shielded
 from reelport.client.reports import AsyncSleep, Sleep
-from reelport.client.steps import Exclusive, Fork, Lost, Open, Read, Reply, Send, Step, Wait, Work
+from reelport.client.steps import Exclusive, Fork, Lost, Open, Read, Reply, Request, Send, Step, Wait, Work
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
+_TOO_SLOW = Lost("its answer only trickles")
 
 
 class StepRunner:
@@ -62,7 +64,7 @@ class StepRunner:
                 return self._body.read() if self._body else b""
             case Send(request):
                 body = self._transport.open(request)
-                return body if isinstance(body, Lost) else _read_whole(body)
+                return body if isinstance(body, Lost) else _read_whole(body, request)
 
     def check(self) -> None:
         """Raise the Ctrl-C that came during work."""
@@ -122,7 +124,7 @@ class AsyncStepRunner:
                 return await self._body.read() if self._body else b""
             case Send(request):
                 body = await self._transport.open(request)
-                return body if isinstance(body, Lost) else await _read_whole_async(body)
+                return body if isinstance(body, Lost) else await _read_whole_async(body, request)
 
     def check(self) -> None:
         """Raise the cancellation that came during work."""
@@ -155,29 +157,52 @@ class ExclusiveLock:
         return self._lock
 
 
-def _read_whole(body: Body) -> Reply | Lost:
-    """Read a response to its end; Lost where it is larger than 16 MiB."""
-    data = bytearray()
+class _Answer:
+    """The bytes of an answer, and how long they may still be waited for."""
+
+    def __init__(self, request: Request) -> None:
+        self._silence = request.timeout
+        self._left = request.pace
+        self._data = bytearray()
+
+    def add(self, chunk: bytes, seconds: float) -> Lost | None:
+        """Add what so many seconds brought; Lost where it is too much, or comes too slowly.
+
+        What came too late may be the last: only more after it is Lost. Of one wait no more counts than the silence
+        after which the transport gives up: beyond that the process, or its event loop, stood still.
+        """
+        if self._left <= 0:
+            return _TOO_SLOW
+        self._left -= min(seconds, self._silence)
+        self._data += chunk
+        return _TOO_LARGE if len(self._data) > _LARGEST_ANSWER else None
+
+    def complete(self, head: Reply) -> Reply:
+        """Return the whole answer."""
+        return Reply(head.status, head.headers, bytes(self._data))
+
+
+def _read_whole(body: Body, request: Request) -> Reply | Lost:
+    """Read a response to its end; Lost where it is larger than 16 MiB, or trickles."""
+    answer, began = _Answer(request), time.monotonic()
     with closing(body):
         while chunk := body.read():
-            if isinstance(chunk, Lost):
-                return chunk
-            data += chunk
-            if len(data) > _LARGEST_ANSWER:
-                return _TOO_LARGE
-    return Reply(body.head.status, body.head.headers, bytes(data))
+            before, began = began, time.monotonic()
+            fault = chunk if isinstance(chunk, Lost) else answer.add(chunk, began - before)
+            if fault is not None:
+                return fault
+    return answer.complete(body.head)
 
 
-async def _read_whole_async(body: AsyncBody) -> Reply | Lost:
-    """Read a response to its end; Lost where it is larger than 16 MiB."""
-    data = bytearray()
+async def _read_whole_async(body: AsyncBody, request: Request) -> Reply | Lost:
+    """Read a response to its end; Lost where it is larger than 16 MiB, or trickles."""
+    answer, began = _Answer(request), time.monotonic()
     try:
         while chunk := await body.read():
-            if isinstance(chunk, Lost):
-                return chunk
-            data += chunk
-            if len(data) > _LARGEST_ANSWER:
-                return _TOO_LARGE
+            before, began = began, time.monotonic()
+            fault = chunk if isinstance(chunk, Lost) else answer.add(chunk, began - before)
+            if fault is not None:
+                return fault
     finally:
         await body.close()
-    return Reply(body.head.status, body.head.headers, bytes(data))
+    return answer.complete(body.head)

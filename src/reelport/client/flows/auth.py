@@ -147,7 +147,8 @@ def _refuses_form(session: Session, key: PrivateKey | PublicKey, reply: Reply) -
 def _build_request(session: Session, form: Mapping[str, str]) -> Request:
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     url = session.settings.token_url or session.settings.url
-    return Request("POST", url, headers, urlencode(form).encode(), session.settings.timeout)
+    settings = session.settings
+    return Request("POST", url, headers, urlencode(form).encode(), settings.timeout, settings.pace)
 
 
 def _format_scope(scopes: Iterable[Scope]) -> dict[str, str]:

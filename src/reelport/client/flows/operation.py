@@ -39,8 +39,9 @@ def run_operation(
             "accept": "application/json",
             **(make_trace_headers() if session.reelport else {}),
         }
+        settings = session.settings
         request = Request(
-            "POST", session.settings.graphql_url, {**sent, **(headers or {})}, body, session.settings.timeout
+            "POST", settings.graphql_url, {**sent, **(headers or {})}, body, settings.timeout, settings.pace
         )
         retries = Retries(session, tell, policy, fault)
         while (seconds := retries.pause_after((yield Send(request)))) is not None:

@@ -53,7 +53,8 @@ class Settings:
     `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
     cover (None: as many as the service is found to take), `max_windows` how many reports one range may take,
     `timeout` the seconds of silence after which a request is given up, `patience` the seconds for which transient
-    failures are retried, and `pace` the seconds in which a download must bring 64 KiB, or counts as broken.
+    failures are retried, and `pace` the seconds in which a download must bring 64 KiB, and any other answer its end, or
+    it counts as broken.
     Raises UsageError where one of them isn't a positive number, or is too large.
     With `confirm`, a file whose end nothing proves is fetched twice; with `again`, an ask whose answer was lost is
     repeated; with `any_columns`, a report may have other columns than asked for. `insecure` allows sending the key in

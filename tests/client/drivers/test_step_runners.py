@@ -1,0 +1,94 @@
+"""The step runners: an answer is read to its end, or given up."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import TypeVar
+
+import pytest
+
+from reelport.client.drivers.http import AsyncHttp, Http
+from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
+from reelport.client.steps import Flow, Lost, Reply, Request, Send
+
+T = TypeVar("T")
+
+
+def _trickle(listener: socket.socket) -> None:
+    """Answer each request with a byte now and then, for as long as somebody reads."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+            while True:
+                connection.sendall(b" ")
+                time.sleep(0.01)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server whose answers never end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_trickle, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def _drive(_flow: Flow[object], /, halt: object) -> None:
+    """Run no flow: a lone step has none."""
+
+
+async def _run(_flow: Flow[T]) -> T:
+    """Run no flow, either."""
+    raise AssertionError
+
+
+def _send(url: str, pace: float) -> object:
+    with closing(Http()) as transport:
+        runner = StepRunner(transport, time.sleep, threading.Lock(), _drive, None)
+        return runner.execute(Send(Request("POST", url, pace=pace)))
+
+
+async def _send_async(url: str, pace: float) -> object:
+    transport = AsyncHttp()
+    try:
+        runner = AsyncStepRunner(transport, asyncio.sleep, ExclusiveLock(), _run)
+        return await runner.execute(Send(Request("POST", url, pace=pace)))
+    finally:
+        await transport.close()
+
+
+def test_an_answer_that_trickles_is_lost(url: str) -> None:
+    """A byte now and then is never silence: a look at a report would hang for as long as the other side likes."""
+    lost = Lost("its answer only trickles")
+    assert _send(url, 0.1) == lost
+    assert asyncio.run(_send_async(url, 0.1)) == lost
+
+
+def test_an_answer_whose_last_bytes_come_late_is_whole() -> None:
+    """What came after the time may be the end: it is taken, and nothing is asked for anew."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, closing(Http()) as transport:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
+                time.sleep(0.05)
+                connection.sendall(b"late")
+
+        threading.Thread(target=answer, daemon=True).start()
+        runner = StepRunner(transport, time.sleep, threading.Lock(), _drive, None)
+        reply = runner.execute(Send(Request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", pace=0.001)))
+        assert isinstance(reply, Reply)
+        assert reply.body == b"late"
