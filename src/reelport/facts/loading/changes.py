@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -57,11 +57,13 @@ class AppliedLoad:
     removed: int | None = None
 
 
-def apply_load(root: Path, table: Table, loaded: PreparedLoad, memory: str) -> AppliedLoad:
-    """Commit the batch; `memory` limits what the merge of object rows may use."""
+def apply_load(
+    root: Path, table: Table, loaded: PreparedLoad, memory: str, space: Workspace | None = None
+) -> AppliedLoad:
+    """Commit the batch; merge object rows in `space`, or in a workspace within `memory`."""
     if not table.is_fact:
-        with open_workspace(root, memory) as space:
-            return _apply_merge(root, table, loaded, space)
+        with open_workspace(root, memory) if space is None else nullcontext(space) as merging:
+            return _apply_merge(root, table, loaded, merging)
     if loaded.span is not None:
         return _apply_replacement(root, table, loaded, loaded.span)
     return _apply_addition(root, table, loaded)

@@ -72,6 +72,7 @@ class _LoadRequest:
     memory: str = MEMORY
     lenient: bool = False
     owners: Counter[str] | None = None
+    is_mapped: bool = False
 
     @property
     def span(self) -> tuple[date, date] | None:
@@ -113,7 +114,8 @@ def load(
     into = rejects or _choose_rejects_path(root, batch, inputs)
     check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
     names = tuple(str(file.path) for file in inputs)
-    request = _LoadRequest(root, found, batch, names, LoadTerms(strict, replace, max_bad), memory, lenient, owners)
+    terms = LoadTerms(strict, replace, max_bad)
+    request = _LoadRequest(root, found, batch, names, terms, memory, lenient, owners, is_mapped=text is not None)
     if found.is_fact and replace is None and read_newest(root, found).is_loaded(batch):
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory, threads) as space:
@@ -233,7 +235,9 @@ def _load_sources(
         bad.finish()
         meter.report_committing(writer.rows)
         loaded = PreparedLoad(_make_entry(request, writer, bad), files, request.span)
-        done = apply_load(request.root, request.table, loaded, request.memory)
+        # A mapping has locked its workspace: no other files can be read in it.
+        merging = None if request.is_mapped else space
+        done = apply_load(request.root, request.table, loaded, request.memory, merging)
         staged.keep(done.files)
     return _make_result(request, writer, bad, done)
 
