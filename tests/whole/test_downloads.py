@@ -189,10 +189,12 @@ for line in json.load(sys.stdin):
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Cut, Ended]:
-    """What `reelport report download` comes to with each cut: one process runs them all, since starting costs most."""
+def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Cut, Ended]:
+    """What `reelport report download` comes to with each cut that tests ask for, all run by one process."""
     folder = tmp_path_factory.mktemp("commands")
-    vendors = {cut: Vendor(ranges=False, cut=cut) for cut in CUTS}
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    wanted = {item.callspec.params["cut"] for item in items if "ended" in item.fixturenames}
+    vendors = {cut: Vendor(ranges=False, cut=cut) for cut in CUTS if cut in wanted}
     try:
         lines = []
         for cut, vendor in vendors.items():
@@ -215,7 +217,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Cut, Ended]:
     said = dict(part.split("\n", 1) for part in done.stderr.split("\n@@")[1:])
     statuses = [int(line) for line in done.stdout.split()]
     return {
-        cut: Ended(status, said[cut.name], names(folder / cut.name)) for cut, status in zip(CUTS, statuses, strict=True)
+        cut: Ended(status, said[cut.name], names(folder / cut.name))
+        for cut, status in zip(vendors, statuses, strict=True)
     }
 
 
