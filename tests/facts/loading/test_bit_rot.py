@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -33,8 +34,8 @@ from reelport.facts.rollups.upkeep import check_rollups
 from reelport.facts.tables import CHANNELS
 from reelport.storage.file_cache import FileCache
 
-FLIPS = 40
-"""Bits of each file that are flipped, one after the other."""
+FLIPS = 8
+"""Bits of each file that are flipped, one after the other: its digest is of all its bytes."""
 TODAY = date(2026, 6, 1)
 ROLLUP = make_rollup("plays", ["visitor_country"])
 
@@ -47,16 +48,22 @@ def rows(day: str) -> pa.Table:
     return pa.table({**columns, "media_type": pa.repeat(pa.scalar("video"), LEAST_ROWS), **counts})
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Two days of plays in a file each, with copies by publisher, and a rollup."""
-    root = tmp_path / "facts"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two days of plays in a file each, with copies by publisher, and a rollup; no test changes them."""
+    root = tmp_path_factory.mktemp("whole") / "facts"
     for day in ("2026-01-05", "2026-01-06"):
         load_arrow(root, "plays", rows(day), day)
     copy_tables_by_roles(root)
     add_rollup(root, ROLLUP)
     build_rollups(root, space=10**9)
     return root
+
+
+@pytest.fixture
+def root(whole: Path, tmp_path: Path) -> Path:
+    """A copy of them, which a test may damage."""
+    return shutil.copytree(whole, tmp_path / "facts")
 
 
 def data_file(root: Path) -> Path:
