@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from tests.migrated import begin_state
 from tests.server.conftest import State
 
 from reelport.facts.sample.sample import generate
@@ -16,7 +17,9 @@ from reelport.server.access.channel_registry import list_channels
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.manifest import Manifest
-from reelport.server.settings import Settings
+from reelport.server.credentials import load_service_secret
+from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import connect
 from reelport.server.state.secret_fingerprint import require_same_secret
 
 START, END = date(2026, 1, 1), date(2026, 1, 3)
@@ -55,9 +58,40 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def desk(kind: str, state: State, facts: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Desk:
+    make = request.getfixturevalue("new_database") if kind == "postgresql" else str
+    return _furnish(state, facts, tmp_path, make)
+
+
+@pytest.fixture(scope="module")
+def origin(facts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk on SQLite with a backup: tests restore a copy of that, and change nothing else."""
+    folder = tmp_path_factory.mktemp("origin")
+    settings = read_settings(data=folder / "data", workers=0)
+    begin_state(settings)
+    db = connect(settings)
+    desk = _furnish(State(settings, db, load_service_secret(settings)), facts, folder, str)
+    desk.back_up()
+    yield desk
+    db.dispose()
+
+
+@pytest.fixture
+def backed_up(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Desk:
+    """A desk with a backup, in an archive of this test's own."""
+    if kind == "postgresql":
+        desk: Desk = request.getfixturevalue("desk")
+        desk.back_up()
+        return desk
+    origin: Desk = request.getfixturevalue("origin")
+    desk = Desk(origin.state, tmp_path, str)
+    shutil.copytree(origin.archive.root, desk.archive.root)
+    return desk
+
+
+def _furnish(state: State, facts: Path, folder: Path, empty_database: Callable[..., str]) -> Desk:
+    """A desk with these tables, an organization and a key."""
     shutil.copytree(facts, state.settings.facts_root)
     state.organization("demo", *(channel.id for channel in list_channels(state.settings)))
     state.key("demo")
     require_same_secret(state.db, state.settings)
-    make = request.getfixturevalue("new_database") if kind == "postgresql" else str
-    return Desk(state, tmp_path, make)
+    return Desk(state, folder, empty_database)

@@ -16,11 +16,13 @@ from tests.server.backup.conftest import Desk
 from reelport.errors import NewerData, ReelportError, StorageError, UsageError
 from reelport.facts import layout
 from reelport.facts.loading import compaction, vacuuming
+from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions
 from reelport.facts.sample.sample import generate
+from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.check import find_faults
@@ -72,22 +74,23 @@ def test_the_next_backup_keeps_each_file_once(desk: Desk) -> None:
     assert second.files == first.files
     assert {path: path.stat().st_mtime_ns for path in _objects(desk) if path in before} == before
     assert len(_objects(desk)) - len(before) <= 1
-    generate(desk.state.settings.facts_root, date(2026, 2, 1), date(2026, 2, 3), 100)
+    channel = {"id": "c-new", "slug": "new", "name": None, "account_id": None}
+    merge_rows(desk.state.settings.facts_root, CHANNELS, [channel], "new")
     third = desk.back_up(2)
     assert desk.archive.prune(1) == (first.id, second.id)
     assert {path.name for path in _objects(desk)} == {stored.sha256 for stored in third.contents}
     assert find_faults(desk.archive, third, desk.state.settings, None) == []
 
 
-def test_a_restore_that_can_not_be_says_all_reasons_and_touches_nothing(desk: Desk) -> None:
+def test_a_restore_that_can_not_be_says_all_reasons_and_touches_nothing(backed_up: Desk) -> None:
     """Another secret, a directory that holds something, a newer state and a missing object are said together."""
-    made = desk.back_up()
-    place = desk.place(secret=False)
+    made = backed_up.archive.read()
+    place = backed_up.place(secret=False)
     (place.data / "secret.key").write_text("x" * 64)
     (place.data / "mine.txt").write_text("keep me")
-    desk.archive.locate(made.files[0].content).unlink()
+    backed_up.archive.locate(made.files[0].content).unlink()
     with pytest.raises(UsageError) as refused:
-        restore_backup(desk.archive, replace(made, revision="9999"), place)
+        restore_backup(backed_up.archive, replace(made, revision="9999"), place)
     said = str(refused.value)
     for part in (
         "is at revision 9999",
@@ -110,66 +113,66 @@ def test_a_restore_that_has_too_little_room_touches_nothing(desk: Desk) -> None:
         assert list(small.iterdir()) == []
 
 
-def test_a_backup_needs_its_secret_and_never_holds_it(desk: Desk) -> None:
+def test_a_backup_needs_its_secret_and_never_holds_it(backed_up: Desk) -> None:
     """Without it nothing is restored, nor is a new one made; no object of the archive holds it."""
-    made, place = desk.back_up(), desk.place(secret=False)
+    made, place = backed_up.archive.read(), backed_up.place(secret=False)
     with pytest.raises(UsageError, match="need their secret, which no backup holds"):
-        restore_backup(desk.archive, made, place)
+        restore_backup(backed_up.archive, made, place)
     assert list(place.data.iterdir()) == []
-    secret = (desk.state.settings.data / "secret.key").read_bytes().strip()
-    assert not any(secret in path.read_bytes() for path in _objects(desk))
+    secret = (backed_up.state.settings.data / "secret.key").read_bytes().strip()
+    assert not any(secret in path.read_bytes() for path in _objects(backed_up))
 
 
-def test_a_database_in_use_is_not_restored_into(desk: Desk) -> None:
+def test_a_database_in_use_is_not_restored_into(backed_up: Desk) -> None:
     """PostgreSQL's must be empty; one kind of database doesn't take the dump of the other."""
-    made = desk.back_up()
-    place = desk.place()
+    made = backed_up.archive.read()
+    place = backed_up.place()
     if place.database_url:
         with pytest.raises(UsageError, match="isn't empty: name a new one"):
-            restore_backup(desk.archive, made, replace(place, database_url=desk.state.settings.database_url))
+            restore_backup(backed_up.archive, made, replace(place, database_url=backed_up.state.settings.database_url))
     with pytest.raises(UsageError, match="The state was in other"):
-        restore_backup(desk.archive, replace(made, database="other"), place)
-    restore_backup(desk.archive, made, place)
+        restore_backup(backed_up.archive, replace(made, database="other"), place)
+    restore_backup(backed_up.archive, made, place)
 
 
-def test_an_unfinished_restore_is_no_data_directory_until_it_is_done_again(desk: Desk) -> None:
+def test_an_unfinished_restore_is_no_data_directory_until_it_is_done_again(backed_up: Desk) -> None:
     """Every use of it is refused with what to do; the next restore begins anew."""
-    made, place = desk.back_up(), desk.place()
+    made, place = backed_up.archive.read(), backed_up.place()
     layout.begin_restore(place.data, "a restore that was killed")
     (place.data / "facts").mkdir()
     (place.data / "facts" / "half").write_text("x")
     for use in (layout.check_layout, layout.check_existing, layout.require_layout):
         with pytest.raises(StorageError, match="was not finished: run `reelport restore` again"):
             use(place.data)
-    restore_backup(desk.archive, made, place)
+    restore_backup(backed_up.archive, made, place)
     layout.check_existing(place.data)
     assert not (place.data / "facts" / "half").exists()
 
 
-def test_a_restore_that_was_killed_after_its_database_was_loaded_goes_on(desk: Desk) -> None:
+def test_a_restore_that_was_killed_after_its_database_was_loaded_goes_on(backed_up: Desk) -> None:
     """The database is full then, and known by what marks the directory; another backup's isn't."""
-    made, place = desk.back_up(), desk.place()
-    restore_backup(desk.archive, made, place)
+    made, place = backed_up.archive.read(), backed_up.place()
+    restore_backup(backed_up.archive, made, place)
     (place.data / layout.FILE_NAME).unlink()
     layout.begin_restore(place.data, f"{made.id} {made.state.sha256} {describe_address(place)}")
-    restore_backup(desk.archive, made, place)
+    restore_backup(backed_up.archive, made, place)
     layout.check_existing(place.data)
     if place.database_url:
         (place.data / layout.FILE_NAME).unlink()
         layout.begin_restore(place.data, "another")
         with pytest.raises(UsageError, match="isn't empty: name a new one"):
-            restore_backup(desk.archive, made, place)
+            restore_backup(backed_up.archive, made, place)
 
 
-def test_of_two_restores_at_the_same_moment_one_is_refused(desk: Desk) -> None:
+def test_of_two_restores_at_the_same_moment_one_is_refused(backed_up: Desk) -> None:
     """What the other one made is whole."""
-    made, place = desk.back_up(), desk.place()
+    made, place = backed_up.archive.read(), backed_up.place()
     both, said = threading.Barrier(2), list[str]()
 
     def restore() -> None:
         both.wait()
         try:
-            restore_backup(desk.archive, made, place)
+            restore_backup(backed_up.archive, made, place)
         except UsageError as error:
             said.append(str(error))
 
@@ -185,16 +188,16 @@ def test_of_two_restores_at_the_same_moment_one_is_refused(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../out", "/reelport-out", "a/../../../out", "", "a\0b"])
-def test_a_manifest_writes_nothing_outside_of_the_restored_directory(desk: Desk, name: str) -> None:
+def test_a_manifest_writes_nothing_outside_of_the_restored_directory(backed_up: Desk, name: str) -> None:
     """A name that leads out ends the restore, and the check of the backup; so does a digest that is a path."""
-    made, place = desk.back_up(), desk.place()
+    made, place = backed_up.archive.read(), backed_up.place()
     wrong = replace(made, files=(*made.files, replace(made.files[0], name=name)))
-    before = set(desk.folder.rglob("*out"))
+    before = set(backed_up.folder.rglob("*out"))
     with pytest.raises(StorageError, match="is no name of a file"):
-        restore_backup(desk.archive, wrong, place)
+        restore_backup(backed_up.archive, wrong, place)
     with pytest.raises(StorageError, match="is no name of a file"):
-        find_faults(desk.archive, wrong, desk.state.settings, None)
-    assert set(desk.folder.rglob("*out")) == before
+        find_faults(backed_up.archive, wrong, backed_up.state.settings, None)
+    assert set(backed_up.folder.rglob("*out")) == before
     assert not Path("/reelport-out").exists()
     bad = made.to_json().replace(made.state.sha256.encode(), b"../../../../etc/hostname")
     with pytest.raises(StorageError, match="is damaged, or no manifest"):
@@ -263,22 +266,22 @@ def test_what_a_killed_backup_left_goes_with_the_next(desk: Desk) -> None:
     assert not (desk.archive.root / "objects" / "left.part").exists()
 
 
-def test_a_scratch_folder_that_is_not_there_is_told(desk: Desk) -> None:
+def test_a_scratch_folder_that_is_not_there_is_told(backed_up: Desk) -> None:
     """It is no fault of the backup."""
     with pytest.raises(UsageError, match="is no folder"):
-        find_faults(desk.archive, desk.back_up(), desk.state.settings, desk.folder / "nowhere")
+        find_faults(backed_up.archive, backed_up.archive.read(), backed_up.state.settings, backed_up.folder / "nowhere")
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
-def test_a_damaged_object_is_found_and_never_restored(desk: Desk, damage: str) -> None:
+def test_a_damaged_object_is_found_and_never_restored(backed_up: Desk, damage: str) -> None:
     """The check names the file; a restore ends with it, and the directory can't be used."""
-    made, place = desk.back_up(), desk.place()
-    path = desk.archive.locate(max((file.content for file in made.files), key=lambda each: each.size))
+    made, place = backed_up.archive.read(), backed_up.place()
+    path = backed_up.archive.locate(max((file.content for file in made.files), key=lambda each: each.size))
     path.write_bytes(path.read_bytes()[::-1]) if damage == "changed" else path.unlink()
-    [fault] = find_faults(desk.archive, made, desk.state.settings, None)
+    [fault] = find_faults(backed_up.archive, made, backed_up.state.settings, None)
     assert str(path) in fault
     with pytest.raises(ReelportError):
-        restore_backup(desk.archive, made, place)
+        restore_backup(backed_up.archive, made, place)
     assert damage == "gone" or layout.read_unfinished(place.data)
 
 
