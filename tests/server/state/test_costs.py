@@ -15,6 +15,7 @@ from tests.server.syncs import count_syncs
 
 from reelport.errors import StorageError
 from reelport.server.access import callers
+from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
 from reelport.server.reports import report_access
 from reelport.server.state.database import connect, reading, write, writing
@@ -95,15 +96,19 @@ def test_an_ask_costs_one_commit_and_the_same_ask_again_none(state: State) -> No
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_an_ask_is_on_the_disk_before_anybody_is_answered_by_it(state: State) -> None:
-    """Others may see it before: who asks the same then waits too, until a later commit shows that it is there."""
+    """Others may see it before: who asks the same then waits too, until the report is finished."""
     state.organization("demo", "c1")
     caller = state.caller(state.key("demo"))
     assert count_syncs(lambda: state.ask(caller)) == 1
     assert count_syncs(lambda: state.ask(caller)) == 1
     claims: list[jobs.Claim | None] = []
     assert count_syncs(lambda: claims.append(jobs.claim(state.db, "one", running=2, lease_seconds=30))) == 0
-    assert claims[0] is not None
-    assert jobs.pin_versions(state.db, claims[0], {"plays": -1})
+    claim = claims[0]
+    assert claim is not None
+    assert count_syncs(lambda: jobs.pin_versions(state.db, claim, {"plays": -1})) == 1
+    assert count_syncs(lambda: state.ask(caller)) == 1
+    state.settings.report_store.put("file.csv", b"day,views\n")
+    assert jobs.finish(state.db, claim, FileRecord("file.csv", 0, 10, ""), state.now)
     assert count_syncs(lambda: state.ask(caller)) == 0
 
 

@@ -150,7 +150,7 @@ def find_unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
 
 
 def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day: date | None = None) -> bool:
-    """Record the versions of the tables that this and every later attempt reads.
+    """Record the versions of the tables that this and every later attempt reads, on the disk.
 
     False when the lease was lost. `last_complete_day` is that of the facts in these versions; None when no day is
     complete in all of them.
@@ -160,8 +160,11 @@ def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_com
         "versions": json.dumps(dict(versions), sort_keys=True),
         "last_complete_day": format_complete_day(last_complete_day or NO_DAY),
     }
-    with writing(db) as connection:
-        return _SQL.run(connection, "pin", pinned).rowcount == 1
+    with writing(db, synced=False) as connection:
+        is_recorded = _SQL.run(connection, "pin", pinned).rowcount == 1
+    if is_recorded:
+        sync_commits(db)  # while others write
+    return is_recorded
 
 
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:

@@ -126,7 +126,7 @@ def _check_and_ask(
     with reading(db) as connection:
         ask_state = _read_ask_state(connection, caller, question, now)
     if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
-        if ask_state.versions is None:
+        if answer.status is ReportStatus.IN_PROGRESS:
             sync_commits(db)  # the earlier ask may not be on the disk yet
         return answer
 
