@@ -6,8 +6,6 @@ import csv
 import io
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
@@ -19,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.warm_service import Service
 
+from reelport.cli.main import main
 from reelport.facts.loading.load import load
 from reelport.facts.log.snapshot import pin
 from reelport.testing import Channel
@@ -49,7 +48,8 @@ def service(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     data = tmp_path_factory.mktemp("trending") / "data"
     for table in TABLES:
         words = ("load", table, str(export), "--map", str(MAPPINGS / f"{table}.sql"), "--strict", "--data", str(data))
-        subprocess.run([sys.executable, "-m", "reelport", *words], check=True)
+        with pytest.raises(SystemExit, match="0"):
+            main(list(words))
     with Service(data) as running:
         known = {channel.name: channel for channel in channels(running.settings.facts_root)}
         running.organization("explainers", [known[name] for name in MINE])

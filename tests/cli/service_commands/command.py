@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.forked import COMMANDS, PIPE, Popen
+from tests.migrated import begin_state
+
+from reelport.server.settings import read_settings
 
 
 class Commands:
@@ -12,6 +15,7 @@ class Commands:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        begin_state(read_settings(data=folder / "data"))
 
     def __call__(self, *words: str, stdin: str = "") -> tuple[int, str, str]:
         """Run one that reads this text: its exit status, stdout and stderr."""

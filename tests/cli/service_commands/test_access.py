@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.cases import thin_out
+from tests.forked import COMMANDS, PIPE
 from tests.migrated import begin_state
 
 from reelport.cli.main import main
@@ -122,10 +122,12 @@ def test_a_rename_says_what_the_channel_was_called(run: Run, tmp_path: Path) -> 
 
 def test_a_list_may_come_by_standard_input(run: Run, tmp_path: Path) -> None:
     """`--from -` reads it."""
-    words = ["channel", "add", "--org", "demo", "--from", "-", "--data", str(tmp_path / "data")]
-    command = [sys.executable, "-m", "reelport", *words]
-    done = subprocess.run(command, input=b"id,slug\nc1,one\n", capture_output=True, timeout=300, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    words = ["-m", "reelport", "channel", "add", "--org", "demo", "--from", "-", "--data", str(tmp_path / "data")]
+    with forked.Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, loads=COMMANDS) as command:
+        assert command.stdin is not None
+        command.stdin.write("id,slug\nc1,one\n")
+        said = command.communicate()[1]
+    assert (command.returncode, said) == (0, "")
     assert reads(run, "demo") == ["c1"]
 
 

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.cases import thin_out
+from tests.forked import COMMANDS, PIPE
 
 from reelport.cli.main import main
 
@@ -91,15 +93,16 @@ def test_an_undo_asks_at_a_terminal(
     tmp_path: Path, reelport: Reelport, undoable: str, answer: bytes, undone: bool
 ) -> None:
     """Only a yes takes the load back."""
-    words = [sys.executable, "-m", "reelport", "load", "undo", undoable, "--data", str(tmp_path / "data")]
+    words = ["-m", "reelport", "load", "undo", undoable, "--data", str(tmp_path / "data")]
     ours, theirs = os.openpty()
     os.write(ours, answer)
-    done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, timeout=300, check=False)
+    with forked.Popen(words, stdin=theirs, stdout=PIPE, stderr=PIPE, loads=COMMANDS) as command:
+        said = command.communicate()[1]
     os.close(ours)
     os.close(theirs)
-    assert f"Take back batch {undoable} of earnings? [y/N]" in done.stderr
-    assert ("Nothing was changed." in done.stderr) is not undone
-    assert done.returncode == 0
+    assert f"Take back batch {undoable} of earnings? [y/N]" in said
+    assert ("Nothing was changed." in said) is not undone
+    assert command.returncode == 0
     assert json.loads(reelport("load", "list", "--json")[1])[1]["undone"] is undone
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forked
+from tests.forked import COMMANDS, PIPE
 from tests.migrated import begin_state
 
 from reelport.cli.main import main
@@ -136,15 +136,17 @@ def test_a_longest_life_that_ends_keys_is_asked_about(run: Run, tmp_path: Path) 
 def test_the_end_of_a_key_is_asked_for_at_a_terminal_alone(run: Run, tmp_path: Path) -> None:
     """Any other answer than yes changes nothing; `--yes`, and a program without a terminal, are not asked."""
     first, second, third = (create(run)["id"] for _ in range(3))
-    words = [sys.executable, "-m", "reelport", "key", "revoke", first, "--data", str(tmp_path / "data")]
+    words = ["-m", "reelport", "key", "revoke", first, "--data", str(tmp_path / "data")]
     for typed, is_over in (("n", False), ("y", True)):
         ours, theirs = pty.openpty()
         os.write(ours, f"{typed}\n".encode())
-        done = subprocess.run(words, stdin=theirs, capture_output=True, text=True, check=True)
+        with forked.Popen(words, stdin=theirs, stdout=PIPE, stderr=PIPE, loads=COMMANDS) as command:
+            said = command.communicate()[1]
         os.close(theirs)
         os.close(ours)
-        assert f"End the key {first}, its tokens and its links, for good? [y/N] " in done.stderr
-        assert ("Nothing was changed." in done.stderr) == (not is_over)
+        assert command.returncode == 0
+        assert f"End the key {first}, its tokens and its links, for good? [y/N] " in said
+        assert ("Nothing was changed." in said) == (not is_over)
         assert [row["id"] for row in listed(run) if row["revoked"]] == [first] * is_over
     assert [run("key", "revoke", *rest)[0] for rest in ((second,), (third, "--yes"))] == [0, 0]
     assert all(row["revoked"] for row in listed(run))
