@@ -58,13 +58,17 @@ COMMANDS = {
     "queue cancel nobody": STATE,
     "tables": READ,
     "load list": READ,
+    "serve --host 203.0.113.1": STATE
+    | {"structlog"},  # an address of another machine: it ends before the workers start
     "channel add --org acme --id c1 --slug one": STATE | ROWS,  # it writes a file
     "channel add --org acme --id c0 --slug zero": STATE | READ,  # a known one
     "key create --org acme --permissions create_reports --channels zero": STATE | READ,
     "key list --json": STATE | READ,  # a key limited to channels is shown with their slugs
     "channel list --org acme --json": STATE | READ,
 }
+WORKER = "reelport.server.queue.worker_main nobody --isolated"  # one that ends when no suspect is due
 MODULES = {
+    WORKER: STATE | {"structlog", "deltalake", "duckdb", "sqlglot"},
     "reelport.server.serve": SERVICE,  # until the workers start
     "reelport.server.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
     "reelport.server.queue.worker_process": SERVICE | {"deltalake", "duckdb", "sqlglot"},
@@ -76,11 +80,15 @@ SETUP = ("org add acme", "channel add --org acme --id c0 --slug zero")
 
 # Each in a process of its own, forked from one that has the command line's own libraries.
 _RUN = """
-import contextlib, importlib, json, os, sys
+import contextlib, importlib, json, os, runpy, sys
 from reelport.cli.main import main
 
 def run(words):
-    if words[0].startswith("reelport."):
+    if words[0].startswith("reelport.") and words[1:]:
+        sys.argv = words
+        os.dup2(os.pipe()[0], 0)  # a worker ends with its standard input, which nobody closes here
+        runpy.run_module(words[0], run_name="__main__")
+    elif words[0].startswith("reelport."):
         importlib.import_module(words[0])
     else:
         with contextlib.suppress(SystemExit):

@@ -91,6 +91,9 @@ def _start_log(flags: _GivenFlags | None) -> Settings:
     """Read the settings, configure the log, and log warnings about how they were given."""
     settings = _read_settings(flags)
     set_readers(settings.readers)
+    from reelport.server.log_library import import_structlog
+
+    import_structlog()
     from reelport.server import logs
 
     logs.configure(settings)

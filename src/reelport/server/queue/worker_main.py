@@ -15,6 +15,9 @@ def main() -> None:
     """Make reports until SIGTERM, or until the supervisor that started this process ends."""
     # A Ctrl-C in the terminal is for the service: ignore it before the slow imports begin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from reelport.server.log_library import import_structlog  # noqa: PLC0415 - see above
+
+    import_structlog()
     import structlog  # noqa: PLC0415 - see above
 
     from reelport.errors import ReelportError  # noqa: PLC0415 - see above
