@@ -7,6 +7,7 @@ This is no command of `reelport`: the command line's library would only take mem
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 
@@ -15,6 +16,8 @@ def main() -> None:
     """Make reports until SIGTERM, or until the supervisor that started this process ends."""
     # A Ctrl-C in the terminal is for the service: ignore it before the slow imports begin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is imported stays: Python would look for garbage in it again and again. `run_worker` lets it look.
+    gc.disable()
     from reelport.server.log_library import import_structlog  # noqa: PLC0415 - see above
 
     import_structlog()

@@ -68,6 +68,7 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, p
             gc.collect()
             gc.freeze()
             release_memory()
+        gc.enable()
         # After the engine has started its threads, which are lowered too, and once the worker is as good as ready.
         lower_priority(settings.worker_nice)
         with nullcontext() if isolated else _register(db, owner):
