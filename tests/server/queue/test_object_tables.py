@@ -140,7 +140,7 @@ _ADS = """
         i % 2 AS impressions
     FROM range({rows}) t(i)
 """
-MANY = 180_000
+MANY = 130_000
 
 
 @pytest.fixture(scope="module")
