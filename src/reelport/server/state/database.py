@@ -100,23 +100,14 @@ def connect(settings: Settings) -> Engine:
     return db
 
 
-def open_database(settings: Settings) -> Engine:
-    """Open the state database without migrating it, as to diagnose a damaged one."""
+def open_database(settings: Settings, *, is_patient: bool = False) -> Engine:
+    """Open the state database without migrating it, as to diagnose a damaged one.
+
+    `is_patient`: of PostgreSQL any statement may take as long as it does, as those of a copy of the state.
+    """
     options: dict[str, object] = {OPTION: open_bus(settings)}
     if settings.database_url:
-        address = parse_address(settings.database_url)
-        address = address.set(query={**PARAMETERS, **address.query})
-        # Last in, first out: after a failover the connection that was made anew is used, before others are made.
-        db = create_engine(
-            address,
-            pool_pre_ping=True,
-            pool_use_lifo=True,
-            pool_size=10,
-            max_overflow=40,
-            execution_options=options,
-        )
-        event.listen(db, "connect", _limit_idle_transactions)
-        return db
+        return _open_postgresql(settings.database_url, options, is_patient=is_patient)
     journal = choose_journal(settings.data)
     log = WriteAheadLog(settings.state_file, BUSY_SECONDS)
     pause = _LOG_PAUSE_SECONDS if journal.is_write_ahead else _PAUSE_SECONDS
@@ -135,6 +126,26 @@ def open_database(settings: Settings) -> Engine:
     event.listen(db, "connect", partial(_configure_connection, journal, log))
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
     _begin_by(db, journal)
+    return db
+
+
+def _open_postgresql(url: str, options: dict[str, object], *, is_patient: bool) -> Engine:
+    address = parse_address(url)
+    address = address.set(query={**PARAMETERS, **address.query})
+    # Last in, first out: after a failover the connection that was made anew is used, before others are made.
+    db = create_engine(
+        address,
+        pool_pre_ping=True,
+        pool_use_lifo=True,
+        pool_size=10,
+        max_overflow=40,
+        execution_options=options,
+    )
+    if not is_patient:
+        from reelport.server.state.patient_connection import connect_patiently  # noqa: PLC0415 - loads psycopg
+
+        event.listen(db, "do_connect", connect_patiently)
+    event.listen(db, "connect", _limit_idle_transactions)
     return db
 
 
@@ -395,6 +406,11 @@ def upgrade(db: Engine) -> None:
 
 def upgrade_within(connection: Connection) -> None:
     """Migrate the database to REVISION in this transaction, one process at a time."""
-    if connection.dialect.name == "postgresql":
+    if connection.dialect.name == "sqlite":
+        migrate(connection)
+        return
+    from reelport.server.state.patient_connection import unhurried  # noqa: PLC0415 - loads psycopg
+
+    with unhurried(connection):
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
-    migrate(connection)
+        migrate(connection)

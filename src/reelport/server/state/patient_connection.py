@@ -1,0 +1,70 @@
+"""Connections to PostgreSQL that give up a server which has stopped answering.
+
+A server that is frozen, or whose disk hangs, keeps its connections: its system acknowledges what is sent, so no timeout
+of TCP ends, and the server's own limits stand still with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from sqlalchemy import Connection
+
+from reelport.wording import format_duration
+
+T = TypeVar("T")
+
+_TIMES = 3
+"""How many times `tcp_user_timeout` an answer may take: more than locks of a frozen process are held."""
+
+
+class PatientConnection(psycopg.Connection):
+    """A connection that is closed once an answer takes longer than its patience."""
+
+    patience: float | None = None
+    """Seconds; None for as long as it takes."""
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Wait for an answer. OperationalError when the patience is over."""
+        if timeout is not None or self.patience is None:
+            return super().wait(gen, interval, timeout)
+        until = time.monotonic() + self.patience
+        try:
+            return super().wait(gen, interval, self.patience)
+        except psycopg.OperationalError as error:
+            if time.monotonic() < until:
+                raise
+            self.pgconn.finish()  # what it answers later belongs to nobody
+            sentence = f"the server gave no answer within {format_duration(self.patience)}"
+            raise psycopg.OperationalError(sentence) from error
+
+
+def connect_patiently(
+    _dialect: object, _record: object, words: Sequence[Any], parameters: Mapping[str, Any]
+) -> PatientConnection:
+    """Connect for a pool of SQLAlchemy.
+
+    An answer may take three times the `tcp_user_timeout` of the address.
+    """
+    connection = PatientConnection.connect(*words, **parameters)
+    connection.patience = _TIMES * int(parameters.get("tcp_user_timeout", 0)) / 1000 or None
+    return connection
+
+
+@contextmanager
+def unhurried(connection: Connection) -> Iterator[None]:
+    """Let statements of the block take as long as they do, such as migrations of large tables."""
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, PatientConnection):
+        yield
+        return
+    before, driver.patience = driver.patience, None
+    try:
+        yield
+    finally:
+        driver.patience = before
