@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE, child
 from tests.storage.object_server import Fault, FaultyProxy
 from tests.storage.stores import open_bucket
 
@@ -134,6 +136,55 @@ def test_a_fetch_that_fails_leaves_nothing_that_counts_as_whole(faulty_server: F
     assert list((tmp_path / "cache" / "parts").iterdir()) == []
     faulty_server.choose = lambda _method, _path: None
     assert fetch(store, Slices()) == Slices().expected
+
+
+_FETCH = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests.storage.stores import open_bucket
+from tests.storage.test_excerpts import DESCRIPTION, RULE
+from reelport.storage.excerpts import Excerpt, Range
+from reelport.storage.file_cache import FileCache
+
+class Halves:
+    def measure_end(self, end):
+        return DESCRIPTION
+
+    def cut(self, size, description):
+        return Excerpt("first", b"head", (Range(0, 100_000), Range(2_000_000, 2_100_000)), b"tail")
+
+place = Path(sys.argv[1])
+store = replace(open_bucket(place), excerpts=RULE, cache=FileCache(place / "cache", 10**8))
+print("ready", flush=True)
+store.local_excerpts({"one": 6_000_000}, Halves())
+"""
+
+
+def test_a_killed_fetch_leaves_no_half_excerpt(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """Killed between its two ranges: nothing has the excerpt's name, and the next fetch writes over what is left."""
+    store = open_store(tmp_path)
+    met, reached, go_on = [], threading.Event(), threading.Event()
+
+    def choose(method: str, path: str) -> None:
+        if method == "GET" and path.endswith("/one"):
+            met.append(path)
+            if len(met) == 4:  # two for the end, which is long, and one for the first range
+                reached.set()
+                go_on.wait(PATIENCE)
+
+    faulty_server.choose = choose
+    with child(_FETCH, str(tmp_path)) as process:
+        assert reached.wait(PATIENCE)
+        process.kill()
+        process.wait()
+    go_on.set()
+    faulty_server.choose = lambda _method, _path: None
+    assert {path.name for path in (tmp_path / "cache" / "files").iterdir()} == {"one.end"}
+    assert len(list((tmp_path / "cache" / "parts").iterdir())) == 1
+    halves = Slices((Range(0, 100_000), Range(2_000_000, 2_100_000)))
+    assert fetch(store, halves) == halves.expected
+    assert list((tmp_path / "cache" / "parts").iterdir()) == []
 
 
 def test_no_excerpt_has_bytes_of_two_files(object_server: str, tmp_path: Path) -> None:
