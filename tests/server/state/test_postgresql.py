@@ -29,7 +29,8 @@ from reelport.server.reports import report_access
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state import tallies
-from reelport.server.state.database import IDLE_SECONDS, connect, reading, writing
+from reelport.server.state.database import connect, reading, writing
+from reelport.server.state.postgresql_engine import IDLE_SECONDS
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.tallies import Outcome
 from reelport.server.state.write_probe import StateProbe

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -20,26 +20,21 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePoo
 
 from reelport.errors import DiskFull, StorageError
 from reelport.facts.layout import check_layout
-from reelport.server.database_address import PARAMETERS, parse_address
 from reelport.server.events.bus import OPTION, UNCOMMITTED, EventBus
 from reelport.server.events.event import Event
 from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.journal import Journal, choose_journal
+from reelport.server.state.postgresql_engine import open_postgresql
 from reelport.server.state.revisions import REVISION, migrate, read_revision
 from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
 from reelport.server.state.write_queue import WriteQueue
 from reelport.storage.durable import describe_os_error, full_disk_sentence
 from reelport.storage.modes import private
 
-if TYPE_CHECKING:
-    import psycopg
-
 T = TypeVar("T")
 
 BUSY_SECONDS = 30
-IDLE_SECONDS = 20
-"""Seconds after which PostgreSQL ends a transaction that does nothing; less than a lease."""
 _TRY_SECONDS = 0.002
 _LOG_PAUSE_SECONDS = 0.001
 """Pause between two transactions of a process, in which other processes can write."""
@@ -107,7 +102,7 @@ def open_database(settings: Settings, *, is_patient: bool = False) -> Engine:
     """
     options: dict[str, object] = {OPTION: open_bus(settings)}
     if settings.database_url:
-        return _open_postgresql(settings.database_url, options, is_patient=is_patient)
+        return open_postgresql(settings.database_url, options, is_patient=is_patient)
     journal = choose_journal(settings.data)
     log = WriteAheadLog(settings.state_file, BUSY_SECONDS)
     pause = _LOG_PAUSE_SECONDS if journal.is_write_ahead else _PAUSE_SECONDS
@@ -127,36 +122,6 @@ def open_database(settings: Settings, *, is_patient: bool = False) -> Engine:
     event.listen(db, "checkout", partial(_check_file, settings.state_file))
     _begin_by(db, journal)
     return db
-
-
-def _open_postgresql(url: str, options: dict[str, object], *, is_patient: bool) -> Engine:
-    address = parse_address(url)
-    address = address.set(query={**PARAMETERS, **address.query})
-    # Last in, first out: after a failover the connection that was made anew is used, before others are made.
-    db = create_engine(
-        address,
-        pool_pre_ping=True,
-        pool_use_lifo=True,
-        pool_size=10,
-        max_overflow=40,
-        execution_options=options,
-    )
-    if not is_patient:
-        from reelport.server.state.patient_connection import connect_patiently  # noqa: PLC0415 - loads psycopg
-
-        event.listen(db, "do_connect", connect_patiently)
-    event.listen(db, "connect", _limit_idle_transactions)
-    return db
-
-
-def _limit_idle_transactions(connection: psycopg.Connection, _entry: ConnectionPoolEntry) -> None:
-    """Let the server end a transaction of a frozen or cut off process.
-
-    Its locks would stop all others.
-    """
-    connection.autocommit = True
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
-    connection.autocommit = False
 
 
 def open_reader(settings: Settings) -> Engine:
