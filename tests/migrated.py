@@ -19,7 +19,7 @@ def begin_state(settings: Settings) -> None:
     """Give a data directory without a state one that is up to date; PostgreSQL is left as it is."""
     if settings.database_url or settings.state_file.exists():
         return
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.copy(_migrate_once(), settings.state_file)
 
 
