@@ -333,6 +333,7 @@ class SettingTable:
         pattern=_SIZE,
         form=_SIZE_FORM,
         worker=True,
+        command=True,
         description="Bytes of rollups, settled months and copies of an object store's files that a report or view "
         "compares with their digests before a process first reads them; 0MB: none.",
     )

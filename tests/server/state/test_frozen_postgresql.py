@@ -16,7 +16,8 @@ from tests.server.api import open_api
 
 from reelport.server.settings import read_settings
 from reelport.server.state.database import StateUnavailable, open_database, reading
-from reelport.server.state.patient_connection import PatientConnection, unhurried
+from reelport.server.state.patient_connection import PatientConnection
+from reelport.server.state.postgresql_engine import unhurried
 
 _LOOK = b'{"query": "{ partner { __typename } }"}'
 _SLEEP = text("SELECT pg_sleep(:seconds)")

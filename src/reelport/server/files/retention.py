@@ -15,6 +15,7 @@ from reelport.server.files.store_owner import require_own_store
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
+from reelport.server.state.postgresql_engine import unhurried
 from reelport.server.state.tables import JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
@@ -74,7 +75,7 @@ def _delete_old_records(db: Engine, now: datetime) -> None:
         idle = connection.execute(select(REPORTS.c.id).where(ended, gone).limit(1)).first() is None
     if idle:
         return
-    with writing(db) as connection:
+    with writing(db) as connection, unhurried(connection):
         connection.execute(REPORTS.delete().where(ended, gone))
 
 

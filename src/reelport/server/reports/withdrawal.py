@@ -24,6 +24,7 @@ from reelport.server.events.event import Event, Kind
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
+from reelport.server.state.postgresql_engine import unhurried
 from reelport.server.state.tables import (
     JOBS,
     KEY_CHANNELS,
@@ -67,7 +68,7 @@ def remove_channels(
     UsageError lists all that it doesn't read. Every report that covers one of them is deleted at once, with its
     file. A key that is limited to channels loses these, and is revoked when it has none left.
     """
-    with writing(db) as connection:
+    with writing(db) as connection, unhurried(connection):
         holder = organizations.lock_organization(connection, organization)
         _check_readable(connection, holder, channels)
         gone = frozenset(channels)
@@ -94,7 +95,7 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
 
     UsageError when there is no such organization.
     """
-    with writing(db) as connection:
+    with writing(db) as connection, unhurried(connection):
         holder = organizations.lock_organization(connection, organization)
         lists = _find_channel_lists(connection, holder.id, None)
         ended = _count_withdrawal(connection, holder.id, None, lists)

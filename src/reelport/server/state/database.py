@@ -25,7 +25,7 @@ from reelport.server.events.event import Event
 from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.journal import Journal, choose_journal
-from reelport.server.state.postgresql_engine import open_postgresql
+from reelport.server.state.postgresql_engine import open_postgresql, unhurried
 from reelport.server.state.revisions import REVISION, migrate, read_revision
 from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
 from reelport.server.state.write_queue import WriteQueue
@@ -371,11 +371,7 @@ def upgrade(db: Engine) -> None:
 
 def upgrade_within(connection: Connection) -> None:
     """Migrate the database to REVISION in this transaction, one process at a time."""
-    if connection.dialect.name == "sqlite":
-        migrate(connection)
-        return
-    from reelport.server.state.patient_connection import unhurried  # noqa: PLC0415 - loads psycopg
-
     with unhurried(connection):
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
         migrate(connection)

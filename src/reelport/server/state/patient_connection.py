@@ -7,13 +7,11 @@ of TCP ends, and the server's own limits stand still with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from sqlalchemy import Connection
 
 from reelport.wording import format_duration
 
@@ -54,17 +52,3 @@ def connect_patiently(
     connection = PatientConnection.connect(*words, **parameters)
     connection.patience = _TIMES * int(parameters.get("tcp_user_timeout", 0)) / 1000 or None
     return connection
-
-
-@contextmanager
-def unhurried(connection: Connection) -> Iterator[None]:
-    """Let statements of the block take as long as they do, such as migrations of large tables."""
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, PatientConnection):
-        yield
-        return
-    before, driver.patience = driver.patience, None
-    try:
-        yield
-    finally:
-        driver.patience = before

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from reelport.server.database_address import PARAMETERS, parse_address
@@ -48,3 +50,21 @@ def _limit_idle_transactions(connection: psycopg.Connection, _entry: ConnectionP
     connection.autocommit = True
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
     connection.autocommit = False
+
+
+@contextmanager
+def unhurried(connection: Connection) -> Iterator[None]:
+    """Let statements of the block take as long as they do, on any database.
+
+    A migration, or a delete of very many rows, would else be given up each time that it is tried.
+    """
+    driver = connection.connection.driver_connection
+    patience = getattr(driver, "patience", None)
+    if driver is None or patience is None:
+        yield
+        return
+    driver.patience = None
+    try:
+        yield
+    finally:
+        driver.patience = patience
