@@ -35,7 +35,7 @@ TRACKED = {
 HELP = {"cyclopts", "rich"}
 STATE = {"cyclopts", "sqlalchemy", "asyncio"}  # SQLAlchemy imports asyncio
 READ = {"cyclopts", "deltalake"}
-ROWS = READ | {"numpy", "pyarrow"}  # pyarrow imports numpy
+ROWS = READ | {"pyarrow"}
 SERVICE = STATE | {"structlog", "rich"}  # structlog imports rich
 
 COMMANDS = {
@@ -92,14 +92,16 @@ def run(words):
         importlib.import_module(words[0])
     else:
         with contextlib.suppress(SystemExit):
-            main(words)
+            sys.argv = ["reelport", *words]
+            main()
 
 for words in json.loads(sys.argv[1]):
     if not os.fork():
         said = os.dup(1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         run(words)
-        os.write(said, (" ".join({name.split(".")[0] for name in sys.modules}) + "\\n").encode())
+        loaded = {name.split(".")[0] for name, module in sys.modules.items() if module}
+        os.write(said, (" ".join(loaded) + "\\n").encode())
         os._exit(0)
     os.wait()
 """

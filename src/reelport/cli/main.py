@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from cyclopts import App, CycloptsError
 
@@ -76,6 +76,10 @@ _PROCESSES = (["serve"], ["worker"])
 _OF_THEMSELVES = TELLING | {("sync", "verify"), *map(tuple, _PROCESSES)}
 """Commands that warn of unknown variables themselves, in their own output format."""
 
+_WITHOUT_NUMPY = {("channel", "add")}
+"""Commands that write a few rows by pyarrow. It imports numpy where that is installed, and so takes twice as long to
+import; these never use it. Only a process that runs the command alone goes without."""
+
 _COLLECT_AFTER = 20_000
 """New objects after which Python looks for garbage: after 700, its default, a command spends a tenth of its time on it,
 and finds none, for what it imports stays."""
@@ -107,6 +111,8 @@ APP = build_application(CLIENT_COMMANDS, SERVER_COMMANDS)
 def main(words: list[str] | None = None) -> NoReturn:
     """Run one command line and exit with its status: 0 for success, else the error's."""
     given = sys.argv[1:] if words is None else words
+    if words is None and tuple(given[:2]) in _WITHOUT_NUMPY:
+        cast("dict[str, object]", sys.modules).setdefault("numpy", None)  # Python's own sign for what isn't there
     if given[:1] not in _PROCESSES:
         gc.set_threshold(_COLLECT_AFTER)
     try:
