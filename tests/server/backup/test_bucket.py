@@ -118,17 +118,20 @@ def test_a_backup_is_restored_straight_into_a_bucket(
         return {0: Fault.SLOW_DOWN, 5: Fault.RESET, 8: Fault.LOST}.get(counted[0] % 11)
 
     place = origin.place("new")
-    faulty_server.choose = choose
+    quiet, faulty_server.choose = faulty_server.choose, choose
     restore_backup(origin.archive, origin.made, place)
+    assert faulty_server.count(Fault.LOST) > 0
+    faulty_server.choose = quiet
     check_restored(origin, place)
     assert MARK not in {name.rpartition("/")[2] for name in list_bucket(place)}
     assert not (place.data / "facts").exists() or not any((place.data / "facts").rglob("*.parquet"))
     archive = Archive(tmp_path / "again")
     with connected(place) as db:
+        faulty_server.choose = choose
         again = create_backup(db, place, archive, datetime.now(UTC))
+        faulty_server.choose = quiet
         read = sum(method == "GET" and path.endswith(".parquet") for method, path, _ in faulty_server.seen)
         more = create_backup(db, place, archive, datetime.now(UTC))
-    assert faulty_server.count(Fault.LOST) > 0
     assert {file.name: file.content for file in again.files} == {file.name: file.content for file in origin.made.files}
     assert more.files == again.files
     assert read == sum(method == "GET" and path.endswith(".parquet") for method, path, _ in faulty_server.seen)
