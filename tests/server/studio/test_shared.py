@@ -39,7 +39,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def running(settings: Settings) -> Iterator[TestClient]:
     """Studio over sample facts."""
-    fill(settings, date(2026, 7, 1), date(2026, 7, 31), 2000)
+    fill(settings, date(2026, 7, 1), date(2026, 7, 12), 800)
     app = create_app(settings)
     with TestClient(app) as running:
         for email, role, organization in (
