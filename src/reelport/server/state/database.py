@@ -95,14 +95,14 @@ def connect(settings: Settings) -> Engine:
     return db
 
 
-def open_database(settings: Settings, *, is_patient: bool = False) -> Engine:
+def open_database(settings: Settings, *, is_unhurried: bool = False) -> Engine:
     """Open the state database without migrating it, as to diagnose a damaged one.
 
-    `is_patient`: of PostgreSQL any statement may take as long as it does, as those of a copy of the state.
+    `is_unhurried`: of PostgreSQL any statement may take as long as it does, as those of a copy of the state.
     """
     options: dict[str, object] = {OPTION: open_bus(settings)}
     if settings.database_url:
-        return open_postgresql(settings.database_url, options, is_patient=is_patient)
+        return open_postgresql(settings.database_url, options, is_unhurried=is_unhurried)
     journal = choose_journal(settings.data)
     log = WriteAheadLog(settings.state_file, BUSY_SECONDS)
     pause = _LOG_PAUSE_SECONDS if journal.is_write_ahead else _PAUSE_SECONDS

@@ -18,10 +18,10 @@ IDLE_SECONDS = 20
 """Seconds after which PostgreSQL ends a transaction that does nothing; less than a lease."""
 
 
-def open_postgresql(url: str, options: dict[str, object], *, is_patient: bool) -> Engine:
+def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool) -> Engine:
     """Open the database at this address.
 
-    `is_patient`: any statement may take as long as it does.
+    `is_unhurried`: any statement may take as long as it does.
     """
     address = parse_address(url)
     address = address.set(query={**PARAMETERS, **address.query})
@@ -34,7 +34,7 @@ def open_postgresql(url: str, options: dict[str, object], *, is_patient: bool) -
         max_overflow=40,
         execution_options=options,
     )
-    if not is_patient:
+    if not is_unhurried:
         from reelport.server.state.patient_connection import connect_patiently  # noqa: PLC0415 - loads psycopg
 
         event.listen(db, "do_connect", connect_patiently)

@@ -76,7 +76,7 @@ def describe_state(settings: Settings) -> str:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Engine]:
-    db = open_database(settings, is_patient=True)
+    db = open_database(settings, is_unhurried=True)
     try:
         yield db
     finally:

@@ -167,7 +167,7 @@ def _check_copy(connection: Connection) -> None:
 
 
 def _try_and_roll_back(settings: Settings) -> tuple[tuple[str, ...], float]:
-    db = open_database(settings, is_patient=True)
+    db = open_database(settings, is_unhurried=True)
     try:
         with writing(db) as connection, connection.begin_nested() as savepoint:
             # Running processes wait for the tables meanwhile: give up early rather than hold them up for long.
