@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -86,6 +87,11 @@ def aggregated(aggregation: Aggregation, snapshot: Snapshot) -> pa.Table:
     """The aggregation's rows, of its columns and types, in the reverse of the order that a report has."""
     select = DUCKDB.aggregate(aggregation, snapshot).select.sql("duckdb")
     columns = ", ".join(f"CAST({name} AS {type_}) AS {name}" for name, type_ in aggregation.columns.items())
-    with duckdb.connect() as session:
+    with _database().cursor() as session:  # to open one for each aggregation would take longer than most of them
         session.execute("SET TimeZone = 'UTC'")
         return session.sql(f"SELECT {columns} FROM ({select}) ORDER BY ALL DESC").to_arrow_table()
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
