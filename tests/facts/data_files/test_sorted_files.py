@@ -41,6 +41,17 @@ def test_files_that_a_later_commit_removed_stay_when_their_change_is_stopped(roo
     assert _stop(root, commit_and_undo)
 
 
+def test_files_of_the_newest_version_stay_however_many_commits_came_since(root: Path) -> None:
+    """A process that was frozen after its commit, and is stopped after many of others, takes no rows away."""
+
+    def commit_and_freeze(files: tuple[DataFile, ...]) -> None:
+        _commit(root, "load", files)
+        for _ in range(21):
+            _commit(root, "load")
+
+    assert _stop(root, commit_and_freeze)
+
+
 def test_files_of_a_stopped_change_that_no_commit_names_are_deleted(root: Path) -> None:
     """A change that is stopped before its commit leaves nothing, with a log of others and without one."""
     assert not _stop(root, lambda _: None)

@@ -136,16 +136,20 @@ class StagedFiles:
             self._discard()
 
     def _may_be_named(self) -> bool:
-        """Whether a recent commit names the files, or the log can't be read.
+        """Whether the newest version or a recent commit names the files, or the log can't be read.
 
         The newest version alone doesn't tell: a compact or an undo may have removed them since, and readers that
-        pinned a version before, or an undo of that, still need them.
+        pinned a version before, or an undo of that, still need them. Recent commits alone don't either: a process
+        that is frozen after its commit may go on after many others.
         """
         done = {file.path for file in self._done}
         try:
             now = read_newest(self._folder.parent, self._table)
             newest = range(now.version, max(now.version - _RECENT_COMMITS, -1), -1)
-            return any(not done.isdisjoint(read_added_paths(now, version)) for version in newest)
+            named = {file.path for file in now.files}
+            return not done.isdisjoint(named) or any(
+                not done.isdisjoint(read_added_paths(now, version)) for version in newest
+            )
         except (ReelportError, ValueError):
             return True
 
