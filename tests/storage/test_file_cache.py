@@ -299,3 +299,18 @@ def test_digests_go_with_their_files(cache: FileCache, remote: LocalFolder) -> N
     proven.delete_surplus()
     proven.forget(*kept(cache))
     assert [path for path in (cache.root / "digests").rglob("*") if path.is_file()] == []
+
+
+def test_a_file_that_a_cache_on_another_disk_cannot_take_leaves_no_digest(
+    cache: FileCache, remote: LocalFolder, tmp_path: Path
+) -> None:
+    """It would stay for ever where nobody reads the file; whoever does takes a digest of what was fetched."""
+    written = remote.root / "draft"
+    written.write_bytes(b"e" * SIZE)
+    with small_disk(tmp_path / "disk", "1m") as disk, holding():
+        proven = replace(cache, root=disk / "cache", check_bytes=SIZE)
+        proven.adopt(written, "one")
+        assert not written.exists()
+        assert [path for path in disk.rglob("*") if path.is_file() and "digests" in path.parts] == []
+        proven.fetch(["one"], remote.open)
+        assert len([path for path in disk.rglob("*") if path.is_file() and "digests" in path.parts]) == 1

@@ -156,6 +156,7 @@ class FileCache:
             try:
                 path.rename(self.path(name))
             except OSError as error:
+                self._digests.forget(self.path(name))
                 if error.errno != errno.EXDEV:
                     raise
                 path.unlink()  # the cache is on another disk: whoever reads it fetches it
