@@ -166,8 +166,9 @@ _READERS = _Readers()
 def open_sink(to: Path, folder: Path, on_full: Callable[[], object]) -> Iterator[CsvSink]:
     """Open a sink into a new file, through a pipe in `folder`.
 
-    Both are closed and the pipe removed after the block. When the file can't be written, the sink's thread calls
-    `on_full` at every further read; it must not raise. The block then ends with the file's error.
+    Both are closed and the pipe removed after the block. When the file can't be written, whoever reads the pipe, a
+    thread of the sink's or `close`, calls `on_full` at every further read; it must not raise. The block then ends with
+    the file's error.
     """
     file = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     pipe = folder / f"pipe-{secrets.token_hex(8)}"
