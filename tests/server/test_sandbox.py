@@ -1,9 +1,9 @@
 """A sandbox: sample facts with organizations that may read theirs."""
 
-from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.sandboxes import END, ROWS, START, begin_sandbox
 
 from reelport.errors import UsageError
 from reelport.facts.sample.world import ORGANIZATIONS
@@ -11,8 +11,6 @@ from reelport.server.access import organizations
 from reelport.server.sandbox import fill
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect
-
-START, END = date(2023, 7, 1), date(2023, 7, 2)
 
 
 @pytest.fixture
@@ -31,16 +29,18 @@ def readable(settings: Settings) -> dict[str, frozenset[str]]:
         db.dispose()
 
 
-def test_organizations_may_read_their_sample_channels(settings: Settings) -> None:
+def test_organizations_may_read_their_sample_channels(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Filled once or twice, `demo` and `rival` read exactly their own channels, and no other organization is there."""
-    assert fill(settings, START, END, 200).changed
+    begin_sandbox(settings, tmp_path_factory)
     assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
-    assert not fill(settings, START, END, 200).changed
+    assert not fill(settings, START, END, ROWS).changed
     assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
 
 
 def test_a_refused_sample_gives_nobody_access(settings: Settings) -> None:
     """When the sample is refused, no organization is made."""
     with pytest.raises(UsageError):
-        fill(settings, END, START, 200)
+        fill(settings, END, START, ROWS)
     assert readable(settings) == {}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
+import pytest
+from tests.sandboxes import begin_sandbox
+
+from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES
-from reelport.server import sandbox
 from reelport.server.settings import read_settings
 
 # A worker's own start, then a report of each kind; what these load, and which logs of tables they read.
@@ -32,7 +34,7 @@ with worker_process.make_engine(settings, "one") as engine:
     loaded, opened = set(sys.modules), snapshot._list_files_at.cache_info().misses
     rows = []
     for metrics, dimensions in (["VIEWS"], ["DAY", "VIDEO_TITLE"]), (["ESTIMATED_EARNINGS_EUR"], ["CHANNEL_SLUG"]):
-        query = ReportQuery.of(metrics, dimensions, date(2026, 1, 1), date(2026, 1, 2))
+        query = ReportQuery.of(metrics, dimensions, date(2026, 7, 1), date(2026, 7, 2))
         pinned = snapshot.pin(settings.facts_root, tables_of(query))
         tenant = Tenant(frozenset(json.loads(sys.argv[1])))
         rows.append(engine.session().write(plan_pieces(query, tenant, pinned), settings.data / "report.csv").rows)
@@ -42,11 +44,13 @@ print(json.dumps([rows, sorted(set(sys.modules) - loaded), opened, again, left])
 """
 
 
-def test_the_first_report_loads_and_opens_nothing_anew(tmp_path: Path) -> None:
+def test_the_first_report_loads_and_opens_nothing_anew(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """No library, no module of ours, no log of a table: a warm-up went through all of it, and left nothing behind."""
-    settings = read_settings(data=tmp_path)
-    made = sandbox.fill(settings, date(2026, 1, 1), date(2026, 1, 2), 500)
-    channels = json.dumps([id_ for ids in made.organizations.values() for id_ in ids])
+    settings = read_settings(data=tmp_path / "data")
+    begin_sandbox(settings, tmp_path_factory)
+    channels = json.dumps([id_ for ids in ORGANIZATIONS.values() for id_ in ids])
     ran = subprocess.run(
         [sys.executable, "-c", _RUN, channels],
         check=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from starlette.testclient import TestClient
 from tests.cases import thin_out
+from tests.sandboxes import begin_sandbox
 from tests.server.studio.visitor import Visitor, add_user
 
 from reelport.catalog import Family, Metric
@@ -20,7 +21,6 @@ from reelport.charts.png_renderer import is_available
 from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
-from reelport.server.sandbox import fill
 from reelport.server.settings import Settings, read_settings
 
 USER, RIVAL, OPERATOR = "mia@demo.example", "rita@rival.example", "olga@platform.example"
@@ -29,13 +29,14 @@ DAYS = "from=2026-07-01&to=2026-07-14"
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return read_settings(data=tmp_path_factory.mktemp("data"), workers=0)
+    settings = read_settings(data=tmp_path_factory.mktemp("explored") / "data", workers=0)
+    begin_sandbox(settings, tmp_path_factory)
+    return settings
 
 
 @pytest.fixture(scope="module")
 def app(settings: Settings) -> Iterator[TestClient]:
     """Studio over sample facts of June and July."""
-    fill(settings, date(2026, 6, 1), date(2026, 7, 31), 3000)
     app = create_app(settings)
     with TestClient(app) as client:
         service: Service = app.state.service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from html import unescape
 
 import pytest
@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 from tests.cases import thin_out
+from tests.sandboxes import begin_sandbox
 from tests.server.studio.conftest import Visitors, make_visitors
 from tests.server.studio.visitor import Visitor, add_user, guess_until_refused
 
@@ -21,7 +22,6 @@ from reelport.server.access.callers import find_readable_channels
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.reports import withdrawal
-from reelport.server.sandbox import fill
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import reading
 from reelport.server.studio import shared_views
@@ -33,13 +33,14 @@ FORM, SHARED = "/studio/reports/new", "/studio/shared"
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return read_settings(data=tmp_path_factory.mktemp("data"), workers=0)
+    settings = read_settings(data=tmp_path_factory.mktemp("shared") / "data", workers=0)
+    begin_sandbox(settings, tmp_path_factory)
+    return settings
 
 
 @pytest.fixture(scope="module")
 def running(settings: Settings) -> Iterator[TestClient]:
     """Studio over sample facts."""
-    fill(settings, date(2026, 7, 1), date(2026, 7, 12), 800)
     app = create_app(settings)
     with TestClient(app) as running:
         for email, role, organization in (
