@@ -15,9 +15,9 @@ from tests.spark_cluster import running_cluster
 from reelport.engine.duckdb.engine import Engine
 from reelport.query import ReportQuery
 
-from . import sample
 from .few import ME, Ask
-from .world import USUAL, Rows, Tables, World, laid, loaded
+from .sample_world import open_sample
+from .world import USUAL, Rows, Tables, World, laid
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> World:
-    return loaded(sample.tables(), tmp_path_factory.mktemp("world"), engine)
+    return open_sample(tmp_path_factory, engine)
 
 
 @pytest.fixture

@@ -101,9 +101,14 @@ def written(value: object) -> str:
 def loaded(tables: Tables, folder: Path, engine: Engine) -> World:
     """A world whose facts went through the load that a service uses."""
     root = folder / "facts"
+    load_tables(tables, root)
+    return World(tables, pin(root, TABLES), engine, folder)
+
+
+def load_tables(tables: Tables, root: Path) -> None:
+    """Load facts as a service does."""
     for name, rows in arrow(tables).items():
         load_arrow(root, name, rows, "by hand")
-    return World(tables, pin(root, TABLES), engine, folder)
 
 
 def laid(tables: Tables, folder: Path, engine: Engine, *, rows_a_file: int = 10**6) -> World:

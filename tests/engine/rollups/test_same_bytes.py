@@ -15,7 +15,8 @@ from tests.engine import sample
 from tests.engine.drawn import queries
 from tests.engine.rollups.conftest import FIRST, LAST, ROOM, Facts
 from tests.engine.sample import MINE
-from tests.engine.world import World, loaded
+from tests.engine.sample_world import copy_sample
+from tests.engine.world import World
 
 from reelport.catalog import Dimension, Family, Grain, Metric, Product
 from reelport.engine.duckdb.engine import Engine
@@ -41,7 +42,7 @@ DAYS = [FIRST + timedelta(days=at) for at in range(2, 6)]
 @pytest.fixture(scope="module")
 def rolled(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> World:
     """The fixed facts with a rollup of each table by most of its columns: by hour where it has hours."""
-    world = loaded(sample.tables(), tmp_path_factory.mktemp("rolled"), engine)
+    world = copy_sample(tmp_path_factory, engine)
     root = world.snapshot.root
     for table in (table for table in TABLES.values() if table.is_fact):
         left_out = {"visitor_page_url", "visitor_subdomain"}

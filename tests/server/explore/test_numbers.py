@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from tests.engine import sample
-from tests.engine.world import World, loaded, written
+from tests.engine.sample_world import copy_sample
+from tests.engine.world import World, written
 from tests.server.explore.views import views
 
 from reelport.catalog import Dimension, Filter, Metric
@@ -74,7 +75,7 @@ few = settings(max_examples=max(settings().max_examples // 3, 3))
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The fixed facts of the engine's tests, and rollups of each fact table."""
     with Engine("1GiB", 2, tmp_path_factory.mktemp("spill")) as engine:
-        made = loaded(sample.tables(), tmp_path_factory.mktemp("world"), engine)
+        made = copy_sample(tmp_path_factory, engine)
         build_rollups(made.snapshot.root, list(_add_rollups(made)), space=10**9)
         yield made
 
