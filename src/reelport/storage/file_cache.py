@@ -13,7 +13,7 @@ import glob
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
@@ -107,8 +107,10 @@ class FileCache:
     check_bytes: int = 0
     """Bytes that one fetch compares with digests before this process first reads them; 0: it keeps no digests."""
 
-    def fetch(self, names: Sequence[str], open_file: Open, parts: Container[str] = ()) -> tuple[Path, ...]:
-        """Hold these files, fetch those that are missing, and return their paths.
+    def fetch(
+        self, names: Sequence[str], open_file: Open, parts: Container[str] = (), damaged: Collection[str] = ()
+    ) -> tuple[Path, ...]:
+        """Hold these files, fetch those that are missing or damaged, and return their paths.
 
         Those in `parts` count as parts of files.
         """
@@ -116,7 +118,7 @@ class FileCache:
             check_name(name, str(self.root))
         with translate_io_errors(self.root, FileNotFoundError), private():
             self._hold(names)
-            damaged = self._find_damaged(names)
+            damaged = self._find_damaged(names).union(damaged)
             missing = [name for name in names if name in damaged or not self._touch(name)]
             if missing:
                 try:

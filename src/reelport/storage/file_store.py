@@ -88,6 +88,9 @@ class FileStore(Protocol):
     def local_paths(self, names: Iterable[str]) -> tuple[Path, ...]:
         """Return local paths at which libraries can read these files, in the same order."""
 
+    def fetch_again(self, name: str) -> Path:
+        """Return a local path as `local_paths` does; a copy, which was found damaged, is made anew."""
+
     def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:
         """Return local paths as `local_paths` does, some of them of excerpts.
 

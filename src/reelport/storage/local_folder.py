@@ -128,6 +128,10 @@ class LocalFolder:
         """Return the paths of these files, which need not exist."""
         return tuple(map(self._locate, names))
 
+    def fetch_again(self, name: str) -> Path:
+        """Return the path of the file itself: nothing is fetched."""
+        return self._locate(name)
+
     def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:  # noqa: ARG002 - the interface's
         """Return the paths of the files themselves: nothing is fetched."""
         return self.local_paths(sizes)

@@ -191,6 +191,13 @@ class ObjectStore:
         except FileNotFoundError as error:
             raise StorageError(f"{error} is gone") from error
 
+    def fetch_again(self, name: str) -> Path:
+        """Fetch a file whose copy was found damaged into its place; return its path."""
+        try:
+            return self.cache.fetch((name,), self.open, damaged=(name,))[0]
+        except FileNotFoundError as error:
+            raise StorageError(f"{error} is gone") from error
+
     def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:
         """Fetch what the cutter wants into the cache: excerpts, or whole files."""
         reader = ExcerptCache(self.cache, self.excerpts, self.open, self._open_ranges)

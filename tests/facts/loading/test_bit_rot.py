@@ -142,6 +142,20 @@ def test_a_copy_that_rots_in_an_object_store_is_found(object_server: str, tmp_pa
     assert name in found
 
 
+def test_a_rotted_copy_in_the_cache_is_not_carried_on(object_server: str, tmp_path: Path) -> None:
+    """Though nothing compares copies here: the table's own digest tells, and the file itself is fetched again."""
+    assert object_server
+    root = tmp_path / "facts"
+    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
+    for day in ("2026-01-05", "2026-01-06"):
+        load_arrow(root, "plays", rows(day), day)
+    for cached in pin(root, ["plays"]).files("plays"):
+        flip_bit(Path(cached), 1)
+    (merged,) = compact(root, today=TODAY)
+    assert (merged.files, merged.rows) == (2, 2 * LEAST_ROWS)
+    assert list(findings(root)) == []
+
+
 def test_every_flipped_bit_of_a_rollup_is_found(root: Path) -> None:
     """The segment is named; deleted, it is built anew."""
     (segment,) = segments(root)

@@ -51,13 +51,14 @@ def read_digests(now: TableVersion) -> Mapping[str, str]:
 def require_intact(now: TableVersion, files: Iterable[DataFile], digests: Mapping[str, str] | None = None) -> None:
     """Raise FileDamaged where the bytes of one of the files are not those that were written.
 
-    StorageError when one can't be read. Whatever writes files anew calls it first: the new ones would carry damage on
-    under a digest that proves it. Give `digests` where they have been read already.
+    StorageError when one can't be read. A copy of an object store's file that has rotted on this machine is fetched
+    again. Whatever writes files anew calls it first: the new ones would carry damage on under a digest that proves it.
+    Give `digests` where they have been read already.
     """
     known = read_digests(now) if digests is None else digests
     for file in files:
         if (digest := known.get(file.path)) is not None:
             path = now.path(file)
             with translate_io_errors(path):
-                if not is_intact(path, digest):
+                if not is_intact(path, digest) and not is_intact(now.store.fetch_again(file.path), digest):
                     raise FileDamaged(f"{path}: its bytes are not those that were written; run reelport verify")
