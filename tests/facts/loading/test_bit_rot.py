@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
+from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import list_commits, open_store
 from reelport.facts.log.file_digests import KEY
+from reelport.facts.log.object_reader import read_rows
 from reelport.facts.log.remote_tables import attach_tables
 from reelport.facts.log.role_copies import LEAST_ROWS, find_original, split_digest
 from reelport.facts.log.snapshot import pin
@@ -154,6 +156,21 @@ def test_a_rotted_copy_in_the_cache_is_not_carried_on(object_server: str, tmp_pa
     (merged,) = compact(root, today=TODAY)
     assert (merged.files, merged.rows) == (2, 2 * LEAST_ROWS)
     assert list(findings(root)) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rotted_copies_of_objects_in_the_cache_are_not_merged(object_server: str, tmp_path: Path, seed: int) -> None:
+    """Neither with rows that a command adds, nor with those of a load: both read what was fetched again."""
+    assert object_server
+    root = tmp_path / "facts"
+    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
+    rows = [{"id": id_, "slug": f"{id_}-{'s' * 50}", "name": None, "account_id": None} for id_ in ("a", "b", "c")]
+    merge_rows(root, CHANNELS, rows[:1], "first")
+    flip_bit(Path(pin(root, ["channels"]).files("channels")[0]), seed)
+    merge_rows(root, CHANNELS, rows[1:2], "second")
+    flip_bit(Path(pin(root, ["channels"]).files("channels")[0]), seed)
+    load_arrow(root, "channels", pa.table({name: [rows[2][name]] for name in ("id", "slug")}), "third")
+    assert sorted(read_rows(root, CHANNELS), key=itemgetter("id")) == rows
 
 
 def test_every_flipped_bit_of_a_rollup_is_found(root: Path) -> None:

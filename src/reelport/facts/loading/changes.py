@@ -155,12 +155,12 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
         attempts: list[StagedFiles] = []
 
         def propose(now: TableVersion) -> Change | None:
+            require_intact(now, now.files)  # before they are read: it may fetch them again
             new, old = now.paths(loaded.files), now.paths(now.files)
             if old and not count_missing(table, new, old, space):
                 return None
             staged = stack.enter_context(StagedFiles(now.folder, table))
             attempts.append(staged)
-            require_intact(now, now.files)
             for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
                 staged.write("rows", None, pa.Table.from_batches([batch]))
             return Change(loaded.entry, staged.finish(), now.files, loaded=True)

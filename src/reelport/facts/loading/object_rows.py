@@ -42,12 +42,12 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
         attempts: list[StagedFiles] = []
 
         def propose(now: TableVersion) -> Change | None:
+            require_intact(now, now.files)  # before they are read: it may fetch them again
             old = _read_all(now)
             if _has_all(old, table, last):
                 return None
             staged = stack.enter_context(StagedFiles(now.folder, table))
             attempts.append(staged)
-            require_intact(now, now.files)
             staged.write("rows", None, _merge(old, new, table))
             return Change(entry, staged.finish(), now.files, loaded=True)
 

@@ -52,8 +52,8 @@ def require_intact(now: TableVersion, files: Iterable[DataFile], digests: Mappin
     """Raise FileDamaged where the bytes of one of the files are not those that were written.
 
     StorageError when one can't be read. A copy of an object store's file that has rotted on this machine is fetched
-    again. Whatever writes files anew calls it first: the new ones would carry damage on under a digest that proves it.
-    Give `digests` where they have been read already.
+    again. Whatever writes files anew calls it before it reads them: the new ones would carry damage on under a digest
+    that proves it. Give `digests` where they have been read already.
     """
     known = read_digests(now) if digests is None else digests
     for file in files:
