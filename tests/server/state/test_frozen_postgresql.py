@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from tests.patience import until
 from tests.server.api import open_api
 
 from reelport.server.settings import read_settings
-from reelport.server.state.database import StateUnavailable, open_database, reading
+from reelport.server.state.database import StateUnavailable, open_database, reading, writing
 from reelport.server.state.patient_connection import PatientConnection
 from reelport.server.state.postgresql_engine import unhurried
 
@@ -69,12 +69,34 @@ def test_an_answer_that_takes_too_long_is_given_up(new_database: Callable[[], st
     db.dispose()
 
 
+def test_what_is_given_up_ends_in_the_server_too(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """A statement that waits for a lock would else keep its connection, and each that is tried again one more."""
+    db = open_database(read_settings(data=tmp_path / "data", database_url=new_database()))
+    with writing(db) as holder:
+        holder.execute(text("SELECT pg_advisory_xact_lock(1)"))
+        with pytest.raises(StateUnavailable, match="gave no answer"):
+            _lock_impatiently(db)
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
+        assert until(lambda: holder.execute(waits).scalar_one() == 0)
+    db.dispose()
+
+
+def _lock_impatiently(db: Engine) -> None:
+    with writing(db) as connection:
+        _set_patience(connection, 0.2)
+        connection.execute(text("SELECT pg_advisory_xact_lock(1)"))
+
+
+def _set_patience(connection: Connection, seconds: float) -> None:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, PatientConnection)
+    assert driver.patience == 30
+    driver.patience = seconds
+
+
 def _run_out_of_patience(db: Engine) -> None:
     with reading(db) as connection:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, PatientConnection)
-        assert driver.patience == 30
-        driver.patience = 0.2
+        _set_patience(connection, 0.2)
         with unhurried(connection):
             connection.execute(_SLEEP, {"seconds": 0.5})
         connection.execute(_SLEEP, {"seconds": 600})

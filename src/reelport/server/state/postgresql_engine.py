@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 20
 """Seconds after which PostgreSQL ends a transaction that does nothing; less than a lease."""
+_CHECK = """
+SELECT set_config('client_connection_check_interval', '2s', false)
+WHERE current_setting('server_version_num')::int >= 140000
+"""
+"""Has PostgreSQL look, while a statement runs, whether its client is there still; it can since version 14."""
 
 
 def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool) -> Engine:
@@ -38,17 +43,21 @@ def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool)
         from reelport.server.state.patient_connection import connect_patiently  # noqa: PLC0415 - loads psycopg
 
         event.listen(db, "do_connect", connect_patiently)
-    event.listen(db, "connect", _limit_idle_transactions)
+    event.listen(db, "connect", _limit_lost_transactions)
     return db
 
 
-def _limit_idle_transactions(connection: psycopg.Connection, _entry: ConnectionPoolEntry) -> None:
-    """Let the server end a transaction of a frozen or cut off process.
+def _limit_lost_transactions(connection: psycopg.Connection, _entry: ConnectionPoolEntry) -> None:
+    """Let the server end transactions that stand still, and statements that were given up.
 
-    Its locks would stop all others.
+    Their locks would stop all others, and each statement that is tried again would take one more connection.
     """
+    from psycopg import DataError  # noqa: PLC0415 - loaded by now
+
     connection.autocommit = True
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+    with suppress(DataError):  # the server's system doesn't tell it when a client is gone
+        connection.execute(_CHECK)
     connection.autocommit = False
 
 
