@@ -131,8 +131,8 @@ def check_disk(settings: Settings) -> Iterator[tuple[bool, str]]:
 def _find_lock_fault(probe: Path) -> str | None:
     """Say why a lock by which processes keep each other out can't be had; None if all can."""
     try:
-        with probe.open("wb") as file:
-            for lock in (fcntl.flock, fcntl.lockf):
+        for lock in (fcntl.flock, fcntl.lockf):
+            with probe.open("wb") as file:  # one after the other: over NFS the two keep each other out
                 lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return describe_os_error(error, probe)
