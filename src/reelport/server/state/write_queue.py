@@ -84,8 +84,8 @@ class WriteQueue:
     def run(self, begin: Begin, do: Callable[[Connection], T], sync: Sync | None = None) -> T:
         """Return the result of `do` once it is on the disk.
 
-        `sync` sees to that where a commit of `begin` doesn't. It is called while others write already; what is
-        committed together with work without one is on the disk by its commit.
+        `sync` sees to that where a commit of `begin` doesn't. It is called while others write already, once for all
+        that are committed together.
 
         StorageError when the transaction or the sync failed.
         """
@@ -141,8 +141,10 @@ class WriteQueue:
                     _write(strictest.begin, batch)
                 finally:
                     self._wake_next()
-            if strictest.sync is not None:
-                strictest.sync()
+            # Also beside strict work: its commit syncs nothing when nobody wrote, and an early one may go by what
+            # another batch wrote just before.
+            if (sync := next((each.sync for each in batch if each.sync is not None), None)) is not None:
+                sync()
 
     def _wake_next(self) -> None:
         """Have the thread that waits longest write the next batch."""
