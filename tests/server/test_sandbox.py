@@ -32,9 +32,17 @@ def readable(settings: Settings) -> dict[str, frozenset[str]]:
 def test_organizations_may_read_their_sample_channels(
     settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Filled once or twice, `demo` and `rival` read exactly their own channels, and no other organization is there."""
+    """`demo` and `rival` read exactly their own channels, and no other organization is there."""
     begin_sandbox(settings, tmp_path_factory)
     assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
+
+
+@pytest.mark.long
+def test_a_sandbox_that_is_filled_again_stays_as_it_is(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The same facts, which `tests/facts/sample` holds to a second call too, and the same organizations."""
+    begin_sandbox(settings, tmp_path_factory)
     assert not fill(settings, START, END, ROWS).changed
     assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
 

@@ -1,6 +1,7 @@
 """Sample facts: repeatable, and consistent in themselves."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, timedelta
 
 import duckdb
@@ -11,7 +12,7 @@ from tests.cases import thin_out
 from reelport.facts.sample.lots import spread_rows
 from reelport.facts.sample.rows import draw_fact_portions, fact_schema, make_object_tables
 from reelport.facts.sample.scenes import KINDS, Lot, SampleEngine
-from reelport.facts.sample.videos import make_videos
+from reelport.facts.sample.videos import Video, make_videos
 from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES, Kind
 
@@ -20,22 +21,26 @@ ROWS = 60_000
 FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
 
 
-def drawn(table: str, seed: int = 1, threads: int | None = None) -> pa.Table:
-    with_videos = list(make_videos(seed, START, END))
-    stage = SampleEngine(seed, with_videos, threads)
-    try:
-        return pa.concat_tables(draw_fact_portions(table, stage, spread_rows(ROWS, START, END, seed)))
-    finally:
-        stage.close()
+def drawn(cast: list[Video], *tables: str, seed: int = 1, threads: int | None = None) -> list[pa.Table]:
+    """The rows of these tables, drawn over these videos."""
+    with closing(SampleEngine(seed, cast, threads)) as stage:
+        spread = spread_rows(ROWS, START, END, seed)
+        return [pa.concat_tables(draw_fact_portions(table, stage, spread)) for table in tables]
 
 
 @pytest.fixture(scope="module")
-def facts() -> Iterator[duckdb.DuckDBPyConnection]:
+def cast() -> list[Video]:
+    """The videos of the first seed."""
+    return list(make_videos(1, START, END))
+
+
+@pytest.fixture(scope="module")
+def facts(cast: list[Video]) -> Iterator[duckdb.DuckDBPyConnection]:
     db = duckdb.connect()
-    for name in FACTS:
-        db.register(f"{name}_rows", _without_zone(drawn(name)))
+    for name, rows in zip(FACTS, drawn(cast, *FACTS), strict=True):
+        db.register(f"{name}_rows", _without_zone(rows))
         db.execute(f"CREATE TABLE {name} AS FROM {name}_rows")
-    for name, rows in make_object_tables(list(make_videos(1, START, END))).items():
+    for name, rows in make_object_tables(cast).items():
         db.register(f"{name}_rows", _without_zone(rows))
         db.execute(f"CREATE TABLE {name} AS FROM {name}_rows")
     yield db
@@ -57,20 +62,21 @@ def one(db: duckdb.DuckDBPyConnection, sql: str) -> int:
 
 
 @pytest.mark.parametrize("table", thin_out(FACTS, 4))
-def test_the_same_seed_gives_the_same_facts(table: str) -> None:
+def test_the_same_seed_gives_the_same_facts(cast: list[Video], table: str) -> None:
     """One thread and two draw the same rows; another seed draws others."""
     order = [(name, "ascending") for name in fact_schema(table).names]
-    rows = drawn(table, threads=1).sort_by(order)
-    assert rows.equals(drawn(table, threads=2).sort_by(order))
-    assert not rows.equals(drawn(table, seed=2).sort_by(order))
+    (rows,) = drawn(cast, table, threads=1)
+    (same,) = drawn(list(make_videos(1, START, END)), table, threads=2)
+    (other,) = drawn(cast, table, seed=2)
+    assert rows.sort_by(order).equals(same.sort_by(order))
+    assert not rows.sort_by(order).equals(other.sort_by(order))
 
 
-def test_portions_do_not_change_the_facts() -> None:
+def test_portions_do_not_change_the_facts(cast: list[Video]) -> None:
     """A day drawn in two lots has the rows of the day drawn in one."""
-    stage = SampleEngine(1, list(make_videos(1, START, END)))
-    whole = stage.draw("plays", [Lot(START, 0, 500)])
-    parts = pa.concat_tables([stage.draw("plays", [Lot(START, 0, 200)]), stage.draw("plays", [Lot(START, 200, 300)])])
-    stage.close()
+    with closing(SampleEngine(1, cast)) as stage:
+        whole = stage.draw("plays", [Lot(START, 0, 500)])
+        parts = pa.concat_tables([stage.draw("plays", [Lot(START, at, rows)]) for at, rows in ((0, 200), (200, 300))])
     order = [(name, "ascending") for name in whole.schema.names]
     assert whole.sort_by(order).equals(parts.sort_by(order))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.migrated import begin_state
+from tests.once import make_once
 from tests.server.conftest import State
 
 from reelport.facts.sample.sample import generate
@@ -48,12 +49,10 @@ class Desk:
         return replace(self.state.settings, data=data, database_url=address)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tables with sample facts: each test has its own copy."""
-    root = tmp_path_factory.mktemp("sample") / "facts"
-    generate(root, START, END, 600)
-    return root
+    return make_once(tmp_path_factory, "backed-up", lambda root: generate(root, START, END, 600))
 
 
 @pytest.fixture
