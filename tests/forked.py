@@ -17,8 +17,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -158,6 +159,27 @@ def run(
     with Popen(words, env=env, cwd=cwd, stdout=stdout, stderr=PIPE, text=text, loads=loads) as process:
         out, err = process.communicate()
     return subprocess.CompletedProcess([str(word) for word in words], process.wait(), out, err)
+
+
+@contextmanager
+def child(program: str, *words: str | Path) -> Iterator[Popen]:
+    """Run such a program once it has said `ready`, like `patience.child`: it is gone when the block ends."""
+    with Popen(["-c", program, *words], stdout=PIPE, stderr=PIPE, loads=COMMANDS) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == "ready\n", process.stderr.read()
+            yield process
+        finally:
+            process.kill()
+
+
+def run_child(program: str, *words: str | Path) -> str:
+    """What such a program prints after it has said `ready`, when it comes to an end by itself with status 0."""
+    with child(program, *words) as process:
+        out, err = process.communicate()
+        assert process.wait() == 0, err
+    return str(out)
 
 
 def _stream(wanted: int | IO[Any] | None, text: bool, *, writes: bool = False) -> tuple[IO[Any] | None, int]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import forked
 from tests.cases import thin_out
 
 from reelport.cli.main import main
@@ -119,7 +118,6 @@ def test_no_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_help_shows_no_address_of_the_environment() -> None:
     """The default that it tells is that of the program."""
     environment = {**os.environ, "REELPORT_DATABASE_URL": "postgresql://user:s3cr3t@t3rc3s@127.0.0.1:1/state"}
-    words = [sys.executable, "-m", "reelport", "serve", "--help"]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    done = forked.run(["-m", "reelport", "serve", "--help"], env=environment, loads=forked.COMMANDS)
     assert "--database-url" in done.stdout
     assert not tells(done.stdout + done.stderr)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -12,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.cases import thin_out
 from tests.patience import until
 from tests.storage.stores import STORES
@@ -58,11 +57,12 @@ def store(kind: str, tmp_path: Path) -> FileStore:
 
 
 @contextmanager
-def running(script: str, kind: str, place: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(script: str, kind: str, place: Path, **environment: str) -> Iterator[forked.Popen]:
     """A process of its own that uses the store in this place, and is killed at the end."""
-    words = [sys.executable, "-c", script, kind, str(place)]
+    words = ["-c", script, kind, str(place)]
     named = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    with subprocess.Popen(words, cwd=Path(__file__).parents[2], env=named | environment) as process:
+    around = Path(__file__).parents[2]
+    with forked.Popen(words, cwd=around, env=named | environment, loads=forked.COMMANDS) as process:
         try:
             yield process
         finally:

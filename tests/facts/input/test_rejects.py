@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests import forked
 from tests.cases import thin_out
 
 from reelport.errors import BadInput, UsageError
@@ -227,10 +225,9 @@ def test_what_a_killed_load_left_goes_with_the_next_command(
 ) -> None:
     """The half reject file and the work folder of a killed load go; those of a load that runs stay."""
     load(root, "channels", [channels(1, 0, "first.csv")])
-    killed, running = (_start(root, channels(9, 9, f"{name}.csv")) for name in ("killed", "running"))
-    try:
-        killed.send_signal(signal.SIGKILL)
-        killed.wait(300)
+    with _start(root, channels(9, 9, "killed.csv")) as killed, _start(root, channels(9, 9, "running.csv")) as running:
+        killed.kill()
+        killed.wait()
         assert len(list(tmp_path.glob("*.part"))) == 2
         match by:
             case "load":
@@ -242,20 +239,16 @@ def test_what_a_killed_load_left_goes_with_the_next_command(
         (part,) = tmp_path.glob("*.part")
         assert part.name.startswith("running.csv.rejects.csv.")
         assert len(list((root / SPILL).iterdir())) == 1
-        running.communicate("go on", timeout=300)
+        running.communicate()
         assert running.returncode == 0
-    finally:
-        for process in (killed, running):
-            process.kill()
-            process.communicate()
     assert _kept(tmp_path / "running.csv.rejects.csv") == 9
     assert list(tmp_path.glob("*.part")) == []
 
 
-def _start(root: Path, path: Path) -> subprocess.Popen[str]:
+def _start(root: Path, path: Path) -> forked.Popen:
     """A load that has written its bad rows, and waits to be told to go on."""
-    words = [sys.executable, "-c", SLOW, str(root), str(path)]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    words = ["-c", SLOW, str(root), str(path)]
+    process = forked.Popen(words, stdin=forked.PIPE, stdout=forked.PIPE, loads=forked.COMMANDS)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests import forked
 from tests.cases import thin_out
 from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
@@ -194,9 +193,9 @@ def test_a_killed_load_lands_once_when_it_is_run_again(
     assert object_server
     address = remote_tables(root).address
     path = plays("0.csv", *rows("v0"))
-    words = [sys.executable, "-m", "reelport", "load", "plays", str(path), "--data", str(root.parent)]
+    words = ["-m", "reelport", "load", "plays", str(path), "--data", str(root.parent)]
     settings = {"REELPORT_FACTS_URL": str(address), VARIABLE: step}
-    done = subprocess.run(words, env=os.environ | settings, capture_output=True, check=False, timeout=600)
+    done = forked.run(words, env=os.environ | settings, loads=forked.COMMANDS)
     assert done.returncode == -signal.SIGKILL, done.stderr
     attached = read_settings(data=root.parent, facts_url=str(address)).facts_root
     assert load(attached, "plays", [path]).already == (step == "load-commit")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from tests.cases import thin_out
-from tests.patience import run_child
+from tests.forked import run_child
 
 from reelport.errors import BadInput
 from reelport.facts.loading.load import load, load_arrow

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests import forked
 from tests.cases import thin_out
 
 from reelport.cli.service_commands.load_suggestion import write_suggestion
@@ -120,12 +119,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, root: Path) ->
     path.write_text("channel_id,handle\nc1,one\n")
     edited.write_text("SELECT 'mine'")
     for to, how in ((edited, "force"), (tmp_path / "new.sql", "keep")):
-        done = subprocess.run(
-            [sys.executable, "-c", LIMITED, str(root), str(path), str(to), how],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = forked.run(["-c", LIMITED, root, path, to, how], loads=forked.COMMANDS)
         assert f"told: {to} can't be written" in done.stderr
     assert edited.read_text() == "SELECT 'mine'"
     assert {each.name for each in tmp_path.iterdir()} - {"data"} == {"c.csv", "edited.sql"}

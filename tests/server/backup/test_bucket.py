@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.server.api import open_api
 from tests.server.queue.test_object_tables import make_queued_report, plays_of
 from tests.storage.object_server import BUCKET, Fault, FaultyProxy
@@ -142,12 +141,11 @@ def test_a_backup_is_restored_straight_into_a_bucket(
 def test_a_restore_that_was_killed_goes_on(origin: Origin, step: str) -> None:
     """No version of the tables could be read meanwhile; what was uploaded stays, and another backup is refused."""
     place = origin.place("new")
-    killed = subprocess.run(
-        [sys.executable, "-m", "reelport", "restore", str(origin.archive.root), "--data", str(place.data)],
+    killed = forked.run(
+        ["-m", "reelport", "restore", origin.archive.root, "--data", place.data],
         env=os.environ
         | {killpoints.VARIABLE: step, "REELPORT_FACTS_URL": place.facts_url, "REELPORT_FILES_URL": place.files_url},
-        capture_output=True,
-        check=False,
+        loads=forked.COMMANDS,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     before = list_bucket(place)

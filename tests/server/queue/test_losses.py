@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 from sqlalchemy import text
+from tests import forked
 from tests.patience import until
 from tests.server.conftest import State
 
@@ -173,14 +174,14 @@ with liveness.hold_name(settings, owner, sys.argv[1]):
 
 
 @contextmanager
-def worker(state: State, supervisor: str, reports: int = 1) -> Iterator[subprocess.Popen[str]]:
+def worker(state: State, supervisor: str, reports: int = 1) -> Iterator[forked.Popen]:
     """A process that holds so many jobs, watched by that supervisor."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _WORKER, supervisor, str(reports)],
+    with forked.Popen(
+        ["-c", _WORKER, supervisor, str(reports)],
         env={**os.environ, **state.settings.environment()},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        stdin=forked.PIPE,
+        stdout=forked.PIPE,
+        loads=forked.COMMANDS,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -231,12 +232,12 @@ def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
         "with liveness.hold_supervisor_name(read_settings()) as name:\n    print(name, flush=True); sys.stdin.read()"
     )
     (asked,) = ask(state)
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
+    with forked.Popen(
+        ["-c", code],
         env={**os.environ, **state.settings.environment()},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        stdin=forked.PIPE,
+        stdout=forked.PIPE,
+        loads=forked.COMMANDS,
     ) as supervisor:
         assert supervisor.stdout is not None
         with worker(state, supervisor.stdout.readline().strip()) as process:

@@ -12,7 +12,8 @@ import pytest
 import structlog
 from sqlalchemy import text
 from tests.disks import remount, small_disk
-from tests.patience import run_child, until
+from tests.forked import run_child
+from tests.patience import until
 from tests.server.conftest import NOW, State
 
 from reelport.engine.duckdb.engine import Engine

@@ -15,6 +15,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
+from tests import forked
 from tests.server.conftest import State
 
 from reelport.errors import NewerData, StorageError, UsageError
@@ -100,12 +101,12 @@ sys.stdin.readline()
 def _at_once(settings: Settings, code: str) -> list[str]:
     """What four processes print that run the same code at the same moment: each is connected by then."""
     started = [
-        subprocess.Popen(
-            [sys.executable, "-c", _PREPARED + code],
+        forked.Popen(
+            ["-c", _PREPARED + code],
             env={**os.environ, **settings.environment()},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            stdin=forked.PIPE,
+            stdout=forked.PIPE,
+            loads=forked.COMMANDS,
         )
         for _ in range(4)
     ]

@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
+from tests import forked
 from tests.disks import read_only_view, small_disk
-from tests.patience import run_child, until
+from tests.forked import run_child
+from tests.patience import until
 from tests.server.conftest import NOW
 from tests.server.syncs import count_syncs
 
@@ -189,11 +189,11 @@ def test_what_was_answered_outlives_kills_of_two_processes(local: Settings) -> N
     """Two processes commit in batches, and checkpoint, until both are killed: every answered row is there, once."""
     connect(local).dispose()
     started = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WRITE, name],
+        forked.Popen(
+            ["-c", _WRITE, name],
             env={**os.environ, **local.environment()},
-            stdout=subprocess.PIPE,
-            text=True,
+            stdout=forked.PIPE,
+            loads=forked.COMMANDS,
         )
         for name in "ab"
     ]
@@ -226,7 +226,7 @@ def _die_with_a_log(local: Settings) -> None:
         "    organizations.add_organization(db, name, datetime.now(UTC))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, **local.environment()}, check=False)
+    forked.run(["-c", code], env={**os.environ, **local.environment()}, loads=forked.COMMANDS)
 
 
 def test_a_log_that_a_replaced_state_left_is_set_aside(local: Settings) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
-from tests.patience import PATIENCE, run_child, until
+from tests.forked import run_child
+from tests.patience import PATIENCE, until
 
 from reelport.errors import StorageError
 from reelport.server.state.write_queue import WriteQueue
