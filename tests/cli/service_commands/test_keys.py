@@ -134,19 +134,29 @@ def test_a_longest_life_that_ends_keys_is_asked_about(run: Run, tmp_path: Path) 
 
 
 def test_the_end_of_a_key_is_asked_for_at_a_terminal_alone(run: Run, tmp_path: Path) -> None:
-    """Any other answer than yes changes nothing; `--yes`, and a program without a terminal, are not asked."""
+    """Any other answer than yes changes nothing; `--yes`, and a program without a terminal, are not asked.
+
+    Nor is anybody about a key that isn't there.
+    """
     first, second, third = (create(run)["id"] for _ in range(3))
     words = ["-m", "reelport", "key", "revoke", first, "--data", str(tmp_path / "data")]
-    for typed, is_over in (("n", False), ("y", True)):
+
+    def call(typed: str, *words: str) -> tuple[int | None, str]:
         ours, theirs = pty.openpty()
         os.write(ours, f"{typed}\n".encode())
         with forked.Popen(words, stdin=theirs, stdout=PIPE, stderr=PIPE, loads=COMMANDS) as command:
             said = command.communicate()[1]
         os.close(theirs)
         os.close(ours)
-        assert command.returncode == 0
+        return command.returncode, said
+
+    for typed, is_over in (("n", False), ("y", True)):
+        status, said = call(typed, *words)
+        assert status == 0
         assert f"End the key {first}, its tokens and its links, for good? [y/N] " in said
         assert ("Nothing was changed." in said) == (not is_over)
         assert [row["id"] for row in listed(run) if row["revoked"]] == [first] * is_over
+    status, said = call("y", *(word if word != first else "nope" for word in words))
+    assert (status, said.startswith("reelport: There is no key 'nope'.")) == (2, True)
     assert [run("key", "revoke", *rest)[0] for rest in ((second,), (third, "--yes"))] == [0, 0]
     assert all(row["revoked"] for row in listed(run))

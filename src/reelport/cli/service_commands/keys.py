@@ -199,8 +199,11 @@ def revoke_key(
     from reelport.cli.arguments.confirmation import has_terminal, is_confirmed
     from reelport.server.access import keys
     from reelport.server.access.audit_log import Actor
+    from reelport.server.state.database import reading
 
     with open_state(data) as (_, db):
+        with reading(db) as connection:
+            keys.find_key(connection, id)  # nobody is asked about a key that isn't there
         if not yes and has_terminal() and not is_confirmed(f"End the key {id}, its tokens and its links, for good?"):
             print("Nothing was changed.", file=sys.stderr)
             return
