@@ -19,6 +19,7 @@ from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
 from reelport.errors import StorageError
+from reelport.facts.data_files.damaged_copies import delete_damaged_copies
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.object_rows import merge_rows
@@ -156,6 +157,23 @@ def test_a_rotted_copy_in_the_cache_is_not_carried_on(object_server: str, tmp_pa
     (merged,) = compact(root, today=TODAY)
     assert (merged.files, merged.rows) == (2, 2 * LEAST_ROWS)
     assert list(findings(root)) == []
+
+
+def test_a_copy_by_role_that_rotted_in_the_cache_alone_is_not_deleted(object_server: str, tmp_path: Path) -> None:
+    """Other machines read the store's own: this one fetches it again."""
+    assert object_server
+    root = tmp_path / "facts"
+    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
+    load_arrow(root, "plays", rows("2026-01-05"), "one")
+    copy_tables_by_roles(root)
+    asked = date(2026, 1, 1), TODAY, frozenset({"c1"}), "publisher_channel_id"
+    snapshot = pin(root, ["plays"])
+    (cached,) = map(Path, snapshot.files("plays", *asked))
+    before = cached.read_bytes()
+    flip_bit(cached, 1)
+    assert delete_damaged_copies(root / "plays", snapshot.data_files("plays"), asked[3], asked[2], bool) == ()
+    assert cached.read_bytes() == before
+    assert len(list(open_store(root / "plays").list_names("_by_publisher"))) == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
