@@ -55,6 +55,7 @@ TOGETHER = {
     "tests/whole/test_public_keys.py": "sampled",
     "tests/whole/test_ranges.py": "sampled",
     "tests/whole/test_report_command.py": "sampled",
+    "tests/whole/test_wall.py": "sampled",
     "tests/whole/test_keys.py": "desk",
     "tests/whole/test_no_posix.py": "desk",
 }

@@ -32,8 +32,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def service(sampled: Service) -> Service:
-    """The tutorial's facts, fewer of them."""
-    sampled.sample(date(2026, 9, 1), date(2026, 10, 31), rows=5_000)
+    """The tutorial's facts of the month that it reads, fewer of them."""
+    sampled.sample(date(2026, 10, 1), date(2026, 10, 31), rows=500)
     return sampled
 
 
