@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.cases import thin_out
 from tests.patience import PATIENCE, until
 
 from reelport.server.access import keys
@@ -136,10 +135,18 @@ def test_a_killed_process_is_replaced_and_nobody_else_notices(several: Wire) -> 
     assert counted(several, 'reelport_tokens_total{outcome="granted"}') == before + 1
 
 
-@pytest.mark.parametrize("end", thin_out(["kill", "stop"], 2))
-def test_processes_are_gone_with_their_service(end: str) -> None:
-    """Stopped in order or killed, it leaves none behind."""
+def test_processes_are_gone_with_their_killed_service(several: Wire) -> None:
+    """The last test of this file: the service that all others share leaves none behind."""
+    api = children(several.service.pid)
+    assert len(api) == 2
+    several.service.kill()
+    assert until(lambda: not any(lives(pid) for pid in api))
+
+
+@pytest.mark.long
+def test_processes_are_gone_with_their_stopped_service() -> None:
+    """Stopped in order, it leaves none behind either."""
     with Service(processes=2, workers=0) as service:
         api = children(service.pid)
-        getattr(service, end)()
+        service.stop()
         assert until(lambda: not any(lives(pid) for pid in api))
