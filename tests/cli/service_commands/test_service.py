@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -337,25 +335,6 @@ def test_new_directory_in_a_read_only_place_is_told(run: Run, tmp_path: Path) ->
         status, _, err = run("org", "add", "demo")
     assert (status, len(err.splitlines())) == (1, 1)
     assert str(tmp_path) in err
-
-
-def test_port_in_use_is_told(tmp_path: Path) -> None:
-    """`serve` on a taken port ends at once with the port in its words and status 2, and starts no worker."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        ended = subprocess.run(
-            [sys.executable, "-m", "reelport", "serve", "--port", str(port), "--data", str(tmp_path / "data")],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env={**os.environ, "COLUMNS": "200"},
-        )
-    assert ended.returncode == 2
-    assert str(port) in ended.stderr
-    assert "Traceback" not in ended.stderr
 
 
 def test_newer_data_directory_is_refused_by_every_command(run: Run, tmp_path: Path) -> None:

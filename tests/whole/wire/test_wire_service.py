@@ -34,11 +34,12 @@ def serve(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_port_in_use_is_one_clear_line(service: Service, tmp_path: Path) -> None:
-    """Exit status 2, no traceback, nothing started and nothing made."""
-    ended = serve("--port", str(service.settings.port), "--data", str(tmp_path / "data"))
+    """Exit status 2, the port in its words, no traceback, nothing started and nothing made."""
+    port = str(service.settings.port)
+    ended = serve("--port", port, "--data", str(tmp_path / "data"))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.count("\n") == 1
-    assert "is in use by another program" in ended.stderr
+    assert f"{port} is in use by another program" in ended.stderr
     assert not (tmp_path / "data").exists()
 
 
