@@ -129,7 +129,7 @@ def _params(item: pytest.Item) -> Iterable[object]:
     return item.callspec.params.values() if isinstance(item, pytest.Function) else ()
 
 
-@pytest.mark.parametrize("words", thin_out(COMMANDS, 4))
+@pytest.mark.parametrize("words", thin_out(COMMANDS, 7))
 def test_a_command_loads_only_what_it_needs(loaded: Loaded, words: str) -> None:
     """The table says which; nothing of the service for a partner, no engine where nothing is computed."""
     assert loaded(words) <= COMMANDS[words]

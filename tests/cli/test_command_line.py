@@ -130,29 +130,37 @@ def test_a_broken_profile_breaks_no_completion(tmp_path: Path) -> None:
     assert suggested() == ([], "")
 
 
-def test_without_the_services_libraries_a_partner_has_everything() -> None:
+# Each command in a process of its own, forked from one that has the command line and lacks the service's libraries.
+_WITHOUT_LIBRARIES = """
+import json, os, sys
+sys.modules.update(dict.fromkeys(["sqlalchemy", "duckdb", "pyarrow", "deltalake", "keyring"]))
+from reelport.cli.main import main
+
+for number, words in enumerate(json.loads(sys.argv[1])):
+    if not os.fork():
+        for stream, end in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{number}.{end}", os.O_WRONLY | os.O_CREAT), stream)
+        main(words)
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_without_the_services_libraries_a_partner_has_everything(tmp_path: Path) -> None:
     """A platform's command explains itself; run, it names the extra that it needs; completion leaves it out."""
-    block = (
-        "import sys; sys.modules.update(dict.fromkeys(['sqlalchemy', 'duckdb', 'pyarrow', 'deltalake', 'keyring']))\n"
-        "from reelport.cli.main import main; main(sys.argv[1:])"
+    lines = ["serve --help", "serve", "org list", "tables", "completion fish", "auth login --key k"]
+    words = json.dumps([line.split() for line in lines])
+    ran = subprocess.run(
+        [sys.executable, "-u", "-c", _WITHOUT_LIBRARIES, words], cwd=tmp_path, stdout=subprocess.PIPE, check=True
     )
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-c", block, *words], capture_output=True, text=True, check=False)
-
-    explained = run("serve", "--help")
-    assert (explained.returncode, explained.stderr) == (0, "")
-    for words in (["serve"], ["org", "list"], ["tables"]):
-        refused = run(*words)
-        assert (refused.returncode, refused.stdout) == (2, "")
-        assert "pip install 'reelport[server]'" in refused.stderr
-    completed = run("completion", "fish")
-    assert completed.returncode == 0
-    assert "fields" in completed.stdout
-    assert "vacuum" not in completed.stdout
-    login = run("auth", "login", "--key", "k")
-    assert login.returncode == 4
-    assert "reelport[keyring]" in login.stderr
+    out, said = ([(tmp_path / f"{at}.{end}").read_text("utf-8") for at in range(len(lines))] for end in ("out", "err"))
+    assert [int(status) for status in ran.stdout.split()] == [0, 2, 2, 2, 0, 4]
+    assert said[0] == ""
+    for at in range(1, 4):
+        assert out[at] == ""
+        assert "pip install 'reelport[server]'" in said[at]
+    assert "fields" in out[4]
+    assert "vacuum" not in out[4]
+    assert "reelport[keyring]" in said[5]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
