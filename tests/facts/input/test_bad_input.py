@@ -13,7 +13,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.cases import thin_out
 
 from reelport.errors import BadInput
 from reelport.facts.loading.load import load
@@ -30,30 +29,36 @@ def _reasons(path: Path | None) -> list[tuple[int, str]]:
         return sorted((int(row["line"]), row["reason"]) for row in csv.DictReader(file))
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    thin_out(
-        [
-            ("2023-07-01,v1,c1,video,-1,1,", "views: '-1' is less than 0"),
-            ("2023-07-01,v1,c1,video,1.5,1,", "views: '1.5' is no whole number"),
-            ("2023-07-01,v1,c1,video,99999999999999999999,1,", "views: '99999999999999999999' is larger than"),
-            ("2023-07-01,v1,c1,video,,1,", "views: is empty, and must not be"),
-            ("2023-07-01,v1,,video,1,1,", "owner_channel_id: is empty, and must not be"),
-            ("2023-07-01,v1,c1,film,1,1,", "media_type: 'film' is none of: video, live"),
-            ("2023-02-30,v1,c1,video,1,1,", "started_at: '2023-02-30' is no date or time in ISO 8601 form"),
-            ("01/07/2023,v1,c1,video,1,1,", "started_at: '01/07/2023' is no date or time in ISO 8601 form"),
-            ("2023-07-01T05:00+99:00,v1,c1,video,1,1,", "started_at: '2023-07-01T05:00+99:00' is no date or time"),
-            ("2023-07-01T05:00+05:75,v1,c1,video,1,1,", "started_at: '2023-07-01T05:00+05:75' is no date or time"),
-            ("infinity,v1,c1,video,1,1,", "started_at: 'infinity' is no date or time in ISO 8601 form"),
-            ("9999-01-01,v1,c1,video,1,1,", "started_at: '9999-01-01' is out of range"),
-            ("2023-07-01,v1,c1,video,1", "it has 5 fields, the header has 7"),
-            ('2023-07-01,v1,c1,video,1,1,"a"b', "a stray quote"),
-            ("2023-07-01,v1,c1,video,1,1,a\0b", "it holds a NUL character"),
-            ("2023-07-01,v1,c1,video,1,1," + "x" * 20_000, "visitor_page_url: is longer than 16384 bytes"),
-        ],
-        3,
-    ),
-)
+def _hold_reasons(path: Path | None, first: int, expected: list[tuple[str, str]]) -> None:
+    """Every other line from the first one is told, for its reason."""
+    told = _reasons(path)
+    assert [number for number, _ in told] == [first + 2 * place for place in range(len(expected))]
+    for (_, found), (_, reason) in zip(told, expected, strict=True):
+        assert found.startswith(reason)
+
+
+BAD_ROWS = [
+    ("2023-07-01,v1,c1,video,-1,1,", "views: '-1' is less than 0"),
+    ("2023-07-01,v1,c1,video,1.5,1,", "views: '1.5' is no whole number"),
+    ("2023-07-01,v1,c1,video,99999999999999999999,1,", "views: '99999999999999999999' is larger than"),
+    ("2023-07-01,v1,c1,video,,1,", "views: is empty, and must not be"),
+    ("2023-07-01,v1,,video,1,1,", "owner_channel_id: is empty, and must not be"),
+    ("2023-07-01,v1,c1,film,1,1,", "media_type: 'film' is none of: video, live"),
+    ("2023-02-30,v1,c1,video,1,1,", "started_at: '2023-02-30' is no date or time in ISO 8601 form"),
+    ("01/07/2023,v1,c1,video,1,1,", "started_at: '01/07/2023' is no date or time in ISO 8601 form"),
+    ("2023-07-01T05:00+99:00,v1,c1,video,1,1,", "started_at: '2023-07-01T05:00+99:00' is no date or time"),
+    ("2023-07-01T05:00+05:75,v1,c1,video,1,1,", "started_at: '2023-07-01T05:00+05:75' is no date or time"),
+    ("infinity,v1,c1,video,1,1,", "started_at: 'infinity' is no date or time in ISO 8601 form"),
+    ("9999-01-01,v1,c1,video,1,1,", "started_at: '9999-01-01' is out of range"),
+    ("2023-07-01,v1,c1,video,1", "it has 5 fields, the header has 7"),
+    ('2023-07-01,v1,c1,video,1,1,"a"b', "a stray quote"),
+    ("2023-07-01,v1,c1,video,1,1,a\0b", "it holds a NUL character"),
+    ("2023-07-01,v1,c1,video,1,1," + "x" * 20_000, "visitor_page_url: is longer than 16384 bytes"),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("line", "reason"), BAD_ROWS)
 def test_a_bad_row_is_rejected_with_its_line_and_reason(tmp_path: Path, root: Path, line: str, reason: str) -> None:
     """The good rows around a bad one land; the bad one is in the reject file, raw and explained."""
     path = tmp_path / "a.csv"
@@ -63,6 +68,15 @@ def test_a_bad_row_is_rejected_with_its_line_and_reason(tmp_path: Path, root: Pa
     ((number, told),) = _reasons(done.rejects_file)
     assert number == 3
     assert told.startswith(reason)
+
+
+def test_bad_rows_are_rejected_with_their_lines_and_reasons(tmp_path: Path, root: Path) -> None:
+    """So are all of them in one file, with good rows between."""
+    path = tmp_path / "a.csv"
+    path.write_text(HEADER + "".join(f"{line}\n{GOOD}" for line, _ in BAD_ROWS), newline="")
+    done = load(root, "plays", [path])
+    assert (done.rows, done.rejects) == (len(BAD_ROWS), len(BAD_ROWS))
+    _hold_reasons(done.rejects_file, 2, BAD_ROWS)
 
 
 def test_every_problem_of_a_row_is_told(tmp_path: Path, root: Path) -> None:
@@ -107,39 +121,37 @@ def test_bytes_that_are_not_utf8_cost_their_line(tmp_path: Path, root: Path) -> 
     assert _reasons(done.rejects_file) == [(3, "it is not UTF-8 (byte 0xe9 at 12)")]
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    thin_out(
-        [
-            ("[1]", "it is no JSON object"),
-            ('"it is no row"', "it is no"),
-            ("{", "it is no JSON: "),
-            ('{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":{"a":1}}', "usd: a value that is nested"),
-            ('{"day":"2023-07-01","owner_channel_id":"c","eur":true,"usd":1}', "eur: a value that is true or false"),
-            ('{"day":"2023-07-01","owner_channel_id":"c","eur":NaN,"usd":1}', "eur: 'NaN' is no decimal number"),
-            ('{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":1,"gbp":1}', "unknown column 'gbp'"),
-            ('{"day":"2023-07-01","owner_channel_id":"c","eur":1' + "0" * 30 + ',"usd":1}', "eur: '1000"),
-            ('{"day":"2023-07-01","owner_channel_id":"c","eur":0.0000001,"usd":1}', "eur: '0.0000001' has more than 6"),
-            (
-                '{"day":"2023-07-01","owner_channel_id":"c","eur":1,"eur":2,"usd":1}',
-                "eur: the line has this key more than once",
-            ),
-            (
-                '{"day": "2023-07-01", "owner_channel_id": "c", "usd" : 1, "eur": 1, "usd" : 1}',
-                "usd: the line has this key",
-            ),
-            ("[" * 100_000, "it is nested too deep"),
-            (
-                r'{"day":"2023-07-01","owner_channel_id":"\ud83d","eur":1,"usd":1}',
-                "owner_channel_id: it holds half a char",
-            ),
-            (r'{"day":"2023-07-01","owner_channel_id":"a\u0000b","eur":1,"usd":1}', "owner_channel_id: it holds a NUL"),
-            (r'{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":1,"\udc00":1}', "unknown column '"),
-            ('{"day":"2023-07-01","owner_channel_id":"c","eur":' + "9" * 5000 + ',"usd":1}', "eur: '9999"),
-        ],
-        3,
+BAD_LINES = [
+    ("[1]", "it is no JSON object"),
+    ('"it is no row"', "it is no"),
+    ("{", "it is no JSON: "),
+    ('{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":{"a":1}}', "usd: a value that is nested"),
+    ('{"day":"2023-07-01","owner_channel_id":"c","eur":true,"usd":1}', "eur: a value that is true or false"),
+    ('{"day":"2023-07-01","owner_channel_id":"c","eur":NaN,"usd":1}', "eur: 'NaN' is no decimal number"),
+    ('{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":1,"gbp":1}', "unknown column 'gbp'"),
+    ('{"day":"2023-07-01","owner_channel_id":"c","eur":1' + "0" * 30 + ',"usd":1}', "eur: '1000"),
+    ('{"day":"2023-07-01","owner_channel_id":"c","eur":0.0000001,"usd":1}', "eur: '0.0000001' has more than 6"),
+    (
+        '{"day":"2023-07-01","owner_channel_id":"c","eur":1,"eur":2,"usd":1}',
+        "eur: the line has this key more than once",
     ),
-)
+    (
+        '{"day": "2023-07-01", "owner_channel_id": "c", "usd" : 1, "eur": 1, "usd" : 1}',
+        "usd: the line has this key",
+    ),
+    ("[" * 100_000, "it is nested too deep"),
+    (
+        r'{"day":"2023-07-01","owner_channel_id":"\ud83d","eur":1,"usd":1}',
+        "owner_channel_id: it holds half a char",
+    ),
+    (r'{"day":"2023-07-01","owner_channel_id":"a\u0000b","eur":1,"usd":1}', "owner_channel_id: it holds a NUL"),
+    (r'{"day":"2023-07-01","owner_channel_id":"c","eur":1,"usd":1,"\udc00":1}', "unknown column '"),
+    ('{"day":"2023-07-01","owner_channel_id":"c","eur":' + "9" * 5000 + ',"usd":1}', "eur: '9999"),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("line", "reason"), BAD_LINES)
 def test_a_bad_line_of_ndjson_is_rejected_alone(tmp_path: Path, root: Path, line: str, reason: str) -> None:
     """Whatever a line of NDJSON holds, the other lines land."""
     path = tmp_path / "e.ndjson"
@@ -148,6 +160,15 @@ def test_a_bad_line_of_ndjson_is_rejected_alone(tmp_path: Path, root: Path, line
     ((number, told),) = _reasons(done.rejects_file)
     assert (done.rows, number) == (1, 2)
     assert told.startswith(reason)
+
+
+def test_bad_lines_of_ndjson_are_rejected_beside_each_other(tmp_path: Path, root: Path) -> None:
+    """So are all of them in one file, with good lines between."""
+    path, good = tmp_path / "e.ndjson", '{"day":"2023-07-01","owner_channel_id":"c1","eur":1,"usd":1}'
+    path.write_text("".join(f"{line}\n{good}\n" for line, _ in BAD_LINES))
+    done = load(root, "earnings", [path])
+    assert done.rows == len(BAD_LINES)
+    _hold_reasons(done.rejects_file, 1, BAD_LINES)
 
 
 def test_rejected_rows_of_parquet_tell_their_row_and_file(tmp_path: Path, root: Path) -> None:
