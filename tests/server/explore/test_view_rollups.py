@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.cases import thin_out
 from tests.rotten_files import build_double, double_views
 
 from reelport.catalog import Dimension, Grain, Metric, Product
@@ -39,8 +41,8 @@ def make_view(*dimensions: Dimension) -> View:
     return View((Metric.VIEWS,), dimensions, *days, Metric.VIEWS, Grain.DAY, comparison=Comparison.PREVIOUS)
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four days of a hundred plays each, and a rollup of them by country."""
     rows: list[dict[str, object]] = [
         {"started_at": f"2026-01-0{day}T05:00:00", "owner_channel_id": "c1", "video_id": f"v{number % 20}"}
@@ -48,10 +50,17 @@ def data(tmp_path: Path) -> Path:
         for day in range(1, 5)
         for number in range(100)
     ]
-    root = tmp_path / "facts"
+    root = tmp_path_factory.mktemp("built") / "facts"
     load_arrow(root, "plays", pa.Table.from_pylist(rows), "one")
     add_rollup(root, make_rollup("plays", ["visitor_country"]))
     build_rollups(root, space=10**9)
+    return root
+
+
+@pytest.fixture
+def data(built: Path, tmp_path: Path) -> Path:
+    """A data directory with a copy of them, of each test's own."""
+    shutil.copytree(built, tmp_path / "facts")
     return tmp_path
 
 
@@ -114,7 +123,7 @@ def test_a_view_is_read_from_the_file_of_the_rollup(data: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [Path.unlink, lambda path: path.write_bytes(b"no Parquet"), double_views],
+    thin_out([Path.unlink, lambda path: path.write_bytes(b"no Parquet"), double_views], 2),
     ids=["gone", "damaged", "rotten"],
 )
 def test_a_rollup_that_can_not_be_read_fails_no_view(data: Path, damage: Callable[[Path], object]) -> None:

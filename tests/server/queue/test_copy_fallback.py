@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -30,19 +31,26 @@ Make = Callable[..., tuple[str, list[dict[str, object]]]]
 DELETED = "damaged copies by role are deleted"
 
 
-@pytest.fixture
-def make(state: State, tmp_path: Path) -> Iterator[Make]:
-    """Makes a report of a day that one channel's players showed, by this dimension; its text, and what was logged.
-
-    Once it is published, its process goes on, is killed, or is about to stop.
-    """
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plays of a day that one channel's players showed, with copies by role: each test has its own."""
     texts = {"owner_channel_id": "c9", "publisher_channel_id": "c1", "video_id": "v", "media_type": "video"}
     columns = {name: pa.repeat(pa.scalar(text), LEAST_ROWS) for name, text in texts.items()}
     counts = dict.fromkeys(("views", "time_watched_seconds"), pa.repeat(pa.scalar(1), LEAST_ROWS))
     times = pa.repeat(pa.scalar(datetime(2026, 1, 5, tzinfo=UTC)), LEAST_ROWS)
-    root = state.settings.facts_root
+    root = tmp_path_factory.mktemp("copied") / "facts"
     load_arrow(root, "plays", pa.table({"started_at": times, **columns, **counts}), "one")
     assert copy_tables_by_roles(root) == (CopiedTable("plays", 2),)
+    return root
+
+
+@pytest.fixture
+def make(state: State, copied: Path, tmp_path: Path) -> Iterator[Make]:
+    """Makes a report of that day, by this dimension; its text, and what was logged.
+
+    Once it is published, its process goes on, is killed, or is about to stop.
+    """
+    shutil.copytree(copied, state.settings.facts_root)
     state.organization("demo", "c1")
     caller = state.caller(state.key("demo"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -35,18 +36,26 @@ RIGHT = "day,views\n2026-01-01,3\n2026-01-02,3\n"
 Made = tuple[str, list[dict[str, object]]]
 
 
-@pytest.fixture
-def make(state: State, tmp_path: Path) -> Iterator[Callable[..., Made]]:
-    """Makes one report of two days, by these settings; its text, and what was logged."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plays of two days, and a rollup of them: each test has its own copy."""
     rows = [
         {"started_at": f"2026-01-0{day}T05:00:00", "owner_channel_id": "c1", "video_id": f"v{number}"}
         | {"media_type": "video", "views": 1, "time_watched_seconds": 1}
         for day in (1, 2)
         for number in range(3)
     ]
-    load_arrow(state.settings.facts_root, "plays", pa.Table.from_pylist(rows), "one")
-    add_rollup(state.settings.facts_root, ROLLUP)
-    build_rollups(state.settings.facts_root, space=10**9)
+    root = tmp_path_factory.mktemp("built") / "facts"
+    load_arrow(root, "plays", pa.Table.from_pylist(rows), "one")
+    add_rollup(root, ROLLUP)
+    build_rollups(root, space=10**9)
+    return root
+
+
+@pytest.fixture
+def make(state: State, built: Path, tmp_path: Path) -> Iterator[Callable[..., Made]]:
+    """Makes one report of two days, by these settings; its text, and what was logged."""
+    shutil.copytree(built, state.settings.facts_root)
     state.organization("demo", "c1")
     caller = state.caller(state.key("demo"))
 
