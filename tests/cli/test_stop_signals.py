@@ -38,7 +38,7 @@ def stopped(
 
 
 @pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 3))
-@pytest.mark.parametrize("module", ["reelport.errors", "reelport.query", "reelport.cli.arguments.options"])
+@pytest.mark.parametrize("module", thin_out(["reelport.cli.arguments.options", "reelport.query", "reelport.errors"], 3))
 def test_a_stop_in_the_imports_ends_in_one_line(module: str, stop: signal.Signals, status: int) -> None:
     """No traceback; a status as shells have it; no command to go on with, for nothing was begun."""
     assert stopped(ASK, module, stop) == (status, "", [NOTHING])
@@ -55,7 +55,7 @@ def test_a_program_is_told_of_an_early_stop_as_of_any_end() -> None:
 
 
 @pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 4))
-@pytest.mark.parametrize("words", ["config show", "jobs list", "tables", "serve --port 0"])
+@pytest.mark.parametrize("words", thin_out(["serve --port 0", "config show", "jobs list", "tables"], 4))
 def test_any_command_can_be_stopped_in_its_imports(words: str, stop: signal.Signals, status: int) -> None:
     """Those of a platform too."""
     assert stopped(words.split(), "reelport.errors", stop) == (status, "", ["reelport: interrupted"])
