@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from tests import forked
 
 from reelport import UsageError
 from reelport.server.setting import Secret
@@ -101,11 +102,8 @@ BEHIND = {
 def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """A command of a platform as a process of its own, with no setting but these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "reelport", *words],
-        env=kept | {"REELPORT_HOME": os.environ["REELPORT_HOME"], "COLUMNS": "200"} | more,
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    told = {"REELPORT_HOME": os.environ["REELPORT_HOME"], "COLUMNS": "200"}
+    done = forked.run(["-m", "reelport", *words], env=kept | told | more, loads=forked.COMMANDS)
     assert "Traceback" not in done.stderr
     return done
 

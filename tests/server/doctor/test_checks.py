@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from sqlalchemy import text
+from tests import forked
 from tests.disks import small_disk
 from tests.server.conftest import State
 
@@ -40,9 +39,12 @@ def test_too_few_open_files_are_told(tmp_path: Path) -> None:
     """Where serve would refuse to start, in a process of its own that may have 64."""
     with private():
         connect(read_settings(data=tmp_path / "data")).dispose()
-    words = [sys.executable, "-m", "reelport", "doctor", "--data", str(tmp_path / "data")]
-    limited = ["/bin/sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", *words]
-    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    limited = (
+        "import resource, runpy\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "runpy.run_module('reelport', run_name='__main__')\n"
+    )
+    done = forked.run(["-c", limited, "doctor", "--data", tmp_path / "data"], loads=forked.COMMANDS)
     assert done.returncode == 1
     assert "open files: This process may have 64 open files, and serving needs 256" in done.stderr
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from tests import forked
 from uvicorn.server import ServerState
 
 from reelport.server.http.connections import Connection
@@ -359,7 +358,7 @@ connections = Connection.limited(read_settings(), raise_open_files())
 print(connections.max_connections, *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
     few, raised, none = (
-        subprocess.run([sys.executable, "-c", code, *limits], capture_output=True, text=True, check=False)
+        forked.run(["-c", code, *limits], loads=forked.COMMANDS)
         for limits in (("256", "256"), ("256", "1024"), ("64", "64"))
     )
     assert few.stdout.split() == ["78", "256", "256"]
