@@ -27,7 +27,7 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
-ROWS = 200_000
+ROWS = 100_000
 ENGINES = [(1, "1GiB"), (2, "1GiB"), (4, "1GiB"), (2, "200MiB")]
 """Threads and memory of engines that write the same bytes."""
 CHANNELS = frozenset(f"c{number}" for number in range(20))
