@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
+from tests.once import make_once
 
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.engine.tenant import Tenant
@@ -34,8 +36,12 @@ _VIDEOS = "SELECT 'v1' AS id, 'c1' AS owner_channel_id, list_transform(range(150
 def endless_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Plays of one live video that has very many tags: by five viewers of channel c1, by very many of channel c0."""
     data = tmp_path_factory.mktemp("data")
+    shutil.copytree(make_once(tmp_path_factory, "endless", _load), data / "facts")
+    return data
+
+
+def _load(root: Path) -> None:
     with duckdb.connect() as session:
         session.execute("SET TimeZone = 'UTC'")
         for name, sql in (("plays", _PLAYS), ("videos", _VIDEOS)):
-            load_arrow(data / "facts", name, session.sql(sql).to_arrow_table(), "by hand")
-    return data
+            load_arrow(root, name, session.sql(sql).to_arrow_table(), "by hand")

@@ -208,15 +208,23 @@ def test_a_settled_month_that_has_rotted_fails_no_report(
     assert report(date(2026, 2, 3))[1][0]["used"] == ["settled months: 1"]
 
 
-@pytest.fixture
-def settings_of_months(state: State) -> Iterator[tuple[State, Callable[[date], Made]]]:
-    """A state with a month of many plays, and what makes a report from its first day to another one."""
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A month of many plays, and one play of the next: each test has its own copy."""
     rows = 220_000
     day = pa.array([datetime(2026, 1, 5, tzinfo=UTC)] * rows + [datetime(2026, 2, 1, tzinfo=UTC)])
     texts = {"owner_channel_id": "c1", "video_id": "v", "media_type": "video"}
     columns = {name: pa.repeat(pa.scalar(text), rows + 1) for name, text in texts.items()}
     counts = dict.fromkeys(("views", "time_watched_seconds"), pa.repeat(pa.scalar(1), rows + 1))
-    load_arrow(state.settings.facts_root, "plays", pa.table({"started_at": day, **columns, **counts}), "one")
+    root = tmp_path_factory.mktemp("month") / "facts"
+    load_arrow(root, "plays", pa.table({"started_at": day, **columns, **counts}), "one")
+    return root
+
+
+@pytest.fixture
+def settings_of_months(state: State, month: Path) -> Iterator[tuple[State, Callable[[date], Made]]]:
+    """A state with these plays, and what makes a report from the month's first day to another one."""
+    shutil.copytree(month, state.settings.facts_root)
     state.organization("demo", "c1")
     caller, settings = state.caller(state.key("demo")), state.again(settled_space="1GB", rollup_checks=1)
 
