@@ -135,7 +135,7 @@ def test_a_command_loads_only_what_it_needs(loaded: Loaded, words: str) -> None:
     assert loaded(words) <= COMMANDS[words]
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", thin_out(MODULES, 2))
 def test_a_process_of_the_service_loads_only_what_it_needs(loaded: Loaded, module: str) -> None:
     """A worker has no web framework, the API no engine, neither of them pyarrow."""
     assert loaded(module) <= MODULES[module]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 import urllib.request
 from contextlib import closing
 from datetime import date
@@ -14,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from tests import forked
 from tests.warm_service import Service
 
 from reelport import AccessError, Client, Dimension, Metric, Proof, ReportQuery
@@ -61,8 +60,8 @@ def test_the_command_line_takes_a_public_key(service: Service, key: Key, tmp_pat
     login = {"REELPORT_USERNAME": EMAIL, "REELPORT_PASSWORD": PASSWORD, "REELPORT_URL": service.url}
     environment = os.environ | login | {"REELPORT_API_KEY": key.id, "REELPORT_API_SECRET": key.secret}
     query = ["--metrics", "VIEWS", "--dimensions", "DAY", "--start", "2026-01-01", "--end", "2026-01-03"]
-    words = [sys.executable, "-m", "reelport", "report", "run", *query, "-o", "d.csv"]
-    subprocess.run(words, check=True, cwd=tmp_path, env=environment)
+    done = forked.run(["-m", "reelport", "report", "run", *query, "-o", "d.csv"], cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "d.csv").read_text().startswith("day,views\n2026-01-01,")
 
 
