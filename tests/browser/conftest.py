@@ -46,9 +46,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser for the tests of this room: while Playwright runs, no other test of the process can use asyncio."""
+    """A browser for the tests of one file: while Playwright runs, no other test of the process can use asyncio."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip(f"no browser is installed: there is none of {', '.join(_NAMES)}")
@@ -58,7 +58,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def _studio(chromium: Browser, service: Service, tmp_path_factory: pytest.TempPathFactory) -> Studio:
     return Studio(service, chromium, tmp_path_factory.mktemp("pages"))
 
