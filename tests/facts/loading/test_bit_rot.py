@@ -69,6 +69,15 @@ def root(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "facts")
 
 
+@pytest.fixture
+def cached_root(object_server: str, tmp_path: Path) -> Path:
+    """Tables in an object store, which have nothing yet, with a cache of their files on this machine."""
+    assert object_server
+    root = tmp_path / "facts"
+    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
+    return root
+
+
 def data_file(root: Path) -> Path:
     """The file of the first day."""
     return Path(pin(root, ["plays"]).files("plays")[0])
@@ -127,68 +136,56 @@ def test_every_flipped_bit_of_a_copy_is_found(root: Path) -> None:
         assert found.endswith("; delete it, and run reelport compact")
 
 
-def test_a_copy_that_rots_in_an_object_store_is_found(object_server: str, tmp_path: Path) -> None:
+def test_a_copy_that_rots_in_an_object_store_is_found(cached_root: Path) -> None:
     """Though this machine's cache has it as it was."""
-    assert object_server
-    root = tmp_path / "facts"
-    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
-    load_arrow(root, "plays", rows("2026-01-05"), "one")
-    copy_tables_by_roles(root)
+    load_arrow(cached_root, "plays", rows("2026-01-05"), "one")
+    copy_tables_by_roles(cached_root)
     asked = date(2026, 1, 1), TODAY, frozenset({"c1"}), "publisher_channel_id"
-    (cached,) = pin(root, ["plays"]).files("plays", *asked)
-    store = open_store(root / "plays")
+    (cached,) = pin(cached_root, ["plays"]).files("plays", *asked)
+    store = open_store(cached_root / "plays")
     (name,) = store.list_names("_by_publisher")
     content = bytearray(Path(cached).read_bytes())
     content[len(content) // 3] ^= 1
     store.put(name, bytes(content))
-    (found,) = findings(root)
+    (found,) = findings(cached_root)
     assert name in found
 
 
-def test_a_rotted_copy_in_the_cache_is_not_carried_on(object_server: str, tmp_path: Path) -> None:
+def test_a_rotted_copy_in_the_cache_is_not_carried_on(cached_root: Path) -> None:
     """Though nothing compares copies here: the table's own digest tells, and the file itself is fetched again."""
-    assert object_server
-    root = tmp_path / "facts"
-    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
     for day in ("2026-01-05", "2026-01-06"):
-        load_arrow(root, "plays", rows(day), day)
-    for cached in pin(root, ["plays"]).files("plays"):
+        load_arrow(cached_root, "plays", rows(day), day)
+    for cached in pin(cached_root, ["plays"]).files("plays"):
         flip_bit(Path(cached), 1)
-    (merged,) = compact(root, today=TODAY)
+    (merged,) = compact(cached_root, today=TODAY)
     assert (merged.files, merged.rows) == (2, 2 * LEAST_ROWS)
-    assert list(findings(root)) == []
+    assert list(findings(cached_root)) == []
 
 
-def test_a_copy_by_role_that_rotted_in_the_cache_alone_is_not_deleted(object_server: str, tmp_path: Path) -> None:
+def test_a_copy_by_role_that_rotted_in_the_cache_alone_is_not_deleted(cached_root: Path) -> None:
     """Other machines read the store's own: this one fetches it again."""
-    assert object_server
-    root = tmp_path / "facts"
-    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
-    load_arrow(root, "plays", rows("2026-01-05"), "one")
-    copy_tables_by_roles(root)
+    load_arrow(cached_root, "plays", rows("2026-01-05"), "one")
+    copy_tables_by_roles(cached_root)
     asked = date(2026, 1, 1), TODAY, frozenset({"c1"}), "publisher_channel_id"
-    snapshot = pin(root, ["plays"])
+    snapshot = pin(cached_root, ["plays"])
     (cached,) = map(Path, snapshot.files("plays", *asked))
     before = cached.read_bytes()
     flip_bit(cached, 1)
-    assert delete_damaged_copies(root / "plays", snapshot.data_files("plays"), asked[3], asked[2], bool) == ()
+    assert delete_damaged_copies(cached_root / "plays", snapshot.data_files("plays"), asked[3], asked[2], bool) == ()
     assert cached.read_bytes() == before
-    assert len(list(open_store(root / "plays").list_names("_by_publisher"))) == 1
+    assert len(list(open_store(cached_root / "plays").list_names("_by_publisher"))) == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rotted_copies_of_objects_in_the_cache_are_not_merged(object_server: str, tmp_path: Path, seed: int) -> None:
+def test_rotted_copies_of_objects_in_the_cache_are_not_merged(cached_root: Path, seed: int) -> None:
     """Neither with rows that a command adds, nor with those of a load: both read what was fetched again."""
-    assert object_server
-    root = tmp_path / "facts"
-    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
     rows = [{"id": id_, "slug": f"{id_}-{'s' * 50}", "name": None, "account_id": None} for id_ in ("a", "b", "c")]
-    merge_rows(root, CHANNELS, rows[:1], "first")
-    flip_bit(Path(pin(root, ["channels"]).files("channels")[0]), seed)
-    merge_rows(root, CHANNELS, rows[1:2], "second")
-    flip_bit(Path(pin(root, ["channels"]).files("channels")[0]), seed)
-    load_arrow(root, "channels", pa.table({name: [rows[2][name]] for name in ("id", "slug")}), "third")
-    assert sorted(read_rows(root, CHANNELS), key=itemgetter("id")) == rows
+    merge_rows(cached_root, CHANNELS, rows[:1], "first")
+    flip_bit(Path(pin(cached_root, ["channels"]).files("channels")[0]), seed)
+    merge_rows(cached_root, CHANNELS, rows[1:2], "second")
+    flip_bit(Path(pin(cached_root, ["channels"]).files("channels")[0]), seed)
+    load_arrow(cached_root, "channels", pa.table({name: [rows[2][name]] for name in ("id", "slug")}), "third")
+    assert sorted(read_rows(cached_root, CHANNELS), key=itemgetter("id")) == rows
 
 
 def test_every_flipped_bit_of_a_rollup_is_found(root: Path) -> None:
