@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, hear_ready
 
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 
@@ -166,9 +166,7 @@ def child(program: str, *words: str | Path) -> Iterator[Popen]:
     """Run such a program once it has said `ready`, like `patience.child`: it is gone when the block ends."""
     with Popen(["-c", program, *words], stdout=PIPE, stderr=PIPE, loads=COMMANDS) as process:
         try:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            assert process.stdout.readline() == "ready\n", process.stderr.read()
+            hear_ready(process.stdout, process.stderr)
             yield process
         finally:
             process.kill()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import IO
 
 PATIENCE = 300.0
 """Seconds after which a test takes what it waits for as hanging; no promise about how long anything takes."""
@@ -43,12 +44,17 @@ def child(program: str, *words: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", program, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            assert process.stdout.readline() == "ready\n", process.stderr.read()
+            hear_ready(process.stdout, process.stderr)
             yield process
         finally:
             process.kill()
+
+
+def hear_ready(out: IO[str] | None, err: IO[str] | None) -> None:
+    """Wait until such a process has said `ready`; AssertionError with what it said instead."""
+    assert out is not None
+    assert err is not None
+    assert out.readline() == "ready\n", err.read()
 
 
 def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str]:
