@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import hashlib
 import os
@@ -10,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
 
@@ -170,6 +171,29 @@ def test_a_writer_that_missed_the_news_of_a_full_disk_is_told_again(tmp_path: Pa
         told.clear()
         out.pipe.write_bytes(LONG)
         assert told.wait(PATIENCE)
+
+
+def test_a_pipe_that_can_no_longer_be_read_is_told_and_hangs_nobody(tmp_path: Path) -> None:
+    """A thread that fails to read leaves a short file: the block ends with the error, and the writer's pipe breaks."""
+    told = Event()
+    with pytest.raises(IsADirectoryError), open_sink(tmp_path / "file", tmp_path, told.set) as out:  # noqa: PT012
+        out.pipe.write_bytes(LONG)
+        with suppress(BrokenPipeError), out.pipe.open("wb", buffering=0) as writer:
+            _put_a_folder_in_place_of_the_reading_end(out.pipe)
+            for _ in range(2):
+                writer.write(LONG)
+        assert told.wait(PATIENCE)
+        out.pipe.write_bytes(LONG)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def _put_a_folder_in_place_of_the_reading_end(pipe: Path) -> None:
+    """Replace this process's descriptor that reads the pipe by one of a folder, which can't be read."""
+    opened = [each for each in _open_numbers() if os.path.samestat(os.fstat(each), pipe.stat())]
+    (reading,) = (each for each in opened if fcntl.fcntl(each, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY)
+    folder = os.open(pipe.parent, os.O_RDONLY)
+    os.dup2(folder, reading, inheritable=False)
+    os.close(folder)
 
 
 LAST = """

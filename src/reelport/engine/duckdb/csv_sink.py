@@ -101,8 +101,22 @@ class CsvSink:
             return
         try:
             self._read_pipe()
+        except Exception as error:  # noqa: BLE001 - raised by `check`, in the thread that waits for it
+            self._give_up(error)
         finally:
             self._read.set()
+
+    def _give_up(self, error: Exception) -> None:
+        """Keep the error, and let no writer wait for a reader that has gone.
+
+        What a writer has open breaks; who opens the name from now on writes a file, which is removed with it.
+        """
+        self._failure = self._failure or error
+        with suppress(OSError):
+            self.pipe.unlink()
+        # Closes the pipe's reading end, and keeps its number: `close` must close no file of somebody else.
+        os.dup2(self._file, self._reading, inheritable=False)
+        self._on_full()
 
     def _check_pipe(self) -> None:
         """Raise FileExistsError when the pipe was replaced.
