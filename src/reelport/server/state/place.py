@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
+from reelport.storage.birth_time import read_birth_time
 from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
 from reelport.storage.folder_lock import lock_folder
 from reelport.storage.modes import private
@@ -18,10 +19,12 @@ from reelport.storage.modes import private
 NAME = "state.place"
 """The file of a data directory that holds the identity of its SQLite state, and the number of its own inode."""
 SEEN_NAME = "state.place-seen"
-"""The file that holds the device and the time of change that the file of the identity had when it was last read.
+"""The file that holds device, time of change and time of birth of the file of the identity, as last read.
 
-On another disk a copy may have the same inode by chance: it is then told by both of these, of which no program can
-set the second. One alone may change where nothing was copied: the device by a restart, the time by a `chown`.
+On another disk a copy may have the same inode by chance: it is then told by all of these, of which no program can set
+the times. Where nothing was copied a restart may change the device, and a `chown` the time of change; a volume that is
+mounted elsewhere, for a service that then owns it, has another of both. Only the birth stays; some file systems don't
+tell it.
 """
 _DATABASE = text("""
 SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -77,17 +80,23 @@ def _read(path: Path) -> str | None:
 
 
 def _is_elsewhere(path: Path, found: os.stat_result) -> bool:
-    """Whether both the device and the time of change are others than those last seen."""
+    """Whether device, time of change and time of birth are all others than those last seen."""
     try:
-        device, changed = path.with_name(SEEN_NAME).read_text("ascii").split()
+        device, changed, *born = path.with_name(SEEN_NAME).read_text("ascii").split()
     except (FileNotFoundError, ValueError):
         return False
-    return device != str(found.st_dev) and changed != str(found.st_ctime_ns)
+    is_same_file = bool(born) and born == _read_birth(path)
+    return device != str(found.st_dev) and changed != str(found.st_ctime_ns) and not is_same_file
+
+
+def _read_birth(path: Path) -> list[str]:
+    born = read_birth_time(path)
+    return [] if born is None else [str(born)]
 
 
 def _record(path: Path) -> None:
-    """Record what the file's device and time of change are now, if they were others."""
+    """Record what the file's device and times are now, if they were others."""
     found, seen = path.stat(), path.with_name(SEEN_NAME)
-    record = f"{found.st_dev} {found.st_ctime_ns}"
+    record = " ".join([str(found.st_dev), str(found.st_ctime_ns), *_read_birth(path)])
     if not seen.exists() or seen.read_bytes() != record.encode():
         _write(seen, lambda _: record)
