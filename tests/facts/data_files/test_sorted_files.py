@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import DataFile, LogEntry, commit_name, open_store
+from reelport.facts.log.delta_log import DataFile, LogEntry, commit_name, open_store, read_newest
 from reelport.facts.schema import find_table
 
 _TABLE = find_table("channels")
@@ -19,7 +20,8 @@ _ROWS = pa.Table.from_pylist([{"id": "c1", "slug": "s", "name": "n", "account_id
 
 def _stop(root: Path, meanwhile: Callable[[tuple[DataFile, ...]], None]) -> bool:
     """Stop a change whose file was finished, and whether the file stays."""
-    with suppress(KeyboardInterrupt), StagedFiles(root / _TABLE.name, _TABLE) as staged:
+    since = read_newest(root, _TABLE).version
+    with suppress(KeyboardInterrupt), StagedFiles(root / _TABLE.name, _TABLE, since) as staged:
         staged.write("all", None, _ROWS)
         files = staged.finish()
         meanwhile(files)
@@ -41,11 +43,17 @@ def test_files_that_a_later_commit_removed_stay_when_their_change_is_stopped(roo
     assert _stop(root, commit_and_undo)
 
 
-def test_files_of_the_newest_version_stay_however_many_commits_came_since(root: Path) -> None:
-    """A process that was frozen after its commit, and is stopped after many of others, takes no rows away."""
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_files_that_a_commit_named_stay_however_many_commits_came_since(root: Path, is_removed: bool) -> None:
+    """A process that was frozen after its commit, and is stopped after many of others, takes no rows away.
+
+    Nor from those who read a version of before somebody else's compact.
+    """
 
     def commit_and_freeze(files: tuple[DataFile, ...]) -> None:
         _commit(root, "load", files)
+        if is_removed:
+            _commit(root, "compact", removes=files)
         for _ in range(21):
             _commit(root, "load")
 

@@ -81,7 +81,7 @@ def test_unsorted_rows_and_rows_of_another_month_are_found(root: Path, loaded: P
     """A commit of files that break the table's promises is found by reading them."""
     table = find_table("plays")
     (rows,) = read_rows(loaded, table)
-    with StagedFiles(root / "plays", table) as writing:
+    with StagedFiles(root / "plays", table, -1) as writing:
         writing.write("2023-08-01-x", "2023-08", rows.take([1, 0]))
         files = writing.finish()
         commit(root, table, lambda _: Change(LogEntry("load", "by-hand", rows=2), files))

@@ -25,8 +25,6 @@ from reelport.storage.durable import make_folder, translate_io_errors
 
 ROW_GROUP = 122_880
 """Rows per row group: small enough to skip most of a month, large enough to scan well."""
-_RECENT_COMMITS = 20
-"""Newest commits that are asked whether one of them named the files of a change that was stopped."""
 MONTH_FILE = "month-"
 """Prefix of the names of compacted files; the name of a day file begins with its day."""
 
@@ -112,11 +110,13 @@ class SortedFileWriter:
 class StagedFiles:
     """The new files of one change. Leaving the block deletes them, unless they are kept.
 
-    They are kept by `keep`, and where a stop or an error came after a commit that names them.
+    They are kept by `keep`, and where a stop or an error came after a commit that names them: one that is later than
+    version `since` of the table.
     """
 
-    def __init__(self, folder: Path, table: Table) -> None:
+    def __init__(self, folder: Path, table: Table, since: int) -> None:
         self._folder = folder
+        self._since = since
         self._store = open_store(folder)
         self._table = table
         self._open: SortedFileWriter | None = None
@@ -136,20 +136,17 @@ class StagedFiles:
             self._discard()
 
     def _may_be_named(self) -> bool:
-        """Whether the newest version or a recent commit names the files, or the log can't be read.
+        """Whether a commit since the change began names the files, or the log can't be read.
 
-        The newest version alone doesn't tell: a compact or an undo may have removed them since, and readers that
-        pinned a version before, or an undo of that, still need them. Recent commits alone don't either: a process
-        that is frozen after its commit may go on after many others.
+        The newest version doesn't tell: a compact or an undo may have removed them since, and readers that pinned a
+        version before, or an undo of that, still need them. Nor do some recent commits: a process that is frozen after
+        its commit may go on after any number of others.
         """
         done = {file.path for file in self._done}
         try:
             now = read_newest(self._folder.parent, self._table)
-            newest = range(now.version, max(now.version - _RECENT_COMMITS, -1), -1)
-            named = {file.path for file in now.files}
-            return not done.isdisjoint(named) or any(
-                not done.isdisjoint(read_added_paths(now, version)) for version in newest
-            )
+            later = range(now.version, self._since, -1)
+            return any(not done.isdisjoint(read_added_paths(now, version)) for version in later)
         except (ReelportError, ValueError):
             return True
 

@@ -135,7 +135,7 @@ def _apply_replacement(root: Path, table: Table, loaded: PreparedLoad, span: tup
         removed: list[int] = []
 
         def propose(now: TableVersion) -> Change:
-            staged = stack.enter_context(StagedFiles(now.folder, table))
+            staged = stack.enter_context(StagedFiles(now.folder, table, now.version))
             attempts.append(staged)
             touched = tuple(file for file in now.files if file.touches(*span))
             for file in touched:
@@ -159,7 +159,7 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
             new, old = now.paths(loaded.files), now.paths(now.files)
             if old and not count_missing(table, new, old, space):
                 return None
-            staged = stack.enter_context(StagedFiles(now.folder, table))
+            staged = stack.enter_context(StagedFiles(now.folder, table, now.version))
             attempts.append(staged)
             for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
                 staged.write("rows", None, pa.Table.from_batches([batch]))

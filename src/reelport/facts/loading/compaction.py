@@ -83,7 +83,7 @@ def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ..
         require_intact(seen, files)
         source = parquet_source(seen.paths(files))
         space = stack.enter_context(open_workspace(root, memory))
-        staged = stack.enter_context(StagedFiles(folder, table))
+        staged = stack.enter_context(StagedFiles(folder, table, seen.version))
         merged = space.session.sql(f"{project_sql(table, source)} ORDER BY {keys}")
         for batch in merged.to_arrow_reader(ROW_GROUP):
             staged.write(MONTH_FILE.removesuffix("-"), month, pa.Table.from_batches([batch]))

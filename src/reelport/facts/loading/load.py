@@ -62,11 +62,12 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class _LoadRequest:
-    """The arguments of a load, checked."""
+    """The arguments of a load, checked, and the version of its table when it began."""
 
     root: Path
     table: Table
     batch: str
+    since: int
     names: tuple[str, ...]
     terms: LoadTerms = field(default_factory=LoadTerms)
     memory: str = MEMORY
@@ -115,8 +116,9 @@ def load(
     check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
     names = tuple(str(file.path) for file in inputs)
     terms = LoadTerms(strict, replace, max_bad)
-    request = _LoadRequest(root, found, batch, names, terms, memory, lenient, owners, is_mapped=text is not None)
-    if found.is_fact and replace is None and read_newest(root, found).is_loaded(batch):
+    now, is_mapped = read_newest(root, found), text is not None
+    request = _LoadRequest(root, found, batch, now.version, names, terms, memory, lenient, owners, is_mapped=is_mapped)
+    if found.is_fact and replace is None and now.is_loaded(batch):
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
@@ -147,8 +149,9 @@ def load_arrow(
     check_span(found, replace)
     if not batch:
         raise UsageError("a batch needs a name")
-    request = _LoadRequest(root, found, batch, (batch,), LoadTerms(strict=True, span=replace), memory, lenient)
-    if found.is_fact and replace is None and read_newest(root, found).is_loaded(batch):
+    now, terms = read_newest(root, found), LoadTerms(strict=True, span=replace)
+    request = _LoadRequest(root, found, batch, now.version, (batch,), terms, memory, lenient)
+    if found.is_fact and replace is None and now.is_loaded(batch):
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory) as space:
         bad = Rejects(None, (batch,), strict=True)
@@ -224,7 +227,8 @@ def _load_sources(
 ) -> LoadResult:
     check_columns(request.table, found, inputs)
     with ExitStack() as stack:
-        staged = stack.enter_context(StagedFiles(request.root / request.table.name, request.table))
+        folder = request.root / request.table.name
+        staged = stack.enter_context(StagedFiles(folder, request.table, request.since))
         writer = RowWriter(request.table, request.batch, staged, bad, meter, total, request.owners)
         with failure.reraise(), blame_input(space, inputs, found):
             query = sorted_load_sql(request.table, found, lenient=request.lenient)

@@ -46,7 +46,7 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
             old = _read_all(now)
             if _has_all(old, table, last):
                 return None
-            staged = stack.enter_context(StagedFiles(now.folder, table))
+            staged = stack.enter_context(StagedFiles(now.folder, table, now.version))
             attempts.append(staged)
             staged.write("rows", None, _merge(old, new, table))
             return Change(entry, staged.finish(), now.files, loaded=True)

@@ -127,7 +127,7 @@ def undo_load(root: Path, load: Load) -> UndoResult:
 
         def propose(now: TableVersion) -> Change:
             undoing = _plan_change(now, load)
-            staged = stack.enter_context(StagedFiles(now.folder, found))
+            staged = stack.enter_context(StagedFiles(now.folder, found, now.version))
             attempts.append(staged)
             touched = tuple(file for file, _ in undoing.removed)
             for file, mask in undoing.removed if found.is_fact else ():
