@@ -94,9 +94,31 @@ def test_kept_tables_stay_within_their_bound(tmp_path: Path) -> None:
 
 def test_objects_that_find_no_memory_are_read_from_their_file(tmp_path: Path) -> None:
     """A report that needs less memory than all of their rows is made."""
-    path = tmp_path / "videos.parquet"
-    duckdb.execute(f"COPY (SELECT md5(range::TEXT) AS title FROM range(600000)) TO '{path}' (FORMAT parquet)")
-    objects = StoredObjects(f"SELECT * FROM read_parquet(['{path}'], hive_partitioning = false)", 1)
-    counted = Plan(f"SELECT count(title) AS n FROM ({objects.sql}) AS v", ("n",), objects=(objects,))
+    counted = count_titles(tmp_path / "videos.parquet")
     with Engine("25MB", 1, None) as engine:
         assert [engine.session().fetch(counted, "rows") for _ in range(3)] == [[(600_000,)]] * 3
+
+
+def test_objects_that_found_no_memory_are_not_tried_again(tmp_path: Path) -> None:
+    """Each try costs a report: there is no other, though memory is free by then, until a load changes the table."""
+    residents = ResidentTables()
+
+    def is_kept(counted: Plan, memory: str) -> bool:
+        connection.execute(f"SET memory_limit = '{memory}'")
+        for _ in range(2):
+            with residents.reading(connection, counted) as sql:
+                assert connection.execute(sql).fetchall() == [(600_000,)]
+        return "resident" in sql
+
+    with duckdb.connect(config={"temp_directory": "", "threads": 1}) as connection:
+        former, present = (count_titles(tmp_path / f"{name}.parquet") for name in ("former", "present"))
+        assert not is_kept(former, "25MB")
+        assert not is_kept(former, "1GB")
+        assert is_kept(present, "1GB")
+
+
+def count_titles(path: Path) -> Plan:
+    """Write more titles than 25 MB hold; a plan that counts them."""
+    duckdb.execute(f"COPY (SELECT md5(range::TEXT) AS title FROM range(600000)) TO '{path}' (FORMAT parquet)")
+    objects = StoredObjects(f"SELECT * FROM read_parquet(['{path}'], hive_partitioning = false)", 1)
+    return Plan(f"SELECT count(title) AS n FROM ({objects.sql}) AS v", ("n",), objects=(objects,))

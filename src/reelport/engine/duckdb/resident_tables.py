@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -24,7 +24,9 @@ MOST_BYTES = 32_000_000
 _CELL_BYTES = 16
 """What DuckDB takes for a cell beside its text: where this is, and a number itself."""
 _REMEMBERED = 64
-"""Tables that are remembered as asked for once."""
+"""Tables that are remembered as asked for once, with their bytes once these are known."""
+_TOO_MANY = 1 << 62
+"""The bytes of a table that found no memory: it isn't tried again, as each try would cost a report that reads it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -81,16 +83,18 @@ class ResidentTables:
         return False
 
     def _keep(self, connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> _Resident | None:
-        with suppress(duckdb.OutOfMemoryException):  # the report may need less, and is to be made then
+        try:
             if (size := self._asked[objects.sql]) is None:
                 size = self._asked[objects.sql] = _measure(connection, objects)
             if size > self._most_bytes or not self._make_room(connection, size):
                 return None
             resident = _Resident(f"resident_{next(self._numbers)}", size)
             connection.execute(f"CREATE TABLE {resident.name} AS {objects.sql}").fetchall()
-            self._kept[objects.sql] = resident
-            return resident
-        return None
+        except duckdb.OutOfMemoryException:  # the report may need less, and is to be made then
+            self._asked[objects.sql] = _TOO_MANY
+            return None
+        self._kept[objects.sql] = resident
+        return resident
 
     def _make_room(self, connection: duckdb.DuckDBPyConnection, size: int) -> bool:
         """Drop tables used least recently, and read by nobody now, until so many bytes fit."""
