@@ -21,7 +21,9 @@ from benchmarks.facts import Facts
 from benchmarks.kept_sums import prepare_rollups
 from reelport.facts.loading.load import load
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import DataFile, LogEntry, read_newest
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.schema import find_table
 
 _ROOM = 10_000_000_000

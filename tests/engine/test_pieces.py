@@ -18,7 +18,7 @@ from reelport.engine.compile import compile_query
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError
-from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery

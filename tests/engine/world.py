@@ -23,7 +23,7 @@ from reelport.engine.duckdb.engine import Engine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.schema import BATCH, stored_schema
 from reelport.facts.tables import TABLES

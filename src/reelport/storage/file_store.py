@@ -1,7 +1,7 @@
 """A file store's interface: what tables and reports need of where files lie.
 
 A store that is added implements `FileStore` and is chosen where stores are opened: `Settings.report_store` for report
-files, `delta_log.open_store` for a table. `tests/storage/test_file_store.py` is the contract that it must pass.
+files, `log_files.open_store` for a table. `tests/storage/test_file_store.py` is the contract that it must pass.
 """
 
 from __future__ import annotations

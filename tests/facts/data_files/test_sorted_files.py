@@ -11,7 +11,10 @@ import pytest
 
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import DataFile, LogEntry, commit_name, open_store, read_newest
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.log_files import commit_name, open_store
 from reelport.facts.schema import find_table
 
 _TABLE = find_table("channels")

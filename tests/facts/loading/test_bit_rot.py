@@ -26,8 +26,8 @@ from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.role_copying import CopiedTable, copy_tables_by_roles
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.delta_log import list_commits, open_store
 from reelport.facts.log.file_digests import KEY
+from reelport.facts.log.log_files import list_commits, open_store
 from reelport.facts.log.object_reader import read_rows
 from reelport.facts.log.remote_tables import attach_tables
 from reelport.facts.log.role_copies import LEAST_ROWS, find_original, split_digest

@@ -24,8 +24,9 @@ from reelport.facts.loading.load import load
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.delta_log import open_delta, open_store, open_table, translate_delta_errors
+from reelport.facts.log.delta_log import open_delta, open_table, translate_delta_errors
 from reelport.facts.log.history import list_loads
+from reelport.facts.log.log_files import open_store
 from reelport.facts.log.remote_tables import RemoteTables, attach_tables
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.killpoints import VARIABLE

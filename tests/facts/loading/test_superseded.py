@@ -22,8 +22,9 @@ from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import DayUndone, plan_undo, undo
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.delta_log import DayLeftOut, is_data_file, open_store
 from reelport.facts.log.history import list_loads
+from reelport.facts.log.log_entry import DayLeftOut
+from reelport.facts.log.log_files import is_data_file, open_store
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import EARNINGS
 

@@ -19,7 +19,9 @@ from reelport.facts.loading.load import load
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import LOG_FOLDER, LogEntry, commit_name, read_newest
+from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.log_files import LOG_FOLDER, commit_name
 from reelport.facts.log.snapshot import pin
 from reelport.facts.schema import find_table
 

@@ -22,7 +22,7 @@ import reelport
 from reelport.errors import NewerData
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.delta_log import list_tables
+from reelport.facts.log.log_files import list_tables
 from reelport.facts.log.snapshot import pin
 
 ARCHIVE = Path(__file__).with_name("older_data.tar.xz")

@@ -25,7 +25,7 @@ from reelport.engine.tenant import Tenant
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import copy_tables_by_roles
-from reelport.facts.log.delta_log import open_store
+from reelport.facts.log.log_files import open_store
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import add_rollup
 from reelport.query import ReportQuery

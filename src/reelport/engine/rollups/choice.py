@@ -20,7 +20,7 @@ from reelport.engine.rollups.needs import find_needs
 from reelport.engine.rollups.shape import identity_of
 from reelport.engine.scan_estimate import Scan
 from reelport.errors import InternalError
-from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups.definition import Rollup, list_rollups

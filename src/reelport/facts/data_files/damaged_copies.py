@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from reelport.errors import StorageError
-from reelport.facts.log.delta_log import DataFile, open_store
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_files import open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, split_digest
 from reelport.storage.digests import is_intact
 

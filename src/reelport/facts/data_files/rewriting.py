@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from reelport.errors import StorageError
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
-from reelport.facts.log.delta_log import DataFile, TableVersion
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.file_digests import require_intact
 from reelport.facts.schema import BATCH
 from reelport.facts.tables import Kind, Table

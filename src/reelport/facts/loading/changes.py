@@ -21,9 +21,11 @@ from reelport.facts.data_files.rewriting import in_days, negate, rewrite_file
 from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.loading.overlap import SharedDay, find_shared_days
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import DataFile, DayLeftOut, LogEntry, TableVersion
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.history import find_superseded_days, read_history
+from reelport.facts.log.log_entry import DayLeftOut, LogEntry
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
 from reelport.wording import format_count

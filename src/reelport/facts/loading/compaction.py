@@ -21,8 +21,11 @@ from reelport.facts.data_files.sorted_files import MONTH_FILE, ROW_GROUP, Staged
 from reelport.facts.data_files.work_folders import clear_dead_folders
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import DataFile, LogEntry, TableVersion, list_tables, read_newest
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.log_files import list_tables
 from reelport.facts.rollups.upkeep import carry_over, keep_segments
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table, sort_keys

@@ -27,7 +27,8 @@ from reelport.facts.input.sources import ReaderFailure, blame_input, check_colum
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, apply_load
 from reelport.facts.loading.overlap import SharedDay
-from reelport.facts.log.delta_log import DayLeftOut, LogEntry, read_newest
+from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.log_entry import DayLeftOut, LogEntry
 from reelport.facts.schema import find_table
 from reelport.facts.tables import Table
 

@@ -21,7 +21,8 @@ from reelport.facts.input.tolerance import LoadTerms, MaxBad
 from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.load import check_span, name_batch
 from reelport.facts.loading.overlap import SharedDay, count_replaced_rows, find_shared_days
-from reelport.facts.log.delta_log import DayLeftOut, TableVersion, read_newest
+from reelport.facts.log.delta_log import TableVersion, read_newest
+from reelport.facts.log.log_entry import DayLeftOut
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table
 from reelport.facts.tables import Table

@@ -15,7 +15,9 @@ from reelport.errors import NewerData, StorageError
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import list_work_folders, open_work_folder
 from reelport.facts.log.checks import check_log
-from reelport.facts.log.delta_log import DataFile, TableVersion, is_data_file, open_store, read_newest
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import TableVersion, read_newest
+from reelport.facts.log.log_files import is_data_file, open_store
 from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.log.role_copies import find_copies, list_parts, list_roles, name_copy, split_digest
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from reelport.errors import StorageError
-from reelport.facts.log.delta_log import commit_name, list_commits, open_store, read_actions
 from reelport.facts.log.file_digests import parse_digests
+from reelport.facts.log.log_files import commit_name, list_commits, open_store, read_actions
 from reelport.facts.tables import Table
 from reelport.wording import format_count
 

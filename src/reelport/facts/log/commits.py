@@ -19,18 +19,12 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from reelport import killpoints
 from reelport.errors import OutcomeUnknown, StorageError
+from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import (
-    LOG_FOLDER,
-    DataFile,
-    LogEntry,
     TableVersion,
-    commit_name,
     counter_name,
-    entry_to_json,
     folder_uri,
     open_delta,
-    open_store,
-    read_actions,
     read_newest,
     storage_options,
     translate_delta_errors,
@@ -38,6 +32,8 @@ from reelport.facts.log.delta_log import (
 from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
 from reelport.facts.log.file_digests import KEY as DIGESTS
 from reelport.facts.log.file_digests import list_digests
+from reelport.facts.log.log_entry import LogEntry, entry_to_json
+from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table

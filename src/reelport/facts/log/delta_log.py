@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,93 +17,25 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import LogEntry, parse_entry
+from reelport.facts.log.log_files import commit_name, has_log, open_store, read_actions
 from reelport.facts.log.remote_tables import describe_place, find_remote
-from reelport.facts.log.role_copies import find_original
 from reelport.facts.schema import MONTH, OWNER
-from reelport.facts.tables import TABLES, Table
+from reelport.facts.tables import Table
 from reelport.storage import expired_token
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
-from reelport.storage.file_store import FileStore, read_file
-from reelport.storage.local_folder import LocalFolder
+from reelport.storage.file_store import FileStore
 
-LOG_FOLDER = "_delta_log"
 _FETCHES = 8
 """Commits of a remote log that are fetched at the same time."""
 _LONGEST = 120
 """Characters kept of the Delta library's message, which goes on with dumps of its own structures."""
-_COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 READER_VERSION = 1
 WRITER_VERSION = 2
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """One Parquet file of a table, as the Delta log records it.
-
-    `path` is relative to the table's folder. Files of fact tables have a month, the first
-    and last moment (or day) of their rows, and the lowest and highest owner channel.
-    """
-
-    path: str
-    size: int
-    rows: int
-    month: str | None = None
-    first: datetime | date | None = None
-    last: datetime | date | None = None
-    low_owner: str | None = None
-    high_owner: str | None = None
-    digest: str | None = field(default=None, compare=False)
-    """What a file that was just written has; of those in the log `log.file_digests` tells it."""
-
-    @property
-    def first_day(self) -> date:
-        """The day of the first row; `date.min` for files of object tables, whose rows have no day."""
-        return _to_day(self.first) or date.min
-
-    @property
-    def last_day(self) -> date:
-        """The day of the last row; `date.max` for files of object tables, whose rows have no day."""
-        return _to_day(self.last) or date.max
-
-    def touches(self, start: date | None, end: date | None) -> bool:
-        """Whether the file may hold a row between the two days, both included."""
-        return (end is None or self.first_day <= end) and (start is None or self.last_day >= start)
-
-
-def _to_day(moment: datetime | date | None) -> date | None:
-    return moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
-
-
-@dataclass(frozen=True, slots=True)
-class DayLeftOut:
-    """A day that a load skipped: its rows in the load, and the batch that replaced it."""
-
-    day: date
-    rows: int
-    replaced_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """What one commit did, as recorded in the commit itself.
-
-    `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say.
-    """
-
-    kind: str
-    batch: str = ""
-    rows: int = 0
-    rejects: int = 0
-    days: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-    span: tuple[str, str] | None = None
-    left_out: tuple[DayLeftOut, ...] = ()
-    undoes: int = 0
-    version: int = field(default=-1, compare=False)
-    at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +68,6 @@ class TableVersion:
     def is_loaded(self, batch: str) -> bool:
         """Whether the batch is loaded."""
         return self.load_counter(batch) % 2 == 1
-
-
-def open_store(folder: Path) -> FileStore:
-    """Open the store of a table's files: data files, and the log below LOG_FOLDER."""
-    remote = find_remote(folder)
-    return LocalFolder(folder) if remote is None else remote.open_store(folder)
 
 
 def counter_name(batch: str) -> str:
@@ -266,7 +191,7 @@ def _values(column: ChunkedArray) -> list[Any]:
 
 def read_entries(now: TableVersion) -> tuple[LogEntry, ...]:
     """Read what each commit did, oldest first; commits of other tools are left out."""
-    return tuple(_parse_entry(commit) for commit in read_commits(now) if "reelport" in commit)
+    return tuple(parse_entry(commit) for commit in read_commits(now) if "reelport" in commit)
 
 
 def read_commits(now: TableVersion) -> Iterable[dict[str, Any]]:
@@ -293,55 +218,6 @@ def _fetch_actions(now: TableVersion, version: int) -> list[dict[str, Any]]:
         raise StorageError(f"{describe_place(now.folder)}: commit {version} is gone; run reelport verify") from error
 
 
-def _parse_entry(commit: dict[str, object]) -> LogEntry:
-    record = commit["reelport"]
-    stamp, version = commit.get("timestamp"), commit.get("version")
-    if not isinstance(record, dict) or not isinstance(stamp, int) or not isinstance(version, int):
-        raise StorageError(f"commit {version} of the table has a record that this version can't read")
-    span = record.get("span")
-    return LogEntry(
-        kind=str(record["kind"]),
-        batch=str(record.get("batch", "")),
-        rows=int(record.get("rows", 0)),
-        rejects=int(record.get("rejects", 0)),
-        days=tuple(record.get("days", ())),
-        sources=tuple(record.get("sources", ())),
-        span=(span[0], span[1]) if span else None,
-        left_out=tuple(_parse_day_left_out(*one) for one in record.get("left_out", ())),
-        undoes=int(record.get("undoes", 0)),
-        version=version,
-        at=datetime.fromtimestamp(stamp / 1000, UTC),
-    )
-
-
-def entry_to_json(entry: LogEntry) -> dict[str, object]:
-    """Convert the entry to its commit's JSON; version and time are Delta's fields."""
-    record = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
-    if entry.left_out:
-        record["left_out"] = [[one.day.isoformat(), one.rows, one.replaced_by] for one in entry.left_out]
-    return record
-
-
-def _parse_day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
-    return DayLeftOut(date.fromisoformat(day), rows, replaced_by)
-
-
-def commit_name(version: int) -> str:
-    """Name the log's file that holds the commit of this version."""
-    return f"{LOG_FOLDER}/{version:020}.json"
-
-
-def list_commits(store: FileStore) -> Mapping[int, str]:
-    """List the files of a table's commits, by version."""
-    found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER))
-    return {int(match[1]): match[0] for match in found if match}
-
-
-def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
-    """Read the actions of a commit. FileNotFoundError when its file is missing."""
-    return [json.loads(line) for line in read_file(store, name).decode().splitlines() if line.strip()]
-
-
 def read_removed_paths(now: TableVersion, version: int) -> tuple[str, ...]:
     """Read the paths of the data files that the commit of this version removed."""
     return _read_paths(now, version, "remove")
@@ -356,18 +232,3 @@ def _read_paths(now: TableVersion, version: int, kind: str) -> tuple[str, ...]:
     with translate_io_errors(now.folder):
         actions = read_actions(now.store, commit_name(version))
     return tuple(action[kind]["path"] for action in actions if kind in action)
-
-
-def is_data_file(name: str) -> bool:
-    """Whether a file of a table's store is a data file, whether a commit names it or not."""
-    return name.endswith(".parquet") and not name.startswith(f"{LOG_FOLDER}/") and find_original(name) is None
-
-
-def has_log(folder: Path) -> bool:
-    """Whether the table's folder has a log."""
-    return any(open_store(folder).list_names(LOG_FOLDER))
-
-
-def list_tables(root: Path) -> tuple[Table, ...]:
-    """List the tables that exist under the root, in the order of their declaration."""
-    return tuple(table for name, table in TABLES.items() if has_log(root / name))

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from reelport.facts.log.delta_log import DataFile, TableVersion, read_commits
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import TableVersion, read_commits
 from reelport.storage.digests import FileDamaged, is_intact
 from reelport.storage.durable import translate_io_errors
 

@@ -8,9 +8,9 @@ from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.complete_days import complete_days
+from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.history import list_loads
-from reelport.facts.log.loaded_tables import complete_days
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.tables import TABLES
 

@@ -11,7 +11,9 @@ from datetime import date, datetime
 from pathlib import Path
 
 from reelport.errors import UsageError
-from reelport.facts.log.delta_log import DayLeftOut, LogEntry, TableVersion, list_tables, read_entries, read_newest
+from reelport.facts.log.delta_log import TableVersion, read_entries, read_newest
+from reelport.facts.log.log_entry import DayLeftOut, LogEntry
+from reelport.facts.log.log_files import list_tables
 from reelport.facts.schema import find_table
 from reelport.facts.tables import Table
 

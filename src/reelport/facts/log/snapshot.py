@@ -10,7 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reelport.errors import StorageError
-from reelport.facts.log.delta_log import DataFile, commit_name, list_commits, list_files, open_store, open_table
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import list_files, open_table
+from reelport.facts.log.log_files import commit_name, list_commits, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
 from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
 from reelport.facts.schema import OWNER, find_table

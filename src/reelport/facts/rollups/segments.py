@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
-from reelport.facts.log.delta_log import DataFile
+from reelport.facts.log.data_file import DataFile
 from reelport.facts.rollups.definition import Rollup
 from reelport.storage.durable import replace_file, translate_io_errors
 

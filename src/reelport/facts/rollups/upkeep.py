@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from reelport.facts.log.delta_log import DataFile, read_newest
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import read_newest
 from reelport.facts.rollups.definition import FOLDER, list_rollups
 from reelport.facts.rollups.segments import (
     DATA,

@@ -16,7 +16,7 @@ from functools import cached_property
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.facts.log.delta_log import LOG_FOLDER
+from reelport.facts.log.log_files import LOG_FOLDER
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.manifest import FACTS, FILES, Manifest, Stored
 from reelport.server.files import store_owner

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 
 from reelport.errors import ReelportError, StorageError, UsageError
-from reelport.facts.log.delta_log import LOG_FOLDER, commit_name, open_store
+from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES

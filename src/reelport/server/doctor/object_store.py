@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from reelport.errors import StorageError
-from reelport.facts.log.delta_log import open_store
+from reelport.facts.log.log_files import open_store
 from reelport.server.credentials import short_id
 from reelport.server.settings import Settings
 from reelport.storage.file_store import FileStore, read_file

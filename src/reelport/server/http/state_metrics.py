@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 
 from reelport.errors import ReelportError, StorageError
-from reelport.facts.log.loaded_tables import complete_days
+from reelport.facts.log.complete_days import complete_days
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
 from reelport.server.queue import worker_registry

@@ -19,7 +19,7 @@ from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.layout import require_layout
-from reelport.facts.log.loaded_tables import last_complete_day
+from reelport.facts.log.complete_days import last_complete_day
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord

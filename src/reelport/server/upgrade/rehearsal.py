@@ -18,8 +18,9 @@ from sqlalchemy.exc import IntegrityError
 
 from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import check_existing, read_layout
-from reelport.facts.log.delta_log import list_tables, read_newest
+from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.evolution import find_missing_columns
+from reelport.facts.log.log_files import list_tables
 from reelport.server.backup.state_dump import dump_state
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading, writing

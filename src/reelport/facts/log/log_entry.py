@@ -1,0 +1,71 @@
+"""What one commit did: the record that Reelport writes into each of its commits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+
+from reelport.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class DayLeftOut:
+    """A day that a load skipped: its rows in the load, and the batch that replaced it."""
+
+    day: date
+    rows: int
+    replaced_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What one commit did, as recorded in the commit itself.
+
+    `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say.
+    """
+
+    kind: str
+    batch: str = ""
+    rows: int = 0
+    rejects: int = 0
+    days: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    span: tuple[str, str] | None = None
+    left_out: tuple[DayLeftOut, ...] = ()
+    undoes: int = 0
+    version: int = field(default=-1, compare=False)
+    at: datetime | None = field(default=None, compare=False)
+
+
+def parse_entry(commit: dict[str, object]) -> LogEntry:
+    """Parse a commit's record. StorageError when this version can't read it."""
+    record = commit["reelport"]
+    stamp, version = commit.get("timestamp"), commit.get("version")
+    if not isinstance(record, dict) or not isinstance(stamp, int) or not isinstance(version, int):
+        raise StorageError(f"commit {version} of the table has a record that this version can't read")
+    span = record.get("span")
+    return LogEntry(
+        kind=str(record["kind"]),
+        batch=str(record.get("batch", "")),
+        rows=int(record.get("rows", 0)),
+        rejects=int(record.get("rejects", 0)),
+        days=tuple(record.get("days", ())),
+        sources=tuple(record.get("sources", ())),
+        span=(span[0], span[1]) if span else None,
+        left_out=tuple(_parse_day_left_out(*one) for one in record.get("left_out", ())),
+        undoes=int(record.get("undoes", 0)),
+        version=version,
+        at=datetime.fromtimestamp(stamp / 1000, UTC),
+    )
+
+
+def entry_to_json(entry: LogEntry) -> dict[str, object]:
+    """Convert the entry to its commit's JSON; version and time are Delta's fields."""
+    record = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
+    if entry.left_out:
+        record["left_out"] = [[one.day.isoformat(), one.rows, one.replaced_by] for one in entry.left_out]
+    return record
+
+
+def _parse_day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
+    return DayLeftOut(date.fromisoformat(day), rows, replaced_by)

@@ -1,0 +1,55 @@
+"""The files of a table's Delta log: where they lie, their names, a commit's actions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reelport.facts.log.remote_tables import find_remote
+from reelport.facts.log.role_copies import find_original
+from reelport.facts.tables import TABLES, Table
+from reelport.storage.file_store import FileStore, read_file
+from reelport.storage.local_folder import LocalFolder
+
+LOG_FOLDER = "_delta_log"
+_COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
+
+
+def open_store(folder: Path) -> FileStore:
+    """Open the store of a table's files: data files, and the log below LOG_FOLDER."""
+    remote = find_remote(folder)
+    return LocalFolder(folder) if remote is None else remote.open_store(folder)
+
+
+def commit_name(version: int) -> str:
+    """Name the log's file that holds the commit of this version."""
+    return f"{LOG_FOLDER}/{version:020}.json"
+
+
+def list_commits(store: FileStore) -> Mapping[int, str]:
+    """List the files of a table's commits, by version."""
+    found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER))
+    return {int(match[1]): match[0] for match in found if match}
+
+
+def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
+    """Read the actions of a commit. FileNotFoundError when its file is missing."""
+    return [json.loads(line) for line in read_file(store, name).decode().splitlines() if line.strip()]
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a file of a table's store is a data file, whether a commit names it or not."""
+    return name.endswith(".parquet") and not name.startswith(f"{LOG_FOLDER}/") and find_original(name) is None
+
+
+def has_log(folder: Path) -> bool:
+    """Whether the table's folder has a log."""
+    return any(open_store(folder).list_names(LOG_FOLDER))
+
+
+def list_tables(root: Path) -> tuple[Table, ...]:
+    """List the tables that exist under the root, in the order of their declaration."""
+    return tuple(table for name, table in TABLES.items() if has_log(root / name))
