@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from reelport.errors import StorageError
 
@@ -16,7 +17,14 @@ DIGITS = 64
 """Hexadecimal digits of a digest."""
 _MOST_PROVEN = 100_000
 """Files of which a process remembers that their bytes were right."""
-_PROVEN: dict[tuple[str, int, int], None] = {}
+_MOST_BEGUN = 1_000
+"""Files of which a process remembers how far their bytes were compared."""
+_CHUNK_BYTES = 1 << 20
+_Key = tuple[str, int, int]
+"""Path, inode and size."""
+_PROVEN: dict[_Key, None] = {}
+_BEGUN: dict[_Key, _Comparison] = {}
+_T = TypeVar("_T")
 
 
 class FileDamaged(StorageError):
@@ -40,7 +48,11 @@ def require_digest(path: Path, digest: str) -> None:
     OSError when it can't be read.
     """
     if not is_intact(path, digest):
-        raise FileDamaged(f"{path}: its bytes are not those that were written")
+        raise _tell_damaged(path)
+
+
+def _tell_damaged(path: Path) -> FileDamaged:
+    return FileDamaged(f"{path}: its bytes are not those that were written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +84,32 @@ def check_files(files: Iterable[tuple[Path, str | None]]) -> CheckedFiles:
     return CheckedFiles(count, unproven, tuple(damaged))
 
 
+class _Comparison:
+    """How far the bytes of one file were compared: `offset` of them went into the digest."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self._digest = hashlib.sha256()
+
+    def read_on(self, path: Path, until: int) -> None:
+        """Take the bytes that come next, up to an offset or to the end of the file."""
+        with path.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            while chunk := file.read(min(_CHUNK_BYTES, until - self.offset)):
+                self._digest.update(chunk)
+                self.offset += len(chunk)
+
+    def require(self, path: Path, digest: str) -> None:
+        """Raise FileDamaged where the bytes that were taken are not those of the digest."""
+        if self._digest.hexdigest() != digest:
+            raise _tell_damaged(path)
+
+
 class DigestCheck:
     """Compares files before this process first reads them, up to so many bytes of them.
 
-    One check serves one report: what exceeds its bytes is read as it is. A file without a digest can't be compared.
+    One check serves one report. What exceeds its bytes is read as it is, and compared further by the checks of later
+    ones: in the long run all of it. A file without a digest can't be compared.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -89,12 +123,23 @@ class DigestCheck:
         try:
             status = path.stat()
             key = str(path), status.st_ino, status.st_size
-            if digest is None or key in _PROVEN or status.st_size > self._left:
+            if digest is None or key in _PROVEN or not self._left:
                 return
-            self._left -= status.st_size
-            require_digest(path, digest)
+            # No other thread goes on with what is taken out.
+            comparison = _BEGUN.pop(key, None) or _Comparison()
+            before, until = comparison.offset, min(comparison.offset + self._left, status.st_size)
+            comparison.read_on(path, until)
         except OSError:
             return
-        if len(_PROVEN) >= _MOST_PROVEN:
-            _PROVEN.clear()
-        _PROVEN[key] = None
+        self._left -= comparison.offset - before
+        if comparison.offset == until < status.st_size:
+            _remember(_BEGUN, _MOST_BEGUN, key, comparison)
+        else:
+            comparison.require(path, digest)
+            _remember(_PROVEN, _MOST_PROVEN, key, None)
+
+
+def _remember(known: dict[_Key, _T], most: int, key: _Key, value: _T) -> None:
+    if len(known) >= most:
+        known.clear()
+    known[key] = value
