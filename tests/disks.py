@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,45 @@ def read_only_view(folder: Path, of: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["/usr/bin/env", "umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def failing_disk(place: Path) -> Iterator[tuple[Path, Path]]:
+    """A disk that fails to write new blocks while there is no room in another folder, which is given too.
+
+    A loop device over a sparse file of a small file system. The test is skipped where there is none.
+    """
+    with small_disk(place / "room", "24m") as room:
+        (image, folder) = room / "image", place / "disk"
+        with image.open("wb") as file:
+            file.truncate(32_000_000)
+        folder.mkdir()
+        make = [
+            "/usr/bin/env",
+            "mkfs.ext4",
+            "-q",
+            "-O",
+            "^has_journal",
+            "-E",
+            "nodiscard,lazy_itable_init=1",
+            str(image),
+        ]
+        for words in (make, [*_MOUNT, "-o", "loop", str(image), str(folder)]):
+            if subprocess.run(words, check=False, capture_output=True).returncode != 0:
+                pytest.skip("there are no loop devices, or no mkfs.ext4")
+        try:
+            yield folder, room
+        finally:
+            subprocess.run(["/usr/bin/env", "umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes all room of a small file system."""
+    filler = folder / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(65536))
+    return filler
 
 
 def without_override(words: Sequence[str]) -> list[str]:

@@ -77,6 +77,8 @@ def connected(settings: Settings) -> Iterator[Engine]:
         yield db
     finally:
         db.dispose()
+        if (log := _get_log(db)) is not None:
+            log.close()
 
 
 def connect(settings: Settings) -> Engine:

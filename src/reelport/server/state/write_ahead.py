@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from reelport.errors import DiskFull, StorageError
+from reelport.server.state.log_file import LogFile
 from reelport.storage.durable import describe_os_error, translate_io_errors
 from reelport.storage.modes import private
 
@@ -51,6 +52,7 @@ class WriteAheadLog:
         self._log = state.with_name(f"{state.name}-wal")
         self._lock = state.with_name(f"{state.name}-writer")
         self._busy_seconds = busy_seconds
+        self._file = LogFile(self._log)
         self._holder: int | None = None
         self._commits = CHECKPOINT_COMMITS - 1  # the first one copies what processes left that ended without it
 
@@ -65,7 +67,14 @@ class WriteAheadLog:
             self._set_aside_foreign_log(descriptor)
             with translate_io_errors(self._state):
                 state = _identify(self._state)
-            yield
+            self._file.watch()
+            self._copy_doubtful_log(db)
+            try:
+                yield
+            except StorageError as error:
+                if type(error) is StorageError:  # not one of a state that is locked, or has no room
+                    self._file.doubt()
+                raise
             self._commits += 1
             if self._commits >= CHECKPOINT_COMMITS:
                 self._commits = 0
@@ -78,12 +87,11 @@ class WriteAheadLog:
         Those that are in the log no more were copied into the state by a checkpoint, which syncs both. StorageError
         when the disk fails.
         """
-        with suppress(FileNotFoundError), translate_io_errors(self._log, FileNotFoundError):
-            descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
+        self._file.sync()
+
+    def close(self) -> None:
+        """Close the log's file, which is opened again when it is used."""
+        self._file.close()
 
     def set_aside_foreign_log(self) -> None:
         """Rename a log that a former state file left: SQLite would mix it with the present one.
@@ -163,6 +171,25 @@ class WriteAheadLog:
                     cursor.execute(f"PRAGMA busy_timeout = {int(self._busy_seconds * 1000)}")
         except (sqlite3.Error, SQLAlchemyError, StorageError) as error:
             _warn("the write-ahead log can't be copied into the state, trying again", reason=str(error))
+
+    def _copy_doubtful_log(self, db: Engine) -> None:
+        """Copy a log that could not be synced into the state; StorageError when that fails.
+
+        By a connection of its own, and others take the place of those of the pool: each of them is still to be told of
+        the same error once.
+        """
+        if not self._file.is_doubtful:
+            return
+        failures = self._file.failures
+        try:
+            with closing(sqlite3.connect(self._state, _CHECKPOINT_WAIT / 1000)) as own:
+                busy, frames, copied = own.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        except sqlite3.Error as error:
+            raise StorageError(f"The state database can't be used: {self._log} can't be copied: {error}.") from error
+        if busy or frames != copied:
+            raise StorageError(f"The state database can't be used: {self._log} can't be copied yet: try again.")
+        self._file.trust(failures)
+        db.dispose()
 
     def _set_aside_foreign_log(self, descriptor: int) -> None:
         former = self._find_former_state(os.pread(descriptor, _RECORD_BYTES, 0))

@@ -1,0 +1,156 @@
+"""The file of a write-ahead log: how threads share its syncs, and what a failed one means for those after it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from tests.disks import failing_disk, fill
+from tests.patience import PATIENCE, until
+
+from reelport.errors import StorageError
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connected, reading, sync_commits, write, writing
+from reelport.server.state.log_file import LogFile
+
+_PUT = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
+_NAMES = text("SELECT name FROM chores ORDER BY name")
+
+
+class Disk:
+    """Syncs like the system, each when it is let go; `broken` are the numbers of those that fail."""
+
+    def __init__(self, *broken: int) -> None:
+        self.begun = 0
+        self.gate = threading.Semaphore(0)
+        self._broken = broken
+
+    def sync(self, descriptor: int) -> None:
+        """Sync the file of a descriptor, or fail."""
+        self.begun += 1
+        number = self.begun
+        assert self.gate.acquire(timeout=PATIENCE)
+        if number in self._broken:
+            raise OSError(5, os.strerror(5))
+        os.fdatasync(descriptor)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A log."""
+    file = tmp_path / "state.db-wal"
+    file.write_bytes(b"frames")
+    return file
+
+
+def test_threads_that_come_during_a_sync_share_the_next_one(path: Path) -> None:
+    """What they wrote may have come too late for the one that runs; one more is enough for all of them."""
+    disk = Disk()
+    log = LogFile(path, disk.sync)
+    with ThreadPoolExecutor(21) as threads:
+        first = threads.submit(log.sync)
+        assert until(lambda: disk.begun == 1)
+        others = [threads.submit(log.sync) for _ in range(20)]
+        assert until(lambda: log.waiting == 20)
+        disk.gate.release()
+        first.result(PATIENCE)
+        assert until(lambda: disk.begun == 2)
+        assert not any(each.done() for each in others)
+        disk.gate.release()
+        for each in others:
+            each.result(PATIENCE)
+    assert disk.begun == 2
+
+
+def test_a_sync_that_fails_fails_all_that_share_it_and_those_after_it(path: Path) -> None:
+    """The system calls the lost frames written: until the log is copied nothing behind them is believed."""
+    disk = Disk(1)
+    log = LogFile(path, disk.sync)
+    with ThreadPoolExecutor(5) as threads:
+        done = [threads.submit(log.sync) for _ in range(5)]
+        assert until(lambda: disk.begun == 1)
+        disk.gate.release(2)
+        for each in done:
+            with pytest.raises(StorageError, match="wal"):
+                each.result(PATIENCE)
+    assert log.is_doubtful
+    log.trust(log.failures)
+    disk.gate.release()
+    log.sync()
+
+
+def test_a_failure_during_the_copy_is_not_forgotten(path: Path) -> None:
+    """The copy is of what was known when it began."""
+    log = LogFile(path)
+    log.doubt()
+    known = log.failures
+    log.doubt()
+    log.trust(known)
+    with pytest.raises(StorageError, match="wal"):
+        log.sync()
+
+
+def test_another_log_is_opened_and_the_former_one_closed(path: Path) -> None:
+    """Of each log one descriptor is open; of one that was removed none."""
+    log = LogFile(path)
+    found = [_find_descriptors(path)]
+    for change in (log.watch, log.watch, lambda: path.rename(path.with_name("former")), log.sync):
+        change()
+    found.append(_find_descriptors(path.with_name("former")))
+    path.write_bytes(b"others")
+    log.watch()
+    found.append(_find_descriptors(path))
+    log.close()
+    found.append(_find_descriptors(path))
+    assert [len(each) for each in found] == [0, 0, 1, 0]
+
+
+def test_an_error_that_another_was_told_of_fails_the_next_sync(tmp_path: Path) -> None:
+    """Nothing behind a hole in the log is answered: the log is copied into the state, and all is as before."""
+    with failing_disk(tmp_path) as (disk, room):
+        local = read_settings(data=disk / "data")
+        log = local.state_file.with_name("state.db-wal")
+        with connected(local) as db:
+            _put(db, "first")
+            filler = fill(room)
+            with writing(db, synced=False) as connection:
+                connection.execute(_PUT, {"name": "x" * 4_000_000})
+            with log.open("rb") as other, pytest.raises(OSError, match="No space"):
+                os.fdatasync(other.fileno())
+            for _ in range(2):
+                with pytest.raises(StorageError, match="wal"):
+                    sync_commits(db)
+            with pytest.raises(StorageError, match="be copied"):
+                _put(db, "behind the hole")
+            filler.unlink()
+            _put(db, "later")
+            sync_commits(db)
+            shutil.copy(local.state_file, tmp_path / "alone.db")
+            with closing(sqlite3.connect(tmp_path / "alone.db")) as alone:
+                kept = [name for (name,) in alone.execute(_NAMES.text)]
+            assert [name[:5] for name in kept] == ["first", "xxxxx"]
+            with reading(db) as state:
+                assert [name[:5] for name in state.execute(_NAMES).scalars()] == ["first", "later", "xxxxx"]
+
+
+def _put(db: Engine, name: str) -> None:
+    write(db, lambda connection: connection.execute(_PUT, {"name": name}))
+
+
+def _find_descriptors(path: Path) -> list[Path]:
+    """The descriptors of this process by which a file is open."""
+    return [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink() and _read_link(each) == path]
+
+
+def _read_link(descriptor: Path) -> Path | None:
+    try:
+        return descriptor.readlink()
+    except FileNotFoundError:  # that of the listing itself
+        return None
