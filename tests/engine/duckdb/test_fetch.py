@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 from tests.patience import PATIENCE
 
@@ -67,3 +69,38 @@ def test_a_plan_that_is_wrong_is_our_fault(engine: Engine) -> None:
     """It is an internal error that names what was made."""
     with pytest.raises(InternalError, match="while making this page"):
         engine.session().fetch(Plan("SELECT nothing", ()), "this page")
+
+
+def test_what_the_engine_is_set_to_holds_in_each_of_its_sessions(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the process is, times are UTC; no variable of Python's passes for a table; a report sets nothing."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    names = ("TimeZone", "python_enable_replacements", "parquet_metadata_cache", "lock_configuration")
+    settings = ", ".join(f"current_setting('{name}')" for name in names)
+    plan = Plan(f"SELECT {settings}", ())
+    assert engine.session().fetch(plan, "this page") == [("UTC", False, True, True)]
+
+
+def test_the_description_of_a_file_is_read_once(tmp_path: Path) -> None:
+    """Each session binds its statement by what an earlier one has read of the file, which never changes."""
+    path = tmp_path / "many-groups.parquet"
+    duckdb.sql(f"COPY (SELECT i FROM range(200000) t(i)) TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")
+    footer = int.from_bytes(path.read_bytes()[-8:-4], "little")
+    plan = Plan(f"SELECT count(*) FROM read_parquet('{path}') WHERE i < 100", ())
+    with Engine("400MB", 1, None, within=(tmp_path,)) as engine:
+        first, second = (_count_read_bytes(engine, plan) for _ in range(2))
+    assert first - second >= footer
+
+
+def _count_read_bytes(engine: Engine, plan: Plan) -> int:
+    """Count what a session of its own reads: an engine with one thread reads in that of its caller."""
+    before = _read_counter()
+    engine.session().fetch(plan, "this page")
+    return _read_counter() - before
+
+
+def _read_counter() -> int:
+    found = re.search(r"rchar: (\d+)", Path("/proc/thread-self/io").read_text())
+    assert found is not None
+    return int(found[1])

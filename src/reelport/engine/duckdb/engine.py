@@ -265,29 +265,31 @@ def _compute_memory_limit(memory_limit: str) -> int:
 
 
 def _list_settings(spill: Path | None, within: tuple[Path, ...]) -> Iterator[str]:
-    yield "SET TimeZone = 'UTC'"
-    # A long query would draw its progress bar on stdout, where only data belongs.
-    yield "SET enable_progress_bar = false"
+    """List the statements that set the engine up.
+
+    They are all GLOBAL: each report has a cursor of its own, which inherits nothing that is set for a connection.
+    """
+    yield "SET GLOBAL TimeZone = 'UTC'"
     # An empty name lets DuckDB spill nothing.
-    yield f"SET temp_directory = {exp.Literal.string(str(spill or '')).sql(dialect='duckdb')}"
-    yield "SET python_enable_replacements = false"
-    yield "SET autoinstall_known_extensions = false"
-    yield "SET autoload_known_extensions = false"
-    yield "SET allow_community_extensions = false"
+    yield f"SET GLOBAL temp_directory = {exp.Literal.string(str(spill or '')).sql(dialect='duckdb')}"
+    yield "SET GLOBAL python_enable_replacements = false"
+    yield "SET GLOBAL autoinstall_known_extensions = false"
+    yield "SET GLOBAL autoload_known_extensions = false"
+    yield "SET GLOBAL allow_community_extensions = false"
     # Else a large report's pages would stay with the process for as long as it lives.
-    yield "SET allocator_background_threads = true"
+    yield "SET GLOBAL allocator_background_threads = true"
     # Reads on threads of their own cost a small report ten switches of threads, and made no large one faster.
-    yield "SET async_threads = 0"
+    yield "SET GLOBAL async_threads = 0"
     # Files are never changed once written, so their footers can be cached.
-    yield "SET parquet_metadata_cache = true"
+    yield "SET GLOBAL parquet_metadata_cache = true"
     if within:
         folders = exp.Array(
             expressions=[exp.Literal.string(f"{path.absolute()}/") for path in (*within, *([spill] if spill else []))]
         )
-        yield f"SET allowed_directories = {folders.sql(dialect='duckdb')}"
-        yield "SET enable_external_access = false"
-    yield f"SET allowed_configs = ['{_SPILL_LIMIT}']"
-    yield "SET lock_configuration = true"
+        yield f"SET GLOBAL allowed_directories = {folders.sql(dialect='duckdb')}"
+        yield "SET GLOBAL enable_external_access = false"
+    yield f"SET GLOBAL allowed_configs = ['{_SPILL_LIMIT}']"
+    yield "SET GLOBAL lock_configuration = true"
 
 
 @contextmanager
