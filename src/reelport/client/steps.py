@@ -21,7 +21,8 @@ class Request:
     """One HTTP request.
 
     Its `repr` leaves out headers, body and address: they hold secrets and signatures. The driver gives the request up
-    after `timeout` seconds of silence, and an answer that is read whole once its body took more than `pace`.
+    after `timeout` seconds of silence, and an answer once its head took more than `pace` after its first bytes; one
+    that is read whole once its body did.
     """
 
     method: str

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TypeVar
 
 import pytest
@@ -19,8 +19,17 @@ from reelport.client.steps import Flow, Lost, Reply, Request, Send
 T = TypeVar("T")
 
 
-def _trickle(listener: socket.socket) -> None:
-    """Answer each request with a byte now and then, for as long as somebody reads."""
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n"
+_BEGINNINGS = {
+    "body": (_HEAD + b"\r\n", b" "),
+    "headers": (_HEAD + b"x: ", b" "),
+    "interim answers": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+}
+"""What an answer begins with, and what comes of it now and then."""
+
+
+def _trickle(listener: socket.socket, begin: bytes, more: bytes) -> None:
+    """Answer each request with some bytes now and then, for as long as somebody reads."""
     while True:
         try:
             connection, _ = listener.accept()
@@ -28,17 +37,17 @@ def _trickle(listener: socket.socket) -> None:
             return
         with connection, suppress(OSError):
             connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+            connection.sendall(begin)
             while True:
-                connection.sendall(b" ")
+                connection.sendall(more)
                 time.sleep(0.01)
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
+@pytest.fixture(params=_BEGINNINGS)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server whose answers never end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_trickle, args=(listener,), daemon=True).start()
+        threading.Thread(target=_trickle, args=(listener, *_BEGINNINGS[request.param]), daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
@@ -75,20 +84,38 @@ def test_an_answer_that_trickles_is_lost(url: str) -> None:
     assert asyncio.run(_send_async(url, 0.1)) == lost
 
 
+def test_a_head_that_is_waited_for_is_no_trickle() -> None:
+    """A service takes its time until it answers, as a look that waits: only what comes after the first bytes counts."""
+    with _answer_once(b"HTTP/1.1 200 OK\r\n", b"content-length: 4\r\n\r\nlate") as url:
+        reply = _send(url, 0.001)
+        assert isinstance(reply, Reply)
+        assert reply.body == b"late"
+    with _answer_once(b"HTTP/1.1 200 OK\r\n", b"content-length: 4\r\n\r\nlate") as url:
+        reply = asyncio.run(_send_async(url, 0.001))
+        assert isinstance(reply, Reply)
+        assert reply.body == b"late"
+
+
 def test_an_answer_whose_last_bytes_come_late_is_whole() -> None:
     """What came after the time may be the end: it is taken, and nothing is asked for anew."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, closing(Http()) as transport:
+    with _answer_once(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"late") as url:
+        reply = _send(url, 0.001)
+        assert isinstance(reply, Reply)
+        assert reply.body == b"late"
+
+
+@contextmanager
+def _answer_once(*parts: bytes) -> Iterator[str]:
+    """Answer one request, and pause before each part."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
-                time.sleep(0.05)
-                connection.sendall(b"late")
+                for part in parts:
+                    time.sleep(0.05)
+                    connection.sendall(part)
 
         threading.Thread(target=answer, daemon=True).start()
-        runner = StepRunner(transport, time.sleep, threading.Lock(), _drive, None)
-        reply = runner.execute(Send(Request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", pace=0.001)))
-        assert isinstance(reply, Reply)
-        assert reply.body == b"late"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"

@@ -16,7 +16,8 @@ import httpx2
 
 from reelport.client.drivers.http_log import without_signatures
 from reelport.client.drivers.long_body import LongBody
-from reelport.client.drivers.transport import AsyncBody, Body
+from reelport.client.drivers.slow_head import SlowHead, bounded_head, watch_heads
+from reelport.client.drivers.transport import TOO_SLOW, AsyncBody, Body
 from reelport.client.steps import Lost, Reply, Request
 from reelport.errors import UsageError
 
@@ -44,6 +45,7 @@ class Http:
     def __init__(self) -> None:
         with _translate_environment_errors():
             self._client = httpx2.Client(headers=_build_headers(), limits=_LIMITS)
+        watch_heads(self._client)
 
     def open(self, request: Request) -> Body | Lost:
         """Send a request; return the response, its body still open. UsageError once closed."""
@@ -56,7 +58,7 @@ class Http:
                 content=request.body,
                 timeout=_build_timeout(request),
             )
-            with without_signatures():
+            with without_signatures(), bounded_head(request):
                 response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
                 return _Body(response, request.timeout)
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
@@ -97,8 +99,7 @@ class AsyncHttp:
     """HTTP by httpx2 on asyncio. An event loop that follows another has own connections."""
 
     def __init__(self) -> None:
-        with _translate_environment_errors():
-            self._client = httpx2.AsyncClient(headers=_build_headers(), limits=_LIMITS)
+        self._client = _make_async_client()
         self._loop: object = None
 
     async def open(self, request: Request) -> AsyncBody | Lost:
@@ -114,7 +115,7 @@ class AsyncHttp:
                 timeout=_build_timeout(request),
             )
             follow = request.method == "GET"
-            with without_signatures():
+            with without_signatures(), bounded_head(request):
                 return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             return _describe_loss(error)
@@ -130,9 +131,15 @@ class AsyncHttp:
 
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop:
-            with _translate_environment_errors():
-                self._client = httpx2.AsyncClient(headers=_build_headers(), limits=_LIMITS)
+            self._client = _make_async_client()
         self._loop = loop
+
+
+def _make_async_client() -> httpx2.AsyncClient:
+    with _translate_environment_errors():
+        client = httpx2.AsyncClient(headers=_build_headers(), limits=_LIMITS)
+    watch_heads(client)
+    return client
 
 
 class _AsyncBody:
@@ -204,6 +211,8 @@ def _read_head(response: httpx2.Response) -> Reply:
 
 def _describe_loss(error: httpx2.RequestError | httpx2.InvalidURL) -> Lost:
     """Describe a failed request. Leaves its address out: that may be a signed URL."""
+    if isinstance(error, SlowHead):
+        return TOO_SLOW
     reason = "the link is no address" if isinstance(error, httpx2.InvalidURL) else _describe_error(error)
     return Lost(reason, sent=not isinstance(error, (*_NEVER_SENT, httpx2.InvalidURL)))
 

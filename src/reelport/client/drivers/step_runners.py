@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from reelport.client.drivers.transport import AsyncBody, AsyncTransport, Body, Transport
+from reelport.client.drivers.transport import TOO_SLOW, AsyncBody, AsyncTransport, Body, Transport
 from reelport.client.flows.runner import AsyncRunner
 from reelport.client.interrupts import run_shielded
 from reelport.client.reports import AsyncSleep, Sleep
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
-_TOO_SLOW = Lost("its answer only trickles")
 
 
 class StepRunner:
@@ -172,7 +171,7 @@ class _Answer:
         after which the transport gives up: beyond that the process, or its event loop, stood still.
         """
         if self._left <= 0:
-            return _TOO_SLOW
+            return TOO_SLOW
         self._left -= min(seconds, self._silence)
         self._data += chunk
         return _TOO_LARGE if len(self._data) > _LARGEST_ANSWER else None

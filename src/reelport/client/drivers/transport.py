@@ -10,6 +10,9 @@ from typing import Protocol
 
 from reelport.client.steps import Lost, Reply, Request
 
+TOO_SLOW = Lost("its answer only trickles")
+"""What becomes of an answer that takes longer than a request's pace once it has begun, its head or its body."""
+
 
 class Body(Protocol):
     """A response with an open body."""
