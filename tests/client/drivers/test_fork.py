@@ -213,6 +213,20 @@ def test_a_cancelled_flow_hears_of_the_work_that_was_done(more: int) -> None:
     assert heard == ["a row that is ours now"]
 
 
+def test_a_second_ctrl_c_leaves_what_other_threads_are_doing() -> None:
+    """Who is interrupted twice waits for no work of a thread, either."""
+    program = """
+def endless():
+    while True:
+        interrupt()
+        time.sleep(0.1)
+
+def waits():
+    yield Wait(14400)
+"""
+    assert interrupted(program, "fork([work(endless), waits()], 2)") == "interrupted []\n"
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_flow_hears_of_the_work_that_a_ctrl_c_came_into(more: int) -> None:
     """What was written down is known to the flow, and only then it is interrupted, be there another step or not."""
@@ -231,12 +245,12 @@ def flow():
 
 
 def test_a_ctrl_c_waits_for_what_other_threads_are_doing() -> None:
-    """The end of the process would tear it in two; who only waits is woken."""
+    """The end of the process would tear it in two, however long it takes; who only waits is woken."""
     program = """
 def slow():
     time.sleep(0.2)  # so that it comes while this thread is waited for
     interrupt()
-    time.sleep(0.3)
+    time.sleep(2.2)  # more than threads get that hang in the network
     heard.append("whole")
 
 def waits():

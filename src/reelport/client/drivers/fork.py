@@ -1,7 +1,7 @@
 """Run several flows side by side, in threads or asyncio; stop them together, promptly.
 
-Threads are daemons: a stop wakes those that wait, and leaves behind one that hangs in the network,
-so that it keeps no interpreter alive.
+Threads are daemons: a stop wakes those that wait, lets work end that has begun, and leaves behind one that hangs in
+the network, so that it keeps no interpreter alive.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Protocol
 
@@ -31,6 +32,8 @@ class Halt:
 
     def __init__(self) -> None:
         self._off = threading.Event()
+        self._works = 0
+        self._work_ended = threading.Condition()
 
     def stop(self) -> None:
         """Make every thread stop at its next step, and wake those that wait."""
@@ -40,6 +43,24 @@ class Halt:
         """Raise Halted when the switch is on."""
         if self._off.is_set():
             raise Halted
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Tell that the block is work which must come to its end."""
+        with self._work_ended:
+            self._works += 1
+        try:
+            yield
+        finally:
+            with self._work_ended:
+                self._works -= 1
+                self._work_ended.notify_all()
+
+    def wait_for_work(self) -> None:
+        """Wait for the end of the work that has begun; none begins once all must stop."""
+        with self._work_ended:
+            while self._works:
+                self._work_ended.wait(_LOOK)
 
     def pause(self, seconds: float, sleep: Callable[[float], None]) -> None:
         """Let seconds pass. Raises Halted as soon as all must stop."""
@@ -62,7 +83,8 @@ def run_in_threads(
 ) -> list[object]:
     """Run flows in `at_once` threads at most; return their results or ReelportErrors in order.
 
-    Any other exception of a flow, and a Ctrl-C here, stops all threads and is then raised.
+    Any other exception of a flow, and a Ctrl-C here, stops all threads and is then raised. Work that has begun, such
+    as a row being written to the ledger, ends first; a second Ctrl-C breaks it off.
     """
     pool = _WorkerPool(drive, flows, outer or Halt())
     workers = [_Worker(pool, number) for number in range(min(at_once, len(flows)))]
@@ -73,6 +95,7 @@ def run_in_threads(
     except BaseException:  # a Ctrl-C above all: no thread may run on
         pool.halt.stop()
         _wait_for_workers(workers)
+        pool.halt.wait_for_work()
         raise
     return pool.outcomes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from reelport.client.drivers.transport import TOO_SLOW, AsyncBody, AsyncTransport, Body, Transport
@@ -46,7 +46,8 @@ class StepRunner:
                 self._pause(seconds)
                 return None
             case Work(task):
-                return run_shielded(task, self._remember_stop)
+                with self._halt.working() if self._halt else nullcontext():
+                    return run_shielded(task, self._remember_stop)
             case Fork(flows, at_once):
                 from reelport.client.drivers.fork import run_in_threads  # noqa: PLC0415 - one report needs no threads
 
