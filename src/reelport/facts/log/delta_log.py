@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from reelport.errors import NewerData, StorageError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_entry import LogEntry, parse_entry
-from reelport.facts.log.log_files import commit_name, has_log, open_store, read_actions
+from reelport.facts.log.log_files import commit_name, has_log, open_store, read_actions, read_each
+from reelport.facts.log.plain_actions import READER_VERSION, WRITER_VERSION
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import Table
@@ -27,15 +27,11 @@ from reelport.storage import expired_token
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.storage.file_store import FileStore
 
-_FETCHES = 8
-"""Commits of a remote log that are fetched at the same time."""
 _LONGEST = 120
 """Characters kept of the Delta library's message, which goes on with dumps of its own structures."""
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-READER_VERSION = 1
-WRITER_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +173,14 @@ def list_files(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
     return tuple(sorted(found, key=lambda file: file.path))
 
 
+def list_files_at(folder: Path, table: Table, version: int) -> tuple[DataFile, ...]:
+    """List the files of a version of the table. StorageError when it is gone or can't be read."""
+    delta = open_table(folder, version)
+    if delta is None:
+        raise StorageError(f"version {version} of {folder} is gone")
+    return list_files(delta, table)
+
+
 def _values(column: ChunkedArray) -> list[Any]:
     """Convert a column of arro3, the Delta library's own Arrow, to Python values.
 
@@ -204,11 +208,10 @@ def read_commits(now: TableVersion) -> Iterable[dict[str, Any]]:
 
 def _fetch_commits(now: TableVersion) -> Iterator[dict[str, Any]]:
     """Yield the record of each commit up to this version, several of which are fetched at once."""
-    with ThreadPoolExecutor(_FETCHES, thread_name_prefix="commits") as pool:
-        for version, actions in enumerate(pool.map(partial(_fetch_actions, now), range(now.version + 1))):
-            for action in actions:
-                if "commitInfo" in action:
-                    yield {**action["commitInfo"], "version": version}
+    for version, actions in enumerate(read_each(now.folder, range(now.version + 1), partial(_fetch_actions, now))):
+        for action in actions:
+            if "commitInfo" in action:
+                yield {**action["commitInfo"], "version": version}
 
 
 def _fetch_actions(now: TableVersion, version: int) -> list[dict[str, Any]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.log.role_copies import find_original
@@ -14,7 +15,11 @@ from reelport.facts.tables import TABLES, Table
 from reelport.storage.file_store import FileStore, read_file
 from reelport.storage.local_folder import LocalFolder
 
+Result = TypeVar("Result")
+
 LOG_FOLDER = "_delta_log"
+_FETCHES = 8
+"""Commits of a remote log that are fetched at the same time."""
 _COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
 
 
@@ -35,9 +40,22 @@ def list_commits(store: FileStore) -> Mapping[int, str]:
     return {int(match[1]): match[0] for match in found if match}
 
 
-def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
+def read_actions(store: FileStore, name: str, parse: Callable[[str], Any] = json.loads) -> list[dict[str, Any]]:
     """Read the actions of a commit. FileNotFoundError when its file is missing."""
-    return [json.loads(line) for line in read_file(store, name).decode().splitlines() if line.strip()]
+    # A text may hold other ends of lines, such as U+2028, which JSON doesn't escape.
+    return [parse(line) for line in read_file(store, name).decode().split("\n") if line.strip()]
+
+
+def read_each(folder: Path, versions: range, read: Callable[[int], Result]) -> Iterator[Result]:
+    """Yield what `read` gives for each version, in order.
+
+    Of an object store several are read at once.
+    """
+    if find_remote(folder) is None:
+        yield from map(read, versions)
+        return
+    with ThreadPoolExecutor(_FETCHES, thread_name_prefix="commits") as pool:
+        yield from pool.map(read, versions)
 
 
 def is_data_file(name: str) -> bool:

@@ -1,0 +1,159 @@
+"""Lists the files of a table's version by replaying its log, without the Delta library.
+
+The library takes 26 MB of a process, and a worker needs nothing else of it. What isn't plainly of the kind that
+Reelport and the library's checkpoints write is left to the library, which is loaded then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from reelport.errors import StorageError
+from reelport.facts.log.checkpoint import read_checkpoint
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions, read_each
+from reelport.facts.log.plain_actions import (
+    UnusualLog,
+    parse_file,
+    parse_json,
+    parse_path,
+    require_plain_metadata,
+    require_plain_protocol,
+)
+from reelport.facts.tables import TABLES, Table
+from reelport.storage.file_store import FileStore, read_file
+
+_NUMBERED = re.compile(LOG_FOLDER + r"/([0-9]{20})\.(.*)")
+_LEFT = re.compile(r".*#[0-9]+")
+"""What is left of a file whose writer was killed: the library doesn't see it either."""
+_COMMIT, _CHECKPOINT = "json", "checkpoint.parquet"
+_HINT = f"{LOG_FOLDER}/_last_checkpoint"
+
+
+def list_files_at(folder: Path, table: Table, version: int) -> tuple[DataFile, ...]:
+    """List the files of a version of the table, ordered by path, as the Delta library does.
+
+    Raises what that raises: StorageError when the version is gone or can't be read, NewerData.
+    """
+    try:
+        return replay_files(folder, table, version)
+    except (UnusualLog, StorageError):
+        from reelport.facts.log import delta_log  # noqa: PLC0415 - loads the library
+
+        return delta_log.list_files_at(folder, table, version)
+
+
+def replay_files(folder: Path, table: Table, version: int) -> tuple[DataFile, ...]:
+    """Replay the log up to the version. UnusualLog where the Delta library is to judge."""
+    store = open_store(folder)
+    start = _find_checkpoint(store, version)
+    replay = _Replay(table) if start is None else _start_from(folder, store, table, start)
+    later = range(0 if start is None else start + 1, version + 1)
+    for actions in read_each(folder, later, partial(_read_commit, store)):
+        replay.apply(actions)
+    require_plain_protocol(replay.protocol)
+    require_plain_metadata(replay.metadata, table)
+    return tuple(sorted(replay.files.values(), key=lambda file: file.path))
+
+
+def _find_checkpoint(store: FileStore, version: int) -> int | None:
+    """Find the newest checkpoint up to this version; None without one."""
+    names = set(store.list_names(LOG_FOLDER))
+    found = {(int(match[1]), match[2]) for name in names if (match := _NUMBERED.fullmatch(name))}
+    if others := {kind for _, kind in found if kind not in {_COMMIT, _CHECKPOINT} and not _LEFT.fullmatch(kind)}:
+        raise UnusualLog(f"files of the log that Reelport doesn't write: {sorted(others)[:3]}")
+    newest = max((number for number, kind in found if kind == _CHECKPOINT and number <= version), default=None)
+    if _HINT in names and (-1 if newest is None else newest) < (hint := _read_hint(store)) <= version:
+        raise UnusualLog(f"the checkpoint of version {hint} is gone")
+    return newest
+
+
+def _read_hint(store: FileStore) -> int:
+    """Read which checkpoint was written last: the library fails where that is gone."""
+    match parse_json(_read(store, _HINT)):
+        case {"version": int(version)}:
+            return version
+    raise UnusualLog(f"{_HINT} names no version")
+
+
+def _start_from(folder: Path, store: FileStore, table: Table, version: int) -> _Replay:
+    """Start a replay from a checkpoint, which the replay of a version before may have read."""
+    name = f"{LOG_FOLDER}/{version:020}.{_CHECKPOINT}"
+    found = store.find(name)
+    if found is None:
+        raise UnusualLog(f"{name} is gone")
+    read = _replay_checkpoint(folder, table, name, found.tag)
+    return replace(read, files=dict(read.files))
+
+
+@lru_cache(maxsize=2 * len(TABLES))
+def _replay_checkpoint(folder: Path, table: Table, name: str, _tag: str) -> _Replay:
+    replay = _Replay(table)
+    replay.apply(read_checkpoint(_read(open_store(folder), name)))
+    return replay
+
+
+def _read_commit(store: FileStore, version: int) -> list[dict[str, Any]]:
+    try:
+        return read_actions(store, commit_name(version), parse_json)
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise UnusualLog(f"commit {version} is gone or no text: {error}") from error
+
+
+def _read(store: FileStore, name: str) -> bytes:
+    try:
+        return read_file(store, name)
+    except FileNotFoundError as error:
+        raise UnusualLog(f"{name} is gone") from error
+
+
+@dataclass(slots=True)
+class _Replay:
+    """What a log comes to so far: its files by path, the last metadata and protocol."""
+
+    table: Table
+    files: dict[str, DataFile] = field(default_factory=dict)
+    metadata: Mapping[str, Any] | None = None
+    protocol: Mapping[str, Any] | None = None
+
+    def apply(self, actions: Iterable[Mapping[str, Any]]) -> None:
+        """Apply the actions of one commit, or of a checkpoint, whose order means nothing."""
+        changed: set[str] = set()
+        for kind, value in map(_unpack, actions):
+            subject = parse_path(value) if kind in {"add", "remove"} else kind
+            if subject in changed and kind not in {"txn", "commitInfo"}:
+                raise UnusualLog(f"{subject} changes twice in one commit")
+            changed.add(subject)
+            self._apply(kind, value, subject)
+        if not changed:
+            raise UnusualLog("an empty commit")
+
+    def _apply(self, kind: str, value: Mapping[str, Any], subject: str) -> None:
+        match kind:
+            case "add":
+                self.files[subject] = parse_file(value, self.table)
+            case "remove":
+                self.files.pop(subject, None)
+            case "metaData":
+                self.metadata = value
+            case "protocol":
+                self.protocol = value
+            case "txn" | "commitInfo":
+                pass
+            case _:
+                raise UnusualLog(f"an action that Reelport doesn't write: {kind}")
+
+
+def _unpack(action: object) -> tuple[str, Mapping[str, Any]]:
+    """Take apart an action: its kind and what it says."""
+    match action:
+        case {**fields} if len(fields) == 1:
+            ((kind, value),) = fields.items()
+            if isinstance(kind, str) and isinstance(value, dict):
+                return kind, value
+    raise UnusualLog("a line that is no action")
