@@ -21,6 +21,12 @@ def begin_sandbox(settings: Settings, temporary: pytest.TempPathFactory) -> None
     shutil.copytree(make_once(temporary, "sandbox", _fill), settings.data)
 
 
+def copy_facts(settings: Settings, temporary: pytest.TempPathFactory) -> None:
+    """Give these settings the sample facts alone, whose folder isn't there yet."""
+    made = make_once(temporary, "sandbox", _fill)
+    shutil.copytree(read_settings(data=made).facts_root, settings.facts_root)
+
+
 def _fill(data: Path) -> None:
     settings = read_settings(data=data, database_url="")
     begin_state(settings)

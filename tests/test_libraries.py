@@ -68,10 +68,10 @@ COMMANDS = {
 }
 WORKER = "reelport.server.queue.worker_main nobody --isolated"  # one that ends when no suspect is due
 MODULES = {
-    WORKER: STATE | {"structlog", "deltalake", "duckdb", "sqlglot"},
+    WORKER: STATE | {"structlog", "duckdb", "sqlglot"},
     "reelport.server.serve": SERVICE,  # until the workers start
     "reelport.server.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
-    "reelport.server.queue.worker_process": SERVICE | {"deltalake", "duckdb", "sqlglot"},
+    "reelport.server.queue.worker_process": SERVICE | {"duckdb", "sqlglot"},
     "reelport.testing.service": STATE,
 }
 
@@ -137,5 +137,5 @@ def test_a_command_loads_only_what_it_needs(loaded: Loaded, words: str) -> None:
 
 @pytest.mark.parametrize("module", thin_out(MODULES, 2))
 def test_a_process_of_the_service_loads_only_what_it_needs(loaded: Loaded, module: str) -> None:
-    """A worker has no web framework, the API no engine, neither of them pyarrow."""
+    """A worker has no web framework and no Delta library, the API no engine, neither of them pyarrow."""
     assert loaded(module) <= MODULES[module]

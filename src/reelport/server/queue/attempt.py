@@ -20,6 +20,7 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.layout import require_layout
 from reelport.facts.log.complete_days import last_complete_day
+from reelport.facts.log.log_replay import list_files_at
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
@@ -89,7 +90,7 @@ def make_report(
 def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
     """Pin the tables to the versions of an earlier attempt, or else to the newest."""
     with tracing.span("pin tables", attributes={"reelport.tables": sorted(tables_of(claim.query))}):
-        return pin(settings.facts_root, tables_of(claim.query), claim.versions)
+        return pin(settings.facts_root, tables_of(claim.query), claim.versions, list_files_at)
 
 
 @contextmanager
