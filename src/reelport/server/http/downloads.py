@@ -1,33 +1,31 @@
 """Downloads: serves a finished report file by signed URL, whole or one byte range.
 
 The file stays open, so a download that has begun completes even when the report expires meanwhile. It is cut short
-only when its key loses access to the report, or when a new download needs the slot of a slow one. A download takes
-little memory, however slow its client is.
+only when its key loses access to the report, or when a new download needs the slot of a slow one.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Self
 
 import anyio
 import anyio.to_thread
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.byte_range import select_range
-from reelport.server.http.content_encoding import Compressor, Encoding, choose_encoding, make_compressor
+from reelport.server.http.content_encoding import Encoding, choose_encoding, make_compressor
 from reelport.server.http.service import Service
+from reelport.server.http.transfer import Download, Transfer
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
 from reelport.server.reports.report_access import FoundReport, find_linked_report
 from reelport.server.traces import tracing
@@ -35,10 +33,6 @@ from reelport.storage.file_store import FileStore, OpenFile
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
-_CHUNK_BYTES = 65_536
-"""Bytes read and sent at once. A stalled client keeps one chunk in memory and one in the write buffer."""
-_CHUNKS_PER_CHECK = 16
-"""Chunks between two checks whether the client is still connected."""
 _SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
@@ -152,10 +146,12 @@ def _answer(
     if status not in {200, 206}:
         return Response(status_code=status, headers=headers)
     compressor = None if encoding is None or request.method == "HEAD" else make_compressor(encoding)
-    transfer = _Transfer(service, link, found, first, length, running, resources.pop_all(), compressor)
+    is_allowed = partial(_is_allowed, service, link)
+    kept = resources.pop_all()
+    transfer = Transfer(service, found.content, is_allowed, first, length, running, kept, compressor)
     if encoding is None:
         headers["Content-Length"] = str(length)
-    return _Download(status, headers, transfer)
+    return Download(status, headers, transfer)
 
 
 def _hold_encoding(request: Request, service: Service, size: int, resources: ExitStack) -> Encoding | None:
@@ -204,6 +200,10 @@ def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:
     return _INVALID_URL if found is None else found
 
 
+def _is_allowed(service: Service, link: _SignedUrl) -> bool:
+    return _find_report(service, link) is not _INVALID_URL
+
+
 def _open_record(store: FileStore, report: FoundReport, record: FileRecord) -> _OpenReport | _Refusal:
     try:
         content = store.open(record.name)
@@ -219,99 +219,3 @@ def _open_record(store: FileStore, report: FoundReport, record: FileRecord) -> _
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
     return _OpenReport(record, report.organization_id, report.last_complete_day, content, report.traceparent)
-
-
-@dataclass(frozen=True, slots=True)
-class _Transfer:
-    """The part of an open file to send, and what to release afterwards: the slots and the file."""
-
-    service: Service
-    link: _SignedUrl
-    file: _OpenReport
-    first: int
-    length: int
-    running: RunningDownload
-    resources: ExitStack
-    compressor: Compressor | None = None
-
-
-class _Download(Response):
-    """A response that sends a part of an open file and always closes the file."""
-
-    def __init__(self, status: int, headers: dict[str, str], transfer: _Transfer) -> None:
-        super().__init__(None, status, headers)
-        if "Content-Length" not in headers:
-            # The base class takes a body that isn't there yet for an empty one.
-            del self.headers["Content-Length"]
-        self._transfer = transfer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the part of the file; stop when the client disconnects."""
-        with self._transfer.resources:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if scope["method"] == "HEAD" or not self._transfer.length:
-                await send({"type": "http.response.body", "body": b""})
-                return
-            running = self._transfer.running
-            with anyio.CancelScope() as sending:
-                running.set_stop(sending.cancel)
-                await self._send_chunks(Request(scope, receive), send)
-            if running.ended:
-                # No end of the body either: the client sees that the file is incomplete.
-                _LOG.warning("a slow download ends early: a new one needs its place", report=running.report_id)
-
-    async def _send_chunks(self, request: Request, send: Send) -> None:
-        position, end = self._transfer.first, self._transfer.first + self._transfer.length
-        pause = self._transfer.service.settings.recheck_seconds
-        allowed_until = time.monotonic() + pause
-        count = 0
-        while position < end:
-            if count % _CHUNKS_PER_CHECK == 0 and await request.is_disconnected():
-                # The web server drops what is sent after a disconnect: the rest of the file would be read in vain.
-                raise ClientDisconnect
-            if time.monotonic() > allowed_until:
-                if not await self._is_still_allowed():
-                    # No end of the body: the client sees that the file is incomplete.
-                    return
-                allowed_until = time.monotonic() + pause
-            chunk = await _read_chunk(self._transfer.file.content, min(_CHUNK_BYTES, end - position), position)
-            position += len(chunk)
-            count += 1
-            body = await self._encode(chunk, is_last=position == end)
-            if body or position == end:
-                await send({"type": "http.response.body", "body": body, "more_body": position < end})
-            self._transfer.service.metrics.sent_bytes.inc(len(body))
-            self._transfer.running.count(len(chunk))
-
-    async def _encode(self, chunk: bytes, *, is_last: bool) -> bytes:
-        """Compress a chunk in a thread, where the answer is compressed."""
-        compressor = self._transfer.compressor
-        if compressor is None:
-            return chunk
-        return await anyio.to_thread.run_sync(
-            lambda: compressor.compress(chunk) + (compressor.flush() if is_last else b""),
-            limiter=self._transfer.service.encoders,
-        )
-
-    async def _is_still_allowed(self) -> bool:
-        """Whether the URL's key may read the report; revoking it ends running downloads."""
-        found = await anyio.to_thread.run_sync(_find_report, self._transfer.service, self._transfer.link)
-        if found is _INVALID_URL:
-            _LOG.warning(
-                "a download ends early: its key may not read the report any more", report=self._transfer.link.report_id
-            )
-        return found is not _INVALID_URL
-
-
-async def _read_chunk(content: OpenFile, count: int, position: int) -> bytes:
-    """Read a chunk: directly when that needs no waiting, else in a thread."""
-    chunk = content.read_cached(position, count)
-    if chunk is None:
-        chunk = await anyio.to_thread.run_sync(content.read, position, count)
-    else:
-        # Yield to other requests: a fast client and a cached file would never wait otherwise.
-        await asyncio.sleep(0)
-    if not chunk:
-        # Shorter than when it was opened: closing early shows the client that the file is incomplete.
-        raise StorageError("A finished file was cut while it was sent.")
-    return chunk
