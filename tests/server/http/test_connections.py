@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import uvicorn
 from tests import forked
-from uvicorn.server import ServerState
+from tests.server.http.serving import Connect, serve
 
 from reelport.server.http.connections import Connection
 
 LONG = 32 * 1_048_576
 """Bytes of an answer: far more than are on their way at once."""
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
-Connect = Callable[[bytes], Coroutine[Any, Any, asyncio.StreamReader]]
 
 
 class Hasty(Connection):
@@ -51,27 +49,9 @@ async def app(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[
     await send({"type": "http.response.body", "body": body[half:]})
 
 
-@asynccontextmanager
-async def served(protocol: type[Connection], application: Any = app) -> AsyncIterator[Connect]:  # noqa: ANN401 - ASGI
+def served(protocol: type[Connection], application: object = app) -> AbstractAsyncContextManager[Connect]:
     """A way to connect to a server with that protocol, and to send something."""
-    config = uvicorn.Config(application, log_config=None, lifespan="off")
-    state = ServerState()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    writers = []
-
-    async def connect(data: bytes) -> asyncio.StreamReader:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writers.append(writer)
-        writer.write(data)
-        return reader
-
-    connect.writers = writers  # type: ignore[attr-defined]
-    yield connect
-    for writer in writers:
-        writer.close()
-    server.close()
+    return serve(protocol, application)
 
 
 def test_a_request_that_does_not_come_whole_in_time_ends_its_connection() -> None:
@@ -241,7 +221,7 @@ async def flood(connect: Connect, head: bytes, piece: bytes, most: int) -> bytes
     """The answer to a head that so many bytes of pieces follow, or as many as are taken."""
     reader = await connect(head + piece)
     answer = await reader.read()
-    writer = connect.writers[-1]  # type: ignore[attr-defined]
+    writer = connect.writers[-1]
     with contextlib.suppress(ConnectionError):
         for _ in range(most // len(piece)):
             writer.write(piece)
@@ -299,7 +279,7 @@ def test_an_answer_before_the_end_of_the_body_is_seen_by_a_caller_who_sends_on(c
         async with served(Connection, at_once) as connect, asyncio.timeout(300):
             head = HEAD.replace(b"Content-Length: 4\r\n", close + b"Content-Length: 4000000\r\n")
             reader = await connect(head + bytes(4_000_000))
-            await connect.writers[-1].drain()  # type: ignore[attr-defined]
+            await connect.writers[-1].drain()
             answer = await reader.read()
             assert answer.startswith(b"HTTP/1.1 401")
             assert answer.lower().count(b"connection: close") == 1

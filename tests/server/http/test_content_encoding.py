@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 from tests.server.api import Api, open_api
+from tests.server.http.asgi import ask_with_sendfile
 
 from reelport.server.http.content_encoding import LEAST_BYTES
 from reelport.server.settings import read_settings
@@ -143,3 +144,12 @@ def test_nothing_is_compressed_unless_a_setting_says_so(api: Api) -> None:
     found, body = fetch(api, api.link(api.finished(BODY)), "gzip, zstd")
     assert (body, found["etag"], found["content-length"]) == (BODY, f'"{SHA}"', str(len(BODY)))
     assert {"content-encoding", "vary"}.isdisjoint(found)
+
+
+def test_a_compressed_file_is_never_sent_past_its_compression(packing: Api, link: str, encoding: str) -> None:
+    """A server that would send the file itself is asked to for the plain one alone."""
+    asked, messages = ask_with_sendfile(packing, link, "GET", {"accept-encoding": encoding})
+    assert asked == []
+    assert len(messages) > 1
+    asked, _ = ask_with_sendfile(packing, link, "GET", {"accept-encoding": "identity"})
+    assert asked[0] == (0, len(BODY))

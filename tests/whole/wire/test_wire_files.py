@@ -109,11 +109,11 @@ class Huge:
     link: str
     path: Path
 
-    def request(self) -> socket.socket:
+    def request(self, version: str = "1.1") -> socket.socket:
         """A connection over which the file has been asked for and nothing read yet."""
         place = urllib.parse.urlsplit(self.wire.service.url)
         connection = socket.create_connection((place.hostname or "", place.port or 0), timeout=PATIENCE)
-        connection.sendall(f"GET {self.link} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {self.link} HTTP/{version}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         return connection
 
 
@@ -139,6 +139,25 @@ def test_a_file_that_is_deleted_meanwhile_arrives_whole(huge: Huge) -> None:
     head, _, body = bytes(got).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert hashlib.sha256(body).hexdigest() == digest
+
+
+def test_a_file_is_sent_without_being_copied(huge: Huge) -> None:
+    """Its bytes are those of the file, and sendfile counts them; a range and HTTP/1.0 too."""
+    content = huge.path.read_bytes()
+    before = sent_by_sendfile(huge.wire)
+    assert huge.wire.send("GET", huge.link).body == content
+    assert (
+        huge.wire.send("GET", huge.link, headers={"Range": f"bytes={SIZE // 2 + 1}-"}).body == content[SIZE // 2 + 1 :]
+    )
+    with huge.request("1.0") as connection:
+        assert received(connection) > SIZE
+    assert sent_by_sendfile(huge.wire) - before == 2 * SIZE + SIZE // 2 - 1
+
+
+def sent_by_sendfile(wire: Wire) -> float:
+    """What the service has counted so far."""
+    lines = wire.send("GET", "/metrics").body.decode().splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("reelport_download_sendfile_bytes_total "))
 
 
 def test_readers_who_go_away_leave_nothing_behind(huge: Huge) -> None:

@@ -8,14 +8,22 @@ buffers only a piece of its request body and a piece of its answer.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import h11
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from reelport.server.http.framing import StrictFraming
+from reelport.server.http.sendfile import (
+    LEAST_UNSENT_BYTES,
+    WRITE_BUFFER_BYTES,
+    FileSender,
+    is_plain,
+    limit_unsent,
+    offer_sendfile,
+)
 from reelport.server.settings import Settings
 
 _RESERVED_FILES = 100
@@ -26,8 +34,6 @@ _READ_AHEAD_BYTES = 16_384
 """Bytes of a request body that are read before the app asks for them."""
 _DISCARDED_AT_ONCE_BYTES = 262_144
 """Bytes read at once while the rest of a body is discarded: none of them is kept or parsed."""
-_WRITE_BUFFER_BYTES = 65_536
-"""Bytes of an answer that are buffered for a slow client before the app has to wait (back-pressure)."""
 _LINGERING_SECONDS = 10.0
 """Time for a client to finish sending a body that was answered early: many read the answer only afterwards."""
 _LINGERING_BYTES = 16 * 1_048_576
@@ -106,6 +112,8 @@ class Connection(H11Protocol):
 
     conn: StrictFraming
 
+    _file_sender: FileSender | None = None
+
     _discarding = False
     """Whether incoming bytes are discarded, because the connection is about to close."""
 
@@ -118,6 +126,8 @@ class Connection(H11Protocol):
         super().connection_made(_DelayedCloseTransport(transport, self._close))  # type: ignore[arg-type]
         self.conn = StrictFraming(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001 - uvicorn's choice
         _limit_buffers(transport)
+        if is_plain(transport):
+            self.app = self._offer_sendfile(self.app)
         self._restart_timer()
         if len(self.connections) > self.max_connections:
             # There is at least one timer: this connection's.
@@ -153,6 +163,8 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self.cycle.body = bytearray()
+        if self._file_sender is not None:
+            self._file_sender.finish()
         super().on_response_complete()
         self._restart_timer()
 
@@ -177,6 +189,17 @@ class Connection(H11Protocol):
         if not (self._discarding or self.transport.is_closing()):
             self._stop_timer()
             self._restart_timer()
+
+    def _offer_sendfile(self, app: ASGI3Application) -> ASGI3Application:
+        """Return the app that is told how to send files past this connection's transport."""
+        sender = FileSender(self._sockets_own, self.conn, self.flow, lambda: self.cycle.disconnected)
+        self._file_sender = sender
+
+        async def offered(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
+            offer_sendfile(scope, sender.send)
+            await app(scope, receive, send)
+
+        return offered
 
     def _close(self) -> None:
         """Close once the answer is sent; linger first where a request body still arrives."""
@@ -233,13 +256,10 @@ class Connection(H11Protocol):
 
 def _limit_buffers(transport: asyncio.Transport) -> None:
     """Limit the buffers of a connection: for reading, for writing, and in the operating system."""
-    transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+    transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
     _limit_read_size(transport, _READ_AHEAD_BYTES)
-    mine = transport.get_extra_info("socket")
-    lowest_unsent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if lowest_unsent is not None and mine is not None and mine.family != socket.AF_UNIX:
-        # Else the system would buffer megabytes for a slow client. Bytes in flight in the network stay unlimited.
-        mine.setsockopt(socket.IPPROTO_TCP, lowest_unsent, 2 * _WRITE_BUFFER_BYTES)
+    # Else the system would buffer megabytes for a slow client. Bytes in flight in the network stay unlimited.
+    limit_unsent(transport, LEAST_UNSENT_BYTES)
 
 
 def _limit_read_size(transport: asyncio.Transport, count: int) -> None:

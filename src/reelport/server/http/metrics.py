@@ -66,6 +66,11 @@ class Metrics:
             registry=self._registry,
         )
         self.sent_bytes = Counter("reelport_download_bytes", "Bytes of files sent.", registry=self._registry)
+        self.sendfile_bytes = Counter(
+            "reelport_download_sendfile_bytes",
+            "Bytes of files sent by sendfile, with the few between.",
+            registry=self._registry,
+        )
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request whose answer has begun."""
