@@ -190,6 +190,7 @@ class WriteAheadLog:
             raise StorageError(f"The state database can't be used: {self._log} can't be copied yet: try again.")
         self._file.trust(failures)
         db.dispose()
+        self._file.watch()
 
     def _set_aside_foreign_log(self, descriptor: int) -> None:
         former = self._find_former_state(os.pread(descriptor, _RECORD_BYTES, 0))
