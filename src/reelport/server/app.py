@@ -25,6 +25,7 @@ from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
 from reelport.server.http.downloads import download
+from reelport.server.http.durable_reports import DurableReports
 from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
@@ -103,7 +104,8 @@ def create_app(settings: Settings) -> Starlette:
 def build_service(settings: Settings, db: Engine) -> Service:
     """Assemble the parts of the API around an open database."""
     reads = Reads(db, settings)
-    long_polls = LongPolls(db, reads, settings)
+    durable_reports = DurableReports(db)
+    long_polls = LongPolls(db, reads, settings, durable_reports)
     burst = settings.key_grants / _BURSTS_PER_MINUTE
     documents = DocumentCache(build_schema(), DocumentLimits.from_settings(settings))
     return Service(
@@ -114,6 +116,7 @@ def build_service(settings: Settings, db: Engine) -> Service:
         documents,
         Metrics(StateMetrics(db, settings), lambda: len(long_polls)),
         long_polls,
+        durable_reports,
         DownloadSlots(settings),
         BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),
         BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),

@@ -14,6 +14,7 @@ from tests.server.conftest import State
 from reelport.server.events.bus import publish
 from reelport.server.events.event import Event, Kind
 from reelport.server.files.report_files import FileRecord
+from reelport.server.http.durable_reports import DurableReports
 from reelport.server.http.long_poll import LongPolls, PollOutcome
 from reelport.server.queue import jobs
 from reelport.server.state.database import writing
@@ -38,7 +39,7 @@ def finish(state: State) -> None:
 
 
 async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
-    polls = LongPolls(state.db, Reads(state.db, state.settings), state.settings)
+    polls = LongPolls(state.db, Reads(state.db, state.settings), state.settings, DurableReports(state.db))
     ends = []
     async with polls.watch_reports(), anyio.create_task_group() as tasks:
 
@@ -92,7 +93,7 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
 
     async def run() -> None:
         settings = replace(state.settings, held_looks=5, partner_held_looks=3)
-        polls = LongPolls(state.db, Reads(state.db, settings), settings)
+        polls = LongPolls(state.db, Reads(state.db, settings), settings, DurableReports(state.db))
         report = frozenset({asked(state)})
         async with polls.watch_reports(), anyio.create_task_group() as tasks:
             for partner in (1, 1, 1, 2, 2, 3):

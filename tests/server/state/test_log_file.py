@@ -7,15 +7,18 @@ import shutil
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 from tests.disks import failing_disk, fill
 from tests.patience import PATIENCE, until
+from tests.server.syncs import no_sync
 
 from reelport.errors import StorageError
+from reelport.server.events.bus import publish, subscribe
+from reelport.server.events.event import Event, Kind
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connected, reading, sync_commits, write, writing
 from reelport.server.state.log_file import LogFile
@@ -138,6 +141,27 @@ def test_an_error_that_another_was_told_of_fails_the_next_sync(tmp_path: Path) -
             assert [name[:5] for name in kept] == ["first", "xxxxx"]
             with reading(db) as state:
                 assert [name[:5] for name in state.execute(_NAMES).scalars()] == ["first", "later", "xxxxx"]
+
+
+def test_an_early_write_is_announced_once_it_is_on_the_disk(tmp_path: Path) -> None:
+    """Its commit syncs nothing, so that others can write meanwhile; its event and the end of its block wait."""
+    local = read_settings(data=tmp_path / "data")
+    with connected(local) as db, subscribe(db, Kind.REPORT_ENDED) as events, ExitStack() as broken:
+
+        def write_early() -> None:
+            with writing(db, seen_early=True) as connection:
+                connection.execute(_PUT, {"name": str(connection.execute(text("PRAGMA synchronous")).scalar())})
+                publish(connection, Event(Kind.REPORT_ENDED, "early"))
+                broken.enter_context(no_sync(local))
+
+        with pytest.raises(StorageError, match="wal"):
+            write_early()
+        with reading(db) as state:
+            assert state.execute(_NAMES).scalars().all() == ["1"]
+        broken.close()
+        with writing(db, seen_early=True) as connection:
+            publish(connection, Event(Kind.REPORT_ENDED, "next"))
+        assert [event.subject for event in events.wait()] == ["next"]
 
 
 def _put(db: Engine, name: str) -> None:

@@ -18,8 +18,8 @@ class Context:
     """The context of one request. `base` is the beginning of download links.
 
     `expiry_now` is the time by which reports expire. `repeatable`: the request is retried when the database was busy.
-    Resolvers add to the last three: `faults` are the errors of refused fields, `unfinished` the public ids of
-    unfinished reports that the query read, `complete_days` the last complete days of finished ones.
+    Resolvers add to the last four: `faults` are the errors of refused fields, `unfinished` and `finished` the public
+    ids of such reports that the answer tells of, `complete_days` the last complete days of finished ones.
     """
 
     db: Engine
@@ -32,4 +32,5 @@ class Context:
     repeatable: bool = False
     faults: list[Fault] = field(default_factory=list)
     unfinished: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
     complete_days: set[date] = field(default_factory=set)

@@ -76,7 +76,10 @@ def _ask_report(context: Context, wire: Object) -> AskedReport:
                 wire, context.caller.scopes, context.now.date(), ask.make_rules(context.settings)
             )
         ) from None
-    return ask.ask_report(context.db, context.settings, context.caller, query, context.now)
+    asked = ask.ask_report(context.db, context.settings, context.caller, query, context.now)
+    if asked.status is ReportStatus.FINISHED:
+        context.finished.add(asked.id)
+    return asked
 
 
 def _resolve_partner(_: object, info: _Info) -> Object:
@@ -102,8 +105,10 @@ def _find_report(context: Context, token: str) -> FoundReport | None:
 
 def _read_report(context: Context, token: str) -> FoundReport | None:
     found = report_access.find_report(context.db, context.caller, token, context.expiry_now)
-    if found is not None and found.file is not None and found.last_complete_day is not None:
-        context.complete_days.add(found.last_complete_day)
+    if found is not None and found.file is not None:
+        context.finished.add(found.id)
+        if found.last_complete_day is not None:
+            context.complete_days.add(found.last_complete_day)
     return found
 
 

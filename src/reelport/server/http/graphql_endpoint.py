@@ -46,12 +46,13 @@ _SHORT_BODY = 10_000
 class _Answer:
     """An answer as JSON, and what it says about reports.
 
-    `unfinished` are the unfinished reports in it, none after an error; `last_complete_day` is the earliest of its
-    finished reports.
+    `unfinished` are the unfinished reports in it, none after an error; `finished` are the finished ones, and
+    `last_complete_day` is the earliest of theirs.
     """
 
     body: dict[str, Any]
     unfinished: frozenset[str] = frozenset()
+    finished: frozenset[str] = frozenset()
     last_complete_day: date | None = None
 
     @property
@@ -112,8 +113,17 @@ async def _answer_in_turn(
 ) -> _Answer:
     """Answer as soon as the partner's concurrency limit allows.
 
-    ClientDisconnect when the client has gone by then; of a short query that had not to wait that isn't known.
+    Finished reports in the answer are on the disk. ClientDisconnect when the client has gone by then; of a short query
+    that had not to wait that isn't known.
     """
+    answer = await _execute_in_turn(service, request, caller, body, base, pending)
+    await service.durable_reports.ensure(answer.finished)
+    return answer
+
+
+async def _execute_in_turn(
+    service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
+) -> _Answer:
     limiter = service.concurrency.limiter_of(caller.organization_id)
     must_wait = limiter.available_tokens < 1
     async with limiter:
@@ -169,7 +179,7 @@ def _execute(db: Engine, service: Service, caller: Caller, graphql_request: Grap
     )
     body = answer_request(service.documents, graphql_request, context)
     unfinished = frozenset() if "errors" in body else frozenset(context.unfinished)
-    return _Answer(body, unfinished, min(context.complete_days, default=None))
+    return _Answer(body, unfinished, frozenset(context.finished), min(context.complete_days, default=None))
 
 
 async def _authenticate(service: Service, request: HttpRequest) -> Caller | Response:

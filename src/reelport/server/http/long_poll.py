@@ -20,6 +20,7 @@ from reelport.errors import StorageError
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.events.subscription import Subscription
+from reelport.server.http.durable_reports import DurableReports
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
 from reelport.server.state.reads import Reads
@@ -61,8 +62,9 @@ class LongPolls:
 
     _events: Subscription
 
-    def __init__(self, db: Engine, reads: Reads, settings: Settings) -> None:
+    def __init__(self, db: Engine, reads: Reads, settings: Settings, durable: DurableReports) -> None:
         self._db = db
+        self._durable = durable
         self._reads = reads
         self._settings = settings
         self._waiters: set[_Waiter] = set()
@@ -117,7 +119,9 @@ class LongPolls:
         while True:
             if events := await self._events.wait_on_event_loop():
                 # The query that runs again reads the state: nobody has to read it before.
-                self._release(frozenset(event.subject for event in events))
+                ended = frozenset(event.subject for event in events)
+                self._durable.note(ended)
+                self._release(ended)
             else:
                 await self._check_reports(frozenset().union(*(waiter.reports for waiter in self._waiters)))
 

@@ -170,9 +170,10 @@ def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_com
 def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
     """Publish the file and end the job; False, and nothing changed, when the lease was lost.
 
-    Again it changes nothing, and is True: the answer to the first commit may have been lost.
+    Again it changes nothing, and is True: the answer to the first commit may have been lost. Others may see the end a
+    moment before it is on the disk: who tells of it sees to that.
     """
-    with writing(db) as connection:
+    with writing(db, seen_early=True) as connection:
         if not delete_job(connection, claim.fence):
             own = {"report_id": claim.report_id, "file": file.name, "sha256": file.sha256}
             return _SQL.run(connection, "published", own).first() is not None

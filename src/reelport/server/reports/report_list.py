@@ -16,7 +16,7 @@ from reelport.query import ReportQuery
 from reelport.server.access.callers import clean_text
 from reelport.server.files import report_files
 from reelport.server.settings import Settings
-from reelport.server.state.database import reading
+from reelport.server.state.database import reading, sync_commits
 from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_moment
 from reelport.wire import ReportStatus, parse_complete_day
 
@@ -149,6 +149,7 @@ def list_reports(
     with reading(db) as connection:
         rows = connection.execute(wanted).all()
         places = _find_places(connection, organization_id)
+    sync_commits(db)  # a report that ended just now may not be on the disk yet
     found = tuple(_make_report(row, places, settings, now) for row in rows[:PAGE])
     last = Cursor(found[-1].created_at, found[-1].id) if len(rows) > PAGE else None
     return ReportPage(found, last)
@@ -162,6 +163,7 @@ def find_listed_report(
     with reading(db) as connection:
         row = connection.execute(wanted).first()
         places = _find_places(connection, organization_id) if row is not None and row.number is not None else {}
+    sync_commits(db)
     return None if row is None else _make_report(row, places, settings, now)
 
 
@@ -177,6 +179,7 @@ def count_by_filter(db: Engine, organization_id: int, now: datetime) -> dict[Sta
     )
     with reading(db) as connection:
         row = connection.execute(wanted).one()
+    sync_commits(db)
     return {shown: getattr(row, shown.value) for shown in StateFilter}
 
 

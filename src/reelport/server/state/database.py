@@ -27,6 +27,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.journal import Journal, choose_journal
 from reelport.server.state.postgresql_engine import open_postgresql, unhurried
 from reelport.server.state.revisions import REVISION, migrate, read_revision
+from reelport.server.state.sqlite_lock import is_busy, try_begin
 from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
 from reelport.server.state.write_queue import WriteQueue
 from reelport.storage.durable import describe_os_error, full_disk_sentence
@@ -35,7 +36,6 @@ from reelport.storage.modes import private
 T = TypeVar("T")
 
 BUSY_SECONDS = 30
-_TRY_SECONDS = 0.002
 _LOG_PAUSE_SECONDS = 0.001
 """Pause between two transactions of a process, in which other processes can write."""
 _PAUSE_SECONDS = 0.003
@@ -127,7 +127,10 @@ def open_database(settings: Settings, *, is_unhurried: bool = False) -> Engine:
 
 
 def _dispose(db: Engine, log: WriteAheadLog, close: bool = True) -> None:
-    """Close the connections of an engine, and the log: a removed one that is open would keep its disk in use."""
+    """Close the connections of an engine, and the log.
+
+    A log that SQLite has removed would else keep its disk from being remounted.
+    """
     Engine.dispose(db, close)
     log.close()
 
@@ -225,37 +228,8 @@ def _begin(journal: Journal, connection: PoolProxiedConnection) -> None:
     if connection.info.get(_LEVEL, "FULL") != level:  # it can't be set within a transaction, and stays afterwards
         driver.execute(f"PRAGMA synchronous = {level}")
         connection.info[_LEVEL] = level
-    if not _try_begin(driver, _READ_SECONDS if not journal.is_write_ahead else 0):
+    if not try_begin(driver, BUSY_SECONDS, _READ_SECONDS if not journal.is_write_ahead else 0):
         driver.execute("BEGIN IMMEDIATE")
-
-
-def _try_begin(driver: sqlite3.Connection, read_seconds: float) -> bool:
-    """Try every 2 ms to begin and take the writer's lock.
-
-    False when it fails or BUSY_SECONDS have passed. SQLite's own busy handler backs off up to 100 ms: the newest
-    waiter is served first, and beside a busy process another one could starve for many seconds.
-    """
-    until = time.monotonic() + BUSY_SECONDS
-    waited = False
-    driver.execute("PRAGMA busy_timeout = 0")
-    try:
-        while time.monotonic() < until:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                if not _is_busy(error):
-                    return False
-                waited = True
-                time.sleep(_TRY_SECONDS)
-            else:
-                if waited:
-                    # A writer shuts readers out only while it commits. Without this pause one commit would follow
-                    # the other, and nobody could read in between.
-                    time.sleep(read_seconds)
-                return True
-    finally:
-        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-    return False
 
 
 @contextmanager
@@ -268,15 +242,23 @@ def reading(db: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
+def writing(db: Engine, *, synced: bool = True, seen_early: bool = False) -> Iterator[Connection]:
     """Run the block in a transaction that writes: commit at its end, roll back on an error.
 
     On SQLite the writers of one process take turns by a lock. Unless `synced`, its commit may be undone by the end of
-    the machine, though not of any process, until a later one is synced or `sync_commits` is called.
+    the machine, though not of any process, until a later one is synced or `sync_commits` is called. With `seen_early`
+    others may see the commit a moment before it is on the disk; the end of the block and its events come afterwards.
     """
-    queue = _get_queue(db)
-    with nullcontext() if queue is None else queue.turn(), _transaction(db, synced=synced) as connection:
-        yield connection
+    queue, log = _get_queue(db), _get_log(db)
+    is_early = seen_early and log is not None
+    with _announcing(db) as events:
+        with (
+            nullcontext() if queue is None else queue.turn(),
+            _committing(db, events, synced=synced and not is_early) as connection,
+        ):
+            yield connection
+        if is_early:
+            sync_commits(db)  # while others write
 
 
 def write(db: Engine, work: Callable[[Connection], T], *, seen_early: bool = False) -> T:
@@ -315,16 +297,28 @@ def require_room(db: Engine) -> None:
 
 @contextmanager
 def _transaction(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
+    with _announcing(db) as events, _committing(db, events, synced=synced) as connection:
+        yield connection
+
+
+@contextmanager
+def _announcing(db: Engine) -> Iterator[list[Event]]:
+    """Announce after the block the events that a transaction of it published."""
     events: list[Event] = []
+    yield events
+    bus: EventBus = db.get_execution_options()[OPTION]
+    for each in events:
+        bus.announce(each)
+
+
+@contextmanager
+def _committing(db: Engine, events: list[Event], *, synced: bool) -> Iterator[Connection]:
     log = _get_log(db)
     with nullcontext() if log is None else log.hold(db), _translate_errors(), db.connect() as connection:
         connection.execution_options(**{UNCOMMITTED: events})
         connection.info[_KIND] = _Kind.SYNCED if synced else _Kind.UNSYNCED
         with connection.begin():
             yield connection
-    bus: EventBus = db.get_execution_options()[OPTION]
-    for each in events:
-        bus.announce(each)
 
 
 def _get_log(db: Engine) -> WriteAheadLog | None:
@@ -352,16 +346,11 @@ def _translate_errors() -> Iterator[None]:
 
 
 def _choose_error(error: DatabaseError) -> type[StorageError]:
-    if isinstance(error.orig, sqlite3.Error) and _is_busy(error.orig):
+    if isinstance(error.orig, sqlite3.Error) and is_busy(error.orig):
         return StateBusy
     if full_disk_sentence(str(error.orig)):
         return DiskFull
     return StorageError if isinstance(error.orig, sqlite3.Error) else StateUnavailable
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    # Errors that Python's sqlite3 module raises by itself have no error code.
-    return bool(getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY)
 
 
 def _first_line(error: DatabaseError) -> str:
