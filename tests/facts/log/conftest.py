@@ -9,11 +9,12 @@ from tests.facts.log.small_log import SmallLog
 
 
 @pytest.fixture(scope="module")
-def _template(tmp_path_factory: pytest.TempPathFactory) -> SmallLog:
+def template(tmp_path_factory: pytest.TempPathFactory) -> SmallLog:
+    """A log of plays that nobody writes into: its newest version is 3, its checkpoint is of version 2."""
     return SmallLog.make(tmp_path_factory.mktemp("template") / "facts")
 
 
 @pytest.fixture
-def log(_template: SmallLog, tmp_path: Path) -> SmallLog:
-    """A log of plays, whose newest version is 3 and whose checkpoint is of version 2."""
-    return _template.copy(tmp_path / "facts")
+def log(template: SmallLog, tmp_path: Path) -> SmallLog:
+    """A copy of the template."""
+    return template.copy(tmp_path / "facts")

@@ -114,7 +114,8 @@ class SmallLog:
 
     def remove(self) -> dict[str, Any]:
         """A remove of the same file."""
-        return {"remove": {"path": self.add()["add"]["path"], "deletionTimestamp": 1, "dataChange": True}}
+        told = {name: self.add()["add"][name] for name in ("path", "dataChange", "partitionValues", "size")}
+        return {"remove": told | {"deletionTimestamp": 1, "extendedFileMetadata": True}}
 
     def change_first(self, kind: str, **changed: object) -> None:
         """Change the first protocol or metadata, and delete the checkpoint, which would hide it."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.facts.log.small_log import SmallLog
 
 from reelport.errors import NewerData, ReelportError, StorageError
@@ -42,6 +48,9 @@ UNUSUAL: dict[str, Callable[[SmallLog], object]] = {
     "an empty checkpoint": lambda log: log.checkpoint.write_bytes(b""),
     "a checkpoint of something else": lambda log: pq.write_table(pa.table({"a": [1]}), log.checkpoint),
     "a checkpoint with a column of tomorrow": lambda log: _add_column(log, '"; SELECT'),
+    "a checkpoint with a column that is no text": lambda log: log.checkpoint.write_bytes(
+        log.checkpoint.read_bytes().replace(b"domainMetadata", b"domainMetadat\xff")
+    ),
     "a checkpoint that is gone": lambda log: log.checkpoint.unlink(),
     "an older checkpoint that is left": lambda log: log.hint.write_text('{"version":3,"size":1}'),
     "a hint that is cut": lambda log: log.hint.write_text('{"version":'),
@@ -68,6 +77,8 @@ UNUSUAL: dict[str, Callable[[SmallLog], object]] = {
     "a path that leads out": lambda log: log.commit_add(path="month=2023-07/../x.parquet"),
     "a file of no month": lambda log: log.commit_add(partitionValues={"month": None}),
     "a file without its partition": lambda log: log.commit_add(partitionValues={}),
+    "a remove of no month": lambda log: log.commit({"remove": log.remove()["remove"] | {"partitionValues": {}}}),
+    "a remove without its size": lambda log: log.commit({"remove": log.remove()["remove"] | {"size": None}}),
     "a size that is no number": lambda log: log.commit_add(size="7"),
     "a file without statistics": lambda log: log.commit_add(stats=None),
     "statistics without rows": lambda log: log.commit_statistics(numRecords=None),
@@ -148,3 +159,36 @@ def test_the_cases_are_those_of_a_log_that_is_replayed(log: SmallLog) -> None:
     log.change_first("protocol")
     assert replay_files(log.folder, PLAYS, log.newest) == files
     assert len(files) == 7
+
+
+NO_MOMENTS = ["2023-07-01", "2023-07-01T00:00:00Z", "0000-01-01T00:00:00.000000Z", "2023-02-29T00:00:00.000000Z"]
+VALUES: list[object] = [None, True, 0, -1, 2**63, 1.5, "", "x", "a b", "%41", "../x", "long", [], {}, *NO_MOMENTS]
+
+
+@given(data=st.data())
+def test_whatever_is_accepted_is_what_the_library_reads(template: SmallLog, data: st.DataObject) -> None:
+    """Of a commit with one value changed, or without it: the replay refuses it, or gives what the library gives."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = template.copy(Path(folder))
+        log.checkpoint.unlink()
+        log.hint.unlink()
+        version = data.draw(st.sampled_from([0, 3]))
+        actions = log.read(version)
+        place = data.draw(st.integers(1, len(actions) - 1))
+        actions[place] = _change(data, actions[place])
+        log.path(version).write_text("\n".join(map(json.dumps, actions)))
+        with suppress(UnusualLog):
+            assert repr(replay_files(log.folder, PLAYS, 3)) == _outcome(delta_log.list_files_at, log)
+
+
+def _change(data: st.DataObject, value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Change a value somewhere within this one and the JSON in its texts, or take it away."""
+    inner = json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+    if not inner or not isinstance(inner, dict | list) or not data.draw(st.integers(0, 9)):
+        return data.draw(st.sampled_from(VALUES))
+    place = data.draw(st.sampled_from(list(inner) if isinstance(inner, dict) else range(len(inner))))
+    if data.draw(st.integers(0, 4)):
+        inner[place] = _change(data, inner[place])
+    else:
+        del inner[place]
+    return json.dumps(inner) if isinstance(value, str) else inner

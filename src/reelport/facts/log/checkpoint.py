@@ -29,7 +29,8 @@ def read_checkpoint(content: bytes) -> Iterator[dict[str, Any]]:
         with _name_bytes(content) as path, _open_database().cursor() as session:
             names = _list_kinds(session, path)
             rows = _select(session, path, names)
-    except (duckdb.Error, OSError, AttributeError) as error:  # not every system has files in memory
+    # DuckDB raises RuntimeError for texts that are none; AttributeError: not every system has files in memory.
+    except (duckdb.Error, RuntimeError, UnicodeError, OSError, AttributeError) as error:
         raise UnusualLog(f"the checkpoint can't be read: {error}") from error
     for row in rows:
         yield {name: value for name, value in zip(names, row, strict=True) if value is not None}

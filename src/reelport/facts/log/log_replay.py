@@ -19,6 +19,7 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions, read_each
 from reelport.facts.log.plain_actions import (
     UnusualLog,
+    parse_action,
     parse_file,
     parse_json,
     parse_path,
@@ -100,9 +101,12 @@ def _replay_checkpoint(folder: Path, table: Table, name: str, _tag: str) -> _Rep
 
 def _read_commit(store: FileStore, version: int) -> list[dict[str, Any]]:
     try:
-        return read_actions(store, commit_name(version), parse_json)
+        actions = read_actions(store, commit_name(version), parse_json)
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise UnusualLog(f"commit {version} is gone or no text: {error}") from error
+    if not actions:
+        raise UnusualLog(f"commit {version} is empty")
+    return actions
 
 
 def _read(store: FileStore, name: str) -> bytes:
@@ -124,36 +128,22 @@ class _Replay:
     def apply(self, actions: Iterable[Mapping[str, Any]]) -> None:
         """Apply the actions of one commit, or of a checkpoint, whose order means nothing."""
         changed: set[str] = set()
-        for kind, value in map(_unpack, actions):
-            subject = parse_path(value) if kind in {"add", "remove"} else kind
-            if subject in changed and kind not in {"txn", "commitInfo"}:
+        for kind, told in map(parse_action, actions):
+            if kind in {"txn", "commitInfo"}:
+                continue
+            subject = parse_path(told, self.table) if kind in {"add", "remove"} else kind
+            if subject in changed:
                 raise UnusualLog(f"{subject} changes twice in one commit")
             changed.add(subject)
-            self._apply(kind, value, subject)
-        if not changed:
-            raise UnusualLog("an empty commit")
+            self._apply(kind, told, subject)
 
-    def _apply(self, kind: str, value: Mapping[str, Any], subject: str) -> None:
+    def _apply(self, kind: str, told: Mapping[str, Any], subject: str) -> None:
         match kind:
             case "add":
-                self.files[subject] = parse_file(value, self.table)
+                self.files[subject] = parse_file(told, self.table)
             case "remove":
                 self.files.pop(subject, None)
             case "metaData":
-                self.metadata = value
+                self.metadata = told
             case "protocol":
-                self.protocol = value
-            case "txn" | "commitInfo":
-                pass
-            case _:
-                raise UnusualLog(f"an action that Reelport doesn't write: {kind}")
-
-
-def _unpack(action: object) -> tuple[str, Mapping[str, Any]]:
-    """Take apart an action: its kind and what it says."""
-    match action:
-        case {**fields} if len(fields) == 1:
-            ((kind, value),) = fields.items()
-            if isinstance(kind, str) and isinstance(value, dict):
-                return kind, value
-    raise UnusualLog("a line that is no action")
+                self.protocol = told

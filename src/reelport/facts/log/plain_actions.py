@@ -17,10 +17,26 @@ from reelport.facts.tables import TABLES, Kind, Table
 
 READER_VERSION = 1
 WRITER_VERSION = 2
-_ADD_FIELDS = frozenset({"path", "partitionValues", "size", "modificationTime", "dataChange", "stats"})
+_FILE = {"path": str, "partitionValues": dict, "size": int, "dataChange": bool}
+_SHAPES: Mapping[str, Mapping[str, type]] = {
+    "add": {**_FILE, "modificationTime": int, "stats": str},
+    "remove": {**_FILE, "deletionTimestamp": int, "extendedFileMetadata": bool},
+    "metaData": {
+        **dict.fromkeys(("id", "name", "description", "schemaString"), str),
+        "format": dict,
+        "partitionColumns": list,
+        "createdTime": int,
+        "configuration": dict,
+    },
+    "protocol": {"minReaderVersion": int, "minWriterVersion": int},
+    "txn": {"appId": str, "version": int},
+}
+"""What actions say, and of which types. Information of commits may be anything: it says nothing of files."""
 _STATISTICS = frozenset({"numRecords", "minValues", "maxValues", "nullCount"})
 _CONFIGURATION = frozenset({"delta.enableExpiredLogCleanup"})
-_PROTOCOL = frozenset({"minReaderVersion", "minWriterVersion"})
+_FIELD = {"name": str, "type": object, "nullable": bool, "metadata": dict}
+_COLUMN = re.compile(r"string|long|date|timestamp|decimal\(18,6\)")
+_TEXTS = {"type": "array", "elementType": "string", "containsNull": True}
 _INDEXED = 32
 """The first columns of a schema, whose statistics readers of a table look at."""
 _MOST = 2**63
@@ -45,24 +61,35 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever it is
         raise UnusualLog(f"JSON that can't be read: {error}") from error
 
 
-def parse_path(action: Mapping[str, Any]) -> str:
-    """Parse the path of an add or a remove, below the table's folder."""
-    path = action.get("path")
-    if not isinstance(path, str) or not _PATH.fullmatch(path) or action.get("deletionVector") is not None:
-        raise UnusualLog(f"{path!r} is no plain path of a whole file")
-    return path
+def parse_action(action: object) -> tuple[str, dict[str, Any]]:
+    """Parse the kind of an action and what it says."""
+    match action:
+        case {"commitInfo": {}, **more} if not more:
+            return "commitInfo", {}
+        case {**fields} if len(fields) == 1:
+            ((kind, value),) = fields.items()
+            if isinstance(kind, str) and kind in _SHAPES and isinstance(value, dict):
+                return kind, _require_shape(value, _SHAPES[kind])
+    raise UnusualLog("an action that Reelport doesn't write")
+
+
+def parse_path(change: Mapping[str, Any], table: Table) -> str:
+    """Parse the path, below the table's folder, of a file that is added or removed."""
+    _parse_month(change["partitionValues"], table)
+    if not _PATH.fullmatch(change["path"]):
+        raise UnusualLog(f"{change['path']!r} is no plain path")
+    return str(change["path"])
 
 
 def parse_file(add: Mapping[str, Any], table: Table) -> DataFile:
     """Parse the file that an action adds to the table."""
-    _require_known(add, _ADD_FIELDS)
-    statistics = _parse_statistics(add.get("stats"))
+    statistics = _parse_statistics(add["stats"])
     low, high = (_parse_bounds(statistics.get(end), table) for end in ("minValues", "maxValues"))
     return DataFile(
-        path=parse_path(add),
-        size=_require_count(add.get("size")),
+        path=parse_path(add, table),
+        size=_require_count(add["size"]),
         rows=_require_count(statistics.get("numRecords")),
-        month=_parse_month(add.get("partitionValues"), table),
+        month=_parse_month(add["partitionValues"], table),
         first=low[0],
         last=high[0],
         low_owner=low[1],
@@ -74,25 +101,21 @@ def require_plain_metadata(metadata: Mapping[str, Any] | None, table: Table) -> 
     """Refuse metadata under which the table's files may have to be read in another way."""
     match metadata:
         case {
-            "format": {"provider": "parquet"},
+            "format": {"provider": "parquet", "options": {**options}},
             "partitionColumns": columns,
             "configuration": {**configured},
-            "schemaString": str(schema),
-        } if columns == partition_columns(table) and _CONFIGURATION.issuperset(configured):
-            pass
+            "schemaString": schema,
+        } if not options and columns == partition_columns(table) and _is_plain_configuration(configured):
+            types = _parse_schema(parse_json(schema))
         case _:
             raise UnusualLog("metadata that Reelport doesn't write")
-    if table.time is None:
-        return
-    types = _list_types(parse_json(schema))
-    if types.get(table.time) != _TYPES[_TIMES[table.name]] or types.get(OWNER) != "string":
+    if table.time is not None and (types.get(table.time), types.get(OWNER)) != (_TYPES[_TIMES[table.name]], "string"):
         raise UnusualLog("a schema that Reelport doesn't write")
 
 
 def require_plain_protocol(protocol: Mapping[str, Any] | None) -> None:
     """Refuse a protocol that asks for more than the first readers and writers knew."""
-    told = {} if protocol is None else _require_known(protocol, _PROTOCOL)
-    if told != {"minReaderVersion": READER_VERSION, "minWriterVersion": WRITER_VERSION}:
+    if protocol != {"minReaderVersion": READER_VERSION, "minWriterVersion": WRITER_VERSION}:
         raise UnusualLog("a protocol that Reelport doesn't write")
 
 
@@ -107,16 +130,30 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _require_known(action: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """Return what an action says. UnusualLog when it says more than is known."""
+def _require_shape(action: Mapping[str, Any], shape: Mapping[str, type]) -> dict[str, Any]:
+    """Return what an action says: all that its shape has, and nothing else."""
     told = {name: value for name, value in action.items() if value is not None}
-    if not known.issuperset(told):
-        raise UnusualLog(f"an action says {', '.join(sorted(told.keys() - known))}")
+    if told.keys() != shape.keys() or not all(_is_plain(told[name], wanted) for name, wanted in shape.items()):
+        raise UnusualLog(f"an action of another shape: {', '.join(told)}")
     return told
 
 
-def _parse_statistics(text: object) -> dict[str, Any]:
-    found = parse_json(text) if isinstance(text, str) else None
+def _is_plain(value: object, wanted: type) -> bool:
+    """Whether the value is of this type, and every reader takes it for the same."""
+    match value:
+        case str():
+            return wanted in {str, object} and _is_unicode(value)
+        case int() if wanted is int:
+            return type(value) is int and -_MOST <= value < _MOST
+    return wanted is object or type(value) is wanted
+
+
+def _is_plain_configuration(configured: Mapping[Any, object]) -> bool:
+    return _CONFIGURATION.issuperset(configured) and all(value in ("true", "false") for value in configured.values())
+
+
+def _parse_statistics(text: str) -> dict[str, Any]:
+    found = parse_json(text)
     if not isinstance(found, dict):
         raise UnusualLog("a file without statistics")
     nulls = found.get("nullCount", {})
@@ -124,7 +161,9 @@ def _parse_statistics(text: object) -> dict[str, Any]:
         raise UnusualLog("statistics that Reelport doesn't write")
     for count in nulls.values():
         _require_count(count)
-    return _require_known(found, _STATISTICS)
+    if not _STATISTICS.issuperset(found):
+        raise UnusualLog("statistics that Reelport doesn't write")
+    return found
 
 
 def _parse_bounds(values: object, table: Table) -> tuple[datetime | date | None, str | None]:
@@ -151,21 +190,21 @@ def _parse_time(text: object, kind: Kind) -> datetime | date | None:
 
 
 def _parse_owner(text: object) -> str | None:
-    if text is None or (isinstance(text, str) and (text.isascii() or _is_unicode(text))):
+    if text is None or (isinstance(text, str) and _is_unicode(text)):
         return text
     raise UnusualLog(f"{text!r} is no channel")
 
 
 def _is_unicode(text: str) -> bool:
     """Whether the text has no half of a pair of UTF-16, which JSON can escape."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
-def _parse_month(values: object, table: Table) -> str | None:
-    if not isinstance(values, dict) or list(values) != partition_columns(table):
-        raise UnusualLog("partitions that Reelport doesn't write")
+def _parse_month(values: Mapping[str, object], table: Table) -> str | None:
     month = values.get(MONTH)
-    if table.is_fact and not (isinstance(month, str) and _PATH.fullmatch(month)):
+    if list(values) != partition_columns(table) or not (month is None or isinstance(month, str)):
+        raise UnusualLog("partitions that Reelport doesn't write")
+    if table.is_fact and not _PATH.fullmatch(month or ""):
         raise UnusualLog(f"{month!r} is no month")
     return month
 
@@ -176,16 +215,21 @@ def _require_count(value: object) -> int:
     raise UnusualLog(f"{value!r} is no count")
 
 
-def _list_types(schema: object) -> dict[str, object]:
-    """List the types of a schema's first columns by name, but of those that are told more of."""
+def _parse_schema(schema: object) -> dict[str, object]:
+    """Parse the types, by name, of a schema's columns whose statistics are looked at."""
     match schema:
-        case {"fields": [*fields]}:
-            return dict(map(_parse_field, fields[:_INDEXED]))
-    raise UnusualLog("a schema without fields")
+        case {"type": "struct", "fields": [*fields], **more} if not more:
+            types = dict(map(_parse_field, fields))
+            if len(types) == len(fields):
+                return dict(list(types.items())[:_INDEXED])
+    raise UnusualLog("a schema that Reelport doesn't write")
 
 
 def _parse_field(field: object) -> tuple[str, object]:
-    match field:
-        case {"name": str(name), "type": type_, "metadata": {**more}} if not more:
-            return name, type_
+    told = _require_shape(field, _FIELD) if isinstance(field, dict) else {}
+    match told:
+        case {"metadata": {**more}, "name": str(name), "type": str(kind)} if not more and _COLUMN.fullmatch(kind):
+            return name, kind
+        case {"metadata": {**more}, "name": str(name), "type": dict(kind)} if not more and kind == _TEXTS:
+            return name, kind
     raise UnusualLog("a column that Reelport doesn't write")
