@@ -71,6 +71,21 @@ def test_it_never_asks_where_nobody_could_replace_it_or_nothing_is_limited(
         assert recycling.reason is None
 
 
+def test_much_free_memory_is_given_back_after_a_rest(tmp_path: Path) -> None:
+    """Nobody has to replace the worker for that, nor limit it; what it holds by then is what it needs."""
+    recycling = Recycling(read_settings(data=tmp_path, **UNLIMITED), None)
+    recycling.tell_ready()
+    taken = [bytes(1000) for _ in range(150_000)]
+    last = taken.pop()  # above all others, so that the system can't be given them back from the end
+    held = read_own_memory()
+    del taken
+    recycling.count_report()
+    for second in (0, 5):
+        recycling.check(at_rest=True, now=second)
+    assert held - read_own_memory() > 100_000_000
+    assert len(last) == 1000
+
+
 def test_own_memory_is_read_from_the_system() -> None:
     """Memory that is taken is seen."""
     before = read_own_memory()

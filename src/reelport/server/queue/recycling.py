@@ -1,4 +1,4 @@
-"""Decides when a worker is replaced: after so many reports, or for the memory it keeps."""
+"""Decides when a worker gives memory back, and when another one replaces it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from reelport.engine.duckdb.allocator import release_pages
 from reelport.engine.memory_size import parse_size
 from reelport.server.memory import release_memory
 from reelport.server.queue.worker_slot import READY, REPLACE
@@ -16,7 +17,9 @@ from reelport.server.state.tallies import Recycled
 from reelport.wording import format_size
 
 _REST_SECONDS = 5.0
-"""Seconds without a report after which memory is weighed: the engine's threads give theirs back after a second."""
+"""Seconds without a report after which memory is weighed."""
+_SPARE = 64_000_000
+"""Bytes that may be free and kept: small reports use them again, and whoever gives them back has to clear them anew."""
 _STATUS = Path("/proc/self/status")
 _ANONYMOUS = "RssAnon:"
 _log = structlog.get_logger(__name__)
@@ -36,11 +39,13 @@ class Recycling:
         self._weighed = 0
         self._rests_since: float | None = None
         self._rested_after = 0
+        self._needed = 0
         self.reason: Recycled | None = None
         """Why it has asked; None while it hasn't."""
 
     def tell_ready(self) -> None:
-        """Tell the supervisor that this worker is warm."""
+        """Tell the supervisor that this worker is warm, and note what memory that needs."""
+        self._needed = read_own_memory()
         self._tell(READY)
 
     def count_report(self) -> None:
@@ -48,18 +53,17 @@ class Recycling:
         self._made += 1
 
     def check(self, *, at_rest: bool, now: float) -> None:
-        """Ask to be replaced, once, when that is due at this second of a clock.
+        """Give much free memory back, and ask to be replaced, once, when either is due.
 
         Memory is weighed once after a report, when the worker has rested for a while.
         """
         self._note_rest(now if at_rest else None)
+        memory = 0
+        if self._weighed < self._made and self._has_rested(now):
+            self._weighed = self._made
+            memory = self._release_surplus()
         if self._pipe is None or self.reason is not None:
             return
-        memory = 0
-        if self._memory_limit and self._weighed < self._made and self._has_rested(now):
-            self._weighed = self._made
-            release_memory()
-            memory = read_own_memory()
         if self._reports_limit and self._made >= self._reports_limit:
             self.reason = Recycled.REPORTS
         elif memory > self._memory_limit > 0:
@@ -68,6 +72,15 @@ class Recycling:
             kept = {"memory": format_size(memory)} if memory else {}
             _log.info("worker asks to be replaced", reason=self.reason.value, reports=self._made, **kept)
             self._tell(REPLACE)
+
+    def _release_surplus(self) -> int:
+        """Give free memory back where it may be much, or too much; return the bytes that are held."""
+        memory = read_own_memory()
+        if memory > self._needed + _SPARE or memory > self._memory_limit > 0:
+            release_pages()
+            release_memory()
+            self._needed = memory = read_own_memory()
+        return memory
 
     def _note_rest(self, now: float | None) -> None:
         """Note that the worker rests at this second; None: it doesn't."""
