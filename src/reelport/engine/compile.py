@@ -14,6 +14,7 @@ from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
 from reelport.engine.plan import Plan, StoredObjects
+from reelport.engine.plan_template import find_template
 from reelport.engine.relations import Relations
 from reelport.engine.report_rows import select_report_rows
 from reelport.engine.resolved_query import ResolvedQuery, resolve_query
@@ -38,6 +39,9 @@ def compile_query(
     It reads only pinned files and gives only the tenant's rows. With DuckDB as the aggregator the same arguments give
     the same SQL. InternalError when the query was not checked.
     """
+    if aggregator is DUCKDB and (template := find_template(query, tenant, ordered=ordered)) is not None:
+        relations = Relations(snapshot, query.start, query.end, tenant.channels)
+        return Plan(template.fill(relations), template.headers, objects=tuple(_list_objects(query, snapshot)))
     resolved = resolve_query(query, tenant)
     aggregation = plan_aggregation(resolved)
     if not aggregation.sources:

@@ -61,25 +61,27 @@ class Relations:
 
         With `role`, a column, of those in which a channel of the tenant has that role.
         """
-        files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
-        return self._relation(table, files, alias)
+        # The projection is inserted as text: copying its tree would take longer than compiling all the rest.
+        return subquery(exp.Var(this=self.facts_sql(table, role)), alias)
 
     def objects(self, table: str, alias: str) -> exp.Expr:
         """A relation of all rows of an object table."""
-        return self._relation(table, self.snapshot.files(table), alias)
+        return subquery(exp.Var(this=self.objects_sql(table)), alias)
 
     def lookup(self, name: str, alias: str, columns: Iterable[str] = ()) -> exp.Expr:
         """A lookup of the mapping as a subquery: its id and these columns, or all."""
         text = _write_lookup(name, frozenset(columns))
-        filled = _MARK.sub(lambda mark: self._read(mark[1], self.snapshot.files(mark[1])), text)
+        filled = _MARK.sub(lambda mark: self.objects_sql(mark[1]), text)
         return subquery(exp.Var(this=filled), alias)
 
-    def _relation(self, name: str, files: tuple[str, ...], alias: str) -> exp.Expr:
-        """A subquery of the table's declared columns over these files.
+    def facts_sql(self, table: str, role: str | None) -> str:
+        """Write the SELECT of all columns that `facts` is."""
+        files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
+        return self._read(table, files)
 
-        The projection is inserted as text: copying its tree would take longer than compiling all the rest.
-        """
-        return subquery(exp.Var(this=self._read(name, files)), alias)
+    def objects_sql(self, table: str) -> str:
+        """Write the SELECT of all columns that `objects` is."""
+        return self._read(table, self.snapshot.files(table))
 
     def _read(self, name: str, files: tuple[str, ...]) -> str:
         table = TABLES[name]

@@ -1,0 +1,91 @@
+"""The SQL of a question is written once, and filled for each report: as if it were written anew."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from types import FrameType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.engine.drawn import queries
+
+from reelport.catalog import Filter
+from reelport.engine.aggregation import AggregatedRelation, Aggregation
+from reelport.engine.compile import compile_query
+from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.tenant import Tenant
+from reelport.facts.log.snapshot import Snapshot
+from reelport.query import ReportQuery
+
+from .sample import MINE
+from .world import World
+
+READER = Tenant(MINE)
+LOOKALIKES = (
+    "<'plays'>",
+    "<'plays owner_channel_id'>",
+    "CAST('0001-01-01' AS DATE)",
+    "CAST('9999-12-31 00:00:00+00:00' AS TIMESTAMPTZ)",
+    "0001-01-01",
+)
+
+
+class Elsewhere:
+    """An aggregator that is another one, for which SQL is written from its tree, and does the same."""
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Aggregate as DuckDB does."""
+        return DUCKDB.aggregate(aggregation, snapshot)
+
+
+@settings(deadline=None)
+@given(query=queries(), later=st.integers(0, 40), ordered=st.booleans())
+def test_a_filled_template_is_the_sql_of_its_report(
+    world: World, query: ReportQuery, later: int, ordered: bool
+) -> None:
+    """Of any question, and of the same question over other days."""
+    for days in (0, later):
+        asked = replace(query, start=query.start + timedelta(days), end=query.end + timedelta(days))
+        written = compile_query(asked, READER, world.snapshot, Elsewhere(), ordered=ordered)
+        assert compile_query(asked, READER, world.snapshot, ordered=ordered) == written
+
+
+@pytest.mark.parametrize("value", LOOKALIKES)
+@pytest.mark.parametrize("reader", [READER, Tenant(MINE | frozenset(LOOKALIKES))])
+def test_no_text_of_a_query_is_taken_for_a_gap(world: World, value: str, reader: Tenant) -> None:
+    """A filter's value and a channel's id stay what they are."""
+    row = next(each for each in Filter if not each.choices)
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 6, 1), date(2023, 6, 30), {row.name: value})
+    assert compile_query(query, reader, world.snapshot) == compile_query(query, reader, world.snapshot, Elsewhere())
+
+
+def test_a_question_that_comes_again_is_written_no_more(world: World) -> None:
+    """Over other days it takes a tenth of the calls."""
+
+    def ask(start: date) -> int:
+        query = ReportQuery.of(["VIEWS", "TIME_WATCHED_SECONDS"], ["DAY", "VIDEO_TITLE"], start, start)
+        reader = Tenant(MINE | {"asks for the first time"})
+        return _count_calls(lambda: compile_query(query, reader, world.snapshot))
+
+    first = ask(date(2023, 6, 1))
+    assert ask(date(2023, 6, 2)) < first / 5
+
+
+def _count_calls(call: Callable[[], object]) -> int:
+    """Count the functions of Python that are called."""
+    calls = 0
+
+    def note(_frame: FrameType, event: str, _value: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return calls
