@@ -26,6 +26,7 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "killpoints": set(),
     "wording": set(),
+    "spreadsheet_guard": set(),
     "write_behind": set(),
     "catalog": set(),
     "wire": {"catalog"},
@@ -40,10 +41,11 @@ LAYERS: dict[str, set[str]] = {
     "storage": HEART,
     "facts": HEART | {"query", "check", "storage"},
     "engine": HEART | {"query", "check", "storage", "facts"},
-    "server": HEART | {"query", "query_sentence", "check", "additivity", "charts", "storage", "facts", "engine"},
+    "server": HEART
+    | {"query", "query_sentence", "check", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},
     "testing": HEART | {"query", "check", "charts", "client", "storage", "facts", "engine", "server"},
     "cli": HEART
-    | {"query", "check", "additivity", "reference", "charts", "client", "sync"}
+    | {"query", "check", "additivity", "spreadsheet_guard", "reference", "charts", "client", "sync"}
     | {"storage", "facts", "engine", "server", "testing"},
     "__main__": {"cli"},
     "__init__": HEART | {"query", "check", "client"},

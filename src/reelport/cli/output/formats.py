@@ -127,9 +127,9 @@ def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, e
     """Write a report in a format; return how many cells were changed."""
     from rich.console import Console
 
-    from reelport.cli.output.spreadsheet_guard import write_guarded
     from reelport.cli.output.table_view import print_table
     from reelport.client.results.tables import Table
+    from reelport.spreadsheet_guard import write_guarded
 
     report = done.path
     match form:
