@@ -7,16 +7,13 @@ before that place and quotes around it. All other bytes are unchanged, also thos
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
+from io import BytesIO
 
 _MARK = b"\xef\xbb\xbf"
 # OWASP's list, NUL of its ASVS, and the full-width signs that East Asian spreadsheets take for the same.
 _BEGINS = rb"[=+\-@\t\r\n\x00]|\xef\xbc[\x9d\x8b\x8d\xa0]"
+_ANY = re.compile(rb"(?:\A|[,;\t\r\n\"])(?:%b)" % _BEGINS)
+"""Matches lines of which a cell may have to be changed: where there is none, they needn't be split."""
 _REST = rb"(?<=[+-])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 """What follows the sign of a number: `-5` begins like a formula, and is none where nothing but a `;` follows.
 
@@ -37,34 +34,54 @@ _CELL = re.compile(
 )
 
 
-def write_guarded(report: Path, to: SupportsWrite[bytes]) -> int:
-    """Write a CSV so that no cell begins a formula; return how many cells were changed."""
-    changed = 0
-    with report.open("rb") as file:
-        mark = file.read(len(_MARK))
-        if mark == _MARK:
-            to.write(mark)
-        else:
-            file.seek(0)
-        for record in _split_records(file):
-            guarded, cells = _guard_record(record)
-            to.write(guarded)
-            changed += cells
-    return changed
+class SpreadsheetGuard:
+    """Guards a CSV that comes in pieces, wherever these are cut. Keeps one record at most.
 
+    `changed` counts the cells that were changed so far.
+    """
 
-def _split_records(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Split lines into records: a line that ends inside quotes continues in the next."""
-    held: list[bytes] = []
-    open_ = False
-    for line in lines:
-        open_ ^= bool(line.count(b'"') & 1)
-        held.append(line)
-        if not open_:
-            yield b"".join(held) if len(held) > 1 else line
-            held = []
-    if held:
-        yield b"".join(held)
+    def __init__(self) -> None:
+        self.changed = 0
+        self._begun = False
+        self._line: list[bytes] = []
+        """Pieces of a line whose end is to come."""
+        self._record: list[bytes] = []
+        """Lines of a record that is inside quotes: it goes on in the next line."""
+        self._is_open = False
+
+    def compress(self, data: bytes) -> bytes:
+        """Take the next bytes; return what is ready, which may be nothing."""
+        if b"\n" not in data:
+            self._line.append(data)
+            return b""
+        end = data.rindex(b"\n") + 1
+        lines, self._line = b"".join((*self._line, data[:end])), [data[end:]]
+        if self._begun and not self._is_open and not lines.count(b'"') & 1 and not _ANY.search(lines):
+            return lines
+        return b"".join(map(self._add_line, BytesIO(lines)))
+
+    def flush(self) -> bytes:
+        """Return the rest: what was given is over."""
+        rest = b"".join((*self._record, *self._line))
+        self._record, self._line = [], []
+        return self._guard(rest) if rest else b""
+
+    def _add_line(self, line: bytes) -> bytes:
+        """Add a line; return its record where it ends there, else nothing."""
+        self._is_open ^= bool(line.count(b'"') & 1)
+        self._record.append(line)
+        if self._is_open:
+            return b""
+        record = b"".join(self._record) if len(self._record) > 1 else line
+        self._record = []
+        return self._guard(record)
+
+    def _guard(self, record: bytes) -> bytes:
+        mark = _MARK if not self._begun and record.startswith(_MARK) else b""
+        self._begun = True
+        guarded, cells = _guard_record(record[len(mark) :])
+        self.changed += cells
+        return mark + guarded
 
 
 def _guard_record(record: bytes) -> tuple[bytes, int]:

@@ -129,12 +129,11 @@ def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, e
 
     from reelport.cli.output.table_view import print_table
     from reelport.client.results.tables import Table
-    from reelport.spreadsheet_guard import write_guarded
 
     report = done.path
     match form:
         case Format.CSV if excel_safe:
-            return write_guarded(report, file)
+            return _write_guarded(report, file)
         case Format.CSV:
             _copy(report, file)
         case Format.JSON:
@@ -148,6 +147,18 @@ def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, e
             print_table(Console(file=text, color_system=None, highlight=False), Table.of(report), done.rows)
             file.write(text.getvalue().encode())
     return 0
+
+
+def _write_guarded(report: Path, to: SupportsWrite[bytes]) -> int:
+    """Write a CSV so that no cell begins a formula; return how many cells were changed."""
+    from reelport.spreadsheet_guard import SpreadsheetGuard
+
+    guard = SpreadsheetGuard()
+    with report.open("rb") as file:
+        while data := file.read(_FLUSHED):
+            to.write(guard.compress(data))
+    to.write(guard.flush())
+    return guard.changed
 
 
 def _json_array(table: Table) -> Iterator[str]:
