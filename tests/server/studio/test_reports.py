@@ -82,6 +82,50 @@ def test_a_download_is_the_file_byte_for_byte(people: Api, visitors: Visitors) -
     assert (newest_row.actor.name, newest_row.action, newest_row.subject) == (MEMBER, "downloaded a report", done)
 
 
+def test_a_download_for_spreadsheets_has_no_formula(people: Api, visitors: Visitors) -> None:
+    """Such cells begin with an apostrophe. Its link tells no checksum, length or range of it."""
+    titles = b"day,title,views\n2026-01-01,=cmd|x,3\n2026-01-02,fine,-5\n"
+    done = finished(people, titles)
+    visitor, path = visitors(MEMBER), f"/studio/reports/{done}/download"
+    shown = visitor.get(f"/studio/reports/{done}")
+    link = visitor.send(shown, path, follow=False, excel_safe="1").headers["location"]
+    answer = people.client.get(link, headers={"Range": "bytes=4-8"})
+    assert (answer.status_code, answer.content) == (200, titles.replace(b"=cmd|x", b'"\'=cmd|x"'))
+    assert answer.headers["content-disposition"] == f'attachment; filename="{done}-excel-safe.csv"'
+    assert answer.headers["reelport-rows"] == "2"
+    assert not {"etag", "content-length", "accept-ranges"} & set(answer.headers)
+    assert people.client.head(link).status_code == 200
+    plain = visitor.send(shown, path, follow=False).headers["location"]
+    assert people.client.get(plain).content == titles
+
+
+def test_a_download_for_spreadsheets_is_offered_beside_the_plain_one(people: Api, visitors: Visitors) -> None:
+    """On a report's page and on its preview; the first button, which the Enter key takes, is the plain one."""
+    done = finished(people)
+    for page in (f"/studio/reports/{done}", f"/studio/reports/{done}/preview"):
+        shown = visitors(MEMBER).get(page).text
+        assert 0 < shown.index("Download CSV") < shown.index('name="excel_safe" value="1">CSV for Excel')
+
+
+def test_a_download_for_spreadsheets_waits_for_a_place(people: Api, visitors: Visitors) -> None:
+    """Where as many are made as may be, it is refused rather than given as it is."""
+    done = finished(people)
+    visitor = visitors(MEMBER)
+    page = f"/studio/reports/{done}"
+    link = visitor.send(visitor.get(page), f"{page}/download", follow=False, excel_safe="1").headers["location"]
+    places, portal = people.service.encoded_downloads, people.client.portal
+    assert portal is not None
+    taken = [object() for _ in range(int(places.total_tokens))]
+    for each in taken:
+        portal.call(places.acquire_on_behalf_of_nowait, each)
+    answer = people.client.get(link)
+    for each in taken:
+        portal.call(places.release_on_behalf_of, each)
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    assert answer.headers["retry-after"]
+    assert people.client.get(link).content == BODY
+
+
 def test_a_deleted_report_is_not_found(people: Api, visitors: Visitors) -> None:
     """Its page, its link and its token are unknown a moment later."""
     token = people.finished(BODY)

@@ -11,6 +11,9 @@ from reelport.engine.report_format import CSV
 from reelport.server.credentials import ServiceSecret
 from reelport.wire import FILES_PATH
 
+EXCEL_SAFE = "excel_safe"
+"""The parameter of a link by which it gives the file for spreadsheets: not signed, for it gives no other rows."""
+
 
 def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: datetime) -> str:
     """Make a report's download link: path and query, valid until `until` for anyone who has it.
@@ -22,6 +25,11 @@ def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: 
         {"expires": expires, "key": key_id, "signature": _signature(service_secret, report_id, key_id, expires)}
     )
     return f"{FILES_PATH}/{CSV.file_name(report_id)}?{query}"
+
+
+def for_spreadsheets(url: str) -> str:
+    """Make a link of a signed URL that gives its file with no cell that begins a formula."""
+    return f"{url}&{EXCEL_SAFE}=1"
 
 
 def is_signed(

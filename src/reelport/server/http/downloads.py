@@ -29,6 +29,7 @@ from reelport.server.http.transfer import Download, Transfer
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
 from reelport.server.reports.report_access import FoundReport, find_linked_report
 from reelport.server.traces import tracing
+from reelport.spreadsheet_guard import SpreadsheetGuard
 from reelport.storage.file_store import FileStore, OpenFile
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 
@@ -106,7 +107,8 @@ async def download(request: Request) -> Response:
                 return _refuse(found)
             resources.callback(found.content.close)
             resources.enter_context(service.download_slots.hold_partner(running, found.organization_id))
-            return _answer(request, link, found, running, resources)
+            answer = _answer_guarded if signed_urls.EXCEL_SAFE in request.query_params else _answer
+            return answer(request, link, found, running, resources)
     except NoFreeSlot as error:
         # Close the connection: a client that opens thousands of URLs must not keep as many connections.
         return _refuse(_describe_full(error.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
@@ -154,18 +156,43 @@ def _answer(
     return Download(status, headers, transfer)
 
 
+def _answer_guarded(
+    request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
+) -> Response:
+    """Make the response with the file for spreadsheets: whole, with no length or checksum."""
+    service: Service = request.app.state.service
+    if not _hold_place(service, resources):
+        raise NoFreeSlot(Limit.SERVICE)  # the plain file would be opened in a spreadsheet
+    headers = {
+        **_SECURITY_HEADERS,
+        ROWS_HEADER: str(found.record.rows),
+        "Cache-Control": "private, no-transform",
+        "Content-Type": CSV.media_type,
+        "Content-Disposition": f'attachment; filename="{CSV.file_name(f"{link.report_id}-excel-safe")}"',
+    }
+    is_allowed = partial(_is_allowed, service, link)
+    kept, whole = resources.pop_all(), found.record.bytes
+    transfer = Transfer(service, found.content, is_allowed, 0, whole, running, kept, SpreadsheetGuard())
+    return Download(200, headers, transfer)
+
+
 def _hold_encoding(request: Request, service: Service, size: int, resources: ExitStack) -> Encoding | None:
     """Choose the encoding of an answer, and hold a place for it; None when all are taken."""
     encoding = choose_encoding(request, service.settings.download_encoding, size)
     if encoding is None or request.method == "HEAD":
         return encoding
+    return encoding if _hold_place(service, resources) else None
+
+
+def _hold_place(service: Service, resources: ExitStack) -> bool:
+    """Hold one of the places for downloads that take a core's time; False when all are taken."""
     place = object()
     try:
         service.encoded_downloads.acquire_on_behalf_of_nowait(place)
     except anyio.WouldBlock:
-        return None
+        return False
     resources.callback(service.encoded_downloads.release_on_behalf_of, place)
-    return encoding
+    return True
 
 
 def _refuse(refused: _Refusal, **headers: str) -> Response:

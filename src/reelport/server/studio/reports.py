@@ -84,11 +84,12 @@ async def delete_report(visit: Visit) -> Response:
 
 
 async def download_report(visit: Visit) -> Response:
-    """Send the browser to a fresh link of the file."""
+    """Send the browser to a fresh link of the file, or of the file for spreadsheets."""
     report = await find_report(visit, visit.request.path_params["report_id"])
     if report.state is not State.FINISHED:
         raise Refused(409, "There is no file", "This report has no file now: look at its page.")
-    return pages.redirect(await anyio.to_thread.run_sync(_make_link, visit, report))
+    link = await anyio.to_thread.run_sync(_make_link, visit, report)
+    return pages.redirect(signed_urls.for_spreadsheets(link) if visit.form.has(signed_urls.EXCEL_SAFE) else link)
 
 
 async def find_report(visit: Visit, report_id: str) -> ListedReport:
