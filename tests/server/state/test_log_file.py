@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from reelport.server.events.bus import publish, subscribe
 from reelport.server.events.event import Event, Kind
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connected, reading, sync_commits, write, writing
-from reelport.server.state.log_file import LogFile
+from reelport.server.state.log_file import PARALLEL_SYNCS, LogFile
 
 _PUT = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
 _NAMES = text("SELECT name FROM chores ORDER BY name")
@@ -31,15 +32,20 @@ class Disk:
     """Syncs like the system, each when it is let go; `broken` are the numbers of those that fail."""
 
     def __init__(self, *broken: int) -> None:
-        self.begun = 0
-        self.gate = threading.Semaphore(0)
+        self._numbers = count(1)
+        self._gates = [threading.Event() for _ in range(10)]
         self._broken = broken
+        self.begun = 0
+
+    def let_go(self, *numbers: int) -> None:
+        """Let these syncs end."""
+        for number in numbers:
+            self._gates[number].set()
 
     def sync(self, descriptor: int) -> None:
         """Sync the file of a descriptor, or fail."""
-        self.begun += 1
-        number = self.begun
-        assert self.gate.acquire(timeout=PATIENCE)
+        self.begun = number = next(self._numbers)
+        assert self._gates[number].wait(PATIENCE)
         if number in self._broken:
             raise OSError(5, os.strerror(5))
         os.fdatasync(descriptor)
@@ -53,39 +59,44 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
-def test_threads_that_come_during_a_sync_share_the_next_one(path: Path) -> None:
-    """What they wrote may have come too late for the one that runs; one more is enough for all of them."""
+def test_a_few_syncs_run_side_by_side(path: Path) -> None:
+    """None waits for one that began before it, unless there are too many."""
     disk = Disk()
     log = LogFile(path, disk.sync)
-    with ThreadPoolExecutor(21) as threads:
-        first = threads.submit(log.sync)
-        assert until(lambda: disk.begun == 1)
-        others = [threads.submit(log.sync) for _ in range(20)]
-        assert until(lambda: log.waiting == 20)
-        disk.gate.release()
-        first.result(PATIENCE)
-        assert until(lambda: disk.begun == 2)
-        assert not any(each.done() for each in others)
-        disk.gate.release()
-        for each in others:
+    with ThreadPoolExecutor(PARALLEL_SYNCS + 1) as threads:
+        done = [threads.submit(log.sync) for _ in range(PARALLEL_SYNCS)]
+        assert until(lambda: disk.begun == PARALLEL_SYNCS)
+        assert len(_find_descriptors(path)) == PARALLEL_SYNCS
+        late = threads.submit(log.sync)
+        disk.let_go(*range(1, PARALLEL_SYNCS + 1))
+        for each in done:
             each.result(PATIENCE)
-    assert disk.begun == 2
+        assert until(lambda: disk.begun == PARALLEL_SYNCS + 1)
+        assert not late.done()
+        disk.let_go(PARALLEL_SYNCS + 1)
+        late.result(PATIENCE)
 
 
-def test_a_sync_that_fails_fails_all_that_share_it_and_those_after_it(path: Path) -> None:
+def test_a_sync_that_fails_fails_those_beside_it_and_after_it(path: Path) -> None:
     """The system calls the lost frames written: until the log is copied nothing behind them is believed."""
     disk = Disk(1)
     log = LogFile(path, disk.sync)
-    with ThreadPoolExecutor(5) as threads:
-        done = [threads.submit(log.sync) for _ in range(5)]
+    with ThreadPoolExecutor(2) as threads:
+        failing = threads.submit(log.sync)
         assert until(lambda: disk.begun == 1)
-        disk.gate.release(2)
-        for each in done:
-            with pytest.raises(StorageError, match="wal"):
-                each.result(PATIENCE)
-    assert log.is_doubtful
+        beside = threads.submit(log.sync)
+        assert until(lambda: disk.begun == 2)
+        disk.let_go(1)
+        with pytest.raises(StorageError, match="wal"):
+            failing.result(PATIENCE)
+        disk.let_go(2)
+        with pytest.raises(StorageError, match="wal"):
+            beside.result(PATIENCE)
+    disk.let_go(3)
+    with pytest.raises(StorageError, match="wal"):
+        log.sync()
     log.trust(log.failures)
-    disk.gate.release()
+    disk.let_go(4)
     log.sync()
 
 
@@ -101,18 +112,20 @@ def test_a_failure_during_the_copy_is_not_forgotten(path: Path) -> None:
 
 
 def test_another_log_is_opened_and_the_former_one_closed(path: Path) -> None:
-    """Of each log one descriptor is open; of one that was removed none."""
+    """Of a log that is there the descriptors stay open, of one that was removed none."""
     log = LogFile(path)
     found = [_find_descriptors(path)]
-    for change in (log.watch, log.watch, lambda: path.rename(path.with_name("former")), log.sync):
-        change()
+    log.watch()
+    found.append(_find_descriptors(path))
+    path.rename(path.with_name("former"))
+    log.watch()
     found.append(_find_descriptors(path.with_name("former")))
     path.write_bytes(b"others")
     log.watch()
     found.append(_find_descriptors(path))
     log.close()
     found.append(_find_descriptors(path))
-    assert [len(each) for each in found] == [0, 0, 1, 0]
+    assert [len(each) for each in found] == [0, PARALLEL_SYNCS, 0, PARALLEL_SYNCS, 0]
 
 
 def test_an_error_that_another_was_told_of_fails_the_next_sync(tmp_path: Path) -> None:
