@@ -66,9 +66,11 @@ COMMANDS = {
     "key list --json": STATE | READ,  # a key limited to channels is shown with their slugs
     "channel list --org acme --json": STATE | READ,
 }
+API_PROCESS = "reelport.server.api_process 999"  # one that ends at a socket that it has not inherited
 WORKER = "reelport.server.queue.worker_main nobody --isolated"  # one that ends when no suspect is due
 MODULES = {
     WORKER: STATE | {"structlog", "duckdb", "sqlglot"},
+    API_PROCESS: STATE | {"structlog", "deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
     "reelport.server.serve": SERVICE,  # until the workers start
     "reelport.server.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
     "reelport.server.queue.worker_process": SERVICE | {"duckdb", "sqlglot"},
@@ -87,7 +89,8 @@ def run(words):
     if words[0].startswith("reelport.") and words[1:]:
         sys.argv = words
         os.dup2(os.pipe()[0], 0)  # a worker ends with its standard input, which nobody closes here
-        runpy.run_module(words[0], run_name="__main__")
+        with contextlib.suppress(OSError):
+            runpy.run_module(words[0], run_name="__main__")
     elif words[0].startswith("reelport."):
         importlib.import_module(words[0])
     else:

@@ -6,18 +6,21 @@ import signal
 import socket
 import sys
 
-import structlog
-
-from reelport.errors import ReelportError
-from reelport.server import logs
-from reelport.server.process import exit_process, exit_with_parent
-from reelport.server.settings import read_settings
-from reelport.server.web_server import serve_on
-from reelport.storage.modes import private, set_readers
+from reelport.server.log_library import import_structlog
 
 
 def main() -> None:
     """Serve the inherited socket until SIGTERM, or until the starting service is gone."""
+    import_structlog()
+    import structlog  # noqa: PLC0415 - after it was imported without Rich
+
+    from reelport.errors import ReelportError  # noqa: PLC0415 - what follows imports structlog, too
+    from reelport.server import logs  # noqa: PLC0415 - see above
+    from reelport.server.process import exit_process, exit_with_parent  # noqa: PLC0415 - see above
+    from reelport.server.settings import read_settings  # noqa: PLC0415 - see above
+    from reelport.server.web_server import serve_on  # noqa: PLC0415 - see above
+    from reelport.storage.modes import private, set_readers  # noqa: PLC0415 - see above
+
     settings = read_settings()
     set_readers(settings.readers)
     logs.configure(settings)
