@@ -23,6 +23,7 @@ from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.vacuuming import vacuum
+from reelport.facts.loading.verification import verify
 from reelport.facts.log import delta_log
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import LOG_FOLDER, list_commits, list_tables, open_store
@@ -178,3 +179,11 @@ def _count_requests(server: FaultyProxy, list_files: FileLister, root: Path) -> 
     server.seen.clear()
     files = list_files(root / "earnings", EARNINGS, 2)
     return len(server.seen), files
+
+
+def test_a_text_with_another_end_of_line_breaks_no_commit(tmp_path: Path) -> None:
+    """JSON doesn't escape U+2028, which Python takes for an end of a line: `verify` finds nothing wrong."""
+    load_days(tmp_path, EARNINGS, "one\u2028two", (1,))
+    assert "one\u2028two" in SmallLog(tmp_path / "earnings").path(1).read_text("utf-8")
+    assert [one.findings for one in verify(tmp_path)] == [()]
+    assert len(_both(tmp_path, EARNINGS, 1)) == 1
