@@ -72,7 +72,7 @@ class WriteAheadLog:
             try:
                 yield
             except StorageError as error:
-                if type(error) is StorageError:  # not one of a state that is locked, or has no room
+                if _is_io_error(error):
                     self._file.doubt()
                 raise
             self._commits += 1
@@ -229,6 +229,12 @@ class WriteAheadLog:
                 os.pwrite(descriptor, record, 0)
         except OSError as error:  # the transaction is committed; the next one records them
             _warn("the files of the state can't be recorded", reason=str(error))
+
+
+def _is_io_error(error: StorageError) -> bool:
+    """Whether SQLite could not read, write or sync a file."""
+    found = getattr(error.__cause__, "orig", None)
+    return bool(getattr(found, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR)
 
 
 def _warn(event: str, **details: str) -> None:
