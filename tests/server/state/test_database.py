@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -183,6 +184,25 @@ def test_newer_database_is_refused(settings: Settings) -> None:
     db.dispose()
     with pytest.raises(NewerData, match="9999"):
         connect(settings)
+
+
+@pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
+def test_newer_database_is_refused_beside_its_service(tmp_path: Path, journal_mode: str) -> None:
+    """Whoever writes, and whichever journal that version took: what is told is to update, and not a lock."""
+    settings = read_settings(data=tmp_path)
+    db = connect(settings)
+    with writing(db) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    db.dispose()
+    with (
+        closing(sqlite3.connect(settings.state_file, isolation_level=None)) as service,
+        (tmp_path / "state.db-writer").open("rb") as lock,
+    ):
+        assert service.execute(f"PRAGMA journal_mode = {journal_mode}").fetchall() == [(journal_mode.lower(),)]
+        service.execute("BEGIN IMMEDIATE")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(NewerData, match=r"9999.*update Reelport"):
+            connect(settings)
 
 
 def test_newer_data_directory_is_refused(tmp_path: Path) -> None:

@@ -18,15 +18,15 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
-from reelport.errors import DiskFull, StorageError
+from reelport.errors import DiskFull, NewerData, StorageError
 from reelport.facts.layout import check_layout
 from reelport.server.events.bus import OPTION, UNCOMMITTED, EventBus
 from reelport.server.events.event import Event
 from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
-from reelport.server.state.journal import Journal, choose_journal
+from reelport.server.state.journal import WRITE_AHEAD, Journal, choose_journal
 from reelport.server.state.postgresql_engine import open_postgresql, unhurried
-from reelport.server.state.revisions import REVISION, migrate, read_revision
+from reelport.server.state.revisions import REVISION, migrate, read_revision, require_known_revision
 from reelport.server.state.sqlite_lock import is_busy, try_begin
 from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
 from reelport.server.state.write_queue import WriteQueue
@@ -162,11 +162,24 @@ def _configure_connection(
         log.set_aside_foreign_log()
         connection.isolation_level = None
         connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
-        connection.execute(f"PRAGMA journal_mode = {journal.mode}")
+        _set_journal(connection, journal)
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead`
         connection.execute(f"PRAGMA journal_size_limit = {SIZE_LIMIT}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _set_journal(connection: sqlite3.Connection, journal: Journal) -> None:
+    """Set the journal of a connection; NewerData where that would change a newer version's.
+
+    Beside its running service it could not be changed, and that would be told as a lock.
+    """
+    ((mode,),) = connection.execute("PRAGMA journal_mode").fetchall()
+    if (mode.upper() == WRITE_AHEAD) != journal.is_write_ahead:
+        has_revision = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchall()
+        for (found,) in connection.execute("SELECT version_num FROM alembic_version") if has_revision else ():
+            require_known_revision(found)
+    connection.execute(f"PRAGMA journal_mode = {journal.mode}")
 
 
 def _configure_reader(log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
@@ -185,7 +198,7 @@ def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
     """
     try:
         yield
-    except (sqlite3.Error, StorageError):
+    except (sqlite3.Error, StorageError, NewerData):
         connection.close()
         raise
 
@@ -360,8 +373,9 @@ def _first_line(error: DatabaseError) -> str:
 def upgrade(db: Engine) -> None:
     """Migrate the database to REVISION; of several processes one does it while the others wait."""
     with reading(db) as connection:
-        if read_revision(connection) == REVISION:
+        if (found := read_revision(connection)) == REVISION:
             return
+    require_known_revision(found)  # before any lock is waited for that a newer service may hold
     with writing(db) as connection:
         upgrade_within(connection)
 

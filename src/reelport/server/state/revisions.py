@@ -42,13 +42,18 @@ def list_pending(found: str | None) -> tuple[Migration, ...]:
 
     NewerData when this version doesn't know the revision.
     """
-    if sentence := describe_newer_revision(found):
-        raise NewerData(sentence)
+    require_known_revision(found)
     scripts = reversed(list(_open_scripts().iterate_revisions("head", found or "base")))
     return tuple(
         Migration(script.revision, script.doc.partition("\n")[0], script.module.backward_compatible)
         for script in scripts
     )
+
+
+def require_known_revision(found: str | None) -> None:
+    """Raise NewerData when a newer version of Reelport made the revision."""
+    if found != REVISION and (sentence := describe_newer_revision(found)):
+        raise NewerData(sentence)
 
 
 def describe_newer_revision(found: str | None) -> str | None:
@@ -84,8 +89,7 @@ def migrate(connection: Connection) -> None:
     # Imported here: slow, and not needed when the database is up to date.
     from alembic import command  # noqa: PLC0415 - see above
 
-    if sentence := describe_newer_revision(read_revision(connection)):
-        raise NewerData(sentence)
+    require_known_revision(read_revision(connection))
     config = _make_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
