@@ -8,8 +8,8 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -166,7 +166,7 @@ class Client(_ClientBase):
         """Run a flow to its result, unless `halt` stops it."""
         runner = StepRunner(self._transport, self._sleep, self._lock, self._run, halt)
         step: Callable[[], Step] = partial(next, flow)
-        with closing(flow), closing(runner):
+        with _closing_whole(flow, halt), closing(runner):
             while True:
                 try:
                     wanted = step()
@@ -263,6 +263,16 @@ def _resolve_settings(
     from reelport.client.settings.profiles import resolve  # noqa: PLC0415 - only a profile needs files read
 
     return resolve(os.environ, profile=profile, folder=None, insecure=insecure, **given)
+
+
+@contextmanager
+def _closing_whole(flow: Flow[T], halt: Halt | None) -> Iterator[None]:
+    """Close a flow after the block: what it writes down then must come to its end, too."""
+    try:
+        yield
+    finally:
+        with halt.working() if halt else nullcontext():
+            flow.close()
 
 
 def _change_settings(settings: Settings, **given: Any) -> Settings:
