@@ -17,6 +17,7 @@ from reelport.catalog import Filter
 from reelport.engine.aggregation import AggregatedRelation, Aggregation
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.plan import Plan
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
@@ -73,6 +74,16 @@ def test_a_question_that_comes_again_is_written_no_more(world: World) -> None:
 
     first = ask(date(2023, 6, 1))
     assert ask(date(2023, 6, 2)) < first / 5
+
+
+def test_a_long_question_is_not_kept(world: World) -> None:
+    """Whoever asks for ever other texts fills no memory by it: the same one is written anew, alike."""
+    row = next(each for each in Filter if not each.choices)
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 6, 1), date(2023, 6, 30), {row.name: "x" * 4_000})
+    plans: list[Plan] = []
+    first, second = (_count_calls(lambda: plans.append(compile_query(query, READER, world.snapshot))) for _ in range(2))
+    assert second > first / 2
+    assert plans == 2 * [compile_query(query, READER, world.snapshot, Elsewhere())]
 
 
 def _count_calls(call: Callable[[], object]) -> int:

@@ -21,9 +21,9 @@ from reelport.engine.trees import DIALECT
 from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 
-_MOST_CHANNELS = 100
-"""Channels of a tenant above which its templates are not kept: each lists them all."""
 _KEPT = 256
+_LONGEST = 4_000
+"""Letters of a question's filters and a tenant's channels above which its template isn't kept: it has them all."""
 _DAY = timedelta(days=1)
 _START, _END = date(1, 1, 1), date(9999, 12, 30)
 """Days that no report has: they stand for its first and its last one."""
@@ -67,9 +67,9 @@ class _Gaps(Relations):
 def find_template(query: ReportQuery, tenant: Tenant, *, ordered: bool) -> PlanTemplate | None:
     """Find the template of a checked query, or write it; None where no row can be the tenant's."""
     question = replace(query, start=_START, end=_END)
-    if len(tenant.channels) > _MOST_CHANNELS:
-        return _write_template(question, tenant, ordered)
-    return _remember_template(question, tenant, ordered)
+    texts = (*tenant.channels, *(value for _, value in query.filters))
+    write = _remember_template if sum(map(len, texts)) <= _LONGEST else _write_template
+    return write(question, tenant, ordered)
 
 
 def _write_template(question: ReportQuery, tenant: Tenant, ordered: bool) -> PlanTemplate | None:
