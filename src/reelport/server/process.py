@@ -50,6 +50,17 @@ def lower_priority(steps: int) -> None:
         os.nice(steps)
 
 
+def idle_foreign_threads() -> None:
+    """Let threads that Python didn't start run only on cores that nothing else wants.
+
+    They are an engine's. Python's own threads hold locks for which others wait.
+    """
+    own = {thread.native_id for thread in threading.enumerate()}
+    for thread in _list_threads() - own:
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+
+
 def _list_threads() -> set[int]:
     """List the threads of this process; none where the system doesn't tell."""
     try:

@@ -223,6 +223,13 @@ class SettingTable:
         description="How much lower the priority of workers is than that of the API, as of nice(1): 0 is as high, "
         "19 the lowest.",
     )
+    worker_idle: Literal["no", "yes"] = setting(
+        "no",
+        worker=True,
+        service=False,
+        description="Whether the threads of a worker's engine get only cores that nothing else of the service wants "
+        "(SCHED_IDLE).",
+    )
     worker_reports: int = setting(
         1000,
         ge=0,

@@ -18,7 +18,7 @@ from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.files import retention
 from reelport.server.memory import release_memory
-from reelport.server.process import exit_process, exit_with_parent, lower_priority
+from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, lower_priority
 from reelport.server.queue import liveness, worker_registry
 from reelport.server.queue.lease_keeper import release_dead_workers
 from reelport.server.queue.recycling import Recycling
@@ -71,6 +71,8 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, p
         gc.enable()
         # After the engine has started its threads, which are lowered too, and once the worker is as good as ready.
         lower_priority(settings.worker_nice)
+        if settings.worker_idle == "yes":
+            idle_foreign_threads()
         with nullcontext() if isolated else _register(db, owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
             recycling.tell_ready()
