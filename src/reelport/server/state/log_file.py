@@ -3,8 +3,9 @@
 Linux tells an error of writing a file back to each open descriptor once, and not to one that is opened after somebody
 was told. So a few descriptors stay open, one for each sync that runs at the same time: whoever else was told of an
 error, each of them is told too. What could not be written counts as written afterwards, so that later syncs succeed
-beside a hole in the log, at which SQLite would end its recovery. So none is believed after one that failed, until the
-log was copied into the state.
+beside a hole in the log, at which SQLite would end its recovery. It may stay a hole: ext4 keeps blocks that could not
+be written for the first time as unwritten, whatever is written into them later. So no sync is believed after one that
+failed, until the log was copied into the state and emptied.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class LogFile:
         self._watched: _Identity | None = None
         self._counting = threading.Lock()
         self._failures = 0
-        self._copied_failures = 0
+        self._emptied_failures = 0
 
     def watch(self) -> None:
         """Open the file that is there, unless it is open: the next sync knows of all errors since."""
@@ -76,7 +77,7 @@ class LogFile:
     def sync(self) -> None:
         """Return once what was written into the file before is on the disk; without a file at once.
 
-        StorageError when the disk fails, or failed before and the log wasn't copied since.
+        StorageError when the disk fails, or failed before and the log wasn't emptied since.
         """
         own = self._free.get()
         try:
@@ -106,12 +107,17 @@ class LogFile:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the disk failed since the log was copied."""
-        return self._failures != self._copied_failures
+        """Whether the disk failed since the log was emptied."""
+        return self._failures != self._emptied_failures
 
-    def trust(self, failures: int) -> None:
-        """Believe syncs again: the log was copied whole after so many failures."""
-        self._copied_failures = failures
+    def trust_emptied(self, failures: int) -> None:
+        """Believe syncs again: the log was copied and emptied after so many failures.
+
+        Its end is synced first, or an earlier one might come back with its hole. StorageError when the disk fails.
+        """
+        with translate_io_errors(self._path), self._path.open("rb") as file:
+            self._sync_open_file(file.fileno())
+        self._emptied_failures = failures
 
     def _sync_open_file(self, number: int) -> None:
         try:

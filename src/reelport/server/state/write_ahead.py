@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,6 +39,7 @@ _TRY_SECONDS = 0.001
 _CHECKPOINT_WAIT = 20
 """Milliseconds that a checkpoint waits for reads that began before the last commit."""
 _RECORD_BYTES = 160
+_PIECE_BYTES = 1_048_576
 
 
 class WriteAheadLog:
@@ -68,7 +70,7 @@ class WriteAheadLog:
             with translate_io_errors(self._state):
                 state = _identify(self._state)
             self._file.watch()
-            self._copy_doubtful_log(db)
+            self._empty_doubtful_log(db)
             try:
                 yield
             except StorageError as error:
@@ -170,27 +172,44 @@ class WriteAheadLog:
                 finally:
                     cursor.execute(f"PRAGMA busy_timeout = {int(self._busy_seconds * 1000)}")
         except (sqlite3.Error, SQLAlchemyError, StorageError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+                self._file.doubt()  # this connection was told of it, and would sync the next commit without an error
             _warn("the write-ahead log can't be copied into the state, trying again", reason=str(error))
 
-    def _copy_doubtful_log(self, db: Engine) -> None:
-        """Copy a log that could not be synced into the state; StorageError when that fails.
+    def _empty_doubtful_log(self, db: Engine) -> None:
+        """Empty a log that could not be synced, copied first; StorageError when that fails.
 
-        By a connection of its own, and others take the place of those of the pool: each of them is still to be told of
-        the same error once.
+        Merely copied, its frames before the hole would be laid over newer pages of the state by a recovery, and the
+        next ones written into the same blocks: for as long as a reader goes by the log, nobody writes. It is done by a
+        connection of its own, and others take the place of those of the pool: each of them is still to be told of the
+        same error once.
         """
         if not self._file.is_doubtful:
             return
+        self._require_new_blocks()
         failures = self._file.failures
         try:
             with closing(sqlite3.connect(self._state, _CHECKPOINT_WAIT / 1000)) as own:
-                busy, frames, copied = own.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+                is_busy, _, _ = own.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if is_busy:
+                    raise StorageError(f"The state database can't be used: {self._log} can't be copied yet: try again.")
+                self._file.trust_emptied(failures)
         except sqlite3.Error as error:
             raise StorageError(f"The state database can't be used: {self._log} can't be copied: {error}.") from error
-        if busy or frames != copied:
-            raise StorageError(f"The state database can't be used: {self._log} can't be copied yet: try again.")
-        self._file.trust(failures)
         db.dispose()
         self._file.watch()
+
+    def _require_new_blocks(self) -> None:
+        """Raise StorageError unless the disk takes as many new bytes as the log has.
+
+        A copy that fails could leave the same holes in the state.
+        """
+        left = measure_log(self._state)
+        with translate_io_errors(self._log), TemporaryFile(dir=self._state.parent) as probe:
+            while left > 0:
+                left -= probe.write(os.urandom(_PIECE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
 
     def _set_aside_foreign_log(self, descriptor: int) -> None:
         former = self._find_former_state(os.pread(descriptor, _RECORD_BYTES, 0))
