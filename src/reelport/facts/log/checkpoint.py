@@ -53,7 +53,7 @@ def _open_database() -> duckdb.DuckDBPyConnection:
     """Open the process's database for checkpoints, which holds nothing itself."""
     database = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": ""})
     for name in ("autoinstall_known_extensions", "autoload_known_extensions", "python_enable_replacements"):
-        database.execute(f"SET {name} = false")
+        database.execute(f"SET GLOBAL {name} = false")
     return database
 
 
