@@ -96,6 +96,7 @@ UNUSUAL: dict[str, Callable[[SmallLog], object]] = {
     "an end in other digits": lambda log: log.commit_ends("\u0662023-07-01T00:00:00.000000Z"),
     "an owner that is a number": lambda log: log.commit_ends("2023-07-01T00:00:00.000000Z", owner=1),
     "half a sign": lambda log: log.commit_add(stats=HALF_SIGN),
+    "half a sign where nobody looks": lambda log: log.commit({"commitInfo": {"a": ["\ud83d"]}}),
     "columns by another name": lambda log: log.change_first("metaData", configuration=MAPPED),
     "files of another format": lambda log: log.change_first("metaData", format={"provider": "csv", "options": {}}),
     "other partitions": lambda log: log.change_first("metaData", partitionColumns=[]),

@@ -54,11 +54,18 @@ class UnusualLog(Exception):
 
 
 def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - whatever it is
-    """Parse JSON in which each name stands once, as whoever reads it must agree on its value."""
+    """Parse JSON in which each name stands once, as whoever reads it must agree on its value.
+
+    Half of a pair of UTF-16, which JSON can escape, is refused anywhere in it.
+    """
     try:
-        return json.loads(text, object_pairs_hook=_make_object, parse_constant=_refuse)
+        read = text.decode() if isinstance(text, bytes) else text
+        found = json.loads(read, object_pairs_hook=_make_object, parse_constant=_refuse)
+        if "\\u" in read:
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UnusualLog(f"JSON that can't be read: {error}") from error
+    return found
 
 
 def parse_action(action: object) -> tuple[str, dict[str, Any]]:
@@ -142,7 +149,7 @@ def _is_plain(value: object, wanted: type) -> bool:
     """Whether the value is of this type, and every reader takes it for the same."""
     match value:
         case str():
-            return wanted in {str, object} and _is_unicode(value)
+            return wanted in {str, object}
         case int() if wanted is int:
             return type(value) is int and -_MOST <= value < _MOST
     return wanted is object or type(value) is wanted
@@ -190,14 +197,9 @@ def _parse_time(text: object, kind: Kind) -> datetime | date | None:
 
 
 def _parse_owner(text: object) -> str | None:
-    if text is None or (isinstance(text, str) and _is_unicode(text)):
+    if text is None or isinstance(text, str):
         return text
     raise UnusualLog(f"{text!r} is no channel")
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether the text has no half of a pair of UTF-16, which JSON can escape."""
-    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _parse_month(values: Mapping[str, object], table: Table) -> str | None:
