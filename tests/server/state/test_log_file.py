@@ -172,6 +172,22 @@ def test_an_error_that_a_checkpoint_meets_is_not_forgotten(tmp_path: Path) -> No
                 assert _read_disk(local, tmp_path / "kept") == ["first", "later", "xxxxx"]
 
 
+def test_an_error_within_a_commit_is_one_of_the_log(tmp_path: Path) -> None:
+    """What others committed before without a sync may be lost with it; an error of the work itself says nothing."""
+    with failing_disk(tmp_path) as (disk, room), connected(read_settings(data=disk / "data")) as db:
+        with pytest.raises(StorageError, match="of the facts"), writing(db):
+            raise StorageError("an error of the facts")
+        sync_commits(db)
+        filler = fill(room)
+        with pytest.raises(StorageError, match="I/O"):
+            _put(db, "x" * 4_000_000)
+        with pytest.raises(StorageError, match="wal"):
+            sync_commits(db)
+        filler.unlink()
+        _put(db, "later")
+        sync_commits(db)
+
+
 def test_an_early_write_is_announced_once_it_is_on_the_disk(tmp_path: Path) -> None:
     """Its commit syncs nothing, so that others can write meanwhile; its event and the end of its block wait."""
     local = read_settings(data=tmp_path / "data")

@@ -74,7 +74,7 @@ class WriteAheadLog:
             try:
                 yield
             except StorageError as error:
-                if _is_io_error(error):
+                if _is_io_error(getattr(error.__cause__, "orig", None)):
                     self._file.doubt()
                 raise
             self._commits += 1
@@ -172,7 +172,7 @@ class WriteAheadLog:
                 finally:
                     cursor.execute(f"PRAGMA busy_timeout = {int(self._busy_seconds * 1000)}")
         except (sqlite3.Error, SQLAlchemyError, StorageError) as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+            if _is_io_error(error):
                 self._file.doubt()  # this connection was told of it, and would sync the next commit without an error
             _warn("the write-ahead log can't be copied into the state, trying again", reason=str(error))
 
@@ -250,10 +250,9 @@ class WriteAheadLog:
             _warn("the files of the state can't be recorded", reason=str(error))
 
 
-def _is_io_error(error: StorageError) -> bool:
+def _is_io_error(error: BaseException | None) -> bool:
     """Whether SQLite could not read, write or sync a file."""
-    found = getattr(error.__cause__, "orig", None)
-    return bool(getattr(found, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR)
+    return bool(getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR)
 
 
 def _warn(event: str, **details: str) -> None:
