@@ -31,12 +31,16 @@ from reelport.storage.durable import describe_os_error, full_disk_sentence, to_s
 _INTERPRETER = 160 << 20
 """Bytes of a worker process outside the memory that DuckDB counts, as measured."""
 _SPILL_LIMIT = "max_temp_directory_size"
+_FOOTER_CACHE = "parquet_metadata_cache"
+_KEPT_FOOTERS = "SELECT coalesce(sum(memory_usage_bytes), 0) FROM duckdb_memory() WHERE tag = 'OBJECT_CACHE'"
 _SPILL_SHARE = 0.9
 """The share of free disk space that spilled files may take: other files live on the disk too."""
 _SPILL_STEP = 0.02
 """By how much of itself that room must have changed for the limit to be set anew, which takes a statement."""
 _INTERRUPT_SECONDS = 0.02
 """Seconds between two interrupts while a write is being cancelled."""
+_MOST_FOOTERS = 16_000_000
+"""Bytes of footers by DuckDB's count that may be kept: four to seven times that in truth."""
 _POLL_SECONDS = 1.0
 """Seconds between two checks for Ctrl-C, which waiting for another thread hides."""
 
@@ -52,17 +56,28 @@ class Engine:
 
     `memory_limit` ('1GiB') is for the whole process; DuckDB spills what exceeds it to files in `spill`, a directory
     that is made when needed. Without `spill` it raises OutOfMemory instead, and sessions can fetch but not write. With
-    `within`, SQL can read and write files only in those directories and `spill`.
+    `within`, SQL can read and write files only in those directories and `spill`. With `keeps_footers` the description
+    of a file is read once and kept as long as the engine, whose owner calls `limit_footers` now and then.
     """
 
-    def __init__(self, memory_limit: str, threads: int, spill: Path | None, *, within: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self,
+        memory_limit: str,
+        threads: int,
+        spill: Path | None,
+        *,
+        within: tuple[Path, ...] = (),
+        keeps_footers: bool = False,
+    ) -> None:
         if spill is not None:
             spill.mkdir(parents=True, exist_ok=True)
         self._spill = spill and spill.absolute()
         limit = _compute_memory_limit(memory_limit)
         self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": f"{limit}B"})
-        for statement in _list_settings(spill, within):
+        for statement in _list_settings(spill, within, keeps_footers):
             self._database.execute(statement)
+        self._keeps_footers = keeps_footers
+        self._looked_at = True
         self._room = _SpillRoom()
         self._residents = ResidentTables()
         self._sessions: WeakSet[Session] = WeakSet()
@@ -90,7 +105,23 @@ class Engine:
                 raise UsageError("This engine was closed: make another one.")
             session = Session(self._database.cursor(), self._spill, self._room, self._residents)
             self._sessions.add(session)
+            self._looked_at = False
         return session
+
+    def limit_footers(self, most_bytes: int = _MOST_FOOTERS) -> None:
+        """Keep no further footers once those that are kept take more than this.
+
+        DuckDB would forget some only at its memory limit, and counts but a part of what they take. It is asked only
+        after a session was opened.
+        """
+        if not self._keeps_footers or self._looked_at:
+            return
+        self._looked_at = True
+        with suppress(duckdb.Error), self._database.cursor() as session:  # one without memory: the next look tells
+            ((kept,),) = session.execute(_KEPT_FOOTERS).fetchall()
+            if kept > most_bytes:
+                session.execute(_keep_footers(False))
+                self._keeps_footers = False
 
 
 @dataclass(slots=True)
@@ -264,7 +295,7 @@ def _compute_memory_limit(memory_limit: str) -> int:
     return max(limit - _INTERPRETER, limit // 2)
 
 
-def _list_settings(spill: Path | None, within: tuple[Path, ...]) -> Iterator[str]:
+def _list_settings(spill: Path | None, within: tuple[Path, ...], keeps_footers: bool) -> Iterator[str]:
     """List the statements that set the engine up.
 
     They are all GLOBAL: each report has a cursor of its own, which inherits nothing that is set for a connection.
@@ -281,15 +312,19 @@ def _list_settings(spill: Path | None, within: tuple[Path, ...]) -> Iterator[str
     # Reads on threads of their own cost a small report ten switches of threads, and made no large one faster.
     yield "SET GLOBAL async_threads = 0"
     # Files are never changed once written, so their footers can be cached.
-    yield "SET GLOBAL parquet_metadata_cache = true"
+    yield _keep_footers(keeps_footers)
     if within:
         folders = exp.Array(
             expressions=[exp.Literal.string(f"{path.absolute()}/") for path in (*within, *([spill] if spill else []))]
         )
         yield f"SET GLOBAL allowed_directories = {folders.sql(dialect='duckdb')}"
         yield "SET GLOBAL enable_external_access = false"
-    yield f"SET GLOBAL allowed_configs = ['{_SPILL_LIMIT}']"
+    yield f"SET GLOBAL allowed_configs = ['{_SPILL_LIMIT}', '{_FOOTER_CACHE}']"
     yield "SET GLOBAL lock_configuration = true"
+
+
+def _keep_footers(keeps: bool) -> str:
+    return f"SET GLOBAL {_FOOTER_CACHE} = {str(keeps).lower()}"
 
 
 @contextmanager

@@ -133,6 +133,7 @@ class Worker:
         )
         while not self._ended.wait(WATCH_SECONDS):
             keeper.tick()
+            self._engine.limit_footers()
             self._recycling.check(at_rest=not self._list_running(), now=time.monotonic())
 
     def _claim(self) -> Claim | None:

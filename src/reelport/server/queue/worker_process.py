@@ -111,6 +111,8 @@ def make_engine(settings: Settings, owner: str) -> Engine:
             settings.worker_threads or control_group.count_cores(),
             liveness.spill_folder(settings, owner),
             within=(settings.facts_root, settings.cache_root),
+            # A copy of an object store's file is touched at each use, after which DuckDB reads its footer again.
+            keeps_footers=not settings.facts_url,
         )
 
 
