@@ -104,13 +104,6 @@ def test_a_first_day_is_not_taken_for_a_month() -> None:
     assert asked(late, iter([17_000, *[500_000] * 99]), size=500_000) == 12
 
 
-def test_a_month_of_days_is_one_piece_wherever_it_begins() -> None:
-    """A few days about the end of a month are one statement; one day more than a month is cut."""
-    month = replace(YEAR, start=date(2023, 1, 15), end=date(2023, 2, 14))
-    assert list(plan_pieces(month, READER, EMPTY, worth=0, size=1)) == [compile_query(month, READER, EMPTY)]
-    assert asked(replace(month, end=date(2023, 2, 15)), iter([500_000] * 9), size=500_000) == 2
-
-
 def test_few_facts_are_not_cut_at_all() -> None:
     """Where all facts of the days together are few, whoever they belong to, the report is made at once."""
     files = (DataFile("a", 0, 600, "2023-01"), DataFile("b", 0, 500, "2023-02"))

@@ -26,8 +26,6 @@ _PIECE_ROWS = 500_000
 """Rows of the report that a piece should have."""
 _DAYS_PER_MONTH = 30
 """Days of a month, roughly."""
-_MONTH = timedelta(days=31)
-"""The most days of a first piece: what has no more would only be two statements for one."""
 _MOST_MONTHS = 120
 """Most months of a piece, however few rows they give."""
 
@@ -44,13 +42,11 @@ def plan_pieces(
 ) -> Pieces:
     """Yield the plans of a checked query.
 
-    A query over more than a month and at least `worth` rows of facts, whose rows are in order of time, is split by
-    months: first one month, then as many as should give `size` rows, estimated from the previous piece. After a piece
-    without rows, which gives no estimate, comes one month again. In a format whose pieces can't be appended the report
-    is one piece.
+    A query over at least `worth` rows of facts whose rows are in order of time is split by months: first one month,
+    then as many as should give `size` rows, estimated from the previous piece. After a piece without rows, which gives
+    no estimate, comes one month again. In a format whose pieces can't be appended the report is one piece.
     """
-    is_long = query.end - query.start >= _MONTH and _count_facts(query, snapshot) >= worth
-    if report_format.further is None or not _is_in_time_order(query) or not is_long:
+    if report_format.further is None or not _is_in_time_order(query) or _count_facts(query, snapshot) < worth:
         yield compile_query(query, tenant, snapshot, aggregator)
         return
     start, months = query.start, 1
