@@ -13,6 +13,7 @@ from tests.server.syncs import no_sync
 
 from reelport.errors import StorageError
 from reelport.server.http.durable_reports import DurableReports
+from reelport.server.queue import backlog
 from reelport.server.reports import report_list
 from reelport.server.settings import read_settings
 from reelport.server.state.database import writing
@@ -66,6 +67,8 @@ def test_pages_of_reports_tell_what_is_on_the_disk(state: State) -> None:
             lambda: report_list.list_reports(*given, state.now),
             lambda: report_list.find_listed_report(*given, report.id, state.now),
             lambda: report_list.count_by_filter(state.db, organization, state.now),
+            lambda: backlog.list_entries(state.db),
+            lambda: backlog.get_entry(state.db, report.id),
         ):
             with pytest.raises(StorageError, match="wal"):
                 read()

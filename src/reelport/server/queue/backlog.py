@@ -12,7 +12,7 @@ from sqlalchemy import Engine, Row, or_, select
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.server.queue import jobs
-from reelport.server.state.database import reading
+from reelport.server.state.database import reading, sync_commits
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
 
 CANCELLED = "It was cancelled by an operator."
@@ -83,6 +83,7 @@ def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _MOST
     with reading(db) as connection:
         rows = connection.execute(query).all()
         places = _count_places(connection.execute(_WAITING).all())
+    sync_commits(db)  # a report that ended just now may not be on the disk yet
     return tuple(_make_entry(row, places) for row in rows)
 
 
@@ -91,6 +92,7 @@ def get_entry(db: Engine, name: str) -> Entry:
     with reading(db) as connection:
         row = connection.execute(_ENTRIES.where(or_(REPORTS.c.id == name, REPORTS.c.token == name))).first()
         places = _count_places(connection.execute(_WAITING).all())
+    sync_commits(db)
     if row is None:
         raise UsageError("There is no report of that token or name.")
     return _make_entry(row, places)
