@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import h11
-from uvicorn._types import ASGI3Application
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from reelport.server.http.framing import StrictFraming
@@ -190,7 +190,7 @@ class Connection(H11Protocol):
             self._stop_timer()
             self._restart_timer()
 
-    def _offer_sendfile(self, app: ASGI3Application) -> ASGI3Application:
+    def _offer_sendfile(self, app: ASGIApp) -> ASGIApp:
         """Return the app that is told how to send files past this connection's transport."""
         sender = FileSender(self._sockets_own, self.conn, self.flow, lambda: self.cycle.disconnected)
         self._file_sender = sender
