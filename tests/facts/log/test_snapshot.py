@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
+from tests.facts.log.small_log import SmallLog, load_days
 
 from reelport.errors import NewerData, StorageError
 from reelport.facts.layout import LAYOUT, check_layout
 from reelport.facts.loading.load import load
 from reelport.facts.log.commits import CHECKPOINT_EVERY
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.freshness import find_freshness
 from reelport.facts.log.loaded_tables import tables_report
-from reelport.facts.log.snapshot import newest_versions, pin
-from reelport.facts.tables import TABLES
+from reelport.facts.log.snapshot import KEPT_LISTINGS, newest_versions, pin
+from reelport.facts.tables import PLAYS, TABLES
 
 Write = Callable[..., Path]
 
@@ -39,6 +43,18 @@ def test_a_pinned_version_stays_as_it_is(root: Path, plays: Write) -> None:
     assert len(pin(root, ["plays"]).files("plays")) == 2
     with pytest.raises(StorageError, match="version 99"):
         pin(root, ["plays"], {"plays": 99})
+
+
+def test_the_files_of_versions_long_past_are_let_go(tmp_path: Path) -> None:
+    """A process that has pinned each of many versions keeps the listings of some, and tells the freshness of all."""
+    load_days(tmp_path, PLAYS, "a", (1,))
+    log = SmallLog(tmp_path / "plays")
+    (add,) = (action["add"] for action in log.read(1) if "add" in action)
+    for version in range(2, KEPT_LISTINGS + 6):
+        log.commit({"add": add | {"path": f"month=2023-07/{version}.parquet"}})
+        assert len(find_freshness(pin(tmp_path, ["plays"]))) == 1
+    kept = [each for each in gc.get_objects() if isinstance(each, DataFile) and each.path == add["path"]]
+    assert len(kept) <= KEPT_LISTINGS
 
 
 def test_files_are_pruned_by_day_and_by_owner(root: Path, plays: Write) -> None:

@@ -48,7 +48,8 @@ def _find_one(snapshot: Snapshot, table: str) -> Freshness:
     return Freshness(table, last, loaded, first)
 
 
-@lru_cache(maxsize=64)  # A history is read as a whole: once for these files, whose names no other table has.
+# A history is read as a whole: once for these files, whose names no other table has.
+@lru_cache(maxsize=2 * len(FACTS))
 def _find_last_load(root: Path, table: str, version: int, _files: tuple[DataFile, ...]) -> datetime | None:
     standing = [load.at for load in list_loads(root, table) if not load.undone and load.version <= version]
     return standing[-1] if standing else None

@@ -21,6 +21,8 @@ from reelport.storage.file_store import FileStore
 
 ABSENT = -1
 """The version of a table that doesn't exist yet: it has no files."""
+KEPT_LISTINGS = 4 * len(TABLES)
+"""Versions whose files stay in memory, about 500 bytes a file: the newest of each table, and some that are pinned."""
 FileLister = Callable[[Path, Table, int], tuple[DataFile, ...]]
 """Lists the files of a version of the table in a folder. Raises StorageError and NewerData."""
 
@@ -180,6 +182,6 @@ def _commit_identity(root: Path, name: str, version: int) -> str:
     return found.tag
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=KEPT_LISTINGS)
 def _list_files_at(list_files: FileLister, root: Path, name: str, version: int, _identity: str) -> tuple[DataFile, ...]:
     return list_files(root / name, TABLES[name], version)
