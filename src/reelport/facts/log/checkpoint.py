@@ -17,6 +17,9 @@ _MEMORY = "256MB"
 """What DuckDB may take for a checkpoint, which is a few hundred bytes a file."""
 _LEFT_OUT = {"remove", "txn"}
 """Actions that say nothing of the files that are left: there may be thousands of them."""
+_OFF = ("autoinstall_known_extensions", "autoload_known_extensions", "python_enable_replacements")
+_CACHES = ("enable_external_file_cache", "parquet_metadata_cache")
+"""What DuckDB may keep of a file by its path, which is the same here for one checkpoint after the other."""
 _SOURCE = "FROM read_parquet($path, hive_partitioning = false)"
 
 
@@ -52,7 +55,7 @@ def _select(session: duckdb.DuckDBPyConnection, path: str, names: list[str]) -> 
 def _open_database() -> duckdb.DuckDBPyConnection:
     """Open the process's database for checkpoints, which holds nothing itself."""
     database = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": ""})
-    for name in ("autoinstall_known_extensions", "autoload_known_extensions", "python_enable_replacements"):
+    for name in (*_OFF, *_CACHES):
         database.execute(f"SET GLOBAL {name} = false")
     return database
 
