@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sqlglot import exp
 
@@ -158,3 +158,11 @@ class Aggregator(Protocol):
         Called once per piece, on the thread that writes the report; it may take long. The relation is read once, before
         the next call.
         """
+
+
+@runtime_checkable
+class Delegating(Protocol):
+    """An aggregator that may leave a piece to another one."""
+
+    def delegate(self, aggregation: Aggregation, snapshot: Snapshot) -> Aggregator:
+        """Choose the aggregator of a piece, as `aggregate` would, and note the choice."""

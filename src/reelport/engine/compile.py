@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from sqlglot import exp
 
 from reelport.catalog import Dimension, Filter, Metric
-from reelport.engine.aggregation import Aggregator, plan_aggregation
+from reelport.engine.aggregation import Aggregator, Delegating, plan_aggregation
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
 from reelport.engine.plan import Plan, StoredObjects
@@ -39,6 +39,8 @@ def compile_query(
     It reads only pinned files and gives only the tenant's rows. With DuckDB as the aggregator the same arguments give
     the same SQL. InternalError when the query was not checked.
     """
+    if isinstance(aggregator, Delegating):
+        aggregator = aggregator.delegate(plan_aggregation(resolve_query(query, tenant)), snapshot)
     if aggregator is DUCKDB and (template := find_template(query, tenant, ordered=ordered)) is not None:
         relations = Relations(snapshot, query.start, query.end, tenant.channels)
         return Plan(template.fill(relations), template.headers, objects=tuple(_list_objects(query, snapshot)))

@@ -97,6 +97,19 @@ def find_runs(days: Iterable[date]) -> Iterable[tuple[date, date]]:
 
 
 @dataclass(frozen=True, slots=True)
+class _ReadingAggregator:
+    """Aggregates one piece from rollups that were chosen for it."""
+
+    readings: dict[str, Reading]
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        resolved = aggregation.resolved
+        days, channels = (resolved.start, resolved.end), resolved.tenant.channels
+        relations = RollupRelations(snapshot, *days, channels, readings=self.readings)
+        return AggregatedRelation(group_rows(aggregation, relations))
+
+
+@dataclass(frozen=True, slots=True)
 class RollupAggregator:
     """Aggregates one report with rollups, or has another aggregator do it without.
 
@@ -111,16 +124,16 @@ class RollupAggregator:
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
         """Give a subquery, which computes nothing yet, where rollups give any of the days."""
+        return self.delegate(aggregation, snapshot).aggregate(aggregation, snapshot)
+
+    def delegate(self, aggregation: Aggregation, snapshot: Snapshot) -> Aggregator:
+        """Choose the rollups of a piece, or the other aggregator where none gives a day."""
         chosen = [choose(source_query, snapshot, self.rollups) for source_query in aggregation.sources]
         self.choices.extend(chosen)
         readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
         if self.check is not None:
             self.require_intact(self.check)
-        if not readings:
-            return self.other.aggregate(aggregation, snapshot)
-        resolved = aggregation.resolved
-        relations = RollupRelations(snapshot, resolved.start, resolved.end, resolved.tenant.channels, readings=readings)
-        return AggregatedRelation(group_rows(aggregation, relations))
+        return _ReadingAggregator(readings) if readings else self.other
 
     @property
     def plain(self) -> Aggregator:
