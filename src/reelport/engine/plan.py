@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredObjects:
-    """One pinned object table: the SELECT that reads all of its files, and how many rows."""
+    """One pinned object table: the relation that reads all of its files, and how many rows."""
 
     sql: str
     rows: int
@@ -22,8 +22,8 @@ class StoredObjects:
 class Plan:
     """One SELECT that gives the rows of a CSV in order, and the CSV's header.
 
-    `arrow` has the Arrow tables or streams that the SQL names. `objects` are object tables whose SELECT is a part of
-    the SQL, letter by letter: who has their rows at hand may put another one in its place.
+    `arrow` has the Arrow tables or streams that the SQL names. `objects` are object tables whose relation is a part
+    of the SQL, letter by letter: who has their rows at hand may put another one in its place.
     """
 
     sql: str

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from reelport.engine.mapping import LOOKUPS
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
-from reelport.engine.trees import DIALECT, parse_sql, subquery
+from reelport.engine.trees import DIALECT, alias, parse_sql, subquery
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.data_files.projection import select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
@@ -21,7 +21,7 @@ from reelport.facts.tables import TABLES, Table
 
 _MARK = re.compile(r"<(\w+)>")
 SourceSql = Callable[[Table, tuple[str, ...]], str]
-"""Writes the SQL of a table's stored columns over some files, at least one."""
+"""Writes the relation of a table's stored columns over some files, at least one."""
 
 
 def _read_parquet(table: Table, files: tuple[str, ...]) -> str:
@@ -56,36 +56,35 @@ class Relations:
         table = source_query.source.table
         return self.facts(table, table, role=source_query.only_role)
 
-    def facts(self, table: str, alias: str, *, role: str | None) -> exp.Expr:
+    def facts(self, table: str, name: str, *, role: str | None) -> exp.Expr:
         """A superset of the table's rows of these days.
 
         With `role`, a column, of those in which a channel of the tenant has that role.
         """
-        # The projection is inserted as text: copying its tree would take longer than compiling all the rest.
-        return subquery(exp.Var(this=self.facts_sql(table, role)), alias)
+        return _name(self.facts_sql(table, role), name)
 
-    def objects(self, table: str, alias: str) -> exp.Expr:
+    def objects(self, table: str, name: str) -> exp.Expr:
         """A relation of all rows of an object table."""
-        return subquery(exp.Var(this=self.objects_sql(table)), alias)
+        return _name(self.objects_sql(table), name)
 
-    def lookup(self, name: str, alias: str, columns: Iterable[str] = ()) -> exp.Expr:
+    def lookup(self, lookup: str, name: str, columns: Iterable[str] = ()) -> exp.Expr:
         """A lookup of the mapping as a subquery: its id and these columns, or all."""
-        text = _write_lookup(name, frozenset(columns))
+        text = _write_lookup(lookup, frozenset(columns))
         filled = _MARK.sub(lambda mark: self.objects_sql(mark[1]), text)
-        return subquery(exp.Var(this=filled), alias)
+        return subquery(exp.Var(this=filled), name)
 
     def facts_sql(self, table: str, role: str | None) -> str:
-        """Write the SELECT of all columns that `facts` is."""
+        """Write the relation of all columns that `facts` names."""
         files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
         return self._read(table, files)
 
     def objects_sql(self, table: str) -> str:
-        """Write the SELECT of all columns that `objects` is."""
+        """Write the relation of all columns that `objects` names."""
         return self._read(table, self.snapshot.files(table))
 
     def _read(self, name: str, files: tuple[str, ...]) -> str:
         table = TABLES[name]
-        return self.source(table, files) if files else select_no_rows_sql(table)
+        return self.source(table, files) if files else f"({select_no_rows_sql(table)})"
 
 
 @cache
@@ -96,5 +95,10 @@ def _write_lookup(name: str, columns: frozenset[str]) -> str:
         wanted = columns | {"id"}
         tree.set("expressions", [each for each in tree.expressions if each.alias_or_name in wanted])
     for table in list(tree.find_all(exp.Table)):
-        table.replace(subquery(exp.Var(this=f"<{table.name}>"), table.alias_or_name))
+        table.replace(_name(f"<{table.name}>", table.alias_or_name))
     return tree.sql(dialect=DIALECT)
+
+
+def _name(relation: str, name: str) -> exp.Expr:
+    """Name a relation, whose SQL stays text: copying its tree would take longer than compiling all the rest."""
+    return alias(exp.Var(this=relation), name)

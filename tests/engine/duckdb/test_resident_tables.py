@@ -27,12 +27,12 @@ def session(tmp_path: Path) -> Iterator[Session]:
 def store(path: Path, title: str, times: int = 1) -> StoredObjects:
     """Write a table of one object; it is read as any object table is."""
     duckdb.execute(f"COPY (SELECT 'v1' AS id, repeat('{title}', {times}) AS title) TO '{path}' (FORMAT parquet)")
-    return StoredObjects(f"SELECT * FROM read_parquet(['{path}'], hive_partitioning = false)", 1)
+    return StoredObjects(f"read_parquet(['{path}'], hive_partitioning = false)", 1)
 
 
 def plan(objects: StoredObjects, rows: int = 1) -> Plan:
     """A plan that reads the objects, which are said to be so many."""
-    return Plan(f"SELECT title FROM ({objects.sql}) AS v", ("title",), objects=(StoredObjects(objects.sql, rows),))
+    return Plan(f"SELECT title FROM {objects.sql} AS v", ("title",), objects=(StoredObjects(objects.sql, rows),))
 
 
 def test_objects_are_read_from_memory_from_their_second_use_on(session: Session, tmp_path: Path) -> None:
@@ -120,5 +120,5 @@ def test_objects_that_found_no_memory_are_not_tried_again(tmp_path: Path) -> Non
 def count_titles(path: Path) -> Plan:
     """Write more titles than 25 MB hold; a plan that counts them."""
     duckdb.execute(f"COPY (SELECT md5(range::TEXT) AS title FROM range(600000)) TO '{path}' (FORMAT parquet)")
-    objects = StoredObjects(f"SELECT * FROM read_parquet(['{path}'], hive_partitioning = false)", 1)
-    return Plan(f"SELECT count(title) AS n FROM ({objects.sql}) AS v", ("n",), objects=(objects,))
+    objects = StoredObjects(f"read_parquet(['{path}'], hive_partitioning = false)", 1)
+    return Plan(f"SELECT count(title) AS n FROM {objects.sql} AS v", ("n",), objects=(objects,))

@@ -38,7 +38,7 @@ def same_rows(paths: list[str]) -> bool:
     """Whether the files give what filling in gives: columns, types and rows."""
     with duckdb.connect() as session:
         found, filled = (
-            session.sql(read_files_sql(PLAYS, paths)),
+            session.sql(f"FROM {read_files_sql(PLAYS, paths)}"),
             session.sql(project_sql(PLAYS, parquet_source(paths))),
         )
         return (found.columns, found.types, sorted(found.fetchall(), key=repr)) == (

@@ -59,7 +59,7 @@ class ResidentTables:
             for objects in plan.objects:
                 if (resident := self._acquire(connection, objects)) is not None:
                     stack.callback(self._release, resident)
-                    sql = sql.replace(objects.sql, f"SELECT * FROM {resident.name}")  # noqa: S608 - a name of ours
+                    sql = sql.replace(objects.sql, resident.name)
             yield sql
 
     def _acquire(self, connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> _Resident | None:
@@ -89,7 +89,7 @@ class ResidentTables:
             if size > self._most_bytes or not self._make_room(connection, size):
                 return None
             resident = _Resident(f"resident_{next(self._numbers)}", size)
-            connection.execute(f"CREATE TABLE {resident.name} AS {objects.sql}").fetchall()
+            connection.execute(f"CREATE TABLE {resident.name} AS FROM {objects.sql}").fetchall()
         except duckdb.OutOfMemoryException:  # the report may need less, and is to be made then
             self._asked[objects.sql] = _TOO_MANY
             return None
@@ -116,6 +116,6 @@ class ResidentTables:
 
 def _measure(connection: duckdb.DuckDBPyConnection, objects: StoredObjects) -> int:
     """Measure the bytes of a table as DuckDB would hold it: a third too many at the most."""
-    sql = f"SELECT count(*), sum(strlen(COLUMNS(*)::VARCHAR)) FROM ({objects.sql})"  # noqa: S608 - a SELECT of ours
+    sql = f"SELECT count(*), sum(strlen(COLUMNS(*)::VARCHAR)) FROM {objects.sql}"  # noqa: S608 - a relation of ours
     ((rows, *texts),) = connection.execute(sql).fetchall()
     return sum(map(int, filter(None, texts))) + _CELL_BYTES * int(rows) * len(texts)

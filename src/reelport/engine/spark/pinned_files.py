@@ -55,10 +55,10 @@ class PinnedFiles:
     _views: dict[tuple[str, tuple[str, ...]], FileView] = field(default_factory=dict)
 
     def __call__(self, table: Table, files: tuple[str, ...]) -> str:
-        """Write the SQL of the table's stored columns over these files, in DuckDB's dialect."""
+        """Write the relation of the table's stored columns over these files, in DuckDB's dialect."""
         name = f"reelport_{len(self._views)}_{table.name}"
         view = self._views.setdefault((table.name, files), FileView(name, table, files))
-        return select_stored_sql(table, quote_name(view.name))
+        return f"({select_stored_sql(table, quote_name(view.name))})"
 
     def __iter__(self) -> Iterator[FileView]:
         return iter(self._views.values())

@@ -16,14 +16,14 @@ _MOST_FILES = 100_000
 
 
 def read_files_sql(table: Table, paths: list[str]) -> str:
-    """Write the SELECT of all stored columns over these files, which may lack some.
+    """Write the relation of all stored columns over these files, which may lack some, to be named after it.
 
     They are at least one. Where none lacks any, nothing is filled in: the rows are the same, and the engine binds the
     statement in half the time.
     """
     if has_defaults(table) or not _are_complete(table, paths):
-        return project_sql(table, parquet_source(paths))
-    return f"SELECT * FROM read_parquet({path_list_sql(paths)}, hive_partitioning = false)"  # noqa: S608 - quoted paths
+        return f"({project_sql(table, parquet_source(paths))})"
+    return _read_parquet(paths)
 
 
 def _are_complete(table: Table, paths: Iterable[str]) -> bool:
@@ -35,8 +35,12 @@ def _are_complete(table: Table, paths: Iterable[str]) -> bool:
 
 @lru_cache(maxsize=_MOST_FILES)
 def _is_complete(table: Table, path: str) -> bool:
-    found = f"SELECT * FROM read_parquet({path_list_sql([path])}, hive_partitioning = false)"  # noqa: S608 - a quoted path
+    found = f"SELECT * FROM {_read_parquet([path])}"  # noqa: S608 - a quoted path
     return _describe(found) == _describe_declared(table)
+
+
+def _read_parquet(paths: list[str]) -> str:
+    return f"read_parquet({path_list_sql(paths)}, hive_partitioning = false)"
 
 
 @cache
