@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.engine.aggregation import Aggregator, Delegating, plan_aggregation
+from reelport.engine.density import find_dense_tables
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
 from reelport.engine.plan import Plan, StoredObjects
@@ -41,9 +42,11 @@ def compile_query(
     """
     if isinstance(aggregator, Delegating):
         aggregator = aggregator.delegate(plan_aggregation(resolve_query(query, tenant)), snapshot)
-    if aggregator is DUCKDB and (template := find_template(query, tenant, ordered=ordered)) is not None:
-        relations = Relations(snapshot, query.start, query.end, tenant.channels)
-        return Plan(template.fill(relations), template.headers, objects=tuple(_list_objects(query, snapshot)))
+    if aggregator is DUCKDB:
+        dense = find_dense_tables((Dimension[name] for name in query.dimensions), snapshot)
+        if (template := find_template(query, tenant, dense, ordered=ordered)) is not None:
+            relations = Relations(snapshot, query.start, query.end, tenant.channels)
+            return Plan(template.fill(relations), template.headers, objects=tuple(_list_objects(query, snapshot)))
     resolved = resolve_query(query, tenant)
     aggregation = plan_aggregation(resolved)
     if not aggregation.sources:

@@ -64,20 +64,23 @@ class _Gaps(Relations):
         return f"<'{table}'>"
 
 
-def find_template(query: ReportQuery, tenant: Tenant, *, ordered: bool) -> PlanTemplate | None:
-    """Find the template of a checked query, or write it; None where no row can be the tenant's."""
+def find_template(query: ReportQuery, tenant: Tenant, dense: frozenset[str], *, ordered: bool) -> PlanTemplate | None:
+    """Find the template of a checked query, or write it; None where no row can be the tenant's.
+
+    `dense` are those of `Relations`.
+    """
     question = replace(query, start=_START, end=_END)
     texts = (*tenant.channels, *(value for _, value in query.filters))
     write = _remember_template if sum(map(len, texts)) <= _LONGEST else _write_template
-    return write(question, tenant, ordered)
+    return write(question, tenant, dense, ordered)
 
 
-def _write_template(question: ReportQuery, tenant: Tenant, ordered: bool) -> PlanTemplate | None:
+def _write_template(question: ReportQuery, tenant: Tenant, dense: frozenset[str], ordered: bool) -> PlanTemplate | None:
     resolved = resolve_query(question, tenant)
     aggregation = plan_aggregation(resolved)
     if not aggregation.sources:
         return None
-    gaps = _Gaps(Snapshot(Path(), {}, {}), resolved.start, resolved.end, tenant.channels)
+    gaps = _Gaps(Snapshot(Path(), {}, {}), resolved.start, resolved.end, tenant.channels, dense=dense)
     tree = select_report_rows(aggregation, group_rows(aggregation, gaps), gaps, ordered=ordered)
     return PlanTemplate(tree.sql(dialect=DIALECT, copy=False), resolved.headers)
 

@@ -10,6 +10,7 @@ from functools import cache
 
 from sqlglot import exp
 
+from reelport.engine.density import find_dense_tables
 from reelport.engine.mapping import LOOKUPS
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
 from reelport.engine.trees import DIALECT, alias, parse_sql, subquery
@@ -34,7 +35,8 @@ class Relations:
     """The pinned tables of one report.
 
     Files are pruned to its days and, where one role counts, to its channels as far as files tell. `source` reads them:
-    DuckDB does, unless another engine is to.
+    DuckDB does, unless another engine is to. `dense` are tables of facts with many rows for each object that the report
+    looks up (`engine.density`).
     """
 
     snapshot: Snapshot
@@ -42,11 +44,13 @@ class Relations:
     end: date
     channels: frozenset[str]
     source: SourceSql = _read_parquet
+    dense: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, snapshot: Snapshot, resolved: ResolvedQuery, source: SourceSql = _read_parquet) -> Relations:
         """The relations of a query's days and tenant."""
-        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source)
+        dense = find_dense_tables(resolved.dimensions, snapshot)
+        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source, dense)
 
     def rows(self, source_query: SourceQuery) -> exp.Expr:
         """A superset of the rows that the source query sums, by the table's name.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from sqlglot import exp
 
-from reelport.catalog import Distinct
+from reelport.catalog import Dimension, Distinct, Grain
 from reelport.engine.columns import key_column, measure_value, text_column, time_bucket
 from reelport.engine.conditions import conditions
 from reelport.engine.lookups import LookupCells, early_lookups, join_lookups, late_lookups, lookup_column
@@ -23,7 +23,7 @@ _FEW, _FEW_OF_MANY = 3, 1
 """Up to so many dimensions, rows are summed by ids before their cells are looked up (_FEW_OF_MANY: with many ids).
 
 Summing first halves the time of a report with few groups, and costs up to a third more where nearly every row is a
-group of its own: with many dimensions, or by day and video.
+group of its own: with many dimensions, or by day and video unless facts are dense (`engine.density`).
 """
 
 
@@ -36,16 +36,27 @@ def select_source_rows(source_query: SourceQuery, relations: Relations) -> exp.S
     name = source_query.source.name
     tree = select(*_select_cells(source_query), *_select_measures(source_query))
     tree = tree.from_(
-        subquery(_select_facts(source_query, relations, summed=_sums_first(source_query, found)), name), copy=False
+        subquery(_select_facts(source_query, relations, summed=_sums_first(source_query, found, relations)), name),
+        copy=False,
     )
     return join_lookups(tree, found.values(), name, relations)
 
 
-def _sums_first(source_query: SourceQuery, found: LookupCells) -> bool:
+def _sums_first(source_query: SourceQuery, found: LookupCells, relations: Relations) -> bool:
     """Whether to sum rows before looking up cells: where that is correct, and probably faster."""
-    counted = any(isinstance(rule, Distinct) for rule in source_query.resolved.rules_over(source_query.source))
-    most = _FEW_OF_MANY if any(LOOKUPS[cell.lookup].many for cell in found.values()) else _FEW
-    return bool(found) and not counted and len(source_query.resolved.dimensions) <= most
+    resolved, source = source_query.resolved, source_query.source
+    counted = any(isinstance(rule, Distinct) for rule in resolved.rules_over(source))
+    many = any(LOOKUPS[cell.lookup].many for cell in found.values())
+    repeated = source.table in relations.dense and _are_by_day_and_id(resolved.dimensions, found)
+    most = _FEW_OF_MANY if many and not repeated else _FEW
+    return bool(found) and not counted and len(resolved.dimensions) <= most
+
+
+def _are_by_day_and_id(dimensions: Iterable[Dimension], found: LookupCells) -> bool:
+    """Whether all rows of a day and an id are of one group: the dimensions are days or longer, or found by one id."""
+    grains = [dimension.grain for dimension in dimensions if dimension not in found]
+    is_by_day = all(grain is not None and grain >= Grain.DAY for grain in grains)
+    return is_by_day and len({cell.key for cell in found.values()}) == 1
 
 
 def _select_cells(source_query: SourceQuery) -> Iterable[exp.Expr]:
