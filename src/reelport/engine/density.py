@@ -47,7 +47,7 @@ def _list_many(dimensions: tuple[Dimension, ...]) -> frozenset[str]:
 
 
 def _count_daily_rows(files: tuple[DataFile, ...]) -> float:
-    """Count the rows of an average day, from the first of the files' days to the last; 0 where no file tells its days."""
+    """Count the rows of an average day, from the files' first day to their last; 0 where none tells its days."""
     # Of thousands of files only two are asked for their days.
     known = [file for file in files if file.first is not None and file.last is not None]
     if not known:
