@@ -1,4 +1,7 @@
-"""How many rows of facts there are for each object that a report looks up, by what the log tells of files."""
+"""Which facts have many rows for each object that a report looks up.
+
+The log tells of each file how many rows it has, and of which days.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ _FIRST, _LAST = attrgetter("first"), attrgetter("last")
 
 
 def find_dense_tables(dimensions: Iterable[Dimension], snapshot: Snapshot) -> frozenset[str]:
-    """Find the pinned tables of facts with many rows a day, on average, for each object that the dimensions look up.
+    """Find the pinned tables of facts with many rows a day for each object that is looked up.
 
-    Only objects count of which a report can have about as many as rows (`Lookup.many`). Rows and days are those of the
-    whole table and of all tenants.
+    Those are averages, over all days of the table and all tenants. Only objects count of which a report can have about
+    as many as rows (`Lookup.many`).
     """
     objects = sum(file.rows for name in _list_many(tuple(dimensions)) for file in snapshot.listing.get(name, ()))
     if not objects:
@@ -47,7 +50,10 @@ def _list_many(dimensions: tuple[Dimension, ...]) -> frozenset[str]:
 
 
 def _count_daily_rows(files: tuple[DataFile, ...]) -> float:
-    """Count the rows of an average day, from the files' first day to their last; 0 where none tells its days."""
+    """Count the rows of an average day, from the first one to the last.
+
+    0 where no file tells its days.
+    """
     # Of thousands of files only two are asked for their days.
     known = [file for file in files if file.first is not None and file.last is not None]
     if not known:

@@ -104,5 +104,6 @@ def _write_lookup(name: str, columns: frozenset[str]) -> str:
 
 
 def _name(relation: str, name: str) -> exp.Expr:
-    """Name a relation, whose SQL stays text: copying its tree would take longer than compiling all the rest."""
+    """Name a relation."""
+    # Its SQL stays text: copying its tree would take longer than compiling all the rest.
     return alias(exp.Var(this=relation), name)

@@ -53,7 +53,10 @@ def _sums_first(source_query: SourceQuery, found: LookupCells, relations: Relati
 
 
 def _are_by_day_and_id(dimensions: Iterable[Dimension], found: LookupCells) -> bool:
-    """Whether all rows of a day and an id are of one group: the dimensions are days or longer, or found by one id."""
+    """Whether all rows of a day and an id are of one group.
+
+    The dimensions are then days or longer, or found by that one id.
+    """
     grains = [dimension.grain for dimension in dimensions if dimension not in found]
     is_by_day = all(grain is not None and grain >= Grain.DAY for grain in grains)
     return is_by_day and len({cell.key for cell in found.values()}) == 1
