@@ -7,7 +7,7 @@ Reelport and the library's checkpoints write is left to the library, which is lo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -36,14 +36,22 @@ _COMMIT, _CHECKPOINT = "json", "checkpoint.parquet"
 _HINT = f"{LOG_FOLDER}/_last_checkpoint"
 
 
-def list_files_at(folder: Path, table: Table, version: int) -> tuple[DataFile, ...]:
+def _keep_quiet(reason: str) -> None:
+    """Tell nobody."""
+
+
+def list_files_at(
+    folder: Path, table: Table, version: int, tell: Callable[[str], object] = _keep_quiet
+) -> tuple[DataFile, ...]:
     """List the files of a version of the table, ordered by path, as the Delta library does.
 
-    Raises what that raises: StorageError when the version is gone or can't be read, NewerData.
+    Raises what that raises: StorageError when the version is gone or can't be read, NewerData. `tell` is told why the
+    library reads the log, which is loaded for it.
     """
     try:
         return replay_files(folder, table, version)
-    except (UnusualLog, StorageError):
+    except (UnusualLog, StorageError) as error:
+        tell(str(error))
         from reelport.facts.log import delta_log  # noqa: PLC0415 - loads the library
 
         return delta_log.list_files_at(folder, table, version)

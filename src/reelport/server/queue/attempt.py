@@ -20,7 +20,6 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.layout import require_layout
 from reelport.facts.log.complete_days import last_complete_day
-from reelport.facts.log.log_replay import list_files_at
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
@@ -30,6 +29,7 @@ from reelport.server.queue.copy_fallback import write_despite_copies
 from reelport.server.queue.fetched_bytes import note_fetched
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.rollup_report import write_report
+from reelport.server.queue.table_files import list_table_files
 from reelport.server.settings import Settings
 from reelport.server.state.outage import sit_out
 from reelport.server.traces import tracing
@@ -90,7 +90,7 @@ def make_report(
 def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
     """Pin the tables to the versions of an earlier attempt, or else to the newest."""
     with tracing.span("pin tables", attributes={"reelport.tables": sorted(tables_of(claim.query))}):
-        return pin(settings.facts_root, tables_of(claim.query), claim.versions, list_files_at)
+        return pin(settings.facts_root, tables_of(claim.query), claim.versions, list_table_files)
 
 
 @contextmanager

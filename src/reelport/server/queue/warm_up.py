@@ -16,9 +16,9 @@ from reelport.engine.pieces import plan_pieces
 from reelport.engine.report_format import CSV
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError
-from reelport.facts.log.log_replay import list_files_at
 from reelport.facts.log.snapshot import pin
 from reelport.query import ReportQuery
+from reelport.server.queue.table_files import list_table_files
 
 _NOBODY = Tenant(frozenset())
 _log = structlog.get_logger()
@@ -35,7 +35,7 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
         draft = folder / CSV.file_name("warm-up")
         session = engine.session()
         try:
-            snapshot = pin(root, tables_of(query), list_files=list_files_at)
+            snapshot = pin(root, tables_of(query), list_files=list_table_files)
             session.write(plan_pieces(query, _NOBODY, snapshot), draft)
         except ReelportError as error:
             _log.warning("warm-up failed", tables=sorted(tables_of(query)), reason=str(error))
