@@ -23,17 +23,8 @@ from tests.server.syncs import count_syncs
 from reelport.errors import StorageError
 from reelport.server.access import organizations
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import (
-    BUSY_SECONDS,
-    connect,
-    connected,
-    open_reader,
-    reading,
-    require_room,
-    sync_commits,
-    write,
-    writing,
-)
+from reelport.server.state.database import connect, connected, reading, require_room, sync_commits, write, writing
+from reelport.server.state.sqlite_engine import BUSY_SECONDS, open_reader
 from reelport.server.state.write_ahead import CHECKPOINT_COMMITS, WriteAheadLog
 
 _PUT = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")

@@ -17,7 +17,8 @@ import anyio.to_thread
 from sqlalchemy import Engine
 
 from reelport.server.settings import Settings
-from reelport.server.state.database import BUSY_SECONDS, StateBusy, open_reader
+from reelport.server.state.database import StateBusy
+from reelport.server.state.sqlite_engine import BUSY_SECONDS, open_reader
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

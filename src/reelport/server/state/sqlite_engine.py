@@ -1,0 +1,215 @@
+"""Opens a SQLite file for the state.
+
+How its connections are made and begin transactions, and how they notice that their file was replaced.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+
+from reelport.errors import NewerData, StorageError
+from reelport.server.settings import Settings
+from reelport.server.state.journal import WRITE_AHEAD, Journal, choose_journal
+from reelport.server.state.revisions import require_known_revision
+from reelport.server.state.sqlite_lock import try_begin
+from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
+from reelport.server.state.write_queue import WriteQueue
+from reelport.storage.durable import describe_os_error
+
+BUSY_SECONDS = 30
+"""Seconds that a connection waits for the lock of another writer."""
+_LOG_PAUSE_SECONDS = 0.001
+"""Pause between two transactions of a process, in which other processes can write."""
+_PAUSE_SECONDS = 0.003
+"""The same with the rollback journal, in which other processes can read too."""
+_READ_SECONDS = 0.005
+"""Pause with the rollback journal after a wait for the writer's lock, for readers that a commit kept out."""
+_QUEUE_OPTION, _LOG_OPTION = "write_queue", "write_ahead_log"
+_KIND = "kind"
+"""The name in a connection's `info` of the kind of its next transaction."""
+_LEVEL = "synchronous"
+"""The name there of SQLite's setting of that name, as it was set last."""
+
+
+class TransactionKind(Enum):
+    """What a transaction does: only read, or write with a commit that is synced or not."""
+
+    READING = auto()
+    SYNCED = auto()
+    UNSYNCED = auto()
+
+
+def open_sqlite(settings: Settings, options: dict[str, object]) -> Engine:
+    """Open the state file of these settings, and make it where there is none."""
+    journal = choose_journal(settings.data)
+    log = WriteAheadLog(settings.state_file, BUSY_SECONDS)
+    pause = _LOG_PAUSE_SECONDS if journal.is_write_ahead else _PAUSE_SECONDS
+    db = create_engine(
+        "sqlite://",
+        creator=partial(open_file, settings.state_file, BUSY_SECONDS),
+        poolclass=QueuePool,
+        pool_size=10,
+        max_overflow=40,
+        execution_options={
+            **options,
+            _QUEUE_OPTION: WriteQueue(pause),
+            _LOG_OPTION: log if journal.is_write_ahead else None,
+        },
+    )
+    event.listen(db, "connect", partial(_configure_connection, journal, log))
+    event.listen(db, "checkout", partial(_check_file, settings.state_file))
+    _begin_by(db, journal)
+    # Not by a listener: with one to an engine's events each statement takes half as long again.
+    db.dispose = partial(_dispose, db, log)  # type: ignore[method-assign]
+    return db
+
+
+def open_reader(settings: Settings) -> Engine:
+    """Open the SQLite file read-only for one thread, without waiting for locks.
+
+    Its reads raise StateBusy while a commit runs.
+    """
+    db = create_engine(
+        "sqlite://",
+        creator=partial(open_file, settings.state_file, 0),
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+    )
+    log = WriteAheadLog(settings.state_file, 0)
+    event.listen(db, "connect", partial(_configure_reader, log))
+    event.listen(db, "checkout", partial(_check_file, settings.state_file))
+    _begin_by(db, choose_journal(settings.data))
+    return db
+
+
+def get_log(db: Engine) -> WriteAheadLog | None:
+    """Get the write-ahead log of an engine; None without one."""
+    found: WriteAheadLog | None = db.get_execution_options().get(_LOG_OPTION)
+    return found
+
+
+def get_queue(db: Engine) -> WriteQueue | None:
+    """Get the queue in which the writers of an engine take turns.
+
+    None where the database lets many write.
+    """
+    found: WriteQueue | None = db.get_execution_options().get(_QUEUE_OPTION)
+    return found
+
+
+def set_kind(connection: Connection, kind: TransactionKind) -> None:
+    """Say what the connection's next transaction does.
+
+    If nobody does, it writes, and its commit is synced.
+    """
+    connection.info[_KIND] = kind
+
+
+def _dispose(db: Engine, log: WriteAheadLog, close: bool = True) -> None:
+    """Close the connections of an engine, and the log.
+
+    A log that SQLite has removed would else keep its disk from being remounted.
+    """
+    Engine.dispose(db, close)
+    log.close()
+
+
+def _configure_connection(
+    journal: Journal, log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry
+) -> None:
+    """Set up explicit transactions, durable commits and foreign keys for a connection."""
+    with _close_on_error(connection):
+        log.set_aside_foreign_log()
+        connection.isolation_level = None
+        connection.create_function("clock_ms", 0, lambda: time.time_ns() // 1_000_000)
+        _set_journal(connection, journal)
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead`
+        connection.execute(f"PRAGMA journal_size_limit = {SIZE_LIMIT}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _set_journal(connection: sqlite3.Connection, journal: Journal) -> None:
+    """Set the journal of a connection; NewerData where that would change a newer version's.
+
+    Beside its running service it could not be changed, and that would be told as a lock.
+    """
+    ((mode,),) = connection.execute("PRAGMA journal_mode").fetchall()
+    if (mode.upper() == WRITE_AHEAD) != journal.is_write_ahead:
+        has_revision = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchall()
+        for (found,) in connection.execute("SELECT version_num FROM alembic_version") if has_revision else ():
+            require_known_revision(found)
+    connection.execute(f"PRAGMA journal_mode = {journal.mode}")
+
+
+def _configure_reader(log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    with _close_on_error(connection):
+        log.set_aside_foreign_log()
+        connection.isolation_level = None
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA query_only = ON")
+
+
+@contextmanager
+def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    """Close a connection that can't be set up, as on a read-only disk.
+
+    The pool would forget it without closing it.
+    """
+    try:
+        yield
+    except (sqlite3.Error, StorageError, NewerData):
+        connection.close()
+        raise
+
+
+def _check_file(file: Path, connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Discard a connection whose file was removed or replaced, or may be written again.
+
+    The connection would still read and write the old file.
+    """
+    if isinstance(connection, ImmutableConnection) and not is_immutable(file):
+        raise exc.DisconnectionError
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise StorageError(f"The state database can't be used: {file}: {describe_os_error(error)}.") from error
+    if entry.info.setdefault("file", (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
+        raise exc.DisconnectionError
+
+
+def _begin_by(db: Engine, journal: Journal) -> None:
+    """Let an engine begin its transactions by `_begin`.
+
+    SQLAlchemy's driver for SQLite begins none itself. A listener to its event `begin` would do, but with any listener
+    to events of its kind each connection and each statement takes half as long again.
+    """
+    db.dialect.do_begin = partial(_begin, journal)  # type: ignore[method-assign]
+
+
+def _begin(journal: Journal, connection: PoolProxiedConnection) -> None:
+    """Begin a transaction; a writer takes its lock at once.
+
+    Reading first and locking later could lose an update.
+    """
+    driver: sqlite3.Connection = connection.driver_connection  # type: ignore[assignment]
+    kind = connection.info.pop(_KIND, TransactionKind.SYNCED)
+    if kind is TransactionKind.READING:
+        driver.execute("BEGIN")
+        return
+    level = "NORMAL" if kind is TransactionKind.UNSYNCED and journal.is_write_ahead else "FULL"
+    if connection.info.get(_LEVEL, "FULL") != level:  # it can't be set within a transaction, and stays afterwards
+        driver.execute(f"PRAGMA synchronous = {level}")
+        connection.info[_LEVEL] = level
+    if not try_begin(driver, BUSY_SECONDS, _READ_SECONDS if not journal.is_write_ahead else 0):
+        driver.execute("BEGIN IMMEDIATE")
