@@ -6,26 +6,26 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import product
 from types import FrameType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.engine.drawn import queries
 
 from reelport.catalog import Filter
-from reelport.engine.aggregation import AggregatedRelation, Aggregation
 from reelport.engine.compile import compile_query
-from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.plan import Plan
 from reelport.engine.tenant import Tenant
-from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 
+from .aggregators import Elsewhere
 from .sample import MINE
-from .world import World
+from .world import World, said_dense
 
 READER = Tenant(MINE)
+TITLES = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], date(2023, 6, 1), date(2023, 6, 30))
 LOOKALIKES = (
     "<'plays'>",
     "<'plays owner_channel_id'>",
@@ -35,24 +35,17 @@ LOOKALIKES = (
 )
 
 
-class Elsewhere:
-    """An aggregator that is another one, for which SQL is written from its tree, and does the same."""
-
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
-        """Aggregate as DuckDB does."""
-        return DUCKDB.aggregate(aggregation, snapshot)
-
-
 @settings(deadline=None)
 @given(query=queries(), later=st.integers(0, 40), ordered=st.booleans())
+@example(query=TITLES, later=1, ordered=True)
 def test_a_filled_template_is_the_sql_of_its_report(
     world: World, query: ReportQuery, later: int, ordered: bool
 ) -> None:
-    """Of any question, and of the same question over other days."""
-    for days in (0, later):
+    """Of any question, and of the same question over other days, be facts dense or not."""
+    for days, snapshot in product((0, later), (world.snapshot, said_dense(world.snapshot))):
         asked = replace(query, start=query.start + timedelta(days), end=query.end + timedelta(days))
-        written = compile_query(asked, READER, world.snapshot, Elsewhere(), ordered=ordered)
-        assert compile_query(asked, READER, world.snapshot, ordered=ordered) == written
+        written = compile_query(asked, READER, snapshot, Elsewhere(), ordered=ordered)
+        assert compile_query(asked, READER, snapshot, ordered=ordered) == written
 
 
 @pytest.mark.parametrize("value", LOOKALIKES)

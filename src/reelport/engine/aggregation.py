@@ -60,12 +60,14 @@ class Aggregation:
     """What is aggregated for a report: its columns are the keys to group by, then the measures.
 
     Dimensions that are looked up by a key (`engine.lookups.late_lookups`) are no keys: they wait for the second half.
+    `dense` are tables whose rows are worth summing before ids are looked up (`engine.density`).
     """
 
     resolved: ResolvedQuery
     sources: tuple[SourceQuery, ...]
     keys: tuple[Dimension, ...]
     measures: tuple[AggregatedMeasure, ...]
+    dense: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> dict[str, str]:
@@ -84,7 +86,7 @@ class Aggregation:
         return by_day or all(measure.aggregate is Aggregate.SUM for measure in self.measures)
 
 
-def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
+def plan_aggregation(resolved: ResolvedQuery, dense: frozenset[str] = frozenset()) -> Aggregation:
     """Plan the aggregation of a query. It has no sources where no row can be the tenant's."""
     found = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
     aggregates = {name: aggregate_of(metric.rule) for metric in resolved.metrics for name in measures(metric.rule)}
@@ -94,6 +96,7 @@ def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
         tuple(source_query for source_query in found if source_query),
         tuple(dimension for dimension in resolved.dimensions if dimension not in late),
         tuple(AggregatedMeasure(name, how, MEASURES[name].digits) for name, how in aggregates.items()),
+        dense,
     )
 
 

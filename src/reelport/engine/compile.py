@@ -42,13 +42,13 @@ def compile_query(
     """
     if isinstance(aggregator, Delegating):
         aggregator = aggregator.delegate(plan_aggregation(resolve_query(query, tenant)), snapshot)
-    if aggregator is DUCKDB:
-        dense = find_dense_tables((Dimension[name] for name in query.dimensions), snapshot)
-        if (template := find_template(query, tenant, dense, ordered=ordered)) is not None:
-            relations = Relations(snapshot, query.start, query.end, tenant.channels)
-            return Plan(template.fill(relations), template.headers, objects=tuple(_list_objects(query, snapshot)))
+    # Who needs no order keeps the rows of a few cells (`kept_cells`): DuckDB then looks these up, and sums their facts.
+    dense = find_dense_tables(query.dimensions, snapshot) if ordered else frozenset()
+    if aggregator is DUCKDB and (template := find_template(query, tenant, dense, ordered=ordered)) is not None:
+        relations = Relations(snapshot, query.start, query.end, tenant.channels)
+        return Plan(template.fill(relations), template.headers, objects=tuple(_list_objects(query, snapshot)))
     resolved = resolve_query(query, tenant)
-    aggregation = plan_aggregation(resolved)
+    aggregation = plan_aggregation(resolved, dense)
     if not aggregation.sources:
         return Plan(_select_nothing(resolved).sql(dialect=DIALECT, copy=False), resolved.headers)
     relation = aggregator.aggregate(aggregation, snapshot)

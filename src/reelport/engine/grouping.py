@@ -19,7 +19,8 @@ def group_rows(aggregation: Aggregation, relations: Relations) -> exp.Select:
     """
     keys = [exp.column(key.header, _STACKED) for key in aggregation.keys]
     values = (alias(_aggregate(measure), measure.name) for measure in aggregation.measures)
-    stacked = _stack([select_source_rows(source_query, relations) for source_query in aggregation.sources])
+    sources = ((each, each.source.table in aggregation.dense) for each in aggregation.sources)
+    stacked = _stack([select_source_rows(each, relations, is_dense=is_dense) for each, is_dense in sources])
     tree = select(*keys, *values).from_(subquery(stacked, _STACKED), copy=False)
     if keys:
         return tree.group_by(*(key.copy() for key in keys), copy=False)

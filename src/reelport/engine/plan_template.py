@@ -67,7 +67,7 @@ class _Gaps(Relations):
 def find_template(query: ReportQuery, tenant: Tenant, dense: frozenset[str], *, ordered: bool) -> PlanTemplate | None:
     """Find the template of a checked query, or write it; None where no row can be the tenant's.
 
-    `dense` are those of `Relations`.
+    `dense` are those of its `Aggregation`.
     """
     question = replace(query, start=_START, end=_END)
     texts = (*tenant.channels, *(value for _, value in query.filters))
@@ -77,10 +77,10 @@ def find_template(query: ReportQuery, tenant: Tenant, dense: frozenset[str], *, 
 
 def _write_template(question: ReportQuery, tenant: Tenant, dense: frozenset[str], ordered: bool) -> PlanTemplate | None:
     resolved = resolve_query(question, tenant)
-    aggregation = plan_aggregation(resolved)
+    aggregation = plan_aggregation(resolved, dense)
     if not aggregation.sources:
         return None
-    gaps = _Gaps(Snapshot(Path(), {}, {}), resolved.start, resolved.end, tenant.channels, dense=dense)
+    gaps = _Gaps(Snapshot(Path(), {}, {}), resolved.start, resolved.end, tenant.channels)
     tree = select_report_rows(aggregation, group_rows(aggregation, gaps), gaps, ordered=ordered)
     return PlanTemplate(tree.sql(dialect=DIALECT, copy=False), resolved.headers)
 

@@ -10,7 +10,6 @@ from functools import cache
 
 from sqlglot import exp
 
-from reelport.engine.density import find_dense_tables
 from reelport.engine.mapping import LOOKUPS
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
 from reelport.engine.trees import DIALECT, alias, parse_sql, subquery
@@ -35,8 +34,7 @@ class Relations:
     """The pinned tables of one report.
 
     Files are pruned to its days and, where one role counts, to its channels as far as files tell. `source` reads them:
-    DuckDB does, unless another engine is to. `dense` are tables of facts with many rows for each object that the report
-    looks up (`engine.density`).
+    DuckDB does, unless another engine is to.
     """
 
     snapshot: Snapshot
@@ -44,13 +42,11 @@ class Relations:
     end: date
     channels: frozenset[str]
     source: SourceSql = _read_parquet
-    dense: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, snapshot: Snapshot, resolved: ResolvedQuery, source: SourceSql = _read_parquet) -> Relations:
         """The relations of a query's days and tenant."""
-        dense = find_dense_tables(resolved.dimensions, snapshot)
-        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source, dense)
+        return cls(snapshot, resolved.start, resolved.end, resolved.tenant.channels, source)
 
     def rows(self, source_query: SourceQuery) -> exp.Expr:
         """A superset of the rows that the source query sums, by the table's name.
@@ -71,9 +67,9 @@ class Relations:
         """A relation of all rows of an object table."""
         return _name(self.objects_sql(table), name)
 
-    def lookup(self, lookup: str, name: str, columns: Iterable[str] = ()) -> exp.Expr:
+    def lookup(self, which: str, name: str, columns: Iterable[str] = ()) -> exp.Expr:
         """A lookup of the mapping as a subquery: its id and these columns, or all."""
-        text = _write_lookup(lookup, frozenset(columns))
+        text = _write_lookup(which, frozenset(columns))
         filled = _MARK.sub(lambda mark: self.objects_sql(mark[1]), text)
         return subquery(exp.Var(this=filled), name)
 

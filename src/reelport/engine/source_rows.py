@@ -27,35 +27,34 @@ group of its own: with many dimensions, or by day and video unless facts are den
 """
 
 
-def select_source_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
+def select_source_rows(source_query: SourceQuery, relations: Relations, *, is_dense: bool) -> exp.Select:
     """Select the source's rows: a column per dimension, then one per measure of the report.
 
-    Columns of dimensions have their headers as names. Dimensions that are looked up late have no column yet.
+    Columns of dimensions have their headers as names. Dimensions that are looked up late have no column yet. Whether
+    facts are dense is for the time that it takes alone.
     """
     found = early_lookups(source_query.resolved)
     name = source_query.source.name
     tree = select(*_select_cells(source_query), *_select_measures(source_query))
-    tree = tree.from_(
-        subquery(_select_facts(source_query, relations, summed=_sums_first(source_query, found, relations)), name),
-        copy=False,
-    )
+    facts = _select_facts(source_query, relations, summed=_sums_first(source_query, found, is_dense=is_dense))
+    tree = tree.from_(subquery(facts, name), copy=False)
     return join_lookups(tree, found.values(), name, relations)
 
 
-def _sums_first(source_query: SourceQuery, found: LookupCells, relations: Relations) -> bool:
+def _sums_first(source_query: SourceQuery, found: LookupCells, *, is_dense: bool) -> bool:
     """Whether to sum rows before looking up cells: where that is correct, and probably faster."""
     resolved, source = source_query.resolved, source_query.source
     counted = any(isinstance(rule, Distinct) for rule in resolved.rules_over(source))
     many = any(LOOKUPS[cell.lookup].many for cell in found.values())
-    repeated = source.table in relations.dense and _are_by_day_and_id(resolved.dimensions, found)
-    most = _FEW_OF_MANY if many and not repeated else _FEW
+    is_repeated = is_dense and _are_by_day_and_id(resolved.dimensions, found)
+    most = _FEW_OF_MANY if many and not is_repeated else _FEW
     return bool(found) and not counted and len(resolved.dimensions) <= most
 
 
 def _are_by_day_and_id(dimensions: Iterable[Dimension], found: LookupCells) -> bool:
     """Whether all rows of a day and an id are of one group.
 
-    The dimensions are then days or longer, or found by that one id.
+    They are where each dimension is a day or a longer time, or found by that id.
     """
     grains = [dimension.grain for dimension in dimensions if dimension not in found]
     is_by_day = all(grain is not None and grain >= Grain.DAY for grain in grains)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlglot import exp
@@ -106,7 +106,8 @@ class _ReadingAggregator:
         resolved = aggregation.resolved
         days, channels = (resolved.start, resolved.end), resolved.tenant.channels
         relations = RollupRelations(snapshot, *days, channels, readings=self.readings)
-        return AggregatedRelation(group_rows(aggregation, relations))
+        # Rows of a rollup are sums already, be the facts as dense as they may.
+        return AggregatedRelation(group_rows(replace(aggregation, dense=frozenset()), relations))
 
 
 @dataclass(frozen=True, slots=True)
