@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from sqlglot import exp
 
 from reelport.engine.mapping import PAYEE
 from reelport.engine.resolved_query import SourceQuery
-from reelport.engine.trees import call, qualify, subquery
+from reelport.engine.trees import DIALECT, call, qualify, subquery
 
 _PAYEE = "payee"
+_KEPT = 64
+"""Tenants whose list of ids is kept as SQL."""
 
 
 def is_own_row(source_query: SourceQuery) -> exp.Expr:
@@ -71,7 +74,14 @@ def _payee(source_query: SourceQuery) -> exp.Expr:
 
 
 def _ids(source_query: SourceQuery) -> list[exp.Expr]:
-    return [exp.Literal.string(channel) for channel in sorted(source_query.resolved.tenant.channels)]
+    """The ids of the tenant's channels as the elements of a list."""
+    # As one text: a tree of literals is copied and written anew for each report.
+    return [exp.Var(this=_write_ids(source_query.resolved.tenant.channels))]
+
+
+@lru_cache(_KEPT)
+def _write_ids(channels: frozenset[str]) -> str:
+    return ", ".join(exp.Literal.string(channel).sql(dialect=DIALECT) for channel in sorted(channels))
 
 
 def _joined_id(name: str) -> exp.Column:
