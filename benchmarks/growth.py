@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,24 +26,29 @@ Records = Mapping[int, Record]
 """Records of runs by rows of plays, the fewest first."""
 
 
-def read_newest(folder: Path = KEPT) -> Records:
-    """Read the newest record of each number of rows whose reports were made with rollups."""
-    found: dict[int, Record] = {}
-    for path in folder.glob("*.json"):
-        record = json.loads(path.read_text())
-        if record.get("rollups") and "reports" in record:
-            known = found.get(record["rows"])
-            if known is None or record["when"] > known["when"]:
-                found[record["rows"]] = record
-    return dict(sorted(found.items()))
+def read_records(folder: Path = KEPT) -> tuple[Record, ...]:
+    """Read all records whose reports were made with rollups, in the order of their making."""
+    records = (json.loads(path.read_text()) for path in folder.glob("*.json"))
+    found = (record for record in records if record.get("rollups") and "reports" in record)
+    return tuple(sorted(found, key=lambda record: str(record["when"])))
 
 
-def list_goals(records: Records) -> Iterator[Goal]:
-    """Hold how often as long a report of one channel takes, for ten times the facts, against the goal."""
-    for fewer, more in pairwise(records):
+def choose_newest(records: Iterable[Record]) -> Records:
+    """Choose the newest record of each number of rows; they are in the order of their making."""
+    return dict(sorted({record["rows"]: record for record in records}.items()))
+
+
+def list_goals(records: Sequence[Record]) -> Iterator[Goal]:
+    """Hold how often as long a report of one channel takes, for ten times the facts, against the goal.
+
+    Of fewer facts the record counts that was made next to the newest one of more in time: by nearly the same code.
+    """
+    newest = choose_newest(records)
+    for fewer, more in pairwise(newest):
         tens = _count_tens(fewer, more)
+        least = min((each for each in records if each["rows"] == fewer), key=partial(_count_hours, newest[more]))
         for name in ONE_CHANNEL:
-            before, after = (_seconds(records[rows], name, "reelport") for rows in (fewer, more))
+            before, after = (_seconds(record, name, "reelport") for record in (least, newest[more]))
             if before and after and tens > 0:
                 what = f"{name}, from {format_rows(fewer)} to {format_rows(more)} rows: times, at most"
                 yield Goal(what, after / before, GROWTH_RATIO**tens, after / before <= GROWTH_RATIO**tens)
@@ -104,6 +111,12 @@ def _ratio(record: Record, name: str) -> float | None:
     return None if own is None or bare is None else own / bare
 
 
+def _count_hours(one: Record, other: Record) -> float:
+    """Count the hours between the making of two records."""
+    between = datetime.fromisoformat(one["when"]) - datetime.fromisoformat(other["when"])
+    return abs(between.total_seconds()) / 3600
+
+
 def _count_tens(fewer: int, more: int) -> int:
     """Count how often `fewer` is to be multiplied by ten to be `more`, to the nearest whole number."""
     return len(str(more)) - len(str(fewer))
@@ -111,8 +124,8 @@ def _count_tens(fewer: int, more: int) -> int:
 
 def main() -> None:
     """Print the table and the goals."""
-    records = read_newest()
-    print("\n".join([*write_table(records), "", *print_goals(list_goals(records))]))
+    records = read_records()
+    print("\n".join([*write_table(choose_newest(records)), "", *print_goals(list_goals(records))]))
 
 
 if __name__ == "__main__":

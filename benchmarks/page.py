@@ -6,10 +6,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.growth import Records, draw_ratios, draw_seconds, format_rows, list_goals, read_newest, write_table
+from benchmarks.growth import (
+    choose_newest,
+    draw_ratios,
+    draw_seconds,
+    format_rows,
+    list_goals,
+    read_records,
+    write_table,
+)
 from benchmarks.results import KEPT, Record
 from benchmarks.tables import print_goals, print_record
 from reelport.charts.drawing import draw_file
@@ -26,11 +34,12 @@ CHARTS = {
 
 def main() -> None:
     """Draw the charts and write the figures. Without records nothing is changed."""
-    records = read_newest()
+    records = read_records()
     if not records:
         raise SystemExit(f"there is no record of reports from rollups in {KEPT}: python -m benchmarks.series")
+    newest = choose_newest(records)
     PICTURES.mkdir(exist_ok=True)
-    for name, chart in (("ratios", draw_ratios(records)), ("seconds", draw_seconds(records))):
+    for name, chart in (("ratios", draw_ratios(newest)), ("seconds", draw_seconds(newest))):
         (PICTURES / f"{name}.svg").write_text(draw_file(chart) + "\n", "utf-8")
     PAGE.write_text(replace_figures(PAGE.read_text("utf-8"), write_figures(records, _read_crowd())), "utf-8")
     print(f"wrote {PAGE} and {PICTURES}/*.svg")
@@ -45,12 +54,13 @@ def replace_figures(page: str, lines: Iterator[str]) -> str:
     return "\n".join([f"{before}{begin}", *lines, f"{end}{after}"])
 
 
-def write_figures(records: Records, crowd: Record | None) -> Iterator[str]:
+def write_figures(records: Sequence[Record], crowd: Record | None) -> Iterator[str]:
     """Write the charts, the table of growth, then the tables of each run, as lines of Markdown."""
     for name, said in CHARTS.items():
         yield from ("", f"![{said}]({PICTURES.name}/{name}.svg)")
-    yield from ("", *write_table(records), "", *print_goals(list_goals(records)))
-    for rows, record in records.items():
+    newest = choose_newest(records)
+    yield from ("", *write_table(newest), "", *print_goals(list_goals(records)))
+    for rows, record in newest.items():
         yield from ("", f"**{format_rows(rows)} rows.** {_describe(record)}", "", print_record(record))
     if crowd is not None:
         yield from ("", f"**At once.** {_describe(crowd)}", "", print_record(crowd))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.growth import draw_ratios, draw_seconds, list_goals, read_newest, write_table
+from benchmarks.growth import choose_newest, draw_ratios, draw_seconds, list_goals, read_records, write_table
 from benchmarks.page import BEGIN, END, replace_figures, write_figures
 from benchmarks.results import goals
 
@@ -61,14 +61,24 @@ def test_a_crowd_has_goals_of_its_own() -> None:
 
 
 def test_one_channel_may_take_twice_as_long_for_ten_times_the_facts() -> None:
-    records = {
-        10**7: record(10**7, small=(0.05, 0.01), medium=(0.10, 0.1), daily=(0.2, 1)),
-        10**8: record(10**8, small=(0.09, 0.02), medium=(0.21, 1.0), daily=(2.0, 9)),
-    }
+    records = [
+        record(10**7, small=(0.05, 0.01), medium=(0.10, 0.1), daily=(0.2, 1)),
+        record(10**8, small=(0.09, 0.02), medium=(0.21, 1.0), daily=(2.0, 9)),
+    ]
     assert [(goal.what.partition(",")[0], goal.met) for goal in list_goals(records)] == [
         ("small", True),
         ("medium", False),
     ]
+
+
+def test_growth_is_that_of_records_made_one_after_the_other() -> None:
+    """A report that has since become quicker over fewer facts has not grown by that."""
+    then, now = "2026-11-28T06:00:00+00:00", "2026-11-28T19:00:00+00:00"
+    older = [record(10**7, when=then, small=(0.1, 1.0)), record(10**8, when=then, small=(0.15, 1.0))]
+    (goal,) = list_goals([*older, record(10**7, when=now, small=(0.05, 1.0))])
+    assert goal.measured == pytest.approx(1.5)
+    (goal,) = list_goals([*older, *(record(rows, when=now, small=(0.05, 1.0)) for rows in (10**7, 10**8))])
+    assert goal.measured == pytest.approx(1.0)
 
 
 def test_the_newest_record_with_rollups_counts(tmp_path: Path) -> None:
@@ -76,9 +86,10 @@ def test_the_newest_record_with_rollups_counts(tmp_path: Path) -> None:
     without = {**record(10**7, when="2026-11-29T06:00:00+00:00", small=(8.0, 1.0)), "rollups": []}
     for name, each in {"a": record(10**7, small=(1.0, 1.0)), "b": older, "c": without, "d": {"client": {}}}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(each))
-    assert {rows: each["reports"]["small"]["reelport"]["seconds"] for rows, each in read_newest(tmp_path).items()} == {
-        10**7: 1.0
-    }
+    assert {
+        rows: each["reports"]["small"]["reelport"]["seconds"]
+        for rows, each in choose_newest(read_records(tmp_path)).items()
+    } == {10**7: 1.0}
 
 
 def test_a_report_that_one_run_left_out_leaves_a_hole() -> None:
@@ -99,7 +110,7 @@ def test_charts_show_each_run_beside_the_bare_engine() -> None:
 
 
 def test_the_page_keeps_what_stands_around_its_figures() -> None:
-    figures = write_figures({10**8: record(10**8, daily=(0.1, 1.5))}, None)
+    figures = write_figures([record(10**8, daily=(0.1, 1.5))], None)
     page = replace_figures(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n", figures)
     assert page.startswith(f"Before.\n{BEGIN}\n")
     assert page.endswith(f"{END}\nAfter.\n")
