@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from itertools import permutations
 from pathlib import Path
+from urllib.error import HTTPError
 
 import duckdb
 import pytest
 from tests.disks import remount, small_disk
 from tests.patience import until
 
+from reelport.errors import StorageError
 from reelport.server.queue import backlog, jobs
 from reelport.server.queue.backlog import Entry
 from reelport.server.state.database import connect
+from reelport.server.state.lock_holder import find_holder
 from reelport.testing import Channel, Service
 
 from .partner import Partner
@@ -96,18 +100,16 @@ def are_threads_stopped(pid: int) -> bool:
     return set(states) == {"T"}
 
 
-def stopped_between_transactions(service: Service, pid: int) -> bool:
-    """Stop a process, unless it holds a lock on the state just now: SQLite would keep everyone waiting for it."""
+def stopped(service: Service, pid: int, *, within_transaction: bool) -> bool:
+    """Stop a process that holds the lock of the state just now, or holds none; else it goes on."""
     os.kill(pid, signal.SIGSTOP)
     # A thread that waits for a core or the disk goes on until it is stopped, and could take a lock after the look.
     assert until(partial(are_threads_stopped, pid))
-    with contextlib.closing(sqlite3.connect(service.settings.state_file, timeout=0.5)) as state:
-        try:
-            state.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            os.kill(pid, signal.SIGCONT)
-            return False
-    return True
+    holder = find_holder(service.settings.state_file.with_name("state.db-writer"))
+    is_as_wanted = (holder is not None and holder.pid == pid) == within_transaction
+    if not is_as_wanted:
+        os.kill(pid, signal.SIGCONT)
+    return is_as_wanted
 
 
 @pytest.mark.long
@@ -118,7 +120,7 @@ def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> N
     stalled = running(service, token)
     assert stalled.worker is not None
     pid = int(stalled.worker.rsplit("-", 2)[1])
-    assert until(lambda: stopped_between_transactions(service, pid))
+    assert until(lambda: stopped(service, pid, within_transaction=False))
     try:
         assert until(lambda: entry(service, token).worker not in {None, stalled.worker}), service.log
     finally:
@@ -128,6 +130,47 @@ def test_stalled_worker_loses_its_report_and_does_no_harm(service: Service) -> N
     assert (found.attempts, found.file) == (2, f"{found.id}-2.csv")
     assert (found.failures, found.deaths, found.losses) == (0, 0, 1)
     assert until(lambda: [path.name for path in service.settings.files_root.glob(f"{found.id}*")] == [found.file])
+
+
+@contextlib.contextmanager
+def asking(service: Service) -> Iterator[list[str]]:
+    """Ask for one small report after the other within the block; the tokens of those that are finished.
+
+    On a busy machine some may be refused while the state is locked.
+    """
+    tokens: list[str] = []
+    ending = threading.Event()
+
+    def ask() -> None:
+        while not ending.is_set():
+            with contextlib.suppress(StorageError, HTTPError):
+                asker = partner(service)
+                token = asker.ask(**SHORT)
+                asker.wait(token)
+                tokens.append(token)
+
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(ask)
+        try:
+            yield tokens
+        finally:
+            ending.set()
+        asked.result()
+
+
+@pytest.mark.long
+def test_a_worker_that_is_frozen_with_the_state_locked_holds_nobody_up(service: Service) -> None:
+    """It is ended, others make what it made, and no report is blamed."""
+    assert until(lambda: len(service.worker_pids) == 2)
+    pid = service.worker_pids[0]
+    with asking(service) as tokens:
+        assert until(lambda: stopped(service, pid, within_transaction=True)), service.log
+        before = len(tokens)
+        assert until(lambda: len(tokens) > before + 2), service.log
+    assert "a frozen process that keeps the state locked is ended" in service.log
+    found = [entry(service, token) for token in tokens]
+    assert {(each.state, each.failures, each.deaths) for each in found} == {("finished", 0, 0)}
+    assert until(lambda: len(service.worker_pids) == 2 and pid not in service.worker_pids)
 
 
 @pytest.mark.long
@@ -165,7 +208,7 @@ def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
     assert until(lambda: len(service.worker_pids) == 2)
     workers = service.worker_pids
     for pid in workers:
-        assert until(partial(stopped_between_transactions, service, pid))
+        assert until(partial(stopped, service, pid, within_transaction=False))
     try:
         tokens = [asker.ask(**{**LONG, "dimensions": order}) for order in list(permutations(LONG["dimensions"]))[:5]]
     finally:

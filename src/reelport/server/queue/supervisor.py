@@ -24,11 +24,14 @@ from reelport.server.child_process import Ended, keep_running, run_process, run_
 from reelport.server.process import exit_process
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
+from reelport.server.queue.lock_watch import LockWatch
 from reelport.server.queue.worker_slot import WorkerSlot
 from reelport.server.settings import Settings
 from reelport.server.state import database
 
 _RECORD_SECONDS = 0.2
+_LOOK_SECONDS = 1.0
+"""Seconds between two looks at who holds the lock of a SQLite state."""
 _log = structlog.get_logger()
 
 
@@ -61,7 +64,8 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
     try:
         with liveness.hold_supervisor_name(settings) as name:
             supervisor = _Supervisor(settings, db, name)
-            works = [supervisor.record_deaths, supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
+            works = [supervisor.record_deaths, supervisor.watch_lock, supervisor.keep_isolated_worker]
+            works += [supervisor.keep_worker] * workers
             with run_threads("supervisor", works, supervisor.ending):
                 yield
     finally:
@@ -103,6 +107,12 @@ class _Supervisor:
         """Record deaths of workers in the state."""
         while not self.ending.wait(_RECORD_SECONDS):
             self._deaths.record_due()
+
+    def watch_lock(self) -> None:
+        """End a process of this service that is frozen while it keeps a SQLite state locked."""
+        watch = None if self._settings.database_url else LockWatch(self._settings.state_file, self._deaths.excuse)
+        while watch is not None and not self.ending.wait(_LOOK_SECONDS):
+            watch.look()
 
     def _has_due_suspect(self) -> bool:
         try:

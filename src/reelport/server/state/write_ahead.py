@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from reelport.errors import DiskFull, StorageError
+from reelport.server.state.lock_holder import find_holder
 from reelport.server.state.log_file import LogFile
 from reelport.storage.durable import describe_os_error, translate_io_errors
 from reelport.storage.modes import private
@@ -146,8 +147,7 @@ class WriteAheadLog:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 if time.monotonic() >= until:
-                    sentence = f"The state database can't be used: another process keeps {self._lock} locked."
-                    raise StorageError(sentence) from error
+                    raise StorageError(self._tell_holder()) from error
                 time.sleep(_TRY_SECONDS)
             except OSError as error:
                 raise StorageError(
@@ -156,6 +156,11 @@ class WriteAheadLog:
                 ) from error
             else:
                 return
+
+    def _tell_holder(self) -> str:
+        holder = find_holder(self._lock)
+        who = "another process" if holder is None else f"process {holder.pid}"
+        return f"The state database can't be used: {who} keeps {self._lock} locked."
 
     def _checkpoint(self, db: Engine) -> None:
         """Copy the log into the state file; an error is logged, for commits are safe.
