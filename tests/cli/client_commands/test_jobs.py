@@ -28,7 +28,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
         given_up(own, row)
         if age:
             own.record_status(row, State.FINISHED)
-            own.record_delivered([row])
+            own.record_verified(row, delivered=True)
     return own
 
 
@@ -67,7 +67,7 @@ def test_a_terminal_is_asked_and_told_what_is_lost(ledger: Ledger, key: bytes, l
     own = Ledger(ledger.path, calendar)
     row = own.list_rows()[2]
     own.record_status(row, State.FINISHED)
-    own.record_delivered([row])
+    own.record_verified(row, delivered=True)
     given_up(own, row)
     environment = os.environ | {"REELPORT_HOME": str(ledger.path.parent)}
     status, drawn = on_terminal(

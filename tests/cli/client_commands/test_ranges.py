@@ -41,7 +41,9 @@ def command(vendor: Vendor, to: Path, **environment: str) -> forked.Popen:
     )
 
 
-@pytest.mark.parametrize("step", thin_out(["client-requested", "client-verified", "client-merged", "client-range"], 4))
+@pytest.mark.parametrize(
+    "step", thin_out(["client-requested", "client-downloaded", "client-merged", "client-range"], 4)
+)
 def test_a_range_that_was_killed_goes_on(vendor: Vendor, to: Path, step: str) -> None:
     """Killed in a window, between two, in the merge or after it: the same command ends with the file."""
     once = to.parent.with_name("once")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,6 +14,23 @@ from tests.cases import thin_out
 from tests.client.ledgers import NOW, QUERY, Calendar, claimed, days, given_up, question, requested, shown
 
 from reelport.client.ledger import Busy, Claimed, Full, Ledger, LostAsk, Reuse, Row, State, owners
+
+
+def _write_as_before(ledger: Ledger, row: Row) -> None:
+    """Leave the row as a process of an earlier version did that was killed before it looked at its file."""
+    with closing(sqlite3.connect(ledger.path)) as db, db:
+        db.execute("UPDATE reports SET state = 'downloaded' WHERE id = ?", (row.id,))
+
+
+def test_a_file_that_an_earlier_version_left_is_verified_and_delivered(ledger: Ledger, tmp_path: Path) -> None:
+    """Its command released nothing; a part that is looked at again stays its owner's."""
+    row = requested(ledger)
+    ledger.record_download(row, tmp_path / "a.csv", 1, "ab", 1, "proof", delivered=False)
+    _write_as_before(ledger, row)
+    for delivered in (False, True):
+        ledger.record_verified(row, delivered=delivered)
+        found = shown(ledger, row)
+        assert (found.state, found.delivered, found.owner is None) == (State.VERIFIED, delivered, delivered)
 
 
 def test_a_new_question_is_claimed_as_an_intent(ledger: Ledger) -> None:
@@ -40,9 +59,9 @@ def test_what_was_not_delivered_always_serves(
     row = requested(ledger)
     ledger.record_status(row, min(state, State.FINISHED, key=list(State).index))
     if state in {State.DOWNLOADED, State.VERIFIED}:
-        ledger.record_download(row, tmp_path / "a.csv", 1, "ab", 1, "proof")
-    if state is State.VERIFIED:
-        ledger.record_verified(row)
+        ledger.record_download(row, tmp_path / "a.csv", 1, "ab", 1, "proof", delivered=False)
+    if state is State.DOWNLOADED:
+        _write_as_before(ledger, row)
     if dead:
         given_up(ledger, row)
     entry = ledger.enter(question(reelport=reelport, fresh=fresh))
@@ -103,7 +122,7 @@ def test_a_delivered_report_of_a_day_that_was_not_over_is_asked_anew(ledger: Led
     """Today's numbers move: what was had of them an hour ago isn't the answer."""
     today = question(QUERY.within(date(2026, 11, 1), NOW.date()))
     row = requested(ledger, asked=today)
-    ledger.record_delivered([row])
+    ledger.record_verified(row, delivered=True)
     assert isinstance(ledger.enter(today), Claimed)
 
 

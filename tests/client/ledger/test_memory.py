@@ -28,9 +28,7 @@ def test_a_question_is_asked_anew_where_a_file_would_answer_it(memory: Ledger, l
         found.append(type(each.enter(question(slots=9))))
         row = each.record_token(row, "R-1")
         found.append(type(each.enter(question(slots=9))))
-        each.record_download(row, tmp_path / "views.csv", 10, "ab", 1, "proof")
-        each.record_verified(row)
-        each.record_delivered([row])
+        each.record_download(row, tmp_path / "views.csv", 10, "ab", 1, "proof", delivered=True)
         found.append(type(each.enter(question(slots=9))))
         assert found == answers
 

@@ -34,7 +34,7 @@ def test_what_was_forgotten_stays_so_whatever_comes_late(ledger: Ledger, tmp_pat
     given_up(ledger, row)
     ledger.forget(row)
     ledger.record_status(row, State.FINISHED)
-    ledger.record_download(row, tmp_path, 1, "ab", 1, "proof")
+    ledger.record_download(row, tmp_path, 1, "ab", 1, "proof", delivered=False)
     ledger.record_end(row, State.FAILED, "late")
     assert shown(ledger, row).state is State.FORGOTTEN
 

@@ -95,9 +95,7 @@ def download_recorded(
     checked = None if lenient else query or (row.query if row else None)
     if row is None:
         return (yield from download(session, state, target, checked, tell))
-    done = yield from _download_row(session, row, state, checked, target, tell)
-    yield from _record_end(session.ledger, row, part=False)
-    return done
+    return (yield from _download_row(session, row, state, checked, target, tell, part=False))
 
 
 def recall_row(session: Session, token: str) -> Flow[Row | None]:
@@ -108,7 +106,6 @@ def recall_row(session: Session, token: str) -> Flow[Row | None]:
 def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
     """Record the reports of these files as delivered, once the result made of the files exists."""
     yield from work(partial(session.ledger.record_delivered_files, session.settings.identity, list(parts)))
-    killpoints.reach("client-delivered")
 
 
 def _fetch_file(
@@ -117,20 +114,27 @@ def _fetch_file(
     """Return a row's file: the existing one if it still is that report's, else a new one."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
     done = yield from work(partial(_find_existing_file, row, target))
-    if done is None:
-        left = max(0.0, until - session.clock.seconds())
-        state = yield from wait_recorded(session, row, row.token, tell, deadline=left)
-        # Files to merge must have the columns that the merge relies on.
-        checked = None if session.settings.any_columns and not part else row.query
-        done = yield from _download_row(session, row, state, checked, target, tell)
-    yield from _record_end(session.ledger, row, part=part)
-    return done
+    if done is not None:
+        yield from work(partial(session.ledger.record_verified, row, delivered=not part))
+        return done
+    left = max(0.0, until - session.clock.seconds())
+    state = yield from wait_recorded(session, row, row.token, tell, deadline=left)
+    # Files to merge must have the columns that the merge relies on.
+    checked = None if session.settings.any_columns and not part else row.query
+    return (yield from _download_row(session, row, state, checked, target, tell, part=part))
 
 
 def _download_row(
-    session: Session, row: Row, state: ReportState, query: ReportQuery | None, target: Path, tell: Progress
+    session: Session,
+    row: Row,
+    state: ReportState,
+    query: ReportQuery | None,
+    target: Path,
+    tell: Progress,
+    *,
+    part: bool,
 ) -> Flow[Downloaded]:
-    """Download the report of a row and record the file in the ledger."""
+    """Download the report of a row and record the file in the ledger; as delivered, unless it is only a part."""
     ledger = session.ledger
     row = (yield from work(partial(ledger.get, row.id))) or row
     times = Times(row.asked, row.finished)
@@ -144,17 +148,10 @@ def _download_row(
         # The next ask for this query can't use the report either.
         yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
         raise
-    yield from work(partial(ledger.record_download, row, done.path, done.bytes, done.sha256, done.rows, done.proof))
+    facts = (done.path, done.bytes, done.sha256, done.rows, done.proof)
+    yield from work(partial(ledger.record_download, row, *facts, delivered=not part))
     killpoints.reach("client-downloaded")
     return done
-
-
-def _record_end(ledger: Ledger, row: Row, *, part: bool) -> Flow[None]:
-    yield from work(partial(ledger.record_verified, row))
-    killpoints.reach("client-verified")
-    if not part:
-        yield from work(partial(ledger.record_delivered, [row]))
-        killpoints.reach("client-delivered")
 
 
 def _find_existing_file(row: Row, target: Path) -> Downloaded | None:

@@ -49,10 +49,12 @@ UPDATE reports SET state = ?, looked = ?, finished = CASE WHEN ? = 'finished' TH
 WHERE id = ? AND state IN ('requested', 'running', 'unknown', 'intent', 'failed', 'expired')
 """
 _DOWNLOADED = """
-UPDATE reports SET state = 'downloaded', finished = coalesce(finished, ?), path = ?, bytes = ?, sha256 = ?, rows = ?,
+UPDATE reports SET state = 'verified', finished = coalesce(finished, ?), path = ?, bytes = ?, sha256 = ?, rows = ?,
     proof = ?, error = NULL
 WHERE id = ? AND state <> 'forgotten'
 """
+
+_DELIVERED = "UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?"
 
 _DAY_LIMITS = """
 CREATE TABLE IF NOT EXISTS day_limits (service TEXT PRIMARY KEY, days INTEGER NOT NULL, learned TEXT NOT NULL) STRICT
@@ -176,21 +178,24 @@ class Ledger:
             )
 
     def record_download(
-        self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str
+        self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str, *, delivered: bool
     ) -> None:
-        """Record that the report's file is in place."""
+        """Record that the report's file is in place and whole.
+
+        `delivered`: the command that wanted it has succeeded by that, and the row is released.
+        """
         with self._store.begin_write() as db:
             db.execute(_DOWNLOADED, (_format_time(self._now()), str(path), size, sha256, rows, proof, row.id))
+            if delivered:
+                db.execute(_DELIVERED, (row.id,))
 
-    def record_verified(self, row: Row) -> None:
-        """Record that the report's file matches what the ledger says of it."""
+    def record_verified(self, row: Row, *, delivered: bool) -> None:
+        """Record that a file of an earlier run matches what the ledger says of it; `delivered` as above."""
         with self._store.begin_write() as db:
+            # Earlier versions recorded a file in two steps.
             db.execute("UPDATE reports SET state = 'verified' WHERE id = ? AND state = 'downloaded'", (row.id,))
-
-    def record_delivered(self, rows: Iterable[Row]) -> None:
-        """Record that the command that wanted these reports succeeded, and release their rows."""
-        with self._store.begin_write() as db:
-            db.executemany("UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?", [(row.id,) for row in rows])
+            if delivered:
+                db.execute(_DELIVERED, (row.id,))
 
     def record_delivered_files(self, identity: str, paths: Iterable[Path]) -> None:
         """Record a key's reports of these files as delivered, once their result exists."""
