@@ -36,18 +36,22 @@ def select_source_rows(source_query: SourceQuery, relations: Relations, *, is_de
     found = early_lookups(source_query.resolved)
     name = source_query.source.name
     tree = select(*_select_cells(source_query), *_select_measures(source_query))
-    facts = _select_facts(source_query, relations, summed=_sums_first(source_query, found, is_dense=is_dense))
+    is_thin = relations.is_thin(source_query)
+    summed = _sums_first(source_query, found, is_dense=is_dense, is_thin=is_thin)
+    facts = _select_facts(source_query, relations, summed=summed)
     tree = tree.from_(subquery(facts, name), copy=False)
     return join_lookups(tree, found.values(), name, relations)
 
 
-def _sums_first(source_query: SourceQuery, found: LookupCells, *, is_dense: bool) -> bool:
+def _sums_first(source_query: SourceQuery, found: LookupCells, *, is_dense: bool, is_thin: bool) -> bool:
     """Whether to sum rows before looking up cells: where that is correct, and probably faster."""
     resolved, source = source_query.resolved, source_query.source
     counted = any(isinstance(rule, Distinct) for rule in resolved.rules_over(source))
     many = any(LOOKUPS[cell.lookup].many for cell in found.values())
-    is_repeated = is_dense and _are_by_day_and_id(resolved.dimensions, found)
-    most = _FEW_OF_MANY if many and not is_repeated else _FEW
+    is_repeated = _are_by_day_and_id(resolved.dimensions, found)
+    if is_thin and is_repeated and any(dimension.grain is Grain.DAY for dimension in resolved.dimensions):
+        return False
+    most = _FEW_OF_MANY if many and not (is_dense and is_repeated) else _FEW
     return bool(found) and not counted and len(resolved.dimensions) <= most
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlglot import exp
 
 from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator
+from reelport.engine.density import is_thin
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.grouping import group_rows
 from reelport.engine.relations import Relations
@@ -42,6 +43,13 @@ class RollupRelations(Relations):
         sources = self._list_sources(reading, self._list_paths(source_query, reading))
         parts = [f"SELECT {columns} FROM {source}" for source in sources]  # noqa: S608 - our tables' own names
         return subquery(exp.Var(this=" UNION ALL ".join(parts)), table)
+
+    def is_thin(self, source_query: SourceQuery) -> bool:
+        """Whether few rows are read of each day for each object that the report looks up."""
+        reading = self.readings.get(source_query.source.name)
+        if reading is None:
+            return False
+        return is_thin(source_query.resolved.dimensions, self.snapshot, reading.rows, len(reading.all_days))
 
     def _list_paths(self, source_query: SourceQuery, reading: Reading) -> list[str]:
         """List the files of facts that hold the days which the rollup doesn't give."""
