@@ -134,7 +134,10 @@ def _download_row(
     *,
     part: bool,
 ) -> Flow[Downloaded]:
-    """Download the report of a row and record the file in the ledger; as delivered, unless it is only a part."""
+    """Download the report of a row and record the file in the ledger.
+
+    It is recorded as delivered, unless it is only a part.
+    """
     ledger = session.ledger
     row = (yield from work(partial(ledger.get, row.id))) or row
     times = Times(row.asked, row.finished)

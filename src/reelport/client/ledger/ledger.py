@@ -190,7 +190,10 @@ class Ledger:
                 db.execute(_DELIVERED, (row.id,))
 
     def record_verified(self, row: Row, *, delivered: bool) -> None:
-        """Record that a file of an earlier run matches what the ledger says of it; `delivered` as above."""
+        """Record that a file of an earlier run is what the ledger says of it.
+
+        `delivered` as for `record_download`.
+        """
         with self._store.begin_write() as db:
             # Earlier versions recorded a file in two steps.
             db.execute("UPDATE reports SET state = 'verified' WHERE id = ? AND state = 'downloaded'", (row.id,))
