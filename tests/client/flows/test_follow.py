@@ -181,6 +181,18 @@ def test_a_service_that_holds_a_look_is_looked_at_again_at_once(session: Session
     assert [headers.get("prefer") for headers in looks] == [None, "wait=10", "wait=10"]
 
 
+def test_a_report_that_was_just_asked_is_held_from_the_first_look_on(session: Session, time: Time) -> None:
+    """Its status is known; a service that doesn't hold looks is asked again after a pause, as ever."""
+    finished = held("FINISHED", "https://files.example.org/1")
+    for answering, waits in ((10.0, []), (0.1, [0.2, 0.22])):
+        hand = FlowDriver(time, held("IN_PROGRESS"), held("IN_PROGRESS"), finished)
+        hand.answering = answering
+        hand.drive(lifecycle.wait(session, REPORT, ignore_event, just_asked=True))
+        looks = [step.request.headers for step in hand.sent if step.request.url.endswith("/graphql")]
+        assert [headers.get("prefer") for headers in looks] == ["wait=10"] * 3
+        assert hand.waits == pytest.approx(waits)
+
+
 def test_a_look_that_was_not_truly_held_is_followed_by_a_pause(session: Session, time: Time) -> None:
     """A service that says it waited and didn't is not asked without end."""
     hand = FlowDriver(time, *[held("IN_PROGRESS")] * 4, held("FINISHED", "https://files.example.org/1"))
@@ -192,8 +204,9 @@ def test_a_look_that_was_not_truly_held_is_followed_by_a_pause(session: Session,
 def test_another_vendor_is_not_asked_to_hold_a_look(session: Session, time: Time) -> None:
     """A header that nobody documents isn't sent to who may mind it."""
     hand = FlowDriver(time, reply(looked("IN_PROGRESS")), reply(looked("FINISHED", "https://files.example.org/1")))
-    hand.drive(lifecycle.wait(of_dailymotion(session), REPORT, ignore_event))
+    hand.drive(lifecycle.wait(of_dailymotion(session), REPORT, ignore_event, just_asked=True))
     assert all("prefer" not in step.request.headers for step in hand.sent)
+    assert hand.waits == pytest.approx([0.2])
 
 
 def test_no_look_is_held_beyond_the_deadline(session: Session, time: Time) -> None:

@@ -49,7 +49,8 @@ def fetch(
     while True:
         row = yield from acquire_report(session, query, tell, until, fresh=fresh, window=window)
         try:
-            return (yield from _fetch_file(session, row, target, tell, until, part=part))
+            just_asked = _was_asked_since(began, row)
+            return (yield from _fetch_file(session, row, target, tell, until, part=part, just_asked=just_asked))
         except (ReportExpired, ReportFailed):
             if _was_asked_since(began, row) or not (yield from _is_gone(session.ledger, row)):
                 raise
@@ -109,7 +110,7 @@ def mark_delivered(session: Session, parts: Iterable[Path]) -> Flow[None]:
 
 
 def _fetch_file(
-    session: Session, row: Row, target: Path, tell: Progress, until: float, *, part: bool
+    session: Session, row: Row, target: Path, tell: Progress, until: float, *, part: bool, just_asked: bool
 ) -> Flow[Downloaded]:
     """Return a row's file: the existing one if it still is that report's, else a new one."""
     assert row.token is not None  # noqa: S101 - a row that serves has a token
@@ -118,7 +119,7 @@ def _fetch_file(
         yield from work(partial(session.ledger.record_verified, row, delivered=not part))
         return done
     left = max(0.0, until - session.clock.seconds())
-    state = yield from wait_recorded(session, row, row.token, tell, deadline=left)
+    state = yield from wait_recorded(session, row, row.token, tell, deadline=left, just_asked=just_asked)
     # Files to merge must have the columns that the merge relies on.
     checked = None if session.settings.any_columns and not part else row.query
     return (yield from _download_row(session, row, state, checked, target, tell, part=part))

@@ -43,7 +43,7 @@ def look_recorded(
 
 
 def wait_recorded(
-    session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float
+    session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float, just_asked: bool = False
 ) -> Flow[ReportState]:
     """Wait until the report can be downloaded; keep its status in the ledger current."""
     ledger = session.ledger
@@ -51,7 +51,9 @@ def wait_recorded(
         return (yield from wait(session, token, tell, deadline=deadline))
     writer = _StatusWriter(ledger, row, session.clock.seconds, tell)
     try:
-        state = yield from _write_between(wait(session, token, writer, deadline=deadline), writer)
+        state = yield from _write_between(
+            wait(session, token, writer, deadline=deadline, just_asked=just_asked), writer
+        )
     except ReportFailed as error:
         yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
         raise

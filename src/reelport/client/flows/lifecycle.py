@@ -147,8 +147,12 @@ def look(
     return replace(state, links=links.found, expected=links.expected, long_polled=long_polled)
 
 
-def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE) -> Flow[ReportState]:
+def wait(
+    session: Session, token: str, tell: Progress, *, deadline: float = DEADLINE, just_asked: bool = False
+) -> Flow[ReportState]:
     """Poll until the report is ready: pauses of 0.2 s growing to 60 s, or long polling.
+
+    The first look returns the status at once, except for a report that was `just_asked` of a Reelport service.
 
     Raises ReportFailed or ReportExpired when it never will be ready, and NotFinished after `deadline`
     seconds. Transient failures are retried until then, once the service has answered at all.
@@ -157,7 +161,7 @@ def wait(session: Session, token: str, tell: Progress, *, deadline: float = DEAD
     end = start + _check_deadline(deadline)
     policy, rhythm = DEFAULT_POLICY, pauses(session.chance)
     bare_since: float | None = None
-    long_poll = 0.0  # The first look returns the status at once, without long polling.
+    long_poll = end - start if just_asked and session.reelport is True else 0.0
     while True:
         state = yield from look(session, token, tell, policy, long_poll=long_poll)
         elapsed = session.clock.seconds() - start
