@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
+import sys
 import tempfile
 import time
 from contextlib import closing
@@ -34,7 +35,9 @@ from benchmarks.service import Reelport, Wire
 
 _SMALL, _, _HUGE, _PLATFORM, _ = REPORTS
 _PAUSE = 0.02
-_GROWTH = ("2026-11-25-2057-10000000.json", "2026-11-25-1914-100000000.json")
+_ROLLBACK_JOURNAL = 1
+"""The version of SQLite's file format without a write-ahead log."""
+_GROWTH = ("2026-11-28-1940-10000000.json", "2026-11-28-1922-100000000.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +107,16 @@ def _fetch(wire: Wire, report: Report, shift: int) -> tuple[int, int]:
 
 
 def _count_commits(service: Reelport) -> int:
-    """Read how often the state was changed: SQLite counts it in its header, while it keeps no write-ahead log."""
-    with (service.settings.data / "state.db").open("rb") as state:
-        header = state.read(28)
-    if header[18] != 1:
-        raise RuntimeError("with a write-ahead log SQLite doesn't count commits: use one without")
-    return int.from_bytes(header[24:28], "big")
+    """Read how often the state was changed: SQLite counts it in a header.
+
+    That is the file's own, or with a write-ahead log the one of the memory that its processes share
+    (sqlite.org/walformat.html, `iChange`).
+    """
+    state = service.settings.state_file
+    header = state.read_bytes()[:28]
+    if header[18] == _ROLLBACK_JOURNAL:
+        return int.from_bytes(header[24:28], "big")
+    return int.from_bytes(state.with_name(f"{state.name}-shm").read_bytes()[8:12], sys.byteorder)
 
 
 def _measure_commit(times: int = 200) -> float:

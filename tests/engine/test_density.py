@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine.drawn import queries
 
-from reelport.catalog import Dimension, Metric
+from reelport.catalog import Metric
 from reelport.engine.compile import compile_query
-from reelport.engine.density import find_dense_tables, is_thin
+from reelport.engine.density import find_dense_tables
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.snapshot import Snapshot
@@ -151,14 +151,3 @@ def test_without_many_objects_nothing_is_dense() -> None:
     snapshot = pinned([plays(10**6, FIRST, FIRST)], 1000)
     assert not find_dense_tables(("DAY", "VIDEO_OWNER_CHANNEL_SLUG"), snapshot)
     assert not find_dense_tables(TITLE, pinned([plays(10**6, FIRST, FIRST)], 0))
-
-
-@pytest.mark.parametrize(
-    ("dimension", "objects"),
-    [(Dimension.VIDEO_TITLE, 1000), (Dimension.VIDEO_OWNER_CHANNEL_SLUG, 1), (Dimension.VISITOR_COUNTRY, 0)],
-)
-def test_sums_are_thin_below_eight_a_day_for_each_object(dimension: Dimension, objects: int) -> None:
-    """Of whatever tables are looked up; without any, nothing is thin."""
-    snapshot, dimensions = pinned([], 1000), (Dimension.DAY, dimension)
-    few = max(8 * 30 * objects - 1, 0)
-    assert (is_thin(dimensions, snapshot, few, 30), is_thin(dimensions, snapshot, few + 1, 30)) == (objects > 0, False)

@@ -15,6 +15,10 @@ from reelport.testing import Key, Service
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH
 
 
+class Refused(Exception):
+    """The service answered with errors."""
+
+
 @dataclass
 class Partner:
     """One key and its token against one service."""
@@ -64,7 +68,8 @@ class Partner:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         body = json.dumps({"query": document, "variables": variables}).encode()
         reply = _post(self.service.url + GRAPHQL_PATH, body, headers)
-        assert "errors" not in reply, reply
+        if "errors" in reply:
+            raise Refused(reply)
         data: dict[str, Any] = reply["data"]
         return data
 

@@ -280,13 +280,3 @@ def test_a_wait_takes_few_looks_however_long_it_is(idle: Service, set_to_work: C
         assert len(looked) <= 3 + looked[-1].elapsed / idle.settings.look_seconds
         with pytest.raises(QueryRefused, match="Did you mean VIEWS"):
             client.reports.submit(replace(QUERY, metrics=("VIEW",)))
-
-
-def test_the_first_look_at_a_report_that_was_just_asked_is_held(idle: Service, tmp_path: Path) -> None:
-    """Its status is known by the ask, and what is left of the deadline is longer than a second."""
-    key = idle.key("demo")
-    told: list[Event] = []
-    with Client(idle.url, key.id, key.secret) as client, pytest.raises(NotFinished):
-        client.reports.run(QUERY, tmp_path / "views.csv", deadline=2.0, progress=told.append)
-    first = next(event for event in told if isinstance(event, Looked))
-    assert first.elapsed >= 1

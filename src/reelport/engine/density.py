@@ -1,16 +1,15 @@
-"""Whether there are many rows, or few, for each object that a report looks up.
+"""Which facts have many rows for each object that a report looks up.
 
 The log tells of each file how many rows it has, and of which days.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from operator import attrgetter
 
 from reelport.catalog import Dimension
-from reelport.engine.mapping import CELLS, LOOKUPS, Lookup, LookupCell
+from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
@@ -20,11 +19,6 @@ _ROWS = 12
 
 To sum them by day and id before ids are looked up takes 1.1 to 1.3 times as long at 2, as long at 9, 0.92 of the time
 at 15 and 0.83 to 0.91 at 18 and more.
-"""
-_THIN_ROWS = 8
-"""Rows a day for each object below which sums are thin.
-
-To look up ids in each row, and sum once, takes 0.89 to 0.95 of the time at 2 to 4, as long at 8 to 12 and 1.1 at 24.
 """
 _KEPT = 1_000
 """Combinations of dimensions of which the looked-up tables are remembered."""
@@ -38,7 +32,7 @@ def find_dense_tables(dimensions: tuple[str, ...], snapshot: Snapshot) -> frozen
     `dimensions` are names. Objects count where a report can have about as many of them as rows (`Lookup.many`). Rows a
     day are an average over all days of the table, and all tenants.
     """
-    objects = _count_rows(_list_many(dimensions), snapshot)
+    objects = sum(file.rows for name in _list_many(dimensions) for file in snapshot.listing.get(name, ()))
     if not objects:
         return frozenset()
     return frozenset(
@@ -48,26 +42,12 @@ def find_dense_tables(dimensions: tuple[str, ...], snapshot: Snapshot) -> frozen
     )
 
 
-def is_thin(dimensions: tuple[Dimension, ...], snapshot: Snapshot, rows: int, days: int) -> bool:
-    """Whether so many rows of so many days are few for each object that the dimensions look up."""
-    tables = {name for lookup in _list_lookups(dimensions) for name in lookup.tables}
-    return rows < _THIN_ROWS * days * _count_rows(tables, snapshot)
-
-
 @lru_cache(_KEPT)
 def _list_many(dimensions: tuple[str, ...]) -> frozenset[str]:
     """List the tables with many objects that the dimensions look up."""
-    lookups = _list_lookups(Dimension[name] for name in dimensions)
+    cells = (CELLS[Dimension[name]] for name in dimensions)
+    lookups = (LOOKUPS[cell.lookup] for cell in cells if isinstance(cell, LookupCell))
     return frozenset(name for lookup in lookups if lookup.many for name in lookup.tables)
-
-
-def _list_lookups(dimensions: Iterable[Dimension]) -> Iterator[Lookup]:
-    cells = (CELLS[dimension] for dimension in dimensions)
-    return (LOOKUPS[cell.lookup] for cell in cells if isinstance(cell, LookupCell))
-
-
-def _count_rows(tables: Iterable[str], snapshot: Snapshot) -> int:
-    return sum(file.rows for name in tables for file in snapshot.listing.get(name, ()))
 
 
 def _average_rows_a_day(files: tuple[DataFile, ...]) -> float:

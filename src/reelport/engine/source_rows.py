@@ -18,6 +18,7 @@ from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.tenant_filter import channel_joins
 from reelport.engine.trees import alias, left_join, select, subquery
+from reelport.facts.schema import OWNER
 
 _FEW, _FEW_OF_MANY = 3, 1
 """Up to so many dimensions, rows are summed by ids before their cells are looked up (_FEW_OF_MANY: with many ids).
@@ -49,7 +50,8 @@ def _sums_first(source_query: SourceQuery, found: LookupCells, *, is_dense: bool
     counted = any(isinstance(rule, Distinct) for rule in resolved.rules_over(source))
     many = any(LOOKUPS[cell.lookup].many for cell in found.values())
     is_repeated = _are_by_day_and_id(resolved.dimensions, found)
-    if is_thin and is_repeated and any(dimension.grain is Grain.DAY for dimension in resolved.dimensions):
+    is_by_day = any(dimension.grain is Grain.DAY for dimension in resolved.dimensions)
+    if is_thin and is_repeated and is_by_day and all(cell.key == OWNER for cell in found.values()):
         return False
     most = _FEW_OF_MANY if many and not (is_dense and is_repeated) else _FEW
     return bool(found) and not counted and len(resolved.dimensions) <= most

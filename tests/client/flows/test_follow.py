@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from tests.client.conftest import REPORT, Time, looked
@@ -10,6 +12,8 @@ from tests.client.flows.flow_driver import ASKED, PAGE, FlowDriver, ask, held, o
 
 from reelport.client.events import Event, Looked, Retrying, ignore_event
 from reelport.client.flows import lifecycle
+from reelport.client.flows.fetch import fetch
+from reelport.client.ledger import Ledger
 from reelport.client.session import Session
 from reelport.client.steps import Lost, Reply
 from reelport.errors import (
@@ -191,6 +195,34 @@ def test_a_report_that_was_just_asked_is_held_from_the_first_look_on(session: Se
         looks = [step.request.headers for step in hand.sent if step.request.url.endswith("/graphql")]
         assert [headers.get("prefer") for headers in looks] == ["wait=10"] * 3
         assert hand.waits == pytest.approx(waits)
+
+
+@pytest.mark.parametrize("just_asked", [True, False])
+def test_a_service_that_goes_away_in_a_held_look_is_waited_for(session: Session, time: Time, just_asked: bool) -> None:
+    """It has answered already, and be it to the ask: what a proxy says for a minute ends no wait."""
+    before = [] if just_asked else [held("IN_PROGRESS")]
+    finished = held("FINISHED", "https://files.example.org/1")
+    hand = FlowDriver(time, *before, *[reply({}, 504)] * 12, finished)
+    hand.answering = 5.0
+    assert hand.drive(lifecycle.wait(session, REPORT, ignore_event, just_asked=just_asked)).ready
+
+
+@pytest.mark.parametrize("was_asked", [True, False])
+def test_what_a_fetch_has_asked_for_itself_is_held_from_the_first_look_on(
+    session: Session, time: Time, query: ReportQuery, tmp_path: Path, was_asked: bool
+) -> None:
+    """What an earlier run asked for is first looked at: it may have ended long ago."""
+    session = replace(session, ledger=Ledger(tmp_path / "ledger.db", lambda: time.day))
+    if was_asked:
+        FlowDriver(time, reply(ASKED)).drive(ask(session, query, ignore_event))
+        time.day += timedelta(minutes=1)
+    another = {"data": {"askPartnerReportFile": {"reportFile": {"reportToken": "another", "status": "IN_PROGRESS"}}}}
+    failed = reply(looked("FAILED"))
+    hand = FlowDriver(time, *[failed] * was_asked, reply(another), failed)
+    with pytest.raises(ReportFailed):
+        hand.drive(fetch(session, query, tmp_path / "views.csv", ignore_event))
+    held_for = [step.request.headers.get("prefer") for step in hand.sent if step.request.url.endswith("/graphql")]
+    assert held_for == [None] * was_asked + [None, "wait=10"]
 
 
 def test_a_look_that_was_not_truly_held_is_followed_by_a_pause(session: Session, time: Time) -> None:

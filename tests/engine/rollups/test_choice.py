@@ -133,6 +133,26 @@ def test_merged_months_keep_their_rollups(built: Facts) -> None:
     assert days_read(built.report(BY_DAY)[1]) == set(DAYS)
 
 
+def test_a_day_tells_how_many_channels_own_its_rows(built: Facts) -> None:
+    """After a merge too; where an older version wrote the manifest it is unknown, and all else as ever."""
+
+    def owners(rollup: Rollup) -> set[tuple[date, int | None]]:
+        segments = list_segments(built.root, rollup)
+        return {(day, told.owners) for segment in segments for day, told in segment.days.items()}
+
+    (rollup,) = list_rollups(built.root)
+    everybody = {(day, 4) for day in DAYS}
+    assert owners(rollup) == everybody
+    built.compact()
+    assert owners(rollup) == everybody
+    for segment in list_segments(built.root, rollup):
+        record = json.loads(segment.manifest.read_text())
+        del record["owners"]
+        segment.manifest.write_text(json.dumps(record))
+    assert owners(rollup) == {(day, None) for day in DAYS}
+    assert days_read(built.report(BY_DAY)[1]) == set(DAYS)
+
+
 def test_days_without_rows_in_a_merged_month_need_no_facts(facts: Facts) -> None:
     """The merged file spans days that no file did: they are empty, and read from the rollup as such."""
     facts.load(DAYS[0], DAYS[2])

@@ -76,14 +76,16 @@ def writer(settings: Settings, *, ours: bool = True) -> Iterator[Process]:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()  # one that is stopped would be waited for without end
 
 
 def stop(pid: int, lock: Path) -> None:
     """Stop a process; returns once all of its threads are stopped."""
     os.kill(pid, signal.SIGSTOP)
-    assert until(lambda: (found := find_holder(lock)) is not None and found.states == {"T"})
+    assert until(lambda: (found := find_holder(lock)) is not None and found.is_stopped)
 
 
 def lock_of(settings: Settings) -> Path:
@@ -119,6 +121,16 @@ def test_a_frozen_process_of_somebody_else_is_left(settings: Settings) -> None:
         assert (process.poll(), excused) == (None, [])
 
 
+def test_a_child_that_sleeps_is_left(settings: Settings) -> None:
+    """It holds the lock and uses no CPU, as one does that waits for a disk or a reader."""
+    excused: list[int] = []
+    with writer(settings) as process:
+        watch = LockWatch(settings.state_file, excused.append)
+        for _ in range(3 * FROZEN_LOOKS):
+            watch.look()
+        assert (process.poll(), excused) == (None, [])
+
+
 def test_a_child_that_goes_on_is_left(settings: Settings) -> None:
     """Also after many looks at which nothing had changed, when it does something before the last."""
     excused: list[int] = []
@@ -129,6 +141,6 @@ def test_a_child_that_goes_on_is_left(settings: Settings) -> None:
             for _ in range(FROZEN_LOOKS):
                 watch.look()
             os.kill(process.pid, signal.SIGCONT)
-            assert until(lambda: (found := find_holder(lock_of(settings))) is not None and "T" not in found.states)
+            assert until(lambda: (found := find_holder(lock_of(settings))) is not None and not found.is_stopped)
             watch.look()
         assert (process.poll(), excused) == (None, [])

@@ -281,7 +281,21 @@ def test_a_worker_that_its_supervisor_ended_is_nobodys_fault(state: State) -> No
         assert until(lambda: settled(deaths, lambda: entry(state, asked).state == "waiting"))
         found = entry(state, asked)
         assert (found.deaths, found.losses, found.suspect) == (0, 1, False)
-        assert claim(state, "w") is not None
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_an_excuse_is_for_the_process_that_was_ended(state: State, is_new: bool) -> None:
+    """A later worker of the same number is blamed as any."""
+    (asked,) = ask(state)
+    with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
+        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
+        deaths.excuse(process.pid)
+        if is_new:
+            deaths.blame(process.pid)
+        process.kill()
+        deaths.add(process.pid, process.wait())
+        assert until(lambda: settled(deaths, lambda: entry(state, asked).state == "waiting"))
+        assert entry(state, asked).deaths == is_new
 
 
 def test_death_says_how() -> None:

@@ -31,8 +31,10 @@ def holding(file: Path, lock: str = "LOCK_EX") -> Iterator[int]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield process.pid
-        process.kill()
+        try:
+            yield process.pid
+        finally:
+            process.kill()  # one that is stopped would be waited for without end
 
 
 def test_the_holder_of_an_exclusive_lock_is_found(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_a_stopped_holder_is_told_as_stopped(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     with holding(file) as pid:
         os.kill(pid, signal.SIGSTOP)
-        assert until(lambda: (found := find_holder(file)) is not None and found.states == {"T"})
+        assert until(lambda: (found := find_holder(file)) is not None and found.is_stopped)
         assert find_holder(file) == find_holder(file)
 
 

@@ -159,9 +159,10 @@ def wait(
     """
     start = session.clock.seconds()
     end = start + _check_deadline(deadline)
-    policy, rhythm = DEFAULT_POLICY, pauses(session.chance)
+    rhythm = pauses(session.chance)
     bare_since: float | None = None
     long_poll = end - start if just_asked and session.reelport is True else 0.0
+    policy = _build_wait_policy(token, long_poll) if long_poll else DEFAULT_POLICY
     while True:
         state = yield from look(session, token, tell, policy, long_poll=long_poll)
         elapsed = session.clock.seconds() - start
@@ -176,8 +177,8 @@ def wait(
         tell(Looked(token, state.status, elapsed, seconds))
         if seconds > 0:
             yield Wait(seconds)
-        left = long_poll = end - session.clock.seconds()
-        policy = RetryPolicy(left, longest=left, at_end=partial(_build_out_of_reach, token))
+        long_poll = end - session.clock.seconds()
+        policy = _build_wait_policy(token, long_poll)
 
 
 def build_links_error(state: ReportState) -> ServiceError:
@@ -230,6 +231,14 @@ def _build_ask_lost(error: ReelportError, *, answered: bool = False) -> AskLost:
                    "it then holds one of your slots until it is done.")  # fmt: skip
     lost.answered = answered or not isinstance(error, Unreachable)
     return lost
+
+
+def _build_wait_policy(token: str, left: float) -> RetryPolicy:
+    """Build the retry policy of a look at a service that has answered before.
+
+    It lasts as long as the wait.
+    """
+    return RetryPolicy(left, longest=left, at_end=partial(_build_out_of_reach, token))
 
 
 def _build_out_of_reach(token: str, error: ReelportError) -> NotFinished:

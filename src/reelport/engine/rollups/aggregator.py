@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlglot import exp
 
 from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator
-from reelport.engine.density import is_thin
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.grouping import group_rows
 from reelport.engine.relations import Relations
@@ -25,6 +24,12 @@ from reelport.facts.rollups.segments import Segment, forget_files
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES, Kind
 from reelport.storage.digests import DigestCheck
+
+_THIN_ROWS = 8
+"""Rows a day for each owner below which a rollup is thin.
+
+To look up owners in each row, and sum once, takes 0.89 to 0.95 of the time at 2 to 4, as long at 8 to 12 and 1.1 at 24.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,9 @@ class RollupRelations(Relations):
         return subquery(exp.Var(this=" UNION ALL ".join(parts)), table)
 
     def is_thin(self, source_query: SourceQuery) -> bool:
-        """Whether few rows are read of each day for each object that the report looks up."""
+        """Whether a rollup alone is read, and has few rows a day for each owner."""
         reading = self.readings.get(source_query.source.name)
-        if reading is None:
-            return False
-        return is_thin(source_query.resolved.dimensions, self.snapshot, reading.rows, len(reading.all_days))
+        return reading is not None and reading.owners is not None and reading.rows < _THIN_ROWS * reading.owners
 
     def _list_paths(self, source_query: SourceQuery, reading: Reading) -> list[str]:
         """List the files of facts that hold the days which the rollup doesn't give."""

@@ -36,6 +36,7 @@ from reelport.facts.rollups.segments import (
 )
 from reelport.facts.rollups.upkeep import measure_rollups, sweep
 from reelport.facts.row_rules import quote_name
+from reelport.facts.schema import OWNER
 from reelport.facts.tables import TABLES
 from reelport.storage.digests import FileDamaged, check_files, compute_digest
 from reelport.storage.durable import (
@@ -49,6 +50,8 @@ from reelport.storage.file_cache import holding
 from reelport.storage.modes import private
 from reelport.wording import format_size
 
+_Counts = Mapping[date, tuple[int, int]]
+"""Of each day that has rows their number, and that of their owners."""
 _OTHER_REASONS = (duckdb.ConversionException, duckdb.InterruptException, duckdb.OutOfMemoryException)
 """What DuckDB raises for other reasons than a file that can't be read."""
 
@@ -144,7 +147,7 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
         draft = work.folder / f"{name_segment(month.name)}{DATA}"
         try:
             month = _leave_out_damaged(month)
-            rows = _write_readable(work, rollup, snapshot, month, draft)
+            counts = _write_readable(work, rollup, snapshot, month, draft)
         except duckdb.ConversionException:
             return BuiltMonth(rollup.name, month.name, problem="a sum has more digits than a count can hold")
         except FileDamaged as damage:
@@ -162,13 +165,13 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
             data = draft.rename(folder / draft.name)
             sync_folder(folder)
     killpoints.reach("rollup-rename")
-    days = {day: SegmentDay(month.days[day], rows.get(day, 0)) for day in month.days}
+    days = {day: SegmentDay(month.days[day], *counts.get(day, (0, 0))) for day in month.days}
     write_manifest(data, identity_of(rollup), days, digest)
     delete_manifests(month.older)
-    return BuiltMonth(rollup.name, month.name, len(month.days), sum(rows.values()), size)
+    return BuiltMonth(rollup.name, month.name, len(month.days), sum(rows for rows, _ in counts.values()), size)
 
 
-def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> dict[date, int]:
+def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> _Counts:
     """Write the month's rows: all of them from the facts where an older segment can't be read."""
     try:
         return work.run_interruptibly(lambda: _write(work, rollup, snapshot, month, draft))
@@ -179,16 +182,17 @@ def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: 
     return work.run_interruptibly(lambda: _write(work, rollup, snapshot, facts_alone, draft))
 
 
-def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> dict[date, int]:
-    """Write the month's rows; returns how many each day has."""
+def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> _Counts:
+    """Write the month's rows; returns how many each day has, and how many owners."""
     _require_intact_facts(snapshot, rollup.table, month)
     order = ", ".join(map(quote_name, row_order(rollup)))
     rows = " UNION ALL ".join(_select_rows(rollup, snapshot, month))
     options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
     work.session.execute(f"COPY ({rows} ORDER BY {order}) TO {_quote(draft)} ({options})")
     day = f"CAST({quote_name(TABLES[rollup.table].time or '')} AS DATE)"
-    counted = f"SELECT {day}, COUNT(*) FROM {parquet_source([str(draft)])} GROUP BY 1"  # noqa: S608 - our own names
-    return dict(work.session.execute(counted).fetchall())
+    counts = f"COUNT(*), COUNT(DISTINCT {OWNER})"
+    counted = f"SELECT {day}, {counts} FROM {parquet_source([str(draft)])} GROUP BY 1"  # noqa: S608 - our own names
+    return {day: (rows, owners) for day, rows, owners in work.session.execute(counted).fetchall()}
 
 
 def _require_intact_facts(snapshot: Snapshot, table: str, month: _Month) -> None:

@@ -37,13 +37,15 @@ Parts = tuple[tuple[Segment, frozenset[date]], ...]
 class Reading:
     """What is read of a rollup: its parts for their days, and facts for all other days.
 
-    `rows` are those that are read at most, of both; `all_days` are the days of the report that have facts.
+    `rows` are those that are read at most, of both; `all_days` are the days of the report that have facts. `owners` are
+    the channels that own rows of each day, added up over the days; None unless the rollup gives all days and tells.
     """
 
     rollup: Rollup
     parts: Parts
     all_days: frozenset[date]
     rows: int
+    owners: int | None
 
     @property
     def days(self) -> frozenset[date]:
@@ -165,8 +167,11 @@ def _read_days(
     built = frozenset().union(*(days for _, days in parts))
     others = frozenset(asked) - built
     rest = [file for file in _list_fact_files(source_query, snapshot) if _touches_any(file, others)]
-    rows = sum(segment.days[day].rows for segment, days in parts for day in days)
-    return Reading(rollup, parts, frozenset(asked), rows + _count_rows(rest))
+    found = [segment.days[day] for segment, days in parts for day in days]
+    owners = [day.owners for day in found if day.owners is not None]
+    rows = sum(day.rows for day in found) + _count_rows(rest)
+    tells = len(owners) == len(asked)
+    return Reading(rollup, parts, frozenset(asked), rows, sum(owners) if tells else None)
 
 
 def choose_parts(segments: Iterable[Segment], asked: Mapping[date, Files]) -> Parts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -76,8 +76,8 @@ def _carry_days(segment: Segment, old: Mapping[date, Files], new: Mapping[date, 
         return {}
     months = {f"{day:%Y-%m}" for day in valid}
     empty = [day for day in new if day not in old and day not in segment.days and f"{day:%Y-%m}" in months]
-    kept = {day: SegmentDay(new[day], segment.days[day].rows) for day in valid if day in new}
-    return dict(sorted((dict(segment.days) | kept | {day: SegmentDay(new[day], 0) for day in empty}).items()))
+    kept = {day: replace(segment.days[day], files=new[day]) for day in valid if day in new}
+    return dict(sorted((dict(segment.days) | kept | {day: SegmentDay(new[day], 0, 0) for day in empty}).items()))
 
 
 def sweep(root: Path, before: datetime) -> SweptRollups:

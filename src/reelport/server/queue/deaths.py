@@ -84,6 +84,11 @@ class Deaths:
         with self._lock:
             self._excused.add(pid)
 
+    def blame(self, pid: int) -> None:
+        """Take back an excuse: a new process has the number of one that was ended."""
+        with self._lock:
+            self._excused.discard(pid)
+
     def record_due(self) -> None:
         """Record in the state the deaths that are old enough.
 

@@ -24,14 +24,12 @@ from reelport.server.child_process import Ended, keep_running, run_process, run_
 from reelport.server.process import exit_process
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
-from reelport.server.queue.lock_watch import LockWatch
+from reelport.server.queue.lock_watch import watch_lock
 from reelport.server.queue.worker_slot import WorkerSlot
 from reelport.server.settings import Settings
 from reelport.server.state import database
 
 _RECORD_SECONDS = 0.2
-_LOOK_SECONDS = 1.0
-"""Seconds between two looks at who holds the lock of a SQLite state."""
 _log = structlog.get_logger()
 
 
@@ -54,10 +52,13 @@ def supervise(settings: Settings) -> None:
 def run_workers(settings: Settings, workers: int) -> Iterator[None]:
     """Keep `workers` processes running within the block, and an isolated one for suspects.
 
-    UsageError where a library that they need isn't installed.
+    Also without any it ends a child of this process that is stopped while it keeps a SQLite state locked. UsageError
+    where a library that they need isn't installed.
     """
     if workers == 0:
-        yield
+        ending = threading.Event()
+        with run_threads("lock", [lambda: watch_lock(settings, lambda _pid: None, ending)], ending):
+            yield
         return
     _require_libraries(settings)
     db = database.open_database(settings)
@@ -109,10 +110,8 @@ class _Supervisor:
             self._deaths.record_due()
 
     def watch_lock(self) -> None:
-        """End a process of this service that is frozen while it keeps a SQLite state locked."""
-        watch = None if self._settings.database_url else LockWatch(self._settings.state_file, self._deaths.excuse)
-        while watch is not None and not self.ending.wait(_LOOK_SECONDS):
-            watch.look()
+        """End a process of this service that is stopped while it keeps a SQLite state locked."""
+        watch_lock(self._settings, self._deaths.excuse, self.ending)
 
     def _has_due_suspect(self) -> bool:
         try:
@@ -141,10 +140,12 @@ class _Supervisor:
         `pipe` is what it tells its supervisor by; None for an isolated one.
         """
         of_its_kind = ["--isolated"] if pipe is None else ["--pipe", str(pipe)]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "reelport.server.queue.worker_main", self._name, *of_its_kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=() if pipe is None else (pipe,),
             env={**os.environ, **self._settings.environment()},
         )
+        self._deaths.blame(process.pid)
+        return process
