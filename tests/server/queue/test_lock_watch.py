@@ -17,6 +17,7 @@ from tests import forked
 from tests.patience import until
 
 from reelport.server.queue.lock_watch import FROZEN_LOOKS, LockWatch
+from reelport.server.queue.supervisor import run_workers
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect, connected, write
 from reelport.server.state.lock_holder import find_holder
@@ -108,6 +109,14 @@ def test_a_frozen_child_that_keeps_the_state_locked_is_ended(settings: Settings)
     with connected(settings) as db:
         count = text("SELECT count(*) FROM chores")
         assert write(db, lambda connection: connection.execute(count).scalar_one()) == 0
+
+
+@pytest.mark.long
+def test_a_service_without_workers_watches_too(settings: Settings) -> None:
+    """It may have API processes, each of which can be stopped in the middle of an ask."""
+    with run_workers(settings, 0), writer(settings) as process:
+        stop(process.pid, lock_of(settings))
+        assert until(lambda: process.poll() == -signal.SIGKILL)
 
 
 def test_a_frozen_process_of_somebody_else_is_left(settings: Settings) -> None:
