@@ -169,3 +169,6 @@ class Delegating(Protocol):
 
     def delegate(self, aggregation: Aggregation, snapshot: Snapshot) -> Aggregator:
         """Choose the aggregator of a piece, as `aggregate` would, and note the choice."""
+
+    def count_rows(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
+        """Count the rows that are read at most, if the report is one piece. Notes no choice."""

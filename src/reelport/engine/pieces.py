@@ -10,18 +10,19 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from reelport.catalog import Dimension
-from reelport.engine.aggregation import Aggregator
+from reelport.engine.aggregation import Aggregator, Delegating, plan_aggregation
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.plan import Pieces
 from reelport.engine.report_format import CSV, ReportFormat
+from reelport.engine.resolved_query import resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 _SPLIT_FROM_ROWS = 1_000_000
-"""Rows of facts in the report's days, of all tenants, below which it isn't split: each piece costs about 4 ms."""
+"""Rows to read below which a report isn't split: each piece costs about 4 ms, and 14 for a platform of 400 channels."""
 _PIECE_ROWS = 500_000
 """Rows of the report that a piece should have."""
 _DAYS_PER_MONTH = 30
@@ -42,11 +43,11 @@ def plan_pieces(
 ) -> Pieces:
     """Yield the plans of a checked query.
 
-    A query over at least `worth` rows of facts whose rows are in order of time is split by months: first one month,
+    A query that reads at least `worth` rows and whose own are in order of time is split by months: first one month,
     then as many as should give `size` rows, estimated from the previous piece. After a piece without rows, which gives
     no estimate, comes one month again. In a format whose pieces can't be appended the report is one piece.
     """
-    if report_format.further is None or not _is_in_time_order(query) or _count_facts(query, snapshot) < worth:
+    if report_format.further is None or not _is_worth_splitting(query, tenant, snapshot, aggregator, worth):
         yield compile_query(query, tenant, snapshot, aggregator)
         return
     start, months = query.start, 1
@@ -57,6 +58,19 @@ def plan_pieces(
         # Estimate by days, not months: the report may begin on the last day of a month.
         months = min(max(1, size * (after - start).days // (_DAYS_PER_MONTH * rows)), _MOST_MONTHS) if rows else 1
         start = after
+
+
+def _is_worth_splitting(
+    query: ReportQuery, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator, worth: int
+) -> bool:
+    if not _is_in_time_order(query) or query.end <= _find_last_day(query.start, 1):
+        return False
+    if _count_facts(query, snapshot) < worth:
+        return False
+    # Of rollups far fewer rows may be read. They are asked last: to choose them takes longer than to count the facts.
+    if not isinstance(aggregator, Delegating):
+        return True
+    return aggregator.count_rows(plan_aggregation(resolve_query(query, tenant)), snapshot) >= worth
 
 
 def _is_in_time_order(query: ReportQuery) -> bool:

@@ -147,6 +147,11 @@ class RollupAggregator:
             self.require_intact(self.check)
         return _ReadingAggregator(readings) if readings else self.other
 
+    def count_rows(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
+        """Count the rows that would be read at most, of rollups and of facts."""
+        chosen = (choose(source_query, snapshot, self.rollups) for source_query in aggregation.sources)
+        return sum(choice.fact_rows if choice.reading is None else choice.reading.rows for choice in chosen)
+
     @property
     def plain(self) -> Aggregator:
         """The aggregator that reads no kept sums."""

@@ -12,7 +12,7 @@ from reelport.engine.duckdb.engine import Session
 from reelport.engine.memory_size import parse_size
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.rollups.choice import RollupList, choose
+from reelport.engine.rollups.choice import RollupList
 from reelport.engine.settled.aggregator import SettledAggregator
 from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
@@ -61,9 +61,7 @@ def count_rows(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: 
 
     Those are the rows in the files of the report's days and channels, or in rollups of them.
     """
-    sources = plan_aggregation(resolve_query(query, tenant)).sources
-    chosen = (choose(source_query, snapshot, rollups) for source_query in sources)
-    return sum(choice.fact_rows if choice.reading is None else choice.reading.rows for choice in chosen)
+    return RollupAggregator(rollups).count_rows(plan_aggregation(resolve_query(query, tenant)), snapshot)
 
 
 def _add_settled_months(
