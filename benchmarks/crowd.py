@@ -63,11 +63,16 @@ class Wire:
         self._token = ""
 
     async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection(*self._address)
+        await self._connect()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._writer.close()
+
+    async def reconnect(self) -> None:
+        """Connect anew, with the same token, after a pause in which the service may have hung up."""
+        self._writer.close()
+        await self._connect()
 
     async def grant(self) -> None:
         """Take a new token."""
@@ -84,6 +89,9 @@ class Wire:
         """A report's status."""
         answer = await self._graphql("look", LOOK, {"reportToken": token})
         return str(answer["partner"]["reportFile"]["status"])
+
+    async def _connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(*self._address)
 
     async def _graphql(self, kind: str, document: str, variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": document, "variables": variables})

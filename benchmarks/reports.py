@@ -25,9 +25,14 @@ class Report:
     dimensions: tuple[str, ...]
     tables: tuple[str, ...]
 
+    @property
+    def questions(self) -> int:
+        """How many different ranges of days there are to ask about."""
+        return DAYS - self.days + 1
+
     def span(self, shift: int) -> tuple[date, date]:
         """Its first and last day. Another shift is another question of the same weight."""
-        start = START + timedelta(days=shift % (DAYS - self.days + 1))
+        start = START + timedelta(days=shift % self.questions)
         return start, start + timedelta(days=self.days - 1)
 
     def query(self, shift: int) -> ReportQuery:

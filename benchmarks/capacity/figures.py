@@ -15,11 +15,15 @@ _SMALL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Rows of a report: of the files that it opens, those that it reads of them, and those that it writes."""
+    """Rows of a report: of the files that it opens, those that it reads of them, and those that it writes.
+
+    `reach` are the rows of all files that reports open at all, of which a worker keeps the footers of some.
+    """
 
     opened: float
     read: float
     written: float
+    reach: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,11 @@ class Figures:
     write_seconds: float
     """A million rows written."""
     footer_seconds: float
-    """A million rows of the files that a report opens, whoever's they are: their footers list every row group."""
+    """A million rows of the files whose footers a report reads, whoever's they are: a footer lists every row group."""
+    skip_seconds: float
+    """A million rows of the files that it opens, with a footer that is kept: every row group is skipped or read."""
+    kept_rows: float
+    """Rows of the files whose footers a worker keeps."""
     parallel: float
     """How many cores a long report keeps busy, where nothing else runs on two."""
     request_seconds: float
@@ -53,8 +61,9 @@ class Figures:
 
     def report(self, size: Size) -> float:
         """Seconds of the CPU for a report."""
+        unkept = max(0.0, 1 - self.kept_rows / size.reach)
         parts = (
-            size.opened * self.footer_seconds,
+            size.opened * (self.skip_seconds + unkept * self.footer_seconds),
             size.read * self.read_seconds,
             size.written * self.write_seconds,
         )

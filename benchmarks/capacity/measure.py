@@ -1,16 +1,15 @@
 """Measures what the model stands on, by a real service with one worker, and keeps it.
 
     .venv/bin/python -m benchmarks.capacity.measure
-    .venv/bin/python -m benchmarks.capacity.measure --rows 100000000
+    .venv/bin/python -m benchmarks.capacity.measure --rows 10000000 --large 100000000
 
 Costs of a report are found by difference: a small one, one that reads much and writes little, one that writes as many
-rows as it reads. The CPU is that of all threads of the process, those that have ended too.
+rows as it reads; none from rollups. The CPU is that of all threads of the process, those that have ended too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sqlite3
 import sys
 import tempfile
@@ -26,7 +25,8 @@ import duckdb
 import httpx2
 
 from benchmarks import machine
-from benchmarks.capacity.figures import FILE, Figures
+from benchmarks.capacity.figures import Figures
+from benchmarks.capacity.footers import measure_footers
 from benchmarks.crowd import api_pids, cpu
 from benchmarks.facts import MEMORY, Facts
 from benchmarks.loading import loading
@@ -37,7 +37,6 @@ _SMALL, _, _HUGE, _PLATFORM, _ = REPORTS
 _PAUSE = 0.02
 _ROLLBACK_JOURNAL = 1
 """The version of SQLite's file format without a write-ahead log."""
-_GROWTH = ("2026-11-28-2254-10000000.json", "2026-11-28-2245-100000000.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,9 @@ class Cost:
     size: int
 
 
-def measure(facts: Facts, times: int) -> Figures:
-    """Measure all figures; the same report is never asked for twice."""
+def measure(facts: Facts, large: Facts, times: int) -> Figures:
+    """Measure all figures; the same report is never asked for twice. `large` is for the footers."""
+    footers = measure_footers(facts, large)
     with closing(Reelport(facts, MEMORY, rollups=False)) as service:
         small = make(service, _SMALL, times)
         platform, huge = make(service, _PLATFORM, 8), make(service, _HUGE, 4)
@@ -66,7 +66,9 @@ def measure(facts: Facts, times: int) -> Figures:
         report_seconds=small.worker,
         read_seconds=read_seconds,
         write_seconds=(huge.worker - small.worker) / huge.rows * 1e6 - read_seconds * both / huge.rows,
-        footer_seconds=_compare_growth(),
+        footer_seconds=footers.read_seconds,
+        skip_seconds=footers.skip_seconds,
+        kept_rows=footers.kept_rows,
         parallel=huge.worker / huge.seconds,
         request_seconds=small.api,
         load_seconds=1e6 / load["rows_a_core_second"],
@@ -135,14 +137,6 @@ def _measure_commit(times: int = 200) -> float:
     return median(took)
 
 
-def _compare_growth() -> float:
-    """Compare small reports of two kept runs, whose months have ten times the rows: seconds a million rows."""
-    small, large = (json.loads((FILE.parent / name).read_text()) for name in _GROWTH)
-    took = (run["latency"]["idle"]["ask_to_finished"]["median"] for run in (large, small))
-    months = (run["loading"]["rows"] for run in (large, small))
-    return float((next(took) - next(took)) / (next(months) - next(months)) * 1e6)
-
-
 def _count_rows(facts: Facts, report: Report) -> int:
     """Count the rows of plays that a report reads."""
     start, end = report.span(0)
@@ -159,11 +153,13 @@ def main() -> None:
     """Measure, keep and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of plays")
+    parser.add_argument("--large", type=int, default=100_000_000, help="rows of a larger table, for the footers")
     parser.add_argument("--times", type=int, default=100, help="small reports")
     given = parser.parse_args()
-    facts = Facts(given.rows)
+    facts, large = Facts(given.rows), Facts(given.large)
     facts.ready()
-    figures = measure(facts, given.times)
+    large.ready()
+    figures = measure(facts, large, given.times)
     figures.save()
     print(figures)
 

@@ -57,6 +57,11 @@ class Platform:
         return self.rows_a_day * self.days_kept
 
     @property
+    def reach(self) -> float:
+        """The rows of the files that reports open at all."""
+        return self.rows_a_day * min(self.days_kept, max(question.days for question in QUESTIONS))
+
+    @property
     def busiest(self) -> float:
         """Reports asked for in a second of the busiest hour."""
         return self.partners * self.reports_a_day * BUSIEST_HOUR / 3600
@@ -66,7 +71,7 @@ class Platform:
         days = min(question.days, self.days_kept)
         opened = days if days <= _UNSETTLED_DAYS else math.ceil(days / _MONTH_DAYS) * _MONTH_DAYS
         read = self.rows_a_day * self.shares[partner] * days
-        return Size(opened * self.rows_a_day, read, read * question.written)
+        return Size(opened * self.rows_a_day, read, read * question.written, self.reach)
 
     def draw(self, random_: random.Random) -> tuple[int, Question]:
         """Draw who asks, and what: each partner as often as any other."""

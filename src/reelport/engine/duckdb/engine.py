@@ -39,7 +39,7 @@ _SPILL_STEP = 0.02
 """By how much of itself that room must have changed for the limit to be set anew, which takes a statement."""
 _INTERRUPT_SECONDS = 0.02
 """Seconds between two interrupts while a write is being cancelled."""
-_MOST_FOOTERS = 16_000_000
+MOST_FOOTER_BYTES = 16_000_000
 """Bytes of footers by DuckDB's count that may be kept: four to seven times that in truth."""
 _POLL_SECONDS = 1.0
 """Seconds between two checks for Ctrl-C, which waiting for another thread hides."""
@@ -108,7 +108,7 @@ class Engine:
             self._looked_at = False
         return session
 
-    def limit_footers(self, most_bytes: int = _MOST_FOOTERS) -> None:
+    def limit_footers(self, most_bytes: int = MOST_FOOTER_BYTES) -> None:
         """Keep no further footers once those that are kept take more than this.
 
         DuckDB would forget some only at its memory limit, and counts but a part of what they take. It is asked only
