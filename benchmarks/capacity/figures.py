@@ -17,7 +17,7 @@ _SMALL_SECONDS = 0.1
 class Size:
     """Rows of a report: of the files that it opens, those that it reads of them, and those that it writes.
 
-    `reach` are the rows of all files that reports open at all, of which a worker keeps the footers of some.
+    `reach` are the rows of all files that any report of the platform opens.
     """
 
     opened: float
@@ -43,7 +43,7 @@ class Figures:
     skip_seconds: float
     """A million rows of the files that it opens, with a footer that is kept: every row group is skipped or read."""
     kept_rows: float
-    """Rows of the files whose footers a worker keeps."""
+    """Rows of all files that reports open, up to which a worker keeps their footers; beyond, it keeps none."""
     parallel: float
     """How many cores a long report keeps busy, where nothing else runs on two."""
     request_seconds: float
@@ -61,9 +61,9 @@ class Figures:
 
     def report(self, size: Size) -> float:
         """Seconds of the CPU for a report."""
-        unkept = max(0.0, 1 - self.kept_rows / size.reach)
+        footer_seconds = 0.0 if size.reach <= self.kept_rows else self.footer_seconds
         parts = (
-            size.opened * (self.skip_seconds + unkept * self.footer_seconds),
+            size.opened * (self.skip_seconds + footer_seconds),
             size.read * self.read_seconds,
             size.written * self.write_seconds,
         )

@@ -31,7 +31,10 @@ _COUNT_KEPT = "SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = '
 
 @dataclass(frozen=True, slots=True)
 class Footers:
-    """Seconds of the CPU for a million rows of the files that a report opens, and the rows whose footers are kept."""
+    """Seconds of the CPU for a million rows of the files that a report opens, and how many rows' footers are kept.
+
+    Beyond so many rows of all files together none is kept.
+    """
 
     read_seconds: float
     skip_seconds: float
@@ -45,27 +48,26 @@ class _Spent:
     seconds: float = 0.0
     opened: int = 0
 
-    def __sub__(self, other: _Spent) -> _Spent:
-        return _Spent(self.seconds - other.seconds, self.opened - other.opened)
-
 
 def measure_footers(small: Facts, large: Facts) -> Footers:
     """Measure them by the reports of a partner over both."""
     spent = {case: _Spent() for case in product((small, large), (True, False))}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=small.folder)))
-        engines = {case: stack.enter_context(Engine(MEMORY, 2, folder, keeps_footers=case[1])) for case in spent}
+        engines = {
+            (facts, keeps): stack.enter_context(Engine(MEMORY, 2, folder, keeps_footers=keeps))
+            for facts, keeps in spent
+        }
         for turn in range(-1, _TURNS):
-            for case, engine in engines.items():
-                found = _make_all(engine, case[0], folder / "report.csv")
+            for (facts, keeps), engine in engines.items():
+                found = _make_all(engine, facts, folder / "report.csv")
                 if turn >= 0:  # the first turn warms up
-                    spent[case].seconds += found.seconds
-                    spent[case].opened += found.opened
-    kept, unkept = spent[large, True], spent[large, False]
-    grown = kept - spent[small, True]
+                    spent[facts, keeps].seconds += found.seconds
+                    spent[facts, keeps].opened += found.opened
+    kept, unkept, of_small = spent[large, True], spent[large, False], spent[small, True]
     return Footers(
         read_seconds=(unkept.seconds - kept.seconds) / kept.opened * 1e6,
-        skip_seconds=grown.seconds / grown.opened * 1e6,
+        skip_seconds=(kept.seconds - of_small.seconds) / (kept.opened - of_small.opened) * 1e6,
         kept_rows=MOST_FOOTER_BYTES / _count_kept_bytes(large) * large.rows,
     )
 

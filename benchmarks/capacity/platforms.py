@@ -58,7 +58,7 @@ class Platform:
 
     @property
     def reach(self) -> float:
-        """The rows of the files that reports open at all."""
+        """The rows of all files that any report opens: those of its longest question."""
         return self.rows_a_day * min(self.days_kept, max(question.days for question in QUESTIONS))
 
     @property

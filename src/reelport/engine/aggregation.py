@@ -170,5 +170,10 @@ class Delegating(Protocol):
     def delegate(self, aggregation: Aggregation, snapshot: Snapshot) -> Aggregator:
         """Choose the aggregator of a piece, as `aggregate` would, and note the choice."""
 
-    def count_rows(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
-        """Count the rows that are read at most, if the report is one piece. Notes no choice."""
+
+@runtime_checkable
+class RowCounting(Protocol):
+    """An aggregator that may read fewer rows than the facts have."""
+
+    def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
+        """Count the rows that are read at most if the report is one piece."""

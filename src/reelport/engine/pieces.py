@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from reelport.catalog import Dimension
-from reelport.engine.aggregation import Aggregator, Delegating, plan_aggregation
+from reelport.engine.aggregation import Aggregator, RowCounting, plan_aggregation
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.plan import Pieces
@@ -22,7 +22,10 @@ from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 _SPLIT_FROM_ROWS = 1_000_000
-"""Rows to read below which a report isn't split: each piece costs about 4 ms, and 14 for a platform of 400 channels."""
+"""Rows below which a report isn't split: of the facts of its days, of all tenants, or of what is read with rollups.
+
+Each piece costs about 4 ms, and 14 for a platform of 400 channels.
+"""
 _PIECE_ROWS = 500_000
 """Rows of the report that a piece should have."""
 _DAYS_PER_MONTH = 30
@@ -43,9 +46,9 @@ def plan_pieces(
 ) -> Pieces:
     """Yield the plans of a checked query.
 
-    A query that reads at least `worth` rows and whose own are in order of time is split by months: first one month,
-    then as many as should give `size` rows, estimated from the previous piece. After a piece without rows, which gives
-    no estimate, comes one month again. In a format whose pieces can't be appended the report is one piece.
+    A query is split by months where its rows are in order of time and at least `worth` rows are read for it: first one
+    month, then as many as should give `size` rows, estimated from the previous piece. After a piece without rows, which
+    gives no estimate, comes one month again. In a format whose pieces can't be appended the report is one piece.
     """
     if report_format.further is None or not _is_worth_splitting(query, tenant, snapshot, aggregator, worth):
         yield compile_query(query, tenant, snapshot, aggregator)
@@ -68,9 +71,9 @@ def _is_worth_splitting(
     if _count_facts(query, snapshot) < worth:
         return False
     # Of rollups far fewer rows may be read. They are asked last: to choose them takes longer than to count the facts.
-    if not isinstance(aggregator, Delegating):
+    if not isinstance(aggregator, RowCounting):
         return True
-    return aggregator.count_rows(plan_aggregation(resolve_query(query, tenant)), snapshot) >= worth
+    return aggregator.count_rows_read(plan_aggregation(resolve_query(query, tenant)), snapshot) >= worth
 
 
 def _is_in_time_order(query: ReportQuery) -> bool:

@@ -13,8 +13,10 @@ from tests.engine.world import laid
 from tests.patience import free_port, until
 from tests.server.conftest import State
 
+from reelport.engine.aggregation import plan_aggregation
 from reelport.engine.duckdb.engine import Engine
-from reelport.engine.rollups.choice import RollupList
+from reelport.engine.resolved_query import resolve_query
+from reelport.engine.rollups.choice import RollupList, count_rows_read
 from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
@@ -22,7 +24,7 @@ from reelport.query import ReportQuery
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.queue import backlog
-from reelport.server.queue.aggregator_choice import choose_aggregator, count_rows
+from reelport.server.queue.aggregator_choice import choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.worker import Worker
@@ -39,7 +41,8 @@ def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more
         snapshot = laid({"plays": plays}, tmp_path / "facts", duckdb, rows_a_file=1).snapshot
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 7, 1), date(2023, 7, 31))
     claim = Claim("r", "one", 1, query, ME, None)
-    assert count_rows(query, Tenant(ME), snapshot, RollupList()) == 2
+    aggregation = plan_aggregation(resolve_query(query, Tenant(ME)))
+    assert count_rows_read(aggregation, snapshot, RollupList()) == 2
     settings = read_settings(data=tmp_path, engine=engine, spark_from_rows=2 + more)
     with (
         Engine("200MB", 1, tmp_path / "spill") as duckdb,

@@ -109,10 +109,10 @@ class Engine:
         return session
 
     def limit_footers(self, most_bytes: int = MOST_FOOTER_BYTES) -> None:
-        """Keep no further footers once those that are kept take more than this.
+        """Keep and use no footers from the moment on when those that are kept take more than this.
 
-        DuckDB would forget some only at its memory limit, and counts but a part of what they take. It is asked only
-        after a session was opened.
+        DuckDB would forget some only at its memory limit, and counts but a part of what they take; told to keep no
+        more, it doesn't use those it has. It is asked only after a session was opened.
         """
         if not self._keeps_footers or self._looked_at:
             return

@@ -13,14 +13,14 @@ from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.grouping import group_rows
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
-from reelport.engine.rollups.choice import Choice, Reading, RollupList, choose
+from reelport.engine.rollups.choice import Choice, Reading, RollupList, choose, list_files_of_days
 from reelport.engine.rollups.explanation import summarize_refusals, summarize_uses
 from reelport.engine.rollups.shape import rollup_columns
 from reelport.engine.trees import subquery
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.rollups.segments import Segment, forget_files
+from reelport.facts.rollups.segments import Segment, forget_files, list_files_by_day
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES, Kind
 from reelport.storage.digests import DigestCheck
@@ -59,7 +59,7 @@ class RollupRelations(Relations):
         channels = self.channels if source_query.owner_only else None
         table, others = reading.rollup.table, reading.other_days
         files = self.snapshot.data_files(table, self.start, self.end, channels)
-        wanted = [file for file in files if any(file.touches(day, day) for day in others)]
+        wanted = list_files_of_days(files, list_files_by_day(self.snapshot.listing[table]), others)
         return list(self.snapshot.paths(table, wanted, self.start, self.end, channels))
 
     def _list_sources(self, reading: Reading, paths: list[str]) -> Iterable[str]:
@@ -133,6 +133,7 @@ class RollupAggregator:
     other: Aggregator = DUCKDB
     check: DigestCheck | None = None
     choices: list[Choice] = field(default_factory=list)
+    _known: list[tuple[Snapshot, SourceQuery, Choice]] = field(default_factory=list)
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
         """Give a subquery, which computes nothing yet, where rollups give any of the days."""
@@ -140,17 +141,16 @@ class RollupAggregator:
 
     def delegate(self, aggregation: Aggregation, snapshot: Snapshot) -> Aggregator:
         """Choose the rollups of a piece, or the other aggregator where none gives a day."""
-        chosen = [choose(source_query, snapshot, self.rollups) for source_query in aggregation.sources]
+        chosen = [self._choose(source_query, snapshot) for source_query in aggregation.sources]
         self.choices.extend(chosen)
         readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
         if self.check is not None:
             self.require_intact(self.check)
         return _ReadingAggregator(readings) if readings else self.other
 
-    def count_rows(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
-        """Count the rows that would be read at most, of rollups and of facts."""
-        chosen = (choose(source_query, snapshot, self.rollups) for source_query in aggregation.sources)
-        return sum(choice.fact_rows if choice.reading is None else choice.reading.rows for choice in chosen)
+    def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
+        """Count the rows that are read at most, of rollups or of facts."""
+        return sum(self._choose(source_query, snapshot).rows for source_query in aggregation.sources)
 
     @property
     def plain(self) -> Aggregator:
@@ -183,3 +183,12 @@ class RollupAggregator:
     def was_used(self) -> bool:
         """Whether any day of the report is read from a rollup."""
         return any(choice.reading is not None for choice in self.choices)
+
+    def _choose(self, source_query: SourceQuery, snapshot: Snapshot) -> Choice:
+        """Choose a source's rollup, or recall the choice: a report is counted before it is made."""
+        for pinned, known, choice in self._known:
+            if pinned is snapshot and known == source_query:
+                return choice
+        chosen = choose(source_query, snapshot, self.rollups)
+        self._known.append((snapshot, source_query, chosen))
+        return chosen

@@ -13,6 +13,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+from reelport.engine.aggregation import Aggregation
 from reelport.engine.duckdb.engine import Engine
 from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.resolved_query import SourceQuery
@@ -72,6 +73,11 @@ class Choice:
     refused: Mapping[str, str]
     fact_rows: int
 
+    @property
+    def rows(self) -> int:
+        """The rows that are read at most."""
+        return self.fact_rows if self.reading is None else self.reading.rows
+
 
 @dataclass(frozen=True, slots=True)
 class RollupList:
@@ -117,6 +123,11 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
             other = "the facts" if best is None else best.rollup.name
             refused[each.rollup.name] = f"{format_count(each.rows, 'row')} to read: {other} needs no more"
     return Choice(source.name, source.table, best, refused, fact_rows)
+
+
+def count_rows_read(aggregation: Aggregation, snapshot: Snapshot, rollups: RollupList) -> int:
+    """Count the rows that a report reads at most, of rollups or of facts."""
+    return sum(choose(source_query, snapshot, rollups).rows for source_query in aggregation.sources)
 
 
 def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | None:
@@ -166,7 +177,7 @@ def _read_days(
         return "its days were built from other files: build it" if stale else "none of these days is built: build it"
     built = frozenset().union(*(days for _, days in parts))
     others = frozenset(asked) - built
-    rest = [file for file in _list_fact_files(source_query, snapshot) if _touches_any(file, others)]
+    rest = list_files_of_days(_list_fact_files(source_query, snapshot), by_day, others)
     found = [segment.days[day] for segment, days in parts for day in days]
     owners = [day.owners for day in found if day.owners is not None]
     rows = sum(day.rows for day in found) + _count_rows(rest)
@@ -186,5 +197,12 @@ def choose_parts(segments: Iterable[Segment], asked: Mapping[date, Files]) -> Pa
     return tuple(parts)
 
 
-def _touches_any(file: DataFile, days: frozenset[date]) -> bool:
-    return any(file.touches(day, day) for day in days)
+def list_files_of_days(
+    files: Iterable[DataFile], by_day: Mapping[date, Files], days: Iterable[date]
+) -> tuple[DataFile, ...]:
+    """List those of the files that may hold rows of any of the days.
+
+    `by_day` has the names of each day's files.
+    """
+    names = frozenset[str]().union(*(by_day[day] for day in days))
+    return tuple(file for file in files if file.path in names)

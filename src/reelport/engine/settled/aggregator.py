@@ -17,6 +17,7 @@ from sqlglot import exp
 from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator, plan_aggregation, read_parquet
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.rollups.aggregator import RollupAggregator
+from reelport.engine.rollups.choice import RollupList, count_rows_read
 from reelport.engine.settled.store import KeptMonths, find_digest
 from reelport.engine.trees import DIALECT, alias, cast, number, subquery
 from reelport.errors import DiskFull
@@ -78,6 +79,11 @@ class SettledAggregator:
         parts += [self.other.aggregate(_narrow(aggregation, gap), snapshot) for gap in gaps]
         arrow = {name: rows for part in parts for name, rows in part.arrow.items()}
         return AggregatedRelation(_add_up(aggregation, [part.select for part in parts]), arrow)
+
+    def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
+        """Count the rows that are read at most, as if no month were kept."""
+        rollups = self.other.rollups if isinstance(self.other, RollupAggregator) else RollupList()
+        return count_rows_read(aggregation, snapshot, rollups)
 
     @property
     def plain(self) -> Aggregator:

@@ -12,13 +12,12 @@ from reelport.engine.duckdb.engine import Session
 from reelport.engine.memory_size import parse_size
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.rollups.choice import RollupList
+from reelport.engine.rollups.choice import RollupList, count_rows_read
 from reelport.engine.settled.aggregator import SettledAggregator
 from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
 from reelport.facts.defaults import SETTLED_AFTER
 from reelport.facts.log.snapshot import Snapshot
-from reelport.query import ReportQuery
 from reelport.server.queue import liveness
 from reelport.server.queue.attempt_trace import TracedAggregator
 from reelport.server.queue.jobs import Claim
@@ -42,7 +41,7 @@ def choose_aggregator(
     """
     rollups = RollupList() if settings.rollups == "off" else RollupList.read(settings.facts_root)
     span = tracing.current_span()
-    if not settings.engine or count_rows(claim.query, tenant, snapshot, rollups) < settings.spark_from_rows:
+    if not settings.engine or _count_rows(claim, tenant, snapshot, rollups) < settings.spark_from_rows:
         span.set("reelport.aggregator", "duckdb")
         check = DigestCheck(parse_size(settings.digest_checks))
         duckdb = RollupAggregator(rollups, DUCKDB, check) if rollups else DUCKDB
@@ -56,12 +55,8 @@ def choose_aggregator(
         yield TracedAggregator(aggregator, "spark") if tracing.is_on() else aggregator
 
 
-def count_rows(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> int:
-    """Count the rows that DuckDB would read at most.
-
-    Those are the rows in the files of the report's days and channels, or in rollups of them.
-    """
-    return RollupAggregator(rollups).count_rows(plan_aggregation(resolve_query(query, tenant)), snapshot)
+def _count_rows(claim: Claim, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> int:
+    return count_rows_read(plan_aggregation(resolve_query(claim.query, tenant)), snapshot, rollups)
 
 
 def _add_settled_months(
