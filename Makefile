@@ -23,7 +23,7 @@ setup: $(READY) ## make .venv and install everything from the lock
 $(READY): pyproject.toml uv.lock supply_chain/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Reelport needs Python 3.11 or newer; make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || { echo "making $(VENV) from the lock: about a minute" >&2; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r supply_chain/uv.txt
 	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --only-group build --no-emit-project -o $(VENV)/build.txt
 	@$(SETUP_ENV) $(BIN)/uv export --quiet --frozen --all-extras --no-emit-project -o $(VENV)/locked.txt

@@ -84,9 +84,15 @@ def test_what_is_no_database_is_left_alone(spec: Spec) -> None:
     """A file of another kind under the name is an error, and keeps its bytes."""
     spec.place.path.write_bytes(b"hello")
     for act in (lambda: DuckDBFile(spec.place).state(spec), lambda: put(spec, HEADER, 1, 1)):
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError, match="is no DuckDB file: move it away, or name another one"):
             act()
     assert spec.place.path.read_bytes() == b"hello"
+
+
+def test_a_folder_under_the_name_of_a_database_is_told(spec: Spec) -> None:
+    spec.place.path.mkdir()
+    with pytest.raises(StorageError, match="is a folder, and ends as a DuckDB file"):
+        put(spec, HEADER, 1, 1)
 
 
 def test_a_file_without_our_tables_holds_nothing_of_ours(spec: Spec) -> None:

@@ -38,10 +38,11 @@ def service(sampled: Service) -> Service:
 
 
 @pytest.fixture(scope="module")
-def environment(service: Service) -> dict[str, str]:
-    """The tutorial's variables, with the command on the path."""
+def environment(service: Service, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tutorial's variables, with the command on the path and a ledger apart from the user's own."""
     key: Key = service.key("demo")
     ours = {"REELPORT_URL": service.url, "REELPORT_API_KEY": key.id, "REELPORT_API_SECRET": key.secret}
+    ours["REELPORT_HOME"] = str(tmp_path_factory.mktemp("home"))
     path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
     return (
         {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")} | ours | {"PATH": path}

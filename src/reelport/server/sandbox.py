@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from sqlalchemy import Engine
 
 from reelport.errors import UsageError
-from reelport.facts.sample.sample import Progress, SampleResult, generate
+from reelport.facts.sample.sample import Progress, SampleResult, check_arguments, generate
 from reelport.server.access import organizations
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected
@@ -23,8 +23,10 @@ def fill(
 ) -> SampleResult:
     """Load sample facts of these days; `demo` and `rival` may read their channels.
 
-    A second call changes nothing. UsageError when other sample facts are loaded for one of the days.
+    A second call changes nothing. UsageError for arguments that are wrong, before anything is made, and when other
+    sample facts are loaded for one of the days.
     """
+    check_arguments(start, end, rows, seed)
     with connected(settings) as db:
         loaded = generate(settings.facts_root, start, end, rows, seed, progress)
         for name, channels in loaded.organizations.items():

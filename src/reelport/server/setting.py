@@ -80,6 +80,8 @@ def _parse_choice(choices: tuple[str, ...], given: object) -> str:
 
 
 def _parse_path(given: str) -> Path:
+    if not given:
+        raise ValueError("It is a path, and not empty: that would be the current folder.")
     try:
         return Path(given).expanduser().absolute()
     except RuntimeError:

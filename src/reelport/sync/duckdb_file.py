@@ -30,6 +30,7 @@ PATIENCE = 10.0
 """Seconds to wait while another process has the file open."""
 
 _KEEP_TRYING = 0.25
+_NO_DATABASE = "not a valid DuckDB database file"
 _LOCKED = ("Could not set lock", "already attached")
 """DuckDB's error texts for a file that another process, or another connection of this one, has open."""
 
@@ -108,11 +109,17 @@ def _attach(con: DuckDBPyConnection, place: Place, patience: float, *, read_only
     # An existing file keeps its storage version.
     writing = "" if place.path.exists() else f"(STORAGE_VERSION '{STORAGE_VERSION}')"
     options = "(READ_ONLY)" if read_only else writing
+    if place.path.is_dir():
+        raise StorageError(f"The destination {place} is a folder, and ends as a DuckDB file: name another one.")
     until = time.monotonic() + patience
     while True:
         try:
             con.execute(f"ATTACH {quote_literal(str(place.path))} AS copy {options}")
         except duckdb.Error as error:
+            if _NO_DATABASE in str(error):
+                raise StorageError(
+                    f"The destination {place} is there and is no DuckDB file: move it away, or name another one."
+                ) from None
             if not any(words in str(error) for words in _LOCKED):
                 raise
             if time.monotonic() > until:

@@ -45,7 +45,11 @@ def test_the_life_of_a_load(tmp_path: Path, reelport: Reelport) -> None:
     assert status == 0
     assert out.startswith("earnings: 2 rows loaded, 2 days from 2023-07-01 to 2023-07-02 (batch ")
     assert f"1 row rejected, see {path}.rejects.csv" in out
-    assert "nothing changed" in reelport("load", "earnings", path)[1]
+    again = reelport("load", "earnings", path)[1]
+    assert "nothing changed" in again
+    assert "1 row rejected, when it was loaded" in again
+    status, _, err = reelport("load", "earnings", path, "--strict")
+    assert (status, "without 1 row that it rejected" in err) == (1, True)
     path.write_text("day,owner_channel_id,eur,usd\n2023-07-02,c1,5,5\n")
     assert reelport("load", "earnings", path, "--replace-days", "2023-07-01:2023-07-02")[0] == 0
     listed = json.loads(reelport("load", "list", "--json")[1])
@@ -170,7 +174,7 @@ def test_a_loaded_batch_is_undone_before_it_is_loaded_leniently(tmp_path: Path, 
     status, out, _ = reelport("load", "earnings", path)
     assert (status, "1 row rejected" in out) == (0, True)
     assert "first run: reelport load undo " in reelport("load", "earnings", path, "--lenient", "--dry-run")[1]
-    command = reelport("load", "earnings", path, "--lenient")[1].partition("first run: reelport ")[2]
+    command = reelport("load", "earnings", path, "--lenient")[1].partition("first run: reelport ")[2].splitlines()[0]
     assert reelport(*command.split(), "--yes")[0] == 0
     assert "earnings: 2 rows loaded" in reelport("load", "earnings", path, "--lenient")[1]
 

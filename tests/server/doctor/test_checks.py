@@ -83,3 +83,10 @@ def test_a_database_that_cannot_be_used_is_told_once(tmp_path: Path) -> None:
     assert [found.subject for found in run_checks(settings) if "127.0.0.1" in found.sentence and not found.well] == [
         "database"
     ]
+
+
+def test_memory_that_no_worker_can_work_in_is_told(tmp_path: Path) -> None:
+    """The engine would begin all the same, and fail every report of any size."""
+    for memory, fine in (("1MB", False), ("200MB", True)):
+        found = told(read_settings(data=tmp_path, worker_memory=memory), "engine")
+        assert all(each for each, _ in found) == fine, found

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -18,6 +19,8 @@ from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 _DAYS_AGO = re.compile(r"(\d{1,4})d")
 _RELATIVE = {"today": 0, "yesterday": 1}
 
+DEFAULT_DATA = Path("reelport-data")
+
 _MOST_DAYS = date.max.toordinal()
 _DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
 
@@ -25,6 +28,17 @@ _DAY = "YYYY-MM-DD, today, yesterday, or 30d for 30 days ago"
 def _parse_whole_number(_: type, tokens: Sequence[Word]) -> int:
     """Parse a whole number strictly: 1.5 is an error, where cyclopts would round it."""
     return int(tokens[0].value)
+
+
+def parse_data_directory(_: type, tokens: Sequence[Word]) -> Path:
+    """Parse the name of a data directory: an empty variable counts as not given.
+
+    An empty option is an error.
+    """
+    name = tokens[0].value
+    if not name and tokens[0].source == "cli":
+        raise ValueError("it is empty, and would be the current folder: name the data directory")
+    return Path(name) if name else DEFAULT_DATA
 
 
 Whole = Annotated[int, Parameter(converter=_parse_whole_number)]
@@ -43,7 +57,12 @@ Json = Annotated[
     bool,
     Parameter("--json", negative=(), help="Tell what happens as lines of JSON, the last one a `result`."),
 ]
-Deadline = Annotated[float, Parameter(help="Seconds to wait at most; the report can be taken up again afterwards.")]
+Deadline = Annotated[
+    float,
+    Parameter(
+        help="Seconds to wait for the report at most (20 for a service that is silent); it can be taken up again."
+    ),
+]
 AnyColumns = Annotated[
     bool, Parameter(negative=(), help="Take a report whose columns are others, fewer or in another order.")
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from reelport.cli.arguments.options import parse_data_directory
 from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_fields, print_list
 from reelport.errors import UsageError
@@ -28,7 +29,10 @@ ORG = App(name="org", help="Organizations: the partners.")
 CHANNEL = App(name="channel", help="Channels, and who may read them.")
 
 Org = Annotated[str, Parameter(help="The organization.")]
-Data = Annotated[Path | None, Parameter(help="The data directory; else REELPORT_DATA, else ./reelport-data.")]
+Data = Annotated[
+    Path | None,
+    Parameter(converter=parse_data_directory, help="The data directory; else REELPORT_DATA, else ./reelport-data."),
+]
 Yes = Annotated[bool, Parameter(negative="", help="Do it without a question.")]
 
 

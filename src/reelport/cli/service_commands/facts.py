@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
-from reelport.cli.arguments.options import Whole
+from reelport.cli.arguments.options import DEFAULT_DATA, Whole, parse_data_directory
 from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.service_commands.facts_output import format_moment, print_rows, print_undo_plan
@@ -36,10 +36,15 @@ FACTS_FOLDER = "facts"
 _DAYS_SHOWN = 3
 
 DataOption = Annotated[
-    Path, Parameter(name="--data", env_var="REELPORT_DATA", help="The data directory; REELPORT_DATA names it too.")
+    Path,
+    Parameter(
+        name="--data",
+        env_var="REELPORT_DATA",
+        converter=parse_data_directory,
+        help="The data directory; REELPORT_DATA names it too.",
+    ),
 ]
 MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory to sort in; more than that spills to the disk.")]
-DEFAULT_DATA = Path("reelport-data")
 
 LOAD = App(name="load", help="Load facts and objects from files; list and undo loads.")
 

@@ -76,6 +76,8 @@ def _rows_and_days(rows: int, days: Sequence[date], done: str) -> str:
 
 
 def _format_rejects(result: LoadResult) -> str:
+    if result.already and TABLES[result.table].is_fact:
+        return "when it was loaded"
     if result.rejects_file is None:
         return "none of them kept"
     if result.rejects_kept == result.rejects:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from reelport.cli.arguments.options import DEFAULT_DATA
 from reelport.cli.arguments.print_json import PrintJson
-from reelport.cli.service_commands.facts import DEFAULT_DATA, DataOption, MemoryOption, facts_root
+from reelport.cli.service_commands.facts import DataOption, MemoryOption, facts_root
 from reelport.cli.service_commands.facts_output import print_rows
 from reelport.cli.service_commands.load_output import to_json
 from reelport.errors import UsageError

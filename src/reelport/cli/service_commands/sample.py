@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from reelport.cli.arguments.options import Whole
+from cyclopts import Parameter
+
+from reelport.cli.arguments.options import Whole, parse_data_directory
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -18,7 +20,14 @@ if TYPE_CHECKING:
     from reelport.facts.sample import sample as facts
 
 
-def sample(*, start: date, end: date, rows: Whole = 100_000, seed: Whole = 1, data: Path | None = None) -> None:
+def sample(
+    *,
+    start: date,
+    end: date,
+    rows: Whole = 100_000,
+    seed: Whole = 1,
+    data: Annotated[Path | None, Parameter(converter=parse_data_directory)] = None,
+) -> None:
     """Fill the tables with believable facts, for the organizations demo and rival.
 
     Example: reelport sample --start 2024-01-01 --end 2024-01-31 --rows 5000

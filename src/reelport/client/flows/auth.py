@@ -180,7 +180,7 @@ def _advise_on_key(session: Session) -> str:
     if isinstance(session.settings.key, PublicKey):
         return ("Check REELPORT_API_KEY, REELPORT_API_SECRET, REELPORT_USERNAME and REELPORT_PASSWORD, "
                 "and that the key is enabled for reports.")  # fmt: skip
-    return "Check REELPORT_API_KEY, REELPORT_API_SECRET and the key's permissions."
+    return "Check the key, its secret and its permissions (REELPORT_API_KEY, REELPORT_API_SECRET, or what was given)."
 
 
 def _advise_on_kind(session: Session) -> str:

@@ -27,22 +27,24 @@ from reelport.facts.input.sources import ReaderFailure, blame_input, check_colum
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, apply_load
 from reelport.facts.loading.overlap import SharedDay
-from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.delta_log import TableVersion, read_newest
+from reelport.facts.log.history import read_history
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry
 from reelport.facts.schema import find_table
 from reelport.facts.tables import Table
+from reelport.wording import format_count
 
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
     """A load's result. `already`: nothing changed, for the batch is loaded already.
 
-    `rejects_kept` is how many of the bad rows the reject file holds, up to its limit. `left_out` are days of the files
-    that the load skipped, because they were replaced since the batch was first loaded. `are_lines_of_output` is true
-    where a mapping doesn't keep rows one to one: a reject's line is then its row number in the mapping's output.
-    `outside` counts rows that a lenient load kept although a text is not in its column's list.
-    `shared_days` had rows of other batches already. `removed` is how many rows a replacement removed, None for any
-    other load.
+    `rejects` are then those of the load that loaded it. `rejects_kept` is how many of the bad rows the reject file
+    holds, up to its limit. `left_out` are days of the files that the load skipped, because they were replaced since
+    the batch was first loaded. `are_lines_of_output` is true where a mapping doesn't keep rows one to one: a
+    reject's line is then its row number in the mapping's output. `outside` counts rows that a lenient load kept
+    although a text is not in its column's list. `shared_days` had rows of other batches already. `removed` is how
+    many rows a replacement removed, None for any other load.
     """
 
     table: str
@@ -120,7 +122,7 @@ def load(
     now, is_mapped = read_newest(root, found), text is not None
     request = _LoadRequest(root, found, batch, now.version, names, terms, memory, lenient, owners, is_mapped=is_mapped)
     if found.is_fact and replace is None and now.is_loaded(batch):
-        return LoadResult(table, batch, already=True)
+        return _find_loaded(now, batch, strict=strict)
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
@@ -258,6 +260,17 @@ def _make_entry(request: _LoadRequest, writer: RowWriter, bad: Rejects) -> LogEn
         sources=tuple(Path(name).name for name in request.names),
         span=(request.span[0].isoformat(), request.span[1].isoformat()) if request.span else None,
     )
+
+
+def _find_loaded(now: TableVersion, batch: str, *, strict: bool) -> LoadResult:
+    """Tell of the load of a batch; BadInput for a strict one that rejected rows."""
+    rejects = next(load.rejects for load in reversed(read_history(now)) if load.batch == batch and not load.undone)
+    if rejects and strict:
+        raise BadInput(
+            f"batch {batch} is loaded already, without {format_count(rejects, 'row')} that it rejected. To load it "
+            f"strictly, first run: reelport load undo {batch}"
+        )
+    return LoadResult(now.table.name, batch, rejects=rejects, already=True)
 
 
 def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: AppliedLoad) -> LoadResult:

@@ -56,7 +56,7 @@ def generate(
     interrupted, or changes nothing. Raises UsageError for an invalid range or number, and when other
     sample facts are loaded for one of the days.
     """
-    _check_arguments(start, end, rows, seed)
+    check_arguments(start, end, rows, seed)
     with _lock_root(root):
         return _generate(root, start, end, rows, seed, progress)
 
@@ -90,7 +90,8 @@ def _generate(root: Path, start: date, end: date, rows: int, seed: int, progress
     return SampleResult(totals, changed, ORGANIZATIONS, _slugs_by_organization())
 
 
-def _check_arguments(start: date, end: date, rows: int, seed: int) -> None:
+def check_arguments(start: date, end: date, rows: int, seed: int) -> None:
+    """Raise UsageError with every problem of what `generate` is to make."""
     problems = []
     if start < FIRST_DAY:
         problems.append(f"sample facts begin on {FIRST_DAY} at the earliest, not on {start}")

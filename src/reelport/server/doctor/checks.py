@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, func, select, text
 
 from reelport.engine.duckdb.engine import Engine as ReportEngine
+from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Plan, single_piece
 from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
@@ -45,6 +46,7 @@ from reelport.storage.durable import describe_os_error
 from reelport.wording import format_count, format_size
 
 _MOST_SKEW = 1.0
+_LEAST_WORKER_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,9 @@ def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
         with ReportEngine(memory, threads, spill) as engine:
             engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), spill / CSV.file_name("probe"))
     shown = settings.worker_memory if fitting is None else format_size(fitting)
+    if parse_size(memory) < _LEAST_WORKER_BYTES:
+        least = format_size(_LEAST_WORKER_BYTES)
+        yield False, f"{shown} of memory are too little: a worker at rest takes half of the {least} it should have."
     yield True, f"DuckDB makes a report with {shown} of memory and {format_count(threads, 'thread')}."
     if fitting is not None and limit is not None:
         yield True, f"{settings.worker_memory} are set: the control group allows all processes {format_size(limit)}."

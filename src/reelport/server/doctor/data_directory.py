@@ -39,6 +39,8 @@ def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield False, f"{data} has no layout.json: is it a data directory of Reelport?"
     elif settings.database_url and _is_new(settings):
         yield True, f"{data} is new, as the database is: {_HOW_MADE}."
+    elif data.exists() and not data.is_dir():
+        yield False, f"{data.absolute()} is no directory: name the data directory by --data or REELPORT_DATA."
     else:
         what = "holds no layout.json" if data.is_dir() else "isn't there"
         # It may have been lost, or the path may be wrong: without a database nothing tells that from a first start.
