@@ -114,7 +114,10 @@ def _is_private_group(number: int, owner: int) -> bool:
 
 
 def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield a folder and all in it with modes; skips symbolic links."""
+    """Yield a folder and all folders and regular files in it with modes.
+
+    Skips symbolic links, and the pipes and sockets of running processes.
+    """
     waiting = [folder]
     yield folder, folder.stat().st_mode
     while waiting:
@@ -122,7 +125,7 @@ def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
                     mode = entry.stat(follow_symlinks=False).st_mode
-                    if not stat.S_ISLNK(mode):
+                    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
                         yield Path(entry.path), mode
                     if stat.S_ISDIR(mode):
                         waiting.append(Path(entry.path))
