@@ -256,14 +256,16 @@ def test_a_manifest_that_can_not_be_read_stops_no_backup_and_prunes_nothing(desk
 
 
 def test_what_a_killed_backup_left_goes_with_the_next(desk: Desk) -> None:
-    """Its folder for work, and its drafts of objects once backups are pruned."""
+    """Its folders for work, also an earlier release's, and its drafts of objects once backups are pruned."""
     desk.back_up()
-    (desk.archive.work / "left").mkdir()
-    (desk.archive.root / "objects" / "left.part").write_text("x")
+    work, draft = desk.archive.root / "work", desk.archive.root / "objects" / f"{'ab' * 8}.part"
+    for name in ("reelport-abc_1234", "tmpabc_1234"):
+        (work / name / "spill").mkdir(parents=True)
+    draft.write_text("x")
     desk.back_up(1)
     desk.archive.prune(2)
-    assert list(desk.archive.work.iterdir()) == []
-    assert not (desk.archive.root / "objects" / "left.part").exists()
+    assert list(work.iterdir()) == []
+    assert not draft.exists()
 
 
 def test_a_scratch_folder_that_is_not_there_is_told(backed_up: Desk) -> None:

@@ -5,22 +5,31 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from reelport.errors import StorageError, UsageError
+from reelport.server.backup.archive_folder import (
+    LOCK,
+    MANIFESTS,
+    OBJECTS,
+    WORK,
+    WORK_PREFIX,
+    claim_folder,
+    is_draft,
+    list_work_left,
+    name_draft,
+)
 from reelport.server.backup.manifest import Manifest, Stored, is_digest, parse_manifest
 from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import private
 
-_MANIFESTS, _OBJECTS, _WORK, _LOCK = "backups", "objects", "work", "lock"
-_PART = ".part"
 _CHUNK = 1 << 20
 
 
@@ -33,42 +42,40 @@ class Archive:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Let one process at a time change the archive; UsageError while another does."""
-        self._refuse_foreign_folder()
+        claim_folder(self.root)
         with translate_io_errors(self.root), private():
-            for name in (_MANIFESTS, _OBJECTS, _WORK):
-                make_folder(self.root / name)
-            handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"Another backup into {self.root} is running.") from None
             with translate_io_errors(self.root):
-                for left in self.work.iterdir():
+                for left in list_work_left(self._work):
                     shutil.rmtree(left)
             yield
         finally:
             os.close(handle)
 
-    def _refuse_foreign_folder(self) -> None:
-        """Raise UsageError for a folder that holds something and is no archive."""
-        with translate_io_errors(self.root):
-            held = {path.name for path in self.root.iterdir()} if self.root.exists() else set()
-        if held and _MANIFESTS not in held:
-            raise UsageError(f"{self.root} holds something else ({min(held)}): name an empty or a new folder.")
-
     @property
-    def work(self) -> Path:
-        """The folder for what a backup needs while it is made.
+    def _work(self) -> Path:
+        return self.root / WORK
+
+    @contextmanager
+    def open_work(self) -> Iterator[Path]:
+        """Lend a folder for what a backup needs while it is made.
 
         What a killed one left goes with the next.
         """
-        return self.root / _WORK
+        with translate_io_errors(self._work):
+            folder = tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=self._work)
+        with folder as name:
+            yield Path(name)
 
     def list_ids(self) -> tuple[str, ...]:
         """List the backups, the oldest first."""
         with translate_io_errors(self.root):
-            return tuple(sorted(path.stem for path in (self.root / _MANIFESTS).glob("*.json")))
+            return tuple(sorted(path.stem for path in (self.root / MANIFESTS).glob("*.json")))
 
     def read(self, id_: str | None = None) -> Manifest:
         """Read the manifest of a backup, or of the newest one; UsageError when there is none."""
@@ -78,19 +85,19 @@ class Archive:
         if not known or (id_ is not None and id_ not in known):
             there = f"it holds {', '.join(known[-5:])}" if known else "it holds none"
             raise UsageError(f"{self.root} has no backup{'' if id_ is None else f' {id_!r}'}: {there}.")
-        path = self.root / _MANIFESTS / f"{id_ or known[-1]}.json"
+        path = self.root / MANIFESTS / f"{id_ or known[-1]}.json"
         with translate_io_errors(path):
             return parse_manifest(path.read_bytes(), str(path))
 
     def add(self, manifest: Manifest) -> None:
         """Add a backup whose objects are all there: with this it exists."""
-        path = self.root / _MANIFESTS / f"{manifest.id}.json"
+        path = self.root / MANIFESTS / f"{manifest.id}.json"
         with translate_io_errors(path), private():
             replace_file(path, manifest.to_json(), is_new=True)
 
     def store(self, source: OpenFile) -> Stored:
         """Keep the content of an open file, durably, unless it is kept already."""
-        part = self.root / _OBJECTS / f"{secrets.token_hex(8)}{_PART}"
+        part = self.root / OBJECTS / name_draft()
         digest, size = hashlib.sha256(), 0
         with translate_io_errors(part), private():
             try:
@@ -122,7 +129,7 @@ class Archive:
 
     def locate(self, stored: Stored) -> Path:
         """Return the path of an object."""
-        return self.root / _OBJECTS / stored.sha256[:2] / stored.sha256
+        return self.root / OBJECTS / stored.sha256[:2] / stored.sha256
 
     def copy_out(self, stored: Stored, root: Path, name: str) -> None:
         """Copy an object to a new file of a folder, durably.
@@ -171,7 +178,7 @@ class Archive:
             manifests = [self.read(id_) for id_ in known]
             needed = {stored.sha256 for manifest in manifests[-keep:] for stored in manifest.contents}
             for id_ in known[:-keep]:
-                (self.root / _MANIFESTS / f"{id_}.json").unlink()
+                (self.root / MANIFESTS / f"{id_}.json").unlink()
             # Drafts of killed backups go too: this process alone writes now.
             for path in self._list_own_files():
                 if path.name not in needed:
@@ -180,6 +187,6 @@ class Archive:
 
     def _list_own_files(self) -> Iterator[Path]:
         """List objects and drafts: whatever else lies in the folder is somebody else's."""
-        objects = self.root / _OBJECTS
-        yield from objects.glob(f"*{_PART}")
+        objects = self.root / OBJECTS
+        yield from (path for path in objects.iterdir() if is_draft(path.name))
         yield from (path for path in objects.glob("??/*") if is_digest(path.name) and path.parent.name == path.name[:2])

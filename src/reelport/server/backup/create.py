@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from sqlalchemy import Engine, select
 
@@ -42,7 +40,7 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
     """
     if archive.root.resolve().is_relative_to(settings.data.resolve()):
         raise UsageError(f"{archive.root} is in the data directory itself: name a folder elsewhere, on another disk.")
-    with archive.writing():
+    with archive.writing(), archive.open_work() as work:
         id_, known = _choose_id(archive, now), _list_known(archive)
         with reading(db) as connection:
             fingerprint = read_fingerprint(connection)
@@ -64,7 +62,7 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
             versions=versions,
             state=state,
             files=files,
-            probes=make_probes(settings, versions, channels, archive.work),
+            probes=make_probes(settings, versions, channels, work),
         )
         archive.add(manifest)
     return manifest
@@ -90,9 +88,9 @@ def _list_known(archive: Archive) -> _Known:
 
 
 def _store_state(settings: Settings, archive: Archive) -> Stored:
-    with tempfile.TemporaryDirectory(dir=archive.work) as folder:
-        dump_state(settings, Path(folder) / "state")
-        with closing(LocalFolder(Path(folder)).open("state")) as dump:
+    with archive.open_work() as folder:
+        dump_state(settings, folder / "state")
+        with closing(LocalFolder(folder).open("state")) as dump:
             return archive.store(dump)
 
 
