@@ -96,7 +96,7 @@ def test_a_restore_that_can_not_be_says_all_reasons_and_touches_nothing(backed_u
         "is at revision 9999",
         "another one than the keys",
         "isn't empty",
-        "1 file of the backup is missing",
+        "1 object of the backup is damaged or missing",
     ):
         assert part in said
     assert {path.name for path in place.data.iterdir()} == {"secret.key", "mine.txt"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,16 +51,33 @@ def backup(
     print_fields({**_describe(made), "deleted": len(gone)}, as_json=json)
 
 
-def restore(source: Archive, *, id: Id = None, json: PrintJson = False, data: Data = None) -> None:  # noqa: A002 - the option's name
+def restore(
+    source: Archive,
+    *,
+    id: Id = None,  # noqa: A002 - the option's name
+    without_damaged: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Leave out data files of tables that are damaged or missing in the archive: reports of their days "
+            "fail until they are loaded anew.",
+        ),
+    ] = False,
+    json: PrintJson = False,
+    data: Data = None,
+) -> None:
     """Restore a backup into an empty data directory.
 
     The secret that its keys were made under must be there. What is wrong is said before anything is touched.
+    Finished reports that are damaged or missing in the archive are left out, with a warning.
     One that was killed is begun anew by the next. Tables and reports go to the object store that
     REELPORT_FACTS_URL and REELPORT_FILES_URL name, where they are set: what is there already stays.
 
     Example: reelport restore backups --data restored
     """
     from reelport.server.backup.archive import Archive
+    from reelport.server.backup.damage import name_days
+    from reelport.server.backup.manifest import FACTS, FILES
     from reelport.server.backup.restore import restore_backup
     from reelport.server.settings import read_settings
     from reelport.storage.modes import set_readers
@@ -68,8 +86,13 @@ def restore(source: Archive, *, id: Id = None, json: PrintJson = False, data: Da
     set_readers(settings.readers)
     archive = Archive(source.absolute())
     found = archive.read(id)
-    restore_backup(archive, found, settings)
-    print_fields({**_describe(found), "restored_to": _list_places(settings)}, as_json=json)
+    left_out = restore_backup(archive, found, settings, without_damaged=without_damaged)
+    reports, facts = ([file for file in left_out if file.store == store] for store in (FILES, FACTS))
+    _warn_of_reports([file.name for file in reports])
+    _warn_of_facts(name_days(archive, found, facts))
+    lists = {"reports_left_out": reports, "facts_left_out": facts}
+    told = {name: [file.name for file in files] if json else len(files) for name, files in lists.items()}
+    print_fields({**_describe(found), **told, "restored_to": _list_places(settings)}, as_json=json)
 
 
 def verify_backup(
@@ -104,6 +127,29 @@ def verify_backup(
     if faults:
         raise StorageError("\n".join(faults))
     print_fields({**_describe(found), "verified": "restored, and its reports are the same"}, as_json=json)
+
+
+def _warn_of_reports(names: list[str]) -> None:
+    from reelport.wording import format_count
+
+    if names:
+        count = format_count(len(names), "finished report is", "finished reports are")
+        _warn(count, names, "They are shown as expired, and can be asked for again.")
+
+
+def _warn_of_facts(days: list[str]) -> None:
+    from reelport.wording import format_count
+
+    if days:
+        count = format_count(len(days), "file of the tables is", "files of the tables are")
+        _warn(count, days, "Load these days anew (--replace-days): their reports fail until then.")
+
+
+def _warn(count: str, names: list[str], then: str) -> None:
+    from reelport.server.backup.damage import list_some
+
+    left_out = f"{count} damaged or missing in the archive, and left out: {list_some(names)}."
+    print(f"reelport: warning: {left_out} {then}", file=sys.stderr)
 
 
 def _list_places(settings: Settings) -> str:

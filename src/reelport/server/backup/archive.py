@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from reelport.errors import StorageError, UsageError
+from reelport.errors import UsageError
 from reelport.server.backup.archive_folder import (
     LOCK,
     MANIFESTS,
@@ -131,29 +133,28 @@ class Archive:
         """Return the path of an object."""
         return self.root / OBJECTS / stored.sha256[:2] / stored.sha256
 
-    def copy_out(self, stored: Stored, root: Path, name: str) -> None:
+    def copy_out(self, stored: Stored, root: Path, name: str) -> bool:
         """Copy an object to a new file of a folder, durably.
 
-        StorageError when its bytes have changed, or the name would lead out of the folder.
+        Return False, and leave no file, where it is damaged or missing. StorageError when the name would lead out of
+        the folder.
         """
         [to] = LocalFolder(root).local_paths([name])
         with translate_io_errors(to):
             make_folder(to.parent)
-            digest = hashlib.sha256()
-            with self.locate(stored).open("rb") as source, private(), to.open("xb") as copy:
-                while data := source.read(_CHUNK):
-                    digest.update(data)
-                    copy.write(data)
-            if digest.hexdigest() != stored.sha256:
-                raise StorageError(f"{self.locate(stored)} is damaged: restore another backup (--id).")
+            with private(), to.open("xb") as copy:
+                is_whole = _read_through(self.locate(stored), copy.write) == stored.sha256
+            if not is_whole:
+                to.unlink()
+                return False
             sync_file(to)
             sync_folder(to.parent)
+        return True
 
-    def require_whole(self, stored: Stored) -> Stored:
-        """Return an object that is whole; StorageError when its bytes have changed."""
-        if self._check(stored) is not None:
-            raise StorageError(f"{self.locate(stored)} is damaged: restore another backup (--id).")
-        return stored
+    def is_whole(self, stored: Stored) -> bool:
+        """Whether an object is there with its bytes."""
+        with translate_io_errors(self.locate(stored)):
+            return _read_through(self.locate(stored), len) == stored.sha256
 
     def find_damage(self, manifest: Manifest) -> list[str]:
         """List a sentence for each object of a backup that is missing or has other bytes."""
@@ -190,3 +191,31 @@ class Archive:
         objects = self.root / OBJECTS
         yield from (path for path in objects.iterdir() if is_draft(path.name))
         yield from (path for path in objects.glob("??/*") if is_digest(path.name) and path.parent.name == path.name[:2])
+
+
+def _read_through(source: Path, take: Callable[[bytes], object]) -> str | None:
+    """Hand a file's bytes on, and return their SHA-256.
+
+    None where the file is missing, or the disk can't read it.
+    """
+    digest = hashlib.sha256()
+    try:
+        file = source.open("rb")
+    except FileNotFoundError:
+        return None
+    with file:
+        while (data := _read_chunk(file)) != b"":
+            if data is None:
+                return None
+            digest.update(data)
+            take(data)
+    return digest.hexdigest()
+
+
+def _read_chunk(file: BinaryIO) -> bytes | None:
+    try:
+        return file.read(_CHUNK)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return None
+        raise

@@ -18,6 +18,7 @@ from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.facts.log.log_files import LOG_FOLDER
 from reelport.server.backup.archive import Archive
+from reelport.server.backup.damage import list_some
 from reelport.server.backup.manifest import FACTS, FILES, Manifest, Stored
 from reelport.server.files import store_owner
 from reelport.server.settings import Settings
@@ -26,19 +27,19 @@ from reelport.storage.file_store import read_file
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.object_store import ObjectStore
 from reelport.storage.s3_address import S3Address
-from reelport.wording import format_count
 
 MARK = ".reelport-restore"
 """The file that says which backup is being restored into a prefix."""
 _UPLOADS = 4
 _CHUNK = 1 << 20
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Bucket:
     """A prefix of an object store, and what of a backup belongs there."""
 
+    kind: str
+    """Whether tables (`facts`) or finished reports (`files`) belong there."""
     url: str
     files: dict[str, Stored]
     store: ObjectStore
@@ -54,27 +55,37 @@ class Bucket:
             if (origin := self._read(MARK)) not in {None, self.origin}:
                 yield f"{self.url} holds a part of another backup ({origin}): restore that one, or name a new prefix."
             if foreign := sorted(held.keys() - self.files.keys()):
-                yield f"{self.url} isn't empty: it holds {_list_some(foreign)}, of which the backup knows nothing."
+                yield f"{self.url} isn't empty: it holds {list_some(foreign)}, of which the backup knows nothing."
             if changed := sorted(self._list_changed({name: held[name] for name in held.keys() & self.files.keys()})):
-                yield f"{self.url} holds other bytes than the backup: {_list_some(changed)}. Name a new prefix."
+                yield f"{self.url} holds other bytes than the backup: {list_some(changed)}. Name a new prefix."
         except StorageError as error:
             yield str(error)
 
-    def restore(self, archive: Archive) -> None:
-        """Upload what is missing there. Raises StorageError; run again, it goes on."""
+    def restore(self, archive: Archive, *, without_damaged: bool) -> frozenset[str]:
+        """Upload what is missing there; return the names of files that the archive lacks.
+
+        Those are damaged or missing in it. With one of them, tables get no commit, so that none can be read; with
+        `without_damaged` they do, unless the file is of a log. Raises StorageError; run again, it goes on.
+        """
         self._claim(MARK, self.origin)
         if self.owner is not None:
             self._claim(store_owner.NAME, self.owner)
         there = {file.name for file in self.store.list()}
         missing = [name for name in self.files if name not in there]
-        commits = [name for name in missing if f"/{LOG_FOLDER}/" in name and self.owner is None]
+        commits = [name for name in missing if f"/{LOG_FOLDER}/" in name and self.kind == FACTS]
         others = [name for name in missing if name not in commits]
-        _run_all(others, lambda name: self._upload(archive, name))
+        lost = {name for name in _run_all(others, lambda name: self._upload(archive, name)) if name is not None}
+        lost_commits = {name for name in commits if not archive.is_whole(self.files[name])}
+        if not lost_commits and (self.kind == FILES or without_damaged or not lost):
+            self._commit_all(archive, commits, there)
+            self.store.delete(MARK)
+        return frozenset(lost | lost_commits)
+
+    def _commit_all(self, archive: Archive, commits: list[str], there: set[str]) -> None:
         if commits:
             self._require_own_logs(there)
         for name in sorted(commits, key=lambda name: name.rpartition("/")[2], reverse=True):
             self._commit(archive, name)
-        self.store.delete(MARK)
 
     def _require_own_logs(self, before: set[str]) -> None:
         """Raise StorageError where somebody else has begun a table while files were uploaded.
@@ -84,7 +95,7 @@ class Bucket:
         logs = {file.name: file.size for file in self.store.list() if f"/{LOG_FOLDER}/" in file.name}
         new = {name: size for name, size in logs.items() if name not in before}
         if new.keys() - self.files.keys() or self._list_changed(new):
-            raise StorageError(f"{self.url}: somebody else has begun to write there ({_list_some(sorted(new))}).")
+            raise StorageError(f"{self.url}: somebody else has begun to write there ({list_some(sorted(new))}).")
 
     @cached_property
     def _marks(self) -> frozenset[str]:
@@ -130,15 +141,18 @@ class Bucket:
         if self._read(name) != content:
             raise StorageError(f"{self.url}: somebody else has just begun to write there.")
 
-    def _upload(self, archive: Archive, name: str) -> None:
+    def _upload(self, archive: Archive, name: str) -> str | None:
+        """Upload a file; return its name where it is damaged or missing in the archive."""
         content = self.files[name]
-        archive.require_whole(content)
+        if not archive.is_whole(content):
+            return name
         self.store.upload(archive.locate(content), name, content.sha256)
         killpoints.reach("restore-upload")
+        return None
 
     def _commit(self, archive: Archive, name: str) -> None:
         """Put a commit on condition that there is none."""
-        content = archive.locate(archive.require_whole(self.files[name])).read_bytes()
+        content = archive.locate(self.files[name]).read_bytes()
         try:
             self.store.put(name, content, is_new=True)
         except FileExistsError:
@@ -157,7 +171,7 @@ def list_buckets(manifest: Manifest, settings: Settings) -> list[Bucket]:
             unused = settings.cache_root / store
             opened = ObjectStore(S3Address.parse(url), LocalFolder(unused), FileCache(unused, 0))
             files = {file.name: file.content for file in manifest.files if file.store == store}
-            found.append(Bucket(url, files, opened, origin, manifest.fingerprint if store == FILES else None))
+            found.append(Bucket(store, url, files, opened, origin, manifest.fingerprint if store == FILES else None))
     return found
 
 
@@ -165,8 +179,3 @@ def _run_all(names: Iterable[str], work: Callable[[str], str | None]) -> list[st
     """Do the work for each name, for several at a time."""
     with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="restore") as pool:
         return list(pool.map(work, names))
-
-
-def _list_some(names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {format_count(len(names) - _SHOWN, 'more file')}"

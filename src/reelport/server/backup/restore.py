@@ -16,7 +16,8 @@ from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.layout import UNFINISHED_NAME, begin_restore, end_restore, read_unfinished
 from reelport.server import credentials
 from reelport.server.backup.archive import Archive
-from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest
+from reelport.server.backup.damage import describe_damage, is_needed
+from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest, Stored
 from reelport.server.backup.state_dump import (
     POSTGRESQL,
     SQLITE,
@@ -33,7 +34,6 @@ from reelport.server.state.tables import REPORTS
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 from reelport.wire import ReportStatus
-from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.server.backup.bucket import Bucket
@@ -47,27 +47,39 @@ _ROOM = 1.05
 """Free bytes that a restore asks for, as a multiple of the backup's."""
 
 
-def restore_backup(archive: Archive, manifest: Manifest, settings: Settings, *, check_secret: bool = True) -> None:
+def restore_backup(
+    archive: Archive,
+    manifest: Manifest,
+    settings: Settings,
+    *,
+    check_secret: bool = True,
+    without_damaged: bool = False,
+) -> tuple[BackedUpFile, ...]:
     """Restore a backup into the data directory of these settings, and into its empty database.
 
     UsageError lists every reason why that can't be; nothing was touched then. A restore that was killed is refused by
     every other command, and begun anew by the next restore.
+
+    Return what is left out: finished reports that are damaged or missing in the archive, which are expired then, and
+    with `without_damaged` such data files of tables. StorageError names all else that is damaged.
     """
     with _lock(settings.data):
-        wrong = list(_find_problems(archive, manifest, settings, check_secret=check_secret))
+        wrong = list(_find_problems(manifest, settings, check_secret=check_secret))
+        wrong += _find_missing(archive, manifest, without_damaged=without_damaged)
         if wrong:
             raise UsageError("\n".join(wrong))
         with translate_io_errors(settings.data):
             settings.data.chmod(0o777 & ~settings.readers.denied_bits)
         begin_restore(settings.data, _describe_origin(manifest, settings))
         _clear(settings)
-        _restore_files(archive, manifest, settings)
+        lost = _restore_files(archive, manifest, settings, without_damaged=without_damaged)
         if manifest.database == SQLITE:
             archive.copy_out(manifest.state, settings.data, settings.state_file.name)
         elif not list_tables(settings):  # else a restore that was killed has loaded it: all of it, or nothing
             load_state(settings, archive.locate(manifest.state))
-        _bring_up_to_date(settings, {file.name for file in manifest.files if file.store == FILES})
+        _bring_up_to_date(settings, {file.name for file in {*manifest.files} - lost if file.store == FILES})
         end_restore(settings.data)
+    return tuple(file for file in manifest.files if file in lost)
 
 
 @contextmanager
@@ -99,16 +111,32 @@ def _describe_origin(manifest: Manifest, settings: Settings) -> str:
     return f"{manifest.id} {manifest.state.sha256} {describe_address(settings)}"
 
 
-def _restore_files(archive: Archive, manifest: Manifest, settings: Settings) -> None:
+def _restore_files(
+    archive: Archive, manifest: Manifest, settings: Settings, *, without_damaged: bool
+) -> set[BackedUpFile]:
     """Copy the files of tables and reports out of the archive, and hash each on the way.
 
-    Those of an object store go there.
+    Those of an object store go there. Return those that are damaged or missing in the archive, and left out.
     """
     roots = {FACTS: settings.facts_root, FILES: settings.files_root}
-    for file in _list_local_files(manifest, settings):
-        archive.copy_out(file.content, roots[file.store], file.name)
+    damaged = set() if archive.is_whole(manifest.state) else {manifest.state}
+    local = _list_local_files(manifest, settings)
+    lost = {file for file in local if not archive.copy_out(file.content, roots[file.store], file.name)}
+    damaged |= {file.content for file in lost if is_needed(file, without_damaged=without_damaged)}
+    _refuse_damage(archive, manifest, damaged)
     for bucket in _list_buckets(manifest, settings):
-        bucket.restore(archive)
+        names = bucket.restore(archive, without_damaged=without_damaged)
+        there = {file for file in manifest.files if file.store == bucket.kind and file.name in names}
+        needed = {file.content for file in there if is_needed(file, without_damaged=without_damaged)}
+        _refuse_damage(archive, manifest, needed)
+        lost |= there
+    return lost
+
+
+def _refuse_damage(archive: Archive, manifest: Manifest, damaged: set[Stored]) -> None:
+    """Raise StorageError where there are such objects, which names all of them."""
+    if damaged:
+        raise StorageError(describe_damage(archive, manifest, damaged))
 
 
 def _list_local_files(manifest: Manifest, settings: Settings) -> list[BackedUpFile]:
@@ -126,7 +154,7 @@ def _list_buckets(manifest: Manifest, settings: Settings) -> list[Bucket]:
     return list_buckets(manifest, settings)
 
 
-def _find_problems(archive: Archive, manifest: Manifest, settings: Settings, *, check_secret: bool) -> Iterator[str]:
+def _find_problems(manifest: Manifest, settings: Settings, *, check_secret: bool) -> Iterator[str]:
     if newer := describe_newer_revision(manifest.revision):
         yield newer
     if manifest.database != name_database(settings):
@@ -144,11 +172,14 @@ def _find_problems(archive: Archive, manifest: Manifest, settings: Settings, *, 
         yield from _find_secret_problems(manifest, settings)
     for bucket in _list_buckets(manifest, settings):
         yield from bucket.find_problems()
-    missing = sum(not archive.holds(stored) for stored in manifest.contents)
-    if missing:
-        there = format_count(missing, "file of the backup is", "files of the backup are")
-        yield f"{there} missing in {archive.root}: see `reelport verify-backup`, or restore another (--id)."
     yield from _find_place_problems(manifest, settings)
+
+
+def _find_missing(archive: Archive, manifest: Manifest, *, without_damaged: bool) -> Iterator[str]:
+    needed = {file.content for file in manifest.files if is_needed(file, without_damaged=without_damaged)}
+    missing = {content for content in (manifest.state, *needed) if not archive.holds(content)}
+    if missing:
+        yield describe_damage(archive, manifest, missing)
 
 
 def _find_secret_problems(manifest: Manifest, settings: Settings) -> Iterator[str]:
