@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_a_unit_names_commands_and_settings_that_there_are(unit: Path) -> None:
         assert run(sys.executable, "-m", "reelport", line.split()[0], "--help").returncode == 0
     named = set(re.findall(r"^Environment=(\w+)=", text, re.MULTILINE))
     assert named <= {variable_name(name) for name in setting_names()}
+
+
+def test_the_backups_unit_starts_a_unit_that_tells_of_its_failure(tmp_path: Path) -> None:
+    """Your program is run with its name; none is no failure, and one that fails is."""
+    backup = (DEPLOY / "systemd" / "reelport-backup.service").read_text("utf-8")
+    assert "OnFailure=reelport-failed@%N.service" in backup.splitlines()
+    text = (DEPLOY / "systemd" / "reelport-failed@.service").read_text("utf-8")
+    (line,) = re.findall("^ExecStart=(/bin/sh .+)$", text, re.MULTILINE)
+    program, called = tmp_path / "unit-failed", tmp_path / "called"
+    words = shlex.split(line.replace("/etc/reelport/unit-failed", str(program)).replace("%i", "reelport-backup"))
+    assert run(*words).returncode == 0
+    program.write_text(f'#!/bin/sh\necho "$1" > {called}\nexit 3\n')
+    program.chmod(0o700)
+    assert run(*words).returncode == 3
+    assert called.read_text() == "reelport-backup\n"
 
 
 def test_nginx_takes_its_file(tmp_path: Path) -> None:

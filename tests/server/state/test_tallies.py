@@ -77,3 +77,12 @@ def test_only_a_first_attempt_counts_as_the_end_of_waiting(state: State) -> None
     jobs.give_back(state.db, claim(state))
     jobs.give_back(state.db, claim(state))
     assert sum(tallies.read_tallies(state.db).times[Times.WAITING].counts) == 1
+
+
+def test_the_end_of_the_last_backup_is_told_alone(state: State) -> None:
+    """0 before the first; a later one takes its place, also after the clock was set back."""
+    assert tallies.read_tallies(state.db).last_backup == 0
+    for moment in (state.now, state.now + timedelta(days=1), state.now):
+        with writing(state.db) as connection:
+            tallies.record_backup(connection, moment)
+        assert tallies.read_tallies(state.db).last_backup == pytest.approx(moment.timestamp(), abs=0.001)

@@ -15,6 +15,8 @@ from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import StorageError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from reelport.server.backup.manifest import Manifest
     from reelport.server.settings import Settings
 
@@ -47,6 +49,7 @@ def backup(
     archive = Archive(to.absolute())
     with open_state(data) as (settings, db):
         made = create_backup(db, settings, archive, datetime.now(UTC))
+        _record_end(db)
     gone = () if keep is None else archive.prune(keep)
     print_fields({**_describe(made), "deleted": len(gone)}, as_json=json)
 
@@ -127,6 +130,21 @@ def verify_backup(
     if faults:
         raise StorageError("\n".join(faults))
     print_fields({**_describe(found), "verified": "restored, and its reports are the same"}, as_json=json)
+
+
+def _record_end(db: Engine) -> None:
+    """Record for `/metrics` that a backup has ended.
+
+    A backup is whole also where the state can't be written.
+    """
+    from reelport.server.state.database import writing
+    from reelport.server.state.tallies import record_backup
+
+    try:
+        with writing(db) as connection:
+            record_backup(connection, datetime.now(UTC))
+    except StorageError as error:
+        print(f"reelport: warning: /metrics doesn't tell of this backup: {error}", file=sys.stderr)
 
 
 def _warn_of_reports(names: list[str]) -> None:

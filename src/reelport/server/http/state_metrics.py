@@ -118,6 +118,11 @@ class StateMetrics(Collector):
         yield _make_histogram(
             "reelport_report_making_seconds", "Time of the attempts that made a report's file.", making
         )
+        yield GaugeMetricFamily(
+            "reelport_last_backup_timestamp_seconds",
+            "When the last backup ended; 0 before the first.",
+            read.last_backup,
+        )
 
     def _collect_tables(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(

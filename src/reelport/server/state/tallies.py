@@ -1,4 +1,4 @@
-"""Counters in the state, for metrics, which only grow.
+"""Counters in the state, for metrics, which only grow, and the end of the last backup.
 
 They count over all processes, restarts and sweeps. A transaction increments them at its end, together with the change
 that they count, and always in the same order, so that two transactions never deadlock.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Connection, Engine
@@ -28,6 +29,7 @@ _FALLBACK = "fallback"
 _DROPPED_SPAN = "dropped span"
 _RECYCLED = "recycled"
 _FETCHED = "fetched bytes"
+_BACKUP = "last backup"
 
 
 class Outcome(StrEnum):
@@ -90,6 +92,7 @@ class Tallies:
     """All counters.
 
     Ends are by (outcome, reason), fallbacks by what could not be read, dropped spans and replaced workers by reason.
+    `last_backup` is when the last backup ended, in seconds since 1970; 0 before the first.
     """
 
     ended: dict[tuple[str, str], int]
@@ -99,6 +102,7 @@ class Tallies:
     dropped_spans: dict[Drop, int]
     recycled: dict[Recycled, int]
     fetched: dict[FetchedAs, int]
+    last_backup: float
 
 
 def count_end(connection: Connection, outcome: Outcome, reason: str = "", *, times: int = 1) -> None:
@@ -142,6 +146,12 @@ def count_fetched(connection: Connection, sizes: Mapping[FetchedAs, int]) -> Non
     _add(connection, {(_FETCHED, how): size for how, size in sizes.items() if size})
 
 
+def record_backup(connection: Connection, ended_at: datetime) -> None:
+    """Record when a backup ended, in place of the one before."""
+    moment = round(ended_at.timestamp() * 1000)
+    _SQL.run(connection, "set", {"name": _BACKUP, "label": "", "value": moment})
+
+
 def read_tallies(db: Engine) -> Tallies:
     """Read all counters. StorageError when the state can't be read."""
     with reading(db) as connection:
@@ -157,7 +167,8 @@ def read_tallies(db: Engine) -> Tallies:
     recycled = {reason: rows.get((_RECYCLED, reason), 0) for reason in Recycled}
     fetched = {how: rows.get((_FETCHED, how), 0) for how in FetchedAs}
     times = {each: _make_histogram(rows, each) for each in Times}
-    return Tallies(ended, times, checks, fallbacks, dropped, recycled, fetched)
+    last_backup = rows.get((_BACKUP, ""), 0) / 1000
+    return Tallies(ended, times, checks, fallbacks, dropped, recycled, fetched, last_backup)
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:

@@ -1,0 +1,42 @@
+"""What `backup` tells: itself, and `/metrics` afterwards."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from tests.cli.service_commands.command import Commands
+
+from reelport.server.app import create_app
+from reelport.server.settings import read_settings
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Commands:
+    """Commands over a data directory of the test's own."""
+    return Commands(tmp_path)
+
+
+def test_a_backup_is_told_by_metrics_when_it_has_ended(command: Commands, tmp_path: Path) -> None:
+    """One that was refused, as of a folder that holds something else, is not."""
+
+    def read_last() -> float:
+        with TestClient(create_app(read_settings(data=tmp_path / "data", workers=0))) as client:
+            found = re.search(
+                r"^reelport_last_backup_timestamp_seconds (\S+)$", client.get("/metrics").text, re.MULTILINE
+            )
+        assert found is not None
+        return float(found[1])
+
+    assert command("org", "add", "demo")[0] == 0
+    (tmp_path / "mix" / "backups").mkdir(parents=True)
+    (tmp_path / "mix" / "readme").write_text("mine")
+    status, _, err = command("backup", str(tmp_path / "mix"))
+    assert (status, "holds something else (readme)" in err) == (2, True)
+    assert read_last() == 0
+    began = time.time()
+    assert command("backup", str(tmp_path / "archive"))[0] == 0
+    assert began - 0.001 <= read_last() <= time.time()
