@@ -136,6 +136,11 @@ class ServiceSecret:
         return "ServiceSecret(…)"
 
 
+def has_service_secret(settings: Settings) -> bool:
+    """Whether there is a secret: else `load_service_secret` makes one."""
+    return settings.secret is not None or (settings.data / SECRET_FILE).exists()
+
+
 def load_service_secret(settings: Settings) -> ServiceSecret:
     """Load the service's secret: the setting, else `secret.key`, which the first use creates."""
     if settings.secret is not None:

@@ -29,8 +29,9 @@ from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.manifest import parse_manifest
 from reelport.server.backup.restore import restore_backup
-from reelport.server.backup.state_dump import describe_address
+from reelport.server.backup.state_dump import describe_address, name_database
 from reelport.server.state.database import connected
+from reelport.server.state.state_record import NAME
 
 
 def test_what_is_restored_is_what_was_backed_up(desk: Desk) -> None:
@@ -48,6 +49,14 @@ def test_what_is_restored_is_what_was_backed_up(desk: Desk) -> None:
         root = place.facts_root if file.store == "facts" else place.files_root
         original = desk.state.settings.facts_root / file.name
         assert (root / file.name).read_bytes() == original.read_bytes()
+
+
+def test_what_is_restored_is_recorded_to_have_a_state(desk: Desk) -> None:
+    """Before anything has opened it: its state may be lost a moment later."""
+    desk.back_up()
+    place = desk.place()
+    restore_backup(desk.archive, desk.archive.read(), place)
+    assert (place.data / NAME).read_text().split()[0] == name_database(place)
 
 
 def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:

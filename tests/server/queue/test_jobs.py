@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 from tests.server.conftest import State
 
+from reelport.server.doctor.checks import run_checks
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, jobs, losses
@@ -279,3 +281,21 @@ def test_only_orphans_are_cleaned_away(state: State) -> None:
         (root / name).touch()
     assert retention.remove_orphans(state.db, state.settings) == 3
     assert {path.name for path in root.iterdir()} == kept
+
+
+def test_files_older_than_the_state_are_nobodys_to_clean_away(state: State) -> None:
+    """They are of a state that was lost: neither a new one without an organization deletes them, nor one with some."""
+    root = state.settings.files_root
+    root.mkdir()
+    for name in ("older000-1.csv", "ofnow000-1.csv"):
+        (root / name).touch()
+    os.utime(root / "older000-1.csv", (0, 0))
+    assert retention.remove_orphans(state.db, state.settings) == 0
+    state.organization("demo")
+    assert retention.remove_orphans(state.db, state.settings) == 1
+    assert [path.name for path in root.iterdir()] == ["older000-1.csv"]
+    (found,) = [each for each in run_checks(state.settings) if each.subject == "files"]
+    assert not found.well
+    assert found.sentence.startswith(
+        "1 file belongs to no report, of which 1 is older than the state, such as older000"
+    )

@@ -35,6 +35,7 @@ from reelport.server.state.database import connect
 
 def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -> None:
     """What the disk refuses to a sweep is a StorageError, and the next tick is made."""
+    state.organization("demo")
     with small_disk(state.settings.files_root, "4k") as disk:
         (disk / "nobody00-1.csv").touch()
         remount(disk, "ro")

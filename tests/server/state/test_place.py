@@ -80,9 +80,9 @@ def _read_seen(settings: Settings) -> list[str]:
     return (settings.data / SEEN_NAME).read_text().split()
 
 
-def test_each_database_is_another_place(new_database: Callable[[], str], state: State) -> None:
+def test_each_database_is_another_place(new_database: Callable[[], str], state: State, tmp_path: Path) -> None:
     """Of one cluster, too; and any user may ask for it."""
-    others = [state.again(database_url=new_database()) for _ in range(2)]
+    others = [state.again(data=tmp_path / str(n), database_url=new_database()) for n in range(2)]
     places = {identify_place(state.db, state.settings)}
     for settings in others:
         with connected(settings) as db:

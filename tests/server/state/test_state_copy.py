@@ -43,8 +43,8 @@ STRANGE = "Ünï\u2028cödé 🎬 'quoted' \\ \t,"
 
 @pytest.fixture
 def target(new_database: Callable[..., str], tmp_path: Path) -> Settings:
-    """An empty PostgreSQL."""
-    return read_settings(data=tmp_path / "data", database_url=new_database())
+    """An empty PostgreSQL, of a service that has no data directory yet."""
+    return read_settings(data=tmp_path / "moved", database_url=new_database())
 
 
 @pytest.fixture

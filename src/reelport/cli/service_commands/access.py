@@ -37,8 +37,11 @@ Yes = Annotated[bool, Parameter(negative="", help="Do it without a question.")]
 
 
 @contextmanager
-def open_state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Settings, Engine]]:
-    """Open the settings and the state database. The data directory must exist, unless `make`."""
+def open_state(data: Path | None, *, make: bool = False, only_read: bool = False) -> Iterator[tuple[Settings, Engine]]:
+    """Open the settings and the state database. The data directory must exist, unless `make`.
+
+    With `only_read` no state is made where there is none yet: an empty one stands for it.
+    """
     from reelport.facts.layout import check_existing
     from reelport.server.settings import read_settings
     from reelport.server.state.database import connected
@@ -48,7 +51,7 @@ def open_state(data: Path | None, *, make: bool = False) -> Iterator[tuple[Setti
     set_readers(settings.readers)
     if not make:
         check_existing(settings.data)
-    with private(), connected(settings) as db:
+    with private(), connected(settings, make=not only_read) as db:
         yield settings, db
 
 
@@ -82,7 +85,7 @@ def list_organizations(*, json: PrintJson = False, data: Data = None) -> None:
     """
     from reelport.server.access import organizations
 
-    with open_state(data) as (_, db):
+    with open_state(data, only_read=True) as (_, db):
         rows = [
             {
                 "organization": each.name,
@@ -267,7 +270,7 @@ def list_channels(*, org: Org, json: PrintJson = False, data: Data = None) -> No
     """
     from reelport.server.access import channel_registry, organizations
 
-    with open_state(data) as (settings, db):
+    with open_state(data, only_read=True) as (settings, db):
         readable = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
         known = {each.id: each for each in channel_registry.list_channels(settings)}
     rows = [

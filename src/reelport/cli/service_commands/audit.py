@@ -37,7 +37,7 @@ def audit(
     from reelport.server.access.users import normalize_email
 
     moment = _check(since, action, limit)
-    with open_state(data) as (_, db):
+    with open_state(data, only_read=True) as (_, db):
         found = audit_log.list_actions(
             db,
             organization_id=None if org is None else organizations.get_organization(db, org).id,

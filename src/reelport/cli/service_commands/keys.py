@@ -84,7 +84,7 @@ def list_keys(
     """
     from reelport.server.access import channel_registry, keys
 
-    with open_state(data) as (settings, db):
+    with open_state(data, only_read=True) as (settings, db):
         found = keys.list_keys(db, org)
         limited = any(key.channels for key in found)
         slugs = {each.id: each.slug for each in channel_registry.list_channels(settings)} if limited else {}

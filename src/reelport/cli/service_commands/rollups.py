@@ -55,7 +55,7 @@ def suggest(
 
     root, settings = facts_root(data), read_settings(data=data)
     snapshot = pin(root, TABLES)
-    with connected(settings) as db:
+    with connected(settings, make=False) as db:
         asked = count_demand(list_asked_queries(db, datetime.now(UTC) - timedelta(days=days)), snapshot)
     space = parse_size(settings.rollup_space) - measure_rollups(root)
     found = suggest_rollups(root, asked, snapshot, list_rollups(root), space=space, memory=memory)
@@ -224,7 +224,7 @@ def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Ten
     from reelport.server.access import organizations
     from reelport.server.state.database import connected
 
-    with connected(settings) as db:
+    with connected(settings, make=False) as db:
         organization = organizations.get_organization(db, org)
         return Tenant(organizations.list_readable_channels(db, organization.id))
 

@@ -35,7 +35,7 @@ def list_queue(
     """
     from reelport.server.queue import backlog
 
-    with open_state(data) as (_, db):
+    with open_state(data, only_read=True) as (_, db):
         entries = backlog.list_entries(db, unfinished_only=not all)
     rows = [
         {
@@ -61,7 +61,7 @@ def show_report(report: Report, *, json: PrintJson = False, data: Data = None) -
     """
     from reelport.server.queue import backlog
 
-    with open_state(data) as (_, db):
+    with open_state(data, only_read=True) as (_, db):
         print_fields(_report_fields(backlog.get_entry(db, report)), as_json=json)
 
 
@@ -96,7 +96,7 @@ def verify(*, json: PrintJson = False, data: Data = None) -> None:
     from reelport.facts.rollups.upkeep import check_rollups
     from reelport.server.files.verification import check_files
 
-    with open_state(data) as (settings, db):
+    with open_state(data, only_read=True) as (settings, db):
         tables = verify_tables(settings.facts_root)
         rollups, months = check_rollups(settings.facts_root), check_months(settings.facts_root)
         count, file_faults = check_files(db, settings)

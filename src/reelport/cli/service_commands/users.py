@@ -81,7 +81,7 @@ def list_users(
     """
     from reelport.server.access import users
 
-    with open_state(data) as (_, db):
+    with open_state(data, only_read=True) as (_, db):
         found = users.list_users(db, org)
     rows = [
         {

@@ -28,6 +28,7 @@ from reelport.server.backup.state_dump import (
     name_database,
 )
 from reelport.server.settings import Settings
+from reelport.server.state import state_record
 from reelport.server.state.database import open_database, upgrade, writing
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from reelport.server.backup.bucket import Bucket
 
 _RESTORED = frozenset(
-    {credentials.SECRET_FILE, "facts", "files", "state.db", UNFINISHED_NAME}
+    {credentials.SECRET_FILE, "facts", "files", "state.db", state_record.NAME, UNFINISHED_NAME}
     | {f"state.db-{kind}" for kind in ("journal", "wal", "shm", "writer")}
 )
 """What an unfinished restore may have left in a data directory."""
@@ -232,6 +233,7 @@ def _bring_up_to_date(settings: Settings, kept: set[str]) -> None:
         with private():
             upgrade(db)
             _expire_lost_reports(db, kept)
+            state_record.record_state(settings, is_new=True)
     finally:
         db.dispose()
 

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
 from reelport.server import control_group
 from reelport.server.api_memory import count_api_bytes
-from reelport.server.credentials import load_service_secret
+from reelport.server.credentials import has_service_secret, load_service_secret
 from reelport.server.doctor.data_directory import (
     check_access,
     check_directory,
@@ -40,6 +40,7 @@ from reelport.server.queue import liveness, worker_memory, worker_registry
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions, secret_fingerprint
 from reelport.server.state.journal import choose_journal
+from reelport.server.state.state_record import describe_empty, describe_missing, find_traces
 from reelport.server.state.tables import JOBS
 from reelport.server.state.write_ahead import LONG_LOG, measure_log
 from reelport.storage.durable import describe_os_error
@@ -104,6 +105,10 @@ def _check_secret(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
+    traces = find_traces(settings)
+    if (missing := describe_missing(settings, traces)) is not None:
+        yield False, missing
+        return
     if not settings.database_url:
         journal = choose_journal(settings.data)
         yield True, f"SQLite {sqlite3.sqlite_version}, journal {journal.mode}, {journal.reason}."
@@ -115,7 +120,8 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
         with database.reading(db) as connection:
             found = revisions.read_revision(connection)
             if found is None:
-                yield from _check_new_database(connection)
+                empty = describe_empty(settings, traces)
+                yield from _check_new_database(connection) if empty is None else iter([(False, empty)])
                 return
             current = found == revisions.REVISION
             behind = f"At revision {found}, not {revisions.REVISION}: serve brings it there."
@@ -160,7 +166,7 @@ def _check_writable(connection: Connection) -> Iterator[tuple[bool, str]]:
 
 def _check_secret_fingerprint(settings: Settings, db: Engine) -> tuple[bool, str]:
     # Without a secret yet, don't load it: loading would create one.
-    made = settings.secret is not None or (settings.data / "secret.key").exists()
+    made = has_service_secret(settings)
     return secret_fingerprint.describe(db, load_service_secret(settings) if made else None)
 
 
@@ -194,9 +200,20 @@ def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
         if db is None or revision != revisions.REVISION:
             return
         orphans = retention.find_orphans(db, settings)
+        older = retention.find_older_files(db, settings, orphans)
     advice = ": the next sweep removes that" if len(orphans) == 1 else ": the next sweep removes them"
     count = format_count(len(orphans), "file belongs to no report", "files belong to no report")
-    yield not orphans, f"{count}{advice if orphans else ''}."
+    if not older:
+        yield not orphans, f"{count}{advice if orphans else ''}."
+    else:
+        yield False, f"{count}, of which {_describe_older_files(older)}"
+
+
+def _describe_older_files(older: Collection[str]) -> str:
+    return (
+        f"{format_count(len(older), 'is', 'are')} older than the state, such as {min(older)}, and no sweep removes "
+        "them: bring the state back that they belong to, or move them away."
+    )
 
 
 def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -16,13 +17,15 @@ from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
 from reelport.server.state.postgresql_engine import unhurried
-from reelport.server.state.tables import JOBS, REPORTS
+from reelport.server.state.tables import AUDIT_LOG, JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
 
 RECORDS_KEPT = timedelta(days=30)
 """How long the record of an expired or failed report is kept after `expires_at`."""
 
+_CLOCKS_APART = timedelta(minutes=1)
+"""How far the clock of a store of files, which may tell whole seconds only, may be from the state's."""
 _EXPIRING = (ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value)
 _log = structlog.get_logger()
 
@@ -95,13 +98,30 @@ def find_orphans(db: Engine, settings: Settings) -> tuple[str, ...]:
     return tuple(name for name, made in sorted(found) if name not in kept and made not in running)
 
 
+def find_older_files(db: Engine, settings: Settings, orphans: Sequence[str]) -> frozenset[str]:
+    """Find the orphans that are older than the state, as files of one that was lost.
+
+    No process of this state can have left them. It is as old as its first entry in the audit log, which nobody can
+    delete: one without any never had an organization, and so no report.
+    """
+    if not orphans:
+        return frozenset()
+    with reading(db) as connection:
+        born = connection.execute(select(AUDIT_LOG.c.at).order_by(AUDIT_LOG.c.number).limit(1)).scalar()
+    found = ((name, settings.report_store.find(name)) for name in orphans)
+    before = None if born is None else born - _CLOCKS_APART
+    return frozenset(name for name, file in found if file is not None and (before is None or file.modified_at < before))
+
+
 def remove_orphans(db: Engine, settings: Settings) -> int:
-    """Delete the orphans; returns how many there were.
+    """Delete the orphans that this state can have left; returns how many there were.
 
     UsageError where the store is another service's.
     """
     require_own_store(db, settings)
-    left = find_orphans(db, settings)
+    orphans = find_orphans(db, settings)
+    older = find_older_files(db, settings, orphans)
+    left = [name for name in orphans if name not in older]
     for name in left:
         settings.report_store.delete(name)
     if left:

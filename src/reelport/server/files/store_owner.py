@@ -10,9 +10,9 @@ from contextlib import suppress
 from sqlalchemy import Engine
 
 from reelport.errors import UsageError
-from reelport.server import credentials
 from reelport.server.settings import Settings
 from reelport.server.state.place import identify_place
+from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.storage.file_store import FileStore, read_file
 
 NAME = ".reelport-service"
@@ -28,7 +28,7 @@ def require_own_store(db: Engine, settings: Settings) -> None:
     """
     if not settings.files_url:
         return
-    own = credentials.load_service_secret(settings).fingerprint
+    own = require_same_secret(db, settings).fingerprint
     if _read_owner(settings.report_store, NAME, own) != own:
         raise UsageError(
             f"{settings.files_url} holds the reports of a service with another secret, whose files this one would "

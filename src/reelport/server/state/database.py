@@ -6,8 +6,11 @@ This module knows nothing of the tables' content.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, exc, text
@@ -23,6 +26,7 @@ from reelport.server.state.postgresql_engine import open_postgresql, unhurried
 from reelport.server.state.revisions import REVISION, migrate, read_revision, require_known_revision
 from reelport.server.state.sqlite_engine import TransactionKind, get_log, get_queue, open_sqlite, set_kind
 from reelport.server.state.sqlite_lock import is_busy
+from reelport.server.state.state_record import find_traces, record_state, require_new, require_present
 from reelport.storage.durable import full_disk_sentence
 from reelport.storage.modes import private
 
@@ -44,29 +48,62 @@ class StateUnavailable(StorageError):
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Engine]:
-    """Open the state database within the block, as `connect` does."""
-    db = connect(settings)
-    try:
+def connected(settings: Settings, *, make: bool = True) -> Iterator[Engine]:
+    """Open the state database within the block, as `connect` does.
+
+    Unless `make`, an empty state that goes with the block stands for one that was never made.
+    """
+    with ExitStack() as stack:
+        db = _open_state(settings, make=make)
+        if db is None:
+            folder = stack.enter_context(TemporaryDirectory(prefix="reelport-state-"))
+            db = connect(replace(settings, data=Path(folder), database_url=""))
+        stack.callback(db.dispose)
         yield db
-    finally:
-        db.dispose()
 
 
 def connect(settings: Settings) -> Engine:
-    """Open the state database and migrate it.
+    """Open the state database and migrate it; make it where there never was one.
 
-    StorageError when that fails, NewerData when a newer version made it.
+    StorageError when that fails, or when the data directory had a state that is missing; NewerData when a newer version
+    made it.
     """
+    db = _open_state(settings, make=True)
+    assert db is not None  # noqa: S101 - it was made
+    return db
+
+
+def _open_state(settings: Settings, *, make: bool) -> Engine | None:
+    traces = find_traces(settings)
     check_layout(settings.data)
+    require_present(settings, traces)
+    if not (make or settings.database_url or settings.state_file.exists()):
+        return None
     db = open_database(settings)
     try:
         with private():
-            upgrade(db)
+            is_there = _bring_up_to_date(db, settings, traces, make=make)
     except Exception:  # raised again; the connections must not stay open
         db.dispose()
         raise
-    return db
+    if is_there:
+        return db
+    db.dispose()
+    return None
+
+
+def _bring_up_to_date(db: Engine, settings: Settings, traces: Sequence[Path], *, make: bool) -> bool:
+    """Migrate the state and record where it is; False where none is there nor made."""
+    with reading(db) as connection:
+        found = read_revision(connection)
+    if found is None:
+        require_new(settings, traces)
+        if not make:
+            return False
+    if found != REVISION:
+        upgrade(db)
+    record_state(settings, is_new=found is None)
+    return True
 
 
 def open_database(settings: Settings, *, is_unhurried: bool = False) -> Engine:

@@ -23,8 +23,11 @@ _OTHER = (
 def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
     """Load the service secret; UsageError when valid keys were made under another one.
 
-    Stores the secret's fingerprint when the state has none, or one that no key needs any more.
+    Stores the secret's fingerprint when the state has none, or one that no key needs any more. A secret is made only
+    where the state accepts it.
     """
+    if not credentials.has_service_secret(settings):
+        _require_no_keys(db)
     own = credentials.load_service_secret(settings)
     with reading(db) as connection:
         is_known = read_fingerprint(connection) == own.fingerprint
@@ -35,6 +38,13 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
             connection.execute(SECRET_FINGERPRINTS.delete())
             connection.execute(SECRET_FINGERPRINTS.insert().values(number=1, mark=own.fingerprint))
     return own
+
+
+def _require_no_keys(db: Engine) -> None:
+    """Raise UsageError where keys were made under a secret that isn't here."""
+    with reading(db) as connection:
+        if read_fingerprint(connection) is not None and _has_keys(connection):
+            raise UsageError(_OTHER)
 
 
 def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, str]:

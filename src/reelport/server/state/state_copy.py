@@ -22,6 +22,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading, upgrade_within, writing
 from reelport.server.state.revisions import REVISION, describe_newer_revision, read_revision
 from reelport.server.state.secret_fingerprint import read_fingerprint
+from reelport.server.state.state_record import record_state
 from reelport.server.state.tables import METADATA
 from reelport.storage.modes import private
 from reelport.wording import format_count
@@ -49,7 +50,8 @@ class CopiedState:
 def copy_state(source: Settings, target: Settings) -> CopiedState:
     """Copy the state that one setting names to the empty one of another, in one transaction.
 
-    UsageError lists every reason why that can't be. Nothing of the source changes.
+    UsageError lists every reason why that can't be. Nothing of the source changes. A data directory that the state came
+    back to is recorded as its place.
     """
     if wrong := list(_find_problems(source, target)):
         raise UsageError("\n".join(wrong))
@@ -64,6 +66,8 @@ def copy_state(source: Settings, target: Settings) -> CopiedState:
             rows = {table.name: _copy_rows(read, write, table) for table in METADATA.sorted_tables}
             for table in METADATA.sorted_tables:
                 _continue_numbers(read, write, table)
+        if not target.database_url:
+            record_state(target, is_new=True)
         return CopiedState(describe_state(source), describe_state(target), rows)
 
 

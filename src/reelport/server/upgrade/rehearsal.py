@@ -25,6 +25,7 @@ from reelport.server.backup.state_dump import dump_state
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading, writing
 from reelport.server.state.revisions import Migration, list_pending, migrate, read_revision
+from reelport.server.state.state_record import find_traces, require_new, require_present
 from reelport.server.state.write_ahead import measure_log
 from reelport.server.upgrade.shape import describe_changes, read_shape
 from reelport.storage.durable import translate_io_errors
@@ -93,15 +94,23 @@ def rehearse(settings: Settings, scratch: Path | None = None) -> Rehearsal:
 
 
 def read_state_revision(settings: Settings) -> str | None:
-    """Read the revision of the state; None when there is no state yet."""
+    """Read the revision of the state; None when there is no state yet.
+
+    StorageError when the data directory had one that is missing.
+    """
+    traces = find_traces(settings)
+    require_present(settings, traces)
     if not settings.database_url and not settings.state_file.exists():
         return None
     db = open_database(settings)
     try:
         with reading(db) as connection:
-            return read_revision(connection)
+            found = read_revision(connection)
     finally:
         db.dispose()
+    if found is None:
+        require_new(settings, traces)
+    return found
 
 
 def _find_missing_columns(settings: Settings) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,130 @@
+"""Records in a data directory which database holds its state.
+
+So a state that is missing is never made anew. The record is written once the state is committed. A directory from
+before there were records is known by what only a service with a state leaves in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from reelport.errors import StorageError
+from reelport.facts.layout import FILE_NAME
+from reelport.server.credentials import SECRET_FILE
+from reelport.server.database_address import describe_place, parse_address
+from reelport.server.settings import Settings
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.file_store import read_file
+from reelport.storage.local_folder import LocalFolder
+
+NAME = "state.database"
+"""The file that says which database holds the state: `sqlite`, or `postgresql` and where that is."""
+_SQLITE, _POSTGRESQL = "sqlite", "postgresql"
+
+
+def find_traces(settings: Settings) -> tuple[Path, ...]:
+    """List what tells that the data directory had a state; nothing where it had none.
+
+    Whoever wants to know whether it is missing asks this before looking for the state: another process that begins
+    at the same time makes the state first, and these afterwards.
+    """
+    with translate_io_errors(settings.data):
+        return tuple(_list_traces(settings))
+
+
+def _list_traces(settings: Settings) -> Iterator[Path]:
+    data = settings.data
+    if (data / NAME).exists():
+        yield data / NAME
+    if settings.database_url and settings.state_file.exists():
+        yield settings.state_file
+    if (data / FILE_NAME).exists() and (data / SECRET_FILE).exists():  # else it may lie ready for a first start
+        yield data / SECRET_FILE
+    if settings.files_root.is_dir() and any(settings.files_root.iterdir()):
+        yield settings.files_root
+
+
+def require_present(settings: Settings, traces: Sequence[Path]) -> None:
+    """Raise StorageError where the state is missing, if that is known without opening it."""
+    if (sentence := describe_missing(settings, traces)) is not None:
+        raise StorageError(sentence)
+
+
+def require_new(settings: Settings, traces: Sequence[Path]) -> None:
+    """Raise StorageError where a database is empty and the data directory had a state."""
+    if (sentence := describe_empty(settings, traces)) is not None:
+        raise StorageError(sentence)
+
+
+def describe_missing(settings: Settings, traces: Sequence[Path]) -> str | None:
+    """Describe a state that is missing, if that is known without opening it; else None."""
+    if settings.database_url:
+        return None
+    held = _describe_recorded(settings)
+    if held is not None:
+        older = f" {settings.state_file} is an older one." if settings.state_file.exists() else ""
+        return _compose(f"is in {held}, and REELPORT_DATABASE_URL isn't set.{older}", traces)
+    if settings.state_file.exists():
+        return None
+    return _compose(f"is missing: {settings.state_file} isn't there.", traces) if traces else None
+
+
+def describe_empty(settings: Settings, traces: Sequence[Path]) -> str | None:
+    """Describe an empty database where the data directory had a state; else None."""
+    if not traces:
+        return None
+    if not settings.database_url:
+        return _compose(f"is missing: {settings.state_file} is empty.", traces)
+    before = _describe_recorded(settings)
+    held = f", and it was in {before}" if before else f", and {settings.data.absolute()} had one"
+    return _compose(f"is missing: the database of REELPORT_DATABASE_URL holds none{held}.", traces)
+
+
+def _describe_recorded(settings: Settings) -> str | None:
+    """Name the PostgreSQL that the record names; None where it names none."""
+    kind, _, where = (_read(settings.data) or _SQLITE).partition(" ")
+    return f"PostgreSQL {where}" if kind == _POSTGRESQL else None
+
+
+def _compose(what: str, traces: Sequence[Path]) -> str:
+    left = ", ".join(str(path.absolute()) for path in traces)
+    return (
+        f"The state of organizations, keys and reports {what} Nothing was changed. If it is in PostgreSQL, set "
+        "REELPORT_DATABASE_URL to that database, for commands by hand too. Else bring state.db back, restore a backup "
+        "into a new directory, or copy the state to where it should be (`reelport state copy`). To begin without any "
+        f"organization, key and report, move this away first: {left}."
+    )
+
+
+def record_state(settings: Settings, *, is_new: bool) -> None:
+    """Record which database holds the state, if the record says otherwise.
+
+    StorageError when that fails for a new state. An older one may be read where nothing can be written.
+    """
+    found = _name_database(settings)
+    if _read(settings.data) == found:
+        return
+    try:
+        LocalFolder(settings.data).put(NAME, f"{found}\n".encode())
+    except StorageError:
+        if is_new:
+            raise
+        return
+    if os.geteuid() == 0:
+        with suppress(OSError):  # the service's user has to read it too
+            owner = settings.data.stat()
+            os.chown(settings.data / NAME, owner.st_uid, owner.st_gid)
+
+
+def _name_database(settings: Settings) -> str:
+    if not settings.database_url:
+        return _SQLITE
+    return f"{_POSTGRESQL} {describe_place(parse_address(settings.database_url))}"
+
+
+def _read(data: Path) -> str | None:
+    store = LocalFolder(data)
+    return None if store.find(NAME) is None else read_file(store, NAME).decode("utf-8", "replace").strip()

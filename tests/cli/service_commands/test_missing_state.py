@@ -1,0 +1,70 @@
+"""Commands where there is no state: those that read make none, and none is made in the place of one that is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.cases import thin_out
+from tests.cli.service_commands.command import Commands
+from tests.forked import COMMANDS, run
+
+from reelport.facts.layout import check_layout
+
+
+@pytest.mark.parametrize(
+    "words",
+    thin_out(
+        ["key list", "org list", "queue list", "user list", "audit", "verify", "rollups suggest", "org list --json"], 3
+    ),
+)
+def test_a_command_that_reads_makes_no_state(tmp_path: Path, words: str) -> None:
+    """In a directory that has facts alone; it says what it says of a state that holds nothing."""
+    data = tmp_path / "data"
+    check_layout(data)
+    done = run(["-m", "reelport", *words.split(), "--data", data], loads=COMMANDS)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert [path.name for path in data.iterdir() if path.name.startswith("s")] == []
+
+
+def test_what_is_asked_for_by_name_is_not_there(tmp_path: Path) -> None:
+    """Where there is no state yet: an error, and none is made either."""
+    data = tmp_path / "data"
+    check_layout(data)
+    done = run(["-m", "reelport", "channel", "list", "--org", "demo", "--data", data], loads=COMMANDS)
+    assert (done.returncode, "There is no organization 'demo'" in done.stderr) == (2, True)
+    assert [path.name for path in data.iterdir()] == ["layout.json"]
+
+
+def test_commands_refuse_where_the_state_is_missing(tmp_path: Path) -> None:
+    """A service, too: neither a state nor a secret is made, and no finished file is deleted."""
+    reelport, data = Commands(tmp_path), tmp_path / "data"
+    assert reelport("org", "add", "demo")[0] == 0
+    assert reelport("key", "create", "--org", "demo", "--permissions", "create_reports")[0] == 0
+    (data / "files").mkdir()
+    (data / "files" / "abc-1.csv").write_text("day,views\n")
+    for path in data.glob("state.db*"):
+        path.unlink()
+    before = sorted(path.name for path in data.iterdir())
+    for words in ("key list", "org add rival", "verify", "upgrade", "upgrade --check", "serve --port 0", "worker"):
+        status, out, err = reelport(*words.split())
+        assert (status != 0, out) == (True, ""), words
+        assert f"{data}/state.db isn't there. Nothing was changed." in err, words
+    assert sorted(path.name for path in data.iterdir()) == before
+    assert (data / "files" / "abc-1.csv").exists()
+
+
+def test_no_secret_is_made_where_the_keys_have_another_one(tmp_path: Path) -> None:
+    """A key or a service is refused until it is back, and then all is as before."""
+    reelport, data = Commands(tmp_path), tmp_path / "data"
+    reelport("org", "add", "demo")
+    create = ("key", "create", "--org", "demo", "--permissions", "create_reports")
+    assert reelport(*create)[0] == 0
+    secret = data / "secret.key"
+    secret.rename(tmp_path / "kept.key")
+    for words in (create, ("serve", "--port", "0")):
+        status, _, err = reelport(*words)
+        assert (status, "made under another secret" in err) == (2, True), err
+        assert not secret.exists()
+    (tmp_path / "kept.key").rename(secret)
+    assert reelport(*create)[0] == 0
