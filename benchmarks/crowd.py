@@ -233,8 +233,7 @@ def main() -> None:
     given = parser.parse_args()
     facts = Facts(given.rows)
     facts.ready()
-    for file in facts.data.glob("state.db*"):
-        file.unlink()
+    facts.forget_state()
     settings: dict[str, Any] = dict(each.split("=", 1) for each in given.set)
     with Service(facts.data, log_level="info", **{"waiting_limit": _WAITING, **settings}) as service:
         crowd, long = keys(service, given.partners)

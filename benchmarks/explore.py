@@ -138,8 +138,7 @@ def main() -> None:
     settings |= dict(each.split("=", 1) for each in given.set)
     if given.rollups:
         build(facts.data / "facts")
-    for file in facts.data.glob("state.db*"):
-        file.unlink()
+    facts.forget_state()
     with Service(facts.data, log_level="warning", **settings) as service:
         emails, long = people(service, given.people)
         api, workers = api_pids(service), list(service.worker_pids)

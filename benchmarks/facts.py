@@ -60,6 +60,12 @@ class Facts:
         """The data directory of the service that is measured."""
         return self.folder / "service"
 
+    def forget_state(self) -> None:
+        """Delete all that the service knows beside the tables: a report from before would answer the same ask."""
+        for file in (*self.data.glob("state.db*"), self.data / "state.database", self.data / "secret.key"):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.data / "files", ignore_errors=True)
+
     @property
     def first_piece(self) -> Path:
         """The Parquet file of the first piece of plays, in order of arrival; the only one that is kept."""

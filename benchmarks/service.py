@@ -34,9 +34,7 @@ class Reelport:
     name = "reelport"
 
     def __init__(self, facts: Facts, memory: str, *, rollups: bool = True) -> None:
-        # A report that was made in an earlier run would answer the same ask.
-        for file in facts.data.glob("state.db*"):
-            file.unlink()
+        facts.forget_state()
         self._ledger = facts.folder / "ledger.db"
         self._ledger.unlink(missing_ok=True)
         settings: dict[str, Any] = {

@@ -33,8 +33,7 @@ Asker = tuple[Key, Iterator[ReportQuery]]
 
 def measure(facts: Facts, partners: int, seconds: float, rounds: int) -> dict[str, object]:
     """Reports a second both ways, in turns; the spread of asks and looks of the hundred."""
-    for file in facts.data.glob("state.db*"):
-        file.unlink()
+    facts.forget_state()
     backlog: list[float] = []
     crowd: list[float] = []
     times = Times()
