@@ -11,15 +11,16 @@ import pytest
 from tests import forked
 from tests.server.conftest import NOW
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import check_layout
-from reelport.server.access import organizations
+from reelport.server.access import keys, organizations
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.create import create_backup
 from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.checks import run_checks
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect, connected
+from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.state_copy import copy_state
 from reelport.server.state.state_record import NAME
 from reelport.server.upgrade.rehearsal import rehearse
@@ -88,23 +89,19 @@ def test_a_sqlite_state_that_is_missing_is_refused(local: Settings) -> None:
 
 def test_a_state_is_begun_anew_once_what_told_of_the_old_one_is_away(local: Settings) -> None:
     """The refusal names it."""
-    load_service_secret(local)
     set_aside(local)
     named = refusal(local).partition("move this away first: ")[2].rstrip(".").split(", ")
-    assert [Path(path).name for path in named] == [NAME, "secret.key"]
+    assert [Path(path).name for path in named] == [NAME]
     for path in named:
         Path(path).unlink()
     assert names_in(local) == []
 
 
-@pytest.mark.parametrize("left", ["secret.key", "files/abc-1.csv"])
-def test_a_directory_from_before_there_were_records_is_known_by_what_a_service_leaves(
-    local: Settings, left: str
-) -> None:
-    """The secret of its keys, or files of reports; with its state it is opened, and then recorded."""
+def test_a_directory_from_before_there_were_records_is_known_by_its_reports(local: Settings) -> None:
+    """By their files; with its state it is opened, and then recorded."""
     (local.data / NAME).unlink()
-    (local.data / left).parent.mkdir(exist_ok=True)
-    (local.data / left).write_text("x" * 40)
+    (local.data / "files").mkdir(exist_ok=True)
+    (local.data / "files" / "abc-1.csv").write_text("day\n")
     aside = set_aside(local)
     assert "is missing" in refusal(local)
     for path in aside.iterdir():
@@ -113,13 +110,47 @@ def test_a_directory_from_before_there_were_records_is_known_by_what_a_service_l
     assert (local.data / NAME).read_text() == "sqlite\n"
 
 
-def test_a_directory_with_facts_alone_or_a_secret_alone_gets_its_first_state(tmp_path: Path) -> None:
-    """As after a load, or where the secret was brought before the first start."""
-    facts, secret = (read_settings(data=tmp_path / name, database_url="") for name in ("facts", "secret"))
-    check_layout(facts.data)
-    (facts.data / "facts").mkdir()
-    load_service_secret(secret)
-    assert names_in(facts) == names_in(secret) == []
+def test_a_directory_without_a_report_gets_its_first_state(tmp_path: Path) -> None:
+    """As after a load, also with a secret that lay ready and with `files/` as a disk of its own."""
+    for name in ("facts", "secret", "disk"):
+        settings = read_settings(data=tmp_path / name, database_url="")
+        check_layout(settings.data)
+        (settings.data / "facts").mkdir()
+        if name == "secret":
+            load_service_secret(settings)
+        if name == "disk":
+            (settings.data / "files" / "lost+found").mkdir(parents=True)
+        assert names_in(settings) == []
+
+
+def test_the_record_is_changed_only_by_who_has_the_secret(new_database: Callable[..., str], local: Settings) -> None:
+    """A command with another service's address changes nothing, nor does its service, which is refused."""
+    stranger = read_settings(data=local.data.with_name("stranger"), database_url=new_database())
+    with connected(stranger) as db:
+        organizations.add_organization(db, "other", NOW)
+        keys.create_key(db, require_same_secret(db, stranger), "other", ["create_reports"], NOW)
+    start(local)
+    mistaken = replace(local, database_url=stranger.database_url)
+    assert names_in(mistaken) == ["other"]
+    with connected(mistaken) as db, pytest.raises(UsageError, match="another secret"):
+        require_same_secret(db, mistaken)
+    assert (local.data / NAME).read_text() == "sqlite\n"
+    assert names_in(local) == ["demo"]
+
+
+def test_a_state_that_was_left_behind_is_not_copied(new_database: Callable[..., str], local: Settings) -> None:
+    """The one that is recorded is in PostgreSQL: what lies there is older."""
+    moved = replace(local, database_url=new_database())
+    copy_state(local, moved)
+    start(moved)
+    with pytest.raises(UsageError, match="is an older one"):
+        copy_state(local, replace(local, database_url=new_database()))
+
+
+def start(settings: Settings) -> None:
+    """Do with a state what a service does first."""
+    with connected(settings) as db:
+        require_same_secret(db, settings)
 
 
 def test_an_empty_postgresql_under_a_directory_that_had_a_state_is_refused(
@@ -129,7 +160,7 @@ def test_an_empty_postgresql_under_a_directory_that_had_a_state_is_refused(
     moved, empty = (replace(local, database_url=new_database()) for _ in range(2))
     assert f"holds none, and {local.data} had one" in refusal(moved)
     copy_state(local, moved)
-    assert names_in(moved) == ["demo"]
+    start(moved)
     before = (local.data / NAME).read_text().split()[1]
     assert "holds none, and it was in PostgreSQL " + before in refusal(empty)
     assert [well for well, _ in doctor_on_database(empty)] == [False]
@@ -143,7 +174,7 @@ def test_a_command_without_the_address_is_refused_after_a_move_to_postgresql(
     moved = replace(local, database_url=new_database())
     copy_state(local, moved)
     assert names_in(local) == ["demo"]  # until a first start there
-    assert names_in(moved) == ["demo"]
+    start(moved)
     told = refusal(local)
     assert "and REELPORT_DATABASE_URL isn't set." in told
     assert f"{local.state_file} is an older one." in told

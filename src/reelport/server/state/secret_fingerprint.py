@@ -12,6 +12,7 @@ from reelport.server import credentials
 from reelport.server.credentials import ServiceSecret
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, writing
+from reelport.server.state.state_record import record_state
 from reelport.server.state.tables import KEYS, SECRET_FINGERPRINTS
 
 _OTHER = (
@@ -37,6 +38,7 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
                 raise UsageError(_OTHER)
             connection.execute(SECRET_FINGERPRINTS.delete())
             connection.execute(SECRET_FINGERPRINTS.insert().values(number=1, mark=own.fingerprint))
+    record_state(settings, is_new=False, is_proven=True)
     return own
 
 

@@ -22,7 +22,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading, upgrade_within, writing
 from reelport.server.state.revisions import REVISION, describe_newer_revision, read_revision
 from reelport.server.state.secret_fingerprint import read_fingerprint
-from reelport.server.state.state_record import record_state
+from reelport.server.state.state_record import describe_missing, find_traces, record_state
 from reelport.server.state.tables import METADATA
 from reelport.storage.modes import private
 from reelport.wording import format_count
@@ -115,6 +115,9 @@ def _find_source_problems(source: Settings, target: Settings) -> Iterator[str]:
     place = describe_state(source)
     if not source.database_url and not source.state_file.exists():
         yield f"{place} isn't there."
+        return
+    if (missing := describe_missing(source, find_traces(source))) is not None:
+        yield missing
         return
     with _opened(source) as db, reading(db) as connection:
         found = read_revision(connection)

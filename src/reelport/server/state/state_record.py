@@ -1,19 +1,19 @@
 """Records in a data directory which database holds its state.
 
-So a state that is missing is never made anew. The record is written once the state is committed. A directory from
-before there were records is known by what only a service with a state leaves in it.
+So a state that is missing is never made anew. The record is written once the state is committed, and changed only for
+a state whose secret is at hand: a command with the address of another service's changes nothing. A directory from
+before there were records is known by the files of reports, which only a service with a state leaves in it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from reelport.errors import StorageError
-from reelport.facts.layout import FILE_NAME
-from reelport.server.credentials import SECRET_FILE
 from reelport.server.database_address import describe_place, parse_address
 from reelport.server.settings import Settings
 from reelport.storage.durable import translate_io_errors
@@ -22,6 +22,8 @@ from reelport.storage.local_folder import LocalFolder
 
 NAME = "state.database"
 """The file that says which database holds the state: `sqlite`, or `postgresql` and where that is."""
+_REPORT_FILE = re.compile(r"[0-9a-z]+-[0-9]+\.[a-z]+")
+"""The name of a report's file, as `files/report_files` gives it: its id, its attempt, its format."""
 _SQLITE, _POSTGRESQL = "sqlite", "postgresql"
 
 
@@ -41,10 +43,10 @@ def _list_traces(settings: Settings) -> Iterator[Path]:
         yield data / NAME
     if settings.database_url and settings.state_file.exists():
         yield settings.state_file
-    if (data / FILE_NAME).exists() and (data / SECRET_FILE).exists():  # else it may lie ready for a first start
-        yield data / SECRET_FILE
-    if settings.files_root.is_dir() and any(settings.files_root.iterdir()):
-        yield settings.files_root
+    # Not a secret: it may lie ready for a first start. Nor other files: the folder may be a disk of its own.
+    with suppress(PermissionError, NotADirectoryError, FileNotFoundError):
+        if any(_REPORT_FILE.fullmatch(path.name) for path in settings.files_root.iterdir()):
+            yield settings.files_root
 
 
 def require_present(settings: Settings, traces: Sequence[Path]) -> None:
@@ -99,13 +101,14 @@ def _compose(what: str, traces: Sequence[Path]) -> str:
     )
 
 
-def record_state(settings: Settings, *, is_new: bool) -> None:
-    """Record which database holds the state, if the record says otherwise.
+def record_state(settings: Settings, *, is_new: bool, is_proven: bool = False) -> None:
+    """Record which database holds the state, if nothing is recorded.
 
-    StorageError when that fails for a new state. An older one may be read where nothing can be written.
+    Another record is replaced for a state that is made just now, or `is_proven` by its secret. StorageError when
+    the record of a new state can't be written. An older one may be read where nothing can be written.
     """
-    found = _name_database(settings)
-    if _read(settings.data) == found:
+    found, recorded = _name_database(settings), _read(settings.data)
+    if recorded == found or (recorded is not None and not (is_new or is_proven)):
         return
     try:
         LocalFolder(settings.data).put(NAME, f"{found}\n".encode())
