@@ -6,7 +6,6 @@ This module knows nothing of the tables' content.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -42,9 +41,6 @@ _UPGRADE_LOCK = 7_236_118_642
 
 class StateBusy(StorageError):
     """The SQLite file is locked by a commit: try again a moment later."""
-
-
-_FIRST_START_SECONDS, _PAUSE_SECONDS = 10.0, 0.05
 
 
 class StateUnavailable(StorageError):
@@ -86,7 +82,7 @@ def _open_state(settings: Settings, *, make: bool) -> Engine | None:
     db = open_database(settings)
     try:
         with private():
-            is_there = _begin(db, settings, traces, make=make)
+            is_there = _bring_up_to_date(db, settings, traces, make=make)
     except Exception:  # raised again; the connections must not stay open
         db.dispose()
         raise
@@ -94,21 +90,6 @@ def _open_state(settings: Settings, *, make: bool) -> Engine | None:
         return db
     db.dispose()
     return None
-
-
-def _begin(db: Engine, settings: Settings, traces: Sequence[Path], *, make: bool) -> bool:
-    """Bring the state up to date, as `_bring_up_to_date` does.
-
-    SQLite doesn't wait for others that set up a new database at that moment: a first start tries again.
-    """
-    until = time.monotonic() + _FIRST_START_SECONDS
-    while True:
-        try:
-            return _bring_up_to_date(db, settings, traces, make=make)
-        except StorageError as error:
-            if traces or "locked" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(_PAUSE_SECONDS)
 
 
 def _bring_up_to_date(db: Engine, settings: Settings, traces: Sequence[Path], *, make: bool) -> bool:

@@ -20,7 +20,7 @@ from reelport.errors import NewerData, StorageError
 from reelport.server.settings import Settings
 from reelport.server.state.journal import WRITE_AHEAD, Journal, choose_journal
 from reelport.server.state.revisions import require_known_revision
-from reelport.server.state.sqlite_lock import try_begin
+from reelport.server.state.sqlite_lock import execute_once_free, try_begin
 from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
 from reelport.server.state.write_queue import WriteQueue
 from reelport.storage.durable import describe_os_error
@@ -149,7 +149,12 @@ def _set_journal(connection: sqlite3.Connection, journal: Journal) -> None:
         has_revision = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchall()
         for (found,) in connection.execute("SELECT version_num FROM alembic_version") if has_revision else ():
             require_known_revision(found)
-    connection.execute(f"PRAGMA journal_mode = {journal.mode}")
+    statement = f"PRAGMA journal_mode = {journal.mode}"
+    if journal.is_write_ahead:
+        # Processes that open a new file at the same moment all change it from SQLite's first journal.
+        execute_once_free(connection, statement, BUSY_SECONDS)
+    else:
+        connection.execute(statement)
 
 
 def _configure_reader(log: WriteAheadLog, connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

@@ -38,6 +38,23 @@ def try_begin(driver: sqlite3.Connection, busy_seconds: int, read_seconds: float
     return False
 
 
+def execute_once_free(driver: sqlite3.Connection, statement: str, busy_seconds: int) -> None:
+    """Execute a statement for which SQLite waits for no other connection, until none is in its way.
+
+    sqlite3.OperationalError when one still is after `busy_seconds`.
+    """
+    until = time.monotonic() + busy_seconds
+    while True:
+        try:
+            driver.execute(statement)
+        except sqlite3.Error as error:
+            if not is_busy(error) or time.monotonic() > until:
+                raise
+            time.sleep(_TRY_SECONDS)
+        else:
+            return
+
+
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether SQLite failed because another connection holds a lock."""
     # Errors that Python's sqlite3 module raises by itself have no error code.
