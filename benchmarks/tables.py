@@ -108,7 +108,9 @@ def _rollups(rollups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _crowd(crowd: Mapping[str, Any]) -> Iterator[str]:
-    yield "| small reports a second | |"
+    settings = crowd.get("settings") or {}
+    named = ", ".join(f"`REELPORT_{name.upper()}={value}`" for name, value in settings.items())
+    yield f"| small reports a second, {f'with {named}' if named else 'settings as delivered'} | |"
     yield "|---|---|"
     yield f"| one partner's backlog | {crowd['back_to_back']:.1f} |"
     yield f"| {crowd['partners']} partners at once | {crowd['at_once']:.1f} |"
@@ -122,4 +124,5 @@ _PARTS: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "loading": _loading,
     "latency": _latency,
     "crowd": _crowd,
+    "crowd_as_delivered": _crowd,
 }

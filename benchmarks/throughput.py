@@ -4,7 +4,8 @@
 
 *Back to back*: one partner has asked for 90 small reports; they are made one after the other, as many at a time as it
 may have. *At once*: each of a hundred partners asks for a small report, looks at it every second until it is finished,
-and asks for the next one. Both in turns. A request's time goes from its first byte to the last of its answer.
+and asks for the next one. Both in turns. A request's time goes from its first byte to the last of its answer. First
+with the settings for many partners on few cores (docs/operate/one-machine.md), then as the service is delivered.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from statistics import median
 
 from benchmarks import results
@@ -27,17 +28,21 @@ _BACKLOG = 90
 """Reports of the backlog: below the 100 of a partner that may wait."""
 _SMALL = ("DAY", "VIDEO_TITLE")
 
+_FOR_MANY: Mapping[str, object] = {"processes": 2, "worker_nice": 19, "worker_idle": "yes"}
+
 Asker = tuple[Key, Iterator[ReportQuery]]
 """A partner, and the questions that it has not asked yet."""
 
 
-def measure(facts: Facts, partners: int, seconds: float, rounds: int) -> dict[str, object]:
+def measure(
+    facts: Facts, settings: Mapping[str, object], partners: int, seconds: float, rounds: int
+) -> dict[str, object]:
     """Reports a second both ways, in turns; the spread of asks and looks of the hundred."""
     facts.forget_state()
     backlog: list[float] = []
     crowd: list[float] = []
     times = Times()
-    with Service(facts.data, log_level="warning", worker_memory=MEMORY) as service:
+    with Service(facts.data, log_level="warning", worker_memory=MEMORY, **settings) as service:
         found, _ = keys(service, partners + 1)
         one, *many = [(key, questions(_SMALL, 4)) for key in found]
         asyncio.run(_make_backlog(service, one, 5))
@@ -45,6 +50,7 @@ def measure(facts: Facts, partners: int, seconds: float, rounds: int) -> dict[st
             backlog.append(asyncio.run(_make_backlog(service, one, _BACKLOG)))
             crowd.append(asyncio.run(_ask_at_once(service, many, times, seconds)))
     return {
+        "settings": dict(settings),
         "partners": partners,
         "seconds": seconds,
         "back_to_back": median(backlog),
@@ -114,7 +120,8 @@ def main() -> None:
     facts.ready()
     record = results.begin(asked.rows, {"memory": MEMORY, "rounds": asked.rounds})
     seconds, rounds = (5.0, 1) if asked.quick else (asked.seconds, asked.rounds)
-    record["crowd"] = measure(facts, asked.partners, seconds, rounds)
+    for name, settings in (("crowd", _FOR_MANY), ("crowd_as_delivered", {})):
+        record[name] = measure(facts, settings, asked.partners, seconds, rounds)
     results.finish(record, kept=not asked.quick)
 
 

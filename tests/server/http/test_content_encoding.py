@@ -128,7 +128,8 @@ def test_a_small_file_is_sent_as_it_is(packing: Api) -> None:
 
 def test_beyond_a_bound_files_are_sent_as_they_are(packing: Api, link: str) -> None:
     """Each compressed download takes memory; one that ends gives its place back."""
-    places = packing.service.encoded_downloads
+    assert fetch(packing, link, "gzip")[0]["content-encoding"] == "gzip"
+    places = packing.service.encoded_downloads  # bound to the event loop by now
     with ExitStack() as taken:
         for number in range(int(places.total_tokens)):
             places.acquire_on_behalf_of_nowait(number)

@@ -6,8 +6,10 @@ import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
+import anyio
 import pytest
 from graphql import get_introspection_query
 from sqlalchemy import func, select
@@ -196,27 +198,20 @@ def test_fifty_asks_in_one_document_are_taken(api: Api) -> None:
 
 def test_a_partner_whose_turns_are_taken_keeps_no_other_waiting(api: Api) -> None:
     """Two documents of one partner are worked on at a time: a third waits, another partner's is answered meanwhile."""
-    mine = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())
-    assert mine is not None
     other = stranger(api)
-    portal = api.client.portal
-    assert portal is not None
     with ThreadPoolExecutor() as pool:
-        turns = portal.call(api.service.concurrency.limiter_of, mine.organization_id)
-        for borrower in range(MAX_CONCURRENT):
-            portal.call(turns.acquire_on_behalf_of_nowait, borrower)
-        third = pool.submit(api.graphql, "{ partner { id } }")
-        while not third.done() and not turns.statistics().tasks_waiting:
-            pass
-        assert api.post(b'{"query": "{ partner { id } }"}', Authorization=f"Bearer {other}").json()["data"]["partner"]
-        assert not third.done()
-        for borrower in range(MAX_CONCURRENT):
-            portal.call(turns.release_on_behalf_of, borrower)
+        with all_turns_taken(api) as turns:
+            third = pool.submit(api.graphql, "{ partner { id } }")
+            while not third.done() and not turns.statistics().tasks_waiting:
+                pass
+            reply = api.post(b'{"query": "{ partner { id } }"}', Authorization=f"Bearer {other}")
+            assert reply.json()["data"]["partner"]
+            assert not third.done()
         assert third.result(PATIENCE)["data"]["partner"]
 
 
 def test_nothing_is_done_for_a_caller_that_has_gone(api: Api) -> None:
-    """An ask whose caller goes away before its turn makes no report: nobody would hear of it."""
+    """An ask whose caller goes away while it waits for its turn makes no report: nobody would hear of it."""
     sent: list[Message] = []
     body = json.dumps({"query": ASK, "variables": ask(**api.new())}).encode()
     coming: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
@@ -231,8 +226,28 @@ def test_nothing_is_done_for_a_caller_that_has_gone(api: Api) -> None:
     portal = api.client.portal
     assert portal is not None
     before = reports(api)
-    portal.call(api.client.app, scope, receive, send)
+    with ThreadPoolExecutor() as pool, all_turns_taken(api) as turns:
+        asked = pool.submit(portal.call, api.client.app, scope, receive, send)
+        while not asked.done() and not turns.statistics().tasks_waiting:
+            pass
+    asked.result(PATIENCE)
     assert (sent, reports(api)) == ([], before)
+
+
+@contextmanager
+def all_turns_taken(api: Api) -> Iterator[anyio.CapacityLimiter]:
+    """Take every turn of the partner within the block, which gets the limiter."""
+    caller = callers.identify_caller(api.service.db, api.service.service_secret, api.token, api.service_now())
+    portal = api.client.portal
+    assert caller is not None and portal is not None  # noqa: PT018 - neither is what is tested
+    turns = portal.call(api.service.concurrency.limiter_of, caller.organization_id)
+    for borrower in range(MAX_CONCURRENT):
+        portal.call(turns.acquire_on_behalf_of_nowait, borrower)
+    try:
+        yield turns
+    finally:
+        for borrower in range(MAX_CONCURRENT):
+            portal.call(turns.release_on_behalf_of, borrower)
 
 
 def bearer(api: Api) -> list[tuple[bytes, bytes]]:

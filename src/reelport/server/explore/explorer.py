@@ -80,7 +80,7 @@ class Explorer:
         """Fetch the few rows of a plan over report files, within the time and memory of a view."""
         engine = await anyio.to_thread.run_sync(self._open_engine)
         with anyio.move_on_after(self._settings.explore_seconds):
-            async with self._partners.limiter_of(partner), self._slots:
+            async with self._partners.turn(partner), self._slots:
                 return await self._run_in_session(engine, partial(engine.fetch, plan=plan))
         return self._late
 
@@ -113,7 +113,7 @@ class Explorer:
         outcomes: dict[Part, Outcome] = {}
         failures: list[ReelportError] = []
         with anyio.move_on_after(self._settings.explore_seconds):
-            async with self._partners.limiter_of(partner), self._slots:
+            async with self._partners.turn(partner), self._slots:
                 planned = await anyio.to_thread.run_sync(engine.plan, view, tenant)
                 outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
                 async with anyio.create_task_group() as tasks:

@@ -113,8 +113,7 @@ async def _answer_in_turn(
 ) -> _Answer:
     """Answer as soon as the partner's concurrency limit allows.
 
-    Finished reports in the answer are on the disk. ClientDisconnect when the client has gone by then; of a short query
-    that had not to wait that isn't known.
+    Finished reports in the answer are on the disk. ClientDisconnect when the client has gone while it waited.
     """
     answer = await _execute_in_turn(service, request, caller, body, base, pending)
     await service.durable_reports.ensure(answer.finished)
@@ -124,15 +123,12 @@ async def _answer_in_turn(
 async def _execute_in_turn(
     service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
 ) -> _Answer:
-    limiter = service.concurrency.limiter_of(caller.organization_id)
-    must_wait = limiter.available_tokens < 1
-    async with limiter:
-        short_query = _find_short_query(service, body)
-        # To learn it takes two rounds of the event loop, longer than a read, which changes nothing.
-        if (must_wait or short_query is None) and await request.is_disconnected():
+    async with service.concurrency.turn(caller.organization_id) as waited:
+        # To learn it takes two rounds of the event loop, in which all other requests come first.
+        if waited and await request.is_disconnected():
             raise ClientDisconnect
         pending.protect()
-        if short_query is not None:
+        if (short_query := _find_short_query(service, body)) is not None:
             return await service.reads.run(_execute, service, caller, short_query, base)
         return await anyio.to_thread.run_sync(_parse_and_execute, service, caller, body, base)
 
@@ -195,7 +191,7 @@ async def _authenticate(service: Service, request: HttpRequest) -> Caller | Resp
         return _refuse(request, fault, 401, **{"WWW-Authenticate": _REALM})
     now = datetime.now(UTC)
     # Limited for each token: else thousands of requests with one token would be looked up before anybody else's.
-    async with service.concurrency.limiter_of(token):
+    async with service.concurrency.turn(token):
         caller = await service.reads.run(callers.identify_caller, service.service_secret, token.strip(), now)
     if caller is None:
         fault = Fault(Code.UNAUTHENTICATED, "The token is unknown, expired or revoked: ask for a new one.")

@@ -61,7 +61,7 @@ async def _answer(
         grant_type = _find_grant_type(form, grant_types)
         credentials = read_credentials(request, form)
         caller = take(request, credentials.client)
-        async with service.concurrency.limiter_of(caller):
+        async with service.concurrency.turn(caller):
             found = await grant_type(request, credentials.client, form)
             while isinstance(found, FirstUse):
                 await anyio.to_thread.run_sync(_begin_secret, service, found)

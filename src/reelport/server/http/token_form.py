@@ -22,7 +22,7 @@ from reelport.server.access.grants import ClientCredentials
 _FIELDS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)  # not frozen: Python itself sets the traceback of an exception
 class TokenRefused(Exception):
     """The request is refused: an error code of RFC 6749, and what to change."""
 

@@ -39,9 +39,9 @@ def try_begin(driver: sqlite3.Connection, busy_seconds: int, read_seconds: float
 
 
 def execute_once_free(driver: sqlite3.Connection, statement: str, busy_seconds: int) -> None:
-    """Execute a statement for which SQLite waits for no other connection, until none is in its way.
+    """Execute a statement for which SQLite itself waits for nobody.
 
-    sqlite3.OperationalError when one still is after `busy_seconds`.
+    sqlite3.OperationalError when another connection still is in its way after `busy_seconds`.
     """
     until = time.monotonic() + busy_seconds
     while True:

@@ -22,5 +22,5 @@ async def write_page(visit: Visit, organization_id: Hashable, write: Callable[[]
 
 async def _write(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:
     service = visit.service
-    async with service.page_turns.limiter_of(organization_id):
+    async with service.page_turns.turn(organization_id):
         return await anyio.to_thread.run_sync(write, limiter=service.page_writers)
