@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from statistics import median
+from typing import Any
 
 from benchmarks import results
 from benchmarks.crowd import LOOK_SECONDS, Times, Wire, keys, questions
@@ -28,15 +29,13 @@ _BACKLOG = 90
 """Reports of the backlog: below the 100 of a partner that may wait."""
 _SMALL = ("DAY", "VIDEO_TITLE")
 
-_FOR_MANY: Mapping[str, object] = {"processes": 2, "worker_nice": 19, "worker_idle": "yes"}
+_FOR_MANY: Mapping[str, Any] = {"processes": 2, "worker_nice": 19, "worker_idle": "yes"}
 
 Asker = tuple[Key, Iterator[ReportQuery]]
 """A partner, and the questions that it has not asked yet."""
 
 
-def measure(
-    facts: Facts, settings: Mapping[str, object], partners: int, seconds: float, rounds: int
-) -> dict[str, object]:
+def measure(facts: Facts, settings: Mapping[str, Any], partners: int, seconds: float, rounds: int) -> dict[str, object]:
     """Reports a second both ways, in turns; the spread of asks and looks of the hundred."""
     facts.forget_state()
     backlog: list[float] = []
