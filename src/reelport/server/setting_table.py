@@ -196,6 +196,14 @@ class SettingTable:
         service=False,
         description="Reports that one worker makes at the same time; more than --running-limit leave room for others.",
     )
+    express_seconds: float = setting(
+        2.0,
+        ge=0,
+        worker=True,
+        service=False,
+        description="While all reports of a worker take longer than this, it makes one more beside them, for at most "
+        "as long; 0: none.",
+    )
     worker_memory: str = setting(
         "2GB",
         pattern=_SIZE,

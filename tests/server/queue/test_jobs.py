@@ -198,6 +198,25 @@ def test_given_back_counts_as_nothing(state: State) -> None:
     assert (found.attempts, found.failures, found.deaths, found.losses) == (5, 0, 0, 0)
 
 
+def test_a_job_that_was_too_long_for_an_express_slot_is_for_others_alone(state: State) -> None:
+    """It keeps its place in the queue, is due at once, and nothing is counted against it but its attempt."""
+    state.organization("demo")
+    caller = state.caller(state.key("demo"))
+    long, short = state.ask(caller, 1), state.ask(caller, 2)
+    taken = jobs.claim(state.db, "worker", running=9, lease_seconds=30, express=True)
+    assert taken is not None
+    assert taken.report_id == long.id
+    assert jobs.postpone(state.db, taken)
+    assert not jobs.postpone(state.db, taken)
+    beside = jobs.claim(state.db, "worker", running=9, lease_seconds=30, express=True)
+    assert beside is not None
+    assert beside.report_id == short.id
+    assert jobs.claim(state.db, "worker", running=9, lease_seconds=30, express=True) is None
+    again = claim(state, running=9)
+    assert again is not None
+    assert (again.report_id, again.attempt, again.failures) == (long.id, 2, 0)
+
+
 def test_versions_are_pinned_once_and_kept(state: State) -> None:
     """The second attempt reads what the first one pinned."""
     state.organization("demo")

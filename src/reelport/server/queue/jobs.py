@@ -76,14 +76,22 @@ def enqueue(connection: Connection, report_id: str, organization_id: int) -> Non
 
 
 def claim(
-    db: Engine, owner: str, *, running: int, lease_seconds: float, suspect: bool = False, beside: bool = False
+    db: Engine,
+    owner: str,
+    *,
+    running: int,
+    lease_seconds: float,
+    suspect: bool = False,
+    beside: bool = False,
+    express: bool = False,
 ) -> Claim | None:
     """Claim the next job of the partner that was served least recently.
 
     Partners with `running` jobs running are passed over. With `suspect` only suspects are claimed, without it only
-    other jobs. `beside` says that the worker makes another report at this moment.
+    other jobs; with `express` no job that was postponed as too long for it. `beside` says that the worker makes another
+    report at this moment.
     """
-    due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": int(suspect)}
+    due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": int(suspect), "may_be_long": int(not express)}
     with reading(db) as connection:
         if _SQL.run(connection, "waiting", due).first() is None:
             return None
@@ -125,7 +133,7 @@ def claim(
 
 def has_due_suspect(db: Engine) -> bool:
     """Whether a suspect waits for an isolated worker and is due."""
-    due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": 1}
+    due = {"longest": to_milliseconds(LONGEST_PAUSE), "suspect": 1, "may_be_long": 1}
     with reading(db) as connection:
         return _SQL.run(connection, "waiting", due).first() is not None
 
@@ -229,6 +237,15 @@ def give_back(db: Engine, claim: Claim) -> bool:
     """Requeue the job, due at once, without counting a failure: its worker is being stopped."""
     with writing(db) as connection:
         return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=0)
+
+
+def postpone(db: Engine, claim: Claim) -> bool:
+    """Requeue the job, due at once, as one that is too long for an express slot; no failure is counted."""
+    with writing(db) as connection:
+        postponed = _SQL.run(connection, "postpone", claim.fence).rowcount == 1
+        if postponed:
+            publish(connection, Event(Kind.REPORT_QUEUED, claim.report_id))
+        return postponed
 
 
 def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:

@@ -5,7 +5,7 @@ VALUES (:report_id, :organization_id, 0, clock_ms())
 -- waiting: whether a job is due; one due later than the longest pause counts as due: the clock was set back since
 SELECT 1
 FROM jobs
-WHERE owner IS NULL AND suspect = :suspect
+WHERE owner IS NULL AND suspect = :suspect AND is_long <= :may_be_long
   AND not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
 LIMIT 1
 
@@ -14,7 +14,7 @@ SELECT o.id
 FROM organizations AS o
 WHERE EXISTS (
     SELECT 1 FROM jobs AS j
-    WHERE j.organization_id = o.id AND j.owner IS NULL AND j.suspect = :suspect
+    WHERE j.organization_id = o.id AND j.owner IS NULL AND j.suspect = :suspect AND j.is_long <= :may_be_long
       AND j.not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
   )
   AND :running > (
@@ -33,7 +33,7 @@ WHERE organization_id = :organization_id AND leased_until > clock_ms()
 -- oldest: the due job of a partner that was queued first
 SELECT number
 FROM jobs
-WHERE organization_id = :organization_id AND owner IS NULL AND suspect = :suspect
+WHERE organization_id = :organization_id AND owner IS NULL AND suspect = :suspect AND is_long <= :may_be_long
   AND not_before NOT BETWEEN clock_ms() + 1 AND clock_ms() + :longest
 ORDER BY number
 LIMIT 1
@@ -97,6 +97,11 @@ WHERE id = :report_id AND status = 'FINISHED' AND file = :file AND sha256 = :sha
 UPDATE jobs
 SET owner = NULL, leased_until = NULL, suspect = :suspect, not_before = clock_ms() + :pause,
     waited_for_room = waited_for_room + :waited
+WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
+
+-- postpone: requeue the job of an attempt, due at once, as one that is too long for an express slot
+UPDATE jobs
+SET owner = NULL, leased_until = NULL, is_long = 1
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- owners: the workers that hold a job

@@ -40,17 +40,27 @@ class StopReason(StrEnum):
     TAKEN = "its job was cancelled or taken away"
     LATE = "it took too long"
     LEAVING = "the worker stops"
+    LONG = "it is too long for the express slot, and waits for another one"
 
 
 @dataclass(eq=False)
 class RunningAttempt:
-    """One attempt that is being made; its times are monotonic, in seconds."""
+    """One attempt that is being made; its times are monotonic, in seconds.
+
+    In an express slot it has `express_seconds`, unless another slot takes it over meanwhile.
+    """
 
     claim: Claim
     session: Session
+    is_express: bool = False
     started_at: float = field(default_factory=time.monotonic)
     renewed_at: float = field(default_factory=time.monotonic)
     stop: StopReason | None = None
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has been made."""
+        return time.monotonic() - self.started_at
 
     def interrupt(self, why: StopReason) -> None:
         """Stop the engine; may be called again until the attempt has ended.
@@ -108,8 +118,10 @@ class LeaseKeeper:
         for each in running:
             if each.claim not in held:
                 each.interrupt(StopReason.TAKEN)
-            elif time.monotonic() - each.started_at > self._settings.generation_seconds:
+            elif each.seconds > self._settings.generation_seconds:
                 each.interrupt(StopReason.LATE)
+            elif each.is_express and each.seconds > self._settings.express_seconds:
+                each.interrupt(StopReason.LONG)
             elif time.monotonic() - each.renewed_at > self._settings.lease_seconds / _BEATS:
                 jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds)
                 each.renewed_at = time.monotonic()

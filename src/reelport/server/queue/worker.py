@@ -1,4 +1,8 @@
-"""The worker: claims reports and makes them with one engine, up to `slots` at a time."""
+"""The worker: claims reports and makes them with one engine, up to `slots` at a time.
+
+While reports that take long hold all of these slots, one more is open, the express slot. What takes long there too is
+interrupted, and waits for one of the others.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +51,7 @@ _log = structlog.get_logger()
 
 
 class Worker:
-    """Claims on one thread, makes reports on `slots` others, and keeps leases on one more.
+    """Claims on one thread, makes reports on `slots` others and an express one, and keeps leases on one more.
 
     An isolated worker makes only suspects, and ends when none is due.
     """
@@ -104,7 +108,7 @@ class Worker:
             keeper.join()
 
     def _claim_until_stopped(self) -> None:
-        with ThreadPoolExecutor(self._settings.slots, thread_name_prefix="report") as pool:
+        with ThreadPoolExecutor(self._settings.slots + 1, thread_name_prefix="report") as pool:
             while not self._stopping.is_set() and not self._retiring.is_set():
                 try:
                     claim = self._claim()
@@ -116,7 +120,7 @@ class Worker:
                         return
                     self._events.wait()
                 else:
-                    running = self._start_attempt(claim)
+                    running = self._start_attempt(claim, is_express=self._is_full())
                     pool.submit(self._make_report, running)
                     running.session.underway.wait(_HEAD_START)
             if self._retiring.is_set():
@@ -133,12 +137,15 @@ class Worker:
         )
         while not self._ended.wait(WATCH_SECONDS):
             keeper.tick()
+            if self._is_express_open():
+                self._events.wake()
             self._engine.limit_footers()
             self._recycling.check(at_rest=not self._list_running(), now=time.monotonic())
 
     def _claim(self) -> Claim | None:
-        running = len(self._list_running())
-        if running >= self._settings.slots:
+        self._promote_express()
+        express = self._is_full()
+        if express and not self._is_express_open():
             return None
         return jobs.claim(
             self._db,
@@ -146,11 +153,31 @@ class Worker:
             running=self._settings.running_limit,
             lease_seconds=self._settings.lease_seconds,
             suspect=self._isolated,
-            beside=running > 0,
+            beside=bool(self._list_running()),
+            express=express,
         )
 
-    def _start_attempt(self, claim: Claim) -> RunningAttempt:
-        running = RunningAttempt(claim, self._engine.session())
+    def _is_full(self) -> bool:
+        return sum(not each.is_express for each in self._list_running()) >= self._settings.slots
+
+    def _is_express_open(self) -> bool:
+        """Whether every slot, and no express one, is held by a report that takes long."""
+        running, limit = self._list_running(), self._settings.express_seconds
+        return (
+            limit > 0
+            and not self._isolated
+            and len(running) == self._settings.slots
+            and all(each.seconds > limit and not each.is_express for each in running)
+        )
+
+    def _promote_express(self) -> None:
+        """Let a slot that has become free take over what the express slot makes."""
+        for each in self._list_running():
+            if each.is_express and not self._is_full():
+                each.is_express = False
+
+    def _start_attempt(self, claim: Claim, *, is_express: bool) -> RunningAttempt:
+        running = RunningAttempt(claim, self._engine.session(), is_express)
         with self._running_lock:
             self._running.add(running)
         return running
@@ -222,6 +249,8 @@ class Worker:
             case StopReason.LATE:
                 reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
                 self._settle(lambda: jobs.fail(self._db, running.claim, reason, clock(), code="too_late"), log)
+            case StopReason.LONG:
+                self._settle(lambda: jobs.postpone(self._db, running.claim), log)
             case StopReason.TAKEN:
                 pass
 

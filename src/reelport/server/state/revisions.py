@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-REVISION = "0012"
+REVISION = "0013"
 """The newest migration: the revision that this version of Reelport reads and writes."""
 
 

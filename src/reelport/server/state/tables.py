@@ -301,6 +301,7 @@ JOBS: Final = Table(
     Column("suspect", Integer, nullable=False, server_default="0"),
     Column("alone", Integer, nullable=False, server_default="0"),
     Column("waited_for_room", Integer, nullable=False, server_default="0"),
+    Column("is_long", Integer, nullable=False, server_default="0"),
     CheckConstraint("(owner IS NULL) = (leased_until IS NULL)", name="lease"),
     Index(None, "organization_id", "owner", "number"),
 )
