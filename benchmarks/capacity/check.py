@@ -31,7 +31,7 @@ from benchmarks.measure import percentile
 from benchmarks.reports import REPORTS, Report
 from benchmarks.service import READERS, Reelport
 from reelport.server.access import organizations
-from reelport.server.state.database import connect
+from reelport.server.state.database import connect, reading
 from reelport.testing import Key, Service
 
 _SMALL, _, _HUGE, _PLATFORM, _ = REPORTS
@@ -98,15 +98,19 @@ def run(jobs: Sequence[Job], reelport: Reelport) -> list[tuple[str, float]]:
                 organizations.allow_channels(db, added.id, READERS[report.organization])
         service = reelport.service
         asyncio.run(ask_all(jobs, service, [service.key(f"check-{partner:03d}") for partner in range(_PARTNERS)]))
-        with db.connect() as connection:
-            while len(found := connection.execute(_TIMES).all()) < len(jobs):
-                if failed := connection.execute(_FAILED).scalar_one():
-                    raise RuntimeError(f"{failed} reports failed: nothing that was measured is worth anything")
-                time.sleep(0.5)
-                connection.rollback()
+        while len(found := _read_ends(db)) < len(jobs):
+            time.sleep(0.5)
     finally:
         db.dispose()
-    return [(str(name), float(seconds)) for name, seconds in found]
+    return found
+
+
+def _read_ends(db: sa.Engine) -> list[tuple[str, float]]:
+    """Read whose report took how many seconds, in a transaction that keeps no worker waiting."""
+    with reading(db) as connection:
+        if failed := connection.execute(_FAILED).scalar_one():
+            raise RuntimeError(f"{failed} reports failed: nothing that was measured is worth anything")
+        return [(str(name), float(seconds)) for name, seconds in connection.execute(_TIMES)]
 
 
 def main() -> None:

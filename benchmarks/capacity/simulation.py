@@ -1,7 +1,8 @@
 """The simulation: reports that come at random, wait by the queue's rules and share the cores of their worker.
 
 The rules are those of `server/queue/jobs.sql`: the partner that was served least recently comes first, and has at
-most two running. A worker makes up to three at a time; they share its cores, and a small report can't use two.
+most two running. A worker makes up to three at a time; they share its cores, and a small report can't use two. While
+each of these takes long there is one more, the express one: what takes long there too begins anew in another slot.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from benchmarks.capacity.model import SLOTS, WORKER_CORES
 from benchmarks.capacity.platforms import Platform
 
 RUNNING_LIMIT = 2
+EXPRESS_SECONDS = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +34,7 @@ class Job:
     left: float = 0.0
     begun: float = 0.0
     ended: float = 0.0
+    is_long: bool = False
 
     def __post_init__(self) -> None:
         self.left = self.work
@@ -44,6 +47,17 @@ class _Worker:
     jobs: list[Job] = field(default_factory=list)
     at: float = 0.0
     version: int = 0
+    express: Job | None = None
+
+    def is_full(self) -> bool:
+        return len(self.jobs) - (self.express is not None) >= self.slots
+
+    def is_express_open(self, now: float) -> bool:
+        return len(self.jobs) == self.slots and not self.express and self.express_at() <= now
+
+    def express_at(self) -> float:
+        """The moment from which all of its reports take long."""
+        return max(job.begun for job in self.jobs) + EXPRESS_SECONDS
 
     def rates(self) -> list[float]:
         """Share the cores: who can't use its part leaves it to the others."""
@@ -76,16 +90,31 @@ class _Queue:
         self._waiting.setdefault(job.partner, deque()).append(job)
         self._offer(job.partner)
 
-    def take(self, now: float) -> Job | None:
-        while self._ready:
+    def take(self, now: float, *, express: bool = False) -> Job | None:
+        """Take the next report; for an express slot one that isn't known as long."""
+        passed = list[tuple[float, int]]()
+        found = None
+        while self._ready and found is None:
             served, partner = heapq.heappop(self._ready)
-            if self._is_ready(partner) and served == self._served.get(partner, -1.0):
+            if not self._is_ready(partner) or served != self._served.get(partner, -1.0):
+                continue
+            found = next((job for job in self._waiting[partner] if not (express and job.is_long)), None)
+            if found is None:
+                passed.append((served, partner))
+            else:
                 self._served[partner] = now
                 self._running[partner] = self._running.get(partner, 0) + 1
-                job = self._waiting[partner].popleft()
+                self._waiting[partner].remove(found)
                 self._offer(partner)
-                return job
-        return None
+        for each in passed:
+            heapq.heappush(self._ready, each)
+        return found
+
+    def put_back(self, job: Job) -> None:
+        """Put a report in front that was too long for an express slot."""
+        job.is_long, job.left = True, job.work
+        self._waiting[job.partner].appendleft(job)
+        self.end(job.partner)
 
     def end(self, partner: int) -> None:
         self._running[partner] -= 1
@@ -105,19 +134,44 @@ class _Workers:
     def __init__(self, number: int, cores: float, slots: int) -> None:
         self._all = [_Worker(cores, slots) for _ in range(number)]
         self._ends: list[tuple[float, int, int, int]] = []
+        self._moments: list[float] = []
         self._order = count()
         self._draw = random.Random(1)  # noqa: S311 - the same run each time
 
     def find_open(self) -> _Worker | None:
         """Find one with room: workers without a report hear of one first."""
-        found = [worker for worker in self._all if len(worker.jobs) < worker.slots]
+        found = [worker for worker in self._all if not worker.is_full()]
         return min(found, key=lambda worker: (len(worker.jobs), self._draw.random()), default=None)
 
-    def begin(self, worker: _Worker, job: Job, now: float) -> None:
+    def find_express(self, now: float) -> _Worker | None:
+        """Find one whose slots are all held for long."""
+        return next((worker for worker in self._all if worker.is_express_open(now)), None)
+
+    def begin(self, worker: _Worker, job: Job, now: float, *, express: bool = False) -> None:
+        """Begin a report; some time later its slots may be held for long, or an express one be over."""
         worker.advance(now)
         job.begun = now
         worker.jobs.append(job)
+        if express:
+            worker.express = job
+        heapq.heappush(self._moments, now + EXPRESS_SECONDS)
         self._plan(worker)
+
+    def next_moment(self) -> float:
+        """The next moment at which time alone may change something."""
+        return self._moments[0] if self._moments else math.inf
+
+    def pass_moment(self) -> list[Job]:
+        """Let it pass; the reports that were too long for an express slot."""
+        now, late = heapq.heappop(self._moments), list[Job]()
+        for worker in self._all:
+            if worker.express is not None and worker.express.begun + EXPRESS_SECONDS <= now:
+                worker.advance(now)
+                late.append(worker.express)
+                worker.jobs.remove(worker.express)
+                worker.express = None
+                self._plan(worker)
+        return late
 
     def next_end(self) -> float:
         """The moment at which the next report ends; infinite while none is made."""
@@ -136,6 +190,7 @@ class _Workers:
         job = min(worker.jobs, key=lambda each: each.left)
         worker.jobs.remove(job)
         job.ended = now
+        worker.express = None  # it has ended, or another one's slot is free for it
         self._plan(worker)
         return job
 
@@ -152,17 +207,22 @@ def simulate(jobs: Iterable[Job], workers: int, *, cores: float = WORKER_CORES, 
     coming = iter(jobs)
     asked = next(coming, None)
     while True:
-        now = min(asked.asked if asked else math.inf, pool.next_end())
+        now = min(asked.asked if asked else math.inf, pool.next_end(), pool.next_moment())
         if math.isinf(now):
             return ended
         if asked and asked.asked == now:
             queue.put(asked)
             asked = next(coming, None)
-        else:
+        elif pool.next_end() == now:
             ended.append(pool.end_next())
             queue.end(ended[-1].partner)
+        else:
+            for late in pool.pass_moment():
+                queue.put_back(late)
         while (worker := pool.find_open()) and (job := queue.take(now)):
             pool.begin(worker, job, now)
+        while (worker := pool.find_express(now)) and (job := queue.take(now, express=True)):
+            pool.begin(worker, job, now, express=True)
 
 
 def draw_jobs(platform: Platform, figures: Figures, seconds: float, seed: int = 1) -> Iterator[Job]:

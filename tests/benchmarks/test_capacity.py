@@ -43,6 +43,22 @@ def test_the_partner_served_least_recently_comes_first() -> None:
     assert other.begun < second.begun
 
 
+def test_a_short_report_is_made_beside_long_ones_that_hold_every_slot() -> None:
+    """Once they have taken two seconds; a long one is put off, and begins anew when a slot is free."""
+    long, second = Job(0, 0, work=10, cores=1), Job(0.1, 1, work=3, cores=1)
+    short = Job(0.2, 2, work=0.5, cores=1)
+    simulate([long, second, short], 1, cores=3, slots=1)
+    assert (second.begun, second.is_long) == (10, True)
+    assert (short.begun, short.ended, long.ended) == (4, 4.5, 10)
+
+
+def test_a_slot_that_is_free_takes_over_what_the_express_slot_makes() -> None:
+    """It is not put off then."""
+    long, second = Job(0, 0, work=3, cores=1), Job(0.1, 1, work=3, cores=1)
+    simulate([long, second], 1, cores=2, slots=1)
+    assert (second.begun, second.ended, second.is_long) == (2, 5, False)
+
+
 def test_workers_share_the_reports() -> None:
     """Whoever makes none hears of the next one first."""
     assert times(Job(0, 0, work=2, cores=2), Job(0, 1, work=2, cores=2), workers=2) == [1, 1]
