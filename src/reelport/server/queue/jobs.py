@@ -96,16 +96,9 @@ def claim(
         if _SQL.run(connection, "waiting", due).first() is None:
             return None
     with writing(db, synced=False) as connection:
-        partner = _SQL.run(connection, "partner", {"running": running, **due}).scalar()
-        if partner is None:
+        if (chosen := _choose_job(connection, running, due)) is None:
             return None
-        of_partner = {"organization_id": partner}
-        # Count again in a statement of its own: another claim may have committed between the query and its lock.
-        if _SQL.run(connection, "running", of_partner).scalar_one() >= running:
-            return None
-        number = _SQL.run(connection, "oldest", {**of_partner, **due}).scalar()
-        if number is None:
-            return None
+        number, of_partner = chosen
         if beside:
             _SQL.run(connection, "crowd", {"owner": owner})
         taken = {"number": number, "owner": owner, "alone": int(not beside), "lease": to_milliseconds(lease_seconds)}
@@ -129,6 +122,19 @@ def claim(
         begun.waited / 1000,
         begun.traceparent,
     )
+
+
+def _choose_job(connection: Connection, running: int, due: Mapping[str, int]) -> tuple[int, dict[str, int]] | None:
+    """Choose the number of a job, and its partner, whose row is locked; None without any."""
+    partner = _SQL.run(connection, "partner", {"running": running, **due}).scalar()
+    if partner is None:
+        return None
+    of_partner = {"organization_id": partner}
+    # Count again in a statement of its own: another claim may have committed between the query and its lock.
+    if _SQL.run(connection, "running", of_partner).scalar_one() >= running:
+        return None
+    number = _SQL.run(connection, "oldest", {**of_partner, **due}).scalar()
+    return None if number is None else (number, of_partner)
 
 
 def has_due_suspect(db: Engine) -> bool:
@@ -240,7 +246,10 @@ def give_back(db: Engine, claim: Claim) -> bool:
 
 
 def postpone(db: Engine, claim: Claim) -> bool:
-    """Requeue the job, due at once, as one that is too long for an express slot; no failure is counted."""
+    """Requeue the job, due at once, as one too long for an express slot.
+
+    No failure is counted.
+    """
     with writing(db) as connection:
         postponed = _SQL.run(connection, "postpone", claim.fence).rowcount == 1
         if postponed:

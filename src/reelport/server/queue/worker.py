@@ -51,7 +51,9 @@ _log = structlog.get_logger()
 
 
 class Worker:
-    """Claims on one thread, makes reports on `slots` others and an express one, and keeps leases on one more.
+    """Claims on one thread, makes reports on `slots` others and an express one.
+
+    One more keeps leases.
 
     An isolated worker makes only suspects, and ends when none is due.
     """
