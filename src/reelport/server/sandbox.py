@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from sqlalchemy import Engine
 
 from reelport.errors import UsageError
+from reelport.facts.log.table_marks import RECORD, identify_tables
 from reelport.facts.sample.sample import Progress, SampleResult, check_arguments, generate
 from reelport.server.access import organizations
 from reelport.server.settings import Settings
@@ -23,15 +24,27 @@ def fill(
 ) -> SampleResult:
     """Load sample facts of these days; `demo` and `rival` may read their channels.
 
-    A second call changes nothing. UsageError for arguments that are wrong, before anything is made, and when other
-    sample facts are loaded for one of the days.
+    A second call changes nothing. UsageError for arguments that are wrong and for tables of others, before anything is
+    made, and when other sample facts are loaded for one of the days.
     """
     check_arguments(start, end, rows, seed)
+    _require_no_others(settings)
     with connected(settings) as db:
+        identify_tables(settings.data, settings.facts_root, make=True)
         loaded = generate(settings.facts_root, start, end, rows, seed, progress)
         for name, channels in loaded.organizations.items():
             organizations.allow_channels(db, _organization(db, name).id, channels)
     return loaded
+
+
+def _require_no_others(settings: Settings) -> None:
+    """Raise UsageError where an object store holds tables that this data directory has never used."""
+    used = (settings.data / RECORD).exists()
+    if settings.facts_url and not used and identify_tables(settings.data, settings.facts_root) is not None:
+        raise UsageError(
+            f"{settings.facts_url} holds the tables of a service already, and sample facts would be among them. Name "
+            "another prefix (REELPORT_FACTS_URL)."
+        )
 
 
 def _organization(db: Engine, name: str) -> organizations.Organization:

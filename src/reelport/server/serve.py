@@ -21,6 +21,7 @@ from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.worker_memory import fit_workers
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected, writing
+from reelport.server.state.own_tables import require_own_tables
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.storage.modes import private
 
@@ -64,5 +65,6 @@ def _prepare_state(settings: Settings) -> None:
             pass
         require_same_secret(db, settings)
         require_own_store(db, settings)
+        require_own_tables(db, settings)
         with subscribe(db, Kind.REPORT_ENDED):
             pass

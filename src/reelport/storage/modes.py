@@ -10,8 +10,9 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from pathlib import Path
 
 
 class Readers(StrEnum):
@@ -62,3 +63,11 @@ def private() -> Iterator[None]:
             _UmaskState.blocks -= 1
             if _UmaskState.blocks == 0:
                 os.umask(_UmaskState.before)
+
+
+def give_to_owner(path: Path) -> None:
+    """Give a file that root has written to the owner of its folder, where it can."""
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            owner = path.parent.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)

@@ -68,3 +68,22 @@ def test_no_secret_is_made_where_the_keys_have_another_one(tmp_path: Path) -> No
         assert not secret.exists()
     (tmp_path / "kept.key").rename(secret)
     assert reelport(*create)[0] == 0
+
+
+def test_commands_refuse_where_the_tables_are_missing(tmp_path: Path) -> None:
+    """A service and its workers, too: reports and backups would be empty, and loads would be lost to everybody."""
+    reelport, data = Commands(tmp_path), tmp_path / "data"
+    (tmp_path / "c.csv").write_text("id,slug\nc1,a\n")
+    assert reelport("org", "add", "demo")[0] == 0
+    assert reelport("load", "channels", tmp_path / "c.csv")[0] == 0
+    (data / "facts").rename(tmp_path / "away")
+    for words in (f"load channels {tmp_path / 'c.csv'}", "compact", "verify", f"backup {tmp_path / 'archive'}"):
+        status, out, err = reelport(*words.split())
+        assert (status != 0, out) == (True, ""), words
+        assert f"{data}/facts/_tables/identity is missing" in err, words
+    for words in ("serve --port 0", "worker"):
+        status, _, err = reelport(*words.split())
+        assert (status != 0, f"{data}/facts/_tables/identity is missing" in err) == (True, True), words
+    assert not (data / "facts").exists()
+    (tmp_path / "away").rename(data / "facts")
+    assert reelport("verify")[0] == 0

@@ -23,6 +23,7 @@ from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name
 from reelport.facts.log.snapshot import pin
+from reelport.facts.log.table_marks import FOLDER
 from reelport.facts.schema import find_table
 
 Write = Callable[..., Path]
@@ -168,6 +169,7 @@ def test_files_in_no_commit_are_told_and_no_finding(root: Path, loaded: Path) ->
 def test_a_first_load_that_was_killed_lost_no_log(root: Path, loaded: Path) -> None:
     """Files without a log are a loss, unless a load left its workspace: the first commit is made at its end."""
     shutil.rmtree(loaded.parents[1] / LOG_FOLDER)
+    (root / FOLDER / "plays").unlink()
     assert len(_findings(root)) == 1
     (root / SPILL / "17-killed").mkdir()
     assert _findings(root) == []

@@ -31,6 +31,7 @@ from reelport.server.backup.manifest import parse_manifest
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import describe_address, name_database
 from reelport.server.state.database import connected
+from reelport.server.state.own_tables import read_tables_identity, require_own_tables
 from reelport.server.state.state_record import NAME
 
 
@@ -57,6 +58,31 @@ def test_what_is_restored_is_recorded_to_have_a_state(desk: Desk) -> None:
     place = desk.place()
     restore_backup(desk.archive, desk.archive.read(), place)
     assert (place.data / NAME).read_text().split()[0] == name_database(place)
+
+
+def test_restored_tables_are_those_that_the_state_knows(desk: Desk) -> None:
+    """And each of them is known to be there: one that is lost afterwards isn't taken for an empty one."""
+    require_own_tables(desk.state.db, desk.state.settings)
+    desk.back_up()
+    place = desk.place()
+    restore_backup(desk.archive, desk.archive.read(), place)
+    with connected(place) as db:
+        require_own_tables(db, place)
+        assert read_tables_identity(db) == read_tables_identity(desk.state.db)
+    shutil.rmtree(place.facts_root / "plays")
+    with pytest.raises(StorageError, match="plays is missing"):
+        newest_versions(place.facts_root)
+
+
+@pytest.mark.parametrize("lost", ["plays", "."])
+def test_no_backup_is_made_of_tables_that_are_lost(desk: Desk, lost: str) -> None:
+    """It would be empty, and the good ones would make room for it."""
+    require_own_tables(desk.state.db, desk.state.settings)
+    desk.back_up()
+    shutil.rmtree(desk.state.settings.facts_root / lost)
+    with pytest.raises(StorageError, match="is missing"):
+        desk.back_up(1)
+    assert len(desk.archive.list_ids()) == 1
 
 
 def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:

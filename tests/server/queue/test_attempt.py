@@ -17,6 +17,7 @@ from reelport.errors import StorageError
 from reelport.server.files import report_files
 from reelport.server.queue import attempt, jobs
 from reelport.server.queue.jobs import Claim
+from reelport.server.state.own_tables import require_own_tables
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_an_attempt_that_lost_its_lease_publishes_nothing(state: State, engine: 
     claim = take(state)
     with pytest.raises(attempt.LeaseLost):
         make(state, replace(claim, owner="another"), engine)
+    assert not list(state.settings.files_root.iterdir())
+
+
+def test_no_report_is_made_of_tables_that_are_gone(state: State, engine: Engine) -> None:
+    """It would be empty, and nobody would know."""
+    require_own_tables(state.db, state.settings)
+    ask(state)
+    state.settings.facts_root.rename(state.settings.data / "away")
+    with pytest.raises(StorageError, match="are not there"):
+        make(state, take(state), engine)
     assert not list(state.settings.files_root.iterdir())
 
 

@@ -84,6 +84,7 @@ _MORE = (
     "INSERT INTO moments VALUES ('time', 1700000000001)",
     "INSERT INTO workers VALUES ('host-1-a', 1700000000001)",
     "INSERT INTO chores VALUES ('sweep', 5)",
+    "INSERT INTO identities VALUES ('tables', 'ab12')",
     "DELETE FROM organizations WHERE name = 'gone'",
 )
 

@@ -24,6 +24,7 @@ from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_existing, check_layout
+from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import TABLES
 from reelport.server.settings import Settings, read_settings
 from reelport.storage.modes import set_readers
@@ -54,7 +55,9 @@ def facts_root(data: Path, *, make: bool = False) -> Path:
     settings = read_settings(data=data)
     set_readers(settings.readers)
     (check_layout if make else check_existing)(data)
-    return _name_root(settings, data)
+    root = _name_root(settings, data)
+    identify_tables(data, root, make=make)
+    return root
 
 
 def _name_root(settings: Settings, data: Path) -> Path:

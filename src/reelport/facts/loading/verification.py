@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.log_files import is_data_file, open_store
 from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.log.role_copies import find_copies, list_parts, list_roles, name_copy, split_digest
+from reelport.facts.log.table_marks import was_made
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
 from reelport.facts.tables import TABLES, Table
 from reelport.storage.digests import is_intact, require_digest
@@ -51,11 +52,18 @@ def verify(root: Path) -> tuple[VerifyResult, ...]:
     Files that no commit names are not a finding: a running or killed command wrote them. If the newest commits of a
     log were lost, their files look the same.
     """
-    return tuple(_verify_table(root, table) for table in TABLES.values() if _exists(root / table.name))
+    return tuple(_verify_table(root, table) for table in TABLES.values() if _exists(root, table.name))
 
 
-def _exists(folder: Path) -> bool:
-    """Whether there is a table, or files of one whose log is lost."""
+def _describe_lost_log(files: Sequence[str]) -> str:
+    return f"its log is lost: {len(files)} files, such as {files[0]}, are in no commit"
+
+
+def _exists(root: Path, name: str) -> bool:
+    """Whether there is or was a table, or files of one whose log is lost."""
+    folder = root / name
+    if was_made(root, name):
+        return True
     return folder.is_dir() if find_remote(folder) is None else any(open_store(folder).list_names())
 
 
@@ -66,13 +74,15 @@ def _verify_table(root: Path, table: Table) -> VerifyResult:
         before = tuple(filter(is_data_file, store.list_names()))
         log = check_log(root / table.name, table)
         known = log.findings
+        if before and not log.commits and was_made(root, table.name):
+            return VerifyResult(table.name, 0, 0, (_describe_lost_log(sorted(before)),))
         now = read_newest(root, table)
     except (StorageError, NewerData) as error:
         return VerifyResult(table.name, 0, 0, known or (str(error),))
     left = tuple(sorted(name for name in before if name not in log.named and store.find(name)))
     findings = [*log.findings]
     if left and not log.commits and not any(list_work_folders(root)):
-        findings.append(f"its log is lost: {len(left)} files, such as {left[0]}, are in no commit")
+        findings.append(_describe_lost_log(left))
     unproven = 0
     for file in now.files:
         columns, digest = log.columns.get(file.path, frozenset()), log.digests.get(file.path)

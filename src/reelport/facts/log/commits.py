@@ -35,6 +35,7 @@ from reelport.facts.log.file_digests import list_digests
 from reelport.facts.log.log_entry import LogEntry, entry_to_json
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions
 from reelport.facts.log.remote_tables import describe_place, find_remote
+from reelport.facts.log.table_marks import note_table
 from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table
 from reelport.storage.durable import full_disk_sentence, make_folder, translate_io_errors
@@ -91,6 +92,7 @@ def _try_commit(root: Path, table: Table, propose: Callable[[TableVersion], Chan
         _commit_remotely(now, delta, change)
     killpoints.reach("load-commit")
     _sync_commit(now.folder, version)
+    note_table(root, table.name)
     return version
 
 

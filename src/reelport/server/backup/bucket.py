@@ -16,6 +16,7 @@ from functools import cached_property
 
 from reelport import killpoints
 from reelport.errors import StorageError
+from reelport.facts.log import table_marks
 from reelport.facts.log.log_files import LOG_FOLDER
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.damage import list_some
@@ -50,7 +51,7 @@ class Bucket:
     def find_problems(self) -> Iterator[str]:
         """Say why the backup can't be restored there; nothing is touched."""
         try:
-            held = {file.name: file.size for file in self.store.list() if file.name not in self._marks}
+            held = {file.name: file.size for file in self.store.list() if not self._is_mark(file.name)}
             yield from self._find_other_owners()
             if (origin := self._read(MARK)) not in {None, self.origin}:
                 yield f"{self.url} holds a part of another backup ({origin}): restore that one, or name a new prefix."
@@ -60,6 +61,10 @@ class Bucket:
                 yield f"{self.url} holds other bytes than the backup: {list_some(changed)}. Name a new prefix."
         except StorageError as error:
             yield str(error)
+
+    def _is_mark(self, name: str) -> bool:
+        """Whether it is a mark: of a restore, of an owner, or of the tables, which are made anew."""
+        return name in self._marks or (self.kind == FACTS and name.startswith(f"{table_marks.FOLDER}/"))
 
     def restore(self, archive: Archive, *, without_damaged: bool) -> frozenset[str]:
         """Upload what is missing there; return the names of files that the archive lacks.

@@ -13,6 +13,7 @@ from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.log.snapshot import newest_versions, pin
+from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import TABLES
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest, Stored
@@ -46,6 +47,7 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
             fingerprint = read_fingerprint(connection)
             channels = connection.execute(select(READABLE.c.channel_id).distinct()).scalars().all()
             reports = connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars().all()
+        identify_tables(settings.data, settings.facts_root)
         state = _store_state(settings, archive)
         versions = dict(newest_versions(settings.facts_root))
         files = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ from sqlalchemy import Engine, select
 
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.layout import UNFINISHED_NAME, begin_restore, end_restore, read_unfinished
+from reelport.facts.log.snapshot import ABSENT
+from reelport.facts.log.table_marks import restore_identity
 from reelport.server import credentials
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.damage import describe_damage, is_needed
@@ -30,6 +32,7 @@ from reelport.server.backup.state_dump import (
 from reelport.server.settings import Settings
 from reelport.server.state import state_record
 from reelport.server.state.database import open_database, upgrade, writing
+from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
 from reelport.storage.durable import translate_io_errors
@@ -78,7 +81,8 @@ def restore_backup(
             archive.copy_out(manifest.state, settings.data, settings.state_file.name)
         elif not list_tables(settings):  # else a restore that was killed has loaded it: all of it, or nothing
             load_state(settings, archive.locate(manifest.state))
-        _bring_up_to_date(settings, {file.name for file in {*manifest.files} - lost if file.store == FILES})
+        kept = {file.name for file in {*manifest.files} - lost if file.store == FILES}
+        _bring_up_to_date(settings, kept, [name for name, at in manifest.versions.items() if at != ABSENT])
         end_restore(settings.data)
     return tuple(file for file in manifest.files if file in lost)
 
@@ -226,13 +230,15 @@ def _clear(settings: Settings) -> None:
             path.unlink()
 
 
-def _bring_up_to_date(settings: Settings, kept: set[str]) -> None:
-    """Migrate the state, and expire reports whose files vanished during the backup."""
+def _bring_up_to_date(settings: Settings, kept: set[str], tables: Iterable[str]) -> None:
+    """Migrate the state, mark its tables, and expire reports whose files vanished during the backup."""
     db = open_database(settings)
     try:
         with private():
             upgrade(db)
             _expire_lost_reports(db, kept)
+            if (identity := read_tables_identity(db)) is not None:
+                restore_identity(settings.data, settings.facts_root, identity, tables)
             state_record.record_state(settings, is_new=True)
     finally:
         db.dispose()

@@ -34,6 +34,7 @@ from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.object_store import check_object_store
 from reelport.server.doctor.open_files import find_file_fault
 from reelport.server.doctor.spark_server import check_spark
+from reelport.server.doctor.tables import check_tables
 from reelport.server.files import retention
 from reelport.server.masking import hide_passwords
 from reelport.server.queue import liveness, worker_memory, worker_registry
@@ -71,6 +72,7 @@ def run_checks(settings: Settings) -> tuple[Finding, ...]:
         "database": _check_database,
         "workers": _check_workers,
         "object store": check_object_store,
+        "tables": check_tables,
         "files": _check_files,
         "engine": _check_engine,
         "spark": check_spark,

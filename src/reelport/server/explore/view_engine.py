@@ -19,7 +19,8 @@ from reelport.engine.plan import Plan
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, OutOfMemory, StorageError
-from reelport.facts.log.snapshot import pin
+from reelport.facts.log.snapshot import ABSENT, pin
+from reelport.facts.log.table_marks import identify_tables
 from reelport.server.control_group import count_cores
 from reelport.server.explore.numbers import Numbers, OverBudget, Totals
 from reelport.server.explore.part_plan import LINES, TOTALS, Part, PartPlan, plan_part
@@ -91,6 +92,8 @@ class ViewEngine:
         """
         root = self._settings.facts_root
         snapshot = pin(root, tables_of_view(view))
+        if ABSENT in snapshot.versions.values():
+            identify_tables(self._settings.data, root)
         rollups = RollupList() if self._settings.rollups == "off" else RollupList.read(root)
         budget = ReadBudget(self._settings.explore_rows)
         return {

@@ -20,7 +20,8 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.layout import require_layout
 from reelport.facts.log.complete_days import last_complete_day
-from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
+from reelport.facts.log.table_marks import identify_tables
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs
@@ -90,7 +91,10 @@ def make_report(
 def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
     """Pin the tables to the versions of an earlier attempt, or else to the newest."""
     with tracing.span("pin tables", attributes={"reelport.tables": sorted(tables_of(claim.query))}):
-        return pin(settings.facts_root, tables_of(claim.query), claim.versions, list_table_files)
+        pinned = pin(settings.facts_root, tables_of(claim.query), claim.versions, list_table_files)
+        if ABSENT in pinned.versions.values():
+            identify_tables(settings.data, settings.facts_root)
+        return pinned
 
 
 @contextmanager

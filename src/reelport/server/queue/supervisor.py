@@ -28,6 +28,7 @@ from reelport.server.queue.lock_watch import watch_lock
 from reelport.server.queue.worker_slot import WorkerSlot
 from reelport.server.settings import Settings
 from reelport.server.state import database
+from reelport.server.state.own_tables import require_own_tables
 
 _RECORD_SECONDS = 0.2
 _log = structlog.get_logger()
@@ -40,7 +41,8 @@ def supervise(settings: Settings) -> None:
     """
     # Only `serve` and loads create the directory: workers whose disk was unmounted must not make a new one.
     require_layout(settings.data)
-    database.connect(settings).dispose()
+    with database.connected(settings) as db:
+        require_own_tables(db, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_process)
     with run_workers(worker_memory.fit_workers(settings, 1), 1):

@@ -27,6 +27,7 @@ from reelport.server.queue.worker import Worker, log_storage_errors
 from reelport.server.queue.worker_slot import RETIRE
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected
+from reelport.server.state.own_tables import require_own_tables
 from reelport.server.traces.tracing import traced
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
@@ -54,6 +55,7 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, p
         subscribe(db, Kind.REPORT_QUEUED) as events,
         make_engine(settings, owner) as engine,
     ):
+        require_own_tables(db, settings)
         release_dead_workers(db, settings)
         retention.remove_orphans(db, settings)
         recycling = Recycling(settings, pipe)

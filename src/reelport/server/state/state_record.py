@@ -7,7 +7,6 @@ before there were records is known by the files of reports, which only a service
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from reelport.server.settings import Settings
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.file_store import read_file
 from reelport.storage.local_folder import LocalFolder
+from reelport.storage.modes import give_to_owner
 
 NAME = "state.database"
 """The file that says which database holds the state: `sqlite`, or `postgresql` and where that is."""
@@ -116,10 +116,7 @@ def record_state(settings: Settings, *, is_new: bool, is_proven: bool = False) -
         if is_new:
             raise
         return
-    if os.geteuid() == 0:
-        with suppress(OSError):  # the service's user has to read it too
-            owner = settings.data.stat()
-            os.chown(settings.data / NAME, owner.st_uid, owner.st_gid)
+    give_to_owner(settings.data / NAME)
 
 
 def _name_database(settings: Settings) -> str:

@@ -231,6 +231,14 @@ REFRESH_TOKENS: Final = Table(
 )
 
 # One row at most: the fingerprint of the secret under which keys were made; it is no help to guess the secret.
+# What the service's other stores are known by: its `tables`.
+IDENTITIES: Final = Table(
+    "identities",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
 SECRET_FINGERPRINTS: Final = Table(
     "seals",
     METADATA,

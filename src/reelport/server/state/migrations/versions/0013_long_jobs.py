@@ -1,4 +1,4 @@
-"""Jobs that were too long for an express slot.
+"""Jobs that were too long for an express slot, and which tables the state's are.
 
 Revision ID: 0013
 Revises: 0012
@@ -15,5 +15,10 @@ backward_compatible = True
 
 
 def upgrade() -> None:
-    """Add the column; no job is known as long yet."""
+    """Add the column and the table; no job is known as long yet, and no identity."""
     op.add_column("jobs", sa.Column("is_long", sa.Integer(), nullable=False, server_default="0"))
+    op.create_table(
+        "identities",
+        sa.Column("name", sa.Text(), primary_key=True),
+        sa.Column("value", sa.Text(), nullable=False),
+    )

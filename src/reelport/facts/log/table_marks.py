@@ -1,0 +1,125 @@
+"""Marks beside a service's tables: which they are, and which of them exist.
+
+A table that isn't there reads as one without rows. Where it was lost, or where the address of an object store is
+missing or wrong, reports would be empty, and backups too. So a random identity lies beside the tables, which the data
+directory and the state record; and a mark of each table that was ever committed to.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from reelport.errors import StorageError
+from reelport.facts.log.log_files import list_commits, open_store
+from reelport.facts.log.remote_tables import describe_place, find_remote
+from reelport.facts.tables import TABLES
+from reelport.storage.durable import make_folder, translate_io_errors
+from reelport.storage.file_store import FileStore, read_file
+from reelport.storage.local_folder import LocalFolder
+from reelport.storage.modes import give_to_owner, private
+
+FOLDER = "_tables"
+"""The folder beside the tables that holds the marks."""
+IDENTITY = "identity"
+"""The name there of the file with the identity."""
+RECORD = "facts.tables"
+"""The file of a data directory that records the identity of its tables."""
+
+
+def identify_tables(data: Path, root: Path, *, make: bool = False) -> str | None:
+    """Return the identity of the tables in `root`; None where they have none yet.
+
+    With `make` it is given one, and recorded. StorageError where the data directory's tables are others, or gone.
+    """
+    recorded, found = _read(LocalFolder(data), RECORD), _read(_open_marks(root), IDENTITY)
+    if recorded is not None and recorded != found:
+        raise StorageError(describe_others(root, recorded, f"{data / RECORD} knows", found))
+    if not make:
+        return found
+    if found is None:
+        found = _make_identity(root)
+    if recorded is None:
+        _record(data, found)
+    return found
+
+
+def restore_identity(data: Path, root: Path, identity: str, tables: Iterable[str]) -> None:
+    """Mark tables that were restored as those that they were."""
+    _mark(root, tables)
+    _make_marks(root).put(IDENTITY, f"{identity}\n".encode())
+    _record(data, identity)
+
+
+def describe_others(root: Path, expected: str, who: str, found: str | None) -> str:
+    """Describe tables that are not those which somebody knows."""
+    place = describe_place(root / FOLDER)
+    what = "are not there" if found is None else "are others"
+    return (
+        f"The tables that {who} {what}: {place}/{IDENTITY} "
+        f"{'is missing' if found is None else f'says {found}'}. Reports of them would be wrong. Set REELPORT_FACTS_URL "
+        "as it was (or unset it), for commands by hand too; or bring the tables back. If the tables of this place are "
+        f"to be used in their stead, write {expected} into that file."
+    )
+
+
+@lru_cache(maxsize=1000)
+def note_table(root: Path, name: str) -> None:
+    """Note that a table exists; from now on it isn't taken for one that was never made."""
+    _mark(root, [name])
+
+
+def was_made(root: Path, name: str) -> bool:
+    """Whether a table was ever committed to."""
+    return _open_marks(root).find(name) is not None
+
+
+def require_never_made(root: Path, name: str) -> None:
+    """Raise StorageError where a table without a log was there before."""
+    if was_made(root, name):
+        raise StorageError(
+            f"{describe_place(root / name)} is missing: the table was there, and reports would be empty. Bring it "
+            f"back, or restore a backup. To begin it anew, delete {describe_place(root / FOLDER)}/{name}."
+        )
+
+
+def _make_identity(root: Path) -> str:
+    """Give the tables an identity, and mark those that an earlier version made."""
+    _mark(root, (name for name in TABLES if list_commits(open_store(root / name))))
+    with suppress(FileExistsError):  # another process was first
+        _make_marks(root).put(IDENTITY, f"{secrets.token_hex(8)}\n".encode(), is_new=True)
+    return read_file(_open_marks(root), IDENTITY).decode("utf-8", "replace").strip()
+
+
+def _record(data: Path, identity: str) -> None:
+    LocalFolder(data).put(RECORD, f"{identity}\n".encode())
+    give_to_owner(data / RECORD)
+
+
+def _mark(root: Path, tables: Iterable[str]) -> None:
+    store = _make_marks(root)
+    for name in tables:
+        if store.find(name) is None:
+            store.put(name, b"")
+
+
+@private()
+def _make_marks(root: Path) -> FileStore:
+    folder = root / FOLDER
+    if find_remote(folder) is None:
+        with translate_io_errors(folder):
+            make_folder(folder)
+    return _open_marks(root)
+
+
+def _open_marks(root: Path) -> FileStore:
+    return open_store(root / FOLDER)
+
+
+def _read(store: FileStore, name: str) -> str | None:
+    if store.find(name) is None:
+        return None
+    return read_file(store, name).decode("utf-8", "replace").strip()

@@ -1,0 +1,33 @@
+"""Which tables a service's reports are made of, by its state: a machine with another address is refused."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, text
+
+from reelport.errors import StorageError
+from reelport.facts.log.table_marks import describe_others, identify_tables
+from reelport.server.settings import Settings
+from reelport.server.state.database import reading, writing
+
+_TABLES = "tables"
+_READ = text("SELECT value FROM identities WHERE name = :name")
+_RECORD = text("INSERT INTO identities (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING")
+
+
+def require_own_tables(db: Engine, settings: Settings) -> None:
+    """Raise StorageError unless the tables are those of the state; the first ones that are used become them."""
+    found = identify_tables(settings.data, settings.facts_root, make=True)
+    known = read_tables_identity(db)
+    if known is None:
+        with writing(db) as connection:
+            connection.execute(_RECORD, {"name": _TABLES, "value": found})
+        known = read_tables_identity(db)
+    if known is not None and known != found:
+        raise StorageError(describe_others(settings.facts_root, known, "the state knows", found))
+
+
+def read_tables_identity(db: Engine) -> str | None:
+    """Read the identity of the state's tables; None before it is known."""
+    with reading(db) as connection:
+        value: str | None = connection.execute(_READ, {"name": _TABLES}).scalar()
+    return value

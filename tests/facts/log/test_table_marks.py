@@ -1,0 +1,109 @@
+"""Tables are known by their marks: none that is lost, or another's, is taken for an empty one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reelport.errors import StorageError
+from reelport.facts.loading.load import load
+from reelport.facts.loading.verification import verify
+from reelport.facts.log.snapshot import ABSENT, newest_versions, pin
+from reelport.facts.log.table_marks import FOLDER, IDENTITY, RECORD, identify_tables, note_table, restore_identity
+
+Write = Callable[..., Path]
+PLAY = ("2023-07-01T05:00", "v1", "c1", 1)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory whose tables have nothing in them yet."""
+    made = tmp_path / "data"
+    made.mkdir()
+    return made
+
+
+def test_tables_get_an_identity_once_that_the_data_directory_records(data: Path) -> None:
+    """Who only looks makes none."""
+    root = data / "facts"
+    assert identify_tables(data, root) is None
+    assert not root.exists()
+    made = identify_tables(data, root, make=True)
+    assert made
+    assert identify_tables(data, root) == identify_tables(data, root, make=True) == made
+    assert (data / RECORD).read_text() == (root / FOLDER / IDENTITY).read_text() == f"{made}\n"
+
+
+def test_a_machine_that_comes_later_takes_the_identity_that_is_there(data: Path, tmp_path: Path) -> None:
+    root, other = data / "facts", tmp_path / "other"
+    other.mkdir()
+    made = identify_tables(data, root, make=True)
+    assert identify_tables(other, root, make=True) == made
+    assert (other / RECORD).exists()
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_other_tables_than_those_that_were_used_are_refused(data: Path, tmp_path: Path, make: bool) -> None:
+    """And so are none at all: reports would be empty. The sentence says what to do if it is meant."""
+    made = identify_tables(data, data / "facts", make=True)
+    elsewhere = tmp_path / "elsewhere"
+    with pytest.raises(StorageError, match=f"identity is missing.* write {made} into that file"):
+        identify_tables(data, elsewhere, make=make)
+    assert not elsewhere.exists()
+    (tmp_path / "third").mkdir()
+    theirs = identify_tables(tmp_path / "third", elsewhere, make=True)
+    with pytest.raises(StorageError, match=f"are others: .*identity says {theirs}"):
+        identify_tables(data, elsewhere, make=make)
+    (elsewhere / FOLDER / IDENTITY).write_text(f"{made}\n")
+    assert identify_tables(data, elsewhere, make=make) == made
+
+
+def test_a_table_that_is_lost_is_told_and_not_read_as_empty(data: Path, plays: Write) -> None:
+    """By reports, loads and `verify`; a table that was never made is empty as before."""
+    root = data / "facts"
+    load(root, "plays", [plays("a.csv", PLAY)])
+    assert (newest_versions(root)["plays"], newest_versions(root)["ads"]) == (1, ABSENT)
+    shutil.move(root / "plays", root / "away")
+    for work in (
+        lambda: newest_versions(root),
+        lambda: pin(root, ["plays"]),
+        lambda: load(root, "plays", [plays("b.csv", PLAY)]),
+    ):
+        with pytest.raises(StorageError, match="plays is missing: the table was there"):
+            work()
+    (finding,) = [finding for table in verify(root) for finding in table.findings]
+    assert finding.startswith(f"{root / 'plays'} is missing: the table was there, and reports would be empty.")
+    assert pin(root, ["ads"]).versions == {"ads": ABSENT}
+    shutil.move(root / "away", root / "plays")
+    assert newest_versions(root)["plays"] == 1
+    shutil.rmtree(root / "plays")
+    (root / FOLDER / "plays").unlink()
+    assert newest_versions(root)["plays"] == ABSENT
+
+
+def test_tables_of_an_earlier_release_are_marked_when_they_get_their_identity(data: Path, plays: Write) -> None:
+    """It left no marks."""
+    root = data / "facts"
+    load(root, "plays", [plays("a.csv", PLAY)])
+    shutil.rmtree(root / FOLDER)
+    identify_tables(data, root, make=True)
+    shutil.rmtree(root / "plays")
+    with pytest.raises(StorageError, match="plays is missing"):
+        newest_versions(root)
+
+
+def test_restored_tables_are_those_that_they_were(data: Path) -> None:
+    root = data / "facts"
+    restore_identity(data, root, "ab12", ["plays"])
+    assert identify_tables(data, root) == "ab12"
+    with pytest.raises(StorageError, match="plays is missing"):
+        newest_versions(root)
+
+
+def test_a_mark_that_cant_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).write_text("")
+    with pytest.raises(StorageError, match=FOLDER):
+        note_table(tmp_path, "plays")
