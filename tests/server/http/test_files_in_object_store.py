@@ -16,10 +16,12 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
 from reelport import UsageError
 from reelport.server.doctor.object_store import check_object_store
-from reelport.server.files import retention, store_owner, verification
+from reelport.server.files import report_files, retention, store_owner, verification
 from reelport.server.preview.first_rows import read_first_rows
+from reelport.server.queue import jobs
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
+from reelport.wire import LOOK
 
 BODY = b"day,views\n" + b"2026-01-01,3\n" * 20_000
 
@@ -62,6 +64,21 @@ def test_a_download_goes_on_while_the_store_fails(faulty_server: FaultyProxy, tm
         for fault in (Fault.SLOW_DOWN, Fault.RESET, Fault.HALF):
             faulty_server.fail(fault, times=2, method="GET")
             assert api.client.get(link).content == BODY
+
+
+def test_a_look_at_a_running_report_asks_the_store_nothing(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """What is written so far lies on the machine that makes it."""
+    with open_api(settings_of(tmp_path)) as api:
+        token = api.ask(**api.new())["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+        claim = jobs.claim(api.service.db, "worker", running=9, lease_seconds=60)
+        assert claim is not None
+        settings = api.service.settings
+        report_files.prepare_draft(settings, claim.report_id, claim.attempt).write_bytes(b"day,views\n")
+        faulty_server.seen.clear()
+        assert report_files.measure_draft(settings, claim.report_id, claim.attempt) == 10
+        assert report_files.measure_draft(settings, claim.report_id, claim.attempt + 1) == 0
+        assert api.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]["status"] == "IN_PROGRESS"
+        assert not faulty_server.seen
 
 
 def test_links_are_the_stores_own_where_it_signs(object_server: str, tmp_path: Path) -> None:

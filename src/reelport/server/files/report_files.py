@@ -11,6 +11,7 @@ from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.report_format import CSV, FORMATS
 from reelport.errors import StorageError
 from reelport.server.settings import Settings
+from reelport.storage.local_folder import LocalFolder
 
 _DRAFT = ".part"
 _NAME = re.compile(rf"([0-9a-z]+)-([0-9]+)(?:{'|'.join(map(re.escape, (_DRAFT, *(one.suffix for one in FORMATS))))})")
@@ -38,9 +39,12 @@ def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
 
 
 def measure_draft(settings: Settings, report_id: str, attempt: int) -> int:
-    """Measure how many bytes a running attempt has written so far; 0 without its draft."""
+    """Measure how many bytes a running attempt has written so far; 0 without its draft.
+
+    It asks no object store, which holds no drafts: a page of many reports would wait for each of them.
+    """
     try:
-        draft = settings.report_store.find(f"{report_id}-{attempt}{_DRAFT}")
+        draft = LocalFolder(settings.files_root).find(f"{report_id}-{attempt}{_DRAFT}")
     except StorageError:  # only a sign of progress: whoever opens the file is told what is wrong with the store
         return 0
     return 0 if draft is None else draft.size
