@@ -29,10 +29,10 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return root
 
 
-def remote_tables(root: Path, retries: int = 8) -> RemoteTables:
+def remote_tables(root: Path) -> RemoteTables:
     """Return tables in the tests' bucket, under a prefix of this root's own; their cache holds next to nothing."""
     prefix = hashlib.sha256(str(root).encode()).hexdigest()
-    return RemoteTables(S3Address("reelport-tests", prefix), FileCache(root.parent / "cache", 100, "facts/"), retries)
+    return RemoteTables(S3Address("reelport-tests", prefix), FileCache(root.parent / "cache", 100, "facts/"))
 
 
 @pytest.fixture(scope="session")

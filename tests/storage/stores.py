@@ -19,10 +19,10 @@ def _open_folder(place: Path) -> FileStore:
     return LocalFolder(place / "files")
 
 
-def open_bucket(place: Path, *, signs: bool = True, retries: int = 8) -> ObjectStore:
+def open_bucket(place: Path, *, signs: bool = True) -> ObjectStore:
     """Open a prefix of the tests' bucket that is this folder's own, in the store that the environment names."""
     address = S3Address(BUCKET, hashlib.sha256(str(place).encode()).hexdigest())
-    return ObjectStore(address, LocalFolder(place / "drafts"), FileCache(place / "cache", 1_000_000), signs, retries)
+    return ObjectStore(address, LocalFolder(place / "drafts"), FileCache(place / "cache", 1_000_000), signs)
 
 
 STORES: dict[str, Callable[[Path], FileStore]] = {"local folder": _open_folder, "object store": open_bucket}

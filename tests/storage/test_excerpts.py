@@ -119,7 +119,7 @@ def test_an_excerpt_is_fetched_despite_faults(faulty_server: FaultyProxy, tmp_pa
 
 def test_a_fetch_that_fails_leaves_nothing_that_counts_as_whole(faulty_server: FaultyProxy, tmp_path: Path) -> None:
     """A store that goes away in the middle fails it; the next one fetches it."""
-    store = replace(open_store(tmp_path), retries=1)
+    store = replace(open_store(tmp_path), retry_seconds=0.2)
     (tmp_path / "cache" / "files").mkdir(parents=True)
     met = []
 

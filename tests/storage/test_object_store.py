@@ -19,6 +19,7 @@ from tests.storage.object_server import Fault, FaultyProxy
 from tests.storage.stores import open_bucket
 
 from reelport.errors import StorageError
+from reelport.storage import object_store, retries
 from reelport.storage.file_store import read_file
 from reelport.storage.s3_address import S3Address
 
@@ -42,7 +43,7 @@ def test_an_upload_goes_on_after_a_fault(faulty_server: FaultyProxy, tmp_path: P
 
 def test_an_upload_that_fails_leaves_no_file_and_can_be_begun_anew(faulty_server: FaultyProxy, tmp_path: Path) -> None:
     """Its last step fails, after every part was taken: nothing of them is seen."""
-    store = open_bucket(tmp_path, retries=1)
+    store = replace(open_bucket(tmp_path), retry_seconds=0.2)
     draft = store.prepare_draft("one.part")
     draft.write_bytes(PARTS)
     faulty_server.choose = lambda method, path: Fault.RESET if method == "POST" and "uploadId" in path else None
@@ -85,6 +86,14 @@ def test_an_upload_that_is_killed_is_seen_by_nobody_and_begun_anew(faulty_server
     faulty_server.choose = lambda _method, _path: None
     store.put_draft(store.drafts.root / "one.part", "one.csv")
     assert (read_file(store, "one.csv") == PARTS, list(store.list_names())) == (True, ["one.csv"])
+
+
+def test_time_bounds_the_retries(faulty_server: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: a number of them may be over within a second."""
+    monkeypatch.setattr(object_store, "LONGEST_PAUSE", retries.FIRST_PAUSE)
+    faulty_server.fail(Fault.SLOW_DOWN, times=12)
+    assert open_bucket(tmp_path).find("one") is None
+    assert faulty_server.count(Fault.SLOW_DOWN) == 12
 
 
 @pytest.mark.parametrize("fault", DOWNLOAD_FAULTS)
@@ -192,6 +201,6 @@ def test_a_store_that_is_away_is_told_as_what_it_is(
     assert object_server
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StorageError) as refused:
-        open_bucket(tmp_path, retries=1).find("one")
+        replace(open_bucket(tmp_path), retry_seconds=0.2).find("one")
     assert "the object store fails" in str(refused.value)
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(refused.value)

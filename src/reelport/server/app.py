@@ -24,6 +24,7 @@ from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
+from reelport.server.http.brief_retries import BriefRetries
 from reelport.server.http.downloads import download
 from reelport.server.http.durable_reports import DurableReports
 from reelport.server.http.graphql_endpoint import answer_graphql
@@ -50,6 +51,7 @@ from reelport.server.state.write_probe import StateProbe
 from reelport.server.studio.guard import refuse_unrouted
 from reelport.server.studio.routes import make_routes as make_studio_routes
 from reelport.server.traces import tracing
+from reelport.storage.retries import BRIEF_SECONDS, retry_for
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
@@ -93,7 +95,7 @@ def create_app(settings: Settings) -> Starlette:
             Route(METRICS_PATH, health.answer_metrics, methods=["GET"]),
             *make_studio_routes(),
         ],
-        middleware=[Middleware(RequestLog)],
+        middleware=[Middleware(RequestLog), Middleware(BriefRetries)],
         exception_handlers={HTTPException: _answer_not_found},
         lifespan=lifespan,
     )
@@ -152,7 +154,8 @@ async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
 def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
     now = expiry.agree()
     if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
-        retention.sweep(db, settings, now)
+        with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
+            retention.sweep(db, settings, now)
 
 
 async def _answer_not_found(request: Request, error: Exception) -> Response:

@@ -24,6 +24,7 @@ from reelport.server.state.database import connected, writing
 from reelport.server.state.own_tables import require_own_tables
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.storage.modes import private
+from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 _LOG = structlog.get_logger(__name__)
 
@@ -64,7 +65,8 @@ def _prepare_state(settings: Settings) -> None:
         with writing(db):
             pass
         require_same_secret(db, settings)
-        require_own_store(db, settings)
-        require_own_tables(db, settings)
+        with retry_for(BRIEF_SECONDS):
+            require_own_store(db, settings)
+            require_own_tables(db, settings)
         with subscribe(db, Kind.REPORT_ENDED):
             pass

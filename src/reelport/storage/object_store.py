@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +32,7 @@ from reelport.storage.local_folder import LocalFile, LocalFolder
 from reelport.storage.object_errors import translate_object_errors
 from reelport.storage.object_excerpt import FileChanged, RemoteRanges
 from reelport.storage.object_file import ObjectFile
+from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, get_retry_seconds
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _MEDIA_TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 
 
 @lru_cache
-def _open_client(address: S3Address, endpoint: str, retries: int) -> S3Store:
+def _open_client(address: S3Address, endpoint: str, retry_seconds: float) -> S3Store:
     """Open the process's client of a prefix; it reads credentials from the environment."""
     return S3Store(
         address.bucket,
@@ -68,9 +69,13 @@ def _open_client(address: S3Address, endpoint: str, retries: int) -> S3Store:
             "read_timeout": timedelta(seconds=30),
         },
         retry_config={
-            "max_retries": retries,
-            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
-            "retry_timeout": timedelta(seconds=45),
+            "max_retries": MOST_RETRIES,
+            "backoff": {
+                "init_backoff": timedelta(seconds=FIRST_PAUSE),
+                "max_backoff": timedelta(seconds=LONGEST_PAUSE),
+                "base": 2,
+            },
+            "retry_timeout": timedelta(seconds=retry_seconds),
         },
     )
 
@@ -83,9 +88,9 @@ class ObjectStore:
     drafts: LocalFolder
     cache: FileCache
     signs: bool = False
-    retries: int = 8
-    """How often a request that the store fails, or leaves without an answer, is sent again."""
     excerpts: ExcerptRule = NO_EXCERPTS
+    retry_seconds: float = field(default_factory=get_retry_seconds)
+    """For how long a request that the store fails, or leaves without an answer, is sent again."""
 
     def list_names(self, under: str = "") -> Iterator[str]:
         """Yield the name of every file and of this machine's drafts."""
@@ -224,7 +229,7 @@ class ObjectStore:
 
     @property
     def _client(self) -> S3Store:
-        return _open_client(self.address, find_endpoint(os.environ), self.retries)
+        return _open_client(self.address, find_endpoint(os.environ), self.retry_seconds)
 
     def _find_meta(self, name: str) -> ObjectMeta | None:
         self._check(name)

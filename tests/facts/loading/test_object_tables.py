@@ -33,6 +33,7 @@ from reelport.killpoints import VARIABLE
 from reelport.server.settings import read_settings
 from reelport.storage.file_cache import FileCache, holding
 
+from reelport.storage.retries import retry_for
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]
 COUNT = "SELECT count(*) FROM t"
@@ -113,7 +114,7 @@ def test_a_commit_of_which_nothing_is_known_keeps_its_files(
     faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write
 ) -> None:
     """The store takes it and answers nothing any more: the load says so, and the next one finds it."""
-    attach_tables(root, remote_tables(root, retries=0))
+    attach_tables(root, remote_tables(root))
     load(root, "plays", [plays("0.csv", *rows("v0"))])
     path = plays("1.csv", *rows("v1"))
     gone: list[str] = []
@@ -127,7 +128,7 @@ def test_a_commit_of_which_nothing_is_known_keeps_its_files(
         return None
 
     faulty_server.choose = choose
-    with pytest.raises(OutcomeUnknown, match="load list"):
+    with retry_for(0), pytest.raises(OutcomeUnknown, match="load list"):
         load(root, "plays", [path])
     faulty_server.choose = lambda _method, _path: None
     assert load(root, "plays", [path]).already

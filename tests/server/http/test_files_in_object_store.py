@@ -17,6 +17,7 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 from reelport import UsageError
 from reelport.server.doctor.object_store import check_object_store
 from reelport.server.files import report_files, retention, store_owner, verification
+from reelport.server.http import brief_retries
 from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings, read_settings
@@ -64,6 +65,18 @@ def test_a_download_goes_on_while_the_store_fails(faulty_server: FaultyProxy, tm
         for fault in (Fault.SLOW_DOWN, Fault.RESET, Fault.HALF):
             faulty_server.fail(fault, times=2, method="GET")
             assert api.client.get(link).content == BODY
+
+
+def test_a_request_waits_only_briefly_for_a_store_that_is_away(
+    faulty_server: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download is then a 503: in the time of a worker's requests it would be a dozen."""
+    monkeypatch.setattr(brief_retries, "BRIEF_SECONDS", 0)
+    with open_api(settings_of(tmp_path)) as api:
+        link = api.link(api.finished(BODY))
+        faulty_server.choose = lambda method, path: Fault.RESET if (method, ".csv" in path) == ("GET", True) else None
+        assert api.client.get(link).status_code == 503
+        assert faulty_server.count(Fault.RESET) == 1
 
 
 def test_a_look_at_a_running_report_asks_the_store_nothing(faulty_server: FaultyProxy, tmp_path: Path) -> None:

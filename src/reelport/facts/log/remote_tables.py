@@ -13,6 +13,7 @@ from reelport.storage.excerpts import NO_EXCERPTS, ExcerptRule
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
+from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, get_retry_seconds
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
 
 _DRAFTS = ".drafts"
@@ -24,8 +25,6 @@ class RemoteTables:
 
     address: S3Address
     cache: FileCache
-    retries: int = 8
-    """How often a request without an answer, or that is refused for now, is sent again."""
     excerpts: ExcerptRule = NO_EXCERPTS
 
     def open_store(self, folder: Path) -> FileStore:
@@ -37,7 +36,6 @@ class RemoteTables:
             self.address.below(folder.name),
             LocalFolder(locate_drafts(folder)),
             cache,
-            retries=self.retries,
             excerpts=self.excerpts,
         )
 
@@ -46,12 +44,18 @@ class RemoteTables:
         options = {
             "aws_conditional_put": "etag",
             "aws_virtual_hosted_style_request": "false",
-            "max_retries": str(self.retries),
-            "retry_timeout": "45s",
+            "max_retries": str(MOST_RETRIES),
+            "retry_timeout": _format_milliseconds(get_retry_seconds()),
+            "backoff_config.init_backoff": _format_milliseconds(FIRST_PAUSE),
+            "backoff_config.max_backoff": _format_milliseconds(LONGEST_PAUSE),
         }
         if endpoint := find_endpoint(os.environ):
             options |= {"aws_endpoint": endpoint, "allow_http": str(is_loopback(endpoint)).lower()}
         return options
+
+
+def _format_milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
 
 
 _ATTACHED: dict[Path, RemoteTables] = {}

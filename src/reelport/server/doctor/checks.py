@@ -45,6 +45,7 @@ from reelport.server.state.state_record import describe_empty, describe_missing,
 from reelport.server.state.tables import JOBS
 from reelport.server.state.write_ahead import LONG_LOG, measure_log
 from reelport.storage.durable import describe_os_error
+from reelport.storage.retries import BRIEF_SECONDS, retry_for
 from reelport.wording import format_count, format_size
 
 _MOST_SKEW = 1.0
@@ -79,7 +80,10 @@ def run_checks(settings: Settings) -> tuple[Finding, ...]:
         "port": _check_port,
         "links": _check_links,
     }
-    return tuple(Finding(subject, *found) for subject, check in checks.items() for found in _run_check(check, settings))
+    with retry_for(BRIEF_SECONDS):
+        return tuple(
+            Finding(subject, *found) for subject, check in checks.items() for found in _run_check(check, settings)
+        )
 
 
 def _run_check(

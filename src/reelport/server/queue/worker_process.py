@@ -31,6 +31,7 @@ from reelport.server.state.own_tables import require_own_tables
 from reelport.server.traces.tracing import traced
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
+from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 _log = structlog.get_logger()
 
@@ -57,7 +58,8 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, p
     ):
         require_own_tables(db, settings)
         release_dead_workers(db, settings)
-        retention.remove_orphans(db, settings)
+        with retry_for(BRIEF_SECONDS):  # its supervisor starts another one, whatever fails this
+            retention.remove_orphans(db, settings)
         recycling = Recycling(settings, pipe)
         worker = Worker(settings, db, engine, owner, events, recycling, isolated=isolated)
         for number in (signal.SIGTERM, signal.SIGINT):
