@@ -238,6 +238,12 @@ class DiskFull(StorageError):
     code = "disk_full"
 
 
+class StoreUnavailable(StorageError):
+    """An object store can't be reached, or refuses for now: the same works when it is back."""
+
+    code = "store_unavailable"
+
+
 class NewerData(InternalError):
     """The data directory was written by a newer version of Reelport."""
 

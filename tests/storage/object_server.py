@@ -62,6 +62,7 @@ class Fault(Enum):
     HALF_SENT = "forwards half of the body that was sent, and resets both connections"
     NO_KEY = "answers 404 NoSuchKey, and forwards nothing"
     EXPIRED = "answers 400 ExpiredToken with the token, as AWS does, and forwards nothing"
+    DENIED = "answers 403 AccessDenied, and forwards nothing"
     STALE = "answers a listing as it was when this fault was first met"
 
 
@@ -139,6 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(_refuse(404, "<Code>NoSuchKey</Code>"))
             case Fault.EXPIRED:
                 self._answer(_refuse(400, "<Code>ExpiredToken</Code><Token-0>s3ss10n</Token-0>"))
+            case Fault.DENIED:
+                self._answer(_refuse(403, "<Code>AccessDenied</Code>"))
             case Fault.RESET:
                 self._reset()
             case Fault.LOST:

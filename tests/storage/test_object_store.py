@@ -18,7 +18,7 @@ from tests.patience import PATIENCE, child, until
 from tests.storage.object_server import Fault, FaultyProxy
 from tests.storage.stores import open_bucket
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, StoreUnavailable
 from reelport.storage import object_store, retries
 from reelport.storage.file_store import read_file
 from reelport.storage.s3_address import S3Address
@@ -94,6 +94,31 @@ def test_time_bounds_the_retries(faulty_server: FaultyProxy, tmp_path: Path, mon
     faulty_server.fail(Fault.SLOW_DOWN, times=12)
     assert open_bucket(tmp_path).find("one") is None
     assert faulty_server.count(Fault.SLOW_DOWN) == 12
+
+
+@pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.RESET, Fault.DENIED, Fault.EXPIRED])
+def test_a_store_that_does_nothing_for_now_is_told_from_one_that_answers(
+    faulty_server: FaultyProxy, tmp_path: Path, fault: Fault
+) -> None:
+    """Whatever was asked of it. A missing file or bucket is an answer."""
+    store = replace(open_bucket(tmp_path), retry_seconds=0)
+    store.put("one", b"x")
+    faulty_server.choose = lambda _method, _path: fault
+    for ask in (
+        lambda: store.find("one"),
+        lambda: store.open("one"),
+        lambda: list(store.list()),
+        lambda: store.put("one", b"y"),
+        lambda: store.delete("one"),
+        lambda: store.read_digest("one"),
+    ):
+        with pytest.raises(StoreUnavailable):
+            ask()
+    faulty_server.choose = lambda _method, _path: None
+    assert store.find("two") is None
+    with pytest.raises(StorageError) as missing:
+        next(replace(store, address=S3Address("no-such-bucket", "")).list())
+    assert type(missing.value) is StorageError
 
 
 @pytest.mark.parametrize("fault", DOWNLOAD_FAULTS)

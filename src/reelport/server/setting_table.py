@@ -276,7 +276,8 @@ class SettingTable:
         ge=0,
         worker=True,
         service=False,
-        description="How long a report waits in all for room on a full disk, or for a lost engine, before it fails.",
+        description="How long a report waits in all for room on a full disk, or for a lost engine or object store, "
+        "before it fails.",
     )
     drain_seconds: float = setting(
         5,

@@ -5,32 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, StoreUnavailable
 from reelport.storage import expired_token
-from reelport.storage.durable import to_plain_line
-
-_LONGEST = 300
-_REFUSED = "the store refuses these credentials: look at AWS_ACCESS_KEY_ID and what it may do with the bucket"
+from reelport.storage.store_outage import describe_failure, describe_outage, shorten_message
 
 
 @contextmanager
 def translate_object_errors(place: str) -> Iterator[None]:
-    """Turn the library's errors into a StorageError that names the place."""
+    """Turn the library's errors into a StorageError that names the place.
+
+    It is StoreUnavailable where the store can't be reached, or refuses for now or these credentials.
+    """
     try:
         yield
     except BaseError as error:
-        if expired_token.quotes_token(str(error)):
-            raise StorageError(f"{place}: {expired_token.SENTENCE}") from None
-        raise StorageError(f"{place}: {_describe(error)}") from error
+        message = str(error)
+        if (outage := describe_outage(message)) is None:
+            raise StorageError(f"{place}: {_describe(message)}") from error
+        cause = None if expired_token.quotes_token(message) else error
+        raise StoreUnavailable(f"{place}: {outage}") from cause
 
 
-def _describe(error: BaseError) -> str:
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        return _REFUSED
-    # What follows are dumps of the library's own structures.
-    line = to_plain_line(str(error).partition("Debug source")[0])
+def _describe(message: str) -> str:
+    line = shorten_message(message)
     if "<Code>NoSuchBucket</Code>" in line:
         return "the store has no such bucket: make it, or name another"
-    return f"the object store fails: {line[:_LONGEST]}"
+    return describe_failure(line)

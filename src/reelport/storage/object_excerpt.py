@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import obstore
 from obstore.exceptions import BaseError, PreconditionError
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, StoreUnavailable
 from reelport.storage.excerpts import Excerpt, Range
 from reelport.storage.object_errors import translate_object_errors
 
@@ -82,7 +82,7 @@ class RemoteRanges:
                 yield chunk
             idle = 0 if position > before else idle + 1
             if idle > _RESTARTS:
-                raise StorageError(f"{self.place}: the object store ends each transfer before it brings a byte")
+                raise StoreUnavailable(f"{self.place}: the object store ends each transfer before it brings a byte")
 
     def _transfer(self, identity: Identity, wanted: Range) -> Iterator[bytes]:
         """Yield the chunks of one transfer, which may break."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import BaseError, PreconditionError
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, StoreUnavailable
 from reelport.storage.object_errors import translate_object_errors
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ObjectFile:
             fetched = self._fetch()
             idle = 0 if fetched else idle + 1
             if idle > _RESTARTS:
-                raise StorageError(f"{self._place}: the object store ends each transfer before it brings a byte")
+                raise StoreUnavailable(f"{self._place}: the object store ends each transfer before it brings a byte")
             self._waiting = memoryview(bytes(self._waiting) + fetched) if self._waiting else memoryview(fetched)
         return self._take(wanted)
 

@@ -18,22 +18,23 @@ from tests.cases import thin_out
 from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
 
-from reelport.errors import OutcomeUnknown, StorageError
+from reelport.errors import OutcomeUnknown, StorageError, StoreUnavailable
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.delta_log import open_delta, open_table, translate_delta_errors
+from reelport.facts.log.delta_log import open_delta, open_table, read_newest, translate_delta_errors
 from reelport.facts.log.history import list_loads
-from reelport.facts.log.log_files import open_store
+from reelport.facts.log.log_files import commit_name, open_store
 from reelport.facts.log.remote_tables import RemoteTables, attach_tables
 from reelport.facts.log.snapshot import newest_versions, pin
+from reelport.facts.tables import TABLES
 from reelport.killpoints import VARIABLE
 from reelport.server.settings import read_settings
 from reelport.storage.file_cache import FileCache, holding
-
 from reelport.storage.retries import retry_for
+
 Ask = Callable[..., list[tuple[object, ...]]]
 Write = Callable[..., Path]
 COUNT = "SELECT count(*) FROM t"
@@ -146,6 +147,23 @@ def test_an_expired_token_is_told_and_not_repeated(faulty_server: FaultyProxy, r
     assert refused.value.__cause__ is None
     with pytest.raises(StorageError, match="these credentials have expired"), translate_delta_errors(root / "plays"):
         open_delta(root / "plays", 1)
+
+
+@pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.RESET, Fault.DENIED, Fault.EXPIRED])
+def test_a_store_that_is_away_is_told_from_a_damaged_log(
+    faulty_server: FaultyProxy, root: Path, plays: Write, fault: Fault
+) -> None:
+    """By the Delta library's words, too."""
+    attach_tables(root, remote_tables(root))
+    load(root, "plays", [plays("0.csv", *rows("v0"))])
+    faulty_server.choose = lambda _method, _path: fault
+    with retry_for(0), pytest.raises(StoreUnavailable), translate_delta_errors(root / "plays"):
+        open_delta(root / "plays", 1)
+    faulty_server.choose = lambda _method, _path: None
+    open_store(root / "plays").put(commit_name(1), b"no JSON")
+    with pytest.raises(StorageError, match="run reelport verify") as damaged:
+        read_newest(root, TABLES["plays"])
+    assert type(damaged.value) is StorageError
 
 
 @pytest.mark.long

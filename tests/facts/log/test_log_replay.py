@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.facts.conftest import remote_tables
 from tests.facts.log.small_log import SmallLog, load_days
 from tests.facts.log.test_older_data import ARCHIVE
-from tests.storage.object_server import FaultyProxy
+from tests.storage.object_server import Fault, FaultyProxy
 
-from reelport.errors import BadInput, UsageError
+from reelport.errors import BadInput, StoreUnavailable, UsageError
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo
@@ -27,11 +27,12 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log import delta_log
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import LOG_FOLDER, list_commits, list_tables, open_store
-from reelport.facts.log.log_replay import replay_files
+from reelport.facts.log.log_replay import list_files_at, replay_files
 from reelport.facts.log.plain_actions import UnusualLog
 from reelport.facts.log.remote_tables import attach_tables
 from reelport.facts.log.snapshot import FileLister
 from reelport.facts.tables import EARNINGS, PLAYS, TABLES, Table
+from reelport.storage.retries import retry_for
 
 LATER = date(2023, 9, 1)
 
@@ -173,6 +174,18 @@ def test_a_log_in_an_object_store_takes_no_more_requests(faulty_server: FaultyPr
     assert by_next < by_replay < by_library
     assert repr(replayed) == repr(files)
     assert len(files) == 2
+
+
+def test_a_store_that_is_away_loads_no_library(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """Which it would fail like the replay."""
+    root = tmp_path / "facts"
+    attach_tables(root, remote_tables(root))
+    load_days(root, EARNINGS, "a", (1,))
+    faulty_server.choose = lambda _method, _path: Fault.SLOW_DOWN
+    told: list[str] = []
+    with retry_for(0), pytest.raises(StoreUnavailable):
+        list_files_at(root / "earnings", EARNINGS, 1, told.append)
+    assert told == []
 
 
 def _count_requests(server: FaultyProxy, list_files: FileLister, root: Path) -> tuple[int, tuple[DataFile, ...]]:

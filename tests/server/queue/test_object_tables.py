@@ -19,9 +19,11 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.engine.rollups.build import build_rollups
+from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.explanation import plan_fetches
 from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.tenant import Tenant
+from reelport.errors import StoreUnavailable
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import copy_tables_by_roles
@@ -39,6 +41,7 @@ from reelport.server.state import tallies
 from reelport.storage.file_cache import holding
 from reelport.storage.file_store import read_file
 from reelport.storage.local_folder import LocalFolder
+from reelport.storage.retries import retry_for
 
 
 def make_report(settings: Settings) -> bytes:
@@ -206,6 +209,27 @@ def make_all(settings: Settings) -> dict[str, bytes]:
     finally:
         explorer.close()
     return made
+
+
+@pytest.mark.parametrize(("kind", "part"), [("owner", "/2026-01-03-"), ("copies", "/_by_publisher/")])
+def test_a_store_that_is_away_for_a_moment_forgets_no_kept_file(
+    faulty_server: FaultyProxy, large_tables: Path, tmp_path: Path, kind: str, part: str
+) -> None:
+    """An attempt that it fails says nothing of rollups and copies by role: the next one reads them."""
+    url = f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}"
+    settings = read_settings(data=tmp_path, facts_url=url, workers=0)
+    upload(large_tables, settings)
+    with open_api(settings) as api:
+        assert "errors" not in api.ask(**{"endDate": "2026-01-03"} | ASKED[kind])
+        rollups = RollupList.read(settings.facts_root).segments
+        copies = set(open_store(settings.facts_root / "plays").list_names())
+        faulty_server.fail(Fault.SLOW_DOWN, times=1, method="GET", part=part)
+        with retry_for(0), pytest.raises(StoreUnavailable):
+            make_queued_report(api)
+        assert faulty_server.count(Fault.SLOW_DOWN) == 1
+        assert RollupList.read(settings.facts_root).segments == rollups
+        assert set(open_store(settings.facts_root / "plays").list_names()) == copies
+        assert set(tallies.read_tallies(api.service.db).fallbacks.values()) == {0}
 
 
 @pytest.mark.parametrize("rollups", ["on", pytest.param("off", marks=pytest.mark.long)])

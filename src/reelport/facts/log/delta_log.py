@@ -15,7 +15,7 @@ from arro3.core import ChunkedArray, DataType
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from reelport.errors import NewerData, StorageError
+from reelport.errors import NewerData, StorageError, StoreUnavailable
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_entry import LogEntry, parse_entry
 from reelport.facts.log.log_files import commit_name, has_log, open_store, read_actions, read_each
@@ -27,6 +27,7 @@ from reelport.facts.tables import Table
 from reelport.storage import expired_token
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.storage.file_store import FileStore
+from reelport.storage.store_outage import describe_outage
 
 _LONGEST = 120
 """Characters kept of the Delta library's message, which goes on with dumps of its own structures."""
@@ -74,9 +75,12 @@ def counter_name(batch: str) -> str:
 
 @contextmanager
 def translate_delta_errors(folder: Path) -> Iterator[None]:
-    """Turn the Delta library's errors into a StorageError that names the table."""
+    """Turn the Delta library's errors into a StorageError that names the table.
+
+    It is StoreUnavailable where the table's object store can't be reached, or refuses for now or these credentials.
+    """
     try:
-        with translate_io_errors(folder), _hide_token(folder):
+        with translate_io_errors(folder), _translate_outage(folder):
             yield
     except DeltaError as error:
         first = to_plain_line(str(error).strip().splitlines()[0])
@@ -87,14 +91,19 @@ def translate_delta_errors(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _hide_token(folder: Path) -> Iterator[None]:
-    """Say in other words what the library can't say without quoting a session token."""
+def _translate_outage(folder: Path) -> Iterator[None]:
+    """Raise StoreUnavailable where the library says so of a remote table.
+
+    A session token that it quotes is not repeated.
+    """
     try:
         yield
     except (DeltaError, OSError) as error:
-        if expired_token.quotes_token(str(error)):
-            raise StorageError(f"{describe_place(folder)}: {expired_token.SENTENCE}") from None
-        raise
+        outage = None if find_remote(folder) is None else describe_outage(str(error))
+        if outage is None:
+            raise
+        cause = None if expired_token.quotes_token(str(error)) else error
+        raise StoreUnavailable(f"{describe_place(folder)}: {outage}") from cause
 
 
 def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from reelport.errors import StorageError
+from reelport.errors import StorageError, StoreUnavailable
 from reelport.facts.log.checkpoint import read_checkpoint
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions, read_each
@@ -46,10 +46,12 @@ def list_files_at(
     """List the files of a version of the table, ordered by path, as the Delta library does.
 
     Raises what that raises: StorageError when the version is gone or can't be read, NewerData. `tell` is told why the
-    library reads the log, which is loaded for it.
+    library reads the log, which is loaded for it: not where the store is away, for the library too.
     """
     try:
         return replay_files(folder, table, version)
+    except StoreUnavailable:
+        raise
     except (UnusualLog, StorageError) as error:
         tell(str(error))
         from reelport.facts.log import delta_log  # noqa: PLC0415 - loads the library

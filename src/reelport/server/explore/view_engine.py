@@ -18,7 +18,7 @@ from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Plan
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.tenant import Tenant
-from reelport.errors import InternalError, OutOfMemory, StorageError
+from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.log.snapshot import ABSENT, pin
 from reelport.facts.log.table_marks import identify_tables
 from reelport.server.control_group import count_cores
@@ -116,7 +116,7 @@ class ViewEngine:
         try:
             return self._fetch_intact(session, plan)
         except (StorageError, InternalError) as error:
-            if isinstance(error, OutOfMemory) or (plan.rollups is None and not plan.may_read_copies):
+            if isinstance(error, OutOfMemory | StoreUnavailable) or (plan.rollups is None and not plan.may_read_copies):
                 raise
             _log.warning("a view is computed from the facts: a kept file can't be read", reason=str(error))
             return self._run_from_facts(session, planned)
@@ -161,8 +161,8 @@ class ViewEngine:
         """Whether a part that has failed works now: what passes by itself is no damage."""
         try:
             self._fetch_intact(session, plan)
-        except (StorageError, InternalError):
-            return False
+        except (StorageError, InternalError) as error:
+            return isinstance(error, StoreUnavailable)
         return True
 
     def _count_rows(self, plan: PartPlan, left: int) -> int:

@@ -13,7 +13,14 @@ from reelport.catalog import Product
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.scan_estimate import Scan, list_scans
 from reelport.engine.tenant import Tenant
-from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError
+from reelport.errors import (
+    DiskFull,
+    EngineUnavailable,
+    InternalError,
+    OutOfMemory,
+    StorageError,
+    StoreUnavailable,
+)
 from reelport.facts.data_files.damaged_copies import delete_damaged_copies
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot
@@ -23,7 +30,7 @@ from reelport.server.state.database import writing
 from reelport.server.state.tallies import Fallback
 from reelport.storage.file_cache import holding
 
-_OTHER_REASONS = (DiskFull, EngineUnavailable, OutOfMemory)
+_OTHER_REASONS = (DiskFull, EngineUnavailable, OutOfMemory, StoreUnavailable)
 _log = structlog.get_logger()
 
 

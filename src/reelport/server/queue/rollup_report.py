@@ -17,7 +17,7 @@ from reelport.engine.duckdb.engine import Session
 from reelport.engine.plan import Pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.settled.aggregator import SettledAggregator
-from reelport.errors import DiskFull, InternalError, OutOfMemory, StorageError
+from reelport.errors import DiskFull, InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.server.queue import liveness
 from reelport.server.queue.copy_fallback import count_unread
 from reelport.server.queue.jobs import Claim
@@ -57,7 +57,7 @@ def write_report(
     try:
         written = session.write(plan(aggregator=aggregator), draft)
     except (StorageError, InternalError) as error:
-        if isinstance(error, DiskFull) or not aggregator.was_used:
+        if isinstance(error, DiskFull | StoreUnavailable) or not aggregator.was_used:
             raise
         log.warning("kept sums can't be read: the report is made from the facts", reason=str(error))
         written = session.write(plan(aggregator=aggregator.plain), draft)
@@ -75,7 +75,7 @@ def write_report(
         scratch.parent.mkdir(parents=True, exist_ok=True)
         from_facts = session.write(plan(aggregator=aggregator.plain), scratch)
         return _keep_right_one(db, aggregator, (draft, written), (scratch, from_facts), log)
-    except (DiskFull, OutOfMemory) as error:
+    except (DiskFull, OutOfMemory, StoreUnavailable) as error:
         log.warning("a report from rollups was not checked", reason=str(error))
         return written
     finally:

@@ -15,10 +15,11 @@ from reelport.engine.duckdb.engine import Engine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.report_format import CSV
 from reelport.engine.tenant import Tenant
-from reelport.errors import ReelportError
+from reelport.errors import ReelportError, StoreUnavailable
 from reelport.facts.log.snapshot import pin
 from reelport.query import ReportQuery
 from reelport.server.queue.table_files import list_table_files
+from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 _NOBODY = Tenant(frozenset())
 _log = structlog.get_logger()
@@ -28,17 +29,21 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
     """Make a report over each table in `folder`, for a tenant without channels, and delete it.
 
     This opens the log of every table and runs the whole engine, but reads no file of facts: a damaged file must fail
-    only the reports that need it. Errors are logged; a report that meets the same error fails with it.
+    only the reports that need it. Errors are logged; a report that meets the same error fails with it. An object store
+    that is away ends it soon: reports wait for that.
     """
     today = datetime.now(UTC).date()
     for query in choose_queries(today, today):
         draft = folder / CSV.file_name("warm-up")
         session = engine.session()
         try:
-            snapshot = pin(root, tables_of(query), list_files=list_table_files)
+            with retry_for(BRIEF_SECONDS):
+                snapshot = pin(root, tables_of(query), list_files=list_table_files)
             session.write(plan_pieces(query, _NOBODY, snapshot), draft)
         except ReelportError as error:
             _log.warning("warm-up failed", tables=sorted(tables_of(query)), reason=str(error))
+            if isinstance(error, StoreUnavailable):
+                return
         finally:
             session.close()
             draft.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from reelport.errors import (
     ReelportError,
     RequestError,
     StorageError,
+    StoreUnavailable,
 )
 from reelport.server.events.subscription import Subscription
 from reelport.server.queue import attempt, jobs, losses, worker_registry
@@ -48,6 +49,8 @@ _LEAST_ROOM_PAUSE = 1.0
 _HEAD_START = 0.02
 """Seconds that a report has Python to itself until the engine makes it, before the next one is claimed."""
 _log = structlog.get_logger()
+_Passing = DiskFull | EngineUnavailable | StoreUnavailable
+"""What ends an attempt by no fault of its report."""
 
 
 class Worker:
@@ -235,7 +238,7 @@ class Worker:
             log.warning("attempt interrupted", reason=str(error))
             current_span().fail(error.code)
             self._settle(lambda: jobs.give_back(self._db, claim), log)
-        except (DiskFull, EngineUnavailable) as error:
+        except (DiskFull, EngineUnavailable, StoreUnavailable) as error:
             self._wait(claim, error, log)
         except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
             self._handle_failure(claim, error, log)
@@ -280,18 +283,14 @@ class Worker:
 
         self._settle(record, log)
 
-    def _wait(
-        self, claim: Claim, error: DiskFull | EngineUnavailable, log: structlog.typing.FilteringBoundLogger
-    ) -> None:
+    def _wait(self, claim: Claim, error: _Passing, log: structlog.typing.FilteringBoundLogger) -> None:
         """Requeue for half the time waited so far (1 to 60 s): the report is not to blame.
 
         Fail it after `room_seconds` in all.
         """
-        full = isinstance(error, DiskFull)
-        what, advice = ("room", "Make room") if full else ("the engine", "Bring it back")
+        what, advice, event = _describe_lack(error)
         left = self._settings.room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
-        event = "no room on the disk" if full else "no engine for large reports"
         log.warning(event, reason=str(error), waited=claim.waited_for_room, pause=pause)
         current_span().fail(error.code)
         if left <= 0:
@@ -300,6 +299,17 @@ class Worker:
         else:
             waits = f"{error}. It waits for {what}, {left:.0f} seconds at most."
             self._settle(lambda: jobs.wait_for_room(self._db, claim, waits, pause), log)
+
+
+def _describe_lack(error: _Passing) -> tuple[str, str, str]:
+    """Say what a report waits for, what an operator does about it, and how the log names it."""
+    match error:
+        case DiskFull():
+            return "room", "Make room", "no room on the disk"
+        case EngineUnavailable():
+            return "the engine", "Bring it back", "no engine for large reports"
+        case StoreUnavailable():
+            return "the object store", "Bring it back", "no object store"
 
 
 @contextmanager
