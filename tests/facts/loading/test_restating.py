@@ -14,7 +14,6 @@ from tests.cases import thin_out
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.data_files.duckdb_session import parquet_source
-from reelport.facts.data_files.sorted_files import MONTH_FILE
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import plan_undo, undo
@@ -22,6 +21,7 @@ from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.log_files import open_store
+from reelport.facts.log.month_names import MONTH_FILE
 from reelport.facts.log.snapshot import pin
 
 Ask = Callable[..., list[tuple[object, ...]]]

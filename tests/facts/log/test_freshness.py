@@ -13,18 +13,19 @@ from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import pin
 
 Write = Callable[..., Path]
+TODAY = date(2023, 9, 1)
 
 
 def test_a_table_that_nothing_was_loaded_into_is_complete_to_no_day(root: Path) -> None:
     """It has no load either."""
-    assert read_freshness(root) == {table: Freshness(table, None, None) for table in FACTS}
+    assert read_freshness(root, TODAY) == {table: Freshness(table, None, None) for table in FACTS}
 
 
 def test_each_table_has_days_and_loads_of_its_own(root: Path, plays: Write, earnings: Write) -> None:
     """Plays of a day that has not had its last hour are not complete; earnings have whole days."""
     load(root, "plays", [plays("a.csv", ("2023-07-01T00:10", "v", "c", 1), ("2023-07-02T22:00", "v", "c", 1))])
     load(root, "earnings", [earnings("e.csv", ("2023-06-30", "c", "1"))])
-    fresh = read_freshness(root)
+    fresh = read_freshness(root, TODAY)
     assert {name: fresh[name].complete for name in ("plays", "earnings", "ads")} == {
         "plays": date(2023, 7, 1),
         "earnings": date(2023, 6, 30),
@@ -36,18 +37,18 @@ def test_each_table_has_days_and_loads_of_its_own(root: Path, plays: Write, earn
 def test_a_load_that_was_undone_is_not_the_last(root: Path, plays: Write) -> None:
     """The one before it stands, with its days."""
     load(root, "plays", [plays("a.csv", ("2023-07-01T23:10", "v", "c", 1))])
-    before = read_freshness(root)["plays"]
+    before = read_freshness(root, TODAY)["plays"]
     load(root, "plays", [plays("b.csv", ("2023-07-02T23:10", "v", "c", 1))])
-    assert read_freshness(root)["plays"] != before
+    assert read_freshness(root, TODAY)["plays"] != before
     undo(root, list_loads(root, "plays")[-1].batch)
-    assert read_freshness(root)["plays"] == before
+    assert read_freshness(root, TODAY)["plays"] == before
 
 
 def test_a_snapshot_tells_the_freshness_of_its_versions(root: Path, plays: Write) -> None:
     """Later loads don't show in it."""
     load(root, "plays", [plays("a.csv", ("2023-07-01T23:10", "v", "c", 1))])
     pinned = pin(root, ["plays", "videos"])
-    before = find_freshness(pinned)
+    before = find_freshness(pinned, TODAY)
     assert set(before) == {"plays"}
     load(root, "plays", [plays("b.csv", ("2023-07-02T23:10", "v", "c", 1))])
-    assert find_freshness(pinned) == before
+    assert find_freshness(pinned, TODAY) == before

@@ -52,7 +52,7 @@ def test_the_files_of_versions_long_past_are_let_go(tmp_path: Path) -> None:
     (add,) = (action["add"] for action in log.read(1) if "add" in action)
     for version in range(2, KEPT_LISTINGS + 6):
         log.commit({"add": add | {"path": f"month=2023-07/{version}.parquet"}})
-        assert len(find_freshness(pin(tmp_path, ["plays"]))) == 1
+        assert len(find_freshness(pin(tmp_path, ["plays"]), date(2023, 9, 1))) == 1
     kept = [each for each in gc.get_objects() if isinstance(each, DataFile) and each.path == add["path"]]
     assert len(kept) <= KEPT_LISTINGS
 
@@ -120,7 +120,7 @@ def test_the_report_tells_the_first_and_last_complete_day(
 ) -> None:
     """A day at either end counts when its outer hour is loaded."""
     load(root, "plays", [plays("a.csv", *((moment, "v", "c", 1) for moment in moments))])
-    report = {one.table: one for one in tables_report(root)}
+    report = {one.table: one for one in tables_report(root, date(2023, 9, 1))}
     assert (report["plays"].first_day, report["plays"].last_day) == days
     assert (report["plays"].rows, report["ads"].rows, report["ads"].last_load) == (2, 0, None)
     assert report["plays"].last_load is not None

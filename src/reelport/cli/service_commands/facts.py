@@ -17,7 +17,7 @@ from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, 
 from reelport.cli.arguments.options import DEFAULT_DATA, Whole, parse_data_directory
 from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import refuse_together
-from reelport.cli.service_commands.facts_output import format_moment, print_rows, print_undo_plan
+from reelport.cli.service_commands.facts_output import describe_missing_days, format_moment, print_rows, print_undo_plan
 from reelport.cli.service_commands.load_output import to_json
 from reelport.cli.service_commands.load_progress import LoadProgress
 from reelport.errors import BadInput, UsageError
@@ -318,7 +318,7 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
     """
     from reelport.facts.log.loaded_tables import tables_report
 
-    found = tables_report(facts_root(data))
+    found = tables_report(facts_root(data), datetime.now(UTC).date())
     if json:
         print(to_json([asdict(one) for one in found]))
         return
@@ -337,6 +337,9 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
     print_rows(["table", "rows", "complete from", "complete to", "last load", "files", "size"], rows)
     if not any(one.rows for one in found):
         print(f"Nothing is loaded into {data} yet: `reelport load TABLE FILES`, or `reelport sample`.", file=sys.stderr)
+    for one in found:
+        if one.missing_days:
+            print(f"{one.table}: {describe_missing_days(one.missing_days)}", file=sys.stderr)
 
 
 def compact(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from reelport.cli.output.listing import print_list
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reelport.facts.loading.undo import UndoPlan
 
 _FILES_SHOWN = 3
+_MISSING_SHOWN = 3
 
 
 def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -26,6 +27,13 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[place]) for line in lines) for place in range(len(names))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def describe_missing_days(days: Sequence[date]) -> str:
+    """Say on which days there are no rows, and what that means."""
+    more = f" and {len(days) - _MISSING_SHOWN} more" if len(days) > _MISSING_SHOWN else ""
+    listed = ", ".join(map(str, days[:_MISSING_SHOWN]))
+    return f"no rows of {listed}{more}, though the days about have rows; no day from there on counts as complete"
 
 
 def print_undo_plan(plan: UndoPlan) -> None:

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from reelport.errors import StorageError
 from reelport.facts.data_files.projection import project_rows
-from reelport.facts.data_files.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
+from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.month_names import MONTH_FILE
 from reelport.facts.schema import BATCH
 from reelport.facts.tables import Kind, Table
 from reelport.storage.durable import translate_io_errors
@@ -72,7 +73,7 @@ def rewrite_file(staged: StagedFiles, now: TableVersion, file: DataFile, mask: M
     """
     require_intact(now, [file])
     name = Path(file.path).name
-    stem = f"{MONTH_FILE[:-1]}" if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
+    stem = MONTH_STEM if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])
     for rows in read_rows(now.path(file), now.table):
         staged.write(stem, file.month, rows.filter(mask(rows)))
     staged.end_file()

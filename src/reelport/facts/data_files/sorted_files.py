@@ -19,16 +19,17 @@ from reelport.facts.data_files.projection import to_schema
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_added_paths, read_newest
 from reelport.facts.log.log_files import open_store
+from reelport.facts.log.month_names import MONTH_FILE, name_month
 from reelport.facts.log.remote_tables import find_remote, locate_drafts
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
 from reelport.storage.digests import compute_digest
 from reelport.storage.durable import make_folder, translate_io_errors
 
+MONTH_STEM = MONTH_FILE.removesuffix("-")
+"""What a month file is written under, until all its days are known."""
 ROW_GROUP = 122_880
 """Rows per row group: small enough to skip most of a month, large enough to scan well."""
-MONTH_FILE = "month-"
-"""Prefix of the names of compacted files; the name of a day file begins with its day."""
 
 
 def file_stem(day: date, batch: str) -> str:
@@ -42,7 +43,9 @@ class SortedFileWriter:
     def __init__(self, folder: Path, table: Table, stem: str, month: str | None = None) -> None:
         self._table = table
         self._month = month
-        self._relative = f"{stem}-{secrets.token_hex(6)}.parquet"
+        self._token = secrets.token_hex(6)
+        self._days: set[date] | None = set() if stem == MONTH_STEM else None
+        self._relative = f"{stem}-{self._token}.parquet"
         if month is not None:
             self._relative = f"{MONTH}={month}/{self._relative}"
         self.path = folder / self._relative
@@ -75,6 +78,8 @@ class SortedFileWriter:
             ends = pc.min_max(rows.column(self._table.time)).as_py()
             self._first = ends["min"] if self._first is None else min(self._first, ends["min"])
             self._last = ends["max"] if self._last is None else max(self._last, ends["max"])
+            if self._days is not None:
+                self._days.update(pc.unique(rows.column(self._table.time).cast(pa.date32(), safe=False)).to_pylist())
             owners = rows.column(OWNER)
             self._low = owners[0].as_py() if self._low is None else self._low
             self._high = owners[-1].as_py()
@@ -94,10 +99,18 @@ class SortedFileWriter:
             self._flush(1)
         self._writer.close()
         self._file.close()
+        if self._days is not None:
+            self._name_by_days(self._days)
         killpoints.reach("load-write")
         size, digest = self.path.stat().st_size, compute_digest(self.path)
         ends = self._first, self._last, self._low, self._high
         return DataFile(self._relative, size, self._rows, self._month, *ends, digest)
+
+    def _name_by_days(self, days: set[date]) -> None:
+        """Rename a month file by its days, which are known once all rows are written."""
+        name = f"{name_month(days)}-{self._token}.parquet"
+        self.path = self.path.rename(self.path.with_name(name))
+        self._relative = f"{MONTH}={self._month}/{name}"
 
     def discard(self) -> None:
         """Delete the unfinished file."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from reelport.errors import StorageError, UsageError
 from reelport.facts.data_files.duckdb_session import open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
-from reelport.facts.data_files.sorted_files import MONTH_FILE, ROW_GROUP, StagedFiles
+from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
 from reelport.facts.data_files.work_folders import clear_dead_folders
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
@@ -89,7 +89,7 @@ def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ..
         staged = stack.enter_context(StagedFiles(folder, table, seen.version))
         merged = space.session.sql(f"{project_sql(table, source)} ORDER BY {keys}")
         for batch in merged.to_arrow_reader(ROW_GROUP):
-            staged.write(MONTH_FILE.removesuffix("-"), month, pa.Table.from_batches([batch]))
+            staged.write(MONTH_STEM, month, pa.Table.from_batches([batch]))
         written = staged.finish()
         rows = sum(file.rows for file in files)
         if sum(file.rows for file in written) != rows:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+
+from reelport.facts.log.month_names import parse_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,20 @@ class DataFile:
     def last_day(self) -> date:
         """The day of the last row; `date.max` for files of object tables, whose rows have no day."""
         return _to_day(self.last) or date.max
+
+    @property
+    def tells_days(self) -> bool:
+        """Whether it is known which days have rows: not of month files of earlier versions."""
+        return self.first_day == self.last_day or parse_days(self.path) is not None
+
+    def list_days(self) -> list[date]:
+        """List the days with rows of a file of facts.
+
+        Where they aren't known, these are all from the first to the last.
+        """
+        days = [self.first_day + timedelta(days=place) for place in range((self.last_day - self.first_day).days + 1)]
+        known = parse_days(self.path) if len(days) > 1 else None
+        return days if known is None else [day for day in days if day.day in known]
 
     def touches(self, start: date | None, end: date | None) -> bool:
         """Whether the file may hold a row between the two days, both included."""

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from reelport.facts.log.complete_days import complete_days
+from reelport.facts.log.complete_days import read_completeness
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import Snapshot, pin
@@ -31,21 +31,21 @@ class Freshness:
     first: date | None = None
 
 
-def read_freshness(root: Path, tables: Iterable[str] = FACTS) -> Mapping[str, Freshness]:
-    """Read the freshness of fact tables at their newest versions, by name."""
-    return find_freshness(pin(root, tables))
+def read_freshness(root: Path, today: date, tables: Iterable[str] = FACTS) -> Mapping[str, Freshness]:
+    """Read the freshness of fact tables at their newest versions as of this day (UTC), by name."""
+    return find_freshness(pin(root, tables), today)
 
 
-def find_freshness(snapshot: Snapshot) -> Mapping[str, Freshness]:
-    """Find the freshness of a snapshot's fact tables, by name."""
-    return {name: _find_one(snapshot, name) for name in snapshot.listing if TABLES[name].is_fact}
+def find_freshness(snapshot: Snapshot, today: date) -> Mapping[str, Freshness]:
+    """Find the freshness of a snapshot's fact tables as of this day (UTC), by name."""
+    return {name: _find_one(snapshot, name, today) for name in snapshot.listing if TABLES[name].is_fact}
 
 
-def _find_one(snapshot: Snapshot, table: str) -> Freshness:
+def _find_one(snapshot: Snapshot, table: str, today: date) -> Freshness:
     files = snapshot.listing[table]
     loaded = _find_last_load(snapshot.root, table, snapshot.versions[table], files)
-    first, last = complete_days(files)
-    return Freshness(table, last, loaded, first)
+    days = read_completeness(snapshot.root, table, snapshot.versions[table], files, today)
+    return Freshness(table, days.last, loaded, days.first)
 
 
 # A history is read as a whole: once for these files, whose names no other table has.

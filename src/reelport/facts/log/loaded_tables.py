@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from reelport.facts.log.complete_days import complete_days
+from reelport.facts.log.complete_days import Completeness, read_completeness
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.history import list_loads
 from reelport.facts.tables import TABLES, Table
@@ -14,7 +14,10 @@ from reelport.facts.tables import TABLES, Table
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """What one table holds. A table that nothing was loaded into has no rows, days or load."""
+    """What one table holds. A table that nothing was loaded into has no rows, days or load.
+
+    `missing_days` have no rows though the days about them have: see `complete_days.find_missing_days`.
+    """
 
     table: str
     rows: int
@@ -24,25 +27,28 @@ class TableReport:
     last_day: date | None
     last_load: datetime | None
     last_batch: str | None
+    missing_days: tuple[date, ...] = ()
 
 
-def tables_report(root: Path) -> tuple[TableReport, ...]:
-    """Report on every table, as declared, with its first and last complete day."""
-    return tuple(_report_table(root, table) for table in TABLES.values())
+def tables_report(root: Path, today: date) -> tuple[TableReport, ...]:
+    """Report on every table, as declared, with its complete days as of this one (UTC)."""
+    return tuple(_report_table(root, table, today) for table in TABLES.values())
 
 
-def _report_table(root: Path, table: Table) -> TableReport:
-    files = read_newest(root, table).files
+def _report_table(root: Path, table: Table, today: date) -> TableReport:
+    now = read_newest(root, table)
+    files, none = now.files, Completeness(None, None)
     active = [load for load in list_loads(root, table.name) if not load.undone]
     last = active[-1] if active else None
-    first_day, last_day = complete_days(files) if table.is_fact else (None, None)
+    days = read_completeness(root, table.name, now.version, files, today) if table.is_fact else none
     return TableReport(
         table.name,
         sum(file.rows for file in files),
         len(files),
         sum(file.size for file in files),
-        first_day,
-        last_day,
+        days.first,
+        days.last,
         last.at if last else None,
         last.batch if last else None,
+        days.missing,
     )

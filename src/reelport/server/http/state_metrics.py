@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 
 from reelport.errors import ReelportError, StorageError
-from reelport.facts.log.complete_days import complete_days
+from reelport.facts.log.complete_days import read_completeness
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
 from reelport.server.queue import worker_registry
@@ -130,9 +130,11 @@ class StateMetrics(Collector):
             "Beginning (UTC) of the last day that a table of facts holds whole.",
             labels=("table",),
         )
+        root, today = self._settings.facts_root, datetime.now(UTC).date()
         for name in (table.name for table in TABLES.values() if table.is_fact):
             try:
-                _, last = complete_days(pin(self._settings.facts_root, [name]).listing[name])
+                pinned = pin(root, [name])
+                last = read_completeness(root, name, pinned.versions[name], pinned.listing[name], today).last
             except ReelportError:
                 continue
             if last is not None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache, partial
 
 from sqlalchemy import Engine as Database
@@ -71,7 +71,10 @@ def make_report(
                 with choose_aggregator(claim, tenant, pinned, settings, session) as aggregator:
                     return write_report(db, settings, claim, session, aggregator, draft, plan)
 
-            with _record_pin(db, claim, snapshot, session.underway, stopping), tracing.span("write report"):
+            with (
+                _record_pin(db, claim, snapshot, now().date(), session.underway, stopping),
+                tracing.span("write report"),
+            ):
                 written = write_despite_copies(db, claim, tenant, snapshot, write, afterwards, stopping)
         note_fetched(db, fetched)
         with tracing.span("publish file"):
@@ -99,7 +102,12 @@ def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
 
 @contextmanager
 def _record_pin(
-    db: Database, claim: Claim, snapshot: Snapshot, underway: threading.Event, stopping: threading.Event
+    db: Database,
+    claim: Claim,
+    snapshot: Snapshot,
+    today: date,
+    underway: threading.Event,
+    stopping: threading.Event,
 ) -> Iterator[None]:
     """Record the versions for later attempts while the block makes the report.
 
@@ -110,7 +118,7 @@ def _record_pin(
     if claim.versions is not None:
         yield
         return
-    complete = last_complete_day(snapshot)
+    complete = last_complete_day(snapshot, today)
 
     def record() -> bool:
         underway.wait(_HEAD_START)

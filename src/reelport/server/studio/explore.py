@@ -57,7 +57,7 @@ async def show_explore(visit: Visit) -> Response:
 
 
 def _read_url(visit: Visit) -> _Asked:
-    freshness = read_freshness(visit.service.settings.facts_root)
+    freshness = read_freshness(visit.service.settings.facts_root, visit.now.date())
     defaults = make_defaults(visit, freshness)
     parsed = parse_view(visit.request.query_params.multi_items(), defaults)
     return _Asked(parsed, defaults, freshness, bool(_find_channels(visit.service.db, visit.organization_id)))

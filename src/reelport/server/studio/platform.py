@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -95,7 +95,7 @@ def read_platform(db: Engine, settings: Settings, now: datetime) -> Platform:
     ready = worker_registry.list_ready(db, settings)
     entries = backlog.list_entries(db, unfinished_only=True, most=_QUEUE)
     ended = tallies.read_tallies(db).ended
-    tables, loads, problem = _read_tables(settings)
+    tables, loads, problem = _read_tables(settings, now.date())
     return Platform(
         organizations,
         total,
@@ -110,10 +110,10 @@ def read_platform(db: Engine, settings: Settings, now: datetime) -> Platform:
     )
 
 
-def _read_tables(settings: Settings) -> tuple[tuple[TableReport, ...], tuple[Load, ...], str]:
+def _read_tables(settings: Settings, today: date) -> tuple[tuple[TableReport, ...], tuple[Load, ...], str]:
     try:
         found = sorted(list_loads(settings.facts_root), key=lambda load: str(load.at), reverse=True)
-        return tables_report(settings.facts_root), tuple(found[:_LOADS]), ""
+        return tables_report(settings.facts_root, today), tuple(found[:_LOADS]), ""
     except ReelportError as error:
         return (), (), str(error)
 

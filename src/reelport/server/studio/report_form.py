@@ -130,7 +130,7 @@ async def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question
 
 
 def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedReport | None) -> Question:
-    freshness = read_freshness(visit.service.settings.facts_root)
+    freshness = read_freshness(visit.service.settings.facts_root, visit.now.date())
     defaults = make_defaults(visit, freshness)
     if earlier is not None:
         return _read_earlier(earlier, dict(pairs), defaults, freshness)

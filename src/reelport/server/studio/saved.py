@@ -91,7 +91,7 @@ async def _show(visit: Visit, status: int = 200, problems: list[str] | None = No
 
 
 def _list_views(visit: Visit) -> list[ListedView]:
-    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root))
+    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root, visit.now.date()))
     found = saved_views.list_saved_views(visit.service.db, visit.organization_id)
     return [_list_view(visit, saved, defaults) for saved in found]
 

@@ -121,7 +121,7 @@ async def _show(
 
 
 def _list_links(visit: Visit) -> list[ListedLink]:
-    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root))
+    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root, visit.now.date()))
     found = shared_views.list_shared_views(visit.service.db, visit.organization_id, visit.now)
     return [_list_link(visit, each, defaults) for each in found]
 

@@ -15,7 +15,7 @@ from reelport.server.studio.visit import Visit
 
 async def load_freshness(visit: Visit) -> Mapping[str, Freshness]:
     """Load how fresh each fact table is now."""
-    return await anyio.to_thread.run_sync(read_freshness, visit.service.settings.facts_root)
+    return await anyio.to_thread.run_sync(read_freshness, visit.service.settings.facts_root, visit.now.date())
 
 
 def make_defaults(visit: Visit, freshness: Mapping[str, Freshness]) -> Defaults:

@@ -1,0 +1,68 @@
+"""A copy of a service's report has every day in the end, whichever order its facts came in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from tests.patience import PATIENCE
+from tests.warm_service import Service
+
+from reelport import Client
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load_arrow
+from reelport.sync import sync_run
+from reelport.sync.coverage import coverage_of
+from reelport.sync.days import Days
+from reelport.sync.events import ignore
+from reelport.sync.spec import Kind, Place, Spec
+from reelport.testing import Channel
+
+from .conftest import kept
+from .vendors import START, TODAY, YESTERDAY
+
+GAP = START + timedelta(days=11)
+"""A day whose load failed."""
+END = YESTERDAY - timedelta(days=3)
+"""The last day of which facts have come at first."""
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Service() as service:
+        service.organization("acme", [Channel("c1", "acme", "Acme")])
+        yield service
+
+
+def load(service: Service, days: Collection[date]) -> None:
+    """Have one video earn a euro on each of these days, by whichever clock."""
+    euros = pa.array([1] * len(days), pa.decimal128(18, 6))
+    columns = {"day": list(days), "owner_channel_id": ["c1"] * len(days), "video_id": ["v1"] * len(days)}
+    rows = pa.table(columns | {"eur": euros, "usd": euros})
+    load_arrow(service.settings.facts_root, "earnings", rows, f"from-{min(days)}")
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_a_copy_gets_days_that_come_after_later_ones(service: Service, tmp_path: Path, is_compacted: bool) -> None:
+    """A row a year ahead vouches for no day, and a day without rows waits for its load, as do those after it."""
+    place = Place(Kind.DUCKDB, tmp_path / "copy.duckdb")
+    earned = Spec("earned", ("ESTIMATED_EARNINGS_EUR",), ("DAY",), START, place, lookback=0, settle=1, window=7)
+    key = service.key("acme")
+    ahead = TODAY + timedelta(days=365)
+    load(service, [day for day in Days.between(START, END) if day != GAP])
+    load(service, [ahead])
+    if is_compacted:
+        compact(service.settings.facts_root, today=ahead + timedelta(days=9), settled_after=0)
+    with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
+        sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
+        assert coverage_of(earned).verified == Days.between(START, GAP - timedelta(days=1))
+        load(service, [GAP])
+        sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
+        assert coverage_of(earned).verified == Days.between(START, END)
+        load(service, list(Days.between(END + timedelta(days=1), YESTERDAY)))
+        sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
+    assert [day for (day,) in kept(earned, "day")] == list(Days.between(START, YESTERDAY))
+    assert coverage_of(earned).verified == Days.between(START, YESTERDAY)
