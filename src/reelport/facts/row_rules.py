@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from reelport.facts.tables import Column, Kind
 
@@ -14,6 +15,8 @@ LONGEST_TEXT = 16_384
 """The most bytes that one text may have."""
 FIRST_DAY, END_DAY = "1970-01-01", "2200-01-01"
 """The valid range of days, the end excluded; a day outside it is taken for a mistake."""
+MOST_AHEAD = timedelta(days=1)
+"""How far ahead of the load's clock facts may lie: clocks of players, and days of other time zones, do."""
 MONEY_TYPE = "DECIMAL(18,6)"
 _MONEY_BOUND = "1000000000000"
 _COUNT_BOUND = "9223372036854775807"
@@ -122,6 +125,17 @@ def make_rule(column: Column, source: str, relation: str) -> Rule | str:
     if column.default is not None:
         value = f"coalesce({value}, {absent_sql(column)})"
     return Rule(value, tuple(replace(one, column=column.name) for one in refusals))
+
+
+def make_ahead_refusal(column: Column, value: str, now: datetime) -> RowRefusal:
+    """Make the reason to refuse a fact too far ahead of this moment.
+
+    `value` is the SQL of its converted time.
+    """
+    limit = now + MOST_AHEAD
+    latest = str(limit.date()) if column.kind is Kind.DAY else limit.isoformat()
+    late = f"({value}) > CAST({quote_text(latest)} AS {_SQL_TYPES[column.kind]}) AND ({value}) < '{END_DAY}'"
+    return RowRefusal(late, f"is more than a day later than now ({now:%Y-%m-%d})", value, column.name)
 
 
 def _is_empty_sql(name: str, source: str) -> str:

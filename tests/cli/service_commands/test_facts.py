@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -369,3 +370,31 @@ def test_a_state_that_cannot_be_asked_costs_the_load_nothing(
     assert "earnings: 1 row loaded" in out
     assert "whether their owner channels may be read by anybody couldn't be looked up: " in out
     assert "secret" not in out
+
+
+def test_rows_of_days_to_come_are_told(tmp_path: Path, reelport: Reelport) -> None:
+    """By the load and by its dry run; those of a clock that is a year ahead are rejected."""
+    today = datetime.now(UTC).date()
+    path = tmp_path / "e.csv"
+    days = [today - timedelta(days=1), today + timedelta(days=1), today + timedelta(days=366)]
+    path.write_text("day,owner_channel_id,eur,usd\n" + "".join(f"{day},c1,1,1\n" for day in days))
+    told = "earnings: 1 row is of a day later than today (UTC): no report shows it until then"
+    dry = reelport("load", "earnings", path, "--dry-run")[1]
+    assert told in dry
+    assert "is more than a day later than now" in dry
+    out = reelport("load", "earnings", path)[1]
+    assert told in out
+    assert f"1 row rejected, see {path}.rejects.csv" in out
+    report = {one["table"]: one for one in json.loads(reelport("tables", "--json")[1])}
+    assert report["earnings"]["last_day"] == str(today - timedelta(days=1))
+
+
+def test_days_without_rows_are_told(tmp_path: Path, reelport: Reelport) -> None:
+    """Some of them by name, beside the table of tables."""
+    path, start = tmp_path / "e.csv", date(2023, 6, 1)
+    days = [start + timedelta(days=place) for place in range(55) if place not in {30, 31, 32, 33}]
+    path.write_text("day,owner_channel_id,eur,usd\n" + "".join(f"{day},c1,1,1\n" for day in days))
+    reelport("load", "earnings", path)
+    status, out, err = reelport("tables")
+    assert (status, "2023-06-30" in out) == (0, True)
+    assert "earnings: no rows of 2023-07-01, 2023-07-02, 2023-07-03 and 1 more" in err

@@ -174,6 +174,7 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
             cap=RejectCap(terms.reject_rows, terms.reject_bytes),
             lenient=terms.lenient,
             owners=owners,
+            now=datetime.now(UTC),
             progress=shown.update,
             memory=terms.memory,
         )
@@ -214,6 +215,7 @@ def _dry_run(root: Path, table: str, files: Sequence[Path], terms: LoadOptions, 
             replace=terms.span(),
             max_bad=terms.limit(),
             lenient=terms.lenient,
+            now=datetime.now(UTC),
             progress=progress.update,
             memory=terms.memory,
         )
@@ -335,11 +337,11 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
         for one in found
     ]
     print_rows(["table", "rows", "complete from", "complete to", "last load", "files", "size"], rows)
-    if not any(one.rows for one in found):
-        print(f"Nothing is loaded into {data} yet: `reelport load TABLE FILES`, or `reelport sample`.", file=sys.stderr)
     for one in found:
         if one.missing_days:
             print(f"{one.table}: {describe_missing_days(one.missing_days)}", file=sys.stderr)
+    if not any(one.rows for one in found):
+        print(f"Nothing is loaded into {data} yet: `reelport load TABLE FILES`, or `reelport sample`.", file=sys.stderr)
 
 
 def compact(

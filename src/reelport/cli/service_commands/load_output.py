@@ -37,6 +37,7 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
         print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
     if result.removed is not None:
         print(f"{result.table}: {format_count(result.removed, 'row')} removed from the days that it replaced")
+    _print_later_rows(result.table, result.later_rows)
     if result.shared_days:
         _print_shared_days(result.table, result.shared_days, result.days, is_dry=False)
     if result.left_out:
@@ -50,6 +51,14 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
     _print_outside(result.table, result.outside, "taken")
     if note is not None:
         print(f"{result.table}: {note}")
+
+
+def _print_later_rows(table: str, rows: int) -> None:
+    if rows:
+        which, shown = ("is of a day", "it") if rows == 1 else ("are of days", "them")
+        print(
+            f"{table}: {format_count(rows, 'row')} {which} later than today (UTC): no report shows {shown} until then"
+        )
 
 
 def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[date], *, is_dry: bool) -> None:
@@ -125,6 +134,7 @@ def _facts(shown: Preview) -> Mapping[str, object]:
         "left_out": [asdict(one) for one in shown.left_out],
         "shared_days": [asdict(one) for one in shown.shared_days],
         "removed": shown.removed,
+        "later_rows": shown.later_rows,
         "refusal": shown.refusal,
         "first_rows": rows,
         "first_broken_lines": [asdict(one) for one in shown.lines],
@@ -158,6 +168,7 @@ def _print_judged(shown: Preview) -> None:
     days_landing = [] if shown.refusal else [day for day in judged.days if day not in left]
     if shown.removed is not None:
         print(f"{shown.table}: {format_count(shown.removed, 'row')} would be removed from the days to replace")
+    _print_later_rows(shown.table, shown.later_rows)
     if shown.shared_days:
         _print_shared_days(shown.table, shown.shared_days, days_landing, is_dry=True)
     print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")

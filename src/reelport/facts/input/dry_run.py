@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from reelport.facts.data_files.duckdb_session import Workspace
@@ -71,9 +71,10 @@ def check_rows(
     *,
     lenient: bool,
     meter: ProgressMeter,
+    now: datetime | None = None,
 ) -> RowCheck:
     """Read the sources to their end and count; `bad` counts lines that are no rows."""
-    query = _counting_sql(table, given, lenient=lenient)
+    query = _counting_sql(table, given, lenient=lenient, now=now)
     groups = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
     days: Counter[date] = Counter()
     outside: Counter[str] = Counter()
@@ -97,7 +98,7 @@ def check_rows(
     )
 
 
-def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool) -> str:
+def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool, now: datetime | None) -> str:
     name = quote_name(table.time or table.key or "")
     return _COUNTED.format(
         day=f"CASE WHEN {PROBLEMS} IS NULL THEN CAST({name} AS DATE) END" if table.is_fact else "NULL",
@@ -107,7 +108,7 @@ def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool) ->
         file=quote_name(FILE),
         line=quote_name(LINE),
         apart=_FILES_APART,
-        rows=" UNION ALL ".join(dry_run_sql(table, source, lenient=lenient) for source in given),
+        rows=" UNION ALL ".join(dry_run_sql(table, source, lenient=lenient, now=now) for source in given),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from reelport.check import nearest
-from reelport.facts.row_rules import RowRefusal, Rule, absent_sql, make_rule, quote_name, quote_text
+from reelport.facts.row_rules import RowRefusal, Rule, absent_sql, make_ahead_refusal, make_rule, quote_name, quote_text
 from reelport.facts.schema import sort_keys
 from reelport.facts.tables import Table
 
@@ -61,12 +62,13 @@ def find_column_problems(table: Table, source: RowSource) -> list[str]:
     return [f"{source.named}: {problem}" for problem in problems]
 
 
-def load_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
+def load_sql(table: Table, source: RowSource, *, lenient: bool = False, now: datetime | None = None) -> str:
     """Write a SELECT of converted columns, file, line, `REJECT`, if lenient `OUTSIDE`.
 
-    The source must have no column problems. If lenient, texts outside a list that no number depends on are kept.
+    The source must have no column problems. If lenient, texts outside a list that no number depends on are kept. Facts
+    that lie too far ahead of `now` are refused; none where it isn't given.
     """
-    values, refusals, kept = _collect_rules(table, source, lenient=lenient)
+    values, refusals, kept = _collect_rules(table, source, lenient=lenient, now=now)
     raw = ", ".join(f"{quote_text(name)}: {_SOURCE}.{quote_name(name)}" for name in source.types)
     # No list of reasons that is filtered: to plan a lambda takes as long as all the rest of a small load's query.
     reasons = "".join(f", CASE WHEN {one.condition} THEN {one.reason} END" for one in refusals)
@@ -81,9 +83,9 @@ def load_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
     return f"SELECT {', '.join([*columns, _place_sql(source), reject, *outside])} FROM {source.relation} AS {_SOURCE}"  # noqa: S608 - names are quoted
 
 
-def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False) -> str:
+def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False, now: datetime | None = None) -> str:
     """Write a dry run's SELECT: time or key, file, line, `PROBLEMS` and `OUTSIDE`."""
-    values, refusals, kept = _collect_rules(table, source, lenient=lenient)
+    values, refusals, kept = _collect_rules(table, source, lenient=lenient, now=now)
     met = _met_sql(refusals, lambda one: f"struct_pack(kind := {quote_text(one.kind)}, reason := {one.reason})")
     problems = f"CASE WHEN {_any_sql(refusals)} THEN {met} END AS {PROBLEMS}"
     name = table.time or table.key or ""
@@ -95,7 +97,7 @@ def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False) -> st
 
 
 def _collect_rules(
-    table: Table, source: RowSource, *, lenient: bool
+    table: Table, source: RowSource, *, lenient: bool, now: datetime | None
 ) -> tuple[dict[str, str], list[RowRefusal], list[RowRefusal]]:
     """Collect the SQL of each value, the reasons to refuse a row, and those only counted."""
     values: dict[str, str] = {}
@@ -108,6 +110,8 @@ def _collect_rules(
         assert isinstance(made, Rule)  # noqa: S101 - column_problems came first
         values[column.name] = made.value
         refusals += made.refusals
+        if now is not None and column.name == table.time:
+            refusals.append(make_ahead_refusal(column, made.value, now))
     kept = [one for one in refusals if lenient and one.is_outside]
     return values, [one for one in refusals if one not in kept], kept
 
@@ -132,13 +136,15 @@ def _place_sql(source: RowSource) -> str:
     return f"{source.file} AS {quote_name(FILE)}, {source.line} AS {quote_name(LINE)}"
 
 
-def sorted_load_sql(table: Table, sources: Sequence[RowSource], *, lenient: bool = False) -> str:
+def sorted_load_sql(
+    table: Table, sources: Sequence[RowSource], *, lenient: bool = False, now: datetime | None = None
+) -> str:
     """Write a load's whole query: bad rows first, then good ones in sort order.
 
     Of object rows with the same key, the last one is kept.
     """
     names = ", ".join([*(quote_name(column.name) for column in table.columns), *([OUTSIDE] if lenient else [])])
-    rows = " UNION ALL ".join(load_sql(table, source, lenient=lenient) for source in sources)
+    rows = " UNION ALL ".join(load_sql(table, source, lenient=lenient, now=now) for source in sources)
     keys = ", ".join(quote_name(name) for name in sort_keys(table))
     if table.time is not None:
         day = f"CAST({quote_name(table.time)} AS DATE)"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -44,7 +44,8 @@ class LoadResult:
     the batch was first loaded. `are_lines_of_output` is true where a mapping doesn't keep rows one to one: a
     reject's line is then its row number in the mapping's output. `outside` counts rows that a lenient load kept
     although a text is not in its column's list. `shared_days` had rows of other batches already. `removed` is how
-    many rows a replacement removed, None for any other load.
+    many rows a replacement removed, None for any other load. `later_rows` are of days after the load's own: no report
+    shows them until then.
     """
 
     table: str
@@ -61,6 +62,7 @@ class LoadResult:
     outside: tuple[OutsideRows, ...] = ()
     shared_days: tuple[SharedDay, ...] = ()
     removed: int | None = None
+    later_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class _LoadRequest:
     lenient: bool = False
     owners: Counter[str] | None = None
     is_mapped: bool = False
+    now: datetime | None = None
 
     @property
     def span(self) -> tuple[date, date] | None:
@@ -97,6 +100,7 @@ def load(
     cap: RejectCap | None = None,
     lenient: bool = False,
     owners: Counter[str] | None = None,
+    now: datetime | None = None,
     progress: ProgressCallback | None = None,
     memory: str = MEMORY,
     threads: int | None = None,
@@ -107,8 +111,8 @@ def load(
     `replace` a single bad row refuses the batch; more than `max_bad` of them always do. `replace`
     deletes the rows of these days (both included) before it adds those of the files. `lenient` keeps
     texts outside their column's list where no number depends on the list. `owners`, when given,
-    counts the rows of each owner channel. Raises BadInput, UsageError or StorageError; the table
-    is then unchanged.
+    counts the rows of each owner channel. Facts too far ahead of `now`, when given, are bad rows.
+    Raises BadInput, UsageError or StorageError; the table is then unchanged.
     """
     found = find_table(table)
     check_span(found, replace)
@@ -119,10 +123,10 @@ def load(
     check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
     names = tuple(str(file.path) for file in inputs)
     terms = LoadTerms(strict, replace, max_bad)
-    now, is_mapped = read_newest(root, found), text is not None
-    request = _LoadRequest(root, found, batch, now.version, names, terms, memory, lenient, owners, is_mapped=is_mapped)
-    if found.is_fact and replace is None and now.is_loaded(batch):
-        return _find_loaded(now, batch, strict=strict)
+    seen, is_mapped = read_newest(root, found), text is not None
+    request = _LoadRequest(root, found, batch, seen.version, names, terms, memory, lenient, owners, is_mapped, now)
+    if found.is_fact and replace is None and seen.is_loaded(batch):
+        return _find_loaded(seen, batch, strict=strict)
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
@@ -234,7 +238,7 @@ def _load_sources(
         staged = stack.enter_context(StagedFiles(folder, request.table, request.since))
         writer = RowWriter(request.table, request.batch, staged, bad, meter, total, request.owners)
         with failure.reraise(), blame_input(space, inputs, found):
-            query = sorted_load_sql(request.table, found, lenient=request.lenient)
+            query = sorted_load_sql(request.table, found, lenient=request.lenient, now=request.now)
             space.run_interruptibly(lambda: writer.write(space.session.sql(query)), meter.report_engine_share)
         check_unchanged(inputs)
         _refuse_bad_rows(request, writer, bad, total)
@@ -293,7 +297,13 @@ def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: A
         outside=tuple(OutsideRows(reason, rows) for reason, rows in sorted(writer.outside.items())),
         shared_days=done.shared_days,
         removed=done.removed,
+        later_rows=_count_later(request, done),
     )
+
+
+def _count_later(request: _LoadRequest, done: AppliedLoad) -> int:
+    """Count the rows of days after the load's own; 0 where that isn't known."""
+    return 0 if request.now is None else sum(one.rows for one in done.files if one.first_day > request.now.date())
 
 
 def _refuse_bad_rows(request: _LoadRequest, writer: RowWriter, bad: Rejects, total: Total) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
@@ -36,6 +36,7 @@ class Preview:
     of the `broken` lines, which can't be parsed as rows. `judged` counts all rows. `refusal` is why the batch would
     not be loaded. `already` is true when it is loaded already. `left_out` are the days that the load would skip,
     `shared_days` those on which other batches have rows. `removed` is how many rows a replacement would remove.
+    `later_rows` would be of days after today: no report shows them until then.
     """
 
     table: str
@@ -51,6 +52,7 @@ class Preview:
     left_out: tuple[DayLeftOut, ...] = ()
     shared_days: tuple[SharedDay, ...] = ()
     removed: int | None = None
+    later_rows: int = 0
 
     @property
     def rows_to_load(self) -> int:
@@ -69,6 +71,7 @@ class _PreviewRequest:
     bad: BrokenLines
     failure: ReaderFailure
     meter: ProgressMeter
+    now: datetime | None = None
 
     def sources(self, space: Workspace) -> tuple[RowSource, ...]:
         """Make the sources of the rows; the source of a text file can be read only once."""
@@ -100,6 +103,7 @@ def preview(
     replace: tuple[date, date] | None = None,
     max_bad: MaxBad | None = None,
     lenient: bool = False,
+    now: datetime | None = None,
     count: int = 10,
     progress: ProgressCallback | None = None,
     memory: str = MEMORY,
@@ -113,7 +117,7 @@ def preview(
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
     bad = BrokenLines(tuple(str(file.path) for file in inputs), count)
-    request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress))
+    request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress), now)
     with open_reading_workspace(root, memory) as space:
         shown, judged = _examine(space, request, count)
     result = Preview(
@@ -129,8 +133,16 @@ def preview(
     )
     if not found.is_fact:
         return result
-    now = read_newest(root, found)
-    return _compare_with_table(result, now) if replace is None else _count_replaced(result, now, replace)
+    seen = read_newest(root, found)
+    result = _compare_with_table(result, seen) if replace is None else _count_replaced(result, seen, replace)
+    return result if now is None else dataclasses.replace(result, later_rows=_count_later(result, now.date()))
+
+
+def _count_later(result: Preview, today: date) -> int:
+    if not result.rows_to_load:
+        return 0
+    left_out = {one.day for one in result.left_out}
+    return sum(rows for day, rows in result.judged.days.items() if day > today and day not in left_out)
 
 
 def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], RowCheck]:
@@ -145,7 +157,14 @@ def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[li
         given = request.sources(space)
     with request.failure.reraise(), blame_input(space, request.inputs, given):
         judged = check_rows(
-            space, request.table, given, request.bad, request.names, lenient=request.lenient, meter=request.meter
+            space,
+            request.table,
+            given,
+            request.bad,
+            request.names,
+            lenient=request.lenient,
+            meter=request.meter,
+            now=request.now,
         )
     return shown, judged
 
@@ -172,7 +191,9 @@ def _read_first_rows(
 ) -> list[tuple[str | None, ...]]:
     """Read the first rows as texts, each with the reason for its refusal as the last cell."""
     texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in request.table.columns)
-    rows = " UNION ALL ".join(load_sql(request.table, source, lenient=request.lenient) for source in given)
+    rows = " UNION ALL ".join(
+        load_sql(request.table, source, lenient=request.lenient, now=request.now) for source in given
+    )
     query = f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - our tables' own names
     with request.failure.reraise(), blame_input(space, request.inputs, given):
         return space.run_interruptibly(lambda: space.session.execute(query).fetchall())
