@@ -55,6 +55,20 @@ def test_an_upload_that_fails_leaves_no_file_and_can_be_begun_anew(faulty_server
     assert read_file(store, "one.csv") == PARTS
 
 
+def test_a_draft_that_is_uploaded_already_is_listed_once(object_server: str, tmp_path: Path) -> None:
+    """As a load leaves it that is killed before its copy is kept; with others, and in its folder alone."""
+    assert object_server
+    store = open_bucket(tmp_path)
+    for name in ("month=1/one", "month=1/two"):
+        store.prepare_draft(name).write_bytes(b"x")
+    store.put("month=1/one", b"x")
+    store.put("three", b"x")
+    assert sorted(store.list_names()) == ["month=1/one", "month=1/two", "three"]
+    assert sorted(store.list_names("month=1")) == ["month=1/one", "month=1/two"]
+    store.delete("month=1/one")
+    assert sorted(store.list_names()) == ["month=1/two", "three"]
+
+
 _UPLOAD = """
 import sys
 from pathlib import Path

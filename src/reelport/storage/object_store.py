@@ -97,13 +97,14 @@ class ObjectStore:
         return (file.name for file in self.list(under))
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
-        """Yield every file, and this machine's drafts."""
+        """Yield every file, and this machine's drafts: one that is uploaded already comes once."""
         if under:
             self._check(under)
-        yield from self.drafts.list(under)
+        drafts = {draft.name: draft for draft in self.drafts.list(under)}
+        yield from drafts.values()
         with self._translate_errors(""), self._translate_missing():
             for page in obstore.list(self._client, under or None):
-                yield from map(_describe, page)
+                yield from (file for file in map(_describe, page) if file.name not in drafts)
 
     def find(self, name: str) -> StoredFile | None:
         """Find a file or a draft of this machine."""

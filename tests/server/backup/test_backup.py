@@ -303,6 +303,19 @@ def test_what_a_killed_backup_left_goes_with_the_next(desk: Desk) -> None:
     assert not draft.exists()
 
 
+def test_a_backup_that_notes_a_file_twice_is_restored(backed_up: Desk) -> None:
+    """As earlier releases did beside a load: once as its draft, once as what was uploaded."""
+    made = backed_up.archive.read()
+    twice = [each for file in made.files for each in (replace(file, tag="draft"), file)]
+    path = backed_up.archive.root / "backups" / f"{made.id}.json"
+    path.write_bytes(replace(made, files=tuple(twice)).to_json())
+    read, place = backed_up.archive.read(), backed_up.place()
+    assert {file.tag for file in read.files}.isdisjoint({"draft"})
+    assert find_faults(backed_up.archive, read, backed_up.state.settings, None) == []
+    restore_backup(backed_up.archive, read, place)
+    assert newest_versions(place.facts_root) == made.versions
+
+
 def test_a_scratch_folder_that_is_not_there_is_told(backed_up: Desk) -> None:
     """It is no fault of the backup."""
     with pytest.raises(UsageError, match="is no folder"):

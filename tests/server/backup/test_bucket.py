@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from tests import forked
 from tests.server.api import open_api
@@ -193,6 +194,31 @@ def test_what_is_there_already_is_not_uploaded_again(origin: Origin) -> None:
     restore_backup(origin.archive, origin.made, place)
     assert before.items() <= list_bucket(place).items()
     check_restored(origin, place)
+
+
+@pytest.mark.parametrize("step", ["load-upload", pytest.param("load-write", marks=pytest.mark.long)])
+def test_a_backup_beside_drafts_of_a_load_is_whole(object_server: str, tmp_path: Path, step: str) -> None:
+    """It has no draft that is not uploaded, and a file that is, and is a draft still, once."""
+    assert object_server
+    url, rows = f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}", tmp_path / "plays.parquet"
+    settings = read_settings(data=tmp_path / "data", facts_url=url, workers=0)
+    with open_api(settings) as api:
+        load_arrow(settings.facts_root, "plays", plays_of(1), "day-1")
+        pq.write_table(plays_of(2), rows)
+        killed = forked.run(
+            ["-m", "reelport", "load", "plays", rows, "--data", settings.data],
+            env=os.environ | {killpoints.VARIABLE: step, "REELPORT_FACTS_URL": url},
+            loads=forked.COMMANDS,
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        archive = Archive(tmp_path / "archive")
+        made = create_backup(api.service.db, settings, archive, datetime.now(UTC))
+    names = [file.name for file in made.files]
+    drafts = settings.facts_root / ".drafts"
+    (left,) = [path.relative_to(drafts).as_posix() for path in drafts.rglob("*.parquet")]
+    assert names.count(left) == (1 if step == "load-upload" else 0)
+    assert len(names) == len(set(names))
+    assert find_faults(archive, made, read_settings(data=tmp_path / "none", workers=0), None) == []
 
 
 def test_a_restore_into_a_bucket_says_all_reasons_and_touches_nothing(origin: Origin) -> None:

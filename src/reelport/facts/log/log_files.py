@@ -29,6 +29,15 @@ def open_store(folder: Path) -> FileStore:
     return LocalFolder(folder) if remote is None else remote.open_store(folder)
 
 
+def open_uploaded(folder: Path) -> FileStore:
+    """Open the store of a table's files to read it, of an object store without this machine's drafts.
+
+    No commit names a file that is a draft alone.
+    """
+    remote = find_remote(folder)
+    return LocalFolder(folder) if remote is None else remote.open_store(folder, has_drafts=False)
+
+
 def commit_name(version: int) -> str:
     """Name the log's file that holds the commit of this version."""
     return f"{LOG_FOLDER}/{version:020}.json"

@@ -17,6 +17,8 @@ from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, g
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
 
 _DRAFTS = ".drafts"
+_NO_DRAFTS = ".no-drafts"
+"""A folder that is never made: in the place of the drafts, for who wants to see none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,14 @@ class RemoteTables:
     cache: FileCache
     excerpts: ExcerptRule = NO_EXCERPTS
 
-    def open_store(self, folder: Path) -> FileStore:
-        """Open the store of the table that this folder stands for."""
+    def open_store(self, folder: Path, *, has_drafts: bool = True) -> FileStore:
+        """Open the store of the table that this folder stands for; without drafts it is only read."""
         from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
 
         cache = replace(self.cache, folder=f"{self.cache.folder}{folder.name}/")
         return ObjectStore(
             self.address.below(folder.name),
-            LocalFolder(locate_drafts(folder)),
+            LocalFolder(locate_drafts(folder) if has_drafts else folder.parent / _NO_DRAFTS),
             cache,
             excerpts=self.excerpts,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def parse_manifest(text: bytes, place: str) -> Manifest:
         if body.pop("format") > FORMAT:
             raise NewerData(f"{place} was written by a newer version of Reelport: restore it with that version.")
         body["state"] = _parse_stored(body["state"])
-        body["files"] = tuple(map(_parse_file, body["files"]))
+        body["files"] = _parse_files(body["files"])
         body["probes"] = tuple(map(_parse_probe, body["probes"]))
         return Manifest(**body)
     except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
@@ -103,6 +103,12 @@ def _parse_stored(body: Mapping[str, Any]) -> Stored:
     if not is_digest(body["sha256"]) or not isinstance(body["size"], int) or body["size"] < 0:
         raise ValueError(body)
     return Stored(**body)
+
+
+def _parse_files(bodies: Iterable[Mapping[str, Any]]) -> tuple[BackedUpFile, ...]:
+    """Read the files; one that an earlier release noted twice, as a draft and as uploaded, is one."""
+    files = map(_parse_file, bodies)
+    return tuple({(file.store, file.name, file.content): file for file in files}.values())
 
 
 def _parse_file(body: Mapping[str, Any]) -> BackedUpFile:
