@@ -205,11 +205,11 @@ def test_loads_at_the_same_time_all_land_once(object_server: str, root: Path, as
     assert [one.findings for one in verify(root)] == [()]
 
 
-@pytest.mark.parametrize("step", thin_out(["load-upload", "load-commit"], 2))
+@pytest.mark.parametrize("step", thin_out(["load-write", "load-upload", "load-commit"], 3))
 def test_a_killed_load_lands_once_when_it_is_run_again(
     object_server: str, root: Path, ask: Ask, plays: Write, step: str
 ) -> None:
-    """By a command of the platform, over tables that its settings name."""
+    """By a command of the platform, over tables that its settings name; the drafts of the killed one are gone."""
     assert object_server
     address = remote_tables(root).address
     path = plays("0.csv", *rows("v0"))
@@ -217,8 +217,10 @@ def test_a_killed_load_lands_once_when_it_is_run_again(
     settings = {"REELPORT_FACTS_URL": str(address), VARIABLE: step}
     done = forked.run(words, env=os.environ | settings, loads=forked.COMMANDS)
     assert done.returncode == -signal.SIGKILL, done.stderr
+    assert any((root / ".drafts").rglob("*.parquet")) == (step != "load-commit")
     attached = read_settings(data=root.parent, facts_url=str(address)).facts_root
     assert load(attached, "plays", [path]).already == (step == "load-commit")
+    assert not any((root / ".drafts").rglob("*.parquet"))
     assert ask("plays", COUNT) == [(3,)]
     vacuum(root, now=datetime.now(UTC) + timedelta(hours=73))
     assert [(one.findings, one.left) for one in verify(root)] == [((), ())]

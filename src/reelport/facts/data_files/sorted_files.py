@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -126,11 +126,12 @@ class StagedFiles:
     """The new files of one change. Leaving the block deletes them, unless they are kept.
 
     They are kept by `keep`, and where a stop or an error came after a commit that names them: one that is later than
-    version `since` of the table.
+    version `since` of the table. `claim` is told of drafts of an object store, which go if the process is killed.
     """
 
-    def __init__(self, folder: Path, table: Table, since: int) -> None:
+    def __init__(self, folder: Path, table: Table, since: int, claim: Callable[[Path], None] = lambda _: None) -> None:
         self._folder = folder
+        self._claim = claim
         self._since = since
         self._store = open_store(folder)
         self._table = table
@@ -191,6 +192,9 @@ class StagedFiles:
                 self._end()
                 self._open = SortedFileWriter(locate_drafts(self._folder), self._table, stem, month)
                 self._stem = (stem, month)
+                # A draft is of no use to others. In a folder the file itself is the one that a commit names.
+                if find_remote(self._folder) is not None:
+                    self._claim(self._open.path)
             if self._open is not None:
                 self._open.write(to_schema(rows, stored_schema(self._table.name)))
 

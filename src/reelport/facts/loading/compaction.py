@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from reelport.errors import StorageError, UsageError
 from reelport.facts.data_files.duckdb_session import open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
-from reelport.facts.data_files.work_folders import clear_dead_folders
+from reelport.facts.data_files.work_folders import claim_file, clear_dead_folders
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
@@ -86,7 +87,8 @@ def _merge(root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ..
         require_intact(seen, files)
         source = parquet_source(seen.paths(files))
         space = stack.enter_context(open_workspace(root, memory))
-        staged = stack.enter_context(StagedFiles(folder, table, seen.version))
+        claim = partial(claim_file, space.folder)
+        staged = stack.enter_context(StagedFiles(folder, table, seen.version, claim))
         merged = space.session.sql(f"{project_sql(table, source)} ORDER BY {keys}")
         for batch in merged.to_arrow_reader(ROW_GROUP):
             staged.write(MONTH_STEM, month, pa.Table.from_batches([batch]))

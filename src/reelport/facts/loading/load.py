@@ -235,7 +235,8 @@ def _load_sources(
     check_columns(request.table, found, inputs)
     with ExitStack() as stack:
         folder = request.root / request.table.name
-        staged = stack.enter_context(StagedFiles(folder, request.table, request.since))
+        claim = partial(claim_file, space.folder)
+        staged = stack.enter_context(StagedFiles(folder, request.table, request.since, claim))
         writer = RowWriter(request.table, request.batch, staged, bad, meter, total, request.owners)
         with failure.reraise(), blame_input(space, inputs, found):
             query = sorted_load_sql(request.table, found, lenient=request.lenient, now=request.now)
