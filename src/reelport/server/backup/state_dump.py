@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -94,16 +93,24 @@ def _run_tool(settings: Settings, name: str, *words: str) -> None:
 
     address = parse_address(settings.database_url).set(drivername="postgresql")
     found = conninfo_to_dict(address.render_as_string(hide_password=False))
-    # In a file of this user: every process of the machine can read a command line.
-    with tempfile.TemporaryDirectory(prefix="reelport-service-") as folder:
-        service = Path(folder) / "service"
-        service.write_text("".join(["[reelport]\n", *(f"{key}={value}\n" for key, value in found.items())]))
-        _call(tool, name, words, os.environ | {"PGSERVICEFILE": str(service)})
+    # Every process of the machine can read a command line. A file without a name is open to this user alone, and
+    # gone with the processes, however they end.
+    with tempfile.TemporaryFile("w", encoding="utf-8") as service:
+        service.writelines(["[reelport]\n", *(f"{key}={value}\n" for key, value in found.items())])
+        service.flush()
+        service.seek(0)
+        _call(tool, name, words, service.fileno())
 
 
-def _call(tool: str, name: str, words: tuple[str, ...], environment: Mapping[str, str]) -> None:
+def _call(tool: str, name: str, words: tuple[str, ...], service: int) -> None:
+    """Run a program on the database that the open service file tells of."""
     done = subprocess.run(
-        [tool, "--dbname", "service=reelport", *words], env=environment, capture_output=True, text=True, check=False
+        [tool, "--dbname", "service=reelport", *words],
+        env=os.environ | {"PGSERVICEFILE": f"/dev/fd/{service}"},
+        pass_fds=(service,),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise StorageError(f"{name} failed: {done.stderr.strip()}")
