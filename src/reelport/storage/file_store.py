@@ -59,7 +59,7 @@ class FileStore(Protocol):
     """
 
     def list_names(self, under: str = "") -> Iterator[str]:
-        """Yield the names of all files below this folder, put or drafts, each once and in no order."""
+        """Yield the name of each file below this folder, put or draft, once and in no order."""
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
         """Yield every such file with its size and time, which may take longer than names alone."""

@@ -30,7 +30,7 @@ def open_store(folder: Path) -> FileStore:
 
 
 def open_uploaded(folder: Path) -> FileStore:
-    """Open the store of a table's files to read it, of an object store without this machine's drafts.
+    """Open the store of a table's files to read it, without drafts of an object store.
 
     No commit names a file that is a draft alone.
     """

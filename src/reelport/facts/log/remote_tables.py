@@ -30,7 +30,10 @@ class RemoteTables:
     excerpts: ExcerptRule = NO_EXCERPTS
 
     def open_store(self, folder: Path, *, has_drafts: bool = True) -> FileStore:
-        """Open the store of the table that this folder stands for; without drafts it is only read."""
+        """Open the store of the table that this folder stands for.
+
+        Without this machine's drafts it is only read.
+        """
         from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
 
         cache = replace(self.cache, folder=f"{self.cache.folder}{folder.name}/")

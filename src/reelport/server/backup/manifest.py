@@ -106,7 +106,10 @@ def _parse_stored(body: Mapping[str, Any]) -> Stored:
 
 
 def _parse_files(bodies: Iterable[Mapping[str, Any]]) -> tuple[BackedUpFile, ...]:
-    """Read the files; one that an earlier release noted twice, as a draft and as uploaded, is one."""
+    """Read the files; one that is noted twice with the same content is one.
+
+    Earlier releases noted a file so that was uploaded and still a draft.
+    """
     files = map(_parse_file, bodies)
     return tuple({(file.store, file.name, file.content): file for file in files}.values())
 
