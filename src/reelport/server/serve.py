@@ -13,7 +13,7 @@ from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
-from reelport.server.files.store_owner import require_own_store
+from reelport.server.files.store_owner import require_own_store, take_secret
 from reelport.server.http.api_processes import run_api_processes
 from reelport.server.http.listening import format_address, open_listener
 from reelport.server.process import exit_process
@@ -22,7 +22,6 @@ from reelport.server.queue.worker_memory import fit_workers
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected, writing
 from reelport.server.state.own_tables import require_own_tables
-from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.storage.modes import private
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
@@ -64,8 +63,8 @@ def _prepare_state(settings: Settings) -> None:
     with connected(settings) as db:
         with writing(db):
             pass
-        require_same_secret(db, settings)
         with retry_for(BRIEF_SECONDS):
+            take_secret(db, settings)
             require_own_store(db, settings)
             require_own_tables(db, settings)
         with subscribe(db, Kind.REPORT_ENDED):

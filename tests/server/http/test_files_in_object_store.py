@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -15,13 +16,21 @@ from tests.server.api import Api, open_api
 from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
 from reelport import UsageError
+from reelport.cli.main import main
+from reelport.errors import StorageError
+from reelport.server import credentials
+from reelport.server.doctor.checks import run_checks
 from reelport.server.doctor.object_store import check_object_store
 from reelport.server.files import report_files, retention, store_owner, verification
 from reelport.server.http import brief_retries
 from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.queue import jobs
+from reelport.server.setting import Secret
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connected
+from reelport.server.state.database import connected, reading, writing
+from reelport.server.state.secret_fingerprint import read_fingerprint, require_same_secret
+from reelport.server.state.tables import KEYS
+from reelport.storage.file_store import read_file
 from reelport.wire import LOOK
 
 BODY = b"day,views\n" + b"2026-01-01,3\n" * 20_000
@@ -182,6 +191,104 @@ def test_another_service_deletes_nothing(remote: Api, tmp_path: Path) -> None:
     assert remote.client.get(link).content == BODY
     retention.sweep(remote.service.db, remote.service.settings, datetime.now(UTC))
     assert remote.client.get(link).content == BODY
+
+
+def change_secret(api: Api) -> Settings:
+    """The service's settings under a new secret, which its state takes: every key of the old one is revoked."""
+    with writing(api.service.db) as connection:
+        connection.execute(KEYS.update().values(revoked_at=datetime.now(UTC)))
+    return replace(api.service.settings, secret=Secret("n" * 32))
+
+
+def test_a_new_secret_keeps_the_prefix(remote: Api) -> None:
+    """The command that makes the first key under it gives the prefix its fingerprint, so that the service starts."""
+    link = remote.link(remote.finished(BODY))
+    db, settings = remote.service.db, remote.service.settings
+    retention.sweep(db, settings, datetime.now(UTC))
+    new = change_secret(remote)
+    assert store_owner.find_owner_fault(db, new) is None, "the next command gives it the new fingerprint"
+    own = store_owner.take_secret(db, new)
+    assert read_file(new.report_store, store_owner.NAME).decode() == own.fingerprint
+    store_owner.require_own_store(db, new)
+    assert remote.client.get(link).status_code != 200, "the old secret's links are over"
+    assert len(report_names(new)) == 1
+
+
+def test_the_rotation_of_the_secret_needs_no_step_by_hand(
+    object_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands of the page on secrets, over a bucket: the service then starts on its prefix."""
+    assert object_server
+    settings = settings_of(tmp_path)
+    monkeypatch.setenv("REELPORT_DATA", str(settings.data))
+    monkeypatch.setenv("REELPORT_FILES_URL", settings.files_url)
+
+    def call(*words: str) -> str:
+        with pytest.raises(SystemExit) as left:
+            main([*words])
+        assert not left.value.code
+        return capsys.readouterr().out
+
+    create = ("key", "create", "--org", "demo", "--permissions", "create_reports", "--json")
+    call("org", "add", "demo")
+    key = json.loads(call(*create))["id"]
+    with connected(settings) as db:
+        store_owner.require_own_store(db, settings)
+        call("key", "revoke", key, "--yes")
+        (settings.data / credentials.SECRET_FILE).unlink()
+        call(*create)
+        store_owner.require_own_store(db, settings)
+
+
+def test_a_new_secret_takes_no_prefix_of_another_service(remote: Api, tmp_path: Path) -> None:
+    """Neither of one with another secret, nor of one that has the former secret, too, and its state elsewhere."""
+    db, settings = remote.service.db, remote.service.settings
+    retention.sweep(db, settings, datetime.now(UTC))
+    for secret in (None, Secret((settings.data / credentials.SECRET_FILE).read_text().strip())):
+        other = replace(settings, data=tmp_path / f"other-{secret is None}", secret=secret)
+        with connected(other) as strange:
+            require_same_secret(strange, other)
+            new = replace(other, secret=Secret("n" * 32))
+            before = read_file(settings.report_store, store_owner.NAME)
+            store_owner.take_secret(strange, new)
+            assert read_file(settings.report_store, store_owner.NAME) == before
+            assert "another secret" in str(store_owner.find_owner_fault(strange, new))
+            with pytest.raises(UsageError, match="holds the reports of a service with another secret"):
+                store_owner.require_own_store(strange, new)
+    store_owner.require_own_store(db, settings)
+
+
+def test_a_store_that_fails_keeps_the_former_secret(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """So the same command, once more, finds the state and the prefix as they were."""
+    with open_api(settings_of(tmp_path)) as api:
+        db = api.service.db
+        store_owner.require_own_store(db, api.service.settings)
+        new = change_secret(api)
+        faulty_server.fail(Fault.EXPIRED, times=1, method="PUT", part=store_owner.NAME)
+        with pytest.raises(StorageError):
+            store_owner.take_secret(db, new)
+        with reading(db) as connection:
+            assert read_fingerprint(connection) != credentials.load_service_secret(new).fingerprint
+        store_owner.take_secret(db, new)
+        store_owner.require_own_store(db, new)
+
+
+def test_doctor_counts_no_files_of_another_service(remote: Api, tmp_path: Path) -> None:
+    """No sweep of this one would remove them: it says whose they are, and changes nothing."""
+    remote.finished(BODY)
+    retention.sweep(remote.service.db, remote.service.settings, datetime.now(UTC))
+    assert all(found.well for found in run_checks(remote.service.settings) if found.subject == "files")
+    other = replace(remote.service.settings, data=tmp_path / "other")
+    with connected(other) as db:
+        require_same_secret(db, other)
+        before = sorted(other.data.iterdir())
+        (found,) = [found for found in run_checks(other) if found.subject == "files"]
+        assert (found.well, "with another secret" in found.sentence) == (False, True)
+        assert sorted(other.data.iterdir()) == before
+    shutil.copytree(remote.service.settings.data, tmp_path / "copy", ignore=shutil.ignore_patterns("workers"))
+    copied = replace(remote.service.settings, data=tmp_path / "copy")
+    (found,) = [found for found in run_checks(copied) if found.subject == "files"]
+    assert (found.well, "as it is elsewhere" in found.sentence) == (False, True)
 
 
 def test_a_copied_state_takes_the_prefix_over_when_it_is_told_to(remote: Api, tmp_path: Path) -> None:

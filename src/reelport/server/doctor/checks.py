@@ -35,7 +35,7 @@ from reelport.server.doctor.object_store import check_object_store
 from reelport.server.doctor.open_files import find_file_fault
 from reelport.server.doctor.spark_server import check_spark
 from reelport.server.doctor.tables import check_tables
-from reelport.server.files import retention
+from reelport.server.files import retention, store_owner
 from reelport.server.masking import hide_passwords
 from reelport.server.queue import liveness, worker_memory, worker_registry
 from reelport.server.settings import Settings
@@ -204,6 +204,9 @@ def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
         return
     with open_state(settings) as (db, revision):
         if db is None or revision != revisions.REVISION:
+            return
+        if (fault := store_owner.find_owner_fault(db, settings)) is not None:
+            yield False, fault  # no sweep removes anything there
             return
         orphans = retention.find_orphans(db, settings)
         older = retention.find_older_files(db, settings, orphans)

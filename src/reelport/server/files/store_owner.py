@@ -10,15 +10,39 @@ from contextlib import suppress
 from sqlalchemy import Engine
 
 from reelport.errors import UsageError
+from reelport.server.credentials import ServiceSecret, has_service_secret, load_service_secret
 from reelport.server.settings import Settings
-from reelport.server.state.place import identify_place
-from reelport.server.state.secret_fingerprint import require_same_secret
+from reelport.server.state.database import reading
+from reelport.server.state.place import find_place, identify_place
+from reelport.server.state.secret_fingerprint import read_fingerprint, require_same_secret
 from reelport.storage.file_store import FileStore, read_file
 
 NAME = ".reelport-service"
 """The file that holds the fingerprint of a service's secret; no report has such a name."""
 PLACE_NAME = ".reelport-state"
 """The file that holds the identity of the place that the service's state lies in."""
+
+
+def take_secret(db: Engine, settings: Settings) -> ServiceSecret:
+    """Load the secret as `require_same_secret` does; a new one keeps the prefix.
+
+    StorageError when the object store fails: the state then has its former secret still.
+    """
+    return require_same_secret(db, settings, lambda former, new: _replace_mark(db, settings, former, new))
+
+
+def _replace_mark(db: Engine, settings: Settings, former: str, new: str) -> None:
+    """Replace the mark of a state's former secret, if that state lies in this very place.
+
+    Another service may have had the same secret: its state is in another place. Nor does a state that was copied take
+    the prefix of the first one. It is done before the state has the new fingerprint: killed in between, the same
+    command does the rest.
+    """
+    if not settings.files_url:
+        return
+    store = settings.report_store
+    if _read(store, NAME) == former and _read(store, PLACE_NAME) == identify_place(db, settings):
+        store.put(NAME, new.encode())
 
 
 def require_own_store(db: Engine, settings: Settings) -> None:
@@ -28,26 +52,60 @@ def require_own_store(db: Engine, settings: Settings) -> None:
     """
     if not settings.files_url:
         return
-    own = require_same_secret(db, settings).fingerprint
+    own = take_secret(db, settings).fingerprint
     if _read_owner(settings.report_store, NAME, own) != own:
-        raise UsageError(
-            f"{settings.files_url} holds the reports of a service with another secret, whose files this one would "
-            f"delete. Take another prefix (REELPORT_FILES_URL); or, where that service is gone, delete {NAME} there."
-        )
+        raise UsageError(_describe_other_secret(settings))
     place = identify_place(db, settings)
     if _read_owner(settings.report_store, PLACE_NAME, place) != place:
-        raise UsageError(
-            f"{settings.files_url} holds the reports of this service as it is elsewhere: its state was copied, moved "
-            "or restored, and each would delete the other's files. Take another prefix (REELPORT_FILES_URL); or, where "
-            f"the other one never starts again, delete {PLACE_NAME} there, and this one takes over."
-        )
+        raise UsageError(_describe_other_place(settings))
 
 
-def _read_owner(store: FileStore, name: str, own: str) -> str:
+def find_owner_fault(db: Engine, settings: Settings) -> str | None:
+    """Say why `require_own_store` would refuse the prefix; None where it wouldn't.
+
+    It changes nothing. Whether the secret is that of the state is another question: either one may be the prefix's.
+    """
+    if not settings.files_url:
+        return None
+    with reading(db) as connection:
+        own = {None, read_fingerprint(connection)}
+    if has_service_secret(settings):
+        own.add(load_service_secret(settings).fingerprint)
+    if _read(settings.report_store, NAME) not in own:
+        return _describe_other_secret(settings)
+    if _read(settings.report_store, PLACE_NAME) not in {None, find_place(db, settings)}:
+        return _describe_other_place(settings)
+    return None
+
+
+def _describe_other_secret(settings: Settings) -> str:
+    return (
+        f"{settings.files_url} holds the reports of a service with another secret, whose files this one would "
+        "delete. Take another prefix (REELPORT_FILES_URL); or, where that service is gone, or was this one before its "
+        f"secret was replaced, delete {NAME} there."
+    )
+
+
+def _describe_other_place(settings: Settings) -> str:
+    return (
+        f"{settings.files_url} holds the reports of this service as it is elsewhere: its state was copied, moved "
+        "or restored, and each would delete the other's files. Take another prefix (REELPORT_FILES_URL); or, where "
+        f"the other one never starts again, delete {PLACE_NAME} there, and this one takes over."
+    )
+
+
+def _read_owner(store: FileStore, name: str, own: str) -> str | None:
     """Read whose it is; whoever is first puts its own."""
-    with suppress(FileNotFoundError):
-        return read_file(store, name).decode().strip()
+    if (found := _read(store, name)) is not None:
+        return found
     with suppress(FileExistsError):
         store.put(name, own.encode(), is_new=True)
         return own
-    return read_file(store, name).decode().strip()
+    return _read(store, name)
+
+
+def _read(store: FileStore, name: str) -> str | None:
+    try:
+        return read_file(store, name).decode().strip()
+    except FileNotFoundError:
+        return None

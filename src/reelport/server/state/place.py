@@ -49,6 +49,16 @@ def identify_place(db: Engine, settings: Settings) -> str:
         return f"sqlite {identity}"
 
 
+def find_place(db: Engine, settings: Settings) -> str | None:
+    """Find the identity of a state's place and change nothing; None where it has none yet."""
+    if settings.database_url:
+        return identify_place(db, settings)
+    path = settings.data / NAME
+    with translate_io_errors(path):
+        identity = _read(path)
+    return identity and f"sqlite {identity}"
+
+
 def _make(path: Path) -> str:
     """Make an identity, whole or not at all."""
     identity = secrets.token_hex(16)
