@@ -20,6 +20,7 @@ from reelport.server.credentials import short_id
 from reelport.server.settings import Settings
 from reelport.storage.durable import translate_io_errors
 
+from reelport.storage.modes import private
 _SUFFIX = ".lock"
 _SUPERVISOR = ".supervisor"
 
@@ -74,7 +75,7 @@ def _create_locked_file(settings: Settings, name: str, content: str) -> int:
 
     StorageError when that fails.
     """
-    with translate_io_errors(settings.workers_root):
+    with translate_io_errors(settings.workers_root), private():
         settings.workers_root.mkdir(parents=True, exist_ok=True)
         # Lock it before it has its final name: nobody can find it unlocked while this process lives.
         draft = settings.workers_root / f"{name}.new"
