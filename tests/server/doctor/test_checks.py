@@ -31,7 +31,7 @@ def test_reports_that_nobody_makes_are_told(state: State) -> None:
     state.ask(state.caller(state.key("demo")))
     ((well, sentence),) = told(state.settings, "workers")
     assert (well, "1 report waits or runs, and no worker lives" in sentence) == (False, True)
-    with private(), liveness.hold_name(state.settings, liveness.make_owner_name()):
+    with private(), liveness.hold_name(state.settings, liveness.make_owner_name(state.settings)):
         assert [well for well, _ in told(state.settings, "workers")] == [True]
 
 

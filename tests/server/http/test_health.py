@@ -57,7 +57,7 @@ def test_health_tells_every_part(tmp_path: Path) -> None:
 def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: int) -> None:
     """503 until one is warm, and again when it has gone; the process takes requests and is live all the time."""
     settings = read_settings(data=tmp_path, workers=workers)
-    owner = make_owner_name()
+    owner = make_owner_name(settings)
 
     def told() -> tuple[int, str]:
         reply = client.get("/health")
@@ -74,6 +74,20 @@ def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: 
         assert client.get("/health/ready").json() == {"status": "ok", "checks": {"database": "ok", "data": "ok"}}
         assert client.get("/health/live").status_code == 200
         db.dispose()
+
+
+def test_a_worker_of_another_directory_of_this_host_counts(tmp_path: Path) -> None:
+    """Two machines may have one name, and a machine two directories: the locks of the other one aren't here."""
+    settings, other = (read_settings(data=tmp_path / name, workers=0) for name in ("api", "worker"))
+    with TestClient(create_app(settings)) as client:
+        other.data.mkdir()
+        owner = make_owner_name(other)
+        with hold_name(other, owner):
+            db = connect(settings)
+            worker_registry.record_heartbeat(db, owner)
+            reply = client.get("/health")
+            db.dispose()
+    assert (reply.status_code, reply.json()["checks"]["workers"]) == (200, "ok")
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")

@@ -62,7 +62,7 @@ def ask(state: State, count: int = 1) -> list[str]:
 def test_reports_of_a_service_that_was_killed_are_logged_as_queued_again(state: State) -> None:
     """Its workers died with it and nobody watched: the next service's first worker takes them up, and says so once."""
     (report,) = ask(state)
-    owner = liveness.make_owner_name()
+    owner = liveness.make_owner_name(state.settings)
     assert claim(state, owner)
     state.settings.workers_root.mkdir(exist_ok=True)
     (state.settings.workers_root / f"{owner}.lock").touch()
@@ -164,7 +164,7 @@ from reelport.server.state.database import connect
 from reelport.server.settings import read_settings
 settings = read_settings()
 db = connect(settings)
-owner = liveness.make_owner_name()
+owner = liveness.make_owner_name(settings)
 with liveness.hold_name(settings, owner, sys.argv[1]):
     for number in range(int(sys.argv[2])):
         assert jobs.claim(db, owner, running=9, lease_seconds=30, beside=number > 0)

@@ -8,35 +8,56 @@ own: while the supervisor lives, only it may handle the worker's death.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reelport.server.credentials import short_id
 from reelport.server.settings import Settings
 from reelport.storage.durable import translate_io_errors
-
 from reelport.storage.modes import private
+
 _SUFFIX = ".lock"
 _SUPERVISOR = ".supervisor"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def make_owner_name() -> str:
-    """Make a name of this process, unique over all machines: host, process id, random id."""
-    return f"{_read_host_name()}-{os.getpid()}-{short_id()}"
+def make_owner_name(settings: Settings) -> str:
+    """Make a name of this process, unique over all machines.
+
+    Its parts are host, directory, process id and a random id.
+    """
+    return f"{_name_directory(settings)}-{os.getpid()}-{short_id()}"
+
+
+def _name_directory(settings: Settings) -> str:
+    """Name this data directory on this machine.
+
+    The host's name alone won't do: two machines may have the same, and a machine may have two directories. Where the
+    system tells it, the machine is known by its boot: what lies on its disk may be a copy of another machine's.
+    """
+    known: list[object] = []
+    with suppress(OSError):  # no such file on this system
+        known.append(_BOOT.read_text("ascii"))
+    with suppress(OSError):  # a directory that went away holds nobody's lock
+        found = settings.data.stat()
+        known += found.st_dev, found.st_ino
+    place = hashlib.sha256(repr(known).encode()).hexdigest()[:8]
+    return f"{_read_host_name()}-{place}"
 
 
 def _read_host_name() -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "", socket.gethostname())[:40] or "host"
 
 
-def is_of_this_machine(owner: str) -> bool:
-    """Whether the process of this name runs, or ran, on this machine."""
-    return owner.rsplit("-", 2)[0] == _read_host_name()
+def is_of_this_directory(settings: Settings, owner: str) -> bool:
+    """Whether the process of this name has, or had, its lock file in this data directory."""
+    return owner.rsplit("-", 2)[0] == _name_directory(settings)
 
 
 def parse_pid(owner: str) -> int:
@@ -61,7 +82,7 @@ def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[
 @contextmanager
 def hold_supervisor_name(settings: Settings) -> Iterator[str]:
     """Count as a living supervisor until the block or the process ends; yields its name."""
-    name = make_owner_name()
+    name = make_owner_name(settings)
     descriptor = _create_locked_file(settings, f"{name}{_SUPERVISOR}", "")
     try:
         yield name
@@ -121,7 +142,7 @@ def is_unsettled(settings: Settings, supervisor: str, pid: int) -> bool:
 
 
 def _find_watched(settings: Settings, supervisor: str, pid: int) -> list[Path]:
-    found = settings.workers_root.glob(f"{_read_host_name()}-{pid}-*{_SUFFIX}")
+    found = settings.workers_root.glob(f"*-{pid}-*{_SUFFIX}")
     return [path for path in found if _read_supervisor(path) == supervisor]
 
 

@@ -45,9 +45,9 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, p
     """
     if isolated:
         settings = replace(settings, slots=1)
-    owner = liveness.make_owner_name()
-    # Only `serve` and loads create the directory: a worker whose disk was unmounted must not make a new one.
+    # A worker whose disk was unmounted must not make a new directory.
     require_layout(settings.data)
+    owner = liveness.make_owner_name(settings)
     with (
         _exit_on_signals(),
         traced("worker"),

@@ -1,7 +1,7 @@
 """Registers the workers of every machine that are ready.
 
-Each writes heartbeats into the state, by the state's clock. A worker of this machine is known to be dead at once (see
-`liveness`), one of another machine when its heartbeats stop.
+Each writes heartbeats into the state, by the state's clock. A worker of this data directory is known to be dead at once
+(see `liveness`), one of another directory or machine when its heartbeats stop.
 """
 
 from __future__ import annotations
@@ -39,4 +39,4 @@ def list_ready(db: Engine, settings: Settings) -> tuple[str, ...]:
     with reading(db) as connection:
         fresh = _SQL.run(connection, "fresh", {"longest": round(SILENT_SECONDS * 1000)}).scalars().all()
     here = frozenset(liveness.list_living(settings))
-    return tuple(owner for owner in fresh if owner in here or not liveness.is_of_this_machine(owner))
+    return tuple(owner for owner in fresh if owner in here or not liveness.is_of_this_directory(settings, owner))
