@@ -162,3 +162,26 @@ def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
         "    print('all is done')\n"
     )
     assert said == "all is done\nstopped\n"
+
+
+def test_signal_that_another_thread_gets_does_not_disturb_either() -> None:
+    """The system gives it to any thread that takes it, as one that listens for events, and Python handles it here."""
+    said = run_child(
+        "import os, signal, sys, threading\n"
+        "from reelport.engine.duckdb.engine import Engine\n"
+        "from reelport.server.process import exit_process\n"
+        "from reelport.server.queue.worker_process import without_signals\n"
+        "signal.signal(signal.SIGTERM, exit_process)\n"
+        "ended = threading.Event()\n"
+        "threading.Thread(target=ended.wait).start()\n"
+        "print('ready', flush=True)\n"
+        "try:\n"
+        "    with without_signals():\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        Engine('200MB', 1, None).close()\n"
+        "        print('all is done')\n"
+        "finally:\n"
+        "    ended.set()\n"
+        "print('not stopped')\n"
+    )
+    assert said == "all is done\n"

@@ -122,15 +122,21 @@ def make_engine(settings: Settings, owner: str) -> Engine:
 
 @contextmanager
 def without_signals() -> Iterator[None]:
-    """Delay SIGTERM and SIGINT to the end of the block.
+    """Delay SIGTERM and SIGINT to the end of the block, which is in the main thread.
 
-    DuckDB would turn one into an error of its own.
+    DuckDB would turn what their handlers raise into an error of its own. To block them in this thread is not enough:
+    the system gives them to another thread, and Python runs the handlers in this one all the same.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    noted: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda which, _: noted.append(which)) for number in numbers}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for noticed in noted:
+            signal.raise_signal(noticed)
 
 
 def _attach_to_supervisor() -> None:
