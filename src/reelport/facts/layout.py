@@ -43,7 +43,7 @@ def check_existing(data: Path) -> None:
         what = f"holds no {FILE_NAME}" if data.exists() else "isn't there"
     raise UsageError(
         f"{data.absolute()} {what}, so it is no data directory: name one by --data or REELPORT_DATA. "
-        "`reelport load`, `sample`, `org add` and `serve` make one."
+        "`reelport load`, `sample`, `org add` and `serve` make one, and `worker` on a machine of workers alone."
     )
 
 

@@ -16,6 +16,7 @@ from reelport.errors import ReelportError
 from reelport.facts.layout import FILE_NAME, UNFINISHED_NAME, check_layout
 from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
+from reelport.server.queue.worker_directory import can_begin
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions
 from reelport.storage.durable import describe_os_error
@@ -39,6 +40,8 @@ def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield False, f"{data} has no layout.json: is it a data directory of Reelport?"
     elif settings.database_url and _is_new(settings):
         yield True, f"{data} is new, as the database is: {_HOW_MADE}."
+    elif can_begin(settings):
+        yield True, f"{data} is new, and all that others need lies elsewhere: the first worker makes it."
     elif data.exists() and not data.is_dir():
         yield False, f"{data.absolute()} is no directory: name the data directory by --data or REELPORT_DATA."
     else:

@@ -25,6 +25,7 @@ from reelport.server.process import exit_process
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
 from reelport.server.queue.lock_watch import watch_lock
+from reelport.server.queue.worker_directory import begin_directory
 from reelport.server.queue.worker_slot import WorkerSlot
 from reelport.server.settings import Settings
 from reelport.server.state import database
@@ -39,7 +40,8 @@ def supervise(settings: Settings) -> None:
 
     StorageError when the data or the state can't be used.
     """
-    # Only `serve` and loads create the directory: workers whose disk was unmounted must not make a new one.
+    begin_directory(settings)
+    # Workers whose disk was unmounted must not make a new directory.
     require_layout(settings.data)
     with database.connected(settings) as db:
         require_own_tables(db, settings)
