@@ -131,7 +131,7 @@ def test_a_reject_file_is_in_the_order_of_files_and_lines(
         path.write_text("\n".join(lines) + "\n")
     good = tmp_path / f"good-{name}"
     good.write_text(lines[0] + ("\n2023-07-03,c,1,1\n" if name.endswith("csv") else "\n"))
-    done = load(root, "earnings", [*paths, good])
+    done = load(root, "earnings", [*paths, good], again=True)
     assert done.rejects_file is not None
     with done.rejects_file.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -83,6 +83,10 @@ class LoadOptions:
             help="Take texts outside their list (a country, a device) where no number depends on it, and count them.",
         ),
     ] = False
+    again: Annotated[
+        bool,
+        Parameter(negative="", help="Add the rows of files that another load had, or that are given twice."),
+    ] = False
     rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None
     reject_rows: Annotated[
         Whole, Parameter(env_var=REJECT_ROWS_VARIABLE, help="Bad rows that the reject file keeps; all are counted.")
@@ -173,6 +177,7 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
             max_bad=terms.limit(),
             cap=RejectCap(terms.reject_rows, terms.reject_bytes),
             lenient=terms.lenient,
+            again=terms.again,
             owners=owners,
             now=datetime.now(UTC),
             progress=shown.update,
@@ -216,6 +221,7 @@ def _dry_run(root: Path, table: str, files: Sequence[Path], terms: LoadOptions, 
             max_bad=terms.limit(),
             lenient=terms.lenient,
             now=datetime.now(UTC),
+            again=terms.again,
             progress=progress.update,
             memory=terms.memory,
         )

@@ -1,9 +1,8 @@
-"""Detect formats of a load's files by first bytes, and name the batch they make."""
+"""Detect formats of a load's files by first bytes."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,7 @@ from typing import IO, BinaryIO
 
 import pyarrow as pa
 
-from reelport.errors import BadInput, StorageError, UsageError
-from reelport.facts.tables import Table
+from reelport.errors import BadInput, UsageError
 
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -169,25 +167,3 @@ def damaged_sentence(file: InputFile, error: BaseException) -> str:
     """Format the error for a file that can't be read to its end."""
     what = f"{file.compression} data" if file.compression else "file"
     return f"{file.path}: the {what} is cut or damaged ({str(error).splitlines()[0] if str(error) else error!r})"
-
-
-def batch_id(table: Table, mapping: str | None, span: tuple[str, str] | None, files: Sequence[InputFile]) -> str:
-    """Hash a load to a batch name: the same bytes, table, mapping and days give the same.
-
-    The mapping's line ends don't count: CRLF names the same batch as LF.
-    """
-    digest = hashlib.sha256()
-    asked = (mapping or "").replace("\r\n", "\n").replace("\r", "\n")
-    for part in ("reelport-batch-1", table.name, asked, *(span or ("", ""))):
-        digest.update(hashlib.sha256(part.encode()).digest())
-    for file in files:
-        digest.update(_hash_file(file))
-    return digest.hexdigest()[:16]
-
-
-def _hash_file(file: InputFile) -> bytes:
-    try:
-        with file.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").digest()
-    except OSError as error:
-        raise StorageError(f"{file.path} can't be read: {error.strerror}") from error

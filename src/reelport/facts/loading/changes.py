@@ -6,7 +6,7 @@ Each way is safe while other processes commit to the same table.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
@@ -36,11 +36,15 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class PreparedLoad:
-    """A batch whose files are written and durable, but not yet committed to its table."""
+    """A batch whose files are written and durable, but not yet committed to its table.
+
+    `check` raises where an addition must not be committed to that version.
+    """
 
     entry: LogEntry
     files: tuple[DataFile, ...]
     span: tuple[date, date] | None = None
+    check: Callable[[TableVersion], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLo
     def propose(now: TableVersion) -> Change | None:
         if now.is_loaded(loaded.entry.batch):
             return None
+        loaded.check(now)
         change = _leave_out_superseded(now, loaded)
         changes.append((change, find_shared_days(now, _count_by_day(change.adds))))
         return change

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -17,7 +17,8 @@ from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.arrow_input import ArrowRows, make_arrow_rows_source
-from reelport.facts.input.files import InputFile, batch_id, check_unchanged, detect_format
+from reelport.facts.input.batch_names import BatchName, name_batch
+from reelport.facts.input.files import InputFile, check_unchanged, detect_format
 from reelport.facts.input.load_query import RowSource, sorted_load_sql
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
@@ -26,6 +27,7 @@ from reelport.facts.input.row_writer import OutsideRows, RowWriter, Total
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, apply_load
+from reelport.facts.loading.loaded_files import choose_batch, refuse_loaded_files
 from reelport.facts.loading.overlap import SharedDay
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import read_history
@@ -80,6 +82,8 @@ class _LoadRequest:
     owners: Counter[str] | None = None
     is_mapped: bool = False
     now: datetime | None = None
+    files: tuple[str, ...] = ()
+    check: Callable[[TableVersion], None] = lambda _: None
 
     @property
     def span(self) -> tuple[date, date] | None:
@@ -99,6 +103,7 @@ def load(
     max_bad: MaxBad | None = None,
     cap: RejectCap | None = None,
     lenient: bool = False,
+    again: bool = False,
     owners: Counter[str] | None = None,
     now: datetime | None = None,
     progress: ProgressCallback | None = None,
@@ -113,12 +118,18 @@ def load(
     texts outside their column's list where no number depends on the list. `owners`, when given,
     counts the rows of each owner channel. Facts too far ahead of `now`, when given, are bad rows.
     Raises BadInput, UsageError or StorageError; the table is then unchanged.
+    texts outside their column's list where no number depends on the list. Files of facts that another
+    load had, or that are given twice, are refused, unless `again`. `owners`, when given, counts the
+    rows of each owner channel. Raises BadInput, UsageError or StorageError; the table
+    is then unchanged.
     """
     found = find_table(table)
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
-    batch = name_batch(found, text, replace, inputs)
+    named = name_files(found, text, replace, inputs, again=again)
+    now, is_mapped = read_newest(root, found), text is not None
+    batch = choose_batch(now, named)
     into = rejects or _choose_rejects_path(root, batch, inputs)
     check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
     names = tuple(str(file.path) for file in inputs)
@@ -127,6 +138,15 @@ def load(
     request = _LoadRequest(root, found, batch, seen.version, names, terms, memory, lenient, owners, is_mapped, now)
     if found.is_fact and replace is None and seen.is_loaded(batch):
         return _find_loaded(seen, batch, strict=strict)
+    terms, noted = LoadTerms(strict, replace, max_bad), named.files if found.is_fact else ()
+    check = _make_check(found, batch, inputs, named, again=again)
+    request = _LoadRequest(
+        root, found, batch, now.version, names, terms, memory, lenient, owners, is_mapped, noted, check
+    )
+    if found.is_fact and replace is None:
+        if now.is_loaded(batch):
+            return _find_loaded(now, batch, strict=strict)
+        check(now)
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
@@ -196,9 +216,21 @@ def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> 
     return beside.with_name(f"{beside.name}.rejects.csv")
 
 
-def name_batch(table: Table, mapping: str | None, span: tuple[date, date] | None, files: Sequence[InputFile]) -> str:
+def name_files(
+    table: Table, mapping: str | None, span: tuple[date, date] | None, files: Sequence[InputFile], *, again: bool
+) -> BatchName:
     """Name a load's batch: a hash of table, mapping, days and the files' contents."""
-    return batch_id(table, mapping, (span[0].isoformat(), span[1].isoformat()) if span else None, files)
+    days = (span[0].isoformat(), span[1].isoformat()) if span else None
+    return name_batch(table, mapping, days, files, again=again)
+
+
+def _make_check(
+    table: Table, batch: str, files: Sequence[InputFile], named: BatchName, *, again: bool
+) -> Callable[[TableVersion], None]:
+    """Make the check that no other load has one of the files, at any version of the table."""
+    if again or not table.is_fact:
+        return lambda _: None
+    return lambda now: refuse_loaded_files(now, batch, files, named.files)
 
 
 def _load_files(
@@ -246,7 +278,7 @@ def _load_sources(
         files = staged.finish()
         bad.finish()
         meter.report_committing(writer.rows)
-        loaded = PreparedLoad(_make_entry(request, writer, bad), files, request.span)
+        loaded = PreparedLoad(_make_entry(request, writer, bad), files, request.span, request.check)
         # A mapping has locked its workspace: no other files can be read in it.
         merging = None if request.is_mapped else space
         done = apply_load(request.root, request.table, loaded, request.memory, merging)
@@ -264,6 +296,7 @@ def _make_entry(request: _LoadRequest, writer: RowWriter, bad: Rejects) -> LogEn
         days=tuple(day.isoformat() for day in writer.days),
         sources=tuple(Path(name).name for name in request.names),
         span=(request.span[0].isoformat(), request.span[1].isoformat()) if request.span else None,
+        files=request.files,
     )
 
 

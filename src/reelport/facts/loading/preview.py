@@ -19,7 +19,8 @@ from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad
 from reelport.facts.loading.changes import find_days_left_out, format_left_out
-from reelport.facts.loading.load import check_span, name_batch
+from reelport.facts.loading.load import check_span, name_files
+from reelport.facts.loading.loaded_files import choose_batch, refuse_loaded_files
 from reelport.facts.loading.overlap import SharedDay, count_replaced_rows, find_shared_days
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.log_entry import DayLeftOut
@@ -104,6 +105,7 @@ def preview(
     max_bad: MaxBad | None = None,
     lenient: bool = False,
     now: datetime | None = None,
+    again: bool = False,
     count: int = 10,
     progress: ProgressCallback | None = None,
     memory: str = MEMORY,
@@ -116,13 +118,17 @@ def preview(
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
+    named, now = name_files(found, text, replace, inputs, again=again), read_newest(root, found)
+    batch = choose_batch(now, named)
+    if found.is_fact and replace is None and not again and not now.is_loaded(batch):
+        refuse_loaded_files(now, batch, inputs, named.files)
     bad = BrokenLines(tuple(str(file.path) for file in inputs), count)
     request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress), now)
     with open_reading_workspace(root, memory) as space:
         shown, judged = _examine(space, request, count)
     result = Preview(
         table,
-        name_batch(found, text, replace, inputs),
+        batch,
         tuple(column.name for column in found.columns),
         tuple(row[:-1] for row in shown),
         tuple(row[-1] for row in shown),
@@ -143,6 +149,7 @@ def _count_later(result: Preview, today: date) -> int:
         return 0
     left_out = {one.day for one in result.left_out}
     return sum(rows for day, rows in result.judged.days.items() if day > today and day not in left_out)
+    return _compare_with_table(result, now) if replace is None else _count_replaced(result, now, replace)
 
 
 def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], RowCheck]:

@@ -23,6 +23,7 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import (
     TableVersion,
     counter_name,
+    file_mark,
     folder_uri,
     open_delta,
     read_newest,
@@ -191,6 +192,9 @@ def _commit_once(
     if change.loaded is not None:
         step = 1 if (loads % 2 == 1) != change.loaded else 2  # the counter is odd while the batch is loaded
         counters = [Transaction(counter_name(change.entry.batch), loads + step)]
+        # A file that is a batch by itself is found by the counter of that.
+        marks = dict.fromkeys(file for file in change.entry.files if file != change.entry.batch)
+        counters += [Transaction(file_mark(file), 1) for file in marks]
     delta.create_write_transaction(
         actions,
         "append",

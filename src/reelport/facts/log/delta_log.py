@@ -67,10 +67,19 @@ class TableVersion:
         """Whether the batch is loaded."""
         return self.load_counter(batch) % 2 == 1
 
+    def is_file_noted(self, file: str) -> bool:
+        """Whether a load had this file, by the name of a batch of it alone; undone or not."""
+        return bool(self.load_counter(file) or (self.delta and self.delta.transaction_version(file_mark(file))))
+
 
 def counter_name(batch: str) -> str:
     """Name the Delta application id under which the log counts the loads and undos of a batch."""
     return f"reelport-load:{batch}"
+
+
+def file_mark(file: str) -> str:
+    """Name the Delta application id under which the log notes that a load had this file."""
+    return f"reelport-file:{file}"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ A load is active until it is undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ class Load:
     """A load of a batch. `replaced`: the days that it deleted first, if any.
 
     `left_out` are days of its files that it skipped, because they were replaced after the batch was first loaded.
+    `files` are the names that a batch of each of its `sources` alone would have; loads of before don't say.
     """
 
     table: str
@@ -36,6 +37,7 @@ class Load:
     version: int
     undone: bool = False
     left_out: tuple[DayLeftOut, ...] = ()
+    files: tuple[str, ...] = ()
 
     def touches(self, start: date, end: date) -> bool:
         """Whether the load wrote, deleted or skipped any of these days."""
@@ -82,6 +84,7 @@ def _to_load(table: Table, entry: LogEntry) -> Load:
         sources=entry.sources,
         version=entry.version,
         left_out=entry.left_out,
+        files=entry.files,
     )
 
 
@@ -118,6 +121,23 @@ def find_superseded_days(history: Iterable[Load], batch: str, days: Iterable[dat
         for day in days
         if (over := [load for load in later if load.replaced and load.replaced[0] <= day <= load.replaced[1]])
     }
+
+
+def find_load_of_file(history: Sequence[Load], file: str, batch: str) -> Load | None:
+    """Find the newest active load with this file, some of whose days weren't replaced since.
+
+    `file` is the name that a batch of it alone would have. Replacements since the `batch` was first loaded don't
+    count: it leaves out their days.
+    """
+    first = next((load.version for load in history if load.batch == batch), None)
+    for place, load in reversed(tuple(enumerate(history))):
+        is_left_out = first is not None and load.replaced is not None and load.version > first
+        if load.undone or is_left_out or file not in (load.batch, *load.files):
+            continue
+        spans = [later.replaced for later in history[place + 1 :] if later.replaced and not later.undone]
+        if any(not any(span[0] <= day <= span[1] for span in spans) for day in load.days):
+            return load
+    return None
 
 
 def find_load_to_undo(known: Iterable[Load], batch: str) -> Load:

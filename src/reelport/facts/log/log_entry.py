@@ -21,7 +21,8 @@ class DayLeftOut:
 class LogEntry:
     """What one commit did, as recorded in the commit itself.
 
-    `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say.
+    `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say. `files` are, for each
+    of the `sources` of facts, the name that a batch of that file alone would have; loads of before don't say.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class LogEntry:
     span: tuple[str, str] | None = None
     left_out: tuple[DayLeftOut, ...] = ()
     undoes: int = 0
+    files: tuple[str, ...] = ()
     version: int = field(default=-1, compare=False)
     at: datetime | None = field(default=None, compare=False)
 
@@ -54,6 +56,7 @@ def parse_entry(commit: dict[str, object]) -> LogEntry:
         span=(span[0], span[1]) if span else None,
         left_out=tuple(_parse_day_left_out(*one) for one in record.get("left_out", ())),
         undoes=int(record.get("undoes", 0)),
+        files=tuple(record.get("files", ())),
         version=version,
         at=datetime.fromtimestamp(stamp / 1000, UTC),
     )

@@ -1,0 +1,150 @@
+"""A file of facts counts once, whatever it is called, and whatever it is loaded with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from reelport.errors import BadInput
+from reelport.facts.input.batch_names import name_batch
+from reelport.facts.input.files import detect_format
+from reelport.facts.loading.load import load
+from reelport.facts.loading.preview import preview
+from reelport.facts.loading.undo import undo
+from reelport.facts.log.history import list_loads
+from reelport.facts.schema import find_table
+
+Ask = Callable[..., list[tuple[object, ...]]]
+HEADER = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds\n"
+
+
+@pytest.fixture
+def pair(plays: Callable[..., Path]) -> tuple[Path, Path]:
+    """Two files of plays, of a day each."""
+    return plays("a.csv", ("2023-07-01", "v1", "c1", 3)), plays("b.csv", ("2023-07-02", "v1", "c1", 5))
+
+
+def _views(ask: Ask) -> object:
+    return ask("plays", "SELECT sum(views) FROM t")[0][0]
+
+
+def test_files_in_another_order_are_the_same_batch(root: Path, ask: Ask, pair: tuple[Path, Path]) -> None:
+    """A rename that changes a glob's order loads nothing again."""
+    first = load(root, "plays", pair)
+    second = load(root, "plays", pair[::-1])
+    assert (second.already, second.batch, _views(ask)) == (True, first.batch, 8)
+
+
+def test_a_batch_of_before_is_known_by_its_former_name(root: Path, ask: Ask, pair: tuple[Path, Path]) -> None:
+    """Its name was of the files in the order given, which the log has."""
+    named = name_batch(find_table("plays"), None, None, detect_format(pair))
+    if named.former == named.name:
+        pair = pair[::-1]
+        named = name_batch(find_table("plays"), None, None, detect_format(pair))
+    assert named.former != named.name
+    loaded = load(root, "plays", pair).batch
+    assert loaded == named.name
+    log = root / "plays" / "_delta_log" / f"{1:020}.json"
+    lines = [json.loads(line) for line in log.read_text().replace(loaded, named.former).splitlines()]
+    for line in lines:
+        line.get("commitInfo", {}).get("reelport", {}).pop("files", None)
+    kept = [line for line in lines if not line.get("txn", {}).get("appId", "").startswith("reelport-file:")]
+    log.write_text("\n".join(map(json.dumps, kept)) + "\n")
+    again = load(root, "plays", pair)
+    assert (again.already, again.batch, _views(ask)) == (True, named.former, 8)
+    assert preview(root, "plays", pair).already
+
+
+@pytest.mark.parametrize("way", ["copy", "same path", "symlink"])
+def test_a_file_that_is_given_twice_is_refused(
+    tmp_path: Path, root: Path, ask: Ask, pair: tuple[Path, Path], way: str
+) -> None:
+    """Its rows would count twice: by whatever name it is given, both are named and nothing is loaded."""
+    other = tmp_path / "a3.csv"
+    match way:
+        case "copy":
+            other.write_bytes(pair[0].read_bytes())
+        case "same path":
+            other = tmp_path / ".." / tmp_path.name / "a.csv"
+        case _:
+            other.symlink_to(pair[0])
+    for run in (load, preview):
+        with pytest.raises(BadInput, match=f"{other} has the same contents as {pair[0]}: is it the same file twice"):
+            run(root, "plays", [pair[0], other])
+    assert not list_loads(root)
+    assert load(root, "plays", [pair[0], other], again=True).rows == 2
+    assert _views(ask) == 6
+
+
+def test_a_file_of_an_earlier_batch_is_refused(root: Path, ask: Ask, pair: tuple[Path, Path]) -> None:
+    """Alone after others, or with others after it alone: the batch that holds it is named."""
+    first = load(root, "plays", [pair[0]])
+    renamed = pair[0].rename(pair[0].with_name("renamed.csv"))
+    for run in (load, preview):
+        with pytest.raises(BadInput, match=rf"renamed.csv was loaded before, in batch {first.batch} of \d{{4}}-"):
+            run(root, "plays", [renamed, pair[1]])
+    undo(root, first.batch)
+    both = load(root, "plays", [renamed, pair[1]])
+    for path in (renamed, pair[1]):
+        with pytest.raises(BadInput, match=f"{path.name} was loaded before, in batch {both.batch} of .*\n.*load undo"):
+            load(root, "plays", [path])
+    assert _views(ask) == 8
+    assert load(root, "plays", [renamed], again=True).batch == first.batch
+    assert _views(ask) == 11
+
+
+def test_a_file_of_many_is_found_too(root: Path, plays: Callable[..., Path]) -> None:
+    """More files than are looked up one by one."""
+    paths = [plays(f"{n}.csv", ("2023-07-01", "v1", "c1", n + 1)) for n in range(25)]
+    load(root, "plays", paths)
+    with pytest.raises(BadInput, match="0.csv was loaded before(?s:.)*and 19 more files too"):
+        load(root, "plays", paths[:24])
+
+
+def test_a_file_is_loadable_again_when_its_rows_are_gone(root: Path, ask: Ask, pair: tuple[Path, Path]) -> None:
+    """After an undo of its batch, or a replacement of all its days; a replacement itself is never refused."""
+    both = load(root, "plays", pair)
+    undo(root, both.batch)
+    assert load(root, "plays", [pair[0]]).rows == 1
+    undo(root, load(root, "plays", [pair[1]]).batch)
+    load(root, "plays", pair, again=True)
+    day = date(2023, 7, 1)
+    load(root, "plays", [pair[0]], replace=(day, day))
+    assert _views(ask) == 8
+    with pytest.raises(BadInput, match=r"b.csv was loaded before"):
+        load(root, "plays", [pair[1]])
+
+
+def test_a_file_whose_days_were_all_replaced_is_loaded(
+    root: Path, ask: Ask, pair: tuple[Path, Path], plays: Callable[..., Path]
+) -> None:
+    """Its batch stands in the log, but none of its rows in the table; part of them still would count twice."""
+    load(root, "plays", pair)
+    corrected = plays("c.csv", ("2023-07-01", "v2", "c1", 100))
+    load(root, "plays", [corrected], replace=(date(2023, 7, 1), date(2023, 7, 1)))
+    with pytest.raises(BadInput, match=r"a.csv was loaded before"):
+        load(root, "plays", [pair[0]])
+    load(root, "plays", [corrected], replace=(date(2023, 7, 1), date(2023, 7, 2)))
+    load(root, "plays", [pair[0]])
+    assert _views(ask) == 103
+
+
+def test_files_with_a_header_only_are_alike_and_no_mistake(tmp_path: Path, root: Path, pair: tuple[Path, Path]) -> None:
+    """Two hours without plays are two files; they come with every batch."""
+    quiet = [tmp_path / "e1.csv", tmp_path / "e2.csv"]
+    for path in quiet:
+        path.write_text(HEADER)
+    assert load(root, "plays", [pair[0], *quiet]).rows == 1
+    assert load(root, "plays", [pair[1], *quiet]).rows == 1
+
+
+def test_objects_may_be_given_and_loaded_twice(tmp_path: Path, root: Path) -> None:
+    """Rows with the same id replace each other: nothing adds up."""
+    path = tmp_path / "c.csv"
+    path.write_text("id,slug\nc1,one\n")
+    assert load(root, "channels", [path, path]).rows == 1
+    assert load(root, "channels", [path]).already
