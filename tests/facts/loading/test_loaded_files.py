@@ -101,7 +101,7 @@ def test_a_file_of_many_is_found_too(root: Path, plays: Callable[..., Path]) -> 
     """More files than are looked up one by one."""
     paths = [plays(f"{n}.csv", ("2023-07-01", "v1", "c1", n + 1)) for n in range(25)]
     load(root, "plays", paths)
-    with pytest.raises(BadInput, match="0.csv was loaded before(?s:.)*and 19 more files too"):
+    with pytest.raises(BadInput, match=r"0.csv was loaded before(?s:.)*and 19 more files too"):
         load(root, "plays", paths[:24])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -60,8 +60,12 @@ def make_sources(
     failure: ReaderFailure,
     meter: ProgressMeter,
 ) -> tuple[RowSource, ...]:
-    """Make a source for each group with the same columns; BadInput with every file's problems."""
-    groups: dict[tuple[FileFormat, tuple[tuple[str, str], ...]], list[tuple[int, InputFile]]] = defaultdict(list)
+    """Make a source for each group with the same columns; BadInput with every file's problems.
+
+    Of text files the order of columns doesn't count: each further source takes memory and time of its own.
+    """
+    groups: dict[tuple[FileFormat, Hashable], list[tuple[int, InputFile]]] = defaultdict(list)
+    shapes: dict[tuple[FileFormat, Hashable], dict[str, str]] = {}
     problems = []
     for number, file in enumerate(files):
         try:
@@ -73,15 +77,17 @@ def make_sources(
         except BadInput as problem:
             problems.append(str(problem))
         else:
-            groups[(file.format, columns)].append((number, file))
+            key = file.format, columns if file.format is FileFormat.PARQUET else frozenset(columns)
+            shapes.setdefault(key, dict(columns))
+            groups[key].append((number, file))
     if problems:
         raise BadInput("\n".join(problems))
     meter.stored = sum(pq.read_metadata(file.path).num_rows for file in files if file.format is FileFormat.PARQUET)
     return tuple(
-        parquet_source_rows(group, dict(columns))
-        if form is FileFormat.PARQUET
-        else make_text_source(space.session, group, dict(columns), reject, failure, meter)
-        for (form, columns), group in groups.items()
+        parquet_source_rows(group, shapes[key])
+        if key[0] is FileFormat.PARQUET
+        else make_text_source(space.session, group, shapes[key], reject, failure, meter)
+        for key, group in groups.items()
     )
 
 
@@ -153,10 +159,14 @@ def _is_readable(space: Workspace, file: InputFile) -> bool:
 
 
 def read_text_columns(file: InputFile, table: Table) -> tuple[tuple[str, str], ...]:
-    """Read a text file's columns, all text. NDJSON may have any of the table's in any line."""
+    """Read a text file's columns, all text. NDJSON may have any of the table's in any line.
+
+    Keys of NDJSON are in the table's order, unknown ones after them.
+    """
     names = read_header(file)
     if file.format is FileFormat.NDJSON:
-        names = tuple(dict.fromkeys((*names, *(column.name for column in table.columns))))
+        known = tuple(column.name for column in table.columns)
+        names = (*known, *sorted(set(names).difference(known)))
     return tuple((name, "VARCHAR") for name in names)
 
 
@@ -183,7 +193,7 @@ def make_text_source(
     failure: ReaderFailure,
     meter: ProgressMeter,
 ) -> RowSource:
-    """Make one source of text files with the same columns; the stream can be read only once."""
+    """Make one source of text files with the same columns, in any order; it can be read only once."""
     names = tuple(types)
     stream = failure.watch(read_batches(group, names, reject, meter), meter)
     return make_arrow_source(

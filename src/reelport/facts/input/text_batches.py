@@ -81,7 +81,7 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Read the records of files that have these columns, as text; broken lines go to `reject`.
 
-    Raises BadInput when a file is truncated or damaged.
+    The columns of a CSV may be in another order there. Raises BadInput when a file is truncated or damaged.
     """
     for number, file in files:
         try:
@@ -112,7 +112,18 @@ def _make_batch(
 def _read_csv_batches(
     lines: LineReader, number: int, names: tuple[str, ...], reject: Reject
 ) -> Iterator[pa.RecordBatch]:
-    next(read_records(lines))
+    header = next(read_records(lines))[1]
+    own = tuple(header) if isinstance(header, list) else names
+    if sorted(own) != sorted(names):  # the file has changed since its header was read, which ends the load
+        own = names
+    order = [*(own.index(name) for name in names), len(names), len(names) + 1]
+    for batch in _read_csv_records(lines, number, own, reject):
+        yield batch if own == names else batch.select(order)
+
+
+def _read_csv_records(
+    lines: LineReader, number: int, names: tuple[str, ...], reject: Reject
+) -> Iterator[pa.RecordBatch]:
     while block := lines.read_block():
         first, raw = block
         columns = _parse_unquoted(raw, names) or _parse_quoted(raw, names)

@@ -1,0 +1,99 @@
+"""Files with the same columns are one source, whatever the order of the columns in each."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from reelport.errors import BadInput
+from reelport.facts.data_files.duckdb_session import open_workspace
+from reelport.facts.input.files import detect_format
+from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.input.sources import ReaderFailure, make_sources
+from reelport.facts.loading.load import load
+from reelport.facts.schema import find_table
+
+Ask = Callable[..., list[tuple[object, ...]]]
+ROW = {
+    "started_at": "2023-07-01T05:00:00Z",
+    "video_id": "v1",
+    "owner_channel_id": "c1",
+    "media_type": "video",
+    "views": "3",
+    "time_watched_seconds": "7",
+}
+
+
+def _write(folder: Path, form: str, rows: Sequence[Mapping[str, str]]) -> list[Path]:
+    paths = []
+    for number, row in enumerate(rows):
+        path = folder / f"{number}.{form}"
+        if form == "csv":
+            path.write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+        else:
+            path.write_text(json.dumps(row) + "\n")
+        paths.append(path)
+    return paths
+
+
+def _count_sources(root: Path, paths: Sequence[Path]) -> int:
+    files = detect_format(paths)
+    with open_workspace(root, "1GB") as space:
+        meter = ProgressMeter(files, None)
+        return len(make_sources(space, find_table("plays"), files, lambda *_: None, ReaderFailure(), meter))
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_columns_in_another_order_make_no_further_source(tmp_path: Path, root: Path, ask: Ask, form: str) -> None:
+    """Each source takes memory and time of its own: many files would be slower by the file."""
+    rows = [dict(list(ROW.items())[at:] + list(ROW.items())[:at]) | {"views": str(at + 1)} for at in range(6)]
+    rows.append(dict(reversed(ROW.items())) | {"video_id": '"a,b"' if form == "csv" else "a,b"})
+    paths = _write(tmp_path, form, rows)
+    assert _count_sources(root, paths) == 1
+    assert load(root, "plays", paths).rows == 7
+    assert ask("plays", "SELECT video_id, owner_channel_id, sum(views), count(*) FROM t GROUP BY ALL ORDER BY 1") == [
+        ("a,b", "c1", 3, 1),
+        ("v1", "c1", 21, 6),
+    ]
+
+
+def test_optional_keys_of_ndjson_make_no_further_source(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """Its first object shows which keys a file has, but any of the table's may come in any line."""
+    more: list[dict[str, str]] = [{}, {"visitor_country": "FR"}, {"player_id": "p"}, {"player_id": "p", "viewer": "x"}]
+    paths = _write(tmp_path, "ndjson", [one | ROW for one in more])
+    assert _count_sources(root, paths) == 1
+    load(root, "plays", paths)
+    assert ask("plays", "SELECT count(*), count(visitor_country), count(player_id), count(viewer) FROM t") == [
+        (4, 1, 2, 1)
+    ]
+
+
+def test_a_bad_row_is_told_by_the_columns_of_its_own_file(tmp_path: Path, root: Path) -> None:
+    """A cell is read under its own header, and a line with too few fields is that file's."""
+    paths = _write(tmp_path, "csv", [ROW, dict(reversed(ROW.items())) | {"views": "x"}])
+    with paths[1].open("a") as file:
+        file.write("1,2\n")
+    done = load(root, "plays", paths)
+    assert done.rejects_file is not None
+    with done.rejects_file.open(newline="") as file:
+        told = [(row["file"], row["line"], row["reason"]) for row in csv.DictReader(file)]
+    assert told == [
+        (str(paths[1]), "2", "views: 'x' is no whole number"),
+        (str(paths[1]), "3", "it has 2 fields, the header has 6"),
+    ]
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_wrong_columns_are_told_of_their_files(tmp_path: Path, root: Path, form: str) -> None:
+    """Each unknown column with its file, and what a CSV lacks."""
+    wrong = {"vues": "1"} | {name: value for name, value in ROW.items() if name != "views"}
+    paths = _write(tmp_path, form, [ROW, wrong])
+    with pytest.raises(BadInput) as caught:
+        load(root, "plays", paths)
+    told = str(caught.value).splitlines()
+    assert told[0] == f"{paths[1]}: unknown column 'vues' (did you mean views?)"
+    assert (f"{paths[1]}: column views is missing" in told) is (form == "csv")
