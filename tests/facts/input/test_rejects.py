@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -81,7 +82,10 @@ def test_a_reject_file_is_never_one_of_the_inputs(
         case _:
             rejects, mapped = mapping, mapping
     before = _files(tmp_path)
-    with pytest.raises(UsageError, match="is read by this load, and its bad rows would be written over it"):
+    told = (
+        "is the reject file of an earlier load" if way == "glob" else "is read by this load, and its bad rows would be"
+    )
+    with pytest.raises(UsageError, match=told):
         load(root, "channels", inputs, rejects=rejects, mapping=mapped)
     assert _files(tmp_path) == before
     assert not root.exists()
@@ -150,8 +154,21 @@ def test_what_stands_beside_the_reject_file_is_left_alone(root: Path, channels: 
     before = path.read_bytes()
     trap = path.with_name(f"x.csv.rejects.csv.{os.getpid()}.part")
     trap.symlink_to(path)
-    assert load(root, "channels", [path]).rejects_kept == 1
+    assert load(root, "channels", [path], rejects=path.with_name("x.csv.rejects.csv")).rejects_kept == 1
     assert (path.read_bytes(), trap.is_symlink()) == (before, True)
+
+
+def test_the_next_file_of_the_same_name_has_a_reject_file_of_its_own(
+    root: Path, channels: Callable[..., Path], tmp_path: Path
+) -> None:
+    """An hourly export by one name: bad rows of the hour before stay until somebody has corrected them."""
+    first = load(root, "channels", [channels(1, 2)])
+    second = load(root, "channels", [channels(1, 3)])
+    assert (first.rejects_file, second.rejects_file) == tuple(
+        tmp_path / f"x.csv.{one.batch[:8]}.rejects.csv" for one in (first, second)
+    )
+    assert [_kept(made.rejects_file) for made in (first, second) if made.rejects_file] == [2, 3]
+    assert load(root, "channels", [channels(1, 3)]).rejects_file == second.rejects_file
 
 
 @pytest.mark.parametrize("cap", [RejectCap(rows=3), RejectCap(bytes=900), RejectCap()])
@@ -182,7 +199,7 @@ def test_more_bad_rows_than_allowed_end_the_load(
     with pytest.raises(BadInput, match=rf"nothing was loaded \(--max-bad {most}\): {bad} (of 100 rows|rows so far)"):
         load(root, "channels", [path], max_bad=parse_max_bad(most))
     assert newest_versions(root)["channels"] == -1
-    assert _kept(path.with_name("x.csv.rejects.csv")) == bad
+    assert [_kept(made) for made in path.parent.glob("x.csv.*.rejects.csv")] == [bad]
 
 
 @pytest.mark.parametrize("form", ["CSV", "Parquet"])
@@ -237,11 +254,11 @@ def test_what_a_killed_load_left_goes_with_the_next_command(
             case _:
                 vacuum(root, now=datetime.now(UTC))
         (part,) = tmp_path.glob("*.part")
-        assert part.name.startswith("running.csv.rejects.csv.")
+        assert re.match(r"running\.csv\.[0-9a-f]{8}\.rejects\.csv\.", part.name)
         assert len(list((root / SPILL).iterdir())) == 1
         running.communicate()
         assert running.returncode == 0
-    assert _kept(tmp_path / "running.csv.rejects.csv") == 9
+    assert [_kept(made) for made in tmp_path.glob("running.csv.*.rejects.csv")] == [9]
     assert list(tmp_path.glob("*.part")) == []
 
 

@@ -184,6 +184,13 @@ def _is_reject_file(path: Path) -> bool:
         return file.readline(_LONGEST_HEADER) in {b"", _format_csv_line(HEADER)}
 
 
+def refuse_reject_files(paths: Sequence[Path]) -> None:
+    """Raise UsageError for a reject file among a load's files, as a glob may take it in."""
+    for path in paths:
+        if _is_reject_file(path):
+            raise UsageError(f"{path} is the reject file of an earlier load: leave it out, and load the corrected rows")
+
+
 def check_rejects_path(path: Path, root: Path, others: Sequence[Path]) -> None:
     """Raise UsageError for the load's own files, and for one that exists and is no reject file.
 

@@ -22,7 +22,7 @@ from reelport.facts.input.files import InputFile, check_unchanged, detect_format
 from reelport.facts.input.load_query import RowSource, sorted_load_sql
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
-from reelport.facts.input.rejects import Rejects, check_rejects_path
+from reelport.facts.input.rejects import Rejects, check_rejects_path, refuse_reject_files
 from reelport.facts.input.row_writer import OutsideRows, RowWriter, Total
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
@@ -35,6 +35,9 @@ from reelport.facts.log.log_entry import DayLeftOut, LogEntry
 from reelport.facts.schema import find_table
 from reelport.facts.tables import Table
 from reelport.wording import format_count
+
+_BATCH_SHOWN = 8
+"""Characters of the batch that its reject file is named by: an export may come by the same name every hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,8 @@ def load(
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
+    if text is None:
+        refuse_reject_files([file.path for file in inputs])
     named = name_files(found, text, replace, inputs, again=again)
     now, is_mapped = read_newest(root, found), text is not None
     batch = choose_batch(now, named)
@@ -206,14 +211,14 @@ def check_span(table: Table, span: tuple[date, date] | None) -> None:
 
 
 def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> Path:
-    """Choose the reject file: beside the first file, or else in the data directory."""
+    """Choose the batch's reject file: beside the first file, or else in the data directory."""
     beside = files[0].path.absolute()
     try:
         with TemporaryFile(dir=beside.parent):
             pass
     except OSError:
         return root.absolute().parent / "rejects" / f"{batch}.csv"
-    return beside.with_name(f"{beside.name}.rejects.csv")
+    return beside.with_name(f"{beside.name}.{batch[:_BATCH_SHOWN]}.rejects.csv")
 
 
 def name_files(
