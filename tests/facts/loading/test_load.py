@@ -26,6 +26,13 @@ PLAYS = (
 )
 
 
+def _pack_like_pzstd(data: bytes) -> bytes:
+    """Frames of zstd, before each a skippable one that tells its size; and one of another program at the end."""
+    frames: list[bytes] = [pa.Codec("zstd").compress(part, asbytes=True) for part in (data[:80], data[80:])]
+    sizes = [b"\x50\x2a\x4d\x18\x04\x00\x00\x00" + len(frame).to_bytes(4, "little") for frame in frames]
+    return sizes[0] + frames[0] + sizes[1] + frames[1] + b"\x5f\x2a\x4d\x18\x00\x00\x00\x00"
+
+
 def _packed(tmp_path: Path, packing: str) -> Path:
     path = tmp_path / f"plays.{packing}"
     match packing:
@@ -33,14 +40,16 @@ def _packed(tmp_path: Path, packing: str) -> Path:
             path.write_bytes(gzip.compress(PLAYS[:80].encode()) + gzip.compress(PLAYS[80:].encode()))
         case "zstd":
             path.write_bytes(pa.Codec("zstd").compress(PLAYS.encode(), asbytes=True))
+        case "pzstd":
+            path.write_bytes(_pack_like_pzstd(PLAYS.encode()))
         case _:
             path.write_text("\ufeff" + PLAYS.replace("\n", "\r\n"))
     return path
 
 
-@pytest.mark.parametrize("packing", ["plain", "gzip", "zstd"])
+@pytest.mark.parametrize("packing", ["plain", "gzip", "zstd", "pzstd"])
 def test_csv_is_read_by_its_bytes_whatever_its_name(tmp_path: Path, root: Path, ask: Ask, packing: str) -> None:
-    """A CSV is taken plain (with a mark and Windows line ends), gzipped in two members, or as zstd."""
+    """A CSV is taken plain (with a mark and Windows line ends), gzipped in two members, or as zstd, also of pzstd."""
     done = load(root, "plays", [_packed(tmp_path, packing)])
     assert (done.rows, done.rejects, done.days) == (2, 0, (date(2023, 7, 1), date(2023, 7, 2)))
     assert ask("plays", "SELECT video_id, views, started_at FROM t ORDER BY ALL") == [

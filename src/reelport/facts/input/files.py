@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import pyarrow as pa
 from reelport.errors import BadInput, UsageError
 
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""A frame of zstd without data, which its readers skip; pzstd begins its files with one."""
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _HEAD = 4096
@@ -115,7 +118,7 @@ def _detect_file(path: Path) -> InputFile:
         raise BadInput(f"{path} can't be read: {error.strerror}") from error
     if not stamp[1]:
         raise BadInput(f"{path} is empty")
-    compression = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else None
+    compression = _detect_compression(start)
     unpacked = InputFile(path, FileFormat.CSV, compression, stamp)
     try:
         with unpacked.open() as file:
@@ -123,6 +126,12 @@ def _detect_file(path: Path) -> InputFile:
     except READ_ERRORS as error:
         raise BadInput(damaged_sentence(unpacked, error)) from error
     return InputFile(path, _detect_by_content(path, compression, head), compression, stamp)
+
+
+def _detect_compression(start: bytes) -> str | None:
+    if start.startswith(_GZIP):
+        return "gzip"
+    return "zstd" if start.startswith(_ZSTD) or _SKIPPABLE.match(start) else None
 
 
 def _read_stamp(path: Path) -> tuple[int, int, int]:
