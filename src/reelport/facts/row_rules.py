@@ -195,12 +195,15 @@ def _count_rule(name: str, source: str) -> Rule | None:
         )
     if source == "VARCHAR":
         given = f"nullif({name}, '')"
-        form = f"regexp_full_match({given}, '[0-9]+([.]0+)?')"
+        form = f"regexp_full_match({given}, '[0-9]+([.](0{{1,2}}|0{{4,}}))?')"
         value = f"TRY_CAST(split_part({given}, '.', 1) AS BIGINT)"
+        grouped = f"regexp_full_match({given}, '[0-9]+[.]000')"
+        two_ways = "may have a decimal point (2.000 is 2) or one of thousands (2.000 is 2000): write it without"
         return Rule(
             value,
             (
                 RowRefusal(f"regexp_full_match({given}, '-[0-9]+([.]0+)?')", "is less than 0", given),
+                RowRefusal(grouped, two_ways, given),
                 RowRefusal(f"NOT regexp_full_match({given}, '-?[0-9]+([.]0+)?')", "is no whole number", given),
                 RowRefusal(f"{form} AND {value} IS NULL", large, given),
             ),

@@ -335,3 +335,22 @@ def test_parquet_columns_of_one_name_but_for_its_case_are_told_by_their_names(tm
     pq.write_table(pa.table({"id": ["1"], "slug": ["a"], "Slug": ["b"]}), path)
     with pytest.raises(BadInput, match="names 'Slug', 'slug' more than once"):
         load(root, "channels", [path])
+
+
+@pytest.mark.parametrize(
+    ("text", "views"),
+    [("5.0", 5), ("1234.00", 1234), ("5.000000", 5), ("2.000", None), ("12.000", None)],
+)
+def test_a_point_before_three_zeros_may_be_one_of_thousands(
+    root: Path, ask: Callable[..., object], plays: Callable[..., Path], text: str, views: int | None
+) -> None:
+    """Where a program writes 2,000 as 2.000, its 2.345 is rejected: 2.000 must not pass as 2."""
+    done = load(root, "plays", [plays("a.csv", ("2023-07-01", "v1", "c1", 1), ("2023-07-01", "v2", "c1", text))])
+    if views is not None:
+        assert ask("plays", "SELECT views FROM t WHERE video_id = 'v2'") == [(views,)]
+        return
+    assert (done.rows, done.rejects) == (1, 1)
+    ((_, reason),) = _reasons(done.rejects_file)
+    assert reason == (
+        f"views: '{text}' may have a decimal point (2.000 is 2) or one of thousands (2.000 is 2000): write it without"
+    )
