@@ -225,6 +225,20 @@ def test_a_wrong_command_is_a_usage_error(tmp_path: Path, reelport: Reelport, wo
     assert "Traceback" not in err
 
 
+def test_a_file_of_an_earlier_batch_is_refused_and_loaded_by_again(tmp_path: Path, reelport: Reelport) -> None:
+    """The load and its dry run say which batch has it, and end with 1."""
+    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for number, path in enumerate(paths):
+        path.write_text(f"day,owner_channel_id,eur,usd\n2023-07-01,c1,{number},1\n")
+    assert reelport("load", "earnings", *paths)[0] == 0
+    for words in (["--dry-run"], []):
+        status, _, err = reelport("load", "earnings", paths[0], *words)
+        assert status == 1
+        assert "a.csv was loaded before, in batch " in err
+    assert "1 row would be loaded" in reelport("load", "earnings", paths[0], "--again", "--dry-run")[1]
+    assert "1 row loaded" in reelport("load", "earnings", paths[0], "--again")[1]
+
+
 def test_a_full_reject_file_is_told(tmp_path: Path, reelport: Reelport) -> None:
     """The summary says how many bad rows are kept, and which options keep more."""
     path = tmp_path / "c.csv"

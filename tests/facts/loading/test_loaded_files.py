@@ -12,6 +12,8 @@ import pytest
 from reelport.errors import BadInput
 from reelport.facts.input.batch_names import name_batch
 from reelport.facts.input.files import detect_format
+from reelport.facts.input.progress import Progress
+from reelport.facts.loading import loaded_files
 from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo
@@ -80,6 +82,18 @@ def test_a_file_that_is_given_twice_is_refused(
     assert _views(ask) == 6
 
 
+def test_a_file_that_another_load_committed_meanwhile_is_refused(root: Path, ask: Ask, pair: tuple[Path, Path]) -> None:
+    """Of two loads at the same time one lands: the other is checked again at the version that it would follow."""
+
+    def load_first(now: Progress) -> None:
+        if now.stage == "writing" and not list_loads(root):
+            load(root, "plays", [pair[0]])
+
+    with pytest.raises(BadInput, match=r"a.csv was loaded before"):
+        load(root, "plays", pair, progress=load_first)
+    assert _views(ask) == 3
+
+
 def test_a_file_of_an_earlier_batch_is_refused(root: Path, ask: Ask, pair: tuple[Path, Path]) -> None:
     """Alone after others, or with others after it alone: the batch that holds it is named."""
     first = load(root, "plays", [pair[0]])
@@ -97,10 +111,15 @@ def test_a_file_of_an_earlier_batch_is_refused(root: Path, ask: Ask, pair: tuple
     assert _views(ask) == 11
 
 
-def test_a_file_of_many_is_found_too(root: Path, plays: Callable[..., Path]) -> None:
-    """More files than are looked up one by one."""
+@pytest.mark.parametrize("commits", [0, loaded_files.COMMITS_READ])
+def test_a_file_of_many_is_found_by_a_look_up_and_by_the_whole_log(
+    root: Path, plays: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    """Whichever reads less of the log; a long one is read for nothing but what a look-up has found."""
+    monkeypatch.setattr(loaded_files, "COMMITS_READ", commits)
     paths = [plays(f"{n}.csv", ("2023-07-01", "v1", "c1", n + 1)) for n in range(25)]
     load(root, "plays", paths)
+    assert load(root, "plays", [plays("other.csv", ("2023-07-01", "v1", "c1", 99))]).rows == 1
     with pytest.raises(BadInput, match=r"0.csv was loaded before(?s:.)*and 19 more files too"):
         load(root, "plays", paths[:24])
 

@@ -34,6 +34,10 @@ _SHOWN = 5
 """The most days that an error message lists."""
 
 
+def allow_any(_: TableVersion) -> None:
+    """Allow a load to be added to any version of its table."""
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedLoad:
     """A batch whose files are written and durable, but not yet committed to its table.
@@ -44,7 +48,7 @@ class PreparedLoad:
     entry: LogEntry
     files: tuple[DataFile, ...]
     span: tuple[date, date] | None = None
-    check: Callable[[TableVersion], None] = lambda _: None
+    check: Callable[[TableVersion], None] = allow_any
 
 
 @dataclass(frozen=True, slots=True)

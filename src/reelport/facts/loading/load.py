@@ -26,7 +26,7 @@ from reelport.facts.input.rejects import Rejects, check_rejects_path, refuse_rej
 from reelport.facts.input.row_writer import OutsideRows, RowWriter, Total
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
-from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, apply_load
+from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, allow_any, apply_load
 from reelport.facts.loading.loaded_files import choose_batch, refuse_loaded_files
 from reelport.facts.loading.overlap import SharedDay
 from reelport.facts.log.delta_log import TableVersion, read_newest
@@ -86,7 +86,7 @@ class _LoadRequest:
     is_mapped: bool = False
     now: datetime | None = None
     files: tuple[str, ...] = ()
-    check: Callable[[TableVersion], None] = lambda _: None
+    check: Callable[[TableVersion], None] = allow_any
 
     @property
     def span(self) -> tuple[date, date] | None:
@@ -144,14 +144,13 @@ def load(
     if found.is_fact and replace is None and seen.is_loaded(batch):
         return _find_loaded(seen, batch, strict=strict)
     terms, noted = LoadTerms(strict, replace, max_bad), named.files if found.is_fact else ()
-    check = _make_check(found, batch, inputs, named, again=again)
+    is_addition = found.is_fact and replace is None
+    if is_addition and now.is_loaded(batch):
+        return _find_loaded(now, batch, strict=strict)
+    check = _make_check(batch, inputs, named, now) if is_addition and not again else allow_any
     request = _LoadRequest(
         root, found, batch, now.version, names, terms, memory, lenient, owners, is_mapped, noted, check
     )
-    if found.is_fact and replace is None:
-        if now.is_loaded(batch):
-            return _find_loaded(now, batch, strict=strict)
-        check(now)
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
@@ -230,12 +229,16 @@ def name_files(
 
 
 def _make_check(
-    table: Table, batch: str, files: Sequence[InputFile], named: BatchName, *, again: bool
+    batch: str, files: Sequence[InputFile], named: BatchName, since: TableVersion
 ) -> Callable[[TableVersion], None]:
-    """Make the check that no other load has one of the files, at any version of the table."""
-    if again or not table.is_fact:
-        return lambda _: None
-    return lambda now: refuse_loaded_files(now, batch, files, named.files)
+    """Check that no other load has one of the files, now and at any later version of the table."""
+    refuse_loaded_files(since, batch, files, named.files)
+
+    def check(now: TableVersion) -> None:
+        if now.version != since.version:
+            refuse_loaded_files(now, batch, files, named.files)
+
+    return check
 
 
 def _load_files(

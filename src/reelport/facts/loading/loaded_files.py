@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from reelport.errors import BadInput
 from reelport.facts.input.batch_names import BatchName, has_rows
 from reelport.facts.input.files import InputFile
+from reelport.facts.log.commits import CHECKPOINT_EVERY
 from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.history import Load, find_load_of_file, read_history
 from reelport.wording import format_count
 
 _SHOWN = 5
-_FEW = 20
-"""Files that are looked up one by one; for more it is faster to read the whole log."""
+COMMITS_READ = CHECKPOINT_EVERY
+"""Commits that the look-up of a file reads on average: of two marks, those since the last checkpoint each time."""
 
 
 def choose_batch(now: TableVersion, names: BatchName) -> str:
@@ -28,7 +29,8 @@ def refuse_loaded_files(now: TableVersion, batch: str, files: Sequence[InputFile
     `names` are those that a batch of each file alone would have. An undone load doesn't count, nor does one whose days
     were all replaced since.
     """
-    if len(names) <= _FEW and not any(map(now.is_file_noted, names)):
+    reads_less = len(names) * COMMITS_READ < now.version
+    if reads_less and not any(map(now.is_file_noted, names)):
         return
     history = read_history(now)
     found = [
