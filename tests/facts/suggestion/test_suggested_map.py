@@ -188,6 +188,53 @@ def test_what_can_be_read_in_two_ways_is_left_to_a_person(
     assert ask("earnings", "SELECT day, eur FROM t") == [(date(2023, 2, 1), Decimal("1.5"))]
 
 
+@pytest.mark.parametrize(
+    ("dates", "name", "hours"),
+    [
+        (("2023-07-25", "2023-07-26"), "hour", ("5", "17")),
+        (("25/07/2023", "26/07/2023"), "Hour (UTC)", ("05", "17")),
+        (("20230725", "20230726"), "time", ("05:00", "17:00:00")),
+        (("2023-07-25T00:00:00Z", "2023-07-26T00:00:00Z"), "hour", ("5.0", "17.0")),
+    ],
+)
+def test_hours_in_a_column_of_their_own_are_added_to_the_day(
+    suggested: Callable[..., tuple[Suggestion, Path, Path]],
+    root: Path,
+    ask: Ask,
+    dates: Sequence[str],
+    name: str,
+    hours: Sequence[str],
+) -> None:
+    """By the day alone every hour would land at midnight; a row without a right hour is rejected."""
+    days = [*zip(dates, hours, strict=True), (dates[0], ""), (dates[0], "25")]
+    rows = "".join(f"{day},{hour},v1,c1,video,1,1\n" for day, hour in days)
+    found, path, to = suggested(
+        "plays", f"date,{name},video_id,owner_channel_id,media_type,views,time_watched_seconds\n{rows}"
+    )
+    assert (_gaps(found), found.unused) == ([], ())
+    assert load(root, "plays", [path], mapping=to).rejects == 2
+    assert ask("plays", "SELECT started_at FROM t ORDER BY 1") == [
+        (datetime(2023, 7, 25, 5, tzinfo=UTC),),
+        (datetime(2023, 7, 26, 17, tzinfo=UTC),),
+    ]
+
+
+def test_hours_beside_types_and_beside_days_that_can_be_read_in_two_ways(
+    tmp_path: Path, root: Path, suggested: Callable[..., tuple[Suggestion, Path, Path]], ask: Ask
+) -> None:
+    """A Parquet file's dates and numbers are joined too, and so is each line that a person chooses from."""
+    header = "date,hour,video_id,owner_channel_id,media_type,views,time_watched_seconds"
+    found, _, to = suggested("plays", f"{header}\n01/02/2023,7,v1,c1,video,1,1\n")
+    assert _gaps(found) == ["started_at"]
+    assert to.read_text().count("; with the hours of 'hour'") == 2
+    row = dict(zip(header.split(","), (date(2023, 7, 1), 7, "v1", "c1", "video", 1, 1), strict=True))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    to.write_text(format_map(suggest_for_files(root, "plays", [path]), [path], to))
+    load(root, "plays", [path], mapping=to)
+    assert ask("plays", "SELECT started_at FROM t") == [(datetime(2023, 7, 1, 7, tzinfo=UTC),)]
+
+
 def test_money_is_taken_where_its_currency_is_told(suggested: Callable[..., tuple[Suggestion, Path, Path]]) -> None:
     """By its name or by the sign in its cells; the other currency is left to a person."""
     for name, value in (("Estimated revenue (USD)", "1.5"), ("revenue_usd", "1.5"), ("Revenue", "$1.50")):

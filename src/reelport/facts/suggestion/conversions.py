@@ -18,6 +18,8 @@ from reelport.facts.suggestion.numbers import NumberReading, find_number_reading
 from reelport.facts.tables import Column, Kind
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?")
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]00:00(:00(\.0{1,9})?)?( ?(Z|[+]00(:?00)?))?)?")
+"""A day, or the midnight that it begins with."""
 _WHOLE = re.compile(r"\d+(\.0+)?")
 _CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")
 _NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)")
@@ -77,13 +79,15 @@ class ExportColumn:
 class Conversion:
     """A way to convert a column: SQL, a note on it, and whether a person should check it.
 
-    `needs_person` is true where the values don't show whether it is right, so that it is only offered.
+    `needs_person` is true where the values don't show whether it is right, so that it is only offered. `is_day` is
+    true where a moment is made of a day alone.
     """
 
     sql: str
     note: str = ""
     is_doubtful: bool = False
     needs_person: bool = False
+    is_day: bool = False
 
 
 Conversions = Sequence[Conversion]
@@ -109,11 +113,11 @@ def find_conversions(
 
 def _convert_moments(session: duckdb.DuckDBPyConnection, given: ExportColumn) -> Conversions:
     if given.type == "DATE" or given.type.startswith("TIMESTAMP"):
-        return (Conversion(given.sql),)
+        return (Conversion(given.sql, is_day=given.all_match(_ISO_DAY)),)
     if not given.values:
         return ()
     if given.type == "VARCHAR" and given.all_match(_ISO):
-        return (Conversion(given.sql),)
+        return (Conversion(given.sql, is_day=given.all_match(_ISO_DAY)),)
     sizes = {len(value) for value in given.values}
     size = sizes.pop() if len(sizes) == 1 else 0
     if size in _EPOCHS and given.all_match(re.compile("1[0-9]+")):
@@ -121,11 +125,12 @@ def _convert_moments(session: duckdb.DuckDBPyConnection, given: ExportColumn) ->
         return (Conversion(_or_original_sql(made, given), "counted since 1970"),)
     found = [form for form in _FORMATS if _all_parse(session, given.values, form)]
     if not found and given.type == "VARCHAR" and _most_match(given.values, lambda value: bool(_ISO.fullmatch(value))):
-        return (Conversion(given.sql),)
+        return (Conversion(given.sql, is_day=_most_match(given.values, lambda value: bool(_ISO_DAY.fullmatch(value)))),)
     return tuple(
         Conversion(
             f"coalesce(strftime(try_strptime({given.text}, {quote_text(form)}), '%Y-%m-%dT%H:%M:%S'), {given.text})",
             f"read as {form}",
+            is_day=form in _DAYS,
         )
         for form in found
     )

@@ -14,6 +14,7 @@ import duckdb
 from reelport.facts.suggestion.column_names import ColumnName, parse_column_name
 from reelport.facts.suggestion.conversions import Conversion, ExportColumn, find_conversions
 from reelport.facts.suggestion.export_names import KEYS, NAMES
+from reelport.facts.suggestion.hours import add_hours, find_hours
 from reelport.facts.tables import Column, Kind, Table
 
 _NEAR = 0.9
@@ -90,7 +91,10 @@ _SURE, _LIKELY = 90, 70
 def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[ExportColumn]) -> Suggestion:
     """Suggest which of the export's columns fill the table's; each is used at most once."""
     usable = [given for given in columns if given.is_usable]
-    matches = sorted(_find_matches(table, usable), key=lambda match: -match.score)
+    hours = find_hours(table, usable)
+    matches = sorted(
+        _find_matches(table, [given for given in usable if given is not hours]), key=lambda match: -match.score
+    )
     tries: Counter[str] = Counter()
     guesses: dict[str, Guess] = {}
     gaps: dict[str, Gap] = {}
@@ -101,6 +105,9 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
             continue
         tries[column.name] += 1
         ways = find_conversions(session, column, given, parse_column_name(given.name))
+        if hours is not None and column.name == table.time and any(way.is_day for way in ways):
+            ways = [add_hours(way, hours) for way in ways]
+            used.add(hours.name)
         if len(ways) == 1 and not ways[0].needs_person:
             confidence = Confidence.GUESS if ways[0].is_doubtful else match.confidence
             guesses[column.name] = Guess(column, given, confidence, match.why, ways[0])
