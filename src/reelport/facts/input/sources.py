@@ -193,7 +193,7 @@ def make_text_source(
     failure: ReaderFailure,
     meter: ProgressMeter,
 ) -> RowSource:
-    """Make one source of text files with the same columns, in any order; it can be read only once."""
+    """Make one source of text files with the same columns, in any order. It is read once."""
     names = tuple(types)
     stream = failure.watch(read_batches(group, names, reject, meter), meter)
     return make_arrow_source(

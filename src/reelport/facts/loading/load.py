@@ -125,18 +125,20 @@ def load(
     load had, or that are given twice, are refused, unless `again`. `owners`, when given, counts the
     rows of each owner channel. Raises BadInput, UsageError or StorageError; the table
     is then unchanged.
+    Bad rows go to the reject file, which holds as many as `cap` allows. With `strict` or `replace` a single bad row
+    refuses the batch; more than `max_bad` of them always do. `replace` deletes the rows of these days (both included)
+    before it adds those of the files. `lenient` keeps texts outside their column's list where no number depends on the
+    list. Files of facts that another load had, or that are given twice, are refused, unless `again`. `owners`, when
+    given, counts the rows of each owner channel. Raises BadInput, UsageError or StorageError; the table is unchanged.
     """
     found = find_table(table)
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
-    if text is None:
-        refuse_reject_files([file.path for file in inputs])
     named = name_files(found, text, replace, inputs, again=again)
     now, is_mapped = read_newest(root, found), text is not None
     batch = choose_batch(now, named)
-    into = rejects or _choose_rejects_path(root, batch, inputs)
-    check_rejects_path(into, root, [*(file.path for file in inputs), *([mapping] if mapping else [])])
+    into = _find_rejects_path(rejects, root, batch, inputs, mapping)
     names = tuple(str(file.path) for file in inputs)
     terms = LoadTerms(strict, replace, max_bad)
     seen, is_mapped = read_newest(root, found), text is not None
@@ -148,9 +150,8 @@ def load(
     if is_addition and now.is_loaded(batch):
         return _find_loaded(now, batch, strict=strict)
     check = _make_check(batch, inputs, named, now) if is_addition and not again else allow_any
-    request = _LoadRequest(
-        root, found, batch, now.version, names, terms, memory, lenient, owners, is_mapped, noted, check
-    )
+    since = now.version
+    request = _LoadRequest(root, found, batch, since, names, terms, memory, lenient, owners, is_mapped, noted, check)
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
@@ -207,6 +208,18 @@ def check_span(table: Table, span: tuple[date, date] | None) -> None:
         raise UsageError(f"{table.name} has no days to replace: its rows are replaced by {table.key}")
     if span[0] > span[1]:
         raise UsageError(f"the days to replace are reversed: {span[0]} is after {span[1]}")
+
+
+def _find_rejects_path(
+    given: Path | None, root: Path, batch: str, files: Sequence[InputFile], mapping: Path | None
+) -> Path:
+    """Find the reject file's path. UsageError where it or a reject file is among the inputs."""
+    paths = [file.path for file in files]
+    if mapping is None:
+        refuse_reject_files(paths)
+    path = given or _choose_rejects_path(root, batch, files)
+    check_rejects_path(path, root, paths if mapping is None else [*paths, mapping])
+    return path
 
 
 def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> Path:
