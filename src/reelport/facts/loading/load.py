@@ -115,43 +115,31 @@ def load(
 ) -> LoadResult:
     """Load files into a table.
 
-    Bad rows go to the reject file, which holds as many as `cap` allows. With `strict` or
-    `replace` a single bad row refuses the batch; more than `max_bad` of them always do. `replace`
-    deletes the rows of these days (both included) before it adds those of the files. `lenient` keeps
-    texts outside their column's list where no number depends on the list. `owners`, when given,
-    counts the rows of each owner channel. Facts too far ahead of `now`, when given, are bad rows.
-    Raises BadInput, UsageError or StorageError; the table is then unchanged.
-    texts outside their column's list where no number depends on the list. Files of facts that another
-    load had, or that are given twice, are refused, unless `again`. `owners`, when given, counts the
-    rows of each owner channel. Raises BadInput, UsageError or StorageError; the table
-    is then unchanged.
     Bad rows go to the reject file, which holds as many as `cap` allows. With `strict` or `replace` a single bad row
     refuses the batch; more than `max_bad` of them always do. `replace` deletes the rows of these days (both included)
     before it adds those of the files. `lenient` keeps texts outside their column's list where no number depends on the
     list. Files of facts that another load had, or that are given twice, are refused, unless `again`. `owners`, when
-    given, counts the rows of each owner channel. Raises BadInput, UsageError or StorageError; the table is unchanged.
+    given, counts the rows of each owner channel. Facts too far ahead of `now`, when given, are bad rows. Raises
+    BadInput, UsageError or StorageError; the table is unchanged.
     """
     found = find_table(table)
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
     named = name_files(found, text, replace, inputs, again=again)
-    now, is_mapped = read_newest(root, found), text is not None
-    batch = choose_batch(now, named)
+    seen, is_mapped = read_newest(root, found), text is not None
+    batch = choose_batch(seen, named)
     into = _find_rejects_path(rejects, root, batch, inputs, mapping)
     names = tuple(str(file.path) for file in inputs)
-    terms = LoadTerms(strict, replace, max_bad)
-    seen, is_mapped = read_newest(root, found), text is not None
-    request = _LoadRequest(root, found, batch, seen.version, names, terms, memory, lenient, owners, is_mapped, now)
-    if found.is_fact and replace is None and seen.is_loaded(batch):
-        return _find_loaded(seen, batch, strict=strict)
     terms, noted = LoadTerms(strict, replace, max_bad), named.files if found.is_fact else ()
     is_addition = found.is_fact and replace is None
-    if is_addition and now.is_loaded(batch):
-        return _find_loaded(now, batch, strict=strict)
-    check = _make_check(batch, inputs, named, now) if is_addition and not again else allow_any
-    since = now.version
-    request = _LoadRequest(root, found, batch, since, names, terms, memory, lenient, owners, is_mapped, noted, check)
+    if is_addition and seen.is_loaded(batch):
+        return _find_loaded(seen, batch, strict=strict)
+    check = _make_check(batch, inputs, named, seen) if is_addition and not again else allow_any
+    since = seen.version
+    request = _LoadRequest(
+        root, found, batch, since, names, terms, memory, lenient, owners, is_mapped, now, noted, check
+    )
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)

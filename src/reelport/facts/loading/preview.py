@@ -118,10 +118,10 @@ def preview(
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
-    named, now = name_files(found, text, replace, inputs, again=again), read_newest(root, found)
-    batch = choose_batch(now, named)
-    if found.is_fact and replace is None and not again and not now.is_loaded(batch):
-        refuse_loaded_files(now, batch, inputs, named.files)
+    named, seen = name_files(found, text, replace, inputs, again=again), read_newest(root, found)
+    batch = choose_batch(seen, named)
+    if found.is_fact and replace is None and not again and not seen.is_loaded(batch):
+        refuse_loaded_files(seen, batch, inputs, named.files)
     bad = BrokenLines(tuple(str(file.path) for file in inputs), count)
     request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress), now)
     with open_reading_workspace(root, memory) as space:
@@ -139,7 +139,6 @@ def preview(
     )
     if not found.is_fact:
         return result
-    seen = read_newest(root, found)
     result = _compare_with_table(result, seen) if replace is None else _count_replaced(result, seen, replace)
     return result if now is None else dataclasses.replace(result, later_rows=_count_later(result, now.date()))
 
@@ -149,7 +148,6 @@ def _count_later(result: Preview, today: date) -> int:
         return 0
     left_out = {one.day for one in result.left_out}
     return sum(rows for day, rows in result.judged.days.items() if day > today and day not in left_out)
-    return _compare_with_table(result, now) if replace is None else _count_replaced(result, now, replace)
 
 
 def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], RowCheck]:
