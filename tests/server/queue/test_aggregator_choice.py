@@ -28,6 +28,7 @@ from reelport.server.queue.aggregator_choice import choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.worker import Worker
+from reelport.server.reports import report_list
 from reelport.server.settings import read_settings
 
 
@@ -73,6 +74,7 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
             assert "It waits for the engine" in str(waiting.reason)
             assert "Connection refused)" in str(waiting.reason)
             assert waiting.failures == 0
+            assert address not in read_as_partner(state, asked.id)
             assert until(lambda: backlog.get_entry(state.db, asked.id).state == "failed")
         finally:
             worker.stop()
@@ -80,6 +82,14 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
     reason = str(backlog.get_entry(state.db, asked.id).reason)
     assert "waited 1 seconds for the engine. Bring it back" in reason
     assert "very-secret" not in reason
+    assert read_as_partner(state, asked.id).startswith("A part of the platform was away for too long: ask again later")
+
+
+def read_as_partner(state: State, report_id: str) -> str:
+    """What a report's own people read of its failure."""
+    found = report_list.find_listed_report(state.db, state.settings, 1, report_id, state.now)
+    assert found is not None
+    return str(found.reason)
 
 
 def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -109,6 +109,34 @@ def test_users_of_an_earlier_version_keep_their_logins(settings: Settings) -> No
     db.dispose()
 
 
+def test_partners_still_read_reasons_about_their_own_requests(settings: Settings) -> None:
+    """An earlier version kept no codes: those that are known by their words get one, every other reason none."""
+    reasons = {
+        "cancelled": "It was cancelled by ann@demo.example.",
+        "too_late": "It was not made in 60 seconds: ask for less.",
+        None: "/srv/reelport/cache: the disk is full: make room",
+    }
+    check_layout(settings.data)
+    old = open_database(settings)
+    with writing(old) as connection:
+        _fill(connection, "ab", ["a", "b"])
+        migrate_to(connection, "0012")
+        copied = text(
+            """INSERT INTO reports (id, token, organization_id, key_id, query, channels, scopes, fingerprint, status,
+                   created_at, expires_at, attempts, reason)
+               SELECT :id, :id, organization_id, key_id, query, channels, scopes, fingerprint, 'FAILED',
+                   created_at, expires_at, attempts, :reason FROM reports WHERE id = 'todo'"""
+        )
+        for code, reason in reasons.items():
+            connection.execute(copied, {"id": code or "other", "reason": reason})
+    old.dispose()
+    db = connect(settings)
+    with writing(db) as connection:
+        found = connection.execute(text("SELECT reason_code, reason FROM reports WHERE status = 'FAILED'")).all()
+    assert {row.reason_code: row.reason for row in found} == reasons
+    db.dispose()
+
+
 def test_the_database_itself_keeps_what_was_logged(settings: Settings) -> None:
     """No statement changes or deletes a row of the audit log, whoever sends it."""
     check_layout(settings.data)

@@ -10,7 +10,10 @@ from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OWNER, Visitors
 from tests.server.studio.visitor import add_user
 
+from reelport.errors import StorageError
 from reelport.server.access import audit_log, organizations
+from reelport.server.queue import jobs
+from reelport.server.queue.jobs import Claim
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
 
@@ -63,6 +66,26 @@ def test_the_list_shows_reports_of_keys_with_their_state(people: Api, visitors: 
     assert done not in page
     assert open_one not in visitor.get("/studio/reports?state=finished").text
     people.finish(BODY)
+
+
+def test_pages_tell_nothing_of_the_inside_of_the_platform(people: Api, visitors: Visitors) -> None:
+    """Neither where a report waits nor where it failed: paths and addresses are the operator's."""
+    inside = "s3://tables/eu/plays: the object store fails: GET http://127.0.0.1:25501/tables"
+    report, db, visitor = waiting(people), people.service.db, visitors(MEMBER)
+    addresses = (f"/studio/reports/{report}", "/studio/reports")
+
+    def claim() -> Claim:
+        found = jobs.claim(db, "test-worker", running=9, lease_seconds=60)
+        assert found is not None
+        return found
+
+    assert jobs.retry(db, claim(), inside, 0, code=StorageError.code)
+    pages = [visitor.get(address).text for address in addresses]
+    assert all("the platform could not make it yet: it tries again by itself" in page for page in pages)
+    assert jobs.fail(db, claim(), inside, people.service_now(), code=StorageError.code)
+    pages += (failed := [visitor.get(address).text for address in addresses])
+    assert all(f"or tell the platform the report&#39;s id, {report}." in page for page in failed)
+    assert not [page for page in pages if "25501" in page or "s3:" in page]
 
 
 def test_a_download_is_the_file_byte_for_byte(people: Api, visitors: Visitors) -> None:

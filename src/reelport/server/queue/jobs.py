@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, Engine, select
 
-from reelport.errors import InternalError
+from reelport.errors import DiskFull, InternalError
 from reelport.query import ReportQuery
 from reelport.server.events.bus import publish
 from reelport.server.events.event import Event, Kind
@@ -31,6 +31,15 @@ from reelport.wire import NO_DAY, ReportStatus, format_complete_day
 _SQL = Statements("queue/jobs")
 LONGEST_PAUSE = 60.0
 """The longest backoff, in seconds, between two attempts at a report."""
+
+
+class ReasonCode(StrEnum):
+    """The codes of reasons that are no error's; every other reason has the code of its error."""
+
+    CANCELLED = "cancelled"
+    TOO_LATE = "too_late"
+    WORKER_DIED = "worker_died"
+    WORKER_LOST = "worker_lost"
 
 
 class Canceller(StrEnum):
@@ -202,29 +211,29 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
 def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = InternalError.code) -> bool:
     """End the report as FAILED; False, and nothing changed, when the lease was lost.
 
-    `reason` is a sentence for people; `code` is the error's code, for metrics.
+    `reason` is a sentence for operators; `code` is the error's code or a ReasonCode, for metrics and for the partner.
     """
     with writing(db) as connection:
         failed = delete_job(connection, claim.fence) and fail_report(
-            connection, claim.report_id, reason, now, failures=claim.failures + 1
+            connection, claim.report_id, reason, now, code=code, failures=claim.failures + 1
         )
         if failed:
             tallies.count_end(connection, Outcome.FAILED, code)
         return failed
 
 
-def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
+def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = InternalError.code) -> bool:
     """Requeue the job after an attempt that failed with an error of the report.
 
     The job is due after the pause.
     """
     with writing(db) as connection:
         return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
-            connection, claim.report_id, reason=reason, failures=claim.failures + 1
+            connection, claim.report_id, reason=reason, reason_code=code, failures=claim.failures + 1
         )
 
 
-def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float) -> bool:
+def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = DiskFull.code) -> bool:
     """Requeue the job while the disk is full.
 
     The job is due after the pause, which is added to `waited_for_room`.
@@ -236,7 +245,7 @@ def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float) -
             suspect=claim.suspect,
             pause_seconds=pause_seconds,
             waited_seconds=pause_seconds,
-        ) and update_report(connection, claim.report_id, reason=reason)
+        ) and update_report(connection, claim.report_id, reason=reason, reason_code=code)
 
 
 def give_back(db: Engine, claim: Claim) -> bool:
@@ -269,7 +278,7 @@ def cancel_job(connection: Connection, report_id: str, reason: str, now: datetim
     False when it had ended before.
     """
     ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
-    cancelled = ended and fail_report(connection, report_id, reason, now)
+    cancelled = ended and fail_report(connection, report_id, reason, now, code=ReasonCode.CANCELLED)
     if cancelled:
         tallies.count_end(connection, Outcome.CANCELLED, by.value)
     return cancelled
@@ -321,9 +330,11 @@ def requeue(
     return requeued
 
 
-def fail_report(connection: Connection, report_id: str, reason: str, now: datetime, **counts: int) -> bool:
-    """Set a report's status to FAILED, with its reason and the given counts."""
-    ended = {"status": ReportStatus.FAILED.value, "reason": reason, "ended_at": now}
+def fail_report(
+    connection: Connection, report_id: str, reason: str, now: datetime, *, code: str, **counts: int
+) -> bool:
+    """Set a report's status to FAILED, with its reason, the code of that and the given counts."""
+    ended = {"status": ReportStatus.FAILED.value, "reason": reason, "reason_code": code, "ended_at": now}
     publish(connection, Event(Kind.REPORT_ENDED, report_id))
     return update_report(connection, report_id, **ended, **counts)
 

@@ -12,8 +12,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, RowMapping
 
+from reelport.errors import OutOfMemory
 from reelport.server.queue import jobs
-from reelport.server.queue.jobs import Claim
+from reelport.server.queue.jobs import Claim, ReasonCode
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
 from reelport.server.state.statements import Statements
@@ -81,7 +82,7 @@ def isolate(db: Engine, claim: Claim, reason: str) -> bool:
         if _SQL.run(connection, "beside", claim.fence).first() is None:
             return False
         return jobs.requeue(connection, claim.fence, suspect=True, pause_seconds=0) and jobs.update_report(
-            connection, claim.report_id, reason=reason
+            connection, claim.report_id, reason=reason, reason_code=OutOfMemory.code
         )
 
 
@@ -94,10 +95,12 @@ def _blame(connection: Connection, row: RowMapping, how: str, limit: int, now: d
     known = {"how": how, "deaths": deaths, "limit": limit}
     if deaths >= limit:
         if jobs.delete_job(connection, _make_fence(row)):
-            jobs.fail_report(connection, row["report_id"], _ENDED.format(**known), now, deaths=deaths)
-            tallies.count_end(connection, Outcome.FAILED, "worker_died")
+            code = ReasonCode.WORKER_DIED
+            jobs.fail_report(connection, row["report_id"], _ENDED.format(**known), now, code=code, deaths=deaths)
+            tallies.count_end(connection, Outcome.FAILED, code)
     elif jobs.requeue(connection, _make_fence(row), suspect=True, pause_seconds=_compute_pause(deaths)):
-        jobs.update_report(connection, row["report_id"], reason=_DIED.format(**known), deaths=deaths)
+        died = {"reason": _DIED.format(**known), "reason_code": ReasonCode.WORKER_DIED}
+        jobs.update_report(connection, row["report_id"], **died, deaths=deaths)
     return str(row["report_id"])
 
 
@@ -105,7 +108,8 @@ def _requeue_lost(connection: Connection, row: RowMapping, reason: str = _LOST, 
     losses = row["losses"] + 1
     suspect = suspect or bool(row["suspect"]) or losses >= MOST_LOSSES
     if jobs.requeue(connection, _make_fence(row), suspect=suspect, pause_seconds=_compute_pause(losses - MOST_LOSSES)):
-        jobs.update_report(connection, row["report_id"], reason=reason, losses=losses)
+        lost = {"reason": reason, "reason_code": ReasonCode.WORKER_LOST}
+        jobs.update_report(connection, row["report_id"], **lost, losses=losses)
     return str(row["report_id"])
 
 

@@ -30,7 +30,7 @@ from reelport.server.events.subscription import Subscription
 from reelport.server.queue import attempt, jobs, losses, worker_registry
 from reelport.server.queue.attempt import LeaseLost, clock
 from reelport.server.queue.attempt_trace import note_file, trace_attempt
-from reelport.server.queue.jobs import Claim
+from reelport.server.queue.jobs import Claim, ReasonCode
 from reelport.server.queue.lease_keeper import (
     WATCH_SECONDS,
     LeaseKeeper,
@@ -253,7 +253,8 @@ class Worker:
                 self._settle(lambda: jobs.give_back(self._db, running.claim), log)
             case StopReason.LATE:
                 reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
-                self._settle(lambda: jobs.fail(self._db, running.claim, reason, clock(), code="too_late"), log)
+                code = ReasonCode.TOO_LATE
+                self._settle(lambda: jobs.fail(self._db, running.claim, reason, clock(), code=code), log)
             case StopReason.LONG:
                 self._settle(lambda: jobs.postpone(self._db, running.claim), log)
             case StopReason.TAKEN:
@@ -279,7 +280,7 @@ class Worker:
             elif last:
                 jobs.fail(self._db, claim, reason, clock(), code=code)
             else:
-                jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures)
+                jobs.retry(self._db, claim, reason, pause_seconds=4**claim.failures, code=code)
 
         self._settle(record, log)
 
@@ -298,7 +299,7 @@ class Worker:
             self._settle(lambda: jobs.fail(self._db, claim, f"{error}. {waited}", clock(), code=error.code), log)
         else:
             waits = f"{error}. It waits for {what}, {left:.0f} seconds at most."
-            self._settle(lambda: jobs.wait_for_room(self._db, claim, waits, pause), log)
+            self._settle(lambda: jobs.wait_for_room(self._db, claim, waits, pause, code=error.code), log)
 
 
 def _describe_lack(error: _Passing) -> tuple[str, str, str]:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, fun
 from reelport.query import ReportQuery
 from reelport.server.access.callers import clean_text
 from reelport.server.files import report_files
+from reelport.server.reports.partner_reasons import explain_failure, explain_pause
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, sync_commits
 from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_moment
@@ -76,9 +77,9 @@ class ListedReport:
     """A report as its organization's people see it.
 
     `place` is that among the organization's waiting reports, from 1; `due_at` is when a waiting one is tried at the
-    earliest. `written` is how many bytes a running attempt has written so far. `reason` says why it failed, or why
-    the last attempt did. `asked_by` is the user who asked in Studio, None where a key did. `file` is the name of a
-    finished one's file in its store.
+    earliest. `written` is how many bytes a running attempt has written so far. `reason` says to the partner why it
+    failed, or why it waits after an attempt that did. `asked_by` is the user who asked in Studio, None where a key
+    did. `file` is the name of a finished one's file in its store.
     """
 
     id: str
@@ -235,7 +236,7 @@ def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], settings: S
         place=places.get(row.id) if state is State.WAITING else None,
         due_at=row.not_before if state is State.WAITING else None,
         written=report_files.measure_draft(settings, row.id, row.attempt) if is_running else 0,
-        reason=row.reason,
+        reason=_find_reason(row, state),
         created_at=row.created_at,
         expires_at=row.expires_at,
         ended_at=row.ended_at,
@@ -244,6 +245,14 @@ def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], settings: S
         last_complete_day=parse_complete_day(row.last_complete_day),
         file=row.file,
     )
+
+
+def _find_reason(row: Row[*tuple[Any, ...]], state: State) -> str | None:
+    if row.reason is None:
+        return None
+    if state is State.FAILED:
+        return explain_failure(row.reason_code, row.reason, row.id)
+    return explain_pause(row.reason_code) if state is State.WAITING else None
 
 
 def _state_of(row: Row[*tuple[Any, ...]], now: datetime) -> State:

@@ -250,8 +250,9 @@ SECRET_FINGERPRINTS: Final = Table(
 # A report as its caller sees it. The first claim fills `versions`, and `last_complete_day` of the facts in those, as
 # the wire writes it (NULL: pinned before this column existed); the end of the report fills the columns of its file.
 # `attempts` were begun. Of them `failures` ended with an error of the report, `deaths` with the death of a worker that
-# made nothing beside it, and `losses` with a process whose end isn't blamed on the report. `traceparent` (W3C) is the
-# span in which it was asked for, which its attempts continue; NULL where no traces are recorded.
+# made nothing beside it, and `losses` with a process whose end isn't blamed on the report. `reason` is the operator's;
+# `reason_code` decides what its partner reads of it (`reports/partner_reasons`). `traceparent` (W3C) is the span in
+# which it was asked for, which its attempts continue; NULL where no traces are recorded.
 REPORTS: Final = Table(
     "reports",
     METADATA,
@@ -267,6 +268,7 @@ REPORTS: Final = Table(
     Column("fingerprint", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("reason", Text),
+    Column("reason_code", Text),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Column("ended_at", Moment),
