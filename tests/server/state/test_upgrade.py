@@ -137,6 +137,36 @@ def test_partners_still_read_reasons_about_their_own_requests(settings: Settings
     db.dispose()
 
 
+def test_links_that_should_have_ended_end(settings: Settings) -> None:
+    """Those of a removed user, and those without a channel; a withdrawn channel is taken out of the others."""
+    links = {
+        "stays": ("ann@demo.example", ["c1", "c2"]),
+        "narrowed": ("ann@demo.example", ["c1", "gone"]),
+        "emptied": ("ann@demo.example", ["gone"]),
+        "orphan": ("ben@demo.example", ["c1"]),
+    }
+    check_layout(settings.data)
+    old = open_database(settings)
+    with writing(old) as connection:
+        _fill(connection, "ab", ["a", "b"])
+        migrate_to(connection, "0012")
+        connection.execute(text("INSERT INTO users VALUES ('rpu_a', 1, 'ann@demo.example', 'owner', 'hash', 7, 1)"))
+        made = text(
+            """INSERT INTO shared_views (id, token_hash, organization_id, name, parameters, channels, created_by,
+                   created_at, expires_at)
+               VALUES (:id, :id, 1, 'x', '', :channels, :by, 1, 2)"""
+        )
+        for id_, (by, channels) in links.items():
+            connection.execute(made, {"id": id_, "by": by, "channels": json.dumps(channels)})
+    old.dispose()
+    db = connect(settings)
+    with writing(db) as connection:
+        found = {row.id: row for row in connection.execute(text("SELECT * FROM shared_views"))}
+    assert {id_ for id_, row in found.items() if row.revoked_at is None} == {"stays", "narrowed"}
+    assert (found["stays"].channels, found["narrowed"].channels) == ('["c1", "c2"]', '["c1"]')
+    db.dispose()
+
+
 def test_the_database_itself_keeps_what_was_logged(settings: Settings) -> None:
     """No statement changes or deletes a row of the audit log, whoever sends it."""
     check_layout(settings.data)

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from threading import Barrier
 
 import pytest
 from sqlalchemy import insert, select
+from tests import quick_users
 from tests.server.conftest import State
 
 from reelport.catalog import Grain, Metric
 from reelport.errors import UsageError
-from reelport.server.access import audit_log
+from reelport.server.access import audit_log, organizations, people, sessions, users
 from reelport.server.access.audit_log import Actor
+from reelport.server.access.logins import Password
+from reelport.server.access.sessions import Browser
 from reelport.server.explore.view import View
-from reelport.server.reports import report_list
+from reelport.server.reports import report_list, withdrawal
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SHARED_VIEWS
 from reelport.server.studio import saved_views, shared_views
 from reelport.server.studio.shared_views import OpenedView, Sharer
 
-ANN = Actor("ann@demo.example", "192.0.2.1")
+ANN, BEN = Actor("ann@demo.example", "192.0.2.1"), Actor("ben@demo.example", "192.0.2.1")
 DAY = date(2026, 7, 1)
 VIEW = View((Metric.VIEWS,), (), DAY, DAY, Metric.VIEWS, Grain.DAY)
 
 
-def share(state: State, organization: int, days: int = 1) -> str:
-    """The token of a new link."""
-    sharer = Sharer(organization, ANN)
+def share(state: State, organization: int, days: int = 1, by: Actor = ANN) -> str:
+    """The token of a new link; whoever shares is made a user first."""
+    names = {each.id: each.name for each in organizations.list_organizations(state.db)}
+    if by.name not in {each.email for each in users.list_users(state.db)}:
+        quick_users.add_user(state.db, names[organization], by.name, "owner", "a long enough password", state.now)
+    sharer = Sharer(organization, by)
     return shared_views.share_view(state.db, state.service_secret, sharer, "News", VIEW, days, state.now)
 
 
@@ -62,6 +70,73 @@ def test_a_revoked_link_opens_nothing(state: State) -> None:
     told = [each.action for each in audit_log.list_actions(state.db)]
     assert told[:2] == ["revoked a shared view", "shared a view"]
     assert told.count("revoked a shared view") == 1
+
+
+def test_a_link_ends_with_the_user_who_made_it(state: State) -> None:
+    """Whoever removes: a command, or another owner in Studio. Links of others work on, and none comes back."""
+    organization = state.organization("demo", "a")
+    state.now = datetime.now(UTC)
+    anns, bens = share(state, organization, 90), share(state, organization, 90, BEN)
+    assert users.remove_user(state.db, "Ben@demo.example") == 1
+    assert (opened(state, bens), opened(state, anns) is not None) == (None, True)
+    assert audit_log.list_actions(state.db, action="removed a user")[0].details == {"ended_links": 1}
+    again = share(state, organization, 90, BEN)
+    assert opened(state, again)
+    assert opened(state, bens) is None
+    browser, given = Browser("192.0.2.1", "Firefox"), Password(ANN.name, "a long enough password")
+    owner = sessions.begin_session(state.db, state.service_secret, given, browser, state.now, timedelta(hours=1))
+    assert owner is not None
+    ben = next(each.id for each in users.list_users(state.db) if each.email == BEN.name)
+    assert people.remove_person(state.db, owner, ben, ANN, state.now)
+    assert opened(state, again) is None
+    assert opened(state, anns)
+
+
+def test_a_removed_user_shares_nothing(state: State) -> None:
+    """Who was signed in a moment ago can't leave a link behind."""
+    organization = state.organization("demo", "a")
+    share(state, organization)
+    users.remove_user(state.db, ANN.name)
+    sharer = Sharer(organization, ANN)
+    with pytest.raises(UsageError, match="no user of this organization"):
+        shared_views.share_view(state.db, state.service_secret, sharer, "News", VIEW, 1, state.now)
+
+
+def test_a_link_that_is_shared_during_a_removal_ends_with_it(state: State) -> None:
+    """Either it comes first and ends too, or it is not made: on PostgreSQL both would run beside each other."""
+    organization = state.organization("demo", "a")
+    state.now = datetime.now(UTC)
+    share(state, organization)
+    both = Barrier(2)
+
+    def share_at_once() -> str | None:
+        both.wait()
+        sharer = Sharer(organization, ANN)
+        try:
+            return shared_views.share_view(state.db, state.service_secret, sharer, "News", VIEW, 1, state.now)
+        except UsageError:
+            return None
+
+    with ThreadPoolExecutor(1) as pool:
+        shared = pool.submit(share_at_once)
+        both.wait()
+        users.remove_user(state.db, ANN.name)
+        token = shared.result()
+    assert token is None or opened(state, token) is None
+
+
+def test_a_withdrawn_channel_does_not_come_back_to_a_link(state: State) -> None:
+    """Given again it is a new grant. A link that has no channel left ends."""
+    organization = state.organization("demo", "a", "b")
+    both = share(state, organization)
+    assert withdrawal.remove_channels(state.db, state.settings, "demo", ["b"], state.now).links == 0
+    organizations.allow_channels(state.db, organization, ["b"])
+    found = opened(state, both)
+    assert found is not None
+    assert found.channels == {"a"}
+    assert withdrawal.remove_channels(state.db, state.settings, "demo", ["a"], state.now).links == 1
+    organizations.allow_channels(state.db, organization, ["a"])
+    assert opened(state, both) is None
 
 
 def test_every_opening_is_counted_and_one_a_minute_logged(state: State) -> None:
@@ -115,7 +190,7 @@ def test_an_id_that_no_database_holds_is_not_found(state: State) -> None:
 def test_ended_links_do_not_pile_up(state: State) -> None:
     """Made and revoked in turn, only the newest 200 stay; another organization's are not touched."""
     organization, other = state.organization("demo", "a"), state.organization("rival", "b")
-    share(state, other)
+    share(state, other, by=BEN)
     with writing(state.db) as connection:
         (row,) = connection.execute(select(SHARED_VIEWS)).mappings()
         for owner in (organization, other):

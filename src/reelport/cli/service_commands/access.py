@@ -136,6 +136,7 @@ def _counts(ended: Withdrawal) -> dict[str, object]:
         "waiting_reports": ended.waiting,
         "running_reports": ended.running,
         "finished_reports": ended.finished,
+        "shared_views": ended.links,
     }
 
 
@@ -247,7 +248,7 @@ def remove_channels(
 ) -> None:
     """Let an organization read channels no longer: reports that cover one go with their files.
 
-    Keys that are limited to these channels alone are revoked. Facts stay.
+    Keys and links to shared views that are left without a channel are revoked. Facts stay.
 
     Example: reelport channel remove --org acme --id c-17
     """

@@ -121,12 +121,12 @@ def change_password(
 def remove_user(
     email: Annotated[str, Parameter(help="The address of the user.")], *, json: PrintJson = False, data: Data = None
 ) -> None:
-    """Remove a user, and end every token that came by the password.
+    """Remove a user, and end the tokens granted by the password and the links that were shared.
 
     Example: reelport user remove ann@acme.example
     """
     from reelport.server.access import users
 
     with open_state(data) as (_, db):
-        users.remove_user(db, email)
-    print_fields({"user": users.normalize_email(email), "removed": True}, as_json=json)
+        links = users.remove_user(db, email)
+    print_fields({"user": users.normalize_email(email), "removed": True, "shared_views": links}, as_json=json)

@@ -21,7 +21,8 @@ from reelport.server.access.organizations import Organization
 from reelport.server.access.password_links import NewPasswordLink
 from reelport.server.access.passwords import NO_PASSWORD
 from reelport.server.access.sessions import Session
-from reelport.server.access.users import Role, find_email_problems, insert_user, normalize_email
+from reelport.server.access.shared_links import end_links_of
+from reelport.server.access.users import Role, describe_links, find_email_problems, insert_user, normalize_email
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, PASSWORD_LINKS, SESSIONS, USERS
@@ -147,7 +148,7 @@ def change_role(db: Engine, owner: Session, user_id: str, role: str, actor: Acto
 def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: datetime) -> bool:
     """Remove a user of the owner's organization, with every login; False when there is none.
 
-    UsageError when no owner would be left.
+    Links to views that the user shared end too. UsageError when no owner would be left.
     """
     with writing(db) as connection:
         holder = _lock_organization(connection, owner)
@@ -157,7 +158,8 @@ def remove_person(db: Engine, owner: Session, user_id: str, actor: Actor, now: d
         _check_owner_stays(connection, holder, user)
         # Sessions, refresh tokens and links go with the user.
         connection.execute(USERS.delete().where(USERS.c.id == user.id))
-        audit_log.record_action(connection, holder.id, actor, Action.USER_REMOVED, user.email, now)
+        details = describe_links(end_links_of(connection, holder.id, user.email, now))
+        audit_log.record_action(connection, holder.id, actor, Action.USER_REMOVED, user.email, now, details)
         return True
 
 

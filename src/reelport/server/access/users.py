@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import Connection, Engine, select
@@ -17,6 +18,7 @@ from reelport.server import credentials
 from reelport.server.access import audit_log, passwords
 from reelport.server.access.audit_log import Action
 from reelport.server.access.organizations import Organization, find_organization, lock_organization
+from reelport.server.access.shared_links import end_links_of
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, PASSWORD_LINKS, REFRESH_TOKENS, SESSIONS, USERS
 
@@ -100,14 +102,23 @@ def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
         )
 
 
-def remove_user(db: Engine, email: str) -> None:
-    """Remove a user, and end every login at once; UsageError when there is none."""
+def remove_user(db: Engine, email: str) -> int:
+    """Remove a user, and end every login at once; UsageError when there is none.
+
+    Links to views that the user shared end too: returns how many.
+    """
+    now = datetime.now(UTC)
     with writing(db) as connection:
         id_ = _find_id(connection, email)
         # The refresh tokens go with the user, those too that are being granted now.
         gone = connection.execute(USERS.delete().where(USERS.c.id == id_).returning(USERS.c.organization_id)).first()
-        if gone is not None:
-            _record(connection, gone.organization_id, Action.USER_REMOVED, email)
+        if gone is None:
+            return 0
+        links = 0
+        if gone.organization_id is not None:
+            links = end_links_of(connection, gone.organization_id, normalize_email(email), now)
+        _record(connection, gone.organization_id, Action.USER_REMOVED, email, describe_links(links))
+        return links
 
 
 def check_exists(db: Engine, email: str) -> None:
@@ -159,8 +170,19 @@ def _find_id(connection: Connection, email: str) -> str:
     raise UsageError(f"There is no user {address!r}.{f' Did you mean {near}?' if near else ''}")
 
 
-def _record(connection: Connection, organization_id: int | None, action: Action, email: str) -> None:
-    audit_log.record_command(connection, organization_id, action, normalize_email(email))
+def describe_links(ended: int) -> dict[str, object]:
+    """Tell the audit log how many shared links went with a user."""
+    return {"ended_links": ended} if ended else {}
+
+
+def _record(
+    connection: Connection,
+    organization_id: int | None,
+    action: Action,
+    email: str,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    audit_log.record_command(connection, organization_id, action, normalize_email(email), details)
 
 
 def _draw_epoch() -> int:

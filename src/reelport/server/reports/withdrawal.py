@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from reelport.check import nearest
 from reelport.errors import StorageError, UsageError
-from reelport.server.access import audit_log, organizations
+from reelport.server.access import audit_log, organizations, shared_links
 from reelport.server.access.audit_log import Action
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import KeyKind
@@ -46,7 +46,8 @@ from reelport.wording import format_count
 class Withdrawal:
     """What a withdrawal removes: keys and files by name, the others counted.
 
-    `narrowed` keys lose some channels. `forgotten` counts the records of reports that had failed or expired before.
+    `narrowed` keys lose some channels. `links` are those to shared views that work no more. `forgotten` counts the
+    records of reports that had failed or expired before.
     """
 
     channels: int
@@ -58,6 +59,7 @@ class Withdrawal:
     finished: int
     forgotten: int
     files: tuple[str, ...]
+    links: int = 0
 
 
 def remove_channels(
@@ -66,7 +68,8 @@ def remove_channels(
     """Remove channels (ids) from those that an organization may read.
 
     UsageError lists all that it doesn't read. Every report that covers one of them is deleted at once, with its
-    file. A key that is limited to channels loses these, and is revoked when it has none left.
+    file. A key that is limited to channels loses these, and is revoked when it has none left; so does a link to a
+    shared view.
     """
     with writing(db) as connection, unhurried(connection):
         holder = organizations.lock_organization(connection, organization)
@@ -84,6 +87,7 @@ def remove_channels(
         )
         connection.execute(KEYS.update().where(KEYS.c.id.in_(ended.keys)).values(revoked_at=now))
         _delete_reports(connection, holder.id, lists)
+        ended = replace(ended, links=shared_links.withdraw_channels(connection, holder.id, gone, now))
         subject, details = format_count(ended.channels, "channel"), _describe(ended)
         audit_log.record_command(connection, holder.id, Action.CHANNELS_REMOVED, subject, details)
     _delete_files(settings, ended)
@@ -99,6 +103,7 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
         holder = organizations.lock_organization(connection, organization)
         lists = _find_channel_lists(connection, holder.id, None)
         ended = _count_withdrawal(connection, holder.id, None, lists)
+        ended = replace(ended, links=shared_links.count_open_links(connection, holder.id, datetime.now(UTC)))
         _delete_reports(connection, holder.id, lists)
         connection.execute(KEY_CHANNELS.delete().where(KEY_CHANNELS.c.key_id.in_(_select_keys(holder.id))))
         connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.key_id.in_(_select_keys(holder.id))))
@@ -121,6 +126,7 @@ def preview_removal(db: Engine, organization: str) -> Withdrawal:
 def _describe(ended: Withdrawal) -> dict[str, object]:
     """Count for the audit log what went along."""
     counts = {"keys": len(ended.keys), "users": ended.users, "reports": ended.waiting + ended.running + ended.finished}
+    counts["ended_links"] = ended.links
     return {name: count for name, count in counts.items() if count}
 
 

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, or_, select
+from sqlalchemy import Connection, Engine, Row, or_, select
 
 from reelport.errors import UsageError
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text, find_readable_channels
+from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.view import Pairs, View
 from reelport.server.state.database import reading, write
-from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS
+from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
 from reelport.server.studio.saved_views import clean_name, read_parameters
 
 LIVES = (1, 7, 30, 90)
@@ -78,7 +79,8 @@ def share_view(
 ) -> str:
     """Share a view for so many days, and return the token of its link.
 
-    It is known this once. UsageError for a bad name, another number of days, and when too many links are open.
+    It is known this once. UsageError for a bad name, another number of days, when too many links are open, and when
+    the sharer was removed a moment ago.
     """
     cleaned = clean_name(name)
     if days not in LIVES:
@@ -86,8 +88,9 @@ def share_view(
     token = credentials.mint(_PREFIX)
 
     def share(connection: Connection) -> None:
+        _lock_sharer(connection, sharer)
         _delete_ended(connection, sharer.organization_id, now)
-        if _count_open(connection, sharer.organization_id, now) >= MOST:
+        if count_open_links(connection, sharer.organization_id, now) >= MOST:
             raise UsageError(f"{MOST} links are open already: revoke some that nobody needs.")
         row = {
             "id": credentials.short_id(),
@@ -115,8 +118,8 @@ def open_shared_view(
     """Find the view of a link, and count that it was opened.
 
     None for a link that is unknown, revoked or expired. Every opening is counted; the audit log gets a row of the first
-    one of each minute, with the count. The channels are those that the organization read when it shared the view, and
-    reads now.
+    one of each minute, with the count. The channels are those that the organization has read ever since it shared the
+    view.
     """
     if not credentials.is_well_formed(_PREFIX, token):
         return None
@@ -196,6 +199,18 @@ def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
     )
 
 
+def _lock_sharer(connection: Connection, sharer: Sharer) -> None:
+    """Lock the organization and the user: a removal meanwhile would not see the new link.
+
+    UsageError when the user was removed.
+    """
+    organization = ORGANIZATIONS.c.id == sharer.organization_id
+    connection.execute(select(ORGANIZATIONS.c.id).where(organization).with_for_update())
+    user = USERS.c.email == sharer.actor.name, USERS.c.organization_id == sharer.organization_id
+    if connection.execute(select(USERS.c.id).where(*user).with_for_update()).first() is None:
+        raise UsageError("You are no user of this organization any more.")
+
+
 def _delete_ended(connection: Connection, organization_id: int, now: datetime) -> None:
     """Delete links that are listed no more, and the oldest of too many ended ones."""
     links = SHARED_VIEWS.c
@@ -203,15 +218,6 @@ def _delete_ended(connection: Connection, organization_id: int, now: datetime) -
     by_age = select(links.id).where(*has_ended).order_by(links.created_at.desc(), links.id)
     is_over = or_(links.expires_at <= now - _KEPT, links.id.in_(by_age.offset(_ENDED_KEPT)))
     connection.execute(SHARED_VIEWS.delete().where(*has_ended, is_over))
-
-
-def _count_open(connection: Connection, organization_id: int, now: datetime) -> int:
-    of_organization = SHARED_VIEWS.c.organization_id == organization_id
-    alive = SHARED_VIEWS.c.revoked_at.is_(None), SHARED_VIEWS.c.expires_at > now
-    found: int = connection.execute(
-        select(func.count()).select_from(SHARED_VIEWS).where(of_organization, *alive)
-    ).scalar_one()
-    return found
 
 
 def _minute(moment: datetime) -> datetime:
