@@ -47,13 +47,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. A fact table has a `time` column, an object table a `key`."""
+    """One table. A fact table has a `time` column, an object table a `key`.
+
+    No load gives two objects the same value of the `unique` column, if there is one.
+    """
 
     name: str
     sentence: str
     columns: tuple[Column, ...]
     time: str | None = None
     key: str | None = None
+    unique: str | None = None
 
     @property
     def is_fact(self) -> bool:
@@ -311,11 +315,12 @@ CHANNELS = Table(
     "One channel.",
     (
         _text("id", "Id of the channel; it never changes.", required=True),
-        _text("slug", "Its slug, as in addresses.", required=True),
+        _text("slug", "Its slug, as in addresses; no other channel has it.", required=True),
         _text("name", "Its name."),
         _text("account_id", "Account that holds it."),
     ),
     key="id",
+    unique="slug",
 )
 PLAYERS = Table(
     "players",

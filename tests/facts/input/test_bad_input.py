@@ -219,7 +219,8 @@ def _cut(content: bytes) -> bytes:
 
 def _parquet(tmp_path: Path) -> bytes:
     path = tmp_path / "made"
-    pq.write_table(pa.table({"id": [str(n) for n in range(1000)], "slug": ["s"] * 1000}), path)
+    numbers = [str(n) for n in range(1000)]
+    pq.write_table(pa.table({"id": numbers, "slug": numbers}), path)
     content = path.read_bytes()
     path.unlink()
     return content

@@ -14,40 +14,50 @@ from tests.cases import thin_out
 from reelport.facts.loading.load import load
 
 ONE_TO_ONE = {
-    "columns": "SELECT n AS id, s AS slug FROM input",
-    "star": "SELECT * EXCLUDE (n, s), n AS id, s AS slug FROM input",
-    "where": "SELECT n AS id, s AS slug FROM input WHERE n <> 'left out' ORDER BY s DESC",
-    "alias": "SELECT i.n AS id, i.s AS slug FROM input AS i",
-    "named": "SELECT input.n AS id, input.s AS slug FROM input;",
-    "parts": "WITH a AS (SELECT n, s FROM input), b AS (SELECT * FROM a) SELECT n AS id, s AS slug FROM b",
-    "inner": "SELECT id, slug FROM (SELECT n AS id, s AS slug FROM INPUT) AS inner_one",
-    "window": "SELECT n AS id, s AS slug FROM input QUALIFY count(*) OVER (PARTITION BY n) > 0",
-    "other": "SELECT n AS id, CASE WHEN (SELECT count(*) FROM input) > 0 THEN s END AS slug FROM input",
-    "first": "FROM input SELECT n AS id, s AS slug",
+    "columns": "SELECT n AS id, s AS owner_channel_id FROM input",
+    "star": "SELECT * EXCLUDE (n, s), n AS id, s AS owner_channel_id FROM input",
+    "where": "SELECT n AS id, s AS owner_channel_id FROM input WHERE n <> 'left out' ORDER BY s DESC",
+    "alias": "SELECT i.n AS id, i.s AS owner_channel_id FROM input AS i",
+    "named": "SELECT input.n AS id, input.s AS owner_channel_id FROM input;",
+    "parts": "WITH a AS (SELECT n, s FROM input), b AS (SELECT * FROM a) SELECT n AS id, s AS owner_channel_id FROM b",
+    "inner": "SELECT id, owner_channel_id FROM (SELECT n AS id, s AS owner_channel_id FROM INPUT) AS inner_one",
+    "window": "SELECT n AS id, s AS owner_channel_id FROM input QUALIFY count(*) OVER (PARTITION BY n) > 0",
+    "other": "SELECT n AS id, CASE WHEN (SELECT count(*) FROM input) > 0 THEN s END AS owner_channel_id FROM input",
+    "first": "FROM input SELECT n AS id, s AS owner_channel_id",
 }
 MIXED = {
-    "grouped": "SELECT n AS id, any_value(s) AS slug FROM input GROUP BY n",
-    "group all": "SELECT n AS id, any_value(s) AS slug FROM input GROUP BY ALL",
-    "distinct": "SELECT DISTINCT n AS id, s AS slug FROM input",
-    "summed": "SELECT max(n) AS id, NULL AS slug FROM input UNION ALL SELECT 'c9' AS id, 's' AS slug",
-    "summed part": (
-        "WITH a AS (SELECT max(n) AS n, max(s) AS s FROM input) SELECT unnest([n, NULL]) AS id, s AS slug FROM a"
+    "grouped": "SELECT n AS id, any_value(s) AS owner_channel_id FROM input GROUP BY n",
+    "group all": "SELECT n AS id, any_value(s) AS owner_channel_id FROM input GROUP BY ALL",
+    "distinct": "SELECT DISTINCT n AS id, s AS owner_channel_id FROM input",
+    "summed": (
+        "SELECT max(n) AS id, NULL AS owner_channel_id FROM input UNION ALL SELECT 'c9' AS id, 's' AS owner_channel_id"
     ),
-    "united": "SELECT n AS id, s AS slug FROM input UNION ALL SELECT n || '2' AS id, s AS slug FROM input",
-    "joined": "SELECT a.n AS id, b.s AS slug FROM input AS a JOIN input AS b USING (n)",
+    "summed part": (
+        "WITH a AS (SELECT max(n) AS n, max(s) AS s FROM input) SELECT unnest([n, NULL]) "
+        "AS id, s AS owner_channel_id FROM a"
+    ),
+    "united": (
+        "SELECT n AS id, s AS owner_channel_id FROM input UNION ALL SELECT n || '2' AS "
+        "id, s AS owner_channel_id FROM input"
+    ),
+    "joined": "SELECT a.n AS id, b.s AS owner_channel_id FROM input AS a JOIN input AS b USING (n)",
     "part read twice": (
         "WITH a AS (SELECT n, s FROM input) "
-        "SELECT n AS id, s AS slug FROM a WHERE n IN (SELECT max(n) FROM a GROUP BY n)"
+        "SELECT n AS id, s AS owner_channel_id FROM a WHERE n IN (SELECT max(n) FROM a GROUP BY n)"
     ),
-    "grouped part": "WITH a AS (SELECT n, any_value(s) AS s FROM input GROUP BY n) SELECT n AS id, s AS slug FROM a",
-    "whole rows": "SELECT left(CAST(input AS VARCHAR), 9) AS id, s AS slug FROM input",
-    "whole rows of an alias": "SELECT left(CAST(to_json(i) AS VARCHAR), 9) AS id, s AS slug FROM input AS i",
-    "all columns": "SELECT left(CAST(row(*COLUMNS(*)) AS VARCHAR), 9) AS id, s AS slug FROM input",
-    "columns by pattern": "SELECT COLUMNS('n') AS id, 'a' AS slug FROM input",
+    "grouped part": (
+        "WITH a AS (SELECT n, any_value(s) AS s FROM input GROUP BY n) SELECT n AS id, s AS owner_channel_id FROM a"
+    ),
+    "whole rows": "SELECT left(CAST(input AS VARCHAR), 9) AS id, s AS owner_channel_id FROM input",
+    "whole rows of an alias": (
+        "SELECT left(CAST(to_json(i) AS VARCHAR), 9) AS id, s AS owner_channel_id FROM input AS i"
+    ),
+    "all columns": "SELECT left(CAST(row(*COLUMNS(*)) AS VARCHAR), 9) AS id, s AS owner_channel_id FROM input",
+    "columns by pattern": "SELECT COLUMNS('n') AS id, 'a' AS owner_channel_id FROM input",
 }
 
 
-def _rejected(root: Path, files: list[Path], mapping: str, table: str = "channels") -> list[tuple[str, str]]:
+def _rejected(root: Path, files: list[Path], mapping: str, table: str = "videos") -> list[tuple[str, str]]:
     """The file and line of each rejected row."""
     text = root.parent.parent / "map.sql"
     text.write_text(mapping)
@@ -62,7 +72,7 @@ def _rejected(root: Path, files: list[Path], mapping: str, table: str = "channel
 def test_a_row_of_a_csv_file_is_told_by_its_line(tmp_path: Path, root: Path, mapping: str) -> None:
     """Records of several lines, blank lines and broken ones count as in the file, over several files."""
     one, two = tmp_path / "one.csv", tmp_path / "two.csv.gz"
-    one.write_text('n,s\n"a\nb",slug\nc2,\nonly one field\nc3,s\n')
+    one.write_text('n,s\n"a\nb",owner_channel_id\nc2,\nonly one field\nc3,s\n')
     two.write_bytes(gzip.compress(b"n,s\nc4,s\n\nc5,\n"))
     found = _rejected(root, [one, two], ONE_TO_ONE[mapping])
     assert found == [("one.csv", "4"), ("one.csv", "5"), ("two.csv.gz", "4")]
@@ -109,4 +119,4 @@ def test_rows_of_many_batches_keep_their_lines(tmp_path: Path, root: Path) -> No
     path = tmp_path / "a.csv"
     path.write_text("n,s\n" + "".join(f"c{at},{'' if at % 997 == 0 else 's'}\n" for at in range(120_000)))
     expected = [("a.csv", str(at + 2)) for at in range(0, 120_000, 997)]
-    assert _rejected(root, [path], "SELECT n AS id, s AS slug FROM input ORDER BY md5(n)") == expected
+    assert _rejected(root, [path], "SELECT n AS id, s AS owner_channel_id FROM input ORDER BY md5(n)") == expected

@@ -27,7 +27,7 @@ def test_a_load_tells_how_much_of_how_much_is_done(tmp_path: Path) -> None:
     plain, packed, stored = tmp_path / "c.csv", tmp_path / "c.csv.gz", tmp_path / "c.parquet"
     plain.write_text("id,slug\n" + rows)
     packed.write_bytes(gzip.compress(plain.read_bytes(), 1))
-    pq.write_table(pa.table({"id": [f"c{at}" for at in range(9)], "slug": ["s"] * 9}), stored)
+    pq.write_table(pa.table({"id": [f"c{at}" for at in range(9)], "slug": [f"s{at}" for at in range(9)]}), stored)
     for path in (plain, packed, stored):
         told: list[Progress] = []
         load(tmp_path / path.suffix / "facts", "channels", [path], progress=told.append)

@@ -43,7 +43,7 @@ def channels(tmp_path: Path) -> Callable[..., Path]:
 
     def write(good: int, bad: int, name: str = "x.csv") -> Path:
         path = tmp_path / name
-        path.write_text(HEADER + "".join(f"c{n},s\n" for n in range(good)) + "".join(f"b{n},\n" for n in range(bad)))
+        path.write_text(HEADER + "".join(f"c{n},s{n}\n" for n in range(good)) + "".join(f"b{n},\n" for n in range(bad)))
         return path
 
     return write

@@ -18,8 +18,8 @@ from reelport.facts.schema import stored_schema
 from reelport.facts.tables import CHANNELS
 
 
-def _channel(id_: str, slug: str = "s", name: str | None = None) -> Row:
-    return {"id": id_, "slug": slug, "name": name, "account_id": None}
+def _channel(id_: str, slug: str | None = None, name: str | None = None) -> Row:
+    return {"id": id_, "slug": slug or f"s-{id_}", "name": name, "account_id": None}
 
 
 def _rows(root: Path) -> list[Row]:

@@ -38,6 +38,8 @@ def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None
     if result.removed is not None:
         print(f"{result.table}: {format_count(result.removed, 'row')} removed from the days that it replaced")
     _print_later_rows(result.table, result.later_rows)
+    if result.renamed:
+        print(f"{result.table}: {format_count(result.renamed, 'known channel')} got another slug, for all partners")
     if result.shared_days:
         _print_shared_days(result.table, result.shared_days, result.days, is_dry=False)
     if result.left_out:
@@ -135,6 +137,7 @@ def _facts(shown: Preview) -> Mapping[str, object]:
         "shared_days": [asdict(one) for one in shown.shared_days],
         "removed": shown.removed,
         "later_rows": shown.later_rows,
+        "renamed": shown.renamed,
         "refusal": shown.refusal,
         "first_rows": rows,
         "first_broken_lines": [asdict(one) for one in shown.lines],
@@ -169,6 +172,8 @@ def _print_judged(shown: Preview) -> None:
     if shown.removed is not None:
         print(f"{shown.table}: {format_count(shown.removed, 'row')} would be removed from the days to replace")
     _print_later_rows(shown.table, shown.later_rows)
+    if shown.renamed:
+        print(f"{shown.table}: {format_count(shown.renamed, 'known channel')} would get another slug, for all partners")
     if shown.shared_days:
         _print_shared_days(shown.table, shown.shared_days, days_landing, is_dry=True)
     print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")

@@ -20,6 +20,7 @@ from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
 from reelport.facts.data_files.rewriting import in_days, negate, rewrite_file
 from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.loading.overlap import SharedDay, find_shared_days
+from reelport.facts.loading.unique_values import count_renamed, describe_shared, read_values
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion
@@ -57,7 +58,7 @@ class AppliedLoad:
 
     `version` is the table's new version, None when nothing had to change. `files` are the prepared files that the
     commit uses, `entry` is what it records. `shared_days` had rows of other batches already. `removed` is how many rows
-    a replacement removed, None for any other load.
+    a replacement removed, None for any other load. `renamed` counts objects that got another unique value.
     """
 
     version: int | None
@@ -65,6 +66,7 @@ class AppliedLoad:
     entry: LogEntry
     shared_days: tuple[SharedDay, ...] = ()
     removed: int | None = None
+    renamed: int = 0
 
 
 def apply_load(
@@ -164,12 +166,14 @@ def _apply_replacement(root: Path, table: Table, loaded: PreparedLoad, span: tup
 def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspace) -> AppliedLoad:
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
+        renamed: list[int] = []
 
         def propose(now: TableVersion) -> Change | None:
             require_intact(now, now.files)  # before they are read: it may fetch them again
             new, old = now.paths(loaded.files), now.paths(now.files)
             if old and not count_missing(table, new, old, space):
                 return None
+            renamed.append(_check_values(table, new, old))
             staged = stack.enter_context(StagedFiles(now.folder, table, now.version))
             attempts.append(staged)
             for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
@@ -179,7 +183,15 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
         version = commit(root, table, propose)
         if version is not None:
             attempts[-1].keep()
-    return AppliedLoad(version, (), loaded.entry)
+    return AppliedLoad(version, (), loaded.entry, renamed=0 if version is None else renamed[-1])
+
+
+def _check_values(table: Table, new: list[str], old: list[str]) -> int:
+    """Raise BadInput for values that two objects would share; return how many get another."""
+    known, given = read_values(table, old), read_values(table, new)
+    if (shared := describe_shared(table, known, given)) is not None:
+        raise BadInput(f"nothing was loaded: {shared}")
+    return count_renamed(known, given)
 
 
 def count_missing(table: Table, these: list[str], those: list[str], space: Workspace) -> int:

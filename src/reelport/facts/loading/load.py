@@ -51,6 +51,7 @@ class LoadResult:
     although a text is not in its column's list. `shared_days` had rows of other batches already. `removed` is how
     many rows a replacement removed, None for any other load. `later_rows` are of days after the load's own: no report
     shows them until then.
+    many rows a replacement removed, None for any other load. `renamed` is how many channels got another slug.
     """
 
     table: str
@@ -68,6 +69,7 @@ class LoadResult:
     shared_days: tuple[SharedDay, ...] = ()
     removed: int | None = None
     later_rows: int = 0
+    renamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +343,7 @@ def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: A
         shared_days=done.shared_days,
         removed=done.removed,
         later_rows=_count_later(request, done),
+        renamed=done.renamed,
     )
 
 

@@ -13,7 +13,7 @@ from reelport.facts.defaults import MEMORY
 from reelport.facts.input.broken_lines import BrokenLine, BrokenLines
 from reelport.facts.input.dry_run import RowCheck, check_rows
 from reelport.facts.input.files import InputFile, detect_format
-from reelport.facts.input.load_query import REJECT, RowSource, load_sql
+from reelport.facts.input.load_query import REJECT, RowSource, load_sql, sorted_load_sql
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
@@ -22,6 +22,7 @@ from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.load import check_span, name_files
 from reelport.facts.loading.loaded_files import choose_batch, refuse_loaded_files
 from reelport.facts.loading.overlap import SharedDay, count_replaced_rows, find_shared_days
+from reelport.facts.loading.unique_values import Values, count_renamed, describe_shared, read_known_values
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.log_entry import DayLeftOut
 from reelport.facts.row_rules import quote_name
@@ -38,6 +39,8 @@ class Preview:
     not be loaded. `already` is true when it is loaded already. `left_out` are the days that the load would skip,
     `shared_days` those on which other batches have rows. `removed` is how many rows a replacement would remove.
     `later_rows` would be of days after today: no report shows them until then.
+    `shared_days` those on which other batches have rows. `removed` is how many rows a replacement would remove,
+    `renamed` how many channels would get another slug.
     """
 
     table: str
@@ -54,6 +57,7 @@ class Preview:
     shared_days: tuple[SharedDay, ...] = ()
     removed: int | None = None
     later_rows: int = 0
+    renamed: int = 0
 
     @property
     def rows_to_load(self) -> int:
@@ -125,7 +129,7 @@ def preview(
     bad = BrokenLines(tuple(str(file.path) for file in inputs), count)
     request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress), now)
     with open_reading_workspace(root, memory) as space:
-        shown, judged = _examine(space, request, count)
+        shown, judged, values = _examine(space, request, count)
     result = Preview(
         table,
         batch,
@@ -148,18 +152,25 @@ def _count_later(result: Preview, today: date) -> int:
         return 0
     left_out = {one.day for one in result.left_out}
     return sum(rows for day, rows in result.judged.days.items() if day > today and day not in left_out)
+    now = read_newest(root, found)
+    if not found.is_fact:
+        return _compare_values(result, now, values)
+    return _compare_with_table(result, now) if replace is None else _count_replaced(result, now, replace)
 
 
-def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[list[tuple[str | None, ...]], RowCheck]:
-    """Read the first rows, then check and count all of them."""
+def _examine(
+    space: Workspace, request: _PreviewRequest, count: int
+) -> tuple[list[tuple[str | None, ...]], RowCheck, Values]:
+    """Read the first rows and the unique values, then check and count all rows."""
     space.session.execute("SET preserve_insertion_order = true")
     given = request.sources(space)
     check_columns(request.table, given, request.inputs)
     shown = _read_first_rows(space, request, given, count)
-    if request.mapping is None:
-        request.bad.reset()
-        request.meter.restart()
-        given = request.sources(space)
+    given = _reopen(space, request, given)
+    values: Values = {}
+    if request.table.unique is not None:
+        values = _read_values(space, request, given)
+        given = _reopen(space, request, given)
     with request.failure.reraise(), blame_input(space, request.inputs, given):
         judged = check_rows(
             space,
@@ -171,7 +182,37 @@ def _examine(space: Workspace, request: _PreviewRequest, count: int) -> tuple[li
             meter=request.meter,
             now=request.now,
         )
-    return shown, judged
+    return shown, judged, values
+
+
+def _reopen(space: Workspace, request: _PreviewRequest, given: tuple[RowSource, ...]) -> tuple[RowSource, ...]:
+    """Make the sources again: those of text files can be read only once.
+
+    A mapping's output stays.
+    """
+    if request.mapping is not None:
+        return given
+    request.bad.reset()
+    request.meter.restart()
+    return request.sources(space)
+
+
+def _read_values(space: Workspace, request: _PreviewRequest, given: Sequence[RowSource]) -> Values:
+    """Read the unique values of all good rows; of those with the same key, the last one's."""
+    names = f"{quote_name(request.table.key or '')}, {quote_name(request.table.unique or '')}"
+    rows = sorted_load_sql(request.table, given, lenient=request.lenient)
+    query = f"SELECT {names} FROM ({rows}) WHERE {REJECT} IS NULL"  # noqa: S608 - our tables' own names
+    with request.failure.reraise(), blame_input(space, request.inputs, given):
+        return dict(space.run_interruptibly(lambda: space.session.execute(query).fetchall()))
+
+
+def _compare_values(result: Preview, now: TableVersion, values: Values) -> Preview:
+    """Add to the preview: values that two objects would share, and how many would get another."""
+    if result.refusal or not values:
+        return result
+    known = read_known_values(now)
+    shared = describe_shared(now.table, known, values)
+    return dataclasses.replace(result, refusal=shared, renamed=0 if shared else count_renamed(known, values))
 
 
 def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
