@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,24 +17,9 @@ from tests import forked
 from tests.cases import thin_out
 from tests.forked import COMMANDS, PIPE
 
-from reelport.cli.main import main
-
 Reelport = Callable[..., tuple[int, str, str]]
 PROGRESS = re.compile(r" \(\d+ s\)$")
 """The end of a line that tells of a load's progress: there are some where it takes seconds."""
-
-
-@pytest.fixture
-def reelport(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Reelport:
-    """Runs a command line over a data directory; its exit status, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main([*map(str, words), "--data", str(tmp_path / "data")])
-        assert isinstance(left.value.code, int)
-        return left.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_the_life_of_a_load(tmp_path: Path, reelport: Reelport) -> None:
@@ -249,49 +233,6 @@ def test_a_full_reject_file_is_told(tmp_path: Path, reelport: Reelport) -> None:
     assert "2 rows rejected, none of them kept" in reelport("load", "channels", path, "--reject-rows", "0")[1]
 
 
-def test_a_dry_run_shows_rows_and_reasons(tmp_path: Path, reelport: Reelport) -> None:
-    """The first rows are shown in the table's columns, with what is wrong with them, and none is loaded."""
-    path = tmp_path / "c.csv"
-    path.write_text("id,slug\nc1,a\nc2,\n")
-    status, out, _ = reelport("load", "channels", path, "--dry-run", "--json")
-    assert status == 0
-    rows = json.loads(out)["first_rows"]
-    assert [(row["id"], row["problem"]) for row in rows] == [("c1", None), ("c2", "slug: is empty, and must not be")]
-    assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reasons"),
-    [
-        ("c.csv", b"id,slug\nc1\nc2,a,b\nc3,\xff\n", ["it has 1 field,", "it has 3 fields,", "it is not UTF-8"]),
-        ("c.ndjson", b'{"id":"c1","slug":"a"}\n{"id":"c2","sl\n{"id":"c3","slag":"x"}\n', ["no JSON", "column 'slag'"]),
-    ],
-)
-def test_a_dry_run_shows_lines_that_are_no_rows(
-    tmp_path: Path, reelport: Reelport, name: str, content: bytes, reasons: list[str]
-) -> None:
-    """Each broken line is shown with its number and its reason, and they are counted: for people and for programs."""
-    path = tmp_path / name
-    path.write_bytes(content)
-    _, out, _ = reelport("load", "channels", path, "--dry-run")
-    assert f"{len(reasons)} lines can't be taken:" in out
-    shown = [line for line in out.splitlines() if line.startswith(f"  {path} line ")]
-    assert all(reason in line for reason, line in zip(reasons, shown, strict=True))
-    told = json.loads(reelport("load", "channels", path, "--dry-run", "--json")[1])
-    broken = [f"  {one['file']} line {one['line']}: {one['reason']}" for one in told["first_broken_lines"]]
-    assert broken == shown
-    assert told["rejects"] == len(reasons)
-
-
-def test_a_dry_run_shows_the_first_of_many_broken_lines(tmp_path: Path, reelport: Reelport) -> None:
-    """Ten are shown, and all that were met are counted."""
-    path = tmp_path / "c.csv"
-    path.write_text("id,slug\n" + "c1\n" * 50)
-    out = reelport("load", "channels", path, "--dry-run")[1]
-    assert "50 lines can't be taken; the first 10 of them:" in out
-    assert out.count("it has 1 field, the header has 2") == 10 + 1  # the total names the first of them
-
-
 def test_a_data_directory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     """A data directory that a newer version made, named by the environment, is left alone."""
     (tmp_path / "data").mkdir()
@@ -385,31 +326,3 @@ def test_a_state_that_cannot_be_asked_costs_the_load_nothing(
     assert "earnings: 1 row loaded" in out
     assert "whether their owner channels may be read by anybody couldn't be looked up: " in out
     assert "secret" not in out
-
-
-def test_rows_of_days_to_come_are_told(tmp_path: Path, reelport: Reelport) -> None:
-    """By the load and by its dry run; those of a clock that is a year ahead are rejected."""
-    today = datetime.now(UTC).date()
-    path = tmp_path / "e.csv"
-    days = [today - timedelta(days=1), today + timedelta(days=1), today + timedelta(days=366)]
-    path.write_text("day,owner_channel_id,eur,usd\n" + "".join(f"{day},c1,1,1\n" for day in days))
-    told = "earnings: 1 row is of a day later than today (UTC): no report shows it until then"
-    dry = reelport("load", "earnings", path, "--dry-run")[1]
-    assert told in dry
-    assert "is more than a day later than now" in dry
-    out = reelport("load", "earnings", path)[1]
-    assert told in out
-    assert f"1 row rejected, see {path}.rejects.csv" in out
-    report = {one["table"]: one for one in json.loads(reelport("tables", "--json")[1])}
-    assert report["earnings"]["last_day"] == str(today - timedelta(days=1))
-
-
-def test_days_without_rows_are_told(tmp_path: Path, reelport: Reelport) -> None:
-    """Some of them by name, beside the table of tables."""
-    path, start = tmp_path / "e.csv", date(2023, 6, 1)
-    days = [start + timedelta(days=place) for place in range(55) if place not in {30, 31, 32, 33}]
-    path.write_text("day,owner_channel_id,eur,usd\n" + "".join(f"{day},c1,1,1\n" for day in days))
-    reelport("load", "earnings", path)
-    status, out, err = reelport("tables")
-    assert (status, "2023-06-30" in out) == (0, True)
-    assert "earnings: no rows of 2023-07-01, 2023-07-02, 2023-07-03 and 1 more" in err

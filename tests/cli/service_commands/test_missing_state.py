@@ -75,7 +75,7 @@ def test_commands_refuse_where_the_tables_are_missing(tmp_path: Path) -> None:
     reelport, data = Commands(tmp_path), tmp_path / "data"
     (tmp_path / "c.csv").write_text("id,slug\nc1,a\n")
     assert reelport("org", "add", "demo")[0] == 0
-    assert reelport("load", "channels", tmp_path / "c.csv")[0] == 0
+    assert reelport("load", "channels", f"{tmp_path}/c.csv")[0] == 0
     (data / "facts").rename(tmp_path / "away")
     for words in (f"load channels {tmp_path / 'c.csv'}", "compact", "verify", f"backup {tmp_path / 'archive'}"):
         status, out, err = reelport(*words.split())

@@ -50,8 +50,7 @@ class LoadResult:
     reject's line is then its row number in the mapping's output. `outside` counts rows that a lenient load kept
     although a text is not in its column's list. `shared_days` had rows of other batches already. `removed` is how
     many rows a replacement removed, None for any other load. `later_rows` are of days after the load's own: no report
-    shows them until then.
-    many rows a replacement removed, None for any other load. `renamed` is how many channels got another slug.
+    shows them until then. `renamed` is how many channels got another slug.
     """
 
     table: str
@@ -126,21 +125,18 @@ def load(
     """
     found = find_table(table)
     check_span(found, replace)
-    inputs = detect_format([Path(file) for file in files])
-    text = None if mapping is None else read_mapping(mapping)
+    inputs, text = _read_inputs(files, mapping)
     named = name_files(found, text, replace, inputs, again=again)
     seen, is_mapped = read_newest(root, found), text is not None
-    batch = choose_batch(seen, named)
+    batch, names = choose_batch(seen, named), tuple(str(file.path) for file in inputs)
     into = _find_rejects_path(rejects, root, batch, inputs, mapping)
-    names = tuple(str(file.path) for file in inputs)
     terms, noted = LoadTerms(strict, replace, max_bad), named.files if found.is_fact else ()
     is_addition = found.is_fact and replace is None
     if is_addition and seen.is_loaded(batch):
         return _find_loaded(seen, batch, strict=strict)
     check = _make_check(batch, inputs, named, seen) if is_addition and not again else allow_any
-    since = seen.version
     request = _LoadRequest(
-        root, found, batch, since, names, terms, memory, lenient, owners, is_mapped, now, noted, check
+        root, found, batch, seen.version, names, terms, memory, lenient, owners, is_mapped, now, noted, check
     )
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
@@ -149,6 +145,11 @@ def load(
             return _load_files(request, space, inputs, text, bad, ProgressMeter(inputs, progress))
         finally:
             bad.discard()
+
+
+def _read_inputs(files: Sequence[Path], mapping: Path | None) -> tuple[tuple[InputFile, ...], str | None]:
+    """Read what the files are, and the mapping if there is one."""
+    return detect_format([Path(file) for file in files]), None if mapping is None else read_mapping(mapping)
 
 
 def load_arrow(

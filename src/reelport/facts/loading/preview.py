@@ -37,10 +37,9 @@ class Preview:
     `reasons` gives for each of these rows why the load would refuse it, None where it wouldn't. `lines` are the first
     of the `broken` lines, which can't be parsed as rows. `judged` counts all rows. `refusal` is why the batch would
     not be loaded. `already` is true when it is loaded already. `left_out` are the days that the load would skip,
-    `shared_days` those on which other batches have rows. `removed` is how many rows a replacement would remove.
-    `later_rows` would be of days after today: no report shows them until then.
     `shared_days` those on which other batches have rows. `removed` is how many rows a replacement would remove,
-    `renamed` how many channels would get another slug.
+    `renamed` how many channels would get another slug. `later_rows` would be of days after today: no report shows them
+    until then.
     """
 
     table: str
@@ -142,7 +141,7 @@ def preview(
         request.refusal(LoadTerms(strict, replace, max_bad), judged),
     )
     if not found.is_fact:
-        return result
+        return _compare_values(result, seen, values)
     result = _compare_with_table(result, seen) if replace is None else _count_replaced(result, seen, replace)
     return result if now is None else dataclasses.replace(result, later_rows=_count_later(result, now.date()))
 
@@ -152,10 +151,6 @@ def _count_later(result: Preview, today: date) -> int:
         return 0
     left_out = {one.day for one in result.left_out}
     return sum(rows for day, rows in result.judged.days.items() if day > today and day not in left_out)
-    now = read_newest(root, found)
-    if not found.is_fact:
-        return _compare_values(result, now, values)
-    return _compare_with_table(result, now) if replace is None else _count_replaced(result, now, replace)
 
 
 def _examine(

@@ -231,7 +231,7 @@ def _clear(settings: Settings) -> None:
 
 
 def _bring_up_to_date(settings: Settings, kept: set[str], tables: Iterable[str]) -> None:
-    """Migrate the state, mark its tables, and expire reports whose files vanished during the backup."""
+    """Migrate the state, mark its tables, and expire reports whose files vanished."""
     db = open_database(settings)
     try:
         with private():

@@ -1,4 +1,4 @@
-"""Checks that the tables are those of this data directory and its state, and that none is missing."""
+"""Checks that the tables are those of this service, and that none is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which tables a service's reports are made of, by its state: a machine with another address is refused."""
+"""Which tables a service's reports are made of, by its state.
+
+A machine that names others is refused.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ _RECORD = text("INSERT INTO identities (name, value) VALUES (:name, :value) ON C
 
 
 def require_own_tables(db: Engine, settings: Settings) -> None:
-    """Raise StorageError unless the tables are those of the state; the first ones that are used become them."""
+    """Raise StorageError unless the tables are those of the state.
+
+    The first ones that are used become them.
+    """
     found = identify_tables(settings.data, settings.facts_root, make=True)
     known = read_tables_identity(db)
     if known is None:

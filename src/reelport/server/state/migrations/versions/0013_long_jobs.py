@@ -1,6 +1,4 @@
-"""Jobs that were too long for an express slot, and which tables the state's are.
-"""Jobs too long for an express slot, and codes of reports' reasons.
-"""Jobs too long for an express slot, codes of reasons, and links that had to end.
+"""Jobs too long for an express slot, whose tables, codes of reasons, links that had to end.
 
 Revision ID: 0013
 Revises: 0012
@@ -22,19 +20,16 @@ _OWN_REASONS = {"cancelled": "It was cancelled by %", "too_late": "It was not ma
 
 
 def upgrade() -> None:
-    """Add the column and the table; no job is known as long yet, and no identity."""
+    """Add the columns and the table; end and narrow links as withdrawals do from now on.
+
+    No job is known as long yet, and no identity.
+    """
     op.add_column("jobs", sa.Column("is_long", sa.Integer(), nullable=False, server_default="0"))
     op.create_table(
         "identities",
         sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("value", sa.Text(), nullable=False),
     )
-    """Add the columns; no job is known as long yet."""
-    """Add the columns; end and narrow links as withdrawals do from now on.
-
-    No job is known as long yet.
-    """
-    op.add_column("jobs", sa.Column("is_long", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("reports", sa.Column("reason_code", sa.Text()))
     connection = op.get_bind()
     coded = sa.text("UPDATE reports SET reason_code = :code WHERE status = 'FAILED' AND reason LIKE :reason")
