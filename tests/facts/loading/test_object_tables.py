@@ -227,3 +227,59 @@ def test_a_killed_load_lands_once_when_it_is_run_again(
     assert not [
         name for name in open_store(root / "plays").list_names() if not name.startswith(("_delta_log/", "month="))
     ]
+
+
+CHANGE = """
+import os
+import sys
+from datetime import date
+from pathlib import Path
+
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.load import load
+from reelport.server.settings import read_settings
+
+change, step, path, root, address = sys.argv[1:]
+root = read_settings(data=Path(root).parent, facts_url=address).facts_root
+
+
+def arm(now):
+    if now.stage == "committing":  # what the load itself wrote is done
+        os.environ["REELPORT_STOP_AT"] = step
+
+
+if change == "compact":
+    os.environ["REELPORT_STOP_AT"] = step
+    compact(root, today=date(2024, 1, 1))
+elif change == "replace":
+    load(root, "plays", [Path(path)], replace=(date(2023, 7, 2), date(2023, 7, 3)), progress=arm)
+else:
+    load(root, "channels", [Path(path)], progress=arm)
+"""
+"""A change over tables of an object store that is killed in the files which it writes anew."""
+
+
+@pytest.mark.parametrize(
+    ("change", "step"),
+    [("compact", "load-write"), ("compact", "load-upload"), ("replace", "load-write"), ("merge", "load-write")],
+)
+def test_what_a_killed_change_wrote_anew_goes_with_the_next_load(
+    object_server: str, root: Path, tmp_path: Path, plays: Write, change: str, step: str
+) -> None:
+    """Also under the name that a month's file gets once all its days are known."""
+    assert object_server
+    attached = remote_tables(root)
+    attach_tables(root, attached)
+    for number in range(2):
+        load(root, "plays", [plays(f"{number}.csv", *rows(f"v{number}"))])
+    compact(root, today=date(2024, 1, 1))
+    load(root, "plays", [plays("2.csv", *rows("v2"))])
+    path = plays("new.csv", *rows("new")[1:])
+    if change == "merge":
+        path = tmp_path / "channels.csv"
+        path.write_text("id,slug,name\nc1,one,One\n")
+    done = forked.run(["-c", CHANGE, change, step, path, root, str(attached.address)], loads=forked.COMMANDS)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert any((root / ".drafts").rglob("*.parquet"))
+    load(root, "plays", [plays("3.csv", *rows("v3"))])
+    assert not any((root / ".drafts").rglob("*.parquet"))

@@ -37,11 +37,23 @@ def file_stem(day: date, batch: str) -> str:
     return f"{day.isoformat()}-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
 
 
-class SortedFileWriter:
-    """Writes one Parquet file; rows must come sorted."""
+def _claim_nothing(_: Path) -> None:
+    """Claim no file: a vacuum deletes what a killed process leaves."""
 
-    def __init__(self, folder: Path, table: Table, stem: str, month: str | None = None) -> None:
+
+class SortedFileWriter:
+    """Writes one Parquet file; rows must come sorted. `claim` is told of each path of it before it lies there."""
+
+    def __init__(
+        self,
+        folder: Path,
+        table: Table,
+        stem: str,
+        month: str | None = None,
+        claim: Callable[[Path], None] = _claim_nothing,
+    ) -> None:
         self._table = table
+        self._claim = claim
         self._month = month
         self._token = secrets.token_hex(6)
         self._days: set[date] | None = set() if stem == MONTH_STEM else None
@@ -56,6 +68,7 @@ class SortedFileWriter:
         self._high: str | None = None
         self._waiting: list[pa.Table] = []
         make_folder(self.path.parent)
+        claim(self.path)
         self._file = pa.OSFile(str(self.path), "wb")
         try:
             self._writer = pq.ParquetWriter(
@@ -109,7 +122,10 @@ class SortedFileWriter:
     def _name_by_days(self, days: set[date]) -> None:
         """Rename a month file by its days, which are known once all rows are written."""
         name = f"{name_month(days)}-{self._token}.parquet"
-        self.path = self.path.rename(self.path.with_name(name))
+        named = self.path.with_name(name)
+        if named != self.path:
+            self._claim(named)
+        self.path = self.path.rename(named)
         self._relative = f"{MONTH}={self._month}/{name}"
 
     def discard(self) -> None:
@@ -129,9 +145,10 @@ class StagedFiles:
     version `since` of the table. `claim` is told of drafts of an object store, which go if the process is killed.
     """
 
-    def __init__(self, folder: Path, table: Table, since: int, claim: Callable[[Path], None] = lambda _: None) -> None:
+    def __init__(self, folder: Path, table: Table, since: int, claim: Callable[[Path], None] = _claim_nothing) -> None:
         self._folder = folder
-        self._claim = claim
+        # A draft is of no use to others. In a folder the file itself is the one that a commit names.
+        self._claim = _claim_nothing if find_remote(folder) is None else claim
         self._since = since
         self._store = open_store(folder)
         self._table = table
@@ -190,11 +207,8 @@ class StagedFiles:
         with translate_io_errors(self._folder):
             if self._stem != (stem, month):
                 self._end()
-                self._open = SortedFileWriter(locate_drafts(self._folder), self._table, stem, month)
+                self._open = SortedFileWriter(locate_drafts(self._folder), self._table, stem, month, self._claim)
                 self._stem = (stem, month)
-                # A draft is of no use to others. In a folder the file itself is the one that a commit names.
-                if find_remote(self._folder) is not None:
-                    self._claim(self._open.path)
             if self._open is not None:
                 self._open.write(to_schema(rows, stored_schema(self._table.name)))
 

@@ -70,14 +70,22 @@ class AppliedLoad:
 
 
 def apply_load(
-    root: Path, table: Table, loaded: PreparedLoad, memory: str, space: Workspace | None = None
+    root: Path,
+    table: Table,
+    loaded: PreparedLoad,
+    memory: str,
+    claim: Callable[[Path], None],
+    space: Workspace | None = None,
 ) -> AppliedLoad:
-    """Commit the batch; merge object rows in `space`, or in a workspace within `memory`."""
+    """Commit the batch; merge object rows in `space`, or in a workspace within `memory`.
+
+    `claim` is that of `StagedFiles`, for what a replacement or a merge writes.
+    """
     if not table.is_fact:
         with open_workspace(root, memory) if space is None else nullcontext(space) as merging:
-            return _apply_merge(root, table, loaded, merging)
+            return _apply_merge(root, table, loaded, claim, merging)
     if loaded.span is not None:
-        return _apply_replacement(root, table, loaded, loaded.span)
+        return _apply_replacement(root, table, loaded, claim, loaded.span)
     return _apply_addition(root, table, loaded)
 
 
@@ -142,13 +150,15 @@ def format_left_out(left_out: Sequence[DayLeftOut]) -> str:
     )
 
 
-def _apply_replacement(root: Path, table: Table, loaded: PreparedLoad, span: tuple[date, date]) -> AppliedLoad:
+def _apply_replacement(
+    root: Path, table: Table, loaded: PreparedLoad, claim: Callable[[Path], None], span: tuple[date, date]
+) -> AppliedLoad:
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
         removed: list[int] = []
 
         def propose(now: TableVersion) -> Change:
-            staged = stack.enter_context(StagedFiles(now.folder, table, now.version))
+            staged = stack.enter_context(StagedFiles(now.folder, table, now.version, claim))
             attempts.append(staged)
             touched = tuple(file for file in now.files if file.touches(*span))
             for file in touched:
@@ -163,7 +173,9 @@ def _apply_replacement(root: Path, table: Table, loaded: PreparedLoad, span: tup
     return AppliedLoad(version, loaded.files, loaded.entry, removed=removed[-1])
 
 
-def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspace) -> AppliedLoad:
+def _apply_merge(
+    root: Path, table: Table, loaded: PreparedLoad, claim: Callable[[Path], None], space: Workspace
+) -> AppliedLoad:
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
         renamed: list[int] = []
@@ -174,7 +186,7 @@ def _apply_merge(root: Path, table: Table, loaded: PreparedLoad, space: Workspac
             if old and not count_missing(table, new, old, space):
                 return None
             renamed.append(_check_values(table, new, old))
-            staged = stack.enter_context(StagedFiles(now.folder, table, now.version))
+            staged = stack.enter_context(StagedFiles(now.folder, table, now.version, claim))
             attempts.append(staged)
             for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
                 staged.write("rows", None, pa.Table.from_batches([batch]))

@@ -293,7 +293,7 @@ def _load_sources(
         loaded = PreparedLoad(_make_entry(request, writer, bad), files, request.span, request.check)
         # A mapping has locked its workspace: no other files can be read in it.
         merging = None if request.is_mapped else space
-        done = apply_load(request.root, request.table, loaded, request.memory, merging)
+        done = apply_load(request.root, request.table, loaded, request.memory, claim, merging)
         staged.keep(done.files)
     return _make_result(request, writer, bad, done)
 
