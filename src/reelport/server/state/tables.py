@@ -230,7 +230,6 @@ REFRESH_TOKENS: Final = Table(
     Column("replaced_at", Moment),
 )
 
-# One row at most: the fingerprint of the secret under which keys were made; it is no help to guess the secret.
 # What the service's other stores are known by: its `tables`.
 IDENTITIES: Final = Table(
     "identities",
@@ -239,6 +238,7 @@ IDENTITIES: Final = Table(
     Column("value", Text, nullable=False),
 )
 
+# One row at most: the fingerprint of the secret under which keys were made; it is no help to guess the secret.
 SECRET_FINGERPRINTS: Final = Table(
     "seals",
     METADATA,
