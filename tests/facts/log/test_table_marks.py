@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +108,25 @@ def test_a_mark_that_cant_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / FOLDER).write_text("")
     with pytest.raises(StorageError, match=FOLDER):
         note_table(tmp_path, "plays")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_marks_that_root_makes_belong_to_the_owner_of_the_data_directory(data: Path) -> None:
+    """The service runs as that user, and reads them for its own start and before reports."""
+    root = data / "facts"
+    os.chown(data, 4321, 4322)
+    identify_tables(data, root, make=True)
+    note_table(root, "plays")
+    made = [root, root / FOLDER, root / FOLDER / IDENTITY, root / FOLDER / "plays", data / RECORD]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(4321, 4322)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_restored_marks_belong_to_the_owner_of_the_tables(data: Path) -> None:
+    """Whose folder is there already, and stays whose it is."""
+    root = data / "facts"
+    root.mkdir()
+    os.chown(root, 4321, 4322)
+    restore_identity(data, root, "ab12", ["plays"])
+    made = [root, *(root / FOLDER).iterdir(), root / FOLDER]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(4321, 4322)}

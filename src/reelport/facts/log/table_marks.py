@@ -50,7 +50,7 @@ def identify_tables(data: Path, root: Path, *, make: bool = False) -> str | None
 def restore_identity(data: Path, root: Path, identity: str, tables: Iterable[str]) -> None:
     """Mark tables that were restored as those that they were."""
     _mark(root, tables)
-    _make_marks(root).put(IDENTITY, f"{identity}\n".encode())
+    _put(root, IDENTITY, f"{identity}\n".encode())
     _record(data, identity)
 
 
@@ -90,7 +90,7 @@ def _make_identity(root: Path) -> str:
     """Give the tables an identity, and mark those that an earlier version made."""
     _mark(root, (name for name in TABLES if list_commits(open_store(root / name))))
     with suppress(FileExistsError):  # another process was first
-        _make_marks(root).put(IDENTITY, f"{secrets.token_hex(8)}\n".encode(), is_new=True)
+        _put(root, IDENTITY, f"{secrets.token_hex(8)}\n".encode(), is_new=True)
     return read_file(_open_marks(root), IDENTITY).decode("utf-8", "replace").strip()
 
 
@@ -103,16 +103,30 @@ def _mark(root: Path, tables: Iterable[str]) -> None:
     store = _make_marks(root)
     for name in tables:
         if store.find(name) is None:
-            store.put(name, b"")
+            _put(root, name, b"")
+
+
+def _put(root: Path, name: str, content: bytes, *, is_new: bool = False) -> None:
+    _make_marks(root).put(name, content, is_new=is_new)
+    _give(root / FOLDER, root / FOLDER / name)
 
 
 @private()
 def _make_marks(root: Path) -> FileStore:
     folder = root / FOLDER
     if find_remote(folder) is None:
+        missing = [made for made in (root, folder) if not made.exists()]
         with translate_io_errors(folder):
             make_folder(folder)
+        _give(folder, *missing)
     return _open_marks(root)
+
+
+def _give(folder: Path, *paths: Path) -> None:
+    """Give what root has made in a folder to the service's user, who reads it."""
+    if find_remote(folder) is None:
+        for path in paths:
+            give_to_owner(path)
 
 
 def _open_marks(root: Path) -> FileStore:
