@@ -42,7 +42,10 @@ def _claim_nothing(_: Path) -> None:
 
 
 class SortedFileWriter:
-    """Writes one Parquet file; rows must come sorted. `claim` is told of each path of it before it lies there."""
+    """Writes one Parquet file; rows must come sorted.
+
+    `claim` is told of each path of the file, before it lies there.
+    """
 
     def __init__(
         self,
