@@ -26,7 +26,7 @@ def count_recycled(service: Service, reason: str) -> float:
 def test_a_worker_is_replaced_after_its_reports_and_none_waits_or_is_lost() -> None:
     """Every report is made, by one worker after the other; each goes once the next is ready, and none is a death."""
     with Service(worker_reports=2, worker_rest_memory="0GB") as service:
-        service.organization("demo", [Channel("c1", "demo-news")])
+        service.organization("demo", [Channel("c1", "recycled")])
         service.sample(date(2026, 1, 1), date(2026, 1, 9), rows=1000)
         partner = Partner(service, service.key("demo"))
         (first,) = service.worker_pids

@@ -48,7 +48,7 @@ def variables(url: str, **more: str) -> dict[str, str]:
 
 def add_partner(service: Service) -> Partner:
     """A partner with a channel, facts and a token."""
-    service.organization("demo", [Channel("demo-channel-1", "demo-news")])
+    service.organization("demo", [Channel("demo-channel-1", "demo-one")])
     service.sample(date(2026, 1, 1), date(2026, 1, 2), rows=1000)
     partner = Partner(service, service.key("demo"))
     partner.look("rpr_" + "0" * 43)
@@ -106,7 +106,7 @@ def test_one_trace_leads_from_the_ask_to_the_file_over_processes_and_a_restart(t
             partner.token,
             partner.key.id,
             partner.key.secret,
-            "demo-news",
+            "demo-one",
             "demo-channel-1",
             "VIEWS",
         ):

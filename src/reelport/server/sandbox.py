@@ -12,6 +12,7 @@ from reelport.facts.sample.sample import Progress, SampleResult, check_arguments
 from reelport.server.access import organizations
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected
+from reelport.server.state.own_tables import require_own_tables
 
 
 def fill(
@@ -30,7 +31,7 @@ def fill(
     check_arguments(start, end, rows, seed)
     _require_no_others(settings)
     with connected(settings) as db:
-        identify_tables(settings.data, settings.facts_root, make=True)
+        require_own_tables(db, settings)
         loaded = generate(settings.facts_root, start, end, rows, seed, progress)
         for name, channels in loaded.organizations.items():
             organizations.allow_channels(db, _organization(db, name).id, channels)

@@ -6,6 +6,7 @@ import signal
 
 import structlog
 
+from reelport.facts.log.table_marks import mark_tables
 from reelport.server import logs
 from reelport.server.api_memory import count_api_bytes
 from reelport.server.doctor import permissions
@@ -67,5 +68,6 @@ def _prepare_state(settings: Settings) -> None:
             take_secret(db, settings)
             require_own_store(db, settings)
             require_own_tables(db, settings)
+            mark_tables(settings.facts_root)
         with subscribe(db, Kind.REPORT_ENDED):
             pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,10 @@ import pytest
 from reelport.errors import StorageError
 from reelport.facts.loading.load import load
 from reelport.facts.loading.verification import verify
+from reelport.facts.log import table_marks
 from reelport.facts.log.snapshot import ABSENT, newest_versions, pin
 from reelport.facts.log.table_marks import FOLDER, IDENTITY, RECORD, identify_tables, note_table, restore_identity
+from reelport.storage.file_store import FileStore
 
 Write = Callable[..., Path]
 PLAY = ("2023-07-01T05:00", "v1", "c1", 1)
@@ -102,6 +104,36 @@ def test_restored_tables_are_those_that_they_were(data: Path) -> None:
     assert identify_tables(data, root) == "ab12"
     with pytest.raises(StorageError, match="plays is missing"):
         newest_versions(root)
+
+
+def test_what_the_state_knows_puts_a_wrong_record_right(data: Path, tmp_path: Path) -> None:
+    """One start with a wrong address must not keep the right one out, nor leave anything where it leads."""
+    right, wrong, first = data / "facts", tmp_path / "wrong", tmp_path / "first"
+    first.mkdir()
+    known = identify_tables(first, right, make=True)
+    with pytest.raises(StorageError, match=f"the state knows are not there.* write {known} into"):
+        identify_tables(data, wrong, make=True, known=known)
+    assert not wrong.exists()
+    assert not (data / RECORD).exists()
+    (data / RECORD).write_text("wrong\n")
+    with pytest.raises(StorageError, match=f"If a wrong address was used here before, delete {data / RECORD}"):
+        identify_tables(data, right)
+    assert identify_tables(data, right, make=True, known=known) == known
+    assert identify_tables(data, right) == known
+
+
+def test_a_table_that_is_made_at_this_moment_is_not_missing(root: Path, plays: Write) -> None:
+    """Its mark may be seen by who has listed its log a moment before; the log is listed again."""
+    load(root, "plays", [plays("a.csv", PLAY)])
+    real, listed = table_marks.list_commits, list[int]()
+
+    def list_late(store: FileStore) -> Mapping[int, str]:
+        listed.append(1)
+        return {} if len(listed) == 1 else real(store)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table_marks, "list_commits", list_late)
+        assert newest_versions(root)["plays"] == 1
 
 
 def test_a_mark_that_cant_be_written_is_an_error(tmp_path: Path) -> None:

@@ -10,12 +10,17 @@ from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
 from reelport.engine.duckdb.engine import Cancelled, Engine
-from reelport.engine.plan import Plan, single_piece
+from reelport.engine.plan import Pieces, Plan, single_piece
 from reelport.server.queue import backlog, jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt, StopReason
 
 ENDLESS = Plan("SELECT hash(i) AS n FROM range(1000000000000) t(i) WHERE hash(i) = 1", ("n",))
 """A report that takes hours, and writes nothing meanwhile."""
+
+
+def tick(keeper: LeaseKeeper) -> bool:
+    keeper.tick()
+    return True
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -42,6 +47,36 @@ def test_a_cancelled_report_stops_its_engine(state: State, tmp_path: Path) -> No
         keeper.tick()
         assert (running.stop, writing.is_alive()) == (None, True)
         backlog.cancel(state.db, claim.report_id, state.now)
-        keeper.tick()
-        writing.join(PATIENCE)
+        assert until(lambda: tick(keeper) and not writing.is_alive())
     assert (running.stop, ended, draft.exists()) == (StopReason.TAKEN, [Cancelled], False)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_leases_are_kept_beside_an_attempt_that_stops_late(state: State, tmp_path: Path) -> None:
+    """One that fetches its files notices an interrupt only afterwards: no other report may lose its lease by that."""
+    state.organization("demo", "c1")
+    state.ask(state.caller(state.key("demo")))
+    claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
+    assert claim is not None
+    fetched = threading.Event()
+
+    def fetch() -> Pieces:
+        assert fetched.wait(PATIENCE)
+        yield from single_piece(ENDLESS)
+
+    with Engine("200MB", 1, tmp_path / "spill") as engine:
+        running = RunningAttempt(claim, engine.session(), is_express=True)
+
+        def write() -> None:
+            with pytest.raises(Cancelled):
+                running.session.write(fetch(), tmp_path / "r.csv")
+
+        writing = threading.Thread(target=write)
+        writing.start()
+        settings = state.again(express_seconds=0.001)
+        keeper = LeaseKeeper(settings, state.db, running=lambda: (running,), clock=lambda: state.now)
+        assert until(lambda: tick(keeper) and running.stop is StopReason.LONG)
+        assert writing.is_alive()
+        fetched.set()
+        writing.join(PATIENCE)
+        assert not writing.is_alive()

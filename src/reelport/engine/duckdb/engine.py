@@ -218,6 +218,15 @@ class Session:
         while not self._idle.wait(_INTERRUPT_SECONDS):
             self._interrupt()
 
+    def request_cancel(self) -> None:
+        """Ask the running write or fetch to stop, and the next one not to begin; return at once.
+
+        DuckDB may miss it between two statements: ask again until it has stopped.
+        """
+        self.cancelled.set()
+        if not self._idle.is_set():
+            self._interrupt()
+
     def close(self) -> None:
         """Close the session: stop a running write or fetch, and let none begin."""
         self.cancel()

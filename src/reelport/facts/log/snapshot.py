@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from reelport.errors import StorageError
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.log_files import commit_name, list_commits, open_store
+from reelport.facts.log.log_files import commit_name, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
-from reelport.facts.log.table_marks import require_never_made
+from reelport.facts.log.table_marks import find_commits
 from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
 from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import TABLES, Table
@@ -169,10 +169,7 @@ def newest_versions(root: Path) -> Mapping[str, int]:
 
 def newest_version(root: Path, name: str) -> int:
     """The newest version of the table, -1 when it doesn't exist yet; StorageError when it did."""
-    found = max(list_commits(open_store(root / find_table(name).name)), default=ABSENT)
-    if found == ABSENT:
-        require_never_made(root, name)
-    return found
+    return max(find_commits(root, find_table(name).name), default=ABSENT)
 
 
 def _commit_identity(root: Path, name: str, version: int) -> str:

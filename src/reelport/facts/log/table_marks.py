@@ -8,7 +8,7 @@ directory and the state record; and a mark of each table that was ever committed
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -30,19 +30,21 @@ RECORD = "facts.tables"
 """The file of a data directory that records the identity of its tables."""
 
 
-def identify_tables(data: Path, root: Path, *, make: bool = False) -> str | None:
+def identify_tables(data: Path, root: Path, *, make: bool = False, known: str | None = None) -> str | None:
     """Return the identity of the tables in `root`; None where they have none yet.
 
-    With `make` it is given one, and recorded. StorageError where the data directory's tables are others, or gone.
+    `known` is that of the service's tables, by its state; where that says nothing, the data directory's record counts.
+    StorageError where they are others, or gone. With `make` they are given one, and it is recorded.
     """
-    recorded, found = _read(LocalFolder(data), RECORD), _read(_open_marks(root), IDENTITY)
-    if recorded is not None and recorded != found:
-        raise StorageError(describe_others(root, recorded, f"{data / RECORD} knows", found))
+    record = None if known is not None else _read(LocalFolder(data), RECORD)
+    found, expected = _read(_open_marks(root), IDENTITY), known or record
+    if expected is not None and expected != found:
+        raise StorageError(_describe_others(root, expected, None if record is None else data / RECORD, found))
     if not make:
         return found
     if found is None:
         found = _make_identity(root)
-    if recorded is None:
+    if _read(LocalFolder(data), RECORD) != found:
         _record(data, found)
     return found
 
@@ -54,15 +56,15 @@ def restore_identity(data: Path, root: Path, identity: str, tables: Iterable[str
     _record(data, identity)
 
 
-def describe_others(root: Path, expected: str, who: str, found: str | None) -> str:
-    """Describe tables that are not those which somebody knows."""
+def _describe_others(root: Path, expected: str, record: Path | None, found: str | None) -> str:
     place = describe_place(root / FOLDER)
-    what = "are not there" if found is None else "are others"
+    who, what = record or "the state", "are not there" if found is None else "are others"
     return (
-        f"The tables that {who} {what}: {place}/{IDENTITY} "
+        f"The tables that {who} knows {what}: {place}/{IDENTITY} "
         f"{'is missing' if found is None else f'says {found}'}. Reports of them would be wrong. Set REELPORT_FACTS_URL "
-        "as it was (or unset it), for commands by hand too; or bring the tables back. If the tables of this place are "
-        f"to be used in their stead, write {expected} into that file."
+        "as it was (or unset it), for commands by hand too; or bring the tables back. "
+        f"{'' if record is None else f'If a wrong address was used here before, delete {record}. '}"
+        f"If the tables of this place are to be used in their stead, write {expected} into that file."
     )
 
 
@@ -77,18 +79,34 @@ def was_made(root: Path, name: str) -> bool:
     return _open_marks(root).find(name) is not None
 
 
-def require_never_made(root: Path, name: str) -> None:
-    """Raise StorageError where a table without a log was there before."""
-    if was_made(root, name):
-        raise StorageError(
-            f"{describe_place(root / name)} is missing: the table was there, and reports would be empty. Bring it "
-            f"back, or restore a backup. To begin it anew, delete {describe_place(root / FOLDER)}/{name}."
-        )
+def find_commits(root: Path, name: str) -> Mapping[int, str]:
+    """List the commits of a table as `list_commits` does; none where it was never made.
+
+    StorageError where it was: it is missing.
+    """
+    store = open_store(root / name)
+    found = list_commits(store)
+    if found or not was_made(root, name):
+        return found
+    if found := list_commits(store):  # another process has made it just now
+        return found
+    raise StorageError(
+        f"{describe_place(root / name)} is missing: the table was there, and reports would be empty. Bring it back, or "
+        f"restore a backup. To begin it anew, delete {describe_place(root / FOLDER)}/{name}."
+    )
+
+
+def mark_tables(root: Path) -> None:
+    """Mark the tables that are there.
+
+    A load that was killed, or of an earlier release, may have left that out.
+    """
+    _mark(root, (name for name in TABLES if list_commits(open_store(root / name))))
 
 
 def _make_identity(root: Path) -> str:
     """Give the tables an identity, and mark those that an earlier version made."""
-    _mark(root, (name for name in TABLES if list_commits(open_store(root / name))))
+    mark_tables(root)
     with suppress(FileExistsError):  # another process was first
         _put(root, IDENTITY, f"{secrets.token_hex(8)}\n".encode(), is_new=True)
     return read_file(_open_marks(root), IDENTITY).decode("utf-8", "replace").strip()

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, select
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.layout import UNFINISHED_NAME, begin_restore, end_restore, read_unfinished
 from reelport.facts.log.snapshot import ABSENT
-from reelport.facts.log.table_marks import restore_identity
+from reelport.facts.log.table_marks import RECORD, restore_identity
 from reelport.server import credentials
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.damage import describe_damage, is_needed
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from reelport.server.backup.bucket import Bucket
 
 _RESTORED = frozenset(
-    {credentials.SECRET_FILE, "facts", "files", "state.db", state_record.NAME, UNFINISHED_NAME}
+    {credentials.SECRET_FILE, "facts", "files", "state.db", state_record.NAME, RECORD, UNFINISHED_NAME}
     | {f"state.db-{kind}" for kind in ("journal", "wal", "shm", "writer")}
 )
 """What an unfinished restore may have left in a data directory."""
@@ -226,8 +226,8 @@ def _clear(settings: Settings) -> None:
         for root in (settings.facts_root, settings.files_root):
             if root.exists():
                 shutil.rmtree(root)
-        for path in settings.data.glob(f"{settings.state_file.name}*"):
-            path.unlink()
+        for path in (*settings.data.glob(f"{settings.state_file.name}*"), settings.data / RECORD):
+            path.unlink(missing_ok=True)
 
 
 def _bring_up_to_date(settings: Settings, kept: set[str], tables: Iterable[str]) -> None:

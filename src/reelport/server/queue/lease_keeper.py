@@ -63,12 +63,13 @@ class RunningAttempt:
         return time.monotonic() - self.started_at
 
     def interrupt(self, why: StopReason) -> None:
-        """Stop the engine; may be called again until the attempt has ended.
+        """Ask the engine to stop; call it again until the attempt has ended.
 
-        The first reason is kept.
+        The first reason is kept. It doesn't wait: an attempt that fetches files notices late, and who keeps the leases
+        of all must not stand still meanwhile.
         """
         self.stop = self.stop or why
-        self.session.cancel()
+        self.session.request_cancel()
 
 
 class LeaseKeeper:

@@ -178,7 +178,7 @@ class Worker:
     def _promote_express(self) -> None:
         """Let a slot that has become free take over what the express slot makes."""
         for each in self._list_running():
-            if each.is_express and not self._is_full():
+            if each.is_express and each.stop is None and not self._is_full():
                 each.is_express = False
 
     def _start_attempt(self, claim: Claim, *, is_express: bool) -> RunningAttempt:
@@ -197,6 +197,7 @@ class Worker:
     def _drain(self) -> None:
         until = float("inf")
         while running := self._list_running():
+            self._promote_express()
             if self._stopping.is_set():
                 until = min(until, time.monotonic() + self._settings.drain_seconds)
             if time.monotonic() >= until:

@@ -35,6 +35,7 @@ T = TypeVar("T")
 # PostgreSQL raises InternalError when it takes no writes now: a standby, or one that was set to read only.
 _UNAVAILABLE = frozenset({DatabaseError, OperationalError, exc.InternalError})
 _NO_PRIVILEGE = "42501"
+_DEADLOCK = "40P01"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
 _UPGRADE_LOCK = 7_236_118_642
 
@@ -238,8 +239,16 @@ def upgrade(db: Engine) -> None:
         if (found := read_revision(connection)) == REVISION:
             return
     require_known_revision(found)  # before any lock is waited for that a newer service may hold
-    with writing(db) as connection:
-        upgrade_within(connection)
+    for is_last in (False, False, False, False, True):
+        try:
+            with writing(db) as connection:
+                upgrade_within(connection)
+        except StateUnavailable as error:
+            # Processes of the release before go on meanwhile, and lock the same tables in another order.
+            if is_last or getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) != _DEADLOCK:
+                raise
+        else:
+            return
 
 
 def upgrade_within(connection: Connection) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
-from reelport.errors import StorageError
-from reelport.facts.log.table_marks import describe_others, identify_tables
+from reelport.facts.log.table_marks import identify_tables
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, writing
 
@@ -22,14 +21,12 @@ def require_own_tables(db: Engine, settings: Settings) -> None:
 
     The first ones that are used become them.
     """
-    found = identify_tables(settings.data, settings.facts_root, make=True)
     known = read_tables_identity(db)
+    found = identify_tables(settings.data, settings.facts_root, make=True, known=known)
     if known is None:
         with writing(db) as connection:
             connection.execute(_RECORD, {"name": _TABLES, "value": found})
-        known = read_tables_identity(db)
-    if known is not None and known != found:
-        raise StorageError(describe_others(settings.facts_root, known, "the state knows", found))
+        identify_tables(settings.data, settings.facts_root, known=read_tables_identity(db))
 
 
 def read_tables_identity(db: Engine) -> str | None:
