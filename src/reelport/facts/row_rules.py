@@ -195,9 +195,10 @@ def _count_rule(name: str, source: str) -> Rule | None:
         )
     if source == "VARCHAR":
         given = f"nullif({name}, '')"
-        form = f"regexp_full_match({given}, '[0-9]+([.](0{{1,2}}|0{{4,}}))?')"
+        form = f"regexp_full_match({given}, '[0-9]+([.]0+)?')"
         value = f"TRY_CAST(split_part({given}, '.', 1) AS BIGINT)"
-        grouped = f"regexp_full_match({given}, '[0-9]+[.]000')"
+        # No thousands begin with a zero, or stand behind more than three digits: those have one reading.
+        grouped = f"regexp_full_match({given}, '[1-9][0-9]{{0,2}}[.]000')"
         two_ways = "may have a decimal point (2.000 is 2) or one of thousands (2.000 is 2000): write it without"
         return Rule(
             value,

@@ -340,12 +340,25 @@ def test_parquet_columns_of_one_name_but_for_its_case_are_told_by_their_names(tm
 
 @pytest.mark.parametrize(
     ("text", "views"),
-    [("5.0", 5), ("1234.00", 1234), ("5.000000", 5), ("2.000", None), ("12.000", None)],
+    [
+        ("5.0", 5),
+        ("1234.00", 1234),
+        ("5.000000", 5),
+        ("0.000", 0),
+        ("1234.000", 1234),
+        ("12345.000", 12345),
+        ("2.000", None),
+        ("12.000", None),
+        ("123.000", None),
+    ],
 )
 def test_a_point_before_three_zeros_may_be_one_of_thousands(
     root: Path, ask: Callable[..., object], plays: Callable[..., Path], text: str, views: int | None
 ) -> None:
-    """Where a program writes 2,000 as 2.000, its 2.345 is rejected: 2.000 must not pass as 2."""
+    """Where a program writes 2,000 as 2.000, its 2.345 is rejected: 2.000 must not pass as 2.
+
+    No thousands are written as 0.000 or 1234.000: a program of three fixed digits wrote those.
+    """
     done = load(root, "plays", [plays("a.csv", ("2023-07-01", "v1", "c1", 1), ("2023-07-01", "v2", "c1", text))])
     if views is not None:
         assert ask("plays", "SELECT views FROM t WHERE video_id = 'v2'") == [(views,)]
