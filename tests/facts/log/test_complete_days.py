@@ -16,6 +16,7 @@ from reelport.facts.loading.undo import undo
 from reelport.facts.log.complete_days import LOOKED_AT, complete_days, find_missing_days, last_complete_day
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.loaded_tables import tables_report
+from reelport.facts.log.log_files import commit_name
 from reelport.facts.log.log_replay import replay_files
 from reelport.facts.log.month_names import name_month, parse_days
 from reelport.facts.log.snapshot import pin
@@ -174,3 +175,18 @@ def test_a_day_that_a_replacement_emptied_is_not_missing(root: Path, earnings: W
     assert last_complete_day(pin(root, ["earnings"]), TODAY) == date(2026, 11, 20)
     undo(root, done.batch)
     assert last_complete_day(pin(root, ["earnings"]), TODAY) == EMPTY - DAY
+
+
+def test_a_moment_without_the_log_leaves_no_wrong_day_behind(root: Path, earnings: Write) -> None:
+    """While the replacement's commit can't be read its day counts as missing, and no longer."""
+    rows = [(str(day), "c1", 1) for day in sorted(between(date(2026, 11, 1), date(2026, 11, 20)) - {EMPTY})]
+    load(root, "earnings", [earnings("a.csv", *rows)])
+    load(root, "earnings", [earnings("none.csv")], replace=(EMPTY, EMPTY))
+    replaced = pin(root, ["earnings"]).versions["earnings"]
+    load(root, "earnings", [earnings("b.csv", ("2026-11-20", "c2", 1))])
+    snapshot = pin(root, ["earnings"])
+    commit = root / "earnings" / commit_name(replaced)
+    commit.rename(commit.with_suffix(".away"))
+    assert last_complete_day(snapshot, TODAY) == EMPTY - DAY
+    commit.with_suffix(".away").rename(commit)
+    assert last_complete_day(snapshot, TODAY) == date(2026, 11, 20)

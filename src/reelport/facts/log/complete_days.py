@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+from reelport.errors import ReelportError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.emptied_days import find_emptied_days
 from reelport.facts.log.snapshot import Snapshot
@@ -32,13 +33,23 @@ class Completeness:
     missing: tuple[date, ...] = ()
 
 
-# Each report asks for it, of the same version mostly: that takes longer than to look the files up.
-@lru_cache(maxsize=2 * len(TABLES))
 def read_completeness(root: Path, table: str, version: int, files: tuple[DataFile, ...], today: date) -> Completeness:
     """Find which days of a table's version are complete as of this day (UTC), by its files.
 
     Of the days without rows, those that a replacement emptied aren't missing. The log is read only to find those.
+    While it can't be read, all of them are: nothing shows then that one was emptied on purpose.
     """
+    try:
+        return _read_completeness(root, table, version, files, today)
+    except (OSError, ValueError, LookupError, TypeError, ReelportError):
+        missing = find_missing_days(files, today)
+        return Completeness(*complete_days(files, today, missing), missing)
+
+
+# Each report asks for it, of the same version mostly: that takes longer than to look the files up.
+# What is found without the log must not stay, so that its errors go through here.
+@lru_cache(maxsize=2 * len(TABLES))
+def _read_completeness(root: Path, table: str, version: int, files: tuple[DataFile, ...], today: date) -> Completeness:
     missing = find_missing_days(files, today)
     emptied = find_emptied_days(root / table, version, missing) if missing else frozenset[date]()
     missing = tuple(day for day in missing if day not in emptied)

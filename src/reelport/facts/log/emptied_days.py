@@ -5,48 +5,136 @@ Read from the log's own text: a worker asks for it too, and goes without the Del
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache, partial
 from pathlib import Path
 
-from reelport.errors import ReelportError
+from reelport.errors import StorageError
 from reelport.facts.log.log_entry import LogEntry, parse_entry
-from reelport.facts.log.log_files import commit_name, open_store, read_actions, read_each
+from reelport.facts.log.log_files import commit_name, find_commit_tag, open_store, read_actions, read_each
+from reelport.facts.tables import TABLES
+
+_AT_ONCE = range(32, 513)
+"""Commits that are read before it is looked whether those before them are needed: as many as were read, in bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """What the commits from version `low` to `high` did, newest first.
+
+    `tag` is that of the newest commit's file.
+    """
+
+    low: int
+    high: int
+    tag: str
+    entries: tuple[LogEntry, ...] = ()
+
+    def before(self, version: int) -> _Stretch:
+        """The same commits, without those of this version and later ones."""
+        return _Stretch(self.low, version - 1, "", tuple(entry for entry in self.entries if entry.version < version))
+
+    def extend(self, older: _Stretch) -> _Stretch:
+        """These commits and the older ones right before them."""
+        return _Stretch(older.low, self.high, self.tag, self.entries + older.entries)
+
+
+@dataclass(slots=True)
+class _Memory:
+    """The commits of one table that were read already."""
+
+    stretch: _Stretch | None = None
 
 
 def find_emptied_days(folder: Path, version: int, days: Iterable[date]) -> frozenset[date]:
     """Find which of these days a replacement that stands at this version has emptied.
 
-    None of them has rows. Where the log can't be read, none is found: nothing shows then that one was emptied on
-    purpose.
+    None of them has rows. Raises StorageError, and what a damaged log does, when the log can't be read.
     """
-    try:
-        entries = [entry for entry in read_each(folder, range(version + 1), partial(_read_entry, folder)) if entry]
-    except (OSError, ValueError, LookupError, TypeError, ReelportError):
-        return frozenset()
-    spans = [entry.span for entry in _find_standing(entries) if entry.span is not None]
+    asked = frozenset(days)
+    if not asked:
+        return asked
+    tag = find_commit_tag(open_store(folder), version)
+    if tag is None:
+        raise StorageError(f"version {version} of {folder} is gone")
+    return _find_covered(_read_until(folder, version, tag, asked).entries, asked)
+
+
+def _read_until(folder: Path, version: int, tag: str, days: frozenset[date]) -> _Stretch:
+    """Read commits from this version back until these days are covered, or to the first.
+
+    They are remembered, unless later ones are.
+    """
+    memory = _find_memory(folder.absolute())
+    known = _recall(folder, memory.stretch)
+    is_newest = known is None or known.high <= version
+    read = _Stretch(version + 1, version, tag)
+    while read.low and _find_covered(read.entries, days) != days:
+        read = _read_on(folder, read, known)
+        if is_newest and (known is None or read.low <= known.low):
+            # At once: where an older commit can't be read, the next call begins there.
+            memory.stretch = read
+    if is_newest:
+        memory.stretch = read
+    return read
+
+
+def _recall(folder: Path, known: _Stretch | None) -> _Stretch | None:
+    """Recall what was read of this very table, and not of one of the same name before it."""
+    return known if known is not None and find_commit_tag(open_store(folder), known.high) == known.tag else None
+
+
+def _read_on(folder: Path, read: _Stretch, known: _Stretch | None) -> _Stretch:
+    """Read some commits before these, and add those that are known already behind them."""
+    count = min(max(read.high + 1 - read.low, _AT_ONCE[0]), _AT_ONCE[-1])
+    low = max(read.low - count, 0)
+    if known is not None and known.low < read.low:
+        low = min(max(low, known.high + 1), read.low)
+    versions = range(read.low - 1, low - 1, -1)
+    entries = tuple(entry for entry in read_each(folder, versions, partial(_read_entry, folder)) if entry)
+    read = read.extend(_Stretch(low, read.low - 1, "", entries))
+    joins = known is not None and known.low < read.low <= known.high + 1
+    return read.extend(known.before(read.low)) if known is not None and joins else read
+
+
+def _find_covered(entries: Iterable[LogEntry], days: Collection[date]) -> frozenset[date]:
+    """Find those of the days that a standing replacement covers, by commits from the newest on."""
+    spans = [entry.span for entry in _list_standing(entries) if entry.span is not None]
     return frozenset(day for day in days if any(first <= day.isoformat() <= last for first, last in spans))
 
 
-def _find_standing(entries: Iterable[LogEntry]) -> list[LogEntry]:
-    """Find the loads that no later undo takes back."""
-    standing: list[LogEntry] = []
+def _list_standing(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
+    """Yield the loads that no later undo takes back, newest first.
+
+    An undo that doesn't say which load of its batch it takes back takes the newest that stands.
+    """
+    undone: set[tuple[str, int]] = set()
+    unsaid = Counter[str]()
     for entry in entries:
-        if entry.kind in {"load", "replace"}:
-            standing.append(entry)
-        elif entry.kind == "undo":
-            undone = [each for each in standing if each.batch == entry.batch and entry.undoes in {0, each.version}]
-            standing = [each for each in standing if each not in undone[-1:]]
-    return standing
+        if entry.kind == "undo":
+            undone.add((entry.batch, entry.undoes))
+            unsaid[entry.batch] += not entry.undoes
+        elif (entry.batch, entry.version) in undone and entry.version:
+            continue
+        elif unsaid[entry.batch]:
+            unsaid[entry.batch] -= 1
+        else:
+            yield entry
 
 
-# What a commit says never changes, and the next version asks for all those before it again.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2 * len(TABLES))
+def _find_memory(_folder: Path) -> _Memory:
+    return _Memory()
+
+
 def _read_entry(folder: Path, version: int) -> LogEntry | None:
-    """Read what a commit did, without its days and files; None of one that isn't Reelport's."""
+    """Read what a commit did to loads, without its days and files; None of another commit."""
     for action in read_actions(open_store(folder), commit_name(version)):
         if "reelport" in (info := action.get("commitInfo", {})):
             entry = parse_entry({**info, "version": version})
-            return LogEntry(entry.kind, entry.batch, span=entry.span, undoes=entry.undoes, version=version)
+            if entry.kind in {"load", "replace", "undo"}:
+                return LogEntry(entry.kind, entry.batch, span=entry.span, undoes=entry.undoes, version=version)
     return None

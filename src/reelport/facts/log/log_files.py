@@ -43,6 +43,15 @@ def commit_name(version: int) -> str:
     return f"{LOG_FOLDER}/{version:020}.json"
 
 
+def find_commit_tag(store: FileStore, version: int) -> str | None:
+    """Find the tag of a commit's file; None when there is none.
+
+    It tells this commit from one of the same number in a table that was deleted and created again.
+    """
+    found = store.find(commit_name(version))
+    return None if found is None else found.tag
+
+
 def list_commits(store: FileStore) -> Mapping[int, str]:
     """List the files of a table's commits, by version."""
     found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER))

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from reelport.errors import StorageError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import commit_name, open_store
+from reelport.facts.log.log_files import find_commit_tag, list_commits, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
 from reelport.facts.log.table_marks import find_commits
 from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
@@ -173,14 +174,10 @@ def newest_version(root: Path, name: str) -> int:
 
 
 def _commit_identity(root: Path, name: str, version: int) -> str:
-    """Return the tag of the commit's file.
-
-    It tells this commit from one of the same number in a table that was deleted and created again.
-    """
-    found = open_store(root / name).find(commit_name(version))
-    if found is None:
+    tag = find_commit_tag(open_store(root / name), version)
+    if tag is None:
         raise StorageError(f"version {version} of {root / name} is gone")
-    return found.tag
+    return tag
 
 
 @lru_cache(maxsize=KEPT_LISTINGS)
