@@ -21,6 +21,7 @@ from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions
+from reelport.facts.log.table_marks import RECORD
 from reelport.facts.sample.sample import generate
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys
@@ -176,6 +177,7 @@ def test_an_unfinished_restore_is_no_data_directory_until_it_is_done_again(backe
     layout.begin_restore(place.data, "a restore that was killed")
     (place.data / "facts").mkdir()
     (place.data / "facts" / "half").write_text("x")
+    (place.data / RECORD).write_text("recorded just before it was killed")
     for use in (layout.check_layout, layout.check_existing, layout.require_layout):
         with pytest.raises(StorageError, match="was not finished: run `reelport restore` again"):
             use(place.data)

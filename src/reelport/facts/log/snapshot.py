@@ -11,8 +11,7 @@ from types import MappingProxyType
 
 from reelport.errors import StorageError
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.log_files import commit_name, open_store
-from reelport.facts.log.log_files import find_commit_tag, list_commits, open_store
+from reelport.facts.log.log_files import find_commit_tag, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
 from reelport.facts.log.table_marks import find_commits
 from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
