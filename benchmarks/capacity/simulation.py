@@ -20,7 +20,7 @@ from benchmarks.capacity.model import SLOTS, WORKER_CORES
 from benchmarks.capacity.platforms import Platform
 
 RUNNING_LIMIT = 2
-EXPRESS_SECONDS = 2.0
+EXPRESS_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)

@@ -197,7 +197,7 @@ class SettingTable:
         description="Reports that one worker makes at the same time; more than --running-limit leave room for others.",
     )
     express_seconds: float = setting(
-        2.0,
+        1.0,
         ge=0,
         worker=True,
         service=False,
