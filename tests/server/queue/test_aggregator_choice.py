@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tests.engine.few import ME, play
 from tests.engine.world import laid
 from tests.patience import free_port, until
 from tests.server.conftest import State
+from tests.server.queue.running import running_worker
 
 from reelport.engine.aggregation import plan_aggregation
 from reelport.engine.duckdb.engine import Engine
@@ -63,22 +63,16 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
     with (
         Engine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
+        running_worker(Worker(settings, state.db, engine, "one", events)),
     ):
-        worker = Worker(settings, state.db, engine, "one", events)
-        thread = threading.Thread(target=worker.run)
-        thread.start()
-        try:
-            assert until(lambda: backlog.get_entry(state.db, asked.id).waited_for_room > 0)
-            waiting = backlog.get_entry(state.db, asked.id)
-            assert f"{address} can't be reached" in str(waiting.reason)
-            assert "It waits for the engine" in str(waiting.reason)
-            assert "Connection refused)" in str(waiting.reason)
-            assert waiting.failures == 0
-            assert address not in read_as_partner(state, asked.id)
-            assert until(lambda: backlog.get_entry(state.db, asked.id).state == "failed")
-        finally:
-            worker.stop()
-            thread.join()
+        assert until(lambda: backlog.get_entry(state.db, asked.id).waited_for_room > 0)
+        waiting = backlog.get_entry(state.db, asked.id)
+        assert f"{address} can't be reached" in str(waiting.reason)
+        assert "It waits for the engine" in str(waiting.reason)
+        assert "Connection refused)" in str(waiting.reason)
+        assert waiting.failures == 0
+        assert address not in read_as_partner(state, asked.id)
+        assert until(lambda: backlog.get_entry(state.db, asked.id).state == "failed")
     reason = str(backlog.get_entry(state.db, asked.id).reason)
     assert "waited 1 seconds for the engine. Bring it back" in reason
     assert "very-secret" not in reason

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests.patience import PATIENCE, until
+from tests.patience import until
 from tests.server.conftest import State
+from tests.server.queue.running import running_worker
 
 from reelport.engine.duckdb.engine import Engine
 from reelport.engine.plan import Plan, single_piece
@@ -132,18 +131,6 @@ def working(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         running_worker(Worker(settings, state.db, engine, "w", events)),
     ):
         yield
-
-
-@contextmanager
-def running_worker(worker: Worker) -> Iterator[None]:
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        worker.stop()
-        thread.join(PATIENCE)
-    assert not thread.is_alive()
 
 
 def organization(state: State, *names: str) -> None:

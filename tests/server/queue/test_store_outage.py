@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.patience import PATIENCE, until
+from tests.patience import until
 from tests.server.conftest import State
+from tests.server.queue.running import running_worker
 from tests.server.queue.test_object_tables import plays_of
 from tests.storage.gateway import serve_gateway
 from tests.storage.object_server import BUCKET, Fault, FaultyProxy
@@ -52,15 +52,9 @@ def working(settings: Settings, state: State, tmp_path: Path) -> Iterator[None]:
     with (
         Engine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
+        running_worker(Worker(settings, state.db, engine, "one", events)),
     ):
-        worker = Worker(settings, state.db, engine, "one", events)
-        thread = threading.Thread(target=worker.run)
-        thread.start()
-        try:
-            yield
-        finally:
-            worker.stop()
-            thread.join(PATIENCE)
+        yield
 
 
 def ask(state: State) -> str:
