@@ -58,9 +58,10 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(state: State, tmp_pat
     state.ask(state.caller(state.key("demo")))
     claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
     assert claim is not None
-    fetched = threading.Event()
+    fetching, fetched = threading.Event(), threading.Event()
 
     def fetch() -> Pieces:
+        fetching.set()
         assert fetched.wait(PATIENCE)
         yield from single_piece(ENDLESS)
 
@@ -73,6 +74,8 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(state: State, tmp_pat
 
         writing = threading.Thread(target=write)
         writing.start()
+        # Before this, the statement that sets the limit of spilling could be what the interrupt meets.
+        assert fetching.wait(PATIENCE)
         settings = state.again(express_seconds=0.001)
         keeper = LeaseKeeper(settings, state.db, running=lambda: (running,), clock=lambda: state.now)
         assert until(lambda: tick(keeper) and running.stop is StopReason.LONG)
