@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
 import pytest
 from tests.patience import PATIENCE
 
@@ -80,47 +78,3 @@ def test_what_the_engine_is_set_to_holds_in_each_of_its_sessions(
     settings = ", ".join(f"current_setting('{name}')" for name in names)
     plan = Plan(f"SELECT {settings}", ())
     assert engine.session().fetch(plan, "this page") == [("UTC", False, True)]
-
-
-@pytest.mark.parametrize(("most_bytes", "readings"), [(10**9, 1), (1, 2)])
-def test_the_description_of_a_file_is_read_once(tmp_path: Path, most_bytes: int, readings: int) -> None:
-    """Each session binds its statement by what an earlier one has read of the file, until those kept take too much."""
-    path = _write_groups(tmp_path)
-    with Engine("400MB", 1, None, within=(tmp_path,), keeps_footers=True) as engine:
-        read = [_read_footer(engine, path) for _ in range(2)]
-        engine.limit_footers(most_bytes)
-        read += [_read_footer(engine, path) for _ in range(2)]
-    assert read == [True, False, *(2 * [readings > 1])]
-
-
-def test_an_engine_that_nobody_looks_after_keeps_no_descriptions(tmp_path: Path) -> None:
-    """The explorer's is as old as the API: it would have those of files that are gone for months."""
-    path = _write_groups(tmp_path)
-    with Engine("400MB", 1, None, within=(tmp_path,)) as engine:
-        assert [_read_footer(engine, path) for _ in range(2)] == [True, True]
-
-
-def _write_groups(folder: Path) -> Path:
-    path = folder / "many-groups.parquet"
-    duckdb.sql(f"COPY (SELECT i FROM range(200000) t(i)) TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")
-    return path
-
-
-def _read_footer(engine: Engine, path: Path) -> bool:
-    """Let a session of its own read a file: whether it reads its description, too."""
-    footer = int.from_bytes(path.read_bytes()[-8:-4], "little")
-    plan = Plan(f"SELECT count(*) FROM read_parquet('{path}') WHERE i < 100", ())
-    return _count_read_bytes(engine, plan) >= footer
-
-
-def _count_read_bytes(engine: Engine, plan: Plan) -> int:
-    """Count what a session of its own reads: an engine with one thread reads in that of its caller."""
-    before = _read_counter()
-    engine.session().fetch(plan, "this page")
-    return _read_counter() - before
-
-
-def _read_counter() -> int:
-    found = re.search(r"rchar: (\d+)", Path("/proc/thread-self/io").read_text())
-    assert found is not None
-    return int(found[1])

@@ -26,6 +26,7 @@ from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Pieces, Plan
 from reelport.engine.report_format import CSV, ReportFormat
 from reelport.errors import DiskFull, InternalError, OutOfMemory, ReelportError, StorageError, UsageError
+from reelport.facts.data_files.file_columns import describing_by
 from reelport.storage.durable import describe_os_error, full_disk_sentence, to_storage_error
 
 _INTERPRETER = 160 << 20
@@ -200,7 +201,8 @@ class Session:
             with _translate_errors(to.name):
                 self._spill.mkdir(parents=True, exist_ok=True)
                 self._raise_spill_limit(self._spill)
-                with open_sink(to, self._spill, self._interrupt) as out:
+                # Plans look at the files that they are to read.
+                with open_sink(to, self._spill, self._interrupt) as out, describing_by(self._connection):
                     rows = self._copy_all(pieces, out, report_format)
                 whole = True
                 return Written(rows, out.bytes, out.sha256)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, lru_cache
 
 import duckdb
@@ -13,6 +15,20 @@ from reelport.facts.tables import Table
 
 _MOST_FILES = 100_000
 """Files whose columns are remembered. A file never changes, and its name is never used again."""
+_describer: ContextVar[duckdb.DuckDBPyConnection | None] = ContextVar("describer", default=None)
+
+
+@contextmanager
+def describing_by(session: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Have this session look at files within the block, and no session of their own.
+
+    Where it keeps what it has read of a file's description, its next statement doesn't read that again.
+    """
+    token = _describer.set(session)
+    try:
+        yield
+    finally:
+        _describer.reset(token)
 
 
 def read_files_sql(table: Table, paths: list[str]) -> str:
@@ -50,7 +66,8 @@ def _describe_declared(table: Table) -> list[tuple[str, str]]:
 
 def _describe(select: str) -> list[tuple[str, str]]:
     """Describe the columns of a SELECT by name and type."""
-    rows = _session().cursor().execute(f"DESCRIBE {select}").fetchall()
+    session = _describer.get() or _session().cursor()
+    rows = session.execute(f"DESCRIBE {select}").fetchall()
     return [(name, type_) for name, type_, *_ in rows]
 
 
