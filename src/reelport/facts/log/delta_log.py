@@ -218,16 +218,11 @@ def read_entries(now: TableVersion) -> tuple[LogEntry, ...]:
     return tuple(parse_entry(commit) for commit in read_commits(now) if "reelport" in commit)
 
 
-def read_commits(now: TableVersion) -> Iterable[dict[str, Any]]:
-    """Read the information of each commit up to this version, oldest first."""
+def read_commits(now: TableVersion) -> Iterator[dict[str, Any]]:
+    """Yield the information of each commit up to this version, oldest first."""
+    # Not by `DeltaTable.history`: it takes in commits that came since, and numbers all of them too low by as many.
     if now.delta is None:
-        return ()
-    # In an object store the Delta library would read one commit after the other, and hold Python's lock meanwhile.
-    return reversed(now.delta.history()) if find_remote(now.folder) is None else _fetch_commits(now)
-
-
-def _fetch_commits(now: TableVersion) -> Iterator[dict[str, Any]]:
-    """Yield the record of each commit up to this version, several of which are fetched at once."""
+        return
     for version, actions in enumerate(read_each(now.folder, range(now.version + 1), partial(_fetch_actions, now))):
         for action in actions:
             if "commitInfo" in action:
