@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput
@@ -80,6 +82,37 @@ def test_a_file_that_is_given_twice_is_refused(
     assert not list_loads(root)
     assert load(root, "plays", [pair[0], other], again=True).rows == 2
     assert _views(ask) == 6
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: pa.compress(data, "zstd", asbytes=True)])
+def test_a_file_and_its_compressed_copy_are_the_same_file(
+    tmp_path: Path, root: Path, ask: Ask, pair: tuple[Path, Path], pack: Callable[[bytes], bytes]
+) -> None:
+    """In one command or after each other, whichever comes first: a log that was rotated counts once."""
+    packed = tmp_path / "a.csv.packed"
+    packed.write_bytes(pack(pair[0].read_bytes()))
+    for run in (load, preview):
+        with pytest.raises(BadInput, match=r"packed has the same contents as .*a.csv: is it the same file twice"):
+            run(root, "plays", [pair[0], packed])
+    for first, second in ((pair[0], packed), (packed, pair[0])):
+        loaded = load(root, "plays", [first, pair[1]])
+        for run in (load, preview):
+            with pytest.raises(BadInput, match=f"{second.name} was loaded before, in batch {loaded.batch}"):
+                run(root, "plays", [second])
+        assert load(root, "plays", [first, pair[1]]).already
+        assert _views(ask) == 8
+        undo(root, loaded.batch)
+
+
+def test_a_file_that_is_compressed_anew_is_known(tmp_path: Path, root: Path, pair: tuple[Path, Path]) -> None:
+    """The time of compression is in the bytes of gzip, and doesn't make other facts of the same."""
+    packed = tmp_path / "a.csv.gz"
+    packed.write_bytes(gzip.compress(pair[0].read_bytes(), mtime=1))
+    batch = load(root, "plays", [packed]).batch
+    packed.write_bytes(gzip.compress(pair[0].read_bytes(), mtime=2))
+    with pytest.raises(BadInput, match=f"a.csv.gz was loaded before, in batch {batch}"):
+        load(root, "plays", [packed])
+    assert load(root, "plays", [packed], again=True).rows == 1
 
 
 def test_a_file_that_another_load_committed_meanwhile_is_refused(root: Path, ask: Ask, pair: tuple[Path, Path]) -> None:

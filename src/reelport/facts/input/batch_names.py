@@ -12,22 +12,25 @@ import pyarrow.parquet as pq
 
 from reelport.errors import BadInput, StorageError
 from reelport.facts.input.csv_records import read_records
-from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile
+from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
 from reelport.facts.input.lines import LineReader
 from reelport.facts.tables import Table
+
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class BatchName:
     """The name of a load's batch, whatever the order of its files.
 
-    `former` is what it was called while the order of the files still counted. `files` are the names that the batch of
-    each file alone would have, in the order given and without days to replace.
+    `former` is what it was called while the order of the files still counted. `files` are for each file, in the order
+    given, the names that the batch of it alone would have, without days to replace: by its bytes and, of a compressed
+    file of facts, by what it holds.
     """
 
     name: str
     former: str
-    files: tuple[str, ...]
+    files: tuple[tuple[str, ...], ...]
 
 
 def name_batch(
@@ -41,15 +44,24 @@ def name_batch(
     """Name a load: the same bytes, table, mapping and days give the same, in any order.
 
     The mapping's line ends don't count: CRLF names the same batch as LF. Raises BadInput where two files of facts hold
-    the same rows, unless `again`.
+    the same rows, compressed or not, unless `again`, and where a compressed one is damaged.
     """
     digests = [_hash_file(file) for file in files]
+    # Objects may be loaded any number of times: what a compressed file of them holds needs no name.
+    contents = (
+        [_hash_contents(file, digest) for file, digest in zip(files, digests, strict=True)]
+        if table.is_fact
+        else digests
+    )
     if table.is_fact and not again:
-        _refuse_twins(files, digests)
+        _refuse_twins(files, contents)
     return BatchName(
         _hash_load(table, mapping, span, sorted(digests)),
         _hash_load(table, mapping, span, digests),
-        tuple(_hash_load(table, mapping, None, [digest]) for digest in digests),
+        tuple(
+            tuple(_hash_load(table, mapping, None, [one]) for one in dict.fromkeys(both))
+            for both in zip(digests, contents, strict=True)
+        ),
     )
 
 
@@ -69,6 +81,20 @@ def _hash_file(file: InputFile) -> bytes:
             return hashlib.file_digest(stream, "sha256").digest()
     except OSError as error:
         raise StorageError(f"{file.path} can't be read: {error.strerror}") from error
+
+
+def _hash_contents(file: InputFile, packed: bytes) -> bytes:
+    """Hash what a compressed file holds; the hash of the bytes, `packed`, of any other."""
+    if file.compression is None:
+        return packed
+    digest = hashlib.sha256()
+    try:
+        with file.open() as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+    except READ_ERRORS as error:
+        raise BadInput(damaged_sentence(file, error)) from error
+    return digest.digest()
 
 
 def _refuse_twins(files: Sequence[InputFile], digests: Sequence[bytes]) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -130,7 +131,7 @@ def load(
     seen, is_mapped = read_newest(root, found), text is not None
     batch, names = choose_batch(seen, named), tuple(str(file.path) for file in inputs)
     into = _find_rejects_path(rejects, root, batch, inputs, mapping)
-    terms, noted = LoadTerms(strict, replace, max_bad), named.files if found.is_fact else ()
+    terms, noted = LoadTerms(strict, replace, max_bad), tuple(chain.from_iterable(named.files)) if found.is_fact else ()
     is_addition = found.is_fact and replace is None
     if is_addition and seen.is_loaded(batch):
         return _find_loaded(seen, batch, strict=strict)

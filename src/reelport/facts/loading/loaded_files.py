@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from reelport.errors import BadInput
 from reelport.facts.input.batch_names import BatchName, has_rows
@@ -23,20 +24,22 @@ def choose_batch(now: TableVersion, names: BatchName) -> str:
     return names.former if is_former else names.name
 
 
-def refuse_loaded_files(now: TableVersion, batch: str, files: Sequence[InputFile], names: Sequence[str]) -> None:
+def refuse_loaded_files(
+    now: TableVersion, batch: str, files: Sequence[InputFile], names: Sequence[Sequence[str]]
+) -> None:
     """Raise BadInput where rows of these files of the batch are in the table by another load.
 
-    `names` are those that a batch of each file alone would have. An undone load doesn't count, nor does one whose days
-    were all replaced since.
+    `names` are for each file those that a batch of it alone would have. An undone load doesn't count, nor does one
+    whose days were all replaced since.
     """
-    reads_less = len(names) * COMMITS_READ < now.version
-    if reads_less and not any(map(now.is_file_noted, names)):
+    looked_up = tuple(chain.from_iterable(names))
+    if len(looked_up) * COMMITS_READ < now.version and not any(map(now.is_file_noted, looked_up)):
         return
     history = read_history(now)
     found = [
         (file, load)
-        for file, name in zip(files, names, strict=True)
-        if (load := find_load_of_file(history, name, batch)) is not None and has_rows(file)
+        for file, own in zip(files, names, strict=True)
+        if (load := find_load_of_file(history, own, batch)) is not None and has_rows(file)
     ]
     if found:
         raise BadInput(_format_loaded(found))

@@ -5,7 +5,7 @@ A load is active until it is undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ class Load:
     """A load of a batch. `replaced`: the days that it deleted first, if any.
 
     `left_out` are days of its files that it skipped, because they were replaced after the batch was first loaded.
-    `files` are the names that a batch of each of its `sources` alone would have; loads of before don't say.
+    `files` are the names that batches of each of its `sources` alone would have; loads of before don't say.
     """
 
     table: str
@@ -123,16 +123,16 @@ def find_superseded_days(history: Iterable[Load], batch: str, days: Iterable[dat
     }
 
 
-def find_load_of_file(history: Sequence[Load], file: str, batch: str) -> Load | None:
+def find_load_of_file(history: Sequence[Load], names: Collection[str], batch: str) -> Load | None:
     """Find the newest active load with this file, some of whose days weren't replaced since.
 
-    `file` is the name that a batch of it alone would have. Replacements since the `batch` was first loaded don't
+    `names` are those that a batch of it alone would have. Replacements since the `batch` was first loaded don't
     count: it leaves out their days.
     """
     first = next((load.version for load in history if load.batch == batch), None)
     for place, load in reversed(tuple(enumerate(history))):
         is_left_out = first is not None and load.replaced is not None and load.version > first
-        if load.undone or is_left_out or file not in (load.batch, *load.files):
+        if load.undone or is_left_out or not {load.batch, *load.files}.intersection(names):
             continue
         spans = [later.replaced for later in history[place + 1 :] if later.replaced and not later.undone]
         if any(not any(span[0] <= day <= span[1] for span in spans) for day in load.days):

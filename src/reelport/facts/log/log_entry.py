@@ -22,7 +22,8 @@ class LogEntry:
     """What one commit did, as recorded in the commit itself.
 
     `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say. `files` are, for each
-    of the `sources` of facts, the name that a batch of that file alone would have; loads of before don't say.
+    of the `sources` of facts, the name that a batch of that file alone would have, and of a compressed one also of
+    what it holds; loads of before don't say.
     """
 
     kind: str
