@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import reelport
-from reelport.wording import format_count, format_days
+from reelport.wording import format_count, format_days, is_name
 
 PACKAGE = Path(reelport.__file__).parent
 
@@ -50,3 +50,28 @@ def _read_first_lines(path: Path) -> list[str]:
 def test_a_range_of_days_names_each_month_and_year_once(start: date, end: date, said: str) -> None:
     """What both ends share is said with the last."""
     assert format_days(start, end) == said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "شبکه می\u200cخواهم",  # Persian: a letter that isn't joined to the next
+        "ශ්\u200dරී ලංකා",  # Sinhala: a joined letter
+        "ニュース\u3000チャンネル",  # Japanese: a blank as wide as a letter
+        "Le Monde\u00a0: vidéos",  # French: a blank that doesn't break
+        "👩\u200d👩\u200d👧 Family",  # one emoji of three, joined
+        "\U0001fae8 new",  # an emoji that is newer than the Unicode of Python 3.11
+        "עם סימן\u200f!",  # Hebrew: a mark that puts the sign at the right end
+    ],
+)
+def test_a_name_is_a_line_in_any_script(name: str) -> None:
+    """Joiners and wide blanks belong to how people write; Python calls them not printable."""
+    assert is_name(name, 100)
+
+
+@pytest.mark.parametrize(
+    "name", [" a", "a\u3000", "a\nb", "a\0b", "a\u2028b", "a\u202eb", "a\x1b[2J", "a\ud800", "abcde"]
+)
+def test_what_would_steer_an_output_is_no_name(name: str) -> None:
+    """Controls, line ends, turned writing, half characters, blanks at an end, and too long a text."""
+    assert not is_name(name, 4)

@@ -66,3 +66,11 @@ def clean_line(text: str) -> str:
     Half a character, which a file's name may hold and no output can encode, becomes a blank too.
     """
     return _STEERING.sub(" ", text)
+
+
+def is_name(text: str, longest: int) -> bool:
+    """Whether a text is one line that can name something, without blanks around it.
+
+    Any script's letters count, with the joiners and blanks that they are written with: `str.isprintable` refuses those.
+    """
+    return text == text.strip() and len(text) <= longest and _STEERING.search(text) is None

@@ -179,7 +179,7 @@ def test_a_key_is_renamed(state: State) -> None:
     with writing(state.db) as connection:
         assert keys.rename_key(connection, key.id, "動画 <b>", ANN, state.now).name == "Nightly"
     assert keys.list_keys(state.db)[0].name == "動画 <b>"
-    with writing(state.db) as connection, pytest.raises(UsageError, match="printable"):
+    with writing(state.db) as connection, pytest.raises(UsageError, match="one line of at most 200 characters"):
         keys.rename_key(connection, key.id, "x" * 201, ANN, state.now)
     with writing(state.db) as connection, pytest.raises(UsageError, match="There is no key 'rpk_x'"):
         keys.rename_key(connection, "rpk_x", "x", ANN, state.now)

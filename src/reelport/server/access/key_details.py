@@ -11,6 +11,7 @@ from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.audit_log import COMMAND_LINE, Actor
 from reelport.server.access.key_expiry import KeyKind
 from reelport.server.access.organizations import Organization, suggest
+from reelport.wording import is_name
 
 _KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
 """The kinds of keys that can be made."""
@@ -66,9 +67,12 @@ def _find_permission_problems(permissions: Collection[str]) -> list[str]:
 
 def find_name_problems(name: str) -> list[str]:
     """List a sentence where a text can't be the name of a key."""
-    if name == name.strip() and name.isprintable() and len(name) <= _LONGEST_NAME:
+    if is_name(name, _LONGEST_NAME):
         return []
-    return [f"A key's name has at most {_LONGEST_NAME} printable characters, no blanks around it."]
+    return [
+        f"A key's name is one line of at most {_LONGEST_NAME} characters: no blanks around it, no control characters, "
+        "no changes of writing direction."
+    ]
 
 
 def _find_expiry_problems(holder: Organization | None, expires: str | None, now: datetime) -> list[str]:
