@@ -55,7 +55,7 @@ def test_a_range_of_days_names_each_month_and_year_once(start: date, end: date, 
 @pytest.mark.parametrize(
     "name",
     [
-        "شبکه می\u200cخواهم",  # Persian: a letter that isn't joined to the next
+        "\u0634\u0628\u06a9\u0647 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian
         "ශ්\u200dරී ලංකා",  # Sinhala: a joined letter
         "ニュース\u3000チャンネル",  # Japanese: a blank as wide as a letter
         "Le Monde\u00a0: vidéos",  # French: a blank that doesn't break

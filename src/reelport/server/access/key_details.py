@@ -70,8 +70,10 @@ def find_name_problems(name: str) -> list[str]:
     if is_name(name, _LONGEST_NAME):
         return []
     return [
-        f"A key's name is one line of at most {_LONGEST_NAME} characters: no blanks around it, no control characters, "
-        "no changes of writing direction."
+        (
+            f"A key's name is one line of at most {_LONGEST_NAME} characters: no blanks around it, no control "
+            "characters, no changes of writing direction."
+        )
     ]
 
 
