@@ -81,3 +81,27 @@ def test_days_without_rows_are_told(tmp_path: Path, reelport: Reelport) -> None:
     status, out, err = reelport("tables")
     assert (status, "2023-06-30" in out) == (0, True)
     assert "earnings: no rows of 2023-07-01, 2023-07-02, 2023-07-03 and 1 more" in err
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        (
+            "earnings",
+            "day,owner_channel_id,eur,usd\n2026-07-01,c1,1,1\n2026-07-02,x1,1,1\n2026-07-03,x1,1,1\n2026-07-03,x2,-,1\n",
+        ),
+        ("videos", "id,title,owner_channel_id\nv1,one,c1\nv2,two,x1\nv3,three,x1\n"),
+    ],
+)
+def test_rows_that_nobody_may_read_are_told_before_the_load(
+    tmp_path: Path, reelport: Reelport, table: str, text: str
+) -> None:
+    """The dry run's note is the load's: rows of channels that no organization has, without those that are rejected."""
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    for words in (["org", "add", "acme"], ["channel", "add", "--org", "acme", "--id", "c1", "--slug", "one"]):
+        assert reelport(*words)[0] == 0
+    told = json.loads(reelport("load", table, path, "--dry-run", "--json")[1])["note"]
+    assert told.startswith("2 rows of 1 owner channel that no organization may read ('x1')")
+    assert f"{table}: {told}" in reelport("load", table, path, "--dry-run")[1]
+    assert json.loads(reelport("load", table, path, "--json")[1])["note"] == told

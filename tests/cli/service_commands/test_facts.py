@@ -78,6 +78,23 @@ def test_an_undo_shows_its_days_and_is_refused_without_a_terminal(reelport: Reel
     assert "1 row removed, 3 rows restored" in reelport("load", "undo", undoable, "--yes")[1]
 
 
+def test_an_undo_tells_a_program_what_it_did(reelport: Reelport, undoable: str) -> None:
+    """Its result is one object; a program that doesn't say --yes reads none, and people the days beside it."""
+    status, out, err = reelport("load", "undo", undoable, "--json")
+    assert (status, out) == (2, "")
+    assert "rows restored" in err
+    done = json.loads(reelport("load", "undo", undoable, "--json", "--yes")[1])
+    assert (done["table"], done["batch"], done["removed"], done["restored"]) == ("earnings", undoable, 1, 3)
+    assert done["days"][1] == {"day": "2023-07-02", "removed": 1, "restored": 2}
+
+
+def test_the_least_hours_of_a_vacuum_are_told(reelport: Reelport, undoable: str) -> None:
+    """By its help, and by what refuses fewer."""
+    assert undoable
+    assert "at least 72" in " ".join(reelport("vacuum", "--help")[1].split())
+    assert "at least 72" in reelport("vacuum", "--hours", "71")[2]
+
+
 @pytest.mark.parametrize(("answer", "undone"), thin_out([(b"yes\n", True), (b"\n", False), (b"n\n", False)], 3))
 def test_an_undo_asks_at_a_terminal(
     tmp_path: Path, reelport: Reelport, undoable: str, answer: bytes, undone: bool

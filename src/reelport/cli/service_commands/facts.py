@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -17,7 +18,13 @@ from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, 
 from reelport.cli.arguments.options import DEFAULT_DATA, Whole, parse_data_directory
 from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import refuse_together
-from reelport.cli.service_commands.facts_output import describe_missing_days, format_moment, print_rows, print_undo_plan
+from reelport.cli.service_commands.facts_output import (
+    describe_missing_days,
+    format_moment,
+    print_loads,
+    print_rows,
+    print_undo_plan,
+)
 from reelport.cli.service_commands.load_output import to_json
 from reelport.cli.service_commands.load_progress import LoadProgress
 from reelport.errors import BadInput, UsageError
@@ -30,11 +37,7 @@ from reelport.server.settings import Settings, read_settings
 from reelport.storage.modes import set_readers
 from reelport.wording import format_count, format_size
 
-if TYPE_CHECKING:
-    from reelport.facts.log.history import Load
-
 FACTS_FOLDER = "facts"
-_DAYS_SHOWN = 3
 
 DataOption = Annotated[
     Path,
@@ -142,7 +145,7 @@ def load(
     if force:
         raise UsageError("--force goes with --suggest-map: nothing else is written over a file")
     if dry_run:
-        _dry_run(_name_root(read_settings(data=data), data), table, files, terms, as_json=json)
+        _dry_run(data, table, files, terms, as_json=json)
     else:
         _load(data, table, files, terms, as_json=json)
 
@@ -205,14 +208,16 @@ def _announce(data: Path, *tables: str) -> None:
         open_bus(read_settings(data=data)).announce(Event(Kind.TABLE_ADVANCED, table))
 
 
-def _dry_run(root: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
+def _dry_run(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     """Check the files and print the result. Raises BadInput where the load would be refused."""
     from reelport.cli.service_commands.load_output import print_preview
     from reelport.facts.loading.preview import preview
+    from reelport.server.access.unread_rows import unread_note
 
+    settings = read_settings(data=data)
     with LoadProgress(sys.stderr, as_json=as_json) as progress:
         shown = preview(
-            root,
+            _name_root(settings, data),
             table,
             files,
             mapping=terms.map,
@@ -225,7 +230,7 @@ def _dry_run(root: Path, table: str, files: Sequence[Path], terms: LoadOptions, 
             progress=progress.update,
             memory=terms.memory,
         )
-    print_preview(shown, as_json=as_json)
+    print_preview(shown, unread_note(settings, shown.owners), as_json=as_json)
     if shown.refusal is not None and not shown.already:
         raise BadInput(f"nothing would be loaded: {shown.refusal}")
 
@@ -261,33 +266,7 @@ def load_list(
     if not found:
         print(f"Nothing is loaded into {table or 'any table'} of {data} yet.", file=sys.stderr)
         return
-    rows = [
-        [
-            one.batch,
-            one.table,
-            format_moment(one.at),
-            f"{one.rows:,}",
-            f"{one.rejects:,}",
-            _days(one),
-            _note(one),
-            " ".join(one.sources[:_DAYS_SHOWN]),
-        ]
-        for one in found
-    ]
-    print_rows(["batch", "table", "when", "rows", "rejects", "days", "note", "files"], rows)
-
-
-def _days(one: Load) -> str:
-    first, last = one.replaced or ((one.days[0], one.days[-1]) if one.days else (None, None))
-    return "" if first is None else str(first) if first == last else f"{first}:{last}"
-
-
-def _note(one: Load) -> str:
-    if one.undone:
-        return "undone"
-    if one.left_out:
-        return f"{format_count(len(one.left_out), 'day')} left out"
-    return "replaced days" if one.replaced else ""
+    print_loads(found)
 
 
 @LOAD.command(name="undo")
@@ -298,6 +277,7 @@ def load_undo(
     data: DataOption = DEFAULT_DATA,
     table: Annotated[str | None, Parameter(help="The table, when batches of several have this name.")] = None,
     yes: Annotated[bool, Parameter(negative="", help="Do it without asking, as programs must.")] = False,
+    json: PrintJson = False,
 ) -> None:
     """Take back a load: its rows go, what it replaced comes back. Shows both and asks first.
 
@@ -309,12 +289,17 @@ def load_undo(
     root = facts_root(data)
     plan = undo.plan_undo(root, batch, table)
     channel_registry.refuse_undo(plan.load.table, plan.load.batch)
-    print_undo_plan(plan)
+    if not (yes and json):
+        with redirect_stdout(sys.stderr if json else sys.stdout):
+            print_undo_plan(plan)
     if not yes and not is_confirmed(f"Take back batch {plan.load.batch} of {plan.load.table}?"):
         print("Nothing was changed.", file=sys.stderr)
         return
     done = undo.undo_load(root, plan.load)
     _announce(data, done.table)
+    if json:
+        print(to_json(asdict(done) | {"days": [asdict(one) for one in plan.days]}))
+        return
     back = f", {format_count(done.restored, 'row')} restored" if done.restored else ""
     print(f"{done.table}: batch {done.batch} undone, {format_count(done.removed, 'row')} removed{back}")
 
@@ -382,7 +367,7 @@ def compact(
 def vacuum(
     *,
     data: DataOption = DEFAULT_DATA,
-    hours: Annotated[Whole, Parameter(help="Hours that a replaced file is kept.")] = KEPT_HOURS,
+    hours: Annotated[Whole, Parameter(help=f"Hours that a replaced file is kept: at least {KEPT_HOURS}.")] = KEPT_HOURS,
 ) -> None:
     """Delete files replaced, or left by a killed load, so long ago that no report reads them.
 

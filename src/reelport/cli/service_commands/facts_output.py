@@ -12,6 +12,7 @@ from reelport.wording import clean_line, format_count
 
 if TYPE_CHECKING:
     from reelport.facts.loading.undo import UndoPlan
+    from reelport.facts.log.history import Load
 
 _FILES_SHOWN = 3
 _MISSING_SHOWN = 3
@@ -34,6 +35,37 @@ def describe_missing_days(days: Sequence[date]) -> str:
     more = f" and {len(days) - _MISSING_SHOWN} more" if len(days) > _MISSING_SHOWN else ""
     listed = ", ".join(map(str, days[:_MISSING_SHOWN]))
     return f"no rows of {listed}{more}, though the days about have rows; no day from there on counts as complete"
+
+
+def print_loads(loads: Sequence[Load]) -> None:
+    """Print a row for each load of the history."""
+    rows = [
+        [
+            one.batch,
+            one.table,
+            format_moment(one.at),
+            f"{one.rows:,}",
+            f"{one.rejects:,}",
+            _format_load_days(one),
+            _note(one),
+            " ".join(one.sources[:_FILES_SHOWN]),
+        ]
+        for one in loads
+    ]
+    print_rows(["batch", "table", "when", "rows", "rejects", "days", "note", "files"], rows)
+
+
+def _format_load_days(one: Load) -> str:
+    first, last = one.replaced or ((one.days[0], one.days[-1]) if one.days else (None, None))
+    return "" if first is None else str(first) if first == last else f"{first}:{last}"
+
+
+def _note(one: Load) -> str:
+    if one.undone:
+        return "undone"
+    if one.left_out:
+        return f"{format_count(len(one.left_out), 'day')} left out"
+    return "replaced days" if one.replaced else ""
 
 
 def print_undo_plan(plan: UndoPlan) -> None:

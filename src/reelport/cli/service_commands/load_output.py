@@ -103,10 +103,10 @@ def _print_outside(table: str, outside: Sequence[OutsideRows], done: str) -> Non
         print(f"{table}: {format_count(one.rows, 'row')} {done} all the same (--lenient), {one.reason}")
 
 
-def print_preview(shown: Preview, *, as_json: bool) -> None:
-    """Print what a dry run found: the first rows, then totals over all rows."""
+def print_preview(shown: Preview, note: str | None, *, as_json: bool) -> None:
+    """Print what a dry run found: the first rows, totals over all rows, a note on their channels."""
     if as_json:
-        print(to_json(_facts(shown)))
+        print(to_json({**_facts(shown), "note": note}))
         return
     names = (*shown.columns, "problem")
     rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
@@ -115,6 +115,8 @@ def print_preview(shown: Preview, *, as_json: bool) -> None:
         print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
     _print_broken_lines(shown)
     _print_judged(shown)
+    if note is not None:
+        print(f"{shown.table}: {note}")
 
 
 def _facts(shown: Preview) -> Mapping[str, object]:

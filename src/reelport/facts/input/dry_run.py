@@ -14,23 +14,27 @@ from reelport.facts.input.load_query import FILE, LINE, OUTSIDE, PROBLEMS, RowSo
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.row_writer import OutsideRows
 from reelport.facts.row_rules import quote_name
+from reelport.facts.schema import OWNER
 from reelport.facts.tables import Table
 
 _FILES_APART = 1 << 40
 """More than the lines of any file, so that file * this + line orders rows by file, then line."""
 _COUNTED = """
 SELECT
-    day, list_transform(problems, lambda one: one.kind) AS kinds, outside, count(*) AS rows,
-    count(DISTINCT key) AS keys,
+    owner, day, kinds, outside, count(*) AS rows, count(DISTINCT key) AS keys,
     arg_min({{'file': file, 'line': line, 'problems': problems}}, place) FILTER (WHERE problems IS NOT NULL) AS first
 FROM (
     SELECT
-        {day} AS day, {key} AS key, {problems} AS problems, {outside} AS outside, {file} AS file, {line} AS line,
-        coalesce({file}, 0) * {apart} + {line} AS place
+        {owner} AS owner, {day} AS day, {key} AS key, {problems} AS problems, {outside} AS outside, {file} AS file,
+        {line} AS line, coalesce({file}, 0) * {apart} + {line} AS place,
+        list_transform(problems, lambda one: one.kind) AS kinds
     FROM ({rows})
 )
-GROUP BY day, kinds, outside
+GROUP BY GROUPING SETS ((day, kinds, outside), (owner))
+HAVING grouping(owner) = 1 OR owner IS NOT NULL
 """
+"""Counts rows by day and problems, and those to load by owner: text files can be read only once. A row has one or none
+of `owner` and the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class RowCheck:
-    """The counts of a check: rows read, rows to load (also by day), and why others are refused.
+    """The counts of a check: rows read, rows to load (also by day and by owner), and why others are refused.
 
     Of object rows with the same key, one counts. A row may have several reasons; the most frequent comes first.
     """
@@ -60,6 +64,7 @@ class RowCheck:
     days: Mapping[date, int]
     reasons: tuple[Reason, ...]
     outside: tuple[OutsideRows, ...]
+    owners: Mapping[str, int]
 
 
 def check_rows(
@@ -75,7 +80,9 @@ def check_rows(
 ) -> RowCheck:
     """Read the sources to their end and count; `bad` counts lines that are no rows."""
     query = _counting_sql(table, given, lenient=lenient, now=now)
-    groups = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
+    found = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
+    groups = [group for owner, *group in found if owner is None]
+    owners = {owner: rows if table.is_fact else keys for owner, *_, rows, keys, _ in found if owner is not None}
     days: Counter[date] = Counter()
     outside: Counter[str] = Counter()
     read = rows = 0
@@ -95,12 +102,14 @@ def check_rows(
         dict(sorted(days.items())),
         tuple(sorted(reasons, key=lambda one: -one.rows)),
         tuple(OutsideRows(reason, count) for reason, count in sorted(outside.items())),
+        owners,
     )
 
 
 def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool, now: datetime | None) -> str:
     name = quote_name(table.time or table.key or "")
     return _COUNTED.format(
+        owner=f"CASE WHEN {PROBLEMS} IS NULL THEN {quote_name(OWNER)} END",
         day=f"CASE WHEN {PROBLEMS} IS NULL THEN CAST({name} AS DATE) END" if table.is_fact else "NULL",
         key="NULL" if table.is_fact else name,
         problems=PROBLEMS,
@@ -113,7 +122,7 @@ def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool, no
 
 
 def _collect_reasons(
-    groups: Sequence[tuple[Any, ...]], given: Sequence[RowSource], names: Sequence[str]
+    groups: Sequence[Sequence[Any]], given: Sequence[RowSource], names: Sequence[str]
 ) -> Iterator[Reason]:
     """Collect the reasons, each with the first row that has it."""
     counts: Counter[str] = Counter()

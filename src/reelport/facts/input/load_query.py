@@ -8,7 +8,7 @@ from datetime import datetime
 
 from reelport.check import nearest
 from reelport.facts.row_rules import RowRefusal, Rule, absent_sql, make_ahead_refusal, make_rule, quote_name, quote_text
-from reelport.facts.schema import sort_keys
+from reelport.facts.schema import OWNER, sort_keys
 from reelport.facts.tables import Table
 
 REJECT = "_reject"
@@ -84,12 +84,12 @@ def load_sql(table: Table, source: RowSource, *, lenient: bool = False, now: dat
 
 
 def dry_run_sql(table: Table, source: RowSource, *, lenient: bool = False, now: datetime | None = None) -> str:
-    """Write a dry run's SELECT: time or key, file, line, `PROBLEMS` and `OUTSIDE`."""
+    """Write a dry run's SELECT: time or key, owner or NULL, place, `PROBLEMS` and `OUTSIDE`."""
     values, refusals, kept = _collect_rules(table, source, lenient=lenient, now=now)
     met = _met_sql(refusals, lambda one: f"struct_pack(kind := {quote_text(one.kind)}, reason := {one.reason})")
     problems = f"CASE WHEN {_any_sql(refusals)} THEN {met} END AS {PROBLEMS}"
     name = table.time or table.key or ""
-    value = f"{values[name]} AS {quote_name(name)}"
+    value = f"{values[name]} AS {quote_name(name)}, {values.get(OWNER, 'NULL')} AS {quote_name(OWNER)}"
     return (
         f"SELECT {value}, {_place_sql(source)}, {problems}, {_outside_sql(kept)} AS {OUTSIDE} "  # noqa: S608 - names are quoted
         f"FROM {source.relation} AS {_SOURCE}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -57,6 +57,11 @@ class Preview:
     removed: int | None = None
     later_rows: int = 0
     renamed: int = 0
+
+    @property
+    def owners(self) -> Mapping[str, int]:
+        """How many rows the load would add or merge of each owner; empty where it would leave days out."""
+        return self.judged.owners if self.rows_to_load and not self.left_out else {}
 
     @property
     def rows_to_load(self) -> int:
