@@ -29,8 +29,13 @@ def _fill() -> None:
     """
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper) and _lacks_letters(sys.stdout):
         sys.stdout.reconfigure(errors="replace")
+
+
+def _lacks_letters(output: io.TextIOWrapper) -> bool:
+    """Whether a letter may stop a print. In the locale C Python passes on bytes of names, but no other letters."""
+    return output.errors == "strict" or (output.errors == "surrogateescape" and output.encoding.lower() != "utf-8")
 
 
 if __name__ == "__main__":

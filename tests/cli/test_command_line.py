@@ -184,6 +184,18 @@ def test_a_stream_that_is_closed_is_written_to_by_nobody(closed: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
+@pytest.mark.parametrize("coding", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}])
+def test_a_letter_that_an_output_lacks_is_a_question_mark(tmp_path: Path, coding: dict[str, str]) -> None:
+    """In the locale C too, for which Python has a rule of its own; no command ends with a traceback."""
+    command = [sys.executable, "-m", "reelport", "org"]
+    data = {"REELPORT_DATA": str(tmp_path / "data")}
+    utf8 = os.environ | data | {"PYTHONUTF8": "1"}
+    subprocess.run([*command, "add", "動画 AG"], env=utf8, capture_output=True, check=True)  # noqa: S603
+    done = subprocess.run([*command, "list"], env=os.environ | data | coding, capture_output=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?? AG" in done.stdout
+
+
 def test_a_word_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """Bytes that are no UTF-8, in a name or in a file's; a program is told as of any mistake."""
     words = ["report", "run", "--metrics", "V\udcff", "--start", "2026-10-01", "--end", "2026-10-03"]
