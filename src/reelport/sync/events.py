@@ -51,11 +51,15 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A window could not be read, for this reason; its copy is unchanged."""
+    """A window could not be read, for this reason; its copy is unchanged.
+
+    `stops` is true where the reason ends the whole run, which then raises it.
+    """
 
     spec: str
     window: Window
     reason: str
+    stops: bool = False
 
 
 SyncEvent = Planned | Began | OfWindow | Loaded | Failed

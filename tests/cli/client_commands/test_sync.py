@@ -190,6 +190,17 @@ def test_the_first_file_is_a_good_one(tmp_path: Path, host: str, request: pytest
     assert (again.returncode, "nothing was changed" in again.stderr) == (2, True)
 
 
+def test_what_ends_a_run_is_said_once(service: Service, key: Key, tmp_path: Path) -> None:
+    """A wrong secret: which window was being read, then the reason."""
+    (tmp_path / "reelport.toml").write_text(
+        f"[reports.earned]\nmetrics = ['ESTIMATED_EARNINGS_EUR']\ndimensions = ['DAY']\nstart = {YESTERDAY}\n"
+        "destination = 'copies.duckdb'\n"
+    )
+    done = syncing(tmp_path, service.url, key.id, "wrong-secret-71c4")("run")
+    assert (done.returncode, done.stderr.count("gave no token for this key")) == (4, 1), done.stderr
+    assert f"earned {YESTERDAY}..{YESTERDAY}: not loaded.\n" in done.stderr
+
+
 def test_what_is_wrong_ends_with_its_status(tmp_path: Path) -> None:
     """A file that is none or wrong, a name that isn't there, days that are none: 2, and what to do."""
     sync = syncing(tmp_path, "http://127.0.0.1:9", "key", "secret")

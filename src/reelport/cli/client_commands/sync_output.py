@@ -66,6 +66,8 @@ def _lines(event: SyncEvent) -> list[str]:
             instead = f" in the place of {before:,}" if before else ""
             loaded = f"loaded, {format_count(rows, 'row')}{instead}"
             return [f"{spec} {window}: {line}" for line in (loaded, *notes)]
+        case Failed(spec, window, stops=True):
+            return [f"{spec} {window}: not loaded."]  # the run's end says why
         case Failed(spec, window, reason):
             return [f"{spec} {window}: not loaded. {reason.removeprefix(f'{spec}: ')}"]
         case _:
