@@ -32,7 +32,7 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
     Example: reelport plan --metrics VIEWS --dimensions DAY --start 1000d --end yesterday
 
     Calls nothing. `report run` over the same range does what the plan says. Status 5 where windows of the query
-    can't be merged into one right answer.
+    can't be merged into one right answer; then only `--json` shows them.
     """
     from reelport.cli.arguments.query_problems import name_options, refuse_unsendable
     from reelport.cli.client_commands.connection import connect, read_settings
@@ -48,13 +48,13 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
         pace = Pace.of(client.session)
     if json:
         print_json(_facts(planned, pace))
-    else:
+    if planned.refusal is not None:
+        raise MergeRefused(planned.refusal)
+    if not json:
         print_list(
             [_row(number, each) for number, each in enumerate(_facts_of_windows(planned), start=1)], as_json=False
         )
         print("\n".join(_sentences(planned, pace)), file=sys.stderr)
-    if planned.refusal is not None:
-        raise MergeRefused(planned.refusal)
 
 
 @dataclass(frozen=True, slots=True)
