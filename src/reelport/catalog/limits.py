@@ -40,7 +40,11 @@ class Convention(Row):
         Standing.DOCUMENTED,
         "The finest time, where the matrix has it; older documentation: a day.",
     )
-    LEAST_DIMENSIONS = "none", Standing.CHOSEN, "The fewest dimensions: a report without any has one row."
+    LEAST_DIMENSIONS = (
+        "none",
+        Standing.CHOSEN,
+        "The fewest dimensions: a report without any has one row; without facts, its header alone.",
+    )
     METRICS = "all that go together", Standing.CHOSEN, "The most metrics of one report."
     FILES = "1", Standing.CHOSEN, "Files of one report, however long; a client takes any number of links."
     LOOKS = "no limit", Standing.CHOSEN, "How often a token may be asked for, or a report looked at."
