@@ -58,7 +58,8 @@ def suggest(
     with connected(settings, make=False) as db:
         asked = count_demand(list_asked_queries(db, datetime.now(UTC) - timedelta(days=days)), snapshot)
     space = parse_size(settings.rollup_space) - measure_rollups(root)
-    found = suggest_rollups(root, asked, snapshot, list_rollups(root), space=space, memory=memory)
+    known = list_rollups(root)
+    found = suggest_rollups(root, asked, snapshot, known, space=space, memory=memory)
     rows = [
         {
             "table": each.rollup.table,
@@ -73,9 +74,16 @@ def suggest(
     ]
     none = f"No rollup would save the reports of the last {format_count(days, 'day')} anything worth its space."
     print_list(rows, as_json=json, none=none)
+    if known:
+        print(_describe_known(len(known)), file=sys.stderr)
     if add:
         for each in found:
             add_rollup(root, each.rollup)
+
+
+def _describe_known(number: int) -> str:
+    there = f"{format_count(number, 'rollup')} that {'is' if number == 1 else 'are'} there"
+    return f"What the {there} would save, built or not, is counted already: `saved` is what comes on top of it."
 
 
 @ROLLUPS.command(name="add")
