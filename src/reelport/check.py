@@ -195,7 +195,9 @@ def _make_pair_problem(
         return Problem(Code.GRAIN_TOO_FINE, path, sentence, near, fatal)
     near = next((name for name in _rank_similar_names(dimension) if name in others), None)
     advice = (
-        f" {near} would work." if near else f" It goes with {_format_fitting_metrics(dimension, rules.permissive)}."
+        f" {near} would work."
+        if near
+        else f" {dimension} goes with {_format_fitting_metrics(dimension, rules.permissive)}."
     )
     what = "can't be split" if fatal else "isn't known to be split"
     return Problem(Code.INCOMPATIBLE_PAIR, path, f"{against} {what} by {dimension}.{advice}", near, fatal)

@@ -93,7 +93,7 @@ def test_all_problems_come_at_once_as_sentences() -> None:
         "'soon' is no day: write it like 2026-07-04.",
         "'2026-03-99' is no day: write it like 2026-07-04.",
         "There is no metric 'VIEWZ'. Did you mean VIEWS?",
-        "VIEWS can't be split by OUTCOME. It goes with NB_MISSED_IMPRESSION, NO_FILLS, AD_ERRORS, TIMEOUTS.",
+        "VIEWS can't be split by OUTCOME. OUTCOME goes with NB_MISSED_IMPRESSION, NO_FILLS, AD_ERRORS, TIMEOUTS.",
         "There is no mediaType 'TV'. There are LIVE, VIDEO.",
         "There is no product 'X'. There are CONTENT, EMBED, CLAIM, ALL.",
         "There is no sort 'y'. There are value, share, change.",

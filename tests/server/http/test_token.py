@@ -49,6 +49,8 @@ def test_a_key_that_holds_none_of_the_scopes_gets_none(api: Api) -> None:
     """Only then it is an invalid scope."""
     reply = api.grant(scope="access_revenue nonsense")
     assert (reply.status_code, reply.json()["error"]) == (400, "invalid_scope")
+    commas = api.grant(scope="create_reports,read_reports").json()
+    assert (commas["error"], "blanks separate them" in commas["error_description"]) == ("invalid_scope", True)
 
 
 def fields(api: Api) -> dict[str, str]:

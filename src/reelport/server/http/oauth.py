@@ -31,7 +31,9 @@ _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BASIC = {"WWW-Authenticate": 'Basic realm="reelport", charset="UTF-8"'}
 _SENTENCES = {
     Refusal.INVALID_CLIENT: "There is no such key, it has expired or was revoked, or the secret is wrong.",
-    Refusal.INVALID_SCOPE: "The key, or the login at a refresh, holds none of the scopes that were asked for.",
+    Refusal.INVALID_SCOPE: (
+        "The key, or the login at a refresh, holds none of the scopes that were asked for; blanks separate them."
+    ),
 }
 
 _Form = Mapping[str, str]
