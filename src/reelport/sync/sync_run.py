@@ -215,8 +215,8 @@ class _Run:
             except ReelportError as error:
                 if windows.split(window, error, label_events(self._tell, spec.name, window)):
                     continue
-                stops = is_hopeless(error)
-                self.stopped = self.stopped or stops
+                if stops := is_hopeless(error):
+                    self.stopped = True
                 self._tell(Failed(spec.name, window, str(error), stops))
                 found.append(_add_spec_name(error, spec))
         return found
