@@ -34,7 +34,10 @@ def _fill() -> None:
 
 
 def _lacks_letters(output: io.TextIOWrapper) -> bool:
-    """Whether a letter may stop a print. In the locale C Python passes on bytes of names, but no other letters."""
+    """Whether a letter may stop a print.
+
+    In the locale C Python passes on bytes of names, but no other letters.
+    """
     return output.errors == "strict" or (output.errors == "surrogateescape" and output.encoding.lower() != "utf-8")
 
 

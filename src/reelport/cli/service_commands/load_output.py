@@ -104,7 +104,7 @@ def _print_outside(table: str, outside: Sequence[OutsideRows], done: str) -> Non
 
 
 def print_preview(shown: Preview, note: str | None, *, as_json: bool) -> None:
-    """Print what a dry run found: the first rows, totals over all rows, a note on their channels."""
+    """Print what a dry run found: first rows, totals over all rows, a note on their channels."""
     if as_json:
         print(to_json({**_facts(shown), "note": note}))
         return

@@ -53,9 +53,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class RowCheck:
-    """The counts of a check: rows read, rows to load (also by day and by owner), and why others are refused.
+    """The counts of a check: rows read, rows to load, and why others are refused.
 
-    Of object rows with the same key, one counts. A row may have several reasons; the most frequent comes first.
+    Those to load are counted by day and by owner, too. Of object rows with the same key, one counts. A row may have
+    several reasons; the most frequent comes first.
     """
 
     read: int

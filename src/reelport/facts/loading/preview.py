@@ -60,7 +60,10 @@ class Preview:
 
     @property
     def owners(self) -> Mapping[str, int]:
-        """How many rows the load would add or merge of each owner; empty where it would leave days out."""
+        """How many rows of each owner the load would add or merge.
+
+        Empty where it would leave days out.
+        """
         return self.judged.owners if self.rows_to_load and not self.left_out else {}
 
     @property
