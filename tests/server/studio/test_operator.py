@@ -82,8 +82,16 @@ def test_no_route_with_a_partners_numbers_is_an_operators() -> None:
 def test_partners_see_nothing_of_the_platform(visitors: Visitors, email: str) -> None:
     """Neither the page nor the checks."""
     visitor = visitors(email)
-    assert visitor.get(PAGE).status_code == 403
+    refused = visitor.get(PAGE)
+    assert (refused.status_code, "for the operators of the platform alone" in refused.text) == (403, True)
     assert visitor.client.post(f"{PAGE}/checks").status_code == 403
+
+
+def test_an_operator_is_told_why_numbers_are_not_shown(visitors: Visitors) -> None:
+    """There is no owner to ask: an operator is of no organization."""
+    refused = visitors(OPERATOR).get("/studio/explore")
+    assert (refused.status_code, "ask an owner" in refused.text) == (403, False)
+    assert "operators see no partner&#39;s numbers" in refused.text
 
 
 def test_checks_run_when_they_are_asked_for(visitors: Visitors) -> None:

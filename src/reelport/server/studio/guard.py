@@ -15,6 +15,7 @@ from starlette.responses import Response
 from reelport.errors import StorageError
 from reelport.server.access import sessions
 from reelport.server.access.sessions import Session
+from reelport.server.access.users import Role
 from reelport.server.http.service import Service
 from reelport.server.studio import cookies, pages
 from reelport.server.studio.forms import read_form
@@ -110,7 +111,15 @@ def _check_right(visit: Visit, right: Right) -> None:
     if visit.session is None:
         url = visit.request.url
         raise SignInNeeded(f"{url.path}?{url.query}" if url.query and visit.request.method == "GET" else url.path)
-    raise Refused(403, "Not yours to do", "Your role doesn't allow this: ask an owner of your organization.")
+    raise Refused(403, "Not yours to do", _describe_lack(visit.session, right))
+
+
+def _describe_lack(session: Session, right: Right) -> str:
+    if right is Right.OPERATE:
+        return "This is for the operators of the platform alone."
+    if session.role is Role.OPERATOR:
+        return "This is for the people of an organization: operators see no partner's numbers."
+    return "Your role doesn't allow this: ask an owner of your organization."
 
 
 def _check_form(visit: Visit) -> None:
