@@ -53,7 +53,7 @@ def test_a_cancelled_report_stops_its_engine(state: State, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_leases_are_kept_beside_an_attempt_that_stops_late(state: State, tmp_path: Path) -> None:
-    """One that fetches its files notices an interrupt only afterwards: no other report may lose its lease by that."""
+    """One that fetches its files notices an interrupt only afterwards: no report may lose its lease by that."""
     state.organization("demo", "c1")
     state.ask(state.caller(state.key("demo")))
     claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
@@ -80,6 +80,12 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(state: State, tmp_pat
         keeper = LeaseKeeper(settings, state.db, running=lambda: (running,), clock=lambda: state.now)
         assert until(lambda: tick(keeper) and running.stop is StopReason.LONG)
         assert writing.is_alive()
+        before = running.renewed_at = running.renewed_at - settings.lease_seconds
+        keeper.tick()
         fetched.set()
         writing.join(PATIENCE)
         assert not writing.is_alive()
+    assert running.renewed_at > before, "its own lease is kept, too"
+    assert jobs.postpone(state.db, claim)
+    found = backlog.get_entry(state.db, claim.report_id)
+    assert (found.state, found.losses, found.reason) == ("waiting", 0, None)

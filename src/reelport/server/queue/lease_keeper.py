@@ -121,11 +121,15 @@ class LeaseKeeper:
                 each.interrupt(StopReason.TAKEN)
             elif each.seconds > self._settings.generation_seconds:
                 each.interrupt(StopReason.LATE)
-            elif each.is_express and each.seconds > self._settings.express_seconds:
-                each.interrupt(StopReason.LONG)
-            elif time.monotonic() - each.renewed_at > self._settings.lease_seconds / _BEATS:
-                jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds)
-                each.renewed_at = time.monotonic()
+            else:
+                if each.is_express and each.seconds > self._settings.express_seconds:
+                    each.interrupt(StopReason.LONG)
+                self._keep_lease(each)  # also of one that was interrupted: it may notice late, or be published
+
+    def _keep_lease(self, running: RunningAttempt) -> None:
+        if time.monotonic() - running.renewed_at > self._settings.lease_seconds / _BEATS:
+            jobs.renew_lease(self._db, running.claim, self._settings.lease_seconds)
+            running.renewed_at = time.monotonic()
 
     def _reap(self) -> None:
         overdue = losses.requeue_overdue(self._db, self._settings.lease_seconds)
