@@ -21,7 +21,6 @@ from reelport.errors import ReelportError
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
-from reelport.server.files.store_owner import take_secret
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
@@ -46,6 +45,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import connect
 from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
+from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.trace_losses import RECORD_SECONDS, record_dropped
 from reelport.server.state.write_probe import StateProbe
 from reelport.server.studio.guard import refuse_unrouted
@@ -114,7 +114,7 @@ def build_service(settings: Settings, db: Engine) -> Service:
         settings,
         db,
         reads,
-        take_secret(db, settings),
+        require_same_secret(db, settings),
         documents,
         Metrics(StateMetrics(db, settings), lambda: len(long_polls)),
         long_polls,

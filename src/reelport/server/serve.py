@@ -14,7 +14,7 @@ from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
-from reelport.server.files.store_owner import require_own_store, take_secret
+from reelport.server.files.store_owner import require_own_store
 from reelport.server.http.api_processes import run_api_processes
 from reelport.server.http.listening import format_address, open_listener
 from reelport.server.process import exit_process
@@ -23,6 +23,7 @@ from reelport.server.queue.worker_memory import fit_workers
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected, writing
 from reelport.server.state.own_tables import require_own_tables
+from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.storage.modes import private
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
@@ -65,7 +66,7 @@ def _prepare_state(settings: Settings) -> None:
         with writing(db):
             pass
         with retry_for(BRIEF_SECONDS):
-            take_secret(db, settings)
+            require_same_secret(db, settings)
             require_own_store(db, settings)
             require_own_tables(db, settings)
             mark_tables(settings.facts_root)

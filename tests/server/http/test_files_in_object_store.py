@@ -27,8 +27,8 @@ from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.queue import jobs
 from reelport.server.setting import Secret
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connected, reading, writing
-from reelport.server.state.secret_fingerprint import read_fingerprint, require_same_secret
+from reelport.server.state.database import connected, writing
+from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.tables import KEYS
 from reelport.storage.file_store import read_file
 from reelport.wire import LOOK
@@ -201,16 +201,19 @@ def change_secret(api: Api) -> Settings:
 
 
 def test_a_new_secret_keeps_the_prefix(remote: Api) -> None:
-    """The command that makes the first key under it gives the prefix its fingerprint, so that the service starts."""
+    """The service starts on it, and gives it the new fingerprint; so it does where the former secret comes back."""
     link = remote.link(remote.finished(BODY))
     db, settings = remote.service.db, remote.service.settings
     retention.sweep(db, settings, datetime.now(UTC))
     new = change_secret(remote)
-    assert store_owner.find_owner_fault(db, new) is None, "the next command gives it the new fingerprint"
-    own = store_owner.take_secret(db, new)
-    assert read_file(new.report_store, store_owner.NAME).decode() == own.fingerprint
+    assert store_owner.find_owner_fault(db, new) is None
+    own = require_same_secret(db, new)
+    assert store_owner.find_owner_fault(db, new) is None
     store_owner.require_own_store(db, new)
+    assert read_file(new.report_store, store_owner.NAME).decode() == own.fingerprint
     assert remote.client.get(link).status_code != 200, "the old secret's links are over"
+    store_owner.require_own_store(db, settings)
+    retention.sweep(db, settings, datetime.now(UTC))
     assert len(report_names(new)) == 1
 
 
@@ -250,7 +253,7 @@ def test_a_new_secret_takes_no_prefix_of_another_service(remote: Api, tmp_path: 
             require_same_secret(strange, other)
             new = replace(other, secret=Secret("n" * 32))
             before = read_file(settings.report_store, store_owner.NAME)
-            store_owner.take_secret(strange, new)
+            require_same_secret(strange, new)
             assert read_file(settings.report_store, store_owner.NAME) == before
             assert "another secret" in str(store_owner.find_owner_fault(strange, new))
             with pytest.raises(UsageError, match="holds the reports of a service with another secret"):
@@ -258,18 +261,29 @@ def test_a_new_secret_takes_no_prefix_of_another_service(remote: Api, tmp_path: 
     store_owner.require_own_store(db, settings)
 
 
-def test_a_store_that_fails_keeps_the_former_secret(faulty_server: FaultyProxy, tmp_path: Path) -> None:
-    """So the same command, once more, finds the state and the prefix as they were."""
+def test_a_prefix_stays_its_state_s_when_its_mark_was_deleted_for_another(remote: Api, tmp_path: Path) -> None:
+    """The other service is refused still, by the state's place, and the first one goes on."""
+    db, settings = remote.service.db, remote.service.settings
+    store_owner.require_own_store(db, settings)
+    other = replace(settings, data=tmp_path / "other", secret=Secret("o" * 32))
+    settings.report_store.delete(store_owner.NAME)
+    with connected(other) as strange, pytest.raises(UsageError, match="as it is elsewhere"):
+        store_owner.require_own_store(strange, other)
+    assert store_owner.find_owner_fault(db, settings) is None
+    store_owner.require_own_store(db, settings)
+    with connected(other) as strange, pytest.raises(UsageError, match="with another secret"):
+        store_owner.require_own_store(strange, other)
+
+
+def test_a_store_that_fails_keeps_its_mark(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """The same start, once more, gives it the new secret's."""
     with open_api(settings_of(tmp_path)) as api:
         db = api.service.db
         store_owner.require_own_store(db, api.service.settings)
         new = change_secret(api)
         faulty_server.fail(Fault.EXPIRED, times=1, method="PUT", part=store_owner.NAME)
         with pytest.raises(StorageError):
-            store_owner.take_secret(db, new)
-        with reading(db) as connection:
-            assert read_fingerprint(connection) != credentials.load_service_secret(new).fingerprint
-        store_owner.take_secret(db, new)
+            store_owner.require_own_store(db, new)
         store_owner.require_own_store(db, new)
 
 

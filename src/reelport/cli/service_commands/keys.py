@@ -53,14 +53,14 @@ def create_key(
     from reelport.server.access import channel_registry
     from reelport.server.access.audit_log import Actor
     from reelport.server.access.key_details import KeyDetails
-    from reelport.server.files.store_owner import take_secret
+    from reelport.server.state.secret_fingerprint import require_same_secret
 
     with open_state(data) as (settings, db):
         limit = None if channels is None else split_names(channels)
         key = channel_registry.create_key(
             db,
             settings,
-            take_secret(db, settings),
+            require_same_secret(db, settings),
             org,
             split_names(permissions),
             datetime.now(UTC),
@@ -159,12 +159,12 @@ def rotate_key(
         return
     from reelport.server.access import key_rotation
     from reelport.server.access.audit_log import Actor
-    from reelport.server.files.store_owner import take_secret
     from reelport.server.state.database import writing
+    from reelport.server.state.secret_fingerprint import require_same_secret
 
     hours = key_rotation.DEFAULT_GRACE_HOURS if grace is None else grace
     with open_state(data) as (settings, db):
-        secret = take_secret(db, settings)
+        secret = require_same_secret(db, settings)
         with writing(db) as connection:
             new = key_rotation.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": new.id, "secret": new.secret, "grace_hours": hours}, as_json=json)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from sqlalchemy import Engine
 
 from reelport.errors import UsageError
-from reelport.server.credentials import ServiceSecret, has_service_secret, load_service_secret
+from reelport.server.credentials import has_service_secret, load_service_secret
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.server.state.place import find_place, identify_place
@@ -23,40 +23,21 @@ PLACE_NAME = ".reelport-state"
 """The file that holds the identity of the place that the service's state lies in."""
 
 
-def take_secret(db: Engine, settings: Settings) -> ServiceSecret:
-    """Load the secret as `require_same_secret` does; a new one keeps the prefix.
-
-    StorageError when the object store fails: the state then has its former secret still.
-    """
-    return require_same_secret(db, settings, lambda former, new: _replace_mark(db, settings, former, new))
-
-
-def _replace_mark(db: Engine, settings: Settings, former: str, new: str) -> None:
-    """Replace the mark of a state's former secret, if that state lies in this very place.
-
-    Another service may have had the same secret: its state is in another place. Nor does a state that was copied take
-    the prefix of the first one. It is done before the state has the new fingerprint: killed in between, the same
-    command does the rest.
-    """
-    if not settings.files_url:
-        return
-    store = settings.report_store
-    if _read(store, NAME) == former and _read(store, PLACE_NAME) == identify_place(db, settings):
-        store.put(NAME, new.encode())
-
-
 def require_own_store(db: Engine, settings: Settings) -> None:
     """Claim the prefix of the finished reports for this service's state, where that lies.
 
-    UsageError where another service has it, or a copy of the state.
+    A prefix of this very state keeps up with its secret. UsageError when it belongs to another one.
     """
     if not settings.files_url:
         return
-    own = take_secret(db, settings).fingerprint
-    if _read_owner(settings.report_store, NAME, own) != own:
-        raise UsageError(_describe_other_secret(settings))
-    place = identify_place(db, settings)
-    if _read_owner(settings.report_store, PLACE_NAME, place) != place:
+    own, place = require_same_secret(db, settings).fingerprint, identify_place(db, settings)
+    store = settings.report_store
+    if _read_owner(store, NAME, own) != own:
+        # A state has one secret at a time, and no other service takes a prefix whose state lies elsewhere.
+        if _read(store, PLACE_NAME) != place:
+            raise UsageError(_describe_other_secret(settings))
+        store.put(NAME, own.encode())
+    if _read_owner(store, PLACE_NAME, place) != place:
         raise UsageError(_describe_other_place(settings))
 
 
@@ -71,11 +52,12 @@ def find_owner_fault(db: Engine, settings: Settings) -> str | None:
         own = {None, read_fingerprint(connection)}
     if has_service_secret(settings):
         own.add(load_service_secret(settings).fingerprint)
+    marked, place = _read(settings.report_store, PLACE_NAME), find_place(db, settings)
+    if marked is not None and marked == place:
+        return None
     if _read(settings.report_store, NAME) not in own:
         return _describe_other_secret(settings)
-    if _read(settings.report_store, PLACE_NAME) not in {None, find_place(db, settings)}:
-        return _describe_other_place(settings)
-    return None
+    return None if marked is None else _describe_other_place(settings)
 
 
 def _describe_other_secret(settings: Settings) -> str:

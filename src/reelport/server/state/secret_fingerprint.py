@@ -5,8 +5,6 @@ Under another secret every existing key would be refused. The fingerprint reveal
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sqlalchemy import Connection, Engine, select
 
 from reelport.errors import UsageError
@@ -23,23 +21,18 @@ _OTHER = (
 )
 
 
-def require_same_secret(
-    db: Engine, settings: Settings, before_change: Callable[[str, str], None] = lambda _former, _new: None
-) -> ServiceSecret:
+def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
     """Load the service secret; UsageError when valid keys were made under another one.
 
     Stores the secret's fingerprint when the state has none, or one that no key needs any more. A secret is made only
-    where the state accepts it. `before_change` is called with the former fingerprint and the one that replaces it.
+    where the state accepts it.
     """
     if not credentials.has_service_secret(settings):
         _require_no_keys(db)
     own = credentials.load_service_secret(settings)
     with reading(db) as connection:
-        former = read_fingerprint(connection)
-        is_accepted = _is_accepted(connection, own)
-    if former != own.fingerprint:
-        if former is not None and is_accepted:
-            before_change(former, own.fingerprint)
+        is_known = read_fingerprint(connection) == own.fingerprint
+    if not is_known:
         with writing(db) as connection:
             if not _is_accepted(connection, own):
                 raise UsageError(_OTHER)
