@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE, until
 from tests.server.api import Api, open_api
 from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
@@ -25,6 +27,7 @@ from reelport.server.files import report_files, retention, store_owner, verifica
 from reelport.server.http import brief_retries
 from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.queue import jobs
+from reelport.server.queue.lease_keeper import LeaseKeeper
 from reelport.server.setting import Secret
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected, writing
@@ -86,6 +89,28 @@ def test_a_request_waits_only_briefly_for_a_store_that_is_away(
         faulty_server.choose = lambda method, path: Fault.RESET if (method, ".csv" in path) == ("GET", True) else None
         assert api.client.get(link).status_code == 503
         assert faulty_server.count(Fault.RESET) == 1
+
+
+def test_a_sweep_that_waits_for_the_store_holds_up_no_lease(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """A store that is slow or away would else make every report of a worker one that is lost."""
+    asked, answered = list[str](), threading.Event()
+
+    def hold(_method: str, path: str) -> None:
+        asked.append(path)
+        assert answered.wait(PATIENCE)
+
+    settings = settings_of(tmp_path)
+    with connected(settings) as db:
+        keeper = LeaseKeeper(settings, db, running=tuple, clock=lambda: datetime.now(UTC))
+        faulty_server.choose = hold
+        with closing(keeper):
+            keeper.tick()
+            assert until(lambda: asked)
+            keeper.tick()
+            first = len(asked) == 1
+            answered.set()
+    assert first, "the keeper ticks while the sweep's first request waits"
+    assert store_owner.PLACE_NAME in settings.report_store.list_names()
 
 
 def test_a_look_at_a_running_report_asks_the_store_nothing(faulty_server: FaultyProxy, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,7 +41,10 @@ def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -
         remount(disk, "ro")
         with pytest.raises(StorageError, match="nobody00-1"):
             retention.remove_orphans(state.db, state.settings)
-        LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now).tick()
+        keeper = LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now)
+        with structlog.testing.capture_logs() as logs, closing(keeper):
+            keeper.tick()
+    assert [log["event"] for log in logs] == ["the sweep failed"]
 
 
 def test_keeper_outlives_what_nobody_foresaw(state: State) -> None:

@@ -5,6 +5,7 @@ It renews leases, stops cancelled attempts, requeues the jobs of dead workers, a
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.engine.duckdb.engine import Session
-from reelport.errors import StorageError
+from reelport.errors import ReelportError, StorageError
 from reelport.server.files import retention
 from reelport.server.queue import jobs, liveness, losses, worker_registry
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.server.state import trace_losses
 from reelport.server.state.expiry_clock import ExpiryClock
+from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 WATCH_SECONDS = 0.3
 """Seconds between two checks of running attempts against their jobs: about how long a cancelled one goes on."""
@@ -73,7 +75,10 @@ class RunningAttempt:
 
 
 class LeaseKeeper:
-    """Keeps the leases of one worker's attempts. An unreachable database is only logged."""
+    """Keeps the leases of one worker's attempts. An unreachable database is only logged.
+
+    It sweeps in a thread of its own: a store that is slow or away may hold a sweep for longer than a lease.
+    """
 
     def __init__(
         self,
@@ -92,6 +97,7 @@ class LeaseKeeper:
         self._heartbeat_at = time.monotonic()
         self._expiry = ExpiryClock(db, clock)
         self._reaped_at = self._counted_at = float("-inf")
+        self._sweeper: threading.Thread | None = None
 
     def tick(self) -> None:
         """Do every duty that is due; call it every WATCH_SECONDS."""
@@ -110,6 +116,11 @@ class LeaseKeeper:
             _log.warning("upkeep failed", reason=str(error))
         except Exception:  # noqa: BLE001 - whatever it was, the leases of running reports must be kept at the next tick
             _log.exception("upkeep failed")
+
+    def close(self) -> None:
+        """Wait for a sweep that runs."""
+        if self._sweeper is not None:
+            self._sweeper.join()
 
     def _watch(self) -> None:
         running = self._running()
@@ -137,8 +148,19 @@ class LeaseKeeper:
             reason = "It gave no sign of life for as long as its lease."
             _log.warning("reports of a lost worker queued again", reports=list(overdue), reason=reason)
         release_dead_workers(self._db, self._settings)
-        if jobs.claim_chore(self._db, "sweep", self._settings.sweep_seconds):
-            retention.sweep(self._db, self._settings, self._expiry.agree())
+        is_sweeping = self._sweeper is not None and self._sweeper.is_alive()
+        if not is_sweeping and jobs.claim_chore(self._db, "sweep", self._settings.sweep_seconds):
+            self._sweeper = threading.Thread(target=self._sweep, name="sweep")
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        try:
+            with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
+                retention.sweep(self._db, self._settings, self._expiry.agree())
+        except ReelportError as error:
+            _log.warning("the sweep failed", reason=str(error))
+        except Exception:  # noqa: BLE001 - whatever it was, the next sweep is made
+            _log.exception("the sweep failed")
 
 
 def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:

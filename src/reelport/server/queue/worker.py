@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import structlog
 from sqlalchemy import Engine as Database
@@ -140,12 +140,13 @@ class Worker:
             clock=clock,
             ready=lambda: "" if self._isolated or self._retiring.is_set() else self._owner,
         )
-        while not self._ended.wait(WATCH_SECONDS):
-            keeper.tick()
-            if self._is_express_open():
-                self._events.wake()
-            self._engine.limit_footers()
-            self._recycling.check(at_rest=not self._list_running(), now=time.monotonic())
+        with closing(keeper):
+            while not self._ended.wait(WATCH_SECONDS):
+                keeper.tick()
+                if self._is_express_open():
+                    self._events.wake()
+                self._engine.limit_footers()
+                self._recycling.check(at_rest=not self._list_running(), now=time.monotonic())
 
     def _claim(self) -> Claim | None:
         self._promote_express()
