@@ -89,6 +89,38 @@ def test_pinned_report_answers_only_for_the_current_tables(state: State, caller:
     assert state.ask(caller).token != first.token
 
 
+def test_report_whose_tables_may_be_pinned_answers_only_once_that_is_recorded(state: State, caller: Caller) -> None:
+    """What a worker has pinned may be older than a load that came before the second ask."""
+    first = state.ask(caller)
+    claim = claimed(state)
+    pinned = newest_versions(state.settings.facts_root)
+    loaded = state.settings.facts_root / "plays" / "_delta_log" / f"{0:020}.json"
+    loaded.parent.mkdir(parents=True)
+    loaded.touch()
+    state.now += timedelta(seconds=1)
+    second = state.ask(caller)
+    assert second.token != first.token
+    assert jobs.pin_versions(state.db, claim, pinned)
+    assert state.ask(caller) == second
+
+
+def test_ask_waits_for_versions_that_are_being_recorded(state: State, caller: Caller) -> None:
+    """The same ask while a worker begins is the same report, if that reads the tables of now."""
+    first = state.ask(caller)
+    claim = claimed(state)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(state.ask, caller)
+        assert jobs.pin_versions(state.db, claim, newest_versions(state.settings.facts_root))
+        assert second.result() == first
+
+
+def test_attempt_that_is_given_back_unpinned_answers_again(state: State, caller: Caller) -> None:
+    """The next attempt pins the tables of then."""
+    first = state.ask(caller)
+    jobs.give_back(state.db, claimed(state))
+    assert state.ask(caller) == first
+
+
 def test_failed_and_expired_reports_are_made_anew(state: State, caller: Caller) -> None:
     """What ended badly, or is over, answers no later ask."""
     first = state.ask(caller)

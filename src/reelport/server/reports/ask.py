@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, func, literal, select, true
+from sqlalchemy import Connection, Engine, Row, bindparam, exists, func, literal, select, true
 
 from reelport import check
 from reelport.catalog import Scope
@@ -33,6 +34,13 @@ from reelport.server.traces import tracing
 from reelport.server.traces.span import Kind, Span
 from reelport.wire import ReportStatus
 
+_PIN_SECONDS = 1.0
+"""How long an ask waits for the versions of the same ask's report.
+
+A worker records them within milliseconds.
+"""
+_LOOK_SECONDS = 0.01
+
 _AskState = Row[*tuple[Any, ...]]
 """A row of `_ASK_STATE`: an earlier report's columns (NULL when none fits), and the counts of the partner's jobs."""
 
@@ -47,6 +55,7 @@ _SAME_ASK = (
         REPORTS.c.file,
         REPORTS.c.bytes,
         REPORTS.c.traceparent,
+        exists().where(JOBS.c.report_id == REPORTS.c.id, JOBS.c.owner.is_not(None)).label("is_held"),
     )
     .where(
         REPORTS.c.key_id == bindparam("key"),
@@ -120,19 +129,35 @@ def _check_and_ask(
     if any(problem.fatal for problem in found):
         raise QueryRefused(found)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the state stores milliseconds
+    until = time.monotonic() + _PIN_SECONDS
+    while (asked := _ask_once(db, settings, caller, query, now, asker, span, until)) is None:
+        time.sleep(_LOOK_SECONDS)
+    return asked
+
+
+def _ask_once(
+    db: Engine,
+    settings: Settings,
+    caller: Caller,
+    query: ReportQuery,
+    now: datetime,
+    asker: Actor | None,
+    span: Span,
+    until: float,
+) -> AskedReport | None:
+    """Reuse a report or queue one; None while the versions of an earlier one are awaited.
+
+    That is `until` then at most (monotonic).
+    """
     question = _hash_ask(query, caller)
     # Read at most once; and if possible now, not within the transaction, where all other writers wait.
     versions = cache(lambda: newest_versions(settings.facts_root))
-    with reading(db) as connection:
-        ask_state = _read_ask_state(connection, caller, question, now)
-    if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
-        if answer.status is ReportStatus.IN_PROGRESS:
-            sync_commits(db)  # the earlier ask may not be on the disk yet
-        return answer
 
-    def reuse_or_insert(connection: Connection) -> AskedReport:
+    def reuse_or_insert(connection: Connection) -> AskedReport | None:
         _lock_organization(connection, caller, now)
         ask_state = _read_ask_state(connection, caller, question, now)
+        if _is_awaited(ask_state, until):
+            return None
         if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
             return answer
         _check_queue_limit(settings, ask_state)
@@ -142,6 +167,14 @@ def _check_and_ask(
             _record_asker(connection, caller, asker, answer)
         return answer
 
+    with reading(db) as connection:
+        ask_state = _read_ask_state(connection, caller, question, now)
+    if _is_awaited(ask_state, until):
+        return None
+    if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
+        if answer.status is ReportStatus.IN_PROGRESS:
+            sync_commits(db)  # the earlier ask may not be on the disk yet
+        return answer
     # A worker may begin before the ask is on the disk; the caller is answered afterwards.
     return write(db, reuse_or_insert, seen_early=True)
 
@@ -161,14 +194,30 @@ def _reuse_report(
     settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]], span: Span
 ) -> AskedReport | None:
     """Return the earlier report if its facts are the newest and its file is there; else None."""
-    if (
-        ask_state.id is None
-        or not (ask_state.versions is None or _are_current(ask_state.versions, versions()))
-        or not _has_file(settings, ask_state)
-    ):
+    if ask_state.id is None or not _may_be_current(ask_state, versions) or not _has_file(settings, ask_state):
         return None
     span.link(ask_state.traceparent)
     return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at)
+
+
+def _is_awaited(ask_state: _AskState, until: float) -> bool:
+    """Whether to wait, `until` then (monotonic), for the versions of the earlier report."""
+    return _is_in_doubt(ask_state) and time.monotonic() < until
+
+
+def _is_in_doubt(ask_state: _AskState) -> bool:
+    """Whether a worker may have pinned the report's tables before they changed.
+
+    It makes the report, and has not recorded them. An attempt that begins later pins the tables of then.
+    """
+    return ask_state.versions is None and bool(ask_state.is_held)
+
+
+def _may_be_current(ask_state: _AskState, versions: Callable[[], Mapping[str, int]]) -> bool:
+    """Whether a report is, or will be, made of tables as they are now."""
+    if ask_state.versions is None:
+        return not _is_in_doubt(ask_state)
+    return _are_current(ask_state.versions, versions())
 
 
 def _are_current(pinned: str, now: Mapping[str, int]) -> bool:
