@@ -1,4 +1,4 @@
-"""What a worker does while PostgreSQL can't be reached: it waits with what it has made."""
+"""What a worker does while the state can't be reached: it waits with what it has made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import make_url
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
 from reelport.engine.duckdb.engine import Engine
@@ -21,6 +21,7 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.state.database import StateUnavailable
 from reelport.server.state.outage import sit_out
 from reelport.server.state.tallies import read_tallies
+from reelport.server.state.write_ahead import WriteAheadLog
 
 FILE = FileRecord("x.csv", 1, 2, "ab")
 
@@ -78,6 +79,28 @@ def test_a_worker_that_stops_waits_for_nothing(state: State, postgresql: str) ->
     stopping.set()
     with unreachable(state, postgresql), pytest.raises(StateUnavailable):
         sit_out(lambda: jobs.give_back(state.db, claim), stopping)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_what_was_made_while_another_process_held_the_state_locked_is_recorded(state: State) -> None:
+    """One that is frozen in a commit is no fault of the report, which would else count it as a failure."""
+    claim, tried = asked_and_claimed(state), threading.Event()
+
+    def record() -> bool:
+        try:
+            with WriteAheadLog(state.settings.state_file, 0).hold(state.db):
+                pass
+        finally:
+            tried.set()
+        return jobs.finish(state.db, claim, FILE, state.now)
+
+    with ThreadPoolExecutor(1) as pool:
+        with WriteAheadLog(state.settings.state_file, 30).hold(state.db):
+            done = pool.submit(sit_out, record, threading.Event())
+            assert tried.wait(PATIENCE)
+        assert done.result()
+    entry = backlog.get_entry(state.db, claim.report_id)
+    assert (entry.state, entry.failures) == ("finished", 0)
 
 
 @pytest.mark.parametrize("write", ["pin", "finish"])

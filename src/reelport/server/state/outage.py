@@ -1,4 +1,4 @@
-"""Sits out times in which PostgreSQL can't be reached, such as a restart or a failover."""
+"""Sits out a restart or failover of PostgreSQL, or a lock on SQLite's state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from reelport.server.state.database import StateUnavailable
+from reelport.server.state.database import StateBusy, StateUnavailable
+from reelport.server.state.write_ahead import StateLocked
 
 T = TypeVar("T")
 
@@ -14,14 +15,14 @@ _PAUSE_SECONDS = 0.5
 
 
 def sit_out(work: Callable[[], T], stopping: threading.Event) -> T:
-    """Return the result of `work`, which is done again while the state is unavailable.
+    """Return the result of `work`, which is done again while the state is unavailable, or locked by another process.
 
-    Raises StateUnavailable once `stopping` is set. An outage may hide that a commit went through: what is done twice
-    must be as if it was done once.
+    Raises what it was refused by once `stopping` is set. An outage may hide that a commit went through: what is done
+    twice must be as if it was done once.
     """
     while True:
         try:
             return work()
-        except StateUnavailable:
+        except (StateUnavailable, StateBusy, StateLocked):
             if stopping.wait(_PAUSE_SECONDS):
                 raise

@@ -43,6 +43,10 @@ _RECORD_BYTES = 160
 _PIECE_BYTES = 1_048_576
 
 
+class StateLocked(StorageError):
+    """Another process keeps the lock for longer than anybody waits for it: it may let go of it yet."""
+
+
 class WriteAheadLog:
     """The log of one state file, as one engine uses it.
 
@@ -147,7 +151,7 @@ class WriteAheadLog:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 if time.monotonic() >= until:
-                    raise StorageError(self._tell_holder()) from error
+                    raise StateLocked(self._tell_holder()) from error
                 time.sleep(_TRY_SECONDS)
             except OSError as error:
                 raise StorageError(
