@@ -10,6 +10,10 @@ from tests.cli.service_commands.command import Commands
 from tests.forked import COMMANDS, run
 
 from reelport.facts.layout import check_layout
+from reelport.facts.log.table_marks import RECORD
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connected
+from reelport.server.state.own_tables import require_own_tables
 
 
 @pytest.mark.parametrize(
@@ -87,3 +91,20 @@ def test_commands_refuse_where_the_tables_are_missing(tmp_path: Path) -> None:
     assert not (data / "facts").exists()
     (tmp_path / "away").rename(data / "facts")
     assert reelport("verify")[0] == 0
+
+
+def test_commands_that_read_the_state_ask_it_whose_the_tables_are(tmp_path: Path) -> None:
+    """A data directory that has used none yet can't tell, as that of a machine whose address was forgotten."""
+    reelport, data = Commands(tmp_path), tmp_path / "data"
+    (tmp_path / "c.csv").write_text("id,slug\nc1,a\n")
+    assert reelport("org", "add", "demo")[0] == 0
+    assert reelport("load", "channels", f"{tmp_path}/c.csv")[0] == 0
+    settings = read_settings(data=data)
+    with connected(settings) as db:
+        require_own_tables(db, settings)
+    (data / "facts").rename(tmp_path / "away")
+    (data / RECORD).unlink()
+    for words in ("verify", f"backup {tmp_path / 'archive'}"):
+        status, out, err = reelport(*words.split())
+        assert (status != 0, out, "The tables that the state knows are not there" in err) == (True, "", True), words
+    assert sorted(path.name for path in data.glob("facts*")) == []

@@ -93,12 +93,12 @@ def verify(*, json: PrintJson = False, data: Data = None) -> None:
     """
     from reelport.engine.settled.store import check_months
     from reelport.facts.loading.verification import verify as verify_tables
-    from reelport.facts.log.table_marks import identify_tables
     from reelport.facts.rollups.upkeep import check_rollups
     from reelport.server.files.verification import check_files
+    from reelport.server.state.own_tables import refuse_other_tables
 
     with open_state(data, only_read=True) as (settings, db):
-        identify_tables(settings.data, settings.facts_root)
+        refuse_other_tables(db, settings)
         tables = verify_tables(settings.facts_root)
         rollups, months = check_rollups(settings.facts_root), check_months(settings.facts_root)
         count, file_faults = check_files(db, settings)

@@ -13,7 +13,6 @@ from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_uploaded
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.log.snapshot import newest_versions, pin
-from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import TABLES
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest, Stored
@@ -21,6 +20,7 @@ from reelport.server.backup.probes import make_probes
 from reelport.server.backup.state_dump import dump_state, name_database
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
+from reelport.server.state.own_tables import refuse_other_tables
 from reelport.server.state.revisions import REVISION
 from reelport.server.state.secret_fingerprint import read_fingerprint
 from reelport.server.state.tables import READABLE, REPORTS
@@ -47,7 +47,7 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
             fingerprint = read_fingerprint(connection)
             channels = connection.execute(select(READABLE.c.channel_id).distinct()).scalars().all()
             reports = connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars().all()
-        identify_tables(settings.data, settings.facts_root)
+        refuse_other_tables(db, settings)
         state = _store_state(settings, archive)
         versions = dict(newest_versions(settings.facts_root))
         files = (

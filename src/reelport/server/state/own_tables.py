@@ -29,6 +29,14 @@ def require_own_tables(db: Engine, settings: Settings) -> None:
         identify_tables(settings.data, settings.facts_root, known=read_tables_identity(db))
 
 
+def refuse_other_tables(db: Engine, settings: Settings) -> None:
+    """Raise StorageError where the tables are not those of the state, and change nothing.
+
+    A data directory that has used none yet, as a new machine's, can't tell.
+    """
+    identify_tables(settings.data, settings.facts_root, known=read_tables_identity(db))
+
+
 def read_tables_identity(db: Engine) -> str | None:
     """Read the identity of the state's tables; None before it is known."""
     with reading(db) as connection:
