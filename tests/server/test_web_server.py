@@ -55,6 +55,34 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 """
 
 
+_TOLD_BEFORE = """
+import os, signal, socket, sys, weakref
+from reelport.server.process import exit_process
+from reelport.server.settings import read_settings
+from reelport.server.web_server import serve_on
+
+class Gone:
+    pass
+
+signal.signal(signal.SIGTERM, exit_process)
+settings = read_settings(data=sys.argv[1], workers=0)
+print("ready", flush=True)
+gone = Gone()
+seen = weakref.ref(gone, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+del gone
+print("still here", flush=True)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    serve_on(settings, listener)
+print("ended", flush=True)
+"""
+
+
+def test_a_signal_whose_exception_python_dropped_still_ends_the_service(tmp_path: Path) -> None:
+    """As where it comes while a module is imported: its lock goes by the callback of a weak reference."""
+    said = run_child(_TOLD_BEFORE, str(tmp_path / "data")).splitlines()
+    assert [line for line in said if line in ("still here", "ended")] == ["still here", "ended"]
+
+
 def test_the_garbage_collector_passes_over_what_a_process_keeps_for_good(tmp_path: Path) -> None:
     """Of all that a serving process has, less than half is visited while requests wait."""
     assert "True" in run_child(_SERVED, str(tmp_path / "data")).splitlines()

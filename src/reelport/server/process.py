@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -12,12 +13,32 @@ from typing import NoReturn
 _THREADS = Path("/proc/self/task")
 
 
+class _Told:
+    """Whether this process was told to end."""
+
+    is_ending = False
+
+
 def exit_process(*_: object) -> NoReturn:
     """Exit through every open `with` block; a signal handler.
 
-    The web server takes the signal first, ends its requests, and raises the signal again.
+    The web server takes the signal first, ends its requests, and raises the signal again. Python may drop the exception
+    where a callback happens to run, of a weak reference as its imports have, and a library may catch it: so whoever
+    begins to serve, or to wait, asks `is_ending` first.
     """
+    _Told.is_ending = True
     raise SystemExit(0)
+
+
+def is_ending() -> bool:
+    """Whether `exit_process` was called."""
+    return _Told.is_ending
+
+
+def wait_for_end() -> None:
+    """Wait in the main thread until `exit_process` is called, or return where it was."""
+    while not _Told.is_ending:
+        signal.pause()
 
 
 def exit_with_parent() -> None:

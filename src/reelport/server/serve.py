@@ -17,7 +17,7 @@ from reelport.server.events.event import Kind
 from reelport.server.files.store_owner import require_own_store
 from reelport.server.http.api_processes import run_api_processes
 from reelport.server.http.listening import format_address, open_listener
-from reelport.server.process import exit_process
+from reelport.server.process import exit_process, wait_for_end
 from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.worker_memory import fit_workers
 from reelport.server.settings import Settings
@@ -56,8 +56,7 @@ def serve(settings: Settings) -> None:
                 return
             with run_api_processes(settings, listener):
                 _LOG.info("serving", address=format_address(listener), processes=settings.processes)
-                while True:
-                    signal.pause()
+                wait_for_end()
 
 
 def _prepare_state(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.http.connections import ACCEPTED_AT_ONCE, Connection
 from reelport.server.http.listening import BACKLOG, format_address
 from reelport.server.http.long_poll import LongPolls
+from reelport.server.process import is_ending
 from reelport.server.settings import Settings
 from reelport.server.traces.tracing import traced
 
@@ -72,7 +73,11 @@ class _Server(uvicorn.Server):
         self._lifespan: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving, with a longer listen queue than uvicorn's, the number accepted at once."""
+        """Start serving, with a longer listen queue than uvicorn's, the number accepted at once.
+
+        A process that was told to end before starts, and ends at once.
+        """
+        self.should_exit = self.should_exit or is_ending()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(log_exhaustion)
         begun = loop.create_future()

@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import require_layout
 from reelport.server.child_process import Ended, keep_running, run_process, run_threads
-from reelport.server.process import exit_process
+from reelport.server.process import exit_process, wait_for_end
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
 from reelport.server.queue.lock_watch import watch_lock
@@ -48,8 +48,7 @@ def supervise(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_process)
     with run_workers(worker_memory.fit_workers(settings, 1), 1):
-        while True:
-            signal.pause()
+        wait_for_end()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.files import retention
 from reelport.server.memory import release_memory
-from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, lower_priority
+from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
 from reelport.server.queue import liveness, worker_registry
 from reelport.server.queue.lease_keeper import release_dead_workers
 from reelport.server.queue.recycling import Recycling
@@ -64,6 +64,8 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, p
         worker = Worker(settings, db, engine, owner, events, recycling, isolated=isolated)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
+        if is_ending():
+            worker.stop()
         signal.signal(RETIRE, lambda *_: worker.retire())
         _attach_to_supervisor()
         if not isolated:
