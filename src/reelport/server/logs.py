@@ -9,11 +9,12 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+from reelport.server.log_stream import LogStream
 from reelport.server.log_throttle import LogThrottle
 from reelport.server.masking import HIDDEN, hide_passwords
 from reelport.server.settings import Settings
@@ -30,13 +31,14 @@ _QUIET = ("sqlalchemy", "alembic", "uvicorn.access", "asyncio", "python_multipar
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
     """Set up the logging of this process. May be called again. `stream` is stderr unless given."""
-    out = stream or sys.stderr
+    out = LogStream(stream or sys.stderr)
     number = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    render = _make_renderer(out)
+    render = _make_renderer(stream or sys.stderr)
     throttle = LogThrottle()
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         add_trace,
+        out.tell_lost,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper("iso", utc=True),
         structlog.processors.format_exc_info,
@@ -45,7 +47,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[throttle.process, *processors, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", out)),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)

@@ -1,0 +1,54 @@
+"""Writes the lines of the log, and loses those that nobody takes.
+
+The log may be a file on a full disk, or a pipe whose reader is gone: no request, report or start fails by that.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TextIO
+
+from structlog.typing import EventDict
+
+
+class LogStream(io.TextIOBase):
+    """A text stream over another one, whose writes raise no OSError."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        self._out = out
+        self._descriptor = _find_descriptor(out)
+        self._lost = 0
+
+    def tell_lost(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        """Say in the next line how many were lost before it; a structlog processor."""
+        return {**event, "lines_lost": self._lost} if self._lost else event
+
+    def write(self, text: str) -> int:
+        """Write a line, or lose it; returns the number of its letters either way."""
+        try:
+            self._write(text)
+        except OSError:
+            self._lost += 1
+        else:
+            self._lost = 0
+        return len(text)
+
+    def _write(self, text: str) -> None:
+        if self._descriptor is None:
+            self._out.write(text)
+            self._out.flush()
+            return
+        # Not by the stream: its buffer would keep what can't be written, and fail the process's exit.
+        left = text.encode(self._out.encoding or "utf-8", "backslashreplace")
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+
+def _find_descriptor(out: TextIO) -> int | None:
+    """Find the file that a stream writes to; None where it has none."""
+    try:
+        return out.fileno()
+    except OSError:
+        return None
