@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -52,12 +53,19 @@ def test_a_cancelled_report_stops_its_engine(state: State, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_leases_are_kept_beside_an_attempt_that_stops_late(state: State, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("why", "short"),
+    [(StopReason.LONG, {"express_seconds": 0.001}), (StopReason.LATE, {"generation_seconds": 1})],
+)
+def test_leases_are_kept_beside_an_attempt_that_stops_late(
+    state: State, tmp_path: Path, why: StopReason, short: dict[str, float]
+) -> None:
     """One that fetches its files notices an interrupt only afterwards: no report may lose its lease by that."""
     state.organization("demo", "c1")
     state.ask(state.caller(state.key("demo")))
     claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
     assert claim is not None
+    settings = state.again(**short)
     fetching, fetched = threading.Event(), threading.Event()
 
     def fetch() -> Pieces:
@@ -66,7 +74,7 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(state: State, tmp_pat
         yield from single_piece(ENDLESS)
 
     with Engine("200MB", 1, tmp_path / "spill") as engine:
-        running = RunningAttempt(claim, engine.session(), is_express=True)
+        running = RunningAttempt(claim, engine.session(), is_express=True, started_at=time.monotonic() - 2)
 
         def write() -> None:
             with pytest.raises(Cancelled):
@@ -76,9 +84,8 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(state: State, tmp_pat
         writing.start()
         # Before this, the statement that sets the limit of spilling could be what the interrupt meets.
         assert fetching.wait(PATIENCE)
-        settings = state.again(express_seconds=0.001)
         keeper = LeaseKeeper(settings, state.db, running=lambda: (running,), clock=lambda: state.now)
-        assert until(lambda: tick(keeper) and running.stop is StopReason.LONG)
+        assert until(lambda: tick(keeper) and running.stop is why)
         assert writing.is_alive()
         before = running.renewed_at = running.renewed_at - settings.lease_seconds
         keeper.tick()

@@ -31,6 +31,11 @@ WATCH_SECONDS = 0.3
 REAP_SECONDS = 1.0
 """Seconds between two searches for jobs of dead and silent workers."""
 
+_LATE_SECONDS = 60.0
+"""For how long an attempt that was stopped as late keeps its lease: while requests to a store are sent again.
+
+One that hangs for longer is made again by somebody else.
+"""
 _BEATS = 3
 """Heartbeats within the length of a lease."""
 _log = structlog.get_logger()
@@ -130,11 +135,13 @@ class LeaseKeeper:
         for each in running:
             if each.claim not in held:
                 each.interrupt(StopReason.TAKEN)
-            elif each.seconds > self._settings.generation_seconds:
+                continue
+            over = each.seconds - self._settings.generation_seconds
+            if over > 0:
                 each.interrupt(StopReason.LATE)
-            else:
-                if each.is_express and each.seconds > self._settings.express_seconds:
-                    each.interrupt(StopReason.LONG)
+            elif each.is_express and each.seconds > self._settings.express_seconds:
+                each.interrupt(StopReason.LONG)
+            if over < _LATE_SECONDS:
                 self._keep_lease(each)  # also of one that was interrupted: it may notice late, or be published
 
     def _keep_lease(self, running: RunningAttempt) -> None:
