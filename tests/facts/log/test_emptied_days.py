@@ -108,6 +108,11 @@ def test_commits_before_the_emptying_one_are_not_read(tmp_path: Path) -> None:
     assert find_emptied_days(tmp_path, 1_020, DAYS) == set(DAYS)
 
 
+def test_an_undo_that_names_a_load_of_another_batch_takes_back_its_own(tmp_path: Path) -> None:
+    write_log(tmp_path, [LOAD, LOAD, replacement(FIRST), undo_of(replacement(FIRST), 1)])
+    assert find_emptied_days(tmp_path, 3, DAYS) == frozenset()
+
+
 def test_a_table_begun_anew_is_not_judged_by_the_one_before(tmp_path: Path) -> None:
     write_log(tmp_path, [LOAD, replacement(FIRST), LOAD])
     assert find_emptied_days(tmp_path, 2, DAYS) == {FIRST}

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
+import pytest
+
+from reelport.errors import UsageError
+from reelport.facts.loading.load import load
+from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo_load
-from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.history import find_load_to_undo, read_history
-from reelport.facts.tables import EARNINGS
+from reelport.facts.log.commits import Change, commit
+from reelport.facts.log.delta_log import TableVersion, read_newest
+from reelport.facts.log.emptied_days import find_emptied_days
+from reelport.facts.log.history import find_load_to_undo, list_loads, read_history
+from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.tables import EARNINGS, Table
 
 from .small_log import load_days
 
@@ -35,3 +44,75 @@ def test_an_undo_beside_another_load_takes_back_its_own(root: Path) -> None:
     assert [load.batch for load in read_history(read_newest(root, EARNINGS)) if load.undone] == ["b"]
     load_days(root, EARNINGS, "b", [2, 3])
     assert sum(file.rows for file in read_newest(root, EARNINGS).files) == len([1, 2, 3, 4])
+
+
+def undo_as_earlier_versions(root: Path, batch: str, noted: int, table: Table = EARNINGS) -> None:
+    """Undo a batch as earlier versions did beside another process: it notes the version of another load.
+
+    The batch's counter stays that of a loaded one.
+    """
+
+    def propose(now: TableVersion) -> Change:
+        of_batch = tuple(file for file in now.files if file.low_owner == batch)
+        return Change(LogEntry("undo", batch, 1, undoes=noted), removes=of_batch, loaded=True)
+
+    commit(root, table, propose)
+
+
+def test_an_undo_that_noted_another_load_took_back_its_own_batch(root: Path) -> None:
+    load_days(root, EARNINGS, "a", [1])
+    load_days(root, EARNINGS, "b", [2])
+    undo_as_earlier_versions(root, "b", 1)
+    assert {load.batch: load.undone for load in list_loads(root)} == {"a": False, "b": True}
+    with pytest.raises(UsageError, match="undone already"):
+        undo_load(root, list_loads(root)[1])
+    load_days(root, EARNINGS, "b", [2])
+    assert {file.low_owner for file in read_newest(root, EARNINGS).files} == {"a", "b"}
+    load_days(root, EARNINGS, "b", [2])
+    undo_load(root, find_load_to_undo(list_loads(root), "b"))
+    load_days(root, EARNINGS, "b", [2])
+    assert [(load.batch, load.undone) for load in list_loads(root)] == [
+        ("a", False),
+        ("b", True),
+        ("b", True),
+        ("b", False),
+    ]
+
+
+def test_files_whose_undo_noted_another_load_are_loaded_again(root: Path, tmp_path: Path) -> None:
+    """By `load`, whose preview says the same."""
+    load_days(root, EARNINGS, "a", [1])
+    file = tmp_path / "b.csv"
+    file.write_text("day,owner_channel_id,eur,usd\n2023-07-02,b,1,1\n")
+    batch = load(root, "earnings", [file]).batch
+
+    def propose(now: TableVersion) -> Change:
+        of_batch = tuple(file for file in now.files if file.low_owner == "b")
+        return Change(LogEntry("undo", batch, 1, undoes=1), removes=of_batch, loaded=True)
+
+    commit(root, EARNINGS, propose)
+    assert not preview(root, "earnings", [file]).already
+    assert load(root, "earnings", [file]).rows == 1
+    assert load(root, "earnings", [file]).already
+    assert preview(root, "earnings", [file]).already
+
+
+def test_a_replacement_whose_undo_noted_another_load_is_unsure(root: Path) -> None:
+    """Whether the rows that it had replaced came back, the log doesn't tell."""
+    load_days(root, EARNINGS, "a", [1])
+    load_days(root, EARNINGS, "b", [2, 3])
+    load_days(root, EARNINGS, "c", [2], replace=(date(2023, 7, 2), date(2023, 7, 2)))
+    undo_as_earlier_versions(root, "c", 1)
+    assert [(load.batch, load.undone, load.unsure) for load in list_loads(root)] == [
+        ("a", False, False),
+        ("b", False, False),
+        ("c", True, True),
+    ]
+    newest = read_newest(root, EARNINGS).version
+    assert find_emptied_days(root / "earnings", newest, [date(2023, 7, 2)]) == frozenset()
+
+
+def test_an_undo_of_a_batch_that_never_stood_changes_nothing(root: Path) -> None:
+    load_days(root, EARNINGS, "a", [1])
+    undo_as_earlier_versions(root, "x", 1)
+    assert [(load.batch, load.undone) for load in list_loads(root)] == [("a", False)]

@@ -25,7 +25,7 @@ from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.file_digests import require_intact
-from reelport.facts.log.history import find_superseded_days, read_history
+from reelport.facts.log.history import find_superseded_days, is_standing, read_history
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
@@ -94,7 +94,7 @@ def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLo
     changes: list[tuple[Change, tuple[SharedDay, ...]]] = []
 
     def propose(now: TableVersion) -> Change | None:
-        if now.is_loaded(loaded.entry.batch):
+        if is_standing(now, loaded.entry.batch):
             return None
         loaded.check(now)
         change = _leave_out_superseded(now, loaded)

@@ -24,6 +24,7 @@ from reelport.facts.loading.loaded_files import choose_batch, refuse_loaded_file
 from reelport.facts.loading.overlap import SharedDay, count_replaced_rows, find_shared_days
 from reelport.facts.loading.unique_values import Values, count_renamed, describe_shared, read_known_values
 from reelport.facts.log.delta_log import TableVersion, read_newest
+from reelport.facts.log.history import is_standing
 from reelport.facts.log.log_entry import DayLeftOut
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table
@@ -131,7 +132,7 @@ def preview(
     text = None if mapping is None else read_mapping(mapping)
     named, seen = name_files(found, text, replace, inputs, again=again), read_newest(root, found)
     batch = choose_batch(seen, named)
-    if found.is_fact and replace is None and not again and not seen.is_loaded(batch):
+    if found.is_fact and replace is None and not again and not is_standing(seen, batch):
         refuse_loaded_files(seen, batch, inputs, named.files)
     bad = BrokenLines(tuple(str(file.path) for file in inputs), count)
     request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress), now)
@@ -224,7 +225,7 @@ def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
     refusal = result.refusal
     if left_out and len(left_out) == len(result.judged.days):
         refusal = refusal or format_left_out(left_out)
-    already, skipped = now.is_loaded(result.batch), {one.day for one in left_out}
+    already, skipped = is_standing(now, result.batch), {one.day for one in left_out}
     rows = {} if already or refusal else {day: n for day, n in result.judged.days.items() if day not in skipped}
     shared = find_shared_days(now, rows)
     return dataclasses.replace(result, refusal=refusal, already=already, left_out=left_out, shared_days=shared)

@@ -135,6 +135,13 @@ def _read_entry(folder: Path, version: int) -> LogEntry | None:
     for action in read_actions(open_store(folder), commit_name(version)):
         if "reelport" in (info := action.get("commitInfo", {})):
             entry = parse_entry({**info, "version": version})
+            undoes = entry.undoes if entry.undoes and _is_load_of(folder, entry.undoes, entry.batch) else 0
             if entry.kind in {"load", "replace", "undo"}:
-                return LogEntry(entry.kind, entry.batch, span=entry.span, undoes=entry.undoes, version=version)
+                return LogEntry(entry.kind, entry.batch, span=entry.span, undoes=undoes, version=version)
     return None
+
+
+def _is_load_of(folder: Path, version: int, batch: str) -> bool:
+    """Whether a commit loaded the batch: undos of earlier versions may name another load."""
+    found = _read_entry(folder, version)
+    return found is not None and found.kind != "undo" and found.batch == batch

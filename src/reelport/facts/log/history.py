@@ -23,7 +23,8 @@ class Load:
     """A load of a batch. `replaced`: the days that it deleted first, if any.
 
     `left_out` are days of its files that it skipped, because they were replaced after the batch was first loaded.
-    `files` are the names that batches of each of its `sources` alone would have; loads of before don't say.
+    `files` are the names that batches of each of its `sources` alone would have; loads of before don't say. It is
+    `unsure` whether what it had replaced came back, where an earlier version's undo noted another load.
     """
 
     table: str
@@ -38,6 +39,7 @@ class Load:
     undone: bool = False
     left_out: tuple[DayLeftOut, ...] = ()
     files: tuple[str, ...] = ()
+    unsure: bool = False
 
     def touches(self, start: date, end: date) -> bool:
         """Whether the load wrote, deleted or skipped any of these days."""
@@ -59,15 +61,23 @@ def read_history(now: TableVersion) -> tuple[Load, ...]:
         match entry.kind:
             case "load" | "replace":
                 found.append(_to_load(now.table, entry))
-            case "undo":
-                place = max(place for place, load in enumerate(found) if _is_undone_by(load, entry))
-                found[place] = replace(found[place], undone=True)
+            case "undo" if (place := _find_undone(found, entry)) is not None:
+                load = found[place]
+                is_other = entry.undoes not in {0, load.version}
+                has_replaced = load.replaced is not None or not now.table.is_fact
+                found[place] = replace(load, undone=True, unsure=is_other and has_replaced)
     return tuple(found)
 
 
-def _is_undone_by(load: Load, entry: LogEntry) -> bool:
-    """Whether the undo took back this load: by version; older logs name the batch only."""
-    return load.batch == entry.batch and not load.undone and entry.undoes in {0, load.version}
+def _find_undone(found: Sequence[Load], entry: LogEntry) -> int | None:
+    """Find the place of the load that the undo took back; None where no load of its batch stands.
+
+    It is the one that the undo names. Older logs name the batch only, or another batch's load: the newest of the batch.
+    """
+    # An undo beside another process's commit noted a version too low, before a history was read as of one version.
+    standing = [place for place, load in enumerate(found) if load.batch == entry.batch and not load.undone]
+    named = [place for place in standing if found[place].version == entry.undoes]
+    return max(named or standing, default=None)
 
 
 def _to_load(table: Table, entry: LogEntry) -> Load:
@@ -91,6 +101,12 @@ def _to_load(table: Table, entry: LogEntry) -> Load:
 def active_batches(history: Iterable[Load]) -> frozenset[str]:
     """The batches that have a load which is not undone."""
     return frozenset(load.batch for load in history if not load.undone)
+
+
+def is_standing(now: TableVersion, batch: str) -> bool:
+    """Whether a load of the batch stands. The whole log is read only where it was not properly undone."""
+    # The undo that noted another load left the batch's counter as that of a loaded one.
+    return now.is_loaded(batch) and batch in active_batches(read_history(now))
 
 
 def find_filled_days(history: Iterable[Load]) -> frozenset[date]:

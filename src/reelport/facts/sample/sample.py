@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from reelport.errors import UsageError
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.log.delta_log import read_entries, read_newest
+from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.history import active_batches, read_history
 from reelport.facts.sample.lots import RowCounts, spread_rows
 from reelport.facts.sample.rows import draw_fact_portions, fact_schema, make_object_tables
 from reelport.facts.sample.scenes import KINDS, SampleEngine
@@ -110,14 +111,11 @@ def check_arguments(start: date, end: date, rows: int, seed: int) -> None:
 def _check_days_free(root: Path, start: date, end: date, call: str) -> None:
     """Raise UsageError if another sample has facts on these days: they would hold both."""
     taken = {
-        entry.batch
+        batch
         for table in TABLES.values()
         if table.is_fact
-        for now in (read_newest(root, table),)
-        for entry in read_entries(now)
-        if entry.batch != f"{call}-{table.name}"
-        and _is_overlapping(entry.batch, start, end)
-        and now.is_loaded(entry.batch)
+        for batch in active_batches(read_history(read_newest(root, table)))
+        if batch != f"{call}-{table.name}" and _is_overlapping(batch, start, end)
     }
     if taken:
         undo = "\n".join(f"reelport load undo {batch}" for batch in sorted(taken))
