@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,8 @@ from reelport.storage.retries import retry_for
 
 FIRST, SECOND = date(2026, 11, 11), date(2026, 11, 12)
 DAYS = FIRST, SECOND
+SECOND_NOON = datetime(2026, 11, 12, 12, tzinfo=UTC)
+"""When commits are made, where a test doesn't say."""
 Entry = dict[str, object]
 LOAD: Entry = {"kind": "load", "batch": "facts"}
 
@@ -44,7 +46,9 @@ def write_log(folder: Path, entries: Sequence[Entry], first: int = 0) -> None:
 
 
 def format_commit(entry: Entry) -> bytes:
-    return json.dumps({"commitInfo": {"timestamp": 0, "reelport": entry}}).encode() + b"\n"
+    stamp = int(entry.get("at", SECOND_NOON).timestamp() * 1000)  # type: ignore[attr-defined]
+    record = {name: value for name, value in entry.items() if name != "at"}
+    return json.dumps({"commitInfo": {"timestamp": stamp, "reelport": record}}).encode() + b"\n"
 
 
 def find_by_history(entries: Sequence[Entry]) -> frozenset[date]:
@@ -106,6 +110,13 @@ def test_a_new_version_reads_only_the_commits_after_the_last(tmp_path: Path) -> 
 def test_commits_before_the_emptying_one_are_not_read(tmp_path: Path) -> None:
     write_log(tmp_path, [LOAD] * 30 + [replacement(*DAYS)] + [LOAD] * 20, 970)
     assert find_emptied_days(tmp_path, 1_020, DAYS) == set(DAYS)
+
+
+def test_commits_from_before_the_days_are_not_read(tmp_path: Path) -> None:
+    """None of them emptied a day that was still to come, so that a long log is read for some weeks alone."""
+    before: Entry = LOAD | {"at": SECOND_NOON - timedelta(days=5)}
+    write_log(tmp_path, [before] * 60 + [LOAD] * 20, 921)
+    assert find_emptied_days(tmp_path, 1_000, DAYS) == frozenset()
 
 
 def test_an_undo_that_names_a_load_of_another_batch_takes_back_its_own(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ Read from the log's own text: a worker asks for it too, and goes without the Del
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from reelport.facts.tables import TABLES
 
 _AT_ONCE = range(32, 513)
 """Commits that are read before it is looked whether those before them are needed: as many as were read, in bounds."""
+
+_AHEAD = timedelta(days=2)
+"""How far a clock may be off by which commits are dated: rows further ahead than a day are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def find_emptied_days(folder: Path, version: int, days: Iterable[date]) -> froze
 
 
 def _read_until(folder: Path, version: int, tag: str, days: frozenset[date]) -> _Stretch:
-    """Read commits from this version back until these days are covered, or to the first.
+    """Read commits from this version back until these days are covered, or to one from before the first day.
 
     They are remembered, unless later ones are.
     """
@@ -72,7 +75,7 @@ def _read_until(folder: Path, version: int, tag: str, days: frozenset[date]) -> 
     known = _recall(folder, memory.stretch)
     is_newest = known is None or known.high <= version
     read = _Stretch(version + 1, version, tag)
-    while read.low and _find_covered(read.entries, days) != days:
+    while read.low and _find_covered(read.entries, days) != days and not _reaches_before(read.entries, min(days)):
         read = _read_on(folder, read, known)
         if is_newest and (known is None or read.low <= known.low):
             # At once: where an older commit can't be read, the next call begins there.
@@ -80,6 +83,12 @@ def _read_until(folder: Path, version: int, tag: str, days: frozenset[date]) -> 
     if is_newest:
         memory.stretch = read
     return read
+
+
+def _reaches_before(entries: Sequence[LogEntry], day: date) -> bool:
+    """Whether the oldest of the commits is from before the day: one that emptied it came later."""
+    at = entries[-1].at if entries else None
+    return at is not None and at.date() < day - _AHEAD
 
 
 def _recall(folder: Path, known: _Stretch | None) -> _Stretch | None:
@@ -137,7 +146,7 @@ def _read_entry(folder: Path, version: int) -> LogEntry | None:
             entry = parse_entry({**info, "version": version})
             undoes = entry.undoes if entry.undoes and _is_load_of(folder, entry.undoes, entry.batch) else 0
             if entry.kind in {"load", "replace", "undo"}:
-                return LogEntry(entry.kind, entry.batch, span=entry.span, undoes=undoes, version=version)
+                return LogEntry(entry.kind, entry.batch, span=entry.span, undoes=undoes, version=version, at=entry.at)
     return None
 
 
