@@ -101,6 +101,16 @@ def test_only_files_below_a_folder_are_listed_under_it(store: FileStore) -> None
     assert names(store) == ["4", "log/1", "log/deep/2", "logs/3"]
 
 
+def test_only_names_behind_another_are_listed_after_it(store: FileStore) -> None:
+    """In the order of their bytes, whether there is a file of that name or not."""
+    for name in ("log/1", "log/2", "log/_", "log/é", "month/0"):
+        store.put(name, b"")
+    assert sorted(store.list_names("log", after="log/1")) == ["log/2", "log/_", "log/é"]
+    assert sorted(store.list_names("log", after="log/3")) == ["log/_", "log/é"]
+    assert list(store.list_names("log", after="log/ê")) == []
+    assert sorted(store.list_names(after="log/_")) == ["log/é", "month/0"]
+
+
 def test_a_folder_is_no_file(store: FileStore) -> None:
     """It is neither found nor read."""
     store.put("log/1", b"x")

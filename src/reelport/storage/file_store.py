@@ -58,8 +58,11 @@ class FileStore(Protocol):
     lead out of the store.
     """
 
-    def list_names(self, under: str = "") -> Iterator[str]:
-        """Yield the name of each file below this folder, put or draft, once and in no order."""
+    def list_names(self, under: str = "", *, after: str = "") -> Iterator[str]:
+        """Yield the name of each file below this folder, put or draft, once and in no order.
+
+        With `after` only names that come behind it in the order of their bytes.
+        """
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
         """Yield every such file with its size and time, which may take longer than names alone."""

@@ -72,11 +72,11 @@ class LocalFolder:
 
     root: Path
 
-    def list_names(self, under: str = "") -> Iterator[str]:
-        """Yield the name of every file below this folder of the store."""
-        folder = self._locate(under) if under else self.root
+    def list_names(self, under: str = "", *, after: str = "") -> Iterator[str]:
+        """Yield the name of every file below this folder of the store that comes behind `after`."""
+        folder, least = self._locate(under) if under else self.root, after.encode()
         with translate_io_errors(folder):
-            yield from _walk(folder, f"{under}/" if under else "")
+            yield from (name for name in _walk(folder, f"{under}/" if under else "") if name.encode() > least)
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
         """Yield every file below this folder of the store, without those that vanish meanwhile."""

@@ -92,18 +92,21 @@ class ObjectStore:
     retry_seconds: float = field(default_factory=get_retry_seconds)
     """For how long a request that the store fails, or leaves without an answer, is sent again."""
 
-    def list_names(self, under: str = "") -> Iterator[str]:
-        """Yield the name of every file and of this machine's drafts."""
-        return (file.name for file in self.list(under))
+    def list_names(self, under: str = "", *, after: str = "") -> Iterator[str]:
+        """Yield the name of every file and of this machine's drafts; a request lists a thousand."""
+        return (file.name for file in self._list(under, after))
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
         """Yield every file, and this machine's drafts: one that is uploaded already comes once."""
+        return self._list(under, "")
+
+    def _list(self, under: str, after: str) -> Iterator[StoredFile]:
         if under:
             self._check(under)
         drafts = {draft.name: draft for draft in self.drafts.list(under)}
-        yield from drafts.values()
+        yield from (draft for draft in drafts.values() if draft.name.encode() > after.encode())
         with self._translate_errors(""), self._translate_missing():
-            for page in obstore.list(self._client, under or None):
+            for page in obstore.list(self._client, under or None, offset=after or None):
                 yield from (file for file in map(_describe, page) if file.name not in drafts)
 
     def find(self, name: str) -> StoredFile | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
 import pytest
@@ -26,11 +27,11 @@ from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log import delta_log
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.log_files import LOG_FOLDER, list_commits, list_tables, open_store
+from reelport.facts.log.log_files import HINT, LOG_FOLDER, commit_name, list_commits, list_tables, open_store
 from reelport.facts.log.log_replay import list_files_at, replay_files
 from reelport.facts.log.plain_actions import UnusualLog
 from reelport.facts.log.remote_tables import attach_tables
-from reelport.facts.log.snapshot import FileLister
+from reelport.facts.log.snapshot import FileLister, newest_version
 from reelport.facts.tables import EARNINGS, PLAYS, TABLES, Table
 from reelport.storage.retries import retry_for
 
@@ -174,6 +175,38 @@ def test_a_log_in_an_object_store_takes_no_more_requests(faulty_server: FaultyPr
     assert by_next < by_replay < by_library
     assert repr(replayed) == repr(files)
     assert len(files) == 2
+
+
+def test_a_long_log_in_an_object_store_is_listed_from_its_end(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """A request lists a thousand names: a log of any length takes one for its newest version, and one for a replay."""
+    root = tmp_path / "facts"
+    attach_tables(root, remote_tables(root))
+    store, actions = open_store(root / "earnings"), _make_commit(tmp_path / "other")
+    store.put(HINT, b'{"version": 2000}')
+    store.put(f"{LOG_FOLDER}/{2000:020}.checkpoint.parquet", actions.checkpoint.read_bytes())
+    for newest, starts in [(2_000, [2_000]), (2_000, [2_000]), (2_001, [2_000]), (2_001, [2_001])]:
+        store.put(commit_name(newest), actions.path(1).read_bytes())
+        faulty_server.seen.clear()
+        assert newest_version(root, "earnings") == newest
+        assert _list_starts(faulty_server) == starts
+    faulty_server.seen.clear()
+    replay_files(root / "earnings", EARNINGS, 2_001)
+    assert _list_starts(faulty_server) == [1_900]
+    store.delete(commit_name(2_001))
+    assert newest_version(root, "earnings") == 2_000
+
+
+def _make_commit(root: Path) -> SmallLog:
+    load_days(root, EARNINGS, "a", (1,))
+    log = SmallLog(root / "earnings")
+    log.write_checkpoint(1)
+    return log
+
+
+def _list_starts(server: FaultyProxy) -> list[int]:
+    """The versions from which listings of the log were asked for."""
+    asked = [parse_qs(urlsplit(path).query) for _, path, _ in server.seen if "list-type=2" in path]
+    return [int(query.get("start-after", ["/0"])[0].rpartition("/")[2]) for query in asked]
 
 
 def test_a_store_that_is_away_loads_no_library(faulty_server: FaultyProxy, tmp_path: Path) -> None:

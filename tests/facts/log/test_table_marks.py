@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,9 @@ from reelport.errors import StorageError
 from reelport.facts.loading.load import load
 from reelport.facts.loading.verification import verify
 from reelport.facts.log import table_marks
-from reelport.facts.log.log_files import list_commits
+from reelport.facts.log.log_files import find_newest_commit
 from reelport.facts.log.snapshot import ABSENT, newest_versions, pin
 from reelport.facts.log.table_marks import FOLDER, IDENTITY, RECORD, identify_tables, note_table, restore_identity
-from reelport.storage.file_store import FileStore
 
 Write = Callable[..., Path]
 PLAY = ("2023-07-01T05:00", "v1", "c1", 1)
@@ -128,12 +127,12 @@ def test_a_table_that_is_made_at_this_moment_is_not_missing(root: Path, plays: W
     load(root, "plays", [plays("a.csv", PLAY)])
     listed = list[int]()
 
-    def list_late(store: FileStore) -> Mapping[int, str]:
+    def find_late(folder: Path) -> int | None:
         listed.append(1)
-        return {} if len(listed) == 1 else list_commits(store)
+        return None if len(listed) == 1 else find_newest_commit(folder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_marks, "list_commits", list_late)
+        patch.setattr(table_marks, "find_newest_commit", find_late)
         assert newest_versions(root)["plays"] == 1
 
 

@@ -21,7 +21,7 @@ from reelport.facts.log.log_entry import LogEntry, parse_entry
 from reelport.facts.log.log_files import commit_name, has_log, open_store, read_actions, read_each
 from reelport.facts.log.plain_actions import READER_VERSION, WRITER_VERSION
 from reelport.facts.log.remote_tables import describe_place, find_remote
-from reelport.facts.log.table_marks import find_commits
+from reelport.facts.log.table_marks import find_newest
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import Table
 from reelport.storage import expired_token
@@ -121,7 +121,7 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
     Raises StorageError when there was one; NewerData when its protocol needs a newer reader or writer than this version
     has.
     """
-    if not has_log(folder) and not find_commits(folder.parent, folder.name):
+    if not has_log(folder) and find_newest(folder.parent, folder.name) is None:
         return None
     with translate_delta_errors(folder):
         try:

@@ -18,6 +18,10 @@ from reelport.storage.local_folder import LocalFolder
 Result = TypeVar("Result")
 
 LOG_FOLDER = "_delta_log"
+HINT = f"{LOG_FOLDER}/_last_checkpoint"
+"""The file that names the last checkpoint."""
+_NEWEST: dict[Path, int] = {}
+"""The newest version of a remote table that was found last, by the folder that it stands for."""
 _FETCHES = 8
 """Commits of a remote log that are fetched at the same time."""
 _COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
@@ -52,10 +56,42 @@ def find_commit_tag(store: FileStore, version: int) -> str | None:
     return None if found is None else found.tag
 
 
-def list_commits(store: FileStore) -> Mapping[int, str]:
-    """List the files of a table's commits, by version."""
-    found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER))
+def list_commits(store: FileStore, first: int = 0) -> Mapping[int, str]:
+    """List the files of a table's commits from this version on, by version."""
+    found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER, after=before_version(first)))
     return {int(match[1]): match[0] for match in found if match}
+
+
+def before_version(version: int) -> str:
+    """Return the name behind which a listing begins with the files of this version."""
+    return f"{LOG_FOLDER}/{version:020}"
+
+
+def find_newest_commit(folder: Path) -> int | None:
+    """Find the version of the newest commit; None without one.
+
+    An object store lists a thousand names at a time: only those from the newest that is known on are asked for, which
+    is that of the last call, or else of the last checkpoint.
+    """
+    store, key = open_store(folder), folder.absolute()
+    if find_remote(folder) is None:
+        return max(list_commits(store), default=None)
+    known = _NEWEST.get(key) or read_hint(store) or 0
+    found = list_commits(store, known)
+    if known and known not in found:  # the table was begun anew, or its log is damaged
+        found = list_commits(store)
+    _NEWEST[key] = max(found, default=0)
+    return max(found, default=None)
+
+
+def read_hint(store: FileStore) -> int | None:
+    """Read of which version the last checkpoint is; None where nothing tells."""
+    try:
+        told = json.loads(read_file(store, HINT))
+    except (FileNotFoundError, ValueError):
+        return None
+    version = told.get("version") if isinstance(told, dict) else None
+    return version if isinstance(version, int) else None
 
 
 def read_actions(store: FileStore, name: str, parse: Callable[[str], Any] = json.loads) -> list[dict[str, Any]]:

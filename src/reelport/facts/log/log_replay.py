@@ -16,7 +16,16 @@ from typing import Any
 from reelport.errors import StorageError, StoreUnavailable
 from reelport.facts.log.checkpoint import read_checkpoint
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions, read_each
+from reelport.facts.log.log_files import (
+    HINT,
+    LOG_FOLDER,
+    before_version,
+    commit_name,
+    open_store,
+    read_actions,
+    read_each,
+    read_hint,
+)
 from reelport.facts.log.plain_actions import (
     UnusualLog,
     parse_action,
@@ -33,7 +42,8 @@ _NUMBERED = re.compile(LOG_FOLDER + r"/([0-9]{20})\.(.*)")
 _LEFT = re.compile(r".*#[0-9]+")
 """What is left of a file whose writer was killed: the library doesn't see it either."""
 _COMMIT, _CHECKPOINT = "json", "checkpoint.parquet"
-_HINT = f"{LOG_FOLDER}/_last_checkpoint"
+_NEAR = 100
+"""Versions before the last checkpoint, among which the one of a pinned version is looked for first."""
 
 
 def _keep_quiet(reason: str) -> None:
@@ -74,22 +84,25 @@ def replay_files(folder: Path, table: Table, version: int) -> tuple[DataFile, ..
 
 def _find_checkpoint(store: FileStore, version: int) -> int | None:
     """Find the newest checkpoint up to this version; None without one."""
-    names = set(store.list_names(LOG_FOLDER))
+    # An object store lists a thousand names at a time, and a log may have many thousands.
+    hint = read_hint(store)
+    first = max(min(hint or 0, version) - _NEAR, 0)
+    found = _find_checkpoint_from(store, first, version, hint)
+    return _find_checkpoint_from(store, 0, version, hint) if found is None and first else found
+
+
+def _find_checkpoint_from(store: FileStore, first: int, version: int, hint: int | None) -> int | None:
+    names = set(store.list_names(LOG_FOLDER, after=before_version(first)))
     found = {(int(match[1]), match[2]) for name in names if (match := _NUMBERED.fullmatch(name))}
     if others := {kind for _, kind in found if kind not in {_COMMIT, _CHECKPOINT} and not _LEFT.fullmatch(kind)}:
         raise UnusualLog(f"files of the log that Reelport doesn't write: {sorted(others)[:3]}")
     newest = max((number for number, kind in found if kind == _CHECKPOINT and number <= version), default=None)
-    if _HINT in names and (-1 if newest is None else newest) < (hint := _read_hint(store)) <= version:
+    if HINT in names and hint is None:
+        raise UnusualLog(f"{HINT} names no version")
+    if hint is not None and (-1 if newest is None else newest) < hint <= version:
+        # The library fails where that is gone.
         raise UnusualLog(f"the checkpoint of version {hint} is gone")
     return newest
-
-
-def _read_hint(store: FileStore) -> int:
-    """Read which checkpoint was written last: the library fails where that is gone."""
-    match parse_json(_read(store, _HINT)):
-        case {"version": int(version)}:
-            return version
-    raise UnusualLog(f"{_HINT} names no version")
 
 
 def _start_from(folder: Path, store: FileStore, table: Table, version: int) -> _Replay:

@@ -13,7 +13,7 @@ from reelport.errors import StorageError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import find_commit_tag, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
-from reelport.facts.log.table_marks import find_commits
+from reelport.facts.log.table_marks import find_newest
 from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
 from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import TABLES, Table
@@ -169,7 +169,8 @@ def newest_versions(root: Path) -> Mapping[str, int]:
 
 def newest_version(root: Path, name: str) -> int:
     """The newest version of the table, -1 when it doesn't exist yet; StorageError when it did."""
-    return max(find_commits(root, find_table(name).name), default=ABSENT)
+    found = find_newest(root, find_table(name).name)
+    return ABSENT if found is None else found
 
 
 def _commit_identity(root: Path, name: str, version: int) -> str:

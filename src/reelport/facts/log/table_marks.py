@@ -8,13 +8,13 @@ directory and the state record; and a mark of each table that was ever committed
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from reelport.errors import StorageError
-from reelport.facts.log.log_files import list_commits, open_store
+from reelport.facts.log.log_files import find_newest_commit, open_store
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.tables import TABLES
 from reelport.storage.durable import make_folder, translate_io_errors
@@ -79,16 +79,15 @@ def was_made(root: Path, name: str) -> bool:
     return _open_marks(root).find(name) is not None
 
 
-def find_commits(root: Path, name: str) -> Mapping[int, str]:
-    """List the commits of a table as `list_commits` does; none where it was never made.
+def find_newest(root: Path, name: str) -> int | None:
+    """Find the version of a table's newest commit; None where it was never made.
 
     StorageError where it was: it is missing.
     """
-    store = open_store(root / name)
-    found = list_commits(store)
-    if found or not was_made(root, name):
+    found = find_newest_commit(root / name)
+    if found is not None or not was_made(root, name):
         return found
-    if found := list_commits(store):  # another process has made it just now
+    if (found := find_newest_commit(root / name)) is not None:  # another process has made it just now
         return found
     raise StorageError(
         f"{describe_place(root / name)} is missing: the table was there, and reports would be empty. Bring it back, or "
@@ -101,7 +100,7 @@ def mark_tables(root: Path) -> None:
 
     A load that was killed, or of an earlier release, may have left that out.
     """
-    _mark(root, (name for name in TABLES if list_commits(open_store(root / name))))
+    _mark(root, (name for name in TABLES if find_newest_commit(root / name) is not None))
 
 
 def _make_identity(root: Path) -> str:
