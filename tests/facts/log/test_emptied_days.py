@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
 
-from reelport.errors import StoreUnavailable
-from reelport.facts.log.emptied_days import find_emptied_days
+from reelport.errors import StorageError, StoreUnavailable
+from reelport.facts.log.emptied_days import find_emptied_days, find_last_load
 from reelport.facts.log.log_files import commit_name, open_store
 from reelport.facts.log.remote_tables import attach_tables
 from reelport.storage.retries import retry_for
@@ -53,6 +53,12 @@ def format_commit(entry: Entry) -> bytes:
 
 def find_by_history(entries: Sequence[Entry]) -> frozenset[date]:
     """Find the emptied days from the log's begin on, as a history is told."""
+    spans = [entry["span"] for _, entry in list_standing(entries) if "span" in entry]
+    return frozenset(day for day in DAYS if any(span[0] <= str(day) <= span[1] for span in spans))  # type: ignore[index]
+
+
+def list_standing(entries: Sequence[Entry]) -> list[tuple[int, Entry]]:
+    """List the loads that no undo took back, each with its version, from the log's begin on."""
     standing: list[tuple[int, Entry]] = []
     for version, entry in enumerate(entries):
         if entry["kind"] != "undo":
@@ -60,8 +66,7 @@ def find_by_history(entries: Sequence[Entry]) -> frozenset[date]:
             continue
         undone = [one for one in standing if one[1]["batch"] == entry["batch"] and entry["undoes"] in {0, one[0]}]
         standing = [one for one in standing if one not in undone[-1:]]
-    spans = [entry["span"] for _, entry in standing if "span" in entry]
-    return frozenset(day for day in DAYS if any(span[0] <= str(day) <= span[1] for span in spans))  # type: ignore[index]
+    return standing
 
 
 def draw_log(steps: Sequence[int]) -> list[Entry]:
@@ -92,6 +97,9 @@ def test_each_version_has_the_days_of_its_history(steps: list[int], data: st.Dat
             asked = data.draw(st.sets(st.sampled_from(DAYS)))
             expected = find_by_history(entries[: version + 1]) & asked
             assert find_emptied_days(Path(folder), version, asked) == expected
+            last = find_last_load(Path(folder), version)
+            standing = list_standing(entries[: version + 1])
+            assert (last and last.version) == (standing[-1][0] if standing else None)
 
 
 def test_a_new_version_reads_only_the_commits_after_the_last(tmp_path: Path) -> None:
@@ -105,6 +113,15 @@ def test_a_new_version_reads_only_the_commits_after_the_last(tmp_path: Path) -> 
     write_log(tmp_path, [LOAD, undo_of(entries[0], 0)], 5_001)
     assert find_emptied_days(tmp_path, 5_001, DAYS) == {FIRST}
     assert find_emptied_days(tmp_path, 5_002, DAYS) == frozenset()
+
+
+def test_commits_before_the_last_load_are_not_read(tmp_path: Path) -> None:
+    """Whatever was asked for before."""
+    write_log(tmp_path, [LOAD] * 20 + [replacement(FIRST)] * 20, 980)
+    for version in (1_019, 1_018):
+        found = find_last_load(tmp_path, version)
+        assert found is not None
+        assert (found.version, found.kind) == (version, "replace")
 
 
 def test_commits_before_the_emptying_one_are_not_read(tmp_path: Path) -> None:
@@ -135,7 +152,7 @@ def test_a_table_begun_anew_is_not_judged_by_the_one_before(tmp_path: Path) -> N
 
 def test_a_log_that_cannot_be_read_is_told_and_read_on_from_there(tmp_path: Path) -> None:
     write_log(tmp_path, [LOAD] * 50, 50)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageError, match="commit 49 is gone; run reelport verify"):
         find_emptied_days(tmp_path, 99, DAYS)
     write_log(tmp_path, [replacement(FIRST)] + [LOAD] * 49)
     for version in range(70, 99):

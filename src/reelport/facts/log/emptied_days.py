@@ -1,20 +1,23 @@
-"""Which days replacements have left without rows: nobody needs to wait for those.
+"""What a log's newest commits tell: which days replacements left without rows, and the last load.
 
+Nobody needs to wait for rows of such a day.
 Read from the log's own text: a worker asks for it too, and goes without the Delta library.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from reelport.errors import StorageError
 from reelport.facts.log.log_entry import LogEntry, parse_entry
 from reelport.facts.log.log_files import commit_name, find_commit_tag, open_store, read_actions, read_each
+from reelport.facts.log.remote_tables import describe_place
 from reelport.facts.tables import TABLES
 
 _AT_ONCE = range(32, 513)
@@ -60,29 +63,42 @@ def find_emptied_days(folder: Path, version: int, days: Iterable[date]) -> froze
     asked = frozenset(days)
     if not asked:
         return asked
-    tag = find_commit_tag(open_store(folder), version)
-    if tag is None:
-        raise StorageError(f"version {version} of {folder} is gone")
-    return _find_covered(_read_until(folder, version, tag, asked).entries, asked)
+
+    def is_enough(entries: Sequence[LogEntry]) -> bool:
+        return _find_covered(entries, asked) == asked or _reaches_before(entries, min(asked))
+
+    return _find_covered(_read_until(folder, version, is_enough), asked)
 
 
-def _read_until(folder: Path, version: int, tag: str, days: frozenset[date]) -> _Stretch:
-    """Read commits from this version back until these days are covered, or to one from before the first day.
+def find_last_load(folder: Path, version: int) -> LogEntry | None:
+    """Find the newest load that stands at this version, without its days and files; raises as `find_emptied_days`."""
+
+    def is_enough(entries: Sequence[LogEntry]) -> bool:
+        return any(True for _ in _list_standing(entries))
+
+    return next(_list_standing(_read_until(folder, version, is_enough)), None)
+
+
+def _read_until(folder: Path, version: int, is_enough: Callable[[Sequence[LogEntry]], bool]) -> tuple[LogEntry, ...]:
+    """Read commits from this version back until they are enough, or to the first.
 
     They are remembered, unless later ones are.
     """
+    tag = find_commit_tag(open_store(folder), version)
+    if tag is None:
+        raise StorageError(f"version {version} of {folder} is gone")
     memory = _find_memory(folder.absolute())
     known = _recall(folder, memory.stretch)
     is_newest = known is None or known.high <= version
     read = _Stretch(version + 1, version, tag)
-    while read.low and _find_covered(read.entries, days) != days and not _reaches_before(read.entries, min(days)):
+    while read.low and not is_enough(read.entries):
         read = _read_on(folder, read, known)
         if is_newest and (known is None or read.low <= known.low):
             # At once: where an older commit can't be read, the next call begins there.
             memory.stretch = read
     if is_newest:
         memory.stretch = read
-    return read
+    return read.entries
 
 
 def _reaches_before(entries: Sequence[LogEntry], day: date) -> bool:
@@ -141,13 +157,20 @@ def _find_memory(_folder: Path) -> _Memory:
 
 def _read_entry(folder: Path, version: int) -> LogEntry | None:
     """Read what a commit did to loads, without its days and files; None of another commit."""
-    for action in read_actions(open_store(folder), commit_name(version)):
+    for action in _read_actions(folder, version):
         if "reelport" in (info := action.get("commitInfo", {})):
             entry = parse_entry({**info, "version": version})
             undoes = entry.undoes if entry.undoes and _is_load_of(folder, entry.undoes, entry.batch) else 0
             if entry.kind in {"load", "replace", "undo"}:
                 return LogEntry(entry.kind, entry.batch, span=entry.span, undoes=undoes, version=version, at=entry.at)
     return None
+
+
+def _read_actions(folder: Path, version: int) -> list[dict[str, Any]]:
+    try:
+        return read_actions(open_store(folder), commit_name(version))
+    except FileNotFoundError as error:
+        raise StorageError(f"{describe_place(folder)}: commit {version} is gone; run reelport verify") from error
 
 
 def _is_load_of(folder: Path, version: int, batch: str) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from reelport.facts.log.complete_days import read_completeness
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.history import list_loads
-from reelport.facts.log.snapshot import Snapshot, pin
+from reelport.facts.log.emptied_days import find_last_load
+from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.tables import TABLES
 
 FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
@@ -48,8 +48,8 @@ def _find_one(snapshot: Snapshot, table: str, today: date) -> Freshness:
     return Freshness(table, days.last, loaded, days.first)
 
 
-# A history is read as a whole: once for these files, whose names no other table has.
+# Once for these files, whose names no other table has.
 @lru_cache(maxsize=2 * len(FACTS))
 def _find_last_load(root: Path, table: str, version: int, _files: tuple[DataFile, ...]) -> datetime | None:
-    standing = [load.at for load in list_loads(root, table) if not load.undone and load.version <= version]
-    return standing[-1] if standing else None
+    last = None if version == ABSENT else find_last_load(root / table, version)
+    return None if last is None else last.at

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reelport.facts.log.complete_days import Completeness, read_completeness
 from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.history import list_loads
+from reelport.facts.log.emptied_days import find_last_load
 from reelport.facts.tables import TABLES, Table
 
 
@@ -38,8 +38,7 @@ def tables_report(root: Path, today: date) -> tuple[TableReport, ...]:
 def _report_table(root: Path, table: Table, today: date) -> TableReport:
     now = read_newest(root, table)
     files, none = now.files, Completeness(None, None)
-    active = [load for load in list_loads(root, table.name) if not load.undone]
-    last = active[-1] if active else None
+    last = find_last_load(now.folder, now.version) if now.delta else None
     days = read_completeness(root, table.name, now.version, files, today) if table.is_fact else none
     return TableReport(
         table.name,
