@@ -76,7 +76,9 @@ def find_newest_commit(folder: Path) -> int | None:
     store, key = open_store(folder), folder.absolute()
     if find_remote(folder) is None:
         return max(list_commits(store), default=None)
-    known = _NEWEST.get(key) or read_hint(store) or 0
+    known = _NEWEST.get(key)
+    if known is None:
+        known = read_hint(store) or 0
     found = list_commits(store, known)
     if known and known not in found:  # the table was begun anew, or its log is damaged
         found = list_commits(store)
