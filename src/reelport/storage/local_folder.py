@@ -73,7 +73,7 @@ class LocalFolder:
     root: Path
 
     def list_names(self, under: str = "", *, after: str = "") -> Iterator[str]:
-        """Yield the name of every file below this folder of the store that comes behind `after`."""
+        """Yield the name of every file below this folder of the store, behind `after`."""
         folder, least = self._locate(under) if under else self.root, after.encode()
         with translate_io_errors(folder):
             yield from (name for name in _walk(folder, f"{under}/" if under else "") if name.encode() > least)

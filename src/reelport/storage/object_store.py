@@ -93,7 +93,7 @@ class ObjectStore:
     """For how long a request that the store fails, or leaves without an answer, is sent again."""
 
     def list_names(self, under: str = "", *, after: str = "") -> Iterator[str]:
-        """Yield the name of every file and of this machine's drafts; a request lists a thousand."""
+        """Yield the name of every file and of this machine's drafts; a thousand a request."""
         return (file.name for file in self._list(under, after))
 
     def list(self, under: str = "") -> Iterator[StoredFile]:

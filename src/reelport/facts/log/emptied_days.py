@@ -1,4 +1,4 @@
-"""What a log's newest commits tell: which days replacements left without rows, and the last load.
+"""What a log's newest commits tell: days left empty by replacements, and the last load.
 
 Nobody needs to wait for rows of such a day.
 Read from the log's own text: a worker asks for it too, and goes without the Delta library.
@@ -71,7 +71,10 @@ def find_emptied_days(folder: Path, version: int, days: Iterable[date]) -> froze
 
 
 def find_last_load(folder: Path, version: int) -> LogEntry | None:
-    """Find the newest load that stands at this version, without its days and files; raises as `find_emptied_days`."""
+    """Find the newest load that stands at this version, without its days and files.
+
+    Raises what `find_emptied_days` raises.
+    """
 
     def is_enough(entries: Sequence[LogEntry]) -> bool:
         return any(True for _ in _list_standing(entries))
@@ -102,7 +105,7 @@ def _read_until(folder: Path, version: int, is_enough: Callable[[Sequence[LogEnt
 
 
 def _reaches_before(entries: Sequence[LogEntry], day: date) -> bool:
-    """Whether the oldest of the commits is from before the day: one that emptied it came later."""
+    """Whether the oldest commit is from before the day: one that emptied it came later."""
     at = entries[-1].at if entries else None
     return at is not None and at.date() < day - _AHEAD
 

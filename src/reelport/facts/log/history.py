@@ -70,7 +70,7 @@ def read_history(now: TableVersion) -> tuple[Load, ...]:
 
 
 def _find_undone(found: Sequence[Load], entry: LogEntry) -> int | None:
-    """Find the place of the load that the undo took back; None where no load of its batch stands.
+    """Find the place of the load that the undo took back; None where none of its batch stands.
 
     It is the one that the undo names. Older logs name the batch only, or another batch's load: the newest of the batch.
     """
@@ -104,7 +104,10 @@ def active_batches(history: Iterable[Load]) -> frozenset[str]:
 
 
 def is_standing(now: TableVersion, batch: str) -> bool:
-    """Whether a load of the batch stands. The whole log is read only where it was not properly undone."""
+    """Whether a load of the batch stands.
+
+    The whole log is read only where the batch's counter says so.
+    """
     # The undo that noted another load left the batch's counter as that of a loaded one.
     return now.is_loaded(batch) and batch in active_batches(read_history(now))
 
