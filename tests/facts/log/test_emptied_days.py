@@ -129,9 +129,16 @@ def test_commits_before_the_emptying_one_are_not_read(tmp_path: Path) -> None:
     assert find_emptied_days(tmp_path, 1_020, DAYS) == set(DAYS)
 
 
-def test_commits_from_before_the_days_are_not_read(tmp_path: Path) -> None:
-    """None of them emptied a day that was still to come, so that a long log is read for some weeks alone."""
-    before: Entry = LOAD | {"at": SECOND_NOON - timedelta(days=5)}
+def test_a_day_may_be_emptied_some_weeks_before_it_comes(tmp_path: Path) -> None:
+    """A pause is known before it."""
+    early = {"at": SECOND_NOON - timedelta(days=20)}
+    write_log(tmp_path, [LOAD | early] * 40 + [replacement(*DAYS) | early] + [LOAD | early] * 40 + [LOAD] * 40)
+    assert find_emptied_days(tmp_path, 120, DAYS) == set(DAYS)
+
+
+def test_commits_from_long_before_the_days_are_not_read(tmp_path: Path) -> None:
+    """None of them emptied a day that was still to come: of a long log some months are read."""
+    before: Entry = LOAD | {"at": SECOND_NOON - timedelta(days=40)}
     write_log(tmp_path, [before] * 60 + [LOAD] * 20, 921)
     assert find_emptied_days(tmp_path, 1_000, DAYS) == frozenset()
 

@@ -23,8 +23,8 @@ from reelport.facts.tables import TABLES
 _AT_ONCE = range(32, 513)
 """Commits that are read before it is looked whether those before them are needed: as many as were read, in bounds."""
 
-_AHEAD = timedelta(days=2)
-"""How far a clock may be off by which commits are dated: rows further ahead than a day are refused."""
+_AHEAD = timedelta(days=31)
+"""How long before a day comes a replacement may empty it: a pause is known before it, and no clock is off by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _read_until(folder: Path, version: int, is_enough: Callable[[Sequence[LogEnt
 
 
 def _reaches_before(entries: Sequence[LogEntry], day: date) -> bool:
-    """Whether the oldest commit is from before the day: one that emptied it came later."""
+    """Whether the oldest commit is from long before the day: one that emptied it came later."""
     at = entries[-1].at if entries else None
     return at is not None and at.date() < day - _AHEAD
 
