@@ -15,7 +15,7 @@ _PAUSE_SECONDS = 0.5
 
 
 def sit_out(work: Callable[[], T], stopping: threading.Event) -> T:
-    """Return the result of `work`, which is done again while the state is unavailable, or locked by another process.
+    """Return the result of `work`, done again while the state is unavailable or locked.
 
     Raises what it was refused by once `stopping` is set. An outage may hide that a commit went through: what is done
     twice must be as if it was done once.

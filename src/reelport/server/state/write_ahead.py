@@ -44,7 +44,7 @@ _PIECE_BYTES = 1_048_576
 
 
 class StateLocked(StorageError):
-    """Another process keeps the lock for longer than anybody waits for it: it may let go of it yet."""
+    """Another process keeps the lock for longer than anybody waits; it may let go yet."""
 
 
 class WriteAheadLog:
