@@ -62,6 +62,9 @@ def test_a_range_of_days_names_each_month_and_year_once(start: date, end: date, 
         "👩\u200d👩\u200d👧 Family",  # one emoji of three, joined
         "\U0001fae8 new",  # an emoji that is newer than the Unicode of Python 3.11
         "עם סימן\u200f!",  # Hebrew: a mark that puts the sign at the right end
+        "(שלום!)\u200f TV",  # the same behind the sign
+        "1\ufe0f\u20e3 ❤\ufe0f\u200d🔥 ©\ufe0f",  # emoji in colour
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # the flag of England
     ],
 )
 def test_a_name_is_a_line_in_any_script(name: str) -> None:
@@ -70,7 +73,21 @@ def test_a_name_is_a_line_in_any_script(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [" a", "a\u3000", "a\nb", "a\0b", "a\u2028b", "a\u202eb", "a\x1b[2J", "a\ud800", "abcde"]
+    "unseen",
+    [
+        *("\u00ad", "\u034f", "\u061c", "\u200b", "\u200c", "\u200d", "\u200e", "\u200f", "\u2060", "\u2800", "\u3164"),
+        *("\ufe0f", "\ufeff", "\uffa0", "\U000e0067", "\U000e0101"),
+    ],
+)
+def test_a_name_that_looks_like_another_or_like_none_is_no_name(unseen: str) -> None:
+    """What nobody sees would let two partners, or two keys, be taken for one."""
+    for name in (unseen, f"demo{unseen}", f"{unseen}demo", f"de{unseen}mo", f"dé{unseen}mo", f"Дe{unseen}мо"):
+        assert not is_name(name, 100)
+    assert not is_name("ශ්\u200d\u200dරී", 100)
+
+
+@pytest.mark.parametrize(
+    "name", [" a", "a\u3000", "a\nb", "a\0b", "a\u2028b", "a\u202eb", "\x1b[2J", "a\ud800", "abcde"]
 )
 def test_what_would_steer_an_output_is_no_name(name: str) -> None:
     """Controls, line ends, turned writing, half characters, blanks at an end, and too long a text."""

@@ -12,6 +12,21 @@ _MONTHS = (
 )
 
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN = re.compile(
+    # Always: Unicode's "default ignorable" signs but for the joiners, and a blank that no rule counts as one.
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u206f\u2800\u3164\ufeff\uffa0]"
+    r"|[\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e0fff]"
+    # Joiners and signs of an emoji's style beside letters that have no use for them, or doubled.
+    r"|(?<![\u00a9\u00ae\u0590-\U0010ffff])[\u200c\u200d\ufe00-\ufe0f](?!\u20e3)|[\u200c\u200d]{2}"
+    # Letters of a flag without its flag.
+    r"|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0020-\U000e007f]"
+)
+"""What leaves no trace where it stands: with it, two names would look the same, or one like none."""
+_DIRECTION_MARK = re.compile(r"[\u200e\u200f]")
+_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+
+NAME_RULE = "no blanks around it, no control or unseen characters, no changes of writing direction"
+"""What `is_name` asks for, in words."""
 
 
 def format_count(number: int, noun: str, plural: str | None = None) -> str:
@@ -69,8 +84,15 @@ def clean_line(text: str) -> str:
 
 
 def is_name(text: str, longest: int) -> bool:
-    """Whether a text is one line that can name something, without blanks around it.
+    """Whether a text is one line that can name something, by `NAME_RULE`.
 
-    Any script's letters count, with the joiners and blanks that they are written with: `str.isprintable` refuses those.
+    Any script's letters count, with the joiners, marks and blanks that they are written with: `str.isprintable` refuses
+    those. Beside letters that are written without them they are unseen.
     """
-    return text == text.strip() and len(text) <= longest and _STEERING.search(text) is None
+    return (
+        text == text.strip()
+        and len(text) <= longest
+        and _STEERING.search(text) is None
+        and _UNSEEN.search(text) is None
+        and (_DIRECTION_MARK.search(text) is None or _RIGHT_TO_LEFT.search(text) is not None)
+    )

@@ -198,7 +198,7 @@ def test_key_is_refused_with_every_reason(state: State) -> None:
         state.key("rivla")
 
 
-@pytest.mark.parametrize("name", ["", " ", " demo", "de\nmo", "x" * 201, "a\0b", "\u202emoed"])
+@pytest.mark.parametrize("name", ["", " ", " demo", "de\nmo", "x" * 201, "a\0b", "\u202emoed", "\u200b", "demo\u200b"])
 def test_odd_organization_names_are_refused(state: State, name: str) -> None:
     """A name that can't be told apart or printed is no name."""
     with pytest.raises(UsageError):

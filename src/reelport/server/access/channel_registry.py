@@ -23,7 +23,7 @@ from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.events.event import Event, Kind
 from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
-from reelport.wording import is_name
+from reelport.wording import NAME_RULE, is_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +162,7 @@ def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
             yield f"A channel's {what} has 1 to {_LONGEST} printable characters, and no blank or comma among them."
     name = channel.name
     if name is not None and (not name or not is_name(name, _LONGEST)):
-        yield (
-            f"A channel's name is one line of 1 to {_LONGEST} characters: no blanks around it, no control characters, "
-            "no changes of writing direction."
-        )
+        yield f"A channel's name is one line of 1 to {_LONGEST} characters: {NAME_RULE}."
 
 
 def list_channels(settings: Settings) -> tuple[Channel, ...]:

@@ -11,7 +11,7 @@ from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.audit_log import COMMAND_LINE, Actor
 from reelport.server.access.key_expiry import KeyKind
 from reelport.server.access.organizations import Organization, suggest
-from reelport.wording import is_name
+from reelport.wording import NAME_RULE, is_name
 
 _KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
 """The kinds of keys that can be made."""
@@ -69,12 +69,7 @@ def find_name_problems(name: str) -> list[str]:
     """List a sentence where a text can't be the name of a key."""
     if is_name(name, _LONGEST_NAME):
         return []
-    return [
-        (
-            f"A key's name is one line of at most {_LONGEST_NAME} characters: no blanks around it, no control "
-            "characters, no changes of writing direction."
-        )
-    ]
+    return [f"A key's name is one line of at most {_LONGEST_NAME} characters: {NAME_RULE}."]
 
 
 def _find_expiry_problems(holder: Organization | None, expires: str | None, now: datetime) -> list[str]:

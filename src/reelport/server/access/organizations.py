@@ -17,7 +17,7 @@ from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import check_max_days
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import ORGANIZATIONS, READABLE
-from reelport.wording import format_count, is_name
+from reelport.wording import NAME_RULE, format_count, is_name
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME = 200
@@ -38,10 +38,7 @@ class Organization:
 def add_organization(db: Engine, name: str, now: datetime) -> Organization:
     """Create an organization; UsageError when the name is taken or malformed."""
     if not name or not is_name(name, _LONGEST_NAME):
-        raise UsageError(
-            f"An organization's name is one line of 1 to {_LONGEST_NAME} characters: no blanks around it, no control "
-            "characters, no changes of writing direction."
-        )
+        raise UsageError(f"An organization's name is one line of 1 to {_LONGEST_NAME} characters: {NAME_RULE}.")
     try:
         with writing(db) as connection:
             added = ORGANIZATIONS.insert().values(name=name, created_at=now, served_at=_NEVER)
