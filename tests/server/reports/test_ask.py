@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -112,6 +113,20 @@ def test_ask_waits_for_versions_that_are_being_recorded(state: State, caller: Ca
         second = pool.submit(state.ask, caller)
         assert jobs.pin_versions(state.db, claim, newest_versions(state.settings.facts_root))
         assert second.result() == first
+
+
+def test_ask_waits_for_no_versions_of_a_report_that_was_begun_long_ago(state: State, caller: Caller) -> None:
+    """Its worker is frozen, or waits for a store: a document that asks for many such reports would add up the waits."""
+    days = range(1, 7)
+    first = [state.ask(caller, day) for day in days]
+    for _ in days:
+        begun_before = state.settings.lease_seconds - 2
+        assert jobs.claim(state.db, "frozen", running=len(days), lease_seconds=begun_before) is not None
+    state.now += timedelta(seconds=1)
+    began = time.monotonic()
+    second = [state.ask(caller, day) for day in days]
+    assert time.monotonic() - began < len(days)
+    assert not {each.token for each in first} & {each.token for each in second}
 
 
 def test_attempt_that_is_given_back_unpinned_answers_again(state: State, caller: Caller) -> None:

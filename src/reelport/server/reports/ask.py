@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, exists, func, literal, select, true
+from sqlalchemy import BigInteger, Connection, Engine, Row, bindparam, func, literal, select, true, type_coerce
 
 from reelport import check
 from reelport.catalog import Scope
@@ -35,9 +35,10 @@ from reelport.server.traces.span import Kind, Span
 from reelport.wire import ReportStatus
 
 _PIN_SECONDS = 1.0
-"""How long an ask waits for the versions of the same ask's report.
+"""How long after a report was begun an ask waits for the versions that it is made of.
 
-A worker records them within milliseconds.
+A worker records them within milliseconds. One that hasn't by then is frozen, or waits for a store: nobody waits with
+it.
 """
 _LOOK_SECONDS = 0.01
 
@@ -45,6 +46,10 @@ _AskState = Row[*tuple[Any, ...]]
 """A row of `_ASK_STATE`: an earlier report's columns (NULL when none fits), and the counts of the partner's jobs."""
 
 _UNFINISHED = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == bindparam("organization"))
+_LEASED = select(type_coerce(JOBS.c.leased_until, BigInteger) - func.clock_ms(type_=BigInteger)).where(
+    JOBS.c.report_id == REPORTS.c.id, JOBS.c.owner.is_not(None)
+)
+"""For how many milliseconds yet a worker has a report on its lease; NULL where none has it."""
 _SAME_ASK = (
     select(
         REPORTS.c.id,
@@ -55,7 +60,7 @@ _SAME_ASK = (
         REPORTS.c.file,
         REPORTS.c.bytes,
         REPORTS.c.traceparent,
-        exists().where(JOBS.c.report_id == REPORTS.c.id, JOBS.c.owner.is_not(None)).label("is_held"),
+        _LEASED.scalar_subquery().label("leased"),
     )
     .where(
         REPORTS.c.key_id == bindparam("key"),
@@ -156,7 +161,7 @@ def _ask_once(
     def reuse_or_insert(connection: Connection) -> AskedReport | None:
         _lock_organization(connection, caller, now)
         ask_state = _read_ask_state(connection, caller, question, now)
-        if _is_awaited(ask_state, until):
+        if _is_awaited(settings, ask_state, until):
             return None
         if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
             return answer
@@ -169,7 +174,7 @@ def _ask_once(
 
     with reading(db) as connection:
         ask_state = _read_ask_state(connection, caller, question, now)
-    if _is_awaited(ask_state, until):
+    if _is_awaited(settings, ask_state, until):
         return None
     if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
         if answer.status is ReportStatus.IN_PROGRESS:
@@ -200,9 +205,15 @@ def _reuse_report(
     return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at)
 
 
-def _is_awaited(ask_state: _AskState, until: float) -> bool:
-    """Whether to wait, `until` then (monotonic), for the versions of the earlier report."""
-    return _is_in_doubt(ask_state) and time.monotonic() < until
+def _is_awaited(settings: Settings, ask_state: _AskState, until: float) -> bool:
+    """Whether to wait, `until` then (monotonic), for the versions of the earlier report.
+
+    One that was begun just now has them soon.
+    """
+    if not _is_in_doubt(ask_state):
+        return False
+    held_seconds = settings.lease_seconds - ask_state.leased / 1000
+    return held_seconds < _PIN_SECONDS and time.monotonic() < until
 
 
 def _is_in_doubt(ask_state: _AskState) -> bool:
@@ -210,7 +221,7 @@ def _is_in_doubt(ask_state: _AskState) -> bool:
 
     It makes the report, and has not recorded them. An attempt that begins later pins the tables of then.
     """
-    return ask_state.versions is None and bool(ask_state.is_held)
+    return ask_state.versions is None and ask_state.leased is not None
 
 
 def _may_be_current(ask_state: _AskState, versions: Callable[[], Mapping[str, int]]) -> bool:
