@@ -21,6 +21,14 @@ def flip_bit(path: Path, seed: int) -> None:
     path.write_bytes(content)
 
 
+def rot_name(path: Path, column: str) -> None:
+    """Let a byte of a column's name in a Parquet file's footer be one that UTF-8 has not there."""
+    content = bytearray(path.read_bytes())
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    content[content.index(column.encode(), footer) + 1] = 0xF9
+    path.write_bytes(content)
+
+
 @contextmanager
 def rotten(path: Path, seed: int) -> Iterator[None]:
     """Let one bit of a file be flipped for the block."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.rotten_files import rot_name
 
 from reelport.errors import BadInput
 from reelport.facts.loading.load import load
@@ -262,9 +263,9 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_name(
     assert pin(root, ["channels"]).versions["channels"] == -1
 
 
-@pytest.mark.parametrize("damage", ["cut", "body", "footer"])
+@pytest.mark.parametrize("damage", ["cut", "body", "footer", "name"])
 def test_damaged_parquet_is_refused(tmp_path: Path, root: Path, damage: str) -> None:
-    """Parquet that is cut, or damaged in its pages or its footer, is refused whole."""
+    """Parquet that is cut, or damaged in its pages, its footer or a name there, is refused whole."""
     content = _parquet(tmp_path)
     match damage:
         case "cut":
@@ -275,6 +276,8 @@ def test_damaged_parquet_is_refused(tmp_path: Path, root: Path, damage: str) -> 
             content = content[:-200] + b"\xff" * 150 + content[-50:]
     path = tmp_path / "a.parquet"
     path.write_bytes(content)
+    if damage == "name":
+        rot_name(path, "slug")
     with pytest.raises(BadInput):
         load(root, "channels", [path])
     assert pin(root, ["channels"]).versions["channels"] == -1

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.cases import thin_out
+from tests.rotten_files import rot_name
 
 from reelport.errors import StorageError
 from reelport.facts.data_files.rewriting import read_rows
@@ -72,6 +74,24 @@ def test_a_flipped_bit_is_found(root: Path, loaded: Path) -> None:
     rotten, unreadable = _findings(root)
     assert "its bytes are not those that were written" in rotten
     assert "can't be read" in unreadable
+
+
+def test_a_damaged_name_is_found(root: Path, loaded: Path) -> None:
+    """A column whose name is no UTF-8 any more ends neither a verify nor a compact with a traceback."""
+    rot_name(loaded, "video_id")
+    rotten, unreadable = _findings(root)
+    assert "its bytes are not those that were written" in rotten
+    assert "can't be read" in unreadable
+    with pytest.raises(StorageError, match="run reelport verify"):
+        list(read_rows(loaded, find_table("plays")))
+
+
+def test_rows_without_a_time_are_found(root: Path, loaded: Path) -> None:
+    """A file that another program wrote again, and whose times it lost, is told."""
+    rows = pq.ParquetFile(loaded).read()
+    place = rows.schema.get_field_index("started_at")
+    pq.write_table(rows.set_column(place, rows.field(place), pa.nulls(2, rows.field(place).type)), loaded)
+    assert any("rows lie outside the times" in finding for finding in _findings(root))
 
 
 def test_other_rows_than_recorded_are_found(root: Path, loaded: Path) -> None:

@@ -55,6 +55,8 @@ def _is_readable(path: Path) -> bool:
     import pyarrow as pa  # noqa: PLC0415 - workers load it only for this
     import pyarrow.parquet as pq  # noqa: PLC0415
 
+    from reelport.facts.damage import DAMAGE_ERRORS  # noqa: PLC0415
+
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for _ in file.iter_batches():
@@ -65,6 +67,6 @@ def _is_readable(path: Path) -> bool:
         return True  # it says nothing of the file
     except OSError as error:
         return error.errno not in {None, errno.EIO}  # too many open files, for one, are no damage
-    except pa.ArrowException:
+    except DAMAGE_ERRORS:
         return False
     return True

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport.errors import StorageError
+from reelport.facts.damage import DAMAGE_ERRORS
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
 from reelport.facts.log.data_file import DataFile
@@ -85,7 +86,7 @@ def read_rows(path: Path, table: Table) -> Iterator[pa.Table]:
         with translate_io_errors(path), pq.ParquetFile(path) as whole:
             for batch in whole.iter_batches(ROW_GROUP):
                 yield project_rows(table, pa.Table.from_batches([batch]))
-    except pa.ArrowException as error:
+    except DAMAGE_ERRORS as error:
         raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error
 
 
@@ -110,5 +111,5 @@ def read_batches(path: Path) -> frozenset[str]:
             for batch in whole.iter_batches(ROW_GROUP, columns=[BATCH]):
                 found.update(pc.unique(batch.column(0)).to_pylist())
             return frozenset(found)
-    except pa.ArrowException as error:
+    except DAMAGE_ERRORS as error:
         raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput, StorageError
+from reelport.facts.damage import DAMAGE_ERRORS
 from reelport.facts.input.csv_records import read_records
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
 from reelport.facts.input.lines import LineReader
@@ -119,5 +119,5 @@ def has_rows(file: InputFile) -> bool:
             return True
         with file.open() as stream:
             return next(islice(read_records(LineReader(stream, file)), 1, None), None) is not None
-    except (BadInput, *READ_ERRORS, pa.ArrowException):
+    except (BadInput, *READ_ERRORS, *DAMAGE_ERRORS):
         return True

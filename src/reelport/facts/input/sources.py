@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reelport.errors import BadInput
+from reelport.facts.damage import DAMAGE_ERRORS
 from reelport.facts.data_files.duckdb_session import Workspace, parquet_source, raise_stop, translate_engine_errors
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.input.files import FileFormat, InputFile, check_unchanged
@@ -96,7 +97,7 @@ def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) ->
     try:
         with pq.ParquetFile(file.path) as whole:
             names = whole.schema_arrow.names
-    except (pa.ArrowException, OSError) as error:
+    except (*DAMAGE_ERRORS, OSError) as error:
         raise BadInput(f"{file.path}: the Parquet file is cut or damaged ({str(error).splitlines()[0]})") from error
     spelled = [name.lower() for name in names]  # DuckDB's names ignore case: it would rename one of VIEWS and views
     counts = Counter(spelled)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelport.errors import NewerData, StorageError
+from reelport.facts.damage import DAMAGE_ERRORS
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import list_work_folders, open_work_folder
 from reelport.facts.log.checks import check_log
@@ -106,7 +108,7 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], dige
             if digest is not None and not is_intact(path, digest):
                 yield _describe_damage(file, digest)
             yield from _check_content(now, file, columns, path)
-    except (pa.ArrowException, OSError, StorageError) as error:
+    except (*DAMAGE_ERRORS, OSError, StorageError) as error:
         yield f"the file can't be read: {str(error).splitlines()[0]}"
 
 
@@ -153,10 +155,10 @@ def _check_copies(now: TableVersion, file: DataFile, copies: list[tuple[str, tup
                     if digest is not None:
                         require_digest(path, digest)
                     rows += _count_sorted(path, role)
-            except (pa.ArrowException, OSError, StorageError) as error:
+            except (*DAMAGE_ERRORS, OSError, StorageError) as error:
                 damaged += 1
                 yield f"{name}: the copy can't be read: {str(error).splitlines()[0]}"
-        with suppress(pa.ArrowException, OSError, StorageError):  # a file that can't be read has been told
+        with suppress(*DAMAGE_ERRORS, OSError, StorageError):  # a file that can't be read has been told
             if not damaged and rows != _count_rows_with(now, file, role):
                 yield f"{names[0]}: the copy of {file.path} has {format_count(rows, 'row')}, which are not all"
 
@@ -219,9 +221,8 @@ def _check_rows(whole: pq.ParquetFile, table: Table, file: DataFile) -> Iterator
         sorted_so_far = sorted_so_far and is_sorted(joined)
         last = rows.select(keys).slice(rows.num_rows - 1)
         if table.time is not None and file.first is not None and file.last is not None:
-            ends = pc.min_max(rows.column(table.time)).as_py()
-            months = {f"{ends['min']:%Y-%m}", f"{ends['max']:%Y-%m}"}
-            in_range = in_range and file.first <= ends["min"] and ends["max"] <= file.last and months == {file.month}
+            times = rows.column(table.time)
+            in_range = in_range and not times.null_count and _is_within(file, pc.min_max(times).as_py())
             with_batch = with_batch and not rows.column(BATCH).null_count
     if not sorted_so_far:
         yield f"the rows are not sorted by {', '.join(keys)}"
@@ -229,6 +230,14 @@ def _check_rows(whole: pq.ParquetFile, table: Table, file: DataFile) -> Iterator
         yield f"rows lie outside the times or the {MONTH} of the file's record"
     if not with_batch:
         yield "rows do not say which batch they came from"
+
+
+def _is_within(file: DataFile, ends: Mapping[str, datetime]) -> bool:
+    """Whether rows from the first time to the last are those of the file's record."""
+    first, last = ends["min"], ends["max"]
+    if file.first is None or file.last is None:
+        return True
+    return file.first <= first and last <= file.last and {f"{first:%Y-%m}", f"{last:%Y-%m}"} == {file.month}
 
 
 def is_sorted(rows: pa.Table) -> bool:
