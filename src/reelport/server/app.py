@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 
 import anyio
@@ -73,10 +74,12 @@ def create_app(settings: Settings) -> Starlette:
         db = await anyio.to_thread.run_sync(connect, settings)
         app.state.service = await anyio.to_thread.run_sync(build_service, settings, db)
         async with app.state.service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
-            tasks.start_soon(_sweep, settings, db, app.state.service.expiry)
+            stopping = threading.Event()
+            tasks.start_soon(_sweep, settings, db, app.state.service.expiry, stopping)
             tasks.start_soon(app.state.service.key_uses.store_noted)
             tasks.start_soon(_count_dropped_spans, db)
             yield
+            stopping.set()
             tasks.cancel_scope.cancel()
         app.state.service.explorer.close()
         app.state.service.reads.close()
@@ -140,22 +143,22 @@ async def _count_dropped_spans(db: Engine) -> None:
         await anyio.to_thread.run_sync(record_dropped, db)
 
 
-async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
+async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock, stopping: threading.Event) -> None:
     """Periodically delete expired reports and files, in one of the processes each time."""
     while True:
         try:
-            await anyio.to_thread.run_sync(_sweep_once, settings, db, expiry)
+            await anyio.to_thread.run_sync(_sweep_once, settings, db, expiry, stopping)
             await anyio.to_thread.run_sync(release_memory)
         except (ReelportError, OSError) as error:
             _LOG.warning("the sweep failed", reason=str(error))
         await anyio.sleep(settings.sweep_seconds)
 
 
-def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock) -> None:
+def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock, stopping: threading.Event) -> None:
     now = expiry.agree()
     if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
         with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
-            retention.sweep(db, settings, now)
+            retention.sweep(db, settings, now, stopping.is_set)
 
 
 async def _answer_not_found(request: Request, error: Exception) -> Response:

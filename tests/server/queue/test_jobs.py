@@ -16,6 +16,7 @@ from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, jobs, losses
 from reelport.server.queue.jobs import Claim
+from reelport.server.queue.lease_keeper import LeaseKeeper
 from reelport.server.reports import report_access
 from reelport.wire import ReportStatus
 
@@ -280,6 +281,28 @@ def test_sweep_ends_what_is_over_and_keeps_what_is_not(state: State) -> None:
     assert looked.status is ReportStatus.EXPIRED
     retention.sweep(state.db, state.settings, state.now + timedelta(days=40))
     assert report_access.find_report(state.db, caller, asked[0].token, state.now) is None
+
+
+def test_sweep_leaves_off_when_its_process_stops(state: State) -> None:
+    """That thousands of reports are over after days without a service keeps no process from its end."""
+    state.organization("demo")
+    caller = state.caller(state.key("demo"))
+    asked = [state.ask(caller, day) for day in (1, 2, 3)]
+    state.settings.files_root.mkdir()
+    orphan = state.settings.files_root / "nobody000000-1.csv"
+    orphan.touch()
+    over, stops = state.now + timedelta(hours=48), iter([False, True])
+    assert retention.sweep(state.db, state.settings, over, lambda: next(stops)) == 1
+    assert sorted(told(state, each.id)[0] for each in asked) == ["EXPIRED", "IN_PROGRESS", "IN_PROGRESS"]
+    keeper = LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: over)
+    keeper.close()
+    keeper.tick()
+    keeper.close()
+    assert sorted(told(state, each.id)[0] for each in asked) == ["EXPIRED", "IN_PROGRESS", "IN_PROGRESS"]
+    retention.remove_orphans(state.db, state.settings, lambda: True)
+    assert orphan.exists()
+    assert retention.sweep(state.db, state.settings, over) == 2
+    assert not orphan.exists()
 
 
 def test_only_orphans_are_cleaned_away(state: State) -> None:

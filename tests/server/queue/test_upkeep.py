@@ -44,6 +44,7 @@ def test_file_that_can_not_be_removed_is_told_and_ends_no_keeper(state: State) -
         keeper = LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now)
         with structlog.testing.capture_logs() as logs, closing(keeper):
             keeper.tick()
+            until(lambda: bool(logs))
     assert [log["event"] for log in logs] == ["the sweep failed"]
 
 

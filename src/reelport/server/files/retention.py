@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -30,10 +30,12 @@ _EXPIRING = (ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value)
 _log = structlog.get_logger()
 
 
-def sweep(db: Engine, settings: Settings, now: datetime) -> int:
+def sweep(db: Engine, settings: Settings, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> int:
     """Expire every report whose time is over and delete its file; returns how many.
 
-    A killed sweep resumes later. Two at once, as when one takes longer than its period, expire each report once.
+    One that is killed, or leaves off once `is_stopping`, is gone on with by the next: after days without a service many
+    thousands are over, and no process's end waits for them. Two at once, as when one takes longer than its period,
+    expire each report once.
     """
     with reading(db) as connection:
         over = connection.execute(
@@ -44,6 +46,8 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
         ).all()
     expired = 0
     for report in over:
+        if is_stopping():
+            return expired
         # Delete the file before the record: a sweep that is killed in between is repeated by the next one.
         if report.file is not None:
             settings.report_store.delete(report.file)
@@ -52,7 +56,7 @@ def sweep(db: Engine, settings: Settings, now: datetime) -> int:
             expired += 1
             _log.info("report expired", report=report.id)
     _delete_old_records(db, now)
-    remove_orphans(db, settings)
+    remove_orphans(db, settings, is_stopping)
     return expired
 
 
@@ -113,16 +117,18 @@ def find_older_files(db: Engine, settings: Settings, orphans: Sequence[str]) -> 
     return frozenset(name for name, file in found if file is not None and (before is None or file.modified_at < before))
 
 
-def remove_orphans(db: Engine, settings: Settings) -> int:
+def remove_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], bool] = lambda: False) -> int:
     """Delete the orphans that this state can have left; returns how many there were.
 
-    UsageError where the store is another service's.
+    It leaves off once `is_stopping`. UsageError where the store is another service's.
     """
     require_own_store(db, settings)
     orphans = find_orphans(db, settings)
     older = find_older_files(db, settings, orphans)
     left = [name for name in orphans if name not in older]
     for name in left:
+        if is_stopping():
+            return 0
         settings.report_store.delete(name)
     if left:
         _log.info("orphan files removed", count=len(left))

@@ -103,6 +103,7 @@ class LeaseKeeper:
         self._expiry = ExpiryClock(db, clock)
         self._reaped_at = self._counted_at = float("-inf")
         self._sweeper: threading.Thread | None = None
+        self._closing = threading.Event()
 
     def tick(self) -> None:
         """Do every duty that is due; call it every WATCH_SECONDS."""
@@ -123,7 +124,8 @@ class LeaseKeeper:
             _log.exception("upkeep failed")
 
     def close(self) -> None:
-        """Wait for a sweep that runs."""
+        """End a sweep that runs; the next one does the rest."""
+        self._closing.set()
         if self._sweeper is not None:
             self._sweeper.join()
 
@@ -163,7 +165,7 @@ class LeaseKeeper:
     def _sweep(self) -> None:
         try:
             with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
-                retention.sweep(self._db, self._settings, self._expiry.agree())
+                retention.sweep(self._db, self._settings, self._expiry.agree(), self._closing.is_set)
         except ReelportError as error:
             _log.warning("the sweep failed", reason=str(error))
         except Exception:  # noqa: BLE001 - whatever it was, the next sweep is made

@@ -19,8 +19,6 @@ def sit_out(work: Callable[[], T], stopping: threading.Event) -> T:
 
     Raises what it was refused by once `stopping` is set. An outage may hide that a commit went through: what is done
     twice must be as if it was done once.
-    Or locked by another process. Raises what it was refused by once `stopping` is set. An outage may hide that a commit
-    went through: what is done twice must be as if it was done once.
     """
     while True:
         try:
