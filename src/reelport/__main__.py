@@ -29,8 +29,21 @@ def _fill() -> None:
     """
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    if isinstance(sys.stdout, io.TextIOWrapper) and _lacks_letters(sys.stdout):
-        sys.stdout.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _write_whole(sys.stdout)
+        if _lacks_letters(sys.stdout):
+            sys.stdout.reconfigure(errors="replace")
+
+
+def _write_whole(output: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Return an output that writes all that it is given, or raises; each line at once where Python buffers nothing.
+
+    With PYTHONUNBUFFERED, as in many containers, the system's write takes a part on a full disk, and nobody is told.
+    """
+    if not isinstance(output.buffer, io.RawIOBase):
+        return output
+    spelled, lacking = output.encoding, output.errors
+    return open(output.fileno(), "w", buffering=1, encoding=spelled, errors=lacking, closefd=False)
 
 
 def _lacks_letters(output: io.TextIOWrapper) -> bool:

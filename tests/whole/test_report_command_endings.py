@@ -254,6 +254,7 @@ def test_whoever_has_read_enough_may_go(vendor: Vendor, here: dict[str, str], tm
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
+    assert process.returncode == 141
     assert not list((tmp_path / "home" / "landing").iterdir())
 
 

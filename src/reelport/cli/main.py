@@ -70,6 +70,9 @@ SERVER_COMMANDS = {
 TELLING = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report", "download"), ("sync", "run")}
 """Commands whose `--json` prints events, and a `result` at the end."""
 
+_CLOSED_PIPE = 141
+"""Exit status after the reader of stdout has gone, as shells have it: 128 plus SIGPIPE, which Windows lacks."""
+
 _PROCESSES = (["serve"], ["worker"])
 """Commands that run until they are stopped."""
 
@@ -120,6 +123,8 @@ def main(words: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt as stop:
         print("reelport: interrupted", file=sys.stderr)
         sys.exit(stop_signals.exit_status_of(stop))
+    finally:
+        _flush_rest()
     sys.exit(0)
 
 
@@ -143,9 +148,12 @@ def _run_command_line(words: list[str]) -> None:
     except ImportError as error:
         _explain_missing_library(error)
     except BrokenPipeError:
-        # The reader of our output has closed the pipe: print nothing more, not even at exit.
-        sys.stderr.close()
-        sys.exit(1)
+        _discard_output()  # The reader has what it wanted, as `head` has: no word, and the status of a pipe's writer.
+        sys.exit(_CLOSED_PIPE)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Rich, which prints help and tables, makes it a plain 1.
+            sys.exit(_CLOSED_PIPE)
+        raise
     except OSError as error:
         _explain_full_disk(error)
 
@@ -242,12 +250,24 @@ def print_error(error: ReelportError) -> None:
         print(f"reelport: {clean_line(line)}", file=sys.stderr)
 
 
+def _flush_rest() -> None:
+    """Write what stdout still holds; where that fails, what ended the command has been said already."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    """Send what stdout still holds nowhere: Python flushes it at exit, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _explain_full_disk(error: OSError) -> NoReturn:
     """Report that stdout can't be written, and exit. Other files are handled elsewhere."""
     if error.filename is not None or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
         raise error
-    # Python flushes stdout at exit, which would fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard_output()
     print_error(StorageError(f"stdout takes no more: {error.strerror}."))
     sys.exit(StorageError.exit_status)
 
