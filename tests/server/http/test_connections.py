@@ -83,6 +83,33 @@ def test_the_slowest_connection_makes_room_for_a_new_one() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("target", "seen"),
+    [
+        ("/a?b=http://c/d", "here /a b=http://c/d"),
+        ("http://there:8642/a%20b?c=d", "there:8642 /a b c=d"),
+        ("HTTPS://there", "there / "),
+        ("http://there?c=d", "there / c=d"),
+        ("ftp://there/a", "here ftp://there/a "),
+    ],
+)
+def test_a_whole_address_is_read_as_its_host_and_path(target: str, seen: str) -> None:
+    """As a proxy may send it: the host in the target counts, and not the one of the header (RFC 9112, 3.2.2)."""
+
+    async def tell(scope: dict[str, Any], _: Callable[[], Any], send: Callable[[object], Any]) -> None:
+        (host,) = (value for name, value in scope["headers"] if name == b"host")
+        body = f"{host.decode()} {scope['path']} {scope['query_string'].decode()}".encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def run() -> None:
+        async with serve(Connection, tell) as connect, asyncio.timeout(300):
+            answered = await connect(f"GET {target} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n".encode())
+            assert (await answered.read()).endswith(f"\r\n\r\n{seen}".encode())
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("protocol", [Impatient, Few])
 def test_a_reader_that_takes_nothing_ends_in_time_and_makes_room(protocol: type[Connection]) -> None:
     """Its answer breaks off short of its length: after a time, or when its connection is needed before."""

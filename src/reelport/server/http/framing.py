@@ -5,6 +5,7 @@ Parsing a chunk costs as much as some hundreds of bytes, and its framing is neve
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import h11
@@ -15,6 +16,7 @@ _MEAN_CHUNK_BYTES = 256
 """Average bytes that further chunks must have."""
 _FREE_FRAMING_BYTES = 65_536
 """Bytes of chunk framing that every body may have; beyond them, at most as many as the body has bytes."""
+_ABSOLUTE_FORM = re.compile(rb"https?://(?P<host>[^/?#]+)(?P<path>[^#]*)", re.IGNORECASE)
 
 
 class _Elsewhere:
@@ -60,6 +62,7 @@ class StrictFraming(h11.Connection):
                 self._is_get = event.method == b"GET"
                 if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
                     self._refuse("The request has both Content-Length and Transfer-Encoding: send one of them.")
+                return _to_origin_form(event)
             case h11.Data():
                 self._chunks += event.chunk_start
                 self._body += len(event.data)
@@ -98,6 +101,21 @@ class StrictFraming(h11.Connection):
     def _refuse(self, sentence: str) -> None:
         self.refusal = sentence
         raise h11.RemoteProtocolError(sentence)
+
+
+def _to_origin_form(request: h11.Request) -> h11.Request:
+    """Return a request whose target is a path; the host of a whole address is its Host (RFC 9112, 3.2.2)."""
+    address = _ABSOLUTE_FORM.fullmatch(request.target)
+    if address is None:
+        return request
+    headers = [(name, value) for name, value in request.headers.raw_items() if name.lower() != b"host"]
+    path = address["path"] if address["path"].startswith(b"/") else b"/" + address["path"]
+    return h11.Request(
+        method=request.method,
+        headers=[(b"Host", address["host"]), *headers],
+        target=path,
+        http_version=request.http_version,
+    )
 
 
 def _measure_body(answer: h11.Response) -> int:
