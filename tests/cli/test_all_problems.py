@@ -156,6 +156,15 @@ def test_without_options_a_command_tells_that_it_lacks_a_key_too(capsys: pytest.
                 "'ftp://x' is no address of a service (REELPORT_URL): give one like https://partner.api.dailymotion.com.",
             ],
         ),
+        (
+            "report run --metrics , --dimensions DAY,DAY --start x",
+            [
+                "`reelport report run` needs --end, with a value. See `reelport report run --help`.",
+                f"--start: 'x' is no day: {DAY}",
+                "--metrics: Ask for at least one metric.",
+                "--dimensions: DAY is named twice: once is enough.",
+            ],
+        ),
         ("worker --port 1", ["There is no option --port: see `reelport worker --help`."]),
         ("report download --zzz 1 TOKEN", ["There is no option --zzz: see `reelport report download --help`."]),
         ("sync init --zzz", ["There is no option --zzz: see `reelport sync init --help`."]),
@@ -166,6 +175,16 @@ def test_a_wrong_word_and_a_wrong_value_are_told_together(
 ) -> None:
     """Each problem is one line; nothing is told that only follows from another, such as the value of `--zzz`."""
     assert told(capsys, line) == lines
+
+
+def test_a_check_of_a_wrong_setting_finds_nothing_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting alone is told: no address was called, so none is said to be right."""
+    for name, value in {"URL": "http://127.0.0.1:9", "API_KEY": "k", "API_SECRET": "s", "SLOTS": "x"}.items():
+        monkeypatch.setenv(f"REELPORT_{name}", value)
+    (line,) = told(capsys, "check")
+    assert line == "REELPORT_SLOTS must be a whole number of at least 1, 9 digits at most, and not 'x'."
 
 
 def test_a_chart_never_stands_among_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,8 @@ _OPTIONS = {
 _LISTS = {Code.UNKNOWN_METRIC: "metrics", Code.UNKNOWN_DIMENSION: "dimensions", Code.UNKNOWN_FILTER: "filters"}
 _TOLD_EARLY = frozenset({*_LISTS, Code.UNKNOWN_FILTER_VALUE, Code.UNKNOWN_PRODUCT})
 """Names that another service may know: reported only where something is wrong anyway."""
+_TOLD_WITH_OTHERS = _TOLD_EARLY | {Code.NO_METRICS, Code.EMPTY_ITEM, Code.DUPLICATE, Code.TOO_MANY_DIMENSIONS}
+"""Codes of problems that stand whatever the days are, and which options are lacking beside."""
 
 _ADVICE = "would_work"
 
@@ -64,7 +66,7 @@ def find_ask_problems(ask: QueryOptions, lacking: frozenset[str]) -> list[str]:
     query = ask.read(today, wrong)
     whole = not (lacking or wrong)
     found = check.problems(query, today=today, rules=check.Rules(days=max(query.days, 1), strict=False))
-    reported = [each for each in found if each.code in _TOLD_EARLY or (whole and each.fatal)]
+    reported = [each for each in found if each.code in _TOLD_WITH_OTHERS or (whole and each.fatal)]
     return wrong + [str(each) for each in problems_by_option(reported) if lacking.isdisjoint(map(str, each.path))]
 
 

@@ -14,7 +14,7 @@ from reelport.catalog import Scope
 from reelport.cli.arguments.options import Insecure, Profile, Url
 from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_json, print_list
-from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable
+from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from reelport.client.flows.probe import Probe
@@ -68,7 +68,8 @@ def check(*, url: Url = None, profile: Profile = None, insecure: Insecure = Fals
         findings = list(_findings(found, run_with_timeout(_ALL, lambda: _probe(found), found["url"])))
     except ReelportError as error:
         findings, failure = [], error
-    findings.insert(0, _address(found, failure))
+    if found.missing or not isinstance(failure, UsageError):  # A wrong setting says nothing about the address.
+        findings.insert(0, _address(found, failure))
     if any(each.verdict is Verdict.WRONG for each in findings) and failure is None:
         failure = AccessError("This key may not ask for reports: have its permissions changed, or use another.")
     _print_findings(found, findings, failure, as_json=json)
@@ -169,6 +170,8 @@ def _print_findings(found: InForce, findings: list[Finding], failure: ReelportEr
         error = failure and {"code": failure.code, "sentence": str(failure)}
         checked = [asdict(each) for each in findings]
         print_json({"url": found["url"], "well": failure is None, "findings": checked, "error": error})
+        return
+    if not findings:
         return
     rows = [{"verdict": each.verdict, "subject": each.subject, "finding": each.sentence} for each in findings]
     print_list(rows, as_json=False)
