@@ -36,9 +36,10 @@ def _fill() -> None:
 
 
 def _write_whole(output: io.TextIOWrapper) -> io.TextIOWrapper:
-    """Return an output that writes all that it is given, or raises; each line at once where Python buffers nothing.
+    """Return an output that writes all that it is given, or raises.
 
     With PYTHONUNBUFFERED, as in many containers, the system's write takes a part on a full disk, and nobody is told.
+    Each line still goes out at once then.
     """
     if not isinstance(output.buffer, io.RawIOBase):
         return output

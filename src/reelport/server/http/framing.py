@@ -104,7 +104,10 @@ class StrictFraming(h11.Connection):
 
 
 def _to_origin_form(request: h11.Request) -> h11.Request:
-    """Return a request whose target is a path; the host of a whole address is its Host (RFC 9112, 3.2.2)."""
+    """Return a request whose target is a path.
+
+    The host of a whole address becomes its Host, whatever the header said (RFC 9112, 3.2.2).
+    """
     address = _ABSOLUTE_FORM.fullmatch(request.target)
     if address is None:
         return request
