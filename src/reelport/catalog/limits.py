@@ -47,7 +47,7 @@ class Convention(Row):
     )
     METRICS = "all that go together", Standing.CHOSEN, "The most metrics of one report."
     FILES = "1", Standing.CHOSEN, "Files of one report, however long; a client takes any number of links."
-    LOOKS = "no limit", Standing.CHOSEN, "How often a token may be asked for, or a report looked at."
+    LOOKS = "no limit", Standing.CHOSEN, "How often a report may be looked at; tokens have a limit of their own."
     PAUSE = "5 seconds", Standing.INFERRED, "The pause between two looks of the clients that are known."
     FRESHNESS = "all that is loaded", Standing.CHOSEN, "The newest facts that a report takes: those of when it is made."
 

@@ -7,6 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
+from reelport.engine.report_format import CSV
 from reelport.server.graphql.faults import TYPES
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
 from reelport.server.limits import document_limits
@@ -26,6 +29,16 @@ def test_every_path_is_on_the_page() -> None:
     """A path that is served is explained."""
     for path in (TOKEN_PATH, GRAPHQL_PATH, FILES_PATH, HEALTH_PATH, LIVE_PATH, METRICS_PATH):
         assert f"`{path}" in PAGE
+
+
+def test_the_csv_on_the_page_is_as_the_engine_writes_it(tmp_path: Path) -> None:
+    """Read, put in the order that it tells of, and written by the engine's format: the same bytes."""
+    (shown,) = re.findall(r"^```csv\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    page, written = tmp_path / "page.csv", tmp_path / "written.csv"
+    page.write_text(shown, "utf-8")
+    rows = f"SELECT * FROM read_csv('{page}', all_varchar = true) ORDER BY ALL NULLS LAST"
+    duckdb.execute(f"COPY ({rows}) TO '{written}' ({CSV.copy_options(is_first=True)})")
+    assert written.read_bytes() == shown.encode()
 
 
 def test_every_type_of_error_is_on_the_page() -> None:
