@@ -53,6 +53,13 @@ def test_commands_are_in_the_log_of_the_organization(state: State) -> None:
     assert {each.actor.address for each in audit_log.list_actions(state.db)} == {"command line"}
 
 
+def test_what_has_no_value_is_not_told(state: State) -> None:
+    """A key without a name and an expiry has neither word in its row."""
+    details: dict[str, object] = {"name": "", "kind": "private", "channels": 0, "expires": None}
+    entry = audit_log.AuditEntry(1, state.now, "demo", ANN, Action.KEY_CREATED, "rpk_1", details)
+    assert audit_log.describe_action(entry) == "created a key: rpk_1 (kind private, channels 0)"
+
+
 def test_what_is_refused_is_not_in_the_log(state: State) -> None:
     """A row is written in the transaction of its change: both are there, or neither."""
     demo = state.organization("demo", "c-1")

@@ -172,10 +172,11 @@ def _is_of(organization_id: int) -> tuple[ColumnElement[bool], ...]:
 def describe_action(entry: AuditEntry) -> str:
     """Say what was done, on what, and how.
 
-    Such as `changed a role: ann@demo.example (was member, is owner)`.
+    Such as `changed a role: ann@demo.example (was member, is owner)`. What has no value is left out.
     """
     subject = "" if entry.subject in {"", entry.actor.name} else f": {entry.subject}"
-    details = ", ".join(f"{name.replace('_', ' ')} {_format_detail(value)}" for name, value in entry.details.items())
+    known = {name: value for name, value in entry.details.items() if value not in (None, "")}
+    details = ", ".join(f"{name.replace('_', ' ')} {_format_detail(value)}" for name, value in known.items())
     return f"{entry.action}{subject}{f' ({details})' if details else ''}"
 
 
