@@ -251,7 +251,7 @@ def print_error(error: ReelportError) -> None:
 
 
 def _flush_rest() -> None:
-    """Write what stdout still holds; where that fails, what ended the command has been said already."""
+    """Write what stdout still holds, or drop it: what ended the command is said already."""
     try:
         sys.stdout.flush()
     except OSError:
