@@ -29,6 +29,7 @@ ORG = App(name="org", help="Organizations: the partners.")
 CHANNEL = App(name="channel", help="Channels, and who may read them.")
 
 Org = Annotated[str, Parameter(help="The organization.")]
+OrgName = Annotated[str, Parameter(help="The organization's name.")]
 Data = Annotated[
     Path | None,
     Parameter(converter=parse_data_directory, help="The data directory; else REELPORT_DATA, else ./reelport-data."),
@@ -65,7 +66,7 @@ def split_names(given: Iterable[str]) -> tuple[str, ...]:
 
 
 @ORG.command(name="add")
-def add_organization(name: str, *, json: PrintJson = False, data: Data = None) -> None:
+def add_organization(name: OrgName, *, json: PrintJson = False, data: Data = None) -> None:
     """Add an organization.
 
     Example: reelport org add acme
@@ -98,7 +99,7 @@ def list_organizations(*, json: PrintJson = False, data: Data = None) -> None:
 
 
 @ORG.command(name="remove")
-def remove_organization(name: str, *, yes: Yes = False, json: PrintJson = False, data: Data = None) -> None:
+def remove_organization(name: OrgName, *, yes: Yes = False, json: PrintJson = False, data: Data = None) -> None:
     """End an organization, its keys, tokens and reports, for good; shows them and asks first.
 
     Example: reelport org remove rival --yes
@@ -142,7 +143,7 @@ def _counts(ended: Withdrawal) -> dict[str, object]:
 
 @ORG.command(name="max-key-age")
 def limit_key_age(
-    name: str,
+    name: OrgName,
     days: Annotated[str, Parameter(help="How many days its keys live at most, or none.")],
     *,
     yes: Yes = False,

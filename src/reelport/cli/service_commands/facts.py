@@ -253,7 +253,7 @@ def load_list(
     table: Annotated[str | None, Parameter(help="Only the loads of this table.")] = None,
     json: PrintJson = False,
 ) -> None:
-    """List the loads of every table, oldest first.
+    """List the loads, table by table, each table's oldest first.
 
     Example: reelport load list --table channels
     """

@@ -87,7 +87,7 @@ _DAMAGED_MONTH = "its bytes are not those that were written: delete it, and it i
 
 
 def verify(*, json: PrintJson = False, data: Data = None) -> None:
-    """Hold tables, sums and files against their records; exit status 1 if any is wrong.
+    """Check tables, rollups, settled months and reports; status 1 if any isn't as recorded.
 
     Example: reelport verify
     """
