@@ -38,10 +38,27 @@ def test_a_route_is_open_to_the_roles_that_have_its_right_alone(visitors: Visito
         path = route.path.replace("{", "").replace("}", "")
         answer = visitor.client.request(route.method, path, follow_redirects=False)
         location = answer.headers.get("location", "")
-        refused = answer.status_code == 403 and "Your role" in answer.text
+        lacks = any(sentence in answer.text for sentence in ("Your role", "This is for"))
+        refused = answer.status_code == 403 and lacks
         refused |= answer.status_code == 303 and location.startswith("/studio/sign-in?next=")
         if refused == (route.right in RIGHTS[role]):
             wrong[_name(route)] = answer.status_code
+    assert not wrong
+
+
+def test_a_form_of_an_ended_session_leads_to_a_page(visitors: Visitors) -> None:
+    """After the sign-in a browser opens the page that is nearest above the form's path: never one that is no page."""
+    nobody, owner, operator = visitors(None), visitors(OWNER), visitors(OPERATOR)
+    wrong = {}
+    for route in ROUTES:
+        if route.method != "POST" or route.right in RIGHTS[None]:
+            continue
+        answer = nobody.client.post(route.path.replace("{", "").replace("}", ""), follow_redirects=False)
+        _, _, following = answer.headers["location"].partition("?next=")
+        reader = operator if route.right is Right.OPERATE else owner
+        status = reader.client.get(following, follow_redirects=False).status_code
+        if status == 405:
+            wrong[_name(route)] = following
     assert not wrong
 
 

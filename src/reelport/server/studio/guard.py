@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from urllib.parse import quote
 
 import anyio.to_thread
 import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from reelport.errors import StorageError
 from reelport.server.access import sessions
@@ -109,9 +111,23 @@ def _check_right(visit: Visit, right: Right) -> None:
     if visit.may(right):
         return
     if visit.session is None:
-        url = visit.request.url
-        raise SignInNeeded(f"{url.path}?{url.query}" if url.query and visit.request.method == "GET" else url.path)
+        raise SignInNeeded(_find_page(visit.request))
     raise Refused(403, "Not yours to do", _describe_lack(visit.session, right))
+
+
+def _find_page(request: Request) -> str:
+    """Return the page to show after the sign-in: for a form, the nearest one above its path."""
+    url = request.url
+    if request.method != "POST":
+        return f"{url.path}?{url.query}" if url.query else url.path
+    above = accumulate(url.path.split("/"), "{}/{}".format)
+    return next(path for path in reversed([*above]) if _is_page(request, path))
+
+
+def _is_page(request: Request, path: str) -> bool:
+    """Whether a browser may open a path."""
+    scope = {"type": "http", "method": "GET", "path": path}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
 
 
 def _describe_lack(session: Session, right: Right) -> str:
