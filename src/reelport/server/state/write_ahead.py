@@ -45,7 +45,6 @@ _PIECE_BYTES = 1_048_576
 
 class StateLocked(StorageError):
     """Another process keeps the lock for longer than anybody waits; it may let go yet."""
-    """Another process keeps the lock for longer than anybody waits: it may let go of it yet."""
 
 
 class WriteAheadLog:
