@@ -31,6 +31,8 @@ _NUMBER = re.compile(r"(?:os error |errno )(\d+)", re.IGNORECASE)
 _NAMED = re.compile(r"(?:file|directory|path) (/\S+/)\S+(?=.*os error)")
 """Finds the folder of the file that a library's message is about; not if the path has blanks."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_DRAFT_SUFFIX = ".part"
+_DRAFT = re.compile(r"\.[0-9a-f]{12}" + re.escape(_DRAFT_SUFFIX))
 _FULL = ("no space left", "os error 28", "errno 28", "disk full", "disk is full")
 
 
@@ -135,7 +137,7 @@ def replace_file(path: Path, content: bytes, *, is_new: bool = False) -> None:
 
     With `is_new`, raise FileExistsError if there is such a file.
     """
-    part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(6)}{_DRAFT_SUFFIX}")
     try:
         part.write_bytes(content)
         with suppress(FileNotFoundError):
@@ -149,3 +151,12 @@ def replace_file(path: Path, content: bytes, *, is_new: bool = False) -> None:
         with suppress(OSError):
             part.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def strip_draft(name: str) -> str:
+    """Return the name of the file whose draft a killed `replace_file` left under this name.
+
+    Any other name stays as it is.
+    """
+    found = _DRAFT.search(name)
+    return name if found is None or found.end() != len(name) else name[: found.start()]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, select
 
 from reelport.errors import ReelportError, StorageError, UsageError
-from reelport.facts.layout import UNFINISHED_NAME, begin_restore, end_restore, read_unfinished
+from reelport.facts.layout import FILE_NAME, UNFINISHED_NAME, begin_restore, end_restore, read_unfinished
 from reelport.facts.log.snapshot import ABSENT
 from reelport.facts.log.table_marks import RECORD, restore_identity
 from reelport.server import credentials
@@ -35,7 +35,7 @@ from reelport.server.state.database import open_database, upgrade, writing
 from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
-from reelport.storage.durable import translate_io_errors
+from reelport.storage.durable import strip_draft, translate_io_errors
 from reelport.storage.modes import private
 from reelport.wire import ReportStatus
 
@@ -43,12 +43,14 @@ if TYPE_CHECKING:
     from reelport.server.backup.bucket import Bucket
 
 _RESTORED = frozenset(
-    {credentials.SECRET_FILE, "facts", "files", "state.db", state_record.NAME, RECORD, UNFINISHED_NAME}
+    {"facts", "files", "cache", "state.db", state_record.NAME, RECORD, FILE_NAME, UNFINISHED_NAME}
     | {f"state.db-{kind}" for kind in ("journal", "wal", "shm", "writer")}
 )
-"""What an unfinished restore may have left in a data directory."""
+"""What an unfinished restore may have left in a data directory, beside drafts of these files."""
 _ROOM = 1.05
 """Free bytes that a restore asks for, as a multiple of the backup's."""
+_BLOCK = 512
+"""Bytes of a block in which the system counts what a file takes."""
 
 
 def restore_backup(
@@ -74,8 +76,8 @@ def restore_backup(
             raise UsageError("\n".join(wrong))
         with translate_io_errors(settings.data):
             settings.data.chmod(0o777 & ~settings.readers.denied_bits)
+        _clear(settings)  # first: what is left may fill the disk
         begin_restore(settings.data, _describe_origin(manifest, settings))
-        _clear(settings)
         lost = _restore_files(archive, manifest, settings, without_damaged=without_damaged)
         if manifest.database == SQLITE:
             archive.copy_out(manifest.state, settings.data, settings.state_file.name)
@@ -204,12 +206,12 @@ def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str
         with translate_io_errors(data):
             held = {path.name for path in data.iterdir()} if data.exists() else set()
             near = next(path for path in (data, *data.parents) if path.exists())
-            free = shutil.disk_usage(near).free
+            free = shutil.disk_usage(near).free + _measure_leftovers(settings)
     except StorageError as error:
         yield str(error)
         return
-    own = {credentials.SECRET_FILE} if read_unfinished(data) is None else _RESTORED
-    if held - own:
+    own = {UNFINISHED_NAME} if read_unfinished(data) is None else _RESTORED
+    if {strip_draft(name) for name in held} - own - {credentials.SECRET_FILE}:
         yield (
             f"{data} isn't empty: name a new directory, "
             f"with {credentials.SECRET_FILE} alone in it if that is where the secret is."
@@ -223,11 +225,25 @@ def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str
 def _clear(settings: Settings) -> None:
     """Remove what an unfinished restore left."""
     with translate_io_errors(settings.data):
-        for root in (settings.facts_root, settings.files_root):
-            if root.exists():
-                shutil.rmtree(root)
-        for path in (*settings.data.glob(f"{settings.state_file.name}*"), settings.data / RECORD):
-            path.unlink(missing_ok=True)
+        for path in _list_leftovers(settings):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _list_leftovers(settings: Settings) -> list[Path]:
+    """List what an unfinished restore left: the next one makes it anew."""
+    kept = {credentials.SECRET_FILE, UNFINISHED_NAME}
+    return [path for path in settings.data.iterdir() if path.name not in kept]
+
+
+def _measure_leftovers(settings: Settings) -> int:
+    """Count the bytes on the disk that the next restore frees before it writes."""
+    if read_unfinished(settings.data) is None:
+        return 0
+    found = (file for path in _list_leftovers(settings) for file in (path, *path.rglob("*")))
+    return sum(file.lstat().st_blocks * _BLOCK for file in found)
 
 
 def _bring_up_to_date(settings: Settings, kept: set[str], tables: Iterable[str]) -> None:
