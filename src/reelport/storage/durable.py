@@ -14,8 +14,9 @@ from pathlib import Path
 from reelport.errors import DiskFull, StorageError
 from reelport.storage.modes import private
 
+FULL_DISK = "the disk is full: make room"
 _SENTENCES = {
-    errno.ENOSPC: "the disk is full: make room",
+    errno.ENOSPC: FULL_DISK,
     errno.EDQUOT: "the disk quota is used up: make room",
     errno.EROFS: "the file system is read-only: mount it for writing too, or use another data directory",
     errno.EACCES: "permission denied",
@@ -105,7 +106,7 @@ def full_disk_sentence(message: str) -> str | None:
     """Return the sentence for a full disk if a library's message reports one, else None."""
     lowered = message.lower()
     if any(words in lowered for words in _FULL):
-        return _SENTENCES[errno.ENOSPC]
+        return FULL_DISK
     return None
 
 

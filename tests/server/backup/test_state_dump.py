@@ -12,10 +12,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.disks import remount, small_disk
+from tests.disks import fill, remount, small_disk
 from tests.patience import until
 from tests.server.conftest import NOW, State
 
+from reelport.errors import DiskFull
 from reelport.server.access import organizations
 from reelport.server.backup.state_dump import dump_state
 from reelport.server.settings import read_settings
@@ -67,3 +68,12 @@ def test_a_killed_dump_leaves_no_file_with_the_password(state: State, tmp_path: 
         assert list(temporary.iterdir()) == []
     dump_state(replace(state.settings, database_url=with_password), tmp_path / "whole")
     assert (tmp_path / "whole").read_bytes().startswith(b"PGDMP")
+
+
+def test_the_disk_that_is_full_is_told_and_not_the_states(tmp_path: Path) -> None:
+    """An operator makes room where the archive is."""
+    settings = read_settings(data=tmp_path / "data")
+    with connected(settings), small_disk(tmp_path / "archive", "64k") as archive:
+        fill(archive)
+        with pytest.raises(DiskFull, match=rf"^{archive / 'dump.db'}: the disk is full: make room$"):
+            dump_state(settings, archive / "dump.db")

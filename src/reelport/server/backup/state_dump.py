@@ -12,11 +12,13 @@ from pathlib import Path
 
 from sqlalchemy import inspect
 
-from reelport.errors import StorageError, UsageError
+from reelport.errors import DiskFull, StorageError, UsageError
 from reelport.server.database_address import describe_place, parse_address
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading
+from reelport.server.state.sqlite_room import is_full
 from reelport.server.state.write_ahead import is_immutable
+from reelport.storage.durable import FULL_DISK
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
@@ -39,7 +41,10 @@ def dump_state(settings: Settings, to: Path) -> None:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        raise StorageError(f"{settings.state_file} can't be backed up: {error}.") from error
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:  # the state is only read
+            raise DiskFull(f"{to}: {FULL_DISK}") from error
+        reason = FULL_DISK if is_full(error) else error
+        raise StorageError(f"{settings.state_file} can't be backed up: {reason}.") from error
 
 
 def load_state(settings: Settings, dump: Path) -> None:

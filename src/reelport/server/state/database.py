@@ -26,8 +26,9 @@ from reelport.server.state.postgresql_engine import open_postgresql, unhurried
 from reelport.server.state.revisions import REVISION, migrate, read_revision, require_known_revision
 from reelport.server.state.sqlite_engine import TransactionKind, get_log, get_queue, open_sqlite, set_kind
 from reelport.server.state.sqlite_lock import is_busy
+from reelport.server.state.sqlite_room import is_full
 from reelport.server.state.state_record import find_traces, record_state, require_new, require_present
-from reelport.storage.durable import full_disk_sentence
+from reelport.storage.durable import FULL_DISK, full_disk_sentence
 from reelport.storage.modes import private
 
 T = TypeVar("T")
@@ -217,14 +218,15 @@ def _translate_errors() -> Iterator[None]:
         # Other subclasses are errors in our own statements: raise them unchanged.
         if type(error) not in _UNAVAILABLE:
             raise
-        sentence = f"The state database can't be used: {_first_line(error)}."
-        raise _choose_error(error)(sentence) from error
+        kind = _choose_error(error)
+        reason = FULL_DISK if kind is DiskFull and isinstance(error.orig, sqlite3.Error) else _first_line(error)
+        raise kind(f"The state database can't be used: {reason}.") from error
 
 
 def _choose_error(error: DatabaseError) -> type[StorageError]:
     if isinstance(error.orig, sqlite3.Error) and is_busy(error.orig):
         return StateBusy
-    if full_disk_sentence(str(error.orig)):
+    if full_disk_sentence(str(error.orig)) or (isinstance(error.orig, sqlite3.Error) and is_full(error.orig)):
         return DiskFull
     return StorageError if isinstance(error.orig, sqlite3.Error) else StateUnavailable
 
