@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,17 @@ def test_files_and_their_folders_are_private(tmp_path: Path) -> None:
     LocalFolder(tmp_path / "files").put("log/one", b"x")
     paths = [tmp_path / "files" / name for name in ("", "log", "log/one")]
     assert [stat.S_IMODE(path.stat().st_mode) & 0o077 for path in paths] == [0, 0, 0]
+
+
+def test_a_file_whose_name_is_no_text_is_listed_and_deleted(tmp_path: Path) -> None:
+    """Anybody may have put one there, from an archive for one: its bytes are not UTF-8."""
+    store, name = LocalFolder(tmp_path), os.fsdecode(b"caf\xe9.csv")
+    store.put("a.csv", b"")
+    (tmp_path / name).touch()
+    assert sorted(store.list_names()) == sorted(file.name for file in store.list()) == ["a.csv", name]
+    assert list(store.list_names(after="b.csv")) == [name]
+    store.delete(name)
+    assert list(store.list_names()) == ["a.csv"]
 
 
 def test_a_folder_whose_disk_is_away_is_not_begun_anew(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ files, `log_files.open_store` for a table. `tests/storage/test_file_store.py` is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
@@ -118,6 +119,11 @@ def check_name(name: str, place: str) -> None:
     """Raise StorageError for a name that would lead out of the store, which lies in this place."""
     if "\0" in name or not {"", ".", ".."}.isdisjoint(name.split("/")):
         raise StorageError(f"{name!r} is no name of a file in {place}")
+
+
+def is_behind(name: str, after: str) -> bool:
+    """Whether a name comes behind another in the order of their bytes, which need not be UTF-8."""
+    return os.fsencode(name) > os.fsencode(after)
 
 
 def read_file(store: FileStore, name: str) -> bytes:

@@ -14,7 +14,7 @@ from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.excerpts import Cutter, FetchPlan
-from reelport.storage.file_store import StoredFile, check_name
+from reelport.storage.file_store import StoredFile, check_name, is_behind
 from reelport.storage.modes import private
 from reelport.storage.page_cache import CachedPages
 
@@ -74,9 +74,9 @@ class LocalFolder:
 
     def list_names(self, under: str = "", *, after: str = "") -> Iterator[str]:
         """Yield the name of every file below this folder of the store, behind `after`."""
-        folder, least = self._locate(under) if under else self.root, after.encode()
+        folder = self._locate(under) if under else self.root
         with translate_io_errors(folder):
-            yield from (name for name in _walk(folder, f"{under}/" if under else "") if name.encode() > least)
+            yield from (name for name in _walk(folder, f"{under}/" if under else "") if is_behind(name, after))
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
         """Yield every file below this folder of the store, without those that vanish meanwhile."""

@@ -27,7 +27,7 @@ from reelport.storage.durable import sync_file, translate_io_errors
 from reelport.storage.excerpt_cache import ExcerptCache
 from reelport.storage.excerpts import NO_EXCERPTS, Cutter, ExcerptRule, FetchPlan
 from reelport.storage.file_cache import FileCache
-from reelport.storage.file_store import StoredFile, check_name
+from reelport.storage.file_store import StoredFile, check_name, is_behind
 from reelport.storage.local_folder import LocalFile, LocalFolder
 from reelport.storage.object_errors import translate_object_errors
 from reelport.storage.object_excerpt import FileChanged, RemoteRanges
@@ -104,7 +104,7 @@ class ObjectStore:
         if under:
             self._check(under)
         drafts = {draft.name: draft for draft in self.drafts.list(under)}
-        yield from (draft for draft in drafts.values() if draft.name.encode() > after.encode())
+        yield from (draft for draft in drafts.values() if is_behind(draft.name, after))
         with self._translate_errors(""), self._translate_missing():
             for page in obstore.list(self._client, under or None, offset=after or None):
                 yield from (file for file in map(_describe, page) if file.name not in drafts)
