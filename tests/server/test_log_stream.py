@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,37 @@ def test_lines_that_nobody_takes_are_counted_in_the_next_one() -> None:
         log.info("fourth")
         lines = [json.loads(line) for line in read.read().splitlines()]
     assert [(line["event"], line.get("lines_lost")) for line in lines] == [("third", 2), ("fourth", None)]
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_line_of_which_a_part_was_taken_ends_before_the_next_one(tmp_path: Path) -> None:
+    """So that the line which tells of the loss can be read, by a program too."""
+    path = tmp_path / "log"
+    with path.open("w") as stream:
+        logs.configure(read_settings(), stream)
+        log = structlog.get_logger()
+        log.info("whole")
+        with file_size(path.stat().st_size + 5):
+            log.info("cut")
+            log.info("lost")
+        log.info("told")
+        log.info("after")
+    whole, cut, told, after = path.read_text().splitlines()
+    assert len(cut) == 5
+    assert json.loads(whole)["event"] == "whole"
+    lines = [json.loads(line) for line in (told, after)]
+    assert [(line["event"], line.get("lines_lost")) for line in lines] == [("told", 2), ("after", None)]
+
+
+@contextmanager
+def file_size(most: int) -> Iterator[None]:
+    """No file of this process can grow beyond this, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_service_whose_log_has_no_room_runs_and_ends_as_ever(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class LogStream(io.TextIOBase):
         self._out = out
         self._descriptor = _find_descriptor(out)
         self._lost = 0
+        self._is_cut = False
 
     def tell_lost(self, _logger: object, _method: str, event: EventDict) -> EventDict:
         """Say in the next line how many were lost before it; a structlog processor."""
@@ -41,9 +42,15 @@ class LogStream(io.TextIOBase):
             self._out.flush()
             return
         # Not by the stream: its buffer would keep what can't be written, and fail the process's exit.
-        left = text.encode(self._out.encoding or "utf-8", "backslashreplace")
-        while left:
-            left = left[os.write(self._descriptor, left) :]
+        line = text.encode(self._out.encoding or "utf-8", "backslashreplace")
+        if self._is_cut:  # else this line would be the rest of one that a full disk took a part of
+            line = b"\n" + line
+        left = line
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        finally:
+            self._is_cut = bool(left) and (self._is_cut or len(left) < len(line))
 
 
 def _find_descriptor(out: TextIO) -> int | None:
