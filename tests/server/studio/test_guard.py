@@ -62,6 +62,13 @@ def test_a_form_of_an_ended_session_leads_to_a_page(visitors: Visitors) -> None:
     assert not wrong
 
 
+def test_a_form_beside_pages_of_keys_leads_to_none_of_them(visitors: Visitors) -> None:
+    """Its path reads as the page of a key of that name, which isn't there; a key's own form leads to its page."""
+    forms = {"/studio/keys/max-age": "/studio/keys", "/studio/keys/some/rename": "/studio/keys/some"}
+    answers = {path: visitors(None).client.post(path, follow_redirects=False) for path in forms}
+    assert {path: answer.headers["location"].partition("?next=")[2] for path, answer in answers.items()} == forms
+
+
 def test_every_form_that_changes_something_needs_its_token(visitors: Visitors) -> None:
     """No POST is answered without the token of the session, whoever sends it."""
     for email in (None, OWNER, OPERATOR):

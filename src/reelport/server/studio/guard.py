@@ -125,9 +125,11 @@ def _find_page(request: Request) -> str:
 
 
 def _is_page(request: Request, path: str) -> bool:
-    """Whether a browser may open a path."""
+    """Whether a browser may open a path, as a page of what the form's path names alone."""
     scope = {"type": "http", "method": "GET", "path": path}
-    return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
+    named = request.path_params.items()  # else `keys/max-age` would be the page of a key `max-age`
+    found = (route.matches(scope) for route in request.app.router.routes)
+    return any(match is Match.FULL and page["path_params"].items() <= named for match, page in found)
 
 
 def _describe_lack(session: Session, right: Right) -> str:
