@@ -143,6 +143,16 @@ def test_commits_from_long_before_the_days_are_not_read(tmp_path: Path) -> None:
     assert find_emptied_days(tmp_path, 1_000, DAYS) == frozenset()
 
 
+@pytest.mark.parametrize("named", [3, 4])
+def test_an_undo_that_names_itself_or_what_comes_later_takes_back_its_own(tmp_path: Path, named: int) -> None:
+    """No version writes that: a log that was changed by hand is read all the same."""
+    write_log(tmp_path, [LOAD, LOAD, replacement(FIRST), undo_of(replacement(FIRST), named)])
+    assert find_emptied_days(tmp_path, 3, DAYS) == frozenset()
+    last = find_last_load(tmp_path, 3)
+    assert last is not None
+    assert last.version == 1
+
+
 def test_an_undo_that_names_a_load_of_another_batch_takes_back_its_own(tmp_path: Path) -> None:
     write_log(tmp_path, [LOAD, LOAD, replacement(FIRST), undo_of(replacement(FIRST), 1)])
     assert find_emptied_days(tmp_path, 3, DAYS) == frozenset()

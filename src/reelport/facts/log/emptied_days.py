@@ -163,7 +163,8 @@ def _read_entry(folder: Path, version: int) -> LogEntry | None:
     for action in _read_actions(folder, version):
         if "reelport" in (info := action.get("commitInfo", {})):
             entry = parse_entry({**info, "version": version})
-            undoes = entry.undoes if entry.undoes and _is_load_of(folder, entry.undoes, entry.batch) else 0
+            is_known = 0 < entry.undoes < version and _is_load_of(folder, entry.undoes, entry.batch)
+            undoes = entry.undoes if is_known else 0
             if entry.kind in {"load", "replace", "undo"}:
                 return LogEntry(entry.kind, entry.batch, span=entry.span, undoes=undoes, version=version, at=entry.at)
     return None
