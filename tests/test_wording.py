@@ -65,6 +65,8 @@ def test_a_range_of_days_names_each_month_and_year_once(start: date, end: date, 
         "(שלום!)\u200f TV",  # the same behind the sign
         "1\ufe0f\u20e3 ❤\ufe0f\u200d🔥 ©\ufe0f",  # emoji in colour
         "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # the flag of England
+        "葛\U000e0100城テレビ",  # a sign chooses one of a letter's shapes, as its city writes it
+        "ᠮᠣᠩ\u180bᠭᠣᠯ ᠠᠷ\u180eᠠ",  # the same, and a vowel that stands apart
     ],
 )
 def test_a_name_is_a_line_in_any_script(name: str) -> None:
@@ -84,6 +86,13 @@ def test_a_name_that_looks_like_another_or_like_none_is_no_name(unseen: str) -> 
     for name in (unseen, f"demo{unseen}", f"{unseen}demo", f"de{unseen}mo", f"dé{unseen}mo", f"Дe{unseen}мо"):
         assert not is_name(name, 100)
     assert not is_name("ශ්\u200d\u200dරී", 100)
+
+
+@pytest.mark.parametrize("name", ["中国", "한국", "テレビ", "Việt Tế", "მედია"])
+def test_letters_that_nothing_joins_have_no_joiner_behind_them(name: str) -> None:
+    for unseen in ("\u200c", "\u200d", "\ufe0f", "\u180b"):
+        assert is_name(name, 100)
+        assert not is_name(name + unseen, 100)
 
 
 @pytest.mark.parametrize(

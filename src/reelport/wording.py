@@ -12,12 +12,23 @@ _MONTHS = (
 )
 
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_JOINED = (
+    # Letters of the scripts between Hebrew and Myanmar and between Tagalog and the Vedic signs, and their supplements.
+    r"\u0590-\u109f\u1700-\u1cff\ua800-\uabff\ufb1d-\ufdff\ufe70-\ufefc\U00010000-\U0001ffff"
+    # Signs that are emoji too, and the sign of an emoji's style.
+    r"\u00a9\u00ae\u2000-\u2bff\u3030\u303d\u3297\u3299\ufe0f"
+)
+"""What is written with joiners, or with signs that choose among its shapes; each of these is a part of a class."""
 _UNSEEN = re.compile(
-    # Always: Unicode's "default ignorable" signs but for the joiners, and a blank that no rule counts as one.
-    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u206f\u2800\u3164\ufeff\uffa0]"
-    r"|[\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e0fff]"
+    # Always: Unicode's "default ignorable" signs but for those below, and a blank that no rule counts as one.
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b\u2060-\u206f\u2800\u3164\ufeff\uffa0]"
+    r"|[\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e00ff]"
+    r"|[\U000e01f0-\U000e0fff]"
     # Joiners and signs of an emoji's style beside letters that have no use for them, or doubled.
-    r"|(?<![\u00a9\u00ae\u0590-\U0010ffff])[\u200c\u200d\ufe00-\ufe0f](?!\u20e3)|[\u200c\u200d]{2}"
+    rf"|(?<![{_JOINED}])[\u200c\u200d\ufe03-\ufe0f](?!\u20e3)|[\u200c\u200d]{{2}}|[\ufe00-\ufe0f]{{2}}"
+    # Signs that choose a shape, beside what has but one.
+    rf"|(?<![{_JOINED}{_HAN}])[\ufe00-\ufe02]|(?<![{_HAN}])[\U000e0100-\U000e01ef]|(?<![\u1820-\u18aa])[\u180b-\u180f]"
     # Letters of a flag without its flag.
     r"|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0020-\U000e007f]"
 )
