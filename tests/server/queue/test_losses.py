@@ -140,6 +140,22 @@ def test_losses_that_nobody_saw_end_no_report(state: State) -> None:
     assert max(pauses) <= jobs.LONGEST_PAUSE * 1000
 
 
+def test_a_worker_that_was_silent_past_its_lease_is_not_said_to_have_ended(state: State) -> None:
+    """It may only be frozen: all that is known is that it renewed no lease."""
+    (asked,) = ask(state)
+    assert claim(state, "frozen") is not None
+    with state.db.begin() as connection:
+        connection.execute(text("UPDATE jobs SET leased_until = 1"))
+    assert losses.requeue_overdue(state.db, 30) == (asked,)
+    assert entry(state, asked).reason == (
+        "The process that made it gave no sign of life for as long as its lease, which is not its fault: "
+        "it is made again."
+    )
+    assert claim(state, "other") is not None
+    assert losses.requeue_jobs(state.db, "other") == (asked,)
+    assert str(entry(state, asked).reason).startswith("The process that made it ended, ")
+
+
 def test_out_of_memory_beside_others_is_tried_alone_and_counts_only_there(state: State) -> None:
     """Whose memory it was isn't known before; alone it is a failure as any."""
     asked = ask(state, 2)

@@ -88,6 +88,15 @@ def test_a_lost_process_is_told_without_its_signal(state: State, asked: AskedRep
     assert "REELPORT_WORKER_MEMORY" in read_as_operator(state, asked)
 
 
+def test_a_process_that_is_only_silent_is_not_said_to_have_ended(state: State, asked: AskedReport) -> None:
+    """A lease that ran out tells no more than that."""
+    claim(state, asked)
+    with state.db.begin() as connection:
+        connection.execute(text("UPDATE jobs SET leased_until = 1"))
+    assert losses.requeue_overdue(state.db, 30) == (asked.id,)
+    assert read(state, asked) == "its process gave no sign of life, which is not its fault: it is made again"
+
+
 @pytest.mark.parametrize(("code", "own"), [(ReasonCode.TOO_LATE, LATE), (QueryRefused.code, "metrics.0: No metric.")])
 def test_what_is_about_the_request_stays_as_it_is(state: State, asked: AskedReport, code: str, own: str) -> None:
     """Its words are the partner's: it says what to change."""

@@ -40,6 +40,7 @@ class ReasonCode(StrEnum):
     TOO_LATE = "too_late"
     WORKER_DIED = "worker_died"
     WORKER_LOST = "worker_lost"
+    WORKER_SILENT = "worker_silent"
 
 
 class Canceller(StrEnum):

@@ -28,6 +28,9 @@ _OTHER_LEASES = 3600.0
 """Seconds by which the lease of a worker with other settings may be longer than ours."""
 
 _LOST = "The process that made it ended, which is not its fault: it is made again."
+_SILENT = (
+    "The process that made it gave no sign of life for as long as its lease, which is not its fault: it is made again."
+)
 _SUSPECT = "Its worker {how} while {count} reports were made in it: each of them is made again, alone."
 _DIED = "Its worker {how} while it made nothing else (death {deaths} of {limit}): it is made again, alone."
 _ENDED = (
@@ -48,7 +51,7 @@ def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:
             return ()
     with writing(db) as connection:
         rows = _SQL.run(connection, "overdue", longest).mappings().all()
-        return tuple(_requeue_lost(connection, row) for row in rows)
+        return tuple(_requeue_lost(connection, row, _SILENT, ReasonCode.WORKER_SILENT) for row in rows)
 
 
 def requeue_jobs(db: Engine, owner: str) -> tuple[str, ...]:
@@ -104,11 +107,18 @@ def _blame(connection: Connection, row: RowMapping, how: str, limit: int, now: d
     return str(row["report_id"])
 
 
-def _requeue_lost(connection: Connection, row: RowMapping, reason: str = _LOST, *, suspect: bool = False) -> str:
+def _requeue_lost(
+    connection: Connection,
+    row: RowMapping,
+    reason: str = _LOST,
+    code: ReasonCode = ReasonCode.WORKER_LOST,
+    *,
+    suspect: bool = False,
+) -> str:
     losses = row["losses"] + 1
     suspect = suspect or bool(row["suspect"]) or losses >= MOST_LOSSES
     if jobs.requeue(connection, _make_fence(row), suspect=suspect, pause_seconds=_compute_pause(losses - MOST_LOSSES)):
-        lost = {"reason": reason, "reason_code": ReasonCode.WORKER_LOST}
+        lost = {"reason": reason, "reason_code": code}
         jobs.update_report(connection, row["report_id"], **lost, losses=losses)
     return str(row["report_id"])
 

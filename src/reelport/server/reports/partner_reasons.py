@@ -16,6 +16,7 @@ _WAITS = {
     OutOfMemory.code: "it needs much memory: it is made again, alone",
     ReasonCode.WORKER_DIED: "its process ended early: it is made again, alone",
     ReasonCode.WORKER_LOST: "its process ended early, which is not its fault: it is made again",
+    ReasonCode.WORKER_SILENT: "its process gave no sign of life, which is not its fault: it is made again",
 }
 _TRIED_AGAIN = "the platform could not make it yet: it tries again by itself"
 _TOO_LARGE = "It is too large for the platform: ask for less (fewer days or dimensions)"
