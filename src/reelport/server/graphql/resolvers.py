@@ -126,7 +126,8 @@ def _make_report(report: AskedReport | FoundReport) -> Object:
 
 def _resolve_download_links(root: Object, info: _Info, first: int | None = None, page: int | None = 1) -> Object | None:
     page = 1 if page is None else page
-    least = {"first": (first, 0), "page": (page, 1)}
+    # Not 0: such pages have no link and no end.
+    least = {"first": (first, 1), "page": (page, 1)}
     below = [name for name, (value, bound) in least.items() if value is not None and value < bound]
     if below:
         context: Context = info.context
