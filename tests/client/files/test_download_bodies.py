@@ -184,3 +184,15 @@ def test_retry_after_is_honoured(server: Server, tmp_path: Path, query: ReportQu
     serve(server, answer("", status="503 Busy", retry_after="7"), answer(CSV))
     fetch(server, tmp_path / "views.csv", query, told.append)
     assert [event.seconds for event in told if isinstance(event, Retrying)] == [7.0]
+
+
+def test_a_report_that_expires_on_the_way_is_said_to_have_expired(
+    server: Server, tmp_path: Path, query: ReportQuery
+) -> None:
+    """Both its links were refused: a last look says whether it is the link or the report that is gone."""
+    link = f"{server.url}/file"
+    server.answers["/file"] = [answer("", status="403 Forbidden")]
+    server.looks(("FINISHED", [link]), ("FINISHED", [link]), ("EXPIRED", []))
+    with pytest.raises(ReportExpired, match=r"The report R-1234 has expired and its file is gone\. Ask for it again\."):
+        fetch(server, tmp_path / "views.csv", query)
+    assert left_in(tmp_path) == []

@@ -107,6 +107,15 @@ def test_a_report_is_fetched_while_the_clock_is_not_believed(api: Api) -> None:
         state.service = service
 
 
+def test_a_link_lives_as_long_as_its_report(api: Api) -> None:
+    """A report that ends between two whole seconds has a link that is good until then, not one that ended before."""
+    token, end = api.finished(BODY), datetime.now(UTC).replace(microsecond=500_000) + timedelta(minutes=2)
+    with writing(api.service.db) as connection:
+        connection.execute(update(REPORTS).where(REPORTS.c.token == token).values(expires_at=end))
+    (expires,) = parse_qs(urlsplit(api.link(token)).query)["expires"]
+    assert 0 <= int(expires) - end.timestamp() < 1
+
+
 SIZE = len(BODY)
 
 

@@ -103,7 +103,7 @@ def download(
                 break
             except (ReportExpired, Unreachable, IncompleteDownload) as error:
                 on_disk.keep_or_drop()
-                yield from _pause_or_raise(session, tries, error, on_disk, tell)
+                yield from _pause_or_raise(session, state.token, tries, error, on_disk, tell)
             state = yield from look_up_links(session, state.token, tell)
         done = yield from work(partial(_publish, session, state.token, query, times, on_disk, proof))
     tell(Saved(state.token, done.bytes, done.rows))
@@ -225,9 +225,14 @@ class _TriesLeft:
 
 
 def _pause_or_raise(
-    session: Session, tries: _TriesLeft, error: ReelportError, on_disk: _OnDisk, tell: Progress
+    session: Session, token: str, tries: _TriesLeft, error: ReelportError, on_disk: _OnDisk, tell: Progress
 ) -> Flow[None]:
-    tries.count_failure(error, on_disk.part.size)
+    try:
+        tries.count_failure(error, on_disk.part.size)
+    except ReportExpired:
+        # The fresh link was refused as well: perhaps the report ended just then, and then a look says so.
+        yield from look_up_links(session, token, tell)
+        raise
     pause = min(max(next(pauses(session.chance)), on_disk.retry_after or 0.0), _LONGEST_PAUSE)
     tell(Retrying(str(error), pause))
     yield Wait(pause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -20,7 +21,8 @@ def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: 
 
     The signature does not cover access: `report_access.find_linked_report` refuses a link whose key lost it.
     """
-    expires = int(until.timestamp())
+    # Rounded up: in its report's last second a link would else be dead already.
+    expires = math.ceil(until.timestamp())
     query = urlencode(
         {"expires": expires, "key": key_id, "signature": _signature(service_secret, report_id, key_id, expires)}
     )
