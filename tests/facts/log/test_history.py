@@ -13,9 +13,9 @@ from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.emptied_days import find_emptied_days
 from reelport.facts.log.history import find_load_to_undo, list_loads, read_history
 from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.newest_commits import find_emptied_days
 from reelport.facts.tables import EARNINGS, Table
 
 from .small_log import load_days

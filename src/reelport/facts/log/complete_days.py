@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reelport.errors import ReelportError
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.emptied_days import find_emptied_days
+from reelport.facts.log.newest_commits import find_emptied_days
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reelport.facts.log.complete_days import Completeness, read_completeness
 from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.emptied_days import find_last_load
+from reelport.facts.log.newest_commits import find_last_load
 from reelport.facts.tables import TABLES, Table
 
 

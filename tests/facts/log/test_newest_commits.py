@@ -1,4 +1,4 @@
-"""Emptied days are read from the newest commits, and what was read isn't read again."""
+"""Emptied days and the last load are read from the newest commits, and what was read isn't read again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
 
 from reelport.errors import StorageError, StoreUnavailable
-from reelport.facts.log.emptied_days import find_emptied_days, find_last_load
 from reelport.facts.log.log_files import commit_name, open_store
+from reelport.facts.log.newest_commits import find_emptied_days, find_last_load
 from reelport.facts.log.remote_tables import attach_tables
 from reelport.storage.retries import retry_for
 
