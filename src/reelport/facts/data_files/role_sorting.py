@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion
-from reelport.facts.log.file_digests import read_digests, require_intact
+from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.role_copies import (
     LEAST_ROWS,
     WHOLE,
@@ -49,7 +49,6 @@ def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]
     Each part is durable before it has its name. Raises StorageError; reports then read the files themselves.
     """
     written = 0
-    digests: Mapping[str, str] | None = None
     large = [file for file in files if file.rows >= LEAST_ROWS]
     for role in list_roles(now.table):
         parts = {file: {name_copy(file.path, role, part) for part in list_parts(file.rows)} for file in large}
@@ -59,8 +58,7 @@ def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]
         for file, names in parts.items():
             # A part that exists stays: reports may be reading it, and ties may be sorted otherwise this time.
             if missing := names - existing:
-                digests = read_digests(now) if digests is None else digests
-                require_intact(now, [file], digests)
+                require_intact(now, [file])
                 work = partial(_write_copy, space, now, file, role, missing)
                 space.run_interruptibly(work)
                 written += 1

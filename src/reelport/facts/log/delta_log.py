@@ -218,12 +218,16 @@ def read_entries(now: TableVersion) -> tuple[LogEntry, ...]:
     return tuple(parse_entry(commit) for commit in read_commits(now) if "reelport" in commit)
 
 
-def read_commits(now: TableVersion) -> Iterator[dict[str, Any]]:
-    """Yield the information of each commit up to this version, oldest first."""
+def read_commits(now: TableVersion, versions: range | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the information of these commits, in their order.
+
+    By default of each up to this version, oldest first.
+    """
     # Not by `DeltaTable.history`: it takes in commits that came since, and numbers all of them too low by as many.
     if now.delta is None:
         return
-    for version, actions in enumerate(read_each(now.folder, range(now.version + 1), partial(_fetch_actions, now))):
+    versions = range(now.version + 1) if versions is None else versions
+    for version, actions in zip(versions, read_each(now.folder, versions, partial(_fetch_actions, now)), strict=True):
         for action in actions:
             if "commitInfo" in action:
                 yield {**action["commitInfo"], "version": version}

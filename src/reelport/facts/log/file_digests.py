@@ -5,7 +5,9 @@ They lie beside the commit's own record, for no other reader of Delta tables kno
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,20 @@ from reelport.storage.durable import translate_io_errors
 KEY = "reelportDigests"
 """The field of a commit's information that holds digests by path."""
 
+_STRIDES = range(32, 513)
+"""Commits that are read before it is looked whether older ones are needed: as many as were read, in bounds."""
 
-_LAST: dict[tuple[Path, int, str], Mapping[str, str]] = {}
-"""The digests that were read last, by the folder, the version, and the id that the table was given when it was made."""
+
+@dataclass(slots=True)
+class _Known:
+    """The newest digest of each path, by the commits of a table's version from `low` on."""
+
+    low: int
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+_LAST: dict[tuple[Path, int, str], _Known] = {}
+"""What was read last, by the folder, the version, and the id that the table was given when it was made."""
 
 
 def list_digests(files: Iterable[DataFile]) -> dict[str, str]:
@@ -33,30 +46,43 @@ def parse_digests(info: Mapping[str, Any]) -> Mapping[str, str]:
     return {str(path): str(digest) for path, digest in found.items()} if isinstance(found, dict) else {}
 
 
-def read_digests(now: TableVersion) -> Mapping[str, str]:
-    """Read the recorded digests of all files that this version or one before it has.
+def _read_digests(now: TableVersion, paths: AbstractSet[str]) -> Mapping[str, str]:
+    """Read the recorded digests of these files, and perhaps those of others.
 
-    Those of the last version asked for are kept: a change may ask for each file, and in an object store each commit is
-    a request.
+    They are files of this version or one before it. Commits are read from the newest back, until each file's digest is
+    found. What the last version asked for has told is kept: a change may ask for each file, and in an object store each
+    commit is a request.
     """
     if now.delta is None:
         return {}
     key = now.folder.absolute(), now.version, str(now.delta.metadata().id)
-    if (found := _LAST.get(key)) is None:
-        found = {path: digest for info in read_commits(now) for path, digest in parse_digests(info).items()}
+    if (known := _LAST.get(key)) is None:
+        known = _Known(now.version + 1)
         _LAST.clear()
-        _LAST[key] = found
-    return found
+        _LAST[key] = known
+    while known.low and not paths <= known.digests.keys():
+        _read_on(now, known)
+    return known.digests
 
 
-def require_intact(now: TableVersion, files: Iterable[DataFile], digests: Mapping[str, str] | None = None) -> None:
+def _read_on(now: TableVersion, known: _Known) -> None:
+    """Read some more commits, those before the known ones."""
+    high = known.low
+    low = max(high - min(max(now.version + 1 - high, _STRIDES[0]), _STRIDES[-1]), 0)
+    for info in read_commits(now, range(high - 1, low - 1, -1)):
+        for path, digest in parse_digests(info).items():
+            known.digests.setdefault(path, digest)
+    known.low = low
+
+
+def require_intact(now: TableVersion, files: Collection[DataFile]) -> None:
     """Raise FileDamaged where the bytes of one of the files are not those that were written.
 
     StorageError when one can't be read. A copy of an object store's file that has rotted on this machine is fetched
     again. Whatever writes files anew calls it before it reads them: the new ones would carry damage on under a digest
-    that proves it. Give `digests` where they have been read already.
+    that proves it.
     """
-    known = read_digests(now) if digests is None else digests
+    known = _read_digests(now, {file.path for file in files})
     for file in files:
         if (digest := known.get(file.path)) is not None:
             path = now.path(file)
