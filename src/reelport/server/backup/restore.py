@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,13 @@ from reelport.facts.log.table_marks import RECORD, restore_identity
 from reelport.server import credentials
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.damage import describe_damage, is_needed
+from reelport.server.backup.database_claim import DatabaseClaim
 from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest, Stored
 from reelport.server.backup.state_dump import (
     POSTGRESQL,
     SQLITE,
     describe_address,
     find_tool_problem,
-    list_tables,
     load_state,
     name_database,
 )
@@ -77,12 +77,12 @@ def restore_backup(
         with translate_io_errors(settings.data):
             settings.data.chmod(0o777 & ~settings.readers.denied_bits)
         _clear(settings)  # first: what is left may fill the disk
-        begin_restore(settings.data, _describe_origin(manifest, settings))
-        lost = _restore_files(archive, manifest, settings, without_damaged=without_damaged)
-        if manifest.database == SQLITE:
-            archive.copy_out(manifest.state, settings.data, settings.state_file.name)
-        elif not list_tables(settings):  # else a restore that was killed has loaded it: all of it, or nothing
-            load_state(settings, archive.locate(manifest.state))
+        with _begin(manifest, settings) as must_load:
+            lost = _restore_files(archive, manifest, settings, without_damaged=without_damaged)
+            if manifest.database == SQLITE:
+                archive.copy_out(manifest.state, settings.data, settings.state_file.name)
+            elif must_load:  # else a restore that was killed has loaded it: all of it, or nothing
+                load_state(settings, archive.locate(manifest.state))
         kept = {file.name for file in {*manifest.files} - lost if file.store == FILES}
         _bring_up_to_date(settings, kept, [name for name, at in manifest.versions.items() if at != ABSENT])
         end_restore(settings.data)
@@ -116,6 +116,22 @@ def _lock(data: Path) -> Iterator[None]:
 def _describe_origin(manifest: Manifest, settings: Settings) -> str:
     """Name a backup and the database that its state goes to, to know a killed restore again."""
     return f"{manifest.id} {manifest.state.sha256} {describe_address(settings)}"
+
+
+def _begin(manifest: Manifest, settings: Settings) -> AbstractContextManager[bool]:
+    """Mark the data directory, and hold the database; gives whether the state must be loaded."""
+    if settings.database_url:
+        return _make_claim(manifest, settings).hold()
+    begin_restore(settings.data, _describe_origin(manifest, settings))
+    return nullcontext(enter_result=False)
+
+
+def _make_claim(manifest: Manifest, settings: Settings) -> DatabaseClaim:
+    return DatabaseClaim.of(settings, _describe_origin(manifest, settings))
+
+
+def _find_claim_problem(manifest: Manifest, settings: Settings) -> str | None:
+    return _make_claim(manifest, settings).find_problem() if settings.database_url else None
 
 
 def _restore_files(
@@ -167,14 +183,8 @@ def _find_problems(manifest: Manifest, settings: Settings, *, check_secret: bool
     if manifest.database != name_database(settings):
         needed = "set" if manifest.database == POSTGRESQL else "don't set"
         yield f"The state was in {manifest.database}: {needed} REELPORT_DATABASE_URL."
-    elif problem := find_tool_problem(manifest.database):
+    elif problem := find_tool_problem(manifest.database) or _find_claim_problem(manifest, settings):
         yield problem
-    elif (
-        settings.database_url
-        and list_tables(settings)
-        and read_unfinished(settings.data) != _describe_origin(manifest, settings)
-    ):
-        yield "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
     if check_secret:
         yield from _find_secret_problems(manifest, settings)
     for bucket in _list_buckets(manifest, settings):
