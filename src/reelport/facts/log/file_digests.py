@@ -13,14 +13,12 @@ from typing import Any
 
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, read_commits
+from reelport.facts.log.log_files import choose_older
 from reelport.storage.digests import FileDamaged, is_intact
 from reelport.storage.durable import translate_io_errors
 
 KEY = "reelportDigests"
 """The field of a commit's information that holds digests by path."""
-
-_STRIDES = range(32, 513)
-"""Commits that are read before it is looked whether older ones are needed: as many as were read, in bounds."""
 
 
 @dataclass(slots=True)
@@ -67,9 +65,8 @@ def _read_digests(now: TableVersion, paths: AbstractSet[str]) -> Mapping[str, st
 
 def _read_on(now: TableVersion, known: _Known) -> None:
     """Read some more commits, those before the known ones."""
-    high = known.low
-    low = max(high - min(max(now.version + 1 - high, _STRIDES[0]), _STRIDES[-1]), 0)
-    for info in read_commits(now, range(high - 1, low - 1, -1)):
+    low = choose_older(now.version, known.low)
+    for info in read_commits(now, range(known.low - 1, low - 1, -1)):
         for path, digest in parse_digests(info).items():
             known.digests.setdefault(path, digest)
     known.low = low

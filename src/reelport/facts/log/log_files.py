@@ -24,6 +24,8 @@ _NEWEST: dict[Path, int] = {}
 """The newest version of a remote table that was found last, by the folder that it stands for."""
 _FETCHES = 8
 """Commits of a remote log that are fetched at the same time."""
+_STRIDES = range(32, 513)
+"""Commits that are read, at least and at most, before it is asked whether to go on."""
 _COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
 
 
@@ -65,6 +67,14 @@ def list_commits(store: FileStore, first: int = 0) -> Mapping[int, str]:
 def before_version(version: int) -> str:
     """Return the name behind which a listing begins with the files of this version."""
     return f"{LOG_FOLDER}/{version:020}"
+
+
+def choose_older(newest: int, low: int) -> int:
+    """Choose from which version on to read the commits before `low`.
+
+    They are as many as were read, up to `newest`, in bounds: then it is asked whether those before them are needed.
+    """
+    return max(low - min(max(newest + 1 - low, _STRIDES[0]), _STRIDES[-1]), 0)
 
 
 def find_newest_commit(folder: Path) -> int | None:

@@ -16,12 +16,16 @@ from typing import Any
 
 from reelport.errors import StorageError
 from reelport.facts.log.log_entry import LogEntry, parse_entry
-from reelport.facts.log.log_files import commit_name, find_commit_tag, open_store, read_actions, read_each
+from reelport.facts.log.log_files import (
+    choose_older,
+    commit_name,
+    find_commit_tag,
+    open_store,
+    read_actions,
+    read_each,
+)
 from reelport.facts.log.remote_tables import describe_place
 from reelport.facts.tables import TABLES
-
-_AT_ONCE = range(32, 513)
-"""Commits that are read before it is looked whether those before them are needed: as many as were read, in bounds."""
 
 _AHEAD = timedelta(days=31)
 """How long before a day comes a replacement may empty it: a pause is known before it, and no clock is off by that."""
@@ -117,8 +121,7 @@ def _recall(folder: Path, known: _Stretch | None) -> _Stretch | None:
 
 def _read_on(folder: Path, read: _Stretch, known: _Stretch | None) -> _Stretch:
     """Read some commits before these, and add those that are known already behind them."""
-    count = min(max(read.high + 1 - read.low, _AT_ONCE[0]), _AT_ONCE[-1])
-    low = max(read.low - count, 0)
+    low = choose_older(read.high, read.low)
     if known is not None and known.low < read.low:
         low = min(max(low, known.high + 1), read.low)
     versions = range(read.low - 1, low - 1, -1)
