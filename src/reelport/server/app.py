@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
@@ -28,6 +27,7 @@ from reelport.server.http import health
 from reelport.server.http.brief_retries import BriefRetries
 from reelport.server.http.downloads import download
 from reelport.server.http.durable_reports import DurableReports
+from reelport.server.http.exact_route import ExactRoute
 from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.http.metrics import Metrics
@@ -87,15 +87,15 @@ def create_app(settings: Settings) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route(TOKEN_PATH, answer_token, methods=["POST"]),
-            Route(GRAPHQL_PATH, answer_graphql, methods=_ANY_METHOD),
-            Route(PUBLIC_TOKEN_PATH, answer_public_token, methods=["POST"]),
-            Route(PUBLIC_GRAPHQL_PATH, answer_graphql, methods=["POST"]),
-            Route(f"{FILES_PATH}/{CSV.file_name('{report_id:str}')}", download, methods=["GET"]),
-            Route(HEALTH_PATH, health.answer_health, methods=["GET"]),
-            Route(READY_PATH, health.answer_ready, methods=["GET"]),
-            Route(LIVE_PATH, health.answer_live, methods=["GET"]),
-            Route(METRICS_PATH, health.answer_metrics, methods=["GET"]),
+            ExactRoute(TOKEN_PATH, answer_token, methods=["POST"]),
+            ExactRoute(GRAPHQL_PATH, answer_graphql, methods=_ANY_METHOD),
+            ExactRoute(PUBLIC_TOKEN_PATH, answer_public_token, methods=["POST"]),
+            ExactRoute(PUBLIC_GRAPHQL_PATH, answer_graphql, methods=["POST"]),
+            ExactRoute(f"{FILES_PATH}/{CSV.file_name('{report_id:str}')}", download, methods=["GET"]),
+            ExactRoute(HEALTH_PATH, health.answer_health, methods=["GET"]),
+            ExactRoute(READY_PATH, health.answer_ready, methods=["GET"]),
+            ExactRoute(LIVE_PATH, health.answer_live, methods=["GET"]),
+            ExactRoute(METRICS_PATH, health.answer_metrics, methods=["GET"]),
             *make_studio_routes(),
         ],
         middleware=[Middleware(RequestLog), Middleware(BriefRetries)],

@@ -157,6 +157,14 @@ def test_health_and_metrics_are_there(wire: Wire) -> None:
     assert b"process_resident_memory_bytes" in page.body
 
 
+def test_a_path_with_a_line_feed_at_its_end_is_another_path(wire: Wire) -> None:
+    """A proxy that keeps `/metrics` within lets `/metrics%0A` pass."""
+    for path in ("/metrics", "/health", "/health/ready", "/health/live", "/studio/sign-in", "/files/none.csv"):
+        assert (path, wire.send("GET", f"{path}%0A").status) == (path, 404)
+    for path in (GRAPHQL, TOKEN):
+        assert (path, wire.send("POST", f"{path}%0A", b"{}").status) == (path, 404)
+
+
 def test_every_answer_says_that_it_is_reelports_and_which(wire: Wire) -> None:
     """Tokens, GraphQL, files, health and numbers; what is refused, and where there is nothing."""
     answers = [

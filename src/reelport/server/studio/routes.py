@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from starlette.routing import Route
-
+from reelport.server.http.exact_route import ExactRoute
 from reelport.server.studio import (
     account,
     assets,
@@ -91,6 +90,6 @@ ROUTES: tuple[StudioRoute, ...] = (
 )
 
 
-def make_routes() -> list[Route]:
+def make_routes() -> list[ExactRoute]:
     """Make the routes for the app, each behind its guard."""
-    return [Route(each.path, guard(each.endpoint, each.right), methods=[each.method]) for each in ROUTES]
+    return [ExactRoute(each.path, guard(each.endpoint, each.right), methods=[each.method]) for each in ROUTES]
