@@ -21,6 +21,15 @@ from reelport.server.limits.token_buckets import hash_owner
 from reelport.server.state.database import writing
 from reelport.wire import TOKEN_PATH
 
+FORMS = [
+    "form",
+    "form under a JSON header",
+    "form after a mark",
+    "multipart",
+    "JSON",
+    "JSON after a mark",
+    "JSON under a form header",
+]
 KEYS = {"access_token", "refresh_token", "expires_in", "scope", "token_type"}
 FORM_HEADER = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -62,7 +71,7 @@ def fields(api: Api) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("form", ["form", "form under a JSON header", "multipart", "JSON", "JSON under a form header"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_form_may_arrive_in_several_ways(api: Api, form: str) -> None:
     """A form, a form in parts and a JSON object are read, whatever the header calls them."""
     given = fields(api)
@@ -72,6 +81,10 @@ def test_a_form_may_arrive_in_several_ways(api: Api, form: str) -> None:
             reply = api.client.post(TOKEN_PATH, content=encoded, headers=FORM_HEADER)
         case "form under a JSON header":
             reply = api.client.post(TOKEN_PATH, content=encoded, headers={"Content-Type": "application/json"})
+        case "form after a mark":  # a byte order mark, as Windows' shell writes it
+            reply = api.client.post(TOKEN_PATH, content=b"\xef\xbb\xbf" + encoded, headers=FORM_HEADER)
+        case "JSON after a mark":
+            reply = api.client.post(TOKEN_PATH, content=b"\xef\xbb\xbf" + json.dumps(given).encode())
         case "multipart":
             reply = api.client.post(TOKEN_PATH, files={name: (None, value) for name, value in given.items()})
         case "JSON":

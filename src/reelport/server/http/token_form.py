@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -49,6 +50,7 @@ async def read_form(request: Request, max_bytes: int) -> dict[str, str]:
         raise TokenRefused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503, 5)
     if body is None:
         raise TokenRefused("invalid_request", f"The body is longer than {max_bytes} bytes.", 413)
+    body = body.removeprefix(codecs.BOM_UTF8)  # Windows' shell writes one before JSON and forms
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         fields = await _parse_multipart(request, body)
