@@ -56,6 +56,8 @@ def test_unknown_address_and_wrong_password_are_told_alike(visitors: Visitors) -
             "javascript:alert(1)",
             "/graphql",
             "/studio/\r\nx: y",
+            "/studio/../graphql",
+            "/studio/explore/../..",
         ],
         3,
     ),

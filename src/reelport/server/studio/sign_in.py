@@ -74,4 +74,6 @@ def _show_form(visit: Visit, next_path: str, status: int = 200, *, email: str = 
 
 def _find_target(path: str) -> str:
     """Return a path of Studio as it is; instead of any other, and of nothing, the first page."""
-    return path if path != pages.ROOT and _OUR_PATH.fullmatch(path) and "//" not in path else pages.ROOT
+    is_ours = path != pages.ROOT and _OUR_PATH.fullmatch(path) and "//" not in path
+    # A browser follows `..` out of Studio.
+    return path if is_ours and ".." not in path.partition("?")[0].split("/") else pages.ROOT
