@@ -8,6 +8,8 @@ buffers only a piece of its request body and a piece of its answer.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
@@ -38,6 +40,8 @@ _LINGERING_SECONDS = 10.0
 """Time for a client to finish sending a body that was answered early: many read the answer only afterwards."""
 _LINGERING_BYTES = 16 * 1_048_576
 """Bytes of such a body that are discarded before the connection is closed anyway."""
+_RESET = struct.pack("ii", 1, 0)
+"""Closing a socket sends a reset, and drops what the system hasn't sent yet."""
 
 
 class _UnsentBytes:
@@ -208,9 +212,16 @@ class Connection(H11Protocol):
         if self.conn.their_state is h11.SEND_BODY:
             self._linger()
             return
+        self._show_cut()
         if self._sockets_own.get_write_buffer_size():
             self._start_timer(self.stalled_seconds)
         self._sockets_own.close()
+
+    def _show_cut(self) -> None:
+        """End a cut answer by a reset where its client would take it for a whole one."""
+        mine = self._sockets_own.get_extra_info("socket")
+        if mine is not None and self.conn.is_cut_unseen:
+            mine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def _linger(self) -> None:
         """Shut down writing, then discard what arrives, unparsed, for a bounded time and size.
@@ -250,6 +261,7 @@ class Connection(H11Protocol):
     def _abort(self) -> None:
         self._stop_timer()
         self._unsent.drop(self)
+        self._show_cut()
         # Not `close`: that would wait for a client that reads nothing.
         self.transport.abort()
 

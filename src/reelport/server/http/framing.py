@@ -41,12 +41,22 @@ class StrictFraming(h11.Connection):
     unsent = 0
     """Bytes of the answer's body that are still to be sent; 0 where its length isn't told."""
 
+    _ends_by_closing = False
+
     _is_get = False
 
     _received = 0
     """Bytes received since the head of the request."""
     _chunks = 0
     _body = 0
+
+    @property
+    def is_cut_unseen(self) -> bool:
+        """Whether the client would take what was sent for a whole answer if it ended here.
+
+        HTTP/1.0 has no chunks: an answer without a length ends with its connection.
+        """
+        return self._ends_by_closing and self.our_state is h11.SEND_BODY
 
     def receive_data(self, data: bytes) -> None:
         """Count and buffer received bytes."""
@@ -84,6 +94,8 @@ class StrictFraming(h11.Connection):
         match event:
             case h11.Response():
                 self.unsent = _measure_body(event) if self._is_get else 0
+                has_length = any(name == b"content-length" for name, _ in event.headers)
+                self._ends_by_closing = self.their_http_version == b"1.0" and not has_length
             case h11.Data():
                 self.unsent = max(self.unsent - len(event.data), 0)
         return parts

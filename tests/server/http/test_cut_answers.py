@@ -1,0 +1,103 @@
+"""Answers that are cut: a client sees that, also where only the connection's end tells that of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.server.http.serving import serve
+
+from reelport.server.http.connections import Connection
+
+Send = Callable[[object], Any]
+ASK = b"GET / HTTP/1.0\r\n\r\n"
+PART = bytes(100_000)
+
+
+class Impatient(Connection):
+    """Gives a reader a moment to take an answer."""
+
+    stalled_seconds = 0.05
+
+
+async def begin(send: Send, *headers: tuple[bytes, bytes]) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers]})
+    await send({"type": "http.response.body", "body": PART, "more_body": True})
+
+
+async def leave(scope: object, receive: object, send: Send) -> None:
+    """End without the end of the body, as a download does whose key was revoked."""
+    del scope, receive
+    await begin(send)
+
+
+async def leave_a_file(scope: object, receive: object, send: Send) -> None:
+    del scope, receive
+    await begin(send, (b"content-length", b"%d" % (2 * len(PART))))
+
+
+async def fail(scope: object, receive: object, send: Send) -> None:
+    del scope, receive
+    await begin(send)
+    raise OSError("the disk is gone")
+
+
+async def finish(scope: object, receive: object, send: Send) -> None:
+    del scope, receive
+    await begin(send)
+    await send({"type": "http.response.body", "body": PART})
+
+
+def read(
+    application: object,
+    protocol: type[Connection] = Connection,
+    asked: bytes = ASK,
+    awaited: asyncio.Event | None = None,
+) -> bytes | None:
+    """All that comes back, read after an event; None where the connection is reset."""
+
+    async def run() -> bytes | None:
+        async with serve(protocol, application) as connect, asyncio.timeout(300):
+            reader = await connect(asked)
+            if awaited is not None:
+                await awaited.wait()
+            try:
+                return await reader.read()
+            except ConnectionResetError:
+                return None
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("application", [leave, fail])
+def test_a_cut_that_its_end_would_not_show_is_a_reset(application: object) -> None:
+    """HTTP/1.0 knows no chunks: proxies speak it, and would pass a part on as the whole file."""
+    assert read(application) is None
+
+
+def test_so_is_one_of_a_reader_that_takes_nothing() -> None:
+    """It is cut by its timer."""
+    cut = asyncio.Event()
+
+    async def send_on(scope: object, receive: object, send: Send) -> None:
+        del scope, receive
+        await begin(send)
+        for _ in range(300):  # far more than is on its way at once: it waits until the reader has gone
+            await send({"type": "http.response.body", "body": PART, "more_body": True})
+        cut.set()
+
+    assert read(send_on, Impatient, awaited=cut) is None
+
+
+def test_a_cut_that_shows_leaves_the_client_what_came() -> None:
+    """By its length, or the last chunk that is missing: a client goes on from there by a range."""
+    newer = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+    assert (read(leave_a_file) or b"").endswith(PART)
+    assert (read(leave, asked=newer) or b"").endswith(PART + b"\r\n")
+
+
+def test_an_answer_that_is_whole_is_no_reset() -> None:
+    """And all of it comes."""
+    assert (read(finish) or b"").endswith(2 * PART)
