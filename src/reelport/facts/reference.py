@@ -19,7 +19,8 @@ _KINDS = {
     "however near to its end.",
     Kind.MOMENT: "ISO 8601: `2023-07-01T05:00:00Z`, `2023-07-01 07:00+02:00`, `2023-07-01`. An offset is taken to UTC; "
     "without one the time is UTC. What is finer than a microsecond is cut, never rounded.",
-    Kind.TEXTS: "A Parquet list, a JSON array, or text: a JSON array or parts divided by `|`. "
+    Kind.TEXTS: "A Parquet list of texts or whole numbers, a JSON array of texts or numbers, "
+    "or text: such an array or parts divided by `|`. "
     "Empty and repeated texts are dropped; none left is an empty cell.",
 }
 

@@ -45,6 +45,7 @@ _EXPECTED = {
 _DAY_FORM = r"\d{4}-\d{2}-\d{2}"
 _MOMENT_FORM = _DAY_FORM + r"([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?))?)?"
 _NUL = "it holds a NUL character"
+_NESTED = "is nested, where texts should be"
 _TOO_LONG = f"is longer than {LONGEST_TEXT} bytes"
 _SLICED_OFFSET = r"([+-]\d{2})(\d{2})$"
 
@@ -139,7 +140,13 @@ def make_ahead_refusal(column: Column, value: str, now: datetime) -> RowRefusal:
 
 
 def _is_empty_sql(name: str, source: str) -> str:
-    return f"({name} IS NULL OR {name} = '')" if source == "VARCHAR" else f"{name} IS NULL"
+    text = _json_text_sql(name) if source == "JSON" else name
+    return f"({text} IS NULL OR {text} = '')" if source in {"VARCHAR", "JSON"} else f"{name} IS NULL"
+
+
+def _json_text_sql(value: str) -> str:
+    """Write the SQL of a JSON value as text: without its quotes, and null where it is JSON's null."""
+    return f"json_extract_string({value}, '$')"
 
 
 def _shown_sql(value: str) -> str:
@@ -165,10 +172,14 @@ def _rule_by_kind(column: Column, name: str, source: str) -> Rule | None:
 
 
 def _text_rule(name: str, source: str) -> Rule | None:
-    if source in {"VARCHAR", "JSON"}:
+    if source == "VARCHAR":
         too_long = RowRefusal(f"strlen({name}) > {LONGEST_TEXT}", _TOO_LONG)
         refusals = too_long, RowRefusal(f"contains({name}, chr(0))", _NUL)
         return Rule(f"nullif({name}, '')", refusals)
+    if source == "JSON":
+        made = _text_rule(_json_text_sql(name), "VARCHAR")
+        nested = RowRefusal(f"json_type({name}) IN ('OBJECT', 'ARRAY')", _NESTED, name)
+        return made and replace(made, refusals=(nested, *made.refusals))
     if source in _INTEGERS | _WIDE_INTEGERS or source == "UUID" or source.startswith("ENUM("):
         return Rule(f"nullif(CAST({name} AS VARCHAR), '')")
     return None
@@ -289,10 +300,14 @@ def _cut_nanoseconds_sql(name: str) -> str:
 
 def _texts_rule(name: str, source: str) -> Rule | None:
     refusals: tuple[RowRefusal, ...] = ()
-    if source.endswith("[]") and source.count("[]") == 1:
+    if source.endswith("[]") and _text_rule("one", element := source.removesuffix("[]")) is not None:
         listed = f"CAST({name} AS VARCHAR[])"
+        if element == "JSON":
+            listed = f"list_transform({name}, lambda part: {_json_text_sql('part')})"
+            nested = f"list_filter({name}, lambda part: json_type(part) IN ('OBJECT', 'ARRAY'))"
+            refusals = (RowRefusal(f"len({nested}) > 0", _NESTED, name),)
     elif source in {"VARCHAR", "JSON"}:
-        text = f"CAST({name} AS VARCHAR)"
+        text = _json_text_sql(name) if source == "JSON" else name
         array = f"TRY_CAST(TRY_CAST({text} AS JSON) AS VARCHAR[])"
         is_array = f"starts_with(ltrim({text}), '[')"
         listed = f"CASE WHEN {is_array} THEN {array} ELSE string_split({text}, '|') END"

@@ -99,6 +99,35 @@ def test_a_mapping_reads_csv_as_text_and_other_forms_as_they_are(tmp_path: Path,
         assert ask("channels", "SELECT id, slug FROM t") == [("007", path.suffix)]
 
 
+def test_a_mapping_may_give_json_for_texts(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """NDJSON whose values are of several types is JSON to the engine: a text has no quotes, null is an empty cell."""
+    path = tmp_path / "v.ndjson"
+    objects = [{"v": 1, "n": None, "t": ["a", 1, None]}, {"v": "2", "n": "b", "t": ["c"]}, {"v": "3", "n": {}, "t": []}]
+    objects += [{"v": "4", "n": "d", "t": ["e", {"k": 1}]}, {"v": None, "n": "f", "t": None}]
+    path.write_text("".join(json.dumps(each) + "\n" for each in objects))
+    text = "SELECT to_json(v) AS id, 'c' AS owner_channel_id, to_json(n) AS title, t AS tags FROM input"
+    done = load(root, "videos", [path], mapping=_map(tmp_path, text))
+    assert ask("videos", "SELECT id, title, tags FROM t ORDER BY id") == [("1", None, ["a", "1"]), ("2", "b", ["c"])]
+    assert done.rejects_file is not None
+    with done.rejects_file.open(newline="") as file:
+        reasons = {row["line"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons["3"] == "title: '{}' is nested, where texts should be"
+    assert reasons["4"].endswith("is nested, where texts should be")
+    assert reasons["5"] == "id: is empty, and must not be"
+
+
+@pytest.mark.parametrize(("tags", "expected"), [('"a|b"', ["a", "b"]), ('["a", "b"]', ["a", "b"]), ("null", None)])
+def test_tags_may_be_one_json_value(
+    tmp_path: Path, root: Path, ask: Ask, tags: str, expected: list[str] | None
+) -> None:
+    """A text of JSON is divided as any text, without its quotes; an array is a list."""
+    path = tmp_path / "v.ndjson"
+    path.write_text(f'{{"tags": {tags}}}\n')
+    text = "SELECT 'v' AS id, 'c' AS owner_channel_id, to_json(tags) AS tags FROM input"
+    load(root, "videos", [path], mapping=_map(tmp_path, text))
+    assert ask("videos", "SELECT tags FROM t") == [(expected,)]
+
+
 def test_texts_that_a_mapping_gives_are_cast_by_the_rules_of_columns(tmp_path: Path, root: Path, export: Path) -> None:
     """A mapping may leave numbers and times as text; what can't be cast is rejected."""
     text = """

@@ -146,6 +146,27 @@ def test_lists_of_parquet_are_tags(root: Path, ask: Ask) -> None:
     assert ask("videos", "SELECT tags FROM t ORDER BY id") == [(["b", "a"],), (None,)]
 
 
+@pytest.mark.parametrize("tag", thin_out([{"name": "a"}, {"element": "a"}, b"\xc3\xa9", 1.5], 2))
+def test_parquet_lists_of_what_is_no_text_are_no_tags(tmp_path: Path, root: Path, tag: object) -> None:
+    """What the engine would spell in its own way (`{'name': a}`) is left to a mapping, which takes the text out."""
+    path = tmp_path / "v.parquet"
+    pq.write_table(pa.table({"id": ["v1"], "owner_channel_id": ["c"], "tags": [[tag]]}), path)
+    with pytest.raises(BadInput, match=r"column tags holds .*\[\], where lists of texts should be"):
+        load(root, "videos", [path])
+
+
+def test_a_null_in_a_list_of_ndjson_is_left_out(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """As it is in a Parquet list; a part that is a list or an object still refuses the row."""
+    path = tmp_path / "v.ndjson"
+    lists = ('["b", null, 7]', "[null]", '["a", {"k": 1}]')
+    path.write_text(
+        "".join(f'{{"id":"v{at}","owner_channel_id":"c","tags":{each}}}\n' for at, each in enumerate(lists))
+    )
+    done = load(root, "videos", [path])
+    assert ask("videos", "SELECT id, tags FROM t ORDER BY id") == [("v0", ["b", "7"]), ("v1", None)]
+    assert done.rejects == 1
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     thin_out(
