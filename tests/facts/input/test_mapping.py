@@ -128,6 +128,33 @@ def test_tags_may_be_one_json_value(
     assert ask("videos", "SELECT tags FROM t") == [(expected,)]
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+@pytest.mark.parametrize(
+    ("order", "counts"), [("", "late"), ("ORDER BY seen", "late"), ("ORDER BY seen DESC", "early"), ("UNION", "early")]
+)
+def test_of_objects_with_one_id_the_last_one_of_the_mapping_s_order_counts(
+    tmp_path: Path, root: Path, ask: Ask, form: str, order: str, counts: str
+) -> None:
+    """A mapping that has no order has the file's; a bad row is told by its line all the same."""
+    path, size = tmp_path / f"v.{form}", 3000
+    rows = [{"id": str(at), "seen": seen} for seen in ("early", "late") for at in range(size)] + [
+        {"id": "", "seen": "x"}
+    ]
+    match form:
+        case "csv":
+            path.write_text("id,seen\n" + "".join(f"{row['id']},{row['seen']}\n" for row in rows))
+        case "ndjson":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        case _:
+            pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=500)
+    text = "SELECT id, 'c' AS owner_channel_id, seen AS title FROM input "
+    text += f"UNION ALL {text} WHERE seen = 'early'" if order == "UNION" else order
+    done = load(root, "videos", [path], mapping=_map(tmp_path, text))
+    assert ask("videos", "SELECT title, count(*) FROM t GROUP BY 1") == [(counts, size)]
+    assert done.rejects == 1
+    assert done.are_lines_of_output == (order == "UNION")
+
+
 def test_texts_that_a_mapping_gives_are_cast_by_the_rules_of_columns(tmp_path: Path, root: Path, export: Path) -> None:
     """A mapping may leave numbers and times as text; what can't be cast is rejected."""
     text = """

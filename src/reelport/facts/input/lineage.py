@@ -32,6 +32,13 @@ def trace_rows(session: duckdb.DuckDBPyConnection, text: str, name: str, numbere
     return _convert(session, "json_deserialize_sql", json.dumps(tree))
 
 
+def is_ordered(session: duckdb.DuckDBPyConnection, text: str) -> bool:
+    """Whether the SELECT itself, and not only a part of it, puts its rows in an order."""
+    tree: Node = json.loads(_convert(session, "json_serialize_sql", text))
+    modifiers = [each for part in tree.get("statements", ()) for each in part["node"]["modifiers"]]
+    return any(each["type"] == "ORDER_MODIFIER" for each in modifiers)
+
+
 def _convert(session: duckdb.DuckDBPyConnection, function: str, text: str) -> str:
     return str(session.execute(f"SELECT {function}(?)", [text]).fetchall()[0][0])
 

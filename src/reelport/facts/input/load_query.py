@@ -20,6 +20,8 @@ PROBLEMS = "_problems"
 DAY = "_day"
 FILE = "_reelport_file"
 LINE = "_reelport_line"
+ORDER = "_reelport_order"
+"""Column: the place of a row in an order that its mapping gives."""
 OUTPUT = "the mapping's output"
 """The name of the source of a mapping's rows, which are not lines of a file."""
 _SOURCE = "src"
@@ -35,7 +37,8 @@ class RowSource:
 
     `file` and `line` are the SQL of a row's place: the number of its file, from 0, and its line, from 1. A row of
     `OUTPUT` that isn't made of one row of a file has no file, and its line is its number in the output. If `locate` is
-    given, the line is a number that `locate` converts to file and line.
+    given, the line is a number that `locate` converts to file and line. If `order` is given, it is the SQL of the row's
+    number in an order of the mapping's own: of object rows with the same key its last one counts.
     """
 
     relation: str
@@ -44,6 +47,7 @@ class RowSource:
     line: str
     named: str
     locate: Locate | None = None
+    order: str | None = None
 
 
 def find_column_problems(table: Table, source: RowSource) -> list[str]:
@@ -80,6 +84,7 @@ def load_sql(table: Table, source: RowSource, *, lenient: bool = False, now: dat
     reject = f"CASE WHEN {_any_sql(refusals)} THEN {what} END AS {REJECT}"
     outside = [f"{_outside_sql(kept)} AS {OUTSIDE}"] if lenient else []
     columns = [f"{value} AS {quote_name(name)}" for name, value in values.items()]
+    columns += [f"{source.order} AS {quote_name(ORDER)}"] if source.order else []
     return f"SELECT {', '.join([*columns, _place_sql(source), reject, *outside])} FROM {source.relation} AS {_SOURCE}"  # noqa: S608 - names are quoted
 
 
@@ -152,9 +157,11 @@ def sorted_load_sql(
             f"SELECT {names}, {REJECT}, {day} AS {DAY} FROM ({rows}) "  # noqa: S608 - names are our tables' own
             f"ORDER BY {REJECT} IS NULL, {DAY}, {keys}"
         )
+    places = (ORDER,) if all(source.order for source in sources) else (FILE, LINE)
+    latest = ", ".join(f"{quote_name(place)} DESC" for place in places)
     return (
         f"SELECT {names}, {REJECT}, NULL AS {DAY} FROM ({rows}) "  # noqa: S608 - names are our tables' own
         f"QUALIFY {REJECT} IS NOT NULL OR row_number() OVER ("
-        f"PARTITION BY {REJECT} IS NULL, {keys} ORDER BY {quote_name(FILE)} DESC, {quote_name(LINE)} DESC) = 1 "
+        f"PARTITION BY {REJECT} IS NULL, {keys} ORDER BY {latest}) = 1 "
         f"ORDER BY {REJECT} IS NULL, {keys}"
     )

@@ -6,6 +6,7 @@ The session is locked down first, so that the SELECT can read nothing but the fi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -21,8 +22,8 @@ from reelport.facts.data_files.duckdb_session import (
 from reelport.facts.input.files import FileFormat, InputFile
 from reelport.facts.input.json_input import create_json_view
 from reelport.facts.input.json_places import ObjectPlaces
-from reelport.facts.input.lineage import trace_rows
-from reelport.facts.input.load_query import FILE, LINE, OUTPUT, Locate, RowSource
+from reelport.facts.input.lineage import is_ordered, trace_rows
+from reelport.facts.input.load_query import FILE, LINE, ORDER, OUTPUT, Locate, RowSource
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import ROW_NUMBER, ReaderFailure, parquet_source_rows, read_parquet_columns
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
@@ -97,8 +98,15 @@ def _make_source(space: Workspace, body: str, locate: Locate | None) -> RowSourc
         message = str(error).partition("\n\nLINE ")[0]
         raise BadInput(f"the mapping can't be run: {message}") from error
     if _create_traced_view(space, body, types):
-        return RowSource(_TRACED, types, quote_name(FILE), quote_name(LINE), OUTPUT, locate)
+        traced = RowSource(_TRACED, types, quote_name(FILE), quote_name(LINE), OUTPUT, locate)
+        return _number_rows(traced) if is_ordered(space.session, body) else traced
     return RowSource(f"(SELECT *, {_NUMBER} FROM {_MAPPED})", types, "CAST(NULL AS INTEGER)", quote_name(LINE), OUTPUT)  # noqa: S608 - fixed names
+
+
+def _number_rows(source: RowSource) -> RowSource:
+    """Number the rows in the mapping's own order, which their files and lines don't tell."""
+    numbered = f"(SELECT *, row_number() OVER () AS {quote_name(ORDER)} FROM {source.relation})"  # noqa: S608 - fixed names
+    return replace(source, relation=numbered, order=quote_name(ORDER))
 
 
 def _create_traced_view(space: Workspace, body: str, types: dict[str, str]) -> bool:
