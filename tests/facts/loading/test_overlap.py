@@ -49,6 +49,21 @@ def test_an_export_that_overlaps_is_told(tmp_path: Path, capsys: pytest.CaptureF
     assert (facts["removed"], facts["shared_days"]) == (3, [])
 
 
+def test_days_that_a_replacement_would_empty_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], earnings: Write
+) -> None:
+    """Late rows of scattered days: the span that replaces them takes all days between too."""
+    _run(
+        tmp_path, capsys, "load", "earnings", earnings("a.csv", *((f"2023-07-0{day}", "c1", 1) for day in range(1, 7)))
+    )
+    late = earnings("b.csv", ("2023-07-01", "c1", 2), ("2023-07-03", "c1", 2), ("2023-07-06", "c1", 2))
+    gaps = "which removes all other rows of these days, and empties 3 days between them that have no rows in the files"
+    assert f"2023-07-01:2023-07-06, {gaps}" in _run(tmp_path, capsys, "load", "earnings", late, "--dry-run")
+    assert f"2023-07-01:2023-07-06, {gaps}" in _run(tmp_path, capsys, "load", "earnings", late)
+    one = earnings("c.csv", ("2023-07-01", "c1", 3), ("2023-07-03", "c1", 3))
+    assert "one day between them that has no rows in the files" in _run(tmp_path, capsys, "load", "earnings", one)
+
+
 @pytest.mark.parametrize("compacted", thin_out([False, True], 2))
 def test_only_days_with_rows_of_standing_batches_are_shared(root: Path, earnings: Write, *, compacted: bool) -> None:
     """Days that no batch has, that a replacement emptied or whose batch was undone are free; month files hide none."""

@@ -42,8 +42,17 @@ def format_shared_days(shared: Sequence[SharedDay], days: Sequence[date], *, is_
     return (
         f"{rows} {added} to {format_count(len(shared), 'day')} on which other batches have rows: {named}{more}. "
         f"If they are the same facts, they count twice: {again} with --replace-days {min(days)}:{max(days)}, which "
-        "removes all other rows of these days"
+        f"removes all other rows of these days{_describe_gaps(days)}"
     )
+
+
+def _describe_gaps(days: Sequence[date]) -> str:
+    """Say how many days between the first and the last the load has no rows of: a replacement empties them."""
+    gaps = (max(days) - min(days)).days + 1 - len(set(days))
+    if not gaps:
+        return ""
+    which = "one day between them that has" if gaps == 1 else f"{gaps:,} days between them that have"
+    return f", and empties {which} no rows in the files: for rows that came late, load whole days"
 
 
 def count_replaced_rows(now: TableVersion, span: tuple[date, date]) -> int:
