@@ -97,3 +97,15 @@ def test_wrong_columns_are_told_of_their_files(tmp_path: Path, root: Path, form:
     told = str(caught.value).splitlines()
     assert told[0] == f"{paths[1]}: unknown column 'vues' (did you mean views?)"
     assert (f"{paths[1]}: column views is missing" in told) is (form == "csv")
+
+
+def test_columns_in_the_names_of_folders_are_told(tmp_path: Path, root: Path) -> None:
+    """Files of a Hive or Spark partition lack them: the refusal says where they are, and what to do."""
+    folder = tmp_path / "export" / "started_at=2023-07-01" / "visitor_country=FR"
+    folder.mkdir(parents=True)
+    paths = _write(folder, "csv", [{name: cell for name, cell in ROW.items() if name != "started_at"}])
+    with pytest.raises(BadInput, match="column started_at is missing") as caught:
+        load(root, "plays", paths)
+    assert "names of folders (started_at, visitor_country: partitions of Hive or Spark) aren't read" in str(
+        caught.value
+    )

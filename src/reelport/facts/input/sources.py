@@ -116,6 +116,11 @@ def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[Inpu
     problems = [problem for source in found for problem in find_column_problems(table, source)]
     if not problems:
         return
+    if names := sorted({part.partition("=")[0] for file in files for part in file.path.parts[:-1] if "=" in part}):
+        problems.append(
+            f"columns that stand in the names of folders ({', '.join(names)}: partitions of Hive or Spark) aren't "
+            "read: write one file with all columns first, by the command in docs/how-to/map-your-export.md"
+        )
     if files and not any(source.named == OUTPUT for source in found):
         command = shlex.join(["reelport", "load", table.name, str(files[0].path), "--suggest-map"])
         problems.append(
