@@ -47,7 +47,7 @@ def format_shared_days(shared: Sequence[SharedDay], days: Sequence[date], *, is_
 
 
 def _describe_gaps(days: Sequence[date]) -> str:
-    """Say how many days between the first and the last the load has no rows of: a replacement empties them."""
+    """Say how many days between the load's own a replacement would empty."""
     gaps = (max(days) - min(days)).days + 1 - len(set(days))
     if not gaps:
         return ""
