@@ -80,7 +80,7 @@ def _find_bad_text(text: str | None) -> str | None:
 
 
 def _list_to_text(value: object) -> str | None:
-    """Write a list of texts as JSON, nulls left out; None for any other value, which a column can't hold."""
+    """Write a list of texts as JSON, without nulls; None for any other value."""
     if isinstance(value, list) and all(part is None or isinstance(part, str) for part in value):
         return json.dumps([part for part in value if part is not None], ensure_ascii=False)
     return None
