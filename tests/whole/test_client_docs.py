@@ -93,3 +93,4 @@ def test_the_log_is_as_the_page_on_schedules_says(environment: dict[str, str], t
         compile(program, "page", "exec")
         assert SCHEDULERS.search(program)
         assert "from views import fetch_views" in program
+        assert "date.today()" not in program  # elsewhere than in UTC that is another day than the service's
