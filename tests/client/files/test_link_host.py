@@ -9,7 +9,7 @@ import pytest
 from tests.client.conftest import Fetch, Server
 
 from reelport import ReportQuery
-from reelport.client.files.link_host import advise_on_link_host, describe_link_host
+from reelport.client.files.link_host import advise_on_link_host, describe_link_host, path_of_link
 from reelport.errors import Unreachable
 from reelport.wire import VERSION_HEADER
 
@@ -41,6 +41,16 @@ def test_a_link_to_a_host_that_is_away_names_it(
     assert "s1gn3d" not in said
 
 
+@pytest.mark.parametrize("link", ["http://[::1", "http://a..b/f", f"http://{64 * 'a'}/f", "http://127.0.0.1:x/f"])
+def test_a_link_that_is_no_address_is_told(
+    server: Server, tmp_path: Path, query: ReportQuery, fetcher: Fetch, link: str
+) -> None:
+    """As an error of this library, whatever the resolver or the reader of addresses raises."""
+    server.looks(*[("FINISHED", [link])] * 4)
+    with pytest.raises(Unreachable, match=r"The report's file at .* gave no answer"):
+        fetcher(server, tmp_path / "views.csv", query)
+
+
 def heard(server: Server) -> None:
     """Have every answer so far say that a Reelport service gave it."""
     for path, answers in server.answers.items():
@@ -53,6 +63,12 @@ def test_where_a_link_leads_is_told_without_what_is_secret_in_it() -> None:
     assert describe_link_host("http://[::1]:80/a") == "http://[::1]:80"
     for none in ("file:///etc/passwd", "https://x:port/", "", "https://[::1"):
         assert describe_link_host(none) == "no web address"
+
+
+def test_a_links_path_tells_its_file() -> None:
+    """Fresh links to the same file differ in their signature alone; of no address all tells."""
+    assert path_of_link("https://files.example/a.csv?signature=b") == "/a.csv"
+    assert path_of_link("http://[::1") == "http://[::1"
 
 
 def test_a_link_to_the_services_own_host_needs_no_advice() -> None:

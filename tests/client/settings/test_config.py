@@ -104,10 +104,14 @@ def test_what_is_no_text(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["example.org", "ftp://example.org", "http://", "http://[::1", "http://x:0", "http://x:99999", "http://a@b"]
+    "url",
+    [
+        *("example.org", "ftp://example.org", "http://", "http://[::1", "http://x:0", "http://x:99999", "http://a@b"),
+        *("https://reports..example.org", "https://.example.org", f"https://{64 * 'a'}.example.org"),
+    ],
 )
 def test_what_is_no_address(url: str) -> None:
-    """Neither a bare name nor an address with a login in it is taken."""
+    """Neither a bare name, an address with a login in it, nor a host that no DNS name can be is taken."""
     with pytest.raises(UsageError):
         normalize_url(url)
 
@@ -135,6 +139,7 @@ def test_one_service_has_one_address() -> None:
     same = ["https://example.org", "https://EXAMPLE.org/", "https://example.org:443", " https://example.org// "]
     assert {normalize_url(url) for url in same} == {"https://example.org"}
     assert normalize_url("http://[::1]:80/Reports/") == "http://[::1]/Reports"
+    assert normalize_url(f"https://{63 * 'a'}.example.org./") == f"https://{63 * 'a'}.example.org."
 
 
 def test_an_identity_tells_keys_apart_and_tells_no_key() -> None:

@@ -37,6 +37,7 @@ _NEVER_SENT = (
     httpx2.UnsupportedProtocol,
     httpx2.LocalProtocolError,
 )
+_NO_ADDRESS = (httpx2.InvalidURL, UnicodeError)  # the latter: a host that no DNS name can be, as in http://a..b/
 
 
 class Http:
@@ -61,7 +62,7 @@ class Http:
             with without_signatures(), bounded_head(request):
                 response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
                 return _Body(response, request.timeout)
-        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+        except (httpx2.RequestError, *_NO_ADDRESS) as error:
             return _describe_loss(error)
 
     def close(self) -> None:
@@ -117,7 +118,7 @@ class AsyncHttp:
             follow = request.method == "GET"
             with without_signatures(), bounded_head(request):
                 return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
-        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+        except (httpx2.RequestError, *_NO_ADDRESS) as error:
             return _describe_loss(error)
 
     async def close(self) -> None:
@@ -209,12 +210,13 @@ def _read_head(response: httpx2.Response) -> Reply:
     return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()})
 
 
-def _describe_loss(error: httpx2.RequestError | httpx2.InvalidURL) -> Lost:
+def _describe_loss(error: httpx2.RequestError | httpx2.InvalidURL | UnicodeError) -> Lost:
     """Describe a failed request. Leaves its address out: that may be a signed URL."""
     if isinstance(error, SlowHead):
         return TOO_SLOW
-    reason = "the link is no address" if isinstance(error, httpx2.InvalidURL) else _describe_error(error)
-    return Lost(reason, sent=not isinstance(error, (*_NEVER_SENT, httpx2.InvalidURL)))
+    if isinstance(error, _NO_ADDRESS):
+        return Lost("the link is no address", sent=False)
+    return Lost(_describe_error(error), sent=not isinstance(error, _NEVER_SENT))
 
 
 def _describe_error(error: httpx2.RequestError) -> str:

@@ -1,4 +1,4 @@
-"""Say where a link leads, and what to set when that is wrong; hides the signed part."""
+"""Where a link leads, its path, and what to set if that is wrong; hides the signed part."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ def describe_link_host(link: str) -> str:
         return _NO_ADDRESS
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+
+
+def path_of_link(link: str) -> str:
+    """Return a link's path, which tells its file from others; all of it if it is no address."""
+    parts = _split(link)
+    return link if parts is None else parts.path
 
 
 def advise_on_link_host(link: str, url: str, *, reelport: bool) -> str:

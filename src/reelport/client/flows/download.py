@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from reelport.client.events import Progress, Received, Retrying, Saved
 from reelport.client.files import sidecar
 from reelport.client.files.intake import Intake
-from reelport.client.files.link_host import advise_on_link_host, describe_link_host
+from reelport.client.files.link_host import advise_on_link_host, describe_link_host, path_of_link
 from reelport.client.files.part import Part, Position
 from reelport.client.files.proof import BEYOND, OK, Promise, Proof, check_head, find_weakest
 from reelport.client.files.shape import Lines
@@ -175,7 +174,7 @@ class _OnDisk:
 
     def matches(self, links: tuple[str, ...]) -> bool:
         """Whether fresh links begin with the files on disk, in order, judging by paths."""
-        here, there = [path for path, _ in self.whole], [urlsplit(link).path for link in links]
+        here, there = [path for path, _ in self.whole], [path_of_link(link) for link in links]
         return not here or (len(here) < len(there) == len(set(there)) and here == there[: len(here)])
 
     def restart(self) -> None:
@@ -202,7 +201,7 @@ class _OnDisk:
         assert self.intake is not None  # noqa: S101 - what has ended has begun
         self.complete.append(self.intake.promise.last_complete_day)
         self.columns, self.begin, self.intake = self.intake.columns, None, None
-        self.whole.append((urlsplit(link).path, proof))
+        self.whole.append((path_of_link(link), proof))
 
 
 @dataclass(slots=True)

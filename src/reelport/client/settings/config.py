@@ -42,6 +42,8 @@ _A_COUNT = f"a whole number of at least 1, {_DIGITS} digits at most"
 _A_TIME, _LONGEST = "a number of seconds above 0, a million at most", 1_000_000
 """A socket's timeout can't be longer than some weeks."""
 _LONG = 200
+_LONGEST_LABEL = 63
+"""Bytes of a part between two dots of a DNS name (RFC 1035)."""
 _OWN = ("localhost", "127.", "[::1]")
 """How addresses of this machine begin; it rarely serves https."""
 
@@ -215,10 +217,16 @@ def _is_loopback(host: str) -> bool:
 def _is_valid_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        named = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        named = parts.scheme in {"http", "https"} and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
     return named and url.isprintable() and " " not in url
+
+
+def _is_host(name: str) -> bool:
+    """Whether every label has the length that the DNS takes; a resolver raises for `a..b`."""
+    labels = name.removesuffix(".").split(".")
+    return all(0 < len(label) <= _LONGEST_LABEL for label in labels)
 
 
 def _advise_on_url(url: str) -> str:
