@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
 
-from reelport.errors import SchemaDrift, ServiceError, WindowEmptied
+from reelport.errors import SchemaDrift, ServiceError, StorageError, WindowEmptied
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_destination
-from reelport.sync.spec import Contract, Spec
+from reelport.sync.parquet_folder import CURRENT
+from reelport.sync.spec import Contract, Kind, Place, Spec
 
-from .conftest import HEADER, day, kept, put, types
+from .conftest import HEADER, day, kept, put, spec_at, types
 
 FIRST = HEADER + '2026-01-01,NA,12,1.234567\n2026-01-02,"a,""b""\nc",3,\n2026-01-03,,0,0.000001\n'
 ROWS = [
@@ -224,3 +227,18 @@ def test_specs_of_one_destination_leave_each_other_alone(spec: Spec) -> None:
     put(other, "day,views\n2026-01-01,2\n", 1, 1)
     assert (kept(spec), kept(other, "day, views")) == (ROWS, [(day(1), 2)])
     assert open_destination(spec.place).state(spec).present == Days.between(day(1), day(3))
+
+
+def test_a_version_that_was_removed_by_hand_is_told_with_the_way_out(tmp_path: Path) -> None:
+    """What is to be deleted is named, and then the copy can be read anew."""
+    place = Place(Kind.PARQUET, tmp_path / "copy")
+    place.work_folder.mkdir()
+    spec = spec_at(place)
+    put(spec, HEADER + "2026-01-05,FR,3,0.5\n", 5, 5)
+    shutil.rmtree(place.path / spec.name / "versions")
+    current = place.path / spec.name / CURRENT
+    with pytest.raises(StorageError, match=f"Delete {current}, and `reelport sync run`"):
+        kept(spec)
+    current.unlink()
+    put(spec, HEADER + "2026-01-05,FR,4,0.5\n", 5, 5)
+    assert kept(spec, "views") == [(4,)]

@@ -128,7 +128,9 @@ class ParquetFolder:
         if folder is None:
             return None
         if not folder.exists():
-            raise StorageError(f"{self._current_link(spec)} points to a version that is gone: was it removed by hand?")
+            current = self._current_link(spec)
+            raise StorageError(f"{current} points to a version that is gone: was it removed by hand? Delete {current}, "
+                               "and `reelport sync run` reads every day again.")  # fmt: skip
         return folder, Manifest.read(folder)
 
 
