@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
 import pytest
+from tests.disks import remount, small_disk
 
 from reelport.errors import StorageError, UsageError
 from reelport.sync.copy_state import State
@@ -102,3 +104,17 @@ def test_a_file_without_our_tables_holds_nothing_of_ours(spec: Spec) -> None:
     assert copies.state(spec) == State()
     with copies.view(spec) as view:
         assert view is None
+
+
+def test_a_full_disk_is_told_and_the_same_again_loads(tmp_path: Path) -> None:
+    """What to do comes before what DuckDB says; nothing is doubled."""
+    with small_disk(tmp_path / "small", "1200k") as folder:
+        place = Place(Kind.DUCKDB, folder / "copy.duckdb")
+        place.work_folder.mkdir()
+        spec = spec_at(place)
+        rows = HEADER + "".join(f"2026-01-05,{sha256(b'%d' % number).hexdigest()},1,\n" for number in range(6000))
+        with pytest.raises(StorageError, match=r"^The disk is full: make room, and run the same again"):
+            put(spec, rows, 5, 5)
+        remount(folder, "size=50m")
+        put(spec, rows, 5, 5)
+        assert kept(spec, "count(*)") == [(6000,)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 STAGE = "temp.main.stage"
 _HEADER_BYTES = 1 << 16
+_ON_FULL_DISK = "The disk is full: make room, and run the same again. "
 
 # DuckDB must guess nothing: a folder named `views=9` is no column of the files in it.
 _CSV = (
@@ -97,7 +100,8 @@ def open_duckdb(spill: Path) -> Iterator[DuckDBPyConnection]:
         con.execute("SET TimeZone = 'UTC'")
         yield con
     except duckdb.Error as error:
-        raise StorageError(f"DuckDB can't go on: {_one_line(error)}") from error
+        advice = _ON_FULL_DISK if os.strerror(errno.ENOSPC) in str(error) else ""
+        raise StorageError(f"{advice}DuckDB can't go on: {_one_line(error)}") from error
     finally:
         con.close()
 
