@@ -1,4 +1,4 @@
-"""Restores of one backup from two data directories into one PostgreSQL: one has it, the other is told."""
+"""Restores into a PostgreSQL that another directory's restore or service wants too: one has it, the other is told."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from tests.server.backup.conftest import Desk
 
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts import layout
+from reelport.server.access import organizations
 from reelport.server.backup.database_claim import DatabaseClaim
 from reelport.server.backup.manifest import Manifest
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import describe_address, list_tables, load_state
 from reelport.server.settings import Settings
+from reelport.server.state.database import connect, connected, open_database, writing
 
 pytestmark = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 
@@ -114,3 +117,58 @@ def test_a_restore_that_fails_leaves_the_database_free(backed_up: Desk) -> None:
     assert list_tables(place) == ()
     path.write_bytes(whole)
     restore_backup(backed_up.archive, made, other)
+
+
+def load_beside_others(claim: DatabaseClaim, dump: Path) -> None:
+    """Load the state where somebody else has made a table since the claim was taken."""
+    with claim.hold():
+        run_statements(claim.settings, "CREATE TABLE organizations (id integer)")
+        load_state(claim.settings, dump)
+
+
+def run_statements(place: Settings, *statements: str) -> None:
+    """Change the database as somebody does by hand."""
+    db = open_database(place)
+    with writing(db) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    db.dispose()
+
+
+def test_no_service_begins_in_a_database_that_is_restored_into(backed_up: Desk) -> None:
+    """As on a machine that starts it again and again: the restored state would fail beside its empty one."""
+    made, place = backed_up.archive.read(), backed_up.place()
+    early = replace(place, data=backed_up.folder / "early")
+    with claim_of(made, place).hold():
+        with pytest.raises(StorageError, match="restore into the database of REELPORT_DATABASE_URL was not finished"):
+            connect(early)
+        load_state(place, backed_up.archive.locate(made.state))
+    restore_backup(backed_up.archive, made, place)
+    with connected(place) as db:
+        assert [each.name for each in organizations.list_organizations(db)] == ["demo"]
+
+
+def test_tables_of_somebody_else_are_not_taken_for_the_restored_state(backed_up: Desk) -> None:
+    """They came while files were copied: the restore fails, and does so when it is run again."""
+    made, place = backed_up.archive.read(), backed_up.place()
+    with pytest.raises(StorageError, match="already exists"):
+        load_beside_others(claim_of(made, place), backed_up.archive.locate(made.state))
+    with pytest.raises(UsageError, match="isn't empty: name a new one"):
+        restore_backup(backed_up.archive, made, place)
+
+
+def test_a_loaded_state_that_was_dropped_is_forgotten(backed_up: Desk) -> None:
+    """Else the next restore of its directory would take the state that another has loaded since."""
+    made, place = backed_up.archive.read(), backed_up.place()
+    other, dump = beside(backed_up, place), backed_up.archive.locate(made.state)
+    with claim_of(made, place).hold():
+        load_state(place, dump)
+    run_statements(place, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    whole = dump.read_bytes()
+    dump.write_bytes(whole[::-1])
+    with pytest.raises(StorageError, match="damaged"):
+        restore_backup(backed_up.archive, made, place)
+    dump.write_bytes(whole)
+    restore_backup(backed_up.archive, made, other)
+    with pytest.raises(UsageError, match="isn't empty: name a new one"):
+        restore_backup(backed_up.archive, made, place)

@@ -17,13 +17,10 @@ from sqlalchemy import Connection, Engine, inspect, text
 from reelport.errors import ReelportError, UsageError
 from reelport.facts.layout import begin_restore, cancel_restore, read_unfinished
 from reelport.server.settings import Settings
-from reelport.server.state.database import open_database, reading, writing
+from reelport.server.state.database import CLAIM, lock_tables, open_database, reading, writing
 
-_TABLE = "reelport_restore"
-_LOCK = text("SELECT pg_advisory_xact_lock(1919249516)")
-"""Held while it is looked whether the database is free: of two restores one looks after the other."""
-_READ = text(f"SELECT token FROM {_TABLE}")  # noqa: S608 - a name of ours
-_CLAIM = text(f"CREATE TABLE {_TABLE} AS SELECT CAST(:token AS text) AS token")
+_READ = text(f"SELECT token FROM {CLAIM}")  # noqa: S608 - a name of ours
+_CLAIM = text(f"CREATE TABLE {CLAIM} AS SELECT CAST(:token AS text) AS token")
 
 _NOT_EMPTY = "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
 _ELSEWHERE = (
@@ -62,14 +59,16 @@ class DatabaseClaim:
         """Mark the directory and claim the database for the block.
 
         Gives whether the state must be loaded in it. Raises UsageError where another restore was faster; a directory
-        without a mark has none then, too. After an error of the block a database that is still empty is free again.
+        without a mark has none then, too. After an error of a block that had to load the state the database is free
+        again: what lies in it then is somebody else's.
         """
         must_load = self._take()
         try:
             yield must_load
         except ReelportError:
-            with suppress(ReelportError):  # the first error says more
-                self._give_back(only_empty=True)
+            if must_load:
+                with suppress(ReelportError):  # the first error says more
+                    self._give_back()
             raise
         begin_restore(self.settings.data, self._loaded_mark)
         self._give_back()
@@ -80,16 +79,18 @@ class DatabaseClaim:
         begin_restore(self.settings.data, self._loaded_mark if is_loaded else self._mark)
         try:
             with self._connect(writing) as connection:
-                return self._claim(connection)
+                must_load = self._claim(connection)
         except UsageError:
             if self.before is None:
                 cancel_restore(self.settings.data)
             raise
+        if must_load and is_loaded:  # somebody has emptied the database since
+            begin_restore(self.settings.data, self._mark)
+        return must_load
 
-    def _give_back(self, *, only_empty: bool = False) -> None:
+    def _give_back(self) -> None:
         with self._connect(writing) as connection:
-            if not (only_empty and _list_others(connection)):
-                connection.execute(text(f"DROP TABLE IF EXISTS {_TABLE}"))
+            connection.execute(text(f"DROP TABLE IF EXISTS {CLAIM}"))
 
     @property
     def _mark(self) -> str:
@@ -100,16 +101,16 @@ class DatabaseClaim:
         return f"{self._mark}\nloaded"
 
     def _claim(self, connection: Connection) -> bool:
-        connection.execute(_LOCK)
+        lock_tables(connection)  # who looks after us sees the claim, be it a restore or a service that begins
         if problem := self._find_problem(connection):
             raise UsageError(problem)
         must_load = not _list_others(connection)
-        if must_load and not inspect(connection).has_table(_TABLE):
+        if must_load and not inspect(connection).has_table(CLAIM):
             connection.execute(_CLAIM, {"token": self.token})
         return must_load
 
     def _find_problem(self, connection: Connection) -> str | None:
-        held = connection.execute(_READ).scalar() if inspect(connection).has_table(_TABLE) else None
+        held = connection.execute(_READ).scalar() if inspect(connection).has_table(CLAIM) else None
         if held not in {None, self.token}:
             return _ELSEWHERE
         is_other = (self.before or "").split("\n")[0] != self.origin
@@ -128,4 +129,4 @@ class DatabaseClaim:
 
 
 def _list_others(connection: Connection) -> set[str]:
-    return {*inspect(connection).get_table_names()} - {_TABLE}
+    return {*inspect(connection).get_table_names()} - {CLAIM}

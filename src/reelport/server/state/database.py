@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, exc, text
+from sqlalchemy import Connection, Engine, exc, inspect, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reelport.errors import DiskFull, StorageError
@@ -39,6 +39,13 @@ _NO_PRIVILEGE = "42501"
 _DEADLOCK = "40P01"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
 _UPGRADE_LOCK = 7_236_118_642
+
+CLAIM = "reelport_restore"
+"""The table by which a restore holds an empty PostgreSQL for its state."""
+_RESTORED_INTO = (
+    "A restore into the database of REELPORT_DATABASE_URL was not finished: wait until it is, or run "
+    "`reelport restore` again, in the data directory that it is for."
+)
 
 
 class StateBusy(StorageError):
@@ -254,8 +261,18 @@ def upgrade(db: Engine) -> None:
 
 
 def upgrade_within(connection: Connection) -> None:
-    """Migrate the database to REVISION in this transaction, one process at a time."""
+    """Migrate the database to REVISION in this transaction, one process at a time.
+
+    StorageError where a state is being restored into it.
+    """
     with unhurried(connection):
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
+        lock_tables(connection)
+        if read_revision(connection) is None and inspect(connection).has_table(CLAIM):
+            raise StorageError(_RESTORED_INTO)
         migrate(connection)
+
+
+def lock_tables(connection: Connection) -> None:
+    """Let one process at a time make or change tables, to the end of this transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
