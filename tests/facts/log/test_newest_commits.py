@@ -143,6 +143,13 @@ def test_commits_from_long_before_the_days_are_not_read(tmp_path: Path) -> None:
     assert find_emptied_days(tmp_path, 1_000, DAYS) == frozenset()
 
 
+def test_a_commit_by_a_clock_that_was_far_behind_hides_none_before_it(tmp_path: Path) -> None:
+    """As of a machine without a battery: it is the last of the commits that are read at once."""
+    behind: Entry = LOAD | {"at": datetime(1970, 1, 2, tzinfo=UTC)}
+    write_log(tmp_path, [LOAD, replacement(*DAYS), behind, *[LOAD] * 31])
+    assert find_emptied_days(tmp_path, 33, DAYS) == set(DAYS)
+
+
 @pytest.mark.parametrize("named", [3, 4])
 def test_an_undo_that_names_itself_or_what_comes_later_takes_back_its_own(tmp_path: Path, named: int) -> None:
     """No version writes that: a log that was changed by hand is read all the same."""

@@ -29,6 +29,8 @@ from reelport.facts.tables import TABLES
 
 _AHEAD = timedelta(days=31)
 """How long before a day comes a replacement may empty it: a pause is known before it, and no clock is off by that."""
+_WITNESSES = 8
+"""Commits of which each must tell that the log reaches back far enough: one machine's clock may begin in 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,9 @@ def _read_until(folder: Path, version: int, is_enough: Callable[[Sequence[LogEnt
 
 
 def _reaches_before(entries: Sequence[LogEntry], day: date) -> bool:
-    """Whether the oldest commit is from long before the day: one that emptied it came later."""
-    at = entries[-1].at if entries else None
-    return at is not None and at.date() < day - _AHEAD
+    """Whether the oldest commits are from long before the day: one that emptied it came later."""
+    times = [entry.at for entry in entries[-_WITNESSES:]]
+    return len(times) == _WITNESSES and all(at is not None and at.date() < day - _AHEAD for at in times)
 
 
 def _recall(folder: Path, known: _Stretch | None) -> _Stretch | None:
