@@ -1,0 +1,103 @@
+"""What is read from a log's newest commits back is what its whole text tells, whatever was done to the table."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.facts.log.small_log import load_days
+from tests.rotten_files import rotten
+
+from reelport.errors import UsageError
+from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.undo import undo_load
+from reelport.facts.loading.vacuuming import vacuum
+from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest
+from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.history import Load, list_loads, read_history
+from reelport.facts.log.log_files import find_newest_commit, list_commits
+from reelport.facts.log.newest_commits import find_emptied_days, find_last_load
+from reelport.facts.tables import EARNINGS
+from reelport.storage.digests import FileDamaged
+
+DAYS = range(1, 13)
+"""Of July 2023."""
+STEPS = 16
+
+
+def change(root: Path, chance: random.Random, number: int) -> None:
+    """Do one thing to the table that changes it, or could."""
+    batch = f"b{chance.choice([number, chance.randrange(6)])}"
+    low, high = sorted(chance.sample(DAYS, 2))
+    match chance.choice(["load", "load", "replace", "replace", "undo", "undo", "compact", "vacuum"]):
+        case "load":
+            load_days(root, EARNINGS, batch, sorted(chance.sample(DAYS, 2)))
+        case "replace":
+            filled = [day for day in range(low, high + 1) if day == low or chance.random() < 0.3]
+            load_days(root, EARNINGS, batch, filled, (date(2023, 7, low), date(2023, 7, high)))
+        case "undo" if standing := [load for load in list_loads(root, EARNINGS.name) if not load.undone]:
+            with suppress(UsageError):  # a later load changed the same rows, or they were vacuumed
+                undo_load(root, chance.choice(standing[-3:]))
+        case "compact":
+            compact(root, today=date(2023, 7, 15), settled_after=2)
+        case "vacuum":
+            vacuum(root, now=datetime.now(UTC) + timedelta(days=chance.choice([0, 30])))
+        case _:
+            pass
+
+
+def pin_version(root: Path, version: int) -> TableVersion:
+    folder = root / EARNINGS.name
+    delta = open_table(folder, version)
+    assert delta is not None
+    return TableVersion(EARNINGS, folder, version, list_files(delta, EARNINGS), delta)
+
+
+def list_emptied(standing: Sequence[Load], days: set[date]) -> set[date]:
+    spans = [load.replaced for load in standing if load.replaced is not None]
+    return {day for day in days if any(first <= day <= last for first, last in spans)}
+
+
+def check_loads(now: TableVersion) -> None:
+    """Hold the last load and the emptied days against the whole history."""
+    standing = [load for load in read_history(now) if not load.undone]
+    last = find_last_load(now.folder, now.version)
+    assert (last and last.version) == (standing[-1].version if standing else None)
+    empty = {date(2023, 7, day) for day in range(1, 32)} - {day for file in now.files for day in file.list_days()}
+    assert find_emptied_days(now.folder, now.version, empty) == list_emptied(standing, empty)
+
+
+def check_digests(now: TableVersion, chance: random.Random) -> None:
+    """Each file is known to be whole, and one of which a bit has changed is known to be damaged."""
+    require_intact(now, now.files)
+    for file in now.files[:: chance.randint(1, 4)]:
+        with rotten(now.path(file), 80), pytest.raises(FileDamaged):
+            require_intact(now, [file])
+
+
+@pytest.fixture(scope="module")
+def long_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with more commits than are read at once."""
+    root = tmp_path_factory.mktemp("long") / "facts"
+    load_days(root, EARNINGS, "none of the last days", DAYS, (date(2023, 7, 1), date(2023, 7, 31)))
+    for number in range(40):
+        load_days(root, EARNINGS, f"early {number}", [DAYS[number % 6]])
+    return root
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_newest_commits_tell_what_the_whole_log_tells(long_log: Path, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - the same steps each time
+    root = shutil.copytree(long_log, tmp_path / "facts")
+    for number in range(STEPS):
+        change(root, chance, number)
+        newest = read_newest(root, EARNINGS)
+        assert find_newest_commit(newest.folder) == newest.version == max(list_commits(newest.store))
+        for version in (newest.version, chance.randint(30, newest.version)):
+            check_loads(pin_version(root, version))
+        check_digests(newest, chance)
