@@ -71,19 +71,22 @@ def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        db = await anyio.to_thread.run_sync(connect, settings)
-        app.state.service = await anyio.to_thread.run_sync(build_service, settings, db)
-        async with app.state.service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
-            stopping = threading.Event()
-            tasks.start_soon(_sweep, settings, db, app.state.service.expiry, stopping)
-            tasks.start_soon(app.state.service.key_uses.store_noted)
-            tasks.start_soon(_count_dropped_spans, db)
-            yield
-            stopping.set()
-            tasks.cancel_scope.cancel()
-        app.state.service.explorer.close()
-        app.state.service.reads.close()
-        db.dispose()
+        with contextlib.ExitStack() as closing:
+            db = await anyio.to_thread.run_sync(connect, settings)
+            closing.callback(db.dispose)
+            service = app.state.service = await anyio.to_thread.run_sync(build_service, settings, db)
+            closing.callback(service.reads.close)
+            closing.callback(service.explorer.close)
+            async with service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
+                stopping = threading.Event()
+                tasks.start_soon(_sweep, settings, db, service.expiry, stopping)
+                tasks.start_soon(service.key_uses.store_noted)
+                tasks.start_soon(_count_dropped_spans, db)
+                try:
+                    yield
+                finally:  # also of an end that is forced, or of a failure: the process waits for the sweep's thread
+                    stopping.set()
+                    tasks.cancel_scope.cancel()
 
     app = Starlette(
         routes=[
