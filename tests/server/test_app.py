@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
-from tests.patience import PATIENCE
+from tests.patience import until
 from tests.server.conftest import State
 
 from reelport.server.app import create_app
@@ -55,9 +55,7 @@ def test_a_life_that_is_cancelled_waits_for_no_long_sweep(state: State) -> None:
 
     async def begin_and_cancel() -> None:
         life = asyncio.create_task(live())
-        async with asyncio.timeout(PATIENCE):
-            while not count_expired(state):
-                await asyncio.sleep(0)
+        assert await asyncio.to_thread(until, lambda: count_expired(state))
         life.cancel()
         with pytest.raises(asyncio.CancelledError):
             await life

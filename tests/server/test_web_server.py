@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,3 +87,35 @@ def test_a_signal_whose_exception_python_dropped_still_ends_the_service(tmp_path
 def test_the_garbage_collector_passes_over_what_a_process_keeps_for_good(tmp_path: Path) -> None:
     """Of all that a serving process has, less than half is visited while requests wait."""
     assert "True" in run_child(_SERVED, str(tmp_path / "data")).splitlines()
+
+
+_CROWDED = """
+import json, signal, socket, sys, threading, urllib.request
+from reelport.server.settings import read_settings
+from reelport.server.web_server import serve_on
+
+def read(port):
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    return [line for line in text.splitlines() if line.startswith("reelport_connections_crowded_out_total")]
+
+def crowd(port):
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live").read()
+    said = read(port)
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(17)]
+    first = silent[0].recv(1)
+    print(json.dumps([said, first.decode(), read(port)]), flush=True)
+    signal.raise_signal(signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("ready", flush=True)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    threading.Thread(target=crowd, args=listener.getsockname()[1:]).start()
+    serve_on(read_settings(data=sys.argv[1], workers=0, connections=16), listener)
+"""
+
+
+def test_connections_that_make_room_are_counted(tmp_path: Path) -> None:
+    """Nobody is told of them otherwise: an alert asks for the number."""
+    (before, first, after) = json.loads(run_child(_CROWDED, str(tmp_path / "data")).splitlines()[-1])
+    assert (before, first) == (["reelport_connections_crowded_out_total 0.0"], "")
+    assert after == ["reelport_connections_crowded_out_total 2.0"]  # the last made room for who read this

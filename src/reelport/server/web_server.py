@@ -56,7 +56,7 @@ def serve_app(app: Starlette, settings: Settings, listener: socket.socket) -> No
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     with traced("api"):
-        _Server(config, app, settings).run(sockets=[listener])
+        _Server(config, connection, app, settings).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -65,8 +65,11 @@ class _Server(uvicorn.Server):
     It also runs the app's lifespan: uvicorn would log a traceback and exit where the app can't start.
     """
 
-    def __init__(self, config: uvicorn.Config, app: Starlette, settings: Settings) -> None:
+    def __init__(
+        self, config: uvicorn.Config, connection: type[Connection], app: Starlette, settings: Settings
+    ) -> None:
         super().__init__(config)
+        self._connection = connection
         self._app = app
         self._settings = settings
         self._stopping = asyncio.Event()
@@ -83,6 +86,7 @@ class _Server(uvicorn.Server):
         begun = loop.create_future()
         self._lifespan = asyncio.create_task(self._run_lifespan(begun))
         await begun
+        self._connection.crowded_out = self._app.state.service.metrics.crowded_out
         freeze_objects()
         await super().startup(sockets)
         for listener in sockets or ():

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import h11
+from prometheus_client import Counter
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
@@ -93,6 +94,9 @@ class Connection(H11Protocol):
     max_connections: ClassVar[int] = 4000
     """Most connections at the same time."""
 
+    crowded_out: ClassVar[Counter | None] = None
+    """Counts the connections that were closed because there were too many."""
+
     unsent_bytes: ClassVar[int] = 134_217_728
     """Most buffered bytes of answers that clients haven't read yet, of all connections."""
 
@@ -136,6 +140,8 @@ class Connection(H11Protocol):
         if len(self.connections) > self.max_connections:
             # There is at least one timer: this connection's.
             next(iter(self._timers))._abort()  # noqa: SLF001 - another of this class
+            if self.crowded_out is not None:
+                self.crowded_out.inc()
 
     def data_received(self, data: bytes) -> None:
         """Parse incoming bytes; pause reading a body until the app asks for more of it."""

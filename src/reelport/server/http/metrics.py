@@ -30,7 +30,8 @@ class Metrics:
     """The metrics of one process; with several processes, each exports the sum of all.
 
     `shared` collects metrics that are the same in every process; `held` counts the long polls of this one. The public
-    counters are of token requests by outcome, errors of answers by code, long polls by outcome, and bytes of files.
+    counters are of token requests by outcome, errors of answers by code, long polls by outcome, bytes of files, and
+    connections that were closed because there were too many.
     """
 
     def __init__(self, shared: Collector, held: Callable[[], int]) -> None:
@@ -69,6 +70,11 @@ class Metrics:
         self.sendfile_bytes = Counter(
             "reelport_download_sendfile_bytes",
             "Bytes of files sent by sendfile, with the few between.",
+            registry=self._registry,
+        )
+        self.crowded_out = Counter(
+            "reelport_connections_crowded_out",
+            "Connections that were closed because there were too many.",
             registry=self._registry,
         )
 
