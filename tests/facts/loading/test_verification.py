@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -50,10 +51,13 @@ def test_a_right_table_has_no_findings(root: Path, loaded: Path) -> None:
 
 
 def test_a_missing_file_is_found(root: Path, loaded: Path) -> None:
-    """A file that was deleted is named."""
+    """A file that was deleted is named, with the object of a backup that has its bytes and the days to load anew."""
+    kept = hashlib.sha256(loaded.read_bytes()).hexdigest()
     loaded.unlink()
     (finding,) = _findings(root)
-    assert finding.endswith(f"{loaded.name}: the file is missing")
+    assert f"{loaded.name}: the file is missing: " in finding
+    assert f"objects/{kept[:2]}/{kept}, and delete facts/.settled, or load 20" in finding
+    assert finding.endswith(" again with --replace-days")
 
 
 def test_a_cut_file_is_found(root: Path, loaded: Path) -> None:

@@ -100,29 +100,27 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], dige
     try:
         found = now.store.find(file.path)
         if found is None:
-            yield "the file is missing"
+            yield f"the file is missing: {_describe_cure(file, digest)}"
             return
         if found.size != file.size:
             yield f"the file has {format_count(found.size, 'byte')}, its record {file.size:,}"
         with _fetch_file(now, file.path) as path:
             if digest is not None and not is_intact(path, digest):
-                yield _describe_damage(file, digest)
+                yield f"its bytes are not those that were written: {_describe_cure(file, digest)}"
             yield from _check_content(now, file, columns, path)
     except (*DAMAGE_ERRORS, OSError, StorageError) as error:
         yield f"the file can't be read: {str(error).splitlines()[0]}"
 
 
-def _describe_damage(file: DataFile, digest: str) -> str:
-    """Say that a file has rotted, and how its rows come back.
+def _describe_cure(file: DataFile, digest: str | None) -> str:
+    """Say how the rows of a file that has rotted or is gone come back.
 
     Backups keep files by their digests. A settled month that was kept of the damage would be read on then, for the
     file has the same name; after a load it has another.
     """
     again = "" if file.first is None else f", or load {file.first_day} to {file.last_day} again with --replace-days"
-    return (
-        "its bytes are not those that were written: put the file of a backup in its place, "
-        f"objects/{digest[:2]}/{digest}, and delete facts/.settled{again}"
-    )
+    kept = "" if digest is None else f", objects/{digest[:2]}/{digest}"
+    return f"put the file of a backup in its place{kept}, and delete facts/.settled{again}"
 
 
 def _check_content(now: TableVersion, file: DataFile, columns: frozenset[str], path: Path) -> Iterator[str]:
