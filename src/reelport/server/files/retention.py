@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 import structlog
 from sqlalchemy import Engine, select
@@ -86,13 +87,14 @@ def _delete_old_records(db: Engine, now: datetime) -> None:
         connection.execute(REPORTS.delete().where(ended, gone))
 
 
-def find_orphans(db: Engine, settings: Settings) -> tuple[str, ...]:
+def find_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], bool] = lambda: False) -> tuple[str, ...]:
     """List the names of report files that belong to no finished report and no running attempt.
 
-    A killed process left them.
+    A killed process left them. Once `is_stopping` it lists no more, and finds only some of them.
     """
     # List files before reading records: a file made in between then has its record.
-    found = [(name, made) for name in settings.report_store.list_names() if (made := report_files.parse_name(name))]
+    names = takewhile(lambda _: not is_stopping(), settings.report_store.list_names())
+    found = [(name, made) for name in names if (made := report_files.parse_name(name))]
     with reading(db) as connection:
         # Read jobs before reports: an attempt that ends in between has its file in its report by then. The other way
         # round it could be in neither, as each statement of PostgreSQL sees what is committed when it begins.
@@ -110,26 +112,36 @@ def find_older_files(db: Engine, settings: Settings, orphans: Sequence[str]) -> 
     """
     if not orphans:
         return frozenset()
+    before = _read_birth(db)
+    return frozenset(name for name in orphans if _is_older(settings, name, before))
+
+
+def _read_birth(db: Engine) -> datetime | None:
+    """Read the moment before which no file of this state can have been made; None when it never had a report."""
     with reading(db) as connection:
         born = connection.execute(select(AUDIT_LOG.c.at).order_by(AUDIT_LOG.c.number).limit(1)).scalar()
-    found = ((name, settings.report_store.find(name)) for name in orphans)
-    before = None if born is None else born - _CLOCKS_APART
-    return frozenset(name for name, file in found if file is not None and (before is None or file.modified_at < before))
+    return None if born is None else born - _CLOCKS_APART
+
+
+def _is_older(settings: Settings, name: str, before: datetime | None) -> bool:
+    file = settings.report_store.find(name)
+    return file is not None and (before is None or file.modified_at < before)
 
 
 def remove_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], bool] = lambda: False) -> int:
-    """Delete the orphans that this state can have left; returns how many there were.
+    """Delete the orphans that this state can have left; returns how many it deleted.
 
     It leaves off once `is_stopping`. UsageError where the store is another service's.
     """
     require_own_store(db, settings)
-    orphans = find_orphans(db, settings)
-    older = find_older_files(db, settings, orphans)
-    left = [name for name in orphans if name not in older]
-    for name in left:
-        if is_stopping():
-            return 0
-        settings.report_store.delete(name)
-    if left:
-        _log.info("orphan files removed", count=len(left))
-    return len(left)
+    orphans = find_orphans(db, settings, is_stopping)
+    before = _read_birth(db) if orphans else None
+    removed = 0
+    # In an object store each look is a request: of many thousands the process's end must not wait for all.
+    for name in takewhile(lambda _: not is_stopping(), orphans):
+        if not _is_older(settings, name, before):
+            settings.report_store.delete(name)
+            removed += 1
+    if removed:
+        _log.info("orphan files removed", count=removed)
+    return removed
