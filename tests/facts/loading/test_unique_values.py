@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tests.rotten_files import rot_name
 
-from reelport.errors import BadInput
+from reelport.errors import BadInput, StorageError
 from reelport.facts.loading.load import load
 from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.preview import preview
 from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.file_digests import KEY
+from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import CHANNELS
 
 Write = Callable[..., Path]
@@ -92,3 +95,27 @@ def test_an_error_lists_as_many_as_can_be_read(root: Path, write: Write) -> None
     (said,) = refusals(root, files)
     lines = said.splitlines()
     assert (len(lines), lines[-1]) == (101, "25 more like these.")
+
+
+def cut(path: Path) -> None:
+    """Take away a file's end."""
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def wipe(path: Path) -> None:
+    """Let a page of the file's values be none that was ever compressed."""
+    path.write_bytes(b"PAR1" + bytes(50) + path.read_bytes()[54:])
+
+
+@pytest.mark.parametrize("damage", [cut, wipe, lambda path: rot_name(path, "slug")], ids=["cut", "page", "name"])
+def test_a_damaged_table_is_named(root: Path, write: Write, damage: Callable[[Path], None]) -> None:
+    """By the dry run of a load, and by a command that adds a channel to files without a digest."""
+    load(root, "channels", [write("c1,one")])
+    path = Path(pin(root, ["channels"]).files("channels")[0])
+    damage(path)
+    with pytest.raises(StorageError, match=f"^{path}"):
+        preview(root, "channels", [write("c2,two")])
+    for commit in (root / "channels" / "_delta_log").glob("*.json"):
+        commit.write_text(commit.read_text().replace(KEY, "none"))  # as an older version wrote it
+    with pytest.raises(StorageError, match=f"^{path}"):
+        merge_rows(root, CHANNELS, [{"id": "c2", "slug": "two", "name": None, "account_id": None}], "more")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.facts.conftest import remote_tables
 
 from reelport.errors import StorageError
 from reelport.facts.loading.object_rows import Row, merge_rows
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.object_reader import read_rows
+from reelport.facts.log.remote_tables import attach_tables
+from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import CHANNELS
+from reelport.storage.file_cache import FileCache
 
 ROWS: list[Row] = [
     {"id": "9", "slug": "nine", "name": "", "account_id": None},
@@ -42,3 +47,15 @@ def test_a_table_whose_file_cannot_be_read_is_named(tmp_path: Path, is_gone: boo
         file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(StorageError, match=r"channels: .*; run reelport verify$"):
         read_rows(tmp_path, CHANNELS)
+
+
+def test_a_damaged_file_of_the_cache_is_named(object_server: str, tmp_path: Path) -> None:
+    """It is read without the library of the log."""
+    assert object_server
+    root = tmp_path / "facts"
+    attach_tables(root, replace(remote_tables(root), cache=FileCache(tmp_path / "cache", 10**9, "facts/")))
+    merge_rows(root, CHANNELS, ROWS, "first")
+    path = Path(pin(root, ["channels"]).files("channels")[0])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StorageError, match=f"^{path} can't be read: .*; run reelport verify$"):
+        read_rows(root, CHANNELS)

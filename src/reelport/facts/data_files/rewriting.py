@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reelport.errors import StorageError
-from reelport.facts.damage import DAMAGE_ERRORS
+from reelport.facts.damage import translate_damage
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
 from reelport.facts.log.data_file import DataFile
@@ -21,7 +20,6 @@ from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.month_names import MONTH_FILE
 from reelport.facts.schema import BATCH
 from reelport.facts.tables import Kind, Table
-from reelport.storage.durable import translate_io_errors
 
 Mask = Callable[[pa.Table], pa.ChunkedArray]
 """A function that returns for each row whether it is chosen."""
@@ -82,12 +80,9 @@ def rewrite_file(staged: StagedFiles, now: TableVersion, file: DataFile, mask: M
 
 def read_rows(path: Path, table: Table) -> Iterator[pa.Table]:
     """Yield a file's rows in order, with this version's columns, a row group at a time."""
-    try:
-        with translate_io_errors(path), pq.ParquetFile(path) as whole:
-            for batch in whole.iter_batches(ROW_GROUP):
-                yield project_rows(table, pa.Table.from_batches([batch]))
-    except DAMAGE_ERRORS as error:
-        raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error
+    with translate_damage(path), pq.ParquetFile(path) as whole:
+        for batch in whole.iter_batches(ROW_GROUP):
+            yield project_rows(table, pa.Table.from_batches([batch]))
 
 
 def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
@@ -105,11 +100,8 @@ def count_days(path: Path, table: Table, mask: Mask) -> Counter[date | None]:
 
 def read_batches(path: Path) -> frozenset[str]:
     """Read which batches the file's rows came from."""
-    try:
-        with translate_io_errors(path), pq.ParquetFile(path) as whole:
-            found: set[str] = set()
-            for batch in whole.iter_batches(ROW_GROUP, columns=[BATCH]):
-                found.update(pc.unique(batch.column(0)).to_pylist())
-            return frozenset(found)
-    except DAMAGE_ERRORS as error:
-        raise StorageError(f"{path} can't be read: {error}; run reelport verify") from error
+    with translate_damage(path), pq.ParquetFile(path) as whole:
+        found: set[str] = set()
+        for batch in whole.iter_batches(ROW_GROUP, columns=[BATCH]):
+            found.update(pc.unique(batch.column(0)).to_pylist())
+        return frozenset(found)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 from pyarrow import parquet as pq
 
+from reelport.facts.damage import translate_damage
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.log.commits import Change, commit
@@ -67,8 +68,13 @@ def _to_arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
 
 def _read_all(now: TableVersion) -> pa.Table:
     """Read all rows of an object table."""
-    parts = [project_rows(now.table, pq.ParquetFile(path).read()) for path in now.paths(now.files)]
+    parts = [project_rows(now.table, _read_file(path)) for path in now.paths(now.files)]
     return pa.concat_tables([pa.Table.from_batches([], stored_schema(now.table.name)), *parts])
+
+
+def _read_file(path: str) -> pa.Table:
+    with translate_damage(path), pq.ParquetFile(path) as whole:
+        return whole.read()
 
 
 def _has_all(old: pa.Table, table: Table, rows: Sequence[Row]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from reelport.facts.damage import translate_damage
 from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.tables import Table
 
@@ -18,14 +19,18 @@ _SHOWN = 100
 
 
 def read_values(table: Table, paths: Sequence[str]) -> dict[str, str]:
-    """Read the unique values of these data files; empty for a table without such a column."""
+    """Read the unique values of these data files; empty for a table without such a column.
+
+    Raises StorageError for a damaged file.
+    """
     if table.unique is None:
         return {}
     import pyarrow.parquet as pq  # noqa: PLC0415 - slow to import; most loads are of other tables
 
     found: dict[str, str] = {}
     for path in paths:
-        rows = pq.ParquetFile(path).read([table.key, table.unique])
+        with translate_damage(path), pq.ParquetFile(path) as whole:
+            rows = whole.read([table.key, table.unique])
         found |= zip(rows.column(table.key).to_pylist(), rows.column(table.unique).to_pylist(), strict=True)
     return found
 

@@ -41,5 +41,9 @@ def _read_cached(root: Path, table: Table) -> Iterator[dict[str, Any]]:
     """Read a table of an object store from its file cache, which the library would bypass."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - slow to import
 
+    from reelport.facts.damage import translate_damage  # noqa: PLC0415 - imports pyarrow
+
     for file in pin(root, [table.name]).files(table.name):
-        yield from pq.ParquetFile(file).read([column.name for column in table.columns]).to_pylist()
+        with translate_damage(file), pq.ParquetFile(file) as whole:
+            rows = whole.read([column.name for column in table.columns]).to_pylist()
+        yield from rows
