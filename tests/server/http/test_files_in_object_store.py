@@ -348,21 +348,3 @@ def test_a_copied_state_takes_the_prefix_over_when_it_is_told_to(remote: Api, tm
         with pytest.raises(UsageError, match="its state was copied, moved or restored"):
             retention.sweep(db, settings, datetime.now(UTC))
     assert remote.client.get(link).content == BODY
-
-
-def test_a_process_that_stops_looks_at_no_more_orphans(faulty_server: FaultyProxy, tmp_path: Path) -> None:
-    """Each is a request of its own, as each thousand that are listed are, and many thousands may be there."""
-    settings = settings_of(tmp_path)
-    for number in range(5):
-        settings.report_store.put(f"{number:012}-1.csv", b"")
-
-    def looks() -> int:
-        return sum(method in {"HEAD", "DELETE"} for method, _, _ in faulty_server.seen)
-
-    with connected(settings) as db:
-        require_same_secret(db, settings)
-        store_owner.require_own_store(db, settings)
-        faulty_server.seen.clear()
-        assert retention.remove_orphans(db, settings, lambda: looks() > 1) == 0
-        assert looks() <= 3
-        assert len(retention.find_orphans(db, settings)) == 5

@@ -1,0 +1,64 @@
+"""Sweeps of an object store, whose requests no process's end waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.patience import PATIENCE
+from tests.server.http.test_files_in_object_store import settings_of
+from tests.storage.object_server import Fault, FaultyProxy
+
+from reelport.server.app import create_app
+from reelport.server.files import retention, store_owner
+from reelport.server.state.database import connected
+from reelport.server.state.secret_fingerprint import require_same_secret
+
+
+def test_a_process_that_stops_looks_at_no_more_orphans(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """Each is a request of its own, as each thousand that are listed are, and many thousands may be there."""
+    settings = settings_of(tmp_path)
+    for number in range(5):
+        settings.report_store.put(f"{number:012}-1.csv", b"")
+
+    def looks() -> int:
+        return sum(method in {"HEAD", "DELETE"} for method, _, _ in faulty_server.seen)
+
+    with connected(settings) as db:
+        require_same_secret(db, settings)
+        store_owner.require_own_store(db, settings)
+        faulty_server.seen.clear()
+        assert retention.remove_orphans(db, settings, lambda: looks() > 1) == 0
+        assert looks() <= 3
+        assert len(retention.find_orphans(db, settings)) == 5
+
+
+def test_an_app_that_ends_by_an_error_ends_its_sweep(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """As one that is told to stop does: whoever waits for its end waits for no thousands of requests."""
+    settings = settings_of(tmp_path)
+    for number in range(40):
+        settings.report_store.put(f"{number:012}-1.csv", b"")
+
+    async def live() -> None:
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+        async def note() -> None:
+            begun.set()
+            await asyncio.sleep(0)
+
+        def choose(method: str, _path: str) -> Fault | None:
+            if method == "HEAD":  # the sweep is no faster than the loop that is to end it
+                asyncio.run_coroutine_threadsafe(note(), loop).result(PATIENCE)
+            return None
+
+        app = create_app(settings)
+        async with app.router.lifespan_context(app):
+            faulty_server.seen.clear()
+            faulty_server.choose = choose
+            await begun.wait()
+            raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup):
+        asyncio.run(live())
+    assert sum(method == "HEAD" for method, _, _ in faulty_server.seen) < 20
