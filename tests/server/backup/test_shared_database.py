@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from tests.server.backup.conftest import Desk
@@ -22,6 +25,8 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import connect, connected, open_database, writing
 
 pytestmark = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+
+FREE = "DROP TABLE reelport_restore"
 
 
 def beside(desk: Desk, place: Settings) -> Settings:
@@ -92,6 +97,24 @@ def test_the_claim_of_a_killed_restore_is_its_directorys(backed_up: Desk, *, is_
     restore_backup(backed_up.archive, made, place)
     layout.check_existing(place.data)
     assert set(list_tables(place)) == set(list_tables(backed_up.state.settings))
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_claim_whose_directory_is_gone_is_freed_by_hand(backed_up: Desk, *, is_loaded: bool) -> None:
+    """By the statement that is told. A state that was loaded is nobody's: no statement is told then, nor would help."""
+    made, place = backed_up.archive.read(), backed_up.place()
+    other = beside(backed_up, place)
+    with pytest.raises(KeyboardInterrupt):
+        die_holding(claim_of(made, place), backed_up.archive.locate(made.state) if is_loaded else None)
+    shutil.rmtree(place.data)
+    with pytest.raises(UsageError) as refused:
+        restore_backup(backed_up.archive, made, other)
+    assert re.findall(r"DROP TABLE \w+", str(refused.value)) == [FREE][is_loaded:]
+    with psycopg.connect(place.database_url) as connection:
+        connection.execute(FREE)
+    with pytest.raises(UsageError, match="isn't empty: name a new one") if is_loaded else nullcontext():
+        restore_backup(backed_up.archive, made, other)
+        layout.check_existing(other.data)
 
 
 def test_a_restore_that_is_killed_again_after_it_loaded_goes_on(backed_up: Desk) -> None:

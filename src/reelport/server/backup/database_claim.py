@@ -27,6 +27,7 @@ _ELSEWHERE = (
     "The database of REELPORT_DATABASE_URL is being restored into another data directory: "
     "run that restore to its end, or name a new database."
 )
+_FREE = f" Where that directory is gone for good, the statement DROP TABLE {_TABLE} frees this one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class DatabaseClaim:
     def _find_problem(self, connection: Connection) -> str | None:
         held = connection.execute(_READ).scalar() if inspect(connection).has_table(CLAIM) else None
         if held not in {None, self.token}:
-            return _ELSEWHERE
+            return _ELSEWHERE if _list_others(connection) else _ELSEWHERE + _FREE
         is_other = (self.before or "").split("\n")[0] != self.origin
         # Without the claim only a mark that tells so: another's restore may have ended meanwhile.
         is_unproven = held is None and self.before == self._mark
