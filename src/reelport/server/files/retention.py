@@ -117,7 +117,7 @@ def find_older_files(db: Engine, settings: Settings, orphans: Sequence[str]) -> 
 
 
 def _read_birth(db: Engine) -> datetime | None:
-    """Read the moment before which no file of this state can have been made; None when it never had a report."""
+    """Read since when this state can have made files; None when it never could."""
     with reading(db) as connection:
         born = connection.execute(select(AUDIT_LOG.c.at).order_by(AUDIT_LOG.c.number).limit(1)).scalar()
     return None if born is None else born - _CLOCKS_APART
