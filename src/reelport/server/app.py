@@ -154,6 +154,8 @@ async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock, stopping: 
             await anyio.to_thread.run_sync(release_memory)
         except (ReelportError, OSError) as error:
             _LOG.warning("the sweep failed", reason=str(error))
+        except Exception:  # noqa: BLE001 - whatever it was, the next sweep is made, and nothing beside it ends
+            _LOG.exception("the sweep failed")
         await anyio.sleep(settings.sweep_seconds)
 
 

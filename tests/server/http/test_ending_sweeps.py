@@ -1,18 +1,24 @@
-"""Sweeps of an object store, whose requests no process's end waits for."""
+"""Sweeps of an API process: what ends them, and what doesn't."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
-from tests.patience import PATIENCE
+import structlog
+from sqlalchemy import text
+from tests.patience import PATIENCE, until
 from tests.server.http.test_files_in_object_store import settings_of
 from tests.storage.object_server import Fault, FaultyProxy
 
+from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.files import retention, store_owner
-from reelport.server.state.database import connected
+from reelport.server.settings import read_settings
+from reelport.server.state.database import connected, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
 
 
@@ -62,3 +68,28 @@ def test_an_app_that_ends_by_an_error_ends_its_sweep(faulty_server: FaultyProxy,
     with pytest.raises(ExceptionGroup):
         asyncio.run(live())
     assert sum(method == "HEAD" for method, _, _ in faulty_server.seen) < 20
+
+
+def test_a_sweep_that_fails_of_what_nobody_foresaw_is_made_again(tmp_path: Path) -> None:
+    """And ends nothing beside it: not the next one, nor what wakes waiting status queries."""
+    settings = read_settings(data=tmp_path, workers=0, sweep_seconds=0.1)
+    orphan = settings.files_root / "nobody000000-1.csv"
+    with connected(settings) as db:
+        orphan.parent.mkdir(exist_ok=True)
+        orphan.touch()
+        organizations.add_organization(db, "demo", datetime.now(UTC))
+        with writing(db) as connection:
+            connection.execute(text("DROP TRIGGER audit_log_no_update"))
+            connection.execute(text("UPDATE audit_log SET at = 'no moment'"))
+
+        async def live() -> None:
+            app = create_app(settings)
+            async with app.router.lifespan_context(app):
+                assert await anyio.to_thread.run_sync(until, lambda: bool(logs), abandon_on_cancel=True)
+                with writing(db) as connection:
+                    connection.execute(text("UPDATE audit_log SET at = 0"))
+                assert await anyio.to_thread.run_sync(until, lambda: not orphan.exists(), abandon_on_cancel=True)
+
+        with structlog.testing.capture_logs() as logs:
+            asyncio.run(live())
+    assert {log["event"] for log in logs} == {"the sweep failed", "orphan files removed"}
