@@ -203,6 +203,15 @@ def test_doctor_tries_the_store(object_server: str, tmp_path: Path) -> None:
     assert list(check_object_store(replace(settings, files_url=""))) == []
 
 
+def test_doctor_tells_of_a_store_that_lets_nothing_be_deleted(faulty_server: FaultyProxy, tmp_path: Path) -> None:
+    """No sweep could remove a report there."""
+    faulty_server.fail(Fault.DENIED, times=1, method="DELETE")
+    found = check_object_store(settings_of(tmp_path))
+    assert [well for well, _ in (next(found), next(found))] == [True, True]
+    with pytest.raises(StorageError, match="what it may do with the bucket"):
+        next(found)
+
+
 def test_another_service_deletes_nothing(remote: Api, tmp_path: Path) -> None:
     """With the same prefix by mistake it is refused, at its start and at each sweep; the first goes on."""
     link = remote.link(remote.finished(BODY))

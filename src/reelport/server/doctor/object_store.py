@@ -34,9 +34,11 @@ def _check(store: FileStore, url: str) -> Iterator[tuple[bool, str]]:
         took = time.perf_counter() - started
         yield well, f"{url}: {f'A probe was put and read in {took * 1000:.0f} ms' if well else 'It gives other bytes'}."
         yield _check_condition(store, name, url)
-    finally:
-        with suppress(StorageError):  # the cause is told already
+    except BaseException:
+        with suppress(StorageError):  # the first error says more
             store.delete(name)
+        raise
+    store.delete(name)
 
 
 def _check_condition(store: FileStore, name: str, url: str) -> tuple[bool, str]:
