@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.disks import remount, small_disk
 from tests.facts.conftest import remote_tables
 from tests.rotten_files import flip_bit, rotten, set_digest
 
@@ -174,6 +175,19 @@ def test_a_copy_by_role_that_rotted_in_the_cache_alone_is_not_deleted(cached_roo
     assert delete_damaged_copies(cached_root / "plays", snapshot.data_files("plays"), asked[3], asked[2], bool) == ()
     assert cached.read_bytes() == before
     assert len(list(open_store(cached_root / "plays").list_names("_by_publisher"))) == 1
+
+
+def test_a_damaged_copy_that_cannot_be_deleted_is_told(whole: Path, tmp_path: Path) -> None:
+    """It isn't among those that were."""
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        root = shutil.copytree(whole, disk / "facts")
+        asked = date(2026, 1, 1), TODAY, frozenset({"c1"}), "publisher_channel_id"
+        snapshot = pin(root, ["plays"])
+        flip_bit(Path(snapshot.files("plays", *asked)[0]), 1)
+        remount(disk, "ro")
+        with pytest.raises(StorageError, match="read-only"):
+            delete_damaged_copies(root / "plays", snapshot.data_files("plays"), asked[3], asked[2], bool)
+        remount(disk, "rw")
 
 
 @pytest.mark.parametrize("seed", range(3))

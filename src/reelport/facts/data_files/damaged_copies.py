@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from pathlib import Path
 
-from reelport.errors import StorageError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, split_digest
@@ -24,8 +22,8 @@ def delete_damaged_copies(
 
     They are those with rows of the channels in the role. Each is compared with its digest, or read to its end with the
     checksums of its pages where it has none.
-    Returns their names; one that can't be deleted is among them. Those that are left when `is_stopped` stay. Raises
-    StorageError when the store fails.
+    Returns their names. Those that are left when `is_stopped` stay. Raises StorageError when the store fails, or lets
+    one not be deleted.
     """
     store = open_store(folder.absolute())
     names = choose_paths(store, {file.path: file.rows for file in files}, role, channels)
@@ -35,8 +33,7 @@ def delete_damaged_copies(
     # What this machine has of an object store's may have rotted here: then the store's own serves all others.
     damaged = [name for name in wrong if not _is_right(name, store.fetch_again(name))]
     for name in damaged:
-        with suppress(StorageError):
-            store.delete(name)
+        store.delete(name)
     return tuple(damaged)
 
 

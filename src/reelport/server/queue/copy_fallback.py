@@ -93,7 +93,7 @@ def _delete_damaged(
             with holding():
                 damaged = delete_damaged_copies(folder, files, scan.role, scan.channels or (), stopping.is_set)
         except StorageError as error:
-            log.warning("copies by role were not checked", table=scan.table, reason=str(error))
+            log.warning("damaged copies by role were not deleted", table=scan.table, reason=str(error))
         else:
             if damaged:
                 log.warning("damaged copies by role are deleted", table=scan.table, copies=damaged)
