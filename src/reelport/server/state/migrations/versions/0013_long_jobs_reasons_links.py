@@ -1,4 +1,4 @@
-"""Jobs too long for an express slot, whose tables they are, codes of reasons, links that had to end.
+"""Jobs too long for an express slot, whose tables, codes of reasons, links that had to end.
 
 Revision ID: 0013
 Revises: 0012
