@@ -27,7 +27,7 @@ _ELSEWHERE = (
     "The database of REELPORT_DATABASE_URL is being restored into another data directory: "
     "run that restore to its end, or name a new database."
 )
-_FREE = f" Where that directory is gone for good, the statement DROP TABLE {_TABLE} frees this one."
+_FREE = f" Where that directory is gone for good, the statement DROP TABLE {CLAIM} frees this one."
 
 
 @dataclass(frozen=True, slots=True)
