@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench bench-rivals capacity fleet serve docs pictures clean
+.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types advisories licences dist install-check check spark spark-matrix bench bench-rivals capacity fleet containers serve docs pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -114,6 +114,9 @@ capacity: $(READY) ## what platforms of some sizes need, by measured figures: on
 
 fleet: $(READY) ## run PostgreSQL, an object store, nginx, two API processes and three workers here, and kill one of each
 	@$(BIN)/python -m deploy.fleet
+
+containers: $(READY) ## run the fleet's compose file by podman, and kill one of each part; as root, ports 80 and 443
+	@$(BIN)/python -m deploy.containers
 
 serve: $(READY) ## run the service on 127.0.0.1:8642 over ./reelport-data
 	@$(BIN)/reelport serve

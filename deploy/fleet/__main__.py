@@ -57,12 +57,7 @@ def main() -> None:
             findings = run_drill(fleet, given.partners, tell)
     except FleetError as error:
         sys.exit(str(error))
-    same = len(findings.fetched) - findings.different
-    tell(f"killed: {', '.join(findings.killed)}")
-    tell(f"meanwhile {findings.asked} reports were asked for and {len(findings.fetched)} fetched")
-    tell(f"{same} of them have the bytes that the same question had before")
-    for problem in findings.problems:
-        tell(f"WRONG: {problem}")
+    findings.tell(tell)
     sys.exit(1 if findings.problems else 0)
 
 

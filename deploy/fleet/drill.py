@@ -12,23 +12,18 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Protocol, Self
 
-import sqlalchemy as sa
-from deploy.fleet.fleet import Fleet
-from deploy.fleet.spark_cluster import SparkCluster
-
 from reelport.client.client import Client
 from reelport.query import ReportQuery
 from reelport.server.access.keys import NewKey
-from reelport.server.state.database import StateUnavailable, connected
+from reelport.server.state.database import StateUnavailable
 
 START, DAYS, ROWS = date(2026, 7, 1), 31, 300_000
 PARTNERS = ("demo", "rival")
 _DIMENSIONS = ("DAY", "VIDEO_ID", "VIDEO_TITLE", "VISITOR_COUNTRY", "VISITOR_DEVICE_TYPE")
 _DEADLINE = 300.0
 _DOWN_SECONDS, _PAUSE_SECONDS, _RETRY_SECONDS = 2.0, 3.0, 0.2
-_COUNT = sa.text(
-    "SELECT count(*) FILTER (WHERE status = 'FINISHED'), count(*), (SELECT count(*) FROM jobs) FROM reports"
-)
+COUNT = "SELECT count(*) FILTER (WHERE status = 'FINISHED'), count(*), (SELECT count(*) FROM jobs) FROM reports"
+"""SQL that counts the reports that are finished, all of them, and the jobs."""
 
 
 @dataclass
@@ -63,6 +58,14 @@ class Findings:
             found.append(f"{self.jobs} jobs are left in the queue")
         return found
 
+    def tell(self, tell: Callable[[str], None]) -> None:
+        """Tell what was killed, what was fetched meanwhile, and what is wrong."""
+        tell(f"killed: {', '.join(self.killed)}")
+        tell(f"meanwhile {self.asked} reports were asked for and {len(self.fetched)} fetched")
+        tell(f"{len(self.fetched) - self.different} of them have the bytes that the same question had before")
+        for problem in self.problems:
+            tell(f"WRONG: {problem}")
+
 
 class Victim(Protocol):
     """What can be killed and started again."""
@@ -78,22 +81,32 @@ class Victim(Protocol):
         """Start it."""
 
 
-@dataclass
-class _SparkWorker:
-    cluster: SparkCluster
-    name: str = "worker-of-spark"
+class Drilled(Protocol):
+    """A running fleet that a drill can fetch from, and hurt."""
 
-    def kill(self) -> None:
-        self.cluster.kill("one")
+    @property
+    def folder(self) -> Path:
+        """Where partners keep their files."""
 
-    def start(self) -> None:
-        self.cluster.start_worker("one")
+    @property
+    def url(self) -> str:
+        """The service's address."""
+
+    @property
+    def victims(self) -> Sequence[Victim]:
+        """One of each part, in the order in which they are killed."""
+
+    def make_key(self, organization: str) -> NewKey:
+        """Make a key of an organization; StateUnavailable while the state can't be reached."""
+
+    def count_reports(self) -> tuple[int, int, int]:
+        """Count the reports that are finished, all of them, and the jobs."""
 
 
-def run_drill(fleet: Fleet, rounds: int, tell: Callable[[str], None]) -> Findings:
+def run_drill(fleet: Drilled, rounds: int, tell: Callable[[str], None]) -> Findings:
     """Fetch each question once undisturbed, then again and again while parts are killed."""
     findings = Findings()
-    _, earlier, _ = _count_reports(fleet)
+    _, earlier, _ = fleet.count_reports()
     keys = {partner: fleet.make_key(partner) for partner in PARTNERS}
     for partner, key in keys.items():
         with _Fetcher(fleet, partner, key, "before") as fetcher:
@@ -113,25 +126,15 @@ def run_drill(fleet: Fleet, rounds: int, tell: Callable[[str], None]) -> Finding
             stop.set()
     for load in loads:
         load.result()
-    findings.finished, reports, findings.jobs = _count_reports(fleet)
+    findings.finished, reports, findings.jobs = fleet.count_reports()
     findings.reports = reports - earlier
     return findings
 
 
-def _count_reports(fleet: Fleet) -> tuple[int, int, int]:
-    """Count the reports that are finished, all of them, and the jobs."""
-    with connected(fleet.settings) as db, db.connect() as connection:
-        finished, reports, jobs = connection.execute(_COUNT).one()
-    return finished, reports, jobs
-
-
 def _kill_one_of_each(
-    fleet: Fleet, findings: Findings, loads: Sequence[Future[None]], tell: Callable[[str], None]
+    fleet: Drilled, findings: Findings, loads: Sequence[Future[None]], tell: Callable[[str], None]
 ) -> None:
-    victims: list[Victim] = [fleet.workers[0], fleet.apis[0], fleet.nginx, fleet.gateway, fleet.postgresql]
-    if fleet.spark:
-        victims.insert(2, _SparkWorker(fleet.spark))
-    for part in victims:
+    for part in fleet.victims:
         time.sleep(_PAUSE_SECONDS)
         before = len(findings.fetched)
         part.kill()
@@ -147,7 +150,7 @@ def _kill_one_of_each(
     time.sleep(_PAUSE_SECONDS)
 
 
-def _fetch_on(fleet: Fleet, partner: str, name: str, stop: threading.Event, findings: Findings) -> None:
+def _fetch_on(fleet: Drilled, partner: str, name: str, stop: threading.Event, findings: Findings) -> None:
     """Fetch one report after the other, each with a key of its own: the same ask of one key is one report."""
     while not stop.is_set():
         key = _make_key(fleet, partner)
@@ -160,7 +163,7 @@ def _fetch_on(fleet: Fleet, partner: str, name: str, stop: threading.Event, find
                     findings.failed.append(f"{partner}: {type(error).__name__}: {error}")
 
 
-def _make_key(fleet: Fleet, partner: str) -> NewKey:
+def _make_key(fleet: Drilled, partner: str) -> NewKey:
     """Make a key once PostgreSQL is there: an operator's command is refused while it is away."""
     until = time.monotonic() + _DEADLINE
     while True:
@@ -175,7 +178,7 @@ def _make_key(fleet: Fleet, partner: str) -> NewKey:
 class _Fetcher:
     """A partner's client, with a ledger of its own."""
 
-    def __init__(self, fleet: Fleet, partner: str, key: NewKey, name: str) -> None:
+    def __init__(self, fleet: Drilled, partner: str, key: NewKey, name: str) -> None:
         self._folder: Path = fleet.folder / "partners" / partner / name / key.id
         self._folder.mkdir(parents=True)
         self._client = Client(fleet.url, key.id, key.secret, ledger=self._folder / "ledger.db")

@@ -7,10 +7,14 @@ import secrets
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Self
 
+import sqlalchemy as sa
+from deploy.fleet.drill import COUNT, Victim
 from deploy.fleet.part import Part
 from deploy.fleet.programs import (
     BUCKET,
@@ -36,6 +40,18 @@ from reelport.server.state.secret_fingerprint import require_same_secret
 
 APIS, WORKERS = 2, 3
 _REELPORT = [sys.executable, "-m", "reelport"]
+
+
+@dataclass
+class _SparkWorker:
+    cluster: SparkCluster
+    name: str = "worker-of-spark"
+
+    def kill(self) -> None:
+        self.cluster.kill("one")
+
+    def start(self) -> None:
+        self.cluster.start_worker("one")
 
 
 class Fleet:
@@ -70,6 +86,18 @@ class Fleet:
     def parts(self) -> list[Part]:
         """All parts, in the order in which they start."""
         return [self.postgresql, self.object_store, self.gateway, *self.apis, *self.workers, self.nginx]
+
+    @property
+    def victims(self) -> Sequence[Victim]:
+        """One of each part, in the order in which a drill kills them."""
+        of_spark: list[Victim] = [_SparkWorker(self.spark)] if self.spark else []
+        return [self.workers[0], self.apis[0], *of_spark, self.nginx, self.gateway, self.postgresql]
+
+    def count_reports(self) -> tuple[int, int, int]:
+        """Count the reports that are finished, all of them, and the jobs."""
+        with connected(self.settings) as db, db.connect() as connection:
+            finished, reports, jobs = connection.execute(sa.text(COUNT)).one()
+        return finished, reports, jobs
 
     def fill(self, start: date, end: date, rows: int) -> None:
         """Load sample facts of these days, for the organizations `demo` and `rival`."""

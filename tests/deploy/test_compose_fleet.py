@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from deploy.containers.images import read_base
 from deploy.fleet.spark_cluster import find_spark
 from tests import forked
 from tests.deploy.empty_root import Stage, parse_containerfile
@@ -155,8 +156,7 @@ def test_each_part_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
         begun += ready
     for service in services.values():
         for name, wait in service.get("depends_on", {}).items():
-            # Reelport's image has a check of its own.
-            is_checked = "test" in services[name].get("healthcheck", {}) or name.startswith("api")
+            is_checked = "test" in services[name].get("healthcheck", {})
             assert wait["condition"] == ("service_healthy" if is_checked else "service_started")
     assert begun.index("api-1") < begun.index("api-2") < begun.index("nginx")
 
@@ -194,15 +194,58 @@ def test_nginx_takes_the_example_with_both_processes(compose: dict[str, Any], tm
 
 def test_the_checks_of_health_are_commands_of_their_images(compose: dict[str, Any]) -> None:
     """BusyBox in those of Alpine, bash in Spark's, PostgreSQL's own; each looks at the port that others use."""
-    services = compose["services"].items()
-    checks = {name: each["healthcheck"]["test"] for name, each in services if "test" in each.get("healthcheck", {})}
-    assert checks.keys() == {"postgresql", "objects", "spark-master", "nginx"}
+    checks = {name: shlex.split(text) for name, text in read_checks(compose).items()}
+    assert checks.keys() == {"postgresql", "objects", "spark-master", "nginx", "api-1", "api-2"}
     assert checks["objects"][-1] == compose["services"]["objects"]["command"][1].strip(":")
     assert checks["nginx"][-1] in [each.partition(":")[2] for each in compose["services"]["nginx"]["ports"]]
     assert checks["spark-master"][-1].endswith(compose["services"]["spark-master"]["command"][-1])
     if busybox := shutil.which("busybox"):
         listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
-        assert {checks[name][1] for name in ("objects", "nginx")} <= {*listed}
+        assert {checks[name][0] for name in ("objects", "nginx")} <= {*listed}
+
+
+def test_an_api_process_is_well_before_its_workers(compose: dict[str, Any]) -> None:
+    """They wait until it is; `/health` of the image's own check would wait for them."""
+    small = yaml.safe_load((CONTAINER / "compose.yml").read_text("utf-8"))
+    checks = [*read_checks(compose).items(), *read_checks(small).items()]
+    asked = {text for name, text in checks if name.startswith("api")}
+    assert len(asked) == 1
+    assert "/health/ready" in asked.pop()
+    assert small["services"]["worker"]["depends_on"]["api"]["condition"] == "service_healthy"
+
+
+def test_what_another_user_writes_to_is_open_to_all(compose: dict[str, Any]) -> None:
+    """By podman a folder in memory has the owner and the mode of the image's folder; `/tmp` is everybody's there."""
+    for service in compose["services"].values():
+        if service.get("user", "0").partition(":")[0] != "0":
+            assert all(folder == "/tmp" or folder.endswith(":mode=1777") for folder in service["tmpfs"])  # noqa: S108
+
+
+def test_the_page_builds_the_image_that_is_run(compose: dict[str, Any]) -> None:
+    """With its extras, and in the form that has checks of health."""
+    page = (ROOT / "docs" / "operate" / "several-machines.md").read_text("utf-8")
+    command = shlex.split(next(line for line in page.splitlines() if line.startswith("podman build")), comments=True)
+    own = compose["services"]["api-1"]
+    assert command[command.index("--tag") + 1] == own["image"]
+    assert command[command.index("--build-arg") + 1] == f"EXTRAS={own['build']['args']['EXTRAS']}"
+    assert command[command.index("--format") + 1] == "docker"
+
+
+def test_each_image_has_one_that_stands_in_for_it(compose: dict[str, Any]) -> None:
+    """So that the whole can be tried where no registry answers."""
+    own = {each["image"] for each in compose["services"].values() if "build" in each}
+    parts = {name.partition("-")[0] for name, each in compose["services"].items() if each["image"] not in own}
+    assert parts == {
+        path.parent.name for path in (ROOT / "deploy" / "containers" / "stand_ins").glob("*/Containerfile")
+    }
+    assert read_base().startswith("docker.io/library/python:")
+
+
+def read_checks(compose: dict[str, Any]) -> dict[str, str]:
+    """The command of each check of health: one text for a shell, as podman-compose breaks the quotes of a list."""
+    tests = {name: each.get("healthcheck", {}).get("test") for name, each in compose["services"].items()}
+    assert all(test[0] == "CMD-SHELL" and len(test) == 2 for test in tests.values() if test)
+    return {name: test[1] for name, test in tests.items() if test}
 
 
 @pytest.mark.parametrize("name", ["spark-master", "spark-worker"])
