@@ -51,12 +51,20 @@ def test_years_and_months_of_three_years_are_told() -> None:
 
 def test_a_time_is_settled_with_its_last_day() -> None:
     """A month only when it is complete; hours with their day; nothing where no day is."""
-    assert count_settled(["2026-07-01", "2026-07-02", "2026-07-03"], Grain.DAY, date(2026, 7, 2)) == 2
-    assert count_settled(["2026-06", "2026-07"], Grain.MONTH, date(2026, 7, 30)) == 1
-    assert count_settled(["2026-06", "2026-07"], Grain.MONTH, date(2026, 7, 31)) == 2
-    assert count_settled(["2025", "2026"], YEAR, date(2026, 7, 31)) == 1
-    assert count_settled(["2026-07-01T23:00:00Z", "2026-07-02T00:00:00Z"], Grain.HOUR, date(2026, 7, 1)) == 1
-    assert count_settled(["2026-07-01"], Grain.DAY, None) == 0
+    end = date(2026, 12, 31)
+    assert count_settled(["2026-07-01", "2026-07-02", "2026-07-03"], Grain.DAY, date(2026, 7, 2), end) == 2
+    assert count_settled(["2026-06", "2026-07"], Grain.MONTH, date(2026, 7, 30), end) == 1
+    assert count_settled(["2026-06", "2026-07"], Grain.MONTH, date(2026, 7, 31), end) == 2
+    assert count_settled(["2025", "2026"], YEAR, date(2026, 7, 31), end) == 1
+    assert count_settled(["2026-07-01T23:00:00Z", "2026-07-02T00:00:00Z"], Grain.HOUR, date(2026, 7, 1), end) == 1
+    assert count_settled(["2026-07-01"], Grain.DAY, None, end) == 0
+
+
+def test_a_month_of_which_complete_days_alone_are_shown_is_settled() -> None:
+    """What its later days will bring moves no number of a report that ends before them."""
+    months, complete = ["2026-06", "2026-07"], date(2026, 7, 30)
+    assert count_settled(months, Grain.MONTH, complete, complete) == 2
+    assert count_settled(months, Grain.MONTH, complete, date(2026, 7, 31)) == 1
 
 
 def test_times_are_told_in_words() -> None:

@@ -69,12 +69,15 @@ class ChartPlan:
         if self.time is None:
             return self._draw_bars(groups)
         times = fit_times(groups, self._grain, MOST_TIMES, filled=True)
-        settled = count_settled(times.labels, times.grain, last_complete) if moving else None
+        settled = self._count_settled(times, last_complete) if moving else None
         return self._draw_lines(times, settled) if self.category is None else self._draw_multiples(times, settled)
 
     @property
     def _grain(self) -> Grain:
         return find_grain(self.time) or Grain.DAY
+
+    def _count_settled(self, times: Times, last_complete: date | None) -> int:
+        return count_settled(times.labels, times.grain, last_complete, self.query.end)
 
     def _draw_lines(self, times: Times, settled: int | None) -> LineChart:
         values = {key[0]: value for key, value in times.groups.list_values()}

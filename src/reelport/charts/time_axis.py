@@ -77,14 +77,14 @@ def list_partial(labels: Sequence[str], grain: int, start: date, end: date) -> l
     return [describe_time(format_time(moment, grain)) for moment in partial]
 
 
-def count_settled(labels: Sequence[str], grain: int, last_complete: date | None) -> int:
-    """Count the times, from the first, that end by the last complete day.
+def count_settled(labels: Sequence[str], grain: int, last_complete: date | None, end: date) -> int:
+    """Count the times, from the first, whose days up to `end` are complete.
 
-    None do where there is no such day. A month is settled with its last day only.
+    None are where there is no last complete day. A month is settled with the last of its days that is shown.
     """
     settled = 0
     for moment in map(parse_time, labels):
-        if moment is None or last_complete is None or _last_day(moment, grain) > last_complete:
+        if moment is None or last_complete is None or min(_last_day(moment, grain), end) > last_complete:
             break
         settled += 1
     return settled

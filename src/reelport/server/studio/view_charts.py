@@ -36,7 +36,7 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
         (Series(name, _fill(metric, days, values, complete)),),
         metric.unit,
         view.grain,
-        count_settled(times, view.grain, complete and complete[1]),
+        count_settled(times, view.grain, complete and complete[1], view.end),
         note_partial(times, view),
     )
     return _compare(chart, view, lines, place, complete)

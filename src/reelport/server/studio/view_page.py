@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from reelport.catalog import Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
-from reelport.charts import embed_chart
+from reelport.charts import count_settled, embed_chart
 from reelport.charts.time_axis import format_time
 from reelport.facts.log.freshness import Freshness
 from reelport.server.explore.numbers import Figure, Lines, Number, Numbers, OverBudget, Totals
@@ -188,13 +188,15 @@ def _name_columns(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[st
 def _make_times(
     view: View, units: Mapping[Metric, MetricUnit], lines: Lines, complete: date | None
 ) -> Iterator[TimeRow]:
-    for point in lines.points:
+    times = [format_time(point.day, view.grain) for point in lines.points]
+    settled = count_settled(times, view.grain, complete, view.end)
+    for place, (time, point) in enumerate(zip(times, lines.points, strict=True)):
         cells: list[Cell] = []
         for metric, figure in zip(view.metrics, point.figures, strict=True):
             cells.append(_make_cell(units[metric], figure.value))
             if view.compares_lines:
                 cells.append(_make_cell(units[metric], figure.before))
-        yield TimeRow(format_time(point.day, view.grain), tuple(cells), complete is None or point.day > complete)
+        yield TimeRow(time, tuple(cells), place >= settled)
 
 
 def _make_cell(told: MetricUnit, value: Number) -> Cell:
