@@ -20,10 +20,12 @@ _PLACE = re.compile(r"@([A-Z_]+)@")
 
 _CURL = r"""set -eu
 url=@URL@
-token=$(curl -sS "$url@TOKEN_PATH@" -d @- <<END | sed -n -E 's/.*"access_token": ?"([^"]+)".*/\1/p'
+granted=$(curl -sS "$url@TOKEN_PATH@" -d @- <<END
 grant_type=client_credentials&client_id=$REELPORT_API_KEY&client_secret=$REELPORT_API_SECRET
 END
 )
+token=$(printf '%s' "$granted" | sed -n -E 's/.*"access_token": ?"([^"]+)".*/\1/p')
+[ "$token" ] || { echo "$granted" >&2; exit 1; }
 post() {
   curl -sS "$url@GRAPHQL_PATH@" -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d @-
 }
