@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests import quick_users
-from tests.browser.studio import MEMBER, PASSWORD, Studio, find_faults
+from tests.browser.studio import MEMBER, PASSWORD, Studio, find_faults, is_wider_than_window
 from tests.warm_service import Service
 
 from reelport.engine.duckdb.csv_sink import Written
@@ -131,4 +131,24 @@ def test_a_link_needs_no_account_and_no_script(studio: Studio) -> None:
     assert visitor.locator(".boards tbody tr").count() > 3
     assert visitor.locator("a").evaluate_all("links => links.map(link => link.getAttribute('href'))") == ["#main"]
     assert visitor.locator("form").count() == 0
+    assert not studio.complaints
+
+
+def test_long_names_and_queries_stay_within_the_window(studio: Studio) -> None:
+    """A name of a hundred letters, a title of two hundred, and a query of many columns: they are broken into lines."""
+    long = "W" * 100
+    metrics, dimensions = "metric=VIEWS&metric=TIME_WATCHED_SECONDS", "by=VIDEO_TITLE&by=VIDEO_OWNER_CHANNEL_SLUG"
+    kept = f"only=VISITOR_COUNTRY:FR&only=VISITOR_DEVICE_TYPE:{2 * long}"
+    page = studio.open(f"/studio/reports/new?{metrics}&{dimensions}&{kept}&from=2026-07-01&to=2026-07-04", MEMBER)
+    assert not is_wider_than_window(page)
+    page.get_by_label("Save this view as").fill(long)
+    studio.follow(page.get_by_role("button", name="Save"))
+    assert not is_wider_than_window(page)
+    studio.follow(page.get_by_role("button", name=f"Share {long} by a link"))
+    assert not is_wider_than_window(page)
+    page.goto(f"{studio.service.url}/studio/reports/new?{metrics}&{dimensions}&{kept}&from=2026-07-01&to=2026-07-04")
+    ask(page)
+    page.set_viewport_size({"width": 1024, "height": 800})
+    page.goto(f"{studio.service.url}/studio/reports")
+    assert not is_wider_than_window(page)
     assert not studio.complaints
