@@ -68,3 +68,17 @@ def test_all_of_it_works_without_a_script(studio: Studio) -> None:
     studio.follow(page.get_by_role("link", name="As a report"))
     assert "/studio/reports/new" in page.url
     assert not studio.complaints
+
+
+def test_a_session_that_ended_elsewhere_leads_to_the_whole_page_of_the_sign_in(studio: Studio) -> None:
+    """Without the menu of whoever was signed in; and from there back to what was clicked."""
+    page = studio.open("/studio/sign-in")
+    studio.sign_in(page, MEMBER)
+    page.goto(f"{studio.service.url}{VIEW}")
+    page.context.clear_cookies()
+    page.get_by_role("link", name="Last 7 days").click()
+    page.wait_for_url("**/studio/sign-in?next=**")
+    expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
+    studio.sign_in(page, MEMBER)
+    assert "from=2026-07-25&to=2026-07-31" in page.url
+    assert not studio.complaints

@@ -12,6 +12,9 @@ async function load(address, options, keepAddress) {
   try {
     const headers = { ...options?.headers, "Studio-Tab": tab };
     const answer = await fetch(address, { ...options, headers, signal: mine.signal, credentials: "same-origin" });
+    // Another page, such as the sign-in after a session has ended, has another head: it is loaded as a whole.
+    const leadsElsewhere = answer.redirected && new URL(answer.url).pathname !== new URL(address).pathname;
+    if (leadsElsewhere) return location.assign(answer.url);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!page.querySelector("main")) throw new Error("no page");
     if (!keepAddress) history.pushState({ swapped: true }, "", answer.url);
