@@ -70,6 +70,23 @@ def test_all_of_it_works_without_a_script(studio: Studio) -> None:
     assert not studio.complaints
 
 
+def test_a_copied_leaderboard_has_numbers_that_a_spreadsheet_takes(studio: Studio) -> None:
+    """Digits without gaps, the minus of the keyboard; the columns are divided by tabs."""
+    page = studio.open(f"{VIEW}&compare=previous", MEMBER)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    shown = page.locator(".board td.number").all_inner_texts()
+    assert any("\u202f" in text for text in shown)
+    assert any("\u2212" in text for text in shown)
+    page.locator(".boards").evaluate(
+        "boards => { getSelection().selectAllChildren(boards); document.execCommand('copy'); }"
+    )
+    copied = page.evaluate("navigator.clipboard.readText()")
+    rows = [line.split("\t")[1:] for line in copied.splitlines() if re.search(r"\t[\d.]+%\t", line)]
+    assert len(rows) > 5
+    assert all(re.fullmatch(r"[+-]?[\d.]+%?|new|gone|\u2013", cell) for row in rows for cell in row), rows
+    assert not studio.complaints
+
+
 def test_a_session_that_ended_elsewhere_leads_to_the_whole_page_of_the_sign_in(studio: Studio) -> None:
     """Without the menu of whoever was signed in; and from there back to what was clicked."""
     page = studio.open("/studio/sign-in")

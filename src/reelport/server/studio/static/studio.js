@@ -108,6 +108,18 @@ async function copy(button) {
   }
 }
 
+// A spreadsheet takes a number for a text while its digits are grouped, or its minus is that of print. The text alone
+// is copied then: its columns are divided by tabs.
+document.addEventListener("copy", (event) => {
+  const selection = getSelection();
+  const part = selection.rangeCount ? selection.getRangeAt(0).cloneContents() : null;
+  if (!part?.querySelector("td.number")) return;
+  const plain = (number) => number.replaceAll("\u202f", "").replace("\u2212", "-");
+  const cells = /(?<=^|\t)[+\u2212]?\d[\d\u202f.]*%?(?=\t|$)/gm;
+  event.clipboardData.setData("text/plain", selection.toString().replace(cells, plain));
+  event.preventDefault();
+});
+
 addEventListener("popstate", () => load(location.href, undefined, true));
 
 // A page that shows something unfinished says after how many seconds it is to be looked at again.
