@@ -6,7 +6,7 @@ import re
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.studio import MEMBER, Studio, find_barriers
+from tests.browser.studio import MEMBER, Studio, find_barriers, is_wider_than_window
 
 VIEW = "/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&by=VISITOR_COUNTRY&from=2026-07-01&to=2026-07-28"
 
@@ -98,4 +98,17 @@ def test_a_session_that_ended_elsewhere_leads_to_the_whole_page_of_the_sign_in(s
     expect(page.get_by_role("button", name="Sign out")).to_have_count(0)
     studio.sign_in(page, MEMBER)
     assert "from=2026-07-25&to=2026-07-31" in page.url
+    assert not studio.complaints
+
+
+def test_paper_has_numbers_alone_and_whole_tables(studio: Studio) -> None:
+    """Printed on a narrow sheet: no menu and no form, and no table whose last columns would have to be moved to."""
+    page = studio.open(f"{VIEW}&metric=TIME_WATCHED_SECONDS&compare=previous", MEMBER)
+    page.set_viewport_size({"width": 700, "height": 1000})
+    page.emulate_media(media="print")
+    for form in (".choose", ".actions", ".top nav", "#keep"):
+        expect(page.locator(form)).to_be_hidden()
+    tables = page.locator(".board .scroll").evaluate_all("all => all.map(each => getComputedStyle(each).overflowX)")
+    assert set(tables) == {"visible"}
+    assert not is_wider_than_window(page)
     assert not studio.complaints
