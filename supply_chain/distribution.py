@@ -88,7 +88,7 @@ def _list_sdist(sdist: Path) -> list[str]:
 
 
 def describe_release(version: str, tags: tuple[str, ...], changes: str) -> tuple[bool, str]:
-    """Say whether this is the release of the version, or why it isn't; False where tag and version contradict."""
+    """Say whether this is the release of the version; False where tag or changelog contradict it."""
     named = [tag for tag in tags if tag.startswith("v")]
     if not named:
         return True, f"{version}, no release: the commit has no tag v{version}"
@@ -96,6 +96,8 @@ def describe_release(version: str, tags: tuple[str, ...], changes: str) -> tuple
         return False, f"The commit is tagged {', '.join(named)}, and pyproject.toml says {version}."
     if f"\n## {version} - " not in changes:
         return False, f"CHANGELOG.md has no section '## {version} - DATE'."
+    if changes.partition("\n## Unreleased\n")[2].partition("\n## ")[0].strip():
+        return False, f"CHANGELOG.md has changes below '## Unreleased': this build has them, so they are of {version}."
     return True, f"{version}, the release"
 
 

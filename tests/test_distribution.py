@@ -148,6 +148,9 @@ def test_the_wheel_does_what_its_extra_is_for(place: tuple[str, Place]) -> None:
     assert (done.returncode, "pip install 'reelport[server]'" in done.stderr) == (2, True)
 
 
+SECTION = "\n## 1.2.0 - 2026-12-01\n\n- Added.\n"
+
+
 @pytest.mark.parametrize(
     ("tags", "changes", "right", "said"),
     [
@@ -155,7 +158,9 @@ def test_the_wheel_does_what_its_extra_is_for(place: tuple[str, Place]) -> None:
         (("nightly",), "", True, "no release"),
         (("v1.2.1",), "", False, "The commit is tagged v1.2.1, and pyproject.toml says 1.2.0."),
         (("v1.2.0",), "# Changelog\n\n## Unreleased\n", False, "CHANGELOG.md has no section '## 1.2.0 - DATE'."),
-        (("v1.2.0",), "# Changelog\n\n## 1.2.0 - 2026-12-01\n", True, "1.2.0, the release"),
+        (("v1.2.0",), f"# Changelog\n\n## Unreleased\n\n- Mended.\n{SECTION}", False, "changes below '## Unreleased'"),
+        (("v1.2.0",), f"# Changelog\n\n## Unreleased\n{SECTION}", True, "1.2.0, the release"),
+        (("v1.2.0",), f"# Changelog\n{SECTION}", True, "1.2.0, the release"),
     ],
 )
 def test_a_tag_that_contradicts_the_version_ends_the_build(
