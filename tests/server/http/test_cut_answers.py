@@ -13,13 +13,20 @@ from reelport.server.http.connections import Connection
 
 Send = Callable[[object], Any]
 ASK = b"GET / HTTP/1.0\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
 PART = bytes(100_000)
 
 
 class Impatient(Connection):
-    """Gives a reader a moment to take an answer."""
+    """Gives a reader a moment to take an answer, and tells when it has closed."""
 
     stalled_seconds = 0.05
+    lost: asyncio.Event
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell it."""
+        self.lost.set()
+        super().connection_lost(exc)
 
 
 async def begin(send: Send, *headers: tuple[bytes, bytes]) -> None:
@@ -88,7 +95,22 @@ def test_so_is_one_of_a_reader_that_takes_nothing() -> None:
             await send({"type": "http.response.body", "body": PART, "more_body": True})
         cut.set()
 
+    Impatient.lost = asyncio.Event()
     assert read(send_on, Impatient, awaited=cut) is None
+
+
+@pytest.mark.parametrize(("asked", "is_reset"), [(ASK, True), (LAST, False)])
+def test_a_whole_answer_whose_end_nobody_takes_is_cut_in_time(asked: bytes, *, is_reset: bool) -> None:
+    """The app has given all, and the connection ends with it: else it would stay for as long as the reader likes."""
+
+    async def give_all(scope: object, receive: object, send: Send) -> None:
+        del scope, receive
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": 300 * PART})
+
+    Impatient.lost = asyncio.Event()
+    came = read(give_all, Impatient, asked, Impatient.lost)
+    assert came is None if is_reset else len(came or b"") < 300 * len(PART)
 
 
 def test_a_cut_that_shows_leaves_the_client_what_came() -> None:

@@ -218,15 +218,18 @@ class Connection(H11Protocol):
         if self.conn.their_state is h11.SEND_BODY:
             self._linger()
             return
-        self._show_cut()
+        self._show_cut(left=0)  # what is buffered is sent first
         if self._sockets_own.get_write_buffer_size():
             self._start_timer(self.stalled_seconds)
         self._sockets_own.close()
 
-    def _show_cut(self) -> None:
-        """End a cut answer by a reset where its client would take it for a whole one."""
+    def _show_cut(self, *, left: int) -> None:
+        """End a cut answer by a reset where its client would take it for a whole one.
+
+        `left` are its buffered bytes that won't be sent.
+        """
         mine = self._sockets_own.get_extra_info("socket")
-        if mine is not None and self.conn.is_cut_unseen:
+        if mine is not None and self.conn.hides_cut(left):
             mine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def _linger(self) -> None:
@@ -247,7 +250,7 @@ class Connection(H11Protocol):
         self._start_timer(_LINGERING_SECONDS)
 
     def _restart_timer(self) -> None:
-        if self._discarding:
+        if self._discarding or self._sockets_own.is_closing():  # the timer of the end runs then, whatever it ends
             return
         if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             # While the last answer is still being sent, the limit for reading it counts, not that for a next request.
@@ -267,7 +270,7 @@ class Connection(H11Protocol):
     def _abort(self) -> None:
         self._stop_timer()
         self._unsent.drop(self)
-        self._show_cut()
+        self._show_cut(left=self._sockets_own.get_write_buffer_size())
         # Not `close`: that would wait for a client that reads nothing.
         self.transport.abort()
 

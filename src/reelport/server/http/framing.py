@@ -50,13 +50,12 @@ class StrictFraming(h11.Connection):
     _chunks = 0
     _body = 0
 
-    @property
-    def is_cut_unseen(self) -> bool:
-        """Whether the client would take what was sent for a whole answer if it ended here.
+    def hides_cut(self, left: int) -> bool:
+        """Whether the client would take the answer for a whole one without its last `left` bytes.
 
         HTTP/1.0 has no chunks: an answer without a length ends with its connection.
         """
-        return self._ends_by_closing and self.our_state is h11.SEND_BODY
+        return self._ends_by_closing and (left > 0 or self.our_state is h11.SEND_BODY)
 
     def receive_data(self, data: bytes) -> None:
         """Count and buffer received bytes."""
