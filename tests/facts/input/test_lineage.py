@@ -17,6 +17,7 @@ ONE_TO_ONE = {
     "columns": "SELECT n AS id, s AS owner_channel_id FROM input",
     "star": "SELECT * EXCLUDE (n, s), n AS id, s AS owner_channel_id FROM input",
     "where": "SELECT n AS id, s AS owner_channel_id FROM input WHERE n <> 'left out' ORDER BY s DESC",
+    "ordered by all": "SELECT n AS id, s AS owner_channel_id FROM input ORDER BY ALL DESC",
     "alias": "SELECT i.n AS id, i.s AS owner_channel_id FROM input AS i",
     "named": "SELECT input.n AS id, input.s AS owner_channel_id FROM input;",
     "parts": "WITH a AS (SELECT n, s FROM input), b AS (SELECT * FROM a) SELECT n AS id, s AS owner_channel_id FROM b",

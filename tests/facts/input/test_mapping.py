@@ -155,6 +155,18 @@ def test_of_objects_with_one_id_the_last_one_of_the_mapping_s_order_counts(
     assert done.are_lines_of_output == (order == "UNION")
 
 
+def test_of_objects_that_an_order_leaves_even_the_last_one_of_the_file_counts(
+    tmp_path: Path, root: Path, ask: Ask
+) -> None:
+    """The engine sorts so many rows in pieces of its own, and puts even ones as they come."""
+    path, size = tmp_path / "v.csv", 130_000
+    rows = (f"{at},{seen},2026-10-02\n" for seen in ("early", "late") for at in range(size))
+    path.write_text("id,seen,day\n" + "".join(rows))
+    text = "SELECT id, 'c' AS owner_channel_id, seen AS title FROM input ORDER BY day DESC"
+    load(root, "videos", [path], mapping=_map(tmp_path, text))
+    assert ask("videos", "SELECT title, count(*) FROM t GROUP BY 1") == [("late", size)]
+
+
 def test_texts_that_a_mapping_gives_are_cast_by_the_rules_of_columns(tmp_path: Path, root: Path, export: Path) -> None:
     """A mapping may leave numbers and times as text; what can't be cast is rejected."""
     text = """

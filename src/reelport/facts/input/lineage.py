@@ -21,22 +21,31 @@ _PLACES = (FILE, LINE)
 def trace_rows(session: duckdb.DuckDBPyConnection, text: str, name: str, numbered: str) -> str | None:
     """Add to the SELECT over `name` the file and line of the input row behind each row.
 
-    They come from `numbered`, the same rows with `FILE` and `LINE`. Returns None if a row isn't made of exactly one
-    input row: if the SELECT groups, joins, unions or drops repeated rows.
+    They come from `numbered`, the same rows with `FILE` and `LINE`. Rows that the SELECT's own ORDER BY leaves even
+    are in the order of their files. Returns None if a row isn't made of exactly one input row: if the SELECT groups,
+    joins, unions or drops repeated rows.
     """
     tree: Node = json.loads(_convert(session, "json_serialize_sql", text))
     if tree["error"] or len(tree["statements"]) != 1:
         return None
     if _reads_whole_rows(tree, name) or not _trace_select(tree["statements"][0]["node"], tree, {}, name, numbered):
         return None
+    for orders in _list_orders(tree):
+        if not any(order["expression"]["class"] == "STAR" for order in orders):  # ORDER BY ALL: has the places already
+            orders += [_make_order(place) for place in _PLACES]
     return _convert(session, "json_deserialize_sql", json.dumps(tree))
 
 
 def is_ordered(session: duckdb.DuckDBPyConnection, text: str) -> bool:
     """Whether the SELECT itself, and not only a part of it, puts its rows in an order."""
     tree: Node = json.loads(_convert(session, "json_serialize_sql", text))
+    return bool(_list_orders(tree))
+
+
+def _list_orders(tree: Node) -> list[list[Node]]:
+    """List what the SELECT itself orders by, once at most."""
     modifiers = [each for part in tree.get("statements", ()) for each in part["node"]["modifiers"]]
-    return any(each["type"] == "ORDER_MODIFIER" for each in modifiers)
+    return [each["orders"] for each in modifiers if each["type"] == "ORDER_MODIFIER"]
 
 
 def _convert(session: duckdb.DuckDBPyConnection, function: str, text: str) -> str:
@@ -132,3 +141,7 @@ def _column_reference(column: str) -> Node:
         "query_location_length": 0,
         "column_names": [column],
     }
+
+
+def _make_order(column: str) -> Node:
+    return {"type": "ORDER_DEFAULT", "null_order": "ORDER_DEFAULT", "expression": _column_reference(column)}
