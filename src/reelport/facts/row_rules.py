@@ -47,6 +47,8 @@ _MOMENT_FORM = _DAY_FORM + r"([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|[+-](0\
 _NUL = "it holds a NUL character"
 _NESTED = "is nested, where texts should be"
 _TOO_LONG = f"is longer than {LONGEST_TEXT} bytes"
+_UNTYPED = re.compile(r'^("NULL"|NULL\b)')
+"""The type of nulls alone, and of what is in a list of them or in an empty one."""
 _SLICED_OFFSET = r"([+-]\d{2})(\d{2})$"
 
 
@@ -111,7 +113,7 @@ def null_sql(column: Column) -> str:
 def make_rule(column: Column, source: str, relation: str) -> Rule | str:
     """Make the rule for values of this SQL type, or say why it can't be converted."""
     name = f"{relation}.{quote_name(column.name)}"
-    made = _rule_by_kind(column, name, "VARCHAR" if source in {'"NULL"', "NULL"} else source)
+    made = _rule_by_kind(column, name, _UNTYPED.sub("VARCHAR", source))
     if made is None:
         return f"column {column.name} holds {source}, where {_EXPECTED[column.kind]} should be"
     value, refusals = made.value, list(made.refusals)

@@ -155,6 +155,15 @@ def test_parquet_lists_of_what_is_no_text_are_no_tags(tmp_path: Path, root: Path
         load(root, "videos", [path])
 
 
+def test_lists_that_are_all_empty_are_no_tags(tmp_path: Path, root: Path, ask: Ask) -> None:
+    """Writers of Parquet give them no type of text: there is none to go by."""
+    path = tmp_path / "v.parquet"
+    rows = {"id": ["v1", "v2"], "owner_channel_id": ["c", "c"], "tags": [[], [None]]}
+    pq.write_table(pa.table(rows), path)
+    load(root, "videos", [path])
+    assert ask("videos", "SELECT id, tags FROM t ORDER BY id") == [("v1", None), ("v2", None)]
+
+
 def test_a_null_in_a_list_of_ndjson_is_left_out(tmp_path: Path, root: Path, ask: Ask) -> None:
     """As it is in a Parquet list; a part that is a list or an object still refuses the row."""
     path = tmp_path / "v.ndjson"
