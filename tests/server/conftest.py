@@ -93,15 +93,19 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture
 def new_database(postgresql: str) -> Iterator[Callable[..., str]]:
-    """Makes databases on that server, empty ones or copies of another, and gives their addresses."""
+    """Makes databases on that server, empty ones or copies of another, and gives their addresses.
+
+    One of another encoding than the server's own is made of `template0`.
+    """
     names: list[str] = []
     with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as connection:
         # Files are copied in half of the time that it takes to log each of their pages; before 15 they always are.
         how = " STRATEGY file_copy" if connection.info.server_version >= 150_000 else ""
 
-        def make(of: str = "template1") -> str:
+        def make(of: str = "template1", encoding: str = "UTF8") -> str:
             names.append(f"t{credentials.short_id()}")
-            connection.execute(f"CREATE DATABASE {names[-1]} TEMPLATE {of}{how}")
+            held = "" if encoding == "UTF8" else f" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+            connection.execute(f"CREATE DATABASE {names[-1]} TEMPLATE {of}{held}{how}")
             return f"{postgresql}/{names[-1]}"
 
         yield make

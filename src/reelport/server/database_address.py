@@ -55,6 +55,14 @@ def parse_address(address: str) -> URL:
     return url
 
 
+def set_parameter(address: str, name: str, value: str) -> str:
+    """Set a parameter of an address, in the place of the one that it may give.
+
+    UsageError as by `parse_address`.
+    """
+    return parse_address(address).update_query_dict({name: value}).render_as_string(hide_password=False)
+
+
 def describe_place(url: URL) -> str:
     """Describe which database an address means, without user and password."""
     return f"{url.host or url.query.get('host')}:{url.port or url.query.get('port')}/{url.database}"

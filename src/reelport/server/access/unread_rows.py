@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reelport.errors import ReelportError
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from reelport.server.settings import Settings
 
 _SHOWN = 3
-_CONNECT_SECONDS = 5
+_CONNECT_SECONDS = "5"
 
 
 def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
@@ -38,16 +39,15 @@ def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
 
 
 def _readable(settings: Settings) -> frozenset[str]:
-    from sqlalchemy import create_engine, select  # noqa: PLC0415 - slow to import, and a load without a state needs none
+    from sqlalchemy import select  # noqa: PLC0415 - slow to import, and a load without a state needs none
 
-    from reelport.server.database_address import parse_address  # noqa: PLC0415 - the same
+    from reelport.server.database_address import set_parameter  # noqa: PLC0415 - the same
     from reelport.server.state.database import open_database, reading  # noqa: PLC0415 - the same
     from reelport.server.state.tables import READABLE  # noqa: PLC0415 - the same
 
     # The load is committed: its command should not wait long just to warn.
-    brief = {"connect_timeout": _CONNECT_SECONDS}
-    address = settings.database_url
-    db = create_engine(parse_address(address), connect_args=brief) if address else open_database(settings)
+    address = settings.database_url and set_parameter(settings.database_url, "connect_timeout", _CONNECT_SECONDS)
+    db = open_database(replace(settings, database_url=address))
     try:
         with reading(db) as connection:
             return frozenset(connection.execute(select(READABLE.c.channel_id).distinct()).scalars())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from reelport.errors import UsageError
 from reelport.server.database_address import PARAMETERS, parse_address
 
 if TYPE_CHECKING:
@@ -21,10 +22,13 @@ SELECT set_config('client_connection_check_interval', '2s', false)
 WHERE current_setting('server_version_num')::int >= 140000
 """
 """Has PostgreSQL look, while a statement runs, whether its client is there still; it can since version 14."""
+_ENCODING = "UTF8"
 
 
 def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool) -> Engine:
     """Open the database at this address.
+
+    Its first use raises UsageError where its encoding isn't UTF8.
 
     `is_unhurried`: any statement may take as long as it does.
     """
@@ -44,7 +48,25 @@ def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool)
 
         event.listen(db, "do_connect", connect_patiently)
     event.listen(db, "connect", _limit_lost_transactions)
+    # First of all: what SQLAlchemy asks a new connection fails on one that gives bytes for text.
+    event.listen(db, "connect", _require_encoding, insert=True)
     return db
+
+
+def _require_encoding(connection: psycopg.Connection, _entry: ConnectionPoolEntry) -> None:
+    """Raise UsageError for a database that can't hold every text, or can't tell what is one.
+
+    The server tells its encoding when a session begins. A proxy may not: then it is believed.
+    """
+    found = connection.info.parameter_status("server_encoding")
+    if found in {None, _ENCODING}:
+        return
+    place = f"{connection.info.host}:{connection.info.port}/{connection.info.dbname}"
+    connection.close()
+    raise UsageError(
+        f"The PostgreSQL database {place} has the encoding {found}, which can't hold every title and name: make one "
+        f"with {_ENCODING} (createdb --template template0 --encoding {_ENCODING}) and name that."
+    )
 
 
 def _limit_lost_transactions(connection: psycopg.Connection, _entry: ConnectionPoolEntry) -> None:
