@@ -103,6 +103,9 @@ def test_workers_share_what_the_api_leaves(
         assert find_fitting_memory(settings, workers, limit) == (1_000_000_000 if workers == 2 else None)
 
 
+_LESS = "workers get less memory"
+
+
 def removed(group: Path) -> bool:
     """Whether a group could be removed: none of its processes is left."""
     with suppress(OSError):
@@ -156,6 +159,23 @@ def test_workers_of_a_real_group_get_less_and_start(held: list[str], tmp_path: P
                 break
         process.terminate()
         process.stderr.read()
-    (less,) = (line for line in said if line["event"] == "workers get less memory")
+    (less,) = (line for line in said if line["event"] == _LESS)
     assert (less["set"], less["given"], less["workers"]) == ("2GB", "394.0 MB", 1)
     assert said[-1]["event"] == "worker started"
+
+
+@pytest.mark.long
+def test_an_api_alone_in_a_real_group_says_nothing_of_workers(held: list[str], tmp_path: Path) -> None:
+    """Its workers run elsewhere, in groups of their own."""
+    words = [*held, sys.executable, "-m", "reelport", "serve", "--port", "0", "--workers", "0", "--data", str(tmp_path)]
+    with subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line)["event"])
+            if events[-1] == "listening":
+                break
+        process.terminate()
+        process.stderr.read()
+    assert "listening" in events
+    assert _LESS not in events

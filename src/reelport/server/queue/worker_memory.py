@@ -22,9 +22,10 @@ _LOG = structlog.get_logger(__name__)
 def fit_workers(settings: Settings, workers: int, others: int = 0) -> Settings:
     """Lower the memory of each of the workers to what the control group leaves them; log it.
 
-    `others` are the bytes that the API in the same group may take.
+    `others` are the bytes that the API in the same group may take. Without workers here nothing is to be said: those
+    of other machines have groups of their own.
     """
-    fitting = find_fitting_memory(settings, workers, find_memory_limit(), others)
+    fitting = find_fitting_memory(settings, workers, find_memory_limit(), others) if workers else None
     if fitting is None:
         return settings
     _LOG.warning("workers get less memory", set=settings.worker_memory, given=format_size(fitting), workers=workers)
