@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.cases import thin_out
@@ -196,6 +197,21 @@ def test_a_link_of_the_store_gives_the_file_until_its_time(object_server: str, t
         assert answer.read() == b"day,views\n"
         assert answer.headers["Content-Type"].startswith("text/csv")
         assert answer.headers["Content-Disposition"] == 'attachment; filename="one.csv"'
+
+
+def test_a_link_of_the_store_is_good_until_its_very_end(object_server: str, tmp_path: Path) -> None:
+    """It tells whole seconds: cut at both ends it would be over up to two seconds before its report."""
+    assert object_server
+    store = open_bucket(tmp_path, signs=True)
+    for microsecond in (1, 500_000, 999_999):
+        until = (datetime.now(UTC) + timedelta(minutes=2)).replace(microsecond=microsecond)
+        link = store.sign("one.csv", until)
+        assert link is not None
+        told = parse_qs(urlsplit(link).query)
+        signed_at = datetime.strptime(told["X-Amz-Date"][0], "%Y%m%dT%H%M%S%z")
+        seconds = int(told["X-Amz-Expires"][0])
+        assert seconds <= 122
+        assert until <= signed_at + timedelta(seconds=seconds)
 
 
 def test_a_store_signs_only_where_it_is_set_to(object_server: str, tmp_path: Path) -> None:

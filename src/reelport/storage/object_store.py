@@ -5,6 +5,7 @@ What is written is first a draft on this machine. It is uploaded in parts of whi
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -185,11 +186,16 @@ class ObjectStore:
             self._require_bucket()
 
     def sign(self, name: str, until: datetime) -> str | None:
-        """Make a link of the store's own, where it signs; it can't be withdrawn."""
+        """Make a link of the store's own, where it signs: good until then or a second longer.
+
+        It can't be withdrawn.
+        """
         if not self.signs:
             return None
         self._check(name)
-        seconds = timedelta(seconds=max(int((until - datetime.now(UTC)).total_seconds()), 1))
+        # A link tells the second of its signing, cut, and counts whole seconds from there: the end goes up.
+        whole = math.ceil(until.timestamp()) - math.floor(datetime.now(UTC).timestamp())
+        seconds = timedelta(seconds=max(whole, 1))
         with self._translate_errors(name):
             return obstore.sign(self._client, "GET", name, min(seconds, _LONGEST_LINK))
 
