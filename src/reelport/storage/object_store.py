@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from obstore.store import S3Store
 
 from reelport import killpoints
 from reelport.errors import StorageError
+from reelport.storage.cut_answers import ask_again
 from reelport.storage.durable import sync_file, translate_io_errors
 from reelport.storage.excerpt_cache import ExcerptCache
 from reelport.storage.excerpts import NO_EXCERPTS, Cutter, ExcerptRule, FetchPlan
@@ -107,8 +108,24 @@ class ObjectStore:
         drafts = {draft.name: draft for draft in self.drafts.list(under)}
         yield from (draft for draft in drafts.values() if is_behind(draft.name, after))
         with self._translate_errors(""), self._translate_missing():
-            for page in obstore.list(self._client, under or None, offset=after or None):
+            for page in self._list_pages(under, after):
                 yield from (file for file in map(_describe, page) if file.name not in drafts)
+
+    def _list_pages(self, under: str, after: str) -> Iterator[Sequence[ObjectMeta]]:
+        """Yield the pages of a listing; after a cut answer it goes on behind the last name."""
+        pages: Iterator[Sequence[ObjectMeta]] | None = None
+
+        def fetch() -> Sequence[ObjectMeta] | None:
+            nonlocal pages
+            running = pages or iter(obstore.list(self._client, under or None, offset=after or None))
+            pages = None
+            page = next(running, None)
+            pages = running
+            return page
+
+        while (page := ask_again(fetch, self.retry_seconds)) is not None:
+            after = page[-1]["path"] if page else after
+            yield page
 
     def find(self, name: str) -> StoredFile | None:
         """Find a file or a draft of this machine."""

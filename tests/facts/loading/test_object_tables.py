@@ -110,6 +110,19 @@ def test_a_commit_that_the_store_fails_is_made_once(
     assert [one.findings for one in verify(root)] == [()]
 
 
+@pytest.mark.parametrize("part", ["_last_checkpoint", "list-type"])
+def test_a_load_asks_again_for_what_was_cut(
+    faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write, part: str
+) -> None:
+    """The libraries send a request again only until an answer begins."""
+    attach_tables(root, remote_tables(root))
+    load(root, "plays", [plays("0.csv", *rows("v0"))])
+    faulty_server.fail(Fault.HALF, times=2, method="GET", part=part)
+    load(root, "plays", [plays("1.csv", *rows("v1"))])
+    assert faulty_server.count(Fault.HALF) == 2
+    assert ask("plays", COUNT) == [(6,)]
+
+
 @pytest.mark.long
 def test_a_commit_of_which_nothing_is_known_keeps_its_files(
     faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write

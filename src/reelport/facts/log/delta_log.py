@@ -25,8 +25,10 @@ from reelport.facts.log.table_marks import find_newest
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import Table
 from reelport.storage import expired_token
+from reelport.storage.cut_answers import ask_again
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.storage.file_store import FileStore
+from reelport.storage.retries import get_retry_seconds
 from reelport.storage.store_outage import describe_outage
 
 _LONGEST = 120
@@ -139,7 +141,8 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
 
 def open_delta(folder: Path, version: int | None = None) -> DeltaTable:
     """Open the Delta table at a version, or the newest. Raises the Delta library's errors."""
-    return DeltaTable(folder_uri(folder), version=version, storage_options=storage_options(folder))
+    uri, options = folder_uri(folder), storage_options(folder)
+    return ask_again(lambda: DeltaTable(uri, version=version, storage_options=options), get_retry_seconds())
 
 
 def storage_options(folder: Path) -> dict[str, str] | None:
