@@ -34,6 +34,14 @@ def test_addresses_of_ipv6_may_be_several() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "place"), [("postgresql://me@db/state", "db/state"), ("postgresql:///state", "/state")]
+)
+def test_a_place_names_nothing_that_the_address_doesnt(address: str, place: str) -> None:
+    """The port, or the host, is then the one that PostgreSQL's library takes."""
+    assert describe_place(parse_address(address)) == place
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "postgresql://a,,b/state",

@@ -64,8 +64,9 @@ def set_parameter(address: str, name: str, value: str) -> str:
 
 
 def describe_place(url: URL) -> str:
-    """Describe which database an address means, without user and password."""
-    return f"{url.host or url.query.get('host')}:{url.port or url.query.get('port')}/{url.database}"
+    """Describe which database an address means: what it says, without user and password."""
+    host, port = url.host or url.query.get("host"), url.port or url.query.get("port")
+    return f"{host or ''}{f':{port}' if port else ''}/{url.database}"
 
 
 def _parse(address: str) -> URL:
