@@ -55,6 +55,22 @@ def test_a_unit_names_commands_and_settings_that_there_are(unit: Path) -> None:
     assert named <= {variable_name(name) for name in setting_names()}
 
 
+@pytest.mark.parametrize("name", ["reelport.service", "reelport-worker@.service"])
+def test_a_service_comes_back_whatever_ended_it(name: str) -> None:
+    """A SIGHUP is a clean end to systemd; a limit of starts would keep it away; 143 is a stop while it starts."""
+    unit, _, service = (DEPLOY / "systemd" / name).read_text("utf-8").partition("[Service]")
+    assert "StartLimitIntervalSec=0" in unit.splitlines()
+    assert {"Restart=always", "SuccessExitStatus=143"} <= set(service.splitlines())
+
+
+def test_a_backup_that_is_made_up_for_at_the_boot_waits_for_what_the_service_waits_for() -> None:
+    """Its timer is persistent: after a night that the machine was off, the state may not be there yet."""
+    names = ("reelport-backup.service", "reelport.service")
+    backup, service = ((DEPLOY / "systemd" / name).read_text("utf-8") for name in names)
+    (after,) = re.findall("^After=.+$", service, re.MULTILINE)
+    assert {after, "Wants=network-online.target"} <= set(backup.splitlines())
+
+
 def test_the_backups_unit_starts_a_unit_that_tells_of_its_failure(tmp_path: Path) -> None:
     """Your program is run with its name; none is no failure, and one that fails is."""
     backup = (DEPLOY / "systemd" / "reelport-backup.service").read_text("utf-8")
