@@ -27,6 +27,13 @@ def _systemd_is_there() -> None:
             pytest.skip(f"{program} is not installed")
 
 
+def test_a_command_by_hand_is_one_that_ctrl_c_ends() -> None:
+    """In a terminal, where `--pipe` alone would leave it running; elsewhere systemd takes the pipe."""
+    text = (ROOT / "docs" / "operate" / "install.md").read_text("utf-8")
+    (line,) = re.findall(r"^reelport\(\) \{ (systemd-run .+) \}", text, re.MULTILINE)
+    assert {"--pty", "--pipe", "--wait", "--collect"} <= set(line.split())
+
+
 def test_a_machine_is_prepared_as_the_pages_say(tmp_path: Path) -> None:
     """User, directories, units and the link to the version: theirs alone, started with the machine, and switched."""
     root = make_empty_root(tmp_path)
