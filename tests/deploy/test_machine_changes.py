@@ -43,7 +43,10 @@ def test_a_machine_is_prepared_as_the_pages_say(tmp_path: Path) -> None:
     (tmp_path / "etc" / "group").write_text("root:x:0:\n")
     shutil.copytree(ROOT / "deploy" / "systemd", tmp_path / "deploy" / "systemd")
     look = "stat -c '%U %a' /var/lib/reelport /var/backups/reelport /etc/reelport; readlink /opt/reelport"
-    script = "\n".join([read_commands("install"), look, read_commands("upgrade"), "readlink /opt/reelport"])
+    age = "for unit in /etc/systemd/system/reelport*; do echo >> $unit; done"  # those of an older version
+    compare = "for unit in deploy/systemd/*; do cmp $unit /etc/systemd/system/${unit##*/}; done"
+    steps = [read_commands("install"), look, age, read_commands("upgrade"), "readlink /opt/reelport", compare]
+    script = "\n".join(steps)
     done = root.run(script, {"PATH": "/usr/sbin:/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
