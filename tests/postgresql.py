@@ -43,9 +43,10 @@ class PostgresServer:
         """Its address, without a database."""
         return f"postgresql://{_NAME}@127.0.0.1:{self.port}"
 
-    def create(self) -> None:
-        """Make an empty cluster."""
-        self._run("initdb", "-D", self._data, "-U", _NAME, "-A", "trust", "-E", "UTF8", "--no-sync")
+    def create(self, encoding: str = "UTF8", locale: str = "") -> None:
+        """Make an empty cluster; in the environment's locale where none is named."""
+        words = ("-E", encoding, *((f"--locale={locale}",) if locale else ()), "--no-sync")
+        self._run("initdb", "-D", self._data, "-U", _NAME, "-A", "trust", *words)
 
     def copy_from(self, primary: PostgresServer) -> None:
         """Become a streaming replica of another server."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
+from tests.postgresql import PostgresServer, find_program
 
 from reelport.cli.main import main
 from reelport.errors import UsageError
@@ -21,7 +26,7 @@ from reelport.server.doctor.checks import run_checks
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect, connected
 
-ADVICE = "createdb --template template0 --encoding UTF8"
+ADVICE = "createdb --template template0 --encoding UTF8 --locale C"
 WORDS = {
     "serve": ("serve", "--port", "0", "--data", "{data}"),
     "worker": ("worker", "--data", "{data}"),
@@ -51,6 +56,37 @@ def test_an_unfit_encoding_is_refused_before_anything_is_made(unfit: Settings) -
     assert ADVICE in (unread_note(unfit, {"c1": 1}) or "")
     with psycopg.connect(set_parameter(unfit.database_url, "client_encoding", "utf8").replace("+psycopg", "")) as found:
         assert found.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchall() == [(0,)]
+
+
+@pytest.fixture
+def western(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
+    """A server whose locale has another encoding, which makes no database of UTF8 by itself."""
+    server = PostgresServer()
+    with TemporaryDirectory(prefix="reelport-locale-") as folder:
+        try:
+            Path(folder).chmod(0o755)  # its server runs as another user
+            words = ("-f", "ISO-8859-1", "-i", "en_US", f"{folder}/western")
+            program = shutil.which("localedef")
+            if program is None or subprocess.run([program, *words], check=False).returncode:
+                pytest.skip("the sources of the system's locales are not installed")
+            monkeypatch.setenv("LOCPATH", folder)
+            server.create("LATIN1", "western")
+            server.start()
+            yield server
+        finally:
+            server.remove()
+
+
+def test_the_advice_makes_a_database_on_a_server_of_any_encoding(western: PostgresServer, tmp_path: Path) -> None:
+    """The command that the sentence tells, as it stands there."""
+    settings = read_settings(data=tmp_path / "data", database_url=f"{western.address}/postgres", secret="s" * 32)
+    with pytest.raises(UsageError, match="has the encoding LATIN1") as refused:
+        connect(settings)
+    _, told, _ = re.split(r"[(](?=createdb)|[)]", str(refused.value), maxsplit=2)
+    program, *words = told.split()
+    where = ("-h", "127.0.0.1", "-p", str(western.port), "-U", "postgres")
+    subprocess.run([find_program(program) or program, *where, *words, "fitting"], check=True)
+    connect(replace(settings, database_url=f"{western.address}/fitting")).dispose()
 
 
 @pytest.mark.parametrize("case", WORDS)

@@ -65,7 +65,7 @@ def _require_encoding(connection: psycopg.Connection, _entry: ConnectionPoolEntr
     connection.close()
     raise UsageError(
         f"The PostgreSQL database {place} has the encoding {found}, which can't hold every title and name: make one "
-        f"with {_ENCODING} (createdb --template template0 --encoding {_ENCODING}) and name that."
+        f"with {_ENCODING} (createdb --template template0 --encoding {_ENCODING} --locale C) and name that."
     )
 
 
