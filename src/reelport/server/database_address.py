@@ -22,6 +22,9 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "keepalives_count": "3",
         "tcp_user_timeout": "10000",
         "fallback_application_name": "reelport",
+        # Else a role's, a database's or PGCLIENTENCODING's holds, in which a name may not fit, or be bytes. It is in
+        # capitals, as the server tells it: a proxy would set another spelling anew each time.
+        "client_encoding": "UTF8",
     }
 )
 """Parameters of every connection, where the address doesn't give others."""

@@ -18,6 +18,7 @@ from tests.postgresql import PostgresServer, find_program
 from reelport.cli.main import main
 from reelport.errors import UsageError
 from reelport.facts.layout import check_layout
+from reelport.server.access.organizations import add_organization
 from reelport.server.access.unread_rows import unread_note
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.create import create_backup
@@ -87,6 +88,18 @@ def test_the_advice_makes_a_database_on_a_server_of_any_encoding(western: Postgr
     where = ("-h", "127.0.0.1", "-p", str(western.port), "-U", "postgres")
     subprocess.run([find_program(program) or program, *where, *words, "fitting"], check=True)
     connect(replace(settings, database_url=f"{western.address}/fitting")).dispose()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_session_is_of_utf8_whatever_its_database_sets(
+    encoding: str, new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    """A role or a database may set another encoding for its sessions, in which not every name can be sent."""
+    address = new_database()
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET client_encoding = {encoding}".encode())
+    with connected(read_settings(data=tmp_path / "data", database_url=address, secret="s" * 32)) as db:
+        assert add_organization(db, "日本テレビ", datetime.now(UTC)).name == "日本テレビ"
 
 
 @pytest.mark.parametrize("case", WORDS)
