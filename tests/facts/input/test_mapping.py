@@ -155,14 +155,15 @@ def test_of_objects_with_one_id_the_last_one_of_the_mapping_s_order_counts(
     assert done.are_lines_of_output == (order == "UNION")
 
 
+@pytest.mark.parametrize("order", ["day DESC", "COLUMNS('day')"])
 def test_of_objects_that_an_order_leaves_even_the_last_one_of_the_file_counts(
-    tmp_path: Path, root: Path, ask: Ask
+    tmp_path: Path, root: Path, ask: Ask, order: str
 ) -> None:
     """The engine sorts so many rows in pieces of its own, and puts even ones as they come."""
     path, size = tmp_path / "v.csv", 130_000
     rows = (f"{at},{seen},2026-10-02\n" for seen in ("early", "late") for at in range(size))
     path.write_text("id,seen,day\n" + "".join(rows))
-    text = "SELECT id, 'c' AS owner_channel_id, seen AS title FROM input ORDER BY day DESC"
+    text = f"SELECT id, 'c' AS owner_channel_id, seen AS title FROM input ORDER BY {order}"
     load(root, "videos", [path], mapping=_map(tmp_path, text))
     assert ask("videos", "SELECT title, count(*) FROM t GROUP BY 1") == [("late", size)]
 

@@ -31,7 +31,7 @@ def trace_rows(session: duckdb.DuckDBPyConnection, text: str, name: str, numbere
     if _reads_whole_rows(tree, name) or not _trace_select(tree["statements"][0]["node"], tree, {}, name, numbered):
         return None
     for orders in _list_orders(tree):
-        if not any(order["expression"]["class"] == "STAR" for order in orders):  # ORDER BY ALL: has the places already
+        if not any(_is_all(order["expression"]) for order in orders):  # which has the places already
             orders += [_make_order(place) for place in _PLACES]
     return _convert(session, "json_deserialize_sql", json.dumps(tree))
 
@@ -141,6 +141,11 @@ def _column_reference(column: str) -> Node:
         "query_location_length": 0,
         "column_names": [column],
     }
+
+
+def _is_all(item: Node) -> bool:
+    """Whether an ORDER BY names all columns, and not those of a pattern (`COLUMNS('day.*')`)."""
+    return item["class"] == "STAR" and item["expr"] is None
 
 
 def _make_order(column: str) -> Node:
