@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from reelport.errors import ReelportError, UsageError
 from reelport.facts.layout import begin_restore, cancel_restore, read_unfinished
 from reelport.server.settings import Settings
-from reelport.server.state.database import CLAIM, lock_tables, open_database, reading, writing
+from reelport.server.state.database import CLAIM, FREE_CLAIM, lock_tables, open_database, reading, writing
 
 _READ = text(f"SELECT token FROM {CLAIM}")  # noqa: S608 - a name of ours
 _CLAIM = text(f"CREATE TABLE {CLAIM} AS SELECT CAST(:token AS text) AS token")
@@ -27,7 +27,6 @@ _ELSEWHERE = (
     "The database of REELPORT_DATABASE_URL is being restored into another data directory: "
     "run that restore to its end, or name a new database."
 )
-_FREE = f" Where that directory is gone for good, the statement DROP TABLE {CLAIM} frees this one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class DatabaseClaim:
     def _find_problem(self, connection: Connection) -> str | None:
         held = connection.execute(_READ).scalar() if inspect(connection).has_table(CLAIM) else None
         if held not in {None, self.token}:
-            return _ELSEWHERE if _list_others(connection) else _ELSEWHERE + _FREE
+            return _ELSEWHERE if _list_others(connection) else _ELSEWHERE + FREE_CLAIM
         is_other = (self.before or "").split("\n")[0] != self.origin
         # Without the claim only a mark that tells so: another's restore may have ended meanwhile.
         is_unproven = held is None and self.before == self._mark

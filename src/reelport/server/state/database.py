@@ -42,9 +42,11 @@ _UPGRADE_LOCK = 7_236_118_642
 
 CLAIM = "reelport_restore"
 """The table by which a restore holds an empty PostgreSQL for its state."""
+FREE_CLAIM = f" Where that directory is gone for good, the statement DROP TABLE {CLAIM} frees the database."
+"""What else helps where nothing but the claim is there: begins behind a sentence on a data directory's restore."""
 _RESTORED_INTO = (
     "A restore into the database of REELPORT_DATABASE_URL was not finished: wait until it is, or run "
-    "`reelport restore` again, in the data directory that it is for."
+    f"`reelport restore` again, in the data directory that it is for.{FREE_CLAIM}"
 )
 
 
