@@ -10,7 +10,7 @@ import time
 from datetime import timedelta
 
 from deploy.containers.fleet import ContainerFleet
-from deploy.containers.podman import find_missing
+from deploy.containers.machine import LOCK, PATH, find_missing, hold_lock, require_root
 from deploy.fleet.drill import DAYS, ROWS, START, run_drill
 from deploy.fleet.part import FleetError
 
@@ -22,6 +22,7 @@ def main() -> None:
     given = parser.parse_args()
     if missing := find_missing():
         sys.exit(f"Containers need what isn't installed: apt-get install {' '.join(missing)}")
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{PATH}"
     # Whoever is told to end stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     began = time.monotonic()
@@ -29,19 +30,19 @@ def main() -> None:
     def tell(sentence: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {sentence}", flush=True)
 
-    fleet = ContainerFleet()
     try:
-        fleet.prepare()
-        tell(f"images: {', '.join(sorted(set(fleet.images.values())))}")
-        with fleet:
+        require_root()
+        with hold_lock(LOCK), ContainerFleet(tell) as fleet:
             tell("running, each part well that is looked at")
             fleet.fill(START, START + timedelta(days=DAYS - 1), ROWS)
             tell(f"{ROWS:,} rows of sample facts are loaded")
             # The client trusts what this variable names, as curl does.
             os.environ["SSL_CERT_FILE"] = str(fleet.certificate)
             findings = run_drill(fleet, given.partners, tell)
-    except FleetError as error:
+    except (FleetError, OSError) as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped")
     findings.tell(tell)
     sys.exit(1 if findings.problems else 0)
 

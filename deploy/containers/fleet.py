@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import yaml
 from deploy.containers.images import PYTHON, provide, read_base
+from deploy.containers.machine import require_ports
 from deploy.containers.podman import build_image, podman
 from deploy.fleet.drill import COUNT
 from deploy.fleet.part import READY_SECONDS, FleetError
@@ -51,22 +52,24 @@ class Container:
 
     def kill(self) -> None:
         """Kill its first process, as a lack of memory does: nobody has told the engine to stop it."""
-        self._killed = int(podman("inspect", self.id, "--format", "{{.State.Pid}}"))
-        os.kill(self._killed, signal.SIGKILL)
+        process: int = self._read_state()["Pid"]
+        if process == 0:  # to `kill` this is the drill itself, with all around it
+            raise FleetError(f"{self.name} doesn't run, so it can't be killed")
+        os.kill(process, signal.SIGKILL)
+        self._killed = process
 
     def start(self) -> None:
         """Wait until the engine has started it again, and it is well where that is looked at."""
         end = time.monotonic() + READY_SECONDS
-        while not self._is_well():
+        while not _is_well(state := self._read_state(), self._killed):
             if time.monotonic() > end:
-                raise FleetError(f"{self.name} wasn't started again within {READY_SECONDS:.0f} seconds")
+                told = f"{state['Status']}, exit code {state['ExitCode']} {state.get('Error', '')}".strip()
+                raise FleetError(f"{self.name} wasn't running and well within {READY_SECONDS:.0f} seconds: {told}")
             time.sleep(_POLL_SECONDS)
 
-    def _is_well(self) -> bool:
-        state = json.loads(podman("inspect", self.id, "--format", "{{json .State}}"))
-        health = (state.get("Health") or {}).get("Status") or "healthy"
-        is_running = state["Status"] == "running" and state["Pid"] not in {0, self._killed}
-        return is_running and health in {"healthy", "reset"}
+    def _read_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(podman("inspect", self.id, "--format", "{{json .State}}"))
+        return state
 
 
 class ContainerFleet:
@@ -74,32 +77,13 @@ class ContainerFleet:
 
     url = "https://localhost"
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
         self.folder = Path(tempfile.mkdtemp(prefix="reelport-containers-"))
         self.certificate = self.folder / "certificates" / "fullchain.pem"
         self.images: dict[str, str] = {}
         self._ended = threading.Event()
         self._doctor = threading.Thread(target=self._check_health, name="health")
-
-    def prepare(self) -> None:
-        """Provide the images, build Reelport's, make certificates, and write what compose reads besides its file."""
-        services = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
-        for service, name in _read_images(services).items():
-            self.images[service] = _IMAGE if name is None else provide(service.partition("-")[0], name)
-        base = provide(PYTHON, read_base())
-        build_image(_IMAGE, FOLDER / "Containerfile", TREE, [f"PYTHON={base}", "EXTRAS=s3 spark"])
-        self._make_certificates()
-        variables = {
-            "POSTGRES_PASSWORD": secrets.token_hex(16),
-            "REELPORT_SECRET": secrets.token_hex(32),
-            "OBJECTS_SECRET": secrets.token_hex(16),
-            "REELPORT_PUBLIC_URL": self.url,
-            "CERTIFICATES": str(self.certificate.parent),
-            "REELPORT_SPARK_FROM_ROWS": "0",
-        }
-        self._variables.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        chosen = {"services": {service: {"image": image} for service, image in self.images.items()}}
-        self._choice.write_text(yaml.safe_dump(chosen))
 
     def fill(self, start: date, end: date, rows: int) -> None:
         """Load sample facts of these days, for the organizations `demo` and `rival`."""
@@ -126,14 +110,16 @@ class ContainerFleet:
         return [Container(service, self._find(service)) for service in _VICTIMS]
 
     def __enter__(self) -> Self:
-        if self._list():
-            raise FleetError(f"Containers of an earlier drill are there: podman compose -p {_PROJECT} down --volumes")
-        if not _SYSTEMD.exists():
-            self._doctor.start()
         try:
+            if not self._list():  # else they are a killed drill's, which have the ports
+                require_ports(_read_ports())
+            self._prepare()
+            self._compose("down", "--volumes")
+            if not _SYSTEMD.exists():
+                self._doctor.start()
             self._compose("up", "--detach", "--no-build")
             for container in self._list():
-                Container(container, container).start()
+                Container(podman("inspect", container, "--format", "{{.Name}}"), container).start()
         except BaseException:  # a Ctrl-C too must leave no container behind; it is raised again
             self._end()
             raise
@@ -150,9 +136,30 @@ class ContainerFleet:
     def _choice(self) -> Path:
         return self.folder / "images.yml"
 
+    def _prepare(self) -> None:
+        """Provide the images, build Reelport's, make certificates, and write what compose reads besides its file."""
+        for service, name in _read_images(_read_services()).items():
+            self.images[service] = _IMAGE if name is None else provide(service.partition("-")[0], name)
+        base = provide(PYTHON, read_base())
+        build_image(_IMAGE, FOLDER / "Containerfile", TREE, [f"PYTHON={base}", "EXTRAS=s3 spark"])
+        self._make_certificates()
+        variables = {
+            "POSTGRES_PASSWORD": secrets.token_hex(16),
+            "REELPORT_SECRET": secrets.token_hex(32),
+            "OBJECTS_SECRET": secrets.token_hex(16),
+            "REELPORT_PUBLIC_URL": self.url,
+            "CERTIFICATES": str(self.certificate.parent),
+            "REELPORT_SPARK_FROM_ROWS": "0",
+        }
+        self._variables.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+        chosen = {"services": {service: {"image": image} for service, image in self.images.items()}}
+        self._choice.write_text(yaml.safe_dump(chosen))
+        self._tell(f"images: {', '.join(sorted(set(self.images.values())))}")
+
     def _end(self) -> None:
         try:
-            self._compose("down", "--volumes")
+            if self._choice.exists():
+                self._compose("down", "--volumes")
         finally:
             self._ended.set()
             if self._doctor.is_alive():
@@ -181,9 +188,10 @@ class ContainerFleet:
     def _check_health(self) -> None:
         """Do what podman has a timer of systemd do."""
         while not self._ended.wait(_HEALTH_SECONDS):
-            for container in self._list():
-                with suppress(FleetError):  # what isn't well, has no check, or has just ended
-                    podman("healthcheck", "run", container)
+            with suppress(FleetError):  # containers come and go
+                for container in self._list():
+                    with suppress(FleetError):  # what isn't well, has no check, or has just ended
+                        podman("healthcheck", "run", container)
 
     def _make_certificates(self) -> None:
         folder = self.certificate.parent
@@ -195,6 +203,22 @@ class ContainerFleet:
             subprocess.run(command, cwd=folder, capture_output=True, check=True)
         self.folder.chmod(0o755)
         os.chown(folder / "privkey.pem", _NGINX_USER, -1)
+
+
+def _is_well(state: Mapping[str, Any], killed: int) -> bool:
+    """Whether a container runs by another process than the killed one, and is well where that is looked at."""
+    health = (state.get("Health") or {}).get("Status") or "healthy"
+    return state["Status"] == "running" and state["Pid"] not in {0, killed} and health in {"healthy", "reset"}
+
+
+def _read_services() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
+    return found
+
+
+def _read_ports() -> list[int]:
+    """Read off which ports of this machine the services listen on."""
+    return [int(port.partition(":")[0]) for each in _read_services().values() for port in each.get("ports", ())]
 
 
 def _read_images(services: Mapping[str, Any]) -> dict[str, str | None]:

@@ -1,0 +1,70 @@
+"""What ends a drill of containers before it hurts others: refusals, and programs that are stopped as a whole."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deploy.containers.machine import hold_lock, require_ports
+from deploy.containers.podman import podman
+from deploy.fleet.part import FleetError
+
+ROOT = Path(__file__).parents[2]
+STAND_IN = """#!/bin/sh
+sleep 600 &
+echo $! > {0}/began
+wait
+"""
+STOPPED = """#!/bin/sh
+echo '{"Status": "exited", "Pid": 0, "ExitCode": 1}'
+"""
+KILL = "from deploy.containers.fleet import Container; Container('nginx', 'id').kill()"
+
+
+def put_podman(folder: Path, text: str) -> str:
+    """Write a program named podman; the PATH that finds it first."""
+    program = folder / "podman"
+    program.write_text(text)
+    program.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_one_drill_runs_at_a_time(tmp_path: Path) -> None:
+    """A second one would take the first one's containers for its own, and delete them."""
+    lock = tmp_path / "lock"
+    with hold_lock(lock), pytest.raises(FleetError, match="Another drill runs"), hold_lock(lock):
+        pass
+    with hold_lock(lock):
+        pass
+
+
+def test_a_taken_port_is_named_before_anything_is_made() -> None:
+    """Podman-compose passes over a container that doesn't start."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(FleetError, match=f"Port {port} can't be had"):
+            require_ports([port])
+    require_ports([port])
+
+
+def test_what_podman_started_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`podman compose` is another program: left alone it would start containers after all were deleted."""
+    monkeypatch.setenv("PATH", put_podman(tmp_path, STAND_IN.format(tmp_path)))
+    with pytest.raises(FleetError, match="took longer than 2 seconds"):
+        podman("compose", "up", seconds=2)
+    process = Path("/proc") / (tmp_path / "began").read_text().strip() / "stat"
+    assert not process.exists() or process.read_text().split()[2] == "Z"
+
+
+def test_a_container_that_doesnt_run_isnt_killed(tmp_path: Path) -> None:
+    """Its process has the number 0, by which `kill` means the drill with all around it."""
+    environment = os.environ | {"PATH": put_podman(tmp_path, STOPPED)}
+    words = [sys.executable, "-c", KILL]
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert (done.returncode, "nginx doesn't run" in done.stderr) == (1, True)
