@@ -129,8 +129,8 @@ class ParquetFolder:
             return None
         if not folder.exists():
             current = self._current_link(spec)
-            raise StorageError(f"{current} points to a version that is gone: was it removed by hand? Delete {current}, "
-                               "and `reelport sync run` reads every day again.")  # fmt: skip
+            advice = f"Delete {current}, and `reelport sync run` reads every day again."
+            raise StorageError(f"{current} points to a version that is gone: was it removed by hand? {advice}")
         return folder, Manifest.read(folder)
 
 

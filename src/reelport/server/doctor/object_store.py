@@ -34,7 +34,7 @@ def _check(store: FileStore, url: str) -> Iterator[tuple[bool, str]]:
         took = time.perf_counter() - started
         yield well, f"{url}: {f'A probe was put and read in {took * 1000:.0f} ms' if well else 'It gives other bytes'}."
         yield _check_condition(store, name, url)
-    except BaseException:
+    except BaseException:  # a Ctrl-C too must leave no probe behind; it is raised again
         with suppress(StorageError):  # the first error says more
             store.delete(name)
         raise
