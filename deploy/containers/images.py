@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from deploy.containers.podman import build_image, has_image, podman
@@ -24,6 +25,7 @@ _SUITE = "trixie"
 _PACKAGES = "python3,python3-venv,ca-certificates"
 
 
+@cache  # Spark has three services, and each stand-in the same base: a registry that is silent is waited for once
 def provide(part: str, image: str) -> str:
     """Give the name of the image of a part: the one that is meant where it can be had, else a stand-in's."""
     if has_image(image):
