@@ -1,4 +1,4 @@
-"""Programs that read what is in `deploy/`, and its example for nginx with a certificate of a test's own."""
+"""Programs that read what is in `deploy/`, its example for nginx with a certificate of a test's own, and who lives."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def find_tool(name: str, package: str) -> str:
     if found is None:
         pytest.skip(f"{name} is not installed (Debian: {package})")
     return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: a killed one may do so for a moment more."""
+    try:
+        # One whose parent died stays, too, until the system's first process reaps it.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def make_certificate(folder: Path, host: str) -> Path:

@@ -12,6 +12,8 @@ import pytest
 from deploy.containers.machine import hold_lock, require_ports
 from deploy.containers.podman import podman
 from deploy.fleet.part import FleetError
+from tests.deploy.programs import is_alive
+from tests.patience import until
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = """#!/bin/sh
@@ -56,8 +58,9 @@ def test_what_podman_started_ends_with_it(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", put_podman(tmp_path, STAND_IN.format(tmp_path)))
     with pytest.raises(FleetError, match="took longer than 2 seconds"):
         podman("compose", "up", seconds=2)
-    process = Path("/proc") / (tmp_path / "began").read_text().strip() / "stat"
-    assert not process.exists() or process.read_text().split()[2] == "Z"
+    # On a busy machine it may have been stopped before it started anything.
+    started = (tmp_path / "began").read_text().split() if (tmp_path / "began").exists() else []
+    assert until(lambda: not any(is_alive(int(pid)) for pid in started))
 
 
 def test_a_container_that_doesnt_run_isnt_killed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from deploy.fleet.drill import Findings
 from deploy.fleet.part import FleetError, Part
 from deploy.fleet.programs import make_gateway, make_nginx
-from tests.deploy.programs import find_tool
+from tests.deploy.programs import find_tool, is_alive
 from tests.patience import until
 
 _PARENT = """
@@ -26,14 +26,6 @@ def part(folder: Path, program: str) -> Part:
     """A part that is ready once it has printed something."""
     made = Part("part", [sys.executable, "-c", program], folder, lambda: made.log.stat().st_size > 0)
     return made
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        # A killed process whose parent died stays until the system's first process reaps it.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_killed_part_takes_with_it_what_it_started(tmp_path: Path) -> None:
