@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from reelport import killpoints
 from reelport.facts.data_files.duckdb_session import Workspace, parquet_source
+from reelport.facts.data_files.parquet_writer import open_writer
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import claim_file
@@ -111,15 +112,9 @@ def _write_parts(space: Workspace, table: Table, sql: str, role: str, paths: dic
 
 
 def _open_part(table: Table, path: Path, role: str) -> pq.ParquetWriter:
+    assert table.time is not None  # noqa: S101 - only facts have copies
     # A row group's description is read for each report: nobody needs statistics of more than these two columns.
-    return pq.ParquetWriter(
-        path,
-        stored_schema(table.name),
-        compression="zstd",
-        write_statistics=[role, table.time],
-        store_schema=False,
-        write_page_checksum=True,
-    )
+    return open_writer(path, table, statistics=(role, table.time), stores_schema=False)
 
 
 def _group_rows(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[str, pa.Table]]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
+from reelport.facts.data_files.parquet_writer import open_writer
 from reelport.facts.data_files.projection import to_schema
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_added_paths, read_newest
@@ -74,9 +74,7 @@ class SortedFileWriter:
         claim(self.path)
         self._file = pa.OSFile(str(self.path), "wb")
         try:
-            self._writer = pq.ParquetWriter(
-                self._file, stored_schema(table.name), compression="zstd", write_page_checksum=True
-            )
+            self._writer = open_writer(self._file, table)
         except OSError:
             # A full disk creates the file, but has no room for its first bytes.
             self._file.close()
