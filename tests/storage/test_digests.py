@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from reelport.storage.digests import DigestCheck, FileDamaged, compute_digest
+from reelport.storage.last_use import note_use
 
 _BYTES = 2_000_000
 """What one check compares here."""
@@ -56,6 +58,22 @@ def test_a_file_that_became_another_is_compared_anew(large: Path) -> None:
     large.write_bytes(b"y" * (_BYTES - 1))
     with pytest.raises(FileDamaged, match="large"):
         DigestCheck(_BYTES).require(large, "0" * 64)
+
+
+def test_a_file_that_was_written_in_place_is_compared_anew(large: Path) -> None:
+    """It was proven, and neither its inode nor its size changed; a use since then has changed nothing of it."""
+    digest = compute_digest(large)
+    os.utime(large, (1, 1))
+    for _ in range(4):
+        DigestCheck(_BYTES).require(large, digest)
+    note_use(large)
+    DigestCheck(_BYTES).require(large, "not compared")
+    with large.open("r+b") as file:
+        file.write(b"x")
+    for _ in range(3):
+        DigestCheck(_BYTES).require(large, digest)
+    with pytest.raises(FileDamaged, match="large"):
+        DigestCheck(_BYTES).require(large, digest)
 
 
 def test_no_bytes_compare_nothing(large: Path) -> None:

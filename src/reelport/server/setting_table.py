@@ -351,8 +351,8 @@ class SettingTable:
         worker=True,
         command=True,
         description="Bytes of rollups, settled months and copies of an object store's files that a report or view "
-        "compares with their digests before a process first reads them; what exceeds them is compared by later ones. "
-        "0MB: none.",
+        "compares with their digests before a process first reads them, and after a write; what exceeds them is "
+        "compared by later ones. 0MB: none.",
     )
     rollup_space: str = setting(
         "10GB",

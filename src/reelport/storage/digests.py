@@ -20,8 +20,8 @@ _MOST_PROVEN = 100_000
 _MOST_BEGUN = 1_000
 """Files of which a process remembers how far their bytes were compared."""
 _CHUNK_BYTES = 1 << 20
-_Key = tuple[str, int, int]
-"""Path, inode and size."""
+_Key = tuple[str, int, int, int]
+"""Path, inode, size and time of the last modification."""
 _PROVEN: dict[_Key, None] = {}
 _BEGUN: dict[_Key, _Comparison] = {}
 _T = TypeVar("_T")
@@ -109,7 +109,7 @@ class DigestCheck:
     """Compares files before this process first reads them, up to so many bytes of them.
 
     One check serves one report. What exceeds its bytes is read as it is, and compared further by the checks of later
-    ones: in the long run all of it. A file without a digest can't be compared.
+    ones: in the long run all of it. One that was written to since is compared anew. A file without a digest can't be.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -122,7 +122,7 @@ class DigestCheck:
         """
         try:
             status = path.stat()
-            key = str(path), status.st_ino, status.st_size
+            key = str(path), status.st_ino, status.st_size, status.st_mtime_ns
             if digest is None or key in _PROVEN or not self._left:
                 return
             # No other thread goes on with what is taken out.

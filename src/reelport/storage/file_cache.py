@@ -26,6 +26,7 @@ from reelport.storage.cached_digests import CachedDigests
 from reelport.storage.digests import DigestCheck, compute_digest
 from reelport.storage.durable import make_folder, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile, check_name
+from reelport.storage.last_use import note_use, used_at
 from reelport.storage.modes import private
 
 _FILES, _PARTS, _HOLDS, _DIGESTS, _LOCK = "files", "parts", "holds", "digests", "lock"
@@ -187,7 +188,7 @@ class FileCache:
     def _delete_surplus(self, most_bytes: int) -> None:
         with self._lock(fcntl.LOCK_EX):
             self._delete_dead_parts()
-            files = sorted((found.st_mtime_ns, path, found.st_size) for path, found in _walk(self.root / _FILES))
+            files = sorted((used_at(found), path, found.st_size) for path, found in _walk(self.root / _FILES))
             surplus = sum(size for _, _, size in files) - most_bytes
             if surplus <= 0:
                 return
@@ -226,7 +227,7 @@ class FileCache:
 
     def _touch(self, name: str) -> bool:
         with suppress(FileNotFoundError):
-            os.utime(self.path(name))
+            note_use(self.path(name))
             return True
         return False
 

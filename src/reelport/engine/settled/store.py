@@ -6,7 +6,6 @@ delete it: who finds it gone computes the month.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.storage.digests import DIGITS, CheckedFiles, check_files, compute_digest
 from reelport.storage.durable import make_folder, sync_file, sync_folder
+from reelport.storage.last_use import note_use, used_at
 from reelport.storage.modes import private
 
 FOLDER = ".settled"
@@ -47,7 +47,7 @@ class KeptMonths:
         """Find the month of this key, and count the use; None when it isn't kept."""
         path = self.folder / f"{key}{_DATA}"
         try:
-            os.utime(path)
+            note_use(path)
         except OSError:
             return None
         return path
@@ -151,4 +151,4 @@ def _list_files(folder: Path, suffix: str) -> Iterator[tuple[Path, int, int]]:
     for path in folder.glob(f"*{suffix}"):
         with suppress(FileNotFoundError):
             status = path.stat()
-            yield path, status.st_mtime_ns, status.st_size
+            yield path, used_at(status), status.st_size
