@@ -7,6 +7,7 @@ import signal
 import subprocess
 import traceback
 import urllib.request
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,20 @@ def test_an_upload_goes_on_after_a_fault(faulty_server: FaultyProxy, tmp_path: P
     faulty_server.fail(fault, times=2, method="PUT")
     store.put_draft(draft, "one.csv")
     assert faulty_server.count(fault) == 2
+    assert (read_file(store, "one.csv") == PARTS, list(store.list_names())) == (True, ["one.csv"])
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.HALF])
+def test_an_upload_is_whole_when_the_answer_to_its_last_step_is_lost(
+    faulty_server: FaultyProxy, tmp_path: Path, fault: Fault
+) -> None:
+    """The step is sent again, for an upload that the store has completed and knows no longer."""
+    store = open_bucket(tmp_path)
+    draft = store.prepare_draft("one.part")
+    draft.write_bytes(PARTS)
+    faulty_server.fail(fault, times=1, method="POST", part="uploadId")
+    store.put_draft(draft, "one.csv")
+    assert faulty_server.count(fault) == 1
     assert (read_file(store, "one.csv") == PARTS, list(store.list_names())) == (True, ["one.csv"])
 
 
@@ -134,6 +149,46 @@ def test_a_store_that_does_nothing_for_now_is_told_from_one_that_answers(
     with pytest.raises(StorageError) as missing:
         next(replace(store, address=S3Address("no-such-bucket", "")).list())
     assert type(missing.value) is StorageError
+
+
+def _open_missing(store: object_store.ObjectStore) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.open("none")
+
+
+def _put_again(store: object_store.ObjectStore) -> None:
+    with pytest.raises(FileExistsError):
+        store.put("one", b"y", is_new=True)
+
+
+def _upload(store: object_store.ObjectStore) -> None:
+    draft = store.prepare_draft("two.part")
+    draft.write_bytes(PARTS)
+    store.put_draft(draft, "two.csv")
+
+
+CUT: list[tuple[str, str, Callable[[object_store.ObjectStore], None]]] = [
+    ("GET", "none", _open_missing),
+    ("GET", "list-type", _open_missing),
+    ("PUT", "one", _put_again),
+    ("POST", "uploads", _upload),
+]
+
+
+@pytest.mark.parametrize(("method", "part", "ask"), CUT)
+def test_an_answer_that_is_cut_is_asked_for_again(
+    faulty_server: FaultyProxy,
+    tmp_path: Path,
+    method: str,
+    part: str,
+    ask: Callable[[object_store.ObjectStore], None],
+) -> None:
+    """That of a refusal too: a file that is missing is told, and one that is there."""
+    store = open_bucket(tmp_path)
+    store.put("one", b"x")
+    faulty_server.fail(Fault.HALF, times=2, method=method, part=part)
+    ask(store)
+    assert (faulty_server.count(Fault.HALF), read_file(store, "one")) == (2, b"x")
 
 
 @pytest.mark.parametrize("fault", DOWNLOAD_FAULTS)

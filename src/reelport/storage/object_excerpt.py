@@ -14,11 +14,12 @@ import obstore
 from obstore.exceptions import BaseError, PreconditionError
 
 from reelport.errors import StorageError, StoreUnavailable
+from reelport.storage.cut_answers import ask_again
 from reelport.storage.excerpts import Excerpt, Range
 from reelport.storage.object_errors import translate_object_errors
 
 if TYPE_CHECKING:
-    from obstore import GetOptions
+    from obstore import GetOptions, GetResult
     from obstore.store import S3Store
 
 _CHUNK_BYTES = 1 << 20
@@ -48,12 +49,13 @@ class RemoteRanges:
     client: S3Store
     name: str
     place: str
+    retry_seconds: float
 
     def read_end(self, count: int) -> tuple[Identity, bytes]:
         """Read the last bytes of the file, at most so many. FileNotFoundError without it."""
         with translate_object_errors(self.place):
             try:
-                found = obstore.get(self.client, self.name, options={"range": {"suffix": count}})
+                found = self._get({"range": {"suffix": count}})
             except FileNotFoundError:
                 raise FileNotFoundError(self.place) from None
         meta = found.meta
@@ -84,12 +86,15 @@ class RemoteRanges:
             if idle > _RESTARTS:
                 raise StoreUnavailable(f"{self.place}: the object store ends each transfer before it brings a byte")
 
+    def _get(self, options: GetOptions) -> GetResult:
+        return ask_again(lambda: obstore.get(self.client, self.name, options=options), self.retry_seconds)
+
     def _transfer(self, identity: Identity, wanted: Range) -> Iterator[bytes]:
         """Yield the chunks of one transfer, which may break."""
         options: GetOptions = {"range": (wanted.start, wanted.end), "if_match": identity.e_tag}
         with translate_object_errors(self.place):
             try:
-                found = obstore.get(self.client, self.name, options=options)
+                found = self._get(options)
             except (FileNotFoundError, PreconditionError) as error:
                 raise FileChanged(f"{self.place} was deleted or put again while it was read", self.name) from error
         if (found.meta["size"], tuple(found.range)) != (identity.size, tuple(wanted)):

@@ -9,6 +9,7 @@ import obstore
 from obstore.exceptions import BaseError, PreconditionError
 
 from reelport.errors import StorageError, StoreUnavailable
+from reelport.storage.cut_answers import ask_again
 from reelport.storage.object_errors import translate_object_errors
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ class ObjectFile:
     again. A read elsewhere begins another, and so does one after the transfer broke.
     """
 
-    def __init__(self, client: S3Store, name: str, place: str) -> None:
+    def __init__(self, client: S3Store, name: str, place: str, retry_seconds: float) -> None:
         """Open the file. FileNotFoundError without it."""
         self._client = client
         self._place = place
+        self._retry_seconds = retry_seconds
         with translate_object_errors(place):
-            found = obstore.get(client, name)
+            found = ask_again(lambda: obstore.get(client, name), retry_seconds)
         self._meta = found.meta
         self._transfer: Iterator[object] | None = iter(found.stream(_CHUNK_BYTES))
         self._position = 0
@@ -98,6 +100,9 @@ class ObjectFile:
         options: GetOptions = {"range": {"offset": position}, "if_match": self._meta["e_tag"]}
         with translate_object_errors(self._place):
             try:
-                return iter(obstore.get(self._client, self._meta["path"], options=options).stream(_CHUNK_BYTES))
+                found = ask_again(
+                    lambda: obstore.get(self._client, self._meta["path"], options=options), self._retry_seconds
+                )
+                return iter(found.stream(_CHUNK_BYTES))
             except (FileNotFoundError, PreconditionError) as error:
                 raise StorageError(f"{self._place} was deleted or put again while it was read") from error

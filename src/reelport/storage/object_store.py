@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
@@ -39,6 +39,8 @@ from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
+
+T = TypeVar("T")
 
 _PART_BYTES = 8 << 20
 _MOST_PARTS = 9000
@@ -123,7 +125,7 @@ class ObjectStore:
             pages = running
             return page
 
-        while (page := ask_again(fetch, self.retry_seconds)) is not None:
+        while (page := self._ask(fetch)) is not None:
             after = page[-1]["path"] if page else after
             yield page
 
@@ -140,7 +142,7 @@ class ObjectStore:
             return self.drafts.open(name)
         self._check(name)
         try:
-            return ObjectFile(self._client, name, f"{self.address}/{name}")
+            return ObjectFile(self._client, name, f"{self.address}/{name}", self.retry_seconds)
         except FileNotFoundError:
             self._require_bucket()
             raise FileNotFoundError(f"{self.address}/{name}") from None
@@ -152,7 +154,7 @@ class ObjectStore:
             if is_new:
                 self._put_new(name, content)
             else:
-                obstore.put(self._client, name, content, use_multipart=False)
+                self._ask(lambda: obstore.put(self._client, name, content, use_multipart=False))
 
     def prepare_draft(self, name: str) -> Path:
         """Return the path of a draft on this machine."""
@@ -198,7 +200,7 @@ class ObjectStore:
         self.cache.forget(name)
         try:
             with self._translate_errors(name):
-                obstore.delete(self._client, name)
+                self._ask(lambda: obstore.delete(self._client, name))
         except FileNotFoundError:  # some stores answer so, instead of doing nothing
             self._require_bucket()
 
@@ -252,11 +254,14 @@ class ObjectStore:
 
     def _open_ranges(self, name: str) -> RemoteRanges:
         self._check(name)
-        return RemoteRanges(self._client, name, f"{self.address}/{name}")
+        return RemoteRanges(self._client, name, f"{self.address}/{name}", self.retry_seconds)
 
     @property
     def _client(self) -> S3Store:
         return _open_client(self.address, find_endpoint(os.environ), self.retry_seconds)
+
+    def _ask(self, ask: Callable[[], T]) -> T:
+        return ask_again(ask, self.retry_seconds)
 
     def _find_meta(self, name: str) -> ObjectMeta | None:
         self._check(name)
@@ -269,7 +274,7 @@ class ObjectStore:
     def _require_bucket(self) -> None:
         """StorageError without the bucket, which a missing file alone doesn't tell."""
         with self._translate_errors(""), self._translate_missing():
-            next(iter(obstore.list(self._client, chunk_size=1)), None)
+            self._ask(lambda: next(iter(obstore.list(self._client, chunk_size=1)), None))
 
     @contextmanager
     def _translate_missing(self) -> Iterator[None]:
@@ -283,9 +288,7 @@ class ObjectStore:
         writer = secrets.token_hex(16)
         for _ in range(_TRIES):
             try:
-                obstore.put(
-                    self._client, name, content, mode="create", use_multipart=False, attributes={_WRITER: writer}
-                )
+                self._ask(lambda: self._create(name, content, writer))
             except AlreadyExistsError:
                 try:
                     found = obstore.get(self._client, name, options={"head": True})
@@ -296,6 +299,10 @@ class ObjectStore:
                 raise FileExistsError(f"{self.address}/{name}") from None
             return
         raise StorageError(f"{self.address}/{name}: the store keeps refusing a new file that isn't there")
+
+    def _create(self, name: str, content: bytes, writer: str) -> None:
+        attributes = {_WRITER: writer}
+        obstore.put(self._client, name, content, mode="create", use_multipart=False, attributes=attributes)
 
     def _upload_draft(self, name: str) -> Path:
         (draft,) = self.drafts.local_paths([name])
@@ -313,11 +320,29 @@ class ObjectStore:
             "Content-Disposition": f'attachment; filename="{Path(name).name}"',
             **noted,
         }
-        with self._translate_errors(name), self._translate_missing():
+
+        def send() -> None:
             obstore.put(self._client, name, draft, chunk_size=part, max_concurrency=_UPLOADS, attributes=attributes)
+
+        with self._translate_errors(name):
+            self._send_parts(name, send)
         found = self._find_meta(name)
         if found is None or found["size"] != size:
             raise StorageError(f"{self.address}/{name}: the store has {found and found['size']} bytes of {size}")
+
+    def _send_parts(self, name: str, send: Callable[[], object]) -> None:
+        """Upload a file in parts; anew where the store doesn't know the upload any more.
+
+        So it answers when its last step is sent again because the answer to it was lost.
+        """
+        for _ in range(_TRIES):
+            try:
+                self._ask(send)
+            except FileNotFoundError:
+                self._require_bucket()
+            else:
+                return
+        raise StorageError(f"{self.address}/{name}: the store keeps forgetting the parts of an upload")
 
     def _translate_errors(self, name: str) -> AbstractContextManager[None]:
         return translate_object_errors(f"{self.address}/{name}" if name else str(self.address))

@@ -39,8 +39,10 @@ from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.table_marks import note_table
 from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table
+from reelport.storage.cut_answers import ask_again
 from reelport.storage.durable import full_disk_sentence, make_folder, translate_io_errors
 from reelport.storage.modes import private
+from reelport.storage.retries import get_retry_seconds
 
 CHECKPOINT_EVERY = 20
 _ATTEMPTS = 200
@@ -114,22 +116,25 @@ def _create(root: Path, table: Table) -> DeltaTable:
         with translate_io_errors(folder):
             make_folder(folder / LOG_FOLDER)
     with translate_delta_errors(folder):
-        # Only the log records what was loaded, so it must never be cleaned up.
-        configuration = {"delta.enableExpiredLogCleanup": "false"}
         with suppress(DeltaError):  # another process has just created it
-            DeltaTable.create(
-                folder_uri(folder),
-                Schema.from_arrow(delta_schema(table.name)),
-                "error",
-                partition_columns(table),
-                table.name,
-                table.sentence,
-                configuration=configuration,
-                storage_options=storage_options(folder),
-            )
+            ask_again(lambda: _create_first_version(folder, table), get_retry_seconds())
         created = open_delta(folder, 0)
         _sync_commit(folder, 0)
     return created
+
+
+def _create_first_version(folder: Path, table: Table) -> None:
+    DeltaTable.create(
+        folder_uri(folder),
+        Schema.from_arrow(delta_schema(table.name)),
+        "error",
+        partition_columns(table),
+        table.name,
+        table.sentence,
+        # Only the log records what was loaded, so it must never be cleaned up.
+        configuration={"delta.enableExpiredLogCleanup": "false"},
+        storage_options=storage_options(folder),
+    )
 
 
 def _commit_remotely(now: TableVersion, delta: DeltaTable, change: Change) -> None:
