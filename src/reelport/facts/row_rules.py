@@ -20,6 +20,8 @@ MOST_AHEAD = timedelta(days=1)
 MONEY_TYPE = "DECIMAL(18,6)"
 _MONEY_BOUND = "1000000000000"
 _COUNT_BOUND = "9223372036854775807"
+_EXACT_BOUND = "9007199254740992"
+"""2^53: from here on a float may stand for another whole number that was rounded to it."""
 
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 _WIDE_INTEGERS = {"HUGEINT", "UHUGEINT", "UBIGINT", "BIGNUM", "VARINT"}
@@ -46,6 +48,7 @@ _DAY_FORM = r"\d{4}-\d{2}-\d{2}"
 _MOMENT_FORM = _DAY_FORM + r"([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?))?)?"
 _NUL = "it holds a NUL character"
 _NESTED = "is nested, where texts should be"
+_ROUNDED = "may have been rounded: floating-point numbers are exact below 2^53 only; give whole numbers or texts"
 _TOO_LONG = f"is longer than {LONGEST_TEXT} bytes"
 _UNTYPED = re.compile(r'^("NULL"|NULL\b)')
 """The type of nulls alone, and of what is in a list of them or in an empty one."""
@@ -158,6 +161,8 @@ def _shown_sql(value: str) -> str:
 
 
 def _rule_by_kind(column: Column, name: str, source: str) -> Rule | None:
+    if source == "JSON" and column.kind not in {Kind.TEXT, Kind.TEXTS}:  # values of several types
+        name, source = _json_text_sql(name), "VARCHAR"
     match column.kind:
         case Kind.TEXT:
             return _text_rule(name, source)
@@ -195,17 +200,14 @@ def _count_rule(name: str, source: str) -> Rule | None:
         return Rule(f"CAST({name} AS BIGINT)", (negative,))
     if source in _WIDE_INTEGERS:
         return Rule(value, (negative, RowRefusal(f"{name} > {_COUNT_BOUND}", large, name)))
-    if source in _FLOATS or _DECIMAL.fullmatch(source):
-        finite = f"isfinite({name})" if source in _FLOATS else "true"
-        whole = f"NOT coalesce({finite} AND {name} = trunc({name}), true)"
-        return Rule(
-            value,
-            (
-                RowRefusal(whole, "is no whole number", name),
-                negative,
-                RowRefusal(f"{finite} AND {name} >= 0 AND {value} IS NULL", large, name),
-            ),
-        )
+    if source in _FLOATS:
+        whole = f"NOT coalesce(isfinite({name}) AND {name} = trunc({name}), true)"
+        rounded = RowRefusal(f"isfinite({name}) AND {name} >= {_EXACT_BOUND}", _ROUNDED, name)
+        return Rule(value, (RowRefusal(whole, "is no whole number", name), negative, rounded))
+    if _DECIMAL.fullmatch(source):
+        whole = f"{name} <> trunc({name})"
+        too_large = RowRefusal(f"{name} >= 0 AND {value} IS NULL", large, name)
+        return Rule(value, (RowRefusal(whole, "is no whole number", name), negative, too_large))
     if source == "VARCHAR":
         given = f"nullif({name}, '')"
         form = f"regexp_full_match({given}, '[0-9]+([.]0+)?')"

@@ -114,12 +114,13 @@ def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) ->
 def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[InputFile]) -> None:
     """Raise BadInput with all reasons why columns don't fit the table, and how to map them."""
     problems = [problem for source in found for problem in find_column_problems(table, source)]
-    if not problems:
+    folders = {part.partition("=")[0] for file in files for part in file.path.parts[:-1] if "=" in part}
+    if not problems and not folders & _find_absent_columns(table, found):
         return
-    if names := sorted({part.partition("=")[0] for file in files for part in file.path.parts[:-1] if "=" in part}):
+    if folders:
         problems.append(
-            f"columns that stand in the names of folders ({', '.join(names)}: partitions of Hive or Spark) aren't "
-            "read: write one file with all columns first, by the command in docs/how-to/map-your-export.md"
+            f"columns that stand in the names of folders ({', '.join(sorted(folders))}: partitions of Hive or Spark) "
+            "aren't read: write one file with all columns first, by the command in docs/how-to/map-your-export.md"
         )
     if files and not any(source.named == OUTPUT for source in found):
         command = shlex.join(["reelport", "load", table.name, str(files[0].path), "--suggest-map"])
@@ -127,6 +128,12 @@ def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[Inpu
             f"a file of another shape is loaded through a mapping; this writes one to start from: {command}"
         )
     raise BadInput("\n".join(problems))
+
+
+def _find_absent_columns(table: Table, found: Sequence[RowSource]) -> set[str]:
+    """Find the table's columns that files lack; what a mapping lacks was left out on purpose."""
+    given = (source.types.keys() for source in found if source.named != OUTPUT)
+    return {column.name for names in given for column in table.columns if column.name not in names}
 
 
 @contextmanager
