@@ -113,6 +113,39 @@ def test_a_whole_answer_whose_end_nobody_takes_is_cut_in_time(asked: bytes, *, i
     assert came is None if is_reset else len(came or b"") < 300 * len(PART)
 
 
+@pytest.mark.parametrize("asked", [ASK, LAST, LAST.replace(b"Connection: close\r\n", b"")])
+def test_a_slow_reader_has_all_of_an_answer(asked: bytes) -> None:
+    """Its time begins anew whenever it has read something, also where the connection ends with the answer."""
+    body = 300 * PART
+    ended = asyncio.Event()
+
+    class Watched(Connection):
+        stalled_seconds = 0.3
+
+        def _end_timer(self, seconds: float, left: int) -> None:
+            super()._end_timer(seconds, left)
+            ended.set()
+
+    async def give_all(scope: object, receive: object, send: Send) -> None:
+        del scope, receive
+        head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]}
+        await send(head)
+        await send({"type": "http.response.body", "body": body})
+
+    async def run() -> int:
+        async with serve(Watched, give_all) as connect, asyncio.timeout(300):
+            reader = await connect(asked)
+            await reader.readuntil(b"\r\n\r\n")
+            came = 0
+            for _ in range(3):
+                came += len(await reader.readexactly(len(body) // 5))
+                await ended.wait()
+                ended.clear()
+            return came + len(await reader.readexactly(len(body) - came))
+
+    assert asyncio.run(run()) == len(body)
+
+
 def test_a_cut_that_shows_leaves_the_client_what_came() -> None:
     """By its length, or the last chunk that is missing: a client goes on from there by a range."""
     newer = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"

@@ -89,7 +89,7 @@ class Connection(H11Protocol):
     """
 
     stalled_seconds: ClassVar[float] = 60
-    """Time for a client to read what is buffered for it."""
+    """Longest time in which a client may read nothing of what is buffered for it."""
 
     max_connections: ClassVar[int] = 4000
     """Most connections at the same time."""
@@ -260,12 +260,21 @@ class Connection(H11Protocol):
 
     def _start_timer(self, seconds: float) -> None:
         if self not in self._timers:
-            self._timers[self] = self.loop.call_later(seconds, self._abort)
+            left = self._sockets_own.get_write_buffer_size()
+            self._timers[self] = self.loop.call_later(seconds, self._end_timer, seconds, left)
 
     def _stop_timer(self) -> None:
         timer = self._timers.pop(self, None)
         if timer is not None:
             timer.cancel()
+
+    def _end_timer(self, seconds: float, left: int) -> None:
+        """Close the connection; a client that has read some of what was `left` gets as much time again."""
+        if self._sockets_own.get_write_buffer_size() < left and not self._discarding:
+            self._stop_timer()
+            self._start_timer(seconds)
+        else:
+            self._abort()
 
     def _abort(self) -> None:
         self._stop_timer()
