@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -218,6 +219,22 @@ def test_only_post_is_taken(api: Api) -> None:
     reply = api.client.get(TOKEN_PATH, params=fields(api))
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
     assert reply.json()["error"] == "invalid_request"
+
+
+def test_the_seconds_of_a_refusal_as_one_too_many_do_not_count(api: Api) -> None:
+    """A crowd of them is quick, and would hide from an alert that the others are slow."""
+    often = "any"
+    while not api.service.grants.take(hash_owner(api.key.id, often)):
+        pass
+    assert api.grant(client_secret=often).status_code == 429
+    assert api.grant().status_code == 200
+    page = api.client.get("/metrics").text
+    requests = re.findall(
+        rf'^reelport_requests_total{{.*route="{TOKEN_PATH}",status="(\d+)"}} (\S+)$', page, re.MULTILINE
+    )
+    (timed,) = re.findall(rf'^reelport_request_seconds_count{{route="{TOKEN_PATH}"}} (\S+)$', page, re.MULTILINE)
+    assert dict(requests).keys() >= {"200", "429"}
+    assert float(timed) == sum(float(count) for status, count in requests if status != "429")
 
 
 def test_a_key_that_asks_too_often_is_told_when_to_come_again(api: Api) -> None:

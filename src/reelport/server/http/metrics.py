@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from http import HTTPStatus
 
 from prometheus_client import (
     CollectorRegistry,
@@ -47,7 +48,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "reelport_request_seconds",
-            "Time to the first byte of an answer, without the time of a long poll.",
+            "Time to the first byte of an answer, without the time of a long poll. Refusals by 429 don't count.",
             ("route",),
             buckets=_SECONDS,
             registry=self._registry,
@@ -79,10 +80,14 @@ class Metrics:
         )
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request whose answer has begun."""
+        """Count a request whose answer has begun.
+
+        Its seconds don't count where it was refused as one too many: a crowd of those would hide slow answers.
+        """
         self._held_now.set(self._held())
         self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        if status != HTTPStatus.TOO_MANY_REQUESTS:
+            self._seconds.labels(route).observe(seconds)
 
     def render(self) -> bytes:
         """Render all metrics as text. Blocks while it reads the database."""
