@@ -134,6 +134,18 @@ def test_a_link_needs_no_account_and_no_script(studio: Studio) -> None:
     assert not studio.complaints
 
 
+def test_a_link_s_page_that_is_loaded_again_makes_no_second_link(studio: Studio) -> None:
+    """It is the answer to a form, which a reload would send again: the list is shown then, without the link."""
+    page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    page.get_by_label("Share by a link called").fill("Made once")
+    studio.follow(page.get_by_role("button", name="Make the link"))
+    expect(page.locator("#link")).to_have_count(1)
+    page.reload()
+    expect(page.locator("#link")).to_have_count(0)
+    expect(page.get_by_role("rowheader", name="Made once")).to_have_count(1)
+    assert not studio.complaints
+
+
 def test_long_names_and_queries_stay_within_the_window(studio: Studio) -> None:
     """A name of a hundred letters, a title of two hundred, and a query of many columns: they are broken into lines."""
     long = "W" * 100
