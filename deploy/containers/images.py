@@ -5,6 +5,7 @@ They are named `localhost/reelport-stand-in-…`, so that none is taken for the 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -30,12 +31,23 @@ def provide(part: str, image: str) -> str:
     """Give the name of the image of a part: the one that is meant where it can be had, else a stand-in's."""
     if has_image(image):
         return image
-    name = f"localhost/reelport-stand-in-{part}"
     if part == PYTHON:
+        name = name_stand_in(part, f"{_SUITE} {_PACKAGES}", _CERTIFICATES)
         _make_debian(name)
-    else:
-        _build(part, name, provide(PYTHON, read_base()))
+        return name
+    base, spark = provide(PYTHON, read_base()), find_spark() if part == "spark" else None
+    name = name_stand_in(part, f"{base} {spark and spark.name}", _FOLDER / part)
+    _build(part, name, base)
     return name
+
+
+def name_stand_in(part: str, made_of: str, recipe: Path) -> str:
+    """Name a stand-in by what it is made of and by its recipe, a file or a folder: another one is made anew."""
+    digest = hashlib.sha256(made_of.encode())
+    for path in sorted(recipe.rglob("*")) if recipe.is_dir() else [recipe]:
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"\0{path.relative_to(recipe)} {path.stat().st_mode}\0".encode() + path.read_bytes())
+    return f"localhost/reelport-stand-in-{part}:{digest.hexdigest()[:12]}"
 
 
 def read_base() -> str:

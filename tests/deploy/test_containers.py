@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from deploy.containers.images import name_stand_in
 from deploy.containers.machine import hold_lock, require_ports
 from deploy.containers.podman import podman
 from deploy.fleet.part import FleetError
@@ -42,6 +43,20 @@ def test_one_drill_runs_at_a_time(tmp_path: Path) -> None:
         pass
     with hold_lock(lock):
         pass
+
+
+def test_a_stand_in_is_made_anew_when_its_recipe_is_another(tmp_path: Path) -> None:
+    """An image that is there is taken by its name: of an older recipe it would be run for ever."""
+    (tmp_path / "bin").mkdir()
+    for name in ("Containerfile", "bin/start"):
+        (tmp_path / name).write_text(name)
+    names = [name_stand_in("nginx", "base", tmp_path), name_stand_in("nginx", "another base", tmp_path)]
+    for name in ("Containerfile", "bin/start", "bin/new"):
+        (tmp_path / name).write_text("changed")
+        names.append(name_stand_in("nginx", "base", tmp_path))
+    assert len(set(names)) == len(names)
+    assert name_stand_in("nginx", "base", tmp_path) == names[-1]
+    assert names[0].startswith("localhost/reelport-stand-in-nginx:")
 
 
 def test_a_taken_port_is_named_before_anything_is_made() -> None:
