@@ -269,7 +269,7 @@ class Connection(H11Protocol):
             timer.cancel()
 
     def _end_timer(self, seconds: float, left: int) -> None:
-        """Close the connection; a client that has read some of what was `left` gets as much time again."""
+        """Close the connection; whoever has read some of what was `left` gets the time again."""
         if self._sockets_own.get_write_buffer_size() < left and not self._discarding:
             self._stop_timer()
             self._start_timer(seconds)
