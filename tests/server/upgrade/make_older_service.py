@@ -5,6 +5,8 @@ Run it with that version, never with a later one, or what it tells of older dire
     git worktree add ../older c138733
     PYTHONPATH=../older/src:../older .venv/bin/python tests/server/upgrade/make_older_service.py \
         tests/server/upgrade/older_service.tar.xz
+
+`service_of_0_1_0.tar.xz` is the same of the release 0.1.0, by the commit that cut its changelog, 6970f9a2.
 """
 
 from __future__ import annotations

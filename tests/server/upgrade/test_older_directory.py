@@ -18,24 +18,27 @@ from reelport.server.state.database import connected
 from reelport.server.upgrade.rehearsal import rehearse
 from reelport.testing import Key, Service
 
-ARCHIVE = Path(__file__).with_name("older_service.tar.xz")
+REVISIONS = {"older_service": "0007", "service_of_0_1_0": "0012"}
+"""The state's revision in each archive: of a version before the first release, and of the release 0.1.0."""
 
 
-@pytest.fixture(scope="module")
-def older(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+@pytest.fixture(scope="module", params=REVISIONS)
+def older(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The directory as that version left it, and what it had told its partner."""
     folder = tmp_path_factory.mktemp("older")
-    with tarfile.open(ARCHIVE) as archive:
+    with tarfile.open(Path(__file__).with_name(f"{request.param}.tar.xz")) as archive:
         archive.extractall(folder, filter="data")
-    return folder / "data", json.loads((folder / "told.json").read_text("utf-8"))
+    told = json.loads((folder / "told.json").read_text("utf-8"))
+    return folder / "data", told | {"revision": REVISIONS[request.param]}
 
 
 @pytest.fixture(scope="module")
 def service(older: tuple[Path, dict[str, Any]]) -> Iterator[Service]:
     """This version, started over that directory once its upgrade was tried."""
-    tried = rehearse(read_settings(data=older[0]))
-    assert (tried.found, tried.blockers) == ("0007", ())
-    with Service(older[0]) as service:
+    data, told = older
+    tried = rehearse(read_settings(data=data))
+    assert (tried.found, tried.blockers) == (told["revision"], ())
+    with Service(data) as service:
         yield service
 
 
