@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import mean
 
 import pytest
+from benchmarks.capacity.__main__ import tell_bottlenecks, tell_needs
 from benchmarks.capacity.figures import load_figures
 from benchmarks.capacity.model import compute_needs
 from benchmarks.capacity.platforms import PLATFORMS, Platform
@@ -74,3 +76,13 @@ def test_the_paper_agrees_with_the_simulation(platform: Platform) -> None:
     needs = compute_needs(platform, load_figures())
     jobs = simulate(draw_jobs(platform, load_figures(), 2_000 / platform.busiest), needs.workers)
     assert mean(job.ended - job.asked for job in jobs) == pytest.approx(needs.time, rel=0.25)
+
+
+def test_the_page_shows_what_the_model_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both tables on paper, row by row; and the page names what ends first."""
+    tell_needs(PLATFORMS, load_figures())
+    tell_bottlenecks(PLATFORMS, load_figures())
+    page = (Path(__file__).parents[2] / "docs" / "operate" / "capacity.md").read_text("utf-8")
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2 * (2 + len(PLATFORMS))
+    assert [line for line in told if line not in page.splitlines()] == []
