@@ -15,38 +15,53 @@ from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
+from tests.patience import PATIENCE
 
 ASK = ("report", "run", "--metrics", "VIEWS", "--start", "2026-10-01", "--end", "2026-10-07")
 STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 NOTHING = "reelport: Interrupted before anything was asked for."
 
 
+_STOPPING = """
+import os, sys
+
+module, *stops = os.environ["STOPPED_AFTER"].split()
+
+def stop(event, _):
+    found = sys.modules.get(module)
+    if event == "import" and found is not None and not found.__spec__._initializing:
+        while stops:
+            os.kill(os.getpid(), int(stops.pop(0)))
+
+sys.addaudithook(stop)
+"""
+"""What Python runs before the program: the stops come at the next import, however busy the machine is."""
+
+
 def stopped(
-    words: Sequence[str], module: str, *stops: signal.Signals, before: str = "exec"
+    folder: Path, words: Sequence[str], module: str, *stops: signal.Signals, before: str = "exec"
 ) -> tuple[int, str, list[str]]:
     """A command that gets signals when it has just imported a module: its status, its stdout, its words on stderr."""
-    command = ["/bin/sh", "-c", f'{before} "$@"', "sh", sys.executable, "-X", "importtime", "-m", "reelport", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert process.stdout is not None
-        assert any(line.rsplit("|", 1)[-1].strip() == module for line in process.stderr)
-        for stop in stops:
-            process.send_signal(stop)
-        said = [line.rstrip() for line in process.stderr if not line.startswith("import time:")]
-        out = process.stdout.read()
-    return process.returncode, out, said
+    (folder / "sitecustomize.py").write_text(_STOPPING)
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "STOPPED_AFTER": " ".join([module, *(str(stop.value) for stop in stops)]),
+    }
+    command = ["/bin/sh", "-c", f'{before} "$@"', "sh", sys.executable, "-m", "reelport", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return done.returncode, done.stdout, done.stderr.splitlines()
 
 
 @pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 3))
 @pytest.mark.parametrize("module", thin_out(["reelport.cli.arguments.options", "reelport.query", "reelport.errors"], 3))
-def test_a_stop_in_the_imports_ends_in_one_line(module: str, stop: signal.Signals, status: int) -> None:
+def test_a_stop_in_the_imports_ends_in_one_line(tmp_path: Path, module: str, stop: signal.Signals, status: int) -> None:
     """No traceback; a status as shells have it; no command to go on with, for nothing was begun."""
-    assert stopped(ASK, module, stop) == (status, "", [NOTHING])
+    assert stopped(tmp_path, ASK, module, stop) == (status, "", [NOTHING])
 
 
-def test_a_program_is_told_of_an_early_stop_as_of_any_end() -> None:
+def test_a_program_is_told_of_an_early_stop_as_of_any_end(tmp_path: Path) -> None:
     """The result is the last event, and stderr holds nothing beside it."""
-    status, out, said = stopped([*ASK, "--json"], "reelport.errors", signal.SIGTERM)
+    status, out, said = stopped(tmp_path, [*ASK, "--json"], "reelport.errors", signal.SIGTERM)
     (line,) = said
     result = json.loads(line)
     assert (status, out) == (143, "")
@@ -56,20 +71,23 @@ def test_a_program_is_told_of_an_early_stop_as_of_any_end() -> None:
 
 @pytest.mark.parametrize(("stop", "status"), thin_out(STOPS, 4))
 @pytest.mark.parametrize("words", thin_out(["serve --port 0", "config show", "jobs list", "tables"], 4))
-def test_any_command_can_be_stopped_in_its_imports(words: str, stop: signal.Signals, status: int) -> None:
+def test_any_command_can_be_stopped_in_its_imports(
+    tmp_path: Path, words: str, stop: signal.Signals, status: int
+) -> None:
     """Those of a platform too."""
-    assert stopped(words.split(), "reelport.errors", stop) == (status, "", ["reelport: interrupted"])
+    assert stopped(tmp_path, words.split(), "reelport.errors", stop) == (status, "", ["reelport: interrupted"])
 
 
-def test_who_is_stopped_twice_is_gone_at_once() -> None:
+def test_who_is_stopped_twice_is_gone_at_once(tmp_path: Path) -> None:
     """The imports are not waited for."""
-    status, _, said = stopped(ASK, "reelport.errors", signal.SIGINT, signal.SIGTERM)
+    status, _, said = stopped(tmp_path, ASK, "reelport.errors", signal.SIGINT, signal.SIGTERM)
     assert (status, said) == (143, ["reelport: interrupted"])
 
 
-def test_a_stop_that_is_to_be_ignored_is_ignored() -> None:
+def test_a_stop_that_is_to_be_ignored_is_ignored(tmp_path: Path) -> None:
     """As under nohup, or in the background of a script."""
-    status, out, said = stopped(["config", "path"], "reelport.errors", signal.SIGINT, before="trap '' INT; exec")
+    words, deaf = ["config", "path"], "trap '' INT; exec"
+    status, out, said = stopped(tmp_path, words, "reelport.errors", signal.SIGINT, before=deaf)
     assert (status, said) == (0, [])
     assert out.startswith("file\t")
 
