@@ -40,7 +40,7 @@ from reelport.sync.destination_lock import lock_destination
 from reelport.sync.spec import Kind, Place
 with lock_destination(Place(Kind(sys.argv[1]), Path(sys.argv[2]))):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -60,6 +60,12 @@ def breaks() -> Flow[object]:
     raise ZeroDivisionError
 
 
+def breaks_once(begun: threading.Event) -> Flow[object]:
+    """The same, once another flow has begun: one that has not is never closed."""
+    yield from work(begun.wait)
+    return (yield from breaks())
+
+
 @both
 def test_each_flow_comes_to_its_result_or_its_error(drive: Driven) -> None:
     """Results and errors stand in the order of the flows, however many run at once."""
@@ -109,8 +115,14 @@ def test_no_more_run_at_once_than_may(drive: Driven) -> None:
 def test_a_defect_in_one_flow_stops_the_others_at_once(drive: Driven) -> None:
     """What no flow should raise is raised, and a flow that would wait for hours is closed."""
     closed: list[object] = []
+    begun = threading.Event()
+
+    def long() -> Flow[object]:
+        begun.set()
+        return (yield from waits(HOURS, "long", closed))
+
     with pytest.raises(ZeroDivisionError):
-        drive(fork([waits(HOURS, "long", closed), breaks()], 2))
+        drive(fork([long(), breaks_once(begun)], 2))
     assert closed == ["long"]
 
 
@@ -123,12 +135,8 @@ def test_forks_within_forks_stop_together() -> None:
         begun.set()
         return (yield from waits(HOURS, "deep", closed))
 
-    def breaks_then() -> Flow[object]:
-        yield from work(begun.wait)
-        return (yield from breaks())
-
     with pytest.raises(ZeroDivisionError):
-        driven(fork([fork([deep(), waits(0, "done")], 2), fork([breaks_then()], 2)], 2))
+        driven(fork([fork([deep(), waits(0, "done")], 2), fork([breaks_once(begun)], 2)], 2))
     assert closed == ["deep"]
 
 

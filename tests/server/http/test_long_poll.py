@@ -9,6 +9,7 @@ from functools import partial
 import anyio
 import anyio.to_thread
 import pytest
+from tests.patience import until
 from tests.server.conftest import State
 
 from reelport.server.events.bus import publish
@@ -40,14 +41,15 @@ def finish(state: State) -> None:
 
 async def _wait(state: State, report: str, seconds: float, meanwhile: Callable[[], None]) -> PollOutcome:
     polls = LongPolls(state.db, Reads(state.db, state.settings), state.settings, DurableReports(state.db))
-    ends = []
+    ends: list[PollOutcome] = []
     async with polls.watch_reports(), anyio.create_task_group() as tasks:
 
         async def wait() -> None:
             ends.append(await polls.wait(1, frozenset({report}), seconds))
 
         tasks.start_soon(wait)
-        await anyio.sleep(0.2)
+        # It waits, or it has found already that nothing is to be waited for.
+        assert await anyio.to_thread.run_sync(until, lambda: len(polls) == 1 or bool(ends))
         await anyio.to_thread.run_sync(meanwhile)
     (end,) = ends
     return end

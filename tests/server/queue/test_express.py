@@ -85,25 +85,26 @@ def test_only_the_express_slot_has_so_little_time(
     organization(state, "demo")
     with Engine("200MB", 1, tmp_path / "spill") as engine:
         running = running_attempt(state, engine, 1, is_express=is_express)
-        keeper = LeaseKeeper(state.again(express_seconds=5), state.db, running=lambda: (running,), clock=attempt.clock)
-        running.started_at = time.monotonic() - 4
+        settings = state.again(express_seconds=5000)
+        keeper = LeaseKeeper(settings, state.db, running=lambda: (running,), clock=attempt.clock)
+        running.started_at = time.monotonic() - 4000
         keeper.tick()
         assert running.stop is None
-        running.started_at = time.monotonic() - 6
+        running.started_at = time.monotonic() - 6000
         keeper.tick()
         assert running.stop is stop
 
 
 @pytest.mark.parametrize(
     ("changed", "seconds", "is_open"),
-    [({}, 3, True), ({}, 1, False), ({"express_seconds": 0}, 3, False), ({"slots": 2}, 3, False)],
+    [({}, 3000, True), ({}, 1000, False), ({"express_seconds": 0}, 3000, False), ({"slots": 2}, 3000, False)],
 )
 def test_the_express_slot_is_open_while_every_slot_is_held_for_long(
     state: State, tmp_path: Path, changed: dict[str, Any], seconds: float, is_open: bool
 ) -> None:
     """A burst of short reports opens none, nor does a setting of 0."""
     organization(state, "demo")
-    settings = state.again(**{"slots": 1, "express_seconds": 2} | changed)
+    settings = state.again(**{"slots": 1, "express_seconds": 2000} | changed)
     with Engine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
         worker = Worker(settings, state.db, engine, "one", events)
         running = running_attempt(state, engine, 1)
