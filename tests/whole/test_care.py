@@ -26,6 +26,7 @@ from reelport.server.state.database import connect
 from reelport.server.state.lock_holder import find_holder
 from reelport.testing import Channel, Service
 
+from .freezing import freeze
 from .partner import Partner, Refused
 
 # Days of 5,000 plays each, but for the last: 600,000, which one thread sorts for seconds.
@@ -94,17 +95,9 @@ def test_cancelled_report_stops_its_engine(service: Service) -> None:
     assert asker.fetch(asker.ask(**SHORT)).count(b"\n") == 5001
 
 
-def are_threads_stopped(pid: int) -> bool:
-    """Whether every thread of a process is stopped: its state in `stat` comes after the name, which may hold `)`."""
-    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return set(states) == {"T"}
-
-
 def stopped(service: Service, pid: int, *, within_transaction: bool) -> bool:
     """Stop a process that holds the lock of the state just now, or holds none; else it goes on."""
-    os.kill(pid, signal.SIGSTOP)
-    # A thread that waits for a core or the disk goes on until it is stopped, and could take a lock after the look.
-    assert until(partial(are_threads_stopped, pid))
+    freeze(pid)
     holder = find_holder(service.settings.state_file.with_name("state.db-writer"))
     is_as_wanted = (holder is not None and holder.pid == pid) == within_transaction
     if not is_as_wanted:
@@ -198,7 +191,11 @@ def test_workers_have_a_lower_priority_than_the_api(sampled: Service) -> None:
 
 def priorities(pid: int) -> set[int]:
     """The priorities of a process's threads, as nice(1) counts them."""
-    return {os.getpriority(os.PRIO_PROCESS, int(each.name)) for each in Path(f"/proc/{pid}/task").iterdir()}
+    found = set()
+    for each in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # a thread that has ended since the listing
+            found.add(os.getpriority(os.PRIO_PROCESS, int(each.name)))
+    return found
 
 
 @pytest.mark.long

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests import forked
+from tests.patience import until
 from tests.warm_service import Service
 
 from reelport import (
@@ -33,6 +34,7 @@ from reelport import (
     ReelportError,
     ReportExpired,
     ReportQuery,
+    Retrying,
     SlotsFull,
 )
 from reelport.testing import Key
@@ -246,18 +248,23 @@ def test_a_service_that_dies_in_mid_wait_is_waited_for(
     """Kill -9 of the service and its return cost a waiting client nothing but time."""
     key = idle.key("demo")
     ended: list[ReelportError] = []
+    told: list[Event] = []
 
     def go() -> None:
-        try:
-            run_sync(idle, key, QUERY, tmp_path / "views.csv")
-        except ReelportError as error:
-            ended.append(error)
+        with Client(idle.url, key.id, key.secret) as client:
+            try:
+                client.reports.run(QUERY, tmp_path / "views.csv", deadline=300, progress=told.append)
+            except ReelportError as error:
+                ended.append(error)
+
+    def is_told(kind: type[Event]) -> bool:
+        return any(isinstance(event, kind) for event in told) or not waiting.is_alive()
 
     waiting = threading.Thread(target=go)
     waiting.start()
-    waiting.join(0.5)
+    assert until(lambda: is_told(Looked))
     idle.kill()
-    waiting.join(0.5)
+    assert until(lambda: is_told(Retrying))
     assert waiting.is_alive()
     idle.start()
     set_to_work()

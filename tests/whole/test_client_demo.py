@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests.patience import until
 
 from reelport.testing import Service
 
@@ -94,7 +95,7 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
         stopped = process.stdout.read()
     assert process.returncode == 130
     assert "Traceback" not in stopped
-    assert processes_of(tmp_path) == []
+    assert until(lambda: processes_of(tmp_path) == [])
     said = run_with_studio(tmp_path, environment)
     assert (tmp_path / "demo-output" / "views.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "demo-output" / "views.csv").read_text("utf-8").startswith("day,video_title,views,")
@@ -103,7 +104,7 @@ def test_the_demo_can_be_stopped_and_shows_the_whole_job(tmp_path: Path) -> None
     assert "…" not in said.partition("The first rows of")[2]
     assert contents(tmp_path / "home") == before
     assert (tmp_path / "demo-output" / "ledger.db").stat().st_size > 0
-    assert processes_of(tmp_path) == []
+    assert until(lambda: processes_of(tmp_path) == [])
 
 
 @pytest.mark.long

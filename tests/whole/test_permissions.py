@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,11 +34,12 @@ def _open_mask() -> Iterator[None]:
 
 def modes(data: Path) -> dict[str, int]:
     """The permissions of a data directory and of all in it, by the path within it."""
-    return {
-        str(path.relative_to(data)): stat.S_IMODE(path.stat().st_mode)
-        for path in (data, *data.rglob("*"))
-        if path.exists()
-    }
+    found = {}
+    for folder, _, files in os.walk(data):
+        for path in (Path(folder), *(Path(folder, name) for name in files)):
+            with suppress(FileNotFoundError):  # what a running service has removed since the listing
+                found[str(path.relative_to(data))] = stat.S_IMODE(path.stat().st_mode)
+    return found
 
 
 def told(settings: Settings) -> list[tuple[bool, str]]:

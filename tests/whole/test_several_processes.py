@@ -35,6 +35,7 @@ from reelport.server.state.tallies import Outcome, read_tallies
 from reelport.testing import Channel
 
 from .fleet import RECORDS, Caller, Cluster, Fleet
+from .freezing import freeze
 
 pytestmark = pytest.mark.long
 """Turns, sweeps, lapsed leases and a database that goes away have shorter tests in `tests/server`."""
@@ -154,8 +155,14 @@ def test_a_sweep_is_done_once_by_all_processes(fleet: Fleet, cluster: Cluster) -
     period = 1000 * fleet.settings.sweep_seconds
     assert all(later - earlier >= period for earlier, later in pairwise(due)), due
     ids = [id_ for (id_,) in cluster.read("SELECT id FROM reports WHERE status = 'EXPIRED'")]
-    lines = [line for line in fleet.log.splitlines() if '"report expired"' in line]
-    assert sorted(json.loads(line)["report"] for line in lines) == sorted(ids)
+
+    def told() -> list[str]:
+        """The reports that any process says to have ended; it says so just after it has."""
+        lines = [line for line in fleet.log.splitlines(keepends=True) if '"report expired"' in line]
+        return sorted(json.loads(line)["report"] for line in lines if line.endswith("\n"))
+
+    assert until(lambda: len(told()) >= len(ids)), fleet.log
+    assert told() == sorted(ids)
 
 
 def test_a_worker_that_was_frozen_past_its_lease_publishes_nothing(fleet: Fleet, cluster: Cluster) -> None:
@@ -189,7 +196,7 @@ def freeze_worker(fleet: Fleet, db: Engine) -> tuple[str, str, int]:
         held = backlog.get_entry(db, report)
         if held.worker is None:
             continue
-        os.kill(liveness.parse_pid(held.worker), signal.SIGSTOP)
+        freeze(liveness.parse_pid(held.worker))
         entry = backlog.get_entry(db, report)
         if (entry.worker, entry.attempts) == (held.worker, held.attempts):
             return report, held.worker, held.attempts

@@ -8,7 +8,7 @@ import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,9 +34,11 @@ def several() -> Iterator[Wire]:
 
 def children(pid: int) -> set[int]:
     """The processes that a process has started and that live."""
-    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()} | {
-        int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()
-    }
+    found = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # one that has ended since the listing
+            found |= {int(each) for each in (thread / "children").read_text().split()}
+    return found
 
 
 def lives(pid: int) -> bool:
