@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from typing import IO
 PATIENCE = 300.0
 """Seconds after which a test takes what it waits for as hanging; no promise about how long anything takes."""
 
+_PROCESSES = 16
+"""More than run tests at once on one machine."""
+
 
 def until(true: Callable[[], object], seconds: float = PATIENCE) -> bool:
     """Wait for a condition; whether it came true before the patience was over."""
@@ -27,9 +31,13 @@ def until(true: Callable[[], object], seconds: float = PATIENCE) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody has, below those that the system gives out by itself: so it stays free for a moment."""
+    """A port that nobody has, below those that the system gives out by itself: so it stays free for a moment.
+
+    Each process that runs tests has ports of its own, as two may look for one at the same moment.
+    """
+    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - keeps no secret
+        port = random.randrange(20_000 + own, 32_000, _PROCESSES)  # noqa: S311 - keeps no secret
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
