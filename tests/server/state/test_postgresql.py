@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from reelport.server.reports import report_access
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state import tallies
-from reelport.server.state.database import connect, reading, writing
+from reelport.server.state.database import connect, connected, reading, writing
 from reelport.server.state.postgresql_engine import IDLE_SECONDS
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.tallies import Outcome
@@ -249,3 +250,40 @@ def test_counters_that_a_frozen_process_holds_are_let_go(
         tallies.count_end(connection, Outcome.EXPIRED)
     assert tallies.read_tallies(db).ended == {("expired", ""): 1}
     db.dispose()
+
+
+_COUNT_AT_ONCE = """
+from sqlalchemy import text
+from reelport.server.settings import read_settings
+from reelport.server.state import tallies
+from reelport.server.state.database import connect, writing
+with writing(connect(read_settings())) as connection:
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '5s'"))
+    print("ready", flush=True)
+    tallies.count_finished(connection, 1.0)
+"""
+
+
+def test_a_process_frozen_in_the_middle_of_several_counters_is_let_go(
+    new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several statements in a row don't hide from the server that their transaction does nothing any more."""
+    settings = read_settings(data=tmp_path / "data", database_url=new_database())
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    with connected(settings) as db, writing(db) as connection:
+        tallies.count_finished(connection, 1.0)
+    waiting = "SELECT pid FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+    session = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+    with (
+        psycopg.connect(settings.database_url, autocommit=True) as look,
+        psycopg.connect(settings.database_url) as lock,
+    ):
+        lock.execute("SELECT 1 FROM tallies FOR UPDATE")
+        blocker = (lock.info.backend_pid,)
+        with child(_COUNT_AT_ONCE) as counting:
+            assert until(lambda: look.execute(waiting, blocker).fetchone())
+            held = look.execute(waiting, blocker).fetchone()
+            os.kill(counting.pid, signal.SIGSTOP)
+            lock.rollback()
+            assert until(lambda: look.execute(session, held).fetchone() is None)

@@ -7,11 +7,11 @@ of TCP ends, and the server's own limits stand still with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import psycopg
-from psycopg.abc import PQGen
+from psycopg.abc import Params, PQGen, Query
 
 from reelport.wording import format_duration
 
@@ -19,6 +19,21 @@ T = TypeVar("T")
 
 _TIMES = 3
 """How many times `tcp_user_timeout` an answer may take: more than locks of a frozen process are held."""
+
+
+class StepwiseCursor(psycopg.Cursor[Any]):
+    """A cursor that sends the next statement once the one before is answered.
+
+    So PostgreSQL sees that a process which is frozen between two of them does nothing, and ends its transaction.
+    """
+
+    def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
+        """Run a statement once for each; `rowcount` is that of the last."""
+        # psycopg's own sends them through a pipeline, whose last message stops the clock of an idle transaction.
+        if returning:
+            raise psycopg.NotSupportedError("a StepwiseCursor returns no rows of many statements")
+        for params in params_seq:
+            self.execute(cast("str", query), params)
 
 
 class PatientConnection(psycopg.Connection):
@@ -50,5 +65,6 @@ def connect_patiently(
     An answer may take three times the `tcp_user_timeout` of the address.
     """
     connection = PatientConnection.connect(*words, **parameters)
+    connection.cursor_factory = StepwiseCursor
     connection.patience = _TIMES * int(parameters.get("tcp_user_timeout", 0)) / 1000 or None
     return connection
