@@ -69,6 +69,24 @@ def test_the_tutorials_commands_run(environment: dict[str, str], tmp_path: Path)
     assert (tmp_path / "countries.csv").read_text("utf-8").startswith("visitor_country,views\n")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("page", [HOW_TO, ANY_RANGE], ids=lambda page: page.stem)
+def test_the_pages_commands_run(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """Every one as it is written; each leaves the file that it names, and prints what the page shows."""
+    found = blocks(page, "sh")
+    assert found
+    said = ""
+    for block in found:
+        done = run(["bash", "-eu", "-c", block], environment, tmp_path)
+        assert done.returncode == 0, done.stderr
+        said += done.stdout + done.stderr
+    named = re.findall(r" -o (\S+)", "".join(found))
+    assert [name for name in named if not (tmp_path / name).is_file()] == []
+    shown = [line for text in blocks(page, "text") for line in text.splitlines()]
+    shown = [line for line in shown if line.startswith(("1,096 days", "Merged"))]
+    assert [line for line in shown if line not in said] == []
+
+
 @pytest.mark.parametrize("page", thin_out([TUTORIAL, HOW_TO, ANY_RANGE, SCHEDULE], 4), ids=lambda page: page.stem)
 def test_the_pages_programs_run(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """Every Python block is a whole program that ends well and leaves whole files."""

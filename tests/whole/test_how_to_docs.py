@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from tests.forked import command_folder
+from tests.warm_service import Service
 
 pytestmark = pytest.mark.long
 
@@ -136,3 +137,34 @@ def test_facts_are_loaded_replaced_and_taken_back(desk: Desk) -> None:
     for line in commands("load-facts", {"681139221e54": "$batch --yes"}):
         loads = json.loads(desk.run("reelport load list --json")) if "$batch" in line else []
         desk.run(line.replace("$batch", str(loads[0]["batch"]) if loads else ""))
+
+
+def test_partitions_become_one_file(desk: Desk) -> None:
+    """By the page's one block of a shell: the columns of the folders are texts in it."""
+    folder = desk.folder / "export" / "day=2026-10-02" / "country=007"
+    folder.mkdir(parents=True)
+    duckdb.sql(f"COPY (SELECT 5 AS views) TO '{folder}/part-0.parquet'")
+    (line,) = BLOCK.findall((HOW_TO / "map-your-export.md").read_text("utf-8"))
+    desk.run(line)
+    made = duckdb.sql(f"SELECT country, CAST(day AS VARCHAR), views FROM '{desk.folder}/export.parquet'")
+    assert made is not None
+    (row,) = made.fetchall()
+    assert row == ("007", "2026-10-02", 5)
+
+
+def test_an_export_is_mapped_loaded_and_asked_for(desk: Desk) -> None:
+    """The rows that the page shows and some a day later: its commands in their order, then its report."""
+    text = (HOW_TO / "map-your-export.md").read_text("utf-8")
+    rows = re.findall(r"^    ((?:video_id,|\w{11},17\.).*)$", text, re.MULTILINE)
+    vox = ["A,17.14.11,t,Vox,1,1:1,5,1,1", "A,17.15.11,t,Vox,1,1:1,12,1,1"]
+    for name in ("us-2017.csv", "export.csv"):
+        (desk.folder / name).write_text("\n".join([*rows, *vox]) + "\n", "utf-8")
+    for name in ("channels", "videos", "plays"):
+        (desk.folder / f"{name}.sql").symlink_to(HOW_TO / "trending" / f"{name}.sql")
+    *lines, report = [line for line in commands("map-your-export", {}) if line.startswith("reelport")]
+    said = [desk.run(f"{line} --json" if " key create " in line else line) for line in lines]
+    assert (desk.folder / "plays.map.sql").is_file()
+    key = json.loads(said[-1])
+    with Service(desk.data) as service:
+        set_up = f"export REELPORT_URL={service.url} REELPORT_API_KEY={key['id']} REELPORT_API_SECRET={key['secret']}"
+        assert desk.run(f"{set_up}; {report}") == "day,video_title,views\n2017-11-15,t,7\n"
