@@ -1,57 +1,175 @@
-"""Commands of the operators' pages that change a machine: run as they are written, in a root of its own."""
+"""Commands of the operators' pages that change a machine: run as they are written, in a root with its own systemd."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.deploy.empty_root import make_empty_root
+from tests.deploy.booted_root import Machine, boot, install_version
+from tests.deploy.programs import EXAMPLE, find_tool, make_certificate
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "operate"
 LINE = re.compile(r"^(.*\S) +# run by a test in a root of its own$", re.MULTILINE)
+VERSIONS = ("reelport-0.1.0", "reelport-NEW")
+BY_HAND = "reelport() { "
+WELL = "curl --silent --fail --retry 300 --retry-delay 1 --retry-all-errors http://127.0.0.1:8642/health"
+EDITOR = """#!/bin/sh
+for file; do
+    case $file in +*) ;; *)
+        text='[Unit]\\nRequiresMountsFor=/srv/reelport\\n[Service]\\nReadWritePaths=/srv/reelport'
+        sed -i "/Anything between here/a $text" "$file"
+    esac
+done
+"""
 
 
-def read_commands(page: str) -> str:
+def read_commands(page: str) -> list[str]:
     """The commands of a page that are marked for it, in their order."""
-    found = LINE.findall((ROOT / "docs" / "operate" / f"{page}.md").read_text("utf-8"))
+    found = LINE.findall((PAGES / f"{page}.md").read_text("utf-8"))
     assert found
-    return "\n".join(found)
+    return found
 
 
-@pytest.fixture(autouse=True)
-def _systemd_is_there() -> None:
-    for program in ("useradd", "systemctl"):
+def run(machine: Machine, *lines: str, terminal: bool = False) -> str:
+    """Run lines of a shell in one, with the page's command by hand; give what they printed."""
+    (by_hand,) = [line for line in read_commands("install") if line.startswith(BY_HAND)]
+    done = machine.run("\n".join([by_hand, *lines]), terminal=terminal)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def states(machine: Machine, *units: str) -> list[str]:
+    """What systemd says of units."""
+    return machine.run(f"systemctl is-active {' '.join(units)}").stdout.split()
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine on which all of the page on installing was done, but for its editor."""
+    for program in ("useradd", "systemctl", "curl"):
         if shutil.which(program, path="/usr/sbin:/usr/bin") is None:
             pytest.skip(f"{program} is not installed")
+    folder = tmp_path_factory.mktemp("machine")
+    for name in VERSIONS:
+        install_version(folder, name)
+    with boot(folder) as machine:
+        run(machine, *(line for line in read_commands("install") if not line.startswith("systemctl edit")), WELL)
+        yield machine
 
 
-def test_a_command_by_hand_is_one_that_ctrl_c_ends() -> None:
+def test_a_machine_is_prepared_as_the_page_on_installing_says(machine: Machine) -> None:
+    """User, directories, units and the link to the version: theirs alone, and started with the machine."""
+    look = "stat -c '%U %a' /var/lib/reelport /var/backups/reelport /etc/reelport"
+    assert run(machine, look).splitlines() == ["reelport 700", "reelport 700", "root 755"]
+    assert states(machine, "reelport", "reelport-backup.timer") == ["active", "active"]
+    enabled = {path.name for path in (machine.folder / "etc" / "systemd" / "system").glob("*.wants/*")}
+    assert enabled == {"reelport.service", "reelport-backup.timer"}
+
+
+def test_a_command_by_hand_has_the_services_settings_and_is_one_that_ctrl_c_ends(machine: Machine) -> None:
     """In a terminal, where `--pipe` alone would leave it running; elsewhere systemd takes the pipe."""
-    text = (ROOT / "docs" / "operate" / "install.md").read_text("utf-8")
-    (line,) = re.findall(r"^reelport\(\) \{ (systemd-run .+) \}", text, re.MULTILINE)
+    (line,) = [line for line in read_commands("install") if line.startswith(BY_HAND)]
     assert {"--pty", "--pipe", "--wait", "--collect"} <= set(line.split())
+    assert "acme" in run(machine, "reelport org add acme", "reelport org list | cat")
+    assert "acme" in run(machine, "reelport org list", terminal=True)
 
 
-def test_a_machine_is_prepared_as_the_pages_say(tmp_path: Path) -> None:
-    """User, directories, units and the link to the version: theirs alone, started with the machine, and switched."""
-    root = make_empty_root(tmp_path)
-    for name in ("opt/reelport-0.1.0", "opt/reelport-NEW", "var/backups", "etc/systemd/system"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "etc" / "login.defs").write_text("USERGROUPS_ENAB yes\n")
-    (tmp_path / "etc" / "group").write_text("root:x:0:\n")
-    shutil.copytree(ROOT / "deploy" / "systemd", tmp_path / "deploy" / "systemd")
-    look = "stat -c '%U %a' /var/lib/reelport /var/backups/reelport /etc/reelport; readlink /opt/reelport"
-    age = "for unit in /etc/systemd/system/reelport*; do echo >> $unit; done"  # those of an older version
+def test_a_version_is_tried_and_switched_to(machine: Machine) -> None:
+    """Its units lie in the place of older ones, and the service that answers is of the new one."""
+    age = "for unit in /etc/systemd/system/reelport*; do test -d $unit || echo >> $unit; done"
     compare = "for unit in deploy/systemd/*; do cmp $unit /etc/systemd/system/${unit##*/}; done"
-    steps = [read_commands("install"), look, age, read_commands("upgrade"), "readlink /opt/reelport", compare]
-    script = "\n".join(steps)
-    done = root.run(script, {"PATH": "/usr/sbin:/usr/bin:/bin"})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        *("reelport 700", "reelport 700", "root 755"),
-        *("/opt/reelport-0.1.0", "/opt/reelport-NEW"),
-    ]
-    started = {path.name for path in (tmp_path / "etc" / "systemd" / "system").glob("*.wants/*")}
-    assert started == {"reelport.service", "reelport-backup.timer"}
+    run(machine, age, *read_commands("upgrade"), compare, WELL)
+    look = (
+        "tr '\\0' '\\n' < /proc/$(systemctl show --property MainPID --value reelport)/cmdline; readlink /opt/reelport"
+    )
+    shown = run(machine, look).splitlines()
+    assert (shown[0], shown[-1]) == ("/opt/reelport-NEW/bin/python", "/opt/reelport-NEW")
+
+
+def test_all_processes_stop_for_a_new_secret(machine: Machine) -> None:
+    """The worker's unit of its own too; both come back by the page's line and theirs."""
+    stop, start = read_commands("secrets")
+    run(machine, "systemctl start reelport-worker@1", stop)
+    assert states(machine, "reelport", "reelport-worker@1") == ["inactive", "inactive"]
+    run(machine, start, WELL)
+    assert states(machine, "reelport", "reelport-worker@1") == ["active", "inactive"]
+
+
+def test_a_worker_has_a_unit_of_its_own(machine: Machine) -> None:
+    """It starts with the machine, and stops before a state is moved."""
+    stop, enable = read_commands("several-machines")
+    run(machine, enable)
+    assert states(machine, "reelport-worker@1") == ["active"]
+    assert run(machine, "systemctl is-enabled reelport-worker@1") == "enabled\n"
+    run(machine, stop)
+    assert states(machine, "reelport", "reelport-worker@1") == ["inactive", "inactive"]
+    run(machine, "systemctl disable reelport-worker@1", "systemctl start reelport", WELL)
+
+
+def test_last_nights_backup_is_seen(machine: Machine) -> None:
+    """When the timer comes next, and that the unit's backup was restored and compared."""
+    run(machine, "systemctl start reelport-backup", "journalctl --sync")
+    said = run(machine, *read_commands("monitoring"))
+    assert "reelport-backup.service" in said
+    assert "restored, and its reports are the same" in said
+
+
+def test_a_night_that_fails_reaches_you(machine: Machine) -> None:
+    """By a line of the journal, and by a program of yours."""
+    (machine.folder / "unit-failed").write_text('#!/bin/sh\necho "the pager calls for $1"\n')
+    *lines, look = read_commands("backup")
+    said = run(machine, *lines, "journalctl --sync", look)
+    assert "reelport-backup has failed: see journalctl -u reelport-backup" in said
+    assert "the pager calls for reelport-backup" in said
+
+
+def test_a_reports_lines_are_in_the_journal(machine: Machine) -> None:
+    """Of a report that a partner fetched, by the id that the queue shows."""
+    ask = "report run --metrics VIEWS --dimensions DAY --start 2026-09-01 --end 2026-09-01"
+    run(machine, "reelport sample --start 2026-09-01 --end 2026-09-01 --rows 100")
+    key = json.loads(run(machine, "reelport key create --org demo --permissions create_reports,read_reports --json"))
+    mine = f"REELPORT_API_KEY={key['id']} REELPORT_API_SECRET={key['secret']}"
+    run(machine, f"REELPORT_URL=http://127.0.0.1:8642 {mine} /opt/reelport/bin/reelport {ask}")
+    (report, *_) = json.loads(run(machine, "reelport queue list --all --json"))
+    (look,) = read_commands("troubleshooting")
+    said = run(machine, "journalctl --sync", look.replace("REPORT", report["report"]))
+    assert "report finished" in {json.loads(line)["event"] for line in said.splitlines()}
+
+
+def test_nginx_takes_the_example_where_it_belongs(machine: Machine) -> None:
+    """With a certificate of the test's in the place of yours."""
+    find_tool("nginx", "nginx")
+    etc = machine.folder / "etc"
+    for name in ("nginx/conf.d", "ssl/reports.example.com"):
+        (etc / name).mkdir(parents=True)
+    (etc / "nginx" / "nginx.conf").write_text("events {}\nhttp { include conf.d/*.conf; }\n")
+    shutil.copy(EXAMPLE, etc / "nginx" / "conf.d")
+    make_certificate(etc / "ssl" / "reports.example.com", "reports.example.com")
+    run(machine, "install -d /var/log/nginx /var/lib/nginx", *read_commands("proxy"))
+
+
+def test_the_data_directory_is_moved_by_drop_ins(machine: Machine) -> None:
+    """The page's editor writes what the page says: then the service runs over another directory."""
+    (line,) = [line for line in read_commands("install") if line.startswith("systemctl edit")]
+    editor = machine.folder / "root" / "editor"
+    editor.write_text(EDITOR)
+    editor.chmod(0o755)
+    run(machine, f"SYSTEMD_EDITOR=/root/editor {line}", terminal=True)
+    make = "install -d -o reelport -g reelport -m 700 /srv/reelport"
+    run(
+        machine,
+        make,
+        "echo REELPORT_DATA=/srv/reelport > /etc/reelport/reelport.env",
+        "systemctl restart reelport",
+        WELL,
+    )
+    assert run(machine, "ls /srv/reelport/state.db") == "/srv/reelport/state.db\n"
+    cat = run(machine, "systemctl cat reelport reelport-worker@ reelport-backup")
+    assert cat.count("ReadWritePaths=/srv/reelport") == 3
