@@ -22,14 +22,17 @@ from .partner import Partner
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "operate").glob("*.md"), reverse=True)
-WITH_COMMANDS = [page for page in PAGES if page.stem not in {"README", "sizing", "secrets"}]
 SECRETS = ROOT / "docs" / "operate" / "secrets.md"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-LEFT_OUT = re.compile(
-    r"^.*# (not run by a test: \S|run by a test in a root of its own|run by a test over servers of its own).*\n",
-    re.MULTILINE,
-)
-"""The second by `tests/deploy/test_machine_changes.py`, the third by `tests/whole/test_server_docs.py`."""
+ELSEWHERE = {
+    "in a root of its own": "deploy/test_machine_changes.py",
+    "over servers of its own": "whole/test_server_docs.py",
+    "in an environment of its own": "whole/test_extras_docs.py",
+}
+"""Where the test is that runs a command, by what the page says of it."""
+LEFT_OUT = re.compile(rf"^.*# (not run by a test: \S|run by a test ({'|'.join(ELSEWHERE)})$).*\n", re.MULTILINE)
+READY = Path(sys.prefix) / "ready"
+"""What `make` would make first, where it isn't there."""
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([\w-]+))?\)")
 OTHERS = {"REELPORT_DATA", "REELPORT_INSTALL"}
 
@@ -39,11 +42,14 @@ def script(page: Path) -> str:
     blocks = BLOCK.findall(page.read_text("utf-8"))
     assert {language for language, _ in blocks} <= {"sh"}, page
     text = "".join(LEFT_OUT.sub("", text) for _, text in blocks)
-    for program in ("caddy", "promtool"):
-        if shutil.which(program) is None:
+    for program in ("caddy", "promtool", "make"):
+        if shutil.which(program) is None or (program == "make" and not READY.exists()):
             text = re.sub(rf"^{program} .*\n", "", text, flags=re.MULTILINE)
     # While others keep the disk busy, that is a fault that it finds.
     return re.sub(r"^reelport doctor$", "until reelport doctor; do sleep 1; done", text, flags=re.MULTILINE)
+
+
+WITH_COMMANDS = [page for page in PAGES if page != SECRETS and script(page).strip()]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +84,8 @@ def test_a_pages_commands_run(page: Path, service: Service, environment: dict[st
         if program in text and shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy")  # for some commands write into it
-    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    for name in ("benchmarks", "Makefile", "pyproject.toml", "uv.lock", "supply_chain"):
+        (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     done = run(text.replace("8642", str(service.settings.port)), environment, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,6 +123,16 @@ def test_what_a_page_names_is_there(page: Path) -> None:
         assert list(ROOT.glob(name)) or list(ROOT.glob(f"{name}*")), name
     known = {variable_name(name) for name in setting_names()} | OTHERS
     assert set(re.findall(r"\bREELPORT_[A-Z_]+\b", text)) <= known
+
+
+@pytest.mark.parametrize(("place", "test"), ELSEWHERE.items())
+def test_what_a_page_says_is_run_elsewhere_is_run_there(place: str, test: str) -> None:
+    """The test reads just the pages that name it."""
+    marked = {
+        page.stem for page in PAGES if re.search(rf"# run by a test {place}$", page.read_text("utf-8"), re.MULTILINE)
+    }
+    read = set(re.findall(r'commands\("([\w-]+)"', (ROOT / "tests" / test).read_text("utf-8")))
+    assert marked == read
 
 
 def test_every_page_is_in_the_list() -> None:
