@@ -1,4 +1,4 @@
-"""A CSV for a spreadsheet: no cell of it begins a formula, and nothing else of it changes."""
+"""A CSV for a spreadsheet: it says that it is UTF-8, no cell begins a formula, and nothing else of it changes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def written(cell: str) -> str:
 
 def rows_of(report: bytes) -> list[list[str]]:
     """The cells, as Python reads them."""
-    return list(csv.reader(io.StringIO(report.decode(), newline="")))
+    return list(csv.reader(io.StringIO(report.decode("utf-8-sig"), newline="")))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_cell_that_begins_a_formula_gets_an_apostrophe(cell: str, becomes: str
     """In quotes or not, first or last, also where a spreadsheet splits cells at semicolons, tabs or line ends."""
     for line in ("{},b\n", "a,{}\n", "a,{},b\r\n", "{}"):
         made, changed = guarded(f"x,y\n{line.format(cell)}".encode())
-        assert (made.decode(), changed) == (f"x,y\n{line.format(becomes)}", 1)
+        assert (made.decode(), changed) == (f"\ufeffx,y\n{line.format(becomes)}", 1)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,15 @@ def test_a_cell_that_begins_a_formula_gets_an_apostrophe(cell: str, becomes: str
     ["-5,-5.25,+3,-4e-05", '"a;-5",b', '"-7",""', ",,", "a=b,a-b,a@b", '"a,=b"', "2026-01-01,x", '"say ""=1"""', "é,'"],
 )
 def test_all_else_stays_byte_for_byte(line: str) -> None:
-    """Numbers stay numbers, an empty text and an empty cell what they are; a byte order mark stays in front."""
-    report = f"\ufeffday,views\n{line}\n".encode()
-    assert guarded(report) == (report, 0)
+    """Numbers stay numbers, an empty text and an empty cell what they are; a byte order mark is there once."""
+    report = f"day,views\n{line}\n"
+    safe = f"\ufeff{report}".encode()
+    assert guarded(report.encode()) == guarded(safe) == (safe, 0)
+
+
+def test_a_file_without_any_byte_stays_so() -> None:
+    """No mark is made of nothing."""
+    assert guarded(b"") == (b"", 0)
 
 
 CELLS = st.text(alphabet=st.sampled_from("=+-@\t\r\n,;\"' a5.\uff1d"), max_size=6)
@@ -85,6 +91,7 @@ def test_whatever_the_cells_no_formula_begins_and_no_row_is_lost(rows: list[list
     """As many rows and cells; each is as it was, or has apostrophes more; none begins a formula but numbers."""
     report = "".join(",".join(map(written, row)) + "\n" for row in rows).encode()
     made, changed = guarded(report)
+    assert made.startswith(b"\xef\xbb\xbf")
     before, after = rows_of(report), rows_of(made)
     assert [len(row) for row in after] == [len(row) for row in before]
     pairs = [pair for old, new in zip(before, after, strict=True) for pair in zip(old, new, strict=True)]

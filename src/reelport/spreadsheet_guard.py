@@ -1,7 +1,8 @@
 """Make a CSV safe for spreadsheets: no cell begins a formula (CWE-1236, CSV injection).
 
 A cell that begins like a formula, or would where a spreadsheet splits cells at semicolons or tabs, gets an apostrophe
-before that place and quotes around it. All other bytes are unchanged, also those of numbers such as -5.
+before that place and quotes around it. All other bytes are unchanged, also those of numbers such as -5. A byte order
+mark stands in front: without one, Excel reads the file in its country's old encoding, and garbles `é` and emoji.
 """
 
 from __future__ import annotations
@@ -77,9 +78,9 @@ class SpreadsheetGuard:
         return self._guard(record)
 
     def _guard(self, record: bytes) -> bytes:
-        mark = _MARK if not self._begun and record.startswith(_MARK) else b""
+        mark = b"" if self._begun else _MARK
         self._begun = True
-        guarded, cells = _guard_record(record[len(mark) :])
+        guarded, cells = _guard_record(record.removeprefix(mark))
         self.changed += cells
         return mark + guarded
 

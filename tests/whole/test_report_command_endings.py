@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -206,7 +207,7 @@ def test_a_title_can_not_steer_the_terminal(vendor: Vendor, here: dict[str, str]
 def test_a_spreadsheet_is_guarded_and_the_sidecar_says_so(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """With --excel-safe, into a file and a pipe; the file that came without it is another one, byte for byte."""
     report = b'day,video_title,views\n2026-01-01,=1+1,-5\n2026-01-01,"a,b",5\n'
-    safe = report.replace(b"=1+1", b'"\'=1+1"')
+    safe = BOM_UTF8 + report.replace(b"=1+1", b'"\'=1+1"')
     vendor.csv = lambda _: report
     file, beside = tmp_path / "week.csv", tmp_path / "week.csv.json"
     done = piped(here, *WEEK, "-o", str(file), "--excel-safe", "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 
 import pytest
 from sqlalchemy import select
@@ -106,14 +107,14 @@ def test_a_download_is_the_file_byte_for_byte(people: Api, visitors: Visitors) -
 
 
 def test_a_download_for_spreadsheets_has_no_formula(people: Api, visitors: Visitors) -> None:
-    """Such cells begin with an apostrophe. Its link tells no checksum, length or range of it."""
-    titles = b"day,title,views\n2026-01-01,=cmd|x,3\n2026-01-02,fine,-5\n"
+    """Such cells begin with an apostrophe, the file with a mark of UTF-8. It has no checksum."""
+    titles = "day,title,views\n2026-01-01,=cmd|x,3\n2026-01-02,café,-5\n".encode()
     done = finished(people, titles)
     visitor, path = visitors(MEMBER), f"/studio/reports/{done}/download"
     shown = visitor.get(f"/studio/reports/{done}")
     link = visitor.send(shown, path, follow=False, excel_safe="1").headers["location"]
     answer = people.client.get(link, headers={"Range": "bytes=4-8"})
-    assert (answer.status_code, answer.content) == (200, titles.replace(b"=cmd|x", b'"\'=cmd|x"'))
+    assert (answer.status_code, answer.content) == (200, BOM_UTF8 + titles.replace(b"=cmd|x", b'"\'=cmd|x"'))
     assert answer.headers["content-disposition"] == f'attachment; filename="{done}-excel-safe.csv"'
     assert answer.headers["reelport-rows"] == "2"
     assert not {"etag", "content-length", "accept-ranges"} & set(answer.headers)
@@ -146,7 +147,7 @@ def test_a_download_for_spreadsheets_waits_for_a_place(people: Api, visitors: Vi
         portal.call(places.release_on_behalf_of, each)
     assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
     assert answer.headers["retry-after"]
-    assert people.client.get(link).content == BODY
+    assert people.client.get(link).content == BOM_UTF8 + BODY
 
 
 def test_a_deleted_report_is_not_found(people: Api, visitors: Visitors) -> None:

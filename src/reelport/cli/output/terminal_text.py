@@ -10,11 +10,14 @@ _STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\
 
 
 class CleanedOutput:
-    """Writes UTF-8 to a terminal, with U+FFFD for control characters; line ends and tabs stay."""
+    """Writes UTF-8 to a terminal, with U+FFFD for control characters; line ends and tabs stay.
+
+    A byte order mark in front is left out.
+    """
 
     def __init__(self, terminal: BinaryIO) -> None:
         self._terminal = terminal
-        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._decoder = getincrementaldecoder("utf-8-sig")("replace")
         self._held = ""
 
     def write(self, data: bytes, /) -> int:
