@@ -112,3 +112,16 @@ def test_paper_has_numbers_alone_and_whole_tables(studio: Studio) -> None:
     assert set(tables) == {"visible"}
     assert not is_wider_than_window(page)
     assert not studio.complaints
+
+
+@pytest.mark.parametrize(("width", "metrics"), [(1280, 4), (390, 2)])
+def test_no_column_of_a_leaderboard_is_cut(studio: Studio, width: int, metrics: int) -> None:
+    """Compared, on a usual screen and on a telephone: half a number reads as another number."""
+    names = ("VIEWS", "TIME_WATCHED_SECONDS", "VIEW_THROUGH_RATE", "ESTIMATED_EARNINGS_EUR")[:metrics]
+    shown = "".join(f"metric={name}&" for name in names)
+    boards = "by=VIDEO_OWNER_CHANNEL_SLUG&by=VIDEO_ID&by=VISITOR_COUNTRY"
+    page = studio.open(f"/studio/explore?{shown}{boards}&from=2026-07-01&to=2026-07-28&compare=previous", MEMBER)
+    page.set_viewport_size({"width": width, "height": 900})
+    is_cut = "boards => boards.map(board => board.scrollWidth > board.clientWidth)"
+    assert page.locator(".board .scroll").evaluate_all(is_cut) == [False, False, False]
+    assert not is_wider_than_window(page)
