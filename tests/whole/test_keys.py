@@ -217,6 +217,17 @@ def test_check_tells_what_is_wrong_by_its_exit_status(sitter: Sitter) -> None:
     assert len(sitter.desk.shell.run(["queue", "list", "--all"]).out.splitlines()) == reports
 
 
+def test_check_tells_that_a_key_expires_soon(sitter: Sitter) -> None:
+    """It is a warning beside the rest, and the exit status stays 0: the key works until then."""
+    words = "key create --org demo --permissions create_reports --expires 9 --json"
+    made = json.loads(sitter.desk.shell.run(words.split()).out)
+    key = {"REELPORT_URL": sitter.desk.service.url, "REELPORT_API_KEY": made["id"]}
+    done = sitter.run("check", **key, REELPORT_API_SECRET=made["secret"])
+    told = [line for line in done.out.splitlines() if "expiry" in line]
+    assert (done.status, len(told)) == (0, 1)
+    assert told[0].startswith("warning\texpiry\tThe API key expires on ")
+
+
 @pytest.mark.parametrize(
     ("typed", "status", "says"),
     [(f"{HIDDEN}\n".encode(), 0, "kept in file"), (b"\x04", 2, "No secret was given"), (b"\x03", 130, "interrupted")],

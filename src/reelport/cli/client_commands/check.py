@@ -15,6 +15,7 @@ from reelport.cli.arguments.options import Insecure, Profile, Url
 from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_json, print_list
 from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable, UsageError
+from reelport.wording import format_duration
 
 if TYPE_CHECKING:
     from reelport.client.flows.probe import Probe
@@ -120,9 +121,13 @@ def _address(found: InForce, failure: ReelportError | None) -> Finding:
 
 
 def _findings(found: InForce, probe: Probe) -> Iterator[Finding]:
+    from reelport.client.events import KeyExpires
+
     key = f"{found['kind']} key {found['key']}".strip() if found["kind"] != "bearer" else "bearer token"
     life = "" if probe.token_seconds is None else f"; its token is good for {probe.token_seconds / 60:.0f} minutes"
     yield Finding("key", Verdict.WELL, f"{key}, accepted{life}")
+    if probe.key_expires is not None:
+        yield Finding("expiry", Verdict.WARNING, str(KeyExpires(probe.key_expires)))
     yield _scopes(probe.scopes)
     if probe.version is not None:
         yield Finding(
@@ -161,7 +166,9 @@ def _clock(skew: float | None) -> Finding:
 
 
 def _format_offset(skew: float) -> str:
-    return f"{abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the service's"
+    days = round(abs(skew) / 86400)
+    offset = f"{days} days" if days > 1 else format_duration(abs(skew))
+    return f"{offset} {'behind' if skew > 0 else 'ahead of'} the service's"
 
 
 def _print_findings(found: InForce, findings: list[Finding], failure: ReelportError | None, *, as_json: bool) -> None:

@@ -22,8 +22,8 @@ class Probe:
     """What a service that accepted the key says of itself.
 
     `version` is the Reelport service's, None elsewhere. `scopes` are those of the token; `token_seconds` is the time
-    until it is renewed; `skew` is how many seconds the service's clock is ahead of ours, give or take one. Each is
-    None where the service doesn't say.
+    until it is renewed; `skew` is how many seconds the service's clock is ahead of ours, give or take one;
+    `key_expires` is when the key ends, if that is soon. Each is None where the service doesn't say.
     """
 
     url: str
@@ -31,6 +31,7 @@ class Probe:
     scopes: tuple[str, ...] | None
     token_seconds: float | None
     skew: float | None
+    key_expires: datetime | None
 
 
 def probe(session: Session) -> Flow[Probe]:
@@ -48,6 +49,7 @@ def probe(session: Session) -> Flow[Probe]:
         grant.scopes if grant else None,
         max(0.0, grant.renew_at - session.clock.seconds()) if grant else None,
         _measure_skew(reply, before + (after - before) / 2),
+        session.access.key_expires,
     )
 
 
