@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from sqlalchemy import text as sql
@@ -67,6 +68,24 @@ def test_a_form_beside_pages_of_keys_leads_to_none_of_them(visitors: Visitors) -
     forms = {"/studio/keys/max-age": "/studio/keys", "/studio/keys/some/rename": "/studio/keys/some"}
     answers = {path: visitors(None).client.post(path, follow_redirects=False) for path in forms}
     assert {path: answer.headers["location"].partition("?next=")[2] for path, answer in answers.items()} == forms
+
+
+@pytest.mark.parametrize(
+    ("sent_from", "following"),
+    [
+        ("http://127.0.0.1:8642/studio/reports/new?metric=VIEWS&from=2026-07-01", "new?metric=VIEWS&from=2026-07-01"),
+        ("http://elsewhere.example/studio/reports/new?metric=VIEWS", ""),
+        ("http://127.0.0.1:8642/studio/keys/of-another-form", ""),
+        ("http://127.0.0.1:8642/nowhere", ""),
+        ("http://[", ""),
+        ("", ""),
+    ],
+)
+def test_a_form_of_an_ended_session_leads_back_to_its_page(visitors: Visitors, sent_from: str, following: str) -> None:
+    """With the view that was on it, which nobody has to choose again; never to another site."""
+    answer = visitors(None).client.post("/studio/reports", headers={"Referer": sent_from}, follow_redirects=False)
+    led_to = unquote(answer.headers["location"].partition("?next=")[2])
+    assert led_to == f"/studio/reports/{following}".removesuffix("/")
 
 
 def test_every_form_that_changes_something_needs_its_token(visitors: Visitors) -> None:

@@ -116,12 +116,19 @@ def _check_right(visit: Visit, right: Right) -> None:
 
 
 def _find_page(request: Request) -> str:
-    """Return the page to show after the sign-in: for a form, the nearest one above its path."""
+    """Return the page to show after the sign-in: for a form its own, or the nearest one above."""
     url = request.url
     if request.method != "POST":
         return f"{url.path}?{url.query}" if url.query else url.path
     above = accumulate(url.path.split("/"), "{}/{}".format)
-    return next(path for path in reversed([*above]) if _is_page(request, path))
+    return _find_form_page(request) or next(path for path in reversed([*above]) if _is_page(request, path))
+
+
+def _find_form_page(request: Request) -> str:
+    """Return the page that a form was on, with its parameters; nothing where no browser says."""
+    host, _, rest = request.headers.get("referer", "").partition("://")[2].partition("/")
+    page = f"/{rest}"
+    return page if host == request.url.netloc and _is_page(request, page.partition("?")[0]) else ""
 
 
 def _is_page(request: Request, path: str) -> bool:
