@@ -137,7 +137,9 @@ def _format_estimate(planned: Plan, pace: Pace) -> str:
     longest, typical = pace.of_all(planned)
     sentences = []
     if typical is not None:
-        sentences.append(f"some {format_duration(typical.total_seconds())}, as far as your earlier reports there tell")
+        seconds = typical.total_seconds()
+        time = "less than a second" if seconds < 1 else f"some {format_duration(seconds)}"
+        sentences.append(f"{time}, as far as your earlier reports there tell")
     if longest is not None:
         sentences.append(f"{format_duration(longest.total_seconds())} at most, often far less")
     return f": {'; '.join(sentences)}" if sentences else ""
