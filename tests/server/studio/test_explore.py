@@ -225,6 +225,14 @@ def test_a_filter_may_hold_anything(visitor: Visitor) -> None:
     assert "Views \N{EN DASH}" in text_of(page.text)
 
 
+def test_filters_that_nothing_passes_are_named_as_the_reason(visitor: Visitor) -> None:
+    """The slug of before a renaming, say: the days do have numbers."""
+    asked = f"/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&{DAYS}&videoOwnerChannelSlug=old-name"
+    said = text_of(visitor.get(asked).text)
+    assert "No numbers of these days pass the filters." in said
+    assert "There are no numbers" not in said
+
+
 def test_days_after_the_last_complete_one_may_still_move(visitor: Visitor) -> None:
     """They are hatched in the picture, and marked in the table; the page says up to which day facts are complete."""
     page = visitor.get("/studio/explore?metric=VIEWS&by=none&from=2026-07-25&to=2026-08-03").text
