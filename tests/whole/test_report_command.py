@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
@@ -76,7 +77,12 @@ def test_json_and_ndjson_keep_every_digit(here: dict[str, str], rows: Rows) -> N
 @pytest.mark.long
 def test_parquet_goes_into_a_pipe_or_a_file(here: dict[str, str], rows: Rows, tmp_path: Path) -> None:
     """The file's name says the form; the same file comes out of a pipe."""
-    assert piped(here, *ASK, "-o", str(tmp_path / "report.parquet")).status == 0
+    done = piped(here, *ASK, "-o", str(tmp_path / "report.parquet"))
+    assert done.status == 0
+    # Neither the size nor the SHA-256 that is told is that of the file.
+    assert re.search(r" kB as CSV; as it was downloaded, its SHA-256 is the service's$", done.err.strip()), done.err
+    told = json.loads(piped(here, *ASK, "-o", str(tmp_path / "again.parquet"), "--json").out.splitlines()[-1])
+    assert told["form"] == "parquet"
     table = pq.read_table(tmp_path / "report.parquet")
     assert table.to_pylist() == rows
     beside = json.loads((tmp_path / "report.parquet.json").read_text())

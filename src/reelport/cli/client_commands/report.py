@@ -298,6 +298,8 @@ def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture
     reporter.stop_bars()
     alone = picture is not None and picture.file is None and _is_drawn_alone(to)
     more = {} if alone else write_report(done, to)
+    form = format_of(to.form, to.output, excel_safe=to.excel_safe)
+    more |= {} if alone or form is Format.CSV else {"form": form.value}
     if picture is not None:
         picture.draw(done.path, Console(highlight=False) if alone else stderr())
         more |= {} if picture.file is None else {"chart": str(picture.file)}

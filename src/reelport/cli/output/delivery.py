@@ -61,7 +61,8 @@ class Delivery:
         bool,
         Parameter(
             negative=(),
-            help="Put an apostrophe before each cell of the CSV that a spreadsheet would take for a formula.",
+            help="Make a CSV for spreadsheets: a mark of UTF-8 in front, an apostrophe before each cell that they "
+            "would take for a formula.",
         ),
     ] = False
 

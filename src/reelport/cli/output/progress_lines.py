@@ -135,8 +135,10 @@ class ProgressLines(ResumableCommand):
         windows = len(done.windows) if isinstance(done, Ranged) else 1
         each = f"each of {windows} windows: " if windows > 1 else ""
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
-        each = f"as it was downloaded, {each}" if more.get("changed_cells") else each
-        self.say(f"{place}: {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {each}{done.proof}")
+        form = more.pop("form", None)
+        each = f"as it was downloaded, {each}" if form or more.get("changed_cells") else each
+        size = f"{format_size(done.bytes)}{' as CSV' if form else ''}"
+        self.say(f"{place}: {format_count(done.rows, 'row')}, {size}; {each}{done.proof}")
         for what, value in more.items():
             self.say(
                 _format_changed(value) if what == "changed_cells" and isinstance(value, int) else f"{what}: {value}"
