@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -141,6 +142,18 @@ def test_mixed_numbers_of_ndjson_are_never_rounded(tmp_path: Path, root: Path, a
         (2**53 - 1, 3),
         (2**53 + 1, 2),
     ]
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv", "parquet"])
+def test_the_name_of_a_folder_is_no_column(tmp_path: Path, root: Path, ask: Ask, form: str) -> None:
+    """What the rows say counts, whatever folder their file lies in: else they would be of another owner."""
+    path = tmp_path / "owner_channel_id=other" / f"v.{form}"
+    path.parent.mkdir()
+    duckdb.sql(
+        f"COPY (SELECT 'v' AS id, 'mine' AS owner_channel_id) TO '{path}'{' (FORMAT json)' * (form == 'ndjson')}"
+    )
+    load(root, "videos", [path], mapping=_map(tmp_path, "SELECT * FROM input"))
+    assert ask("videos", "SELECT owner_channel_id FROM t") == [("mine",)]
 
 
 @pytest.mark.parametrize(("tags", "expected"), [('"a|b"', ["a", "b"]), ('["a", "b"]', ["a", "b"]), ("null", None)])

@@ -68,9 +68,9 @@ def _create_record_view(space: Workspace, name: str, paths: list[str], compressi
 
 def _create_view(space: Workspace, name: str, paths: list[str], compression: str | None, more: str = "") -> None:
     form = f"format = 'newline_delimited', records = true, compression = {quote_text(_COMPRESSIONS[compression])}{more}"
-    space.session.execute(
-        f"CREATE TEMP VIEW {name} AS SELECT * FROM read_json({path_list_sql(paths)}, {form}, sample_size = -1)"  # noqa: S608
-    )
+    # Else a folder's name, as `views=12`, would stand in place of what the objects say.
+    how = f"{form}, sample_size = -1, hive_partitioning = false"
+    space.session.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM read_json({path_list_sql(paths)}, {how})")  # noqa: S608
 
 
 def _stage_valid_lines(
