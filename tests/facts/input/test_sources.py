@@ -111,17 +111,20 @@ def test_columns_in_the_names_of_folders_are_told(tmp_path: Path, root: Path) ->
     )
 
 
-def test_a_column_that_may_be_empty_is_not_lost_in_the_name_of_a_folder(tmp_path: Path, root: Path, ask: Ask) -> None:
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_column_that_may_be_empty_is_not_lost_in_the_name_of_a_folder(
+    tmp_path: Path, root: Path, ask: Ask, form: str
+) -> None:
     """Else each row would land without its country, and nobody would know; a mapping says what it leaves out."""
     folder = tmp_path / "export" / "visitor_country=FR"
     folder.mkdir(parents=True)
-    (path,) = _write(folder, "csv", [ROW])
+    (path,) = _write(folder, form, [ROW])
     with pytest.raises(BadInput, match=r"names of folders \(visitor_country: partitions .*\) aren't read"):
         load(root, "plays", [path])
     mapping = tmp_path / "map.sql"
     mapping.write_text("SELECT *, 'FR' AS visitor_country FROM input")
     load(root, "plays", [path], mapping=mapping)
     assert ask("plays", "SELECT visitor_country FROM t") == [("FR",)]
-    (whole,) = _write(folder, "csv", [ROW | {"visitor_country": "DE"}])
+    (whole,) = _write(folder, form, [ROW | {"visitor_country": "DE"}])
     load(root, "plays", [whole])
     assert ask("plays", "SELECT visitor_country FROM t ORDER BY ALL") == [("DE",), ("FR",)]

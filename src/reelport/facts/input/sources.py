@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -115,7 +115,7 @@ def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[Inpu
     """Raise BadInput with all reasons why columns don't fit the table, and how to map them."""
     problems = [problem for source in found for problem in find_column_problems(table, source)]
     folders = {part.partition("=")[0] for file in files for part in file.path.parts[:-1] if "=" in part}
-    if not problems and not folders & _find_absent_columns(table, found):
+    if not problems and not (folders and folders & _find_absent_columns(table, found, files)):
         return
     if folders:
         problems.append(
@@ -130,9 +130,13 @@ def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[Inpu
     raise BadInput("\n".join(problems))
 
 
-def _find_absent_columns(table: Table, found: Sequence[RowSource]) -> set[str]:
+def _find_absent_columns(table: Table, found: Sequence[RowSource], files: Sequence[InputFile]) -> set[str]:
     """Find the table's columns that files lack; what a mapping lacks was left out on purpose."""
-    given = (source.types.keys() for source in found if source.named != OUTPUT)
+    if any(source.named == OUTPUT for source in found):
+        return set()
+    given: list[Collection[str]] = [source.types.keys() for source in found]
+    # A source of NDJSON has all columns, for any line may: the first one tells which the files have.
+    given += [read_header(file) for file in files if file.format is FileFormat.NDJSON]
     return {column.name for names in given for column in table.columns if column.name not in names}
 
 
