@@ -20,12 +20,11 @@ MOST_AHEAD = timedelta(days=1)
 MONEY_TYPE = "DECIMAL(18,6)"
 _MONEY_BOUND = "1000000000000"
 _COUNT_BOUND = "9223372036854775807"
-_EXACT_BOUND = "9007199254740992"
-"""2^53: from here on a float may stand for another whole number that was rounded to it."""
+_EXACT_BITS = {"FLOAT": 24, "DOUBLE": 53}
+"""From 2 to the power of these on a float may stand for another whole number that was rounded to it."""
 
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 _WIDE_INTEGERS = {"HUGEINT", "UHUGEINT", "UBIGINT", "BIGNUM", "VARINT"}
-_FLOATS = {"FLOAT", "DOUBLE"}
 _NANOSECONDS = {"TIMESTAMP_NS", "TIMESTAMPTZ_NS"}
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _SQL_TYPES = {
@@ -48,7 +47,6 @@ _DAY_FORM = r"\d{4}-\d{2}-\d{2}"
 _MOMENT_FORM = _DAY_FORM + r"([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?( ?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?))?)?"
 _NUL = "it holds a NUL character"
 _NESTED = "is nested, where texts should be"
-_ROUNDED = "may have been rounded: floating-point numbers are exact below 2^53 only; give whole numbers or texts"
 _TOO_LONG = f"is longer than {LONGEST_TEXT} bytes"
 _UNTYPED = re.compile(r'^("NULL"|NULL\b)')
 """The type of nulls alone, and of what is in a list of them or in an empty one."""
@@ -116,7 +114,8 @@ def null_sql(column: Column) -> str:
 def make_rule(column: Column, source: str, relation: str) -> Rule | str:
     """Make the rule for values of this SQL type, or say why it can't be converted."""
     name = f"{relation}.{quote_name(column.name)}"
-    made = _rule_by_kind(column, name, _UNTYPED.sub("VARCHAR", source))
+    is_mixed = source == "JSON" and column.kind not in {Kind.TEXT, Kind.TEXTS}
+    made = _mixed_rule(column, name) if is_mixed else _rule_by_kind(column, name, _UNTYPED.sub("VARCHAR", source))
     if made is None:
         return f"column {column.name} holds {source}, where {_EXPECTED[column.kind]} should be"
     value, refusals = made.value, list(made.refusals)
@@ -161,8 +160,6 @@ def _shown_sql(value: str) -> str:
 
 
 def _rule_by_kind(column: Column, name: str, source: str) -> Rule | None:
-    if source == "JSON" and column.kind not in {Kind.TEXT, Kind.TEXTS}:  # values of several types
-        name, source = _json_text_sql(name), "VARCHAR"
     match column.kind:
         case Kind.TEXT:
             return _text_rule(name, source)
@@ -176,6 +173,17 @@ def _rule_by_kind(column: Column, name: str, source: str) -> Rule | None:
             return _moment_rule(name, source)
         case Kind.TEXTS:
             return _texts_rule(name, source)
+
+
+def _mixed_rule(column: Column, name: str) -> Rule | None:
+    """Make the rule for JSON, which values of several types are: each is taken as its text."""
+    text = _json_text_sql(name)
+    made = _rule_by_kind(column, text, "VARCHAR")
+    if made is None or column.kind is not Kind.COUNT:
+        return made
+    # A number with a point or an exponent was read as a float before it became JSON.
+    rounded = _rounded_refusal(f"json_type({name}) = 'DOUBLE'", f"TRY_CAST({text} AS DOUBLE)", "DOUBLE")
+    return replace(made, refusals=(*made.refusals, rounded))
 
 
 def _text_rule(name: str, source: str) -> Rule | None:
@@ -200,9 +208,9 @@ def _count_rule(name: str, source: str) -> Rule | None:
         return Rule(f"CAST({name} AS BIGINT)", (negative,))
     if source in _WIDE_INTEGERS:
         return Rule(value, (negative, RowRefusal(f"{name} > {_COUNT_BOUND}", large, name)))
-    if source in _FLOATS:
+    if source in _EXACT_BITS:
         whole = f"NOT coalesce(isfinite({name}) AND {name} = trunc({name}), true)"
-        rounded = RowRefusal(f"isfinite({name}) AND {name} >= {_EXACT_BOUND}", _ROUNDED, name)
+        rounded = _rounded_refusal(f"isfinite({name})", name, source)
         return Rule(value, (RowRefusal(whole, "is no whole number", name), negative, rounded))
     if _DECIMAL.fullmatch(source):
         whole = f"{name} <> trunc({name})"
@@ -227,6 +235,13 @@ def _count_rule(name: str, source: str) -> Rule | None:
     return None
 
 
+def _rounded_refusal(condition: str, number: str, source: str) -> RowRefusal:
+    bits = _EXACT_BITS[source]
+    exact = f"numbers of type {source} are exact below 2^{bits} only"
+    sentence = f"may have been rounded: {exact}; give whole numbers or texts"
+    return RowRefusal(f"{condition} AND {number} >= {2**bits}", sentence, number)
+
+
 def _money_rule(name: str, source: str) -> Rule | None:
     value = f"TRY_CAST({name} AS {MONEY_TYPE})"
     large = RowRefusal(f"{name} IS NOT NULL AND {value} IS NULL", "is too large", name)
@@ -236,7 +251,7 @@ def _money_rule(name: str, source: str) -> Rule | None:
     if decimal := _DECIMAL.fullmatch(source):
         exact = (RowRefusal(f"{name} <> round({name}, 6)", finer, name),) if int(decimal[2]) > 6 else ()  # noqa: PLR2004 - money's digits
         return Rule(value, (*exact, large))
-    if source in _FLOATS:
+    if source in _EXACT_BITS:
         # Convert through the shortest decimal text: 0.1 is then exactly 0.1, and halves round up as written.
         value = f"CASE WHEN abs({name}) < {_MONEY_BOUND} THEN TRY_CAST(CAST({name} AS VARCHAR) AS {MONEY_TYPE}) END"
         return Rule(value, (RowRefusal(f"{name} IS NOT NULL AND ({value}) IS NULL", "is no number below 10^12", name),))
