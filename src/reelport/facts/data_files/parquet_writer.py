@@ -18,16 +18,21 @@ def open_writer(
     """Open a writer of the table's rows, with statistics of all columns or of these.
 
     OSError when there is no room. Times are written as differences: a channel's rows lie in order of time, so that they
-    take half the bytes and less.
+    take half the bytes and less. All other columns have dictionaries.
     """
     schema = stored_schema(table.name)
     return pq.ParquetWriter(
         to,
         schema,
         compression="zstd",
-        use_dictionary=[name for name in schema.names if name != table.time],
+        use_dictionary=[_name_values(field) for field in schema if field.name != table.time],
         column_encoding=None if table.time is None else {table.time: "DELTA_BINARY_PACKED"},
         write_statistics=True if statistics is None else list(statistics),
         store_schema=stores_schema,
         write_page_checksum=True,
     )
+
+
+def _name_values(field: pa.Field) -> str:
+    """Name the column of the file that has a field's values: those of a list lie in one below its own."""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
