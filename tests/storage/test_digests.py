@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from reelport.storage.digests import DigestCheck, FileDamaged, compute_digest
-from reelport.storage.last_use import note_use
+from reelport.storage.last_use import note_use, used_at
 
 _BYTES = 2_000_000
 """What one check compares here."""
@@ -74,6 +75,14 @@ def test_a_file_that_was_written_in_place_is_compared_anew(large: Path) -> None:
         DigestCheck(_BYTES).require(large, digest)
     with pytest.raises(FileDamaged, match="large"):
         DigestCheck(_BYTES).require(large, digest)
+
+
+def test_a_comparison_is_no_use_of_a_file(large: Path) -> None:
+    """Systems note the first access after a day: else a nightly `verify` makes files that nobody uses newest."""
+    days_ago = time.time_ns() - 10 * 24 * 3600 * 10**9
+    os.utime(large, ns=(days_ago, days_ago))
+    compute_digest(large)
+    assert used_at(large.stat()) == days_ago
 
 
 def test_no_bytes_compare_nothing(large: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reelport.errors import StorageError
+from reelport.storage.last_use import open_unnoticed
 
 DIGITS = 64
 """Hexadecimal digits of a digest."""
@@ -33,7 +34,7 @@ class FileDamaged(StorageError):
 
 def compute_digest(path: Path) -> str:
     """Compute the digest of a whole file, about 1.3 GB a second. OSError when it can't be read."""
-    with path.open("rb") as file:
+    with open_unnoticed(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
