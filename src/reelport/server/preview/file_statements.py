@@ -75,7 +75,9 @@ def _read(file: Path, query: ReportQuery) -> str:
     names = [name.lower() for name in (*query.dimensions, *query.metrics)]
     columns = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
     options = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
-    return f"read_csv({quote_text(escape_glob(str(file.absolute())))}, {options}, columns = {{{columns}}})"
+    # A folder's name, as `views=12`, would stand in place of the file's column.
+    path = quote_text(escape_glob(str(file.absolute())))
+    return f"read_csv({path}, {options}, hive_partitioning = false, columns = {{{columns}}})"
 
 
 def _number(metric: str) -> str:
