@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 def note_use(path: Path) -> None:
@@ -21,7 +21,7 @@ def used_at(status: os.stat_result) -> int:
     return max(status.st_atime_ns, status.st_mtime_ns)
 
 
-def open_unnoticed(path: Path) -> BinaryIO:
+def open_unnoticed(path: Path) -> BufferedReader:
     """Open a file for a look that is no use of it, where the system lets us.
 
     Systems that note few accesses note that of a file which nobody used for a day: to such a look it would seem newer
