@@ -34,5 +34,5 @@ def open_writer(
 
 
 def _name_values(field: pa.Field) -> str:
-    """Name the column of the file that has a field's values: those of a list lie in one below its own."""
+    """Name the file's column of a field's values: of a list it is the one of its elements."""
     return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
