@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from reelport.storage.digests import DigestCheck, FileDamaged, compute_digest
 from reelport.storage.last_use import note_use, used_at
 
+SETPRIV = shutil.which("setpriv")
 _BYTES = 2_000_000
 """What one check compares here."""
 
@@ -83,6 +87,16 @@ def test_a_comparison_is_no_use_of_a_file(large: Path) -> None:
     os.utime(large, ns=(days_ago, days_ago))
     compute_digest(large)
     assert used_at(large.stat()) == days_ago
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or SETPRIV is None, reason="only root gives files away")
+def test_the_use_of_a_file_of_somebody_else_is_noted(large: Path) -> None:
+    """A volume may belong to another user, and its group write to its files, but set no times of them."""
+    os.chown(large, 12_345, -1)
+    os.utime(large, (1, 1))
+    note = f"from pathlib import Path; from reelport.storage.last_use import note_use; note_use(Path({str(large)!r}))"
+    subprocess.run([str(SETPRIV), "--bounding-set=-fowner", sys.executable, "-c", note], check=True)
+    assert used_at(large.stat()) > 10**9
 
 
 def test_no_bytes_compare_nothing(large: Path) -> None:

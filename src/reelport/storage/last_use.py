@@ -13,7 +13,10 @@ from pathlib import Path
 
 def note_use(path: Path) -> None:
     """Note that the file is used now. OSError where that fails."""
-    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+    try:
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+    except PermissionError:  # who may write to another's file may only set both times to now: it is compared anew
+        os.utime(path)
 
 
 def used_at(status: os.stat_result) -> int:
