@@ -36,7 +36,8 @@ def provide(part: str, image: str) -> str:
         _make_debian(name)
         return name
     base, spark = provide(PYTHON, read_base()), find_spark() if part == "spark" else None
-    name = name_stand_in(part, f"{base} {spark and spark.name}", _FOLDER / part)
+    jars = sorted(path.name for path in spark.glob("jars/*.jar")) if spark else []
+    name = name_stand_in(part, " ".join([base, *jars]), _FOLDER / part)
     _build(part, name, base)
     return name
 
