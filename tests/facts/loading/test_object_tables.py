@@ -110,6 +110,33 @@ def test_a_commit_that_the_store_fails_is_made_once(
     assert [one.findings for one in verify(root)] == [()]
 
 
+def test_a_commit_that_the_store_fails_while_another_takes_its_place_is_made_anew(
+    faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write
+) -> None:
+    """The log tells whose commit it is, so nothing is unknown, and the load goes on behind the other."""
+    attach_tables(root, remote_tables(root))
+    load(root, "plays", [plays("0.csv", *rows("v0"))])
+    mine, other = plays("mine.csv", *rows("v1")), plays("other.csv", *rows("v2"))
+    begun: list[str] = []
+
+    def choose(method: str, path: str) -> Fault | None:
+        if begun or method != "PUT" or "_delta_log" not in path:
+            return None
+        begun.append(path)
+        load(root, "plays", [other])
+        return Fault.RESET
+
+    faulty_server.choose = choose
+    with retry_for(0):
+        assert not load(root, "plays", [mine]).already
+    assert ask("plays", "SELECT video_id, count(*) FROM t GROUP BY ALL ORDER BY ALL") == [
+        ("v0", 3),
+        ("v1", 3),
+        ("v2", 3),
+    ]
+    assert [one.findings for one in verify(root)] == [()]
+
+
 @pytest.mark.parametrize("part", ["_last_checkpoint", "list-type"])
 def test_a_load_asks_again_for_what_was_cut(
     faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write, part: str

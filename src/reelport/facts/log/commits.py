@@ -156,8 +156,9 @@ def _commit_remotely(now: TableVersion, delta: DeltaTable, change: Change) -> No
                 found = None
             if found == mark:
                 return
-            if found is not None:
-                raise
+            if found is not None:  # whatever became of ours: it would be refused now
+                with translate_delta_errors(now.folder):
+                    raise CommitFailedError(f"another process committed {name} first") from error
             last = error
             time.sleep(random.uniform(0, 0.2 * 2**attempt))  # noqa: S311 - jitter, not a secret
         except KeyboardInterrupt as error:
