@@ -231,6 +231,16 @@ def test_a_spreadsheet_is_guarded_and_the_sidecar_says_so(vendor: Vendor, here: 
         assert piped(here, *WEEK, "--excel-safe", *words).status == 2
 
 
+def test_a_mark_in_front_is_said_where_no_cell_changed(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """A file with --excel-safe is another one than the service's also then: its SHA-256 isn't said to be the same."""
+    report, file = b"day,video_title,views\n2026-01-01,a,5\n", tmp_path / "week.csv"
+    vendor.csv = lambda _: report
+    done = piped(here, *WEEK, "-o", str(file), "--excel-safe")
+    assert (done.status, file.read_bytes()) == (0, BOM_UTF8 + report)
+    assert f"{len(report)} bytes; as it was downloaded, " in done.err
+    assert "no cell had to be changed: but for a mark of UTF-8 in front" in done.err
+
+
 def test_a_cell_that_can_not_be_typed_is_said(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """Which row, which column, and the form that gives it all the same; nothing half stays."""
     vendor.csv = lambda _: b"day,video_title,views\n2026-01-01,a,5\n2026-01-01,b,many\n"

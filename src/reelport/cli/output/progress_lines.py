@@ -136,7 +136,7 @@ class ProgressLines(ResumableCommand):
         each = f"each of {windows} windows: " if windows > 1 else ""
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
         form = more.pop("form", None)
-        each = f"as it was downloaded, {each}" if form or more.get("changed_cells") else each
+        each = f"as it was downloaded, {each}" if form or "changed_cells" in more else each
         size = f"{format_size(done.bytes)}{' as CSV' if form else ''}"
         self.say(f"{place}: {format_count(done.rows, 'row')}, {size}; {each}{done.proof}")
         for what, value in more.items():
@@ -222,10 +222,10 @@ class ProgressLines(ResumableCommand):
 
 
 def _format_changed(cells: int) -> str:
+    if not cells:
+        return "no cell had to be changed: but for a mark of UTF-8 in front, what is written is what was downloaded"
     changed = f"{format_count(cells, 'cell')} changed, so that no spreadsheet takes one for a formula"
-    return (
-        f"{changed}: what is written has another SHA-256 than the service's" if cells else "no cell had to be changed"
-    )
+    return f"{changed}: what is written has another SHA-256 than the service's"
 
 
 def without_resume_advice(error: ReelportError) -> str:
