@@ -22,6 +22,9 @@ from tests.patience import PATIENCE, until
 ROOT = Path(__file__).parents[2]
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 PROGRAMS = ("systemd", "systemctl", "journalctl", "dbus-daemon", "nsenter", "unshare", "setpriv", "script", "bash")
+USERS = 65535
+"""As many as an image's programs take for granted: without theirs, the bus never starts."""
+
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 FOLDERS = ("sys", "run", "root", "old", "etc/systemd/system", "var/backups", "var/log/journal", "opt/python", "opt/lib")
 TARGET = "[Unit]\nRequires=basic.target dbus.service\nAfter=basic.target dbus.service\nAllowIsolate=yes\n"
@@ -49,6 +52,11 @@ umount -l /old
 set -- --system --unit=tests.target --log-target=null --show-status=no
 exec env -i container=reelport PATH=/usr/sbin:/usr/bin {systemd} "$@"
 """
+# Ends with its stdin, and so also after tests that were killed: nobody else would remove the group then.
+REMOVE = """
+read -r _ || :
+until find {group} -depth -type d -exec rmdir {{}} + || ! test -d {group}; do sleep 0.1; done
+"""
 NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child")
 
 
@@ -75,7 +83,6 @@ def boot(folder: Path) -> Iterator[Machine]:
     """A machine for the block, with a version of the service in `/opt`; skips where none can be started."""
     make_empty_root(folder)
     _fill(folder)
-    group = _make_control_group()
     script = BOOT.format(
         root=folder,
         base=sys.base_prefix,
@@ -83,21 +90,22 @@ def boot(folder: Path) -> Iterator[Machine]:
         devices=" ".join(DEVICES),
         systemd=SYSTEMD,
     )
-    enter = f"echo $$ > {group}/cgroup.procs\nexec unshare {' '.join(NAMESPACES)} /bin/sh -eu -c {shlex.quote(script)}"
     log = folder.with_suffix(".log")
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            ["/usr/bin/env", "setpriv", "--pdeathsig", "KILL", "/bin/sh", "-eu", "-c", enter], stdout=said, stderr=said
-        )
-    try:
-        machine = Machine(folder, _find_first(process, log))
-        assert until(lambda: machine.run("systemctl is-active --quiet tests.target").returncode == 0), log.read_text()
-        assert machine.run("ldconfig").returncode == 0
-        yield machine
-    finally:
-        process.kill()
-        process.wait()
-        assert until(lambda: _remove_control_group(group)), group
+    with _control_group() as group, log.open("wb") as said:
+        unshare = f"exec unshare {' '.join(NAMESPACES)} /bin/sh -eu -c {shlex.quote(script)}"
+        enter = f"echo $$ > {group}/cgroup.procs\n{unshare}"
+        words = ["/usr/bin/env", "setpriv", "--pdeathsig", "KILL", "/bin/sh", "-eu", "-c", enter]
+        process = subprocess.Popen(words, stdout=said, stderr=said)
+        try:
+            machine = Machine(folder, _find_first(process, log))
+            up = "systemctl is-active --quiet tests.target"
+            assert until(lambda: machine.run(up).returncode == 0 or process.poll() is not None), log.read_text()
+            assert process.poll() is None, log.read_text()
+            assert machine.run("ldconfig").returncode == 0
+            yield machine
+        finally:
+            process.kill()
+            process.wait()
 
 
 def install_version(folder: Path, name: str) -> None:
@@ -106,7 +114,8 @@ def install_version(folder: Path, name: str) -> None:
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     site = place / "lib" / python / "site-packages"
     (place / "bin").mkdir(parents=True)
-    ignored = shutil.ignore_patterns("*.pth")
+    # Compiled files come and go while other tests run, and may be somebody else's.
+    ignored = shutil.ignore_patterns("*.pth", "__pycache__")
     shutil.copytree(ROOT / "src" / "reelport", site / "reelport", ignore=ignored)
     (site / "libraries.pth").write_text("/opt/lib\n")
     (place / "pyvenv.cfg").write_text("home = /opt/python/bin\n")
@@ -142,6 +151,9 @@ def _make_control_group() -> Path:
     mounted = next((Path(line[1]) for line in lines if line[2] == "cgroup2"), None)
     if lacking := [name for name in PROGRAMS if shutil.which(name, path="/usr/bin:/usr/sbin:/usr/lib/systemd") is None]:
         pytest.skip(f"this machine can't start a systemd in a root of its own: it lacks {', '.join(lacking)}")
+    users = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
+    if users < USERS:
+        pytest.skip(f"this machine can't start a systemd: its services run as other users, and there are {users} here")
     if mounted is None:
         pytest.skip("this machine has no control groups of the unified hierarchy")
     group = mounted / f"reelport-tests-{uuid.uuid4().hex}"
@@ -152,15 +164,19 @@ def _make_control_group() -> Path:
     return group
 
 
-def _remove_control_group(group: Path) -> bool:
-    """Whether it is gone: its processes may be there for a moment more."""
-    try:
-        for each in sorted(group.rglob("*/"), reverse=True):
-            each.rmdir()
-        group.rmdir()
-    except OSError:
-        return False
-    return True
+@contextmanager
+def _control_group() -> Iterator[Path]:
+    """Such a group for the block: gone after it, once its processes are, and after a kill of the tests as well."""
+    group = _make_control_group()
+    words = ["/bin/sh", "-c", REMOVE.format(group=group)]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True) as remover:
+        try:
+            yield group
+        finally:
+            assert remover.stdin is not None
+            remover.stdin.close()
+            remover.wait(PATIENCE)
 
 
 def _find_first(process: subprocess.Popen[bytes], log: Path) -> int:
