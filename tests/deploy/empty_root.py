@@ -37,6 +37,18 @@ class Stage:
         return [text for each, text in self.steps if each == name][-1]
 
     @property
+    def copied(self) -> list[tuple[str, str]]:
+        """What is copied out of the tree, and where to."""
+        lines = [text.split() for name, text in self.steps if name == "COPY" and not text.startswith("--from")]
+        return [(source, words[-1]) for words in lines for source in words[:-1]]
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """What ARG names, with what it is where nobody gives another."""
+        found = (text.partition("=") for name, text in self.steps if name == "ARG")
+        return {name: default for name, _, default in found}
+
+    @property
     def environment(self) -> dict[str, str]:
         """What ENV sets."""
         words = [word for name, text in self.steps if name == "ENV" for word in shlex.split(text)]
@@ -74,6 +86,8 @@ class EmptyRoot:
     folder: Path
     bound: tuple[Path, ...] = ()
     """What is seen at its own place, and can't be written."""
+    shared: Mapping[Path, Path] = field(default_factory=dict)
+    """What is seen at another place, and can be."""
 
     def run(
         self,
@@ -101,6 +115,8 @@ class EmptyRoot:
         for path in (Path("/usr"), *self.bound):  # over the temporary folder: these may lie in it
             lines += [f"mkdir -p {root}{path}"]
             lines += [f"mount --bind {path} {root}{path}", f"mount -o remount,bind,ro {root}{path}"]
+        for path, place in self.shared.items():
+            lines += [f"mkdir -p {root}{place}", f"mount --bind {path} {root}{place}"]
         lines += [f"mount --bind /dev/{name} {root}/dev/{name}" for name in ("null", "urandom")]
         if kept is not None:
             lines += [f"mount --bind {root}{kept} {root}{kept}", f"mount -o remount,bind,ro {root}"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,29 +36,12 @@ def compose() -> dict[str, Any]:
     return found
 
 
-def copied(stage: Stage) -> list[tuple[str, str]]:
-    """What is copied out of the tree, and where to."""
-    lines = [text.split() for name, text in stage.steps if name == "COPY" and not text.startswith("--from")]
-    return [(source, words[-1]) for words in lines for source in words[:-1]]
-
-
-def copy_tree(stage: Stage, to: Path) -> None:
-    """Do what COPY does."""
-    for source, target in copied(stage):
-        place = to / target / source if target.endswith("/") else to / target
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / source, place)
-
-
 def test_what_is_copied_is_there_and_sent(stages: list[Stage]) -> None:
     """Each source exists, and the list of what is sent to the engine lets it pass."""
     sent = {
         line[1:] for line in (CONTAINER / "Containerfile.dockerignore").read_text().splitlines() if line.startswith("!")
     }
-    sources = {source for source, _ in copied(stages[0])}
+    sources = {source for source, _ in stages[0].copied}
     assert sources == sent
     assert not [source for source in sources if not (ROOT / source).exists()]
 
@@ -153,26 +134,3 @@ def test_the_service_runs_as_the_image_says(stages: list[Stage], root: EmptyRoot
 def quoted(words: list[str]) -> str:
     """The words as a shell takes them."""
     return " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
-
-
-@pytest.mark.skipif(
-    os.environ.get("REELPORT_INSTALL") != "1", reason="fetches 500 MB: make install-check runs it, from the index"
-)
-def test_the_image_is_installed_in_an_empty_root(stages: list[Stage], tmp_path: Path) -> None:
-    """The first stage's steps, over what it copies and nothing else."""
-    python = Path(sys.base_prefix)
-    root = make_empty_root(tmp_path, *([] if python.is_relative_to("/usr") else [python]))
-    copy_tree(stages[0], tmp_path / "source")
-    certificates = os.environ.get("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt")
-    shutil.copy(certificates, tmp_path / "etc" / "certificates.pem")
-    for name in ("resolv.conf", "hosts"):
-        shutil.copy(f"/etc/{name}", tmp_path / "etc")
-    environment = {"PATH": f"{python}/bin:/usr/bin:/bin", "HOME": HOME, "SSL_CERT_FILE": "/etc/certificates.pem"}
-    environment |= {name: value for name, value in os.environ.items() if name in {"PIP_INDEX_URL", "UV_DEFAULT_INDEX"}}
-    environment |= {"PIP_CERT": "/etc/certificates.pem"}
-    (run,) = (text for name, text in stages[0].steps if name == "RUN")
-    done = root.run(f"cd /source && {run}", environment, private_network=False)
-    assert done.returncode == 0, done.stderr
-    tried = root.run("/opt/reelport/bin/reelport doctor --data /tmp/data", {"PATH": "/usr/bin:/bin", "HOME": HOME})
-    assert "DuckDB makes a report" in tried.stdout, tried.stderr
-    shutil.rmtree(tmp_path / "opt")  # 500 MB, which pytest would keep

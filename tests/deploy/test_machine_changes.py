@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.deploy.booted_root import Machine, boot, install_version
 from tests.deploy.programs import EXAMPLE, find_tool, make_certificate
+from tests.deploy.second_machine import start_second
 
 pytestmark = pytest.mark.long
 
@@ -19,7 +20,9 @@ PAGES = ROOT / "docs" / "operate"
 LINE = re.compile(r"^(.*\S) +# run by a test in a root of its own$", re.MULTILINE)
 VERSIONS = ("reelport-0.1.0", "reelport-NEW")
 BY_HAND = "reelport() { "
+LATER = ("systemctl edit", "sudo ")
 WELL = "curl --silent --fail --retry 300 --retry-delay 1 --retry-all-errors http://127.0.0.1:8642/health"
+PAM = ("auth", "account", "session")
 EDITOR = """#!/bin/sh
 for file; do
     case $file in +*) ;; *)
@@ -52,7 +55,7 @@ def states(machine: Machine, *units: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine on which all of the page on installing was done, but for its editor."""
+    """A machine on which all of the page on installing was done, but for what has a test of its own."""
     for program in ("useradd", "systemctl", "curl"):
         if shutil.which(program, path="/usr/sbin:/usr/bin") is None:
             pytest.skip(f"{program} is not installed")
@@ -60,8 +63,17 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     for name in VERSIONS:
         install_version(folder, name)
     with boot(folder) as machine:
-        run(machine, *(line for line in read_commands("install") if not line.startswith("systemctl edit")), WELL)
+        lines = [line for line in read_commands("install") if not line.startswith(LATER)]
+        run(machine, *lines, WELL)
         yield machine
+
+
+@pytest.fixture(scope="module")
+def second(machine: Machine) -> Path:
+    """The root of another machine, by the names that the pages give it."""
+    for program in ("ssh", "scp", "rsync"):
+        find_tool(program, "rsync" if program == "rsync" else "openssh-client")
+    return start_second(machine, "api.internal", "elsewhere")
 
 
 def test_a_machine_is_prepared_as_the_page_on_installing_says(machine: Machine) -> None:
@@ -79,6 +91,19 @@ def test_a_command_by_hand_has_the_services_settings_and_is_one_that_ctrl_c_ends
     assert {"--pty", "--pipe", "--wait", "--collect"} <= set(line.split())
     assert "acme" in run(machine, "reelport org add acme", "reelport org list | cat")
     assert "acme" in run(machine, "reelport org list", terminal=True)
+
+
+def test_a_command_by_hand_is_run_by_sudo(machine: Machine) -> None:
+    """As the service's user, over its data directory."""
+    find_tool("sudo", "sudo")
+    (line,) = [line for line in read_commands("install") if line.startswith("sudo ")]
+    etc = machine.folder / "etc"
+    (etc / "pam.d").mkdir()
+    (etc / "pam.d" / "sudo").write_text("".join(f"{kind} required pam_permit.so\n" for kind in PAM))
+    (etc / "sudoers").write_text("root ALL=(ALL:ALL) ALL\n")
+    (etc / "sudoers").chmod(0o440)
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*\n", run(machine, line))
+    assert "sudo\n" in run(machine, "reelport org add sudo", line.replace("--version", "org list | cat"))
 
 
 def test_a_version_is_tried_and_switched_to(machine: Machine) -> None:
@@ -104,7 +129,7 @@ def test_all_processes_stop_for_a_new_secret(machine: Machine) -> None:
 
 def test_a_worker_has_a_unit_of_its_own(machine: Machine) -> None:
     """It starts with the machine, and stops before a state is moved."""
-    stop, enable = read_commands("several-machines")
+    stop, _, enable = read_commands("several-machines")
     run(machine, enable)
     assert states(machine, "reelport-worker@1") == ["active"]
     assert run(machine, "systemctl is-enabled reelport-worker@1") == "enabled\n"
@@ -124,10 +149,37 @@ def test_last_nights_backup_is_seen(machine: Machine) -> None:
 def test_a_night_that_fails_reaches_you(machine: Machine) -> None:
     """By a line of the journal, and by a program of yours."""
     (machine.folder / "unit-failed").write_text('#!/bin/sh\necho "the pager calls for $1"\n')
-    *lines, look = read_commands("backup")
+    _, *lines, look = read_commands("backup")
     said = run(machine, *lines, "journalctl --sync", look)
     assert "reelport-backup has failed: see journalctl -u reelport-backup" in said
     assert "the pager calls for reelport-backup" in said
+
+
+def test_another_machines_settings_are_fetched(machine: Machine, second: Path) -> None:
+    """Of the service, for a machine of workers alone: root's, as they were there."""
+    _, fetch, _ = read_commands("several-machines")
+    there = second / "etc" / "reelport"
+    there.mkdir()
+    (there / "reelport.env").write_text("REELPORT_SECRET=of-the-service\n")
+    (there / "reelport.env").chmod(0o600)
+    run(machine, fetch)
+    assert run(machine, "cat /etc/reelport/reelport.env") == "REELPORT_SECRET=of-the-service\n"
+    assert run(machine, "stat -c '%U %a' /etc/reelport/reelport.env; rm /etc/reelport/reelport.env") == "root 600\n"
+
+
+def test_a_backup_that_was_taken_to_another_machine_is_whole(machine: Machine, second: Path) -> None:
+    """It is restored from there, and a second copy brings what is new."""
+    take, *_ = read_commands("backup")
+    run(machine, "ln -s /var/backups/reelport backups")
+    for name in ("before", "after"):
+        run(machine, f"reelport org add {name}", "systemctl start reelport-backup", take)
+    copied = "/var/backups/copied"
+    shutil.move(second / "root" / "reelport", machine.folder / copied[1:])
+    said = run(machine, f"chown -R reelport: {copied}", f"reelport verify-backup {copied} | cat")
+    assert "the same" in said
+    made = "install -d -o reelport -g reelport -m 700 /srv/copied; cp -p /var/lib/reelport/secret.key /srv/copied"
+    run(machine, made, f"reelport restore {copied} --data /srv/copied")
+    assert "after" in run(machine, "reelport org list --data /srv/copied | cat")
 
 
 def test_a_reports_lines_are_in_the_journal(machine: Machine) -> None:
