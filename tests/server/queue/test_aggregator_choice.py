@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.engine.few import ME, play
 from tests.engine.world import laid
 from tests.patience import free_port, until
@@ -36,7 +37,7 @@ from reelport.server.settings import read_settings
     ("engine", "more", "is_spark"), [("sc://spark", 0, True), ("sc://spark", 1, False), ("", 0, False)]
 )
 def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more: int, *, is_spark: bool) -> None:
-    """By the rows in the files that it reads of its days and channels; without an address none does."""
+    """By the rows in the files that it reads of its days and channels, and the log says so; without an address none."""
     plays = [play("2023-07-01T05:00:00"), play("2023-07-02T05:00:00"), play("2023-08-01T05:00:00")]
     with Engine("200MB", 1, tmp_path / "spill") as duckdb:
         snapshot = laid({"plays": plays}, tmp_path / "facts", duckdb, rows_a_file=1).snapshot
@@ -47,9 +48,12 @@ def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more
     settings = read_settings(data=tmp_path, engine=engine, spark_from_rows=2 + more)
     with (
         Engine("200MB", 1, tmp_path / "spill") as duckdb,
+        capture_logs() as lines,
         choose_aggregator(claim, Tenant(ME), snapshot, settings, duckdb.session()) as aggregator,
     ):
         assert isinstance(aggregator, SparkAggregator) == is_spark
+    told = [(line["report"], line["facts"]) for line in lines if line["event"] == "report goes to Spark"]
+    assert told == ([("r", 2)] if is_spark else [])
 
 
 @pytest.mark.long

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
 from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import Session
@@ -25,6 +27,8 @@ from reelport.server.settings import Settings
 from reelport.server.traces import tracing
 from reelport.storage.digests import DigestCheck
 
+_log = structlog.get_logger(__name__)
+
 
 @contextmanager
 def choose_aggregator(
@@ -41,7 +45,8 @@ def choose_aggregator(
     """
     rollups = RollupList() if settings.rollups == "off" else RollupList.read(settings.facts_root)
     span = tracing.current_span()
-    if not settings.engine or _count_rows(claim, tenant, snapshot, rollups) < settings.spark_from_rows:
+    rows = _count_rows(claim, tenant, snapshot, rollups) if settings.engine else None
+    if rows is None or rows < settings.spark_from_rows:
         span.set("reelport.aggregator", "duckdb")
         check = DigestCheck(parse_size(settings.digest_checks))
         duckdb = RollupAggregator(rollups, DUCKDB, check) if rollups else DUCKDB
@@ -51,6 +56,7 @@ def choose_aggregator(
 
     name, folder = f"reelport-{claim.report_id}-{claim.attempt}", liveness.spill_folder(settings, claim.owner)
     span.set("reelport.aggregator", "spark")
+    _log.info("report goes to Spark", report=claim.report_id, attempt=claim.attempt, facts=rows)
     with SparkAggregator(settings.engine, name, folder, session.cancelled) as aggregator:
         yield TracedAggregator(aggregator, "spark") if tracing.is_on() else aggregator
 
