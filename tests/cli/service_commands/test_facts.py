@@ -240,6 +240,21 @@ def test_a_file_of_an_earlier_batch_is_refused_and_loaded_by_again(tmp_path: Pat
     assert "1 row loaded" in reelport("load", "earnings", paths[0], "--again")[1]
 
 
+def test_a_batch_is_not_loaded_twice_by_again(tmp_path: Path, reelport: Reelport) -> None:
+    """The load and its dry run say what `--again` is for, and which commands make the rows count twice."""
+    path = tmp_path / "e.csv"
+    path.write_text("day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n")
+    assert reelport("load", "earnings", path)[0] == 0
+    for words in (["--dry-run"], []):
+        status, out, _ = reelport("load", "earnings", path, "--again", *words)
+        assert (status, "--lenient" in out) == (0, False)
+        assert "--again adds files that another batch holds, and never just the same files twice" in out
+        assert "name each file twice in the load that follows, with --again" in out
+    undo = out.partition("first run: reelport ")[2].splitlines()[0]
+    assert reelport(*undo.split(), "--yes")[0] == 0
+    assert "earnings: 2 rows loaded" in reelport("load", "earnings", path, path, "--again")[1]
+
+
 def test_a_full_reject_file_is_told(tmp_path: Path, reelport: Reelport) -> None:
     """The summary says how many bad rows are kept, and which options keep more."""
     path = tmp_path / "c.csv"

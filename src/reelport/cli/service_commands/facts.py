@@ -190,7 +190,7 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
         _announce(data, table)
         _build_rollups(data, table, terms.memory)
     note = None if result.already else unread_note(read_settings(data=data), owners)
-    print_result(result, note, as_json=as_json)
+    print_result(result, note, again=terms.again, as_json=as_json)
 
 
 def _build_rollups(data: Path, table: str, memory: str) -> None:
@@ -230,7 +230,7 @@ def _dry_run(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, 
             progress=progress.update,
             memory=terms.memory,
         )
-    print_preview(shown, unread_note(settings, shown.owners), as_json=as_json)
+    print_preview(shown, unread_note(settings, shown.owners), again=terms.again, as_json=as_json)
     if shown.refusal is not None and not shown.already:
         raise BadInput(f"nothing would be loaded: {shown.refusal}")
 

@@ -26,13 +26,14 @@ def to_json(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode()  # half a character, of a file's name, as JSON escapes it
 
 
-def print_result(result: LoadResult, note: str | None, *, as_json: bool) -> None:
-    """Print what a load did, and a note on its channels."""
+def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: bool) -> None:
+    """Print what a load did, `again` or not, and a note on its channels."""
     if as_json:
         print(to_json(asdict(result) | {"note": note}))
         return
     if result.already:
-        print(f"{result.table}: nothing changed, batch {result.batch} is loaded already{_see_undo(result)}")
+        undo = _see_undo(result, again=again)
+        print(f"{result.table}: nothing changed, batch {result.batch} is loaded already{undo}")
     else:
         print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
     if result.removed is not None:
@@ -74,11 +75,18 @@ _OF_OUTPUT = (
 )
 
 
-def _see_undo(loaded: LoadResult | Preview) -> str:
-    """Say how to load facts on other terms; nothing stands in the way of objects, which merge."""
+def _see_undo(loaded: LoadResult | Preview, *, again: bool) -> str:
+    """Say how to load facts once more; nothing stands in the way of objects, which merge."""
     if not TABLES[loaded.table].is_fact:
         return ""
-    return f". To load it on other terms, such as --lenient, first run: reelport load undo {loaded.batch}"
+    undo = f"first run: reelport load undo {loaded.batch}"
+    if not again:
+        return f". To load it on other terms, such as --lenient, {undo}"
+    return (
+        ". --again adds files that another batch holds, and never just the same files twice. To load them anew, "
+        f"{undo}\n{loaded.table}: where their rows are to count twice, name each file twice in the load that follows, "
+        "with --again"
+    )
 
 
 def _rows_and_days(rows: int, days: Sequence[date], done: str) -> str:
@@ -103,7 +111,7 @@ def _print_outside(table: str, outside: Sequence[OutsideRows], done: str) -> Non
         print(f"{table}: {format_count(one.rows, 'row')} {done} all the same (--lenient), {one.reason}")
 
 
-def print_preview(shown: Preview, note: str | None, *, as_json: bool) -> None:
+def print_preview(shown: Preview, note: str | None, *, again: bool, as_json: bool) -> None:
     """Print what a dry run found: first rows, totals over all rows, a note on their channels."""
     if as_json:
         print(to_json({**_facts(shown), "note": note}))
@@ -114,7 +122,7 @@ def print_preview(shown: Preview, note: str | None, *, as_json: bool) -> None:
     if rows:
         print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
     _print_broken_lines(shown)
-    _print_judged(shown)
+    _print_judged(shown, again=again)
     if note is not None:
         print(f"{shown.table}: {note}")
 
@@ -155,7 +163,7 @@ def _print_broken_lines(shown: Preview) -> None:
         print(f"  {clean_line(one.file)} line {one.line}: {clean_line(one.reason)}")
 
 
-def _print_judged(shown: Preview) -> None:
+def _print_judged(shown: Preview, *, again: bool) -> None:
     judged = shown.judged
     if judged.rejects:
         print(f"{shown.table}: {judged.rejects:,} of {format_count(judged.read, 'row')} would be rejected:")
@@ -163,7 +171,8 @@ def _print_judged(shown: Preview) -> None:
         print_rows(["rows", "reason, as the first row has it", "first row"], reasons)
     _print_outside(shown.table, judged.outside, "would be taken")
     if shown.already:
-        print(f"{shown.table}: nothing would change, batch {shown.batch} is loaded already{_see_undo(shown)}")
+        undo = _see_undo(shown, again=again)
+        print(f"{shown.table}: nothing would change, batch {shown.batch} is loaded already{undo}")
         return
     if shown.left_out:
         rows = sum(one.rows for one in shown.left_out)
