@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
@@ -62,6 +62,24 @@ def test_csv_is_what_stdout_gets(here: dict[str, str], rows: Rows) -> None:
     assert [row["views"] for row in read] == [str(row["views"]) for row in rows]
     assert f"stdout: {len(rows):,} rows" in done.err
     assert "\x1b" not in done.err
+
+
+def test_a_report_without_rows_says_what_explains_it(here: dict[str, str], tmp_path: Path) -> None:
+    """Its filters, its days, or the data that the service has: on stderr, not where that is to be silent or JSON."""
+    ask = ("report", "run", "--metrics", "VIEWS", "--dimensions", "DAY", "--start")
+    filtered = (*ask, "2026-01-01", "--end", "2026-01-02", "--filter", "channelSlug=no one")
+    done = piped(here, *filtered)
+    assert (done.status, done.out) == (0, b"day,views\n")
+    assert done.err.splitlines()[-1].startswith(
+        "the report has no rows: no data of 2026-01-01..2026-01-02 with --product CONTENT passes "
+        "--filter 'channelSlug=no one' (a value has to be spelled as in the data"
+    )
+    told = piped(here, *ask, "2020-01-01", "--end", "2020-01-01", "-o", str(tmp_path / "early.parquet")).err
+    assert "the report has no rows: this key may read no data of 2020-01-01 with" in told
+    today = datetime.now(UTC).date()
+    told = piped(here, *ask, str(today), "--end", str(today)).err
+    assert re.search(f"no rows: the service's data is complete up to 2026-[0-9-]+, and it asks for {today}\\n", told)
+    assert (piped(here, *filtered, "--quiet").err, "has no rows" in piped(here, *filtered, "--json").err) == ("", False)
 
 
 def test_json_and_ndjson_keep_every_digit(here: dict[str, str], rows: Rows) -> None:

@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
+from reelport.cli.output.empty_report import explain_no_rows
 from reelport.cli.output.progress_bars import ProgressBars
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.events import (
@@ -130,7 +131,7 @@ class ProgressLines(ResumableCommand):
     def report_download(
         self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
     ) -> None:
-        """Print the size of a finished download and the proof that it is complete."""
+        """Print a finished download's size, the proof that it is complete, and why it has no rows."""
         self.stop_bars()
         windows = len(done.windows) if isinstance(done, Ranged) else 1
         each = f"each of {windows} windows: " if windows > 1 else ""
@@ -143,6 +144,8 @@ class ProgressLines(ResumableCommand):
             self.say(
                 _format_changed(value) if what == "changed_cells" and isinstance(value, int) else f"{what}: {value}"
             )
+        if done.rows == 0:
+            self.say(explain_no_rows(self.query, done.last_complete_day))
 
     def report_success(self, **facts: object) -> None:
         """Print nothing: the command prints its success on stdout."""

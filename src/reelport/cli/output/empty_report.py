@@ -1,0 +1,44 @@
+"""Explain a report without rows, as far as its query and its service tell."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from reelport.cli.output.shell_quoting import quote_command
+from reelport.query import ReportQuery
+
+_UNKNOWN = "no data that its key may read is of its days, its product and its filters"
+
+
+def explain_no_rows(query: ReportQuery | None, complete: date | None) -> str:
+    """Say that a report has no rows, and what explains it: its filters or its days.
+
+    `complete` is the last complete day of the service's data: None where unknown, `date.min` where there is none.
+    """
+    if query is None:
+        return f"the report has no rows: {_UNKNOWN}"
+    if complete is not None and complete < query.start:
+        return f"the report has no rows: {_describe_complete(complete)}, and it asks for {_format_days(query)}"
+    moving = "the latest days may have no data yet" if complete is None else _describe_complete(complete)
+    late = f"; {moving}" if complete is None or complete < query.end else ""
+    return f"the report has no rows: {_describe_nothing(query)}{late}"
+
+
+def _describe_nothing(query: ReportQuery) -> str:
+    """Say that the key may read nothing of these days, or that the filters let nothing through."""
+    place = f"of {_format_days(query)} with --product {query.product}"
+    if not query.filters:
+        return f"this key may read no data {place}"
+    filters = quote_command(word for name, value in query.filters for word in ("--filter", f"{name}={value}"))
+    spelled = "a value has to be spelled as in the data, also in upper and lower case"
+    return f"no data {place} passes {filters} ({spelled}), or this key may read none of it"
+
+
+def _describe_complete(complete: date) -> str:
+    if complete == date.min:
+        return "no day of the service's data is complete yet"
+    return f"the service's data is complete up to {complete}"
+
+
+def _format_days(query: ReportQuery) -> str:
+    return str(query.start) if query.start == query.end else f"{query.start}..{query.end}"
