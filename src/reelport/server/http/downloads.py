@@ -132,15 +132,13 @@ def _answer(
     headers = {
         **_SECURITY_HEADERS,
         "ETag": tag,
-        ROWS_HEADER: str(found.record.rows),
+        **_describe_report(found),
         **({"Accept-Ranges": "bytes"} if encoding is None else {"Content-Encoding": encoding.value}),
         **({} if service.settings.download_encoding == "none" else {"Vary": "Accept-Encoding"}),
         "Cache-Control": "private, no-transform",
         "Content-Type": CSV.media_type,
         "Content-Disposition": f'attachment; filename="{CSV.file_name(link.report_id)}"',
     }
-    if found.last_complete_day is not None:
-        headers[COMPLETE_HEADER] = format_complete_day(found.last_complete_day)
     status, first, length = select_range(request, tag, found.record.bytes)
     if status in {206, 416}:
         part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
@@ -156,6 +154,13 @@ def _answer(
     return Download(status, headers, transfer)
 
 
+def _describe_report(found: _OpenReport) -> dict[str, str]:
+    """Make the headers on the report, of whichever form of its file."""
+    day = found.last_complete_day
+    complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
+    return {ROWS_HEADER: str(found.record.rows), **complete}
+
+
 def _answer_guarded(
     request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
 ) -> Response:
@@ -165,7 +170,7 @@ def _answer_guarded(
         raise NoFreeSlot(Limit.SERVICE)  # the plain file would be opened in a spreadsheet
     headers = {
         **_SECURITY_HEADERS,
-        ROWS_HEADER: str(found.record.rows),
+        **_describe_report(found),
         "Cache-Control": "private, no-transform",
         "Content-Type": CSV.media_type,
         "Content-Disposition": f'attachment; filename="{CSV.file_name(f"{link.report_id}-excel-safe")}"',
