@@ -66,6 +66,16 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+def advise_extra(extra: str, script: str = "") -> str:
+    """Say how to add an extra, such as `arrow`, to the Reelport that is installed.
+
+    pip keeps that one and fetches what the extra needs, wherever Reelport itself came from. `script` is what
+    `EXTRAS` of `deploy/install.sh` would name, for what a service needs: what that makes has no pip.
+    """
+    other = f", or EXTRAS={script} deploy/install.sh for a new one" if script else ""
+    return f"pip install 'reelport[{extra}]' in the environment that has reelport{other}"
+
+
 def format_list(names: Sequence[str]) -> str:
     """Format names for a sentence: `a`, `a and b`, `a, b and c`."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from reelport.wording import advise_extra
 
 ROOT = Path(__file__).parents[2]
 PACKAGES, MEGABYTES, MODULES = 30, 60, 20
@@ -60,6 +63,16 @@ def test_the_client_takes_little_room(base: frozenset[str]) -> None:
     sizes = {name: size_of(name) for name in base}
     assert sum(size is not None for size in sizes.values()) > len(base) / 2, "the base is installed here"
     assert sum(size or 0 for size in sizes.values()) < MEGABYTES << 20, sizes
+
+
+def test_an_extra_is_added_where_no_index_has_reelport() -> None:
+    """As messages say it: pip keeps the Reelport that is there, and has to find what the extra needs alone."""
+    pip, words = [sys.executable, "-m", "pip"], shlex.split(advise_extra("arrow,duckdb").partition(" in the ")[0])
+    assert words[:2] == ["pip", "install"]
+    command = [*pip, "install", "--no-index", "--dry-run", "--disable-pip-version-check", *words[2:]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, "Would install" in done.stdout) == (0, False), done.stderr
+    assert "duckdb" in done.stdout
 
 
 def test_type_checkers_read_its_hints() -> None:

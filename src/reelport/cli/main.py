@@ -19,7 +19,6 @@ from cyclopts import App, CycloptsError
 from reelport.cli import stop_signals
 from reelport.errors import ReelportError, StorageError, UsageError
 
-SERVER_EXTRA = "pip install 'reelport[server]'"
 COMPLETE = "__complete"
 """The hidden command by which a shell's completion script asks what may be typed next."""
 
@@ -277,5 +276,7 @@ def _explain_missing_library(error: ImportError) -> NoReturn:
     cause = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
     if cause.name is None or cause.name.startswith("reelport"):
         raise error
-    print(f"reelport: {cause.name} is not installed; this command needs it: {SERVER_EXTRA}", file=sys.stderr)
+    from reelport.wording import advise_extra
+
+    print(f"reelport: {cause.name} is not installed; this command needs it: {advise_extra('server')}", file=sys.stderr)
     sys.exit(UsageError.exit_status)

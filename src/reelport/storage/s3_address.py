@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
+from reelport.wording import advise_extra
+
 PATTERN = r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?)?"
 FORM = "s3://bucket or s3://bucket/prefix, of letters, digits, dots, hyphens and underscores"
 ENDPOINT, ENDPOINT_S3 = "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"
@@ -63,7 +65,7 @@ def is_loopback(endpoint: str) -> bool:
 def find_faults(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each thing that keeps a store of these variables from being used."""
     if importlib.util.find_spec("obstore") is None:
-        yield "An object store needs the extra s3: pip install 'reelport[server,s3]'."
+        yield f"An object store needs the extra s3: {advise_extra('server,s3', 's3')}."
     for name in (ENDPOINT_S3, ENDPOINT):
         if value := environment.get(name):
             yield from _find_endpoint_faults(name, value)

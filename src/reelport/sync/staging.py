@@ -17,6 +17,7 @@ from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
 from reelport.sync.columns import Field, digits_sql, fits_sql, is_number_sql, quote_literal, quote_name
 from reelport.sync.days import Days
+from reelport.wording import advise_extra
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -94,7 +95,7 @@ def open_duckdb(spill: Path) -> Iterator[DuckDBPyConnection]:
     try:
         import duckdb  # noqa: PLC0415 - heavy, and only a sync needs it
     except ImportError as error:
-        raise UsageError("A sync needs duckdb, which is not installed: pip install 'reelport[duckdb]'") from error
+        raise UsageError(f"A sync needs duckdb, which is not installed: {advise_extra('duckdb')}") from error
     con = duckdb.connect(config={"temp_directory": str(spill), "threads": 2})
     try:
         con.execute("SET TimeZone = 'UTC'")

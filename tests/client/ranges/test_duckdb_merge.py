@@ -294,5 +294,6 @@ def test_without_duckdb_python_merges_and_the_log_says_so(tmp_path: Path) -> Non
     done = subprocess.run(words, capture_output=True, check=True)
     assert done.stdout == merged(made, paths, worth=0)
     assert done.stderr.decode().strip() == (
-        "reelport INFO merging without DuckDB: it is not installed (pip install 'reelport[duckdb]')"
+        "reelport INFO merging without DuckDB: it is not installed "
+        "(pip install 'reelport[duckdb]' in the environment that has reelport)"
     )

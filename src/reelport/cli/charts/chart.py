@@ -24,6 +24,7 @@ from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
+from reelport.wording import advise_extra
 
 _FORMATS = (".png", ".svg")
 _MOST_LINES = 62
@@ -92,7 +93,7 @@ def check_picture(to: str) -> Path:
     file = resolve_target(file)
     if file.suffix.lower() == ".png" and not is_available():
         raise UsageError(
-            "A chart as PNG needs an extra: pip install 'reelport[charts]'. One as SVG (--chart FILE.svg) needs none."
+            f"A chart as PNG needs an extra: {advise_extra('charts')}. One as SVG (--chart FILE.svg) needs none."
         )
     return file
 

@@ -23,7 +23,7 @@ from reelport.client.settings.credentials import PrivateKey, PublicKey
 from reelport.client.settings.layers import PARTS, VARIABLES, Setting
 from reelport.client.settings.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, find_in_force, list_secret_names
 from reelport.errors import AccessError, ServiceError, UsageError
-from reelport.wording import format_list
+from reelport.wording import advise_extra, format_list
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -178,7 +178,7 @@ def _choose_keyring(store: Store) -> KeyringBackend | None:
         raise AccessError(
             "There is no keyring here that keeps secrets safe, so nothing was kept. Either\n"
             f"  set the secret in the environment ({', '.join(layers.SECRETS.values())}), which suits servers, or\n"
-            "  install a keyring (pip install 'reelport[keyring]', and a desktop's secret service), or\n"
+            f"  install a keyring ({advise_extra('keyring')}, and a desktop's secret service), or\n"
             "  say --store file: a file of mode 0600 that holds the secret in clear."
         )
     return ring

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.errors import UsageError
+from reelport.wording import advise_extra
 
 
 class Format(StrEnum):
@@ -121,5 +122,5 @@ def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = F
         if output is None and sys.stdout.isatty():
             raise UsageError("--format parquet is nothing for a terminal: give -o FILE, or send it into a pipe.")
         if find_spec("pyarrow") is None:
-            raise UsageError("--format parquet needs pyarrow, which is not installed: pip install 'reelport[arrow]'")
+            raise UsageError(f"--format parquet needs pyarrow, which is not installed: {advise_extra('arrow')}")
     return form

@@ -22,6 +22,7 @@ from reelport.client.ranges.csv_rows import count_columns
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule
 from reelport.client.ranges.statements import Statements
 from reelport.killpoints import reach
+from reelport.wording import advise_extra
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -66,7 +67,7 @@ def _connect(folder: Path) -> DuckDBPyConnection:
     try:
         import duckdb  # noqa: PLC0415 - an extra, and heavy
     except ImportError as error:
-        raise Declined("it is not installed (pip install 'reelport[duckdb]')") from error
+        raise Declined(f"it is not installed ({advise_extra('duckdb')})") from error
     settings: dict[str, str | bool | int | float | list[str]] = {
         "threads": min(os.cpu_count() or 1, _THREADS),
         "temp_directory": str(folder / "spill"),

@@ -19,7 +19,7 @@ from reelport.client.results.cells import Cell, count_rows, read_typed_rows
 from reelport.client.results.columns import Column, describe_column, look_up_columns
 from reelport.client.results.notebook_views import render_table
 from reelport.errors import ReelportError, SchemaDrift, UsageError
-from reelport.wording import format_count
+from reelport.wording import advise_extra, format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,6 +159,4 @@ def _import_libraries(extra: str, *libraries: str) -> None:
         try:
             import_module(library)
         except ImportError as error:
-            raise UsageError(
-                f"This needs {library}, which is not installed: pip install 'reelport[{extra}]'"
-            ) from error
+            raise UsageError(f"This needs {library}, which is not installed: {advise_extra(extra)}") from error

@@ -19,6 +19,7 @@ from reelport.engine.spark.pinned_files import PinnedFiles
 from reelport.engine.spark.translation import spark_sql
 from reelport.errors import EngineUnavailable
 from reelport.facts.log.snapshot import Snapshot
+from reelport.wording import advise_extra
 
 if TYPE_CHECKING:
     from reelport.engine.spark.connection import SparkConnection
@@ -100,7 +101,7 @@ class SparkAggregator:
             try:
                 from reelport.engine.spark.connection import SparkConnection  # noqa: PLC0415 - loads pyspark
             except ImportError as error:
-                raise EngineUnavailable(f"{error}: install the extra, reelport[spark]") from error
+                raise EngineUnavailable(f"{error}: {advise_extra('server,spark', 'spark')}") from error
             self._connection = SparkConnection(self._address, self._name)
         return self._connection
 

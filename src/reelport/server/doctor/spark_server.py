@@ -11,7 +11,7 @@ from reelport.engine.spark.server_address import describe_address
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
 from reelport.server.settings import Settings
-from reelport.wording import format_count
+from reelport.wording import advise_extra, format_count
 
 if TYPE_CHECKING:
     from reelport.engine.spark.connection import SparkConnection
@@ -28,7 +28,7 @@ def check_spark(settings: Settings) -> Iterator[tuple[bool, str]]:
     try:
         from reelport.engine.spark.connection import SparkConnection  # noqa: PLC0415 - loads pyspark
     except ImportError as error:
-        yield False, f"{error}: install the extra, reelport[spark]."
+        yield False, f"{error}: {advise_extra('server,spark', 'spark')}."
         return
     connection = SparkConnection(settings.engine, "reelport-doctor")
     try:

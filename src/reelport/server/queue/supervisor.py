@@ -30,6 +30,7 @@ from reelport.server.queue.worker_slot import WorkerSlot
 from reelport.server.settings import Settings
 from reelport.server.state import database
 from reelport.server.state.own_tables import require_own_tables
+from reelport.wording import advise_extra
 
 _RECORD_SECONDS = 0.2
 _log = structlog.get_logger()
@@ -79,8 +80,8 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
 def _require_libraries(settings: Settings) -> None:
     if settings.engine and find_spec("pyspark") is None:
         raise UsageError(
-            "REELPORT_ENGINE names a Spark, and its client isn't installed: pip install 'reelport[server,spark]', "
-            "or leave the setting out."
+            "REELPORT_ENGINE names a Spark, and its client isn't installed: "
+            f"{advise_extra('server,spark', 'spark')}, or leave the setting out."
         )
 
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 import structlog
 
 from reelport.server.traces.span import Drop, Kind, Span, Tracer, Value
+from reelport.wording import advise_extra
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Variables that name the collector: traces are recorded when one of them is set."""
@@ -64,7 +65,7 @@ def _start(role: str) -> Tracer | None:
 
         return OtlpTracer(role)
     except ImportError as error:
-        _log.warning("no traces are recorded", reason=f"{error}: install the extra, reelport[traces].")
+        _log.warning("no traces are recorded", reason=f"{error}: {advise_extra('server,traces', 'traces')}.")
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the variables, reports are made
         _log.warning("no traces are recorded", reason=f"{type(error).__name__}: {error}")
     return None
