@@ -16,6 +16,7 @@ from reelport.check import Rules
 from reelport.server.explore.presets import Preset
 from reelport.server.explore.view import Comparison, Parameter, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
+from reelport.wire import Code
 
 START, END = date(2026, 3, 1), date(2026, 3, 4)
 
@@ -107,9 +108,9 @@ def test_all_problems_come_at_once_as_sentences() -> None:
         ("from=2026-03-04&to=2026-03-01", START, END, "The end, 2026-03-01, lies before the start, 2026-03-04."),
         (
             "from=2025-01-01&to=2026-01-01",
-            date(2025, 1, 1),
-            date(2025, 6, 29),
-            "366 days are more than 180: end on 2025-06-29 at the latest, and ask again from there.",
+            date(2025, 7, 6),
+            date(2026, 1, 1),
+            "366 days are more than 180: only the last 180 are taken, from 2025-07-06 to 2026-01-01.",
         ),
         (
             "from=2026-03-30&to=2026-05-01",
@@ -130,6 +131,19 @@ def test_wrong_days_are_told_and_replaced_by_the_nearest(url: str, start: date, 
     parsed = parse(url)
     assert [problem.sentence for problem in parsed.problems] == [sentence]
     assert (parsed.view.start, parsed.view.end) == (start, end)
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [("from=2026-03-20&to=2025-03-01", Code.RANGE_REVERSED), ("from=2025-03-01&to=2027-01-01", Code.RANGE_IN_FUTURE)],
+)
+def test_too_many_days_are_told_beside_what_else_is_wrong_with_them(url: str, code: Code) -> None:
+    """Days that are left out for another reason don't count: the last days that there are, are shown."""
+    parsed = parse(url)
+    assert [problem.code for problem in parsed.problems] == [code, Code.RANGE_TOO_LONG]
+    assert (parsed.view.end - parsed.view.start).days == 179
+    assert parsed.view.end == (date(2026, 3, 20) if code is Code.RANGE_REVERSED else TODAY)
+    assert [problem.code for problem in parse("from=2026-03-01&to=2027-01-01").problems] == [Code.RANGE_IN_FUTURE]
 
 
 def test_a_metric_without_its_scope_is_told_and_left_out() -> None:

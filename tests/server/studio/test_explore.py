@@ -194,6 +194,22 @@ def test_all_that_is_wrong_in_an_address_is_told_on_a_page_that_works(visitor: V
     assert "<script>=" not in page.text
 
 
+def test_of_too_many_days_the_last_are_shown_and_asked_for(visitor: Visitor) -> None:
+    """The page says so; its fields, its charts and the report have the same days, and the address gives them again."""
+    asked = "/studio/explore?metric=VIEWS&by=VISITOR_COUNTRY&from=2025-10-01&to=2026-07-31"
+    page = visitor.get(asked).text
+    taken = "304 days are more than 180: only the last 180 are taken, from 2026-02-02 to 2026-07-31."
+    assert taken in page
+    assert "Views by day and visitor country, 2 February to 31 July 2026" in page
+    assert 'name="from" value="2026-02-02"' in page
+    links = [parse_qs(urlsplit(unescape(link)).query) for link in re.findall(r'href="([^"]*VIEWS[^"]*)"', page)]
+    assert len(links) > 10
+    assert {(*link["from"], *link["to"]) for link in links} == {("2026-02-02", "2026-07-31")}
+    form = visitor.get(asked.replace("explore", "reports/new")).text
+    assert taken in form
+    assert "Views by day and visitor country, 2 February to 31 July 2026" in form
+
+
 def test_hostile_names_are_text(visitor: Visitor) -> None:
     """The sample's titles hold script and right-to-left marks: they are escaped, and isolated from what is beside."""
     page = visitor.get("/studio/explore?metric=VIEWS&by=VIDEO_ID&longer=VIDEO_ID&from=2026-06-01&to=2026-07-31").text

@@ -5,7 +5,7 @@ Whatever is wrong in it is told at once, and replaced by what is nearest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
@@ -101,7 +101,9 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
     # Default leaderboards that don't go with the metrics are nobody's mistake.
     unasked = () if Parameter.DIMENSION in url.texts else boards
     judged = replace(asked, dimensions=tuple(name for name in asked.dimensions if name not in unasked))
-    url.problems += check.problems(judged, today=defaults.today, scopes=defaults.scopes, rules=defaults.rules)
+    problems = check.problems(judged, today=defaults.today, scopes=defaults.scopes, rules=defaults.rules)
+    url.problems += [problem for problem in problems if problem.code is not Code.RANGE_TOO_LONG]
+    url.problems += _describe_cut(asked, defaults)
     view = _make_view(url, _fit(asked, defaults), boards, kept)
     has_days = Parameter.PRESET not in url.texts and url.single(Parameter.START) and url.single(Parameter.END)
     return ParsedView(view, tuple(url.problems), is_relative=not has_days)
@@ -118,7 +120,7 @@ def _read_query(url: UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) 
     """Read what the URL asks for as an unchecked query by these dimensions and, last, the time."""
     metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
     start, end = _read_days(url, defaults.last_day(_known_metrics(metrics) or defaults.metrics))
-    grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain((end - start).days + 1)
+    grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain(min((end - start).days + 1, defaults.rules.days))
     filters = dict.fromkeys(url.names(Parameter.EMPTY), "")
     filters |= {name: url.single(name) for name in Filter.__members__ if url.single(name)}
     product = url.single(Parameter.PRODUCT) or Product.CONTENT.name
@@ -186,10 +188,24 @@ def _keep(names: tuple[str, ...], part: str, refused: frozenset[tuple[str | int,
 
 
 def _fit_days(query: ReportQuery, defaults: Defaults) -> ReportQuery:
-    """Put the days in order, and cut from the end what is in the future or too long."""
+    """Put the days in order, leave out the future, and keep the last days of too many."""
+    start, end = _order_days(query, defaults)
+    return query.within(max(start, end - timedelta(defaults.rules.days - 1)), end)
+
+
+def _order_days(query: ReportQuery, defaults: Defaults) -> tuple[date, date]:
     start, end = (min(day, defaults.today) for day in sorted((query.start, query.end)))
-    longest = start + timedelta(defaults.rules.days - 1)
-    return query.within(start, min(end, longest))
+    return start, end
+
+
+def _describe_cut(query: ReportQuery, defaults: Defaults) -> Iterator[Problem]:
+    """Tell of too many days: a report over them is refused, a view has the last of them."""
+    start, end = _order_days(query, defaults)
+    days, most = (end - start).days + 1, defaults.rules.days
+    if days > most:
+        first = _fit_days(query, defaults).start
+        sentence = f"{days} days are more than {most}: only the last {most} are taken, from {first} to {end}."
+        yield Problem(Code.RANGE_TOO_LONG, (Parameter.START.value,), sentence, first.isoformat())
 
 
 def _make_view(url: UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, str]) -> View:
