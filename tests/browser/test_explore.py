@@ -106,11 +106,35 @@ def test_paper_has_numbers_alone_and_whole_tables(studio: Studio) -> None:
     page = studio.open(f"{VIEW}&metric=TIME_WATCHED_SECONDS&compare=previous", MEMBER)
     page.set_viewport_size({"width": 700, "height": 1000})
     page.emulate_media(media="print")
-    for form in (".choose", ".actions", ".top nav", "#keep"):
+    for form in (".choose", ".actions", ".top nav", "#keep", "#times"):
         expect(page.locator(form)).to_be_hidden()
+    for words in ("Chart as", "Show more", "Sign out"):
+        assert not any(each.is_visible() for each in page.get_by_text(words).all())
     tables = page.locator(".board .scroll").evaluate_all("all => all.map(each => getComputedStyle(each).overflowX)")
     assert set(tables) == {"visible"}
     assert not is_wider_than_window(page)
+    assert not studio.complaints
+
+
+def test_a_comparison_of_many_metrics_moves_in_its_own_box_on_a_telephone(studio: Studio) -> None:
+    """The page is as wide as the screen; at the end of its columns a leaderboard still has its names."""
+    names = ("VIEWS", "TIME_WATCHED_SECONDS", "VIEW_THROUGH_RATE", "AVERAGE_WATCH_TIME_SEC")
+    page = studio.open(f"{VIEW}&{'&'.join(f'metric={name}' for name in names)}&compare=previous", MEMBER)
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert not is_wider_than_window(page)
+    for box in page.locator(".board .scroll").all():
+        box.evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+        frame, name, number = (
+            each.bounding_box()
+            for each in (box, box.locator("tbody th").first, box.locator("tbody tr").first.locator("td").last)
+        )
+        assert frame is not None
+        assert name is not None
+        assert number is not None
+        assert abs(name["x"] - frame["x"]) < 1
+        assert name["x"] + name["width"] <= number["x"]
+        assert number["x"] + number["width"] <= 390
+    assert find_barriers(page) == []
     assert not studio.complaints
 
 

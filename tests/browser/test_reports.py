@@ -54,6 +54,11 @@ def finish(service: Service) -> None:
             assert jobs.finish(db, claim, record, datetime.now(UTC))
 
 
+def list_visible(page: Page, selector: str) -> list[str]:
+    """The texts of the elements that are to be seen."""
+    return [each.inner_text() for each in page.locator(selector).all() if each.is_visible()]
+
+
 def ask(page: Page) -> None:
     """Press the button, and wait for the report's page."""
     page.get_by_role("button", name="Ask for the report").click()
@@ -164,3 +169,26 @@ def test_long_names_and_queries_stay_within_the_window(studio: Studio) -> None:
     page.goto(f"{studio.service.url}/studio/reports")
     assert not is_wider_than_window(page)
     assert not studio.complaints
+
+
+def test_a_finished_report_on_paper_has_nothing_to_press(waiting: Studio, idle: Service) -> None:
+    """Neither buttons nor forms nor what is folded up; what was asked and when it ended is there."""
+    page = waiting.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    ask(page)
+    finish(idle)
+    expect(page.get_by_role("button", name="Download CSV")).to_be_visible()
+    address = page.url
+    pressed = "button, .button, input, summary, main a, .top nav a"
+    for path in (address, f"{address}/preview"):
+        page.goto(path)
+        assert list_visible(page, pressed)
+        page.emulate_media(media="print")
+        assert list_visible(page, pressed) == []
+        assert "For Excel" not in page.locator("main").inner_text()
+        assert list_visible(page, "h1") == ["Views by day and video, 1 to 4 July 2026"]
+        page.emulate_media(media="screen")
+    page.goto(address)
+    page.emulate_media(media="print")
+    assert list_visible(page, "h2") == ["What was asked"]
+    expect(page.locator(".facts")).to_be_visible()
+    assert not waiting.complaints
