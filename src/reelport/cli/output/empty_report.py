@@ -17,7 +17,7 @@ def explain_no_rows(query: ReportQuery | None, complete: date | None) -> str:
     """
     if query is None:
         return f"the report has no rows: {_UNKNOWN}"
-    if complete is not None and complete < query.start:
+    if complete is not None and complete < query.start and not query.filters:
         return f"the report has no rows: {_describe_complete(complete)}, and it asks for {_format_days(query)}"
     moving = "the latest days may have no data yet" if complete is None else _describe_complete(complete)
     late = f"; {moving}" if complete is None or complete < query.end else ""
