@@ -117,34 +117,6 @@ def test_a_mapping_may_give_json_for_texts(tmp_path: Path, root: Path, ask: Ask)
     assert reasons["5"] == "id: is empty, and must not be"
 
 
-def test_mixed_numbers_of_ndjson_are_never_rounded(tmp_path: Path, root: Path, ask: Ask) -> None:
-    """Whole numbers and fractions are floats to the engine, which hold 2^53 + 1 as 2^53: such a row is rejected.
-
-    Numbers and texts are JSON to it, which keeps all digits but those of fractions: only bad rows are rejected.
-    """
-    path = tmp_path / "n.ndjson"
-    names = "'2023-07-01T05:00:00Z' AS started_at, 'v' AS video_id, 'c1' AS owner_channel_id, 'video' AS media_type"
-    mapping = _map(tmp_path, f"SELECT {names}, n AS views, 0 AS time_watched_seconds FROM input")
-    for other, rejected in (
-        ("1.5", {"1": f"views: '{2**53}.0' may have been rounded", "4": "views: '1.5' is no whole number"}),
-        ('"x"', {"4": "views: 'x' is no whole number"}),
-        ('{"a": 1}', {"4": "views: '{\"a\":1}' is no whole number"}),
-        (f'"x"}}\n{{"n": {2**53 + 1}.0', {"4": "views: 'x' is no whole number", "5": f"views: '{2**53}.0' may have"}),
-    ):
-        path.write_text("".join(f'{{"n": {n}}}\n' for n in (2**53 + 1, 2**53 - 1, 7, other)))
-        done = load(root, "plays", [path], mapping=mapping)
-        assert done.rejects_file is not None
-        with done.rejects_file.open(newline="") as file:
-            told = {row["line"]: row["reason"] for row in csv.DictReader(file)}
-        assert told.keys() == rejected.keys()
-        assert all(told[line].startswith(reason) for line, reason in rejected.items())
-    assert ask("plays", "SELECT views, count(*) FROM t GROUP BY ALL ORDER BY ALL") == [
-        (7, 4),
-        (2**53 - 1, 4),
-        (2**53 + 1, 3),
-    ]
-
-
 @pytest.mark.parametrize("form", ["ndjson", "csv", "parquet"])
 def test_the_name_of_a_folder_is_no_column(tmp_path: Path, root: Path, ask: Ask, form: str) -> None:
     """What the rows say counts, whatever folder their file lies in: else they would be of another owner."""

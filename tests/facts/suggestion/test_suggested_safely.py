@@ -159,6 +159,15 @@ def test_a_name_of_megabytes_is_only_listed(tmp_path: Path, root: Path) -> None:
     assert len(format_map(found, [path], tmp_path / "m.sql")) < 4_000
 
 
+def test_a_mapping_of_several_files_says_that_one_was_looked_at() -> None:
+    """A column that only the second file has would be left out without a word."""
+    found, names, told = suggest(_open_session(), find_table("plays"), ()), ["a.csv", "b.csv"], "other files weren't"
+    assert [told in format_map(found, [Path(name) for name in names[:count]], Path("m.sql")) for count in (1, 2)] == [
+        False,
+        True,
+    ]
+
+
 @pytest.mark.long
 def test_thousands_of_columns_are_told_from_the_few_that_count(tmp_path: Path, root: Path) -> None:
     """Columns of names like those that are known cost little; more than 10,000 are refused with what to do."""

@@ -69,7 +69,10 @@ def _create_record_view(space: Workspace, name: str, paths: list[str], compressi
 def _create_view(space: Workspace, name: str, paths: list[str], compression: str | None, more: str = "") -> None:
     form = f"format = 'newline_delimited', records = true, compression = {quote_text(_COMPRESSIONS[compression])}{more}"
     # Else a folder's name, as `views=12`, would stand in place of what the objects say.
-    how = f"{form}, sample_size = -1, hive_partitioning = false"
+    # Of more than 32 files it would read the first ones alone to find columns and types: keys that are in others
+    # only would be lost, and fractions rounded.
+    sampled = "sample_size = -1, maximum_sample_files = -1"
+    how = f"{form}, {sampled}, hive_partitioning = false"
     space.session.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM read_json({path_list_sql(paths)}, {how})")  # noqa: S608
 
 

@@ -27,7 +27,7 @@ from reelport.facts.input.load_query import FILE, LINE, ORDER, OUTPUT, Locate, R
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import ROW_NUMBER, ReaderFailure, parquet_source_rows, read_parquet_columns
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
-from reelport.facts.row_rules import quote_name, quote_text
+from reelport.facts.row_rules import HALF_FLOAT, exact_half_sql, quote_name, quote_text
 from reelport.storage.durable import translate_io_errors
 
 INPUT = "input"
@@ -155,13 +155,17 @@ def _create_csv_views(space: Workspace, staged: Path) -> list[str]:
 def _create_parquet_views(space: Workspace, files: Sequence[InputFile]) -> list[str]:
     paths = [str(file.path) for file in files]
     types: dict[str, str] = {}
+    exact: dict[str, str] = {}
     for file in files:
-        types.update(read_parquet_columns(space.session, file))
+        columns = read_parquet_columns(space.session, file)
+        types.update(columns)
+        exact.update((name, exact_half_sql(name)) for name, kind in columns if kind == HALF_FLOAT)
+    replaced = f" REPLACE ({', '.join(exact.values())})" if exact else ""
     with translate_engine_errors(files[0].path):
-        _create_view(space, INPUT, f"SELECT * FROM {parquet_source(paths)}")  # noqa: S608 - the paths are quoted
+        _create_view(space, INPUT, f"SELECT *{replaced} FROM {parquet_source(paths)}")  # noqa: S608 - all are quoted
     if not types.keys() & {FILE, LINE, ROW_NUMBER}:
         rows = parquet_source_rows(list(enumerate(files)), types)
-        names = ", ".join(map(quote_name, types))
+        names = ", ".join(exact.get(name, quote_name(name)) for name in types)
         places = f"{rows.file} AS {quote_name(FILE)}, {rows.line} AS {quote_name(LINE)}"
         _create_view(space, _PLACED, f"SELECT {names}, {places} FROM {rows.relation}")  # noqa: S608 - names are quoted
     return paths

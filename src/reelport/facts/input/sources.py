@@ -19,7 +19,7 @@ from reelport.facts.input.files import FileFormat, InputFile, check_unchanged
 from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource, find_column_problems
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
-from reelport.facts.row_rules import quote_name
+from reelport.facts.row_rules import HALF_FLOAT, quote_name
 from reelport.facts.tables import Table
 from reelport.storage.durable import full_disk_sentence
 
@@ -96,7 +96,7 @@ def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) ->
     """Read the column names of a Parquet file and their SQL types."""
     try:
         with pq.ParquetFile(file.path) as whole:
-            names = whole.schema_arrow.names
+            names, types = whole.schema_arrow.names, whole.schema_arrow.types
     except (*DAMAGE_ERRORS, OSError) as error:
         raise BadInput(f"{file.path}: the Parquet file is cut or damaged ({str(error).splitlines()[0]})") from error
     spelled = [name.lower() for name in names]  # DuckDB's names ignore case: it would rename one of VIEWS and views
@@ -108,7 +108,8 @@ def read_parquet_columns(session: duckdb.DuckDBPyConnection, file: InputFile) ->
         raise BadInput(f"{file.path} has no columns")
     with translate_engine_errors(file.path):
         described = session.execute(f"DESCRIBE SELECT * FROM {parquet_source([str(file.path)])}").fetchall()  # noqa: S608 - the path is quoted
-    return tuple((name, kind) for name, kind, *_ in described)
+    halves = {name for name, kind in zip(names, types, strict=True) if kind == pa.float16()}
+    return tuple((name, HALF_FLOAT if name in halves else kind) for name, kind, *_ in described)
 
 
 def check_columns(table: Table, found: Sequence[RowSource], files: Sequence[InputFile]) -> None:

@@ -22,7 +22,7 @@ _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]00:00(:00(\.0{1,9})?)?( ?(Z|[+]00(
 """A day, or the midnight that it begins with."""
 _WHOLE = re.compile(r"\d+(\.0+)?")
 _CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")
-_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)")
+_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT(16)?|DECIMAL\(.*\)")
 _WHOLES = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 _CURRENCY = {"€": "EUR", "$": "USD"}
 _EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}

@@ -49,6 +49,8 @@ def _format_head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator
         "names, types and the first rows. [sure] is the same name, [likely] one that other exports give it, [guess] "
         "wants a look. A value that can't be converted stays as it is, and the load rejects its row."
     )
+    if len(files) > 1:
+        yield from _wrap_comment("The other files weren't looked at: a column that only they have isn't below.")
     yield _format_comment(f"Try it: {shlex.join(words)}")
 
 
