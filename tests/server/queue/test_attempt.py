@@ -56,6 +56,23 @@ def test_an_attempt_that_lost_its_lease_publishes_nothing(state: State, engine: 
     assert not list(state.settings.files_root.iterdir())
 
 
+def test_an_attempt_whose_draft_is_gone_with_its_lease_says_that_it_lost_the_lease(
+    state: State, engine: Engine
+) -> None:
+    """What others removed of it meanwhile is no fault of the disk."""
+    ask(state)
+    claim = take(state)
+    assert jobs.pin_versions(state.db, claim, {"plays": -1})
+    claim = replace(claim, versions={"plays": -1})
+    report_files.prepare_draft(state.settings, claim.report_id, claim.attempt).mkdir()  # it can't be written
+    with pytest.raises(StorageError, match="can't be written"):
+        make(state, claim, engine)
+    assert jobs.give_back(state.db, claim)
+    take(state, "another")
+    with pytest.raises(attempt.LeaseLost):
+        make(state, claim, engine)
+
+
 def test_no_report_is_made_of_tables_that_are_gone(state: State, engine: Engine) -> None:
     """It would be empty, and nobody would know."""
     require_own_tables(state.db, state.settings)

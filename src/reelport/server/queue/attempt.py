@@ -14,10 +14,10 @@ from sqlalchemy import Engine as Database
 from reelport import killpoints
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.csv_sink import Written
-from reelport.engine.duckdb.engine import Session
+from reelport.engine.duckdb.engine import Cancelled, Session
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
-from reelport.errors import InternalError
+from reelport.errors import InternalError, StorageError
 from reelport.facts.layout import require_layout
 from reelport.facts.log.complete_days import last_complete_day
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
@@ -32,12 +32,14 @@ from reelport.server.queue.jobs import Claim
 from reelport.server.queue.rollup_report import write_report
 from reelport.server.queue.table_files import list_table_files
 from reelport.server.settings import Settings
+from reelport.server.state.database import StateUnavailable
 from reelport.server.state.outage import sit_out
 from reelport.server.traces import tracing
 from reelport.storage.file_cache import holding
 
 _HEAD_START = 0.01
 """Seconds after which a pin is recorded in any case: who asks again is answered by it."""
+_TAKEN = "The job was taken away from this attempt."
 
 
 class LeaseLost(InternalError):
@@ -63,7 +65,7 @@ def make_report(
     require_layout(settings.data)
     draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
     try:
-        with holding() as fetched:
+        with _explain_by_lost_lease(db, claim), holding() as fetched:
             tenant, snapshot = Tenant(claim.channels), _pin_tables(settings, claim)
 
             def write(pinned: Snapshot) -> Written:
@@ -77,7 +79,7 @@ def make_report(
             ):
                 written = write_despite_copies(db, claim, tenant, snapshot, write, afterwards, stopping)
         note_fetched(db, fetched)
-        with tracing.span("publish file"):
+        with _explain_by_lost_lease(db, claim), tracing.span("publish file"):
             record = report_files.publish_draft(settings, draft, written)
     finally:
         # The cause is already being raised; a later sweep deletes the draft.
@@ -86,9 +88,26 @@ def make_report(
     # If this raises, keep the file: only the database knows whether the commit went through.
     if not sit_out(lambda: jobs.finish(db, claim, record, now()), stopping):
         settings.report_store.delete(record.name)
-        raise LeaseLost("The job was taken away from this attempt.")
+        raise LeaseLost(_TAKEN)
     killpoints.reach("publish")
     return record
+
+
+@contextmanager
+def _explain_by_lost_lease(db: Database, claim: Claim) -> Iterator[None]:
+    """Raise LeaseLost for an error of the block when the lease was lost.
+
+    A worker that stood still for longer than its lease finds its draft removed by others.
+    """
+    try:
+        yield
+    except (Cancelled, StateUnavailable):
+        raise
+    except Exception as error:
+        with suppress(StorageError):  # the state can't be read: the error itself is told
+            if claim not in jobs.find_held(db, (claim,)):
+                raise LeaseLost(_TAKEN) from error
+        raise
 
 
 def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
@@ -130,7 +149,7 @@ def _record_pin(
     finally:
         wait((recording,))
     if not recording.result():
-        raise LeaseLost("The job was taken away from this attempt.")
+        raise LeaseLost(_TAKEN)
 
 
 @cache
