@@ -11,9 +11,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from .patience import free_port
+from .patience import PATIENCE, free_port
 
 _NAME = "postgres"
+# Ends with its stdin, and so also after tests that were killed: nobody else would stop the server then. A server that
+# is still starting ends by itself once its folder is gone.
+_REMOVE = """
+read -r _ || :
+while test -e "$0"; do
+    read -r pid < "$0/data/postmaster.pid" && test "/proc/$pid/cwd" -ef "$0/data" && kill -QUIT "$pid"
+    rm -rf "$0" || sleep 0.1
+done
+"""
 
 
 def find_program(name: str) -> Path | None:
@@ -24,7 +33,10 @@ def find_program(name: str) -> Path | None:
 
 
 class PostgresServer:
-    """A server in a folder of its own; it listens on a port of 127.0.0.1 and trusts everybody there."""
+    """A server in a folder of its own; it listens on a port of 127.0.0.1 and trusts everybody there.
+
+    It ends with the tests, also with those that are killed.
+    """
 
     def __init__(self) -> None:
         initdb = find_program("initdb")
@@ -37,6 +49,10 @@ class PostgresServer:
         self._as_user = ["runuser", "-u", _NAME, "--"] if os.getuid() == 0 else []
         if self._as_user:
             shutil.chown(self._folder, _NAME)
+        words, quiet = ["/bin/sh", "-c", _REMOVE, str(self._folder)], subprocess.DEVNULL
+        self._remover = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+        )
 
     @property
     def address(self) -> str:
@@ -78,6 +94,7 @@ class PostgresServer:
         if self.is_running():
             self.stop("immediate")
         shutil.rmtree(self._folder)
+        self._remover.communicate(timeout=PATIENCE)
 
     def execute(self, statement: str, database: str = _NAME) -> list[tuple[object, ...]]:
         """Run a statement; its rows."""
