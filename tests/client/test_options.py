@@ -136,11 +136,17 @@ def test_a_host_where_nobody_is_comes_with_advice() -> None:
     """Every try is told; the end says for how long it was tried, and what to look at."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    told: list[Event] = []
-    with Client(url, "key", SECRET, ledger=False) as client, pytest.raises(Unreachable) as caught:
-        client.with_options(patience=1.5).reports.attach("R").wait(progress=told.append)
-    assert len([event for event in told if isinstance(event, Retrying)]) > 1
-    assert re.search(r"refused\. Tried for \d+ s\. Check the address \(REELPORT_URL\)", str(caught.value))
+
+    def give_up(patience: float) -> tuple[int, str]:
+        told: list[Event] = []
+        with Client(url, "key", SECRET, ledger=False) as client, pytest.raises(Unreachable) as caught:
+            client.with_options(patience=patience).reports.attach("R").wait(progress=told.append)
+        return len([event for event in told if isinstance(event, Retrying)]), str(caught.value)
+
+    # On a busy machine the first try alone may take longer than the least patience.
+    ends = (give_up(patience) for patience in (1.5, 6.0, 24.0, 96.0))
+    sentence = next(said for retries, said in ends if retries > 1)
+    assert re.search(r"refused\. Tried for \d+ s\. Check the address \(REELPORT_URL\)", sentence)
 
 
 def test_an_endless_answer_is_not_read_to_its_end(server: Server) -> None:

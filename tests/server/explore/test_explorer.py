@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import anyio
 import pytest
+from tests.patience import PATIENCE
 from tests.server.explore.endless import ENDLESS, QUICK, TENANT, endless_data
 
 from reelport.catalog import Dimension
@@ -40,7 +41,7 @@ def run(call: Callable[[], Awaitable[Result]]) -> Result:
     """Run on an event loop of its own, and not forever."""
 
     async def main() -> Result:
-        with anyio.fail_after(60):
+        with anyio.fail_after(PATIENCE):
             return await call()
 
     return anyio.run(main)

@@ -213,14 +213,17 @@ def settled(deaths: Deaths, true: Callable[[], bool]) -> bool:
 def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: State) -> None:
     """While the supervisor lives nobody else clears up after its worker; it does so a second after the death."""
     (asked,) = ask(state)
+    seconds = [0.0]
     with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
-        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
+        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now, lambda: seconds[0])
         process.kill()
         deaths.add(process.pid, process.wait())
+        seconds[0] = 0.99
         deaths.record_due()
         with liveness.lock_unwatched_dead(state.settings) as dead:
             assert dead == ()
         assert entry(state, asked).state == "running"
+        seconds[0] = 1.0
         assert until(lambda: settled(deaths, lambda: entry(state, asked).deaths == 1))
         assert (entry(state, asked).deaths, entry(state, asked).state) == (1, "waiting")
         assert list(state.settings.workers_root.glob("*.lock")) == []
@@ -230,7 +233,7 @@ def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State
     """Killed within the same second, both are dead for whoever clears up next; their files go."""
     (asked,) = ask(state)
     with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
-        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
+        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now, lambda: 0.0)
         process.kill()
         deaths.add(process.pid, process.wait())
         deaths.record_due()

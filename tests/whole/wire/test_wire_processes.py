@@ -22,6 +22,8 @@ from reelport.wire import LOOK
 
 from .conftest import ASK, INPUT, Wire, finish, token_of
 
+CONNECTIONS, MOST_CONNECTIONS = 100, 500
+
 
 @pytest.fixture(scope="module")
 def several() -> Iterator[Wire]:
@@ -69,7 +71,10 @@ def counted(wire: Wire, name: str) -> float:
 
 
 def test_connections_spread_over_all_processes(several: Wire) -> None:
-    """Of a hundred connections that stay open each process has some, and all are answered by one token."""
+    """Of connections that stay open each process has some, and all are answered by one token.
+
+    On a busy machine one process may come to nothing for a while, so more are opened, up to a bound.
+    """
     several.token = several.fresh()
     api = children(several.service.pid)
     assert len(api) == 2
@@ -77,12 +82,15 @@ def test_connections_spread_over_all_processes(several: Wire) -> None:
     settings = several.service.settings
     headers = {"Authorization": f"Bearer {several.token}"}
     with ExitStack() as open_:
-        for _ in range(100):
+        for number in range(MOST_CONNECTIONS):
+            if number >= CONNECTIONS and all(sockets(pid) > before[pid] for pid in api):
+                break
             one = open_.enter_context(closing(http.client.HTTPConnection(settings.host, settings.port, PATIENCE)))
             one.request("POST", "/graphql", b'{"query": "{ partner { id } }"}', headers)
             with one.getresponse() as reply:
                 assert (reply.status, b"errors" in reply.read()) == (200, False)
-        assert all(sockets(pid) > before[pid] for pid in api)
+        else:
+            pytest.fail("one process has all connections")
 
 
 def test_whichever_is_asked_tells_what_all_have_counted(several: Wire) -> None:

@@ -64,11 +64,19 @@ class Death:
 class Deaths:
     """The deaths under one supervisor that the state doesn't have yet. Thread-safe."""
 
-    def __init__(self, settings: Settings, db: Engine, supervisor: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        db: Engine,
+        supervisor: str,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._db = db
         self._supervisor = supervisor
         self._clock = clock
+        self._monotonic = monotonic
         self._unrecorded: list[Death] = []
         self._excused: set[int] = set()
         self._lock = threading.Lock()
@@ -76,7 +84,7 @@ class Deaths:
     def add(self, pid: int, status: int) -> None:
         """Note that a worker has just ended unasked."""
         with self._lock:
-            self._unrecorded.append(Death(pid, status, time.monotonic(), is_excused=pid in self._excused))
+            self._unrecorded.append(Death(pid, status, self._monotonic(), is_excused=pid in self._excused))
             self._excused.discard(pid)
 
     def excuse(self, pid: int) -> None:
@@ -95,7 +103,8 @@ class Deaths:
         Those that fail to be written stay for the next call.
         """
         with self._lock:
-            due = [death for death in self._unrecorded if time.monotonic() - death.at >= OUTLIVED_SECONDS]
+            now = self._monotonic()
+            due = [death for death in self._unrecorded if now - death.at >= OUTLIVED_SECONDS]
         for death in due:
             try:
                 self._record(death)
