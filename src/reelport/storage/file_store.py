@@ -71,6 +71,9 @@ class FileStore(Protocol):
     def find(self, name: str) -> StoredFile | None:
         """Find one file; None when there is none of this name."""
 
+    def describe(self, name: str) -> str:
+        """Name the place of a file, for messages."""
+
     def open(self, name: str) -> OpenFile:
         """Open a file. FileNotFoundError without it, StorageError without the store."""
 

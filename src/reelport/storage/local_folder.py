@@ -90,6 +90,10 @@ class LocalFolder:
             return _describe(name, status) if stat.S_ISREG(status.st_mode) else None
         return None
 
+    def describe(self, name: str) -> str:
+        """Name the place of a file: its path."""
+        return str(self.root / name)
+
     def open(self, name: str) -> LocalFile:
         """Open a file. FileNotFoundError without it, StorageError without the folder."""
         path = self._locate(name)

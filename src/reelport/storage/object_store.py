@@ -136,6 +136,10 @@ class ObjectStore:
         meta = self._find_meta(name)
         return None if meta is None else _describe(meta)
 
+    def describe(self, name: str) -> str:
+        """Name the place of a file: its address."""
+        return str(self.address.below(name))
+
     def open(self, name: str) -> ObjectFile | LocalFile:
         """Open a file. FileNotFoundError without it, StorageError without the bucket."""
         if self.drafts.find(name) is not None:

@@ -23,6 +23,7 @@ from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.history import list_loads, read_history
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name
 from reelport.facts.log.snapshot import pin
@@ -122,12 +123,14 @@ def test_unsorted_rows_and_rows_of_another_month_are_found(root: Path, loaded: P
 def test_a_broken_log_is_found(root: Path, loaded: Path) -> None:
     """A commit that can't be read, or is missing, is a finding of its table and no crash."""
     assert loaded.is_file()
-    newest = root / "plays" / "_delta_log" / f"{read_newest(root, find_table('plays')).version:020}.json"
+    now = read_newest(root, find_table("plays"))
+    newest = root / "plays" / commit_name(now.version)
     newest.write_text('{"add":')
     (finding,) = _findings(root)
-    assert finding.startswith("commit 1 of the log can't be read")
-    with pytest.raises(StorageError):
-        pin(root, ["plays"])
+    assert finding.startswith(f"commit 1 of the log is damaged: put the file of a backup in place of {newest};")
+    for read in (lambda: pin(root, ["plays"]), lambda: list_loads(root), lambda: read_history(now)):
+        with pytest.raises(StorageError, match=f"^{newest} is cut or damaged; run reelport verify$"):
+            read()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ def test_a_broken_log_is_found(root: Path, loaded: Path) -> None:
     thin_out(
         [
             ("", "commit 2 of the log is truncated"),
-            ("none", "commit 2 of the log can't be read"),
+            ("none", "commit 2 of the log is damaged: put the file of a backup in place of "),
             ("5", "commit 2 of the log can't be read"),
             ('{"add": {}}', "commit 2 of the log can't be read"),
             ("line", "commit 2 of the log adds files with 1 row, but records 2"),

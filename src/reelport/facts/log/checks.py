@@ -13,8 +13,9 @@ from typing import Any
 
 from reelport.errors import StorageError
 from reelport.facts.log.file_digests import parse_digests
-from reelport.facts.log.log_files import commit_name, list_commits, open_store, read_actions
+from reelport.facts.log.log_files import DamagedCommit, commit_name, list_commits, open_store, read_actions
 from reelport.facts.tables import Table
+from reelport.storage.file_store import FileStore
 from reelport.wording import format_count
 
 _WRITING_KINDS = {"load", "compact"}
@@ -50,7 +51,10 @@ def check_log(folder: Path, table: Table) -> LogChecks:
         try:
             commit = _parse_commit(read_actions(store, commit_name(version)))
         except FileNotFoundError:
-            findings.append(f"commit {version} is missing from the log")
+            findings.append(f"commit {version} is missing from the log: {_describe_cure(store, version)}")
+            continue
+        except DamagedCommit:
+            findings.append(f"commit {version} of the log is damaged: {_describe_cure(store, version)}")
             continue
         except (StorageError, ValueError, LookupError, TypeError, AttributeError) as error:
             findings.append(f"commit {version} of the log can't be read: {error!r}")
@@ -60,8 +64,14 @@ def check_log(folder: Path, table: Table) -> LogChecks:
         digests |= parse_digests(commit.info or {})
         named |= commit.rows.keys() | commit.removed
         active = (active - commit.removed) | commit.rows.keys()
-        findings += (f"commit {version} of the log {fault}" for fault in _find_faults(commit, table, active))
+        cure = _describe_cure(store, version)
+        findings += (f"commit {version} of the log {fault}" for fault in _find_faults(commit, table, active, cure))
     return LogChecks(len(versions), tuple(findings), frozenset(named), columns, digests)
+
+
+def _describe_cure(store: FileStore, version: int) -> str:
+    place = store.describe(commit_name(version))
+    return f"put the file of a backup in place of {place}; a backup's manifest names its object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +98,10 @@ def _column_names(meta: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(field["name"] for field in json.loads(meta["schemaString"])["fields"])
 
 
-def _find_faults(commit: _Commit, table: Table, active: Collection[str]) -> Iterator[str]:
+def _find_faults(commit: _Commit, table: Table, active: Collection[str], cure: str) -> Iterator[str]:
     """Yield what is wrong with a commit; `active` are the files in use after it."""
     if commit.info is None:
-        yield "is truncated: it doesn't record what it did"
+        yield f"is truncated, and doesn't record what it did: {cure}"
         return
     if not table.is_fact:
         if commit.rows and len(active) > len(commit.rows):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,12 +13,20 @@ from typing import Any
 
 from arro3.core import ChunkedArray, DataType
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError, StoreUnavailable
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_entry import LogEntry, parse_entry
-from reelport.facts.log.log_files import commit_name, has_log, open_store, read_actions, read_each
+from reelport.facts.log.log_files import (
+    DamagedCommit,
+    commit_name,
+    find_damaged_commit,
+    has_log,
+    open_store,
+    read_actions,
+    read_each,
+)
 from reelport.facts.log.plain_actions import READER_VERSION, WRITER_VERSION
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.table_marks import find_newest
@@ -94,11 +102,21 @@ def translate_delta_errors(folder: Path) -> Iterator[None]:
         with translate_io_errors(folder), _translate_outage(folder):
             yield
     except DeltaError as error:
+        if (damage := _find_damage(folder, error)) is not None:
+            raise damage from error
         first = to_plain_line(str(error).strip().splitlines()[0])
         message = f"{first[:_LONGEST]}…" if len(first) > _LONGEST else first
         raise StorageError(
             f"{describe_place(folder)}: {describe_message(str(error), folder) or f'{message}; run reelport verify'}"
         ) from error
+
+
+def _find_damage(folder: Path, error: DeltaError) -> DamagedCommit | None:
+    """Find the commit that the library failed to parse, which its error doesn't name."""
+    if not isinstance(error, CommitFailedError | TableNotFoundError):
+        with suppress(StorageError):  # that the log can't be read is told by the error itself
+            return find_damaged_commit(folder)
+    return None
 
 
 @contextmanager

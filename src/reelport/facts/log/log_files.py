@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from reelport.errors import StorageError
 from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.log.role_copies import find_original
 from reelport.facts.tables import TABLES, Table
@@ -27,6 +28,10 @@ _FETCHES = 8
 _STRIDES = range(32, 513)
 """Commits that are read, at least and at most, before it is asked whether to go on."""
 _COMMIT = re.compile(LOG_FOLDER + r"/(\d{20})\.json")
+
+
+class DamagedCommit(StorageError):
+    """A commit's file is not as it was written."""
 
 
 def open_store(folder: Path) -> FileStore:
@@ -107,9 +112,29 @@ def read_hint(store: FileStore) -> int | None:
 
 
 def read_actions(store: FileStore, name: str, parse: Callable[[str], Any] = json.loads) -> list[dict[str, Any]]:
-    """Read the actions of a commit. FileNotFoundError when its file is missing."""
-    # A text may hold other ends of lines, such as U+2028, which JSON doesn't escape.
-    return [parse(line) for line in read_file(store, name).decode().split("\n") if line.strip()]
+    """Read the actions of a commit.
+
+    FileNotFoundError when its file is missing, DamagedCommit when it is cut.
+    """
+    content = read_file(store, name)
+    try:
+        # A text may hold other ends of lines, such as U+2028, which JSON doesn't escape.
+        return [parse(line) for line in content.decode().split("\n") if line.strip()]
+    except ValueError as error:
+        raise DamagedCommit(f"{store.describe(name)} is cut or damaged; run reelport verify") from error
+
+
+def find_damaged_commit(folder: Path) -> DamagedCommit | None:
+    """Find the first damaged commit from the last checkpoint on, as readers of the log meet it."""
+    store = open_store(folder)
+    for _, name in sorted(list_commits(store, read_hint(store) or 0).items()):
+        try:
+            read_actions(store, name)
+        except DamagedCommit as damage:
+            return damage
+        except FileNotFoundError:
+            continue
+    return None
 
 
 def read_each(folder: Path, versions: range, read: Callable[[int], Result]) -> Iterator[Result]:

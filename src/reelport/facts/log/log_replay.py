@@ -19,6 +19,7 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import (
     HINT,
     LOG_FOLDER,
+    DamagedCommit,
     before_version,
     commit_name,
     open_store,
@@ -125,7 +126,7 @@ def _replay_checkpoint(folder: Path, table: Table, name: str, _tag: str) -> _Rep
 def _read_commit(store: FileStore, version: int) -> list[dict[str, Any]]:
     try:
         actions = read_actions(store, commit_name(version), parse_json)
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+    except (FileNotFoundError, DamagedCommit) as error:
         raise UnusualLog(f"commit {version} is gone or no text: {error}") from error
     if not actions:
         raise UnusualLog(f"commit {version} is empty")
