@@ -94,7 +94,7 @@ class PostgresServer:
         if self.is_running():
             self.stop("immediate")
         shutil.rmtree(self._folder)
-        self._remover.communicate(timeout=PATIENCE)
+        self._remover.communicate(b"\n", timeout=PATIENCE)  # a line: children of the tests may hold its stdin, too
 
     def execute(self, statement: str, database: str = _NAME) -> list[tuple[object, ...]]:
         """Run a statement; its rows."""
