@@ -200,3 +200,17 @@ def test_a_first_load_that_was_killed_lost_no_log(root: Path, loaded: Path) -> N
     assert len(_findings(root)) == 1
     (root / SPILL / "17-killed").mkdir()
     assert _findings(root) == []
+
+
+def test_an_empty_commit_of_a_load_that_was_never_done_is_mended(root: Path, loaded: Path, plays: Write) -> None:
+    """As the page on troubleshooting says: its files are loaded again, and it is made one that changes nothing."""
+    late = plays("b.csv", ("2023-07-02T05:00", "v1", "c1", 1))
+    load(root, "plays", [late])
+    cut = root / "plays" / commit_name(read_newest(root, find_table("plays")).version)
+    cut.write_text("")
+    load(root, "plays", [late])
+    assert [finding for finding in _findings(root) if "is truncated" in finding]
+    cut.write_text('{"commitInfo":{}}')
+    assert _findings(root) == []
+    assert loaded.is_file()
+    assert sum(pq.ParquetFile(file).metadata.num_rows for file in pin(root, ["plays"]).files("plays")) == 3
