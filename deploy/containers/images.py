@@ -14,7 +14,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from deploy.containers.podman import build_image, has_image, podman
+from deploy.containers.podman import build_image, has_image, podman, succeeds
 from deploy.fleet.part import FleetError
 from deploy.fleet.spark_cluster import find_spark
 
@@ -92,8 +92,4 @@ def _build(part: str, name: str, base: str) -> None:
 
 
 def _is_made(name: str) -> bool:
-    try:
-        podman("image", "exists", name)
-    except FleetError:
-        return False
-    return True
+    return succeeds("image", "exists", name)

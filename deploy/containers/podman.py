@@ -12,8 +12,14 @@ from pathlib import Path
 from deploy.fleet.part import FleetError
 
 _PULL_SECONDS = 300.0
+_ASK_SECONDS = 8.0
+"""Less than the 10 seconds after which podman itself gives up a handshake, only to begin anew, three times."""
 _SECONDS = 1200.0
 _STOP_SECONDS = 10.0
+
+
+class TookTooLong(FleetError):
+    """Podman was stopped, since it took too long."""
 
 
 def podman(*words: str, folder: Path | None = None, seconds: float = _SECONDS) -> str:
@@ -36,7 +42,7 @@ def podman(*words: str, folder: Path | None = None, seconds: float = _SECONDS) -
             printed, told = running.communicate(timeout=seconds)
         except subprocess.TimeoutExpired as error:
             _end(running)
-            raise FleetError(f"{_shorten(command)} took longer than {seconds:.0f} seconds") from error
+            raise TookTooLong(f"{_shorten(command)} took longer than {seconds:.0f} seconds") from error
         except BaseException:  # a Ctrl-C too must leave no program behind; it is raised again
             _end(running)
             raise
@@ -46,15 +52,29 @@ def podman(*words: str, folder: Path | None = None, seconds: float = _SECONDS) -
     return printed.strip()
 
 
-def has_image(name: str) -> bool:
-    """Whether the image is on this machine, or its registry gives it."""
-    for words in (("image", "exists", name), ("pull", "--quiet", name)):
-        try:
-            podman(*words, seconds=_PULL_SECONDS)
-        except FleetError:
-            continue
+def has_image(name: str, ask_seconds: float = _ASK_SECONDS) -> bool:
+    """Whether the image is on this machine, or its registry gives it.
+
+    A registry that is silent for `ask_seconds` is not waited for any longer: to fetch an image may take minutes.
+    """
+    if succeeds("image", "exists", name):
         return True
-    return False
+    try:
+        podman("manifest", "inspect", name, seconds=ask_seconds)
+    except TookTooLong:
+        return False
+    except FleetError:  # a registry may refuse that, and give the image all the same
+        pass
+    return succeeds("pull", "--quiet", name, seconds=_PULL_SECONDS)
+
+
+def succeeds(*words: str, seconds: float = _SECONDS) -> bool:
+    """Whether podman runs and finds what it is asked for."""
+    try:
+        podman(*words, seconds=seconds)
+    except FleetError:
+        return False
+    return True
 
 
 def build_image(name: str, file: Path, folder: Path, arguments: Sequence[str] = ()) -> None:

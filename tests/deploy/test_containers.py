@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from deploy.containers.images import name_stand_in
 from deploy.containers.machine import hold_lock, require_ports
-from deploy.containers.podman import podman
+from deploy.containers.podman import has_image, podman
 from deploy.fleet.part import FleetError
 from tests.deploy.programs import is_alive
 from tests.patience import until
@@ -24,6 +24,10 @@ wait
 """
 STOPPED = """#!/bin/sh
 echo '{"Status": "exited", "Pid": 0, "ExitCode": 1}'
+"""
+SILENT = """#!/bin/sh
+echo "$1" >> {0}/asked
+case $1 in image) exit 1 ;; manifest) exec sleep 600 ;; esac
 """
 KILL = "from deploy.containers.fleet import Container; Container('nginx', 'id').kill()"
 
@@ -76,6 +80,20 @@ def test_what_podman_started_ends_with_it(tmp_path: Path, monkeypatch: pytest.Mo
     # On a busy machine it may have been stopped before it started anything.
     started = (tmp_path / "began").read_text().split() if (tmp_path / "began").exists() else []
     assert until(lambda: not any(is_alive(int(pid)) for pid in started))
+
+
+def test_a_silent_registry_isnt_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be for minutes, for each image: to fetch one may take so long."""
+    monkeypatch.setenv("PATH", put_podman(tmp_path, SILENT.format(tmp_path)))
+    assert not has_image("docker.io/library/nginx:1.28-alpine", ask_seconds=2)
+    assert "pull" not in (tmp_path / "asked").read_text().split()
+
+
+def test_a_registry_that_tells_nothing_of_an_image_may_give_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only silence is a reason to take a stand-in."""
+    refuses = "#!/bin/sh\ncase $1 in image|manifest) exit 1 ;; esac\n"
+    monkeypatch.setenv("PATH", put_podman(tmp_path, refuses))
+    assert has_image("docker.io/library/nginx:1.28-alpine")
 
 
 def test_a_container_that_doesnt_run_isnt_killed(tmp_path: Path) -> None:
