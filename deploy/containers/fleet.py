@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -22,54 +16,20 @@ import yaml
 from deploy.containers.images import PYTHON, provide, read_base
 from deploy.containers.machine import require_ports
 from deploy.containers.podman import build_image, podman
+from deploy.containers.project import Container, HealthChecks, Project
 from deploy.fleet.drill import COUNT
-from deploy.fleet.part import READY_SECONDS, FleetError
 
 from reelport.server.access.keys import NewKey
-from reelport.server.state.database import StateUnavailable
 
 TREE = Path(__file__).parents[2]
 FOLDER = TREE / "deploy" / "container"
 COMPOSE = FOLDER / "compose.fleet.yml"
 _PROJECT, _IMAGE = "reelport-drill", "localhost/reelport:drill"
-_ASKED_BY = "api-2"
-"""The container in which commands run: a drill leaves it alone."""
 _VICTIMS = ("worker", "api-1", "spark-worker", "nginx", "worker-spark", "spark-master", "postgresql")
 """Not the object store, whose stand-in keeps in memory what it holds."""
 _CERTIFICATES = (("localhost", "fullchain.pem", "privkey.pem"), ("objects", "objects.pem", "objects.key"))
-_NGINX_USER = 101
-_SYSTEMD = Path("/run/systemd/system")
-_POLL_SECONDS, _HEALTH_SECONDS = 0.5, 2.0
-
-
-@dataclass
-class Container:
-    """A container, as a drill's victim."""
-
-    name: str
-    id: str
-    _killed: int = 0
-
-    def kill(self) -> None:
-        """Kill its first process, as a lack of memory does: nobody has told the engine to stop it."""
-        process: int = self._read_state()["Pid"]
-        if process == 0:  # to `kill` this is the drill itself, with all around it
-            raise FleetError(f"{self.name} doesn't run, so it can't be killed")
-        os.kill(process, signal.SIGKILL)
-        self._killed = process
-
-    def start(self) -> None:
-        """Wait until the engine has started it again, and it is well where that is looked at."""
-        end = time.monotonic() + READY_SECONDS
-        while not _is_well(state := self._read_state(), self._killed):
-            if time.monotonic() > end:
-                told = f"{state['Status']}, exit code {state['ExitCode']} {state.get('Error', '')}".strip()
-                raise FleetError(f"{self.name} wasn't running and well within {READY_SECONDS:.0f} seconds: {told}")
-            time.sleep(_POLL_SECONDS)
-
-    def _read_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads(podman("inspect", self.id, "--format", "{{json .State}}"))
-        return state
+NGINX_USER = 101
+"""Who reads nginx's certificate and key."""
 
 
 class ContainerFleet:
@@ -82,44 +42,37 @@ class ContainerFleet:
         self.folder = Path(tempfile.mkdtemp(prefix="reelport-containers-"))
         self.certificate = self.folder / "certificates" / "fullchain.pem"
         self.images: dict[str, str] = {}
-        self._ended = threading.Event()
-        self._doctor = threading.Thread(target=self._check_health, name="health")
+        self._project = Project(_PROJECT)
+        self._doctor = HealthChecks(self._project.list_containers)
 
     def fill(self, start: date, end: date, rows: int) -> None:
         """Load sample facts of these days, for the organizations `demo` and `rival`."""
-        self._reelport("sample", "--start", str(start), "--end", str(end), "--rows", str(rows))
+        self._project.fill(start, end, rows)
 
     def make_key(self, organization: str) -> NewKey:
         """Make a private key of an organization; StateUnavailable while PostgreSQL is away."""
-        words = ("key", "create", "--org", organization, "--permissions", "create_reports,manage_reports", "--json")
-        try:
-            made = json.loads(self._reelport(*words))
-        except FleetError as error:
-            raise StateUnavailable(str(error)) from error
-        return NewKey(made["id"], made["secret"])
+        return self._project.make_key(organization)
 
     def count_reports(self) -> tuple[int, int, int]:
         """Count the reports that are finished, all of them, and the jobs."""
         words = ("psql", "--username", "reelport", "--tuples-only", "--no-align", "--command", COUNT)
-        finished, reports, jobs = podman("exec", self._find("postgresql"), *words).split("|")
+        finished, reports, jobs = podman("exec", self._project.find("postgresql"), *words).split("|")
         return int(finished), int(reports), int(jobs)
 
     @property
     def victims(self) -> Sequence[Container]:
         """One of each part."""
-        return [Container(service, self._find(service)) for service in _VICTIMS]
+        return [Container(service, self._project.find(service)) for service in _VICTIMS]
 
     def __enter__(self) -> Self:
         try:
-            if not self._list():  # else they are a killed drill's, which have the ports
-                require_ports(_read_ports())
+            if not self._project.list_containers():  # else they are a killed drill's, which have the ports
+                require_ports(read_ports())
             self._prepare()
             self._compose("down", "--volumes")
-            if not _SYSTEMD.exists():
-                self._doctor.start()
+            self._doctor.start()
             self._compose("up", "--detach", "--no-build")
-            for container in self._list():
-                Container(podman("inspect", container, "--format", "{{.Name}}"), container).start()
+            self._project.wait_until_well()
         except BaseException:  # a Ctrl-C too must leave no container behind; it is raised again
             self._end()
             raise
@@ -138,10 +91,11 @@ class ContainerFleet:
 
     def _prepare(self) -> None:
         """Provide the images, build Reelport's, make certificates, and write what compose reads besides its file."""
-        for service, name in _read_images(_read_services()).items():
-            self.images[service] = _IMAGE if name is None else provide(service.partition("-")[0], name)
-        base = provide(PYTHON, read_base())
-        build_image(_IMAGE, FOLDER / "Containerfile", TREE, [f"PYTHON={base}", "EXTRAS=s3 spark"])
+        provided = provide_images()
+        named = _read_images(read_services())
+        self.images = {service: provided.get(name or "", _IMAGE) for service, name in named.items()}
+        arguments = [f"PYTHON={provided[read_base()]}", "EXTRAS=s3 spark"]
+        build_image(_IMAGE, FOLDER / "Containerfile", TREE, arguments)
         self._make_certificates()
         variables = {
             "POSTGRES_PASSWORD": secrets.token_hex(16),
@@ -161,9 +115,7 @@ class ContainerFleet:
             if self._choice.exists():
                 self._compose("down", "--volumes")
         finally:
-            self._ended.set()
-            if self._doctor.is_alive():
-                self._doctor.join()
+            self._doctor.end()
             shutil.rmtree(self.folder)
 
     def _compose(self, *words: str) -> None:
@@ -171,27 +123,6 @@ class ContainerFleet:
         files = ("--file", COMPOSE.name, "--file", str(self._choice))
         # In the file's own folder: podman-compose 1.3 finds no file of another one by a relative path.
         podman("compose", *given, *files, *words, folder=FOLDER)
-
-    def _reelport(self, *words: str) -> str:
-        return podman("exec", self._find(_ASKED_BY), "reelport", *words)
-
-    def _find(self, service: str) -> str:
-        found = self._list(f"--filter=label=com.docker.compose.service={service}")
-        if not found:
-            raise FleetError(f"There is no container of {service}.")
-        return found[0]
-
-    def _list(self, *filters: str) -> list[str]:
-        project = f"--filter=label=com.docker.compose.project={_PROJECT}"
-        return podman("ps", "--all", "--quiet", project, *filters).split()
-
-    def _check_health(self) -> None:
-        """Do what podman has a timer of systemd do."""
-        while not self._ended.wait(_HEALTH_SECONDS):
-            with suppress(FleetError):  # containers come and go
-                for container in self._list():
-                    with suppress(FleetError):  # what isn't well, has no check, or has just ended
-                        podman("healthcheck", "run", container)
 
     def _make_certificates(self) -> None:
         folder = self.certificate.parent
@@ -202,23 +133,24 @@ class ContainerFleet:
             command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *words]
             subprocess.run(command, cwd=folder, capture_output=True, check=True)
         self.folder.chmod(0o755)
-        os.chown(folder / "privkey.pem", _NGINX_USER, -1)
+        os.chown(folder / "privkey.pem", NGINX_USER, -1)
 
 
-def _is_well(state: Mapping[str, Any], killed: int) -> bool:
-    """Whether a container runs by another process than the killed one, and is well where that is looked at."""
-    health = (state.get("Health") or {}).get("Status") or "healthy"
-    return state["Status"] == "running" and state["Pid"] not in {0, killed} and health in {"healthy", "reset"}
+def provide_images() -> dict[str, str]:
+    """Provide each image that the compose file and the Containerfile name; what it is called here, by that name."""
+    named = {name: service.partition("-")[0] for service, name in _read_images(read_services()).items() if name}
+    return {name: provide(part, name) for name, part in {**named, read_base(): PYTHON}.items()}
 
 
-def _read_services() -> Mapping[str, Any]:
+def read_services() -> Mapping[str, Any]:
+    """Read the services of the compose file."""
     found: Mapping[str, Any] = yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]
     return found
 
 
-def _read_ports() -> list[int]:
+def read_ports() -> list[int]:
     """Read off which ports of this machine the services listen on."""
-    return [int(port.partition(":")[0]) for each in _read_services().values() for port in each.get("ports", ())]
+    return [int(port.partition(":")[0]) for each in read_services().values() for port in each.get("ports", ())]
 
 
 def _read_images(services: Mapping[str, Any]) -> dict[str, str | None]:

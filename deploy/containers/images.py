@@ -14,6 +14,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from deploy.containers.machine import MachineUnfit
 from deploy.containers.podman import build_image, has_image, podman, succeeds
 from deploy.fleet.part import FleetError
 from deploy.fleet.spark_cluster import find_spark
@@ -62,7 +63,7 @@ def _make_debian(name: str) -> None:
     if _is_made(name):
         return
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
-        raise FleetError("No registry answers, and only root makes a Debian: apt-get install debootstrap")
+        raise MachineUnfit("No registry answers, and only root makes a Debian: apt-get install debootstrap")
     with tempfile.TemporaryDirectory(prefix="reelport-debian-") as work:
         root = Path(work) / "root"
         command = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(root)]
@@ -86,7 +87,7 @@ def _build(part: str, name: str, base: str) -> None:
         shutil.copytree(_FOLDER / part, folder)
         if part == "spark":
             if (home := find_spark()) is None:
-                raise FleetError("No registry answers, and for Spark there is none here: make spark (it needs Java 17)")
+                raise MachineUnfit("No registry answers, and for Spark there is none here: make spark (and Java 17)")
             shutil.copytree(home / "jars", folder / "jars")
         build_image(name, folder / "Containerfile", folder, [f"BASE={base}"])
 

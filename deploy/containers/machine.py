@@ -26,6 +26,10 @@ _AARDVARK = Path("/usr/lib/podman/aardvark-dns")
 """Gives containers of one network each other's addresses by name."""
 
 
+class MachineUnfit(FleetError):
+    """This machine lacks what containers need, or somebody else has it."""
+
+
 def find_missing() -> list[str]:
     """List Debian's packages that containers need and this machine lacks."""
     missing = [package for name, package in _PACKAGES.items() if shutil.which(name, path=PATH) is None]
@@ -35,7 +39,7 @@ def find_missing() -> list[str]:
 def require_root() -> None:
     """Refuse another user: ports below 1024, and files that belong to the containers' users."""
     if os.geteuid() != 0:
-        raise FleetError("Only root runs the fleet's containers: sudo make containers")
+        raise MachineUnfit("Only root runs the fleet's containers: sudo make containers")
 
 
 def require_ports(ports: Iterable[int]) -> None:
@@ -45,15 +49,18 @@ def require_ports(ports: Iterable[int]) -> None:
             socket.create_server(("", port)).close()
         except OSError as error:
             reason = os.strerror(error.errno or 0)
-            raise FleetError(f"Port {port} can't be had ({reason}): see who listens, ss -ltnp") from error
+            raise MachineUnfit(f"Port {port} can't be had ({reason}): see who listens, ss -ltnp") from error
 
 
 @contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Keep another drill away for as long as the block runs: both would have the same containers."""
+def hold_lock(path: Path) -> Iterator[int]:
+    """Keep another drill away for as long as the block runs: both would have the same containers.
+
+    A program that is given the file's number, which this yields, keeps it away until it ends too.
+    """
     with path.open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise FleetError("Another drill runs on this machine: wait until it ends") from error
-        yield
+            raise MachineUnfit("Another drill runs on this machine: wait until it ends") from error
+        yield lock.fileno()

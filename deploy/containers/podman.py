@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,16 +22,18 @@ class TookTooLong(FleetError):
     """Podman was stopped, since it took too long."""
 
 
-def podman(*words: str, folder: Path | None = None, seconds: float = _SECONDS) -> str:
+def podman(
+    *words: str, folder: Path | None = None, seconds: float = _SECONDS, environment: Mapping[str, str] | None = None
+) -> str:
     """Run podman; what it printed. FleetError, with its own last words, when it fails or takes too long."""
     command = ["podman", *words]
     # It warns of an old kind of control groups at each call.
-    environment = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+    whole = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1", **(environment or {})}
     # In a session of its own, which ends as a whole: `compose` is a program that would go on without podman.
     with subprocess.Popen(
         command,
         cwd=folder,
-        env=environment,
+        env=whole,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

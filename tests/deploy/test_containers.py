@@ -29,7 +29,7 @@ SILENT = """#!/bin/sh
 echo "$1" >> {0}/asked
 case $1 in image) exit 1 ;; manifest) exec sleep 600 ;; esac
 """
-KILL = "from deploy.containers.fleet import Container; Container('nginx', 'id').kill()"
+KILL = "from deploy.containers.project import Container; Container('nginx', 'id').kill()"
 
 
 def put_podman(folder: Path, text: str) -> str:
@@ -45,6 +45,21 @@ def test_one_drill_runs_at_a_time(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with hold_lock(lock), pytest.raises(FleetError, match="Another drill runs"), hold_lock(lock):
         pass
+    with hold_lock(lock):
+        pass
+
+
+def test_a_program_that_was_given_the_lock_keeps_others_away(tmp_path: Path) -> None:
+    """Of tests that were killed, it removes the containers still."""
+    lock = tmp_path / "lock"
+    with hold_lock(lock) as number:
+        program = subprocess.Popen(["/usr/bin/env", "sleep", "600"], pass_fds=(number,))
+    with program:
+        try:
+            with pytest.raises(FleetError, match="Another drill runs"), hold_lock(lock):
+                pass
+        finally:
+            program.kill()
     with hold_lock(lock):
         pass
 
