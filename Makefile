@@ -37,7 +37,7 @@ demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table
 	@$(BIN)/python -m reelport.cli.demo $(if $(STUDIO),--studio)
 
 test: compile ## run the tests but the long ones, in three processes (PROCESSES=3): they wait for services a third of the time
-	@$(TESTS) -m "not long" --hypothesis-profile few
+	@$(TESTS) -m "not long and not containers" --hypothesis-profile few
 
 test-long: compile ## run the long ones alone: drills, and the further cases of families
 	@$(TESTS) -m long
@@ -115,8 +115,9 @@ capacity: $(READY) ## what platforms of some sizes need, by measured figures: on
 fleet: $(READY) ## run PostgreSQL, an object store, nginx, two API processes and three workers here, and kill one of each
 	@$(BIN)/python -m deploy.fleet
 
-containers: $(READY) ## run the fleet's compose file by podman, and kill one of each part; as root, ports 80 and 443
+containers: $(READY) ## run the fleet by podman, kill one of each part, then the pages' commands; as root, ports 80, 443, 8642
 	@$(BIN)/python -m deploy.containers
+	@$(BIN)/pytest -q -m containers tests/deploy/test_podman_commands.py
 
 serve: $(READY) ## run the service on 127.0.0.1:8642 over ./reelport-data
 	@$(BIN)/reelport serve

@@ -31,10 +31,13 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def make_certificate(folder: Path, host: str) -> Path:
-    """Make a key and a certificate of a host that nobody vouches for, under the names of the example."""
+def make_certificate(folder: Path, host: str, *others: str) -> Path:
+    """Make a key and a certificate of a host that nobody vouches for, under the names of the example.
+
+    Others are names of the host besides, such as `IP:192.0.2.1`.
+    """
     words = [find_tool("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    words += ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
+    words += ["-subj", f"/CN={host}", "-addext", f"subjectAltName={','.join((f'DNS:{host}', *others))}"]
     words += ["-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")]
     subprocess.run(words, check=True, capture_output=True)
     return folder / "fullchain.pem"

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "in an empty root": "deploy/test_installation.py",
     "over servers of its own": "whole/test_server_docs.py",
     "in an environment of its own": "whole/test_extras_docs.py",
+    "over podman": "deploy/test_podman_commands.py",
 }
 """Where the test is that runs a command, by what the page says of it."""
 LEFT_OUT = re.compile(rf"^.*# (not run by a test: \S|run by a test ({'|'.join(ELSEWHERE)})$).*\n", re.MULTILINE)
