@@ -1,4 +1,4 @@
-"""The operator's pages: every command runs as written, or says why no test runs it; what they name is there."""
+"""The operator's pages: every command runs as written, here or in the test of its place; what they name is there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ELSEWHERE = {
     "over podman": "deploy/test_podman_commands.py",
 }
 """Where the test is that runs a command, by what the page says of it."""
-LEFT_OUT = re.compile(rf"^.*# (not run by a test: \S|run by a test ({'|'.join(ELSEWHERE)})$).*\n", re.MULTILINE)
+RUN_ELSEWHERE = re.compile(rf"^.*# run by a test ({'|'.join(ELSEWHERE)})\n", re.MULTILINE)
 READY = Path(sys.prefix) / "ready"
 """What `make` would make first, where it isn't there."""
 MEASURE = "python -m benchmarks.capacity.measure"
@@ -41,10 +41,10 @@ OTHERS = {"REELPORT_DATA", "REELPORT_INSTALL"}
 
 
 def script(page: Path) -> str:
-    """The commands of a page, without those that say why they are left out."""
+    """The commands of a page, without those that another test runs."""
     blocks = BLOCK.findall(page.read_text("utf-8"))
     assert {language for language, _ in blocks} <= {"sh"}, page
-    text = "".join(LEFT_OUT.sub("", text) for _, text in blocks)
+    text = "".join(RUN_ELSEWHERE.sub("", text) for _, text in blocks)
     for program in ("caddy", "promtool", "make"):
         if shutil.which(program) is None or (program == "make" and not READY.exists()):
             text = re.sub(rf"^{program} .*\n", "", text, flags=re.MULTILINE)
@@ -72,6 +72,8 @@ def environment(service: Service) -> dict[str, str]:
     """An operator's: the command on the path, the service's data directory."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
     path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
+    # It must never install anything into the environment that runs the tests, however old that is.
+    own["MAKEFLAGS"] = "--assume-old=.venv/ready"
     return own | {"PATH": path, "REELPORT_DATA": str(service.data), "COLUMNS": "200"}
 
 
