@@ -71,6 +71,24 @@ def test_half_floats_are_never_rounded_and_are_no_money(tmp_path: Path, root: Pa
     assert ask("plays", "SELECT views, count(*) FROM t GROUP BY ALL ORDER BY ALL") == [(1, 1), (9, 2), (2047, 1)]
 
 
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float64()])
+def test_half_floats_are_found_however_files_spell_their_column(
+    tmp_path: Path, root: Path, ask: Ask, kind: pa.DataType
+) -> None:
+    """Names ignore case: a column that is `n` in one file, of whichever type, is the other one's `N`."""
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    names = "'2023-07-01T05:00:00Z' AS started_at, 'v' AS video_id, 'c' AS owner_channel_id, 'video' AS media_type"
+    mapping = _map(tmp_path, f"SELECT {names}, n AS views, 0 AS time_watched_seconds FROM input")
+    pq.write_table(pa.table({"n": pa.array([5.0]).cast(kind)}), paths[0])
+    for count in (2051.0, 7.0):
+        pq.write_table(pa.table({"N": pa.array([count]).cast(pa.float16())}), paths[1])
+        if count > 7:
+            with pytest.raises(BadInput, match=r"'2052.0' may have been rounded"):
+                load(root, "plays", paths, mapping=mapping)
+    load(root, "plays", paths, mapping=mapping)
+    assert ask("plays", "SELECT views FROM t ORDER BY views") == [(5,), (7,)]
+
+
 def test_of_many_ndjson_files_each_one_tells_columns_and_types(tmp_path: Path, root: Path, ask: Ask) -> None:
     """The engine goes by the first 32 files unless told otherwise: what others say was dropped, or rounded."""
     rows = [{"n": 1.5 if at == 38 else 1, "id": at} | ({"country": "FR"} if at == 39 else {}) for at in range(40)]

@@ -155,17 +155,17 @@ def _create_csv_views(space: Workspace, staged: Path) -> list[str]:
 def _create_parquet_views(space: Workspace, files: Sequence[InputFile]) -> list[str]:
     paths = [str(file.path) for file in files]
     types: dict[str, str] = {}
-    exact: dict[str, str] = {}
+    exact: dict[str, str] = {}  # by names in lower case: files may spell one name in several ways
     for file in files:
         columns = read_parquet_columns(space.session, file)
         types.update(columns)
-        exact.update((name, exact_half_sql(name)) for name, kind in columns if kind == HALF_FLOAT)
+        exact.update((name.lower(), exact_half_sql(name)) for name, kind in columns if kind == HALF_FLOAT)
     replaced = f" REPLACE ({', '.join(exact.values())})" if exact else ""
     with translate_engine_errors(files[0].path):
         _create_view(space, INPUT, f"SELECT *{replaced} FROM {parquet_source(paths)}")  # noqa: S608 - all are quoted
     if not types.keys() & {FILE, LINE, ROW_NUMBER}:
         rows = parquet_source_rows(list(enumerate(files)), types)
-        names = ", ".join(exact.get(name, quote_name(name)) for name in types)
+        names = ", ".join(exact.get(name.lower(), quote_name(name)) for name in types)
         places = f"{rows.file} AS {quote_name(FILE)}, {rows.line} AS {quote_name(LINE)}"
         _create_view(space, _PLACED, f"SELECT {names}, {places} FROM {rows.relation}")  # noqa: S608 - names are quoted
     return paths
