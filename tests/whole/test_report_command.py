@@ -71,14 +71,14 @@ def test_a_report_without_rows_says_what_explains_it(here: dict[str, str], tmp_p
     done = piped(here, *filtered)
     assert (done.status, done.out) == (0, b"day,views\n")
     assert done.err.splitlines()[-1].startswith(
-        "the report has no rows: no data of 2026-01-01..2026-01-02 with --product CONTENT passes "
-        "--filter 'channelSlug=no one' (a value has to be spelled as in the data"
+        "the report has no rows: no data for these metrics of 2026-01-01..2026-01-02 with --product CONTENT passes "
+        "--filter 'channelSlug=no one' (a text may have to be spelled as in the data"
     )
     told = piped(here, *ask, "2020-01-01", "--end", "2020-01-01", "-o", str(tmp_path / "early.parquet")).err
-    assert "the report has no rows: this key may read no data of 2020-01-01 with" in told
+    assert "the report has no rows: this key may read no data for these metrics of 2020-01-01 with" in told
     today = datetime.now(UTC).date()
     told = piped(here, *ask, str(today), "--end", str(today)).err
-    assert re.search(f"no rows: the service's data is complete up to 2026-[0-9-]+, and it asks for {today}\\n", told)
+    assert re.search(f"no rows: .* for these metrics is complete up to 2026-[0-9-]+, and it asks for {today}\\n", told)
     assert (piped(here, *filtered, "--quiet").err, "has no rows" in piped(here, *filtered, "--json").err) == ("", False)
 
 

@@ -10,13 +10,19 @@ from reelport.cli.output.empty_report import explain_no_rows
 from reelport.query import ReportQuery
 
 PLAIN = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7))
-FILTERED = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7), {"mediaType": "LIVE"}, "ALL")
-NOTHING = "this key may read no data of 2026-10-01..2026-10-07 with --product CONTENT"
+LISTED = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7), {"mediaType": "LIVE"})
+FILTERED = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7), {"channelSlug": "News"}, "ALL")
+NOTHING = "this key may read no data for these metrics of 2026-10-01..2026-10-07 with --product CONTENT"
 PASSES = (
-    "no data of 2026-10-01..2026-10-07 with --product ALL passes --filter mediaType=LIVE (a value has to be spelled as "
-    "in the data, also in upper and lower case), or this key may read none of it"
+    "no data for these metrics of 2026-10-01..2026-10-07 with --product ALL passes --filter channelSlug=News (a text "
+    "may have to be spelled as in the data, also in upper and lower case), or this key may read none of it"
 )
-COMPLETE = "the service's data is complete up to"
+LIVE = (
+    "no data for these metrics of 2026-10-01..2026-10-07 with --product CONTENT passes --filter mediaType=LIVE, or "
+    "this key may read none of it"
+)
+COMPLETE = "the service's data for these metrics is complete up to"
+EMPTY = "no day of the service's data for these metrics is complete yet"
 
 
 @pytest.mark.parametrize(
@@ -25,12 +31,13 @@ COMPLETE = "the service's data is complete up to"
         (PLAIN, date(2026, 10, 7), NOTHING),
         (PLAIN, date(2026, 10, 6), f"{NOTHING}; {COMPLETE} 2026-10-06"),
         (PLAIN, date(2026, 9, 30), f"{COMPLETE} 2026-09-30, and it asks for 2026-10-01..2026-10-07"),
-        (PLAIN, date.min, "no day of the service's data is complete yet, and it asks for 2026-10-01..2026-10-07"),
+        (PLAIN, date.min, f"{EMPTY}, and it asks for 2026-10-01..2026-10-07"),
         (PLAIN, None, f"{NOTHING}; the latest days may have no data yet"),
         (FILTERED, date(2026, 11, 1), PASSES),
         (FILTERED, date(2026, 9, 30), f"{PASSES}; {COMPLETE} 2026-09-30"),
-        (FILTERED, date.min, f"{PASSES}; no day of the service's data is complete yet"),
-        (None, date(2026, 10, 7), "no data that its key may read is of its days, its product and its filters"),
+        (FILTERED, date.min, f"{PASSES}; {EMPTY}"),
+        (LISTED, date(2026, 10, 7), LIVE),
+        (None, date(2026, 10, 7), "no data that its key may read is of its metrics, days, product and filters"),
     ],
 )
 def test_a_report_without_rows_is_explained(query: ReportQuery | None, complete: date | None, why: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 
+from reelport.catalog import Filter
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.query import ReportQuery
 
-_UNKNOWN = "no data that its key may read is of its days, its product and its filters"
+_UNKNOWN = "no data that its key may read is of its metrics, days, product and filters"
 
 
 def explain_no_rows(query: ReportQuery | None, complete: date | None) -> str:
@@ -26,18 +27,24 @@ def explain_no_rows(query: ReportQuery | None, complete: date | None) -> str:
 
 def _describe_nothing(query: ReportQuery) -> str:
     """Say that the key may read nothing of these days, or that the filters let nothing through."""
-    place = f"of {_format_days(query)} with --product {query.product}"
+    place = f"for these metrics of {_format_days(query)} with --product {query.product}"
     if not query.filters:
         return f"this key may read no data {place}"
     filters = quote_command(word for name, value in query.filters for word in ("--filter", f"{name}={value}"))
-    spelled = "a value has to be spelled as in the data, also in upper and lower case"
-    return f"no data {place} passes {filters} ({spelled}), or this key may read none of it"
+    spelled = " (a text may have to be spelled as in the data, also in upper and lower case)"
+    return f"no data {place} passes {filters}{spelled if _has_text(query) else ''}, or this key may read none of it"
+
+
+def _has_text(query: ReportQuery) -> bool:
+    """Whether a filter has a text, and not only values of a list, such as LIVE."""
+    listed = {row.name for row in Filter if row.choices}
+    return any(value and name not in listed for name, value in query.filters)
 
 
 def _describe_complete(complete: date) -> str:
     if complete == date.min:
-        return "no day of the service's data is complete yet"
-    return f"the service's data is complete up to {complete}"
+        return "no day of the service's data for these metrics is complete yet"
+    return f"the service's data for these metrics is complete up to {complete}"
 
 
 def _format_days(query: ReportQuery) -> str:
