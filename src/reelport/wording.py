@@ -72,7 +72,7 @@ def advise_extra(extra: str, script: str = "") -> str:
     pip keeps that one and fetches what the extra needs, wherever Reelport itself came from. `script` is what
     `EXTRAS` of `deploy/install.sh` would name, for what a service needs: what that makes has no pip.
     """
-    other = f", or EXTRAS={script} deploy/install.sh for a new one" if script else ""
+    other = f", or EXTRAS={script} deploy/install.sh DIRECTORY for a new one" if script else ""
     return f"pip install 'reelport[{extra}]' in the environment that has reelport{other}"
 
 

@@ -106,6 +106,7 @@ def test_workers_without_the_client_of_spark_are_not_started(state: State, monke
         run_workers(settings, 1),
     ):
         pass
+    assert "or EXTRAS=spark deploy/install.sh DIRECTORY for a new one" in str(refused.value)
     assert "very-secret" not in str(refused.value)
     with run_workers(settings, 0):
         pass
