@@ -90,7 +90,7 @@ dist: $(READY) ## build wheel and sdist into dist/, check them, and install them
 install-check: $(READY) ## run the tests of the installation with nothing fetched before; as root, 500 MB
 	@$(SETUP_ENV) REELPORT_INSTALL=1 $(BIN)/pytest -q tests/deploy/test_installation.py
 
-check: lint types advisories test-all ## lint, types, advisories and all tests, as CI runs them
+check: lint types advisories test-all ## lint, types, advisories and test-all, as CI runs them
 
 spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetch; needs Java 17)
 	@$(BIN)/python supply_chain/spark.py
