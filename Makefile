@@ -37,7 +37,7 @@ demo: $(READY) ## run the main job on sample facts: ask, wait, download, a table
 	@$(BIN)/python -m reelport.cli.demo $(if $(STUDIO),--studio)
 
 test: compile ## run the tests but the long ones, in three processes (PROCESSES=3): they wait for services a third of the time
-	@$(TESTS) -m "not long and not containers" --hypothesis-profile few
+	@$(TESTS) -m "not long" --hypothesis-profile few
 
 test-long: compile ## run the long ones alone: drills, and the further cases of families
 	@$(TESTS) -m long

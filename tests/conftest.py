@@ -80,11 +80,12 @@ def _scope_of(nodeid: str) -> str:
     return next((shared for begin, shared in TOGETHER.items() if file.startswith(begin)), file)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with files that share services; then mix those that wait for services with those that compute.
 
     So the longest is under way first, and whatever runs beside each other keeps all cores busy, to the last.
     """
+    _leave_out_containers(config, items)
     files = sorted({item.path for item in items})
     waiting = [file for file in files if WAITING in file.parents]
     computing = [file for file in files if WAITING not in file.parents]
@@ -93,6 +94,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     scopes = {item.path: _scope_of(item.nodeid) for item in items}
     place |= {file: (-1, 0, scope, file) for file, scope in scopes.items() if scope in TOGETHER.values()}
     items.sort(key=lambda item: place[item.path])
+
+
+def _leave_out_containers(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests that take this machine's ports, unless their mark is named."""
+    if "containers" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("containers")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_collection_finish() -> None:

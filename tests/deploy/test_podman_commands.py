@@ -219,7 +219,10 @@ def fill_in(tree: Path, url: str, *names: str) -> Path:
 def find_address() -> str:
     """The address by which others reach this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(OUTSIDE)
+        try:
+            probe.connect(OUTSIDE)
+        except OSError as error:
+            pytest.skip(f"this machine has no address for others: {error}")
         return str(probe.getsockname()[0])
 
 
