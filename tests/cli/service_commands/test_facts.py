@@ -113,6 +113,17 @@ def test_an_undo_asks_at_a_terminal(
     assert json.loads(reelport("load", "list", "--json")[1])[1]["undone"] is undone
 
 
+def test_a_load_of_many_files_says_how_many_it_had(tmp_path: Path, reelport: Reelport) -> None:
+    """The list and the undo name the first three, and count the others."""
+    header = "day,owner_channel_id,eur,usd"
+    paths = [tmp_path / f"e{number}.csv" for number in range(5)]
+    for number, path in enumerate(paths):
+        path.write_text(f"{header}\n2023-07-01,c{number},1,1\n")
+    batch = json.loads(reelport("load", "earnings", *paths, "--json")[1])["batch"]
+    assert reelport("load", "list")[1].rstrip().endswith("e0.csv e1.csv e2.csv and 2 more")
+    assert "e2.csv and 2 more" in reelport("load", "undo", batch, "--yes")[1].splitlines()[0]
+
+
 def test_what_a_load_leaves_out_is_told(tmp_path: Path, reelport: Reelport) -> None:
     """Days that were replaced since the batch was first loaded are named, with the way to have them."""
     path, other = tmp_path / "a.csv", tmp_path / "b.csv"

@@ -48,7 +48,7 @@ def print_loads(loads: Sequence[Load]) -> None:
             f"{one.rejects:,}",
             _format_load_days(one),
             _note(one),
-            " ".join(one.sources[:_FILES_SHOWN]),
+            _list_files(one),
         ]
         for one in loads
     ]
@@ -73,6 +73,12 @@ def _format_load_days(one: Load) -> str:
     return "" if first is None else str(first) if first == last else f"{first}:{last}"
 
 
+def _list_files(one: Load) -> str:
+    """Name the first files of a load, and say how many more it had."""
+    more = len(one.sources) - _FILES_SHOWN
+    return " ".join(one.sources[:_FILES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _note(one: Load) -> str:
     if one.undone:
         return "undone"
@@ -84,7 +90,7 @@ def _note(one: Load) -> str:
 def print_undo_plan(plan: UndoPlan) -> None:
     """Print which load would be undone, and each day's rows to be removed and restored."""
     load = plan.load
-    files = f" from {' '.join(clean_line(name) for name in load.sources[:_FILES_SHOWN])}" if load.sources else ""
+    files = f" from {clean_line(_list_files(load))}" if load.sources else ""
     loaded = f"{format_count(load.rows, 'row')} loaded at {format_moment(load.at)}{files}"
     print(f"{load.table}: batch {clean_line(load.batch)}, {loaded}")
     rows = [[str(one.day or "all rows"), f"{one.removed:,}", f"{one.restored:,}"] for one in plan.days]
