@@ -19,7 +19,9 @@ from reelport.errors import BadInput, UsageError
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 """A frame of zstd without data, which its readers skip; pzstd begins its files with one."""
+_ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_WORKBOOKS = {".xlsx", ".xlsm", ".xlsb", ".ods"}
 _UTF8_MARK = b"\xef\xbb\xbf"
 _HEAD = 4096
 
@@ -150,6 +152,16 @@ def check_unchanged(files: Sequence[InputFile]) -> None:
             raise BadInput(f"nothing was loaded: {file.path} changed while it was read; load it when it is complete")
 
 
+def _refuse_foreign(path: Path, head: bytes) -> None:
+    """Raise BadInput for a workbook, an archive, or text in another encoding."""
+    if head.startswith(_OLD_EXCEL) or (head.startswith(_ZIP) and path.suffix.lower() in _WORKBOOKS):
+        raise BadInput(f"{path} is a workbook: save its sheet as CSV in UTF-8, and load that")
+    if head.startswith(_ZIP):
+        raise BadInput(f"{path} is a ZIP archive: unpack it, and load what it holds")
+    if head.startswith(_UTF16_MARKS) or (b"\0" in head and head.count(b"\0") * 3 > len(head)):
+        raise BadInput(f"{path} is written in UTF-16 or UTF-32: convert it to UTF-8 (iconv -t UTF-8)")
+
+
 def _detect_by_content(path: Path, compression: str | None, head: bytes) -> FileFormat:
     if head.startswith(_PARQUET):
         if compression is not None:
@@ -157,8 +169,7 @@ def _detect_by_content(path: Path, compression: str | None, head: bytes) -> File
         return FileFormat.PARQUET
     if not head.strip():
         raise BadInput(f"{path} is empty")
-    if head.startswith(_UTF16_MARKS) or (b"\0" in head and head.count(b"\0") * 3 > len(head)):
-        raise BadInput(f"{path} is written in UTF-16 or UTF-32: convert it to UTF-8 (iconv -t UTF-8)")
+    _refuse_foreign(path, head)
     endings = {suffix.lower() for suffix in path.suffixes}
     if ".parquet" in endings:
         raise BadInput(f"{path} is no Parquet file, for all its name: it doesn't begin with PAR1")
