@@ -1,4 +1,4 @@
-"""What is said of a report without rows: no more than its query and its service tell."""
+"""What is said of a report without rows, and of days that may still change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from reelport.cli.output.empty_report import explain_no_rows
+from reelport.cli.output.empty_report import explain_moving_days, explain_no_rows
 from reelport.query import ReportQuery
 
 PLAIN = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7))
@@ -43,3 +43,21 @@ EMPTY = "no day of the service's data for these metrics is complete yet"
 def test_a_report_without_rows_is_explained(query: ReportQuery | None, complete: date | None, why: str) -> None:
     """By days after the complete ones where nothing else can be the reason, else by filters, key and product."""
     assert explain_no_rows(query, complete) == f"the report has no rows: {why}"
+
+
+@pytest.mark.parametrize(
+    ("query", "complete", "said"),
+    [
+        (PLAIN, date(2026, 10, 7), None),
+        (PLAIN, date(2026, 10, 6), f"{COMPLETE} 2026-10-06: numbers of later days may still change"),
+        (PLAIN, date(2026, 9, 30), f"{COMPLETE} 2026-09-30: numbers may still change"),
+        (PLAIN, date.min, "no day of the service's data is complete yet: numbers may still change"),
+        (PLAIN, None, None),
+        (None, date(2026, 10, 6), None),
+    ],
+)
+def test_days_that_may_still_change_are_told(
+    query: ReportQuery | None, complete: date | None, said: str | None
+) -> None:
+    """Where a service tells its last complete day, and the report goes on beyond it."""
+    assert explain_moving_days(query, complete) == said

@@ -1,4 +1,4 @@
-"""Explain a report without rows, as far as its query and its service tell."""
+"""Explain a report without rows, or with days that may still change."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def explain_no_rows(query: ReportQuery | None, complete: date | None) -> str:
     moving = "the latest days may have no data yet" if complete is None else _describe_complete(complete)
     late = f"; {moving}" if complete is None or complete < query.end else ""
     return f"the report has no rows: {_describe_nothing(query)}{late}"
+
+
+def explain_moving_days(query: ReportQuery | None, complete: date | None) -> str | None:
+    """Say that the last days of a report aren't complete; None where they are, or nobody knows.
+
+    `complete` is as for `explain_no_rows`.
+    """
+    if query is None or complete is None or complete >= query.end:
+        return None
+    moving = "numbers" if complete < query.start else "numbers of later days"
+    return f"{_describe_complete(complete)}: {moving} may still change"
 
 
 def _describe_nothing(query: ReportQuery) -> str:

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
-from reelport.cli.output.empty_report import explain_no_rows
+from reelport.cli.output.empty_report import explain_moving_days, explain_no_rows
 from reelport.cli.output.progress_bars import ProgressBars
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.events import (
@@ -131,7 +131,7 @@ class ProgressLines(ResumableCommand):
     def report_download(
         self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
     ) -> None:
-        """Print a finished download's size, the proof that it is complete, and why it has no rows."""
+        """Print a finished download's size and proof, and what its days or filters explain."""
         self.stop_bars()
         windows = len(done.windows) if isinstance(done, Ranged) else 1
         each = f"each of {windows} windows: " if windows > 1 else ""
@@ -146,6 +146,8 @@ class ProgressLines(ResumableCommand):
             )
         if done.rows == 0:
             self.say(explain_no_rows(self.query, done.last_complete_day))
+        elif moving := explain_moving_days(self.query, done.last_complete_day):
+            self.say(moving)
 
     def report_success(self, **facts: object) -> None:
         """Print nothing: the command prints its success on stdout."""
