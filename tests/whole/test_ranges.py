@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests import forked
 from tests.warm_service import Service
 
-from reelport import Client, Filter, MergeRefused, Metric, Product, ReportQuery
+from reelport import Client, Filter, MergeRefused, Metric, Product, QueryRefused, ReportQuery
 from reelport.check import allowed_with, problems
 from reelport.testing import Key
 
@@ -125,3 +125,13 @@ def test_a_service_that_takes_fewer_days_gets_smaller_windows(service: Service, 
             client.reports.run_range(replace(query, metrics=("LIVE_VIEWERS",), dimensions=()), tmp_path / "no.csv")
     finally:
         service.restart(environment={})
+
+
+def test_a_mistyped_name_is_told_before_what_it_keeps_from_merging(service: Service, key: Key, tmp_path: Path) -> None:
+    """A client that doesn't know yet whom it asks says what the service refuses, not how unknown names add up."""
+    query = ReportQuery.of(["VIEWZ"], [], START, END)
+    with (
+        Client(service.url, key.id, key.secret, ledger=False) as client,
+        pytest.raises(QueryRefused, match="There is no metric 'VIEWZ'"),
+    ):
+        client.with_options(windows=30).reports.run_range(query, tmp_path / "no.csv")

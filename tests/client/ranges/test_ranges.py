@@ -100,6 +100,8 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_asked(vendor: Vendo
         client.reports.run_range(query, to)
     with pytest.raises(QueryRefused):
         client.reports.run_range(query.within(END, START), to)
+    with pytest.raises(MergeRefused, match="NEW_METRIC is not known to this version"):
+        client.reports.run_range(asked("NEW_METRIC"), to)
     assert vendor.asks == []
     done = client.reports.run_range(query, to.with_name("windows"), keep_windows=True)
     assert [each.path.name for each in done.windows] == [

@@ -52,8 +52,14 @@ def run_range(
     disk and others can't be fetched. Raises UsageError for a range of more than `max_windows` windows.
     """
     windows = yield from _cut_range(session, query)
-    plan = build_merge_plan(session, query, windows)
     events = WindowEvents(tell)
+    try:
+        plan = build_merge_plan(session, query, windows)
+    except MergeRefused:
+        first = query.within(windows[0].start, windows[0].end)
+        if session.check_query(first):  # What is only a warning here, such as an unknown name, the host may refuse.
+            yield from check_against_host(session, first, lambda _: None)
+        raise
     if plan.rule is MergeRule.ALONE:
         try:
             return Ranged.alone((yield from fetch(session, query, target, tell, deadline=deadline, fresh=fresh)))
