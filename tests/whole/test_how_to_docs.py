@@ -42,6 +42,7 @@ class Desk:
     def run(self, line: str) -> str:
         """Run a line of a shell; give what it printed."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
+        own["REELPORT_HOME"] = os.environ["REELPORT_HOME"]
         path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
         environment = own | {"PATH": path, "REELPORT_DATA": str(self.data)}
         done = subprocess.run(

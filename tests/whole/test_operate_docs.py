@@ -71,6 +71,7 @@ def service() -> Iterator[Service]:
 def environment(service: Service) -> dict[str, str]:
     """An operator's: the command on the path, the service's data directory."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
+    own["REELPORT_HOME"] = os.environ["REELPORT_HOME"]
     path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
     # It must never install anything into the environment that runs the tests, however old that is.
     own["MAKEFLAGS"] = "--assume-old=.venv/ready"

@@ -65,6 +65,7 @@ class Place:
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         """The shell's: PostgreSQL's programs ask this server, those of AWS this store."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("REELPORT_", "AWS_"))}
+        own["REELPORT_HOME"] = os.environ["REELPORT_HOME"]
         programs = find_program("createdb")
         assert programs is not None
         path = (command_folder(), Path(sys.executable).parent, programs.parent, os.environ["PATH"])

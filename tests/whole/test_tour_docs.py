@@ -29,6 +29,7 @@ def blocks() -> list[str]:
 def environment(tmp_path: Path) -> dict[str, str]:
     """The command on the path, in a home of its own."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("REELPORT_")}
+    own["REELPORT_HOME"] = os.environ["REELPORT_HOME"]
     path = os.pathsep.join((str(command_folder()), str(Path(sys.executable).parent), os.environ["PATH"]))
     return own | {"PATH": path, "HOME": str(tmp_path), "REELPORT_DATA": str(tmp_path / "data")}
 
