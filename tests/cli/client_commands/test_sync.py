@@ -160,7 +160,9 @@ def test_verify_advises_the_run_that_reads_again_what_moved(service: Service, ke
     truth |= {first: {"v1": 99}, last: {"v1": 98}}
     earnings(service, truth, START, YESTERDAY)
     advised = f"reelport sync run earned --from {first} --to {last} --file 'own file.toml'"
-    assert f"`{advised}` reads them again." in " ".join(sync("verify", *file).stdout.split())
+    verdict = " ".join(sync("verify", *file).stdout.split())
+    told = "Taken to stand still before: 2. A lookback of 1 day is too short, 7 would have caught all."
+    assert f"{told} `{advised}` reads these days again." in verdict
     (compared,) = json.loads(sync("verify", *file, "--json").stdout)
     assert compared["read_again_by"] == advised
     again = sync(*shlex.split(advised)[2:], "--json")

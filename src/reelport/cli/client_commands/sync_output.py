@@ -208,8 +208,8 @@ def _format_verdict(found: Comparison, options: Sequence[str]) -> Text:
     text = f"{found.spec.name}: {moved} {days}, moved after being read. "
     if late:
         text += (
-            f"{late} of them were taken to stand still: a lookback of {lookback} is too short, "
-            f"{found.lookback} would have caught them. `{_reread_command(found, options)}` reads them again."
+            f"Taken to stand still before: {late}. A lookback of {lookback} is too short, {found.lookback} would have "
+            f"caught all. `{_reread_command(found, options)}` reads these days again."
         )
     else:
         text += f"All of them are read again by the next run (a lookback of {lookback})."
