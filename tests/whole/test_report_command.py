@@ -75,7 +75,7 @@ def test_a_report_without_rows_says_what_explains_it(here: dict[str, str], tmp_p
         "--filter 'channelSlug=no one' (a text may have to be spelled as in the data"
     )
     told = piped(here, *ask, "2020-01-01", "--end", "2020-01-01", "-o", str(tmp_path / "early.parquet")).err
-    assert "the report has no rows: this key may read no data for these metrics of 2020-01-01 with" in told
+    assert "the report has no rows: there is no data for these metrics of 2020-01-01 with" in told
     today = datetime.now(UTC).date()
     told = piped(here, *ask, str(today), "--end", str(today)).err
     assert re.search(f"no rows: .* for these metrics is complete up to 2026-[0-9-]+, and it asks for {today}\\n", told)
@@ -164,6 +164,7 @@ def test_events_are_json_beside_the_data(here: dict[str, str], rows: Rows, tmp_p
         assert {"asked", "looked", "received"} <= set(names)
         result = events[-1]
         assert (result["ok"], result["status"], result["rows"], result["file"]) == (True, 0, len(rows), file)
+        assert result["last_complete_day"] >= str(END)
         assert (result["proof"], len(result["sha256"])) == ("checksum", 64)
         assert result["token"] == next(event["token"] for event in events if event["event"] == "asked")
 

@@ -12,7 +12,7 @@ from reelport.query import ReportQuery
 PLAIN = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7))
 LISTED = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7), {"mediaType": "LIVE"})
 FILTERED = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7), {"channelSlug": "News"}, "ALL")
-NOTHING = "this key may read no data for these metrics of 2026-10-01..2026-10-07 with --product CONTENT"
+NOTHING = "there is no data for these metrics of 2026-10-01..2026-10-07 with --product CONTENT that this key may read"
 PASSES = (
     "no data for these metrics of 2026-10-01..2026-10-07 with --product ALL passes --filter channelSlug=News (a text "
     "may have to be spelled as in the data, also in upper and lower case), or this key may read none of it"
@@ -51,7 +51,7 @@ def test_a_report_without_rows_is_explained(query: ReportQuery | None, complete:
         (PLAIN, date(2026, 10, 7), None),
         (PLAIN, date(2026, 10, 6), f"{COMPLETE} 2026-10-06: numbers of later days may still change"),
         (PLAIN, date(2026, 9, 30), f"{COMPLETE} 2026-09-30: numbers may still change"),
-        (PLAIN, date.min, "no day of the service's data is complete yet: numbers may still change"),
+        (PLAIN, date.min, f"{EMPTY}: numbers may still change"),
         (PLAIN, None, None),
         (None, date(2026, 10, 6), None),
     ],

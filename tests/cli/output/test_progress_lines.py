@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -26,7 +27,11 @@ from reelport.client.events import (
     Warned,
     WindowDone,
 )
+from reelport.client.files.proof import Proof
+from reelport.client.flows.download import Downloaded
+from reelport.client.ranges.result import Ranged
 from reelport.errors import NotFinished, Problem
+from reelport.query import ReportQuery
 from reelport.wording import format_duration, format_size
 
 
@@ -173,3 +178,12 @@ def test_a_key_that_expires_is_one_line() -> None:
     sentence = "The API key expires on 2026-12-01 at 00:00 UTC: have its secret rotated, or use a new key."
     assert Told().hear(event) == [f"warning: {sentence}"]
     assert Told(quiet=True).hear(event) == []
+
+
+def test_of_several_windows_the_last_says_up_to_which_day_data_is_complete(tmp_path: Path) -> None:
+    """The first ones may have been made when less was complete: their days are complete since."""
+    made = [Downloaded(tmp_path, 10, "", 1, Proof.CHECKSUM, None, date(2026, month, 28)) for month in (7, 11)]
+    told = Told()
+    told.narrator.remember_query(ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 11, 29)))
+    told.narrator.report_download(Ranged.kept(tmp_path, made), "a", {})
+    assert told.hear()[-1].endswith("is complete up to 2026-11-28: numbers of later days may still change")

@@ -40,7 +40,7 @@ def _describe_nothing(query: ReportQuery) -> str:
     """Say that the key may read nothing of these days, or that the filters let nothing through."""
     place = f"for these metrics of {_format_days(query)} with --product {query.product}"
     if not query.filters:
-        return f"this key may read no data {place}"
+        return f"there is no data {place} that this key may read"
     filters = quote_command(word for name, value in query.filters for word in ("--filter", f"{name}={value}"))
     spelled = " (a text may have to be spelled as in the data, also in upper and lower case)"
     return f"no data {place} passes {filters}{spelled if _has_text(query) else ''}, or this key may read none of it"

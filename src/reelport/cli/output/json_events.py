@@ -15,6 +15,7 @@ from reelport.cli.output.progress_lines import ResumableCommand, without_resume_
 from reelport.client.events import Asked, Event, InWindow, Merged, Received, Reused, Saved
 from reelport.client.flows.download import Downloaded
 from reelport.errors import QueryRefused, ReelportError
+from reelport.wire import format_complete_day
 
 _EVERY = 1.0
 """Seconds between two lines about received bytes."""
@@ -76,8 +77,9 @@ class JsonEvents(ResumableCommand):
         self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
     ) -> None:
         """Print a download's result: bytes and SHA-256 of the CSV, whatever the output format."""
+        complete = None if done.last_complete_day is None else format_complete_day(done.last_complete_day)
         facts = {"file": output, "bytes": done.bytes, "rows": done.rows, "sha256": done.sha256}
-        more = more | ({"chart": "stdout"} if drawn else {})
+        more = {"last_complete_day": complete} | more | ({"chart": "stdout"} if drawn else {})
         self.report_success(**facts, proof=done.proof.name.lower(), **more)
 
     def report_success(self, **facts: object) -> None:

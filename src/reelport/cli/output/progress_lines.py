@@ -134,6 +134,8 @@ class ProgressLines(ResumableCommand):
         """Print a finished download's size and proof, and what its days or filters explain."""
         self.stop_bars()
         windows = len(done.windows) if isinstance(done, Ranged) else 1
+        # Earlier windows may have been made long ago; the last one has the last days.
+        complete = done.windows[-1].last_complete_day if isinstance(done, Ranged) else done.last_complete_day
         each = f"each of {windows} windows: " if windows > 1 else ""
         place = "drawn, and not kept (-o FILE keeps the data)" if drawn else output or "stdout"
         form = more.pop("form", None)
@@ -145,8 +147,8 @@ class ProgressLines(ResumableCommand):
                 _format_changed(value) if what == "changed_cells" and isinstance(value, int) else f"{what}: {value}"
             )
         if done.rows == 0:
-            self.say(explain_no_rows(self.query, done.last_complete_day))
-        elif moving := explain_moving_days(self.query, done.last_complete_day):
+            self.say(explain_no_rows(self.query, complete))
+        elif moving := explain_moving_days(self.query, complete):
             self.say(moving)
 
     def report_success(self, **facts: object) -> None:
