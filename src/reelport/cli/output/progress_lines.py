@@ -9,8 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.markup import escape
 
-from reelport.cli.output.empty_report import explain_moving_days, explain_no_rows
 from reelport.cli.output.progress_bars import ProgressBars
+from reelport.cli.output.report_hints import explain_moving_days, explain_no_rows
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.events import (
     Asked,

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from reelport.cli.output.empty_report import explain_moving_days, explain_no_rows
+from reelport.cli.output.report_hints import explain_moving_days, explain_no_rows
 from reelport.query import ReportQuery
 
 PLAIN = ReportQuery.of(["VIEWS"], [], date(2026, 10, 1), date(2026, 10, 7))
