@@ -69,8 +69,9 @@ def test_an_attempt_whose_draft_is_gone_with_its_lease_says_that_it_lost_the_lea
         make(state, claim, engine)
     assert jobs.give_back(state.db, claim)
     take(state, "another")
-    with pytest.raises(attempt.LeaseLost):
+    with pytest.raises(attempt.LeaseLost) as lost:
         make(state, claim, engine)
+    assert isinstance(lost.value.__cause__, StorageError)
 
 
 def test_no_report_is_made_of_tables_that_are_gone(state: State, engine: Engine) -> None:

@@ -234,8 +234,10 @@ class Worker:
             seconds = round(time.monotonic() - running.started_at, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
             note_file(record)
-        except (Cancelled, LeaseLost):
+        except Cancelled:
             self._settle_interrupted(running, log)
+        except LeaseLost as error:  # what failed beside it is told too: it may be the disk after all
+            self._settle_interrupted(running, log.bind(cause=str(error.__cause__)) if error.__cause__ else log)
         except StateUnavailable as error:  # the worker stops; where it can't say so, the lease runs out
             log.warning("attempt interrupted", reason=str(error))
             current_span().fail(error.code)
