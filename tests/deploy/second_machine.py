@@ -21,9 +21,9 @@ StrictModes no
 Subsystem sftp internal-sftp
 """
 _SERVE = f"""
-for key in /root/.ssh/id_ed25519 {_PLACE}/etc/ssh/key; do ssh-keygen -q -t ed25519 -N '' -f $key; done
-cp /root/.ssh/id_ed25519.pub {_PLACE}/root/.ssh/authorized_keys
-echo "$(echo {{names}} | tr ' ' ,) $(cat {_PLACE}/etc/ssh/key.pub)" > /root/.ssh/known_hosts
+for key in $HOME/.ssh/id_ed25519 {_PLACE}/etc/ssh/key; do ssh-keygen -q -t ed25519 -N '' -f $key; done
+cp $HOME/.ssh/id_ed25519.pub {_PLACE}$HOME/.ssh/authorized_keys
+echo "$(echo {{names}} | tr ' ' ,) $(cat {_PLACE}/etc/ssh/key.pub)" > $HOME/.ssh/known_hosts
 echo "127.0.0.1 localhost {{names}}" >> /etc/hosts
 set -- --property=RootDirectory={_PLACE} --property=BindReadOnlyPaths=/usr --property=MountAPIVFS=yes
 systemd-run --quiet --unit=second --property=RuntimeDirectory=sshd "$@" {{server}} -D -e

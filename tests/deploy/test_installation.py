@@ -7,7 +7,6 @@ Packages come from the index. Those that `make setup` fetched for this environme
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import ssl
 import subprocess
@@ -19,14 +18,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from tests.deploy.empty_root import EmptyRoot, Stage, make_empty_root, parse_containerfile
+from tests.deploy.empty_root import TEMPORARY, EmptyRoot, Stage, make_empty_root, parse_containerfile
+from tests.operate_pages import read_marked
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
-PAGES = ROOT / "docs" / "operate"
-LINE = re.compile(r"^(.*\S) +# run by a test in an empty root$", re.MULTILINE)
+PLACE = "in an empty root"
 SOURCE, CACHE, CERTIFICATES = Path("/source"), Path("/cache"), Path("/etc/certificates.pem")
 INDEX = "https://pypi.org/simple"
 INDEXES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")
@@ -35,9 +34,7 @@ HOME = {"PATH": "/usr/bin:/bin", "HOME": "/root"}
 
 def commands(page: str) -> list[str]:
     """The commands of a page that are marked for it, in their order."""
-    found = LINE.findall((PAGES / f"{page}.md").read_text("utf-8"))
-    assert found
-    return found
+    return read_marked(PLACE, page)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +106,7 @@ def test_the_image_is_installed_as_its_file_says(build: Stage, root: EmptyRoot) 
     """By the first stage's steps, over what it copies and nothing else."""
     (run,) = (text for name, text in build.steps if name == "RUN")
     install(root, run, build.arguments)
-    tried = root.run("/opt/reelport/bin/reelport doctor --data /tmp/data", HOME)
+    tried = root.run(f"/opt/reelport/bin/reelport doctor --data {TEMPORARY}/data", HOME)
     assert "DuckDB makes a report" in tried.stdout, tried.stderr
 
 
@@ -119,7 +116,7 @@ def test_each_version_is_installed_as_the_pages_say(root: EmptyRoot) -> None:
     for line in lines:
         install(root, line)
     for place in (line.split()[-1] for line in lines):
-        tried = root.run(f"{place}/bin/reelport doctor --data /tmp/data", HOME)
+        tried = root.run(f"{place}/bin/reelport doctor --data {TEMPORARY}/data", HOME)
         assert "DuckDB makes a report" in tried.stdout, tried.stderr
         (libraries,) = (root.folder / place[1:]).glob("lib/python*/site-packages")
         assert (libraries / "reelport").is_dir()

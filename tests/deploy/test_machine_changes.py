@@ -12,12 +12,12 @@ import pytest
 from tests.deploy.booted_root import Machine, boot, install_version
 from tests.deploy.programs import EXAMPLE, find_tool, make_certificate
 from tests.deploy.second_machine import start_second
+from tests.operate_pages import read_marked
 
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
-PAGES = ROOT / "docs" / "operate"
-LINE = re.compile(r"^(.*\S) +# run by a test in a root of its own$", re.MULTILINE)
+PLACE = "in a root of its own"
 VERSIONS = ("reelport-0.1.0", "reelport-NEW")
 BY_HAND = "reelport() { "
 LATER = ("systemctl edit", "sudo ")
@@ -35,9 +35,7 @@ done
 
 def read_commands(page: str) -> list[str]:
     """The commands of a page that are marked for it, in their order."""
-    found = LINE.findall((PAGES / f"{page}.md").read_text("utf-8"))
-    assert found
-    return found
+    return read_marked(PLACE, page)
 
 
 def run(machine: Machine, *lines: str, terminal: bool = False) -> str:
@@ -71,8 +69,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def second(machine: Machine) -> Path:
     """The root of another machine, by the names that the pages give it."""
-    for program in ("ssh", "scp", "rsync"):
-        find_tool(program, "rsync" if program == "rsync" else "openssh-client")
+    for program, package in (("ssh", "openssh-client"), ("scp", "openssh-client"), ("rsync", "rsync")):
+        find_tool(program, package)
     return start_second(machine, "api.internal", "elsewhere")
 
 
@@ -213,7 +211,7 @@ def test_the_data_directory_is_moved_by_drop_ins(machine: Machine) -> None:
     editor = machine.folder / "root" / "editor"
     editor.write_text(EDITOR)
     editor.chmod(0o755)
-    run(machine, f"SYSTEMD_EDITOR=/root/editor {line}", terminal=True)
+    run(machine, f"SYSTEMD_EDITOR=$HOME/editor {line}", terminal=True)
     make = "install -d -o reelport -g reelport -m 700 /srv/reelport"
     run(
         machine,

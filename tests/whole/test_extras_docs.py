@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
+from tests.operate_pages import read_marked
 from tests.patience import PATIENCE, free_port, until
 from tests.server.traces.collector import collecting
 from tests.spark_cluster import running_cluster
@@ -23,13 +24,12 @@ from tests.test_distribution import DIST, MOMENT, find_requirements, top_level_n
 
 pytestmark = pytest.mark.long
 
-PAGES = Path(__file__).parents[2] / "docs" / "operate"
-LINE = re.compile(r"^(.*\S) +# run by a test in an environment of its own$", re.MULTILINE)
+PLACE = "in an environment of its own"
 
 
 def read_commands(page: str) -> list[str]:
     """The commands of a page that are marked for it, in their order."""
-    return LINE.findall((PAGES / f"{page}.md").read_text("utf-8"))
+    return read_marked(PLACE, page)
 
 
 @pytest.fixture(scope="module")

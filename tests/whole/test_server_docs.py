@@ -22,14 +22,14 @@ from urllib.error import HTTPError
 
 import pytest
 from tests.forked import command_folder
+from tests.operate_pages import read_marked
 from tests.patience import PATIENCE, free_port, until
 from tests.postgresql import PostgresServer, find_program
 from tests.storage.object_server import CREDENTIALS, serve_objects
 
 pytestmark = pytest.mark.long
 
-PAGES = Path(__file__).parents[2] / "docs" / "operate"
-LINE = re.compile(r"^(.*\S) +# run by a test over servers of its own$", re.MULTILINE)
+PLACE = "over servers of its own"
 DAY = "2026-09-01"
 ASK = f"reelport report run --metrics VIEWS --dimensions DAY --start {DAY} --end {DAY}"
 
@@ -46,7 +46,7 @@ class Place:
 
     def commands(self, page: str, **databases: str) -> list[str]:
         """The commands of a page that are marked for it, with these servers; hosts stand for hosts and databases."""
-        lines = LINE.findall((PAGES / f"{page}.md").read_text("utf-8"))
+        lines = read_marked(PLACE, page)
         here = f"127.0.0.1:{self.postgresql.port}"
         for host, database in {"db": "reelport", **databases}.items():
             lines = [line.replace(f"{host}.internal/reelport", f"{here}/{database}") for line in lines]
