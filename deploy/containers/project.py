@@ -72,13 +72,13 @@ class Project:
         project = f"--filter=label=com.docker.compose.project={self.name}"
         return self._podman("ps", "--all", "--quiet", project, *filters).split()
 
-    def list_of_service(self, service: str) -> list[str]:
+    def list_service_containers(self, service: str) -> list[str]:
         """List the ids of a service's containers."""
         return self.list_containers(f"--filter=label=com.docker.compose.service={service}")
 
     def find(self, service: str) -> str:
         """Find the container of a service; FleetError where there is none."""
-        found = self.list_of_service(service)
+        found = self.list_service_containers(service)
         if not found:
             raise FleetError(f"There is no container of {service}.")
         return found[0]
@@ -110,7 +110,7 @@ class Project:
 
 
 class HealthChecks:
-    """Does what podman has a timer of systemd do, from `start` to `end`; nothing where systemd runs."""
+    """Runs the health checks of containers, from `start` to `end`; where systemd runs, its timers do that."""
 
     def __init__(
         self, list_containers: Callable[[], Sequence[str]], environment: Mapping[str, str] | None = None

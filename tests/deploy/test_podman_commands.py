@@ -170,7 +170,7 @@ def test_the_fleet_in_containers_makes_a_report(store: ImageStore, tree: Path, m
         run(store, tree, to_folder, start)
         project.wait_until_well()
         services = read_services()
-        running = {name: len(project.list_of_service(name)) for name in services}
+        running = {name: len(project.list_service_containers(name)) for name in services}
         assert running == {name: each.get("deploy", {}).get("replicas", 1) for name, each in services.items()}
         assert MAKES_A_REPORT in run_until_well(store, tree, to_folder, look)
         assert ask("https://localhost/", certificate) == (404, "not_found")
