@@ -156,6 +156,8 @@ def test_events_are_json_beside_the_data(here: dict[str, str], rows: Rows, tmp_p
     beside = piped(here, *ASK, "--json")
     free = piped(here, *ASK, "--json", "-o", str(tmp_path / "report.csv"))
     assert (free.err, beside.out) == ("", (tmp_path / "report.csv").read_bytes())
+    sidecar = json.loads((tmp_path / "report.csv.json").read_text())
+    assert date.fromisoformat(sidecar["last_complete_day"]) >= END
     for text, file in ((beside.err, None), (free.out.decode(), str(tmp_path / "report.csv"))):
         events = [json.loads(line) for line in text.splitlines()]
         names = [event["event"] for event in events]
@@ -164,7 +166,7 @@ def test_events_are_json_beside_the_data(here: dict[str, str], rows: Rows, tmp_p
         assert {"asked", "looked", "received"} <= set(names)
         result = events[-1]
         assert (result["ok"], result["status"], result["rows"], result["file"]) == (True, 0, len(rows), file)
-        assert result["last_complete_day"] == "2026-02-10"  # the sample's last
+        assert result["last_complete_day"] == sidecar["last_complete_day"]
         assert (result["proof"], len(result["sha256"])) == ("checksum", 64)
         assert result["token"] == next(event["token"] for event in events if event["event"] == "asked")
 
