@@ -60,7 +60,7 @@ def by_duckdb(world: World, query: ReportQuery, *, worth: int = ONCE) -> str:
 def long(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> World:
     """The fixed facts in a file for every play, so often that a report is long."""
     tables = dict(sample.tables())
-    plays = list(tables["plays"]) * 6
+    plays = list(tables["plays"]) * 3
     random.Random(1).shuffle(plays)  # noqa: S311 - the same in every run
     return laid({**tables, "plays": plays}, tmp_path_factory.mktemp("long"), engine, rows_a_file=1)
 
@@ -161,7 +161,7 @@ def test_a_worker_that_is_killed_in_mid_report_changes_nothing(
 
 
 def test_a_server_that_dies_in_mid_report_is_an_engine_to_wait_for(
-    long: World, cluster: SparkCluster, engine: Engine, tmp_path: Path
+    world: World, long: World, cluster: SparkCluster, engine: Engine, tmp_path: Path
 ) -> None:
     """The error names the server, and not the report; once it is back the same report is made.
 
@@ -169,11 +169,11 @@ def test_a_server_that_dies_in_mid_report_is_an_engine_to_wait_for(
     """
     with ExitStack() as sessions:
         before = sessions.enter_context(SparkAggregator(cluster.address, "old", tmp_path / "old", threading.Event()))
-        long.text(BY_VIDEO, MINE, worth=ONCE, aggregator=before)
+        world.text(BY_VIDEO, MINE, worth=ONCE, aggregator=before)
         kill_server(long, cluster, engine, tmp_path)
         for _ in range(2):
             with pytest.raises(EngineUnavailable, match="was started anew"):
-                long.text(BY_VIDEO, MINE, worth=ONCE, aggregator=before)
+                world.text(BY_VIDEO, MINE, worth=ONCE, aggregator=before)
     with started(long, cluster, engine.session(), tmp_path) as running:
         running.result()
     assert (tmp_path / "r.csv").read_text() == by_duckdb(long, BY_VIDEO)
