@@ -105,7 +105,7 @@ def test_a_spark_is_set_as_the_page_sets_it(folder: Path, environment: dict[str,
     """The doctor has a file of the facts read there."""
     install, export, look = read_commands("spark")
     run(folder, environment, install, "reelport sample --start 2026-09-01 --end 2026-09-01 --rows 100")
-    with running_cluster(tmp_path) as cluster:
+    with running_cluster(tmp_path, alone=True) as cluster:
         export = export.replace("sc://spark.internal:15002", cluster.address)
         said = run(folder, environment, export, f"until {look}; do sleep 1; done")
     assert re.search(r"^yes\s+spark\s", said, re.MULTILINE)
