@@ -154,6 +154,8 @@ class SparkCluster:
     def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
         end = time.monotonic() + READY_SECONDS
         while not is_ready():
+            if self.processes[name].poll() is not None:
+                raise FleetError(f"Spark's {name} ended before it was ready: {self.log(name)}")
             if time.monotonic() > end:
                 raise FleetError(f"Spark's {name} wasn't ready within {READY_SECONDS:.0f} seconds: {self.log(name)}")
             time.sleep(_POLL_SECONDS)

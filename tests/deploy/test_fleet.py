@@ -11,6 +11,7 @@ import pytest
 from deploy.fleet.drill import Findings
 from deploy.fleet.part import FleetError, Part
 from deploy.fleet.programs import make_gateway, make_nginx
+from deploy.fleet.spark_cluster import SparkCluster
 from tests.deploy.programs import find_tool, is_alive
 from tests.patience import until
 
@@ -44,6 +45,13 @@ def test_a_part_that_ends_by_itself_is_told_with_its_log(tmp_path: Path) -> None
     """Whoever tries the fleet must see which part, and where it says why."""
     with pytest.raises(FleetError, match=rf"part ended with status 3; its log: {tmp_path}/part.log"):
         part(tmp_path, "import sys; sys.exit(3)").start()
+
+
+def test_a_spark_that_ends_by_itself_is_told_with_its_log(tmp_path: Path) -> None:
+    """It isn't waited for: here Java finds no program to run."""
+    find_tool("java", "openjdk-17-jre-headless")
+    with pytest.raises(FleetError, match=r"master ended before it was ready: .*\.deploy\.master\.Master"):
+        SparkCluster(tmp_path, tmp_path).start()
 
 
 def test_nginx_takes_what_is_made_of_the_example(tmp_path: Path) -> None:
