@@ -96,7 +96,7 @@ install-check: $(READY) ## run the tests of the installation with nothing fetche
 
 # A checker of types uses one core; where it has seen nothing yet, it takes as long for other systems as for this one.
 check: $(READY) ## lint, types, advisories and test-all, as CI runs them
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target types lint advisories
+	@$(MAKE) --no-print-directory -j 2 types lint advisories
 	@$(MAKE) --no-print-directory test-all
 
 spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetch; needs Java 17)
