@@ -146,6 +146,16 @@ def test_all_problems_come_at_once() -> None:
     ]
 
 
+def test_unknown_names_beside_no_metric_are_problems_of_their_own() -> None:
+    """What could be asked for instead is told by the names that are known."""
+    asked = query("", "DAY OUTCOMES OUTCOME", foo="x")
+    assert [(each.code, each.nearest) for each in problems(asked, today=TODAY)] == [
+        (Code.NO_METRICS, "NB_MISSED_IMPRESSION"),
+        (Code.UNKNOWN_DIMENSION, "OUTCOME"),
+        (Code.UNKNOWN_FILTER, None),
+    ]
+
+
 def test_where_none_is_near_and_few_can_be_meant_all_are_named() -> None:
     """Products, filters, and the values of a filter; metrics are too many."""
     wrong = problems(query("ZZZ", mediaType="ZZZ", product="ZZZ", zzz="x"), today=TODAY)
