@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, event, text
 from tests.patience import PATIENCE, until
 from tests.server.conftest import NOW, State
+from tests.server.syncs import no_sync
 
-from reelport.errors import QueryRefused, QueueFull
+from reelport.errors import QueryRefused, QueueFull, StorageError
 from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
 from reelport.server.access import keys, organizations
@@ -112,6 +113,36 @@ def test_ask_waits_for_versions_that_are_being_recorded(state: State, caller: Ca
         second = pool.submit(state.ask, caller)
         assert jobs.pin_versions(state.db, claim, newest_versions(state.settings.facts_root))
         assert second.result() == first
+
+
+def test_ask_waits_for_nothing_once_versions_are_recorded(state: State, caller: Caller) -> None:
+    """A report that is being made from the tables of now answers the same ask after one look."""
+    first = state.ask(caller)
+    statements: list[str] = []
+    event.listen(state.db, "after_cursor_execute", lambda *given: statements.append(given[2]))
+    assert state.ask(caller) == first
+    looks = len(statements)
+    assert jobs.pin_versions(state.db, claimed(state), newest_versions(state.settings.facts_root))
+    statements.clear()
+    assert state.ask(caller) == first
+    assert len(statements) == looks
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_the_same_ask_is_answered_once_the_first_is_on_the_disk(state: State, caller: Caller) -> None:
+    """The first may be seen before: while the disk fails, nobody is told of it. A finished report needs no sync."""
+    first = state.ask(caller)
+    with no_sync(state.settings), pytest.raises(StorageError, match="wal"):
+        state.ask(caller)
+    assert state.ask(caller) == first
+    claim = claimed(state)
+    assert jobs.pin_versions(state.db, claim, newest_versions(state.settings.facts_root))
+    assert jobs.finish(state.db, claim, FILE, state.now)
+    file = state.settings.files_root / FILE.name
+    file.parent.mkdir()
+    file.write_bytes(b"12")
+    with no_sync(state.settings):
+        assert state.ask(caller).token == first.token
 
 
 def test_ask_waits_for_no_versions_of_a_report_that_was_begun_long_ago(state: State, caller: Caller) -> None:
