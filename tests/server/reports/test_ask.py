@@ -66,6 +66,15 @@ def test_same_ask_of_another_key_or_over_other_channels_is_another_report(state:
     assert state.ask(wider).token != first.token
 
 
+def test_a_report_that_expires_soon_answers_no_ask(state: State, caller: Caller) -> None:
+    """Until half of its life is over it does: whoever gets it has the other half to fetch the file."""
+    first = state.ask(caller)
+    state.now += timedelta(hours=state.settings.retention_hours) / 2
+    assert state.ask(caller) == first
+    state.now += timedelta(milliseconds=1)
+    assert state.ask(caller).token != first.token
+
+
 def test_pinned_report_answers_only_for_the_current_tables(state: State, caller: Caller) -> None:
     """Running or finished at today's versions it is given again; at older ones, or without its file, it is not."""
     first = state.ask(caller)

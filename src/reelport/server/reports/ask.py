@@ -66,7 +66,7 @@ _SAME_ASK = (
         REPORTS.c.key_id == bindparam("key"),
         REPORTS.c.fingerprint == bindparam("question"),
         REPORTS.c.status.in_([ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value]),
-        REPORTS.c.expires_at > bindparam("now"),
+        REPORTS.c.expires_at >= bindparam("least"),
     )
     .order_by(REPORTS.c.created_at.desc(), REPORTS.c.id)
     .limit(1)
@@ -155,12 +155,14 @@ def _ask_once(
     That is `until` then at most (monotonic).
     """
     question = _hash_ask(query, caller)
+    # Whoever asks has time to fetch the file: an earlier report serves with half of its life before it.
+    least = now + timedelta(hours=settings.retention_hours) / 2
     # Read at most once; and if possible now, not within the transaction, where all other writers wait.
     versions = cache(lambda: newest_versions(settings.facts_root))
 
     def reuse_or_insert(connection: Connection) -> AskedReport | None:
         _lock_organization(connection, caller, now)
-        ask_state = _read_ask_state(connection, caller, question, now)
+        ask_state = _read_ask_state(connection, caller, question, least)
         if _is_awaited(settings, ask_state, until):
             return None
         if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
@@ -173,7 +175,7 @@ def _ask_once(
         return answer
 
     with reading(db) as connection:
-        ask_state = _read_ask_state(connection, caller, question, now)
+        ask_state = _read_ask_state(connection, caller, question, least)
     if _is_awaited(settings, ask_state, until):
         return None
     if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
@@ -189,9 +191,9 @@ def _hash_ask(query: ReportQuery, caller: Caller) -> str:
     return hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
 
 
-def _read_ask_state(connection: Connection, caller: Caller, question: str, now: datetime) -> _AskState:
-    """Read the key's newest report for the same ask, and the counts of its partner's jobs."""
-    asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "now": now}
+def _read_ask_state(connection: Connection, caller: Caller, question: str, least: datetime) -> _AskState:
+    """Read the key's newest report for the same ask that doesn't expire before `least`, and its partner's jobs."""
+    asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "least": least}
     return connection.execute(_ASK_STATE, asked).one()
 
 
