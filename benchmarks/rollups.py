@@ -1,4 +1,4 @@
-"""Reports from rollups and settled months beside those from facts: `python -m benchmarks.rollups ROWS [TIMES]`."""
+"""Reports from rollups beside those from facts: `python -m benchmarks.rollups ROWS [TIMES]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
@@ -16,15 +16,12 @@ from benchmarks.facts import BIG_CHANNEL, CHANNELS, START, Facts
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Engine, Session
+from reelport.engine.duckdb.engine import Engine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
-from reelport.engine.settled.aggregator import SettledAggregator
-from reelport.engine.settled.store import FOLDER as SETTLED_FOLDER
-from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import FOLDER, add_rollup
@@ -65,18 +62,15 @@ def run(rows: int, times: int) -> None:
             for line in _measure(engine, root, Path(folder), name, query, tenant, times):
                 print(line, flush=True)
     shutil.rmtree(root / FOLDER)
-    shutil.rmtree(root / SETTLED_FOLDER)
 
 
 def _measure(
     engine: Engine, root: Path, folder: Path, name: str, query: ReportQuery, tenant: Tenant, times: int
 ) -> Iterator[str]:
-    """Make the report so many times each way, and two times before that: the second keeps its months."""
-    kept = KeptMonths(root, 10**9, folder / "drafts")
-    ways: dict[str, Callable[[Session], Aggregator]] = {
-        "facts": lambda _: DUCKDB,
-        "a rollup": lambda _: RollupAggregator(RollupList.read(root)),
-        "settled months": lambda session: SettledAggregator(kept, DUCKDB, session.run_beside, date.max),
+    """Make the report so many times each way, and two times before that."""
+    ways: dict[str, Callable[[], Aggregator]] = {
+        "facts": lambda: DUCKDB,
+        "a rollup": lambda: RollupAggregator(RollupList.read(root)),
     }
     spent: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     texts, lines = set(), 0
@@ -84,7 +78,7 @@ def _measure(
         for way, choose in ways.items():
             session, path = engine.session(), folder / "report.csv"
             before, cpu = time.perf_counter(), _cpu_seconds()
-            pieces = plan_pieces(query, tenant, pin(root, tables_of(query)), aggregator=choose(session))
+            pieces = plan_pieces(query, tenant, pin(root, tables_of(query)), aggregator=choose())
             lines = session.write(pieces, path).rows
             if turn > 1:
                 spent[way].append((_cpu_seconds() - cpu, time.perf_counter() - before))

@@ -56,7 +56,7 @@ SERVER_COMMANDS = {
     "user": (f"{_SERVICE}.users:USER", "Users: the people of organizations."),
     "audit": (f"{_SERVICE}.audit:audit", "Show who did what, when and from where."),
     "queue": (f"{_SERVICE}.service:QUEUE", "Reports that wait, run or ended."),
-    "verify": (f"{_SERVICE}.service:verify", "Check tables, rollups, settled months and reports against records."),
+    "verify": (f"{_SERVICE}.service:verify", "Check tables, rollups and reports against records."),
     "backup": (f"{_SERVICE}.backup:backup", "Back up state, tables and finished reports, while the service runs."),
     "restore": (f"{_SERVICE}.backup:restore", "Restore a backup into an empty data directory."),
     "verify-backup": (f"{_SERVICE}.backup:verify_backup", "Restore a backup to a scratch place, and try it."),

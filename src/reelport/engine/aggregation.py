@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sqlglot import exp
 
-from reelport.catalog import Difference, Dimension, Distinct, Grain, Ratio, Rule, Stock, Sum, Total, measures
+from reelport.catalog import Dimension, Distinct, Grain, measures
 from reelport.engine.lookups import late_lookups
 from reelport.engine.mapping import MEASURES, find_sources
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, make_source_query
@@ -27,23 +26,16 @@ if TYPE_CHECKING:
 _ARROW = "aggregated"
 
 
-class Aggregate(Enum):
-    """How the rows of a measure become one value, and what its values add up over."""
-
-    SUM = "additive: over rows and over days"
-    LATEST_SUM = "semi-additive: over rows, but not over days, as each time bucket counts its latest day alone"
-    COUNT_DISTINCT = "not additive"
-
-
 @dataclass(frozen=True, slots=True)
 class AggregatedMeasure:
     """A measure as a column of the aggregated relation.
 
+    It is a sum, or counts distinct values. A stock is a sum, too: `engine.conditions` leaves the rows of its day alone.
     `digits` are decimal digits, 0 for a count.
     """
 
     name: str
-    aggregate: Aggregate
+    is_distinct_count: bool
     digits: int
 
     @property
@@ -52,7 +44,7 @@ class AggregatedMeasure:
 
         Sums are decimals, which Parquet holds exactly: DuckDB would write a HUGEINT as a double.
         """
-        return "BIGINT" if self.aggregate is Aggregate.COUNT_DISTINCT else f"DECIMAL({WIDEST_DECIMAL}, {self.digits})"
+        return "BIGINT" if self.is_distinct_count else f"DECIMAL({WIDEST_DECIMAL}, {self.digits})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +67,21 @@ class Aggregation:
         keys = {key.header: _key_type(key.grain) for key in self.keys}
         return keys | {measure.name: measure.type for measure in self.measures}
 
-    @property
-    def is_additive(self) -> bool:
-        """Whether relations of two ranges of days add up, key by key, to that of both ranges.
-
-        They do where each measure is a sum, and where a key keeps the days apart. To add up over a key is another
-        matter: it is wrong where a fact has many values of it (`Dimension.many_valued`).
-        """
-        by_day = any(key.grain is not None and key.grain <= Grain.DAY for key in self.keys)
-        return by_day or all(measure.aggregate is Aggregate.SUM for measure in self.measures)
-
 
 def plan_aggregation(resolved: ResolvedQuery, dense: frozenset[str] = frozenset()) -> Aggregation:
     """Plan the aggregation of a query. It has no sources where no row can be the tenant's."""
     found = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
-    aggregates = {name: aggregate_of(metric.rule) for metric in resolved.metrics for name in measures(metric.rule)}
+    is_distinct = {
+        name: isinstance(metric.rule, Distinct) for metric in resolved.metrics for name in measures(metric.rule)
+    }
     late = late_lookups(resolved)
     return Aggregation(
         resolved,
         tuple(source_query for source_query in found if source_query),
         tuple(dimension for dimension in resolved.dimensions if dimension not in late),
-        tuple(AggregatedMeasure(name, how, MEASURES[name].digits) for name, how in aggregates.items()),
+        tuple(AggregatedMeasure(name, distinct, MEASURES[name].digits) for name, distinct in is_distinct.items()),
         dense,
     )
-
-
-def aggregate_of(rule: Rule) -> Aggregate:
-    """How the measures of a metric of this rule are aggregated."""
-    match rule:
-        case Distinct():
-            return Aggregate.COUNT_DISTINCT
-        case Stock():
-            return Aggregate.LATEST_SUM
-        case Sum() | Total() | Difference() | Ratio():
-            return Aggregate.SUM
 
 
 def _key_type(grain: Grain | None) -> str:
@@ -146,7 +119,7 @@ def _select_columns(aggregation: Aggregation, relation: exp.Expr) -> exp.Select:
     types = aggregation.columns | {
         measure.name: "HUGEINT"
         for measure in aggregation.measures
-        if measure.aggregate is not Aggregate.COUNT_DISTINCT and not measure.digits
+        if not measure.is_distinct_count and not measure.digits
     }
     columns = (alias(cast(exp.column(name), type_), name) for name, type_ in types.items())
     return exp.select(*columns).from_(relation, copy=False)

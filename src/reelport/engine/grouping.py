@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from reelport.engine.aggregation import Aggregate, AggregatedMeasure, Aggregation
+from reelport.engine.aggregation import AggregatedMeasure, Aggregation
 from reelport.engine.relations import Relations
 from reelport.engine.source_rows import select_source_rows
 from reelport.engine.trees import alias, number, select, subquery
@@ -30,7 +30,7 @@ def group_rows(aggregation: Aggregation, relations: Relations) -> exp.Select:
 
 def _aggregate(measure: AggregatedMeasure) -> exp.Expr:
     column = exp.column(measure.name, _STACKED)
-    if measure.aggregate is Aggregate.COUNT_DISTINCT:
+    if measure.is_distinct_count:
         return exp.Count(this=exp.Distinct(expressions=[column]))
     return exp.Sum(this=column)
 

@@ -332,7 +332,7 @@ class SettingTable:
     rollups: Literal["on", "off"] = setting(
         "on",
         worker=True,
-        section="Rollups and settled months",
+        section="Rollups",
         command=True,
         description="Whether reports and views are made from the rollups that `reelport rollups` builds.",
     )
@@ -350,7 +350,7 @@ class SettingTable:
         form=_SIZE_FORM,
         worker=True,
         command=True,
-        description="Bytes of rollups, settled months and copies of an object store's files that a report or view "
+        description="Bytes of rollups and copies of an object store's files that a report or view "
         "compares with their digests before a process first reads them, and after a write; what exceeds them is "
         "compared by later ones. 0MB: none.",
     )
@@ -364,15 +364,6 @@ class SettingTable:
     )
     rollups_after_load: Literal["no", "yes"] = setting(
         "no", service=False, command=True, description="Whether a load builds what the table's rollups lack then."
-    )
-
-    settled_space: str = setting(
-        "0GB",
-        pattern=_SIZE,
-        form=_SIZE_FORM,
-        worker=True,
-        service=False,
-        description="Bytes on the disk of aggregated months that are kept for later reports; 0GB: none is.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(

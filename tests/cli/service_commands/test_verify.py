@@ -1,35 +1,33 @@
-"""What `verify` prints of kept sums."""
+"""What `verify` prints of rollups."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from reelport.cli.main import main
+from reelport.facts.rollups.definition import FOLDER
 from reelport.server.settings import read_settings
 
 
-def test_verify_tells_of_months_that_have_rotted_or_have_no_digest(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without one a month is right as far as can be told; with another one it is named, and to be deleted."""
+def test_verify_names_a_rollup_that_has_rotted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named, and to be deleted and built anew; untouched it is as recorded."""
 
     def run(*words: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as left:
             main([*words, "--data", str(tmp_path / "data")])
         return int(left.value.code or 0), "".join(capsys.readouterr())
 
-    (tmp_path / "channels.csv").write_text("id,slug\nc1,demo-news\n")
-    assert run("load", "channels", str(tmp_path / "channels.csv"))[0] == 0
-    month = read_settings(data=tmp_path / "data").facts_root / ".settled" / "key.parquet"
-    month.parent.mkdir()
-    month.write_bytes(b"a month")
-    status, text = run("verify")
-    assert status == 0
-    assert "months: 1 file without a digest" in text
-    month.with_suffix(".sha256").write_text(f"{month.stat().st_ino} {hashlib.sha256(b'another').hexdigest()}")
+    plays = tmp_path / "plays.csv"
+    plays.write_text(
+        "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds\n"
+        "2026-01-05T10:00:00Z,v1,c1,video,3,60\n"
+    )
+    for words in (("load", "plays", str(plays)), ("rollups", "add", "plays"), ("rollups", "build"), ("verify",)):
+        assert run(*words)[0] == 0, words
+    (sums,) = (read_settings(data=tmp_path / "data").facts_root / FOLDER).rglob("*.parquet")
+    sums.write_bytes(sums.read_bytes() + b"rot")
     status, text = run("verify")
     assert status == 1
-    assert "key.parquet: its bytes are not those that were written: delete it" in text
+    assert f"{sums.name}: its bytes are not those that were written: delete it, and run reelport rollups build" in text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import tables_of
@@ -11,8 +10,6 @@ from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
-from reelport.engine.settled.aggregator import SettledAggregator
-from reelport.engine.settled.store import KeptMonths
 from reelport.facts.log.snapshot import pin
 from reelport.query import ReportQuery
 
@@ -38,17 +35,6 @@ def test_a_report_that_reads_few_rows_of_rollups_is_made_at_once(facts: Facts) -
     assert count_pieces(facts, DUCKDB) == 2
     assert count_pieces(facts, aggregator) == 1
     assert len(aggregator.choices) == 1
-
-
-def test_kept_months_leave_the_cut_to_what_is_read_of_rollups(facts: Facts, tmp_path: Path) -> None:
-    """With room for settled months a report is cut by the same rows: by the facts alone where there is no rollup."""
-    facts.load(*DAYS, like=ALIKE)
-    facts.add()
-    facts.build()
-    kept = KeptMonths(facts.root, 10**6, tmp_path)
-    rollups = RollupAggregator(RollupList.read(facts.root))
-    for other, pieces in ((rollups, 1), (DUCKDB, 2)):
-        assert count_pieces(facts, SettledAggregator(kept, other, lambda _: None, LAST)) == pieces
 
 
 def test_a_report_whose_rollup_lacks_days_is_cut_by_the_facts_it_reads(facts: Facts) -> None:

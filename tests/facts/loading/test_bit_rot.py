@@ -122,7 +122,6 @@ def test_every_flipped_bit_of_facts_is_found(root: Path) -> None:
         assert len(found) == 1, seed
         assert path.name in found[0]
         assert "objects/" in found[0]
-        assert "and delete facts/.settled" in found[0]
         assert "2026-01-05 to 2026-01-05 again with --replace-days" in found[0]
     assert list(findings(root)) == []
 

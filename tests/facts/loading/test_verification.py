@@ -57,7 +57,7 @@ def test_a_missing_file_is_found(root: Path, loaded: Path) -> None:
     loaded.unlink()
     (finding,) = _findings(root)
     assert f"{loaded.name}: the file is missing: " in finding
-    assert f"objects/{kept[:2]}/{kept}, and delete facts/.settled, or load 20" in finding
+    assert f"objects/{kept[:2]}/{kept}, or load 20" in finding
     assert finding.endswith(" again with --replace-days")
 
 

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -16,7 +16,7 @@ import pytest
 import structlog
 from tests.cases import thin_out
 from tests.disks import small_disk
-from tests.rotten_files import build_double, double_views, flip_bit
+from tests.rotten_files import build_double, double_views
 from tests.server.conftest import State
 
 from reelport.engine.duckdb.engine import Engine
@@ -128,7 +128,7 @@ def test_a_rollup_that_can_not_be_read_fails_no_report(
     damage(data_file(state))
     text, logs = make()
     assert text == RIGHT
-    assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
+    assert [log["event"] for log in logs] == ["rollups can't be read: the report is made from the facts"]
     assert read_tallies(state.db).fallbacks == {Fallback.SUMS: 1, Fallback.COPIES: 0}
     assert len(build_rollups(state.settings.facts_root, space=10**9)) == 1
 
@@ -138,7 +138,7 @@ def test_a_rollup_that_has_rotted_fails_no_report(state: State, make: Callable[.
     double_views(data_file(state))
     text, logs = make(rollup_checks=0)
     assert text == RIGHT
-    assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
+    assert [log["event"] for log in logs] == ["rollups can't be read: the report is made from the facts"]
     assert "its bytes are not those that were written" in str(logs[0]["reason"])
     assert read_tallies(state.db).fallbacks == {Fallback.SUMS: 1, Fallback.COPIES: 0}
     assert len(build_rollups(state.settings.facts_root, space=10**9)) == 1
@@ -176,73 +176,3 @@ def test_a_share_of_the_reports_is_sampled() -> None:
     some = [each for each in ids if is_sampled(each, 0.1)]
     assert 120 < len(some) < 280
     assert all(is_sampled(each, 0.1) for each in some)
-
-
-def test_a_settled_month_serves_longer_reports(settings_of_months: tuple[State, Callable[[date], Made]]) -> None:
-    """Asked for once it is not kept, asked for again it is; then it is read, is checked, and may be damaged."""
-    state, report = settings_of_months
-    used = [report(date(2026, 1, 31) + timedelta(days=more))[1][0]["used"] for more in range(4)]
-    assert used == [[], ["settled months: 1"], ["settled months: 1"], ["settled months: 1"]]
-    assert read_tallies(state.db).rollup_checks == {RollupCheck.SAME: 3, RollupCheck.DIFFERENT: 0}
-    (kept,) = (state.settings.facts_root / ".settled").glob("*.parquet")
-    kept.write_bytes(b"no Parquet")
-    text, logs = report(date(2026, 2, 4))
-    assert text == "month,views\n2026-01,220000\n2026-02,1\n"
-    assert [log["event"] for log in logs] == ["kept sums can't be read: the report is made from the facts"]
-    assert read_tallies(state.db).fallbacks[Fallback.SUMS] == 1
-
-
-@pytest.mark.parametrize("reads", [0, 2])
-def test_a_settled_month_that_has_rotted_fails_no_report(
-    settings_of_months: tuple[State, Callable[[date], Made]], reads: int
-) -> None:
-    """Its digest tells before a process first reads it, and once it was written since.
-
-    The report comes from the facts, and the month is kept anew.
-    """
-    state, report = settings_of_months
-    for more in range(2 + reads):
-        report(date(2026, 1, 31) + timedelta(days=more))
-    (kept,) = (state.settings.facts_root / ".settled").glob("*.parquet")
-    flip_bit(kept, 13)
-    text, logs = report(date(2026, 2, 5))
-    assert text == "month,views\n2026-01,220000\n2026-02,1\n"
-    assert "its bytes are not those that were written" in str(logs[0]["reason"])
-    assert not kept.exists()
-    assert report(date(2026, 2, 6))[1][0]["used"] == ["settled months: 1"]
-
-
-@pytest.fixture(scope="module")
-def month(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A month of many plays, and one play of the next: each test has its own copy."""
-    rows = 220_000
-    day = pa.array([datetime(2026, 1, 5, tzinfo=UTC)] * rows + [datetime(2026, 2, 1, tzinfo=UTC)])
-    texts = {"owner_channel_id": "c1", "video_id": "v", "media_type": "video"}
-    columns = {name: pa.repeat(pa.scalar(text), rows + 1) for name, text in texts.items()}
-    counts = dict.fromkeys(("views", "time_watched_seconds"), pa.repeat(pa.scalar(1), rows + 1))
-    root = tmp_path_factory.mktemp("month") / "facts"
-    load_arrow(root, "plays", pa.table({"started_at": day, **columns, **counts}), "one")
-    return root
-
-
-@pytest.fixture
-def settings_of_months(state: State, month: Path) -> Iterator[tuple[State, Callable[[date], Made]]]:
-    """A state with these plays, and what makes a report from the month's first day to another one."""
-    shutil.copytree(month, state.settings.facts_root)
-    state.organization("demo", "c1")
-    caller, settings = state.caller(state.key("demo")), state.again(settled_space="1GB", rollup_checks=1)
-
-    def report(end: date) -> Made:
-        query = ReportQuery.of(["VIEWS"], ["MONTH"], date(2026, 1, 1), end)
-        ask_report(state.db, settings, caller, query, state.now)
-        claim = jobs.claim(state.db, "one", running=9, lease_seconds=30)
-        assert claim is not None
-        with structlog.testing.capture_logs() as logs:
-            record = attempt.make_report(
-                state.db, settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
-            )
-        return (settings.files_root / record.name).read_text(), [dict(log) for log in logs]
-
-    spill = settings.spill_root / "one"
-    with Engine("500MB", 1, spill, within=(settings.facts_root,)) as engine:
-        yield state, report

@@ -83,15 +83,13 @@ def _report_fields(entry: backlog.Entry) -> dict[str, object]:
 
 
 _DAMAGED_ROLLUP = "its bytes are not those that were written: delete it, and run reelport rollups build"
-_DAMAGED_MONTH = "its bytes are not those that were written: delete it, and it is kept anew when it is asked for"
 
 
 def verify(*, json: PrintJson = False, data: Data = None) -> None:
-    """Check tables, rollups, settled months and reports; status 1 if any isn't as recorded.
+    """Check tables, rollups and reports; status 1 if any isn't as recorded.
 
     Example: reelport verify
     """
-    from reelport.engine.settled.store import check_months
     from reelport.facts.loading.verification import verify as verify_tables
     from reelport.facts.rollups.upkeep import check_rollups
     from reelport.server.files.verification import check_files
@@ -100,26 +98,23 @@ def verify(*, json: PrintJson = False, data: Data = None) -> None:
     with open_state(data, only_read=True) as (settings, db):
         refuse_other_tables(db, settings)
         tables = verify_tables(settings.facts_root)
-        rollups, months = check_rollups(settings.facts_root), check_months(settings.facts_root)
-        count, file_faults = check_files(db, settings)
+        rollups = check_rollups(settings.facts_root)
+        files, file_faults = check_files(db, settings)
     faults = [f"{table.table}: {finding}" for table in tables for finding in table.findings]
     faults += [f"{path}: {_DAMAGED_ROLLUP}" for path in rollups.damaged]
-    faults += [f"{path}: {_DAMAGED_MONTH}" for path in months.damaged]
     faults += file_faults
-    unproven = {table.table: table.unproven for table in tables}
-    unproven = {
-        name: n for name, n in {**unproven, "rollups": rollups.unproven, "months": months.unproven}.items() if n
-    }
+    counts = {table.table: table.unproven for table in tables} | {"rollups": rollups.unproven}
+    unproven = {name: count for name, count in counts.items() if count}
     left = {table.table: table.left for table in tables if table.left}
     if json:
-        print_json({"files": count, "faults": faults, "left": left, "unproven": unproven})
+        print_json({"files": files, "faults": faults, "left": left, "unproven": unproven})
     if faults:
         raise StorageError("\n".join(faults))
     if not json:
-        print(f"All is as recorded: every table, and {format_count(count, 'finished file')}.")
-        for name, files in unproven.items():
+        print(f"All is as recorded: every table, and {format_count(files, 'finished file')}.")
+        for name, count in unproven.items():
             print(
-                f"{name}: {format_count(files, 'file')} without a digest, written by an older version: right as far as "
+                f"{name}: {format_count(count, 'file')} without a digest, written by an older version: right as far as "
                 "can be told."
             )
         for name, paths in left.items():

@@ -188,12 +188,6 @@ class Session:
         finally:
             self._idle.set()
 
-    def run_beside(self, sql: str) -> None:
-        """Run a statement from within the pieces of a write. Raises what `write` does."""
-        with _translate_errors("a part of the report"):
-            self._check_cancelled()
-            self._execute(sql, {})
-
     def _write(self, pieces: Pieces, to: Path, report_format: ReportFormat) -> Written:
         if self._spill is None:
             raise UsageError("This engine has no folder to spill to, and can't write files.")

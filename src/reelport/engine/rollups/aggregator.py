@@ -154,7 +154,7 @@ class RollupAggregator:
 
     @property
     def plain(self) -> Aggregator:
-        """The aggregator that reads no kept sums."""
+        """The aggregator that reads no rollups."""
         return self.other
 
     def require_intact(self, check: DigestCheck) -> None:

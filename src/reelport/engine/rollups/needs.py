@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
-from reelport.engine.aggregation import Aggregate, aggregate_of
 from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.shape import is_summable, list_columns, tenant_columns
@@ -71,8 +70,8 @@ def _find_problems(source_query: SourceQuery) -> Iterator[str]:
                 yield f"{metric.name} is a distinct count, which does not add up"
             case Stock():
                 yield f"{metric.name} is a stock, which does not add up over days"
-        if aggregate_of(metric.rule) is not Aggregate.SUM or not all(map(is_summable, measures(metric.rule))):
-            yield f"{metric.name} does not add up"
+            case rule if not all(map(is_summable, measures(rule))):
+                yield f"{metric.name} does not add up"
     for dimension in _list_dimensions(source_query):
         if dimension.many_valued:
             yield f"{dimension.name} puts one fact into several rows"

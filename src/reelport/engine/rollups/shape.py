@@ -12,8 +12,7 @@ from functools import cache
 
 from sqlglot import exp
 
-from reelport.catalog import Grain, Metric, measures
-from reelport.engine.aggregation import Aggregate, aggregate_of
+from reelport.catalog import Distinct, Grain, Metric, Stock, measures
 from reelport.engine.mapping import CELLS, MEASURES, PAYEE, SOURCES, Cell, ColumnCell, LookupCell, TimeCell
 from reelport.engine.trees import WIDEST_DECIMAL, parse_sql
 from reelport.errors import UsageError
@@ -114,7 +113,7 @@ def _tests_emptiness(condition: exp.Expr) -> bool:
 
 
 def _additive_values(table: str) -> Iterator[exp.Expr]:
-    additive = (metric.rule for metric in Metric if aggregate_of(metric.rule) is Aggregate.SUM)
+    additive = (metric.rule for metric in Metric if not isinstance(metric.rule, Distinct | Stock))
     for name in sorted({name for rule in additive for name in measures(rule)}):
         if MEASURES[name].source.table == table and is_summable(name):
             yield parse_sql(MEASURES[name].value)

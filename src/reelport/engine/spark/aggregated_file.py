@@ -9,7 +9,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reelport.engine.aggregation import Aggregate, Aggregation
+from reelport.engine.aggregation import Aggregation
 from reelport.engine.trees import WIDEST_DECIMAL
 
 _KEYS = {"TEXT": pa.string(), "DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us")}
@@ -39,6 +39,6 @@ class AggregatedFile:
 def _arrow_schema(aggregation: Aggregation) -> pa.Schema:
     fields = [(key.header, _KEYS[aggregation.columns[key.header]]) for key in aggregation.keys]
     for measure in aggregation.measures:
-        counted = measure.aggregate is Aggregate.COUNT_DISTINCT
-        fields.append((measure.name, pa.int64() if counted else pa.decimal128(WIDEST_DECIMAL, measure.digits)))
+        type_ = pa.int64() if measure.is_distinct_count else pa.decimal128(WIDEST_DECIMAL, measure.digits)
+        fields.append((measure.name, type_))
     return pa.schema(fields)

@@ -115,12 +115,11 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], dige
 def _describe_cure(file: DataFile, digest: str | None) -> str:
     """Say how the rows of a file that has rotted or is gone come back.
 
-    Backups keep files by their digests. A settled month that was kept of the damage would be read on then, for the
-    file has the same name; after a load it has another.
+    Backups keep files by their digests.
     """
     again = "" if file.first is None else f", or load {file.first_day} to {file.last_day} again with --replace-days"
     kept = "" if digest is None else f", objects/{digest[:2]}/{digest}"
-    return f"put the file of a backup in its place{kept}, and delete facts/.settled{again}"
+    return f"put the file of a backup in its place{kept}{again}"
 
 
 def _check_content(now: TableVersion, file: DataFile, columns: frozenset[str], path: Path) -> Iterator[str]:

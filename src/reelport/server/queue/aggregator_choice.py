@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -15,10 +14,7 @@ from reelport.engine.memory_size import parse_size
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList, count_rows_read
-from reelport.engine.settled.aggregator import SettledAggregator
-from reelport.engine.settled.store import KeptMonths
 from reelport.engine.tenant import Tenant
-from reelport.facts.defaults import SETTLED_AFTER
 from reelport.facts.log.snapshot import Snapshot
 from reelport.server.queue import liveness
 from reelport.server.queue.attempt_trace import TracedAggregator
@@ -36,8 +32,8 @@ def choose_aggregator(
 ) -> Iterator[Aggregator]:
     """Choose the aggregator of one report, for the block in which the session writes it.
 
-    It is DuckDB, within the statement that writes, with rollups and settled months where there are any; or Spark, where
-    one is set and so many rows are to be read even with rollups.
+    It is DuckDB, within the statement that writes, with rollups where there are any; or Spark, where one is set and so
+    many rows are to be read even with rollups.
 
     To add one: implement `engine.aggregation.Aggregator` in a room of `engine`, and decide here when it is used; it is
     imported only then. It may be asked several times, once per piece. One that aggregates a part and leaves the rest to
@@ -49,8 +45,7 @@ def choose_aggregator(
     if rows is None or rows < settings.spark_from_rows:
         span.set("reelport.aggregator", "duckdb")
         check = DigestCheck(parse_size(settings.digest_checks))
-        duckdb = RollupAggregator(rollups, DUCKDB, check) if rollups else DUCKDB
-        yield _add_settled_months(duckdb, settings, claim, session, check)
+        yield RollupAggregator(rollups, DUCKDB, check) if rollups else DUCKDB
         return
     from reelport.engine.spark.aggregator import SparkAggregator  # noqa: PLC0415 - loads pyarrow, and then pyspark
 
@@ -63,15 +58,3 @@ def choose_aggregator(
 
 def _count_rows(claim: Claim, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> int:
     return count_rows_read(plan_aggregation(resolve_query(claim.query, tenant)), snapshot, rollups)
-
-
-def _add_settled_months(
-    aggregator: Aggregator, settings: Settings, claim: Claim, session: Session, check: DigestCheck
-) -> Aggregator:
-    """Let settled months be kept where the settings give them room."""
-    space = parse_size(settings.settled_space)
-    if not space:
-        return aggregator
-    kept = KeptMonths(settings.facts_root, space, liveness.spill_folder(settings, claim.owner))
-    settled = datetime.now(UTC).date() - timedelta(days=SETTLED_AFTER)
-    return SettledAggregator(kept, aggregator, session.run_beside, settled, check=check)

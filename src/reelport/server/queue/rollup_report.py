@@ -1,4 +1,4 @@
-"""Writes reports from kept sums: without them where they fail, and a sample both ways."""
+"""Writes reports from rollups: without them where they fail, and a sample both ways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Session
 from reelport.engine.plan import Pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.settled.aggregator import SettledAggregator
 from reelport.errors import DiskFull, InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.server.queue import liveness
 from reelport.server.queue.copy_fallback import count_unread
@@ -48,10 +47,10 @@ def write_report(
 ) -> Written:
     """Write the report of a claim to its draft.
 
-    Rollups and kept months may be deleted at any time: a report that they fail is made without them, in the same
+    Rollups may be deleted at any time: a report that they fail is made without them, in the same
     attempt. A share of the reports made from them is made from the facts too: where both differ, that is the report.
     """
-    if not isinstance(aggregator, RollupAggregator | SettledAggregator):
+    if not isinstance(aggregator, RollupAggregator):
         return session.write(plan(aggregator=aggregator), draft)
     log = _log.bind(report=claim.report_id, attempt=claim.attempt)
     try:
@@ -59,7 +58,7 @@ def write_report(
     except (StorageError, InternalError) as error:
         if isinstance(error, DiskFull | StoreUnavailable) or not aggregator.was_used:
             raise
-        log.warning("kept sums can't be read: the report is made from the facts", reason=str(error))
+        log.warning("rollups can't be read: the report is made from the facts", reason=str(error))
         written = session.write(plan(aggregator=aggregator.plain), draft)
         count_unread(db, Fallback.SUMS, log)
         with suppress(StorageError, OSError):  # the report is made
@@ -90,14 +89,14 @@ def is_sampled(report_id: str, share: float) -> bool:
 
 def _keep_right_one(
     db: Database,
-    aggregator: RollupAggregator | SettledAggregator,
+    aggregator: RollupAggregator,
     made: tuple[Path, Written],
     again: tuple[Path, Written],
     log: structlog.typing.FilteringBoundLogger,
 ) -> Written:
     """Compare both reports; the one from the facts stays where they differ.
 
-    What was read of rollups and months is used no more then, until it is built anew.
+    What was read of rollups is used no more then, until it is built anew.
     """
     (draft, written), (scratch, from_facts) = made, again
     is_same = written.sha256 == from_facts.sha256

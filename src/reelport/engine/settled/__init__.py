@@ -1,1 +1,0 @@
-"""Settled months: aggregated months that later reports of the same question reuse."""
