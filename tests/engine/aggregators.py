@@ -43,14 +43,6 @@ class ByParquet:
         return read_parquet(aggregation, [str(file) for file in files])
 
 
-class Elsewhere:
-    """An aggregator that is another one, for which SQL is written from its tree, and does the same."""
-
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
-        """Aggregate as DuckDB does."""
-        return DUCKDB.aggregate(aggregation, snapshot)
-
-
 class ByArrow:
     """Hands over a stream of Arrow batches of a few rows each, which can be read once."""
 

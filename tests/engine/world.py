@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import cached_property
@@ -139,15 +139,6 @@ def _file(table: str, rows: pa.Table, path: Path) -> DataFile:
     times, owners = rows[time].to_pylist(), rows["owner_channel_id"].to_pylist()
     spans = {"first": min(times), "last": max(times), "low_owner": min(owners), "high_owner": max(owners)}
     return DataFile(path.name, 0, rows.num_rows, f"{min(times):%Y-%m}", **spans)
-
-
-def said_dense(snapshot: Snapshot, tables: Collection[str] = FACTS) -> Snapshot:
-    """The same files, of which those of these tables are said to hold a million times their rows."""
-    listing = {
-        name: tuple(replace(file, rows=file.rows * 10**6) if name in tables else file for file in files)
-        for name, files in snapshot.listing.items()
-    }
-    return replace(snapshot, listing=listing)
 
 
 def arrow(tables: Tables) -> dict[str, pa.Table]:

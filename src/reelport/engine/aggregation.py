@@ -52,14 +52,12 @@ class Aggregation:
     """What is aggregated for a report: its columns are the keys to group by, then the measures.
 
     Dimensions that are looked up by a key (`engine.lookups.late_lookups`) are no keys: they wait for the second half.
-    `dense` are tables whose rows are worth summing before ids are looked up (`engine.density`).
     """
 
     resolved: ResolvedQuery
     sources: tuple[SourceQuery, ...]
     keys: tuple[Dimension, ...]
     measures: tuple[AggregatedMeasure, ...]
-    dense: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> dict[str, str]:
@@ -68,7 +66,7 @@ class Aggregation:
         return keys | {measure.name: measure.type for measure in self.measures}
 
 
-def plan_aggregation(resolved: ResolvedQuery, dense: frozenset[str] = frozenset()) -> Aggregation:
+def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
     """Plan the aggregation of a query. It has no sources where no row can be the tenant's."""
     found = (make_source_query(resolved, source) for source in find_sources(resolved.metrics))
     is_distinct = {
@@ -80,7 +78,6 @@ def plan_aggregation(resolved: ResolvedQuery, dense: frozenset[str] = frozenset(
         tuple(source_query for source_query in found if source_query),
         tuple(dimension for dimension in resolved.dimensions if dimension not in late),
         tuple(AggregatedMeasure(name, distinct, MEASURES[name].digits) for name, distinct in is_distinct.items()),
-        dense,
     )
 
 
@@ -134,14 +131,6 @@ class Aggregator(Protocol):
         Called once per piece, on the thread that writes the report; it may take long. The relation is read once, before
         the next call.
         """
-
-
-@runtime_checkable
-class Delegating(Protocol):
-    """An aggregator that may leave a piece to another one."""
-
-    def delegate(self, aggregation: Aggregation, snapshot: Snapshot) -> Aggregator:
-        """Choose the aggregator of a piece, as `aggregate` would, and note the choice."""
 
 
 @runtime_checkable

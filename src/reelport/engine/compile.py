@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from sqlglot import exp
 
 from reelport.catalog import Dimension, Filter, Metric
-from reelport.engine.aggregation import Aggregator, Delegating, plan_aggregation
-from reelport.engine.density import find_dense_tables
+from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
 from reelport.engine.plan import Plan, StoredObjects
-from reelport.engine.plan_template import find_template
 from reelport.engine.relations import Relations
 from reelport.engine.report_rows import select_report_rows
 from reelport.engine.resolved_query import ResolvedQuery, resolve_query
@@ -40,15 +38,8 @@ def compile_query(
     It reads only pinned files and gives only the tenant's rows. With DuckDB as the aggregator the same arguments give
     the same SQL. InternalError when the query was not checked.
     """
-    if isinstance(aggregator, Delegating):
-        aggregator = aggregator.delegate(plan_aggregation(resolve_query(query, tenant)), snapshot)
-    # Who needs no order keeps the rows of a few cells (`kept_cells`): DuckDB then looks these up, and sums their facts.
-    dense = find_dense_tables(query.dimensions, snapshot) if ordered else frozenset()
-    if aggregator is DUCKDB and (template := find_template(query, tenant, dense, ordered=ordered)) is not None:
-        relations = Relations(snapshot, query.start, query.end, tenant.channels)
-        return Plan(template.fill(relations), template.headers, objects=tuple(_list_objects(query, snapshot)))
     resolved = resolve_query(query, tenant)
-    aggregation = plan_aggregation(resolved, dense)
+    aggregation = plan_aggregation(resolved)
     if not aggregation.sources:
         return Plan(_select_nothing(resolved).sql(dialect=DIALECT, copy=False), resolved.headers)
     relation = aggregator.aggregate(aggregation, snapshot)

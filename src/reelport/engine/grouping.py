@@ -19,8 +19,7 @@ def group_rows(aggregation: Aggregation, relations: Relations) -> exp.Select:
     """
     keys = [exp.column(key.header, _STACKED) for key in aggregation.keys]
     values = (alias(_aggregate(measure), measure.name) for measure in aggregation.measures)
-    sources = ((each, each.source.table in aggregation.dense) for each in aggregation.sources)
-    stacked = _stack([select_source_rows(each, relations, is_dense=is_dense) for each, is_dense in sources])
+    stacked = _stack([select_source_rows(each, relations) for each in aggregation.sources])
     tree = select(*keys, *values).from_(subquery(stacked, _STACKED), copy=False)
     if keys:
         return tree.group_by(*(key.copy() for key in keys), copy=False)

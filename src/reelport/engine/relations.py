@@ -56,10 +56,6 @@ class Relations:
         table = source_query.source.table
         return self.facts(table, table, role=source_query.only_role)
 
-    def is_thin(self, source_query: SourceQuery) -> bool:  # noqa: ARG002 - of facts it is never known
-        """Whether `rows` is known to have few rows a day for each owner."""
-        return False
-
     def facts(self, table: str, name: str, *, role: str | None) -> exp.Expr:
         """A superset of the table's rows of these days.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from sqlglot import exp
 
-from reelport.catalog import Dimension, Distinct, Grain
+from reelport.catalog import Distinct
 from reelport.engine.columns import key_column, measure_value, text_column, time_bucket
 from reelport.engine.conditions import conditions
 from reelport.engine.lookups import LookupCells, early_lookups, join_lookups, late_lookups, lookup_column
@@ -18,53 +18,34 @@ from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.tenant_filter import channel_joins
 from reelport.engine.trees import alias, left_join, select, subquery
-from reelport.facts.schema import OWNER
 
 _FEW, _FEW_OF_MANY = 3, 1
 """Up to so many dimensions, rows are summed by ids before their cells are looked up (_FEW_OF_MANY: with many ids).
 
 Summing first halves the time of a report with few groups, and costs up to a third more where nearly every row is a
-group of its own: with many dimensions, or by day and video unless facts are dense (`engine.density`).
+group of its own: with many dimensions, or by day and video.
 """
 
 
-def select_source_rows(source_query: SourceQuery, relations: Relations, *, is_dense: bool) -> exp.Select:
+def select_source_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
     """Select the source's rows: a column per dimension, then one per measure of the report.
 
-    Columns of dimensions have their headers as names. Dimensions that are looked up late have no column yet. Whether
-    facts are dense is for the time that it takes alone.
+    Columns of dimensions have their headers as names. Dimensions that are looked up late have no column yet.
     """
     found = early_lookups(source_query.resolved)
     name = source_query.source.name
     tree = select(*_select_cells(source_query), *_select_measures(source_query))
-    is_thin = relations.is_thin(source_query)
-    summed = _sums_first(source_query, found, is_dense=is_dense, is_thin=is_thin)
-    facts = _select_facts(source_query, relations, summed=summed)
+    facts = _select_facts(source_query, relations, summed=_sums_first(source_query, found))
     tree = tree.from_(subquery(facts, name), copy=False)
     return join_lookups(tree, found.values(), name, relations)
 
 
-def _sums_first(source_query: SourceQuery, found: LookupCells, *, is_dense: bool, is_thin: bool) -> bool:
+def _sums_first(source_query: SourceQuery, found: LookupCells) -> bool:
     """Whether to sum rows before looking up cells: where that is correct, and probably faster."""
     resolved, source = source_query.resolved, source_query.source
     counted = any(isinstance(rule, Distinct) for rule in resolved.rules_over(source))
     many = any(LOOKUPS[cell.lookup].many for cell in found.values())
-    is_repeated = _are_by_day_and_id(resolved.dimensions, found)
-    is_by_day = any(dimension.grain is Grain.DAY for dimension in resolved.dimensions)
-    if is_thin and is_repeated and is_by_day and all(cell.key == OWNER for cell in found.values()):
-        return False
-    most = _FEW_OF_MANY if many and not (is_dense and is_repeated) else _FEW
-    return bool(found) and not counted and len(resolved.dimensions) <= most
-
-
-def _are_by_day_and_id(dimensions: Iterable[Dimension], found: LookupCells) -> bool:
-    """Whether all rows of a day and an id are of one group.
-
-    They are where each dimension is a day or a longer time, or found by that id.
-    """
-    grains = [dimension.grain for dimension in dimensions if dimension not in found]
-    is_by_day = all(grain is not None and grain >= Grain.DAY for grain in grains)
-    return is_by_day and len({cell.key for cell in found.values()}) == 1
+    return bool(found) and not counted and len(resolved.dimensions) <= (_FEW_OF_MANY if many else _FEW)
 
 
 def _select_cells(source_query: SourceQuery) -> Iterable[exp.Expr]:

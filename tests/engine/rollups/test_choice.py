@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 
 import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 from tests.disks import small_disk
-from tests.engine.rollups.conftest import FIRST, LAST, MINE, ROOM, Facts, play
+from tests.engine.rollups.conftest import FIRST, LAST, ROOM, Facts, play
 
 from reelport.catalog import Grain, Product
-from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.engine import Engine
-from reelport.engine.plan import Plan
-from reelport.engine.plan_template import PlanTemplate
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.explanation import describe_use, summarize_refusals, summarize_uses
 from reelport.engine.rollups.listing import list_stored
 from reelport.engine.rollups.shape import identity_of, make_rollup
@@ -34,7 +28,6 @@ from reelport.errors import StorageError, UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
-from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import Rollup, drop_rollup, list_rollups
 from reelport.facts.rollups.segments import list_files_by_day, list_segments
 from reelport.query import ReportQuery
@@ -47,32 +40,6 @@ def days_read(aggregator: RollupAggregator) -> set[date]:
     """The days that were read from rollups."""
     readings = [choice.reading for choice in aggregator.choices if choice.reading is not None]
     return {day for reading in readings for day in reading.days}
-
-
-def test_a_question_that_no_rollup_serves_is_filled_into_its_template(built: Facts) -> None:
-    """It is compiled as without rollups, so that these cost it next to nothing; why they were refused is noted."""
-    query = replace(BY_DAY, dimensions=("DAY", "VIDEO_ID"))
-    aggregator, snapshot = RollupAggregator(RollupList.read(built.root)), pin(built.root, tables_of(query))
-    plain = compile_query(query, MINE, snapshot)
-    filled = count_fills(lambda: compile_query(query, MINE, snapshot, aggregator))
-    assert filled == (plain, 1)
-    assert summarize_refusals(aggregator.choices)
-
-
-def count_fills(compiled: Callable[[], Plan]) -> tuple[Plan, int]:
-    """What is compiled, and how often a template was filled for it."""
-    fills = 0
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        nonlocal fills
-        fills += event == "call" and frame.f_code is PlanTemplate.fill.__code__
-
-    sys.setprofile(note)
-    try:
-        plan = compiled()
-    finally:
-        sys.setprofile(None)
-    return plan, fills
 
 
 @pytest.fixture(scope="module")
@@ -130,26 +97,6 @@ def test_merged_months_keep_their_rollups(built: Facts) -> None:
     assert days_read(built.report(BY_DAY)[1]) == days_read(built.report(BY_DAY, before)[1]) == set(DAYS)
     assert built.build() == ()
     built.vacuum()
-    assert days_read(built.report(BY_DAY)[1]) == set(DAYS)
-
-
-def test_a_day_tells_how_many_channels_own_its_rows(built: Facts) -> None:
-    """After a merge too; where an older version wrote the manifest it is unknown, and all else as ever."""
-
-    def owners(rollup: Rollup) -> set[tuple[date, int | None]]:
-        segments = list_segments(built.root, rollup)
-        return {(day, told.owners) for segment in segments for day, told in segment.days.items()}
-
-    (rollup,) = list_rollups(built.root)
-    everybody = {(day, 4) for day in DAYS}
-    assert owners(rollup) == everybody
-    built.compact()
-    assert owners(rollup) == everybody
-    for segment in list_segments(built.root, rollup):
-        record = json.loads(segment.manifest.read_text())
-        del record["owners"]
-        segment.manifest.write_text(json.dumps(record))
-    assert owners(rollup) == {(day, None) for day in DAYS}
     assert days_read(built.report(BY_DAY)[1]) == set(DAYS)
 
 

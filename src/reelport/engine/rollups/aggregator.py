@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlglot import exp
@@ -25,12 +25,6 @@ from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES, Kind
 from reelport.storage.digests import DigestCheck
 
-_THIN_ROWS = 8
-"""Rows a day for each owner below which a rollup is thin.
-
-To look up owners in each row, and sum once, takes 0.89 to 0.95 of the time at 2 to 4, as long at 8 to 12 and 1.1 at 24.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class RollupRelations(Relations):
@@ -48,11 +42,6 @@ class RollupRelations(Relations):
         sources = self._list_sources(reading, self._list_paths(source_query, reading))
         parts = [f"SELECT {columns} FROM {source}" for source in sources]  # noqa: S608 - our tables' own names
         return subquery(exp.Var(this=" UNION ALL ".join(parts)), table)
-
-    def is_thin(self, source_query: SourceQuery) -> bool:
-        """Whether a rollup alone is read, and has few rows a day for each owner."""
-        reading = self.readings.get(source_query.source.name)
-        return reading is not None and reading.owners is not None and reading.rows < _THIN_ROWS * reading.owners
 
     def _list_paths(self, source_query: SourceQuery, reading: Reading) -> list[str]:
         """List the files of facts that hold the days which the rollup doesn't give."""
@@ -108,20 +97,6 @@ def find_runs(days: Iterable[date]) -> Iterable[tuple[date, date]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _ReadingAggregator:
-    """Aggregates one piece from rollups that were chosen for it."""
-
-    readings: dict[str, Reading]
-
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
-        resolved = aggregation.resolved
-        days, channels = (resolved.start, resolved.end), resolved.tenant.channels
-        relations = RollupRelations(snapshot, *days, channels, readings=self.readings)
-        # Rows of a rollup are sums already, be the facts as dense as they may.
-        return AggregatedRelation(group_rows(replace(aggregation, dense=frozenset()), relations))
-
-
-@dataclass(frozen=True, slots=True)
 class RollupAggregator:
     """Aggregates one report with rollups, or has another aggregator do it without.
 
@@ -137,16 +112,16 @@ class RollupAggregator:
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
         """Give a subquery, which computes nothing yet, where rollups give any of the days."""
-        return self.delegate(aggregation, snapshot).aggregate(aggregation, snapshot)
-
-    def delegate(self, aggregation: Aggregation, snapshot: Snapshot) -> Aggregator:
-        """Choose the rollups of a piece, or the other aggregator where none gives a day."""
         chosen = [self._choose(source_query, snapshot) for source_query in aggregation.sources]
         self.choices.extend(chosen)
         readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
         if self.check is not None:
             self.require_intact(self.check)
-        return _ReadingAggregator(readings) if readings else self.other
+        if not readings:
+            return self.other.aggregate(aggregation, snapshot)
+        asked = aggregation.resolved
+        relations = RollupRelations(snapshot, asked.start, asked.end, asked.tenant.channels, readings=readings)
+        return AggregatedRelation(group_rows(aggregation, relations))
 
     def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
         """Count the rows that are read at most, of rollups or of facts."""

@@ -36,7 +36,6 @@ from reelport.facts.rollups.segments import (
 )
 from reelport.facts.rollups.upkeep import measure_rollups, sweep
 from reelport.facts.row_rules import quote_name
-from reelport.facts.schema import OWNER
 from reelport.facts.tables import TABLES
 from reelport.storage.digests import FileDamaged, check_files, compute_digest
 from reelport.storage.durable import (
@@ -50,8 +49,8 @@ from reelport.storage.file_cache import holding
 from reelport.storage.modes import private
 from reelport.wording import format_size
 
-_Counts = Mapping[date, tuple[int, int]]
-"""Of each day that has rows their number, and that of their owners."""
+_Counts = Mapping[date, int]
+"""The number of rows of each day that has any."""
 _OTHER_REASONS = (duckdb.ConversionException, duckdb.InterruptException, duckdb.OutOfMemoryException)
 """What DuckDB raises for other reasons than a file that can't be read."""
 
@@ -165,10 +164,10 @@ def _build_month(root: Path, rollup: Rollup, snapshot: Snapshot, month: _Month, 
             data = draft.rename(folder / draft.name)
             sync_folder(folder)
     killpoints.reach("rollup-rename")
-    days = {day: SegmentDay(month.days[day], *counts.get(day, (0, 0))) for day in month.days}
+    days = {day: SegmentDay(month.days[day], counts.get(day, 0)) for day in month.days}
     write_manifest(data, identity_of(rollup), days, digest)
     delete_manifests(month.older)
-    return BuiltMonth(rollup.name, month.name, len(month.days), sum(rows for rows, _ in counts.values()), size)
+    return BuiltMonth(rollup.name, month.name, len(month.days), sum(counts.values()), size)
 
 
 def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> _Counts:
@@ -183,16 +182,15 @@ def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: 
 
 
 def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> _Counts:
-    """Write the month's rows; returns how many each day has, and how many owners."""
+    """Write the month's rows; returns how many each day has."""
     _require_intact_facts(snapshot, rollup.table, month)
     order = ", ".join(map(quote_name, row_order(rollup)))
     rows = " UNION ALL ".join(_select_rows(rollup, snapshot, month))
     options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
     work.session.execute(f"COPY ({rows} ORDER BY {order}) TO {_quote(draft)} ({options})")
     day = f"CAST({quote_name(TABLES[rollup.table].time or '')} AS DATE)"
-    counts = f"COUNT(*), COUNT(DISTINCT {OWNER})"
-    counted = f"SELECT {day}, {counts} FROM {parquet_source([str(draft)])} GROUP BY 1"  # noqa: S608 - our own names
-    return {day: (rows, owners) for day, rows, owners in work.session.execute(counted).fetchall()}
+    counted = f"SELECT {day}, COUNT(*) FROM {parquet_source([str(draft)])} GROUP BY 1"  # noqa: S608 - our own names
+    return dict(work.session.execute(counted).fetchall())
 
 
 def _require_intact_facts(snapshot: Snapshot, table: str, month: _Month) -> None:

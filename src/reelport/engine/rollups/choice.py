@@ -38,15 +38,13 @@ Parts = tuple[tuple[Segment, frozenset[date]], ...]
 class Reading:
     """What is read of a rollup: its parts for their days, and facts for all other days.
 
-    `rows` are those that are read at most, of both; `all_days` are the days of the report that have facts. `owners` are
-    the channels that own rows of each day, added up over the days; None unless the rollup gives all days and tells.
+    `rows` are those that are read at most, of both; `all_days` are the days of the report that have facts.
     """
 
     rollup: Rollup
     parts: Parts
     all_days: frozenset[date]
     rows: int
-    owners: int | None
 
     @property
     def days(self) -> frozenset[date]:
@@ -179,10 +177,8 @@ def _read_days(
     others = frozenset(asked) - built
     rest = list_files_of_days(_list_fact_files(source_query, snapshot), by_day, others)
     found = [segment.days[day] for segment, days in parts for day in days]
-    owners = [day.owners for day in found if day.owners is not None]
     rows = sum(day.rows for day in found) + _count_rows(rest)
-    tells = len(owners) == len(asked)
-    return Reading(rollup, parts, frozenset(asked), rows, sum(owners) if tells else None)
+    return Reading(rollup, parts, frozenset(asked), rows)
 
 
 def choose_parts(segments: Iterable[Segment], asked: Mapping[date, Files]) -> Parts:

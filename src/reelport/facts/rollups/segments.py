@@ -30,14 +30,10 @@ Files = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class SegmentDay:
-    """A day of a segment: the data files it was built from, and its rows in the segment.
-
-    `owners` is how many channels own them; an older version recorded none.
-    """
+    """A day of a segment: the data files it was built from, and its rows in the segment."""
 
     files: Files
     rows: int
-    owners: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +93,8 @@ def _read(path: Path, _inode: int, _modified: int) -> Segment | None:
     try:
         record = json.loads(path.read_bytes())
         names = [str(name) for name in record["files"]]
-        owners = {day: int(count) for day, count in record.get("owners", {}).items()}
         days = {
-            date.fromisoformat(day): SegmentDay(frozenset(names[at] for at in places), int(rows), owners.get(day))
+            date.fromisoformat(day): SegmentDay(frozenset(names[at] for at in places), int(rows))
             for day, (rows, places) in record["days"].items()
         }
         data = path.parent / Path(str(record["data"])).name
@@ -125,7 +120,6 @@ def write_manifest(data: Path, identity: str, days: Mapping[date, SegmentDay], d
         "days": {
             day.isoformat(): [built.rows, sorted(places[name] for name in built.files)] for day, built in days.items()
         },
-        "owners": {day.isoformat(): built.owners for day, built in days.items() if built.owners is not None},
     }
     if digest is not None:
         record["sha256"] = digest

@@ -77,7 +77,7 @@ def _carry_days(segment: Segment, old: Mapping[date, Files], new: Mapping[date, 
     months = {f"{day:%Y-%m}" for day in valid}
     empty = [day for day in new if day not in old and day not in segment.days and f"{day:%Y-%m}" in months]
     kept = {day: replace(segment.days[day], files=new[day]) for day in valid if day in new}
-    return dict(sorted((dict(segment.days) | kept | {day: SegmentDay(new[day], 0, 0) for day in empty}).items()))
+    return dict(sorted((dict(segment.days) | kept | {day: SegmentDay(new[day], 0) for day in empty}).items()))
 
 
 def sweep(root: Path, before: datetime) -> SweptRollups:
