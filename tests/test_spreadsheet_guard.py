@@ -25,7 +25,7 @@ def guarded(report: bytes) -> tuple[bytes, int]:
 
 def _guard_pieces(report: bytes, size: int) -> tuple[bytes, int]:
     guard = SpreadsheetGuard()
-    made = [guard.compress(report[at : at + size]) for at in range(0, len(report), size)]
+    made = [guard.feed(report[at : at + size]) for at in range(0, len(report), size)]
     return b"".join((*made, guard.flush())), guard.changed
 
 

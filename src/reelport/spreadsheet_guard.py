@@ -50,7 +50,7 @@ class SpreadsheetGuard:
         """Lines of a record that is inside quotes: it goes on in the next line."""
         self._is_open = False
 
-    def compress(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return what is ready, which may be nothing."""
         if b"\n" not in data:
             self._line.append(data)

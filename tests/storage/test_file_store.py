@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -179,23 +178,6 @@ def test_any_range_is_read(store: FileStore) -> None:
     with closing(store.open("one")) as file:
         assert (file.size, file.read(2, 3), file.read(8, 5), file.read(10, 5)) == (10, b"234", b"89", b"")
         assert file.read_cached(2, 3) in (b"234", None)
-
-
-def test_what_is_in_memory_goes_to_a_socket_without_a_copy(store: FileStore) -> None:
-    """A store that has no such bytes sends none; one that has some says so when the socket is full."""
-    content = os.urandom(LONG)
-    store.put("one", content)
-    mine, theirs = socket.socketpair()
-    with mine, theirs, closing(store.open("one")) as file:
-        mine.setblocking(False)
-        assert file.send_cached(mine.fileno(), LONG, 10) == 0
-        sent = file.send_cached(mine.fileno(), 5, LONG)
-        assert theirs.recv(sent, socket.MSG_WAITALL) == content[5 : 5 + sent]
-        if sent:
-            with suppress(BlockingIOError):
-                mine.send(bytes(64 * LONG))
-            with pytest.raises(BlockingIOError):
-                file.send_cached(mine.fileno(), 0, LONG)
 
 
 def test_an_open_file_stays_readable(store: FileStore) -> None:

@@ -31,8 +31,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("desk")
     (folder / "channels.csv").write_text("id,slug,name\nc-90,acme-news,Acme News\n")
     today = datetime.now(UTC).date()
-    # Compressed downloads change nothing for a client that doesn't ask for them.
-    with Service(download_encoding="zstd") as service:
+    with Service() as service:
         service.sample(today - timedelta(days=21), today - timedelta(days=1), rows=4_000)
         key = service.key("demo")
         ours = {

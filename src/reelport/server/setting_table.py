@@ -165,12 +165,6 @@ class SettingTable:
         10, gt=0, description="Longest time that a download goes on after its key has lost the report."
     )
 
-    download_encoding: Literal["none", "gzip", "zstd"] = setting(
-        "none",
-        description="How files are compressed for clients whose Accept-Encoding asks for it: not at all, by gzip, or "
-        "by zstd or gzip.",
-    )
-
     running_limit: int = setting(
         Limit.RUNNING_REPORTS.default, ge=1, worker=True, section="Reports", description=Limit.RUNNING_REPORTS.sentence
     )

@@ -42,12 +42,6 @@ class OpenFile(Protocol):
     def read_cached(self, position: int, count: int) -> bytes | None:
         """Read what can be had without waiting, up to `count` bytes; None when nothing can."""
 
-    def send_cached(self, to: int, position: int, count: int) -> int:
-        """Send some of these bytes to a socket: without a copy, and waiting for no disk.
-
-        Return how many; 0 where none can be sent so. BlockingIOError where the socket takes none.
-        """
-
     def close(self) -> None:
         """Free what the open file holds."""
 

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from reelport.storage.durable import make_folder, replace_file, sync_file, sync_
 from reelport.storage.excerpts import Cutter, FetchPlan
 from reelport.storage.file_store import StoredFile, check_name, is_behind
 from reelport.storage.modes import private
-from reelport.storage.page_cache import CachedPages
 
 _READ_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
@@ -28,7 +27,6 @@ class LocalFile:
     path: Path
     descriptor: int
     size: int
-    _pages: CachedPages | None = field(default=None, init=False, repr=False)
 
     def read(self, position: int, count: int) -> bytes:
         """Read up to `count` bytes from this position; fewer only at the file's end."""
@@ -47,22 +45,8 @@ class LocalFile:
             return None
         return bytes(memoryview(buffer)[:read])
 
-    def send_cached(self, to: int, position: int, count: int) -> int:
-        """Send bytes of the page cache to a socket; 0 where the first isn't cached.
-
-        sendfile itself would wait for a disk.
-        """
-        if not self.read_cached(position, 1):
-            return 0
-        if self._pages is None:
-            self._pages = CachedPages(self.descriptor, self.size)
-        cached = self._pages.count(position, count)
-        return os.sendfile(to, self.descriptor, position, cached) if cached else 0
-
     def close(self) -> None:
         """Close the file."""
-        if self._pages is not None:
-            self._pages.close()
         os.close(self.descriptor)
 
 

@@ -150,10 +150,6 @@ class StreamedFile:
         """None: nothing can be read twice."""
         return None
 
-    def send_cached(self, to: int, position: int, count: int) -> int:  # noqa: ARG002 - the interface's
-        """0: its bytes are in no file of this machine."""
-        return 0
-
     def close(self) -> None:
         """End it."""
         self._chunks, self._waiting = iter(()), memoryview(b"")

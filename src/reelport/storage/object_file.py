@@ -67,10 +67,6 @@ class ObjectFile:
         """Read what the transfer has brought already; None when that is elsewhere."""
         return self._take(count) if position == self._position and self._waiting else None
 
-    def send_cached(self, to: int, position: int, count: int) -> int:  # noqa: ARG002 - the interface's
-        """0: its bytes are in no file of this machine."""
-        return 0
-
     def close(self) -> None:
         """End the transfer."""
         self._transfer, self._waiting = None, memoryview(b"")

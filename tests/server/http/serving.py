@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -27,19 +26,17 @@ class Connect(Protocol):
 async def serve(
     protocol: type[Connection],
     application: Any,  # noqa: ANN401 - ASGI
-    certificate: ssl.SSLContext | None = None,
-    trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Connect]:
     """A way to connect to a server with that protocol, and to send something."""
     config = uvicorn.Config(application, log_config=None, lifespan="off")
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0, ssl=certificate)
+    server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     writers = []
 
     async def connect(data: bytes) -> asyncio.StreamReader:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writers.append(writer)
         writer.write(data)
         return reader

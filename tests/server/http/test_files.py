@@ -12,12 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
-import structlog
 from sqlalchemy import update
 from starlette.types import Message
 from tests.patience import count_calls
 from tests.server.api import Api, file_of
-from tests.server.http.asgi import ask_with_sendfile
 
 from reelport.server.access import grants, keys
 from reelport.server.access.grants import ClientCredentials
@@ -318,32 +316,6 @@ def test_a_reader_who_goes_away_ends_the_reading(api: Api) -> None:
     portal.call(api.client.app, scope, receive, send)
     assert sent[0]["status"] == 200
     assert sum(len(message["body"]) for message in sent[1:]) == 1_048_576
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "part"),
-    [("GET", {}, (0, SIZE)), ("GET", {"range": "bytes=7-99"}, (7, 100)), ("HEAD", {}, (0, 0))],
-)
-def test_a_file_is_given_to_a_server_that_sends_it_itself(
-    api: Api, link: str, method: str, headers: dict[str, str], part: tuple[int, int]
-) -> None:
-    """As much as it takes each time, to the last byte of what was asked for; log and metrics count all of it."""
-    before = api.service.metrics.render()
-    with structlog.testing.capture_logs() as logs:
-        asked, messages = ask_with_sendfile(api, link, method, headers)
-    first, end = part
-    assert asked == [(at, end - at) for at in range(first, end, 10)]
-    assert messages[0]["headers"]
-    assert messages[1:] == [{"type": "http.response.body", "body": b""}]
-    assert [line["sent"] for line in logs if line["event"] == "request"] == [end - first]
-    for name in ("reelport_download_bytes_total", "reelport_download_sendfile_bytes_total"):
-        assert read_metric(api.service.metrics.render(), name) - read_metric(before, name) == end - first
-
-
-def read_metric(text: bytes, name: str) -> float:
-    """The value of a metric."""
-    (line,) = (line for line in text.decode().splitlines() if line.startswith(f"{name} "))
-    return float(line.split()[1])
 
 
 def test_an_expired_report_is_410(api: Api) -> None:

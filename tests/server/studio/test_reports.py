@@ -137,7 +137,7 @@ def test_a_download_for_spreadsheets_waits_for_a_place(people: Api, visitors: Vi
     visitor = visitors(MEMBER)
     page = f"/studio/reports/{done}"
     link = visitor.send(visitor.get(page), f"{page}/download", follow=False, excel_safe="1").headers["location"]
-    places, portal = people.service.encoded_downloads, people.client.portal
+    places, portal = people.service.guarded_downloads, people.client.portal
     assert portal is not None
     taken = [object() for _ in range(int(places.total_tokens))]
     for each in taken:

@@ -141,25 +141,6 @@ def test_a_file_that_is_deleted_meanwhile_arrives_whole(huge: Huge) -> None:
     assert hashlib.sha256(body).hexdigest() == digest
 
 
-def test_a_file_is_sent_without_being_copied(huge: Huge) -> None:
-    """Its bytes are those of the file, and sendfile counts them; a range and HTTP/1.0 too."""
-    content = huge.path.read_bytes()
-    before = sent_by_sendfile(huge.wire)
-    assert huge.wire.send("GET", huge.link).body == content
-    assert (
-        huge.wire.send("GET", huge.link, headers={"Range": f"bytes={SIZE // 2 + 1}-"}).body == content[SIZE // 2 + 1 :]
-    )
-    with huge.request("1.0") as connection:
-        assert received(connection) > SIZE
-    assert sent_by_sendfile(huge.wire) - before == 2 * SIZE + SIZE // 2 - 1
-
-
-def sent_by_sendfile(wire: Wire) -> float:
-    """What the service has counted so far."""
-    lines = wire.send("GET", "/metrics").body.decode().splitlines()
-    return sum(float(line.split()[1]) for line in lines if line.startswith("reelport_download_sendfile_bytes_total "))
-
-
 def test_readers_who_go_away_leave_nothing_behind(huge: Huge) -> None:
     """Fifty of them in mid-file, and every file is closed again, without a trace in the log."""
     descriptors = Path(f"/proc/{huge.wire.service.pid}/fd")

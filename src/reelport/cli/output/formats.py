@@ -156,7 +156,7 @@ def _write_guarded(report: Path, to: SupportsWrite[bytes]) -> int:
     guard = SpreadsheetGuard()
     with report.open("rb") as file:
         while data := file.read(_FLUSHED):
-            to.write(guard.compress(data))
+            to.write(guard.feed(data))
     to.write(guard.flush())
     return guard.changed
 

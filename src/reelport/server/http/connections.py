@@ -15,24 +15,19 @@ from typing import Any, ClassVar, Self
 
 import h11
 from prometheus_client import Counter
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from reelport.server.http.framing import StrictFraming
-from reelport.server.http.sendfile import (
-    LEAST_UNSENT_BYTES,
-    WRITE_BUFFER_BYTES,
-    FileSender,
-    is_plain,
-    limit_unsent,
-    offer_sendfile,
-)
 from reelport.server.settings import Settings
 
 _RESERVED_FILES = 100
 """Open files reserved for the database, and for connections that are just being accepted."""
 ACCEPTED_AT_ONCE = 4
 """Connections accepted in one go before open ones are served: thousands of new ones can't keep those waiting."""
+_WRITE_BUFFER_BYTES = 65_536
+"""Bytes of an answer that are buffered for a slow client before the app has to wait (back-pressure)."""
+_UNSENT_BYTES = 131_072
+"""Bytes that the system takes ahead of the network."""
 _READ_AHEAD_BYTES = 16_384
 """Bytes of a request body that are read before the app asks for them."""
 _DISCARDED_AT_ONCE_BYTES = 262_144
@@ -120,8 +115,6 @@ class Connection(H11Protocol):
 
     conn: StrictFraming
 
-    _file_sender: FileSender | None = None
-
     _discarding = False
     """Whether incoming bytes are discarded, because the connection is about to close."""
 
@@ -134,8 +127,6 @@ class Connection(H11Protocol):
         super().connection_made(_DelayedCloseTransport(transport, self._close))  # type: ignore[arg-type]
         self.conn = StrictFraming(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001 - uvicorn's choice
         _limit_buffers(transport)
-        if is_plain(transport):
-            self.app = self._offer_sendfile(self.app)
         self._restart_timer()
         if len(self.connections) > self.max_connections:
             # There is at least one timer: this connection's.
@@ -173,8 +164,6 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self.cycle.body = bytearray()
-        if self._file_sender is not None:
-            self._file_sender.finish()
         super().on_response_complete()
         self._restart_timer()
 
@@ -199,17 +188,6 @@ class Connection(H11Protocol):
         if not (self._discarding or self.transport.is_closing()):
             self._stop_timer()
             self._restart_timer()
-
-    def _offer_sendfile(self, app: ASGIApp) -> ASGIApp:
-        """Return the app that is told how to send files past this connection's transport."""
-        sender = FileSender(self._sockets_own, self.conn, self.flow, lambda: self.cycle.disconnected)
-        self._file_sender = sender
-
-        async def offered(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
-            offer_sendfile(scope, sender.send)
-            await app(scope, receive, send)
-
-        return offered
 
     def _close(self) -> None:
         """Close once the answer is sent; linger first where a request body still arrives."""
@@ -286,10 +264,12 @@ class Connection(H11Protocol):
 
 def _limit_buffers(transport: asyncio.Transport) -> None:
     """Limit the buffers of a connection: for reading, for writing, and in the operating system."""
-    transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+    transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
     _limit_read_size(transport, _READ_AHEAD_BYTES)
     # Else the system would buffer megabytes for a slow client. Bytes in flight in the network stay unlimited.
-    limit_unsent(transport, LEAST_UNSENT_BYTES)
+    lowest_unsent, mine = getattr(socket, "TCP_NOTSENT_LOWAT", None), transport.get_extra_info("socket")
+    if lowest_unsent is not None and mine is not None and mine.family != socket.AF_UNIX:
+        mine.setsockopt(socket.IPPROTO_TCP, lowest_unsent, _UNSENT_BYTES)
 
 
 def _limit_read_size(transport: asyncio.Transport, count: int) -> None:

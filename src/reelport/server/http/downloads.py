@@ -23,7 +23,6 @@ from reelport.errors import StorageError
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.byte_range import select_range
-from reelport.server.http.content_encoding import Encoding, choose_encoding, make_compressor
 from reelport.server.http.service import Service
 from reelport.server.http.transfer import Download, Transfer
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
@@ -127,14 +126,12 @@ def _answer(
 ) -> Response:
     """Make the response: a range of the file or none, by conditions and Range."""
     service: Service = request.app.state.service
-    encoding = _hold_encoding(request, service, found.record.bytes, resources)
-    tag = f'"{found.record.sha256}{"" if encoding is None else f"-{encoding}"}"'
+    tag = f'"{found.record.sha256}"'
     headers = {
         **_SECURITY_HEADERS,
         "ETag": tag,
         **_describe_report(found),
-        **({"Accept-Ranges": "bytes"} if encoding is None else {"Content-Encoding": encoding.value}),
-        **({} if service.settings.download_encoding == "none" else {"Vary": "Accept-Encoding"}),
+        "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-transform",
         "Content-Type": CSV.media_type,
         "Content-Disposition": f'attachment; filename="{CSV.file_name(link.report_id)}"',
@@ -145,13 +142,10 @@ def _answer(
         headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
     if status not in {200, 206}:
         return Response(status_code=status, headers=headers)
-    compressor = None if encoding is None or request.method == "HEAD" else make_compressor(encoding)
     is_allowed = partial(_is_allowed, service, link)
     kept = resources.pop_all()
-    transfer = Transfer(service, found.content, is_allowed, first, length, running, kept, compressor)
-    if encoding is None:
-        headers["Content-Length"] = str(length)
-    return Download(status, headers, transfer)
+    transfer = Transfer(service, found.content, is_allowed, first, length, running, kept)
+    return Download(status, {**headers, "Content-Length": str(length)}, transfer)
 
 
 def _describe_report(found: _OpenReport) -> dict[str, str]:
@@ -166,8 +160,7 @@ def _answer_guarded(
 ) -> Response:
     """Make the response with the file for spreadsheets: whole, with no length or checksum."""
     service: Service = request.app.state.service
-    if not _hold_place(service, resources):
-        raise NoFreeSlot(Limit.SERVICE)  # the plain file would be opened in a spreadsheet
+    _hold_place(service, resources)
     headers = {
         **_SECURITY_HEADERS,
         **_describe_report(found),
@@ -181,23 +174,14 @@ def _answer_guarded(
     return Download(200, headers, transfer)
 
 
-def _hold_encoding(request: Request, service: Service, size: int, resources: ExitStack) -> Encoding | None:
-    """Choose the encoding of an answer, and hold a place for it; None when all are taken."""
-    encoding = choose_encoding(request, service.settings.download_encoding, size)
-    if encoding is None or request.method == "HEAD":
-        return encoding
-    return encoding if _hold_place(service, resources) else None
-
-
-def _hold_place(service: Service, resources: ExitStack) -> bool:
-    """Hold one of the places for downloads that take a core's time; False when all are taken."""
+def _hold_place(service: Service, resources: ExitStack) -> None:
+    """Hold one of the places for downloads that take a core's time; NoFreeSlot when all are taken."""
     place = object()
     try:
-        service.encoded_downloads.acquire_on_behalf_of_nowait(place)
+        service.guarded_downloads.acquire_on_behalf_of_nowait(place)
     except anyio.WouldBlock:
-        return False
-    resources.callback(service.encoded_downloads.release_on_behalf_of, place)
-    return True
+        raise NoFreeSlot(Limit.SERVICE) from None
+    resources.callback(service.guarded_downloads.release_on_behalf_of, place)
 
 
 def _refuse(refused: _Refusal, **headers: str) -> Response:

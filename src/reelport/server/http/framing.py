@@ -19,16 +19,6 @@ _FREE_FRAMING_BYTES = 65_536
 _ABSOLUTE_FORM = re.compile(rb"https?://(?P<host>[^/?#]+)(?P<path>[^#]*)", re.IGNORECASE)
 
 
-class _Elsewhere:
-    """Stands for bytes that h11 only counts."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-
 class StrictFraming(h11.Connection):
     """Parses requests strictly: one body length, no tiny chunks. Marks a last answer.
 
@@ -38,12 +28,7 @@ class StrictFraming(h11.Connection):
     refusal: str | None = None
     """Why the request was refused, for its client; None where it just isn't HTTP."""
 
-    unsent = 0
-    """Bytes of the answer's body that are still to be sent; 0 where its length isn't told."""
-
     _ends_by_closing = False
-
-    _is_get = False
 
     _received = 0
     """Bytes received since the head of the request."""
@@ -68,7 +53,6 @@ class StrictFraming(h11.Connection):
         match event:
             case h11.Request():
                 self._received = self._chunks = self._body = 0
-                self._is_get = event.method == b"GET"
                 if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
                     self._refuse("The request has both Content-Length and Transfer-Encoding: send one of them.")
                 return _to_origin_form(event)
@@ -88,20 +72,12 @@ class StrictFraming(h11.Connection):
         return super().send(event)
 
     def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
-        """Return an event's bytes, as h11 does; count what is left of the body."""
+        """Return an event's bytes, as h11 does; note an answer that only the connection's end will end."""
         parts = super().send_with_data_passthrough(event)
-        match event:
-            case h11.Response():
-                self.unsent = _measure_body(event) if self._is_get else 0
-                has_length = any(name == b"content-length" for name, _ in event.headers)
-                self._ends_by_closing = self.their_http_version == b"1.0" and not has_length
-            case h11.Data():
-                self.unsent = max(self.unsent - len(event.data), 0)
+        if isinstance(event, h11.Response):
+            has_length = any(name == b"content-length" for name, _ in event.headers)
+            self._ends_by_closing = self.their_http_version == b"1.0" and not has_length
         return parts
-
-    def count_sent(self, count: int) -> None:
-        """Count bytes of the body that went to the socket by themselves."""
-        self.send_with_data_passthrough(h11.Data(data=_Elsewhere(count)))  # type: ignore[arg-type]  # h11 asks its length
 
     def _check_body_framing(self) -> None:
         if self._chunks > _FREE_CHUNKS + self._body // _MEAN_CHUNK_BYTES:
@@ -130,11 +106,3 @@ def _to_origin_form(request: h11.Request) -> h11.Request:
         target=path,
         http_version=request.http_version,
     )
-
-
-def _measure_body(answer: h11.Response) -> int:
-    """The length that the answer to a GET tells of a file or of a part of one."""
-    headers = dict(answer.headers)
-    if answer.status_code not in {200, 206} or b"transfer-encoding" in headers:
-        return 0
-    return int(headers.get(b"content-length", 0))

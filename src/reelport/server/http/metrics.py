@@ -68,11 +68,6 @@ class Metrics:
             registry=self._registry,
         )
         self.sent_bytes = Counter("reelport_download_bytes", "Bytes of files sent.", registry=self._registry)
-        self.sendfile_bytes = Counter(
-            "reelport_download_sendfile_bytes",
-            "Bytes of files sent by sendfile, with the few between.",
-            registry=self._registry,
-        )
         self.crowded_out = Counter(
             "reelport_connections_crowded_out",
             "Connections that were closed because there were too many.",

@@ -20,10 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reelport.server.credentials import short_id
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.http import request_trace
-from reelport.server.http.sendfile import find_sendfile, offer_sendfile
 from reelport.server.http.service import Service
 from reelport.server.traces.span import Span
-from reelport.storage.file_store import OpenFile
 from reelport.wire import (
     FILES_PATH,
     GRAPHQL_PATH,
@@ -93,7 +91,6 @@ class RequestLog:
             except OSError:
                 raise ClientDisconnect from None
 
-        _count_sendfile(scope, record)
         with (
             _trace(scope, record) as span,
             structlog.contextvars.bound_contextvars(request=request_id),
@@ -111,19 +108,6 @@ class RequestLog:
             finally:
                 request_trace.note_answer(span, record.status, record.bytes)
             _log_request(record, scope["state"])
-
-
-def _count_sendfile(scope: Scope, record: _RequestRecord) -> None:
-    """Count what goes to the client past `send`."""
-    if (sendfile := find_sendfile(scope)) is None:
-        return
-
-    async def send_counted(file: OpenFile, position: int, count: int) -> int:
-        sent = await sendfile(file, position, count)
-        record.bytes += sent
-        return sent
-
-    offer_sendfile(scope, send_counted)
 
 
 def _trace(scope: Scope, record: _RequestRecord) -> AbstractContextManager[Span]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,7 +16,6 @@ from importlib import resources
 from starlette.responses import Response
 
 from reelport.charts import write_page_stylesheet
-from reelport.server.http.content_encoding import is_gzip_accepted
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.studio.refusals import not_found
 from reelport.server.studio.visit import Visit
@@ -23,6 +23,8 @@ from reelport.server.studio.visit import Visit
 PATH = f"{STUDIO_PATH}/static"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
+_GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*1(?:\.0*)?\s*)?(?:,|$)", re.IGNORECASE)
+"""Finds gzip in an Accept-Encoding that likes nothing better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ async def answer_asset(visit: Visit) -> Response:
         "Vary": "Accept-Encoding",
         "X-Content-Type-Options": "nosniff",
     }
-    if is_gzip_accepted(visit.request):
+    if _GZIP.search(visit.request.headers.get("accept-encoding", "")):
         return Response(asset.compressed, headers={**headers, "Content-Encoding": "gzip"})
     return Response(asset.content, headers=headers)
 
