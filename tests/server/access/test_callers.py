@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect, text
 from tests.server.conftest import State
 
+from reelport.cli.main import main
 from reelport.errors import StorageError, UsageError
 from reelport.server import credentials
 from reelport.server.access import callers, grants, keys, organizations
@@ -293,3 +295,21 @@ def test_rows_of_channels_that_nobody_may_read_are_counted(state: State) -> None
     told = unread_note(state.settings, {"c1": 5, "x1": 1, "x2": 30, "x3": 2, "x4": 4})
     assert told is not None
     assert told.startswith("37 rows of 4 owner channels that no organization may read ('x2', 'x4', 'x3' …): ")
+
+
+def test_a_load_beside_an_empty_database_says_what_was_loaded(
+    new_database: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Facts may come before the service makes its state: nobody's channels are known then, and nothing fails."""
+    file = tmp_path / "e.csv"
+    file.write_text("day,owner_channel_id,eur,usd\n2023-07-01,c1,1,1\n")
+    monkeypatch.setenv("REELPORT_DATABASE_URL", new_database())
+    with pytest.raises(SystemExit) as left:
+        main(["load", "earnings", str(file), "--data", str(tmp_path / "data")])
+    assert left.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("earnings: 1 row loaded")
+    assert "no organization" not in out + err

@@ -27,6 +27,8 @@ def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
         known = _readable(settings)
     except ReelportError as error:
         return f"whether their owner channels may be read by anybody couldn't be looked up: {error}"
+    if known is None:
+        return None
     unread = {channel: rows for channel, rows in owners.items() if channel not in known}
     if not unread:
         return None
@@ -38,11 +40,13 @@ def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
     )
 
 
-def _readable(settings: Settings) -> frozenset[str]:
+def _readable(settings: Settings) -> frozenset[str] | None:
+    """Read the channels that any organization may read; None before the state is made."""
     from sqlalchemy import select  # noqa: PLC0415 - slow to import, and a load without a state needs none
 
     from reelport.server.database_address import set_parameter  # noqa: PLC0415 - the same
     from reelport.server.state.database import open_database, reading  # noqa: PLC0415 - the same
+    from reelport.server.state.revisions import read_revision, require_known_revision  # noqa: PLC0415 - the same
     from reelport.server.state.tables import READABLE  # noqa: PLC0415 - the same
 
     # The load is committed: its command should not wait long just to warn.
@@ -50,6 +54,9 @@ def _readable(settings: Settings) -> frozenset[str]:
     db = open_database(replace(settings, database_url=address))
     try:
         with reading(db) as connection:
+            if (found := read_revision(connection)) is None:
+                return None
+            require_known_revision(found)
             return frozenset(connection.execute(select(READABLE.c.channel_id).distinct()).scalars())
     finally:
         db.dispose()
