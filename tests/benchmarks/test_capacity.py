@@ -82,7 +82,7 @@ def test_the_page_shows_what_the_model_says(capsys: pytest.CaptureFixture[str]) 
     """Both tables on paper, row by row; and the page names what ends first."""
     tell_needs(PLATFORMS, load_figures())
     tell_bottlenecks(PLATFORMS, load_figures())
-    page = (Path(__file__).parents[2] / "docs" / "operate" / "capacity.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "operate" / "sizing.md").read_text("utf-8")
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 2 * (2 + len(PLATFORMS))
     assert [line for line in told if line not in page.splitlines()] == []

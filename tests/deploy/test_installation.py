@@ -25,7 +25,7 @@ from tests.patience import PATIENCE
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
-PLACE = "in an empty root"
+PLACE = "empty-root"
 SOURCE, CACHE, CERTIFICATES = Path("/source"), Path("/cache"), Path("/etc/certificates.pem")
 INDEX = "https://pypi.org/simple"
 INDEXES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")

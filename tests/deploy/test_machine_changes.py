@@ -17,7 +17,7 @@ from tests.operate_pages import read_marked
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
-PLACE = "in a root of its own"
+PLACE = "root"
 VERSIONS = ("reelport-0.1.0", "reelport-NEW")
 BY_HAND = "reelport() { "
 LATER = ("systemctl edit", "sudo ")

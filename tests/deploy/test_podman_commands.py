@@ -28,6 +28,7 @@ from deploy.containers.project import HealthChecks, Project
 from deploy.fleet.drill import START
 from tests.deploy.image_store import ImageStore, make_image_store, remove_leftovers
 from tests.deploy.programs import is_alive, make_certificate
+from tests.operate_pages import read_marked
 from tests.patience import PATIENCE, child, until
 
 from reelport.client.client import Client
@@ -36,9 +37,6 @@ from reelport.query import ReportQuery
 pytestmark = pytest.mark.containers
 
 ROOT = Path(__file__).parents[2]
-PAGES = ROOT / "docs" / "operate"
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-MARK = re.compile(r" +# run by a test over podman$", re.MULTILINE)
 SENT = ("deploy", "src", "supply_chain", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
 """What the pages' commands need of a checkout."""
 PORT = 8642
@@ -62,9 +60,8 @@ MAKES_A_REPORT = "DuckDB makes a report"
 
 
 def commands(page: str) -> list[str]:
-    """The commands of a page's blocks of which one is marked, in their order."""
-    blocks = [text for text in BLOCK.findall((PAGES / f"{page}.md").read_text("utf-8")) if MARK.search(text)]
-    return [line for text in blocks for line in MARK.sub("", text).splitlines()]
+    """The commands of a page's fences for podman, in their order."""
+    return read_marked("podman", page)
 
 
 @pytest.fixture(scope="module")

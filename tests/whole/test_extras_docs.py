@@ -24,7 +24,7 @@ from tests.test_distribution import DIST, MOMENT, find_requirements, top_level_n
 
 pytestmark = pytest.mark.long
 
-PLACE = "in an environment of its own"
+PLACE = "environment"
 
 
 def read_commands(page: str) -> list[str]:

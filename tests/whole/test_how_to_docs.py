@@ -78,19 +78,6 @@ def commands(name: str, changes: Mapping[str, str]) -> list[str]:
     return [line for line in lines if "…" not in line]
 
 
-def test_backups_are_made_verified_and_restored(desk: Desk) -> None:
-    """The restored directory is served by the page's last line, which is left out: it runs until it is stopped."""
-    desk.make_key()
-    (desk.folder / "safe").mkdir()
-    (desk.folder / "safe" / "secret.key").write_bytes((desk.data / "secret.key").read_bytes())
-    changes = {"/mnt/": "", "/srv/": "", "/safe/": "safe/", "|| alert": "", "--id 2026-11-27T02-00-00.000Z ": ""}
-    first, verify, _, again, *restore, serve = commands("back-up-and-restore", changes)
-    for line in (first, verify, again, *restore):
-        desk.run(line)
-    assert serve == "reelport serve --data reelport"
-    assert "acme" in desk.run("reelport org list --data reelport")
-
-
 def test_keys_are_made_rotated_and_revoked(desk: Desk) -> None:
     """All of the page, for one key."""
     lines = commands("keys", {" KEY": f" {desk.make_key()}"})

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.forked import command_folder
+from tests.operate_pages import FENCE
 from tests.warm_service import Service
 
 from reelport.server.settings import setting_names, variable_name
@@ -23,16 +24,14 @@ from .partner import Partner
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "operate").glob("*.md"), reverse=True)
 SECRETS = ROOT / "docs" / "operate" / "secrets.md"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ELSEWHERE = {
-    "in a root of its own": "deploy/test_machine_changes.py",
-    "in an empty root": "deploy/test_installation.py",
-    "over servers of its own": "whole/test_server_docs.py",
-    "in an environment of its own": "whole/test_extras_docs.py",
-    "over podman": "deploy/test_podman_commands.py",
+    "root": "deploy/test_machine_changes.py",
+    "empty-root": "deploy/test_installation.py",
+    "servers": "whole/test_server_docs.py",
+    "environment": "whole/test_extras_docs.py",
+    "podman": "deploy/test_podman_commands.py",
 }
-"""Where the test is that runs a command, by what the page says of it."""
-RUN_ELSEWHERE = re.compile(rf"^.*# run by a test ({'|'.join(ELSEWHERE)})\n", re.MULTILINE)
+"""The test that runs a fence's commands, by the place that the fence names."""
 READY = Path(sys.prefix) / "ready"
 """What `make` would make first, where it isn't there."""
 MEASURE = "python -m benchmarks.capacity.measure"
@@ -42,9 +41,10 @@ OTHERS = {"REELPORT_DATA", "REELPORT_INSTALL"}
 
 def script(page: Path) -> str:
     """The commands of a page, without those that another test runs."""
-    blocks = BLOCK.findall(page.read_text("utf-8"))
-    assert {language for language, _ in blocks} <= {"sh"}, page
-    text = "".join(RUN_ELSEWHERE.sub("", text) for _, text in blocks)
+    blocks = FENCE.findall(page.read_text("utf-8"))
+    assert {language for language, _, _ in blocks} <= {"sh"}, page
+    assert {place for _, place, _ in blocks} <= {"", *ELSEWHERE}, page
+    text = "".join(text for _, place, text in blocks if not place)
     for program in ("caddy", "promtool", "make"):
         if shutil.which(program) is None or (program == "make" and not READY.exists()):
             text = re.sub(rf"^{program} .*\n", "", text, flags=re.MULTILINE)
@@ -137,9 +137,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
 @pytest.mark.parametrize(("place", "test"), ELSEWHERE.items())
 def test_what_a_page_says_is_run_elsewhere_is_run_there(place: str, test: str) -> None:
     """The test reads just the pages that name it."""
-    marked = {
-        page.stem for page in PAGES if re.search(rf"# run by a test {place}$", page.read_text("utf-8"), re.MULTILINE)
-    }
+    marked = {page.stem for page in PAGES for _, named, _ in FENCE.findall(page.read_text("utf-8")) if named == place}
     read = set(re.findall(r'commands\("([\w-]+)"', (ROOT / "tests" / test).read_text("utf-8")))
     assert marked == read
 

@@ -29,7 +29,7 @@ from tests.storage.object_server import CREDENTIALS, serve_objects
 
 pytestmark = pytest.mark.long
 
-PLACE = "over servers of its own"
+PLACE = "servers"
 DAY = "2026-09-01"
 ASK = f"reelport report run --metrics VIEWS --dimensions DAY --start {DAY} --end {DAY}"
 
