@@ -27,7 +27,7 @@ _LIBRARIES = (
     "rich.progress",
     "rich.table",
     "reelport.cli.main",
-    "reelport.cli.syntax_problems",
+    "reelport.cli.arguments.syntax_errors",
 )
 _ROOMS = (
     "reelport.client",

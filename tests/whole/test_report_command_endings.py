@@ -138,9 +138,8 @@ def test_each_ending_has_its_status(vendor: Vendor, here: dict[str, str], tmp_pa
     mistaken = piped(here, *WEEK, "--deadline", "soon", "--json")
     assert (mistaken.status, result(mistaken)["code"]) == (2, "usage")
     lacking = piped(here, *WEEK[:2], "--json", "-o", str(tmp_path / "a.csv"))
-    needs = "`reelport report run` needs --metrics, --start and --end, each with a value."
     assert lacking.status == 2
-    assert json.loads(lacking.out)["error"] == f"{needs} See `reelport report run --help`."
+    assert json.loads(lacking.out)["error"].startswith("`reelport report run` needs a value for --metrics: ")
     denied = piped(here | {"REELPORT_API_SECRET": "wr0ng-secret"}, *WEEK, "--json")
     assert (denied.status, result(denied)["code"]) == (4, "access")
     assert "wr0ng-secret" not in denied.err

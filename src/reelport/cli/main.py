@@ -11,7 +11,6 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import NoReturn, cast
 
 from cyclopts import App, CycloptsError
@@ -131,16 +130,14 @@ def _run_command_line(words: list[str]) -> None:
     """Run one command line; exit with a status where it fails."""
     try:
         _refuse_unknown(words)
-        _refuse_bytes(words)
-        _refuse_dash(words)
         _refuse_service(words)
         _show_all_help(words)
         _call_command(words)
         sys.stdout.flush()
     except CycloptsError as error:
-        from reelport.cli.syntax_problems import describe, find_problems
+        from reelport.cli.arguments.syntax_errors import describe_syntax_error
 
-        _explain_words(words, UsageError("\n".join(find_problems(APP, words) or [describe(error)])))
+        _explain_words(words, UsageError(describe_syntax_error(error)))
     except ReelportError as error:
         print_error(error)
         sys.exit(error.exit_status)
@@ -159,6 +156,8 @@ def _run_command_line(words: list[str]) -> None:
 
 def _call_command(words: list[str]) -> None:
     """Parse the words and call their command; those that print events install own handlers."""
+    if not_text := next((word for word in words if _holds_bytes(word)), None):
+        _explain_words(words, UsageError(f"{not_text[:80]!r} is no text: the command line is read as UTF-8."))
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
     if tuple(words[:2]) not in TELLING:
         stop_signals.install_handlers()
@@ -186,18 +185,9 @@ def _refuse_unknown(words: list[str]) -> None:
         raise UsageError(f"there is no command {words[0]!r}: {advice}")
 
 
-def _refuse_bytes(words: list[str]) -> None:
-    """Refuse a word that is no UTF-8: neither a request nor the ledger could hold it."""
-    for word in words:
-        if not word.isascii() and word != word.encode(errors="replace").decode():
-            _explain_words(words, UsageError(f"{word[:80]!r} is no text: the command line is read as UTF-8."))
-
-
-def _refuse_dash(words: list[str]) -> None:
-    """Refuse `-` for stdout: cyclopts treats it as a missing value."""
-    apart = any(word in {"-o", "--output"} and after == "-" for word, after in pairwise(words))
-    if apart or {"-o-", "-o=-", "--output=-"} & set(words):
-        _explain_words(words, UsageError("'-' is no file: without -o the data goes to stdout."))
+def _holds_bytes(word: str) -> bool:
+    """Whether a word is no UTF-8: neither a request nor the ledger could hold it."""
+    return not word.isascii() and word != word.encode(errors="replace").decode()
 
 
 def _refuse_service(words: list[str]) -> None:

@@ -26,7 +26,7 @@ _LISTS = {Code.UNKNOWN_METRIC: "metrics", Code.UNKNOWN_DIMENSION: "dimensions", 
 _TOLD_EARLY = frozenset({*_LISTS, Code.UNKNOWN_FILTER_VALUE, Code.UNKNOWN_PRODUCT})
 """Names that another service may know: reported only where something is wrong anyway."""
 _TOLD_WITH_OTHERS = _TOLD_EARLY | {Code.NO_METRICS, Code.EMPTY_ITEM, Code.DUPLICATE, Code.TOO_MANY_DIMENSIONS}
-"""Codes of problems that stand whatever the days are, and which options are lacking beside."""
+"""Codes of problems that stand whatever the days are."""
 
 _ADVICE = "would_work"
 
@@ -50,24 +50,17 @@ def problems_by_option(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 def refuse_unsendable(ask: QueryOptions) -> None:
-    """Raise UsageError with every problem that the query would have at any service."""
-    if lines := find_ask_problems(ask, frozenset()):
-        raise UsageError("\n".join(lines))
+    """Raise UsageError with every problem that the query would have at any service.
 
-
-def find_ask_problems(ask: QueryOptions, lacking: frozenset[str]) -> list[str]:
-    """Find the problems that the query would have at any service, one line each.
-
-    These are wrong days, filters and unknown names; where all options are given and the days are valid, also impossible
-    combinations.
+    These are wrong days, filters and unknown names; where the days are valid, also impossible combinations.
     """
     wrong: list[str] = []
     today = datetime.now(UTC).date()
     query = ask.read(today, wrong)
-    whole = not (lacking or wrong)
     found = check.problems(query, today=today, rules=check.Rules(days=max(query.days, 1), strict=False))
-    reported = [each for each in found if each.code in _TOLD_WITH_OTHERS or (whole and each.fatal)]
-    return wrong + [str(each) for each in problems_by_option(reported) if lacking.isdisjoint(map(str, each.path))]
+    reported = [each for each in found if each.code in _TOLD_WITH_OTHERS or (not wrong and each.fatal)]
+    if lines := wrong + [str(each) for each in problems_by_option(reported)]:
+        raise UsageError("\n".join(lines))
 
 
 def nearest_sendable(query: ReportQuery, today: date) -> ReportQuery | None:

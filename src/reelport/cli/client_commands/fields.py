@@ -112,11 +112,6 @@ def compat(
     _print_page(facts, as_json=json)
 
 
-def refuse_names(metrics: list[str], dimensions: list[str], filters: list[str]) -> None:
-    """Raise QueryRefused where these names can't be combined."""
-    _refuse_impossible(_query(metrics, dimensions, filters), as_json=False)
-
-
 def _query(metrics: list[str], dimensions: list[str], filters: list[str]) -> ReportQuery:
     """Build a query of these names for today; a filter without a value gets a valid one."""
     today = datetime.now(UTC).date()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
@@ -92,7 +92,8 @@ def run(
         refuse_together(
             lambda: drawn(ask.query()),
             lambda: _windows_folder(to, chart) if keep_windows else to.shape(),
-            *list_checks({"to": to, "chart": chart, "json": json, "deadline": deadline, **sizes}),
+            *_check_values(deadline, **sizes),
+            *_check_chart(chart, to, json=json),
             beside=_check_settings(ask, service),
         )
         query = reporter.remember_query(ask.query())
@@ -130,8 +131,7 @@ def submit(
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet) as reporter:
-        values = {"window_days": window_days, "deadline": deadline}
-        refuse_together(ask.query, *list_checks(values), beside=_check_settings(ask, service))
+        refuse_together(ask.query, *_check_values(deadline, window_days), beside=_check_settings(ask, service))
         query = reporter.remember_query(ask.query())
         reporter.resume = ["submit", *format_options(query), *service.words()]
         with connect(service) as client:
@@ -199,21 +199,27 @@ def download(
             _deliver(report.download(target, progress=reporter), to, reporter)
 
 
-def list_checks(given: Mapping[str, Any]) -> Iterator[Callable[[], object]]:
-    """Give checks of a command's single values, by parameter, valid whatever else is wrong."""
+def _check_values(
+    deadline: float, window_days: int | None = None, max_windows: int | None = None
+) -> list[Callable[[], object]]:
+    """Return checks of single values, which hold whatever else is wrong."""
     from reelport.client.flows.runner import to_seconds
 
-    yield partial(check_window_days, given.get("window_days"))
-    yield partial(check_max_windows, given.get("max_windows"))
-    yield partial(to_seconds, given.get("deadline", DEADLINE))
-    if (chart := given.get("chart")) is None:
-        return
+    return [
+        partial(check_window_days, window_days),
+        partial(check_max_windows, max_windows),
+        partial(to_seconds, deadline),
+    ]
+
+
+def _check_chart(chart: list[str] | None, to: Delivery, *, json: bool) -> Iterator[Callable[[], object]]:
+    """Give the check of where a chart is drawn, which holds whatever the query is."""
     if chart:
         from reelport.cli.charts.chart import check_picture
 
         yield partial(check_picture, chart[0])
-    elif given.get("json"):
-        yield partial(_refuse_chart_among_json, given.get("to", AS_IT_CAME))
+    elif chart is not None and json:
+        yield partial(_refuse_chart_among_json, to)
 
 
 def _refuse_chart_among_json(to: Delivery) -> None:

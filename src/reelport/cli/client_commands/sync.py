@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -185,20 +185,6 @@ def verify(
             comparisons_as_json(compared, rest)
 
 
-def list_checks(command: Callable[..., object], given: Mapping[str, Any]) -> list[Callable[[], object]]:
-    """Return checks of a command's arguments that need no call: its file, and its days."""
-    if command is init:
-        return []
-    names = ("--from", "--to") if command is run else ("--start", "--end")
-    days = dict(zip(names, (given.get("start"), given.get("end")), strict=True))
-    checks = _checks(given.get("file") or Path(spec_file.NAME), given.get("names"), days)
-    return [*checks, partial(check_window_days, given.get("window_days"))]
-
-
-def _checks(file: Path, names: list[str] | None, days: Mapping[str, str | None]) -> list[Callable[[], object]]:
-    return [partial(spec_file.read, file, only=names or ()), partial(_parse_days, days)]
-
-
 def _read_specs_and_days(
     file: Path,
     names: list[str] | None,
@@ -208,8 +194,9 @@ def _read_specs_and_days(
     more: Sequence[Callable[[], object]] = (),
 ) -> tuple[tuple[Spec, ...], date | None, date | None]:
     """Read specs and days. Raises one UsageError with all problems, those of `beside` too."""
-    refuse_together(*_checks(file, names, days), *more, beside=[beside])
-    return spec_file.read(file, only=names or ()), *_parse_days(days)
+    read = partial(spec_file.read, file, only=names or ())
+    refuse_together(read, partial(_parse_days, days), *more, beside=[beside])
+    return read(), *_parse_days(days)
 
 
 def _parse_days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:

@@ -12,7 +12,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from reelport.cli.arguments.usage_errors import find_error
 from reelport.errors import UsageError
 from reelport.wording import advise_extra
 
@@ -76,6 +75,8 @@ class Delivery:
         """Return the format to write. UsageError: it isn't there, or the file can't be written."""
         from reelport.client.files.part import resolve_csv_target, resolve_target
 
+        if self.output == "-":
+            raise UsageError("'-' is no file: without -o the data goes to stdout.")
         shape = format_of(self.form, self.output, excel_safe=self.excel_safe)
         if self.output is not None:
             self._refuse_misnamed_csv(shape)
@@ -89,11 +90,6 @@ class Delivery:
         if shape is Format.CSV and suffix in {*_SUFFIXES, *_WORKBOOKS} - {".csv"}:
             other = ", or leave out --format csv" if suffix in _SUFFIXES else ", which spreadsheets open"
             raise UsageError(f"--output: {name} would hold a CSV: name it .csv{other}.")
-
-    def problems(self) -> list[str]:
-        """Return the problems of these options, one line each."""
-        error = find_error(self.shape)
-        return [] if error is None else str(error).splitlines()
 
     def words(self) -> list[str]:
         """Format these options as words of a command line."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from cyclopts import Parameter, Token
 
 from reelport.cli.arguments.environment_variables import find_unknown_variables, refuse_mistyped_variables
-from reelport.cli.arguments.usage_errors import find_error, refuse_together
+from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.server.masking import hide_passwords
 from reelport.server.setting import Secret
 from reelport.server.settings import Settings, read_settings, variable_name
@@ -37,11 +37,6 @@ def _build_flags(*, worker: bool) -> list[tuple[str, Any, None]]:
 
 class _GivenFlags:
     """The flags of a command line."""
-
-    def problems(self) -> list[str]:
-        """Return the problems of the settings in force, one line each."""
-        error = find_error(lambda: _read_settings(self))
-        return [] if error is None else str(error).splitlines()
 
 
 if TYPE_CHECKING:
