@@ -21,7 +21,7 @@ PROJECT = "reelport"
 # A `License` field that is longer holds a licence's whole text.
 LONGEST_NAME = 80
 # Packages whose metadata states none, as their own files tell it.
-TOLD = {"axe-playwright-python": "MIT (with axe-core: MPL-2.0)"}
+TOLD = {"axe-playwright-python": "MIT (with axe-core: MPL-2.0)", "resvg-py": "MIT"}
 INTRODUCTION = """# Licences of what Reelport is built on
 
 Every package of `uv.lock`, for every platform, with the licence that its own metadata states and what it is

@@ -1,23 +1,11 @@
-"""PNG of charts: drawn without a network, with squares for what no font has, and a note on them."""
+"""PNG of charts: drawn without a network, in the machine's fonts."""
 
 from __future__ import annotations
 
+import pytest
+
 from reelport.charts import Bar, BarChart, LineChart, Series
-from reelport.charts.png_renderer import render_png, replace_texts
-
-
-def test_what_cannot_be_drawn_is_replaced_and_noted() -> None:
-    """In labels, names and notes; numbers stay with their bars."""
-    chart = BarChart("Views", (Bar("🎬 one", 3), Bar("🎉 one", 2, 1)), notes=("visitorDomainGroup = 🎉 x",))
-    drawn = replace_texts(chart, lambda text: text.replace("🎬", "□").replace("🎉", "□"))
-    assert isinstance(drawn, BarChart)
-    assert drawn.bars == (Bar("□ one", 3), Bar("□ one", 2, 1))
-    assert drawn.notes == ("visitorDomainGroup = □ x", "□ stands for what no font here can draw.")
-    lines = LineChart("Views", ("2026-07-01",), (Series("🎬", (1,)),), comparison=Series("🎉", (2,)))
-    replaced = replace_texts(lines, lambda _: "□")
-    assert isinstance(replaced, LineChart)
-    assert replaced.comparison == Series("□", (2,))
-    assert replace_texts(LineChart("Views", (), ()), str).notes == ()
+from reelport.charts.png_renderer import draws_texts, explain_absence, render_png
 
 
 def test_a_png_is_the_same_each_time() -> None:
@@ -27,3 +15,16 @@ def test_a_png_is_the_same_each_time() -> None:
     assert picture.startswith(b"\x89PNG")
     assert int.from_bytes(picture[16:20], "big") == 1600
     assert render_png(chart) == picture
+
+
+@pytest.mark.parametrize("title", ["Crème brûlée", "Видеоклип", "العنوان بالعربية", "動画のタイトル", "🎬"])
+def test_a_title_leaves_a_mark_in_the_picture(title: str) -> None:
+    """Its letters, or a box for each that no font has: never nothing."""
+    assert render_png(BarChart("Views", (Bar(title, 3),))) != render_png(BarChart("Views", (Bar("\u200b", 3),)))
+
+
+def test_a_machine_without_fonts_draws_no_text() -> None:
+    """The renderer leaves texts out then; where it draws letters, PNG is offered."""
+    assert not draws_texts(without_fonts=True)
+    assert draws_texts()
+    assert explain_absence() is None

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric, spell_name
 from reelport.wording import clean_line
 
-UNDRAWABLE = "□"
 EMPTY = "(empty)"
 
-_JOINER, _NON_JOINER = "\u200d", "\u200c"
-_LIGATURES = re.compile("f(?=[fil])")
-"""Letters that a font may join into one glyph: the renderer then takes no other letter from a second font."""
-
-_ROUNDS = 3
+_JOINER = "\u200d"
 _REGIONS = range(0x1F1E6, 0x1F200)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _EMOJI_VARIANT = "\ufe0f"
@@ -67,23 +62,6 @@ def isolate(text: str) -> str:
     return text
 
 
-def replace_undrawable(text: str, find_missing: Callable[[str], Collection[str]]) -> str:
-    """Replace what can't be drawn by squares, and flags by the letters of their region.
-
-    `find_missing` returns the characters of a text that no font draws; a mark is removed with its letter, so that
-    nothing is drawn over anything. Letters with spacing marks, as in Indic scripts, always become squares: the renderer
-    draws them over each other.
-    """
-    drawn = "".join(map(_replace_unsettable, split_clusters(text)))
-    drawn = drawn if drawn.isascii() else _LIGATURES.sub(f"f{_NON_JOINER}", drawn)
-    for _ in range(_ROUNDS):
-        missing = find_missing(drawn)
-        if not missing:
-            return isolate(drawn)
-        drawn = "".join(_remove_missing(missing, cluster) for cluster in split_clusters(drawn))
-    return "".join(each if each.isascii() else UNDRAWABLE for each in split_clusters(drawn))
-
-
 def split_clusters(text: str) -> Iterator[str]:
     """Split a text into visible characters: a letter with its marks, a joined emoji, a flag."""
     cluster = ""
@@ -116,17 +94,3 @@ def _simplify(cluster: str) -> str:
         return base
     marks = [sign for sign in rest if sign != _EMOJI_VARIANT and unicodedata.combining(sign) != _OVERLAY]
     return base + "".join(marks[:_MOST_MARKS] if all(map(_is_mark, marks)) else marks)
-
-
-def _replace_unsettable(cluster: str) -> str:
-    if ord(cluster[0]) in _REGIONS:
-        return "".join(chr(ord(sign) - _REGIONS.start + ord("A")) for sign in cluster)
-    return UNDRAWABLE if any(unicodedata.category(sign) == "Mc" for sign in cluster) else cluster
-
-
-def _remove_missing(missing: Collection[str], cluster: str) -> str:
-    """Remove missing marks of a cluster; replace a letter by its plain ASCII form or a square."""
-    if cluster[0] not in missing:
-        return "".join(sign for sign in cluster if sign not in missing)
-    plainer = unicodedata.normalize("NFKC", cluster[0])
-    return plainer if plainer.isascii() and plainer.isprintable() else UNDRAWABLE

@@ -29,7 +29,7 @@ _COLOURS = {
 }
 
 _DASHES = {"s0": "none", "s1": "8 3", "s2": "2 3", "s3": "10 3 2 3", "s4": "5 2", "s5": "12 4"}
-FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Color Emoji, sans-serif"
+FONTS = "DejaVu Sans, Liberation Sans, Arial, Noto Sans, Noto Color Emoji, sans-serif"
 
 _RULES = """\
 .chart-picture{font-size:12px}

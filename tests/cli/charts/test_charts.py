@@ -253,7 +253,7 @@ def test_an_svg_needs_no_extra(tmp_path: Path) -> None:
         "from reelport.cli.charts.chart import plan_chart; from reelport.query import ReportQuery\n"
         "query = ReportQuery.of(['VIEWS'], ['DAY'], date(2026, 1, 1), date(2026, 1, 1))\n"
         "plan_chart(query, sys.argv[2]).draw(Path(sys.argv[1]), Console(quiet=True))\n"
-        "print('vl_convert' in sys.modules)"
+        "print('resvg_py' in sys.modules)"
     )
     words = [sys.executable, "-c", code, str(path), str(tmp_path / "chart.svg")]
     assert subprocess.run(words, check=True, capture_output=True, text=True).stdout == "False\n"

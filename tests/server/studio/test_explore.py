@@ -17,7 +17,7 @@ from tests.server.studio.visitor import Visitor, add_user
 
 from reelport.catalog import Family, Metric
 from reelport.catalog.labels import capitalize, label_metric
-from reelport.charts.png_renderer import is_available
+from reelport.charts.png_renderer import explain_absence
 from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
@@ -341,7 +341,7 @@ def test_each_line_is_a_file_to_keep_too(visitor: Visitor) -> None:
     ):
         assert f">{words}" in answer.text
     png = visitor.get(address.replace(".svg", ".png"))
-    assert png.content.startswith(b"\x89PNG") == is_available()
+    assert png.content.startswith(b"\x89PNG") == (explain_absence() is None)
     for other in ("TIME_WATCHED_SECONDS.svg", "VIEWS.gif", "views.svg"):
         assert visitor.get(f"/studio/explore/{other}?metric=VIEWS&{DAYS}").status_code == 404
 

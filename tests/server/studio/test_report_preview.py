@@ -7,7 +7,7 @@ from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, Visitors
 from tests.server.studio.test_reports import finished, rival, waiting
 
-from reelport.charts.png_renderer import is_available
+from reelport.charts.png_renderer import explain_absence
 
 __all__ = ["rival"]
 
@@ -35,8 +35,8 @@ def test_a_chart_is_a_file_too(people: Api, visitors: Visitors) -> None:
     assert svg.headers["content-disposition"] == f'attachment; filename="{report}.svg"'
     assert "highest 1,204 views on 2 Jan 2026" in svg.text
     png = visitor.get(f"/studio/reports/{report}/chart.png")
-    assert png.status_code == (200 if is_available() else 404)
-    assert png.content.startswith(b"\x89PNG") == is_available()
+    assert png.status_code == (200 if explain_absence() is None else 404)
+    assert png.content.startswith(b"\x89PNG") == (explain_absence() is None)
     assert visitor.get(f"/studio/reports/{report}/chart.gif").status_code == 404
 
 

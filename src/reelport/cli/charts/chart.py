@@ -9,7 +9,7 @@ from rich.console import Console
 
 from reelport.charts import Bar, BarChart, Chart, NoChart, draw_file
 from reelport.charts.groups import Groups, read_groups
-from reelport.charts.png_renderer import is_available, render_png
+from reelport.charts.png_renderer import explain_absence, render_png
 from reelport.charts.report_chart import (
     ChartPlan,
     draw_largest,
@@ -24,7 +24,6 @@ from reelport.client.results.tables import Table
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
-from reelport.wording import advise_extra
 
 _FORMATS = (".png", ".svg")
 _MOST_LINES = 62
@@ -91,10 +90,8 @@ def check_picture(to: str) -> Path:
     if file.suffix.lower() not in _FORMATS:
         raise UsageError(f"--chart: {to!r} is neither a .png nor a .svg file.")
     file = resolve_target(file)
-    if file.suffix.lower() == ".png" and not is_available():
-        raise UsageError(
-            f"A chart as PNG needs an extra: {advise_extra('charts')}. One as SVG (--chart FILE.svg) needs none."
-        )
+    if file.suffix.lower() == ".png" and (lacking := explain_absence()) is not None:
+        raise UsageError(f"{lacking} One as SVG (--chart FILE.svg) needs none.")
     return file
 
 

@@ -6,7 +6,7 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.charts import Chart, draw_file
-from reelport.charts.png_renderer import is_available, render_png
+from reelport.charts.png_renderer import explain_absence, render_png
 from reelport.server.studio import pages
 from reelport.server.studio.refusals import not_found
 
@@ -15,7 +15,7 @@ _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 
 def list_kinds() -> tuple[str, ...]:
     """List the kinds of files that a chart can be had as."""
-    return tuple(_MEDIA_TYPES) if is_available() else ("svg",)
+    return tuple(_MEDIA_TYPES) if explain_absence() is None else ("svg",)
 
 
 def require_kind(kind: str) -> None:
