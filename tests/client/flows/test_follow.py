@@ -10,7 +10,7 @@ import pytest
 from tests.client.conftest import REPORT, Time, looked
 from tests.client.flows.flow_driver import ASKED, PAGE, FlowDriver, ask, held, of_dailymotion, refused, reply
 
-from reelport.client.events import Event, Looked, Retrying, ignore_event
+from reelport.client.events import Asked, Event, Looked, Retrying, ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.flows.fetch import fetch
 from reelport.client.ledger import Ledger
@@ -197,6 +197,42 @@ def test_a_report_that_was_just_asked_is_held_from_the_first_look_on(session: Se
         assert hand.waits == pytest.approx(waits)
 
 
+def asked_as(token: str) -> Reply:
+    """The answer to an ask that was taken under this token."""
+    return reply({"data": {"askPartnerReportFile": {"reportFile": {"reportToken": token, "status": "IN_PROGRESS"}}}})
+
+
+def test_a_report_that_expired_although_it_was_just_asked_for_is_asked_for_anew(
+    session: Session, time: Time, query: ReportQuery, tmp_path: Path
+) -> None:
+    """A service may answer with an earlier report that is about to expire; the second answer counts."""
+    session = replace(session, ledger=Ledger(tmp_path / "ledger.db", lambda: time.day))
+    tokens: list[str] = []
+    failed = reply(looked("FAILED"))
+    hand = FlowDriver(time, asked_as("old"), reply(looked("EXPIRED")), asked_as("new"), failed)
+    with pytest.raises(ReportFailed, match="new"):
+        hand.drive(
+            fetch(
+                session,
+                query,
+                tmp_path / "views.csv",
+                lambda event: tokens.append(event.token) if isinstance(event, Asked) else None,
+            )
+        )
+    assert tokens == ["old", "new"]
+
+
+def test_a_service_whose_reports_expire_at_once_is_asked_twice(
+    session: Session, time: Time, query: ReportQuery, tmp_path: Path
+) -> None:
+    """The second report that has expired as soon as it was asked for is an error: no ask without end."""
+    session = replace(session, ledger=Ledger(tmp_path / "ledger.db", lambda: time.day))
+    expired = reply(looked("EXPIRED"))
+    hand = FlowDriver(time, asked_as("one"), expired, asked_as("two"), expired, asked_as("three"), expired)
+    with pytest.raises(ReportExpired, match="two"):
+        hand.drive(fetch(session, query, tmp_path / "views.csv", ignore_event))
+
+
 @pytest.mark.parametrize("just_asked", [True, False])
 def test_a_service_that_goes_away_in_a_held_look_is_waited_for(session: Session, time: Time, just_asked: bool) -> None:
     """It has answered already, and be it to the ask: what a proxy says for a minute ends no wait."""
@@ -216,9 +252,8 @@ def test_what_a_fetch_has_asked_for_itself_is_held_from_the_first_look_on(
     if was_asked:
         FlowDriver(time, reply(ASKED)).drive(ask(session, query, ignore_event))
         time.day += timedelta(minutes=1)
-    another = {"data": {"askPartnerReportFile": {"reportFile": {"reportToken": "another", "status": "IN_PROGRESS"}}}}
     failed = reply(looked("FAILED"))
-    hand = FlowDriver(time, *[failed] * was_asked, reply(another), failed)
+    hand = FlowDriver(time, *[failed] * was_asked, asked_as("another"), failed)
     with pytest.raises(ReportFailed):
         hand.drive(fetch(session, query, tmp_path / "views.csv", ignore_event))
     held_for = [step.request.headers.get("prefer") for step in hand.sent if step.request.url.endswith("/graphql")]

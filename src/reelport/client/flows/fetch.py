@@ -40,20 +40,25 @@ def fetch(
     Killed at any point and run again, this goes on where it stopped. A report that was asked for and not delivered
     is always reused. After delivery, a Reelport service is asked again, as it gives the same report while nothing
     changed; another host's report is reused until it expires, unless its range was not over when it was asked for,
-    or with `fresh`. A report that has expired meanwhile is asked for anew. A file that is only `part` of the result
-    counts as delivered from `mark_delivered` on. A `window` is one of a range.
+    or with `fresh`. A report that has expired meanwhile is asked for anew. So is, once, a report that has expired
+    although it was just asked for: a service may answer with an earlier one that is about to expire. A file that is
+    only `part` of the result counts as delivered from `mark_delivered` on. A `window` is one of a range.
     """
     yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
+    asked_anew = False
     while True:
         row = yield from acquire_report(session, query, tell, until, fresh=fresh, window=window)
+        just_asked = _was_asked_since(began, row)
         try:
-            just_asked = _was_asked_since(began, row)
             return (yield from _fetch_file(session, row, target, tell, until, part=part, just_asked=just_asked))
-        except (ReportExpired, ReportFailed):
-            if _was_asked_since(began, row) or not (yield from _is_gone(session.ledger, row)):
+        except (ReportExpired, ReportFailed) as error:
+            if just_asked and (asked_anew or isinstance(error, ReportFailed)):
                 raise
+            if not (yield from _is_gone(session.ledger, row)):
+                raise
+            asked_anew = just_asked
         finally:
             _release(session.ledger, row)
 
