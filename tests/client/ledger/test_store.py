@@ -5,14 +5,15 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.client.ledgers import claimed, question
+from tests.client.ledgers import claimed, days, question
 
-from reelport.client.ledger import Ledger
+from reelport.client.ledger import Claimed, Ledger
 from reelport.client.ledger.store import Store
 from reelport.errors import NewerData, StorageError
 
@@ -54,7 +55,15 @@ def damage_pages(path: Path) -> None:
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
 
 
-@pytest.mark.parametrize("damage", [damage_nothing, damage_table, damage_row, damage_pages])
+def damage_everything(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_nothing, damage_table, damage_row, damage_pages, damage_everything],
+    ids=lambda made: made.__name__,
+)
 def test_a_damaged_ledger_is_said_to_be(ledger: Ledger, damage: object) -> None:
     """Reading and writing name the file and what to do; nothing is begun anew behind anyone's back."""
     claimed(ledger)
@@ -101,6 +110,15 @@ def test_a_full_disk_is_said_to_be_full(ledger: Ledger) -> None:
     with pytest.raises(StorageError, match="disk is full"):
         fill(Store(ledger.path))
     assert ledger.list_rows() == (row,)
+
+
+def test_processes_that_begin_one_ledger_together_share_it(ledger: Ledger) -> None:
+    """Whoever comes second to the name uses the first one's file, and no other file stays."""
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda number: Ledger(ledger.path).enter(question(days(number))), range(1, 9)))
+    assert sum(isinstance(row, Claimed) for row in rows) == 2
+    assert len(ledger.list_rows()) == 2
+    assert [path.name for path in ledger.path.parent.iterdir()] == [ledger.path.name]
 
 
 @pytest.fixture

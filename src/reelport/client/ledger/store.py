@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +49,7 @@ CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A ledger's file; the first write makes it."""
+    """A ledger's file. The first write makes it, whole: a file without a byte is one that was emptied."""
 
     path: Path
 
@@ -69,20 +69,40 @@ class Store:
                 yield None
                 return
             # Not read-only: the next process that opens the file rolls back what a killed process left half done.
-            with self._open("rw") as db, _transaction(db, "BEGIN"):
+            with self._open() as db, _transaction(db, "BEGIN"):
                 yield db if self._read_version(db) else None
 
     def _exists(self) -> bool:
         return self.path.exists()
 
     @contextmanager
-    def _open(self, mode: str = "rwc", /) -> Iterator[sqlite3.Connection]:
-        """Open a connection for one transaction."""
-        if mode == "rwc":
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.path.exists():
-                self.path.touch(mode=0o600)
-        with closing(_connect(f"{self.path.absolute().as_uri()}?mode={mode}")) as db:
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Open a connection for one transaction; make the file where there is none."""
+        if not self._exists():
+            self._create()
+        elif not self.path.stat().st_size:
+            raise self.build_damaged("it is empty")
+        with self._connect(self.path) as db:
+            yield db
+
+    def _create(self) -> None:
+        """Make a ledger without rows under another name, then link it to its own, unless another process was first."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = self.path.with_name(f".{self.path.name}.{os.getpid()}-{threading.get_ident()}.new")
+        try:
+            new.touch(mode=0o600)
+            with self._connect(new) as db, _transaction(db, "BEGIN IMMEDIATE"):
+                self._prepare(db)
+                db.execute("COMMIT")
+            with suppress(FileExistsError):
+                _give_name(new, self.path)
+        finally:
+            new.unlink(missing_ok=True)
+
+    @staticmethod
+    @contextmanager
+    def _connect(path: Path) -> Iterator[sqlite3.Connection]:
+        with closing(_connect(f"{path.absolute().as_uri()}?mode=rw")) as db:
             db.execute("PRAGMA synchronous = EXTRA")
             yield db
 
@@ -125,7 +145,7 @@ class Store:
         return StorageError(f"The ledger {self.path} can't be used: {reason}. It is what finds reports again after "
                             "a crash: let it be written, or set REELPORT_HOME to a folder that can be.")  # fmt: skip
 
-    def build_damaged(self, error: Exception) -> StorageError:
+    def build_damaged(self, error: Exception | str) -> StorageError:
         """Build the error for a file whose content isn't a ledger's."""
         reason = " ".join(str(error).split())[:200]
         return StorageError(f"The ledger {self.path} is damaged ({reason}). Move it away and a new one is begun; "
@@ -146,7 +166,7 @@ class MemoryStore(Store):
         return os.getpid() in self._of_processes
 
     @contextmanager
-    def _open(self, _mode: str = "", /) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> Iterator[sqlite3.Connection]:
         number = os.getpid()
         if (found := self._of_processes.get(number)) is None:
             found = self._of_processes.setdefault(number, (threading.RLock(), _connect(":memory:", _SelfClosing)))
@@ -168,6 +188,18 @@ def _connect(address: str, kind: type[sqlite3.Connection] = sqlite3.Connection) 
     )
     db.row_factory = sqlite3.Row
     return db
+
+
+def _give_name(new: Path, path: Path) -> None:
+    """Give a file its name. Raises FileExistsError where another file has it."""
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # a disk without hard links
+        if path.exists():
+            raise FileExistsError(path) from None
+        new.rename(path)
 
 
 @contextmanager
