@@ -28,10 +28,16 @@ class Calendar:
 
 
 def question(
-    query: ReportQuery = QUERY, *, reelport: bool = False, slots: int = 2, fresh: bool = False, again: bool = False
+    query: ReportQuery = QUERY,
+    *,
+    reelport: bool = False,
+    slots: int = 2,
+    fresh: bool = False,
+    again: bool = False,
+    current: bool = False,
 ) -> Question:
     """A question to a vendor, as one key asks it."""
-    return Question("https://vendor.example", "key-1", query, reelport, slots, fresh, again)
+    return Question("https://vendor.example", "key-1", query, reelport, slots, fresh, again, current)
 
 
 def days(number: int) -> ReportQuery:

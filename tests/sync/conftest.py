@@ -11,9 +11,11 @@ import pytest
 from tests.cases import keep_one_kind
 
 from reelport import Client
+from reelport.client.events import Saved
 from reelport.client.ranges.windows import Window
 from reelport.sync.copies import Replaced
 from reelport.sync.destinations import open_destination
+from reelport.sync.events import OfWindow, SyncEvent
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.staging import Delivery
 from reelport.testing import Vendor
@@ -102,6 +104,12 @@ def put(spec: Spec, text: str, first: int, last: int, *, allow_empty: bool = Fal
     file.write_text(text, "utf-8")
     delivery = Delivery(Window(day(first), day(last)), file, report, datetime.now(UTC), "http://here")
     return open_destination(spec.place).replace(spec, delivery, allow_empty=allow_empty)
+
+
+def break_after_download(event: SyncEvent) -> None:
+    """Hear events until a report is on the disk, then fail as a listener whose reader has gone does."""
+    if isinstance(event, OfWindow) and isinstance(event.event, Saved):
+        raise BrokenPipeError
 
 
 def kept(spec: Spec, columns: str = "day, visitor_country, views, estimated_earnings_eur") -> list[tuple[object, ...]]:

@@ -21,7 +21,7 @@ from reelport.sync.events import ignore
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.testing import Channel
 
-from .conftest import kept
+from .conftest import break_after_download, kept
 from .vendors import START, TODAY, YESTERDAY
 
 GAP = START + timedelta(days=11)
@@ -37,12 +37,26 @@ def service() -> Iterator[Service]:
         yield service
 
 
-def load(service: Service, days: Collection[date]) -> None:
+def load(service: Service, days: Collection[date], name: str = "from") -> None:
     """Have one video earn a euro on each of these days, by whichever clock."""
     euros = pa.array([1] * len(days), pa.decimal128(18, 6))
     columns = {"day": list(days), "owner_channel_id": ["c1"] * len(days), "video_id": ["v1"] * len(days)}
     rows = pa.table(columns | {"eur": euros, "usd": euros})
-    load_arrow(service.settings.facts_root, "earnings", rows, f"from-{min(days)}")
+    load_arrow(service.settings.facts_root, "earnings", rows, f"{name}-{min(days)}")
+
+
+def test_an_interrupted_window_has_the_numbers_of_the_run_that_takes_it_up(service: Service, tmp_path: Path) -> None:
+    """A report that was downloaded and not loaded isn't loaded once its days have changed."""
+    place = Place(Kind.DUCKDB, tmp_path / "copy.duckdb")
+    earned = Spec("earned", ("ESTIMATED_EARNINGS_EUR",), ("DAY",), YESTERDAY, place, lookback=0, settle=1)
+    key = service.key("acme")
+    load(service, [YESTERDAY])
+    with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
+        with pytest.raises(BrokenPipeError):
+            sync_run.run([earned], client, tell=break_after_download, deadline=PATIENCE)
+        load(service, [YESTERDAY], "more")
+        sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
+    assert kept(earned, "day, estimated_earnings_eur") == [(YESTERDAY, 2)]
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])

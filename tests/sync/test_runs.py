@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cases import thin_out
 
-from reelport import Client, QueryRefused, ReelportError, SchemaDrift
+from reelport import Client, QueryRefused, SchemaDrift
 from reelport.client.events import FewerDays
 from reelport.errors import AskLost, Partial, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparison, sync_run
@@ -23,7 +23,7 @@ from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, i
 from reelport.sync.spec import Contract, Kind, Place, Spec
 from reelport.testing import Vendor
 
-from .conftest import kept
+from .conftest import break_after_download, kept
 from .vendors import START, TODAY, YESTERDAY, Numbers, asked, expected
 
 Heard = list[SyncEvent]
@@ -226,13 +226,12 @@ def test_a_run_that_reads_all_days_again_is_taken_up_by_the_next(
 
 
 def test_a_report_that_was_not_loaded_serves_the_next_run(
-    run: Run, vendor: Vendor, numbers: Numbers, spec: Spec
+    run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec
 ) -> None:
-    """A run that fails after the download asks for nothing again, even where its days still move."""
-    spec.place.path.parent.joinpath("copy.duckdb").mkdir()
-    with pytest.raises(ReelportError):
-        run(replace(spec, window=180))
-    spec.place.path.rmdir()
+    """A run that fails after the download asks another vendor for nothing again, even where its days still move."""
+    with pytest.raises(BrokenPipeError):
+        sync_run.run([replace(spec, window=180)], client, tell=break_after_download, deadline=300)
+    assert asked(vendor) == ["20-1"]
     run(replace(spec, window=180))
     assert asked(vendor) == ["20-1"]
     assert kept(spec, "day, views") == expected(numbers)

@@ -42,14 +42,17 @@ def fetch_window(
 ) -> Flow[Delivery]:
     """Download a window's report into that folder; `fresh` reuses no earlier one.
 
-    The report stays undelivered, and serves the next run that asks for the same, until `mark_loaded`. A report with
-    other columns than asked for is taken all the same: the spec's contract judges them by name.
+    The report stays undelivered, and serves the next run that asks for the same, until `mark_loaded`. A Reelport
+    service is asked even so, and gives another one where the days have changed since. A report with other columns than
+    asked for is taken all the same: the spec's contract judges them by name.
     """
     query = spec.query(window.start, window.end)
     target = folder.resolve() / f"{spec.name}.{window}.csv"
     listener = _Listener(tell, datetime.now(UTC))
     try:
-        got = yield from fetch.fetch(session, query, target, listener, deadline=deadline, fresh=fresh, part=True)
+        got = yield from fetch.fetch(
+            session, query, target, listener, deadline=deadline, fresh=fresh, current=True, part=True
+        )
     except SchemaDrift as drift:
         listener.token = drift.token or listener.token
         if not listener.token:

@@ -71,6 +71,32 @@ def test_what_was_not_delivered_always_serves(
     assert (entry.row.owner is None) is not dead, "who lives keeps it, and nobody else may let go of it"
 
 
+def test_a_reelport_service_is_asked_whether_an_undelivered_report_is_current(ledger: Ledger) -> None:
+    """The report may still be made: the ask takes no further slot, and the same token is the same row."""
+    row = requested(ledger)
+    given_up(ledger, row)
+    entry = ledger.enter(question(reelport=True, current=True, slots=1))
+    assert isinstance(entry, Claimed)
+    assert ledger.record_token(entry.row, "R-1").id == row.id
+
+
+def test_another_vendor_is_not_asked_whether_an_undelivered_report_is_current(ledger: Ledger) -> None:
+    """It would make a second report."""
+    row = requested(ledger)
+    given_up(ledger, row)
+    entry = ledger.enter(question(current=True))
+    assert isinstance(entry, Reuse)
+    assert entry.row.id == row.id
+
+
+def test_a_report_older_than_a_delivered_one_serves_nobody(ledger: Ledger) -> None:
+    """Its numbers were asked anew since: what was left undelivered of it is out of date."""
+    given_up(ledger, requested(ledger))
+    newer = requested(ledger, "R-2", question(reelport=True, current=True))
+    ledger.record_verified(newer, delivered=True)
+    assert isinstance(ledger.enter(question(reelport=True)), Claimed)
+
+
 def test_an_intent_of_a_dead_process_is_held_at_a_vendor_for_two_hours(ledger: Ledger, calendar: Calendar) -> None:
     """Whether the vendor took it isn't known: not asked again, slot held; after two hours it is asked anew."""
     row = claimed(ledger)

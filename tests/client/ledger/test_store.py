@@ -59,11 +59,7 @@ def damage_everything(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [damage_nothing, damage_table, damage_row, damage_pages, damage_everything],
-    ids=lambda made: made.__name__,
-)
+@pytest.mark.parametrize("damage", [damage_nothing, damage_table, damage_row, damage_pages, damage_everything])
 def test_a_damaged_ledger_is_said_to_be(ledger: Ledger, damage: object) -> None:
     """Reading and writing name the file and what to do; nothing is begun anew behind anyone's back."""
     claimed(ledger)

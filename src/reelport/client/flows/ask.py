@@ -38,11 +38,11 @@ _LOCAL = 1.0
 """Longest pause between two looks into the ledger, in seconds."""
 
 
-def build_question(session: Session, query: ReportQuery, *, fresh: bool = False) -> Question:
+def build_question(session: Session, query: ReportQuery, *, fresh: bool = False, current: bool = False) -> Question:
     """Build the ledger's question: query, key, host's kind, slots, whether to reuse reports."""
     settings = session.settings
     return Question(
-        settings.url, settings.identity, query, session.reelport is True, session.slots, fresh, settings.again
+        settings.url, settings.identity, query, session.reelport is True, session.slots, fresh, settings.again, current
     )
 
 
@@ -53,6 +53,7 @@ def acquire_report(
     until: float,
     *,
     fresh: bool = False,
+    current: bool = False,
     window: bool = False,
     whole: bool = False,
 ) -> Flow[Row]:
@@ -63,7 +64,7 @@ def acquire_report(
     range waits longer for slots that somebody else may hold; a `whole` report can't be split into windows. Where the
     service refuses the query and says that it takes fewer days, the limit is remembered.
     """
-    ledger, question = session.ledger, build_question(session, query, fresh=fresh)
+    ledger, question = session.ledger, build_question(session, query, fresh=fresh, current=current)
     slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
     while True:
         entry = yield from work(partial(ledger.enter, question))

@@ -32,13 +32,14 @@ def fetch(
     *,
     deadline: float = DEADLINE,
     fresh: bool = False,
+    current: bool = False,
     part: bool = False,
     window: bool = False,
 ) -> Flow[Downloaded]:
     """Put the report's file under the target's name, with as few asks as possible.
 
     Killed at any point and run again, this goes on where it stopped. A report that was asked for and not delivered
-    is always reused. After delivery, a Reelport service is asked again, as it gives the same report while nothing
+    is reused; with `current` a Reelport service is asked whether its numbers have changed since. After delivery, a Reelport service is asked again, as it gives the same report while nothing
     changed; another host's report is reused until it expires, unless its range was not over when it was asked for,
     or with `fresh`. A report that has expired meanwhile is asked for anew. So is, once, a report that has expired
     although it was just asked for: a service may answer with an earlier one that is about to expire. A file that is
@@ -49,7 +50,7 @@ def fetch(
     yield from check_against_host(session, query, tell)
     asked_anew = False
     while True:
-        row = yield from acquire_report(session, query, tell, until, fresh=fresh, window=window)
+        row = yield from acquire_report(session, query, tell, until, fresh=fresh, current=current, window=window)
         just_asked = _was_asked_since(began, row)
         try:
             return (yield from _fetch_file(session, row, target, tell, until, part=part, just_asked=just_asked))

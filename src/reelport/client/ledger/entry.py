@@ -15,7 +15,8 @@ class Question:
     """A wish for a report. The same service, key and query make the same question.
 
     `identity` names service and key without holding either. `fresh` asks anew even where an earlier,
-    delivered report would serve; `again` even where the answer to an earlier ask was lost.
+    delivered report would serve; `again` even where the answer to an earlier ask was lost. `current` asks a Reelport
+    service even where an undelivered report would serve: it gives that one again while nothing has changed.
     """
 
     service: str
@@ -25,6 +26,7 @@ class Question:
     slots: int = 2
     fresh: bool = False
     again: bool = False
+    current: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,9 @@ def decide(question: Question, known: Sequence[Row], flights: Sequence[Row], now
     found = _decide_by_rows(question, known, now)
     if isinstance(found, Reuse | Busy | LostAsk):
         return found
-    ours = None if found.row is None else found.row.id
-    holding = tuple(row for row in flights if row.id != ours and row.is_in_flight(now, reelport=question.reelport))
+    # An ask for a report that is in flight already takes no further slot.
+    ours = {row.id for row in known} if found.row is None else {found.row.id}
+    holding = tuple(row for row in flights if row.id not in ours and row.is_in_flight(now, reelport=question.reelport))
     return Full(holding) if _count_held_slots(holding, question.slots) >= question.slots else found
 
 
@@ -98,10 +101,12 @@ def _count_held_slots(holding: Sequence[Row], slots: int) -> int:
 
 
 def _decide_by_rows(question: Question, known: Sequence[Row], now: datetime) -> Reuse | Busy | LostAsk | Ask:
+    superseded = False
     for row in known:
         if row.state in TOKEN_STATES:
-            if now < row.expires and (not row.delivered or _is_reusable(question, row)):
+            if not superseded and now < row.expires and _is_reusable(question, row):
                 return Reuse(row)
+            superseded = True
         elif row.state is State.INTENT and row.is_alive(now):
             return Busy(row)
         elif row.state in {State.INTENT, State.UNKNOWN}:
@@ -113,8 +118,10 @@ def _decide_by_rows(question: Question, known: Sequence[Row], now: datetime) -> 
 
 
 def _is_reusable(question: Question, row: Row) -> bool:
-    """Whether a delivered report may be reused without asking the service.
+    """Whether a question's newest report may be reused without asking the service.
 
-    A Reelport service is always asked: it gives the same report while nothing changed.
+    A Reelport service is always asked for what was delivered: it gives the same report while nothing changed.
     """
+    if not row.delivered:
+        return not (question.reelport and question.current)
     return not question.reelport and not question.fresh and row.is_range_over()
