@@ -253,11 +253,25 @@ def test_verify_shows_how_far_numbers_moved_and_changes_nothing(
         (lost, False, 1, 0, 1, 0),
     ]
     assert found.moved[0].sums == {"views": (late.toordinal(), 1)}
-    assert (found.lookback, found.days) == (6, 10)
+    assert (found.lookback, found.days) == (6, 14)
     assert (kept(spec, "*"), open_destination(spec.place).state(spec)) == (before, state)
     assert len(comparison.verify(spec, client, tell=ignore, start=START, end=START + timedelta(days=3)).moved) == 0
     with pytest.raises(UsageError, match="none of the days"):
         comparison.verify(spec, client, tell=ignore, start=TODAY, end=TODAY)
+
+
+def test_verify_compares_every_day_that_is_named(
+    run: Run, client: Client, vendor: Vendor, numbers: Numbers, spec: Spec
+) -> None:
+    """In as many windows as they need; days that the copy doesn't have are told."""
+    run(spec)
+    numbers.changed[START] = 1
+    before = len(asked(vendor))
+    found = comparison.verify(spec, client, tell=ignore, start=START - timedelta(days=2), end=TODAY)
+    assert [each.day for each in found.moved] == [START]
+    assert found.days == 20
+    assert sorted(asked(vendor)[before:]) == ["10-1", "20-11"]
+    assert found.absent == Days.of([(START - timedelta(days=2), START - timedelta(days=1)), (TODAY, TODAY)])
 
 
 def test_an_ask_whose_answer_is_lost_is_not_repeated(run: Run, vendor: Vendor, spec: Spec) -> None:

@@ -15,18 +15,19 @@ from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
 from reelport.client.flows.fetch import mark_delivered
 from reelport.client.flows.runner import to_seconds
-from reelport.client.ranges.windows import Window, cut
+from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
-from reelport.client.steps import Flow
-from reelport.errors import UsageError
+from reelport.client.steps import Flow, fork
+from reelport.errors import ReelportError, UsageError
 from reelport.sync.columns import Field, day_sql, quote_name, within_sql
 from reelport.sync.contract import agree, time_field
 from reelport.sync.copies import View
 from reelport.sync.copy_state import State
 from reelport.sync.days import Days, Span, month_first, month_last
 from reelport.sync.destinations import open_destination
-from reelport.sync.events import Tell, label_events, warn
+from reelport.sync.events import Tell, label_events, one_at_a_time, warn
 from reelport.sync.fetching import fetch_window
+from reelport.sync.planning import cut_windows
 from reelport.sync.spec import Spec
 from reelport.sync.staging import STAGE, Delivery, load_stage
 from reelport.sync.sync_log import with_log
@@ -57,13 +58,26 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of comparing one window."""
+    """The result of comparing days of a copy, in one window or several.
+
+    `absent` are the days that were to be compared and that the copy doesn't have.
+    """
 
     spec: Spec
-    window: Window
-    days: int
+    windows: tuple[Window, ...]
+    absent: Days
     moved: tuple[Moved, ...]
     reach: int
+
+    @property
+    def days(self) -> int:
+        """How many days were compared."""
+        return sum(window.days for window in self.windows)
+
+    @property
+    def span(self) -> Span:
+        """The first and the last day that was compared."""
+        return self.windows[0].start, self.windows[-1].end
 
     @property
     def lookback(self) -> int | None:
@@ -74,7 +88,7 @@ class Comparison:
     def overdue(self) -> Span | None:
         """The first and last changed day that no run reads again by itself, if any."""
         late = [each.day for each in self.moved if each.verified]
-        return (late[0], min(_last_day(self.spec, late[-1]), self.window.end)) if late else None
+        return (late[0], min(_last_day(self.spec, late[-1]), self.span[1])) if late else None
 
 
 def verify(
@@ -89,7 +103,7 @@ def verify(
 ) -> Comparison:
     """Read days of a copy again, the last by default; report differences, change nothing.
 
-    Raises UsageError when the copy has none of these days.
+    As many windows are read at a time as the key has slots. Raises UsageError when the copy has none of these days.
     """
     today, limit = today or datetime.now(UTC).date(), to_seconds(deadline)
     copies = open_destination(spec.place)
@@ -97,16 +111,22 @@ def verify(
     refuse_other_services([spec], session)
     state = copies.state(spec)
     spec = limit_window(spec, session)
-    window = _choose_window(spec, state, start, end)
+    days, absent = _choose_days(spec, state, start, end)
+    windows = cut_windows(spec, days)
     with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
-        tell = with_log(session, tell)
-        delivery = client.drive(_fetch_again(session, spec, window, Path(folder), tell, limit))
+        tell = one_at_a_time(with_log(session, tell))
+        reads = [_fetch_again(session, spec, window, Path(folder), tell, limit) for window in windows]
+        found = client.drive(fork(reads, session.slots))
+        for error in found:
+            if isinstance(error, ReelportError):
+                raise error
+        deliveries = [delivery for delivery in found if isinstance(delivery, Delivery)]
         with copies.view(spec) as view:
             if view is None:
                 raise UsageError(f"{spec.name}: there is no copy yet. `reelport sync run` makes one.")
-            moved = _compare(spec, state, view, delivery)
+            moved = tuple(day for delivery in deliveries for day in _compare(spec, state, view, delivery))
     reach = max(((spec.end(today) - _last_day(spec, each.day)).days + 1 for each in moved), default=0)
-    return Comparison(spec, window, window.days, moved, max(reach, 0))
+    return Comparison(spec, windows, absent, moved, max(reach, 0))
 
 
 def _fetch_again(
@@ -119,21 +139,19 @@ def _fetch_again(
     return delivery
 
 
-def _choose_window(spec: Spec, state: State, start: date | None, end: date | None) -> Window:
-    """Choose the days to compare: those named, or the copy's last, at most a report's."""
+def _choose_days(spec: Spec, state: State, start: date | None, end: date | None) -> tuple[Days, Days]:
+    """Choose the days to compare: those named, or the copy's last; and those of them that the copy lacks."""
     if not state.present.spans or not state.has_meaning_of(spec):
         raise UsageError(f"{spec.name}: there is nothing to compare with yet. `reelport sync run` reads it.")
     last = end or state.present.spans[-1][1]
-    size = spec.window if start else min(spec.window, max(_AT_LEAST, 2 * spec.lookback))
-    first = start or max(last - timedelta(days=size - 1), spec.start)
-    present = state.present & Days.between(first, last)
+    first = start or max(last - timedelta(days=max(_AT_LEAST, 2 * spec.lookback) - 1), spec.start)
+    wanted = Days.between(first, last)
+    if spec.monthly and wanted.spans:
+        wanted = Days.between(month_first(first), month_last(last))
+    present = state.present & wanted
     if not present.spans:
         raise UsageError(f"{spec.name}: none of the days {first} to {last} is there. There are {state.present}.")
-    low, high = present.spans[-1]
-    if spec.monthly:
-        whole = Window(max(month_first(low), spec.start), min(month_last(high), state.present.spans[-1][1]))
-        return cut(whole, spec.window, months=True)[-1]
-    return Window(max(low, high - timedelta(days=spec.window - 1)), high)
+    return present, Days.between(first, last) - present
 
 
 def _compare(spec: Spec, state: State, view: View, delivery: Delivery) -> tuple[Moved, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,17 @@ Tell = Callable[[SyncEvent], None]
 def label_events(tell: Tell, spec: str, window: Window) -> Progress:
     """Return a window's listener, which passes events on with the window's name."""
     return lambda event: tell(OfWindow(spec, window, event))
+
+
+def one_at_a_time(tell: Tell) -> Tell:
+    """Wrap a listener so that it hears the events of windows that are read side by side one after another."""
+    lock = threading.Lock()
+
+    def listener(event: SyncEvent) -> None:
+        with lock:
+            tell(event)
+
+    return listener
 
 
 def warn(event: SyncEvent) -> None:

@@ -22,7 +22,7 @@ from reelport.killpoints import reach
 from reelport.sync.days import Days
 from reelport.sync.destination_lock import lock_destination
 from reelport.sync.destinations import Destination, open_destination
-from reelport.sync.events import Began, Failed, Loaded, Planned, SyncEvent, Tell, label_events, warn
+from reelport.sync.events import Began, Failed, Loaded, Planned, Tell, label_events, one_at_a_time, warn
 from reelport.sync.fetching import discard_report, fetch_window, mark_loaded, remove_leftovers
 from reelport.sync.planning import cut_windows, days_in_range, missing_days, wanted_days
 from reelport.sync.spec import Place, Spec
@@ -182,11 +182,11 @@ class _Run:
     ) -> None:
         self._session = session
         self._work_folders = work_folders
-        self._listener = tell
+        self._tell = one_at_a_time(tell)
         self._deadline = deadline
         self._allow_empty = allow_empty
         self.copies: dict[Place, Destination] = {place: open_destination(place) for place in work_folders}
-        self._telling, self._loading = threading.Lock(), threading.Lock()
+        self._loading = threading.Lock()
         self.stopped = False
         self._closed = False
 
@@ -242,7 +242,3 @@ class _Run:
                 raise InternalError("The run was stopped before this window was loaded.")
             found = self.copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
         return Loaded(spec.name, delivery.window, found.before, found.rows, delivery.token, found.notes)
-
-    def _tell(self, event: SyncEvent) -> None:
-        with self._telling:
-            self._listener(event)

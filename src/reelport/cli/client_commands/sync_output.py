@@ -147,9 +147,10 @@ def _coverage_as_json(each: Coverage) -> dict[str, object]:
 def _comparison_as_json(found: Comparison, options: Sequence[str]) -> dict[str, object]:
     return {
         "report": found.spec.name,
-        "start": found.window.start.isoformat(),
-        "end": found.window.end.isoformat(),
+        "start": found.span[0].isoformat(),
+        "end": found.span[1].isoformat(),
         "days": found.days,
+        "absent": found.absent.to_json(),
         "lookback": found.spec.lookback,
         "lookback_needed": found.lookback,
         "read_again_by": _reread_command(found, options),
@@ -199,10 +200,11 @@ def _reread_command(found: Comparison, options: Sequence[str]) -> str | None:
 
 
 def _format_verdict(found: Comparison, options: Sequence[str]) -> Text:
-    days = f"{format_count(found.days, 'day')}, {found.window.start} to {found.window.end}"
+    days = f"{format_count(found.days, 'day')}, {found.span[0]} to {found.span[1]}"
+    absent = f" Not compared, for the copy doesn't have them: {found.absent}." if found.absent.spans else ""
     moved = f"{format_count(len(found.moved), 'month')} of the" if found.spec.monthly else f"{len(found.moved)} of"
     if found.lookback is None:
-        return Text(f"{found.spec.name}: nothing has moved in {days}.")
+        return Text(f"{found.spec.name}: nothing has moved in {days}.{absent}")
     lookback = format_count(found.spec.lookback, "day")
     late = sum(each.verified for each in found.moved)
     text = f"{found.spec.name}: {moved} {days}, moved after being read. "
@@ -213,4 +215,4 @@ def _format_verdict(found: Comparison, options: Sequence[str]) -> Text:
         )
     else:
         text += f"All of them are read again by the next run (a lookback of {lookback})."
-    return Text(text)
+    return Text(text + absent)

@@ -39,11 +39,12 @@ def fetch(
     """Put the report's file under the target's name, with as few asks as possible.
 
     Killed at any point and run again, this goes on where it stopped. A report that was asked for and not delivered
-    is reused; with `current` a Reelport service is asked whether its numbers have changed since. After delivery, a Reelport service is asked again, as it gives the same report while nothing
-    changed; another host's report is reused until it expires, unless its range was not over when it was asked for,
-    or with `fresh`. A report that has expired meanwhile is asked for anew. So is, once, a report that has expired
-    although it was just asked for: a service may answer with an earlier one that is about to expire. A file that is
-    only `part` of the result counts as delivered from `mark_delivered` on. A `window` is one of a range.
+    is reused; with `current` a Reelport service is asked whether its numbers have changed since. After delivery, a
+    Reelport service is always asked, as it gives the same report while nothing changed; another host's report is
+    reused until it expires, unless its range was not over when it was asked for, or with `fresh`. A report that has
+    expired meanwhile is asked for anew. So is, once, a report that has expired although it was just asked for: a
+    service may answer with an earlier one that is about to expire. A file that is only `part` of the result counts as
+    delivered from `mark_delivered` on. A `window` is one of a range.
     """
     yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
