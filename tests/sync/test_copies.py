@@ -132,6 +132,32 @@ def test_evolve_makes_room(spec: Spec) -> None:
     assert put(spec, HEADER + "2026-01-03,FR,1,1\n", 3, 3).notes == ()
 
 
+LARGE = 2**63, 10**25 + 1, -(10**37) - 3
+
+
+@pytest.mark.parametrize("contract", thin_out([Contract.EVOLVE, Contract.FREEZE, Contract.DISCARD_VALUE], 3))
+def test_sums_beyond_64_bits_are_numbers(spec: Spec, contract: Contract) -> None:
+    """Their column is DECIMAL(38,0) where the first window has one, and every digit is kept."""
+    spec = replace(spec, contract=contract)
+    for number, views in enumerate(LARGE, start=1):
+        put(spec, f"{HEADER}2026-01-0{number},FR,{views},\n", number, number)
+    assert types(spec)["views"] == "DECIMAL(38,0)"
+    assert [views for (views,) in kept(spec, "views")] == [Decimal(views) for views in sorted(LARGE)]
+    put(spec, f"{HEADER}2026-01-04,FR,1,\n", 4, 4)
+    put(spec, f"{HEADER}2026-01-05,FR,{2**63},\n", 5, 5)
+    assert "views__text" not in types(spec)
+
+
+def test_a_number_that_no_column_has_room_for_is_kept_as_text(spec: Spec) -> None:
+    """Its digits before and after the point are more than 38: nothing is rounded, and nothing else is lost."""
+    put(spec, FIRST, 1, 3)
+    put(spec, f"{HEADER}2026-01-04,FR,1,{10**33}.5\n2026-01-04,ES,{10**37}.25,1\n", 4, 4)
+    assert kept(spec, "day, views, views__text, estimated_earnings_eur, estimated_earnings_eur__text")[-2:] == [
+        (day(4), 1, None, None, f"{10**33}.5"),
+        (day(4), None, f"{10**37}.25", 1, None),
+    ]
+
+
 @pytest.mark.parametrize("text", thin_out([NEW, ODD, WORD, "day,visitor_country,views\n2026-01-02,FR,1\n"], 4))
 def test_freeze_stops_and_changes_nothing(spec: Spec, text: str) -> None:
     """A new column, a missing one, a value of another kind: the copy is as it was, even before there is one."""

@@ -22,6 +22,7 @@ OWN = {"_spec": TEXT, "_window_start": DAY, "_window_end": DAY, "_report_token":
 
 _WIDEST = f"DECIMAL({PRECISION},18)"
 _NUMBER = re.compile(r"(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|DECIMAL\(\d+,(\d+)\)")
+_PLAIN = r"[+-]?\d+(\.\d*)?"
 _DAY_SHAPE = r"\d{4}-\d{2}-\d{2}"
 
 
@@ -43,9 +44,10 @@ class Field:
         found = _NUMBER.fullmatch(self.type)
         return int(found[2] or 0) if found else 0
 
-    def widen(self, digits: int) -> Field:
-        """Return the same column with room for at least so many digits after the decimal point."""
-        return Field(self.name, f"DECIMAL({PRECISION},{max(digits, self.digits)})")
+    def widen(self, whole: int, digits: int) -> Field | None:
+        """Return the same column with room for so many digits before and after the point; None where none has it."""
+        digits = max(digits, self.digits)
+        return Field(self.name, f"DECIMAL({PRECISION},{digits})") if whole + digits <= PRECISION else None
 
 
 def fields_of(columns: Iterable[str]) -> tuple[Field, ...]:
@@ -70,7 +72,11 @@ def fits_sql(field: Field) -> str:
     if field.type == TEXT:
         return "true"
     if field.is_number:
-        return f"coalesce({cast} = TRY_CAST({text} AS {_WIDEST}), false)"
+        # A number that is too long for the widest decimal is held against its own text.
+        exact = rf"[+-]?\d+(\.\d{{0,{field.digits}}}0*)?"
+        long = f"{cast} IS NOT NULL AND regexp_full_match({text}, {quote_literal(exact)})"
+        wide = f"TRY_CAST({text} AS {_WIDEST})"
+        return f"CASE WHEN {wide} IS NULL THEN {long} ELSE coalesce({cast} = {wide}, false) END"
     shape = f" AND regexp_full_match({text}, {quote_literal(_DAY_SHAPE)})" if field.type == DAY else ""
     return f"({cast} IS NOT NULL{shape})"
 
@@ -83,12 +89,24 @@ def cast_sql(field: Field) -> str:
 
 def is_number_sql(name: str) -> str:
     """SQL condition: the text in the column is a number of any kind."""
-    return f"TRY_CAST({quote_name(name)} AS {_WIDEST}) IS NOT NULL"
+    text = quote_name(name)
+    return f"(TRY_CAST({text} AS {_WIDEST}) IS NOT NULL OR regexp_full_match({text}, {quote_literal(_PLAIN)}))"
 
 
 def digits_sql(name: str) -> str:
     """SQL expression: how many digits after the decimal point the number in the column needs."""
-    return f"length(rtrim(split_part(CAST(TRY_CAST({quote_name(name)} AS {_WIDEST}) AS VARCHAR), '.', 2), '0'))"
+    return f"length(rtrim(split_part({_plain_sql(name)}, '.', 2), '0'))"
+
+
+def whole_digits_sql(name: str) -> str:
+    """SQL expression: how many digits before the decimal point the number in the column needs."""
+    return f"length(ltrim(split_part({_plain_sql(name)}, '.', 1), '+-0'))"
+
+
+def _plain_sql(name: str) -> str:
+    """SQL expression: the number in the column without exponent, as text; a long one's own text."""
+    text = quote_name(name)
+    return f"coalesce(CAST(TRY_CAST({text} AS {_WIDEST}) AS VARCHAR), {text})"
 
 
 def day_sql(time: str, kind: str) -> str:

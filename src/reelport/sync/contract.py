@@ -36,9 +36,10 @@ class Agreement:
 def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, widens: bool = True) -> Agreement:
     """Decide by the contract how a staged report is loaded beside the fields `kept`.
 
-    `kept` is empty while there is no copy. Without `widens`, numbers that are too fine for their column are kept as
-    text, as words among numbers are. Raises SchemaDrift where the contract forbids the change, or a row has no day;
-    ServiceError for a row outside of the window.
+    `kept` is empty while there is no copy: then whole numbers beyond 64 bits are DECIMAL(38,0) from the start. Without
+    `widens`, numbers that are too fine or too large for a column that is there are kept as text, as words among numbers
+    are. Raises SchemaDrift where the contract forbids the change, or a row has no day; ServiceError for a row outside
+    of the window.
     """
     asked = fields_of(spec.columns)
     base = kept or asked
@@ -49,6 +50,10 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, 
     lost = [field.name for field in asked if field.name not in stage.columns]
     _require_days(spec, base, stage, window)
     misfits = stage.misfits((*base, *new))
+    if not kept:
+        large = {one.field: wider for one in misfits if (wider := one.wider) and wider.digits == one.field.digits}
+        base, new = (tuple(large.get(field, field) for field in fields) for fields in (base, new))
+        misfits = tuple(one for one in misfits if one.field not in large)
     if spec.contract is Contract.FREEZE:
         _refuse_changes(spec, new, lost, misfits)
     notes = [f"the report has no column {name}: left empty" for name in lost]
@@ -106,9 +111,9 @@ def _evolve(
     texts: dict[str, str] = {}
     for misfit in misfits:
         name = misfit.field.name
-        if widens and misfit.numbers and misfit.field.is_number:
-            fields[name] = misfit.field.widen(misfit.digits)
-            notes.append(f"{misfit}: it is {fields[name].type} from now on")
+        if widens and (wider := misfit.wider) is not None:
+            fields[name] = wider
+            notes.append(f"{misfit}: it is {wider.type} from now on")
         else:
             texts[name + _VARIANT] = f"CASE WHEN NOT {fits_sql(misfit.field)} THEN {quote_name(name)} END"
             fields.setdefault(name + _VARIANT, Field(name + _VARIANT, TEXT))

@@ -15,7 +15,15 @@ from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import parse_columns
 from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
-from reelport.sync.columns import Field, digits_sql, fits_sql, is_number_sql, quote_literal, quote_name
+from reelport.sync.columns import (
+    Field,
+    digits_sql,
+    fits_sql,
+    is_number_sql,
+    quote_literal,
+    quote_name,
+    whole_digits_sql,
+)
 from reelport.sync.days import Days
 from reelport.wording import advise_extra
 
@@ -55,13 +63,19 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Values that misfit their field's type: how many, one, whether wider would do."""
+    """Values that misfit their field's type: how many, one, whether all are numbers, and how long they are."""
 
     field: Field
     count: int
     example: str
     numbers: bool
+    whole: int
     digits: int
+
+    @property
+    def wider(self) -> Field | None:
+        """The field with room for these values; None where they are no numbers, or too long for any."""
+        return self.field.widen(self.whole, self.digits) if self.numbers and self.field.is_number else None
 
     def __str__(self) -> str:
         return f"{self.count:,} values of {self.field.name} are no {self.field.type}, such as {self.example[:40]!r}"
@@ -81,7 +95,7 @@ class Stage:
             return ()
         sums = ", ".join(_misfit_sql(field) for field in typed)
         row = self.con.execute(f"SELECT {sums} FROM {STAGE}").fetchone() or ()  # noqa: S608 - names are quoted
-        found = [Misfit(field, *row[4 * i : 4 * i + 4]) for i, field in enumerate(typed)]
+        found = [Misfit(field, *row[5 * i : 5 * i + 5]) for i, field in enumerate(typed)]
         return tuple(misfit for misfit in found if misfit.count)
 
     def count(self, condition: str = "true") -> int:
@@ -142,8 +156,9 @@ def _misfit_sql(field: Field) -> str:
     misfit = f"FILTER ({text} IS NOT NULL AND NOT {fits_sql(field)})"
     number = is_number_sql(field.name)
     return (
-        f"count(*) {misfit}, any_value({text}) {misfit}, "
-        f"coalesce(bool_and({number}) {misfit}, false), coalesce(max({digits_sql(field.name)}) {misfit}, 0)"
+        f"count(*) {misfit}, any_value({text}) {misfit}, coalesce(bool_and({number}) {misfit}, false), "
+        f"coalesce(max({whole_digits_sql(field.name)}) {misfit}, 0), "
+        f"coalesce(max({digits_sql(field.name)}) {misfit}, 0)"
     )
 
 
