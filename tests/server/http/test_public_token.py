@@ -83,12 +83,13 @@ def test_a_users_token_asks_for_reports_at_the_root(api: Api, client_pair: dict[
 
 
 def test_a_secret_alone_gives_a_token_without_rights(api: Api, client_pair: dict[str, str]) -> None:
-    """As at the reference's public host: a token, with which no report can be asked for, whatever key it is."""
+    """As at the reference's public host, whatever key it is. Who asks for a report by it is told the key's path."""
     for pair in (client_pair, {"client_id": api.key.id, "client_secret": api.key.secret}):
         said = post(api, pair | {"grant_type": "client_credentials"}).json()
         assert (said["scope"], said["refresh_token"]) == ("", None)
         error = ask_at_root(api, said["access_token"]).json()["errors"][0]
         assert "create_reports" in error["message"]
+        assert f"A private key gets its tokens at {TOKEN_PATH};" in error["message"]
 
 
 def test_wrong_users_and_wrong_passwords_are_the_same_answer(api: Api, client_pair: dict[str, str]) -> None:
@@ -181,6 +182,16 @@ def test_an_address_can_not_use_up_a_public_key(api: Api, client_pair: dict[str,
             post(api, form, path)
     elsewhere = TestClient(api.client.app, client=("192.0.2.7", 50_000))
     assert elsewhere.post(PUBLIC_TOKEN_PATH, data=client_pair | LOGIN).status_code == 200
+
+
+def test_pages_of_other_sites_use_up_nothing_of_their_visitors_address(api: Api, client_pair: dict[str, str]) -> None:
+    """What a browser sends for them is refused; it counts neither as a wrong password nor as a grant of the key."""
+    wrong, foreign = client_pair | LOGIN | {"password": "x" * 20}, {"Sec-Fetch-Site": "cross-site"}
+    for path in (PUBLIC_TOKEN_PATH, TOKEN_PATH):
+        for _ in range(60):
+            reply = api.client.post(path, data=wrong, headers=foreign)
+            assert (reply.status_code, reply.json()["error"]) == (403, "invalid_request")
+    assert post(api, client_pair | LOGIN).status_code == 200
 
 
 @pytest.mark.parametrize("end", ["password", "remove"])

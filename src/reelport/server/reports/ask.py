@@ -102,7 +102,7 @@ def make_rules(settings: Settings) -> check.Rules:
 @lru_cache(maxsize=50)  # One document may ask for the same report many times.
 def find_problems(query: ReportQuery, scopes: frozenset[str], today: date, held_to: check.Rules) -> tuple[Problem, ...]:
     """Find every reason why a caller with these scopes can't ask for this report."""
-    may_ask = () if Scope.CREATE_REPORTS in scopes else (make_scope_problem(Scope.CREATE_REPORTS, ()),)
+    may_ask = () if Scope.CREATE_REPORTS in scopes else (make_scope_problem(Scope.CREATE_REPORTS, (), scopes),)
     return (*may_ask, *check.problems(query, today=today, scopes=scopes, rules=held_to))
 
 

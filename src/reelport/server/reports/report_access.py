@@ -20,7 +20,7 @@ from reelport.server.access.callers import Caller
 from reelport.server.files.report_files import FileRecord
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
-from reelport.wire import Code, ReportStatus, parse_complete_day
+from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH, Code, ReportStatus, parse_complete_day
 
 _BY_TOKEN = REPORTS.select().where(REPORTS.c.token == bindparam("name"))
 _BY_ID = REPORTS.select().where(REPORTS.c.id == bindparam("name"))
@@ -51,7 +51,7 @@ def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundR
     QueryRefused when the caller's access token may neither create nor read reports.
     """
     if not _may_look(caller):
-        raise QueryRefused((make_scope_problem(Scope.READ_REPORTS, ("reportToken",)),))
+        raise QueryRefused((make_scope_problem(Scope.READ_REPORTS, ("reportToken",), caller.scopes),))
     if not credentials.is_well_formed(credentials.REPORT_TOKEN, token):
         return None
     with reading(db) as connection:
@@ -68,9 +68,16 @@ def find_linked_report(db: Engine, report_id: str, key_id: str, now: datetime) -
         return None if holder is None else _look(connection, holder, _BY_ID, report_id, now)
 
 
-def make_scope_problem(scope: Scope, path: tuple[str, ...]) -> Problem:
+def make_scope_problem(scope: Scope, path: tuple[str, ...], held: frozenset[str]) -> Problem:
     """Make the problem of a scope that the token lacks; `path` is the argument that needs it."""
-    return Problem(Code.SCOPE_MISSING, path, f"This needs the scope {scope}, which the token lacks.", scope.value)
+    sentence = f"This needs the scope {scope}, which the token lacks."
+    if not held:
+        # No other grant gives such a token.
+        sentence += (
+            f" It was granted at {PUBLIC_TOKEN_PATH} for a key alone, and so holds no scope. A private key gets its "
+            f"tokens at {TOKEN_PATH}; a public key at {PUBLIC_TOKEN_PATH}, with a user's password."
+        )
+    return Problem(Code.SCOPE_MISSING, path, sentence, scope.value)
 
 
 def _look(
