@@ -29,11 +29,21 @@ def test_an_address_can_not_try_many_users() -> None:
 
 
 def test_the_addresses_of_one_ipv6_site_are_one() -> None:
-    """A site chooses the last 64 bits as it likes; a mapped IPv4 address is itself."""
+    """A site chooses the last 64 bits as it likes."""
     attempts = LoginAttempts(read_settings(), lambda: 0.0)
     for number in range(10):
         attempts.begin(f"2001:db8::{number}", "ann")
     assert attempts.begin("2001:db8::ffff", "ann") > 0
     assert attempts.begin("2001:db8:0:1::1", "ann") == 0
-    assert attempts.begin("::ffff:192.0.2.1", "ann") == 0
     assert attempts.begin("", "ann") == 0
+
+
+def test_an_ipv4_address_is_one_in_both_spellings() -> None:
+    """A socket of both versions gives it as an IPv6 address."""
+    attempts = LoginAttempts(read_settings(), lambda: 0.0)
+    for number in range(10):
+        assert attempts.begin(("192.0.2.1", "::ffff:192.0.2.1")[number % 2], "ann") == 0
+    assert attempts.begin("192.0.2.1", "ann") > 0
+    assert attempts.begin("::ffff:192.0.2.1", "ann") > 0
+    assert attempts.begin("::FFFF:c000:0201", "ann") > 0
+    assert attempts.begin("::ffff:192.0.2.2", "ann") == 0

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from starlette.testclient import TestClient
 from tests.cases import thin_out
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
@@ -38,6 +39,17 @@ def test_owners_read_what_was_done_in_their_organization(visitors: Visitors, peo
     assert "command line" in text
     assert "eve@rival.example" not in text
     assert OPERATOR not in text
+
+
+def test_an_ipv4_address_is_written_as_one(visitors: Visitors, people: Api) -> None:
+    """However a socket or a proxy spells it: rows of one caller have one address."""
+    visitor = visitors(None)
+    app, url = people.client.app, str(visitor.client.base_url)
+    visitor.client = TestClient(app, base_url=url, follow_redirects=True, client=("::ffff:192.0.2.5", 50_000))
+    visitor.client.portal = people.client.portal
+    visitor.sign_in(MEMBER)
+    entry = next(each for each in audit_log.list_actions(people.service.db) if each.action == Action.SIGNED_IN)
+    assert (entry.actor.name, entry.actor.address) == (MEMBER, "192.0.2.5")
 
 
 def test_operators_read_what_concerns_the_platform_alone(visitors: Visitors) -> None:

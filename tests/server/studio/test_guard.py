@@ -110,6 +110,22 @@ def test_every_page_tells_browsers_to_run_nothing_of_others(visitors: Visitors) 
         assert page.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize(("mode", "dest"), [("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty"), ("", "")])
+def test_a_page_of_another_site_can_hold_none_of_ours(visitors: Visitors, site: str, mode: str, dest: str) -> None:
+    """As an image, a frame or a script's request each is refused before anything is done. A link to it works."""
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    link = headers | {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for email in (None, OWNER):
+        visitor = visitors(email)
+        for route in ROUTES:
+            if route.method == "GET":
+                path = route.path.replace("{", "").replace("}", "")
+                held = visitor.client.get(path, headers=headers, follow_redirects=False)
+                assert (held.status_code, "in a tab of its own" in held.text) == (403, True), route.path
+                assert "in a tab of its own" not in visitor.client.get(path, headers=link, follow_redirects=False).text
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/studio/nowhere", 404), ("PUT", "/studio/keys", 405)])
 def test_what_has_no_route_is_refused_by_a_page(visitors: Visitors, method: str, path: str, status: int) -> None:
     """With the headers of every page: no frame may hold it, nor a cache. A wrong method is told the right ones."""

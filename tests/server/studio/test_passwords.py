@@ -74,13 +74,19 @@ def test_a_link_sets_the_password_whoever_is_signed_in_there(visitors: Visitors,
     assert visitors(None).sign_in("kim@demo.example", PASSWORD).status_code == 403
 
 
-def test_wrong_links_are_limited_by_address(visitors: Visitors, people: Api) -> None:
-    """Guessing is slowed down where it comes from, and nowhere else."""
-    visitor = visitors(None)
+def test_wrong_links_are_limited_by_address_and_valid_ones_open(visitors: Visitors, people: Api) -> None:
+    """Guessing is slowed down where it comes from, and nowhere else; a valid link works there all the same."""
+    owner, visitor = visitors(OWNER), visitors(None)
+    path = find_link(owner.send(owner.get(PEOPLE), PEOPLE, email="late@demo.example", role="member"))
     answers = guess_until_refused(lambda: visitor.get("/studio/password/rpl_guess").status_code)
     assert answers[0] == 404
     assert answers[-1] == 429
-    assert people.service.login_attempts.begin("192.0.2.9", "password link") == 0
+    assert people.service.login_attempts.begin("192.0.2.9", "link") == 0
+    page = visitor.get(path)
+    assert page.status_code == 200
+    done = visitor.send(page, path, new="first long password", again="first long password")
+    assert (done.status_code, visitor.get(path).status_code) == (200, 429)
+    assert visitor.sign_in("late@demo.example", "first long password").url.path != "/studio/sign-in"
 
 
 def test_a_defect_of_the_page_does_not_put_the_link_into_the_log() -> None:

@@ -17,6 +17,7 @@ import h11
 from prometheus_client import Counter
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from reelport.server.addresses import unmap_address
 from reelport.server.http.framing import StrictFraming
 from reelport.server.settings import Settings
 
@@ -125,6 +126,8 @@ class Connection(H11Protocol):
         """Wait for a request; of too many connections close the one that idles longest."""
         self._sockets_own = transport
         super().connection_made(_DelayedCloseTransport(transport, self._close))  # type: ignore[arg-type]
+        if self.client is not None:  # Else an IPv4 proxy would not be trusted at a socket of both versions.
+            self.client = unmap_address(self.client[0]), self.client[1]
         self.conn = StrictFraming(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001 - uvicorn's choice
         _limit_buffers(transport)
         self._restart_timer()

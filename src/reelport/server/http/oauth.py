@@ -18,10 +18,10 @@ from reelport.server.access.grants import ClientCredentials, Grant, Refusal, gra
 from reelport.server.access.key_expiry import NOTICE
 from reelport.server.access.key_rotation import FirstUse, begin_secret
 from reelport.server.access.logins import Password, Terms, grant_by_password, grant_by_refresh_token
+from reelport.server.addresses import find_site
 from reelport.server.http.service import Service
 from reelport.server.http.token_form import FoundCredentials, TokenRefused, read_credentials, read_form
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
-from reelport.server.limits.login_attempts import find_site
 from reelport.server.limits.token_buckets import hash_owner
 from reelport.server.state.database import write
 from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH
@@ -59,6 +59,7 @@ async def _answer(
 ) -> JSONResponse:
     service: Service = request.app.state.service
     try:
+        _check_origin(request)
         form = await read_form(request, min(service.settings.body_bytes, TOKEN_BODY_BYTES))
         grant_type = _find_grant_type(form, grant_types)
         credentials = read_credentials(request, form)
@@ -80,6 +81,15 @@ async def _answer(
         service.key_uses.note(credentials.client.id, datetime.now(UTC))
         return _answer_granted(found, form, _note_expiry(service, credentials.client, found))
     return _answer_refusal(found, _SENTENCES.get(found) or describe(found, form), credentials)
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse what a page of another site sends from its visitor's browser, before it counts for the visitor's address.
+
+    Such a page can't read the answer: it could only use up what that address may try.
+    """
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        raise TokenRefused("invalid_request", "A page of another site can't ask for tokens: ask from a program.", 403)
 
 
 def _begin_secret(service: Service, use: FirstUse) -> None:

@@ -17,6 +17,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reelport.server.addresses import unmap_address
 from reelport.server.credentials import short_id
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.http import request_trace
@@ -74,6 +75,8 @@ class RequestLog:
         if scope.get("scheme") not in _SCHEMES:
             # Links begin with the scheme, and a proxy's X-Forwarded-Proto may say wss.
             scope["scheme"] = "http"
+        if scope.get("client"):
+            scope["client"] = unmap_address(scope["client"][0]), scope["client"][1]
         record = _RequestRecord(_name_route(scope["path"]), scope["method"] if scope["method"] in _METHODS else "other")
         request_id = short_id()
         service: Service = scope["app"].state.service

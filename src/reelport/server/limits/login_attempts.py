@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable
 
+from reelport.server.addresses import find_site
 from reelport.server.limits.token_buckets import TokenBuckets, hash_owner
 from reelport.server.settings import Settings
 
 _USER_BURST, _ADDRESS_BURST = 10, 100
-_SITE_BITS = 64
-"""Bits of an IPv6 address that one site shares: it chooses the others as it likes."""
 
 
 class LoginAttempts:
@@ -48,14 +46,3 @@ class LoginAttempts:
 def _hash_owners(address: str, email: str) -> tuple[bytes, bytes]:
     site = find_site(address)
     return hash_owner(site), hash_owner(site, email)
-
-
-def find_site(address: str) -> str:
-    """Return the network that one customer has: an IPv4 address, or 64 bits of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:  # a socket in the file system has no address
-        return address
-    if parsed.version == 6 and parsed.ipv4_mapped is None:  # noqa: PLR2004 - a version of IP
-        return str(ipaddress.ip_network((parsed, _SITE_BITS), strict=False))
-    return str(parsed)

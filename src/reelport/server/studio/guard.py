@@ -29,6 +29,7 @@ Endpoint = Callable[[Visit], Awaitable[Response]]
 _LOG = structlog.get_logger(__name__)
 _NOT_FOUND = 404
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+"""Values of Sec-Fetch-Site for what a page of another origin made the browser ask for."""
 _UNAVAILABLE = Refused(503, "Not now", "The service can't read or write its state now: try again.", retry_after=5)
 _FAILED = Refused(500, "That failed", "The service failed; it isn't your fault. Its log says why.")
 
@@ -40,6 +41,7 @@ def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Res
         service: Service = request.app.state.service
         visit = _make_visit(request, service, None)
         try:
+            _check_purpose(request)
             visit = await _find_visitor(request, service)
             _check_right(visit, right)
             if request.method == "POST":
@@ -147,12 +149,27 @@ def _describe_lack(session: Session, right: Right) -> str:
     return "Your role doesn't allow this: ask an owner of your organization."
 
 
+def _check_purpose(request: Request) -> None:
+    """Refuse what a page of another site loads as a part of itself: an image, a frame, a script's request.
+
+    Such a page could else open links and have views computed in its visitors' names. Only a browser sends these
+    headers, and not to an address without TLS that isn't the loopback.
+    """
+    opens = request.headers.get("sec-fetch-mode") == "navigate" and request.headers.get("sec-fetch-dest") == "document"
+    if _is_foreign(request) and request.method != "POST" and not opens:
+        sentence = "A page of another site can't show this within itself: open the address in a tab of its own."
+        raise Refused(403, "Not within another page", sentence)
+
+
+def _is_foreign(request: Request) -> bool:
+    return request.headers.get("sec-fetch-site", "") in _FOREIGN_SITES
+
+
 def _check_form(visit: Visit) -> None:
     """Refuse a form that another site's page sent, or one of an earlier session."""
     request, service = visit.request, visit.service
     token = visit.session.token if visit.session else cookies.read_form_token(request, service.settings)
-    is_foreign = request.headers.get("sec-fetch-site", "") in _FOREIGN_SITES
-    if is_foreign or not cookies.is_csrf_token(service.service_secret, token, visit.form.raw("csrf")):
+    if _is_foreign(request) or not cookies.is_csrf_token(service.service_secret, token, visit.form.raw("csrf")):
         raise Refused(403, "This form is too old", "Go back, load the page anew, and send the form again.")
 
 

@@ -5,7 +5,6 @@ Opening the link changes nothing, as programs that check mail open every link; s
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import anyio.to_thread
@@ -17,10 +16,9 @@ from reelport.server.access.password_links import PasswordLink
 from reelport.server.studio import pages
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.visit import Visit
+from reelport.server.studio.wrong_links import count_wrong_link
 
 PATH = f"{pages.ROOT}/password"
-_GUESSED = "password link"
-"""Stands for a user's address where wrong links are counted: no address looks like it."""
 _DIFFERENT = "The two passwords differ."
 
 
@@ -51,15 +49,11 @@ async def set_password(visit: Visit) -> Response:
 
 
 async def _find_link(visit: Visit) -> PasswordLink:
-    """Find the visit's link; wrong ones are counted by address, as wrong passwords are."""
     service = visit.service
-    if pause := service.login_attempts.begin(visit.address, _GUESSED):
-        sentence = "Too many links that aren't valid came from this address: try again later."
-        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
     link = await service.reads.run(password_links.find_link, service.service_secret, _token(visit), visit.now)
     if link is None:
+        count_wrong_link(visit)
         raise _refuse_link()
-    service.login_attempts.forgive(visit.address, _GUESSED)
     return link
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,10 +21,9 @@ from reelport.server.studio.shared_views import LIVES, OpenedView, SharedView, S
 from reelport.server.studio.view_defaults import load_freshness, make_defaults
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Visit
+from reelport.server.studio.wrong_links import count_wrong_link
 
 PATH = f"{pages.ROOT}/shared"
-_GUESSED = "shared link"
-"""Stands for a user's address where wrong links are counted: no address looks like it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +70,13 @@ async def revoke_link(visit: Visit) -> Response:
 
 
 async def open_link(visit: Visit) -> Response:
-    """Show the view of a link to whoever has it.
-
-    Wrong links are counted by address, as wrong passwords are.
-    """
+    """Show the view of a link to whoever has it."""
     service, token = visit.service, visit.request.path_params["token"]
-    if pause := service.login_attempts.begin(visit.address, _GUESSED):
-        sentence = "Too many links that aren't valid came from this address: try again later."
-        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
     find = partial(shared_views.open_shared_view, service.db, service.service_secret, token, visit.address, visit.now)
     opened = await anyio.to_thread.run_sync(find)
     if opened is None:
+        count_wrong_link(visit)
         raise not_found()
-    service.login_attempts.forgive(visit.address, _GUESSED)
     response = await _show_view(visit, opened)
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Robots-Tag"] = "noindex, nofollow"
