@@ -176,6 +176,30 @@ def test_what_a_service_says_cannot_break_a_terminal(session: Session, time: Tim
     assert state.status.isprintable()
 
 
+def test_endless_lists_of_problems_are_cut(session: Session, time: Time, query: ReportQuery) -> None:
+    """A screen of them is told, and how many more there are; what kind of refusal it is stays."""
+    lacking = {"message": "no", "extensions": {"code": "scope_missing"}}
+    driver = FlowDriver(time, refused(*[lacking] * 100_000))
+    with pytest.raises(AccessError) as caught:
+        driver.drive(ask(session, query, ignore_event))
+    assert str(caught.value).splitlines()[-2:] == ["no", "And 99,800 further problems."]
+    assert len(str(caught.value)) < 2100
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(4096, True), (4097, False), (3_000_000, False)])
+def test_a_report_token_of_any_length_is_no_token(
+    session: Session, time: Time, query: ReportQuery, size: int, is_taken: bool
+) -> None:
+    """One that fills the screen and the ledger is told by its length."""
+    driver = FlowDriver(time, reply({"data": {"askPartnerReportFile": {"reportFile": {"reportToken": "t" * size}}}}))
+    if is_taken:
+        assert driver.drive(ask(session, query, ignore_event)).token == "t" * size
+        return
+    with pytest.raises(ServiceError, match=f"gave a token of {size:,} characters") as caught:
+        driver.drive(ask(session, query, ignore_event))
+    assert len(str(caught.value)) < 300
+
+
 def test_an_answer_packed_to_fill_the_memory_is_none(session: Session, time: Time) -> None:
     """A hundred megabytes of blanks in a hundred kilobytes are not unpacked."""
     bomb = gzip.compress(b" " * (100 << 20))

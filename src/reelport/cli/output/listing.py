@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from reelport.cli.output.terminal_text import escape_controls
 from reelport.wording import clean_line
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ def print_fields(fields: Mapping[str, object], *, as_json: bool) -> None:
         return
     width = max(len(name) for name in fields)
     for name, value in fields.items():
-        print(f"{name:<{width}}  {format_value(value)}")
+        text = format_value(value)
+        print(f"{name:<{width}}  {clean_line(text) if sys.stdout.isatty() else text}")
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON."""
-    print(json.dumps(value, default=format_value, ensure_ascii=False, indent=2))
+    """Print a value as JSON, in which control characters are escaped."""
+    print(escape_controls(json.dumps(value, default=format_value, ensure_ascii=False, indent=2)))
 
 
 def format_value(value: object) -> str:

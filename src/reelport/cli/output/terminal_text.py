@@ -9,6 +9,11 @@ from typing import BinaryIO
 _STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
+def escape_controls(text: str) -> str:
+    """Write the control characters of a JSON text as escapes: `json` escapes some of them alone."""
+    return _STEERING_INSIDE_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 class CleanedOutput:
     """Writes UTF-8 to a terminal, with U+FFFD for control characters; line ends and tabs stay.
 

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from reelport.errors import (
     Unreachable,
 )
 from reelport.wire import Code
+from reelport.wording import format_count
 
 Redact = Callable[[str], str]
 
@@ -36,6 +37,8 @@ _FINAL = frozenset({501, 505, 511})
 
 _GZIP, _LARGEST = 31, 16 << 20
 _LONGEST_DATE, _LONGEST_PAUSE = 64, 1e9
+_MOST_PROBLEMS = 200
+"""Entries of `errors` that are told; each has 1,000 signs at most."""
 _LONGEST_PATH = 16
 """Steps of a problem's path that are kept at most; none of our own paths is longer than 2."""
 
@@ -158,8 +161,12 @@ def _has_data(data: object) -> bool:
 def _read_problems(answer: Mapping[str, Any], redact: Redact) -> Iterator[Problem]:
     """Yield the entries of `errors`, in any form: an answer with any entry is a refusal."""
     errors = answer.get("errors")
-    for error in errors if isinstance(errors, list) else [errors] if errors else []:
-        yield _read_problem(error if isinstance(error, dict) else {"message": error}, redact)
+    entries = errors if isinstance(errors, list) else [errors] if errors else []
+    for error in entries[:_MOST_PROBLEMS]:
+        problem = _read_problem(error if isinstance(error, dict) else {"message": error}, redact)
+        yield problem
+    if more := len(entries[_MOST_PROBLEMS:]):
+        yield replace(problem, sentence=f"And {format_count(more, 'further problem')}.", nearest=None, path=())
 
 
 def _join_sentences(problems: tuple[Problem, ...]) -> str:

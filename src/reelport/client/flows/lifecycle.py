@@ -43,6 +43,9 @@ _LONG_POLL_SECONDS = 10
 _LONG_POLLED_SECONDS = 1.0
 """Seconds after which a look counts as long-polled."""
 
+_LONGEST_TOKEN = 4096
+"""Characters of a report's token: it is printed, kept in the ledger, and sent with each look."""
+
 _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
 """Codes by which vendors say that they don't know a report's token, or no longer do."""
 
@@ -202,6 +205,11 @@ def _read_accepted(data: Mapping[str, Any]) -> str:
     token = as_object(as_object(data.get("askPartnerReportFile")).get("reportFile")).get("reportToken")
     if not isinstance(token, str) or not token or not token.isprintable():
         raise ServiceError("The service took the report but gave no token for it.")
+    if len(token) > _LONGEST_TOKEN:
+        raise ServiceError(
+            f"The service took the report, and gave a token of {format_count(len(token), 'character')} for it: "
+            f"{_LONGEST_TOKEN:,} are the most that can be kept and shown."
+        )
     return token
 
 
