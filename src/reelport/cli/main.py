@@ -16,6 +16,7 @@ from typing import NoReturn, cast
 from cyclopts import App, CycloptsError
 
 from reelport.cli import stop_signals
+from reelport.cli.arguments.paths import refuse_addresses
 from reelport.errors import ReelportError, StorageError, UsageError
 
 COMPLETE = "__complete"
@@ -159,6 +160,10 @@ def _call_command(words: list[str]) -> None:
     if not_text := next((word for word in words if _holds_bytes(word)), None):
         _explain_words(words, UsageError(f"{not_text[:80]!r} is no text: the command line is read as UTF-8."))
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
+    try:
+        refuse_addresses(words[0], bound.arguments)
+    except UsageError as error:
+        _explain_words(words, error)
     if tuple(words[:2]) not in TELLING:
         stop_signals.install_handlers()
     if command.__module__.startswith("reelport") and not {tuple(words[:1]), tuple(words[:2])} & _OF_THEMSELVES:

@@ -14,8 +14,17 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
+from reelport.errors import UsageError
+from reelport.local_path import refuse_address
+from reelport.server.masking import hide_passwords
+
 _SHOWN = 80
 """Characters of a wrong value that the error quotes."""
+DATA_ADVICE = (
+    "The data directory is a folder. REELPORT_DATABASE_URL takes the address of a PostgreSQL for the state, "
+    "REELPORT_FACTS_URL and REELPORT_FILES_URL take s3:// for tables and report files."
+)
+"""What goes elsewhere in place of the data directory, for whoever gives an address for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ def parse_value(kind: object, rules: Mapping[str, Any], given: object) -> object
         return _parse_secret(rules, given)
     text = str(given)
     if rules["pattern"] and not re.fullmatch(rules["pattern"], text):
-        given_text = f", and not {text[:_SHOWN]!r}" if rules["shown"] else ""
+        given_text = f", and not {hide_passwords(text)[:_SHOWN]!r}" if rules["shown"] else ""
         raise ValueError(f"It is {rules['form']}{given_text}.")
     return text
 
@@ -83,7 +92,10 @@ def _parse_path(given: str) -> Path:
     if not given:
         raise ValueError("It is a path, and not empty: that would be the current folder.")
     try:
+        refuse_address(given, DATA_ADVICE)
         return Path(given).expanduser().absolute()
+    except UsageError as error:
+        raise ValueError(str(error)) from None
     except RuntimeError:
         raise ValueError(f"It is a path, and {given[:_SHOWN]!r} begins with the home of a user who has none.") from None
 

@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 from reelport.wording import advise_extra
 
 PATTERN = r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?)?"
-FORM = "s3://bucket or s3://bucket/prefix, of letters, digits, dots, hyphens and underscores"
+FORM = (
+    "s3://bucket or s3://bucket/prefix: a bucket has 3 to 63 lower-case letters, digits, dots and hyphens, a prefix "
+    "letters, digits, dots, hyphens and underscores"
+)
 ENDPOINT, ENDPOINT_S3 = "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"
 _KEY_ID, _KEY = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 

@@ -18,6 +18,7 @@ from reelport.client.ranges.windows import LONGEST_MONTH
 from reelport.client.settings.config import expand_path
 from reelport.client.settings.profile_file import PROJECT_NAMES
 from reelport.errors import StorageError, UsageError
+from reelport.local_path import refuse_address
 from reelport.query import DEFAULT_PRODUCT
 from reelport.sync.spec import LOOKBACK, SETTLE, Contract, Kind, Place, Spec
 
@@ -221,6 +222,7 @@ class _Reader:
             self.add_problem(where, "destination must be the path of a .duckdb file, or of a folder for Parquet")
             return Place(Kind.PARQUET, self.folder)
         try:
+            refuse_address(value, "Name a .duckdb file or a folder for Parquet; from there, copy or load it on.")
             path = self.folder / expand_path(value.strip())
         except UsageError as error:
             self.add_problem(where, f"destination: {error}")

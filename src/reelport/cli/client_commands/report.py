@@ -35,6 +35,7 @@ from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of
 from reelport.cli.output.formats import write_report
 from reelport.client.deadline import DEADLINE
 from reelport.errors import QueryRefused, UsageError
+from reelport.local_path import refuse_address
 from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
@@ -281,6 +282,7 @@ def _windows_folder(to: Delivery, chart: list[str] | None) -> str:
         raise UsageError(
             "--keep-windows puts a CSV file a window, as it came, into the folder named by -o; it draws nothing."
         )
+    refuse_address(to.output, "Windows are kept on this machine: name a folder, and copy it on from there.")
     return to.output
 
 

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.output.listing import print_fields
+from reelport.local_path import is_address
 
 if TYPE_CHECKING:
     from reelport.server.settings import Settings
@@ -40,7 +41,7 @@ def _read_place(place: str) -> Settings:
     from reelport.server.settings import read_settings
     from reelport.storage.modes import set_readers
 
-    given = {"database_url": place} if "://" in place else {"database_url": "", "data": Path(place)}
+    given = {"database_url": place} if is_address(place) else {"database_url": "", "data": Path(place)}
     settings = read_settings(**given)
     set_readers(settings.readers)
     return settings

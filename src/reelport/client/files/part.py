@@ -21,6 +21,7 @@ from reelport.client.files.locks import POSIX, has_name, rename_into_place, try_
 from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
+from reelport.local_path import refuse_address
 from reelport.write_behind import BackgroundSync
 
 _AT_ONCE = 1 << 20
@@ -41,6 +42,7 @@ def resolve_target(to: str | os.PathLike[str]) -> Path:
     """Resolve a download's path, following symlinks. Raises UsageError for an unusable one."""
     if not os.fspath(to):
         raise UsageError("The name of the file to write the report to is empty.")
+    refuse_address(to, "A report is written to this machine: name a file, and copy it on from there.")
     try:
         named = Path(to).expanduser()
         path = named.resolve()

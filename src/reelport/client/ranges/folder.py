@@ -17,6 +17,7 @@ from reelport.client.files.part import translate_io_errors
 from reelport.client.files.sidecar import read_sidecar
 from reelport.client.ranges.windows import Window
 from reelport.errors import QueryRefused, UsageError
+from reelport.local_path import refuse_address
 from reelport.query import ReportQuery
 
 _LONGEST_NAME = 200
@@ -107,6 +108,7 @@ class KeptFolder:
 
 def resolve_folder(to: str | os.PathLike[str]) -> Path:
     """Return the folder to keep windows in, made if missing. UsageError for an unusable one."""
+    refuse_address(to, "Windows are kept on this machine: name a folder, and copy it on from there.")
     try:
         path = Path(to).expanduser().resolve()
     except (ValueError, RuntimeError, OSError) as error:  # a NUL, a home of nobody, links in a circle

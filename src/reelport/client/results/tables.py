@@ -19,6 +19,7 @@ from reelport.client.results.cells import Cell, count_rows, read_typed_rows
 from reelport.client.results.columns import Column, describe_column, look_up_columns
 from reelport.client.results.notebook_views import render_table
 from reelport.errors import ReelportError, SchemaDrift, UsageError
+from reelport.local_path import refuse_address
 from reelport.wording import advise_extra, format_count
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Table:
 
         The table refers to `kept_by`, so that a temporary file lives as long as the table.
         """
+        refuse_address(path, "A table is opened from a CSV file of this machine: download the report first.")
         path = Path(path)
         with translate_io_errors(path), path.open("rb") as file:
             header = check_header(file.readline(_HEADER_BYTES), None)
@@ -147,6 +149,7 @@ class Table:
         _import_libraries("arrow", "pyarrow")
         from reelport.client.results import arrow  # noqa: PLC0415 - pyarrow is loaded when it is asked for
 
+        refuse_address(to, "Parquet is written to this machine: name a file, and copy it on from there.")
         to = Path(to)
         with translate_io_errors(to):
             arrow.write_parquet(self.path, self.columns, to)

@@ -17,6 +17,7 @@ from reelport.check import nearest
 from reelport.client.settings.credentials import PRIVATE_HOST, Bearer, Credentials, PrivateKey, PublicKey, graphql_path
 from reelport.client.settings.faults import Faults
 from reelport.errors import AccessError, UsageError
+from reelport.local_path import refuse_address
 
 DAILYMOTION_URL = PRIVATE_HOST
 """The default host, where Dailymotion's private API keys are valid."""
@@ -162,11 +163,13 @@ def _refuse_beyond(name: str, value: float, kinds: type | UnionType, most: int, 
 def resolve_home(environment: Mapping[str, str]) -> Path:
     """Return the folder of the user's settings and ledger."""
     given = environment.get(HOME, "").strip()
+    refuse_address(given, f"Set {HOME} to a folder.")
     return expand_path(given or "~/.reelport")
 
 
 def expand_path(path: str | os.PathLike[str]) -> Path:
-    """Expand `~`. Raises UsageError where that user doesn't exist or has no home folder."""
+    """Expand `~`. Raises UsageError for an address, and where that user doesn't exist or has no home folder."""
+    refuse_address(path, "Name a file or a folder.")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
