@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
 
 from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS
+from reelport.testing import Vendor
 
 Loaded = Callable[[str], set[str]]
 
@@ -30,7 +32,7 @@ TRACKED = {
         "opentelemetry",
     ),
     *("numpy", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy"),
-    *("sqlglot", "starlette", "structlog", "uvicorn", "vl_convert"),
+    *("sqlglot", "starlette", "structlog", "uvicorn", "resvg_py"),
 }
 HELP = {"cyclopts", "rich"}
 STATE = {"cyclopts", "sqlalchemy", "asyncio"}  # SQLAlchemy imports asyncio
@@ -129,7 +131,8 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _params(item: pytest.Item) -> Iterable[object]:
-    return item.callspec.params.values() if isinstance(item, pytest.Function) else ()
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.values() if callspec else ()
 
 
 @pytest.mark.parametrize("words", thin_out(COMMANDS, 7))
@@ -142,3 +145,48 @@ def test_a_command_loads_only_what_it_needs(loaded: Loaded, words: str) -> None:
 def test_a_process_of_the_service_loads_only_what_it_needs(loaded: Loaded, module: str) -> None:
     """A worker has no web framework and no Delta library, the API no engine, neither of them pyarrow."""
     assert loaded(module) <= MODULES[module]
+
+
+_WEEK = ["--metrics", "VIEWS", "--dimensions", "DAY", "--start", "2026-10-01", "--end", "2026-10-07"]
+_CALL = """
+import sys
+from reelport.__main__ import run
+try:
+    run()
+except SystemExit as end:
+    print(end.code, *sys.modules, file=sys.stderr)
+"""
+
+
+def modules_after(vendor: Vendor, folder: Path, *words: str) -> set[str]:
+    """The modules that a command has loaded at its end, with its output in a pipe."""
+    key = {"REELPORT_URL": vendor.url, "REELPORT_API_KEY": vendor.key, "REELPORT_API_SECRET": vendor.secret}
+    ran = subprocess.run(
+        [sys.executable, "-c", _CALL, *words],
+        env={"PATH": "/usr/bin", "REELPORT_HOME": str(folder / "home")} | key,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    status, *modules = ran.stderr.splitlines()[-1].split()
+    assert status == "0"
+    return set(modules)
+
+
+def test_a_report_in_a_pipe_draws_nothing_and_merges_nothing(tmp_path: Path) -> None:
+    """Neither charts nor tables of a terminal, nor what a range of several windows needs, are loaded."""
+    with Vendor() as vendor:
+        loaded = modules_after(vendor, tmp_path, "report", "run", *_WEEK)
+    assert "httpx2" in loaded
+    assert not {"rich", "asyncio", "duckdb", "numpy", "pyarrow"} & loaded
+    assert not {each for each in loaded if each.startswith(("reelport.charts", "reelport.cli.charts"))}
+    assert not {f"reelport.client.ranges.{each}" for each in ("run", "merge", "fetching", "bisection")} & loaded
+
+
+def test_a_plan_loads_no_client(tmp_path: Path) -> None:
+    """It calls nothing, so it loads nothing that could: half of the modules that a report needs."""
+    with Vendor() as vendor:
+        loaded = modules_after(vendor, tmp_path, "plan", *_WEEK)
+    assert not {"httpx2", "rich", "ssl", "http.client", "asyncio", "statistics"} & loaded
+    assert not {each for each in loaded if each.startswith(("reelport.client.flows", "reelport.client.drivers"))}

@@ -15,13 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
-from reelport.client.drivers.transport import AsyncTransport, Transport
+from reelport.client.drivers.transport import AsyncTransport, Body, Transport
 from reelport.client.flows.probe import Probe, probe
 from reelport.client.ledger.place import Place, resolve_ledger
 from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings
-from reelport.client.steps import Flow, Step, T
+from reelport.client.steps import Flow, Lost, Request, Step, T
 from reelport.errors import ReelportError
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Client(_ClientBase):
     ) -> None:
         chosen = settings or _resolve_settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
         super().__init__(chosen, ledger, clock, chance)
-        self._transport = transport or _make_transport()
+        self._transport = transport or _LazyHttp()
         self._sleep = sleep
         self._lock = threading.Lock()
         self._bind_reports()
@@ -177,6 +177,40 @@ class Client(_ClientBase):
                     step = partial(flow.send, runner.execute(wanted))
                 except ReelportError as error:
                     step = partial(flow.throw, error)
+
+
+class _LazyHttp:
+    """The default transport: loads the HTTP library, a third of a command's start, with the first request.
+
+    Threads may share one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._http: Transport | None = None
+        self._closed = False
+
+    def open(self, request: Request) -> Body | Lost:
+        """Send a request; return the response, its body still open. UsageError once closed."""
+        with self._lock:
+            if self._http is None:
+                self._http = self._make()
+        return self._http.open(request)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            self._closed = True
+            if self._http is not None:
+                self._http.close()
+
+    def _make(self) -> Transport:
+        from reelport.client.drivers.http import Http  # noqa: PLC0415 - see the class
+
+        made = Http()
+        if self._closed:
+            made.close()
+        return made
 
 
 class AsyncClient(_ClientBase):
@@ -278,12 +312,6 @@ def _closing_whole(flow: Flow[T], halt: Halt | None) -> Iterator[None]:
 def _change_settings(settings: Settings, **given: Any) -> Settings:
     """The settings with what was given; None leaves one as it is."""
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
-
-
-def _make_transport() -> Transport:
-    from reelport.client.drivers.http import Http  # noqa: PLC0415 - see there
-
-    return Http()
 
 
 def _make_async_transport() -> AsyncTransport:

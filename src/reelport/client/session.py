@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 from reelport import check
 from reelport.catalog import Limit
 from reelport.check import Rules
-from reelport.client.ledger import Ledger
+from reelport.client.ledger import Ledger, Question
 from reelport.client.settings.config import Settings
 from reelport.client.steps import Reply
 from reelport.errors import Problem, QueryRefused, ReelportError, UsageError
@@ -145,6 +145,13 @@ class Session:
             news = days < (self.access.days or Limit.RANGE_DAYS.default)
             self.access.days = days if news else self.access.days
         return news
+
+    def build_question(self, query: ReportQuery, *, fresh: bool = False, current: bool = False) -> Question:
+        """Build the ledger's question: query, key, host's kind, slots, whether to reuse reports."""
+        settings = self.settings
+        return Question(
+            settings.url, settings.identity, query, self.reelport is True, self.slots, fresh, settings.again, current
+        )
 
     def check_query(self, query: ReportQuery) -> tuple[Problem, ...]:
         """Check a query; return its warnings. Raises QueryRefused with all when one is fatal."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 from typing import TYPE_CHECKING
 
 from reelport.cli.arguments.options import ServiceOptions
 
 if TYPE_CHECKING:
     from reelport.client.client import Client
+    from reelport.client.session import Session
     from reelport.client.settings.config import Settings
 
 
@@ -17,6 +19,15 @@ def connect(service: ServiceOptions) -> Client:
     from reelport.client.client import Client
 
     return Client(settings=read_settings(service))
+
+
+def open_session(service: ServiceOptions) -> Session:
+    """Open the service's session without a client, for a command that calls nothing."""
+    from reelport.client.ledger.place import resolve_ledger
+    from reelport.client.session import Clock, Session
+
+    clock = Clock()
+    return Session(read_settings(service), clock, random.random, ledger=resolve_ledger(None, os.environ, clock.now))
 
 
 def read_settings(service: ServiceOptions) -> Settings:

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from statistics import median_low
 from typing import TYPE_CHECKING, Self
 
 from reelport.catalog import Limit
@@ -35,17 +34,18 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
     can't be merged into one right answer; then only `--json` shows them.
     """
     from reelport.cli.arguments.query_problems import name_options, refuse_unsendable
-    from reelport.cli.client_commands.connection import connect, read_settings
+    from reelport.cli.client_commands.connection import open_session, read_settings
+    from reelport.client.ranges.plan import plan_range
 
     service = ServiceOptions(profile=profile, url=url, insecure=True)
     refuse_together(ask.query, beside=[partial(refuse_unsendable, ask), partial(read_settings, service)])
     query = ask.query()
-    with connect(service) as client:
-        try:
-            planned = client.reports.plan(query)
-        except QueryRefused as error:
-            raise name_options(error, query) from None
-        pace = Pace.of(client.session)
+    session = open_session(service)
+    try:
+        planned = plan_range(session, query)
+    except QueryRefused as error:
+        raise name_options(error, query) from None
+    pace = Pace.of(session)
     if json:
         print_json(_facts(planned, pace))
     if planned.refusal is not None:
@@ -71,7 +71,9 @@ class Pace:
         own = [row for row in rows if row.identity == session.settings.identity]
         took = [row.finished - row.asked for row in own if row.finished and row.asked][-_REMEMBERED:]
         limit = timedelta(seconds=Limit.GENERATION_SECONDS.default)
-        return cls(limit if session.settings.is_dailymotion else None, median_low(took) if took else None)
+        return cls(
+            limit if session.settings.is_dailymotion else None, sorted(took)[(len(took) - 1) // 2] if took else None
+        )
 
     def of_all(self, planned: Plan) -> tuple[timedelta | None, timedelta | None]:
         """Estimate a plan's reports, at most and by experience, with all slots at work."""

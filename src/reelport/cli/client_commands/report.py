@@ -84,12 +84,11 @@ def run(
     The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or a profile.
     A long range is fetched in windows; run again, the command resumes.
     """
-    from reelport.cli.charts.chart import plan_chart
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
         sizes = {"window_days": window_days, "max_windows": max_windows}
-        drawn = (lambda _: None) if chart is None else partial(plan_chart, to=chart[0] if chart else None)
+        drawn = partial(_plan_chart, chart)
         refuse_together(
             lambda: drawn(ask.query()),
             lambda: _windows_folder(to, chart) if keep_windows else to.shape(),
@@ -200,6 +199,15 @@ def download(
             _deliver(report.download(target, progress=reporter), to, reporter)
 
 
+def _plan_chart(chart: list[str] | None, query: ReportQuery) -> ChartOutput | None:
+    """Plan the chart of `--chart`; None where none is asked for."""
+    if chart is None:
+        return None
+    from reelport.cli.charts.chart import plan_chart
+
+    return plan_chart(query, chart[0] if chart else None)
+
+
 def _check_values(
     deadline: float, window_days: int | None = None, max_windows: int | None = None
 ) -> list[Callable[[], object]]:
@@ -299,16 +307,14 @@ def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
 
 def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture: ChartOutput | None = None) -> None:
     """Write the download in its format and draw its chart, alone where it replaces the data."""
-    from rich.console import Console
-
-    from reelport.cli.output.progress_lines import stderr
-
     reporter.stop_bars()
     alone = picture is not None and picture.file is None and _is_drawn_alone(to)
     more = {} if alone else write_report(done, to)
     form = format_of(to.form, to.output, excel_safe=to.excel_safe)
     more |= {} if alone or form is Format.CSV else {"form": form.value}
     if picture is not None:
-        picture.draw(done.path, Console(highlight=False) if alone else stderr())
+        from rich.console import Console
+
+        picture.draw(done.path, Console(highlight=False, stderr=not alone))
         more |= {} if picture.file is None else {"chart": str(picture.file)}
     reporter.report_download(done, to.output, more, drawn=alone)

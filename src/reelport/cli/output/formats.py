@@ -92,14 +92,14 @@ def format_json_lines(table: Table) -> Iterator[str]:
 
 
 def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
-    from rich.console import Console
-
-    from reelport.cli.output.table_view import print_table
-    from reelport.client.results.tables import Table
-
     cells = 0
     try:
         if form is Format.TABLE:
+            from rich.console import Console
+
+            from reelport.cli.output.table_view import print_table
+            from reelport.client.results.tables import Table
+
             print_table(Console(highlight=False), Table.of(done.path), done.rows)
         else:
             cells = _print_report(done, form, excel_safe=excel_safe)
@@ -125,9 +125,6 @@ def _print_report(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
 
 def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, excel_safe: bool) -> int:
     """Write a report in a format; return how many cells were changed."""
-    from rich.console import Console
-
-    from reelport.cli.output.table_view import print_table
     from reelport.client.results.tables import Table
 
     report = done.path
@@ -143,6 +140,10 @@ def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, e
         case Format.PARQUET:
             _copy(Table.of(report).parquet(report.with_suffix(".parquet")), file)
         case Format.TABLE:
+            from rich.console import Console
+
+            from reelport.cli.output.table_view import print_table
+
             text = StringIO()
             print_table(Console(file=text, color_system=None, highlight=False), Table.of(report), done.rows)
             file.write(text.getvalue().encode())

@@ -10,7 +10,7 @@ from reelport.cli import stop_signals
 from reelport.cli.arguments.environment_variables import find_unknown_variables
 from reelport.cli.arguments.query_problems import name_options
 from reelport.cli.output.json_events import JsonEvents
-from reelport.cli.output.progress_lines import ProgressLines, stderr
+from reelport.cli.output.progress_lines import ProgressLines, open_terminal
 from reelport.errors import (
     AccessError,
     AskLost,
@@ -38,7 +38,9 @@ def reporting(*, json: bool, quiet: bool, output: str | None = None) -> Iterator
     """
     aside = output is None
     reporter = (
-        JsonEvents(sys.stderr if aside else sys.stdout, quiet=quiet) if json else ProgressLines(stderr(), quiet=quiet)
+        JsonEvents(sys.stderr if aside else sys.stdout, quiet=quiet)
+        if json
+        else ProgressLines(open_terminal(), quiet=quiet)
     )
     try:
         stop_signals.install_handlers()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.markup import escape
-
-from reelport.cli.output.progress_bars import ProgressBars
 from reelport.cli.output.report_hints import explain_moving_days, explain_no_rows
 from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.events import (
@@ -34,6 +31,11 @@ from reelport.errors import ReelportError
 from reelport.query import ReportQuery
 from reelport.wording import clean_line, format_count, format_duration, format_size
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reelport.cli.output.progress_bars import ProgressBars
+
 _HEARTBEAT = 60.0
 """Seconds between two lines while nothing changes, so that a wait doesn't look like a hang."""
 
@@ -41,10 +43,13 @@ _AGAIN = 5.0
 """Seconds between two lines about the same error, however often it is retried meanwhile."""
 
 
-def stderr() -> Console:
-    """Return the console for messages: obeys NO_COLOR, wraps lines on a terminal only."""
-    console = Console(stderr=True, highlight=False)
-    return console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True)
+def open_terminal() -> Console | None:
+    """Return the terminal that stderr is, which obeys NO_COLOR; None for a pipe, which needs no library."""
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
 
 
 class ResumableCommand:
@@ -67,15 +72,19 @@ class ResumableCommand:
 
 
 class ProgressLines(ResumableCommand):
-    """Prints a flow's events for a person. Pass it as `progress`, inside its own `with`."""
+    """Prints a flow's events for a person. Pass it as `progress`, inside its own `with`.
 
-    def __init__(self, console: Console, *, quiet: bool = False, seconds: Callable[[], float] = time.monotonic) -> None:
+    Without a console, lines go to stderr as they are.
+    """
+
+    def __init__(
+        self, console: Console | None, *, quiet: bool = False, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__()
         self._console = console
         self._seconds = seconds
         self._quiet = quiet
-        moves = console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf")
-        self._bars = ProgressBars(console) if moves and not quiet else None
+        self._bars = None if console is None or quiet else _make_bars(console)
         self._last: dict[str, tuple[str, float]] = {}
         self._troubles: dict[str, float] = {}
 
@@ -125,8 +134,12 @@ class ProgressLines(ResumableCommand):
 
     def say(self, line: str) -> None:
         """Print one line, unless quiet."""
-        if not self._quiet:
-            self._console.print(escape(clean_line(line)))
+        if self._quiet:
+            return
+        if self._console is None:
+            print(clean_line(line), file=sys.stderr)
+        else:
+            self._console.print(clean_line(line), markup=False)
 
     def report_download(
         self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
@@ -226,6 +239,15 @@ class ProgressLines(ResumableCommand):
     def _say_state(self, window: str, state: str, line: str) -> None:
         self.say(f"{window}: {line}" if window else line)
         self._last[window] = (state, self._seconds())
+
+
+def _make_bars(console: Console) -> ProgressBars | None:
+    """Make bars where a terminal can move its cursor and draw them."""
+    if not console.is_terminal or console.is_dumb_terminal or not console.encoding.startswith("utf"):
+        return None
+    from reelport.cli.output.progress_bars import ProgressBars
+
+    return ProgressBars(console)
 
 
 def _format_changed(cells: int) -> str:

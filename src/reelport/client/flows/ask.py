@@ -23,7 +23,7 @@ from reelport.client.flows.follow import poll_once
 from reelport.client.flows.lifecycle import build_ask_policy, read_ask
 from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import RetryPolicy, pauses
-from reelport.client.ledger import Busy, Claimed, Entry, Full, Ledger, LostAsk, Question, Reuse, Row
+from reelport.client.ledger import Busy, Claimed, Entry, Full, Ledger, LostAsk, Reuse, Row
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Wait, work
 from reelport.errors import AskLost, QueueFull, ReelportError, ServiceError, SlotsFull, StorageError
@@ -36,14 +36,6 @@ _BRIEF = RetryPolicy(2.0)
 _LONGEST = 60.0
 _LOCAL = 1.0
 """Longest pause between two looks into the ledger, in seconds."""
-
-
-def build_question(session: Session, query: ReportQuery, *, fresh: bool = False, current: bool = False) -> Question:
-    """Build the ledger's question: query, key, host's kind, slots, whether to reuse reports."""
-    settings = session.settings
-    return Question(
-        settings.url, settings.identity, query, session.reelport is True, session.slots, fresh, settings.again, current
-    )
 
 
 def acquire_report(
@@ -64,7 +56,7 @@ def acquire_report(
     range waits longer for slots that somebody else may hold; a `whole` report can't be split into windows. Where the
     service refuses the query and says that it takes fewer days, the limit is remembered.
     """
-    ledger, question = session.ledger, build_question(session, query, fresh=fresh, current=current)
+    ledger, question = session.ledger, session.build_question(query, fresh=fresh, current=current)
     slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
     while True:
         entry = yield from work(partial(ledger.enter, question))

@@ -9,7 +9,6 @@ from enum import StrEnum
 
 from reelport import check
 from reelport.catalog import Limit
-from reelport.client.flows.ask import build_question
 from reelport.client.ledger import Row, State
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.windows import LONGEST_MONTH, Window, cut
@@ -117,7 +116,7 @@ def _plan_windows(session: Session, asked: ReportQuery, windows: tuple[Window, .
     found = []
     for window in windows:
         query = asked.within(window.start, window.end)
-        row = session.ledger.plan_entry(build_question(session, query))
+        row = session.ledger.plan_entry(session.build_question(query))
         found.append(Planned(window, query, _find_standing(row), row.token if row else None))
     return tuple(found)
 

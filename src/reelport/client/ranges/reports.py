@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from functools import partial
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
@@ -14,15 +14,15 @@ from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
 from reelport.client.ranges.folder import resolve_folder
-from reelport.client.ranges.plan import Plan, plan_range
 from reelport.client.ranges.result import Ranged
-from reelport.client.ranges.run import keep_windows as kept
-from reelport.client.ranges.run import run_range
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
+
+if TYPE_CHECKING:
+    from reelport.client.ranges.plan import Plan
 
 
 class _RangeMethods(ABC):
@@ -52,6 +52,8 @@ class _RangeMethods(ABC):
         """
 
     def _plan(self, query: ReportQuery) -> Flow[Plan]:
+        from reelport.client.ranges.plan import plan_range  # noqa: PLC0415 - what fetches and merges windows
+
         return work(partial(plan_range, self._session, query))
 
     def _run_range(
@@ -64,6 +66,9 @@ class _RangeMethods(ABC):
         fresh: bool,
         keep_windows: bool,
     ) -> Flow[Table | Ranged]:
+        from reelport.client.ranges.run import keep_windows as kept  # noqa: PLC0415 - most reports are no range
+        from reelport.client.ranges.run import run_range  # noqa: PLC0415 - the same
+
         session, tell, limit = self._session, make_listener(self._session, progress), to_seconds(deadline)
         if not keep_windows:
             return fetch_to(to, lambda target: run_range(session, query, target, tell, deadline=limit, fresh=fresh))
