@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences dist install-check check spark spark-matrix bench bench-rivals capacity fleet containers serve docs pictures clean
+.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences dist install-check check spark spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -132,8 +132,11 @@ serve: $(READY) ## run the service on 127.0.0.1:8642 over ./reelport-data
 docs: $(READY) ## make the reference pages anew
 	@$(BIN)/python -m reelport.cli.docs
 
+site: $(READY) ## build the pages into site/, with search, the client's API and each page as Markdown
+	@$(BIN)/python -m supply_chain.pages
+
 pictures: $(READY) ## make the pictures of the tour of Studio anew; needs a Chromium
 	@$(BIN)/python docs/tutorial/make_pictures.py
 
 clean: ## remove what the other words made, the environment included
-	@rm -rf $(VENV) .spark dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .spark site dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,35 +15,25 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from .test_examples import commands
+from supply_chain.pages import find_unknown_commands
 
 DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r"^```(sh|toml|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(sh|toml|python)(?: test=[\w-]+)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if BLOCK.search(page.read_text("utf-8"))]
-COMMAND = re.compile(r"^(?:\w+=\S+ )*reelport ([a-z][a-z -]*)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_blocks_of_a_page_can_be_read(page: Path) -> None:
     """Python compiles and finds what it imports of ours, a shell can read its lines, TOML is TOML."""
-    known = set(commands())
+    assert find_unknown_commands(page.read_text("utf-8")) == []
     for language, text in BLOCK.findall(page.read_text("utf-8")):
         match language:
             case "python":
                 assert [name for name in ours(text) if not is_there(name)] == []
             case "sh":
                 assert subprocess.run(["/bin/bash", "-n"], input=text, text=True, check=False).returncode == 0, text
-                unknown = [line for line in COMMAND.findall(text) if not known & prefixes(line)]
-                assert unknown == []
             case _:
                 assert tomllib.loads(text)
-
-
-def prefixes(line: str) -> set[tuple[str, ...]]:
-    """The words of a command with which a line may begin."""
-    words = tuple(line.split())
-    return {words[:1], words[:2], words[:3]}
 
 
 def ours(program: str) -> Iterator[str]:

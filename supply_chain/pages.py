@@ -1,14 +1,18 @@
-"""`make site`: build the pages into `site/`, with search, the client's API from its docstrings, and each page as Markdown.
+"""`make site`: build the pages into `site/`, with search and the client's API from its docstrings.
+
+Each page is there as Markdown too, at the same address with `.md` in place of `.html`.
 
 The build fails on a dead link, on a command that Reelport doesn't have, and on a page that nothing leads to.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +25,12 @@ from reelport.cli.main import APP
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "site"
 """What is published: HTML, and each page's Markdown beside it."""
-WORK = ROOT / ".site"
-"""The pages as the generator reads them."""
 OUTSIDE = ("DESIGN.md", "CHANGELOG.md")
 """Pages of the project's root that are pages of the site too."""
 API = "reference/python.md"
+"""The page that is made of docstrings."""
+FIRST = ("Client", "AsyncClient", "ReportQuery", "Report", "AsyncReport", "Downloaded", "Table")
+"""What a reader of it looks for first."""
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)#\s]*)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^```(\w*)( test=[\w-]+)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:\$ )?(?:\w+=\S+ )*reelport ([a-z][a-z -]*)", re.MULTILINE)
@@ -43,7 +48,8 @@ def list_commands(app: App = APP, words: tuple[str, ...] = ()) -> Iterator[tuple
 def find_unknown_commands(text: str) -> list[str]:
     """The lines of a page's blocks that call a command which Reelport doesn't have."""
     known = set(list_commands())
-    called = [line for language, _, block in FENCE.findall(text) if language != "python" for line in COMMAND.findall(block)]
+    blocks = [block for language, _, block in FENCE.findall(text) if language != "python"]
+    called = [line for block in blocks for line in COMMAND.findall(block)]
     return [line for line in called if not known & _prefixes(line)]
 
 
@@ -52,65 +58,80 @@ def _prefixes(line: str) -> set[tuple[str, ...]]:
     return {words[:length] for length in (1, 2, 3)}
 
 
+class PagesAreWrong(Exception):
+    """A dead link, an unknown command, or a page that nothing leads to; the text names each."""
+
+
+def build(root: Path, site: Path) -> list[Path]:
+    """Build the pages of a checkout into a folder that isn't there yet; give their paths in it.
+
+    PagesAreWrong names everything that is wrong with them.
+    """
+    with tempfile.TemporaryDirectory(prefix="reelport-site-") as folder:
+        work = Path(folder)
+        pages = _stage(root, work)
+        problems = [*_find_unlisted(work, pages), *_find_unknown(work, pages)]
+        if problems:
+            raise PagesAreWrong("\n".join(problems))
+        words = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+        environment = os.environ | {"NO_COLOR": "1"}
+        done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PagesAreWrong(f"{done.stdout}{done.stderr}".partition("Traceback")[0])
+        shutil.move(work / "html", site)
+        for page in pages:
+            shutil.copy(work / "pages" / page, site / page)
+    return pages
+
+
 def main() -> None:
-    """Build the site anew."""
-    shutil.rmtree(WORK, ignore_errors=True)
+    """Build the site of this checkout anew."""
     shutil.rmtree(SITE, ignore_errors=True)
-    pages = _stage()
-    problems = [*_find_unlisted(pages), *_find_unknown(pages)]
-    if problems:
-        raise SystemExit("\n".join(problems))
-    program = Path(sys.executable).with_name("zensical")
-    done = subprocess.run([program, "build", "--strict"], cwd=WORK, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{done.stdout}{done.stderr}")
-    shutil.move(WORK / "html", SITE)
-    for page in pages:
-        target = SITE / page
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(WORK / "pages" / page, target)
-    print(f"{len(pages)} pages in {SITE.relative_to(ROOT)}/index.html")
+    try:
+        pages = build(ROOT, SITE)
+    except PagesAreWrong as wrong:
+        raise SystemExit(str(wrong)) from None
+    print(f"{len(pages)} pages: {SITE.relative_to(ROOT)}/index.html")
 
 
-def _stage() -> list[Path]:
+def _stage(root: Path, work: Path) -> list[Path]:
     """Copy pages and pictures to where the generator reads them; give the pages' paths."""
-    folder = WORK / "pages"
-    shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.py", "*.toml", "__pycache__"))
-    shutil.copy(ROOT / "docs" / "zensical.toml", WORK / "zensical.toml")
+    folder = work / "pages"
+    shutil.copytree(root / "docs", folder, ignore=shutil.ignore_patterns("*.py", "*.toml", "__pycache__"))
+    shutil.copy(root / "docs" / "zensical.toml", work)
+    (work / "src").symlink_to(root / "src")
     for name in OUTSIDE:
-        shutil.copy(ROOT / name, folder / name)
-    names = "\n\n".join(f"::: reelport.{name}" for name in reelport.__all__)
+        shutil.copy(root / name, folder / name)
+    names = "\n\n".join(f"::: reelport.{name}" for name in (*FIRST, *sorted({*reelport.__all__} - {*FIRST})))
     (folder / API).write_text(f"# Python\n\nAll public names of `reelport`.\n\n{names}\n", "utf-8")
-    pages = sorted(path.relative_to(folder) for path in folder.rglob("*.md"))
-    for page in pages:
-        text = (folder / page).read_text("utf-8")
-        (folder / page).write_text(_adapt(text, page), "utf-8")
-    for page in [page for page in pages if page.name == "README.md"]:
-        (folder / page).rename(folder / page.with_name("index.md"))
+    for page in folder.rglob("*.md"):
+        page.write_text(_adapt(page.read_text("utf-8"), root, page.relative_to(folder)), "utf-8")
+        if page.name == "README.md":
+            page.rename(page.with_name("index.md"))
     return sorted(path.relative_to(folder) for path in folder.rglob("*.md"))
 
 
-def _adapt(text: str, page: Path) -> str:
+def _adapt(text: str, root: Path, page: Path) -> str:
     """A page's text for the site: its links within it, its fences without the mark of a test."""
     text = re.sub(r"^(```\w+) test=[\w-]+$", r"\1", text, flags=re.MULTILINE)
-    return LINK.sub(lambda link: _adapt_link(link, page), text)
+    return LINK.sub(lambda link: _adapt_link(link, root, page), text)
 
 
-def _adapt_link(link: re.Match[str], page: Path) -> str:
+def _adapt_link(link: re.Match[str], root: Path, page: Path) -> str:
     """A link to another page, or its text alone where it leads to a file that is no page."""
     text, target, anchor = link[1], link[2], link[3] or ""
     if "://" in target or not target:
         return link[0]
-    source = ROOT / page if page.name in OUTSIDE and page.parent == Path() else ROOT / "docs" / page
-    found = (source.parent / target).resolve()
-    inside = found.relative_to(ROOT) if found.is_relative_to(ROOT) else found
+    source = root / page if str(page) in OUTSIDE else root / "docs" / page
+    found = Path(os.path.normpath(source.parent / target))
     if not found.exists():
         return link[0]  # the generator tells of it
-    if found in {ROOT / name for name in OUTSIDE} or (found.is_relative_to(ROOT / "docs") and found.is_file()):
-        place = Path(found.name) if found.parent == ROOT else found.relative_to(ROOT / "docs")
+    inside = found.relative_to(root)
+    if str(inside) in OUTSIDE or (found.is_relative_to(root / "docs") and found.is_file()):
+        place = inside if str(inside) in OUTSIDE else found.relative_to(root / "docs")
         place = place.with_name("index.md") if place.name == "README.md" else place
         return f"{text}({_relative(place, page.parent)}{anchor})"
-    return f"{text[1:-1]} (`{inside}`)" if text.strip("[]`") != str(inside) else text[1:-1]
+    return text[1:-1] if text.strip("[]`") == str(inside) else f"{text[1:-1]} (`{inside}`)"
 
 
 def _relative(target: Path, folder: Path) -> str:
@@ -118,12 +139,12 @@ def _relative(target: Path, folder: Path) -> str:
     return "../" * (len(folder.parts) - len(shared.parts)) + str(target.relative_to(shared))
 
 
-def _find_unlisted(pages: list[Path]) -> Iterator[str]:
+def _find_unlisted(work: Path, pages: list[Path]) -> Iterator[str]:
     """Pages that the list of the site lacks, and those that it has and nobody wrote."""
-    settings = tomllib.loads((WORK / "zensical.toml").read_text("utf-8"))
+    settings = tomllib.loads((work / "zensical.toml").read_text("utf-8"))
     listed = set(_list_targets(settings["project"]["nav"]))
     decisions = {str(page) for page in pages if page.match("decisions/0*.md")}
-    index = (WORK / "pages" / "decisions" / "index.md").read_text("utf-8")
+    index = (work / "pages" / "decisions" / "index.md").read_text("utf-8")
     yield from (f"{page}: decisions/README.md doesn't name it" for page in decisions if Path(page).name not in index)
     yield from (f"{page}: docs/zensical.toml doesn't list it" for page in {*map(str, pages)} - listed - decisions)
     yield from (f"{page}: docs/zensical.toml lists it, and it isn't there" for page in listed - {*map(str, pages)})
@@ -138,9 +159,9 @@ def _list_targets(entries: list[dict[str, str | list[dict[str, str]]]]) -> Itera
                 yield from (page for each in target for page in each.values())
 
 
-def _find_unknown(pages: list[Path]) -> Iterator[str]:
+def _find_unknown(work: Path, pages: list[Path]) -> Iterator[str]:
     for page in pages:
-        for line in find_unknown_commands((WORK / "pages" / page).read_text("utf-8")):
+        for line in find_unknown_commands((work / "pages" / page).read_text("utf-8")):
             yield f"{page}: reelport {line.strip()}: no such command"
 
 
