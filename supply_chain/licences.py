@@ -112,7 +112,7 @@ def state_licence(found: Message) -> str:
 
     A `License` field may hold the licence's whole text; that is passed over.
     """
-    if told := TOLD.get(str(found["Name"])):
+    if told := TOLD.get(str(found["Name"]).lower().replace("_", "-")):
         return told
     short = str(found.get("License-Expression") or found.get("License") or "")
     if short and "\n" not in short and len(short) < LONGEST_NAME:
