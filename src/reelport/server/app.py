@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import anyio
 import anyio.to_thread
@@ -44,7 +45,6 @@ from reelport.server.memory import release_memory
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect
-from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.trace_losses import RECORD_SECONDS, record_dropped
@@ -79,7 +79,7 @@ def create_app(settings: Settings) -> Starlette:
             closing.callback(service.explorer.close)
             async with service.long_polls.watch_reports(), anyio.create_task_group() as tasks:
                 stopping = threading.Event()
-                tasks.start_soon(_sweep, settings, db, service.expiry, stopping)
+                tasks.start_soon(_sweep, settings, db, stopping)
                 tasks.start_soon(service.key_uses.store_noted)
                 tasks.start_soon(_count_dropped_spans, db)
                 try:
@@ -132,7 +132,6 @@ def build_service(settings: Settings, db: Engine) -> Service:
         TokenBuckets(settings.key_grants * _SITE_SHARE, burst * _SITE_BURST_SHARE),
         LoginAttempts(settings),
         StateProbe(db),
-        ExpiryClock(db),
         KeyUses(db),
         TokenBuckets(_NOTICES_PER_MINUTE, 1),
         Explorer(settings),
@@ -146,11 +145,11 @@ async def _count_dropped_spans(db: Engine) -> None:
         await anyio.to_thread.run_sync(record_dropped, db)
 
 
-async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock, stopping: threading.Event) -> None:
+async def _sweep(settings: Settings, db: Engine, stopping: threading.Event) -> None:
     """Periodically delete expired reports and files, in one of the processes each time."""
     while True:
         try:
-            await anyio.to_thread.run_sync(_sweep_once, settings, db, expiry, stopping)
+            await anyio.to_thread.run_sync(_sweep_once, settings, db, stopping)
             await anyio.to_thread.run_sync(release_memory)
         except (ReelportError, OSError) as error:
             _LOG.warning("the sweep failed", reason=str(error))
@@ -159,11 +158,10 @@ async def _sweep(settings: Settings, db: Engine, expiry: ExpiryClock, stopping: 
         await anyio.sleep(settings.sweep_seconds)
 
 
-def _sweep_once(settings: Settings, db: Engine, expiry: ExpiryClock, stopping: threading.Event) -> None:
-    now = expiry.agree()
+def _sweep_once(settings: Settings, db: Engine, stopping: threading.Event) -> None:
     if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
         with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
-            retention.sweep(db, settings, now, stopping.is_set)
+            retention.sweep_unless_jumped(db, settings, datetime.now(UTC), stopping.is_set)
 
 
 async def _answer_not_found(request: Request, error: Exception) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -22,7 +21,6 @@ from reelport.server.access.grants import ClientCredentials
 from reelport.server.files import retention, signed_urls
 from reelport.server.http.byte_range import parse_range
 from reelport.server.state.database import writing
-from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.tables import REPORTS
 from reelport.wire import LOOK, NO_DAY
 
@@ -88,22 +86,6 @@ def look_at(api: Api, tokens: list[str]) -> httpx2.Response:
         for at, token in enumerate(tokens)
     )
     return api.post(json.dumps({"query": f"{{ partner {{ {' '.join(fields)} }} }}"}).encode())
-
-
-def test_a_report_is_fetched_while_the_clock_is_not_believed(api: Api) -> None:
-    """A machine's clock that is far ahead makes no report look as if it were over: its status, its link, its file."""
-    token, service = api.finished(BODY), api.service
-    behind = ExpiryClock(service.db, lambda: datetime.now(UTC) - timedelta(hours=49))
-    with writing(service.db) as connection:
-        connection.execute(update(REPORTS).where(REPORTS.c.token == token).values(expires_at=datetime.now(UTC)))
-    assert api.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]["status"] == "EXPIRED"
-    state = api.client.app.state  # type: ignore[attr-defined]
-    state.service = replace(service, expiry=behind)
-    try:
-        reply = api.client.get(api.link(token))
-        assert (reply.status_code, reply.content) == (200, BODY)
-    finally:
-        state.service = service
 
 
 def test_a_link_lives_as_long_as_its_report(api: Api) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 import structlog
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, bindparam, select, text
 
 from reelport import killpoints
 from reelport.server.events.bus import publish
@@ -18,17 +18,42 @@ from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
 from reelport.server.state.postgresql_engine import unhurried
-from reelport.server.state.tables import AUDIT_LOG, JOBS, REPORTS
+from reelport.server.state.tables import AUDIT_LOG, JOBS, MOMENTS, REPORTS, Moment
 from reelport.server.state.tallies import Outcome
 from reelport.wire import ReportStatus
 
 RECORDS_KEPT = timedelta(days=30)
 """How long the record of an expired or failed report is kept after `expires_at`."""
 
+_LONGEST_GAP = timedelta(days=1)
+"""Time since the last sweep after which one is skipped: the clock may have jumped."""
+_RECORD_SWEEP = text("""
+INSERT INTO moments (name, at)
+VALUES ('sweep', :at)
+ON CONFLICT (name) DO UPDATE
+SET at = :at
+""").bindparams(bindparam("at", type_=Moment()))
 _CLOCKS_APART = timedelta(minutes=1)
 """How far the clock of a store of files, which may tell whole seconds only, may be from the state's."""
 _EXPIRING = (ReportStatus.IN_PROGRESS.value, ReportStatus.FINISHED.value)
 _log = structlog.get_logger()
+
+
+def sweep_unless_jumped(
+    db: Engine, settings: Settings, now: datetime, is_stopping: Callable[[], bool] = lambda: False
+) -> int:
+    """Sweep, unless more than a day has gone by since the last time: then only say so, and let the next one sweep.
+
+    Else a clock that is set 49 hours ahead, and back before the next sweep, would delete every file. Call it once for
+    each sweep that is due, by whichever process.
+    """
+    with writing(db) as connection:
+        last = connection.execute(select(MOMENTS.c.at).where(MOMENTS.c.name == "sweep")).scalar()
+        connection.execute(_RECORD_SWEEP, {"at": now})
+    if last is not None and now - last > _LONGEST_GAP:
+        _log.warning("more than a day since the last sweep: this one is skipped", last=last.isoformat())
+        return 0
+    return sweep(db, settings, now, is_stopping)
 
 
 def sweep(db: Engine, settings: Settings, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> int:

@@ -17,7 +17,7 @@ from reelport.server.settings import Settings
 class Context:
     """The context of one request. `base` is the beginning of download links.
 
-    `expiry_now` is the time by which reports expire. `repeatable`: the request is retried when the database was busy.
+    `repeatable`: the request is retried when the database was busy.
     Resolvers add to the last four: `faults` are the errors of refused fields, `unfinished` and `finished` the public
     ids of such reports that the answer tells of, `complete_days` the last complete days of finished ones.
     """
@@ -27,7 +27,6 @@ class Context:
     service_secret: ServiceSecret
     caller: Caller
     now: datetime
-    expiry_now: datetime
     base: str
     repeatable: bool = False
     faults: list[Fault] = field(default_factory=list)

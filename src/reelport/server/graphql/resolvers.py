@@ -104,7 +104,7 @@ def _find_report(context: Context, token: str) -> FoundReport | None:
 
 
 def _read_report(context: Context, token: str) -> FoundReport | None:
-    found = report_access.find_report(context.db, context.caller, token, context.expiry_now)
+    found = report_access.find_report(context.db, context.caller, token, context.now)
     if found is not None and found.file is not None:
         context.finished.add(found.id)
         if found.last_complete_day is not None:
@@ -143,9 +143,7 @@ def _resolve_download_links(root: Object, info: _Info, first: int | None = None,
 
 
 def _make_link(context: Context, report: FoundReport, file: FileRecord) -> Object:
-    until = context.now + timedelta(seconds=context.settings.link_seconds)
-    if context.now < report.expires_at:  # otherwise the clock is not believed just now
-        until = min(until, report.expires_at)
+    until = min(context.now + timedelta(seconds=context.settings.link_seconds), report.expires_at)
     return {
         "__typename": "ReportFileDownloadLink",
         "id": _encode_id("ReportFileDownloadLink", report.token),

@@ -209,7 +209,7 @@ def _open_file(service: Service, link: _SignedUrl) -> _OpenReport | _Refusal:
 def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:
     """Find the report behind a URL whose signature is right, if its key may still read it."""
     try:
-        found = find_linked_report(service.db, link.report_id, link.key_id, service.expiry.now())
+        found = find_linked_report(service.db, link.report_id, link.key_id, datetime.now(UTC))
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
         return _UNAVAILABLE

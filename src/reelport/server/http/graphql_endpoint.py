@@ -170,9 +170,7 @@ def _parse_and_execute(service: Service, caller: Caller, body: bytes, base: str)
 
 def _execute(db: Engine, service: Service, caller: Caller, graphql_request: GraphqlRequest, base: str) -> _Answer:
     repeatable = db is not service.db
-    context = Context(
-        db, service.settings, service.service_secret, caller, datetime.now(UTC), service.expiry.now(), base, repeatable
-    )
+    context = Context(db, service.settings, service.service_secret, caller, datetime.now(UTC), base, repeatable)
     body = answer_request(service.documents, graphql_request, context)
     unfinished = frozenset() if "errors" in body else frozenset(context.unfinished)
     return _Answer(body, unfinished, frozenset(context.finished), min(context.complete_days, default=None))

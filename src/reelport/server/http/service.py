@@ -20,7 +20,6 @@ from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.login_attempts import LoginAttempts
 from reelport.server.limits.token_buckets import TokenBuckets
 from reelport.server.settings import Settings
-from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.server.state.reads import Reads
 from reelport.server.state.write_probe import StateProbe
 
@@ -53,7 +52,6 @@ class Service:
     site_grants: TokenBuckets
     login_attempts: LoginAttempts
     probe: StateProbe
-    expiry: ExpiryClock
     key_uses: KeyUses
     expiry_notices: TokenBuckets
     explorer: Explorer

@@ -22,7 +22,6 @@ from reelport.server.queue import jobs, liveness, losses, worker_registry
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.server.state import trace_losses
-from reelport.server.state.expiry_clock import ExpiryClock
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 WATCH_SECONDS = 0.3
@@ -100,7 +99,7 @@ class LeaseKeeper:
         self._running = running
         self._ready = ready
         self._heartbeat_at = time.monotonic()
-        self._expiry = ExpiryClock(db, clock)
+        self._clock = clock
         self._reaped_at = self._counted_at = float("-inf")
         self._sweeper: threading.Thread | None = None
         self._closing = threading.Event()
@@ -165,7 +164,7 @@ class LeaseKeeper:
     def _sweep(self) -> None:
         try:
             with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
-                retention.sweep(self._db, self._settings, self._expiry.agree(), self._closing.is_set)
+                retention.sweep_unless_jumped(self._db, self._settings, self._clock(), self._closing.is_set)
         except ReelportError as error:
             _log.warning("the sweep failed", reason=str(error))
         except Exception:  # noqa: BLE001 - whatever it was, the next sweep is made

@@ -35,7 +35,7 @@ async def show_reports(visit: Visit) -> Response:
     """Show a page of the list, newest first."""
     shown = _read_filter(visit)
     cursor = Cursor.parse(visit.request.query_params.get("after", ""))
-    service, now = visit.service, visit.service.expiry.now()
+    service, now = visit.service, visit.now
     work = partial(report_list.list_reports, shown=shown, after=cursor)
     page = await anyio.to_thread.run_sync(work, service.db, service.settings, visit.organization_id, now)
     counts = await anyio.to_thread.run_sync(report_list.count_by_filter, service.db, visit.organization_id, now)
@@ -98,8 +98,9 @@ async def find_report(visit: Visit, report_id: str) -> ListedReport:
     Refused as not found for an unknown one and for another organization's.
     """
     service = visit.service
-    now = service.expiry.now()
-    work = partial(report_list.find_listed_report, service.db, service.settings, visit.organization_id, report_id, now)
+    work = partial(
+        report_list.find_listed_report, service.db, service.settings, visit.organization_id, report_id, visit.now
+    )
     found = await anyio.to_thread.run_sync(work)
     if found is None:
         raise not_found()
