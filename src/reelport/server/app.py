@@ -47,11 +47,9 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import connect
 from reelport.server.state.reads import Reads
 from reelport.server.state.secret_fingerprint import require_same_secret
-from reelport.server.state.trace_losses import RECORD_SECONDS, record_dropped
 from reelport.server.state.write_probe import StateProbe
 from reelport.server.studio.guard import refuse_unrouted
 from reelport.server.studio.routes import make_routes as make_studio_routes
-from reelport.server.traces import tracing
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
@@ -81,7 +79,6 @@ def create_app(settings: Settings) -> Starlette:
                 stopping = threading.Event()
                 tasks.start_soon(_sweep, settings, db, stopping)
                 tasks.start_soon(service.key_uses.store_noted)
-                tasks.start_soon(_count_dropped_spans, db)
                 try:
                     yield
                 finally:  # also of an end that is forced, or of a failure: the process waits for the sweep's thread
@@ -136,13 +133,6 @@ def build_service(settings: Settings, db: Engine) -> Service:
         TokenBuckets(_NOTICES_PER_MINUTE, 1),
         Explorer(settings),
     )
-
-
-async def _count_dropped_spans(db: Engine) -> None:
-    """Count what this process drops of its traces, where any are recorded."""
-    while tracing.is_on():
-        await anyio.sleep(RECORD_SECONDS)
-        await anyio.to_thread.run_sync(record_dropped, db)
 
 
 async def _sweep(settings: Settings, db: Engine, stopping: threading.Event) -> None:

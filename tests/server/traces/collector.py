@@ -44,11 +44,13 @@ class Collector:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """Collect on a free port within the block."""
+def collecting(gate: threading.Event | None = None) -> Iterator[Collector]:
+    """Collect on a free port within the block; with a gate, nothing is taken before it is set."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if gate is not None:
+                gate.wait()
             body = self.rfile.read(int(self.headers["Content-Length"]))
             assert self.headers["Content-Type"] == "application/x-protobuf"
             collector.bodies.append(body)

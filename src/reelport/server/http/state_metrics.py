@@ -98,12 +98,6 @@ class StateMetrics(Collector):
         for unread, count in read.fallbacks.items():
             fallbacks.add_metric((unread,), count)
         yield fallbacks
-        dropped = CounterMetricFamily(
-            "reelport_spans_dropped", "Spans of traces that no collector has, by why.", labels=("reason",)
-        )
-        for why, count in read.dropped_spans.items():
-            dropped.add_metric((why,), count)
-        yield dropped
         recycled = CounterMetricFamily(
             "reelport_workers_recycled", "Workers that were replaced by new ones, by why.", labels=("reason",)
         )

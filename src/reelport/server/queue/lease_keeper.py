@@ -21,7 +21,6 @@ from reelport.server.files import retention
 from reelport.server.queue import jobs, liveness, losses, worker_registry
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
-from reelport.server.state import trace_losses
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 WATCH_SECONDS = 0.3
@@ -100,7 +99,7 @@ class LeaseKeeper:
         self._ready = ready
         self._heartbeat_at = time.monotonic()
         self._clock = clock
-        self._reaped_at = self._counted_at = float("-inf")
+        self._reaped_at = float("-inf")
         self._sweeper: threading.Thread | None = None
         self._closing = threading.Event()
 
@@ -108,9 +107,6 @@ class LeaseKeeper:
         """Do every duty that is due; call it every WATCH_SECONDS."""
         try:
             self._watch()
-            if time.monotonic() - self._counted_at >= trace_losses.RECORD_SECONDS:
-                self._counted_at = time.monotonic()
-                trace_losses.record_dropped(self._db)
             if (ready := self._ready()) and time.monotonic() - self._heartbeat_at >= worker_registry.BEAT_SECONDS:
                 self._heartbeat_at = time.monotonic()
                 worker_registry.record_heartbeat(self._db, ready)

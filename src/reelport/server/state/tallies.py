@@ -16,7 +16,6 @@ from sqlalchemy import Connection, Engine
 
 from reelport.server.state.database import reading
 from reelport.server.state.statements import Statements
-from reelport.server.traces.span import Drop
 
 _SQL = Statements("state/tallies")
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 7200.0)
@@ -26,7 +25,6 @@ _ENDED = "ended"
 _SUM = "sum"
 _ROLLUP_CHECK = "rollup check"
 _FALLBACK = "fallback"
-_DROPPED_SPAN = "dropped span"
 _RECYCLED = "recycled"
 _FETCHED = "fetched bytes"
 _BACKUP = "last backup"
@@ -91,7 +89,7 @@ class Histogram:
 class Tallies:
     """All counters.
 
-    Ends are by (outcome, reason), fallbacks by what could not be read, dropped spans and replaced workers by reason.
+    Ends are by (outcome, reason), fallbacks by what could not be read, replaced workers by reason.
     `last_backup` is when the last backup ended, in seconds since 1970; 0 before the first.
     """
 
@@ -99,7 +97,6 @@ class Tallies:
     times: dict[Times, Histogram]
     rollup_checks: dict[RollupCheck, int]
     fallbacks: dict[Fallback, int]
-    dropped_spans: dict[Drop, int]
     recycled: dict[Recycled, int]
     fetched: dict[FetchedAs, int]
     last_backup: float
@@ -131,11 +128,6 @@ def count_fallback(connection: Connection, unread: Fallback) -> None:
     _add(connection, {(_FALLBACK, unread): 1})
 
 
-def count_dropped_spans(connection: Connection, dropped: Mapping[Drop, int]) -> None:
-    """Count spans of traces that were dropped, by reason."""
-    _add(connection, {(_DROPPED_SPAN, why): spans for why, spans in dropped.items()})
-
-
 def count_recycled(connection: Connection, reason: Recycled) -> None:
     """Count a worker that ends because another one has taken its place."""
     _add(connection, {(_RECYCLED, reason): 1})
@@ -163,12 +155,11 @@ def read_tallies(db: Engine) -> Tallies:
             ended[outcome, reason] = value
     checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
     fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
-    dropped = {why: rows.get((_DROPPED_SPAN, why), 0) for why in Drop}
     recycled = {reason: rows.get((_RECYCLED, reason), 0) for reason in Recycled}
     fetched = {how: rows.get((_FETCHED, how), 0) for how in FetchedAs}
     times = {each: _make_histogram(rows, each) for each in Times}
     last_backup = rows.get((_BACKUP, ""), 0) / 1000
-    return Tallies(ended, times, checks, fallbacks, dropped, recycled, fetched, last_backup)
+    return Tallies(ended, times, checks, fallbacks, recycled, fetched, last_backup)
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:

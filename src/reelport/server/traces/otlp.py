@@ -5,8 +5,8 @@ Sampler, resource, endpoint, headers and timeouts are those of the SDK's own var
 
 from __future__ import annotations
 
-import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +18,13 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from reelport.server.traces.bounded_export import BoundedExport
-from reelport.server.traces.span import Drop, Kind, Span, Value
+from reelport.server.traces.span import Kind, Span, Value
 
+STOP_SECONDS = 2.0
+"""How long a process that ends waits for its last spans to be sent; the SDK would wait for half a minute."""
 _NAME = "reelport"
 _TRACEPARENT = "traceparent"
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -32,12 +34,9 @@ class OtlpTracer:
     """Records spans and sends them by OTLP over HTTP. Thread-safe."""
 
     def __init__(self, role: str) -> None:
-        # Its own lines would come for every batch that can't be sent: `BoundedExport` says it once.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         # Ended by `stop`, not at exit: there the SDK would wait half a minute for a collector that is gone.
         self._provider = TracerProvider(resource=_make_resource(role), shutdown_on_exit=False)
-        self._export = BoundedExport(OTLPSpanExporter())
-        self._provider.add_span_processor(self._export)
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer(_NAME, version(_NAME))
 
     @contextmanager
@@ -64,13 +63,11 @@ class OtlpTracer:
         """The span that this code runs in."""
         return _RecordedSpan(trace.get_current_span())
 
-    def take_dropped(self) -> dict[Drop, int]:
-        """Count the spans that were dropped since the last call."""
-        return self._export.take_dropped()
-
     def stop(self) -> None:
-        """Send what is left, for two seconds at most."""
-        self._export.shutdown()
+        """Send what is left, for STOP_SECONDS at most; what is left then is lost with the process."""
+        ending = threading.Thread(target=self._provider.shutdown, name="traces-end", daemon=True)
+        ending.start()
+        ending.join(STOP_SECONDS)
 
 
 class _RecordedSpan(Span):

@@ -21,13 +21,6 @@ class Kind(StrEnum):
     CONSUMER = "CONSUMER"
 
 
-class Drop(StrEnum):
-    """Why a span was dropped; the values are labels of a metric."""
-
-    FULL = "queue full"
-    NOT_SENT = "not sent"
-
-
 class Span:
     """A step that is not recorded: what every span offers, doing nothing."""
 
@@ -59,9 +52,6 @@ class Tracer(Protocol):
 
     def current(self) -> Span:
         """The span that this block is in."""
-
-    def take_dropped(self) -> dict[Drop, int]:
-        """Count the spans that were dropped since the last call."""
 
     def stop(self) -> None:
         """Send what is left, for two seconds at most."""

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import structlog
 
-from reelport.server.traces.span import Drop, Kind, Span, Tracer, Value
+from reelport.server.traces.span import Kind, Span, Tracer, Value
 from reelport.wording import advise_extra
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -105,8 +105,3 @@ def record_wait(name: str, parent: str | None, waited: timedelta, attributes: Ma
 def current_span() -> Span:
     """The span that this code runs in; one that records nothing outside of any."""
     return _NOT_RECORDED if _Process.tracer is None else _Process.tracer.current()
-
-
-def take_dropped() -> dict[Drop, int]:
-    """Count the spans of this process that were dropped since the last call."""
-    return {} if _Process.tracer is None else _Process.tracer.take_dropped()
