@@ -289,34 +289,6 @@ def test_only_failing_and_being_killed_is_a_death(status: int, own: bool) -> Non
     assert Death(1, status, 0.0).is_its_own is own
 
 
-def test_a_worker_that_its_supervisor_ended_is_nobodys_fault(state: State) -> None:
-    """Its report is made again at once, and is no suspect."""
-    (asked,) = ask(state)
-    with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
-        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
-        deaths.excuse(process.pid)
-        process.kill()
-        deaths.add(process.pid, process.wait())
-        assert until(lambda: settled(deaths, lambda: entry(state, asked).state == "waiting"))
-        found = entry(state, asked)
-        assert (found.deaths, found.losses, found.suspect) == (0, 1, False)
-
-
-@pytest.mark.parametrize("is_new", [True, False])
-def test_an_excuse_is_for_the_process_that_was_ended(state: State, is_new: bool) -> None:
-    """A later worker of the same number is blamed as any."""
-    (asked,) = ask(state)
-    with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
-        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now)
-        deaths.excuse(process.pid)
-        if is_new:
-            deaths.blame(process.pid)
-        process.kill()
-        deaths.add(process.pid, process.wait())
-        assert until(lambda: settled(deaths, lambda: entry(state, asked).state == "waiting"))
-        assert entry(state, asked).deaths == is_new
-
-
 def test_death_says_how() -> None:
     """The sentence names the signal or the status."""
     assert Death(1, -signal.SIGSEGV, 0.0).how == "was killed by SIGSEGV"

@@ -79,11 +79,11 @@ def test_a_writer_waits_for_the_lock_of_another_process(local: Settings) -> None
 
 
 def test_a_lock_that_is_never_let_go_is_told(local: Settings) -> None:
-    """A process that is frozen within a transaction keeps others waiting for a limited time."""
+    """A process that is frozen within a transaction keeps others waiting for a limited time; they learn which file."""
     with (
         connected(local) as db,
         WriteAheadLog(local.state_file, 30).hold(db),
-        pytest.raises(StorageError, match=r"keeps .* locked"),
+        pytest.raises(StorageError, match=r"another process has kept .*state.db-writer locked"),
         WriteAheadLog(local.state_file, 0).hold(db),
     ):
         pass

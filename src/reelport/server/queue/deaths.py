@@ -33,20 +33,16 @@ _log = structlog.get_logger()
 class Death:
     """A worker that ended unasked.
 
-    `status` is its exit status, negative for a signal; `at` is monotonic, in seconds. With `is_excused` its supervisor
-    ended it, for something that no report of it has caused.
+    `status` is its exit status, negative for a signal; `at` is monotonic, in seconds.
     """
 
     pid: int
     status: int
     at: float
-    is_excused: bool = False
 
     @property
     def is_its_own(self) -> bool:
         """Whether the worker failed or was killed; False when somebody stopped it on purpose."""
-        if self.is_excused:
-            return False
         return self.status > 0 or (self.status < 0 and -self.status not in _STOPS)
 
     @property
@@ -78,24 +74,12 @@ class Deaths:
         self._clock = clock
         self._monotonic = monotonic
         self._unrecorded: list[Death] = []
-        self._excused: set[int] = set()
         self._lock = threading.Lock()
 
     def add(self, pid: int, status: int) -> None:
         """Note that a worker has just ended unasked."""
         with self._lock:
-            self._unrecorded.append(Death(pid, status, self._monotonic(), is_excused=pid in self._excused))
-            self._excused.discard(pid)
-
-    def excuse(self, pid: int) -> None:
-        """Blame no report for the death of this worker, which the caller is about to end."""
-        with self._lock:
-            self._excused.add(pid)
-
-    def blame(self, pid: int) -> None:
-        """Take back an excuse: a new process has the number of one that was ended."""
-        with self._lock:
-            self._excused.discard(pid)
+            self._unrecorded.append(Death(pid, status, self._monotonic()))
 
     def record_due(self) -> None:
         """Record in the state the deaths that are old enough.

@@ -24,7 +24,6 @@ from reelport.server.child_process import Ended, keep_running, run_process, run_
 from reelport.server.process import exit_process, wait_for_end
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
-from reelport.server.queue.lock_watch import watch_lock
 from reelport.server.queue.worker_directory import begin_directory
 from reelport.server.queue.worker_slot import WorkerSlot
 from reelport.server.settings import Settings
@@ -56,20 +55,17 @@ def supervise(settings: Settings) -> None:
 def run_workers(settings: Settings, workers: int) -> Iterator[None]:
     """Keep `workers` processes running within the block, and an isolated one for suspects.
 
-    Also without any it ends a child of this process that is stopped while it keeps a SQLite state locked. UsageError
-    where a library that they need isn't installed.
+    UsageError where a library that they need isn't installed.
     """
     if workers == 0:
-        ending = threading.Event()
-        with run_threads("lock", [lambda: watch_lock(settings, lambda _pid: None, ending)], ending):
-            yield
+        yield
         return
     _require_libraries(settings)
     db = database.open_database(settings)
     try:
         with liveness.hold_supervisor_name(settings) as name:
             supervisor = _Supervisor(settings, db, name)
-            works = [supervisor.record_deaths, supervisor.watch_lock, supervisor.keep_isolated_worker]
+            works = [supervisor.record_deaths, supervisor.keep_isolated_worker]
             works += [supervisor.keep_worker] * workers
             with run_threads("supervisor", works, supervisor.ending):
                 yield
@@ -113,10 +109,6 @@ class _Supervisor:
         while not self.ending.wait(_RECORD_SECONDS):
             self._deaths.record_due()
 
-    def watch_lock(self) -> None:
-        """End a process of this service that is stopped while it keeps a SQLite state locked."""
-        watch_lock(self._settings, self._deaths.excuse, self.ending)
-
     def _has_due_suspect(self) -> bool:
         try:
             return jobs.has_due_suspect(self._db)
@@ -144,12 +136,10 @@ class _Supervisor:
         `pipe` is what it tells its supervisor by; None for an isolated one.
         """
         of_its_kind = ["--isolated"] if pipe is None else ["--pipe", str(pipe)]
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "reelport.server.queue.worker_main", self._name, *of_its_kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=() if pipe is None else (pipe,),
             env={**os.environ, **self._settings.environment()},
         )
-        self._deaths.blame(process.pid)
-        return process

@@ -22,7 +22,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from reelport.errors import DiskFull, StorageError
-from reelport.server.state.lock_holder import find_holder
 from reelport.server.state.log_file import LogFile
 from reelport.storage.durable import describe_os_error, translate_io_errors
 from reelport.storage.modes import private
@@ -151,7 +150,10 @@ class WriteAheadLog:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 if time.monotonic() >= until:
-                    raise StateLocked(self._tell_holder()) from error
+                    raise StateLocked(
+                        f"The state database can't be used: another process has kept {self._lock} locked for "
+                        f"{self._busy_seconds:.0f} seconds: end or resume it (`fuser {self._lock}` names it)."
+                    ) from error
                 time.sleep(_TRY_SECONDS)
             except OSError as error:
                 raise StorageError(
@@ -160,11 +162,6 @@ class WriteAheadLog:
                 ) from error
             else:
                 return
-
-    def _tell_holder(self) -> str:
-        holder = find_holder(self._lock)
-        who = "another process" if holder is None else f"process {holder.pid}"
-        return f"The state database can't be used: {who} keeps {self._lock} locked."
 
     def _checkpoint(self, db: Engine) -> None:
         """Copy the log into the state file; an error is logged, for commits are safe.
