@@ -232,22 +232,6 @@ class SettingTable:
         description="Whether the threads of a worker's engine get only cores that nothing else of the service wants "
         "(SCHED_IDLE).",
     )
-    worker_reports: int = setting(
-        1000,
-        ge=0,
-        service=False,
-        worker=True,
-        description="Reports after which a new worker takes the place of one; 0: however many it makes.",
-    )
-    worker_rest_memory: str = setting(
-        "512MB",
-        pattern=_SIZE,
-        form=_SIZE_FORM,
-        service=False,
-        worker=True,
-        description="Memory of its own that a worker may keep without a report, before a new one takes its place; "
-        "0GB: any.",
-    )
     generation_seconds: int = setting(
         Limit.GENERATION_SECONDS.default,
         ge=1,

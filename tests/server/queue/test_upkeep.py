@@ -138,6 +138,22 @@ def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, t
     assert (found.attempts, found.failures) == (5, 1)  # pauses of 1, 1, 1 and 1 second
 
 
+def test_a_worker_ends_once_it_rests_after_its_reports(state: State, tmp_path: Path) -> None:
+    """It claims nothing more; its supervisor starts another one, which makes the rest."""
+    state.now = datetime.now(UTC)
+    state.organization("demo")
+    caller = state.caller(state.key("demo"))
+    asked = [state.ask(caller, day) for day in (1, 2, 3)]
+    with (
+        Engine("200MB", 1, tmp_path / "spill") as engine,
+        subscribe(state.db, Kind.REPORT_QUEUED) as events,
+    ):
+        for reports, left in ((2, 1), (1, 0)):
+            Worker(state.again(slots=1), state.db, engine, "one", events, reports=reports).run()
+            states = [backlog.get_entry(state.db, each.id).state for each in asked]
+            assert states.count("waiting") == left
+
+
 def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
     """No connection goes on with a file that is gone: it is missed, and what stands in its place is read."""
     settings = read_settings(data=tmp_path)

@@ -98,12 +98,6 @@ class StateMetrics(Collector):
         for unread, count in read.fallbacks.items():
             fallbacks.add_metric((unread,), count)
         yield fallbacks
-        recycled = CounterMetricFamily(
-            "reelport_workers_recycled", "Workers that were replaced by new ones, by why.", labels=("reason",)
-        )
-        for reason, count in read.recycled.items():
-            recycled.add_metric((reason,), count)
-        yield recycled
         yield _make_fetched(read)
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(

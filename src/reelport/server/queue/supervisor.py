@@ -25,7 +25,6 @@ from reelport.server.process import exit_process, wait_for_end
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
 from reelport.server.queue.worker_directory import begin_directory
-from reelport.server.queue.worker_slot import WorkerSlot
 from reelport.server.settings import Settings
 from reelport.server.state import database
 from reelport.server.state.own_tables import require_own_tables
@@ -94,15 +93,11 @@ class _Supervisor:
 
     def keep_worker(self) -> None:
         """Keep one worker running until the supervisor ends."""
-        slot = WorkerSlot(self._start_worker, self._note_death, self.ending, self._patience)
-        try:
-            keep_running("worker", slot.run, self.ending)
-        finally:
-            slot.close()
+        keep_running("worker", self._run_worker, self.ending)
 
     def keep_isolated_worker(self) -> None:
         """Run an isolated worker whenever a suspect is due."""
-        keep_running("worker", self._run_isolated_worker, self.ending, self._has_due_suspect)
+        keep_running("worker", lambda: self._run_worker("--isolated"), self.ending, self._has_due_suspect)
 
     def record_deaths(self) -> None:
         """Record deaths of workers in the state."""
@@ -118,9 +113,9 @@ class _Supervisor:
             _log.exception("the check for suspects failed")
             return False
 
-    def _run_isolated_worker(self) -> Ended:
-        """Run an isolated worker, which is done once it has made every suspect."""
-        process = run_process(lambda: self._start_worker(None), self.ending, self._patience)
+    def _run_worker(self, *options: str) -> Ended:
+        """Run a worker: until it has made enough reports, or an isolated one until it has made every suspect."""
+        process = run_process(lambda: self._start_worker(*options), self.ending, self._patience)
         if isinstance(process, dict):
             return process
         self._note_death(process.pid, process.returncode)
@@ -130,16 +125,11 @@ class _Supervisor:
         if not self.ending.is_set():
             self._deaths.add(pid, status)
 
-    def _start_worker(self, pipe: int | None) -> subprocess.Popen[bytes]:
-        """Start a worker whose standard input closes when this process ends, even by SIGKILL.
-
-        `pipe` is what it tells its supervisor by; None for an isolated one.
-        """
-        of_its_kind = ["--isolated"] if pipe is None else ["--pipe", str(pipe)]
+    def _start_worker(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start a worker whose standard input closes when this process ends, even by SIGKILL."""
         return subprocess.Popen(
-            [sys.executable, "-m", "reelport.server.queue.worker_main", self._name, *of_its_kind],
+            [sys.executable, "-m", "reelport.server.queue.worker_main", self._name, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            pass_fds=() if pipe is None else (pipe,),
             env={**os.environ, **self._settings.environment()},
         )

@@ -27,7 +27,7 @@ from reelport.errors import (
     StoreUnavailable,
 )
 from reelport.server.events.subscription import Subscription
-from reelport.server.queue import attempt, jobs, losses, worker_registry
+from reelport.server.queue import attempt, jobs, losses
 from reelport.server.queue.attempt import LeaseLost, clock
 from reelport.server.queue.attempt_trace import note_file, trace_attempt
 from reelport.server.queue.jobs import Claim, ReasonCode
@@ -37,14 +37,17 @@ from reelport.server.queue.lease_keeper import (
     RunningAttempt,
     StopReason,
 )
-from reelport.server.queue.recycling import Recycling
+from reelport.server.queue.rest_memory import RestMemory
 from reelport.server.settings import Settings
-from reelport.server.state import tallies
-from reelport.server.state.database import StateUnavailable, writing
+from reelport.server.state.database import StateUnavailable
 from reelport.server.state.outage import sit_out
-from reelport.server.state.tallies import Recycled
 from reelport.server.traces.tracing import current_span
 
+REPORTS = 1000
+"""Reports after which a worker ends once it rests, and after twice as many in any case; it is started again.
+
+So whatever libraries keep of memory is bounded.
+"""
 _LEAST_ROOM_PAUSE = 1.0
 _HEAD_START = 0.02
 """Seconds that a report has Python to itself until the engine makes it, before the next one is claimed."""
@@ -68,21 +71,21 @@ class Worker:
         engine: Engine,
         owner: str,
         events: Subscription,
-        recycling: Recycling | None = None,
         *,
         isolated: bool = False,
+        reports: int = REPORTS,
     ) -> None:
         self._settings = settings
         self._db = db
         self._engine = engine
         self._owner = owner
         self._events = events
-        self._recycling = recycling or Recycling(settings, None)
         self._isolated = isolated
+        self._reports = reports
+        self._made = 0
         self._running: set[RunningAttempt] = set()
         self._running_lock = threading.Lock()
         self._stopping = threading.Event()
-        self._retiring = threading.Event()
         self._ended = threading.Event()
 
     def stop(self) -> None:
@@ -90,18 +93,10 @@ class Worker:
         self._stopping.set()
         self._events.wake()
 
-    def retire(self) -> None:
-        """Stop claiming, and let `run` return once what runs is made.
-
-        Safe to call from a signal handler.
-        """
-        self._retiring.set()
-        self._events.wake()
-
     def run(self) -> None:
-        """Make reports until `stop` or `retire`.
+        """Make reports until `stop`, or until it has made enough (see REPORTS).
 
-        Stopped it waits `drain_seconds` for the running ones, and requeues those that remain; retired it waits for all.
+        It waits `drain_seconds` for the running ones then, and requeues those that remain.
         """
         keeper = threading.Thread(target=self._keep_leases, name="keeper")
         keeper.start()
@@ -114,7 +109,7 @@ class Worker:
 
     def _claim_until_stopped(self) -> None:
         with ThreadPoolExecutor(self._settings.slots + 1, thread_name_prefix="report") as pool:
-            while not self._stopping.is_set() and not self._retiring.is_set():
+            while not self._stopping.is_set() and not self._is_spent():
                 try:
                     claim = self._claim()
                 except StorageError as error:
@@ -128,8 +123,6 @@ class Worker:
                     running = self._start_attempt(claim, is_express=self._is_full())
                     pool.submit(self._make_report, running)
                     running.session.underway.wait(_HEAD_START)
-            if self._retiring.is_set():
-                self._note_retirement()
             self._drain()
 
     def _keep_leases(self) -> None:
@@ -138,15 +131,20 @@ class Worker:
             self._db,
             running=self._list_running,
             clock=clock,
-            ready=lambda: "" if self._isolated or self._retiring.is_set() else self._owner,
+            ready=lambda: "" if self._isolated else self._owner,
         )
+        memory = RestMemory()
         with closing(keeper):
             while not self._ended.wait(WATCH_SECONDS):
                 keeper.tick()
                 if self._is_express_open():
                     self._events.wake()
                 self._engine.limit_footers()
-                self._recycling.check(at_rest=not self._list_running(), now=time.monotonic())
+                memory.check(self._made, at_rest=not self._list_running(), now=time.monotonic())
+
+    def _is_spent(self) -> bool:
+        """Whether to end, and be started again."""
+        return self._made >= self._reports and (not self._list_running() or self._made >= 2 * self._reports)
 
     def _claim(self) -> Claim | None:
         self._promote_express()
@@ -188,19 +186,10 @@ class Worker:
             self._running.add(running)
         return running
 
-    def _note_retirement(self) -> None:
-        """Count the worker as replaced, and no more as ready."""
-        with log_storage_errors(_log):
-            worker_registry.unregister(self._db, self._owner)
-            with writing(self._db) as connection:
-                tallies.count_recycled(connection, self._recycling.reason or Recycled.REPORTS)
-
     def _drain(self) -> None:
-        until = float("inf")
+        until = time.monotonic() + self._settings.drain_seconds
         while running := self._list_running():
             self._promote_express()
-            if self._stopping.is_set():
-                until = min(until, time.monotonic() + self._settings.drain_seconds)
             if time.monotonic() >= until:
                 for each in running:
                     each.interrupt(StopReason.LEAVING)
@@ -220,8 +209,8 @@ class Worker:
         """Free the attempt's slot; what it left to do afterwards is done."""
         with self._running_lock:
             self._running.discard(running)
+            self._made += 1
         running.session.close()
-        self._recycling.count_report()
         self._events.wake()
 
     def _attempt_report(self, running: RunningAttempt, afterwards: ExitStack) -> None:

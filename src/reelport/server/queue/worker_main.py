@@ -1,6 +1,6 @@
 """Entry point of a worker: `python -m …queue.worker_main SUPERVISOR [OPTION]`.
 
-The option is `--isolated`, or `--pipe` with the descriptor by which it speaks to its supervisor.
+The option is `--isolated`: such a worker makes suspects, one at a time.
 
 This is no command of `reelport`: the command line's library would only take memory here.
 """
@@ -39,8 +39,6 @@ def main() -> None:
         match sys.argv[1:]:
             case [supervisor, "--isolated"]:
                 run_worker(settings, supervisor, isolated=True)
-            case [supervisor, "--pipe", pipe]:
-                run_worker(settings, supervisor, pipe=int(pipe))
             case [supervisor]:
                 run_worker(settings, supervisor)
     except ReelportError as error:

@@ -21,10 +21,8 @@ from reelport.server.memory import release_memory
 from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
 from reelport.server.queue import liveness, worker_registry
 from reelport.server.queue.lease_keeper import release_dead_workers
-from reelport.server.queue.recycling import Recycling
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.queue.worker import Worker, log_storage_errors
-from reelport.server.queue.worker_slot import RETIRE
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected
 from reelport.server.state.own_tables import require_own_tables
@@ -37,11 +35,11 @@ _log = structlog.get_logger()
 
 
 @private()
-def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, pipe: int | None = None) -> None:
+def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -> None:
     """Run one worker until SIGTERM, or until its supervisor ends.
 
     The supervisor's end closes standard input. An isolated worker makes one suspect after the other, and ends when none
-    is due. `pipe` is what this one tells its supervisor by, if it may be replaced.
+    is due. Any other ends when it has made enough reports, and its supervisor starts it again.
     """
     if isolated:
         settings = replace(settings, slots=1)
@@ -60,13 +58,11 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, p
         release_dead_workers(db, settings)
         with retry_for(BRIEF_SECONDS):  # its supervisor starts another one, whatever fails this
             retention.remove_orphans(db, settings)
-        recycling = Recycling(settings, pipe)
-        worker = Worker(settings, db, engine, owner, events, recycling, isolated=isolated)
+        worker = Worker(settings, db, engine, owner, events, isolated=isolated)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
         if is_ending():
             worker.stop()
-        signal.signal(RETIRE, lambda *_: worker.retire())
         _attach_to_supervisor()
         if not isolated:
             warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
@@ -81,7 +77,6 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False, p
             idle_foreign_threads()
         with nullcontext() if isolated else _register(db, owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
-            recycling.tell_ready()
             worker.run()
             _log.info("worker stopped", worker=owner)
 

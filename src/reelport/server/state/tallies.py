@@ -25,7 +25,6 @@ _ENDED = "ended"
 _SUM = "sum"
 _ROLLUP_CHECK = "rollup check"
 _FALLBACK = "fallback"
-_RECYCLED = "recycled"
 _FETCHED = "fetched bytes"
 _BACKUP = "last backup"
 
@@ -60,13 +59,6 @@ class Fallback(StrEnum):
     COPIES = "copies"
 
 
-class Recycled(StrEnum):
-    """Why a worker was replaced."""
-
-    REPORTS = "reports"
-    MEMORY = "memory"
-
-
 class FetchedAs(StrEnum):
     """How bytes of tables were fetched from an object store."""
 
@@ -89,7 +81,7 @@ class Histogram:
 class Tallies:
     """All counters.
 
-    Ends are by (outcome, reason), fallbacks by what could not be read, replaced workers by reason.
+    Ends are by (outcome, reason), fallbacks by what could not be read.
     `last_backup` is when the last backup ended, in seconds since 1970; 0 before the first.
     """
 
@@ -97,7 +89,6 @@ class Tallies:
     times: dict[Times, Histogram]
     rollup_checks: dict[RollupCheck, int]
     fallbacks: dict[Fallback, int]
-    recycled: dict[Recycled, int]
     fetched: dict[FetchedAs, int]
     last_backup: float
 
@@ -128,11 +119,6 @@ def count_fallback(connection: Connection, unread: Fallback) -> None:
     _add(connection, {(_FALLBACK, unread): 1})
 
 
-def count_recycled(connection: Connection, reason: Recycled) -> None:
-    """Count a worker that ends because another one has taken its place."""
-    _add(connection, {(_RECYCLED, reason): 1})
-
-
 def count_fetched(connection: Connection, sizes: Mapping[FetchedAs, int]) -> None:
     """Count bytes that a report has fetched from an object store."""
     _add(connection, {(_FETCHED, how): size for how, size in sizes.items() if size})
@@ -155,11 +141,10 @@ def read_tallies(db: Engine) -> Tallies:
             ended[outcome, reason] = value
     checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
     fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
-    recycled = {reason: rows.get((_RECYCLED, reason), 0) for reason in Recycled}
     fetched = {how: rows.get((_FETCHED, how), 0) for how in FetchedAs}
     times = {each: _make_histogram(rows, each) for each in Times}
     last_backup = rows.get((_BACKUP, ""), 0) / 1000
-    return Tallies(ended, times, checks, fallbacks, recycled, fetched, last_backup)
+    return Tallies(ended, times, checks, fallbacks, fetched, last_backup)
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:
