@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.server.upgrade.older_states import OLDER, make_older_state
 
 from reelport.cli.main import main
+from reelport.facts.layout import check_layout
 from reelport.server.settings import read_settings
+from reelport.server.state.database import connect
 from reelport.server.state.revisions import REVISION
 
 Run = Callable[..., tuple[int, str, str]]
@@ -18,9 +19,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `reelport upgrade` over a state of an older version: its exit status, stdout and stderr."""
+    """Runs `reelport upgrade` over a state: its exit status, stdout and stderr."""
     settings = read_settings(data=tmp_path / "data")
-    make_older_state(settings)
+    connect(settings).dispose()
 
     def call(*words: str, data: Path = settings.data) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
@@ -32,29 +33,26 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_the_check_says_what_the_upgrade_then_does(run: Run) -> None:
-    """Twice the same, as it changes nothing; after the upgrade there is nothing left to do."""
+    """Of a state that is at this version's revision: nothing, and no process has to stop."""
     status, out, _ = run("--check", "--json")
     told = json.loads(out)
     assert status == 0
     assert (told["from_revision"], told["to_revision"], told["from_layout"], told["to_layout"]) == (
-        OLDER,
+        REVISION,
         REVISION,
         1,
         1,
     )
-    assert told["old_processes"].startswith("Those that run go on")
-    assert 0 < told["room_needed"] < told["room_free"]
-    assert json.loads(run("--check", "--json")[1])["changes"] == told["changes"]
-    assert json.loads(run("--json")[1])["from_revision"] == OLDER
-    after = json.loads(run("--check", "--json")[1])
-    assert (after["migrations"], after["changes"], after["room_needed"]) == ([], [], 0)
+    assert (told["migrations"], told["old_processes"]) == ([], "They and new ones may run: nothing changes.")
+    assert json.loads(run("--json")[1])["from_revision"] == REVISION
 
 
-def test_people_read_one_change_a_line(run: Run) -> None:
-    """A list is not one long line."""
-    lines = run("--check")[1].splitlines()
-    assert "  makes table audit_log" in lines
-    assert any(line.startswith("  0010 What Studio needs") for line in lines)
+def test_a_check_of_a_directory_without_a_state_lists_every_migration(run: Run, tmp_path: Path) -> None:
+    """One a line, for people."""
+    (tmp_path / "new").mkdir()
+    check_layout(tmp_path / "new")
+    lines = run("--check", data=tmp_path / "new")[1].splitlines()
+    assert any(line.startswith("  0001 All tables of the state") for line in lines)
 
 
 def test_a_directory_that_is_none_is_not_made(run: Run, tmp_path: Path) -> None:

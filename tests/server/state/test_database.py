@@ -16,11 +16,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import StatementError
 from tests import forked
-from tests.server.conftest import State
+from tests.server.conftest import NOW, State
 
 from reelport.errors import NewerData, StorageError, UsageError
-from reelport.server.access import organizations
+from reelport.server.access import audit_log, organizations
+from reelport.server.access.audit_log import Action, Actor
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state import journal
 from reelport.server.state.database import connect, reading, writing
@@ -294,3 +296,15 @@ def test_the_tables_load_no_dialect_of_postgresql() -> None:
     """A command over SQLite would load it for nothing, as would every process of the service."""
     code = "import sys, reelport.server.state.tables; print('sqlalchemy.dialects.postgresql' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_database_itself_keeps_what_was_logged(settings: Settings) -> None:
+    """No statement changes or deletes a row of the audit log, whoever sends it."""
+    db = connect(settings)
+    with writing(db) as connection:
+        audit_log.record_action(connection, None, Actor("ann", "192.0.2.1"), Action.KEY_CREATED, "rpk_a", NOW)
+    for statement in ("UPDATE audit_log SET actor = 'eve'", "DELETE FROM audit_log"):
+        with pytest.raises(StatementError, match="append-only"), db.begin() as connection:
+            connection.execute(text(statement))
+    assert [entry.actor.name for entry in audit_log.list_actions(db)] == ["ann"]
+    db.dispose()

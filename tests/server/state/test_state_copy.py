@@ -196,10 +196,6 @@ def test_what_cant_be_copied_is_told_at_once(filled: State, target: Settings, tm
         stranger.execute("DROP TABLE strangers")
     connect(target).dispose()
     with writing(filled.db) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
-    assert "is at revision 0009, and not at" in refusal(filled.settings, target)
-    assert "is at revision 0009, and not at" in refusal(target, filled.settings)
-    with writing(filled.db) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with connected(target) as db:
         organizations.add_organization(db, "other", NOW)

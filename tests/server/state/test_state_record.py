@@ -19,11 +19,10 @@ from reelport.server.backup.create import create_backup
 from reelport.server.credentials import load_service_secret
 from reelport.server.doctor.checks import run_checks
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state.database import connect, connected
+from reelport.server.state.database import connect, connected, read_state_revision
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.state_copy import copy_state
 from reelport.server.state.state_record import NAME
-from reelport.server.upgrade.rehearsal import rehearse
 
 
 def names_of(settings: Settings) -> list[str]:
@@ -77,7 +76,7 @@ def test_a_sqlite_state_that_is_missing_is_refused(local: Settings) -> None:
     assert all(advice in told for advice in ("set REELPORT_DATABASE_URL", "bring state.db back", "restore a backup"))
     assert doctor_on_database(local) == [(False, told)]
     with pytest.raises(StorageError, match="is missing"):
-        rehearse(local)
+        read_state_revision(local)
     local.state_file.touch()
     assert f"{local.state_file} is empty" in str(doctor_on_database(local))
     with pytest.raises(StorageError, match="is empty"):

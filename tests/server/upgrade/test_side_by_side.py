@@ -1,6 +1,6 @@
 """This version beside the next one: what runs goes on, what starts is refused.
 
-The next version's migration is made here: columns, a table and an index more, and a revision that nobody knows yet.
+The next version's migration is made here: columns, a table and an index more, in a revision that Alembic adds.
 """
 
 from __future__ import annotations
@@ -9,33 +9,57 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, inspect, text
 from tests import forked
 from tests.server.api import Api, api
 
-from reelport.errors import NewerData
+from reelport.errors import NewerData, StorageError
+from reelport.facts.layout import check_layout
 from reelport.server.access import keys
-from reelport.server.state.database import connect, writing
+from reelport.server.backup.check import try_upgrade
+from reelport.server.settings import Settings
+from reelport.server.state.database import connect, open_database, reading, writing
+from reelport.server.state.revisions import REVISION, list_pending, read_revision
 
 __all__ = ["api"]
 
-NEXT = (
-    "ALTER TABLE reports ADD COLUMN later TEXT",
-    "ALTER TABLE jobs ADD COLUMN later INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE keys ADD COLUMN later TEXT",
-    "CREATE TABLE later (id INTEGER PRIMARY KEY)",
-    "CREATE INDEX ix_reports_later ON reports (later)",
-    "UPDATE alembic_version SET version_num = '9999'",
-)
+NEXT = """
+from alembic import op
+import sqlalchemy as sa
+
+revision, down_revision, backward_compatible = "next", "REVISION", True
+
+
+def upgrade():
+    op.add_column("reports", sa.Column("later", sa.Text()))
+    op.add_column("jobs", sa.Column("later", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("keys", sa.Column("later", sa.Text()))
+    op.create_table("later", sa.Column("id", sa.Integer(), primary_key=True))
+    op.create_index("ix_reports_later", "reports", ["later"])
+"""
+
+
+def migrate_to(connection: Connection, revision: str, added: Path | None = None) -> None:
+    """Bring a state to a revision, one of a folder of further ones among them."""
+    config = Config()
+    config.set_main_option("script_location", "reelport.server.state:migrations")
+    if added is not None:
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", f"reelport.server.state:migrations/versions\n{added}")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 @pytest.fixture(scope="module")
-def upgraded(api: Api) -> tuple[Api, str]:
+def upgraded(api: Api, tmp_path_factory: pytest.TempPathFactory) -> tuple[Api, str]:
     """A running API, under which the next version has migrated the state; and a report that was asked for before."""
     before: str = api.ask(**api.new())["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+    added = tmp_path_factory.mktemp("added")
+    (added / "next.py").write_text(NEXT.replace("REVISION", REVISION), "utf-8")
     with writing(api.service.db) as connection:
-        for statement in NEXT:
-            connection.execute(text(statement))
+        migrate_to(connection, "head", added)
     return api, before
 
 
@@ -62,3 +86,73 @@ def test_commands_of_tables_alone_run_on_and_others_are_refused(upgraded: tuple[
         assert done.returncode == 0, done.stderr
     done = forked.run(["-m", "reelport", "key", "list", *data], loads=forked.LOADING)
     assert (done.returncode, "update Reelport" in done.stderr) == (1, True)
+
+
+def test_a_tried_upgrade_leaves_no_trace(settings: Settings, tmp_path: Path) -> None:
+    """The state stays as it is, nothing is left beside it or at the scratch place."""
+    connect(settings).dispose()
+    before, scratch = set(settings.data.iterdir()), tmp_path / "scratch"
+    scratch.mkdir()
+    try_upgrade(settings, scratch)
+    db = open_database(settings)
+    with reading(db) as connection:
+        assert read_revision(connection) == REVISION
+    db.dispose()
+    assert (set(settings.data.iterdir()), list(scratch.iterdir())) == (before, [])
+
+
+def test_a_tried_upgrade_of_what_a_newer_version_wrote_is_refused(settings: Settings) -> None:
+    """A revision that this version doesn't know can't be upgraded by it."""
+    db = connect(settings)
+    with writing(db) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    db.dispose()
+    with pytest.raises(NewerData, match="9999"):
+        try_upgrade(settings, None)
+
+
+def test_a_tried_upgrade_tells_of_rows_that_a_migration_can_not_take(settings: Settings) -> None:
+    """Here tables that are there already, with the revision lost: the state stays as it is."""
+    db = connect(settings)
+    with writing(db) as connection:
+        connection.execute(text("DROP TABLE alembic_version"))
+    db.dispose()
+    with pytest.raises(StorageError, match="exists"):
+        try_upgrade(settings, None)
+
+
+def columns_of(connection: Connection) -> dict[str, dict[str, str]]:
+    """The type of each column of each table."""
+    found = inspect(connection)
+    return {
+        name: {column["name"]: str(column["type"]) for column in found.get_columns(name)}
+        for name in found.get_table_names()
+    }
+
+
+def test_a_compatible_migration_takes_nothing_from_older_processes(settings: Settings) -> None:
+    """Every column is still there with its type, and a row that names only those can be inserted as before."""
+    check_layout(settings.data)
+    db = open_database(settings)
+    for step in list_pending(None):
+        with reading(db) as connection:
+            before = columns_of(connection)
+        with writing(db) as connection:
+            migrate_to(connection, step.revision)
+        with reading(db) as connection:
+            after = columns_of(connection)
+            asks = _find_new_demands(connection, before)
+        kept = all(columns.items() <= after.get(name, {}).items() for name, columns in before.items())
+        assert step.backward_compatible == (kept and not asks), step
+    db.dispose()
+
+
+def _find_new_demands(connection: Connection, before: dict[str, dict[str, str]]) -> list[str]:
+    """The new columns of older tables that a row must have a value for."""
+    found = inspect(connection)
+    return [
+        f"{name}.{column['name']}"
+        for name in before.keys() & set(found.get_table_names())
+        for column in found.get_columns(name)
+        if column["name"] not in before[name] and not column["nullable"] and column["default"] is None
+    ]

@@ -244,6 +244,26 @@ def _first_line(error: DatabaseError) -> str:
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0].rstrip(".")
 
 
+def read_state_revision(settings: Settings) -> str | None:
+    """Read the revision of the state; None when there is no state yet.
+
+    StorageError when the data directory had one that is missing.
+    """
+    traces = find_traces(settings)
+    require_present(settings, traces)
+    if not settings.database_url and not settings.state_file.exists():
+        return None
+    db = open_database(settings)
+    try:
+        with reading(db) as connection:
+            found = read_revision(connection)
+    finally:
+        db.dispose()
+    if found is None:
+        require_new(settings, traces)
+    return found
+
+
 def upgrade(db: Engine) -> None:
     """Migrate the database to REVISION; of several processes one does it while the others wait."""
     with reading(db) as connection:

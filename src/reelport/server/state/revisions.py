@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import IntegrityError
 
-from reelport.errors import InternalError, NewerData
+from reelport.errors import InternalError, NewerData, StorageError
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-REVISION = "0013"
+REVISION = "0001"
 """The newest migration: the revision that this version of Reelport reads and writes."""
 
 
@@ -84,7 +85,7 @@ def _make_config() -> Config:
 def migrate(connection: Connection) -> None:
     """Migrate the database to REVISION in the transaction of the connection.
 
-    NewerData when a newer version made it.
+    NewerData when a newer version made it, StorageError when a new rule doesn't allow a row of it.
     """
     # Imported here: slow, and not needed when the database is up to date.
     from alembic import command  # noqa: PLC0415 - see above
@@ -92,6 +93,10 @@ def migrate(connection: Connection) -> None:
     require_known_revision(read_revision(connection))
     config = _make_config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except IntegrityError as error:
+        reason = str(error.orig).strip().partition("\n")[0].rstrip(".")
+        raise StorageError(f"A migration fails over the rows of this state: {reason}.") from error
     if read_revision(connection) != REVISION:
         raise InternalError("The migrations don't lead to the revision that the code expects.")

@@ -316,8 +316,7 @@ JOBS: Final = Table(
     Index(None, "organization_id", "owner", "number"),
 )
 
-# Times that processes share: `time`, accepted last by the expiry clock, and `probe`, the last test that the state can
-# be written.
+# Times that processes share: `sweep`, the last sweep, and `probe`, the last test that the state can be written.
 MOMENTS: Final = Table(
     "moments",
     METADATA,

@@ -1,1 +1,0 @@
-"""Brings a data directory to this version, and tries beforehand what that does."""
