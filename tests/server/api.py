@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from reelport.server.files.report_files import FileRecord
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings, read_settings
+from reelport.server.state.database import connected
 from reelport.wire import GRAPHQL_PATH, LOOK, TOKEN_PATH
 
 ASK = """
@@ -43,6 +44,8 @@ INPUT: dict[str, Any] = {
     "startDate": "2026-01-01",
     "endDate": "2026-01-02",
 }
+
+_YEAR_SECONDS = 365 * 24 * 3600.0
 
 
 @dataclass
@@ -130,8 +133,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @contextmanager
 def open_api(settings: Settings) -> Iterator[Api]:
-    """Run an app of these settings, with such a key."""
+    """Run an app of these settings, with such a key. It does not sweep: a test that needs a sweep calls it."""
     begin_state(settings)
+    settings = replace(settings, sweep_seconds=_YEAR_SECONDS)
+    with connected(settings) as db:
+        jobs.claim_chore(db, "sweep", settings.sweep_seconds)
     app = create_app(settings)
     with TestClient(app, raise_server_exceptions=False) as client:
         service: Service = app.state.service
