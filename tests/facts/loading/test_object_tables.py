@@ -150,7 +150,6 @@ def test_a_load_asks_again_for_what_was_cut(
     assert ask("plays", COUNT) == [(6,)]
 
 
-@pytest.mark.long
 def test_a_commit_of_which_nothing_is_known_keeps_its_files(
     faulty_server: FaultyProxy, root: Path, ask: Ask, plays: Write
 ) -> None:

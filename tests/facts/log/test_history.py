@@ -13,7 +13,7 @@ from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.history import find_load_to_undo, list_loads, read_history
+from reelport.facts.log.history import find_filled_days, find_load_to_undo, list_loads, read_history
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.newest_commits import find_emptied_days
 from reelport.facts.tables import EARNINGS, Table
@@ -44,6 +44,19 @@ def test_an_undo_beside_another_load_takes_back_its_own(root: Path) -> None:
     assert [load.batch for load in read_history(read_newest(root, EARNINGS)) if load.undone] == ["b"]
     load_days(root, EARNINGS, "b", [2, 3])
     assert sum(file.rows for file in read_newest(root, EARNINGS).files) == len([1, 2, 3, 4])
+
+
+def test_a_replacement_empties_its_days_and_no_others(root: Path) -> None:
+    """The first and the last of them too; its own rows fill theirs, and an undone one empties none."""
+    load_days(root, EARNINGS, "a", [1, 2, 4, 5])
+    load_days(root, EARNINGS, "b", [3], replace=(date(2023, 7, 2), date(2023, 7, 4)))
+
+    def filled() -> list[int]:
+        return sorted(day.day for day in find_filled_days(list_loads(root)))
+
+    assert filled() == [1, 3, 5]
+    undo_load(root, find_load_to_undo(list_loads(root), "b"))
+    assert filled() == [1, 2, 4, 5]
 
 
 def undo_as_earlier_versions(root: Path, batch: str, noted: int, table: Table = EARNINGS) -> None:

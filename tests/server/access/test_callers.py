@@ -185,6 +185,13 @@ def test_limited_key_reads_its_channels_and_others_read_later_ones_too(state: St
     assert [key.channels for key in keys.list_keys(state.db, "demo")].count(("c2",)) == 1
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_key_without_channels_stands_for_a_caller_who_reads_none(state: State) -> None:
+    """PostgreSQL, which aggregates no rows to NULL, says the same as SQLite."""
+    state.organization("demo")
+    assert state.caller(state.key("demo")).channels == frozenset()
+
+
 def test_key_is_refused_with_every_reason(state: State) -> None:
     """Unknown permissions and foreign channels are all named, with the nearest right name."""
     state.organization("demo", "c1")
