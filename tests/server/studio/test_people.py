@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+import httpx2
 import pytest
 from tests.cases import thin_out
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
-from tests.server.studio.visitor import add_user
+from tests.server.studio.visitor import add_user, guess_until_refused
 
 from reelport.server.access import organizations, users
 
@@ -51,14 +52,18 @@ def test_addresses_of_others_are_refused_alike_and_few_times(visitors: Visitors,
     organizations.add_organization(people.service.db, "rival", datetime.now(UTC))
     add_user(people.service, "eve@rival.example", "owner", "rival")
     owner = visitors(OWNER)
-    answers = [
-        owner.send(owner.get(PEOPLE), PEOPLE, email=email, role="member")
-        for email in ("eve@rival.example", OPERATOR, *["eve@rival.example"] * 9)
-    ]
+    answers: list[httpx2.Response] = []
+
+    def invite(email: str = "eve@rival.example") -> int:
+        answers.append(owner.send(owner.get(PEOPLE), PEOPLE, email=email, role="member"))
+        return answers[-1].status_code
+
+    assert [invite(), invite(OPERATOR)] == [400, 400]
+    assert guess_until_refused(invite)[-1] == 429
     said = [page.text.partition('role="alert">')[2].partition("</div>")[0] for page in answers[:2]]
     assert said[0].replace("eve@rival.example", "X") == said[1].replace(OPERATOR, "X")
     assert "rival</" not in said[0]
-    assert [page.status_code for page in answers] == [400] * 10 + [429]
+    assert [page.status_code for page in answers[:10]] == [400] * 10
 
 
 def test_a_changed_role_counts_at_once_in_every_session(visitors: Visitors, people: Api) -> None:
