@@ -223,6 +223,7 @@ def test_live_viewers_are_counted_exactly_and_once(facts: Callable[[Tables], Ask
     ask = facts({"plays": [*live, play(media_type="live")], "videos": [video("x1", "T", tags=["a", "b"])]})
     assert ask("LIVE_VIEWERS") == [["3"]]
     assert ask("LIVE_VIEWERS", "VIDEO_TITLE CONTENT_TAG") == [["T", "a", "3"], ["T", "b", "3"]]
+    assert ask("LIVE_VIEWERS LIVE_TIME_WATCHED_SECONDS", "VIDEO_TITLE") == [["T", "3", "0"]]
 
 
 def test_live_viewers_are_a_lower_bound_where_some_are_not_told(facts: Callable[[Tables], Ask]) -> None:

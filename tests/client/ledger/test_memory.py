@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tests.client.ledgers import Calendar, claimed, days, question, requested, shown
 
-from reelport import AskLost, Client, SlotsFull
+from reelport import AskLost, Client, SlotsFull, UsageError
 from reelport.client.ledger import Busy, Claimed, Full, Ledger, Reuse, State
+from reelport.client.ledger.place import resolve_ledger
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
 
@@ -104,3 +105,10 @@ def test_a_lost_ask_is_asked_again_without_a_file(vendor: Vendor, query: ReportQ
         single.with_options(again=True).reports.run(query, tmp_path / "views.csv")
         client.reports.run(query, tmp_path / "views.csv")
     assert len(vendor.asks) == 3
+
+
+def test_a_place_that_is_none_is_refused() -> None:
+    """A number or a list would otherwise be taken for no ledger at all, and slots would be lost."""
+    for place in (0.5, ["ledger.db"], b"ledger.db"):
+        with pytest.raises(UsageError, match="A ledger is a path, True or False, and not "):
+            resolve_ledger(place, {}, Calendar())  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from tests.cases import thin_out
 from reelport.cli.main import main
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load
+from reelport.facts.loading.overlap import SharedDay, format_shared_days
 from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo
 
@@ -47,6 +48,13 @@ def test_an_export_that_overlaps_is_told(tmp_path: Path, capsys: pytest.CaptureF
     assert told[1:] == ["earnings: 4 rows removed from the days that it replaced"]
     facts = json.loads(_run(tmp_path, capsys, "load", "earnings", first, *span[:1], "2023-07-01:2023-07-02", "--json"))
     assert (facts["removed"], facts["shared_days"]) == (3, [])
+
+
+@pytest.mark.parametrize(("count", "more"), [(5, ""), (6, " and 1 more day"), (8, " and 3 more days")])
+def test_of_many_shared_days_the_first_five_are_named(count: int, more: str) -> None:
+    days = [date(2023, 7, day) for day in range(1, count + 1)]
+    told = format_shared_days([SharedDay(day, 2) for day in days], days, is_dry=False)
+    assert f"2023-07-01 (2), 2023-07-02 (2), 2023-07-03 (2), 2023-07-04 (2), 2023-07-05 (2){more}. If" in told
 
 
 def test_days_that_a_replacement_would_empty_are_told(

@@ -138,6 +138,18 @@ def test_reports_have_the_same_bytes_with_and_without_copies(root: Path, engine:
     assert [(one.findings, one.left) for one in verify(root)] == [((), ())]
 
 
+def test_one_copy_is_enough_for_a_table_to_have_copies(root: Path) -> None:
+    """A report that reads it may find it damaged, whatever the other files have."""
+    asked = START, END, frozenset({"c1"}), "claimer_channel_id"
+    copy_tables_by_roles(root)
+    first, *others = sorted(root / "plays" / name for name in copies_of(root) if "claimer" in str(name))
+    for path in others:
+        path.unlink()
+    assert pin(root, ["plays"]).has_copies("plays", *asked)
+    first.unlink()
+    assert not pin(root, ["plays"]).has_copies("plays", *asked)
+
+
 @pytest.mark.long
 def test_a_large_file_has_its_copy_in_parts_by_channel(root: Path, engine: Engine) -> None:
     """Only parts of the tenant's channels are read; where one of them is missing, the file itself is."""

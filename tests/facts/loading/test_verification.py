@@ -99,6 +99,25 @@ def test_rows_without_a_time_are_found(root: Path, loaded: Path) -> None:
     assert any("rows lie outside the times" in finding for finding in _findings(root))
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda rows: rows.select(rows.column_names[::-1]), "their order or types differ"),
+        (lambda rows: rows.set_column(0, rows.column_names[0], rows.column(0).cast("timestamp[us]")), "types differ"),
+        (lambda rows: rows.append_column("guess", pa.nulls(2, "string")), "it has guess more"),
+        (lambda rows: rows.drop_columns(["views"]), "it lacks views"),
+    ],
+    ids=["order", "type", "more", "less"],
+)
+def test_other_columns_than_the_tables_are_found(
+    root: Path, loaded: Path, change: Callable[[pa.Table], pa.Table], told: str
+) -> None:
+    """A file that another program wrote again: what differs is told once."""
+    pq.write_table(change(pq.ParquetFile(loaded).read()), loaded)
+    (finding,) = (finding for finding in _findings(root) if "columns are not the table's" in finding)
+    assert finding.endswith(told)
+
+
 def test_other_rows_than_recorded_are_found(root: Path, loaded: Path) -> None:
     """A file that was written again by hand with fewer rows is found."""
     pq.write_table(pq.ParquetFile(loaded).read().slice(0, 1), loaded)
