@@ -17,6 +17,7 @@ from tests.client.flows.flow_driver import ASKED, OURS, THEIRS, FlowDriver, ask,
 
 from reelport.client.events import ignore_event
 from reelport.client.flows import lifecycle
+from reelport.client.flows.answers import describe_failure
 from reelport.client.session import Session
 from reelport.client.settings.credentials import PrivateKey
 from reelport.errors import (
@@ -68,6 +69,13 @@ def test_errors_of_any_form_are_a_refusal(session: Session, time: Time, query: R
     """That there is something under `errors` is enough, whatever it is."""
     with pytest.raises(QueryRefused):
         FlowDriver(time, reply({"data": None, "errors": errors})).drive(ask(session, query, ignore_event))
+
+
+@pytest.mark.parametrize("odd", [["a"], {"a": "b"}, None, "", 1.5])
+def test_of_a_failure_only_words_and_numbers_are_told(odd: object) -> None:
+    """Whatever else a vendor puts there is no sentence for a reader."""
+    failure = {"error": "invalid_grant", "code": 7, "error_description": odd, "message": odd}
+    assert describe_failure(failure, str) == "invalid_grant: 7"
 
 
 @pytest.mark.parametrize("errors", [[], None, {}, ""])

@@ -14,7 +14,7 @@ from tests.cases import thin_out
 
 from reelport.errors import BadInput, UsageError
 from reelport.facts.data_files.duckdb_session import parquet_source
-from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.compaction import CompactedMonth, compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import plan_undo, undo
 from reelport.facts.loading.vacuuming import vacuum
@@ -223,6 +223,19 @@ def test_compaction_keeps_rows_and_pinned_readers(root: Path, ask: Ask, earnings
         assert session.execute(f"SELECT count(*) FROM {source}").fetchall() == [(len(seen),)]
     assert compact(root, today=date(2023, 8, 20), settled_after=3) == ()
     assert len(compact(root, today=date(2023, 8, 25), settled_after=3)) == 1
+
+
+def test_a_month_that_changes_while_another_is_merged_is_left_as_it_is(root: Path, ask: Ask, earnings: Write) -> None:
+    """Its files are others by then: nothing of it is merged, and the undo stands."""
+    load(root, "earnings", [_july(earnings)])
+    august = load(root, "earnings", [earnings("aug.csv", *((f"2023-08-{day:02}", "a", day) for day in range(1, 9)))])
+
+    def undo_august(merged: CompactedMonth) -> None:
+        assert merged.month == "2023-07"
+        undo(root, august.batch)
+
+    assert len(compact(root, today=LATER, progress=undo_august)) == 1
+    assert {str(day)[:7] for day, *_ in ask("earnings", SEEN)} == {"2023-07"}
 
 
 def test_vacuum_keeps_whatever_a_report_may_still_read(root: Path, ask: Ask, earnings: Write) -> None:
