@@ -21,6 +21,7 @@ TUTORIAL = DOCS / "tutorial" / "first-report.md"
 HOW_TO = DOCS / "how-to" / "fetch-a-report.md"
 ANY_RANGE = DOCS / "how-to" / "any-range.md"
 SCHEDULE = DOCS / "how-to" / "run-on-a-schedule.md"
+REQUESTS = DOCS / "how-to" / "five-requests.md"
 
 
 SCHEDULERS = re.compile(r"^(from|import) (airflow|dagster)", re.MULTILINE)
@@ -85,6 +86,14 @@ def test_the_pages_commands_run(page: Path, environment: dict[str, str], tmp_pat
     shown = [line for text in blocks(page, "text") for line in text.splitlines()]
     shown = [line for line in shown if line.startswith(("1,096 days", "Merged"))]
     assert [line for line in shown if line not in said] == []
+
+
+def test_the_five_requests_are_answered_as_the_page_says(environment: dict[str, str], tmp_path: Path) -> None:
+    """In one shell, as a reader types them: a file comes of it, and the wrong request names what would work."""
+    done = run(["bash", "-eu", "-o", "pipefail", "-c", "".join(blocks(REQUESTS, "sh"))], environment, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.csv").read_text("utf-8").startswith("day,video_title,views\n2026-10-0")
+    assert '"nearest":"VIEWS"' in done.stdout.replace(": ", ":")
 
 
 @pytest.mark.parametrize("page", thin_out([TUTORIAL, HOW_TO, ANY_RANGE, SCHEDULE], 4), ids=lambda page: page.stem)
