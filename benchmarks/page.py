@@ -1,4 +1,6 @@
-"""Writes the newest kept records into docs/benchmarks.md, between two marks, and draws its charts.
+"""Writes the goals of the newest kept records into docs/benchmarks.md, between two marks, and draws its charts.
+
+Everything else that a run measured stays in its record.
 
 .venv/bin/python -m benchmarks.page
 """
@@ -19,7 +21,7 @@ from benchmarks.growth import (
     write_table,
 )
 from benchmarks.results import KEPT, Record
-from benchmarks.tables import print_goals, print_record
+from benchmarks.tables import Goal, print_goals
 from reelport.charts.drawing import draw_file
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -55,15 +57,19 @@ def replace_figures(page: str, lines: Iterator[str]) -> str:
 
 
 def write_figures(records: Sequence[Record], crowd: Record | None) -> Iterator[str]:
-    """Write the charts, the table of growth, then the tables of each run, as lines of Markdown."""
+    """Write the charts, the table of growth, then the goals of each run, as lines of Markdown."""
     for name, said in CHARTS.items():
         yield from ("", f"![{said}]({PICTURES.name}/{name}.svg)")
     newest = choose_newest(records)
     yield from ("", *write_table(newest), "", *print_goals(list_goals(records)))
     for rows, record in newest.items():
-        yield from ("", f"**{format_rows(rows)} rows.** {_describe(record)}", "", print_record(record))
+        yield from ("", f"**{format_rows(rows)} rows.** {_describe(record)}", "", *_print_goals(record))
     if crowd is not None:
-        yield from ("", f"**At once.** {_describe(crowd)}", "", print_record(crowd))
+        yield from ("", f"**At once.** {_describe(crowd)}", "", *_print_goals(crowd))
+
+
+def _print_goals(record: Record) -> Iterator[str]:
+    return print_goals(Goal(**each) for each in record["goals"])
 
 
 def _describe(record: Record) -> str:
