@@ -85,7 +85,7 @@ types-elsewhere: $(READY)
 advisories: $(READY) ## ask a database of advisories about every locked package
 	@$(SETUP_ENV) $(BIN)/python supply_chain/advisories.py
 
-licences: $(READY) ## make the page of licences anew from the lock
+licences: $(READY) ## make the list of licences anew from the lock
 	@$(BIN)/python supply_chain/licences.py
 
 dist: $(READY) ## build wheel and sdist into dist/, check them, and install them in an empty environment

@@ -1,7 +1,12 @@
-"""`make licences`: write docs/reference/licences.md, the licence of every package in uv.lock."""
+"""`make licences`: write supply_chain/licences.csv, the licence of every package in uv.lock, for every platform.
+
+What a package is installed for: *client* is the client alone, an extra has its own name, and *development* is in no
+user's installation. A licence is what the package's own metadata states.
+"""
 
 from __future__ import annotations
 
+import csv
 import email
 import subprocess
 import sys
@@ -16,21 +21,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "reference" / "licences.md"
+LIST = ROOT / "supply_chain" / "licences.csv"
 PROJECT = "reelport"
 # A `License` field that is longer holds a licence's whole text.
 LONGEST_NAME = 80
 # Packages whose metadata states none, as their own files tell it.
 TOLD = {"axe-playwright-python": "MIT (with axe-core: MPL-2.0)", "resvg-py": "MIT"}
-INTRODUCTION = """# Licences of what Reelport is built on
-
-Every package of `uv.lock`, for every platform, with the licence that its own metadata states and what it is
-installed for: *client* is the client alone, an extra has its own name, and *development* is in no user's installation.
-`make licences` writes this page from the lock.
-
-| package | version | licence | installed for |
-| --- | --- | --- | --- |
-"""
+COLUMNS = ("package", "version", "licence", "installed for")
 
 
 @dataclass(frozen=True)
@@ -121,8 +118,8 @@ def state_licence(found: Message) -> str:
     return ", ".join(line.rsplit(" :: ", 1)[-1] for line in classifiers if line.startswith("License :: "))
 
 
-def format_page(licences: Mapping[Package, str]) -> str:
-    """Give the page: one row a package.
+def write_list(licences: Mapping[Package, str]) -> None:
+    """Write the list: one row a package.
 
     Raises:
         SystemExit: packages whose metadata states no licence, all of them by name.
@@ -132,13 +129,12 @@ def format_page(licences: Mapping[Package, str]) -> str:
         raise SystemExit(
             f"no licence is stated by {', '.join(silent)}: look at them, then leave them out or tell it here"
         )
-    return INTRODUCTION + "".join(
-        f"| {package.name} | {', '.join(package.versions)} | {licence} | {', '.join(package.purposes)} |\n"
-        for package, licence in licences.items()
-    )
+    with LIST.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        for package, licence in licences.items():
+            rows.writerow((package.name, ", ".join(package.versions), licence, ", ".join(package.purposes)))
 
 
 if __name__ == "__main__":
-    PAGE.write_text(
-        format_page({package: state_licence(read_metadata(package)) for package in read_lock(ROOT / "uv.lock")})
-    )
+    write_list({package: state_licence(read_metadata(package)) for package in read_lock(ROOT / "uv.lock")})
