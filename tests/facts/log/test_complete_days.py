@@ -15,9 +15,9 @@ from reelport.facts.loading.load import load
 from reelport.facts.loading.undo import undo
 from reelport.facts.log.complete_days import LOOKED_AT, complete_days, find_missing_days, last_complete_day
 from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.delta_log import list_files_at
 from reelport.facts.log.loaded_tables import tables_report
 from reelport.facts.log.log_files import commit_name
-from reelport.facts.log.log_replay import replay_files
 from reelport.facts.log.month_names import name_month, parse_days
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
@@ -157,7 +157,7 @@ def test_compacted_days_still_tell_the_one_that_is_missing(root: Path, earnings:
     after = {one.table: one for one in tables_report(root, TODAY)}["earnings"]
     assert (after.files, after.last_day, after.missing_days) == (2, EMPTY - DAY, (EMPTY,))
     version = pin(root, ["earnings"]).versions["earnings"]
-    assert find_missing_days(replay_files(root / "earnings", TABLES["earnings"], version), TODAY) == (EMPTY,)
+    assert find_missing_days(list_files_at(root / "earnings", TABLES["earnings"], version), TODAY) == (EMPTY,)
     late = load(root, "earnings", [earnings("late.csv", (str(EMPTY), "c1", 1))])
     compact(root, today=TODAY)
     assert not {one.table: one.missing_days for one in tables_report(root, TODAY)}["earnings"]

@@ -25,7 +25,6 @@ from reelport.engine.tenant import Tenant
 from reelport.facts.log import snapshot
 from reelport.query import ReportQuery
 from reelport.server.queue import liveness, worker_process
-from reelport.server.queue.table_files import list_table_files
 from reelport.server.settings import read_settings
 from reelport.server.queue.warm_up import warm_up
 
@@ -36,7 +35,7 @@ with worker_process.make_engine(settings, "one") as engine:
     rows = []
     for metrics, dimensions in (["VIEWS"], ["DAY", "VIDEO_TITLE"]), (["ESTIMATED_EARNINGS_EUR"], ["CHANNEL_SLUG"]):
         query = ReportQuery.of(metrics, dimensions, date(2026, 7, 1), date(2026, 7, 2))
-        pinned = snapshot.pin(settings.facts_root, tables_of(query), list_files=list_table_files)
+        pinned = snapshot.pin(settings.facts_root, tables_of(query))
         tenant = Tenant(frozenset(json.loads(sys.argv[1])))
         rows.append(engine.session().write(plan_pieces(query, tenant, pinned), settings.data / "report.csv").rows)
     left = [path.name for path in liveness.spill_folder(settings, "one").iterdir()]

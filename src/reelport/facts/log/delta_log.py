@@ -27,7 +27,6 @@ from reelport.facts.log.log_files import (
     read_actions,
     read_each,
 )
-from reelport.facts.log.plain_actions import READER_VERSION, WRITER_VERSION
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.table_marks import find_newest
 from reelport.facts.schema import MONTH, OWNER
@@ -41,6 +40,8 @@ from reelport.storage.store_outage import describe_outage
 
 _LONGEST = 120
 """Characters kept of the Delta library's message, which goes on with dumps of its own structures."""
+_READER_VERSION, _WRITER_VERSION = 1, 2
+"""The protocol of our tables: what the first readers and writers of Delta tables knew."""
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -149,10 +150,10 @@ def open_table(folder: Path, version: int | None = None) -> DeltaTable | None:
         except TableNotFoundError:
             return None
         protocol = delta.protocol()
-    if protocol.min_reader_version > READER_VERSION or protocol.min_writer_version > WRITER_VERSION:
+    if protocol.min_reader_version > _READER_VERSION or protocol.min_writer_version > _WRITER_VERSION:
         raise NewerData(
             f"{folder} asks for Delta reader {protocol.min_reader_version} and writer {protocol.min_writer_version}; "
-            f"this version knows {READER_VERSION} and {WRITER_VERSION}: use the version or tool that wrote it"
+            f"this version knows {_READER_VERSION} and {_WRITER_VERSION}: use the version or tool that wrote it"
         )
     return delta
 

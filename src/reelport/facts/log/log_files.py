@@ -65,13 +65,8 @@ def find_commit_tag(store: FileStore, version: int) -> str | None:
 
 def list_commits(store: FileStore, first: int = 0) -> Mapping[int, str]:
     """List the files of a table's commits from this version on, by version."""
-    found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER, after=before_version(first)))
+    found = map(_COMMIT.fullmatch, store.list_names(LOG_FOLDER, after=f"{LOG_FOLDER}/{first:020}"))
     return {int(match[1]): match[0] for match in found if match}
-
-
-def before_version(version: int) -> str:
-    """Return the name behind which a listing begins with the files of this version."""
-    return f"{LOG_FOLDER}/{version:020}"
 
 
 def choose_older(newest: int, low: int) -> int:
@@ -111,7 +106,7 @@ def read_hint(store: FileStore) -> int | None:
     return version if isinstance(version, int) else None
 
 
-def read_actions(store: FileStore, name: str, parse: Callable[[str], Any] = json.loads) -> list[dict[str, Any]]:
+def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
     """Read the actions of a commit.
 
     FileNotFoundError when its file is missing, DamagedCommit when it is cut.
@@ -119,7 +114,7 @@ def read_actions(store: FileStore, name: str, parse: Callable[[str], Any] = json
     content = read_file(store, name)
     try:
         # A text may hold other ends of lines, such as U+2028, which JSON doesn't escape.
-        return [parse(line) for line in content.decode().split("\n") if line.strip()]
+        return [json.loads(line) for line in content.decode().split("\n") if line.strip()]
     except ValueError as error:
         raise DamagedCommit(f"{store.describe(name)} is cut or damaged; run reelport verify") from error
 

@@ -1,7 +1,7 @@
 """What a log's newest commits tell: days left empty by replacements, and the last load.
 
 Nobody needs to wait for rows of such a day.
-Read from the log's own text: a worker asks for it too, and goes without the Delta library.
+Read from the log's own text, from the newest commit back: of a long log only as far as is needed.
 """
 
 from __future__ import annotations

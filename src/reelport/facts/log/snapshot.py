@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
@@ -16,7 +16,7 @@ from reelport.facts.log.role_copies import choose_paths, find_original, list_par
 from reelport.facts.log.table_marks import find_newest
 from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
 from reelport.facts.schema import OWNER, find_table
-from reelport.facts.tables import TABLES, Table
+from reelport.facts.tables import TABLES
 from reelport.storage.excerpts import FetchPlan
 from reelport.storage.file_store import FileStore
 
@@ -24,8 +24,6 @@ ABSENT = -1
 """The version of a table that doesn't exist yet: it has no files."""
 KEPT_LISTINGS = 4 * len(TABLES)
 """Versions whose files stay in memory, about 500 bytes a file: the newest of each table, and some that are pinned."""
-FileLister = Callable[[Path, Table, int], tuple[DataFile, ...]]
-"""Lists the files of a version of the table in a folder. Raises StorageError and NewerData."""
 
 
 @dataclass(frozen=True)
@@ -130,22 +128,9 @@ def _may_own(file: DataFile, owners: list[str]) -> bool:
     return any(low <= owner.encode() <= high for owner in owners)
 
 
-def list_by_library(folder: Path, table: Table, version: int) -> tuple[DataFile, ...]:
-    """List the files of a version of a table by the Delta library, which is loaded for it."""
-    from reelport.facts.log.delta_log import list_files_at  # noqa: PLC0415 - slow to import
-
-    return list_files_at(folder, table, version)
-
-
-def pin(
-    root: Path,
-    tables: Iterable[str],
-    versions: Mapping[str, int] | None = None,
-    list_files: FileLister = list_by_library,
-) -> Snapshot:
+def pin(root: Path, tables: Iterable[str], versions: Mapping[str, int] | None = None) -> Snapshot:
     """Pin the tables at these versions, or at their newest where `versions` doesn't name them.
 
-    `list_files` lists a version's files: where DuckDB is loaded, `log_replay` does so without the Delta library.
     Raises StorageError when a version is gone or can't be read, NewerData when a newer Reelport wrote it.
     """
     pinned: dict[str, int] = {}
@@ -155,9 +140,7 @@ def pin(
         version = newest_version(root, name) if wanted is None else wanted
         pinned[name] = version
         listing[name] = (
-            ()
-            if version == ABSENT
-            else _list_files_at(list_files, root, name, version, _commit_identity(root, name, version))
+            () if version == ABSENT else _list_files_at(root, name, version, _commit_identity(root, name, version))
         )
     return Snapshot(root, MappingProxyType(pinned), MappingProxyType(listing))
 
@@ -181,5 +164,7 @@ def _commit_identity(root: Path, name: str, version: int) -> str:
 
 
 @lru_cache(maxsize=KEPT_LISTINGS)
-def _list_files_at(list_files: FileLister, root: Path, name: str, version: int, _identity: str) -> tuple[DataFile, ...]:
-    return list_files(root / name, TABLES[name], version)
+def _list_files_at(root: Path, name: str, version: int, _identity: str) -> tuple[DataFile, ...]:
+    from reelport.facts.log.delta_log import list_files_at  # noqa: PLC0415 - slow to import, and needed by few
+
+    return list_files_at(root / name, TABLES[name], version)

@@ -30,7 +30,6 @@ from reelport.server.queue.copy_fallback import write_despite_copies
 from reelport.server.queue.fetched_bytes import note_fetched
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.rollup_report import write_report
-from reelport.server.queue.table_files import list_table_files
 from reelport.server.settings import Settings
 from reelport.server.state.database import StateUnavailable
 from reelport.server.state.outage import sit_out
@@ -113,7 +112,7 @@ def _explain_by_lost_lease(db: Database, claim: Claim) -> Iterator[None]:
 def _pin_tables(settings: Settings, claim: Claim) -> Snapshot:
     """Pin the tables to the versions of an earlier attempt, or else to the newest."""
     with tracing.span("pin tables", attributes={"reelport.tables": sorted(tables_of(claim.query))}):
-        pinned = pin(settings.facts_root, tables_of(claim.query), claim.versions, list_table_files)
+        pinned = pin(settings.facts_root, tables_of(claim.query), claim.versions)
         if ABSENT in pinned.versions.values():
             identify_tables(settings.data, settings.facts_root)
         return pinned

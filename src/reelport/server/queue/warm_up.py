@@ -18,7 +18,6 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError, StoreUnavailable
 from reelport.facts.log.snapshot import pin
 from reelport.query import ReportQuery
-from reelport.server.queue.table_files import list_table_files
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 _NOBODY = Tenant(frozenset())
@@ -38,7 +37,7 @@ def warm_up(root: Path, engine: Engine, folder: Path) -> None:
         session = engine.session()
         try:
             with retry_for(BRIEF_SECONDS):
-                snapshot = pin(root, tables_of(query), list_files=list_table_files)
+                snapshot = pin(root, tables_of(query))
             session.write(plan_pieces(query, _NOBODY, snapshot), draft)
         except ReelportError as error:
             _log.warning("warm-up failed", tables=sorted(tables_of(query)), reason=str(error))
