@@ -121,7 +121,6 @@ def test_the_help_of_worker_shows_what_a_worker_reads() -> None:
     found = subprocess.run([sys.executable, "-c", READ_BY_WORKERS], capture_output=True, text=True, check=True).stdout
     # What goes by the environment is handed on.
     read_ = {BEHIND.get(name, name) for name in found.split()} - {"environment"} | {"readable_by"}
-    read_ |= {"excerpt_share", "excerpts_from"}  # beside `facts_url`
     assert read_ == {field.name for field in fields(Settings) if field.metadata["worker"]}
     shown = set(re.findall(r"--([a-z-]+) [A-Z]+ ", command("worker", "--help").stdout))
     assert shown - {"data"} == {name.replace("_", "-") for name in read_} - {"data"}

@@ -271,7 +271,7 @@ def test_a_copy_that_rotted_is_fetched_again(cache: FileCache, remote: LocalFold
             file.write(b"?")
         assert unproven.fetch(["one"], remote.open)[0].read_bytes() == b"?" + b"e" * (SIZE - 1)
         assert proven.fetch(["one"], remote.open)[0].read_bytes() == b"e" * SIZE
-    assert fetched.whole == 2 * SIZE
+    assert fetched.bytes == 2 * SIZE
 
 
 def test_a_copy_without_a_whole_digest_is_read_as_it_is(cache: FileCache, remote: LocalFolder) -> None:
@@ -282,7 +282,7 @@ def test_a_copy_without_a_whole_digest_is_read_as_it_is(cache: FileCache, remote
         (digest,) = (path for path in (cache.root / "digests").rglob("*") if path.is_file())
         digest.write_text("0" * 63)
         assert proven.fetch(["one"], remote.open)[0].read_bytes() == b"e" * SIZE
-    assert fetched.whole == SIZE
+    assert fetched.bytes == SIZE
 
 
 def test_digests_go_with_their_files(cache: FileCache, remote: LocalFolder) -> None:

@@ -67,23 +67,6 @@ class SettingTable:
         command=True,
         description="What a machine keeps of files in an object store, beside those that are just being read.",
     )
-    excerpt_share: float = setting(
-        0.5,
-        ge=0,
-        le=1,
-        worker=True,
-        command=True,
-        description="Largest share of a table's file in an object store that is fetched by parts, where a report needs "
-        "few of its row groups; beyond it the file is fetched whole. 0: always whole.",
-    )
-    excerpts_from: str = setting(
-        "8MB",
-        pattern=_SIZE,
-        form=_SIZE_FORM,
-        worker=True,
-        command=True,
-        description="Size of such a file below which it is always fetched whole, in one request.",
-    )
     secret: Secret | None = setting(
         None,
         min_length=32,

@@ -36,13 +36,11 @@ class Settings(SettingTable):
         root = self.data / "facts"
         if self.facts_url:
             from reelport.facts.log.remote_tables import RemoteTables, attach_tables  # noqa: PLC0415 - needs POSIX
-            from reelport.storage.excerpts import ExcerptRule  # noqa: PLC0415 - the same
             from reelport.storage.file_cache import FileCache  # noqa: PLC0415 - the same
 
             checked = parse_size(self.digest_checks)
             cache = FileCache(self.cache_root, parse_size(self.cache_size), "facts/", checked)
-            rule = ExcerptRule(parse_size(self.excerpts_from), self.excerpt_share)
-            attach_tables(root, RemoteTables(S3Address.parse(self.facts_url), cache, excerpts=rule))
+            attach_tables(root, RemoteTables(S3Address.parse(self.facts_url), cache))
         return root
 
     @property

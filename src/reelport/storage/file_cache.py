@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import hashlib
 import os
 import threading
@@ -39,10 +38,9 @@ Open = Callable[[str], OpenFile]
 
 @dataclass(slots=True)
 class Fetched:
-    """The bytes that were fetched into caches: of whole files, and of parts of files."""
+    """The bytes that were fetched into caches."""
 
-    whole: int = 0
-    parts: int = 0
+    bytes: int = 0
 
 
 class _Hold:
@@ -64,11 +62,6 @@ class _Hold:
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 self._handles[folder] = handle, Path(path)
             _append(self._handles[folder][0], "".join(f"{name}\n" for name in names).encode())
-
-    def find_list(self, folder: Path) -> Path | None:
-        """Find the list in this folder of holds."""
-        with self._adding:
-            return self._handles[folder][1] if folder in self._handles else None
 
     def release(self) -> None:
         """Let all of it go."""
@@ -108,13 +101,8 @@ class FileCache:
     check_bytes: int = 0
     """Bytes that one fetch compares with digests before this process first reads them; 0: it keeps no digests."""
 
-    def fetch(
-        self, names: Sequence[str], open_file: Open, parts: Container[str] = (), damaged: Collection[str] = ()
-    ) -> tuple[Path, ...]:
-        """Hold these files, fetch those that are missing or damaged, and return their paths.
-
-        Those in `parts` count as parts of files.
-        """
+    def fetch(self, names: Sequence[str], open_file: Open, damaged: Collection[str] = ()) -> tuple[Path, ...]:
+        """Hold these files, fetch those that are missing or damaged, and return their paths."""
         for name in names:
             check_name(name, str(self.root))
         with translate_io_errors(self.root, FileNotFoundError), private():
@@ -123,13 +111,13 @@ class FileCache:
             missing = [name for name in names if name in damaged or not self._touch(name)]
             if missing:
                 try:
-                    self._fetch_all(missing, open_file, parts, damaged)
+                    self._fetch_all(missing, open_file, damaged)
                 except OSError as error:
                     if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                         raise
                     # The disk is smaller than the setting says: what nobody reads makes room.
                     self._delete_surplus(0)
-                    self._fetch_all(missing, open_file, parts, damaged)
+                    self._fetch_all(missing, open_file, damaged)
                 self.delete_surplus()
         return tuple(map(self.path, names))
 
@@ -140,14 +128,6 @@ class FileCache:
     def has(self, name: str) -> bool:
         """Whether there is a copy of a file now."""
         return self.path(name).exists()
-
-    def measure_derived(self, name: str) -> int:
-        """Sum the bytes of what is kept of a file beside its copy: names that go on after a dot."""
-        total = 0
-        for path in self._list_derived(name):
-            with suppress(FileNotFoundError):
-                total += path.stat().st_size
-        return total
 
     def adopt(self, path: Path, name: str) -> None:
         """Take a whole file of this disk as the copy of what was put under the name."""
@@ -166,20 +146,11 @@ class FileCache:
         self.delete_surplus()
 
     def forget(self, name: str) -> None:
-        """Delete a file's copy, and whatever is derived from it: the file is deleted."""
+        """Delete a file's copy: the file is deleted."""
+        path = self.path(name)
         with translate_io_errors(self.root), suppress(NotADirectoryError):
-            for path in (self.path(name), *self._list_derived(name)):
-                path.unlink(missing_ok=True)
-                self._digests.forget(path)
-
-    def forget_unread(self, name: str) -> None:
-        """Delete a file's copy and what is derived from it, but for what somebody else reads."""
-        with translate_io_errors(self.root), self._lock(fcntl.LOCK_EX):
-            held = self._read_held(_holding.get().find_list(self.root / _HOLDS))
-            for path in (self.path(name), *self._list_derived(name)):
-                if path.relative_to(self.root / _FILES).as_posix() not in held:
-                    path.unlink(missing_ok=True)
-                    self._digests.forget(path)
+            path.unlink(missing_ok=True)
+            self._digests.forget(path)
 
     def delete_surplus(self) -> None:
         """Delete the least recently used files that nobody holds, until the rest fits."""
@@ -215,10 +186,6 @@ class FileCache:
         check = DigestCheck(self.check_bytes)
         return frozenset(name for name in names if self._digests.is_damaged(self.path(name), check))
 
-    def _list_derived(self, name: str) -> tuple[Path, ...]:
-        path = self.path(name)
-        return tuple(path.parent.glob(f"{glob.escape(path.name)}.*"))
-
     def _hold(self, names: Sequence[str]) -> None:
         for folder in (_FILES, _PARTS, _HOLDS):
             make_folder(self.root / folder)
@@ -231,18 +198,14 @@ class FileCache:
             return True
         return False
 
-    def _fetch_all(self, names: Sequence[str], open_file: Open, parts: Container[str], damaged: Container[str]) -> None:
+    def _fetch_all(self, names: Sequence[str], open_file: Open, damaged: Container[str]) -> None:
         fetched = _holding.get().fetched
 
         def fetch(name: str) -> int:
             return self._fetch_file(name, open_file, is_damaged=name in damaged)
 
         with ThreadPoolExecutor(min(_FETCHES, len(names)), thread_name_prefix="fetch") as pool:
-            for name, size in zip(names, pool.map(fetch, names), strict=True):
-                if name in parts:
-                    fetched.parts += size
-                else:
-                    fetched.whole += size
+            fetched.bytes += sum(pool.map(fetch, names))
 
     def _fetch_file(self, name: str, open_file: Open, *, is_damaged: bool) -> int:
         """Fetch a file, unless another process has just done so; return how many bytes."""
@@ -273,12 +236,10 @@ class FileCache:
                 if _is_at(part.fileno(), path):
                     path.unlink()
 
-    def _read_held(self, besides: Path | None = None) -> frozenset[str]:
-        """Read what living processes hold, besides this list, and delete those of dead ones."""
+    def _read_held(self) -> frozenset[str]:
+        """Read what living processes hold, and delete the lists of dead ones."""
         held: set[str] = set()
         for path in (self.root / _HOLDS).iterdir():
-            if path == besides:
-                continue
             with suppress(FileNotFoundError), path.open("rb") as listed:
                 try:
                     fcntl.flock(listed, fcntl.LOCK_EX | fcntl.LOCK_NB)

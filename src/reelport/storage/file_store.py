@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from reelport.errors import StorageError
-from reelport.storage.excerpts import Cutter, FetchPlan
 
 
 class StoredFile(NamedTuple):
@@ -24,6 +23,15 @@ class StoredFile(NamedTuple):
     size: int
     modified_at: datetime
     tag: str
+
+
+class FetchPlan(NamedTuple):
+    """What a read of files would fetch: how many there are and their bytes, and of those which are not here."""
+
+    files: int
+    bytes: int
+    missing_files: int
+    missing_bytes: int
 
 
 class OpenFile(Protocol):
@@ -98,17 +106,10 @@ class FileStore(Protocol):
     def fetch_again(self, name: str) -> Path:
         """Return a local path as `local_paths` does; a copy, which was found damaged, is made anew."""
 
-    def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:
-        """Return local paths as `local_paths` does, some of them of excerpts.
+    def plan_fetch(self, sizes: Mapping[str, int]) -> FetchPlan | None:
+        """Plan what `local_paths` would fetch of these files; None where nothing is ever fetched.
 
-        An excerpt has all that the cutter wants. `sizes` are the files' bytes by name; about, where
-        they are not known.
-        """
-
-    def plan_fetch(self, sizes: Mapping[str, int], cutter: Cutter | None) -> FetchPlan | None:
-        """Plan what `local_excerpts` would fetch; without a cutter, `local_paths`.
-
-        None where nothing is ever fetched.
+        `sizes` are their bytes by name; about, where they are not known.
         """
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
-from reelport.storage.excerpts import Cutter, FetchPlan
-from reelport.storage.file_store import StoredFile, check_name, is_behind
+from reelport.storage.file_store import FetchPlan, StoredFile, check_name, is_behind
 from reelport.storage.modes import private
 
 _READ_NOWAIT = getattr(os, "RWF_NOWAIT", None)
@@ -136,11 +135,7 @@ class LocalFolder:
         """Return the path of the file itself: nothing is fetched."""
         return self._locate(name)
 
-    def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:  # noqa: ARG002 - the interface's
-        """Return the paths of the files themselves: nothing is fetched."""
-        return self.local_paths(sizes)
-
-    def plan_fetch(self, sizes: Mapping[str, int], cutter: Cutter | None) -> FetchPlan | None:  # noqa: ARG002 - the same
+    def plan_fetch(self, sizes: Mapping[str, int]) -> FetchPlan | None:  # noqa: ARG002 - the interface's
         """None: its files are here."""
         return None
 

@@ -26,13 +26,10 @@ from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.storage.cut_answers import ask_again
 from reelport.storage.durable import sync_file, translate_io_errors
-from reelport.storage.excerpt_cache import ExcerptCache
-from reelport.storage.excerpts import NO_EXCERPTS, Cutter, ExcerptRule, FetchPlan
 from reelport.storage.file_cache import FileCache
-from reelport.storage.file_store import StoredFile, check_name, is_behind
+from reelport.storage.file_store import FetchPlan, StoredFile, check_name, is_behind
 from reelport.storage.local_folder import LocalFile, LocalFolder
 from reelport.storage.object_errors import translate_object_errors
-from reelport.storage.object_excerpt import FileChanged, RemoteRanges
 from reelport.storage.object_file import ObjectFile
 from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, get_retry_seconds
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
@@ -92,7 +89,6 @@ class ObjectStore:
     drafts: LocalFolder
     cache: FileCache
     signs: bool = False
-    excerpts: ExcerptRule = NO_EXCERPTS
     retry_seconds: float = field(default_factory=get_retry_seconds)
     """For how long a request that the store fails, or leaves without an answer, is sent again."""
 
@@ -236,29 +232,10 @@ class ObjectStore:
         except FileNotFoundError as error:
             raise StorageError(f"{error} is gone") from error
 
-    def local_excerpts(self, sizes: Mapping[str, int], cutter: Cutter) -> tuple[Path, ...]:
-        """Fetch what the cutter wants into the cache: excerpts, or whole files."""
-        reader = ExcerptCache(self.cache, self.excerpts, self.open, self._open_ranges)
-        try:
-            while True:
-                try:
-                    return reader.fetch(sizes, cutter)
-                except FileChanged as change:
-                    self.cache.forget_unread(change.name)
-                    self.local_paths([change.name])  # whole, and held: it is asked for no part again
-        except FileNotFoundError as error:
-            raise StorageError(f"{error} is gone") from error
-
-    def plan_fetch(self, sizes: Mapping[str, int], cutter: Cutter | None) -> FetchPlan | None:
-        """Plan what would be fetched; the ends of large files are fetched for it."""
-        try:
-            return ExcerptCache(self.cache, self.excerpts, self.open, self._open_ranges).plan(sizes, cutter)
-        except FileNotFoundError as error:
-            raise StorageError(f"{error} is gone") from error
-
-    def _open_ranges(self, name: str) -> RemoteRanges:
-        self._check(name)
-        return RemoteRanges(self._client, name, f"{self.address}/{name}", self.retry_seconds)
+    def plan_fetch(self, sizes: Mapping[str, int]) -> FetchPlan | None:
+        """Plan what would be fetched: the files of which the cache has no copy."""
+        missing = [size for name, size in sizes.items() if not self.cache.has(name)]
+        return FetchPlan(len(sizes), sum(sizes.values()), len(missing), sum(missing))
 
     @property
     def _client(self) -> S3Store:

@@ -357,7 +357,9 @@ def compact(
     )
     _announce(data, *{one.table for one in done})
     for one in done:
-        print(f"{one.table}: {one.month} merged, {one.files:,} files into one, {format_count(one.rows, 'row')}")
+        print(
+            f"{one.table}: {one.month} merged, {one.files:,} files into {one.into:,}, {format_count(one.rows, 'row')}"
+        )
     if not done:
         print("nothing to merge")
     for copied in copy_tables_by_roles(facts_root(data), table=table, memory=memory) if role_copies else ():

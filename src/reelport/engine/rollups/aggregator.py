@@ -49,7 +49,7 @@ class RollupRelations(Relations):
         table, others = reading.rollup.table, reading.other_days
         files = self.snapshot.data_files(table, self.start, self.end, channels)
         wanted = list_files_of_days(files, list_files_by_day(self.snapshot.listing[table]), others)
-        return list(self.snapshot.paths(table, wanted, self.start, self.end, channels))
+        return list(self.snapshot.paths(table, wanted, channels))
 
     def _list_sources(self, reading: Reading, paths: list[str]) -> Iterable[str]:
         """Write what is read: segments read to their end, those read in part, the facts."""

@@ -215,7 +215,7 @@ def _select_rows(rollup: Rollup, snapshot: Snapshot, month: _Month) -> Iterator[
         source = parquet_source([str(segment.data)])
         yield f"SELECT {columns} FROM {source} WHERE {in_days_sql(rollup.table, days)}"  # noqa: S608 - see above
     if month.missing:
-        paths = list(snapshot.paths(rollup.table, _list_summed(snapshot, rollup.table, month), None, None, None))
+        paths = list(snapshot.paths(rollup.table, _list_summed(snapshot, rollup.table, month)))
         facts = f"FROM ({project_sql(TABLES[rollup.table], parquet_source(paths))})"
         yield select_sums(rollup, f"({facts} WHERE {in_days_sql(rollup.table, month.missing)})")
 

@@ -11,7 +11,7 @@ from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.schema import OWNER
 from reelport.query import ReportQuery
-from reelport.storage.excerpts import FetchPlan
+from reelport.storage.file_store import FetchPlan
 from reelport.wording import format_count, format_size
 
 
@@ -43,9 +43,9 @@ def plan_fetches(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> dict
 
 
 def describe_fetch(plan: FetchPlan) -> str:
-    """Say what would be fetched: `1 of 3 files, 4.2 MB of 90.1 MB, 1 file by parts`."""
+    """Say what would be fetched: `1 of 3 files, 4.2 MB of 90.1 MB`."""
     size = f"{format_size(plan.missing_bytes)} of {format_size(plan.bytes)}"
-    return f"{plan.missing_files:,} of {format_count(plan.files, 'file')}, {size}, {plan.missing_parts:,} by parts"
+    return f"{plan.missing_files:,} of {format_count(plan.files, 'file')}, {size}"
 
 
 def summarize_uses(choices: Iterable[Choice]) -> list[str]:

@@ -78,7 +78,7 @@ def sample_facts(work: Workspace, snapshot: Snapshot, table: str) -> FactSample 
     if not files:
         return None
     newest = max(files, key=lambda file: (file.last_day, file.rows, file.path))
-    (path,) = snapshot.paths(table, [newest], None, None, None)
+    (path,) = snapshot.paths(table, [newest])
     share = max(newest.rows, 1) / max(sum(file.rows for file in files), 1)
     return FactSample(table, path, share, _measure_file(work, path))
 

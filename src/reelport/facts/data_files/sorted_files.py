@@ -68,7 +68,7 @@ class SortedFileWriter:
         self._first: datetime | date | None = None
         self._last: datetime | date | None = None
         self._low: str | None = None
-        self._high: str | None = None
+        self.last_owner: str | None = None
         self._waiting: list[pa.Table] = []
         make_folder(self.path.parent)
         claim(self.path)
@@ -80,6 +80,11 @@ class SortedFileWriter:
             self._file.close()
             self.path.unlink(missing_ok=True)
             raise
+
+    @property
+    def written_bytes(self) -> int:
+        """The bytes that were written to disk so far."""
+        return int(self._file.tell())
 
     def write(self, rows: pa.Table) -> None:
         """Add rows; they are written to disk one row group at a time."""
@@ -96,7 +101,7 @@ class SortedFileWriter:
                 self._days.update(pc.unique(rows.column(self._table.time).cast(pa.date32(), safe=False)).to_pylist())
             owners = rows.column(OWNER)
             self._low = owners[0].as_py() if self._low is None else self._low
-            self._high = owners[-1].as_py()
+            self.last_owner = owners[-1].as_py()
         self._waiting.append(rows)
         if sum(part.num_rows for part in self._waiting) >= ROW_GROUP:
             self._flush(ROW_GROUP)
@@ -117,7 +122,7 @@ class SortedFileWriter:
             self._name_by_days(self._days)
         killpoints.reach("load-write")
         size, digest = self.path.stat().st_size, compute_digest(self.path)
-        ends = self._first, self._last, self._low, self._high
+        ends = self._first, self._last, self._low, self.last_owner
         return DataFile(self._relative, size, self._rows, self._month, *ends, digest)
 
     def _name_by_days(self, days: set[date]) -> None:
@@ -212,6 +217,16 @@ class StagedFiles:
                 self._stem = (stem, month)
             if self._open is not None:
                 self._open.write(to_schema(rows, stored_schema(self._table.name)))
+
+    @property
+    def last_owner(self) -> str | None:
+        """The owner of the last row that was written to the open file."""
+        return None if self._open is None else self._open.last_owner
+
+    @property
+    def open_bytes(self) -> int:
+        """The bytes on the disk of the file that is being written; 0 between two files."""
+        return 0 if self._open is None else self._open.written_bytes
 
     def end_file(self) -> None:
         """Finish the open file; the next rows start a new one, even with the same stem."""

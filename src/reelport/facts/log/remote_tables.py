@@ -9,7 +9,6 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reelport.storage.excerpts import NO_EXCERPTS, ExcerptRule
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
@@ -27,7 +26,6 @@ class RemoteTables:
 
     address: S3Address
     cache: FileCache
-    excerpts: ExcerptRule = NO_EXCERPTS
 
     def open_store(self, folder: Path, *, has_drafts: bool = True) -> FileStore:
         """Open the store of the table that this folder stands for.
@@ -41,7 +39,6 @@ class RemoteTables:
             self.address.below(folder.name),
             LocalFolder(locate_drafts(folder) if has_drafts else folder.parent / _NO_DRAFTS),
             cache,
-            excerpts=self.excerpts,
         )
 
     def delta_options(self) -> dict[str, str]:

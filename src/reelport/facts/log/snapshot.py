@@ -14,11 +14,9 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import find_commit_tag, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
 from reelport.facts.log.table_marks import find_newest
-from reelport.facts.row_groups.row_group_cutter import RowGroupCutter
 from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import TABLES
-from reelport.storage.excerpts import FetchPlan
-from reelport.storage.file_store import FileStore
+from reelport.storage.file_store import FetchPlan, FileStore
 
 ABSENT = -1
 """The version of a table that doesn't exist yet: it has no files."""
@@ -47,29 +45,23 @@ class Snapshot:
         channels: frozenset[str] | None = None,
         role: str = OWNER,
     ) -> tuple[str, ...]:
-        """List the paths of `data_files`, or of excerpts that have all that is asked for.
+        """List the paths of `data_files`, which are fetched where they aren't here.
 
         With another role than the owner's, those of their copies where there are any.
         """
         chosen = self.data_files(table, start, end, channels if role == OWNER else None)
-        return self.paths(table, chosen, start, end, channels, role)
+        return self.paths(table, chosen, channels, role)
 
     def paths(
         self,
         table: str,
         chosen: Iterable[DataFile],
-        start: date | None,
-        end: date | None,
-        channels: frozenset[str] | None,
+        channels: frozenset[str] | None = None,
         role: str = OWNER,
     ) -> tuple[str, ...]:
         """List the paths of these data files as `files` does; no other is fetched."""
         store = open_store((self.root / table).absolute())
-        sizes = self._find_sizes(store, tuple(chosen), channels, role)
-        if channels is None:
-            return tuple(map(str, store.local_paths(sizes)))
-        cutter = RowGroupCutter(role, channels, TABLES[table].time, start, end)
-        return tuple(map(str, store.local_excerpts(sizes, cutter)))
+        return tuple(map(str, store.local_paths(self._find_sizes(store, tuple(chosen), channels, role))))
 
     def plan_fetch(
         self, table: str, start: date, end: date, channels: frozenset[str] | None, role: str = OWNER
@@ -77,9 +69,7 @@ class Snapshot:
         """Plan what `files` would fetch from an object store; None where the table is here."""
         store = open_store((self.root / table).absolute())
         chosen = self.data_files(table, start, end, channels if role == OWNER else None)
-        sizes = self._find_sizes(store, chosen, channels, role)
-        cutter = None if channels is None else RowGroupCutter(role, channels, TABLES[table].time, start, end)
-        return store.plan_fetch(sizes, cutter)
+        return store.plan_fetch(self._find_sizes(store, chosen, channels, role))
 
     def _find_sizes(
         self, store: FileStore, chosen: tuple[DataFile, ...], channels: frozenset[str] | None, role: str

@@ -98,7 +98,9 @@ class StateMetrics(Collector):
         for unread, count in read.fallbacks.items():
             fallbacks.add_metric((unread,), count)
         yield fallbacks
-        yield _make_fetched(read)
+        yield CounterMetricFamily(
+            "reelport_fetched_bytes", "Bytes of tables that reports fetched from an object store.", read.fetched_bytes
+        )
         waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
         yield _make_histogram(
             "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting
@@ -135,15 +137,6 @@ class StateMetrics(Collector):
         if not self._settings.database_url:
             size = measure_log(self._settings.state_file)
             yield GaugeMetricFamily("reelport_state_log_bytes", "Size of the write-ahead log of a SQLite state.", size)
-
-
-def _make_fetched(read: tallies.Tallies) -> Metric:
-    fetched = CounterMetricFamily(
-        "reelport_fetched_bytes", "Bytes of tables that reports fetched from an object store, by how.", labels=("of",)
-    )
-    for how, size in read.fetched.items():
-        fetched.add_metric((how,), size)
-    return fetched
 
 
 def _make_histogram(name: str, sentence: str, histogram: Histogram) -> HistogramMetricFamily:

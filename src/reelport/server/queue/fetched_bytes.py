@@ -8,7 +8,6 @@ from sqlalchemy import Engine as Database
 from reelport.errors import StorageError
 from reelport.server.state import tallies
 from reelport.server.state.database import writing
-from reelport.server.state.tallies import FetchedAs
 from reelport.server.traces import tracing
 from reelport.storage.file_cache import Fetched
 
@@ -17,13 +16,11 @@ _log = structlog.get_logger()
 
 def note_fetched(db: Database, fetched: Fetched) -> None:
     """Note the bytes in the span of the attempt, and count them; a lost state ends no report."""
-    if not fetched.whole and not fetched.parts:
+    if not fetched.bytes:
         return
-    span = tracing.current_span()
-    span.set("reelport.fetched.whole_bytes", fetched.whole)
-    span.set("reelport.fetched.part_bytes", fetched.parts)
+    tracing.current_span().set("reelport.fetched_bytes", fetched.bytes)
     try:
         with writing(db) as connection:
-            tallies.count_fetched(connection, {FetchedAs.WHOLE: fetched.whole, FetchedAs.PARTS: fetched.parts})
+            tallies.count_fetched(connection, fetched.bytes)
     except StorageError as error:
         _log.warning("bytes that a report has fetched were not counted", reason=str(error))

@@ -59,13 +59,6 @@ class Fallback(StrEnum):
     COPIES = "copies"
 
 
-class FetchedAs(StrEnum):
-    """How bytes of tables were fetched from an object store."""
-
-    WHOLE = "whole files"
-    PARTS = "parts of files"
-
-
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound.
@@ -89,7 +82,7 @@ class Tallies:
     times: dict[Times, Histogram]
     rollup_checks: dict[RollupCheck, int]
     fallbacks: dict[Fallback, int]
-    fetched: dict[FetchedAs, int]
+    fetched_bytes: int
     last_backup: float
 
 
@@ -119,9 +112,9 @@ def count_fallback(connection: Connection, unread: Fallback) -> None:
     _add(connection, {(_FALLBACK, unread): 1})
 
 
-def count_fetched(connection: Connection, sizes: Mapping[FetchedAs, int]) -> None:
+def count_fetched(connection: Connection, size: int) -> None:
     """Count bytes that a report has fetched from an object store."""
-    _add(connection, {(_FETCHED, how): size for how, size in sizes.items() if size})
+    _add(connection, {(_FETCHED, ""): size})
 
 
 def record_backup(connection: Connection, ended_at: datetime) -> None:
@@ -141,10 +134,9 @@ def read_tallies(db: Engine) -> Tallies:
             ended[outcome, reason] = value
     checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
     fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
-    fetched = {how: rows.get((_FETCHED, how), 0) for how in FetchedAs}
     times = {each: _make_histogram(rows, each) for each in Times}
     last_backup = rows.get((_BACKUP, ""), 0) / 1000
-    return Tallies(ended, times, checks, fallbacks, fetched, last_backup)
+    return Tallies(ended, times, checks, fallbacks, rows.get((_FETCHED, ""), 0), last_backup)
 
 
 def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:
