@@ -26,7 +26,7 @@ from reelport.facts.log.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class ByParquet:
+class ByParquet(Aggregator):
     """Hands over Parquet files of a few rows each."""
 
     folder: Path
@@ -43,7 +43,7 @@ class ByParquet:
         return read_parquet(aggregation, [str(file) for file in files])
 
 
-class ByArrow:
+class ByArrow(Aggregator):
     """Hands over a stream of Arrow batches of a few rows each, which can be read once."""
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
@@ -52,7 +52,7 @@ class ByArrow:
 
 
 @dataclass(frozen=True)
-class ByHalves:
+class ByHalves(Aggregator):
     """Adds up, key by key, the days up to `cut`, kept as Parquet, and fresh facts of the others."""
 
     cut: date
@@ -71,7 +71,7 @@ class ByHalves:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(Aggregator):
     """Has another aggregator aggregate, and keeps of what it was asked."""
 
     other: Aggregator

@@ -12,7 +12,7 @@ import pytest
 from deploy.fleet.spark_cluster import SparkCluster
 from tests.spark_cluster import running_cluster
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.query import ReportQuery
 
 from .few import ME, Ask
@@ -42,13 +42,13 @@ def _usual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine("1GiB", 2, tmp_path_factory.mktemp("spill")) as engine:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryEngine]:
+    with QueryEngine("1GiB", 2, tmp_path_factory.mktemp("spill")) as engine:
         yield engine
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine) -> World:
     return open_sample(tmp_path_factory, engine)
 
 
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def facts(folder: Path, engine: Engine) -> Callable[[Tables], Ask]:
+def facts(folder: Path, engine: QueryEngine) -> Callable[[Tables], Ask]:
     """A world of these tables, asked for two months of days."""
 
     def make(tables: Tables) -> Ask:

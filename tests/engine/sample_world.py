@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.once import make_once
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
 
@@ -16,13 +16,13 @@ from . import sample
 from .world import World, load_tables
 
 
-def open_sample(temporary: pytest.TempPathFactory, engine: Engine) -> World:
+def open_sample(temporary: pytest.TempPathFactory, engine: QueryEngine) -> World:
     """The fixed facts, for tests that only read them."""
     root = make_once(temporary, "world", lambda root: load_tables(sample.tables(), root))
     return World(sample.tables(), pin(root, TABLES), engine, temporary.mktemp("world"))
 
 
-def copy_sample(temporary: pytest.TempPathFactory, engine: Engine) -> World:
+def copy_sample(temporary: pytest.TempPathFactory, engine: QueryEngine) -> World:
     """The same in a root of the caller's own."""
     world = open_sample(temporary, engine)
     root = world.folder / "facts"

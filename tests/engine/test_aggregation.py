@@ -25,7 +25,7 @@ from reelport.engine.aggregation import (
 )
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import single_piece
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.tenant import Tenant
@@ -151,7 +151,7 @@ def test_a_report_without_facts_is_a_header(world: World, elsewhere: Aggregator)
         assert world.text(query, MINE, aggregator=elsewhere) == f"{header}\n"
 
 
-def test_sums_keep_all_their_digits(folder: Path, engine: Engine, elsewhere: Aggregator) -> None:
+def test_sums_keep_all_their_digits(folder: Path, engine: QueryEngine, elsewhere: Aggregator) -> None:
     """Sums that no double and no integer of 64 bits holds, and money to its last digit."""
     most = 2**63 - 1
     plays = [play(views=most)] * 3
@@ -166,7 +166,7 @@ def test_writing_reads_the_relation_and_lookups_alone(world: World) -> None:
     objects = {name: files for name, files in world.snapshot.listing.items() if not TABLES[name].is_fact}
     without = replace(world.snapshot, listing=objects)
 
-    class Before:
+    class Before(Aggregator):
         def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
             assert snapshot is without
             return read_arrow(aggregation, aggregated(aggregation, world.snapshot))
@@ -189,7 +189,7 @@ def test_additive_aggregations_add_up_over_days(world: World, query: ReportQuery
 
 @pytest.mark.parametrize(("metric", "whole", "halves"), [("LIVE_VIEWERS", "1", "2"), ("STORAGE_USED_BYTES", "8", "10")])
 def test_what_is_not_additive_does_not_add_up(
-    folder: Path, engine: Engine, metric: str, whole: str, halves: str
+    folder: Path, engine: QueryEngine, metric: str, whole: str, halves: str
 ) -> None:
     """A viewer of two days would count twice, and storage of two days as both days' together; by day both are right."""
     days = ["2023-07-01", "2023-07-02"]
@@ -218,7 +218,7 @@ def test_rows_of_one_report_are_out_of_reach_once_it_is_written(world: World, tm
 def test_a_relation_that_breaks_off_leaves_no_half_file(world: World, tmp_path: Path) -> None:
     """A stream that fails after its first rows fails the report, in words that tell why."""
 
-    class BreaksOff:
+    class BreaksOff(Aggregator):
         def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
             rows = aggregated(aggregation, snapshot)
 

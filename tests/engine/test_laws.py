@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reelport.catalog import Dimension, Family, Filter, Metric, Product, Ratio, Role
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.mapping import SOURCES, find_sources
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
@@ -31,7 +31,7 @@ fewer = settings(max_examples=settings().max_examples // 2)
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> list[World]:
+def worlds(tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine) -> list[World]:
     folder = tmp_path_factory.mktemp("laws")
     return [laid(sample.tables(seed), folder / str(seed), engine) for seed in range(SEEDS)]
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reelport import split_tags
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.query import ReportQuery
 
 from .few import CHANNELS, ME, Ask, Row, earned, play, stored, video
@@ -182,7 +182,7 @@ ODD = st.text(alphabet="|\\\\ab \n", min_size=1, max_size=4)
 @given(st.lists(st.lists(ODD, unique=True, min_size=1, max_size=4), unique_by=tuple, min_size=2, max_size=12))
 @example([["a|b"], ["a", "b"], ["a\\", "b"], ["a\\|b"], ["a|", "b"], ["a", "|b"]])
 def test_two_lists_of_tags_are_never_one_cell(
-    tmp_path_factory: pytest.TempPathFactory, engine: Engine, lists: list[list[str]]
+    tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine, lists: list[list[str]]
 ) -> None:
     """Whatever the tags hold, a cell is one list's alone, and `split_tags` gives it back."""
     videos = [video(f"x{at}", tags=tags) for at, tags in enumerate(lists)]
@@ -264,7 +264,7 @@ def test_text_survives_the_csv(facts: Callable[[Tables], Ask]) -> None:
     assert [row[0] for row in ask("VIEWS", "VIDEO_TITLE")] == sorted(titles, key=str.encode)
 
 
-def test_a_reader_of_no_channel_sees_nothing(folder: Path, engine: Engine) -> None:
+def test_a_reader_of_no_channel_sees_nothing(folder: Path, engine: QueryEngine) -> None:
     """Without a channel there is no row, in any product, and the file is a header."""
     world = laid({"plays": ROLES}, folder, engine)
     for product in ("CONTENT", "EMBED", "CLAIM", "ALL"):

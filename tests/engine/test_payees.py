@@ -13,7 +13,7 @@ import pytest
 
 from reelport.catalog import Payee, Role
 from reelport.cli.main import main
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.payees import PayeeTotal, sum_by_payee
 from reelport.facts.layout import check_layout
 from reelport.facts.tables import MONETIZATION_TYPES
@@ -24,7 +24,7 @@ from .world import World, loaded
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[Path, World]:
+def data(tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine) -> tuple[Path, World]:
     """A data directory that the fixed facts were loaded into."""
     folder = tmp_path_factory.mktemp("payees") / "data"
     check_layout(folder)

@@ -19,7 +19,7 @@ from duckdb.func import FunctionNullHandling
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
@@ -51,7 +51,7 @@ class World:
 
     tables: Tables
     snapshot: Snapshot
-    engine: Engine
+    engine: QueryEngine
     folder: Path
 
     @cached_property
@@ -100,7 +100,7 @@ def written(value: object) -> str:
             return str(value)
 
 
-def loaded(tables: Tables, folder: Path, engine: Engine) -> World:
+def loaded(tables: Tables, folder: Path, engine: QueryEngine) -> World:
     """A world whose facts went through the load that a service uses."""
     root = folder / "facts"
     load_tables(tables, root)
@@ -118,7 +118,7 @@ def load_tables(tables: Tables, root: Path) -> None:
             merge_rows(root, table, [{each: row.get(each) for each in columns} for row in rows.to_pylist()], "by hand")
 
 
-def laid(tables: Tables, folder: Path, engine: Engine, *, rows_a_file: int = 10**6) -> World:
+def laid(tables: Tables, folder: Path, engine: QueryEngine, *, rows_a_file: int = 10**6) -> World:
     """A world whose facts were written straight to files: quicker than a load, and free of its rules."""
     listing: dict[str, tuple[DataFile, ...]] = dict.fromkeys(TABLES, ())
     for name, rows in arrow(tables).items():

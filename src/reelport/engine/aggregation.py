@@ -6,9 +6,10 @@ Only the first half may be computed elsewhere, so that the bytes of a report nev
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
@@ -122,9 +123,10 @@ def _select_columns(aggregation: Aggregation, relation: exp.Expr) -> exp.Select:
     return exp.select(*columns).from_(relation, copy=False)
 
 
-class Aggregator(Protocol):
+class Aggregator(ABC):
     """Aggregates reports: DuckDB does it inside of the statement that writes them."""
 
+    @abstractmethod
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
         """Aggregate the pinned facts of the aggregation's days, tenant and filters.
 
@@ -132,10 +134,10 @@ class Aggregator(Protocol):
         the next call.
         """
 
+    def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int | None:  # noqa: ARG002 - for others
+        """Count the rows that are read at most if the report is one piece; None: all that its facts have."""
+        return None
 
-@runtime_checkable
-class RowCounting(Protocol):
-    """An aggregator that may read fewer rows than the facts have."""
-
-    def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
-        """Count the rows that are read at most if the report is one piece."""
+    def without(self) -> Aggregator:
+        """The aggregator that reads no kept sums, but the facts alone."""
+        return self

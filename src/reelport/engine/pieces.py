@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from reelport.catalog import Dimension
-from reelport.engine.aggregation import Aggregator, RowCounting, plan_aggregation
+from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.plan import Pieces
@@ -71,9 +71,8 @@ def _is_worth_splitting(
     if _count_facts(query, snapshot) < worth:
         return False
     # Of rollups far fewer rows may be read. They are asked last: to choose them takes longer than to count the facts.
-    if not isinstance(aggregator, RowCounting):
-        return True
-    return aggregator.count_rows_read(plan_aggregation(resolve_query(query, tenant)), snapshot) >= worth
+    rows = aggregator.count_rows_read(plan_aggregation(resolve_query(query, tenant)), snapshot)
+    return rows is None or rows >= worth
 
 
 def _is_in_time_order(query: ReportQuery) -> bool:

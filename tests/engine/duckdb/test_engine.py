@@ -18,7 +18,7 @@ from tests.cases import thin_out
 from tests.patience import PATIENCE, child, end_of, until
 
 from reelport.engine.compile import compile_query
-from reelport.engine.duckdb.engine import Cancelled, Engine, Session
+from reelport.engine.duckdb.engine import Cancelled, QueryEngine, Session
 from reelport.engine.plan import Pieces, Plan, single_piece
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
@@ -66,7 +66,7 @@ def test_the_bytes_are_the_same_for_any_number_of_threads(
     """One query on one snapshot gives one file: with few threads or many, little memory or much, twice each."""
     found = set()
     for threads, memory in engines:
-        with Engine(memory, threads, tmp_path / "spill") as engine:
+        with QueryEngine(memory, threads, tmp_path / "spill") as engine:
             for name in ("a.csv", "b.csv"):
                 written = engine.session().write(single_piece(plan), tmp_path / name)
                 content = (tmp_path / name).read_bytes()
@@ -82,7 +82,7 @@ def test_the_same_query_is_the_same_sql(plays: Snapshot, plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 0.01, 0.3])
-def test_a_report_is_stopped_at_any_moment(engine: Engine, tmp_path: Path, after: float) -> None:
+def test_a_report_is_stopped_at_any_moment(engine: QueryEngine, tmp_path: Path, after: float) -> None:
     """`cancel` from another thread ends the write, which has no end by itself, and no file is left."""
     session, path, caught = engine.session(), tmp_path / "r.csv", _caught()
     writing = threading.Thread(target=caught, args=(lambda: session.write(single_piece(ENDLESS), path),))
@@ -94,7 +94,7 @@ def test_a_report_is_stopped_at_any_moment(engine: Engine, tmp_path: Path, after
     assert not path.exists()
 
 
-def test_a_report_that_was_stopped_before_it_began_does_not_begin(engine: Engine, tmp_path: Path) -> None:
+def test_a_report_that_was_stopped_before_it_began_does_not_begin(engine: QueryEngine, tmp_path: Path) -> None:
     """A cancel that comes first holds for the write that follows."""
     session = engine.session()
     session.cancel()
@@ -103,7 +103,7 @@ def test_a_report_that_was_stopped_before_it_began_does_not_begin(engine: Engine
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stopping_one_report_leaves_the_others_alone(engine: Engine, plan: Plan, tmp_path: Path) -> None:
+def test_stopping_one_report_leaves_the_others_alone(engine: QueryEngine, plan: Plan, tmp_path: Path) -> None:
     """Sessions run side by side: while one is stopped, another writes its file whole."""
     stopped, other = engine.session(), engine.session()
     caught = _caught()
@@ -117,15 +117,15 @@ def test_stopping_one_report_leaves_the_others_alone(engine: Engine, plan: Plan,
 
 
 @pytest.mark.parametrize("after", [0, 0.3])
-@pytest.mark.parametrize("what", [Engine, Session])
+@pytest.mark.parametrize("what", [QueryEngine, Session])
 def test_whatever_is_closed_stops_its_write(tmp_path: Path, what: type, after: float) -> None:
     """The write ends as a cancelled one does, at once and without a file; none begins any more."""
-    engine, caught = Engine("1GiB", 2, tmp_path / "spill"), _caught()
+    engine, caught = QueryEngine("1GiB", 2, tmp_path / "spill"), _caught()
     session = engine.session()
     writing = threading.Thread(target=caught, args=(lambda: session.write(single_piece(ENDLESS), tmp_path / "r.csv"),))
     writing.start()
     time.sleep(after)
-    (engine if what is Engine else session).close()
+    (engine if what is QueryEngine else session).close()
     writing.join(PATIENCE)
     assert [type(error) for error in caught.errors] == [Cancelled]
     with pytest.raises(Cancelled):
@@ -140,9 +140,9 @@ _WRITES = f"""
 import sys
 from pathlib import Path
 from reelport.engine.plan import Plan, single_piece
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 
-with Engine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:
+with QueryEngine("1GiB", 2, Path(sys.argv[1], "spill")) as engine:
     session = engine.session()
     try:
         print("ready", flush=True)
@@ -176,7 +176,7 @@ def test_a_file_that_is_gone_or_damaged_is_named(plays: Snapshot, tmp_path: Path
         bad.unlink(missing_ok=True)
         if content is not None:
             bad.write_bytes(content)
-        with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError) as caught:
+        with QueryEngine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError) as caught:
             engine.session().write(single_piece(plan), tmp_path / "r.csv")
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "r.csv").exists()
@@ -190,11 +190,11 @@ def test_no_file_is_taken_for_another(plays: Snapshot, tmp_path: Path) -> None:
     for name in ("facts[1]", "facts?", "fact*"):
         pinned = {**plays.listing, "plays": plays.listing["plays"][:1]}
         plan = compile_query(WIDE, Tenant(CHANNELS), Snapshot(tmp_path / name, plays.versions, pinned))
-        with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError):
+        with QueryEngine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError):
             engine.session().write(single_piece(plan), tmp_path / "r.csv")
 
 
-def test_a_file_that_can_not_be_written_is_named(engine: Engine, plan: Plan, tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_written_is_named(engine: QueryEngine, plan: Plan, tmp_path: Path) -> None:
     """No folder, a folder in its place, or no room left: a StorageError, and no half file."""
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "none" / "r.csv", tmp_path / "folder"):
@@ -208,7 +208,7 @@ def test_a_file_that_can_not_be_written_is_named(engine: Engine, plan: Plan, tmp
 
 def test_a_spill_folder_that_was_removed_is_made_again(plan: Plan, tmp_path: Path) -> None:
     """Whoever cleans up under a running engine stops no report that begins later."""
-    with Engine("1GiB", 2, tmp_path / "spill") as engine:
+    with QueryEngine("1GiB", 2, tmp_path / "spill") as engine:
         (tmp_path / "spill").rmdir()
         assert engine.session().write(single_piece(plan), tmp_path / "r.csv").rows > 0
 
@@ -216,7 +216,7 @@ def test_a_spill_folder_that_was_removed_is_made_again(plan: Plan, tmp_path: Pat
 def test_room_to_spill_is_what_is_free_now(tmp_path: Path) -> None:
     """A disk that was full at one report and is free at the next must not limit that one too."""
     plan = Plan("SELECT current_setting('max_temp_directory_size') AS room", ("room",))
-    with Engine("200MiB", 1, tmp_path / "spill", within=(tmp_path,)) as engine:
+    with QueryEngine("200MiB", 1, tmp_path / "spill", within=(tmp_path,)) as engine:
         engine.session().write(single_piece(plan), tmp_path / "r.csv")
     (_, room) = (tmp_path / "r.csv").read_text().split("\n", 1)
     assert re.fullmatch(r"\d+\.\d+ [KMGT]iB\n", room)
@@ -231,12 +231,12 @@ def test_a_pipe_that_is_removed_between_pieces_leaves_no_half_file(plan: Plan, t
             pipe.unlink()
         yield plan
 
-    with Engine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError, match="pipe"):
+    with QueryEngine("1GiB", 2, tmp_path / "spill") as engine, pytest.raises(StorageError, match="pipe"):
         engine.session().write(twice(), tmp_path / "r.csv")
     assert [path.name for path in tmp_path.rglob("*")] == ["spill"]
 
 
-def test_a_cancel_that_comes_too_late_does_no_harm(engine: Engine, tmp_path: Path) -> None:
+def test_a_cancel_that_comes_too_late_does_no_harm(engine: QueryEngine, tmp_path: Path) -> None:
     """However it meets the end of a write and of its session, `cancel` returns, and no file is left by then."""
     plan = Plan("SELECT count(*) AS n FROM range(300000) t(i) WHERE hash(i) = 7", ("n",))
     for number in range(100):
@@ -255,7 +255,7 @@ def test_a_cancel_that_comes_too_late_does_no_harm(engine: Engine, tmp_path: Pat
 
 def test_too_little_memory_is_said(plan: Plan, tmp_path: Path) -> None:
     """A report that can't be made within the limit fails in words, and the engine goes on."""
-    with Engine("16MiB", 2, tmp_path / "spill") as engine:
+    with QueryEngine("16MiB", 2, tmp_path / "spill") as engine:
         with pytest.raises(InternalError, match="memory"):
             engine.session().write(single_piece(plan), tmp_path / "r.csv")
         assert engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), tmp_path / "r.csv").rows == 1
@@ -267,7 +267,7 @@ def test_the_engine_stays_within_its_folders(plan: Plan, plays: Snapshot, tmp_pa
     inside.mkdir()
     outside.mkdir()
     (outside / "secret.csv").write_text("a\n1\n")
-    with Engine("200MiB", 2, tmp_path / "spill", within=(inside, plays.root)) as engine:
+    with QueryEngine("200MiB", 2, tmp_path / "spill", within=(inside, plays.root)) as engine:
         assert engine.session().write(single_piece(plan), inside / "r.csv").rows > 0
         for sql in (f"FROM read_csv('{outside}/secret.csv')", f"FROM read_csv('{inside}/../out/secret.csv')"):
             with pytest.raises(ReelportError):
@@ -278,11 +278,11 @@ def test_the_engine_stays_within_its_folders(plan: Plan, plays: Snapshot, tmp_pa
 def test_an_amount_of_memory_is_understood_or_refused(tmp_path: Path) -> None:
     """Sizes are written as 2GB, 512 MiB or 1.5gib; anything else is a usage error."""
     for size in ("2GB", "512 MiB", "1.5gib", "800000000"):
-        with Engine(size, 1, tmp_path) as engine:
+        with QueryEngine(size, 1, tmp_path) as engine:
             assert engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), tmp_path / "r.csv").rows == 1
     for size in ("", "much", "-1GB", "2XB"):
         with pytest.raises(UsageError):
-            Engine(size, 1, tmp_path)
+            QueryEngine(size, 1, tmp_path)
 
 
 class _caught:  # noqa: N801 - it is called like a function

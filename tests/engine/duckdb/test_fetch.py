@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.patience import PATIENCE
 
-from reelport.engine.duckdb.engine import Cancelled, Engine
+from reelport.engine.duckdb.engine import Cancelled, QueryEngine
 from reelport.engine.plan import Plan, single_piece
 from reelport.errors import InternalError, OutOfMemory, ReelportError, UsageError
 
@@ -19,19 +19,19 @@ ENDLESS = Plan("SELECT count(*) AS n FROM range(1000000000000) t(i) WHERE hash(i
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    with Engine("400MB", 2, None) as engine:
+def engine() -> Iterator[QueryEngine]:
+    with QueryEngine("400MB", 2, None) as engine:
         yield engine
 
 
-def test_rows_are_fetched_as_exact_values(engine: Engine) -> None:
+def test_rows_are_fetched_as_exact_values(engine: QueryEngine) -> None:
     """Sums are whole numbers of any size, money is a decimal, an empty cell is None."""
     plan = Plan("SELECT 'é' AS a, 2::HUGEINT ** 100 > 1, sum(i) AS b, 1.5::DECIMAL(9, 2), NULL FROM range(5) t(i)", ())
     assert engine.session().fetch(plan, "this page") == [("é", True, 10, Decimal("1.50"), None)]
 
 
 @pytest.mark.parametrize("after", [0, 0.2])
-def test_a_fetch_is_stopped_and_its_engine_goes_on(engine: Engine, after: float) -> None:
+def test_a_fetch_is_stopped_and_its_engine_goes_on(engine: QueryEngine, after: float) -> None:
     """`cancel` from another thread ends an endless fetch; the next session is free to run."""
     session, raised = engine.session(), list[ReelportError]()
 
@@ -54,7 +54,7 @@ def test_a_fetch_is_stopped_and_its_engine_goes_on(engine: Engine, after: float)
 
 def test_an_engine_without_a_folder_runs_out_of_memory_instead_of_spilling(tmp_path: Path) -> None:
     """What exceeds its limit fails in words, and it writes no file."""
-    with Engine("64MB", 2, None, within=(tmp_path,)) as engine:
+    with QueryEngine("64MB", 2, None, within=(tmp_path,)) as engine:
         plan = Plan("SELECT i, count(*) FROM range(5000000) t(i) GROUP BY ALL ORDER BY 2, 1 LIMIT 1", ("i", "n"))
         with pytest.raises(OutOfMemory, match="this page needs more memory"):
             engine.session().fetch(plan, "this page")
@@ -63,14 +63,14 @@ def test_an_engine_without_a_folder_runs_out_of_memory_instead_of_spilling(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_plan_that_is_wrong_is_our_fault(engine: Engine) -> None:
+def test_a_plan_that_is_wrong_is_our_fault(engine: QueryEngine) -> None:
     """It is an internal error that names what was made."""
     with pytest.raises(InternalError, match="while making this page"):
         engine.session().fetch(Plan("SELECT nothing", ()), "this page")
 
 
 def test_what_the_engine_is_set_to_holds_in_each_of_its_sessions(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: QueryEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever the process is, times are UTC; no variable of Python's passes for a table; a report sets nothing."""
     monkeypatch.setenv("TZ", "America/New_York")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Pieces, Plan
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.schema import stored_schema
@@ -24,7 +24,7 @@ from reelport.facts.tables import TABLES
 def test_the_description_of_a_file_is_read_once(tmp_path: Path, most_bytes: int, readings: int) -> None:
     """Each session binds its statement by what an earlier one has read of the file, until those kept take too much."""
     path = _write_groups(tmp_path)
-    with Engine("400MB", 1, None, within=(tmp_path,), keeps_footers=True) as engine:
+    with QueryEngine("400MB", 1, None, within=(tmp_path,), keeps_footers=True) as engine:
         read = [_read_footer(engine, path) for _ in range(2)]
         engine.limit_footers(most_bytes)
         read += [_read_footer(engine, path) for _ in range(2)]
@@ -34,7 +34,7 @@ def test_the_description_of_a_file_is_read_once(tmp_path: Path, most_bytes: int,
 def test_an_engine_that_nobody_looks_after_keeps_no_descriptions(tmp_path: Path) -> None:
     """The explorer's is as old as the API: it would have those of files that are gone for months."""
     path = _write_groups(tmp_path)
-    with Engine("400MB", 1, None, within=(tmp_path,)) as engine:
+    with QueryEngine("400MB", 1, None, within=(tmp_path,)) as engine:
         assert [_read_footer(engine, path) for _ in range(2)] == [True, True]
 
 
@@ -52,7 +52,7 @@ def test_what_a_plan_looks_at_in_a_file_is_not_read_again(tmp_path: Path) -> Non
         yield Plan(f"SELECT count(*) AS n FROM {relation} WHERE views > 1", ("n",))
         at.append(_read_counter())
 
-    with Engine("400MB", 1, tmp_path / "spill", keeps_footers=True) as engine, ThreadPoolExecutor(1) as pool:
+    with QueryEngine("400MB", 1, tmp_path / "spill", keeps_footers=True) as engine, ThreadPoolExecutor(1) as pool:
         pool.submit(engine.session().write, plan(), tmp_path / "r.csv").result()
     read = [after - before >= _measure_footer(path) for before, after in pairwise(at)]
     assert read == [True, False]
@@ -64,7 +64,7 @@ def _write_groups(folder: Path) -> Path:
     return path
 
 
-def _read_footer(engine: Engine, path: Path) -> bool:
+def _read_footer(engine: QueryEngine, path: Path) -> bool:
     """Let a session of its own read a file: whether it reads its description, too."""
     plan = Plan(f"SELECT count(*) FROM read_parquet('{path}') WHERE i < 100", ())
     return _count_read_bytes(engine, plan) >= _measure_footer(path)
@@ -74,7 +74,7 @@ def _measure_footer(path: Path) -> int:
     return int.from_bytes(path.read_bytes()[-8:-4], "little")
 
 
-def _count_read_bytes(engine: Engine, plan: Plan) -> int:
+def _count_read_bytes(engine: QueryEngine, plan: Plan) -> int:
     """Count what a session of its own reads: an engine with one thread reads in that of its caller."""
     before = _read_counter()
     engine.session().fetch(plan, "this page")

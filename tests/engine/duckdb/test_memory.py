@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.patience import until
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan
 
 LARGE = Plan(
@@ -22,7 +22,7 @@ def read_anonymous() -> int:
 
 def test_an_idle_engine_gives_back_what_a_large_report_took(tmp_path: Path) -> None:
     """Its allocator would keep the pages for good otherwise, and each worker would rest in its largest report."""
-    with Engine("1GB", 2, tmp_path) as engine:
+    with QueryEngine("1GB", 2, tmp_path) as engine:
         session = engine.session()
         before = read_anonymous()
         assert session.fetch(LARGE, "a test") == [(1_500_000,)]

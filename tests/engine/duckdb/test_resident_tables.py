@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from reelport.engine.duckdb.engine import Engine, Session
+from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.duckdb.resident_tables import MOST_ROWS, ResidentTables
 from reelport.engine.plan import Plan, StoredObjects
 from reelport.errors import StorageError
@@ -20,7 +20,7 @@ _BYTES = 50_000
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
     """A session of an engine of its own."""
-    with Engine("200MB", 1, tmp_path / "spill") as engine:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine:
         yield engine.session()
 
 
@@ -95,7 +95,7 @@ def test_kept_tables_stay_within_their_bound(tmp_path: Path) -> None:
 def test_objects_that_find_no_memory_are_read_from_their_file(tmp_path: Path) -> None:
     """A report that needs less memory than all of their rows is made."""
     counted = count_titles(tmp_path / "videos.parquet")
-    with Engine("25MB", 1, None) as engine:
+    with QueryEngine("25MB", 1, None) as engine:
         assert [engine.session().fetch(counted, "rows") for _ in range(3)] == [[(600_000,)]] * 3
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.scan_estimate import Scan
 from reelport.errors import ReelportError
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[RowGroupIndex]:
-    with Engine("400MB", 1, None, within=(tmp_path,)) as engine:
+    with QueryEngine("400MB", 1, None, within=(tmp_path,)) as engine:
         yield RowGroupIndex(engine)
 
 

@@ -14,7 +14,7 @@ import pytest
 from reelport.catalog import Grain
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import BuiltMonth, build_rollups
@@ -59,7 +59,7 @@ class Facts:
     """The data directory, and what was done to it."""
 
     root: Path
-    engine: Engine
+    engine: QueryEngine
     count: int = 0
     pinned: list[Snapshot] = field(default_factory=list)
 
@@ -126,5 +126,5 @@ class Facts:
 
 
 @pytest.fixture
-def facts(tmp_path: Path, engine: Engine) -> Facts:
+def facts(tmp_path: Path, engine: QueryEngine) -> Facts:
     return Facts(tmp_path / "facts", engine)

@@ -17,7 +17,7 @@ from tests.disks import small_disk
 from tests.engine.rollups.conftest import FIRST, LAST, ROOM, Facts, play
 
 from reelport.catalog import Grain, Product
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.explanation import describe_use, summarize_refusals, summarize_uses
@@ -43,7 +43,7 @@ def days_read(aggregator: RollupAggregator) -> set[date]:
 
 
 @pytest.fixture(scope="module")
-def _built(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Facts:
+def _built(tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine) -> Facts:
     facts = Facts(tmp_path_factory.mktemp("built") / "facts", engine)
     facts.load(*DAYS)
     facts.load(*DAYS)
@@ -302,7 +302,7 @@ def test_a_wrong_definition_tells_all_that_is_wrong() -> None:
         make_rollup("videos", ["title"])
 
 
-def test_a_full_disk_leaves_no_half_rollup(tmp_path: Path, engine: Engine) -> None:
+def test_a_full_disk_leaves_no_half_rollup(tmp_path: Path, engine: QueryEngine) -> None:
     """The build says so; what was valid stays, and once there is room the rest is built."""
     with small_disk(tmp_path / "disk", "4m") as disk:
         facts = Facts(disk / "facts", engine)

@@ -19,7 +19,7 @@ from tests.engine.sample_world import copy_sample
 from tests.engine.world import World
 
 from reelport.catalog import Dimension, Family, Grain, Metric, Product
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
@@ -40,7 +40,7 @@ DAYS = [FIRST + timedelta(days=at) for at in range(2, 6)]
 
 
 @pytest.fixture(scope="module")
-def rolled(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> World:
+def rolled(tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine) -> World:
     """The fixed facts with a rollup of each table by most of its columns: by hour where it has hours."""
     world = copy_sample(tmp_path_factory, engine)
     root = world.snapshot.root
@@ -104,7 +104,7 @@ CHANGES = st.one_of(
     days=st.sampled_from([(DAYS[0], DAYS[-1]), (DAYS[1], DAYS[2])]),
 )
 def test_reports_are_the_same_whatever_changed(
-    engine: Engine,
+    engine: QueryEngine,
     tmp_path_factory: pytest.TempPathFactory,
     loads: list[list[date]],
     first: tuple[str, object],

@@ -24,7 +24,7 @@ from tests.patience import until
 
 from reelport.catalog import Dimension, Family, Metric, Product
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Cancelled, Engine, Session
+from reelport.engine.duckdb.engine import Cancelled, QueryEngine, Session
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
@@ -57,7 +57,7 @@ def by_duckdb(world: World, query: ReportQuery, *, worth: int = ONCE) -> str:
 
 
 @pytest.fixture(scope="module")
-def long(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> World:
+def long(tmp_path_factory: pytest.TempPathFactory, engine: QueryEngine) -> World:
     """The fixed facts in a file for every play, so often that a report is long."""
     tables = dict(sample.tables())
     plays = list(tables["plays"]) * 3
@@ -83,7 +83,7 @@ def test_a_drawn_report_is_the_same(world: World, aggregator: SparkAggregator, q
     assert world.text(query, MINE, aggregator=aggregator) == by_duckdb(world, query, worth=0)
 
 
-def test_a_filter_is_taken_literally(folder: Path, engine: Engine, aggregator: SparkAggregator) -> None:
+def test_a_filter_is_taken_literally(folder: Path, engine: QueryEngine, aggregator: SparkAggregator) -> None:
     """Neither a variable, nor an escape, nor a pattern; in a folder whose name is one. Tags keep their escapes."""
     plays = [play(visitor_domain_group=text or None, views=2**at) for at, text in enumerate(ODD)]
     world = laid({"videos": [video("x1", tags=["a|b", "c\\d"])], "plays": plays}, folder, engine)
@@ -94,7 +94,7 @@ def test_a_filter_is_taken_literally(folder: Path, engine: Engine, aggregator: S
         assert world.report(query, ME)[0][0] == text
 
 
-def test_sums_keep_all_their_digits(folder: Path, engine: Engine, aggregator: SparkAggregator) -> None:
+def test_sums_keep_all_their_digits(folder: Path, engine: QueryEngine, aggregator: SparkAggregator) -> None:
     """Sums that no integer of 64 bits holds, and money to its last digit."""
     most, day = 2**63 - 1, date(2023, 7, 1)
     world = laid({"plays": [play(views=most)] * 3, "earnings": [earned("999999999999.999999")] * 3}, folder, engine)
@@ -111,7 +111,7 @@ def test_a_report_without_facts_is_a_header(world: World, aggregator: SparkAggre
 
 
 def test_a_file_that_spark_does_not_see_fails_the_report(
-    folder: Path, engine: Engine, aggregator: SparkAggregator
+    folder: Path, engine: QueryEngine, aggregator: SparkAggregator
 ) -> None:
     """No cluster's setting makes a smaller report of it, and the error says where facts must lie."""
     lacking = laid(sample.tables(), folder, engine)
@@ -129,7 +129,9 @@ def test_what_was_aggregated_is_deleted(world: World, cluster: SparkCluster, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cancelled_report_stops_in_spark(long: World, cluster: SparkCluster, engine: Engine, tmp_path: Path) -> None:
+def test_a_cancelled_report_stops_in_spark(
+    long: World, cluster: SparkCluster, engine: QueryEngine, tmp_path: Path
+) -> None:
     """The attempt's interrupt ends the write here and the tasks there; no file is left."""
     session = engine.session()
     claim = Claim("r", "one", 1, BY_VIDEO, MINE, None)
@@ -145,7 +147,7 @@ def test_a_cancelled_report_stops_in_spark(long: World, cluster: SparkCluster, e
 
 
 def test_a_worker_that_is_killed_in_mid_report_changes_nothing(
-    long: World, cluster: SparkCluster, engine: Engine, tmp_path: Path
+    long: World, cluster: SparkCluster, engine: QueryEngine, tmp_path: Path
 ) -> None:
     """Spark does again elsewhere what was lost with it, and the right file comes out."""
     try:
@@ -161,7 +163,7 @@ def test_a_worker_that_is_killed_in_mid_report_changes_nothing(
 
 
 def test_a_server_that_dies_in_mid_report_is_an_engine_to_wait_for(
-    world: World, long: World, cluster: SparkCluster, engine: Engine, tmp_path: Path
+    world: World, long: World, cluster: SparkCluster, engine: QueryEngine, tmp_path: Path
 ) -> None:
     """The error names the server, and not the report; once it is back the same report is made.
 
@@ -179,7 +181,7 @@ def test_a_server_that_dies_in_mid_report_is_an_engine_to_wait_for(
     assert (tmp_path / "r.csv").read_text() == by_duckdb(long, BY_VIDEO)
 
 
-def kill_server(world: World, cluster: SparkCluster, engine: Engine, folder: Path) -> None:
+def kill_server(world: World, cluster: SparkCluster, engine: QueryEngine, folder: Path) -> None:
     """Kill the Connect server while a report runs, and start it anew."""
     try:
         with started(world, cluster, engine.session(), folder) as running:

@@ -14,13 +14,13 @@ from tests.engine.world import laid, loaded
 from tests.patience import free_port, until
 from tests.server.traces.collector import Collector, collecting
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import EngineUnavailable
 from reelport.query import ReportQuery
 from reelport.server.doctor.spark_server import check_spark
-from reelport.server.queue.aggregator_choice import choose_aggregator
+from reelport.server.queue.attempt import choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import read_settings
 from reelport.server.traces import tracing
@@ -38,7 +38,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_what_spark_aggregates_is_a_span_of_the_report(
-    cluster: SparkCluster, engine: Engine, tmp_path: Path, collector: Collector
+    cluster: SparkCluster, engine: QueryEngine, tmp_path: Path, collector: Collector
 ) -> None:
     """By its name and days, within the span in which the report is written, and as long as Spark takes for it."""
     world = laid({"plays": [play(f"{DAY}T05:00:00"), play(f"{DAY}T06:00:00")]}, tmp_path / "facts", engine)
@@ -47,7 +47,7 @@ def test_what_spark_aggregates_is_a_span_of_the_report(
     claim, tenant, session = Claim("r", "one", 1, query, ME, None), Tenant(ME), engine.session()
     plan = partial(plan_pieces, query, tenant, world.snapshot)
     with tracing.traced("test"), tracing.span("write report") as outer:
-        with choose_aggregator(claim, tenant, world.snapshot, settings, session) as aggregator:
+        with choose_aggregator(claim, world.snapshot, settings, session) as (aggregator, _):
             session.write(plan(aggregator=aggregator), tmp_path / "report.csv")
         assert outer.trace_id
     assert (tmp_path / "report.csv").read_text() == f"day,views\n{DAY},2\n"
@@ -59,7 +59,7 @@ def test_what_spark_aggregates_is_a_span_of_the_report(
     assert whole.began <= span.began < span.ended <= whole.ended
 
 
-def test_doctor_asks_the_server_and_its_workers(cluster: SparkCluster, engine: Engine, tmp_path: Path) -> None:
+def test_doctor_asks_the_server_and_its_workers(cluster: SparkCluster, engine: QueryEngine, tmp_path: Path) -> None:
     """The server says its version, and its workers count the rows of a file of facts; without facts that is said."""
     settings = read_settings(data=tmp_path, engine=cluster.address)
     answers = list(check_spark(settings))

@@ -15,7 +15,7 @@ from tests.server.conftest import State
 from tests.server.queue.running import running_worker
 
 from reelport.engine.aggregation import plan_aggregation
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.choice import RollupList, count_rows_read
 from reelport.engine.spark.aggregator import SparkAggregator
@@ -25,7 +25,7 @@ from reelport.query import ReportQuery
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.queue import backlog
-from reelport.server.queue.aggregator_choice import choose_aggregator
+from reelport.server.queue.attempt import choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.supervisor import run_workers
 from reelport.server.queue.worker import Worker
@@ -39,7 +39,7 @@ from reelport.server.settings import read_settings
 def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more: int, *, is_spark: bool) -> None:
     """By the rows in the files that it reads of its days and channels, and the log says so; without an address none."""
     plays = [play("2023-07-01T05:00:00"), play("2023-07-02T05:00:00"), play("2023-08-01T05:00:00")]
-    with Engine("200MB", 1, tmp_path / "spill") as duckdb:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as duckdb:
         snapshot = laid({"plays": plays}, tmp_path / "facts", duckdb, rows_a_file=1).snapshot
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2023, 7, 1), date(2023, 7, 31))
     claim = Claim("r", "one", 1, query, ME, None)
@@ -47,9 +47,9 @@ def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more
     assert count_rows_read(aggregation, snapshot, RollupList()) == 2
     settings = read_settings(data=tmp_path, engine=engine, spark_from_rows=2 + more)
     with (
-        Engine("200MB", 1, tmp_path / "spill") as duckdb,
+        QueryEngine("200MB", 1, tmp_path / "spill") as duckdb,
         capture_logs() as lines,
-        choose_aggregator(claim, Tenant(ME), snapshot, settings, duckdb.session()) as aggregator,
+        choose_aggregator(claim, snapshot, settings, duckdb.session()) as (aggregator, _),
     ):
         assert isinstance(aggregator, SparkAggregator) == is_spark
     told = [(line["report"], line["facts"]) for line in lines if line["event"] == "report goes to Spark"]
@@ -65,7 +65,7 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
     state.organization("demo", "c-news")
     asked = state.ask(state.caller(state.key("demo")))
     with (
-        Engine("200MB", 1, tmp_path / "spill") as engine,
+        QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
         running_worker(Worker(settings, state.db, engine, "one", events)),
     ):

@@ -12,7 +12,7 @@ import pytest
 from tests.server.conftest import State
 from tests.server.syncs import count_syncs
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.errors import StorageError
 from reelport.server.files import report_files
 from reelport.server.queue import attempt, jobs
@@ -21,9 +21,9 @@ from reelport.server.state.own_tables import require_own_tables
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(tmp_path: Path) -> Iterator[QueryEngine]:
     """An engine that spills beside the data."""
-    with Engine("200MB", 1, tmp_path / "spill") as opened:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as opened:
         yield opened
 
 
@@ -34,7 +34,7 @@ def take(state: State, owner: str = "one") -> Claim:
     return claim
 
 
-def make(state: State, claim: Claim, engine: Engine) -> None:
+def make(state: State, claim: Claim, engine: QueryEngine) -> None:
     """Make one attempt."""
     attempt.make_report(
         state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
@@ -47,7 +47,7 @@ def ask(state: State) -> None:
     state.ask(state.caller(state.key("demo")))
 
 
-def test_an_attempt_that_lost_its_lease_publishes_nothing(state: State, engine: Engine) -> None:
+def test_an_attempt_that_lost_its_lease_publishes_nothing(state: State, engine: QueryEngine) -> None:
     """Its versions can't be recorded, so its report is thrown away, draft and all."""
     ask(state)
     claim = take(state)
@@ -57,7 +57,7 @@ def test_an_attempt_that_lost_its_lease_publishes_nothing(state: State, engine: 
 
 
 def test_an_attempt_whose_draft_is_gone_with_its_lease_says_that_it_lost_the_lease(
-    state: State, engine: Engine
+    state: State, engine: QueryEngine
 ) -> None:
     """What others removed of it meanwhile is no fault of the disk."""
     ask(state)
@@ -74,7 +74,7 @@ def test_an_attempt_whose_draft_is_gone_with_its_lease_says_that_it_lost_the_lea
     assert isinstance(lost.value.__cause__, StorageError)
 
 
-def test_no_report_is_made_of_tables_that_are_gone(state: State, engine: Engine) -> None:
+def test_no_report_is_made_of_tables_that_are_gone(state: State, engine: QueryEngine) -> None:
     """It would be empty, and nobody would know."""
     require_own_tables(state.db, state.settings)
     ask(state)
@@ -84,7 +84,7 @@ def test_no_report_is_made_of_tables_that_are_gone(state: State, engine: Engine)
     assert not list(state.settings.files_root.iterdir())
 
 
-def test_an_attempt_that_fails_has_recorded_what_it_read(state: State, engine: Engine) -> None:
+def test_an_attempt_that_fails_has_recorded_what_it_read(state: State, engine: QueryEngine) -> None:
     """The next attempt reads the same versions."""
     ask(state)
     claim = take(state)
@@ -96,7 +96,7 @@ def test_an_attempt_that_fails_has_recorded_what_it_read(state: State, engine: E
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_a_report_is_made_again_whose_claim_the_end_of_the_machine_undid(state: State, engine: Engine) -> None:
+def test_a_report_is_made_again_whose_claim_the_end_of_the_machine_undid(state: State, engine: QueryEngine) -> None:
     """A first claim need not be on the disk: the next one has its number, and what the first left is no hindrance."""
     ask(state)
     state.db.dispose()
@@ -113,7 +113,7 @@ def test_a_report_is_made_again_whose_claim_the_end_of_the_machine_undid(state: 
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-def test_a_later_claim_is_on_the_disk_before_it_is_worked_on(state: State, engine: Engine) -> None:
+def test_a_later_claim_is_on_the_disk_before_it_is_worked_on(state: State, engine: QueryEngine) -> None:
     """No pin follows it that would be synced together with it, and no file of its number may be there twice."""
     ask(state)
     claim = take(state)

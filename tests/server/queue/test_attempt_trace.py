@@ -16,14 +16,14 @@ from tests.patience import until
 from tests.server.api import ASK, INPUT, Api, open_api
 from tests.server.traces.collector import Collector, collecting
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.query import ReportQuery
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.queue import backlog
-from reelport.server.queue.aggregator_choice import choose_aggregator
+from reelport.server.queue.attempt import choose_aggregator
 from reelport.server.queue.attempt_trace import TracedAggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.worker import Worker
@@ -55,7 +55,7 @@ def ask(api: Api) -> str:
 def work(api: Api, spill: Path, token: str) -> None:
     """Be the worker that makes the report."""
     service = api.service
-    with Engine("200MB", 1, spill) as engine, subscribe(service.db, Kind.REPORT_QUEUED) as events:
+    with QueryEngine("200MB", 1, spill) as engine, subscribe(service.db, Kind.REPORT_QUEUED) as events:
         worker = Worker(service.settings, service.db, engine, "one", events)
         thread = threading.Thread(target=worker.run)
         thread.start()
@@ -92,10 +92,10 @@ def test_what_another_engine_aggregates_is_a_span_of_the_report(collector: Colle
     query, tenant = ReportQuery.of(["VIEWS"], ["DAY"], DAY, DAY), Tenant(ME)
     claim = Claim("r", "one", 1, query, ME, None)
     settings = read_settings(data=tmp_path, engine="sc://spark", spark_from_rows=0)
-    with Engine("200MB", 1, tmp_path / "spill") as engine, tracing.traced("worker"):
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, tracing.traced("worker"):
         snapshot = laid({"plays": [play(f"{DAY}T05:00:00")]}, tmp_path / "facts", engine).snapshot
         with tracing.span("write report"):
-            with choose_aggregator(claim, tenant, snapshot, settings, engine.session()) as chosen:
+            with choose_aggregator(claim, snapshot, settings, engine.session()) as (chosen, _):
                 assert isinstance(chosen, TracedAggregator)
             pieces = plan_pieces(query, tenant, snapshot, aggregator=TracedAggregator(ByArrow(), "spark"))
             engine.session().write(pieces, tmp_path / "r.csv")

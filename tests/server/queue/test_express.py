@@ -14,7 +14,7 @@ from tests.patience import until
 from tests.server.conftest import State
 from tests.server.queue.running import running_worker
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan, single_piece
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
@@ -66,7 +66,7 @@ def test_a_report_that_is_too_long_for_it_waits_for_another_slot(state: State) -
 def test_a_slot_that_is_free_takes_over_what_the_express_slot_makes(state: State, tmp_path: Path) -> None:
     """Then it has all the time of a report."""
     organization(state, "demo")
-    with Engine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
         worker = Worker(state.again(slots=1), state.db, engine, "one", events)
         running = [running_attempt(state, engine, day, is_express=day == 2) for day in (1, 2)]
         worker._running.update(running)  # noqa: SLF001 - as the claiming thread does
@@ -83,7 +83,7 @@ def test_only_the_express_slot_has_so_little_time(
 ) -> None:
     """Beyond it a report is interrupted there."""
     organization(state, "demo")
-    with Engine("200MB", 1, tmp_path / "spill") as engine:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine:
         running = running_attempt(state, engine, 1, is_express=is_express)
         settings = state.again(express_seconds=5000)
         keeper = LeaseKeeper(settings, state.db, running=lambda: (running,), clock=attempt.clock)
@@ -105,7 +105,7 @@ def test_the_express_slot_is_open_while_every_slot_is_held_for_long(
     """A burst of short reports opens none, nor does a setting of 0."""
     organization(state, "demo")
     settings = state.again(**{"slots": 1, "express_seconds": 2000} | changed)
-    with Engine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
         worker = Worker(settings, state.db, engine, "one", events)
         running = running_attempt(state, engine, 1)
         running.started_at -= seconds
@@ -127,7 +127,7 @@ def working(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
     monkeypatch.setattr(attempt, "make_report", make_or_last)
     with (
-        Engine("200MB", 1, tmp_path / "spill") as engine,
+        QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
         running_worker(Worker(settings, state.db, engine, "w", events)),
     ):
@@ -150,7 +150,7 @@ def ask(state: State, day: int) -> str:
     return state.ask(state.caller(state.key(name)), day).id
 
 
-def running_attempt(state: State, engine: Engine, day: int, *, is_express: bool = False) -> RunningAttempt:
+def running_attempt(state: State, engine: QueryEngine, day: int, *, is_express: bool = False) -> RunningAttempt:
     state.ask(state.caller(state.key("demo")), day)
     claim = jobs.claim(state.db, "one", running=9, lease_seconds=30)
     assert claim is not None

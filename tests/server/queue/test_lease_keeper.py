@@ -10,7 +10,7 @@ import pytest
 from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
-from reelport.engine.duckdb.engine import Cancelled, Engine
+from reelport.engine.duckdb.engine import Cancelled, QueryEngine
 from reelport.engine.plan import Pieces, Plan, single_piece
 from reelport.server.queue import backlog, jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt, StopReason
@@ -32,7 +32,7 @@ def test_a_cancelled_report_stops_its_engine(state: State, tmp_path: Path) -> No
     claim = jobs.claim(state.db, "one", running=2, lease_seconds=30)
     assert claim is not None
     draft, ended = tmp_path / "r.csv", list[type[BaseException]]()
-    with Engine("200MB", 1, tmp_path / "spill") as engine:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine:
         running = RunningAttempt(claim, engine.session())
 
         def write() -> None:
@@ -73,7 +73,7 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(
         assert fetched.wait(PATIENCE)
         yield from single_piece(ENDLESS)
 
-    with Engine("200MB", 1, tmp_path / "spill") as engine:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine:
         running = RunningAttempt(claim, engine.session(), is_express=True, started_at=time.monotonic() - 2)
 
         def write() -> None:

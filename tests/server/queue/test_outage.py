@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim
@@ -58,7 +58,7 @@ def test_a_report_waits_for_the_state_with_what_it_has(
     if pinned:
         claim = Claim(claim.report_id, "one", 1, claim.query, claim.channels, {})
     stopping = threading.Event()
-    with Engine("200MB", 1, tmp_path / "spill") as engine, ThreadPoolExecutor(1) as pool:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, ThreadPoolExecutor(1) as pool:
         with unreachable(state, postgresql):
             arguments = (state.db, state.settings, claim, engine.session(), attempt.clock, stopping, ExitStack())
             made = pool.submit(attempt.make_report, *arguments)

@@ -15,7 +15,7 @@ from tests.server.queue.test_object_tables import plays_of
 from tests.storage.gateway import serve_gateway
 from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.facts.loading.load import load_arrow
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
@@ -50,7 +50,7 @@ def settle(state: State, tmp_path: Path, **given: object) -> Settings:
 def working(settings: Settings, state: State, tmp_path: Path) -> Iterator[None]:
     """A worker runs."""
     with (
-        Engine("200MB", 1, tmp_path / "spill") as engine,
+        QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
         running_worker(Worker(settings, state.db, engine, "one", events)),
     ):
@@ -149,6 +149,6 @@ def test_a_worker_is_warm_soon_though_the_store_is_away(
     monkeypatch.setattr("reelport.server.queue.warm_up.BRIEF_SECONDS", 0)
     faulty_server.seen.clear()
     faulty_server.choose = lambda _method, _path: Fault.RESET
-    with Engine("200MB", 1, tmp_path / "spill") as engine:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine:
         warm_up(settings.facts_root, engine, tmp_path)
     assert faulty_server.count(Fault.RESET) == 1

@@ -16,7 +16,7 @@ from tests.forked import run_child
 from tests.patience import until
 from tests.server.conftest import NOW, State
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.errors import StorageError
 from reelport.query import ReportQuery
 from reelport.server.access import organizations
@@ -67,7 +67,7 @@ def test_worker_that_fails_ends_whole(state: State, tmp_path: Path) -> None:
     state.ask(state.caller(state.key("demo")))
     with state.db.begin() as connection:
         connection.execute(text("UPDATE reports SET query = 'no JSON'"))
-    with Engine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
         worker = Worker(state.settings, state.db, engine, "one", events)
         with pytest.raises(ValueError, match="Expecting value"):
             worker.run()
@@ -92,7 +92,7 @@ def test_data_directory_that_went_away_is_not_begun_anew(tmp_path: Path) -> None
     db = connect(settings)
     (settings.data / "layout.json").unlink()
     claim = Claim("r", "one", 1, ReportQuery.of(["VIEWS"], [], NOW.date(), NOW.date()), frozenset("c"), None)
-    with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="is its disk there"):
         attempt.make_report(db, settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack())
     db.dispose()
 
@@ -105,7 +105,7 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
     assert claim is not None
     # Neither written nor unlinked.
     report_files.prepare_draft(state.settings, claim.report_id, claim.attempt).mkdir()
-    with Engine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, pytest.raises(StorageError, match="can't be written"):
         attempt.make_report(
             state.db, state.settings, claim, engine.session(), attempt.clock, threading.Event(), ExitStack()
         )
@@ -118,7 +118,7 @@ def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, t
     asked = state.ask(state.caller(state.key("demo")))
     with (
         small_disk(settings.files_root, "4k") as disk,
-        Engine("200MB", 1, tmp_path / "spill") as engine,
+        QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
     ):
         (disk / "all-of-it").write_bytes(b"x" * 4096)
@@ -188,7 +188,7 @@ def test_signal_that_another_thread_gets_does_not_disturb_either() -> None:
     """The system gives it to any thread that takes it, as one that listens for events, and Python handles it here."""
     said = run_child(
         "import os, signal, sys, threading\n"
-        "from reelport.engine.duckdb.engine import Engine\n"
+        "from reelport.engine.duckdb.engine import QueryEngine\n"
         "from reelport.server.process import exit_process\n"
         "from reelport.server.queue.worker_process import without_signals\n"
         "signal.signal(signal.SIGTERM, exit_process)\n"
@@ -198,7 +198,7 @@ def test_signal_that_another_thread_gets_does_not_disturb_either() -> None:
         "try:\n"
         "    with without_signals():\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "        Engine('200MB', 1, None).close()\n"
+        "        QueryEngine('200MB', 1, None).close()\n"
         "        print('all is done')\n"
         "finally:\n"
         "    ended.set()\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from reelport.engine.aggregation import AggregatedRelation, Aggregation
+from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator
 from reelport.engine.grouping import group_rows
 from reelport.engine.relations import Relations
 from reelport.facts.log.snapshot import Snapshot
 
 
-class DuckDBAggregator:
+class DuckDBAggregator(Aggregator):
     """Aggregates by a subquery, so that the rows of a report go through one statement."""
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:

@@ -96,29 +96,28 @@ def find_runs(days: Iterable[date]) -> Iterable[tuple[date, date]]:
     return runs
 
 
-@dataclass(frozen=True, slots=True)
-class RollupAggregator:
-    """Aggregates one report with rollups, or has another aggregator do it without.
+class RollupAggregator(Aggregator):
+    """Aggregates one report with rollups, or by DuckDB from the facts where none gives a day.
 
-    It keeps its choices, for the log: those of each piece. With a `check`, StorageError is raised for a file that is
-    not as it was written.
+    `choices` are those of each piece so far. With a `check`, StorageError is raised for a file that is not as it was
+    written.
     """
 
-    rollups: RollupList
-    other: Aggregator = DUCKDB
-    check: DigestCheck | None = None
-    choices: list[Choice] = field(default_factory=list)
-    _known: list[tuple[Snapshot, SourceQuery, Choice]] = field(default_factory=list)
+    def __init__(self, rollups: RollupList, check: DigestCheck | None = None) -> None:
+        self.choices: list[Choice] = []
+        self._rollups = rollups
+        self._check = check
+        self._known: list[tuple[Snapshot, SourceQuery, Choice]] = []
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
         """Give a subquery, which computes nothing yet, where rollups give any of the days."""
         chosen = [self._choose(source_query, snapshot) for source_query in aggregation.sources]
         self.choices.extend(chosen)
         readings = {choice.source: choice.reading for choice in chosen if choice.reading is not None}
-        if self.check is not None:
-            self.require_intact(self.check)
+        if self._check is not None:
+            self.require_intact(self._check)
         if not readings:
-            return self.other.aggregate(aggregation, snapshot)
+            return DUCKDB.aggregate(aggregation, snapshot)
         asked = aggregation.resolved
         relations = RollupRelations(snapshot, asked.start, asked.end, asked.tenant.channels, readings=readings)
         return AggregatedRelation(group_rows(aggregation, relations))
@@ -127,10 +126,9 @@ class RollupAggregator:
         """Count the rows that are read at most, of rollups or of facts."""
         return sum(self._choose(source_query, snapshot).rows for source_query in aggregation.sources)
 
-    @property
-    def plain(self) -> Aggregator:
-        """The aggregator that reads no rollups."""
-        return self.other
+    def without(self) -> Aggregator:
+        """DuckDB over the facts."""
+        return DUCKDB
 
     def require_intact(self, check: DigestCheck) -> None:
         """Compare what is read with its digests, as far as the check goes.
@@ -164,6 +162,6 @@ class RollupAggregator:
         for pinned, known, choice in self._known:
             if pinned is snapshot and known == source_query:
                 return choice
-        chosen = choose(source_query, snapshot, self.rollups)
+        chosen = choose(source_query, snapshot, self._rollups)
         self._known.append((snapshot, source_query, chosen))
         return chosen

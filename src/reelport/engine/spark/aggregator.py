@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from reelport.engine.aggregation import AggregatedRelation, Aggregation, read_parquet
+from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator, read_parquet
 from reelport.engine.duckdb.engine import Cancelled
 from reelport.engine.relations import Relations
 from reelport.engine.spark.aggregated_file import AggregatedFile
@@ -30,7 +30,7 @@ _STOP_SECONDS = 10.0
 """Seconds that Spark gets to stop; a server that doesn't answer is not waited for any longer."""
 
 
-class SparkAggregator:
+class SparkAggregator(Aggregator):
     """Aggregates one report on a Spark Connect server, piece by piece; close it afterwards.
 
     `cancelled` stops a running aggregation, here and on the server, and lets none begin. `name` is what the work is

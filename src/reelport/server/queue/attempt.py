@@ -1,44 +1,68 @@
-"""Makes one attempt at one report: takes a claim, runs the engine and publishes the file."""
+"""Makes one attempt at one report: takes a claim, pins the tables, writes the file and publishes it.
+
+`make_report` is the way of every report. What a report is written from is an ordered list (`_list_ways`): kept sums and
+copies by role save time, hold nothing that the facts don't, and so the next way is taken where one can't be read.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache, partial
+from pathlib import Path
 
+import structlog
+from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
 
 from reelport import killpoints
+from reelport.catalog import Product
+from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.compile import tables_of
+from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Cancelled, Session
+from reelport.engine.memory_size import parse_size
 from reelport.engine.pieces import plan_pieces
+from reelport.engine.resolved_query import resolve_query
+from reelport.engine.rollups.aggregator import RollupAggregator
+from reelport.engine.rollups.choice import RollupList, count_rows_read
+from reelport.engine.scan_estimate import Scan, list_scans
 from reelport.engine.tenant import Tenant
-from reelport.errors import InternalError, StorageError
+from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
+from reelport.facts.data_files.damaged_copies import delete_damaged_copies
 from reelport.facts.layout import require_layout
 from reelport.facts.log.complete_days import last_complete_day
+from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue import jobs
-from reelport.server.queue.aggregator_choice import choose_aggregator
-from reelport.server.queue.copy_fallback import write_despite_copies
-from reelport.server.queue.fetched_bytes import note_fetched
+from reelport.server.queue import jobs, liveness
+from reelport.server.queue.attempt_trace import TracedAggregator
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.rollup_report import write_report
 from reelport.server.settings import Settings
-from reelport.server.state.database import StateUnavailable
+from reelport.server.state import tallies
+from reelport.server.state.database import StateUnavailable, writing
 from reelport.server.state.outage import sit_out
+from reelport.server.state.tallies import Fallback, RollupCheck
 from reelport.server.traces import tracing
+from reelport.storage.digests import DigestCheck
 from reelport.storage.file_cache import holding
 
 _HEAD_START = 0.01
 """Seconds after which a pin is recorded in any case: who asks again is answered by it."""
 _TAKEN = "The job was taken away from this attempt."
+_PASSING = (DiskFull, EngineUnavailable, OutOfMemory, StoreUnavailable)
+"""Errors that say nothing of the files that a report was written from."""
+_log = structlog.get_logger()
+Log = structlog.typing.FilteringBoundLogger
 
 
 class LeaseLost(InternalError):
@@ -62,22 +86,39 @@ def make_report(
     """
     killpoints.reach("claim", claim.query.fingerprint())
     require_layout(settings.data)
+    log = _log.bind(report=claim.report_id, attempt=claim.attempt)
     draft = report_files.prepare_draft(settings, claim.report_id, claim.attempt)
+    tenant = Tenant(claim.channels)
+
+    def write(way: _Way, to: Path = draft) -> Written:
+        return session.write(plan_pieces(claim.query, tenant, way.snapshot, aggregator=way.aggregator), to)
+
     try:
         with _explain_by_lost_lease(db, claim), holding() as fetched:
-            tenant, snapshot = Tenant(claim.channels), _pin_tables(settings, claim)
-
-            def write(pinned: Snapshot) -> Written:
-                plan = partial(plan_pieces, claim.query, tenant, pinned)
-                with choose_aggregator(claim, tenant, pinned, settings, session) as aggregator:
-                    return write_report(db, settings, claim, session, aggregator, draft, plan)
-
+            snapshot = _pin_tables(settings, claim)
             with (
                 _record_pin(db, claim, snapshot, now().date(), session.underway, stopping),
                 tracing.span("write report"),
+                choose_aggregator(claim, snapshot, settings, session) as (aggregator, rollups),
             ):
-                written = write_despite_copies(db, claim, tenant, snapshot, write, afterwards, stopping)
-        note_fetched(db, fetched)
+                # Listed before the report is made: a copy that another worker deletes meanwhile fails it, too.
+                copies = list(_list_copied_scans(claim, tenant, snapshot))
+                way, written = _write_by_first(_list_ways(aggregator, rollups, snapshot, copies), write, log)
+                match way.unread:
+                    case Fallback.COPIES:
+                        # To find them takes reading all copies to their ends, which the report doesn't wait for.
+                        afterwards.callback(_delete_damaged, snapshot, copies, stopping, log)
+                    case Fallback.SUMS if rollups is not None:
+                        with suppress(StorageError, OSError):  # the report is made
+                            rollups.forget()  # else a damaged file would fail every report and build that reads it
+                    case None if rollups is not None:
+                        again = partial(write, _Way(rollups.without(), snapshot))
+                        written = _check_rollups(db, settings, claim, rollups, draft, written, again, log)
+        if way.unread is not None:
+            _count(db, partial(tallies.count_fallback, unread=way.unread), log)
+        if fetched.bytes:
+            tracing.current_span().set("reelport.fetched_bytes", fetched.bytes)
+            _count(db, partial(tallies.count_fetched, size=fetched.bytes), log)
         with _explain_by_lost_lease(db, claim), tracing.span("publish file"):
             record = report_files.publish_draft(settings, draft, written)
     finally:
@@ -154,6 +195,159 @@ def _record_pin(
 @cache
 def _get_recorders() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="pin")
+
+
+@contextmanager
+def choose_aggregator(
+    claim: Claim, snapshot: Snapshot, settings: Settings, session: Session
+) -> Iterator[tuple[Aggregator, RollupAggregator | None]]:
+    """Choose who aggregates a report, for the block in which the session writes it; and the rollups, if any are read.
+
+    It is DuckDB, within the statement that writes, with rollups where there are any; or Spark, where one is set and so
+    many rows are to be read even with rollups.
+
+    To add one: implement `engine.aggregation.Aggregator` in a room of `engine`, and decide here when it is used; it is
+    imported only then. It may be asked several times, once per piece.
+    """
+    rollups = RollupList() if settings.rollups == "off" else RollupList.read(settings.facts_root)
+    span, rows = tracing.current_span(), 0
+    if settings.engine:
+        aggregation = plan_aggregation(resolve_query(claim.query, Tenant(claim.channels)))
+        rows = count_rows_read(aggregation, snapshot, rollups)
+    if not settings.engine or rows < settings.spark_from_rows:
+        span.set("reelport.aggregator", "duckdb")
+        chosen = RollupAggregator(rollups, DigestCheck(parse_size(settings.digest_checks))) if rollups else None
+        yield chosen or DUCKDB, chosen
+        return
+    from reelport.engine.spark.aggregator import SparkAggregator  # noqa: PLC0415 - loads pyarrow, and then pyspark
+
+    name, folder = f"reelport-{claim.report_id}-{claim.attempt}", liveness.spill_folder(settings, claim.owner)
+    span.set("reelport.aggregator", "spark")
+    _log.info("report goes to Spark", report=claim.report_id, attempt=claim.attempt, facts=rows)
+    with SparkAggregator(settings.engine, name, folder, session.cancelled) as spark:
+        yield TracedAggregator(spark, "spark") if tracing.is_on() else spark, None
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to write a report: who aggregates it from which files, and what it goes without (`unread`)."""
+
+    aggregator: Aggregator
+    snapshot: Snapshot
+    unread: Fallback | None = None
+
+
+_GOING_WITHOUT = {
+    Fallback.SUMS: "rollups can't be read: the report is made from the facts",
+    Fallback.COPIES: "copies by role can't be read: the report is made from the files themselves",
+}
+
+
+def _list_ways(
+    aggregator: Aggregator, rollups: RollupAggregator | None, snapshot: Snapshot, copies: list[Scan]
+) -> Iterator[_Way]:
+    """List the ways to write a report, the fastest first: the next one is asked for once the one before has failed."""
+    yield _Way(aggregator, snapshot)
+    if rollups is not None and rollups.was_used:
+        yield _Way(aggregator.without(), snapshot, Fallback.SUMS)
+    if copies:
+        yield _Way(aggregator.without(), snapshot.without_copies(), Fallback.COPIES)
+
+
+def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log: Log) -> tuple[_Way, Written]:
+    """Write a report by the first way that works, and say which that is. Raises the last one's error if none does."""
+    way, reason = next(ways), ""
+    while True:
+        try:
+            written = write(way)
+        except InternalError as error:
+            following = None if isinstance(error, _PASSING) else next(ways, None)
+            if following is None:
+                raise
+            way, reason = following, str(error)
+        else:
+            if way.unread is not None:
+                log.warning(_GOING_WITHOUT[way.unread], reason=reason)
+            return way, written
+
+
+def _list_copied_scans(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
+    """List the scans of the report that read copies by role, where there are any."""
+    if claim.query.product == Product.CONTENT.name:
+        return
+    for scan in list_scans(claim.query, tenant, snapshot.without_copies()):
+        if scan.role in ROLES and snapshot.has_copies(
+            scan.table, scan.start, scan.end, frozenset(scan.channels or ()), scan.role
+        ):
+            yield scan
+
+
+def _delete_damaged(snapshot: Snapshot, scans: list[Scan], stopping: threading.Event, log: Log) -> None:
+    """Delete the copies that can't be read; a process that is `stopping` leaves them to the next one that they fail."""
+    for scan in scans:
+        files, folder = snapshot.data_files(scan.table, scan.start, scan.end), snapshot.root / scan.table
+        try:
+            with holding():
+                damaged = delete_damaged_copies(folder, files, scan.role, scan.channels or (), stopping.is_set)
+        except StorageError as error:
+            log.warning("damaged copies by role were not deleted", table=scan.table, reason=str(error))
+        else:
+            if damaged:
+                log.warning("damaged copies by role are deleted", table=scan.table, copies=damaged)
+
+
+def _check_rollups(
+    db: Database,
+    settings: Settings,
+    claim: Claim,
+    rollups: RollupAggregator,
+    draft: Path,
+    written: Written,
+    write_from_facts: Callable[[Path], Written],
+    log: Log,
+) -> Written:
+    """Tell which rollups a report was made from. One of the sample is made from the facts too: that is the report.
+
+    Rollups that gave another one are used no more, until they are built anew.
+    """
+    used = rollups.describe_uses()
+    log.info("rollups chosen", used=used, refused=rollups.describe_refusals())
+    tracing.current_span().set("reelport.rollups.used", used)  # why others were refused names what was asked for
+    if not rollups.was_used or not is_sampled(claim.report_id, settings.rollup_checks):
+        return written
+    scratch = liveness.spill_folder(settings, claim.owner) / f"{draft.name}.check"
+    try:
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        from_facts = write_from_facts(scratch)
+        is_same = written.sha256 == from_facts.sha256
+        outcome = RollupCheck.SAME if is_same else RollupCheck.DIFFERENT
+        _count(db, partial(tallies.count_rollup_check, outcome=outcome), log)
+        if not is_same:
+            log.error("rollups gave other numbers than the facts", used=used)
+            rollups.forget()
+            shutil.move(scratch, draft)
+    except (DiskFull, OutOfMemory, StoreUnavailable) as error:
+        log.warning("a report from rollups was not checked", reason=str(error))
+        return written
+    else:
+        return from_facts
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def is_sampled(report_id: str, share: float) -> bool:
+    """Whether a report belongs to this share of all: one that does always does."""
+    digest = hashlib.sha256(report_id.encode()).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64
+
+
+def _count(db: Database, count: Callable[[Connection], None], log: Log) -> None:
+    """Add to a counter; a state that is lost ends no report."""
+    try:
+        with writing(db) as connection:
+            count(connection)
+    except StorageError as error:
+        log.warning("a counter was not added to", reason=str(error))
 
 
 def clock() -> datetime:

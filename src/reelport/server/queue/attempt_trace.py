@@ -34,7 +34,7 @@ def note_file(file: FileRecord) -> None:
     span.set("reelport.report.bytes", file.bytes)
 
 
-class TracedAggregator:
+class TracedAggregator(Aggregator):
     """Records each aggregation as a span.
 
     For aggregators that take a step of their own: DuckDB aggregates in the statement that writes.

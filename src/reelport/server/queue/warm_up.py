@@ -11,7 +11,7 @@ import structlog
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.check import problems
 from reelport.engine.compile import tables_of
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.report_format import CSV
 from reelport.engine.tenant import Tenant
@@ -24,7 +24,7 @@ _NOBODY = Tenant(frozenset())
 _log = structlog.get_logger()
 
 
-def warm_up(root: Path, engine: Engine, folder: Path) -> None:
+def warm_up(root: Path, engine: QueryEngine, folder: Path) -> None:
     """Make a report over each table in `folder`, for a tenant without channels, and delete it.
 
     This opens the log of every table and runs the whole engine, but reads no file of facts: a damaged file must fail

@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 import structlog
 from sqlalchemy import Engine as Database
 
-from reelport.engine.duckdb.engine import Cancelled, Engine
+from reelport.engine.duckdb.engine import Cancelled, QueryEngine
 from reelport.errors import (
     DiskFull,
     EngineUnavailable,
@@ -68,7 +68,7 @@ class Worker:
         self,
         settings: Settings,
         db: Database,
-        engine: Engine,
+        engine: QueryEngine,
         owner: str,
         events: Subscription,
         *,

@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 from sqlalchemy import Engine as Database
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.facts.layout import require_layout
 from reelport.server import control_group
 from reelport.server.events.bus import subscribe
@@ -104,10 +104,10 @@ def _exit_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def make_engine(settings: Settings, owner: str) -> Engine:
+def make_engine(settings: Settings, owner: str) -> QueryEngine:
     """Make the worker's engine, limited in memory and to the files of facts and its spill."""
     with translate_io_errors(settings.spill_root), without_signals():
-        return Engine(
+        return QueryEngine(
             settings.worker_memory,
             settings.worker_threads or control_group.count_cores(),
             liveness.spill_folder(settings, owner),

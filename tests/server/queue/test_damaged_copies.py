@@ -16,7 +16,7 @@ from tests.cases import thin_out
 from tests.server.conftest import State
 
 from reelport.catalog import Product
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.errors import StorageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import CopiedTable, copy_tables_by_roles
@@ -79,7 +79,7 @@ def make(state: State, copied: Path, tmp_path: Path) -> Iterator[Make]:
                 afterwards.pop_all()
         return (state.settings.files_root / record.name).read_text(), [dict(log) for log in logs]
 
-    with Engine("300MB", 1, tmp_path / "spill") as engine:
+    with QueryEngine("300MB", 1, tmp_path / "spill") as engine:
         yield report
 
 

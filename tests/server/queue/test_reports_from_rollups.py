@@ -19,7 +19,7 @@ from tests.disks import small_disk
 from tests.rotten_files import build_double, double_views
 from tests.server.conftest import State
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
@@ -27,7 +27,7 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.rollups.definition import add_rollup, drop_rollup
 from reelport.query import ReportQuery
 from reelport.server.queue import attempt, jobs
-from reelport.server.queue.rollup_report import is_sampled
+from reelport.server.queue.attempt import is_sampled
 from reelport.server.reports.ask import ask_report
 from reelport.server.state.tallies import Fallback, RollupCheck, read_tallies
 
@@ -73,7 +73,7 @@ def make(state: State, built: Path, tmp_path: Path) -> Iterator[Callable[..., Ma
         assert not list((settings.spill_root / "one").glob("*.check"))
         return (settings.files_root / record.name).read_text(), [dict(log) for log in logs]
 
-    with Engine("200MB", 1, tmp_path / "spill") as engine:
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine:
         yield report
 
 
