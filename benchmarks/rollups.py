@@ -16,7 +16,7 @@ from benchmarks.facts import BIG_CHANNEL, CHANNELS, START, Facts
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
@@ -57,7 +57,10 @@ def run(rows: int, times: int) -> None:
         print(f"{rollup.name}: {count:,} rows, {size / 1e6:.1f} MB, built in {time.perf_counter() - began:.1f} s")
     print("| report | rows | from | CPU s | times | wall s | times |")
     print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=facts.folder) as folder, Engine("2GB", 2, Path(folder) / "spill") as engine:
+    with (
+        tempfile.TemporaryDirectory(dir=facts.folder) as folder,
+        QueryEngine("2GB", 2, Path(folder) / "spill") as engine,
+    ):
         for name, (query, tenant) in _REPORTS.items():
             for line in _measure(engine, root, Path(folder), name, query, tenant, times):
                 print(line, flush=True)
@@ -65,7 +68,7 @@ def run(rows: int, times: int) -> None:
 
 
 def _measure(
-    engine: Engine, root: Path, folder: Path, name: str, query: ReportQuery, tenant: Tenant, times: int
+    engine: QueryEngine, root: Path, folder: Path, name: str, query: ReportQuery, tenant: Tenant, times: int
 ) -> Iterator[str]:
     """Make the report so many times each way, and two times before that."""
     ways: dict[str, Callable[[], Aggregator]] = {

@@ -22,7 +22,7 @@ from benchmarks.facts import CHANNELS, START, Facts
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
@@ -50,7 +50,7 @@ def main(rows: int) -> None:
     root = facts.data / "facts"
     with (
         tempfile.TemporaryDirectory() as text,
-        Engine("2GB", 2, Path(text) / "spill") as engine,
+        QueryEngine("2GB", 2, Path(text) / "spill") as engine,
         running_cluster(Path(text), quick=False) as cluster,
         SparkAggregator(cluster.address, "benchmark", Path(text) / "spool", threading.Event()) as spark,
     ):
@@ -84,7 +84,12 @@ def main(rows: int) -> None:
 
 
 def measure(
-    query: ReportQuery, snapshot: Snapshot, engine: Engine, aggregator: Aggregator, cluster: SparkCluster, folder: Path
+    query: ReportQuery,
+    snapshot: Snapshot,
+    engine: QueryEngine,
+    aggregator: Aggregator,
+    cluster: SparkCluster,
+    folder: Path,
 ) -> tuple[Cost, bytes]:
     """Make the report once."""
     session, to, own = engine.session(), folder / "report.csv", psutil.Process()

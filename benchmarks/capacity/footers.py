@@ -19,7 +19,7 @@ from benchmarks.facts import MEMORY, Facts
 from benchmarks.reports import REPORTS
 from benchmarks.service import READERS
 from reelport.engine.compile import tables_of
-from reelport.engine.duckdb.engine import MOST_FOOTER_BYTES, Engine
+from reelport.engine.duckdb.engine import MOST_FOOTER_BYTES, QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
@@ -55,7 +55,7 @@ def measure_footers(small: Facts, large: Facts) -> Footers:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=small.folder)))
         engines = {
-            (facts, keeps): stack.enter_context(Engine(MEMORY, 2, folder, keeps_footers=keeps))
+            (facts, keeps): stack.enter_context(QueryEngine(MEMORY, 2, folder, keeps_footers=keeps))
             for facts, keeps in spent
         }
         for turn in range(-1, _TURNS):
@@ -72,7 +72,7 @@ def measure_footers(small: Facts, large: Facts) -> Footers:
     )
 
 
-def _make_all(engine: Engine, facts: Facts, to: Path) -> _Spent:
+def _make_all(engine: QueryEngine, facts: Facts, to: Path) -> _Spent:
     """Make the small report of a few ranges of days, which lie in all months."""
     tenant, spent = Tenant(frozenset(READERS[_SMALL.organization])), _Spent()
     for shift in range(0, _SMALL.questions, 20):

@@ -19,7 +19,7 @@ from tests import forked
 from tests.cases import thin_out
 
 from reelport.engine.compile import compile_query
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.plan import single_piece
 from reelport.engine.scan_estimate import list_scans
@@ -95,8 +95,8 @@ def root(loaded: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine("500MB", 2, tmp_path_factory.mktemp("spill")) as engine:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryEngine]:
+    with QueryEngine("500MB", 2, tmp_path_factory.mktemp("spill")) as engine:
         yield engine
 
 
@@ -105,7 +105,7 @@ def question(product: str, *dimensions: str) -> ReportQuery:
     return ReportQuery.of(["VIEWS", "TIME_WATCHED_SECONDS"], dimensions or ["DAY"], START, END, product=product)
 
 
-def make(engine: Engine, snapshot: Snapshot, query: ReportQuery, *channels: str) -> str:
+def make(engine: QueryEngine, snapshot: Snapshot, query: ReportQuery, *channels: str) -> str:
     """The checksum of a report's file."""
     session, to = engine.session(), Path(str(snapshot.root) + ".csv")
     try:
@@ -114,7 +114,7 @@ def make(engine: Engine, snapshot: Snapshot, query: ReportQuery, *channels: str)
         session.close()
 
 
-def make_all(engine: Engine, snapshot: Snapshot) -> list[str]:
+def make_all(engine: QueryEngine, snapshot: Snapshot) -> list[str]:
     """The checksums of reports of every product, of one channel, of several and of one that has nothing."""
     asked = [question(product, "DAY", "VIDEO_ID") for product in ("CONTENT", "EMBED", "CLAIM", "ALL")]
     asked += [question("EMBED", "VISITOR_COUNTRY"), question("CLAIM", "MEDIA_TYPE", "MONTH")]
@@ -129,7 +129,7 @@ def copies_of(root: Path) -> set[Path]:
     return {name for name in names if find_original(str(name))}
 
 
-def test_reports_have_the_same_bytes_with_and_without_copies(root: Path, engine: Engine) -> None:
+def test_reports_have_the_same_bytes_with_and_without_copies(root: Path, engine: QueryEngine) -> None:
     """Of each product, whatever the files of the copies are; a second run finds nothing to copy."""
     before = make_all(engine, pin(root, ["plays"]))
     assert copy_tables_by_roles(root) == (CopiedTable("plays", 12),)
@@ -151,7 +151,7 @@ def test_one_copy_is_enough_for_a_table_to_have_copies(root: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_large_file_has_its_copy_in_parts_by_channel(root: Path, engine: Engine) -> None:
+def test_a_large_file_has_its_copy_in_parts_by_channel(root: Path, engine: QueryEngine) -> None:
     """Only parts of the tenant's channels are read; where one of them is missing, the file itself is."""
     now = read_newest(root, PLAYS)
     large = tuple(replace(file, rows=1_000_000) for file in now.files)
@@ -179,7 +179,7 @@ def test_a_large_file_has_its_copy_in_parts_by_channel(root: Path, engine: Engin
     assert make_all(engine, snapshot) == before
 
 
-def count_read(engine: Engine, root: Path, product: str) -> int:
+def count_read(engine: QueryEngine, root: Path, product: str) -> int:
     """The bytes that a channel's report by day makes this process read."""
     plan = compile_query(question(product), Tenant(frozenset({"c7"})), pin(root, ["plays"]))
     session = engine.session()
@@ -200,7 +200,7 @@ def read_bytes() -> int:
     ("product", "role"), thin_out([("EMBED", "publisher_channel_id"), ("CLAIM", "claimer_channel_id")], 2)
 )
 def test_a_report_by_role_reads_at_most_five_times_the_bytes_of_its_rows(
-    root: Path, engine: Engine, product: str, role: str
+    root: Path, engine: QueryEngine, product: str, role: str
 ) -> None:
     """Over 180 days, with all that describes files and row groups; without copies it reads everybody's rows."""
     if not Path("/proc/self/io").exists():
@@ -217,7 +217,7 @@ def test_a_report_by_role_reads_at_most_five_times_the_bytes_of_its_rows(
     assert count_read(engine, root, product) <= min(5 * of_its_rows, without / 2)
 
 
-def test_a_partner_of_few_rows_a_day_reads_at_most_five_times_their_bytes(tmp_path: Path, engine: Engine) -> None:
+def test_a_partner_of_few_rows_a_day_reads_at_most_five_times_their_bytes(tmp_path: Path, engine: QueryEngine) -> None:
     """With 24 the descriptions of files weigh most: a worker's first report reads them all."""
     if not Path("/proc/self/io").exists():
         pytest.skip("only Linux counts what a process reads")
@@ -229,13 +229,13 @@ def test_a_partner_of_few_rows_a_day_reads_at_most_five_times_their_bytes(tmp_pa
     its = f"FROM read_parquet({paths}) WHERE publisher_channel_id = 'c7' ORDER BY started_at"
     duckdb.sql(f"COPY (SELECT * {its}) TO '{own}' (COMPRESSION zstd)")
     count_read(engine, root, "EMBED")  # whatever Python loads for it
-    with Engine("500MB", 1, tmp_path / "spill", keeps_footers=True) as worker:
+    with QueryEngine("500MB", 1, tmp_path / "spill", keeps_footers=True) as worker:
         first, then = (count_read(worker, root, "EMBED") / own.stat().st_size for _ in range(2))
     assert first <= 5
     assert then <= 3.5
 
 
-def test_a_page_counts_the_row_groups_of_copies(root: Path, engine: Engine) -> None:
+def test_a_page_counts_the_row_groups_of_copies(root: Path, engine: QueryEngine) -> None:
     """The explorer's budget is spent on what is read, not on everybody's rows."""
     index, query, tenant = RowGroupIndex(engine), question("EMBED"), Tenant(frozenset({"c7"}))
     before = index.count_rows(list_scans(query, tenant, pin(root, ["plays"])))
@@ -246,7 +246,7 @@ def test_a_page_counts_the_row_groups_of_copies(root: Path, engine: Engine) -> N
 
 
 @pytest.mark.long
-def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine: Engine) -> None:
+def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine: QueryEngine) -> None:
     """A new file has no copy, and then one of its own; old ones go when their files do."""
     copy_tables_by_roles(root)
     pinned = pin(root, ["plays"])
@@ -267,7 +267,7 @@ def test_days_that_are_replaced_are_read_from_their_new_file(root: Path, engine:
 
 
 @pytest.mark.long
-def test_two_that_copy_at_once_write_each_copy_once(root: Path, engine: Engine) -> None:
+def test_two_that_copy_at_once_write_each_copy_once(root: Path, engine: QueryEngine) -> None:
     """The second waits for the first, and finds nothing to do; a copy that reports may read is never replaced."""
     before = make_all(engine, pin(root, ["plays"]))
     with ThreadPoolExecutor(2) as pool:
@@ -305,7 +305,7 @@ def test_a_damaged_copy_is_found(root: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path, engine: Engine) -> None:
+def test_a_compaction_killed_while_it_copies_is_completed_by_the_next(root: Path, engine: QueryEngine) -> None:
     """Reports meanwhile read the files; what it left, the next takes away."""
     before = make_all(engine, pin(root, ["plays"]))
     words = ["-c", COPY, str(root)]

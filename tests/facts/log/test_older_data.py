@@ -48,7 +48,7 @@ from deltalake import DeltaTable
 from reelport.engine.compile import compile_query
 from reelport.engine.plan import single_piece
 from reelport.engine.tenant import Tenant
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
@@ -82,7 +82,7 @@ def play(moment, **more):
         "time_watched_seconds": 1, **more}
     return pa.Table.from_pylist([row])
 
-with Engine("500MB", 2, folder / "spill") as engine:
+with QueryEngine("500MB", 2, folder / "spill") as engine:
     look("older", engine)
     with ThreadPoolExecutor() as both:  # whoever comes second finds the column there, and no update is lost
         done = [

@@ -19,7 +19,7 @@ from tests.server.explore.views import views
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
@@ -74,7 +74,7 @@ few = settings(max_examples=max(settings().max_examples // 3, 3))
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The fixed facts of the engine's tests, and rollups of each fact table."""
-    with Engine("1GiB", 2, tmp_path_factory.mktemp("spill")) as engine:
+    with QueryEngine("1GiB", 2, tmp_path_factory.mktemp("spill")) as engine:
         made = copy_sample(tmp_path_factory, engine)
         build_rollups(made.snapshot.root, list(_add_rollups(made)), space=10**9)
         yield made

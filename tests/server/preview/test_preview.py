@@ -14,7 +14,7 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.charts import ChartPlan, NoChart, draw_file, plan_report_chart, read_groups
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import OverBudget
@@ -26,9 +26,9 @@ START = date(2026, 7, 1)
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
+def engine() -> Iterator[QueryEngine]:
     """The engine of a page."""
-    with Engine("512MiB", 1, None) as engine:
+    with QueryEngine("512MiB", 1, None) as engine:
         yield engine
 
 
@@ -67,7 +67,7 @@ def _random_number(random: Random, metric: str) -> str:
     return f"{random.randrange(10**6)}{'.123456' if metric.endswith('EUR') else ''}"
 
 
-def in_page(engine: Engine, work: object, *given: object) -> object:
+def in_page(engine: QueryEngine, work: object, *given: object) -> object:
     """What a page gets that runs its plans in the engine."""
 
     async def fetch(plan: Plan) -> Rows:
@@ -102,7 +102,7 @@ def in_page(engine: Engine, work: object, *given: object) -> object:
 )
 @pytest.mark.parametrize("many", [0, 1, 9, 900])
 def test_the_chart_of_a_file_is_that_of_all_its_rows(
-    tmp_path: Path, engine: Engine, metrics: str, dimensions: str, many: int
+    tmp_path: Path, engine: QueryEngine, metrics: str, dimensions: str, many: int
 ) -> None:
     """Sums of the engine, of the largest categories alone, draw the same as every row read one by one."""
     query = ask(metrics, dimensions)
@@ -130,7 +130,7 @@ def test_a_chart_that_would_be_wrong_or_costs_too_much_says_why(tmp_path: Path) 
     assert anyio.run(run, ask("VIEWS", "DAY")) == NoChart("There is no chart: it took longer than 5 s.")
 
 
-def test_columns_are_totalled_where_their_rows_add_up(tmp_path: Path, engine: Engine) -> None:
+def test_columns_are_totalled_where_their_rows_add_up(tmp_path: Path, engine: QueryEngine) -> None:
     """Counts are summed, a rate is made of its parts; viewers are not added, and a column says so."""
     query = ask("VIEWS FILL_RATE NB_IMPRESSION SELLABLE_INVENTORY LIVE_VIEWERS", "DAY")
     rows = [["2026-07-01", 5, "0.1000", 1, 10, 3], ["2026-07-02", 7, "", 81, 90, 4]]
@@ -155,7 +155,7 @@ def test_columns_are_totalled_where_their_rows_add_up(tmp_path: Path, engine: En
     ],
 )
 def test_a_column_without_a_total_says_why(
-    tmp_path: Path, engine: Engine, metrics: str, dimensions: str, reason: str
+    tmp_path: Path, engine: QueryEngine, metrics: str, dimensions: str, reason: str
 ) -> None:
     """Never a sum that means nothing."""
     query = ask(metrics, dimensions)

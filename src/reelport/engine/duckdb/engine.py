@@ -54,7 +54,7 @@ class Cancelled(ReelportError):
     code = "cancelled"
 
 
-class Engine:
+class QueryEngine:
     """One DuckDB in this process. Open one session per report; sessions run concurrently.
 
     `memory_limit` ('1GiB') is for the whole process; DuckDB spills what exceeds it to files in `spill`, a directory

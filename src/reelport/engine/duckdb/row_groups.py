@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan
 from reelport.engine.scan_estimate import Scan
 from reelport.facts.data_files.duckdb_session import path_list_sql
@@ -43,7 +43,7 @@ class RowGroup:
 class RowGroupIndex:
     """The row groups of files, read once: files never change. Any thread may use it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: QueryEngine) -> None:
         self._engine = engine
         self._groups: OrderedDict[tuple[str, str], tuple[RowGroup, ...]] = OrderedDict()
         self._lock = threading.Lock()

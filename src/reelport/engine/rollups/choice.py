@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from reelport.engine.aggregation import Aggregation
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.needs import find_needs
@@ -148,7 +148,7 @@ def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | N
 @cache
 def _find_row_groups() -> RowGroupIndex:
     """The index of the row groups of copies, one a process: what it has read of a file stays."""
-    return RowGroupIndex(Engine(_FOOTERS_MEMORY, 1, None))
+    return RowGroupIndex(QueryEngine(_FOOTERS_MEMORY, 1, None))
 
 
 def _list_fact_files(source_query: SourceQuery, snapshot: Snapshot) -> tuple[DataFile, ...]:

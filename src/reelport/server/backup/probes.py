@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.csv_sink import Written
-from reelport.engine.duckdb.engine import Engine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot, pin
@@ -57,7 +57,7 @@ def _write_all(
 ) -> Iterator[tuple[ReportQuery, Written]]:
     with tempfile.TemporaryDirectory(dir=work) as folder:
         spill = Path(folder) / "spill"
-        with Engine(settings.worker_memory, settings.worker_threads or 1, spill) as engine:
+        with QueryEngine(settings.worker_memory, settings.worker_threads or 1, spill) as engine:
             for query, channels in asked:
                 snapshot = pin(root, tables_of(query), versions)
                 session = engine.session()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from reelport.engine.duckdb.engine import Engine as ReportEngine
+from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Plan, single_piece
 from reelport.engine.report_format import CSV
@@ -234,7 +234,7 @@ def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     memory = settings.worker_memory if fitting is None else f"{fitting}B"
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:
         spill = Path(folder)
-        with ReportEngine(memory, threads, spill) as engine:
+        with QueryEngine(memory, threads, spill) as engine:
             engine.session().write(single_piece(Plan("SELECT 1 AS n", ("n",))), spill / CSV.file_name("probe"))
     shown = settings.worker_memory if fitting is None else format_size(fitting)
     if parse_size(memory) < _LEAST_WORKER_BYTES:

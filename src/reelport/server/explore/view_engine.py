@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from reelport.engine.duckdb.engine import Engine, Session
+from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Plan
@@ -71,7 +71,7 @@ class ViewEngine:
     def __init__(self, settings: Settings) -> None:
         threads = settings.explore_threads or count_cores()
         within = (settings.facts_root, settings.files_root, settings.cache_root)
-        self._engine = Engine(settings.explore_memory, threads, None, within=within)
+        self._engine = QueryEngine(settings.explore_memory, threads, None, within=within)
         self._settings = settings
         self._cache = RowCache(_KEPT)
         self._row_groups = RowGroupIndex(self._engine)
