@@ -145,7 +145,7 @@ def test_a_worker_ends_once_it_rests_after_its_reports(state: State, tmp_path: P
     caller = state.caller(state.key("demo"))
     asked = [state.ask(caller, day) for day in (1, 2, 3)]
     with (
-        Engine("200MB", 1, tmp_path / "spill") as engine,
+        QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
     ):
         for reports, left in ((2, 1), (1, 0)):

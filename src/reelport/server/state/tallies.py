@@ -7,7 +7,6 @@ that they count, and always in the same order, so that two transactions never de
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
