@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reelport.client.ranges.windows import Window
 from reelport.errors import NewerData, StorageError
 from reelport.sync.copy_state import State
 from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.planning import cut_windows, missing_days
 from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.staging import Delivery
 
 ORIGIN = date(2026, 1, 1)
 HERE = "http://here"
@@ -91,8 +94,6 @@ def test_an_earlier_start_fills_the_gap() -> None:
 def test_another_meaning_reads_every_day_again(change: dict[str, tuple[object, ...]]) -> None:
     """A spec that asks for something else finds nothing of what was read before; another order is no other meaning."""
     whole = Days.between(day(0), day(24))
-    from dataclasses import replace  # noqa: PLC0415 - this test alone makes another spec of one
-
     other = replace(DAILY, **change)  # type: ignore[arg-type]  # each change is of its field's type
     assert len(missing_days(other, state(whole, whole), HERE, day(25))) == 25
     swapped = replace(other, metrics=other.metrics[::-1])
@@ -137,3 +138,25 @@ def test_a_state_survives_its_text() -> None:
     for text in ("", "[]", "{}", full.to_json().replace("2026-01-01", "2026-13-01")):
         with pytest.raises(StorageError):
             State.from_json(text)
+
+
+def test_rows_of_another_service_are_not_current() -> None:
+    """Neither present nor verified days count for a service that the rows didn't come from: all are read again."""
+    whole = Days.between(day(0), day(24))
+    had = state(whole, whole)
+    assert not had.is_current(DAILY, "http://elsewhere")
+    assert missing_days(DAILY, had, "http://elsewhere", day(25)) == whole
+
+
+@pytest.mark.parametrize("moved", ["service", "query"])
+def test_the_first_window_of_another_meaning_leaves_only_its_own_days(moved: str) -> None:
+    """A run that stops after it finds no other day present or verified, so the next one reads the rest."""
+    whole = Days.between(day(0), day(24))
+    service = "http://elsewhere" if moved == "service" else HERE
+    spec = replace(DAILY, metrics=("UPLOADS",)) if moved == "query" else DAILY
+    window = Window(day(0), day(9))
+    delivery = Delivery(window, Path("report.csv"), "t", datetime(2026, 6, 1, tzinfo=UTC), service)
+    after = replace(state(whole, whole), vouched=whole).after(spec, delivery)
+    assert after.present == after.verified == Days.of_window(window)
+    assert not after.vouched.spans
+    assert missing_days(spec, after, service, day(25)) == Days.between(day(10), day(24))

@@ -14,10 +14,11 @@ from tests.client.downloads import CSV, MD5, ROWS, SHA, WHOLE, left_in, packed, 
 
 from reelport import Proof, ReportQuery
 from reelport.client.events import Event, Received, Retrying
+from reelport.client.flows.download import find_downloaded
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 
-BLANK = b"ecpm_eur\n1.5000\n\n"
-"""Two rows, of which the second has no value."""
+BLANK = b"ecpm_eur\n\n"
+"""One row, which has no value."""
 
 
 def members(text: str) -> bytes:
@@ -132,6 +133,8 @@ def test_a_cut_at_a_line_end_without_frame_or_checksum_cannot_be_seen(
         (answer(CSV.replace("views", "uploads", 1)), ServiceError, "uploads"),
         (answer("video_title,day,views\n" + ROWS), ServiceError, "asked for"),
         (answer(CSV.replace("2026-11-03", "2026-11-09")), ServiceError, "2026-11-09"),
+        (answer(CSV.replace("12\n", "12\n2026-11-01,Plain,12\n")), ServiceError, "count twice"),
+        (answer(CSV.replace("1234", "many")), ServiceError, "'many' is no number"),
         (answer(b"\x1b\x2a\xff\xfe\n"), ServiceError, "no CSV"),
         (answer(CSV, content_encoding="br"), ServiceError, "'br'"),
         (answer("", status="206 Partial Content"), ServiceError, "206"),
@@ -165,7 +168,7 @@ def test_a_blank_line_is_a_row_of_one_empty_cell(
     serve(server, answer(BLANK, framed=framed, etag=etag))
     one = ReportQuery.of(["ECPM_EUR"], [], date(2026, 11, 1), date(2026, 11, 3))
     done = fetcher(server, tmp_path / "rate.csv", one)
-    assert (done.rows, done.path.read_bytes()) == (2, BLANK)
+    assert (done.rows, done.path.read_bytes()) == (1, BLANK)
 
 
 def test_a_download_that_was_cut_is_tried_again(server: Server, tmp_path: Path, query: ReportQuery) -> None:
@@ -184,6 +187,28 @@ def test_retry_after_is_honoured(server: Server, tmp_path: Path, query: ReportQu
     serve(server, answer("", status="503 Busy", retry_after="7"), answer(CSV))
     fetch(server, tmp_path / "views.csv", query, told.append)
     assert [event.seconds for event in told if isinstance(event, Retrying)] == [7.0]
+
+
+def test_an_expired_link_and_a_cut_are_two_failures(server: Server, tmp_path: Path, query: ReportQuery) -> None:
+    """Only a fresh link that has expired as well ends the download before its three tries."""
+    serve(server, answer("", status="403 Forbidden"), answer(CSV[:50], content_length="999"), answer(CSV))
+    assert fetch(server, tmp_path / "views.csv", query).rows == 3
+    serve(server, answer("", status="403 Forbidden"))
+    server.requests.clear()
+    with pytest.raises(ReportExpired):
+        fetch(server, tmp_path / "again.csv", query)
+    assert server.paths().count("/file") == 2
+
+
+def test_a_file_that_was_downloaded_before_is_found_with_its_facts(
+    server: Server, tmp_path: Path, query: ReportQuery
+) -> None:
+    """Size, rows, sidecar and last complete day; nothing is found once a byte has changed."""
+    serve(server, answer(CSV, reelport_last_complete_day="2026-11-02"))
+    done = fetch(server, tmp_path / "views.csv", query)
+    assert find_downloaded(done.path, done.sha256, done.proof) == done
+    done.path.write_text(CSV.replace("1234", "1235"))
+    assert find_downloaded(done.path, done.sha256, done.proof) is None
 
 
 def test_a_report_that_expires_on_the_way_is_said_to_have_expired(

@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_with_its_row(body: bytes, says: str, size: int) -
         (b'2026-01-01,"a ""b""\n",1\n2031-01-01,B,1\n', False),
         (b'"2026-01-09",A,1\n"2031-01-01",A,1\n', False),
         (b'"2026-01-09\n","2031-01-01\n",1\n', True),
-        (b"2026-01-01,2031-01-01,1\n2026-01-01,2031-01-01,1\n", True),
+        (b"2026-01-01,2031-01-01,1\n2026-01-02,2031-01-01,1\n", True),
         (b"20260101,A,1\n", True),
         (b"2026-13-77,A,1\n", True),
         (b"2026-01-01," + b"A" * 5000 + b",1\n2031-01-01,B,1\n", False),
@@ -142,6 +142,58 @@ def test_one_day_outside_is_found_among_any_others(
     with nullcontext() if good else pytest.raises(ServiceError, match="outside of the range"):
         ends = sum(map(watch.feed, pieces("".join(lines).encode(), size)))
         assert ends == len(rows)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"2026-01-01,A,1\n2026-01-01,B,1\n2026-01-02,A,1\n", None),
+        (b"2026-01-01,A,1\n2026-01-01,A,2\n", "2026-01-01,A: they would count twice"),
+        (b'2026-01-01,"A,\nB",1\n2026-01-01,"A,\nB",2\n', "count twice"),
+        (b"2026-01-01,A,1\n2026-01-02,B,1\n2026-01-01,A,1\n2026-01-02,B,1\n", "count twice"),
+        (b"2026-01-01,A,1\n2026-01-01,A,2", "count twice"),
+        (b"2026-01-01,,1\n2026-01-01,,2\n", None),
+        (b"2026-01-01,A,many\n", "Row 1, column views: 'many' is no number"),
+        (b"2026-01-01,A,1\n2026-01-02,A,\xff\xfe\r\n", "Row 2, column views: '��' is no number"),
+        (b"2026-01-01,A,1\n2026-01-02,A,1.2.3", "Row 2"),
+        (b'2026-01-01,A,"+1.5e3"\r\n2026-01-02,A,\n2026-01-03,A, 7 \n2026-01-04,A,.5\n', None),
+    ],
+)
+def test_metrics_are_numbers_and_no_key_comes_twice(body: bytes, says: str | None, size: int) -> None:
+    """Neighbours of one key, and a file that is there twice, are refused; an empty cell may stand for several."""
+    rows = Rows(3, QUERY)
+    with nullcontext() if says is None else pytest.raises(ServiceError, match=says):
+        for piece in pieces(body, size):
+            rows.feed(piece)
+        rows.end()
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "most"), [([], 1), (["DAY"], 9), (["MONTH"], 1), (["HOUR"], 9 * 24), (["MONTH", "DAY"], 9)]
+)
+def test_there_are_no_more_rows_than_times(dimensions: list[str], most: int) -> None:
+    """Where days, hours or months alone tell rows apart, one row more than there are is refused, in any order."""
+    query = ReportQuery.of(["VIEWS"], dimensions, QUERY.start, QUERY.end)
+    key = ",".join(["{0}"] * len(dimensions))
+    rows = Rows(len(dimensions) + 1, query)
+    line = f"{key},1\n" if key else "1\n"
+    for number in range(most):
+        rows.feed(line.format(f"t{number}").encode())
+    rows.feed(line.format("more").encode())
+    with pytest.raises(ServiceError, match=f"more than {most} rows"):
+        rows.end()
+
+
+def test_a_metric_that_the_catalog_lacks_may_be_a_text() -> None:
+    """Another vendor may have metrics of its own, and nothing is known of their cells."""
+    query = ReportQuery.of(["MOOD", "VIEWS"], ["VIDEO_TITLE"], QUERY.start, QUERY.end)
+    rows = Rows(3, query)
+    rows.feed(b'A,"so, so",1\n')
+    rows.end()
+    rows.feed(b"A,good,x\n")
+    with pytest.raises(ServiceError, match="column views: 'x'"):
+        rows.end()
 
 
 def test_a_few_packed_bytes_never_become_very_many_at_once() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 
+from reelport.client.files.row_cells import RowCells
 from reelport.client.files.row_days import RowDays
 from reelport.errors import IncompleteDownload, SchemaDrift, ServiceError, Unreachable
 from reelport.query import ReportQuery
@@ -98,7 +99,7 @@ class Lines:
 
 
 class Rows:
-    """Checks rows against a header of `width` columns, and days against the query's range.
+    """Checks rows against a header of `width` columns, and their days, numbers and keys against the query.
 
     The bytes begin after the header line. In a report of one column, a blank line is an empty cell.
     """
@@ -106,6 +107,7 @@ class Rows:
     def __init__(self, width: int, query: ReportQuery | None) -> None:
         self._row = b"," * (width - 1) + b"\n"
         self._days = RowDays(query)
+        self._cells = RowCells(query)
         self._rows = 0
         self._begun = b""
         self._inside = False
@@ -127,17 +129,26 @@ class Rows:
         self._begun = text[end:]
         if len(self._begun) >= len(self._row):
             self._refuse(self._rows + 1, len(self._begun) + 1)
-        if self._days.watched:
+        if self._days.watched or self._cells.watched:
             plain = outside is marks or ends == marks.count(b"\n")
-            self._days.feed(data if plain else _remove_inner_ends(data, inside=inside), ends)
+            lines = data if plain else _remove_inner_ends(data, inside=inside)
+            if self._days.watched:
+                self._days.feed(lines, ends)
+            if self._cells.watched:
+                self._cells.feed(lines)
         return ends
 
     def end(self) -> None:
-        """End the body. Raises IncompleteDownload for an incomplete last row."""
+        """End the body.
+
+        Raises IncompleteDownload for an incomplete last row, SchemaDrift for a metric that is no number, ServiceError
+        for a key that comes twice.
+        """
         if self._inside:
             raise IncompleteDownload(f"A quote never closes: {_CUT}")
         if self._last != b"\n" and len(self._begun) + 1 != len(self._row):
             self._refuse(self._rows + 1, len(self._begun) + 1)
+        self._cells.end()
 
     def _count_rows(self, lines: bytes) -> int:
         """Check the widths of complete rows and count them."""
