@@ -85,7 +85,7 @@ def test_late_facts_of_a_service_reach_the_copy(service: Service, spec: Spec, tm
     said = {name: json.loads((tmp_path / f"{name}.csv.json").read_text()) for name in ("before", "after")}
     assert (done.last_complete_day, said["before"]["last_complete_day"]) == (END, END.isoformat())
     assert (ranged.last_complete_day, said["after"]["last_complete_day"]) == (late, late.isoformat())
-    assert {one.table: one.last_day for one in tables_report(service.settings.facts_root, TODAY)}["earnings"] == late
+    assert {one.table: one.complete_to for one in tables_report(service.settings.facts_root, TODAY)}["earnings"] == late
 
 
 def test_empty_days_up_to_today_are_not_taken_for_good(

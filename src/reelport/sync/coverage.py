@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 from reelport.sync.days import Days
 from reelport.sync.destinations import open_destination
+from reelport.sync.last_success import read_success
 from reelport.sync.planning import wanted_days
 from reelport.sync.spec import Spec
 from reelport.sync.staging import count_rows
@@ -16,7 +17,8 @@ from reelport.sync.staging import count_rows
 class Coverage:
     """A copy's days: wanted; of these verified, moving (to be read again), missing.
 
-    `outdated` says that the copy was made by another query than the spec's: every day is read again.
+    `outdated` says that the copy was made by another query than the spec's: every day is read again. `last_success` is
+    when a run last ended with nothing left to read (UTC); runs of named days don't count.
     """
 
     spec: Spec
@@ -27,6 +29,7 @@ class Coverage:
     rows: int
     service: str
     outdated: bool
+    last_success: datetime | None
 
 
 def coverage_of(spec: Spec, today: date | None = None) -> Coverage:
@@ -39,4 +42,5 @@ def coverage_of(spec: Spec, today: date | None = None) -> Coverage:
     verified = state.verified & days if serves else Days()
     moving = (state.present & days) - verified if serves else Days()
     outdated = bool(state.identity) and not serves
-    return Coverage(spec, days, verified, moving, days - verified - moving, rows, state.service, outdated)
+    missing, succeeded = days - verified - moving, read_success(spec) if state.present.spans else None
+    return Coverage(spec, days, verified, moving, missing, rows, state.service, outdated, succeeded)

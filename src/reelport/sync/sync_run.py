@@ -24,6 +24,7 @@ from reelport.sync.destination_lock import lock_destination
 from reelport.sync.destinations import Destination, open_destination
 from reelport.sync.events import Began, Failed, Loaded, Planned, Tell, label_events, one_at_a_time, warn
 from reelport.sync.fetching import discard_report, fetch_window, mark_loaded, remove_leftovers
+from reelport.sync.last_success import record_success
 from reelport.sync.planning import cut_windows, days_in_range, missing_days, wanted_days
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery
@@ -79,6 +80,8 @@ def run(
             for spec in specs:
                 if spec.name not in bad:
                     remove_leftovers(work_folders[spec.place], spec)
+                    if not named:
+                        record_success(spec, datetime.now(UTC))
     return _collect_loaded([outcome for _, outcome in outcomes])
 
 

@@ -272,3 +272,61 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(tmp_path: Path, destina
         (status,) = json.loads(sync("status", "--json").stdout)
         assert (status["missing"], status["rows"]) == ([], 12)
         assert sorted(path.name for path in tmp_path.glob(".*.sync/*")) == ["lock"]
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Iterator[Sync]:
+    """A sync in a folder whose vendor fails every report."""
+    sheet(tmp_path)
+    with Vendor(csv=Numbers().csv) as vendor:
+        vendor.fails = lambda _: True
+        yield syncing(tmp_path, vendor.url, vendor.key, vendor.secret)
+
+
+def test_a_failure_is_told_to_a_command_of_the_users(failing: Sync, tmp_path: Path) -> None:
+    """As a line of JSON on its stdin; no word of it passes the shell, and stdout holds the run's events alone."""
+    done = failing("run", "earned", "--json", "--on-failure", "tee told.json && echo heard")
+    (told,) = [json.loads(line) for line in (tmp_path / "told.json").read_text("utf-8").splitlines()]
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (told["status"], told["code"], told["error"]) == (done.returncode, last["code"], last["error"])
+    assert (told["file"], told["reports"]) == (str(tmp_path / "reelport.toml"), ["earned"])
+    assert "heard" in done.stderr
+    assert "heard" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["exit 7", "no-such-command", "exec 0<&-"])
+def test_a_command_that_hears_of_a_failure_changes_nothing_about_it(failing: Sync, command: str) -> None:
+    """Neither status nor error, whether it fails itself or reads nothing; that it failed is said."""
+    plain, done = failing("run"), failing("run", "--on-failure", command)
+    assert done.returncode == plain.returncode != 0
+    assert ("warning: the command of --on-failure" in done.stderr) is (command != "exec 0<&-")
+    assert "failed on the service's side" in done.stderr
+
+
+def test_a_run_that_succeeds_tells_nobody_and_is_remembered(tmp_path: Path) -> None:
+    """`sync status` says when that was; a run that failed and one of named days don't count."""
+    sheet(tmp_path, lookback=0)
+
+    def csv(wire: Wire) -> bytes:
+        return f"day,video_id,estimated_earnings_eur\n{wire['startDate']},v1,1\n".encode()
+
+    with Vendor(csv=csv) as vendor:
+        sync = syncing(tmp_path, vendor.url, vendor.key, vendor.secret)
+
+        def last_success() -> datetime | None:
+            (status,) = json.loads(sync("status", "--json").stdout)
+            return status["last_success"] and datetime.fromisoformat(status["last_success"])
+
+        assert last_success() is None
+        named = sync("run", "--from", str(YESTERDAY), "--on-failure", "touch told")
+        assert (named.returncode, last_success()) == (0, None), named.stderr
+        before = datetime.now(UTC).replace(microsecond=0)
+        assert sync("run", "--on-failure", "touch told").returncode == 0
+        first = last_success()
+        assert first is not None
+        assert first >= before
+        assert f"last brought up to date on {first:%Y-%m-%d %H:%M} UTC" in sync("status").stdout
+        vendor.fails = lambda _: True
+        assert sync("run", "--every-day").returncode != 0
+        assert last_success() == first
+    assert not (tmp_path / "told").exists()

@@ -69,7 +69,7 @@ def test_rows_of_days_to_come_are_told(tmp_path: Path, reelport: Reelport) -> No
     assert told in out
     assert "1 row rejected, see " in out
     report = {one["table"]: one for one in json.loads(reelport("tables", "--json")[1])}
-    assert report["earnings"]["last_day"] == str(today - timedelta(days=1))
+    assert report["earnings"]["complete_to"] == str(today - timedelta(days=1))
 
 
 def test_days_without_rows_are_told(tmp_path: Path, reelport: Reelport) -> None:

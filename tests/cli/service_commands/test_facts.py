@@ -46,7 +46,7 @@ def test_the_life_of_a_load(tmp_path: Path, reelport: Reelport) -> None:
     assert "1 row removed, 2 rows restored" in reelport("load", "undo", listed[1]["batch"][:8], "--yes")[1]
     assert "when" in reelport("load", "list")[1].splitlines()[0]
     report = {one["table"]: one for one in json.loads(reelport("tables", "--json")[1])}
-    assert (report["earnings"]["rows"], report["earnings"]["last_day"]) == (2, "2023-07-02")
+    assert (report["earnings"]["rows"], report["earnings"]["complete_to"]) == (2, "2023-07-02")
     assert "2023-07 merged, 2 files into one" in reelport("compact")[1]
     assert reelport("vacuum")[1] == "earnings: 0 files deleted, 0 bytes\n"
 

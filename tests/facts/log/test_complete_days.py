@@ -152,10 +152,10 @@ def test_compacted_days_still_tell_the_one_that_is_missing(root: Path, earnings:
     rows = [(str(day), "c1", 1) for day in sorted(between(date(2026, 10, 20), date(2026, 11, 20)) - {EMPTY})]
     load(root, "earnings", [earnings("a.csv", *rows)])
     before = {one.table: one for one in tables_report(root, TODAY)}["earnings"]
-    assert (before.last_day, before.missing_days) == (EMPTY - DAY, (EMPTY,))
+    assert (before.complete_to, before.missing_days) == (EMPTY - DAY, (EMPTY,))
     assert {done.month for done in compact(root, today=TODAY)} == {"2026-10", "2026-11"}
     after = {one.table: one for one in tables_report(root, TODAY)}["earnings"]
-    assert (after.files, after.last_day, after.missing_days) == (2, EMPTY - DAY, (EMPTY,))
+    assert (after.files, after.complete_to, after.missing_days) == (2, EMPTY - DAY, (EMPTY,))
     version = pin(root, ["earnings"]).versions["earnings"]
     assert find_missing_days(list_files_at(root / "earnings", TABLES["earnings"], version), TODAY) == (EMPTY,)
     late = load(root, "earnings", [earnings("late.csv", (str(EMPTY), "c1", 1))])
@@ -171,7 +171,7 @@ def test_a_day_that_a_replacement_emptied_is_not_missing(root: Path, earnings: W
     load(root, "earnings", [earnings("a.csv", *rows)])
     done = load(root, "earnings", [earnings("none.csv")], replace=(EMPTY, EMPTY))
     told = {one.table: one for one in tables_report(root, TODAY)}["earnings"]
-    assert (told.last_day, told.missing_days) == (date(2026, 11, 20), ())
+    assert (told.complete_to, told.missing_days) == (date(2026, 11, 20), ())
     assert last_complete_day(pin(root, ["earnings"]), TODAY) == date(2026, 11, 20)
     undo(root, done.batch)
     assert last_complete_day(pin(root, ["earnings"]), TODAY) == EMPTY - DAY

@@ -121,6 +121,6 @@ def test_the_report_tells_the_first_and_last_complete_day(
     """A day at either end counts when its outer hour is loaded."""
     load(root, "plays", [plays("a.csv", *((moment, "v", "c", 1) for moment in moments))])
     report = {one.table: one for one in tables_report(root, date(2023, 9, 1))}
-    assert (report["plays"].first_day, report["plays"].last_day) == days
+    assert (report["plays"].complete_from, report["plays"].complete_to) == days
     assert (report["plays"].rows, report["ads"].rows, report["ads"].last_load) == (2, 0, None)
     assert report["plays"].last_load is not None

@@ -235,9 +235,9 @@ def test_the_oldest_waiting_report_and_last_complete_days_are_told(tmp_path: Pat
     for name in ("earnings", "plays"):
         load(settings.facts_root, name, [tmp_path / f"{name}.csv"])
     shown = {
-        report.table: report.last_day
+        report.table: report.complete_to
         for report in tables_report(settings.facts_root, datetime.now(UTC).date())
-        if report.last_day
+        if report.complete_to
     }
     assert set(shown) == {"earnings", "plays"}
     with TestClient(create_app(settings)) as client:

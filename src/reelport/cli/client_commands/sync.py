@@ -45,6 +45,11 @@ From = Annotated[
 ]
 To = Annotated[str | None, Parameter("--to", help="The last one; without it, the last that is kept.")]
 
+OnFailure = Annotated[
+    str | None,
+    Parameter(help="A shell command to run if this run fails: it gets the failure as a line of JSON on its stdin."),
+]
+
 _FIRST = """\
 # Reports that `reelport sync run` keeps up to date. `reelport fields list` shows what can be asked.
 
@@ -93,6 +98,7 @@ def run(
     end: To = None,
     service: ServiceOptions = IN_FORCE,
     deadline: Deadline = DEADLINE,
+    on_failure: OnFailure = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -103,11 +109,13 @@ def run(
     Stopped at any point, a copy holds each window as it was before or as it is after; the same command resumes.
     """
     from reelport.cli.client_commands.connection import connect, read_settings
+    from reelport.cli.client_commands.on_failure import run_on_failure
     from reelport.cli.client_commands.sync_output import SyncProgress, range_options
     from reelport.cli.output.progress import reporting
     from reelport.sync import sync_run
 
-    with reporting(json=json, quiet=quiet, output=str(file)) as reporter:
+    facts = {"file": str(file.absolute()), "reports": names or []}
+    with run_on_failure(on_failure, facts), reporting(json=json, quiet=quiet, output=str(file)) as reporter:
         settings = partial(read_settings, service)
         specs, first, last = _read_specs_and_days(
             file, names, {"--from": start, "--to": end}, beside=settings, more=[partial(check_window_days, window_days)]

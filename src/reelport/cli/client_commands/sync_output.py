@@ -118,6 +118,8 @@ def _headline(each: Coverage) -> Text:
         f"{format_count(len(each.verified), 'day')} verified"
     )
     line.append(f", {len(each.moving):,} moving, {len(each.missing):,} missing")
+    if each.last_success:
+        line.append(f"; last brought up to date on {each.last_success:%Y-%m-%d %H:%M} UTC")
     if each.outdated:
         line.append("; the report asks for something else now: the next run reads every day again", style="yellow")
     return line
@@ -137,6 +139,7 @@ def _coverage_as_json(each: Coverage) -> dict[str, object]:
         "service": each.service or None,
         "rows": each.rows,
         "outdated": each.outdated,
+        "last_success": f"{each.last_success:%Y-%m-%dT%H:%M:%SZ}" if each.last_success else None,
         "wanted": each.wanted.to_json(),
         "verified": each.verified.to_json(),
         "moving": each.moving.to_json(),

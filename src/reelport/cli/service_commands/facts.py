@@ -319,8 +319,8 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
         [
             one.table,
             f"{one.rows:,}",
-            str(one.first_day or ""),
-            str(one.last_day or ""),
+            str(one.complete_from or ""),
+            str(one.complete_to or ""),
             format_moment(one.last_load),
             f"{one.files:,}",
             format_size(one.bytes),

@@ -16,15 +16,16 @@ from reelport.facts.tables import TABLES, Table
 class TableReport:
     """What one table holds. A table that nothing was loaded into has no rows, days or load.
 
-    `missing_days` have no rows though the days about them have: see `complete_days.find_missing_days`.
+    `complete_to` is the day up to which it is complete. `missing_days` have no rows though the days about them have:
+    see `complete_days.find_missing_days`.
     """
 
     table: str
     rows: int
     files: int
     bytes: int
-    first_day: date | None
-    last_day: date | None
+    complete_from: date | None
+    complete_to: date | None
     last_load: datetime | None
     last_batch: str | None
     missing_days: tuple[date, ...] = ()
