@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 _PAGES = Path(__file__).parents[1] / "docs" / "operate"
-FENCE = re.compile(r"^```(\w*)(?: test=([\w-]+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^```(\w*)(?: test=([\w.-]+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 """A fenced block: its language, the place of its test ("": where the pages' own test runs), its text."""
 
 

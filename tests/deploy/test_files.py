@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.cases import thin_out
 from tests.deploy.programs import find_tool, make_certificate, write_configuration
+from tests.operate_pages import FENCE
 
 from reelport.server.settings import setting_names, variable_name
 
@@ -33,6 +34,19 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         text = unit.read_text("utf-8").replace("/opt/reelport/bin/reelport", program)
         (tmp_path / unit.name.replace("@", "@1")).write_text(text)
     files = sorted(str(path) for path in tmp_path.iterdir())
+    done = run(find_tool("systemd-analyze", "systemd"), "verify", "--man=no", *files)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_systemd_takes_the_units_of_the_page_on_schedules(tmp_path: Path) -> None:
+    """A timer and the service that it starts, as they are copied from the page."""
+    page = (ROOT / "docs" / "how-to" / "run-on-a-schedule.md").read_text("utf-8")
+    units = {name: text for _, name, text in FENCE.findall(page) if name.startswith("reelport-sync.")}
+    assert sorted(units) == ["reelport-sync.service", "reelport-sync.timer"]
+    program = str(Path(sys.executable).with_name("reelport"))
+    for name, text in units.items():
+        (tmp_path / name).write_text(text.replace("/opt/reelport/bin/reelport", program))
+    files = [str(tmp_path / name) for name in units]
     done = run(find_tool("systemd-analyze", "systemd"), "verify", "--man=no", *files)
     assert (done.returncode, done.stderr) == (0, "")
 

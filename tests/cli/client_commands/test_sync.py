@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pytest
 from tests import forked
 from tests.cases import thin_out
+from tests.operate_pages import FENCE
 from tests.patience import PATIENCE
 from tests.sync.vendors import TODAY, YESTERDAY, Numbers, asked, follow_midnight
 from tests.warm_service import Service
@@ -29,6 +31,7 @@ from reelport.testing import Channel, Key, Vendor
 from reelport.testing.vendor import Wire
 
 START = TODAY - timedelta(days=12)
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "run-on-a-schedule.md"
 EARNED = "SELECT day, video_id, estimated_earnings_eur FROM earned ORDER BY ALL"
 
 Sync = Callable[..., subprocess.CompletedProcess[str]]
@@ -317,7 +320,17 @@ def test_a_run_that_succeeds_tells_nobody_and_is_remembered(tmp_path: Path) -> N
             (status,) = json.loads(sync("status", "--json").stdout)
             return status["last_success"] and datetime.fromisoformat(status["last_success"])
 
+        def watch() -> int:
+            """The status of the page's command that alerts."""
+            (command,) = [text for _, place, text in FENCE.findall(PAGE.read_text("utf-8")) if place == "status"]
+            return subprocess.run(
+                ["/bin/sh", "-c", command.replace("reelport ", f"{sys.executable} -m reelport ")],
+                cwd=tmp_path,
+                check=False,
+            ).returncode
+
         assert last_success() is None
+        assert watch() == 1
         named = sync("run", "--from", str(YESTERDAY), "--on-failure", "touch told")
         assert (named.returncode, last_success()) == (0, None), named.stderr
         before = datetime.now(UTC).replace(microsecond=0)
@@ -325,6 +338,7 @@ def test_a_run_that_succeeds_tells_nobody_and_is_remembered(tmp_path: Path) -> N
         first = last_success()
         assert first is not None
         assert first >= before
+        assert watch() == 0
         assert f"last brought up to date on {first:%Y-%m-%d %H:%M} UTC" in sync("status").stdout
         vendor.fails = lambda _: True
         assert sync("run", "--every-day").returncode != 0
