@@ -104,7 +104,7 @@ def _append_letter(text: object, standings: Standings, statement: Statement) -> 
 
 
 def _format_metrics() -> str:
-    head = ("metric", "means", "how it is made", "unit", "digits and scale", "adds up", "family", "scopes")
+    head = ("metric", "means", "how it is made", "unit", "digits and scale", "adds up", "family")
     rows = (
         (
             _append_letter(f"`{each}`", each.standings, Statement.NAME),
@@ -113,8 +113,7 @@ def _format_metrics() -> str:
             _append_letter(each.unit, each.standings, Statement.UNIT),
             _append_letter(describe_scale(each), each.standings, Statement.SCALE),
             _append_letter(describe_adding(each.rule), each.standings, Statement.ADDING),
-            each.family,
-            ", ".join(f"`{scope}`" for scope in sorted(each.family.scopes)) or "-",
+            f"[{each.family}](#{str(each.family).lower()})",
         )
         for each in Metric
     )
@@ -185,19 +184,28 @@ def _format_payees() -> str:
 
 def _format_matrix() -> str:
     legend = (
-        "`D` documented; `i` inferred; `p` only where the service is set to be permissive; `-` not. "
-        "A report may mix families when each of its dimensions suits every one of its metrics."
+        "Metrics of one family go with the same dimensions. A report may mix families when each of its dimensions "
+        "suits every one of its metrics."
     )
-    families = "\n".join(f"- **{family}**: {family.sentence} {_format_members(family)}" for family in Family)
-    head = ("dimension", *(family.name for family in Family))
-    rows = ((f"`{each}`", *(matrix_letter(family, each) for family in Family)) for each in Dimension)
-    return f"{families}\n\n{legend}\n\n{_format_table(head, rows)}"
+    return "\n\n".join([legend, *(_format_family(family) for family in Family)])
+
+
+def _format_family(family: Family) -> str:
+    scopes = "".join(f" Needs `{scope}`." for scope in sorted(family.scopes))
+    kinds = {"Documented": "D", "Inferred": "i", "Only where the service is set to be permissive": "p"}
+    letters = {each: matrix_letter(family, each) for each in Dimension}
+    lines = (
+        f"- {kind}: {', '.join(f'`{each}`' for each, found in letters.items() if found == letter)}"
+        for kind, letter in kinds.items()
+        if letter in letters.values()
+    )
+    return "\n".join([f"### {family}\n\n{family.sentence}{scopes}\n", f"- Metrics: {_format_members(family)}", *lines])
 
 
 def matrix_letter(family: Family, dimension: Dimension) -> str:
     """Tell by one letter whether a dimension goes with a family.
 
-    The letters are D, i, p and -; the page's legend explains them.
+    The letters are D (documented), i (inferred), p (only where the service is set to be permissive) and - (not).
     """
     if dimension in family.documented:
         return "D"

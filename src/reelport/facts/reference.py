@@ -28,13 +28,12 @@ _KINDS = {
 }
 
 _LISTS = (
-    "Some columns hold one text of a list, spelled as it stands there. Another text refuses its row. Where a column's "
-    "line links here, no number depends on the list, and `--lenient` keeps such a row and counts it; any other list "
-    "decides what counts where, and always holds.\n\n"
-    f"A country is one of {len(COUNTRIES):,} codes: those that ISO 3166-1 assigns (alpha-2), and `XK` for Kosovo; "
-    "[`facts/countries.py`](../../src/reelport/facts/countries.py) has them, and their source. Codes that were "
-    "withdrawn (`AN`), are reserved (`EU`, `UK`) or are somebody's own (`ZZ`, `XX`, `A1`, `T1`) are none: where the "
-    "country isn't known the cell is empty. Why: [a decision](../decisions/0021-what-a-loaded-cell-may-hold.md)."
+    "Some columns hold one text of a list. Another text refuses its row. If a column's line links here, `--lenient` "
+    "keeps such a row and counts it. Numbers depend on the other lists, so they always hold.\n\n"
+    f"A country is one of {len(COUNTRIES):,} codes: those that ISO 3166-1 assigns (alpha-2), and `XK` for Kosovo "
+    "([list](../../src/reelport/facts/countries.py)). Withdrawn codes (`AN`), reserved ones (`EU`, `UK`) and private "
+    "ones (`ZZ`, `T1`) are refused: an unknown country is an empty cell "
+    "([why](../decisions/0021-what-a-loaded-cell-may-hold.md))."
 )
 
 
@@ -46,8 +45,8 @@ def format_tables_page() -> str:
         "# The tables",
         (
             "What `reelport load` takes, column by column. Each table is a Delta table in `facts/` under the data "
-            "directory; any tool that reads Delta Lake can open it. A column that may be empty may be left "
-            "out of a file."
+            "directory; any tool that reads Delta Lake can open it. A column that isn't required may be left out of a "
+            "file: it is empty then, or what stands after *else*."
         ),
         "## Types",
         kinds,
@@ -63,19 +62,18 @@ def _format_layout(table: Table) -> str:
     if table.key is not None:
         return f"An object table: a load replaces the rows of the same `{table.key}`, whole, and adds the others."
     keys = ", ".join(f"`{key}`" for key in sort_keys(table))
-    return (
-        f"A fact table in time by `{table.time}`: partitioned by month, sorted by {keys}. "
-        f"The files end with a column `{BATCH}`: which load the row came from."
-    )
+    return f"A fact table in time by `{table.time}`, sorted by {keys}. The column `{BATCH}` tells which load a row came from."
 
 
 def _format_columns(table: Table) -> str:
-    return _format_grid(("column", "type", "unit", "may be empty", "meaning"), map(_format_row, table.columns))
+    return _format_grid(("column", "type", "meaning"), map(_format_row, table.columns))
 
 
 def _format_row(column: Column) -> tuple[str, ...]:
-    empty = "no" if column.required else "yes" if column.default is None else f"yes, then {column.default}"
-    return (f"`{column.name}`", column.kind.value, column.unit or "", empty, column.sentence + _format_choices(column))
+    kind = column.kind.value + (f" ({column.unit})" if column.unit else "")
+    empty = "**required**" if column.required else "" if column.default is None else f"else {column.default}"
+    typed = ", ".join(part for part in (kind, empty) if part)
+    return f"`{column.name}`", typed, column.sentence + _format_choices(column)
 
 
 def _format_choices(column: Column) -> str:
