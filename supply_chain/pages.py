@@ -28,11 +28,11 @@ SITE = ROOT / "site"
 OUTSIDE = ("DESIGN.md", "CHANGELOG.md")
 """Pages of the project's root that are pages of the site too."""
 API = "reference/python.md"
-"""The page that is made of docstrings."""
+"""The page that ends with the docstrings of all public names."""
 FIRST = ("Client", "AsyncClient", "ReportQuery", "Report", "AsyncReport", "Downloaded", "Table")
-"""What a reader of it looks for first."""
+"""What a reader of these looks for first."""
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)#\s]*)(#[^)\s]*)?\)")
-FENCE = re.compile(r"^```(\w*)( test=[\w-]+)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^```(\w*)( test=[\w.-]+)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^(?:\$ )?(?:\w+=\S+ )*reelport ([a-z][a-z -]*)", re.MULTILINE)
 
 
@@ -103,7 +103,8 @@ def _stage(root: Path, work: Path) -> list[Path]:
     for name in OUTSIDE:
         shutil.copy(root / name, folder / name)
     names = "\n\n".join(f"::: reelport.{name}" for name in (*FIRST, *sorted({*reelport.__all__} - {*FIRST})))
-    (folder / API).write_text(f"# Python\n\nAll public names of `reelport`.\n\n{names}\n", "utf-8")
+    text = (folder / API).read_text("utf-8")
+    (folder / API).write_text(f"{text}\n# All public names\n\n{names}\n", "utf-8")
     for page in folder.rglob("*.md"):
         page.write_text(_adapt(page.read_text("utf-8"), root, page.relative_to(folder)), "utf-8")
         if page.name == "README.md":
@@ -113,7 +114,7 @@ def _stage(root: Path, work: Path) -> list[Path]:
 
 def _adapt(text: str, root: Path, page: Path) -> str:
     """A page's text for the site: its links within it, its fences without the mark of a test."""
-    text = re.sub(r"^(```\w+) test=[\w-]+$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^(```\w+) test=[\w.-]+$", r"\1", text, flags=re.MULTILINE)
     return LINK.sub(lambda link: _adapt_link(link, root, page), text)
 
 

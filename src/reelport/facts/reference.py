@@ -62,7 +62,7 @@ def _format_layout(table: Table) -> str:
     if table.key is not None:
         return f"An object table: a load replaces the rows of the same `{table.key}`, whole, and adds the others."
     keys = ", ".join(f"`{key}`" for key in sort_keys(table))
-    return f"A fact table in time by `{table.time}`, sorted by {keys}. The column `{BATCH}` tells which load a row came from."
+    return f"A fact table in time by `{table.time}`, sorted by {keys}. `{BATCH}` tells which load a row came from."
 
 
 def _format_columns(table: Table) -> str:
