@@ -24,6 +24,8 @@ from reelport.testing import Channel
 from .conftest import break_after_download, kept
 from .vendors import START, TODAY, YESTERDAY
 
+BEGUN = START - timedelta(days=7)
+"""The first day with facts: more than two weeks of them come before the gap."""
 GAP = START + timedelta(days=11)
 """A day whose load failed."""
 END = YESTERDAY - timedelta(days=3)
@@ -66,7 +68,7 @@ def test_a_copy_gets_days_that_come_after_later_ones(service: Service, tmp_path:
     earned = Spec("earned", ("ESTIMATED_EARNINGS_EUR",), ("DAY",), START, place, lookback=0, settle=1, window=7)
     key = service.key("acme")
     ahead = TODAY + timedelta(days=365)
-    load(service, [day for day in Days.between(START, END) if day != GAP])
+    load(service, [day for day in Days.between(BEGUN, END) if day != GAP])
     load(service, [ahead])
     if is_compacted:
         compact(service.settings.facts_root, today=ahead + timedelta(days=9), settled_after=0)

@@ -24,7 +24,9 @@ def load_days(
     root: Path, table: Table, batch: str, days: Iterable[int], replace: tuple[date, date] | None = None
 ) -> None:
     """Load a row of the table for each of these days of July 2023, owned by a channel named as the batch."""
-    load_arrow(root, table.name, _make_rows(table, batch, days), batch, replace=replace, memory="50MB")
+    days = [*days]
+    rows = _make_rows(table, batch, days or [1]).slice(0, len(days))
+    load_arrow(root, table.name, rows, batch, replace=replace, memory="50MB")
 
 
 def _make_rows(table: Table, owner: str, days: Iterable[int]) -> pa.Table:

@@ -15,7 +15,6 @@ from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import find_filled_days, find_load_to_undo, list_loads, read_history
 from reelport.facts.log.log_entry import LogEntry
-from reelport.facts.log.newest_commits import find_emptied_days
 from reelport.facts.tables import EARNINGS, Table
 
 from .small_log import load_days
@@ -121,8 +120,6 @@ def test_a_replacement_whose_undo_noted_another_load_is_unsure(root: Path) -> No
         ("b", False, False),
         ("c", True, True),
     ]
-    newest = read_newest(root, EARNINGS).version
-    assert find_emptied_days(root / "earnings", newest, [date(2023, 7, 2)]) == frozenset()
 
 
 def test_an_undo_of_a_batch_that_never_stood_changes_nothing(root: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,9 +18,11 @@ from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest
 from reelport.facts.log.file_digests import require_intact
-from reelport.facts.log.history import Load, list_loads, read_history
+from reelport.facts.log.history import list_loads, read_history
+from reelport.facts.log.last_load import find_last_load
 from reelport.facts.log.log_files import find_newest_commit, list_commits
-from reelport.facts.log.newest_commits import find_emptied_days, find_last_load
+from reelport.facts.log.restated_days import read_restated
+from reelport.facts.log.spans import merge_spans
 from reelport.facts.tables import EARNINGS
 from reelport.storage.digests import FileDamaged
 
@@ -58,18 +59,13 @@ def pin_version(root: Path, version: int) -> TableVersion:
     return TableVersion(EARNINGS, folder, version, list_files(delta, EARNINGS), delta)
 
 
-def list_emptied(standing: Sequence[Load], days: set[date]) -> set[date]:
-    spans = [load.replaced for load in standing if load.replaced is not None]
-    return {day for day in days if any(first <= day <= last for first, last in spans)}
-
-
 def check_loads(now: TableVersion) -> None:
-    """Hold the last load and the emptied days against the whole history."""
+    """Hold the last load and the restated days against the whole history."""
     standing = [load for load in read_history(now) if not load.undone]
     last = find_last_load(now.folder, now.version)
     assert (last and last.version) == (standing[-1].version if standing else None)
-    empty = {date(2023, 7, day) for day in range(1, 32)} - {day for file in now.files for day in file.list_days()}
-    assert find_emptied_days(now.folder, now.version, empty) == list_emptied(standing, empty)
+    spans = [load.replaced for load in standing if load.replaced is not None]
+    assert read_restated(now.folder, EARNINGS, now.version) == merge_spans(spans)
 
 
 def check_digests(now: TableVersion, chance: random.Random) -> None:

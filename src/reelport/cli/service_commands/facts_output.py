@@ -31,10 +31,13 @@ def print_rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def describe_missing_days(days: Sequence[date]) -> str:
-    """Say on which days there are no rows, and what that means."""
+    """Say which days lack their rows, what that means and what to do."""
     more = f" and {len(days) - _MISSING_SHOWN} more" if len(days) > _MISSING_SHOWN else ""
     listed = ", ".join(map(str, days[:_MISSING_SHOWN]))
-    return f"no rows of {listed}{more}, though the days about have rows; no day from there on counts as complete"
+    return (
+        f"no rows of {listed}{more}, though each day should have some; no day from there on counts as complete. "
+        "Load them; where a day had none, say so: load a file of a header alone with --replace-days DAY"
+    )
 
 
 def print_loads(loads: Sequence[Load]) -> None:

@@ -27,6 +27,8 @@ from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.history import find_superseded_days, is_standing, read_history
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry
+from reelport.facts.log.restated_days import restate
+from reelport.facts.log.spans import Span
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
 from reelport.wording import format_count
@@ -43,12 +45,14 @@ def allow_any(_: TableVersion) -> None:
 class PreparedLoad:
     """A batch whose files are written and durable, but not yet committed to its table.
 
-    `check` raises where an addition must not be committed to that version.
+    `today` (UTC) is the day of the load, `span` are the days that it replaces. `check` raises where an addition must
+    not be committed to that version.
     """
 
     entry: LogEntry
     files: tuple[DataFile, ...]
-    span: tuple[date, date] | None = None
+    today: date
+    span: Span | None = None
     check: Callable[[TableVersion], None] = allow_any
 
 
@@ -151,7 +155,7 @@ def format_left_out(left_out: Sequence[DayLeftOut]) -> str:
 
 
 def _apply_replacement(
-    root: Path, table: Table, loaded: PreparedLoad, claim: Callable[[Path], None], span: tuple[date, date]
+    root: Path, table: Table, loaded: PreparedLoad, claim: Callable[[Path], None], span: Span
 ) -> AppliedLoad:
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
@@ -166,7 +170,8 @@ def _apply_replacement(
                     rewrite_file(staged, now, file, negate(in_days(table, *span)))
             kept = staged.finish()
             removed.append(sum(file.rows for file in touched) - sum(file.rows for file in kept))
-            return Change(loaded.entry, (*loaded.files, *kept), touched, loaded=True)
+            entry = replace(loaded.entry, restated=restate(now, span, loaded.today))
+            return Change(entry, (*loaded.files, *kept), touched, loaded=True)
 
         version = commit(root, table, propose)
         attempts[-1].keep()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -291,7 +291,8 @@ def _load_sources(
         files = staged.finish()
         bad.finish()
         meter.report_committing(writer.rows)
-        loaded = PreparedLoad(_make_entry(request, writer, bad), files, request.span, request.check)
+        today = (request.now or datetime.now(UTC)).date()
+        loaded = PreparedLoad(_make_entry(request, writer, bad), files, today, request.span, request.check)
         # A mapping has locked its workspace: no other files can be read in it.
         merging = None if request.is_mapped else space
         done = apply_load(request.root, request.table, loaded, request.memory, claim, merging)

@@ -31,6 +31,7 @@ from reelport.facts.log.delta_log import TableVersion, read_newest, read_removed
 from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.history import Load, active_batches, find_load_to_undo, list_loads, read_history
 from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.restated_days import take_back
 from reelport.facts.schema import MONTH, find_table
 from reelport.wording import format_count
 
@@ -142,7 +143,8 @@ def undo_load(root: Path, load: Load) -> UndoResult:
                 removed, restored = _count_objects(root, now, undoing)
             counts.append((removed, restored))
             days = tuple(day.isoformat() for day in load.days)
-            entry = LogEntry("undo", load.batch, removed, days=days, undoes=load.version)
+            restated = None if load.replaced is None else take_back(now, load.version)
+            entry = LogEntry("undo", load.batch, removed, days=days, undoes=load.version, restated=restated)
             return Change(entry, adds, touched, loaded=undoing.remains_loaded)
 
         version = commit(root, found, propose)

@@ -21,6 +21,7 @@ from reelport import killpoints
 from reelport.errors import OutcomeUnknown, StorageError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import (
+    RESTATED,
     TableVersion,
     counter_name,
     file_mark,
@@ -201,6 +202,8 @@ def _commit_once(
         # A file that is a batch by itself is found by the counter of that.
         marks = dict.fromkeys(file for file in change.entry.files if file != change.entry.batch)
         counters += [Transaction(file_mark(file), 1) for file in marks]
+    if change.entry.restated is not None:
+        counters.append(Transaction(RESTATED, delta.version() + 1))
     delta.create_write_transaction(
         actions,
         "append",

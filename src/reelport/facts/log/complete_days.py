@@ -1,27 +1,33 @@
-"""Which days of a table's facts are complete, by what its log tells of its files."""
+"""Which days of a table's facts are complete, by what its log tells of its files and replacements.
+
+A day is told once it has facts, or once a replacement restates it after it is over, even with no row. After two weeks
+of told days without a gap, each day is expected. An expected day that isn't told, though a later one is, is missing:
+its load failed, it seems. The last complete day is the day before the first missing one; without a missing day it is
+the last told day, once it is over. In hourly facts that day counts once its last hour is there, or once it is restated.
+A missing day holds back all later days until it is loaded, or restated with no row. Later days, other gaps and time
+release nothing. A table that rests each week has no missing day.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from reelport.errors import ReelportError
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.newest_commits import find_emptied_days
-from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.log.snapshot import ABSENT, Snapshot
+from reelport.facts.log.spans import Span, intersect, is_within, merge_spans
 from reelport.facts.tables import TABLES
 
 _LAST_HOUR = 23
 _DAY = timedelta(days=1)
-LOOKED_AT = 60
-"""The days, up to the last with rows, among which one without rows may be a load that failed."""
-_MOST_MISSING = 10
-"""One in so many of these days may lack rows in a table whose days all have some."""
-_MOST_GAPS = 2
-"""Runs of days without rows in such a table: an outage is one, while many lone days are how a table is."""
+EXPECTED_AFTER = 14
+"""Days told in a row after which each day is expected. A table that rests each week has no such row, even if it once
+worked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,68 +40,47 @@ class Completeness:
 
 
 def read_completeness(root: Path, table: str, version: int, files: tuple[DataFile, ...], today: date) -> Completeness:
-    """Find which days of a table's version are complete as of this day (UTC), by its files.
+    """Find which days of a table's version are complete as of this day (UTC).
 
-    Of the days without rows, those that a replacement emptied aren't missing. The log is read only to find those.
-    While it can't be read, all of them are: nothing shows then that one was emptied on purpose.
+    While the log can't be read, no replacement counts: a day that it emptied is missing then.
     """
     try:
         return _read_completeness(root, table, version, files, today)
     except (OSError, ValueError, LookupError, TypeError, ReelportError):
-        missing = find_missing_days(files, today)
-        return Completeness(*complete_days(files, today, missing), missing)
+        return find_completeness(files, (), today)
 
 
 # Each report asks for it, of the same version mostly: that takes longer than to look the files up.
 # What is found without the log must not stay, so that its errors go through here.
 @lru_cache(maxsize=2 * len(TABLES))
 def _read_completeness(root: Path, table: str, version: int, files: tuple[DataFile, ...], today: date) -> Completeness:
-    missing = find_missing_days(files, today)
-    emptied = find_emptied_days(root / table, version, missing) if missing else frozenset[date]()
-    missing = tuple(day for day in missing if day not in emptied)
-    return Completeness(*complete_days(files, today, missing), missing)
+    found, filled = find_completeness(files, (), today), _find_filled(_find_dated(files, today), today)
+    is_all_told = len(filled) == 1 and (filled[0][0], today - _DAY) == (found.first, found.last)
+    if is_all_told or version == ABSENT:
+        return found  # as mostly: no replacement could change it
+    from reelport.facts.log.restated_days import read_restated  # noqa: PLC0415 - loads the Delta library
+
+    return find_completeness(files, read_restated(root / table, TABLES[table], version), today)
 
 
-def complete_days(
-    files: Iterable[DataFile], today: date, missing: Collection[date] = ()
-) -> tuple[date | None, date | None]:
-    """Find the first and the last complete day that the files hold, as of this day (UTC).
+def find_completeness(files: Iterable[DataFile], restated: Iterable[Span], today: date) -> Completeness:
+    """Find which days are complete as of this day (UTC), by files and the days that replacements restate.
 
-    Rows of later days don't count, and no day is complete before it is over. In daily facts each other day is. In
-    hourly facts the last day is complete when it has its last hour, and the first day when it has its first; otherwise
-    the next day inwards counts. The last complete day is before the first `missing` one.
+    Rows of later days don't count, and no day is complete before it is over. The first complete day is the first with
+    facts, or the next where hourly facts lack its first hour.
     """
-    dated = _find_dated(files, today)
-    if not dated:
-        return None, None
-    first = min((file.first for file in dated if file.first is not None), key=_moment)
-    last = max((_find_last(file, today) for file in dated), key=_moment)
-    low, high = _to_day(first), _to_day(last)
-    if isinstance(first, datetime) and first.astimezone(UTC).hour:
+    dated, over = _find_dated(files, today), today - _DAY
+    filled, restated = _find_filled(dated, today), intersect((date.min, over), restated)
+    told = merge_spans([*filled, *restated])
+    if not told:
+        return Completeness(None, None)
+    low, high, missing = (filled or told)[0][0], told[-1][1], tuple(_list_missing(told))
+    if dated and not _has_first_hour(dated) and not is_within(low, restated):
         low += _DAY
-    if isinstance(last, datetime) and last.astimezone(UTC).hour < _LAST_HOUR:
+    if dated and high == filled[-1][1] and not _has_last_hour(dated, today) and not is_within(high, restated):
         high -= _DAY
-    high = min(high, today - _DAY, *(day - _DAY for day in missing))
-    return (low, high) if low <= high else (None, None)
-
-
-def find_missing_days(files: Iterable[DataFile], today: date) -> tuple[date, ...]:
-    """Find days without a row that should have some: their load failed, it seems.
-
-    They lie among the last `LOOKED_AT` days up to the last with rows, today at the latest. A table where more than a
-    tenth of these days have no rows, or in more than two places, just has such days: none of them is missing.
-    """
-    dated = _find_dated(files, today)
-    if not dated:
-        return ()
-    end = max(_to_day(_find_last(file, today)) for file in dated)
-    start = end - timedelta(days=LOOKED_AT - 1)
-    filled = {day for file in dated if file.last_day >= start for day in file.list_days() if start <= day <= end}
-    first = min(filled, default=end)
-    span = [first + timedelta(days=place) for place in range((end - first).days + 1)]
-    missing = tuple(day for day in span if day not in filled)
-    gaps = sum(day - _DAY in filled for day in missing)
-    return missing if len(missing) * _MOST_MISSING <= len(span) and gaps <= _MOST_GAPS else ()
+    high = min(high, over, *(day - _DAY for day in missing[:1]))
+    return Completeness(low, high, missing) if low <= high else Completeness(None, None, missing)
 
 
 def last_complete_day(snapshot: Snapshot, today: date) -> date | None:
@@ -109,9 +94,39 @@ def last_complete_day(snapshot: Snapshot, today: date) -> date | None:
     return min(known, default=None) if len(known) == len(lasts) else None
 
 
+def _list_missing(told: Sequence[Span]) -> Iterator[date]:
+    """List the days between these spans, from the first that is long enough on."""
+    is_expected = False
+    for (first, last), (following, _) in pairwise(told):
+        is_expected = is_expected or (last - first).days + 1 >= EXPECTED_AFTER
+        if is_expected:
+            yield from (last + place * _DAY for place in range(1, (following - last).days))
+
+
 def _find_dated(files: Iterable[DataFile], today: date) -> list[DataFile]:
     """Find the files that have rows of this day or an earlier one."""
     return [file for file in files if file.first is not None and file.last is not None and file.first_day <= today]
+
+
+def _find_filled(dated: Iterable[DataFile], today: date) -> tuple[Span, ...]:
+    """Find the days with rows up to today."""
+    return merge_spans((day, day) for file in dated for day in _list_days(file, today))
+
+
+def _list_days(file: DataFile, today: date) -> list[date]:
+    # An older month file doesn't tell its days: nothing says that those before today have rows.
+    days = file.list_days() if file.tells_days or file.last_day <= today else [file.first_day]
+    return [day for day in days if day <= today]
+
+
+def _has_first_hour(dated: Iterable[DataFile]) -> bool:
+    first = min((file.first for file in dated if file.first is not None), key=_moment)
+    return not (isinstance(first, datetime) and first.astimezone(UTC).hour)
+
+
+def _has_last_hour(dated: Iterable[DataFile], today: date) -> bool:
+    last = max((_find_last(file, today) for file in dated), key=_moment)
+    return not (isinstance(last, datetime) and last.astimezone(UTC).hour < _LAST_HOUR)
 
 
 def _find_last(file: DataFile, today: date) -> datetime | date:
@@ -122,14 +137,8 @@ def _find_last(file: DataFile, today: date) -> datetime | date:
     assert file.last is not None  # noqa: S101 - the file is dated
     if file.last_day <= today:
         return file.last
-    day = max((day for day in file.list_days() if day <= today), default=file.first_day)
-    # An older month file doesn't tell its days: nothing says that those before today have rows.
-    day = day if file.tells_days else file.first_day
+    day = _list_days(file, today)[-1]
     return datetime.combine(day, time(), UTC) if isinstance(file.last, datetime) else day
-
-
-def _to_day(value: datetime | date) -> date:
-    return value.astimezone(UTC).date() if isinstance(value, datetime) else value
 
 
 def _moment(value: datetime | date) -> str:

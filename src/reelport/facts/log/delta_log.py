@@ -47,6 +47,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+RESTATED = "reelport-restated"
+"""The Delta application id under which the log notes which commit has the restated days."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableVersion:
     """A table's version: files, and the open Delta table (None before a commit)."""

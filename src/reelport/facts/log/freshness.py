@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reelport.facts.log.complete_days import read_completeness
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.newest_commits import find_last_load
+from reelport.facts.log.last_load import find_last_load
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.tables import TABLES
 

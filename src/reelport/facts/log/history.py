@@ -56,15 +56,20 @@ def list_loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
 
 def read_history(now: TableVersion) -> tuple[Load, ...]:
     """Read every load of one table, oldest first, with undone loads marked."""
+    return make_history(now.table, read_entries(now))
+
+
+def make_history(table: Table, entries: Iterable[LogEntry]) -> tuple[Load, ...]:
+    """Make the history of a table from what its commits did, oldest first."""
     found: list[Load] = []
-    for entry in read_entries(now):
+    for entry in entries:
         match entry.kind:
             case "load" | "replace":
-                found.append(_to_load(now.table, entry))
+                found.append(_to_load(table, entry))
             case "undo" if (place := _find_undone(found, entry)) is not None:
                 load = found[place]
                 is_other = entry.undoes not in {0, load.version}
-                has_replaced = load.replaced is not None or not now.table.is_fact
+                has_replaced = load.replaced is not None or not table.is_fact
                 found[place] = replace(load, undone=True, unsure=is_other and has_replaced)
     return tuple(found)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reelport.facts.log.complete_days import Completeness, read_completeness
 from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.newest_commits import find_last_load
+from reelport.facts.log.last_load import find_last_load
 from reelport.facts.tables import TABLES, Table
 
 
@@ -16,8 +16,8 @@ from reelport.facts.tables import TABLES, Table
 class TableReport:
     """What one table holds. A table that nothing was loaded into has no rows, days or load.
 
-    `complete_to` is the day up to which it is complete. `missing_days` have no rows though the days about them have:
-    see `complete_days.find_missing_days`.
+    `complete_to` is the day up to which it is complete. `missing_days` have no rows though they should have some: see
+    `complete_days`.
     """
 
     table: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 
 from reelport.errors import StorageError
+from reelport.facts.log.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class LogEntry:
 
     `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say. `files` are, for each
     of the `sources` of facts, the name that a batch of that file alone would have, and of a compressed one also of
-    what it holds; loads of before don't say.
+    what it holds; loads of before don't say. `restated` are the days that standing replacements restate after the
+    commit; None where it doesn't change them.
     """
 
     kind: str
@@ -36,6 +39,7 @@ class LogEntry:
     left_out: tuple[DayLeftOut, ...] = ()
     undoes: int = 0
     files: tuple[str, ...] = ()
+    restated: tuple[Span, ...] | None = None
     version: int = field(default=-1, compare=False)
     at: datetime | None = field(default=None, compare=False)
 
@@ -58,6 +62,7 @@ def parse_entry(commit: dict[str, object]) -> LogEntry:
         left_out=tuple(_parse_day_left_out(*one) for one in record.get("left_out", ())),
         undoes=int(record.get("undoes", 0)),
         files=tuple(record.get("files", ())),
+        restated=_parse_spans(record["restated"]) if "restated" in record else None,
         version=version,
         at=datetime.fromtimestamp(stamp / 1000, UTC),
     )
@@ -68,7 +73,13 @@ def entry_to_json(entry: LogEntry) -> dict[str, object]:
     record = {name: value for name, value in asdict(entry).items() if name not in {"version", "at"} and value}
     if entry.left_out:
         record["left_out"] = [[one.day.isoformat(), one.rows, one.replaced_by] for one in entry.left_out]
+    if entry.restated is not None:
+        record["restated"] = [[first.isoformat(), last.isoformat()] for first, last in entry.restated]
     return record
+
+
+def _parse_spans(spans: Iterable[tuple[str, str]]) -> tuple[Span, ...]:
+    return tuple((date.fromisoformat(first), date.fromisoformat(last)) for first, last in spans)
 
 
 def _parse_day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
