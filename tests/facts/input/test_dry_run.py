@@ -95,15 +95,12 @@ def test_reasons_are_totalled_over_the_whole_file(tmp_path: Path, root: Path) ->
     assert {one.file for one in judged.reasons} == {str(path)}
 
 
-def test_reasons_of_a_mapping_name_the_rows_of_its_file(tmp_path: Path, root: Path) -> None:
-    """Where rows are made one of one the first row with a reason is the file's, else the mapping's."""
+def test_reasons_of_a_mapping_name_the_rows_of_its_output(tmp_path: Path, root: Path) -> None:
+    """The first row with a reason is told by its number there."""
     path, text = _export(tmp_path, "ndjson", "owner"), tmp_path / "map.sql"
     text.write_text(MAP)
     first = preview(root, "earnings", [path], mapping=text).judged.reasons[0]
-    assert (first.file, first.line) == (str(path), 1_000)
-    text.write_text(GROUPED)
-    first = preview(root, "earnings", [path], mapping=text).judged.reasons[0]
-    assert first.file is None
+    assert (first.file, first.line) == (None, 1_000)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_an_export_of_a_console_loads_through_what_is_suggested(
     ]
     assert done.rejects_file is not None
     told = done.rejects_file.read_text().splitlines()[1]
-    assert told.startswith(f"{path},4,views: 'five' is no whole number")
+    assert told.startswith("the mapping's output,3,views: 'five' is no whole number")
 
 
 NAMES = {

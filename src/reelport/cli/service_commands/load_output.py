@@ -49,8 +49,6 @@ def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: 
         print(f"{result.table}: {format_left_out(result.left_out)}")
     if result.rejects:
         print(f"{result.table}: {format_count(result.rejects, 'row')} rejected, {_format_rejects(result)}")
-    if result.are_lines_of_output:
-        print(f"{result.table}: {_OF_OUTPUT}")
     _print_outside(result.table, result.outside, "taken")
     if note is not None:
         print(f"{result.table}: {note}")
@@ -68,11 +66,6 @@ def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[d
     from reelport.facts.loading.overlap import format_shared_days
 
     print(f"{table}: {format_shared_days(shared, days, is_dry=is_dry)}")
-
-
-_OF_OUTPUT = (
-    "rejected rows are told by their number in the mapping's output, as it doesn't make each row of one row of a file"
-)
 
 
 def _see_undo(loaded: LoadResult | Preview, *, again: bool) -> str:

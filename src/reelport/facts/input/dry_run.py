@@ -95,7 +95,7 @@ def check_rows(
         days.update({day: count} if table.is_fact else {})
         outside.update(dict.fromkeys(beyond or (), count))
     rejects = sum(group[3] for group in groups if group[1] is not None) + bad.count
-    reasons = (*_collect_reasons(groups, given, names), *_broken_line_reasons(bad))
+    reasons = (*_collect_reasons(groups, names), *_broken_line_reasons(bad))
     return RowCheck(
         read + bad.count,
         rows,
@@ -122,9 +122,7 @@ def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool, no
     )
 
 
-def _collect_reasons(
-    groups: Sequence[Sequence[Any]], given: Sequence[RowSource], names: Sequence[str]
-) -> Iterator[Reason]:
+def _collect_reasons(groups: Sequence[Sequence[Any]], names: Sequence[str]) -> Iterator[Reason]:
     """Collect the reasons, each with the first row that has it."""
     counts: Counter[str] = Counter()
     first: dict[str, tuple[int, int, dict[str, Any], str]] = {}
@@ -134,12 +132,9 @@ def _collect_reasons(
             place = (example["file"] or 0, example["line"], example, problem["reason"])
             if problem["kind"] not in first or place[:2] < first[problem["kind"]][:2]:
                 first[problem["kind"]] = place
-    locate = given[0].locate
     for kind, count in counts.items():
         _, line, example, reason = first[kind]
         file = example["file"]
-        if file is None and locate is not None:
-            file, line = locate(line)
         yield Reason(kind, count, reason, None if file is None else names[file], line)
 
 

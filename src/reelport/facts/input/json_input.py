@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -13,7 +12,6 @@ from reelport.errors import BadInput
 from reelport.facts.data_files.duckdb_session import Workspace, path_list_sql, translate_engine_errors
 from reelport.facts.input.csv_records import decode_line
 from reelport.facts.input.files import READ_ERRORS, InputFile, damaged_sentence
-from reelport.facts.input.json_places import ObjectPlaces
 from reelport.facts.input.json_rows import parse_object
 from reelport.facts.input.lines import LineReader
 from reelport.facts.input.progress import ProgressMeter
@@ -30,13 +28,12 @@ _IS_OBJECT = f"""
 
 
 def create_json_view(
-    space: Workspace, name: str, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter, places: ObjectPlaces
+    space: Workspace, name: str, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter
 ) -> list[str]:
     """Create a view of the files' objects, as DuckDB types them; return the paths it reads.
 
     DuckDB reads the files to their end to detect the types, and fails on a single bad line. Only then is each line
-    checked: those that are no JSON objects, or have a key without a name, go to `reject`, and `places` records where
-    they are.
+    checked: those that are no JSON objects, or have a key without a name, go to `reject`.
     """
     compressions = {file.compression for file in files}
     if len(compressions) > 1:
@@ -46,7 +43,7 @@ def create_json_view(
         try:
             _create_record_view(space, name, paths, compressions.pop())
         except (duckdb.InvalidInputException, duckdb.BinderException):
-            paths = [_stage_valid_lines(space, files, reject, meter, places)]
+            paths = [_stage_valid_lines(space, files, reject, meter)]
             _create_staged_view(space, name, paths, files[0])
     return paths
 
@@ -76,32 +73,19 @@ def _create_view(space: Workspace, name: str, paths: list[str], compression: str
     space.session.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM read_json({path_list_sql(paths)}, {how})")  # noqa: S608
 
 
-def _stage_valid_lines(
-    space: Workspace, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter, places: ObjectPlaces
-) -> str:
+def _stage_valid_lines(space: Workspace, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter) -> str:
     """Write the valid lines of all files to one file in the work folder; return its path."""
     staged, found = space.folder / "input.ndjson", False
     with translate_io_errors(staged), staged.open("wb") as into:
         for number, file in enumerate(files):
-            last, others = 0, array("q")
             for lines in _read_line_batches(file):
                 good = _filter_objects(space, lines, number, reject)
                 found = found or bool(good)
                 into.writelines(raw + b"\n" for _, raw in good)
-                others.extend(_lines_between(last, [line for line, _ in good], lines[-1][0]))
-                last = lines[-1][0]
                 meter.add_read_rows(len(good))
-            places.add_file(last, others)
     if not found:
         raise BadInput(f"{files[0].path}: no line holds a JSON object whose keys all have a name")
     return str(staged)
-
-
-def _lines_between(last: int, good: Sequence[int], end: int) -> Iterator[int]:
-    """Yield the numbers of the lines after `last`, up to `end`, that aren't in `good`."""
-    for line in (*good, end + 1):
-        yield from range(last + 1, line)
-        last = line
 
 
 def _read_line_batches(file: InputFile) -> Iterator[list[tuple[int, bytes]]]:

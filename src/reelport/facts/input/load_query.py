@@ -20,15 +20,9 @@ PROBLEMS = "_problems"
 DAY = "_day"
 FILE = "_reelport_file"
 LINE = "_reelport_line"
-ORDER = "_reelport_order"
-"""Column: the place of a row in an order that its mapping gives."""
 OUTPUT = "the mapping's output"
 """The name of the source of a mapping's rows, which are not lines of a file."""
 _SOURCE = "src"
-
-
-Locate = Callable[[int], tuple[int, int]]
-"""A function that returns the file (from 0) and line of the row with this number among all rows that were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +30,7 @@ class RowSource:
     """Rows for DuckDB: `relation` goes after FROM, `types` are columns and SQL types.
 
     `file` and `line` are the SQL of a row's place: the number of its file, from 0, and its line, from 1. A row of
-    `OUTPUT` that isn't made of one row of a file has no file, and its line is its number in the output. If `locate` is
-    given, the line is a number that `locate` converts to file and line. If `order` is given, it is the SQL of the row's
-    number in an order of the mapping's own: of object rows with the same key its last one counts.
+    `OUTPUT` has no file, and its line is its number in the output.
     """
 
     relation: str
@@ -46,8 +38,6 @@ class RowSource:
     file: str
     line: str
     named: str
-    locate: Locate | None = None
-    order: str | None = None
 
 
 def find_column_problems(table: Table, source: RowSource) -> list[str]:
@@ -84,7 +74,6 @@ def load_sql(table: Table, source: RowSource, *, lenient: bool = False, now: dat
     reject = f"CASE WHEN {_any_sql(refusals)} THEN {what} END AS {REJECT}"
     outside = [f"{_outside_sql(kept)} AS {OUTSIDE}"] if lenient else []
     columns = [f"{value} AS {quote_name(name)}" for name, value in values.items()]
-    columns += [f"{source.order} AS {quote_name(ORDER)}"] if source.order else []
     return f"SELECT {', '.join([*columns, _place_sql(source), reject, *outside])} FROM {source.relation} AS {_SOURCE}"  # noqa: S608 - names are quoted
 
 
@@ -157,8 +146,7 @@ def sorted_load_sql(
             f"SELECT {names}, {REJECT}, {day} AS {DAY} FROM ({rows}) "  # noqa: S608 - names are our tables' own
             f"ORDER BY {REJECT} IS NULL, {DAY}, {keys}"
         )
-    places = (ORDER,) if all(source.order for source in sources) else (FILE, LINE)
-    latest = ", ".join(f"{quote_name(place)} DESC" for place in places)
+    latest = ", ".join(f"{quote_name(place)} DESC" for place in (FILE, LINE))
     return (
         f"SELECT {names}, {REJECT}, NULL AS {DAY} FROM ({rows}) "  # noqa: S608 - names are our tables' own
         f"QUALIFY {REJECT} IS NOT NULL OR row_number() OVER ("

@@ -6,7 +6,6 @@ The session is locked down first, so that the SELECT can read nothing but the fi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -21,19 +20,15 @@ from reelport.facts.data_files.duckdb_session import (
 )
 from reelport.facts.input.files import FileFormat, InputFile
 from reelport.facts.input.json_input import create_json_view
-from reelport.facts.input.json_places import ObjectPlaces
-from reelport.facts.input.lineage import is_ordered, trace_rows
-from reelport.facts.input.load_query import FILE, LINE, ORDER, OUTPUT, Locate, RowSource
+from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource
 from reelport.facts.input.progress import ProgressMeter
-from reelport.facts.input.sources import ROW_NUMBER, ReaderFailure, parquet_source_rows, read_parquet_columns
+from reelport.facts.input.sources import ReaderFailure, read_parquet_columns
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
 from reelport.facts.row_rules import HALF_FLOAT, exact_half_sql, quote_name, quote_text
 from reelport.storage.durable import translate_io_errors
 
 INPUT = "input"
-_MAPPED, _TRACED = "_reelport_mapped", "_reelport_traced"
-_PLACED = "_reelport_placed"
-"""The view of the input's rows with their file and line, which a mapping doesn't see."""
+_MAPPED = "_reelport_mapped"
 _NUMBER = f"row_number() OVER () AS {quote_name(LINE)}"
 
 
@@ -63,32 +58,31 @@ def run_mapping(
     reject: Reject,
     failure: ReaderFailure,
     meter: ProgressMeter,
+    *,
+    in_order: bool,
 ) -> RowSource:
-    """Make the source of the mapping's output; a row has the file and line it is made from.
+    """Make the source of the mapping's output. A row has no file, and its line is its number in the output.
 
-    If the mapping doesn't keep rows one to one, a row has no file, and its line is its number in the output.
+    With `in_order`, rows that the mapping's own ORDER BY leaves even are in the order of their files.
     """
     forms = sorted({file.format for file in files})
     if len(forms) > 1:
         raise BadInput(f"a mapping takes files of one form; these are {' and '.join(forms)}")
-    locate = None
     match forms[0]:
         case FileFormat.PARQUET:
             paths = _create_parquet_views(space, files)
         case FileFormat.CSV:
             paths = _create_csv_views(space, _stage_csv(space, files, reject, failure, meter))
         case FileFormat.NDJSON:
-            places = ObjectPlaces(files)
-            paths = create_json_view(space, INPUT, files, reject, meter, places)
-            number = f"CAST(NULL AS INTEGER) AS {quote_name(FILE)}, {_NUMBER}"
-            _create_view(space, _PLACED, f"SELECT *, {number} FROM {INPUT}")  # noqa: S608 - fixed names
-            locate = places.locate
+            paths = create_json_view(space, INPUT, files, reject, meter)
     meter.is_engine_reading = True
+    if in_order:
+        space.session.execute("SET threads = 1")  # Several threads sort rows in pieces, and mix even ones.
     _restrict_access(space, paths)
-    return _make_source(space, text.strip().rstrip(";"), locate)
+    return _make_source(space, text.strip().rstrip(";"))
 
 
-def _make_source(space: Workspace, body: str, locate: Locate | None) -> RowSource:
+def _make_source(space: Workspace, body: str) -> RowSource:
     """Make the source of the SELECT over the views of its input."""
     try:
         _create_view(space, _MAPPED, f"{body}\n")
@@ -97,29 +91,7 @@ def _make_source(space: Workspace, body: str, locate: Locate | None) -> RowSourc
         # The rest of the message quotes our statement around the mapping, whose lines are numbered differently.
         message = str(error).partition("\n\nLINE ")[0]
         raise BadInput(f"the mapping can't be run: {message}") from error
-    if _create_traced_view(space, body, types):
-        traced = RowSource(_TRACED, types, quote_name(FILE), quote_name(LINE), OUTPUT, locate)
-        return _number_rows(traced) if is_ordered(space.session, body) else traced
     return RowSource(f"(SELECT *, {_NUMBER} FROM {_MAPPED})", types, "CAST(NULL AS INTEGER)", quote_name(LINE), OUTPUT)  # noqa: S608 - fixed names
-
-
-def _number_rows(source: RowSource) -> RowSource:
-    """Number the rows in the mapping's own order, which their files and lines don't tell."""
-    numbered = f"(SELECT *, row_number() OVER () AS {quote_name(ORDER)} FROM {source.relation})"  # noqa: S608 - fixed names
-    return replace(source, relation=numbered, order=quote_name(ORDER))
-
-
-def _create_traced_view(space: Workspace, body: str, types: dict[str, str]) -> bool:
-    """Create a view of mapped rows with file and line; False if rows aren't one to one."""
-    try:
-        text = trace_rows(space.session, body, INPUT, _PLACED)
-        if text is None:
-            return False
-        _create_view(space, _TRACED, text)
-        found = _read_columns(space, _TRACED)
-    except duckdb.Error:  # DuckDB finds more cases that make one row of several, such as a sum
-        return False
-    return list(found.items())[:-2] == list(types.items())
 
 
 def _read_columns(space: Workspace, view: str) -> dict[str, str]:
@@ -146,28 +118,21 @@ def _stage_csv(
 
 
 def _create_csv_views(space: Workspace, staged: Path) -> list[str]:
+    rows = parquet_source([str(staged)])
     with translate_engine_errors(staged):
-        _create_view(space, _PLACED, f"SELECT * FROM {parquet_source([str(staged)])}")  # noqa: S608 - the path is quoted
-        _create_view(space, INPUT, f"SELECT * EXCLUDE ({quote_name(FILE)}, {quote_name(LINE)}) FROM {_PLACED}")  # noqa: S608 - fixed names
+        _create_view(space, INPUT, f"SELECT * EXCLUDE ({quote_name(FILE)}, {quote_name(LINE)}) FROM {rows}")  # noqa: S608 - all are quoted
     return [str(staged)]
 
 
 def _create_parquet_views(space: Workspace, files: Sequence[InputFile]) -> list[str]:
     paths = [str(file.path) for file in files]
-    types: dict[str, str] = {}
     exact: dict[str, str] = {}  # by names in lower case: files may spell one name in several ways
     for file in files:
         columns = read_parquet_columns(space.session, file)
-        types.update(columns)
         exact.update((name.lower(), exact_half_sql(name)) for name, kind in columns if kind == HALF_FLOAT)
     replaced = f" REPLACE ({', '.join(exact.values())})" if exact else ""
     with translate_engine_errors(files[0].path):
         _create_view(space, INPUT, f"SELECT *{replaced} FROM {parquet_source(paths)}")  # noqa: S608 - all are quoted
-    if not types.keys() & {FILE, LINE, ROW_NUMBER}:
-        rows = parquet_source_rows(list(enumerate(files)), types)
-        names = ", ".join(exact.get(name.lower(), quote_name(name)) for name in types)
-        places = f"{rows.file} AS {quote_name(FILE)}, {rows.line} AS {quote_name(LINE)}"
-        _create_view(space, _PLACED, f"SELECT {names}, {places} FROM {rows.relation}")  # noqa: S608 - names are quoted
     return paths
 
 

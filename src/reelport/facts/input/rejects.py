@@ -14,7 +14,7 @@ from threading import RLock
 from typing import IO
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.input.load_query import OUTPUT, Locate
+from reelport.facts.input.load_query import OUTPUT
 from reelport.facts.input.tolerance import MaxBad, RejectCap
 from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
 from reelport.wording import format_count
@@ -30,8 +30,7 @@ class Rejects:
     """Counts bad rows and writes them to the reject file, which `finish` makes appear.
 
     Without a path, bad rows are only counted; past the cap too. `claim` is called with the path of the unfinished file
-    before the file is created. `lines` counts those that couldn't be parsed as rows at all. If `locate` is set, the
-    line of a row is a number that `locate` converts to file and line. Thread-safe.
+    before the file is created. `lines` counts those that couldn't be parsed as rows at all. Thread-safe.
     """
 
     def __init__(
@@ -48,8 +47,6 @@ class Rejects:
         self.count = 0
         self.kept = 0
         self.lines = 0
-        self.locate: Locate | None = None
-        self.are_lines_of_output = False
         self.first: list[str] = []
         self._names = names
         self._cap = cap or RejectCap()
@@ -74,9 +71,6 @@ class Rejects:
 
         Raises BadInput when there are now more than `most` rows, or when the load is strict and the file is full.
         """
-        if file is None and self.locate is not None:
-            file, line = self.locate(line)
-        self.are_lines_of_output = self.are_lines_of_output or file is None
         name = OUTPUT if file is None else self._names[file]
         place = f"row {line} of {name}" if file is None else f"{name} line {line}"
         with self._lock:

@@ -47,8 +47,7 @@ class LoadResult:
 
     `rejects` are then those of the load that loaded it. `rejects_kept` is how many of the bad rows the reject file
     holds, up to its limit. `left_out` are days of the files that the load skipped, because they were replaced since
-    the batch was first loaded. `are_lines_of_output` is true where a mapping doesn't keep rows one to one: a
-    reject's line is then its row number in the mapping's output. `outside` counts rows that a lenient load kept
+    the batch was first loaded. `outside` counts rows that a lenient load kept
     although a text is not in its column's list. `shared_days` had rows of other batches already. `removed` is how
     many rows a replacement removed, None for any other load. `later_rows` are of days after the load's own: no report
     shows them until then. `renamed` is how many channels got another slug.
@@ -64,7 +63,6 @@ class LoadResult:
     version: int | None = None
     already: bool = False
     left_out: tuple[DayLeftOut, ...] = ()
-    are_lines_of_output: bool = False
     outside: tuple[OutsideRows, ...] = ()
     shared_days: tuple[SharedDay, ...] = ()
     removed: int | None = None
@@ -256,8 +254,10 @@ def _load_files(
 ) -> LoadResult:
     failure = ReaderFailure()
     if text is not None:
-        found: tuple[RowSource, ...] = (run_mapping(space, files, text, bad.add_broken_line, failure, meter),)
-        bad.locate = found[0].locate
+        ordered = not request.table.is_fact  # Of object rows with the same key, the last one is kept.
+        found: tuple[RowSource, ...] = (
+            run_mapping(space, files, text, bad.add_broken_line, failure, meter, in_order=ordered),
+        )
     else:
         found = make_sources(space, request.table, files, bad.add_broken_line, failure, meter)
 
@@ -332,7 +332,6 @@ def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: A
         rejects=bad.count,
         rejects_kept=bad.kept,
         rejects_file=bad.path if bad.kept else None,
-        are_lines_of_output=bad.are_lines_of_output,
     )
     if done.version is None:
         return replace(result, already=True)

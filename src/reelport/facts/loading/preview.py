@@ -89,7 +89,9 @@ class _PreviewRequest:
     def sources(self, space: Workspace) -> tuple[RowSource, ...]:
         """Make the sources of the rows; the source of a text file can be read only once."""
         if self.mapping is not None:
-            return (run_mapping(space, self.inputs, self.mapping, self.bad.add, self.failure, self.meter),)
+            return (
+                run_mapping(space, self.inputs, self.mapping, self.bad.add, self.failure, self.meter, in_order=False),
+            )
         return make_sources(space, self.table, self.inputs, self.bad.add, self.failure, self.meter)
 
     @property

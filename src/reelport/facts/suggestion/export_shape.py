@@ -18,7 +18,6 @@ from reelport.facts.defaults import MEMORY
 from reelport.facts.input.csv_records import add_conversion
 from reelport.facts.input.files import FileFormat, InputFile, detect_format
 from reelport.facts.input.json_input import create_json_view
-from reelport.facts.input.json_places import ObjectPlaces
 from reelport.facts.input.load_query import FILE, LINE
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import read_parquet_columns
@@ -51,9 +50,7 @@ def _read_columns(space: Workspace, file: InputFile) -> tuple[ExportColumn, ...]
             types = dict(read_parquet_columns(space.session, file))
             relation = parquet_source([str(file.path)])
         case FileFormat.NDJSON:
-            create_json_view(
-                space, _INPUT, [file], lambda *_: None, ProgressMeter([file], lambda _: None), ObjectPlaces([file])
-            )
+            create_json_view(space, _INPUT, [file], lambda *_: None, ProgressMeter([file], lambda _: None))
             described = space.session.execute(f"DESCRIBE {_INPUT}").fetchall()
             types, relation = {name: kind for name, kind, *_ in described}, _INPUT
     found = [ExportColumn(name, kind, (), (name,)) for name, kind in types.items()]
