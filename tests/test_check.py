@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from tests.patience import count_calls
 
-from reelport.catalog import Dimension, Family, Filter, Metric, Product, Scope
+from reelport.catalog import Dimension, Family, Filter, Metric, Product, Scope, find_synonyms
+from reelport.catalog.synonyms import SYNONYMS
 from reelport.check import Rules, allowed_with, problems, scopes_of
 from reelport.query import NULL, ReportQuery
 from reelport.wire import Code
@@ -144,6 +145,37 @@ def test_all_problems_come_at_once() -> None:
         Code.UNKNOWN_FILTER,
         Code.UNKNOWN_PRODUCT,
     ]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "dimensions", "near"),
+    [
+        ("VIEWS", "CHANNEL", "VIDEO_OWNER_CHANNEL_SLUG"),
+        ("VIEWS", "CHANEL_SLUG", "VIDEO_OWNER_CHANNEL_SLUG"),
+        ("ESTIMATED_EARNINGS_EUR", "CHANEL_SLUG", "CHANNEL_SLUG"),
+        ("VEIWS", "CHANEL_SLUG", "VIEWS CHANNEL_SLUG"),
+        ("REVENUE", "DAY", "ESTIMATED_EARNINGS_EUR"),
+        ("REVENUE", "HOUR", "ESTIMATED_EARNINGS_EUR"),
+        ("earnings", "countries", "ESTIMATED_EARNINGS_EUR VISITOR_COUNTRY"),
+        ("watch-time", "device title", "TIME_WATCHED_SECONDS VISITOR_DEVICE_TYPE VIDEO_TITLE"),
+        ("plays impressions", "date", "VIEWS IMPRESSIONS DAY"),
+        ("VIEWS", "DAY DAYS", "DAY"),
+    ],
+)
+def test_what_is_suggested_goes_with_the_rest(metrics: str, dimensions: str, near: str) -> None:
+    """A word of the trade leads to the wire's name; of similar names one that the query can have comes first."""
+    found = problems(query(metrics, dimensions), today=TODAY)
+    unknown = [each for each in found if each.code in {Code.UNKNOWN_METRIC, Code.UNKNOWN_DIMENSION}]
+    assert [each.nearest for each in unknown] == near.split()
+
+
+def test_synonyms_lead_to_names_of_the_catalog() -> None:
+    """To all of one kind, and each is found however it is written; none is a name itself."""
+    for word, names in SYNONYMS.items():
+        assert any(set(names) <= kind.__members__.keys() for kind in (Metric, Dimension))
+        assert word not in {**Metric.__members__, **Dimension.__members__}
+        for spelling in (word, word.lower(), f"{word}s", word.replace("_", "-")):
+            assert find_synonyms(spelling) == names
 
 
 def test_unknown_names_beside_no_metric_are_problems_of_their_own() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
-from reelport.catalog import Dimension, Family, Filter, Limit, Metric, Product, Scope, Standing
+from reelport.catalog import Dimension, Family, Filter, Limit, Metric, Product, Scope, Standing, find_synonyms
 from reelport.errors import Problem
 from reelport.query import NULL, ReportQuery
 from reelport.wire import Code
@@ -62,10 +62,19 @@ def problems(
     metrics = [Metric[name] for name in dict.fromkeys(query.metrics) if name in Metric.__members__]
     dimensions = [Dimension[name] for name in dict.fromkeys(query.dimensions) if name in Dimension.__members__]
     found: list[Problem] = []
-    found += _check_names(query.metrics, "metrics", "metric", Metric.__members__, Code.UNKNOWN_METRIC, rules)
+    fitting_metrics, fitting_dimensions = _find_fitting_names(query, metrics, dimensions, rules)
+    found += _check_names(
+        query.metrics, "metrics", "metric", Metric.__members__, Code.UNKNOWN_METRIC, rules, fitting_metrics
+    )
     found += _check_metrics(query, rules)
     found += _check_names(
-        query.dimensions, "dimensions", "dimension", Dimension.__members__, Code.UNKNOWN_DIMENSION, rules
+        query.dimensions,
+        "dimensions",
+        "dimension",
+        Dimension.__members__,
+        Code.UNKNOWN_DIMENSION,
+        rules,
+        fitting_dimensions,
     )
     found += _check_dimension_count(query, rules)
     found += _check_pairs(query, metrics, dimensions, rules)
@@ -119,6 +128,21 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return by_upper[close[0]] if close else None
 
 
+def suggest_name(name: str, known: Collection[str], fitting: Collection[str] = ()) -> str | None:
+    """Find the name of the catalog that was probably meant; None when none is like it.
+
+    A word of the trade leads to the wire's name for it. Of several that were meant, or are similar to it, one of
+    `fitting` is suggested before others: those that go with the rest of a query.
+    """
+    if (spelled := name.strip().upper().replace("-", "_")) in known:
+        return spelled
+    meant = [each for each in find_synonyms(name) if each in known]
+    if not meant and (near := nearest(name, known)) is not None:
+        similar = [each for each in _rank_similar_names(near) if each in known] if near not in fitting else []
+        meant = [near, *similar]
+    return next((each for each in meant if each in fitting), meant[0] if meant else None)
+
+
 def advice(near: str | None, names: Iterable[str]) -> str:
     """Suggest, after an unknown name, the nearest of `names`, or all of them when they are few."""
     known = list(names)
@@ -133,24 +157,48 @@ def _check_metrics(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
         yield Problem(Code.NO_METRICS, ("metrics",), f"Ask for at least one metric.{none}", fits)
 
 
+def _find_fitting_names(
+    query: ReportQuery, metrics: list[Metric], dimensions: list[Dimension], rules: Rules
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Find the metrics and the dimensions, by name, that go with the known names of a query and aren't in it."""
+    if len(metrics) == len(query.metrics) and len(dimensions) == len(query.dimensions):
+        return frozenset(), frozenset()  # no name will be suggested
+    split = frozenset(dimensions)
+    free = _intersect_dimensions(_collect_families(metrics), rules.permissive) - split
+    fitting = [metric.name for metric in Metric if split <= _get_dimensions(metric.family, rules.permissive)]
+    return frozenset(fitting).difference(query.metrics), frozenset(dimension.name for dimension in free)
+
+
 def _check_names(
-    names: tuple[str, ...], part: str, noun: str, known: Iterable[str], code: Code, rules: Rules
+    names: tuple[str, ...],
+    part: str,
+    noun: str,
+    known: Collection[str],
+    code: Code,
+    rules: Rules,
+    fitting: Collection[str],
 ) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name == NULL:
             yield Problem(Code.EMPTY_ITEM, (part, index), f"A null is no {noun}: leave it out.")
         elif name not in known:
-            yield _make_name_problem(name, (part, index), noun, known, code, rules)
+            yield _make_name_problem(name, (part, index), noun, known, code, rules, fitting)
         elif name in seen:
             yield Problem(Code.DUPLICATE, (part, index), f"{name} is named twice: once is enough.")
         seen.add(name)
 
 
 def _make_name_problem(
-    name: str, path: tuple[str | int, ...], noun: str, known: Iterable[str], code: Code, rules: Rules
+    name: str,
+    path: tuple[str | int, ...],
+    noun: str,
+    known: Collection[str],
+    code: Code,
+    rules: Rules,
+    fitting: Collection[str] = (),
 ) -> Problem:
-    near = nearest(name, known)
+    near = suggest_name(name, known, fitting)
     what = f"There is no {noun} {name[:80]!r}." if rules.strict else f"No {noun} {name[:80]!r} is known here."
     return Problem(code, path, f"{what}{advice(near, known)}", near, fatal=rules.strict)
 
@@ -193,7 +241,7 @@ def _make_pair_problem(
         sentence = f"{against} {finest if fatal else known}"
         near = None if coarse in query.dimensions else coarse
         return Problem(Code.GRAIN_TOO_FINE, path, sentence, near, fatal)
-    near = next((name for name in _rank_similar_names(dimension) if name in others), None)
+    near = next((name for name in _rank_similar_names(dimension.name) if name in others), None)
     advice = (
         f" {near} would work."
         if near
@@ -299,10 +347,10 @@ def _format_fitting_metrics(dimension: Dimension, permissive: bool) -> str:
 
 
 @cache
-def _rank_similar_names(dimension: Dimension) -> tuple[str, ...]:
+def _rank_similar_names(name: str) -> tuple[str, ...]:
     """Rank the dimensions whose names are similar to that of one, the nearest first."""
     names = [each.name for each in Dimension]
-    return tuple(difflib.get_close_matches(dimension.name, names, n=len(names), cutoff=_MIN_SIMILARITY))
+    return tuple(difflib.get_close_matches(name, names, n=len(names), cutoff=_MIN_SIMILARITY))
 
 
 def _format_metrics(rows: list[Metric]) -> str:

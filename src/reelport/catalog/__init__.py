@@ -25,6 +25,7 @@ from reelport.catalog.row_types import (
 )
 from reelport.catalog.scopes import Scope
 from reelport.catalog.standings import Known, Standings, Statement, describe_standings
+from reelport.catalog.synonyms import find_synonyms
 from reelport.catalog.tags import TAG_ESCAPE, TAG_SEPARATOR, split_tags
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Total",
     "Unit",
     "describe_standings",
+    "find_synonyms",
     "measures",
     "split_tags",
 ]

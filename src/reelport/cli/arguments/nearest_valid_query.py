@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from reelport.catalog import Dimension, Filter, Grain, Limit, Metric
-from reelport.check import nearest
+from reelport.check import suggest_name
 from reelport.query import ReportQuery
 
 
@@ -67,5 +67,5 @@ def _count_kept(combination: _Combination) -> tuple[int, int]:
 
 def _resolve_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
     known_names = list(known)
-    found = [name if name in known_names else nearest(name, known_names) for name in names]
+    found = [name if name in known_names else suggest_name(name, known_names) for name in names]
     return list(dict.fromkeys(name for name in found if name is not None))

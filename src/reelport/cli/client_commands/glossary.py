@@ -21,7 +21,7 @@ from reelport.catalog import (
     Stock,
     Unit,
 )
-from reelport.check import nearest
+from reelport.check import suggest_name
 from reelport.client.ranges.merge_rules import MergePlan, plan_merge
 from reelport.errors import MergeRefused, UsageError
 from reelport.query import ReportQuery
@@ -61,7 +61,7 @@ def find_entry(name: str) -> Entry:
     found = known.get(name.strip().upper().replace("-", "_"))
     if found is not None:
         return found
-    near = nearest(name.strip(), (entry.name for entry in known.values()))
+    near = suggest_name(name.strip(), [entry.name for entry in known.values()])
     advice = f"Did you mean {near}?" if near else "See `reelport fields list`."
     raise UsageError(f"There is no metric, dimension, filter or product {name[:80]!r}. {advice}")
 

@@ -128,7 +128,7 @@ class ValueChecker:
         if name.upper() in known:
             return name.upper()
         self._suggestions -= 1
-        return check.nearest(name, known) if self._suggestions >= 0 else None
+        return check.suggest_name(name, known) if self._suggestions >= 0 else None
 
 
 def _check_scalar(value: Value, type_: GraphQLScalarType, path: Path) -> Iterator[Problem]:
