@@ -249,7 +249,9 @@ def _parquet(tmp_path: Path) -> bytes:
         ("crc.csv.gz", gzip.compress(b"id,slug\n1,a\n", mtime=0)[:-8] + b"\0" * 8, "cut or damaged"),
         ("cut.csv.zst", _cut(pa.Codec("zstd").compress(b"id,slug\n1,a\n" * 999, asbytes=True)), "cut or damaged"),
         ("list.json", b'[{"id":"1","slug":"a"}]', "write one object a line"),
-        ("fake.parquet", b"id,slug\n1,a\n", "is no Parquet file"),
+        ("fake.parquet", b"PAR2\0\1\2", "is no Parquet file"),
+        ("cut.parquet", b"\x15\x04\x15\xfe\xff", "is no Parquet file"),
+        ("list.csv", b'[\n  {"id":"1","slug":"a"}]', "write one object a line"),
         ("none.ndjson", b"1\n2\n", "no line holds a JSON object"),
     ],
 )
@@ -304,15 +306,16 @@ def test_a_file_with_damaged_pages_is_named(tmp_path: Path, root: Path, mapping:
 
 def test_the_problems_of_all_files_are_told_together(tmp_path: Path, root: Path) -> None:
     """Every bad file is named in one refusal, with what it is."""
-    paths = [tmp_path / "none.csv", tmp_path / "empty.csv", Path("/dev/null"), tmp_path / f"{'x' * 300}.csv"]
+    paths = [tmp_path / "none.csv", tmp_path / "empty.csv", Path("-"), Path("/dev/null"), tmp_path / f"{'x' * 300}.csv"]
     paths[1].touch()
     with pytest.raises(BadInput) as caught:
         load(root, "plays", paths)
     assert str(caught.value).splitlines() == [
         f"{paths[0]}: there is no such file",
         f"{paths[1]} is empty",
+        "- would be standard input, which a load can't read more than once: write it to a file, and load that",
         "/dev/null is no regular file: write what it gives to a file, and load that",
-        f"{paths[3]} can't be read: File name too long",
+        f"{paths[4]} can't be read: File name too long",
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,9 @@ _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _WORKBOOKS = {".xlsx", ".xlsm", ".xlsb", ".ods"}
 _UTF8_MARK = b"\xef\xbb\xbf"
+_JSON_LIST = re.compile(rb"\[\s*(?:[{\[\]\"\d-]|$)")
+"""How a list begins; a CSV's header may begin with a name in brackets."""
+_STDIN = "would be standard input, which a load can't read more than once: write it to a file, and load that"
 _HEAD = 4096
 
 
@@ -91,7 +96,7 @@ READ_ERRORS = (EOFError, OSError, zlib.error, pa.ArrowException)
 
 
 def detect_format(paths: Sequence[Path]) -> tuple[InputFile, ...]:
-    """Detect formats by first bytes, then by names; BadInput with the problems of all files."""
+    """Detect formats by first bytes; BadInput with the problems of all files."""
     if not paths:
         raise UsageError("no file was given")
     found, problems = [], []
@@ -110,6 +115,8 @@ def _detect_file(path: Path) -> InputFile:
         if path.is_dir():
             raise BadInput(f"{path} is a folder: name its files")
         if not path.exists():
+            if path == Path("-"):
+                raise BadInput(f"- {_STDIN}")
             raise BadInput(f"{path}: there is no such file")
         if not path.is_file():
             raise BadInput(f"{path} is no regular file: write what it gives to a file, and load that")
@@ -171,16 +178,32 @@ def _detect_by_content(path: Path, compression: str | None, head: bytes) -> File
         raise BadInput(f"{path} is empty")
     _refuse_foreign(path, head)
     endings = {suffix.lower() for suffix in path.suffixes}
-    if ".parquet" in endings:
+    if ".parquet" in endings and not _is_text(head):
         raise BadInput(f"{path} is no Parquet file, for all its name: it doesn't begin with PAR1")
-    if endings & {".ndjson", ".jsonl"}:
+    start = head.removeprefix(_UTF8_MARK).lstrip()
+    if start.startswith(b"{") or (endings & {".ndjson", ".jsonl"} and _is_json(start.splitlines()[0])):
         return FileFormat.NDJSON
-    if ".csv" in endings:
-        return FileFormat.CSV
-    first = head.removeprefix(_UTF8_MARK).lstrip()[:1]
-    if first == b"[" or (".json" in endings and first != b"{"):
+    if _JSON_LIST.match(start):
         raise BadInput(f"{path} is a JSON list: write one object a line (jq -c '.[]')")
-    return FileFormat.NDJSON if first == b"{" else FileFormat.CSV
+    return FileFormat.CSV
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the first bytes of a file are UTF-8 without a NUL; a character may be cut at their end."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether a line is JSON, such as a first one without an object: the others may be rows all the same."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def damaged_sentence(file: InputFile, error: BaseException) -> str:
