@@ -135,6 +135,7 @@ def test_a_line_that_cant_be_parsed_tells_its_first_mistake(
                 "--chart: 'foo.pdf' is neither a .png nor a .svg file.",
             ],
         ),
+        ("load plays -", ["'-' would be standard input, which isn't read here: write it to a file, and name that."]),
         (f"report run {ASK} --output=-", ["'-' is no file: without -o the data goes to stdout."]),
         ("report submit --metrics VIEWS --start 2d --end 1d --window-days -1", [NO_WINDOW]),
         (

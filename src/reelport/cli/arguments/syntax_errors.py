@@ -33,6 +33,8 @@ def describe_syntax_error(error: CycloptsError) -> str:
             return f"`{command}` needs {value}{_name(argument)}{what}.{meant}{near} See `{command} --help`."
         case UnknownOptionError(token=token):
             word = (token.keyword or token.value).partition("=")[0]
+            if word == "-":
+                return "'-' would be standard input, which isn't read here: write it to a file, and name that."
             near_option = _nearest_option(word, error)
             advice = f"did you mean {near_option}?" if near_option else f"see `{command} --help`."
             return f"There is no option {word}: {advice}"
