@@ -55,6 +55,10 @@ def rows_of(report: bytes) -> list[list[str]]:
         ('"-5,x"', '"\'-5,x"'),
         ('"a;-5x"', '"a;\'-5x"'),
         ('"a\n=1"', '"a\n\'=1"'),
+        ('"a\r\n=1"', '"a\r\n\'=1"'),
+        ('"a\r\n\r\n=1"', '"a\r\n\r\n\'=1"'),
+        ('"\r\nx"', '"\'\r\nx"'),
+        ('"a;\r\nx"', '"a;\'\r\nx"'),
         ('=a"b', '"\'=a""b"'),
         ('"-5\n*cmd|x"', '"\'-5\n*cmd|x"'),
         ("-1\t&HYPERLINK(A1)", '"\'-1\t&HYPERLINK(A1)"'),
@@ -69,7 +73,19 @@ def test_a_cell_that_begins_a_formula_gets_an_apostrophe(cell: str, becomes: str
 
 @pytest.mark.parametrize(
     "line",
-    ["-5,-5.25,+3,-4e-05", '"a;-5",b', '"-7",""', ",,", "a=b,a-b,a@b", '"a,=b"', "2026-01-01,x", '"say ""=1"""', "é,'"],
+    [
+        "-5,-5.25,+3,-4e-05",
+        '"a;-5",b',
+        '"-7",""',
+        ",,",
+        "a=b,a-b,a@b",
+        '"a,=b"',
+        "2026-01-01,x",
+        '"a\r\nb"',
+        '"a\r\n\r\nb\r\n"',
+        '"say ""=1"""',
+        "é,'",
+    ],
 )
 def test_all_else_stays_byte_for_byte(line: str) -> None:
     """Numbers stay numbers, an empty text and an empty cell what they are; a byte order mark is there once."""

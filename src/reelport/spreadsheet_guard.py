@@ -27,9 +27,12 @@ _SUSPECT = re.compile(
 )
 """Matches records that may have to be changed. Few do, so that few are split into cells."""
 _PLACE = re.compile(
-    rb"((?:^|[;\t\r\n])\"*)(?=(?:%(begins)b)(?!%(rest)b(?:;|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
+    rb"((?:^|[;\t]|[\r\n](?![\r\n]))\"*)(?=(?:%(begins)b)(?!%(rest)b(?:;|\Z)))" % {b"begins": _BEGINS, b"rest": _REST}
 )
-"""Matches where some spreadsheet could see the beginning of a formula inside of a cell."""
+"""Matches where some spreadsheet could see the beginning of a formula inside of a cell.
+
+Of several line ends, such as CR and LF, only what follows the last can begin one.
+"""
 _CELL = re.compile(
     rb'(?:\A|(?<=[,\n]))(?:"(?P<quoted>(?:[^"]|"")*+)"(?=[,\r\n]|\Z)|(?P<bare>[^,\r\n]*+(?:\r(?!\n)[^,\r\n]*+)*+))'
 )
