@@ -24,7 +24,7 @@ class Filter(KnownRow):
     `wire_type`); any other takes a text, and the empty text keeps the rows whose cell is empty.
     """
 
-    channelSlug = _SEEN, Dimension.CHANNEL_SLUG, "Keep what is yours by this channel."
+    channelSlug = _SEEN, Dimension.CHANNEL_SLUG, "Keep rows whose CHANNEL_SLUG is this."
     videoOwnerChannelSlug = (
         _NAMED,
         Dimension.VIDEO_OWNER_CHANNEL_SLUG,

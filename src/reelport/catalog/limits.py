@@ -49,6 +49,11 @@ class Convention(Row):
     FILES = "1", Standing.CHOSEN, "Files of one report, however long; a client takes any number of links."
     LOOKS = "no limit", Standing.CHOSEN, "How often a report may be looked at; tokens have a limit of their own."
     PAUSE = "5 seconds", Standing.INFERRED, "The pause between two looks of the clients that are known."
+    ROUNDING = (
+        "half away from zero",
+        Standing.CHOSEN,
+        "How rates round: a sum is divided by a sum exactly, then rounded to the metric's digits. 0.125 becomes 0.13.",
+    )
     FRESHNESS = "all that is loaded", Standing.CHOSEN, "The newest facts that a report takes: those of when it is made."
 
     def __init__(self, value: str, standing: Standing, sentence: str) -> None:

@@ -10,6 +10,7 @@ from reelport.catalog.row_types import Row, Standing
 _CHOSEN = Standing.CHOSEN
 _PAYEES = " ".join(payee.sentence for payee in Payee)
 _MONEY = ("REVENUE", "REVENUE_LEGACY", "REVENUE_ADS")
+_PARENTS = ("OWNER_OR_PARENT_USERNAME", "PUBLISHER_OR_PARENT_USERNAME", "CLAIMER_OR_PARENT_USERNAME")
 
 
 @unique
@@ -25,6 +26,12 @@ class Meaning(Row):
     STOCK_LATE = "A stock and a late channel", _CHOSEN, ("STORAGE",), (
         "One day serves all your channels. One without a row on it has nothing stored there, whether it was emptied or "
         "is late: split by DAY to see the days of each.")
+    OWNERS_ALONE = "What has one role", _CHOSEN, ("UPLOADS", "TRANSCODING", "STORAGE", "AI"), (
+        "Uploads, transcoding, storage and AI features are their owner's alone: CONTENT and ALL have them. A report "
+        "under EMBED or CLAIM is a header without rows.")
+    PARENT_NAMES = "Names of parents", _CHOSEN, _PARENTS, (
+        "An account that has a parent stands by the parent's user name. Where that isn't loaded the cell is empty, and "
+        "never the account's own name. It is empty too for a channel whose account isn't loaded or has no user name.")
     TAG_LIST = "Tags in one cell", _CHOSEN, ("CONTENT_TAG_LIST",), (
         "CONTENT_TAG_LIST has a vertical bar between tags. A backslash stands before each bar and each backslash that "
         "is part of a tag, so that two different lists are never one cell. `reelport.split_tags` gives the tags back.")

@@ -32,7 +32,7 @@ class Product(KnownRow):
     CLAIM = (
         Known(_DOCUMENTED, _INFERRED),
         "what your channels claimed",
-        "What your channels claimed from others.",
+        "What your channels claimed, whoever owns it: their own videos too.",
         (Role.CLAIMER,),
     )
     ALL = (
