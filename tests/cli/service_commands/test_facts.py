@@ -47,7 +47,7 @@ def test_the_life_of_a_load(tmp_path: Path, reelport: Reelport) -> None:
     assert "when" in reelport("load", "list")[1].splitlines()[0]
     report = {one["table"]: one for one in json.loads(reelport("tables", "--json")[1])}
     assert (report["earnings"]["rows"], report["earnings"]["complete_to"]) == (2, "2023-07-02")
-    assert "2023-07 merged, 2 files into one" in reelport("compact")[1]
+    assert "2023-07 merged, 2 files into 1" in reelport("compact")[1]
     assert reelport("vacuum")[1] == "earnings: 0 files deleted, 0 bytes\n"
 
 

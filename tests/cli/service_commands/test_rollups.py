@@ -89,7 +89,7 @@ def test_the_life_of_a_rollup(tmp_path: Path, reelport: Reelport) -> None:
     (told,) = json.loads(reelport("explain", *QUERY, "--json")[1])
     assert (told["rollup"], told["rollup_days"], told["days"]) == (name, 1, 2)
     assert reelport("rollups", "build", name)[1].startswith(f"{name}: 2026-01 built, 2 days, 4 rows, ")
-    assert "files into one" in reelport("compact")[1]
+    assert "files into 1" in reelport("compact")[1]
     assert reelport("explain", *QUERY)[1] == f"plays from {name}: 2 of 2 days, 4 of 88 rows\n"
     written = list((tmp_path / "data" / "facts" / ".rollups").rglob("*"))
     assert len(written) > 4

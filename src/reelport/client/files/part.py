@@ -22,7 +22,6 @@ from reelport.client.files.shape import Lines
 from reelport.client.files.tally import Tally
 from reelport.errors import StorageError, UsageError
 from reelport.local_path import refuse_address
-from reelport.write_behind import BackgroundSync
 
 _AT_ONCE = 1 << 20
 _BUFFER = 1 << 16
@@ -123,7 +122,6 @@ class Part:
             _remove_abandoned(target, self.path)
             self.found = os.fstat(self._file.fileno()).st_size
         self.size, self._tally = 0, Tally()
-        self._ahead = BackgroundSync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -137,9 +135,6 @@ class Part:
             if not self._published and not kept:
                 _close_before_rename(self._file)
                 self.path.unlink()
-        with suppress(OSError):
-            # Wait before closing: the descriptor may soon be another file's.
-            self._ahead.wait()
         with suppress(OSError):
             self._file.close()
 
@@ -169,7 +164,6 @@ class Part:
         """
         with translate_io_errors(self.target):
             self._file.write(data)
-            self._ahead.count_written(len(data))
         self._count(data, ends)
 
     def position(self) -> Position:
@@ -226,7 +220,6 @@ class Part:
         with translate_io_errors(self.target):
             self._file.flush()
             killpoints.reach("client-part")
-            self._ahead.wait()
             os.fsync(self._file.fileno())
             with _write_note(self.target, content) as note, _lock_folder(self.target.parent):
                 if beside is not None:

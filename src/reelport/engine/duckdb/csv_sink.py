@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from reelport.write_behind import BackgroundSync
-
 _CHUNK = 1 << 20
 """Bytes per read from the pipe; also the size of the pipe's buffer, where the system allows it."""
 
@@ -50,7 +48,6 @@ class CsvSink:
         self._on_full = on_full
         self._failure: Exception | None = None
         self._digest = hashlib.sha256()
-        self._sync = BackgroundSync(file)
         self._buffer = bytearray(_CHUNK)
         self._taken = threading.Lock()  # by the thread that reads, once and for all
         self._open = threading.Lock()  # until it is being closed
@@ -88,9 +85,8 @@ class CsvSink:
                 self._read_pipe()
             else:
                 self._read.wait()
-            self._sync.wait()
             self._check_pipe()
-        except OSError as error:  # the system reports it once: the sync at the end would not see it
+        except OSError as error:
             self._failure = self._failure or error
         finally:
             os.close(self._reading)
@@ -141,7 +137,6 @@ class CsvSink:
 
     def _store(self, data: memoryview) -> None:
         _write_all(self._file, data)
-        self._sync.count_written(len(data))
         self._digest.update(data)
         self.bytes += len(data)
 
