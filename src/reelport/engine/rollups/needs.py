@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlglot import exp
-
 from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
 from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.shape import is_summable, list_columns, tenant_columns
-from reelport.engine.trees import parse_sql
 from reelport.facts.rollups.definition import Rollup
 from reelport.facts.tables import TABLES
 from reelport.wording import format_list
@@ -46,16 +43,6 @@ def find_needs(source_query: SourceQuery) -> Needs | str:
     grains = [cell.grain for cell in cells if isinstance(cell, TimeCell)]
     table = source_query.source.table
     return Needs(table, frozenset(own - tenant_columns(table)), min([*grains, Grain.DAY]))
-
-
-def list_read_columns(source_query: SourceQuery) -> frozenset[str]:
-    """List the columns that the source query reads, of facts or of a rollup alike."""
-    source, table = source_query.source, source_query.source.table
-    cells = {name for dimension in _list_dimensions(source_query) for name in list_columns(CELLS[dimension])}
-    values = [MEASURES[name] for name in source_query.resolved.measures if MEASURES[name].source is source]
-    measured = {column.name for value in values for column in parse_sql(value.value).find_all(exp.Column)}
-    own = {source.column(name) or name for name in cells - {QUALIFYING}}
-    return frozenset({*own, *measured, source.time, *tenant_columns(table)})
 
 
 def _find_problems(source_query: SourceQuery) -> Iterator[str]:

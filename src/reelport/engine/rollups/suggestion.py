@@ -1,7 +1,9 @@
-"""Suggests rollups by what reports asked for: most reading saved for their space.
+"""Suggests rollups by what reports asked for: most rows spared for their space.
 
-A greedy choice: of the candidates that fit, the one that saves most a byte, again and again, each time by what those
-chosen before it leave to save.
+What reading costs is the rows of the channels that ask, of the facts or of a rollup, as the newest file tells: a rollup
+may have half as many rows as the facts, and a twentieth of those of a channel whose rows are alike. A greedy choice: of
+the candidates that fit, the one that spares most a byte, again and again, each time by what those chosen before it
+leave to spare.
 """
 
 from __future__ import annotations
@@ -9,31 +11,47 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass
 from pathlib import Path
 
-from reelport.catalog import Grain
 from reelport.engine.mapping import find_sources
 from reelport.engine.resolved_query import make_source_query, resolve_query
-from reelport.engine.rollups.needs import Needs, find_needs, list_read_columns
-from reelport.engine.rollups.reading_cost import FactSample, Reads, Sample, sample_facts, sample_rollup
+from reelport.engine.rollups.needs import Needs, find_needs
+from reelport.engine.rollups.shape import row_order, select_sums
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
-from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
+from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace, parquet_source
+from reelport.facts.data_files.projection import project_sql
+from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups.definition import Rollup
+from reelport.facts.row_rules import quote_name
+from reelport.facts.schema import OWNER
+from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 _MOST_NEEDS = 12
 """Needs of one table that candidates are made of: those whose reports cost most to read."""
 _WORTH = 0.5
-"""A report saves nothing by a rollup that costs it more than this share of reading the facts."""
+"""A report is spared nothing by a rollup of which it reads more than this share of the rows of facts."""
 _LEAST_SAVED = 0.01
 """Share of all reading that a rollup must save to be suggested."""
 
-Asked = Mapping[Reads, "Demand"]
+Asked = Mapping["Reads", "Demand"]
+RowsByOwner = Mapping[str | None, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What a report reads of one table: what a rollup must have, and whose rows (None: all)."""
+
+    needs: Needs
+    owners: frozenset[str] | None
+
+    def count(self, rows: RowsByOwner) -> int:
+        """Count its rows among those."""
+        return sum(rows.values() if self.owners is None else (rows.get(each, 0) for each in self.owners))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +66,8 @@ class Demand:
 class Suggestion:
     """A rollup to add.
 
-    `reports` of those asked would be made from it, `saved` is the share that it saves of what all of them cost to read,
-    `rows` and `bytes` are what it is estimated to take.
+    `reports` of those asked would be made from it; `saved` is the share that it spares of the rows that all of them
+    read; `rows` and `bytes` are what it is estimated to take.
     """
 
     rollup: Rollup
@@ -60,10 +78,19 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class _Facts:
+    """The newest file of a table: its rows by owner, and what share of all rows it has."""
+
+    path: str
+    share: float
+    rows: RowsByOwner
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidate:
     """A rollup, and what it is estimated to take.
 
-    `shares` tells of each report that it saves something worth it which share of reading the facts it costs.
+    `shares` tells of each report that it spares enough which share of the rows of facts it has to read.
     """
 
     rollup: Rollup
@@ -93,7 +120,7 @@ def _list_reads(query: ReportQuery, tenant: Tenant) -> Iterator[Reads]:
         needs = None if source_query is None else find_needs(source_query)
         if source_query is not None and isinstance(needs, Needs):
             owners = tenant.channels if source_query.owner_only else None
-            yield Reads(needs, list_read_columns(source_query), owners)
+            yield Reads(needs, owners)
 
 
 def suggest_rollups(
@@ -106,12 +133,12 @@ def suggest_rollups(
     present = tuple(known)
     with open_reading_workspace(root, memory) as work:
         tables = sorted({reads.needs.table for reads in asked})
-        sampled = (sample_facts(work, snapshot, table) for table in tables)
-        facts = {each.table: each for each in sampled if each is not None}
+        facts = {table: found for table in tables if (found := _sample_facts(work, snapshot, table)) is not None}
         costs = {
-            reads: _find_cost(facts[reads.needs.table], reads, demand)
+            reads: _count_own(facts[reads.needs.table], reads) * demand.rows / max(sum(rows.values()), 1)
             for reads, demand in asked.items()
             if reads.needs.table in facts
+            for rows in (facts[reads.needs.table].rows,)
         }
         wanted = [rollup for rollup in _list_candidates(costs) if rollup not in present]
         measured = {
@@ -127,34 +154,57 @@ def suggest_rollups(
     return tuple(_choose([measured[each] for each in wanted], costs, reports, left, space))
 
 
-def _measure(work: Workspace, facts: FactSample, rollup: Rollup, asked: Iterable[Reads]) -> _Candidate:
-    sample = sample_rollup(work, facts, rollup)
+def _sample_facts(work: Workspace, snapshot: Snapshot, table: str) -> _Facts | None:
+    """Read the newest file of a table; None without files."""
+    files = snapshot.data_files(table)
+    if not files:
+        return None
+    newest = max(files, key=lambda file: (file.last_day, file.rows, file.path))
+    (path,) = snapshot.paths(table, [newest])
+    return _Facts(path, max(newest.rows, 1) / max(sum(file.rows for file in files), 1), _count_by_owner(work, path))
+
+
+def _count_own(facts: _Facts, reads: Reads) -> int:
+    """Count what is read of the newest file: all of it where none of the owners has rows there."""
+    return reads.count(facts.rows) or sum(facts.rows.values())
+
+
+def _measure(work: Workspace, facts: _Facts, rollup: Rollup, asked: Iterable[Reads]) -> _Candidate:
+    """Build a rollup of the newest file, as a build would, and measure it."""
+    draft = work.folder / f"{rollup.name}.parquet"
+    source = f"({project_sql(TABLES[rollup.table], parquet_source([facts.path]))})"
+    order = ", ".join(map(quote_name, row_order(rollup)))
+    options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
+    target = "'" + str(draft).replace("'", "''") + "'"
+    _run(work, f"COPY ({select_sums(rollup, source)} ORDER BY {order}) TO {target} ({options})")
+    rows, size = _count_by_owner(work, str(draft)), draft.stat().st_size
+    draft.unlink()
     shares = {
         reads: share
         for reads in asked
         if reads.needs.table == rollup.table and reads.needs.find_lack(rollup) is None
-        if (share := _find_share(facts.sample, sample, reads)) <= _WORTH
+        if (share := _find_share(facts, rows, reads)) <= _WORTH
     }
-    return _Candidate(rollup, round(sample.rows / facts.share), round(sample.bytes / facts.share), shares)
+    return _Candidate(rollup, round(sum(rows.values()) / facts.share), round(size / facts.share), shares)
 
 
-def _find_share(facts: Sample, rollup: Sample, reads: Reads) -> float:
-    """Find which share of what the facts cost to read the rollup costs."""
-    if not facts.cost(reads):  # none of the owners has rows in the sample: then by all of it
-        reads = replace(reads, owners=None)
-    return rollup.cost(reads) / max(facts.cost(reads), 1)
+def _find_share(facts: _Facts, rollup: RowsByOwner, reads: Reads) -> float:
+    """Find which share of the rows that are read of facts is read of a rollup."""
+    own = reads.count(facts.rows)
+    return reads.count(rollup) / own if own else sum(rollup.values()) / max(sum(facts.rows.values()), 1)
 
 
-def _find_cost(facts: FactSample, reads: Reads, demand: Demand) -> float:
-    """Find what all reports that read this cost from the facts.
+def _count_by_owner(work: Workspace, path: str) -> RowsByOwner:
+    counted = f"SELECT {OWNER}, COUNT(*) FROM {parquet_source([path])} GROUP BY 1"  # noqa: S608 - a quoted path
+    return dict(_run(work, counted))
 
-    It is what the sample costs, for as many rows as their days have.
-    """
-    return facts.sample.cost(reads) * demand.rows / max(facts.sample.rows, 1)
+
+def _run(work: Workspace, sql: str) -> list[tuple[str | None, int]]:
+    return work.run_interruptibly(lambda: work.session.execute(sql).fetchall())
 
 
 def _list_candidates(costs: Mapping[Reads, float]) -> Iterator[Rollup]:
-    """List a rollup for each of the greatest needs, and one for each two of them together."""
+    """List a rollup for each of the needs whose reports read most."""
     by_needs: Counter[Needs] = Counter()
     for reads, cost in costs.items():
         by_needs[reads.needs] += round(cost)
@@ -162,12 +212,9 @@ def _list_candidates(costs: Mapping[Reads, float]) -> Iterator[Rollup]:
         of_table = sorted(
             (needs for needs in by_needs if needs.table == table),
             key=lambda needs: (-by_needs[needs], sorted(needs.columns), needs.grain),
-        )[:_MOST_NEEDS]
-        pairs = [(one, one) for one in of_table] + list(combinations(of_table, 2))
-        yield from dict.fromkeys(
-            Rollup(table, min(one.grain, other.grain, Grain.DAY), tuple(sorted(one.columns | other.columns)))
-            for one, other in pairs
         )
+        for needs in of_table[:_MOST_NEEDS]:
+            yield Rollup(table, needs.grain, tuple(sorted(needs.columns)))
 
 
 def _choose(
