@@ -20,10 +20,9 @@ def delete_damaged_copies(
 ) -> tuple[str, ...]:
     """Delete those of the copies of a table's files that can't be read.
 
-    They are those with rows of the channels in the role. Each is compared with its digest, or read to its end with the
-    checksums of its pages where it has none.
-    Returns their names. Those that are left when `is_stopped` stay. Raises StorageError when the store fails, or lets
-    one not be deleted.
+    They are those with rows of the channels in the role, each of which is compared with its digest. Returns their
+    names. Those that are left when `is_stopped` stay. Raises StorageError when the store fails, or lets one not be
+    deleted.
     """
     store = open_store(folder.absolute())
     names = choose_paths(store, {file.path: file.rows for file in files}, role, channels)
@@ -39,31 +38,8 @@ def delete_damaged_copies(
 
 def _is_right(name: str, path: Path) -> bool:
     """Whether nothing is wrong with a copy; an error that is not its own says nothing of it."""
-    _, digest = split_digest(name)
-    if digest is None:
-        return _is_readable(path)
+    told = split_digest(name)
     try:
-        return is_intact(path, digest)
+        return told is not None and is_intact(path, told[1])
     except OSError as error:
         return error.errno != errno.EIO
-
-
-def _is_readable(path: Path) -> bool:
-    import pyarrow as pa  # noqa: PLC0415 - workers load it only for this
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    from reelport.facts.damage import DAMAGE_ERRORS  # noqa: PLC0415
-
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for _ in file.iter_batches():
-                pass
-    except FileNotFoundError:
-        return True  # somebody has just deleted it
-    except pa.ArrowMemoryError:
-        return True  # it says nothing of the file
-    except OSError as error:
-        return error.errno not in {None, errno.EIO}  # too many open files, for one, are no damage
-    except DAMAGE_ERRORS:
-        return False
-    return True

@@ -29,7 +29,6 @@ from reelport.facts.log.role_copies import (
     list_parts,
     list_roles,
     name_copy,
-    split_digest,
 )
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER, sort_keys, stored_schema
@@ -53,9 +52,7 @@ def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]
     large = [file for file in files if file.rows >= LEAST_ROWS]
     for role in list_roles(now.table):
         parts = {file: {name_copy(file.path, role, part) for part in list_parts(file.rows)} for file in large}
-        found = find_copies(now.store, (name for names in parts.values() for name in names))
-        # One without a digest can't be proven: it is written anew, beside it.
-        existing = {name for name, stored in found.items() if split_digest(stored)[1] is not None}
+        existing = find_copies(now.store, (name for names in parts.values() for name in names)).keys()
         for file, names in parts.items():
             # A part that exists stays: reports may be reading it, and ties may be sorted otherwise this time.
             if missing := names - existing:

@@ -13,7 +13,7 @@ from reelport.facts.data_files.work_folders import LOCK, clear_dead_folders, lis
 from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.log_files import LOG_FOLDER, is_data_file, list_tables, open_store, read_actions
-from reelport.facts.log.role_copies import find_original, split_digest
+from reelport.facts.log.role_copies import find_original
 from reelport.facts.rollups.upkeep import sweep
 from reelport.facts.tables import Table
 from reelport.storage.durable import translate_io_errors
@@ -53,9 +53,7 @@ def _vacuum_table(root: Path, table: Table, before: datetime) -> VacuumResult:
         found = (file for file in store.list() if is_data_file(file.name) or find_original(file.name))
         old = [file for file in found if file.modified_at < before]
         kept = {file.path for file in read_newest(root, table).files} | set(_read_removed_since(store, before))
-        proven = {split_digest(file.name)[0] for file in old if split_digest(file.name)[1] is not None}
-        # A copy without a digest is read no more once there is one with it.
-        unneeded = [file for file in old if (find_original(file.name) or file.name) not in kept or file.name in proven]
+        unneeded = [file for file in old if (find_original(file.name) or file.name) not in kept]
         for file in unneeded:
             store.delete(file.name)
     return VacuumResult(table.name, len(unneeded), sum(file.size for file in unneeded))

@@ -91,7 +91,7 @@ def _verify_table(root: Path, table: Table) -> VerifyResult:
         findings += [f"{file.path}: {finding}" for finding in _check_file(now, file, columns, digest)]
         copies = list(_find_copies(now, file))
         findings += [f"{finding}; delete it, and run reelport compact" for finding in _check_copies(now, file, copies)]
-        unproven += [digest, *(split_digest(name)[1] for _, names in copies for name in names)].count(None)
+        unproven += digest is None
     rows = sum(file.rows for file in now.files)
     return VerifyResult(table.name, len(now.files), rows, tuple(findings), left, unproven)
 
@@ -146,11 +146,11 @@ def _check_copies(now: TableVersion, file: DataFile, copies: list[tuple[str, tup
     for role, names in copies:
         rows, damaged = 0, 0
         for name in names:
-            _, digest = split_digest(name)
+            told = split_digest(name)
             try:
                 with _fetch_file(now, name) as path:
-                    if digest is not None:
-                        require_digest(path, digest)
+                    if told is not None:
+                        require_digest(path, told[1])
                     rows += _count_sorted(path, role)
             except (*DAMAGE_ERRORS, OSError, StorageError) as error:
                 damaged += 1

@@ -59,18 +59,15 @@ def add_digest(name: str, digest: str) -> str:
     return f"{name.removesuffix(_DATA)}.{digest}{_DATA}"
 
 
-def split_digest(stored: str) -> tuple[str, str | None]:
-    """Split the name by which a copy is stored into its own and its digest.
-
-    Older copies were stored without one.
-    """
+def split_digest(stored: str) -> tuple[str, str] | None:
+    """Split the name by which a copy is stored into its own and its digest; None for any other name."""
     found = _DIGESTED.fullmatch(stored)
-    return (stored, None) if found is None else (f"{found[1]}{_DATA}", found[2])
+    return None if found is None else (f"{found[1]}{_DATA}", found[2])
 
 
 def find_original(stored: str) -> str | None:
     """Find the path of the data file that this is a copy of; None when it is no copy."""
-    folder, _, rest = split_digest(stored)[0].partition("/")
+    folder, _, rest = (split_digest(stored) or (stored, ""))[0].partition("/")
     return rest.partition("/")[2] if folder.startswith(_PREFIX) else None
 
 
@@ -94,15 +91,8 @@ def choose_paths(store: FileStore, files: Mapping[str, int], role: str, channels
 
 
 def find_copies(store: FileStore, names: Iterable[str]) -> Mapping[str, str]:
-    """Find those of the named copies that exist: the names that they are stored by.
-
-    Of several only one is found, and one with a digest rather than one without.
-    """
+    """Find those of the named copies that exist: the names that they are stored by."""
     wanted = frozenset(names)
     folders = {name.rpartition("/")[0] for name in wanted}
-    stored = sorted((name for folder in folders for name in store.list_names(folder)), key=_is_digested)
-    return {name: each for each in stored for name in (split_digest(each)[0],) if name in wanted}
-
-
-def _is_digested(stored: str) -> tuple[bool, str]:
-    return split_digest(stored)[1] is not None, stored
+    found = ((split_digest(stored), stored) for folder in folders for stored in store.list_names(folder))
+    return {told[0]: stored for told, stored in found if told is not None and told[0] in wanted}
