@@ -7,7 +7,7 @@ import re
 
 from reelport.errors import UsageError
 
-_ADDRESS = re.compile(r"\s*(?P<scheme>[A-Za-z][\w+.@-]+)(?::[\w+.@-]+)*:/")
+_ADDRESS = re.compile(r"\s*(?P<scheme>[A-Za-z][\w+.@-]+)(?::[\w+.@-]+)*:[/\\]")
 """`s3://bucket`, `jdbc:postgresql://host` and `host:/folder`; with one slash what `pathlib` makes of the first.
 
 `C:/` is a drive: a scheme has two letters at least. A colon that no slash follows may be in any name.
