@@ -167,6 +167,23 @@ def test_days_that_are_not_built_say_so(facts: Facts) -> None:
     }
 
 
+def test_a_rollup_of_another_table_is_not_looked_at(built: Facts) -> None:
+    """It neither serves nor is refused."""
+    others = {built.add("visitor_country", table=table).name for table in ("ads", "usage")}
+    _, aggregator = built.report(BY_DAY)
+    assert days_read(aggregator) == set(DAYS)
+    assert not others.intersection(*(choice.refused for choice in aggregator.choices))
+
+
+def test_a_report_of_days_without_facts_says_so(built: Facts) -> None:
+    """There is nothing to build for them."""
+    later = replace(BY_DAY, start=LAST + timedelta(days=1), end=LAST + timedelta(days=9))
+    _, aggregator = built.report(later)
+    assert {why for choice in aggregator.choices for why in choice.refused.values()} == {
+        "there are no facts of these days"
+    }
+
+
 def test_hours_serve_days_and_the_smallest_rollup_is_read(built: Facts) -> None:
     """A rollup by hour serves reports by hour, one by fewer rows those by day."""
     by_hour = built.add("visitor_country", "video_id", grain=Grain.HOUR)

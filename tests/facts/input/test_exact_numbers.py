@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.loading.load import load
+from reelport.facts.loading.load import load, load_arrow
 
 Ask = Callable[..., list[tuple[object, ...]]]
 
@@ -101,3 +103,28 @@ def test_of_many_ndjson_files_each_one_tells_columns_and_types(tmp_path: Path, r
     assert done.rejects == 1
     assert ask("plays", "SELECT video_id FROM t WHERE visitor_country = 'FR'") == [("39",)]
     assert ask("plays", "SELECT count(*) FROM t WHERE video_id = '38'") == [(0,)]
+
+
+def _earn(root: Path, eur: pa.Array) -> int:
+    """Load rows of these euros; how many landed."""
+    count = len(eur)
+    rows = {"day": [date(2023, 7, 1)] * count, "owner_channel_id": ["c"] * count, "eur": eur, "usd": [1] * count}
+    return load_arrow(root, "earnings", pa.table(rows), f"{eur}").rows
+
+
+@pytest.mark.parametrize("digits", [7, 20])
+def test_money_of_more_than_six_digits_is_refused(root: Path, digits: int) -> None:
+    """Whatever the column could hold: it isn't rounded."""
+    kind = pa.decimal128(38, digits)
+    finer = Decimal(f"1.{'0' * (digits - 1)}1")
+    with pytest.raises(BadInput, match="has more than 6 digits after the point"):
+        _earn(root, pa.array([finer], kind))
+    assert _earn(root, pa.array([Decimal("1.000001"), Decimal(-2), None], kind).drop_null()) == 2
+
+
+@pytest.mark.parametrize("amount", [math.inf, -math.inf, math.nan, 1e12, -1e12])
+def test_a_float_that_is_no_amount_is_refused(root: Path, amount: float) -> None:
+    """It never becomes an empty cell, which counts as nothing earned."""
+    with pytest.raises(BadInput, match=r"is no number below 10\^12"):
+        _earn(root, pa.array([1.5, amount]))
+    assert _earn(root, pa.array([999_999_999_999.5, -999_999_999_999.5])) == 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import pyarrow as pa
@@ -112,3 +113,15 @@ def test_numbers_of_ndjson_stay_as_they_are_written(tmp_path: Path, root: Path, 
     assert ask("plays", "SELECT views FROM t") == [(2**63 - 1,)]
     assert done.rejects_file is not None
     assert done.rejects_file.read_text().count("is larger than 9223372036854775807") == 2
+
+
+def test_the_first_and_the_last_day_are_loaded(root: Path) -> None:
+    """Of a column of days and of one of moments; the days beside them are out of range."""
+    ends = date(1970, 1, 1), date(2199, 12, 31)
+    beside = date(1969, 12, 31), date(2200, 1, 1)
+    noon = time(12, tzinfo=UTC)
+    for day, is_good in [*((each, True) for each in ends), *((each, False) for each in beside)]:
+        moment = datetime.combine(day, noon)
+        for table, row in ("earnings", EARNED | {"day": day}), ("plays", PLAY | {"started_at": moment}):
+            with nullcontext() if is_good else pytest.raises(BadInput, match="is out of range"):
+                assert load_arrow(root, table, pa.Table.from_pylist([row]), str(day)).rows == 1

@@ -15,7 +15,7 @@ import pyarrow as pa
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import open_delta
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, list_commits, open_store, read_actions
-from reelport.facts.tables import PLAYS, Table
+from reelport.facts.tables import PLAYS, USAGE, Table
 
 PLAY = {"video_id": "v1", "media_type": "video", "views": 1, "time_watched_seconds": 1}
 
@@ -33,9 +33,8 @@ def _make_rows(table: Table, owner: str, days: Iterable[int]) -> pa.Table:
     if table is PLAYS:
         moments = (datetime(2023, 7, day, 5, 0, 0, day, tzinfo=UTC) for day in days)
         return pa.Table.from_pylist([PLAY | {"started_at": moment, "owner_channel_id": owner} for moment in moments])
-    return pa.Table.from_pylist(
-        [{"day": date(2023, 7, day), "owner_channel_id": owner, "eur": 1, "usd": 1} for day in days]
-    )
+    more = {"kind": "storage"} if table is USAGE else {"eur": 1, "usd": 1}
+    return pa.Table.from_pylist([{"day": date(2023, 7, day), "owner_channel_id": owner, **more} for day in days])
 
 
 @dataclass(frozen=True)

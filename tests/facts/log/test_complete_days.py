@@ -26,7 +26,9 @@ from reelport.facts.log.log_files import commit_name
 from reelport.facts.log.month_names import name_month, parse_days
 from reelport.facts.log.snapshot import pin
 from reelport.facts.log.spans import merge_spans
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import EARNINGS, TABLES, USAGE
+
+from .small_log import load_days
 
 Write = Callable[..., Path]
 TODAY = date(2026, 11, 29)
@@ -357,6 +359,16 @@ def test_a_day_that_a_replacement_emptied_is_not_missing(root: Path, earnings: W
     assert last_complete_day(pin(root, ["earnings"]), TODAY) == date(2026, 11, 20)
     undo(root, done.batch)
     assert last_complete_day(pin(root, ["earnings"]), TODAY) == EMPTY - DAY
+
+
+def test_a_report_is_complete_up_to_the_first_of_its_tables_days(root: Path) -> None:
+    """The table that is furthest behind tells; one without a complete day leaves none."""
+    load_days(root, EARNINGS, "a", range(1, 9))
+    load_days(root, USAGE, "b", range(1, 5))
+    today = date(2023, 8, 1)
+    for tables in ["earnings", "usage"], ["usage", "videos"]:
+        assert last_complete_day(pin(root, tables), today) == date(2023, 7, 4)
+    assert last_complete_day(pin(root, ["earnings", "ads"]), today) is None
 
 
 def test_a_moment_without_the_log_leaves_no_wrong_day_behind(root: Path, earnings: Write) -> None:

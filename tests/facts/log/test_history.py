@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,11 +14,15 @@ from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.history import find_filled_days, find_load_to_undo, list_loads, read_history
-from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.history import Load, find_filled_days, find_load_to_undo, list_loads, read_history
+from reelport.facts.log.log_entry import DayLeftOut, LogEntry
 from reelport.facts.tables import EARNINGS, Table
 
 from .small_log import load_days
+
+
+def day(number: int) -> date:
+    return date(2023, 7, number)
 
 
 def test_the_history_of_a_version_has_no_later_load(root: Path) -> None:
@@ -56,6 +61,21 @@ def test_a_replacement_empties_its_days_and_no_others(root: Path) -> None:
     assert filled() == [1, 3, 5]
     undo_load(root, find_load_to_undo(list_loads(root), "b"))
     assert filled() == [1, 2, 4, 5]
+
+
+def test_a_load_touches_the_days_that_it_wrote_replaced_or_left_out() -> None:
+    """The first and the last of them too, and none beside."""
+    first, last = day(4), day(6)
+    blank = Load("earnings", "a", None, 1, 0, (), None, (), 1)
+    for one in (
+        replace(blank, replaced=(first, last)),
+        replace(blank, days=(first, last)),
+        replace(blank, left_out=(DayLeftOut(first, 1, "x"), DayLeftOut(last, 1, "x"))),
+    ):
+        assert one.touches(day(1), first)
+        assert one.touches(last, day(9))
+        assert not one.touches(day(1), day(3))
+        assert not one.touches(day(7), day(9))
 
 
 def undo_as_earlier_versions(root: Path, batch: str, noted: int, table: Table = EARNINGS) -> None:

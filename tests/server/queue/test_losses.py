@@ -137,6 +137,7 @@ def test_losses_that_nobody_saw_end_no_report(state: State) -> None:
     found = entry(state, asked)
     assert (found.state, found.losses, found.deaths, found.suspect) == ("waiting", 10, 0, True)
     assert pauses[2] <= 0 < pauses[3] < pauses[4] < pauses[5]
+    assert [pause <= 1000 * most for pause, most in zip(pauses[3:6], (1, 4, 16), strict=True)] == [True] * 3
     assert max(pauses) <= jobs.LONGEST_PAUSE * 1000
 
 
