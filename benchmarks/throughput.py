@@ -29,7 +29,7 @@ _BACKLOG = 90
 """Reports of the backlog: below the 100 of a partner that may wait."""
 _SMALL = ("DAY", "VIDEO_TITLE")
 
-_FOR_MANY: Mapping[str, Any] = {"processes": 2, "worker_nice": 19, "worker_idle": "yes"}
+_FOR_MANY: Mapping[str, Any] = {"processes": 2, "worker_nice": 20}
 
 Asker = tuple[Key, Iterator[ReportQuery]]
 """A partner, and the questions that it has not asked yet."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.patience import until
 
-from reelport.server.api_memory import count_api_bytes
+from reelport.server.api_memory import UNSENT_BYTES, count_api_bytes
 from reelport.server.control_group import count_cores, find_memory_limit
 from reelport.server.queue.worker_memory import find_fitting_memory
 from reelport.server.settings import read_settings
@@ -95,8 +95,7 @@ def test_workers_share_what_the_api_leaves(
         worker_memory="2GB",
         processes=2,
         explore_memory="200MB",
-        unsent_bytes=100_000_000,
-        pending_bytes=50_000_000,
+        pending_bytes=150_000_000 - UNSENT_BYTES,
     )
     assert find_fitting_memory(settings, workers, limit, count_api_bytes(settings)) == fitting
     if limit == 2_000_000_000:

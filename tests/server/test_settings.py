@@ -31,20 +31,20 @@ def test_a_setting_that_is_none_is_refused() -> None:
 
 def test_each_wrong_value_is_told_with_what_its_setting_takes() -> None:
     """One line a setting, in the order of the table; what a secret holds is never repeated."""
-    wrong = {"port": "80a", "secret": "too short", "link_seconds": 0, "queue_policy": "drop", "retention_hours": "nan"}
+    wrong = {"port": "80a", "secret": "too short", "link_seconds": 0, "log_level": "drop", "retention_hours": "nan"}
     with pytest.raises(UsageError) as refused:
-        read_settings(**wrong, workers=65, slots=True, lease_seconds="1e999", worker_memory="2", worker_nice=20)
+        read_settings(**wrong, workers=65, slots=True, lease_seconds="1e999", worker_memory="2", worker_nice=21)
     assert str(refused.value).splitlines() == [
         "REELPORT_SECRET (--secret): It has at least 32 characters, and not 9.",
         "REELPORT_PORT (--port): It is a whole number from 0 to 65535, and not '80a'.",
         "REELPORT_LINK_SECONDS (--link-seconds): It is a whole number of at least 1, and not '0'.",
-        "REELPORT_QUEUE_POLICY (--queue-policy): It is 'queue' or 'refuse', and not 'drop'.",
         "REELPORT_RETENTION_HOURS (--retention-hours): It is a number above 0, and not 'nan'.",
         "REELPORT_WORKERS (--workers): It is a whole number from 0 to 64, and not '65'.",
         "REELPORT_SLOTS (--slots): It is a whole number from 1 to 64, and not 'True'.",
         "REELPORT_WORKER_MEMORY (--worker-memory): It is a number and a unit, such as 2GB, and not '2'.",
-        "REELPORT_WORKER_NICE (--worker-nice): It is a whole number from 0 to 19, and not '20'.",
+        "REELPORT_WORKER_NICE (--worker-nice): It is a whole number from 0 to 20, and not '21'.",
         "REELPORT_LEASE_SECONDS (--lease-seconds): It is a number of at least 1, and not '1e999'.",
+        "REELPORT_LOG_LEVEL (--log-level): It is 'debug' or 'info' or 'warning' or 'error', and not 'drop'.",
     ]
 
 

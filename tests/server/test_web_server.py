@@ -90,7 +90,7 @@ def test_the_garbage_collector_passes_over_what_a_process_keeps_for_good(tmp_pat
 
 
 _CROWDED = """
-import json, pathlib, signal, socket, sys, threading, urllib.request
+import json, pathlib, resource, signal, socket, sys, threading, urllib.request
 from reelport.server.settings import read_settings
 from reelport.server.web_server import serve_on
 
@@ -101,16 +101,17 @@ def read(port):
 def crowd(port):
     urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live").read()
     said = read(port)
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(17)]
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(79)]
     first = silent[0].recv(1)
     pathlib.Path(sys.argv[2]).write_text(json.dumps([said, first.decode(), read(port)]))
     signal.raise_signal(signal.SIGTERM)
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("ready", flush=True)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))  # 78 connections
 with socket.create_server(("127.0.0.1", 0)) as listener:
     threading.Thread(target=crowd, args=listener.getsockname()[1:]).start()
-    serve_on(read_settings(data=sys.argv[1], workers=0, connections=16), listener)
+    serve_on(read_settings(data=sys.argv[1], workers=0), listener)
 """
 
 

@@ -192,7 +192,7 @@ def vars_of(key: Key) -> dict[str, str]:
 
 def test_a_service_that_is_full_refuses() -> None:
     """Under the policy refuse a third report is waited for, by a client without a file and by a command: status 6."""
-    with Service(workers=0, queue_policy="refuse") as service:
+    with Service(workers=0, waiting_limit=0) as service:
         service.organization("demo")
         key = service.key("demo")
         with Client(service.url, key.id, key.secret, ledger=False) as client:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from reelport.engine.memory_size import parse_size
 from reelport.server.settings import Settings
 
+UNSENT_BYTES = 134_217_728
+"""Most bytes of answers in the memory of one process that clients haven't read: a thousand slow downloads."""
+
 
 def count_api_bytes(settings: Settings) -> int:
     """Count the bytes that API processes may take: explorer, bodies and unsent answers."""
-    each = parse_size(settings.explore_memory) + settings.unsent_bytes + settings.pending_bytes
+    each = parse_size(settings.explore_memory) + UNSENT_BYTES + settings.pending_bytes
     return settings.processes * each

@@ -37,7 +37,12 @@ from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PAT
 from reelport.server.http.service import Service
 from reelport.server.http.state_metrics import StateMetrics
 from reelport.server.limits.body_budget import BodyBudget
-from reelport.server.limits.document_limits import ADDRESS_TOKEN_BODIES_BYTES, TOKEN_BODIES_BYTES, DocumentLimits
+from reelport.server.limits.document_limits import (
+    ADDRESS_TOKEN_BODIES_BYTES,
+    BODY_BYTES,
+    TOKEN_BODIES_BYTES,
+    DocumentLimits,
+)
 from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.login_attempts import LoginAttempts
 from reelport.server.limits.token_buckets import TokenBuckets
@@ -54,6 +59,10 @@ from reelport.storage.retries import BRIEF_SECONDS, retry_for
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
+KEY_GRANTS = 600
+"""Tokens that one key may be granted in a minute: a program needs one in ten hours."""
+_PARTNERS_WITH_BODIES = 4
+"""One partner's share of the bodies in memory is the whole divided by this."""
 _BURSTS_PER_MINUTE = 6
 """A burst may use a sixth of a minute's grants."""
 _SITE_SHARE, _SITE_BURST_SHARE = 1 / 10, 1 / 2
@@ -111,8 +120,8 @@ def build_service(settings: Settings, db: Engine) -> Service:
     reads = Reads(db, settings)
     durable_reports = DurableReports(db)
     long_polls = LongPolls(db, reads, settings, durable_reports)
-    burst = settings.key_grants / _BURSTS_PER_MINUTE
-    documents = DocumentCache(build_schema(), DocumentLimits.from_settings(settings))
+    burst = KEY_GRANTS / _BURSTS_PER_MINUTE
+    documents = DocumentCache(build_schema(), DocumentLimits())
     return Service(
         settings,
         db,
@@ -123,11 +132,11 @@ def build_service(settings: Settings, db: Engine) -> Service:
         long_polls,
         durable_reports,
         DownloadSlots(settings),
-        BodyBudget(settings.pending_bytes, max(settings.partner_pending_bytes, settings.body_bytes)),
+        BodyBudget(settings.pending_bytes, max(settings.pending_bytes // _PARTNERS_WITH_BODIES, BODY_BYTES)),
         BodyBudget(TOKEN_BODIES_BYTES, ADDRESS_TOKEN_BODIES_BYTES),
-        TokenBuckets(settings.key_grants, burst),
-        TokenBuckets(settings.key_grants * _SITE_SHARE, burst * _SITE_BURST_SHARE),
-        LoginAttempts(settings),
+        TokenBuckets(KEY_GRANTS, burst),
+        TokenBuckets(KEY_GRANTS * _SITE_SHARE, burst * _SITE_BURST_SHARE),
+        LoginAttempts(),
         StateProbe(db),
         KeyUses(db),
         TokenBuckets(_NOTICES_PER_MINUTE, 1),

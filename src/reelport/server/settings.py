@@ -18,6 +18,7 @@ from reelport.errors import UsageError
 from reelport.server.setting import parse_value
 from reelport.server.setting_table import SettingTable
 from reelport.storage import s3_address
+from reelport.storage.digests import CHECKED_BYTES
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import Readers
@@ -38,8 +39,7 @@ class Settings(SettingTable):
             from reelport.facts.log.remote_tables import RemoteTables, attach_tables  # noqa: PLC0415 - needs POSIX
             from reelport.storage.file_cache import FileCache  # noqa: PLC0415 - the same
 
-            checked = parse_size(self.digest_checks)
-            cache = FileCache(self.cache_root, parse_size(self.cache_size), "facts/", checked)
+            cache = FileCache(self.cache_root, parse_size(self.cache_size), "facts/", CHECKED_BYTES)
             attach_tables(root, RemoteTables(S3Address.parse(self.facts_url), cache))
         return root
 
@@ -61,7 +61,7 @@ class Settings(SettingTable):
         from reelport.storage.file_cache import FileCache  # noqa: PLC0415 - needs POSIX
         from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
 
-        cache = FileCache(self.cache_root, parse_size(self.cache_size), "files/", parse_size(self.digest_checks))
+        cache = FileCache(self.cache_root, parse_size(self.cache_size), "files/", CHECKED_BYTES)
         drafts = LocalFolder(self.files_root)
         return ObjectStore(S3Address.parse(self.files_url), drafts, cache, self.link_signer == "store")
 

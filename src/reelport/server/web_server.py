@@ -38,7 +38,7 @@ def serve_on(settings: Settings, listener: socket.socket) -> None:
 
 def serve_app(app: Starlette, settings: Settings, listener: socket.socket) -> None:
     """Serve an app on this socket, as `serve_on` does."""
-    connection = Connection.limited(settings, raise_open_files())
+    connection = Connection.limited(raise_open_files())
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -102,7 +102,7 @@ def test_a_load_builds_where_the_setting_says_so(
     tmp_path: Path, reelport: Reelport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a rollup that has no room is told, while the load stands."""
-    monkeypatch.setenv("REELPORT_ROLLUPS_AFTER_LOAD", "yes")
+    monkeypatch.setenv("REELPORT_ROLLUPS", "after-load")
     reelport("load", "plays", plays(tmp_path / "one.csv", 1))
     reelport("rollups", "add", "plays", "visitor_country")
     status, _, err = reelport("load", "plays", plays(tmp_path / "two.csv", 2))

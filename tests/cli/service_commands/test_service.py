@@ -359,7 +359,7 @@ def test_settings_of_serve_are_refused_by_name(run: Run) -> None:
 def test_wrong_settings_are_told_all_at_once_by_their_names(tmp_path: Path) -> None:
     """Every wrong flag is one line with its flag and its variable, and no library speaks of itself."""
     ended = subprocess.run(
-        [sys.executable, "-m", "reelport", "serve", "--port", "x", "--queue-policy", "foo", "--data", str(tmp_path)],
+        [sys.executable, "-m", "reelport", "serve", "--port", "x", "--log-level", "foo", "--data", str(tmp_path)],
         check=False,
         capture_output=True,
         text=True,
@@ -368,5 +368,5 @@ def test_wrong_settings_are_told_all_at_once_by_their_names(tmp_path: Path) -> N
     assert ended.returncode == 2
     assert [line.split(":")[1].strip() for line in ended.stderr.splitlines()] == [
         "REELPORT_PORT (--port)",
-        "REELPORT_QUEUE_POLICY (--queue-policy)",
+        "REELPORT_LOG_LEVEL (--log-level)",
     ]

@@ -29,7 +29,7 @@ data = endless_data
 
 @contextmanager
 def exploring(data: Path, **given: object) -> Iterator[tuple[Explorer, Settings]]:
-    settings = read_settings(data=data, **{"explore_threads": 2, "explore_seconds": 1000, **given})
+    settings = read_settings(data=data, **{"explore_seconds": 1000, **given})
     explorer = Explorer(settings)
     try:
         yield explorer, settings
@@ -177,7 +177,7 @@ def test_one_partner_can_not_take_all_slots(data: Path) -> None:
             assert explorer.running_views == 1
             tasks.cancel_scope.cancel()
 
-    with exploring(data, explore_slots=2, partner_explore_slots=1) as (explorer, _):
+    with exploring(data, explore_slots=2) as (explorer, _):
         run(lambda: main(explorer))
 
 
@@ -194,7 +194,7 @@ def test_a_view_that_waits_too_long_for_a_slot_is_over_its_time(data: Path) -> N
             tasks.cancel_scope.cancel()
         return numbers
 
-    with exploring(data, partner_explore_slots=1) as (explorer, settings):
+    with exploring(data, explore_slots=2) as (explorer, settings):
         assert run(lambda: main(explorer, settings)).totals == OverBudget("It took longer than 1.0 s.")
 
 

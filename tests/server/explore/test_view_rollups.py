@@ -66,7 +66,7 @@ def data(built: Path, tmp_path: Path) -> Path:
 
 @contextmanager
 def opened(data: Path, **given: object) -> Iterator[ViewEngine]:
-    engine = ViewEngine(read_settings(data=data, explore_threads=1, **given))
+    engine = ViewEngine(read_settings(data=data, **given), threads=1)
     try:
         yield engine
     finally:

@@ -377,7 +377,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, tuple(map(int, sys.argv[1:])))
 from reelport.server.http.connections import Connection
 from reelport.server.doctor.open_files import raise_open_files
 from reelport.server.settings import read_settings
-connections = Connection.limited(read_settings(), raise_open_files())
+connections = Connection.limited(raise_open_files())
 print(connections.max_connections, *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
     few, raised, none = (

@@ -94,7 +94,7 @@ def test_one_partner_takes_no_more_than_its_share(state: State) -> None:
     """A poll beyond it is answered at once; another partner has the rest, and one without polls has one beyond all."""
 
     async def run() -> None:
-        settings = replace(state.settings, held_looks=5, partner_held_looks=3)
+        settings = replace(state.settings, held_looks=5)
         polls = LongPolls(state.db, Reads(state.db, settings), settings, DurableReports(state.db))
         report = frozenset({asked(state)})
         async with polls.watch_reports(), anyio.create_task_group() as tasks:

@@ -10,18 +10,33 @@ from typing import Any
 import duckdb
 
 from reelport.engine.report_format import CSV
+from reelport.server.app import KEY_GRANTS
 from reelport.server.graphql.faults import TYPES
+from reelport.server.http.connections import Connection
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH
 from reelport.server.limits import document_limits
+from reelport.server.limits.download_slots import LEAST_RATE, PARTNER_DOWNLOADS
 from reelport.server.settings import Settings
 from reelport.wire import FILES_PATH, GRAPHQL_PATH, TOKEN_PATH
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "http.md").read_text("utf-8")
 
+SETTINGS: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
 BOUNDS = {
-    *("request_seconds", "stalled_seconds", "connections", "unsent_bytes", "key_grants"),
-    *("downloads", "partner_downloads", "report_downloads", "pending_bytes", "partner_pending_bytes"),
-    *("partner_held_looks", "download_rate"),
+    "time for a request to come whole": Connection.request_seconds,
+    "time in which a reader takes nothing of its answer, or less than 64 kB: the system tells of no less": (
+        Connection.stalled_seconds
+    ),
+    "connections": Connection.max_connections,
+    "bytes of answers that wait for their readers": Connection.unsent_bytes,
+    "downloads of one report": SETTINGS["report_downloads"],
+    "downloads of one partner": PARTNER_DOWNLOADS,
+    "downloads": SETTINGS["downloads"],
+    "bytes a second that a reader takes at least, over two to four minutes": LEAST_RATE,
+    "bytes of a partner's bodies that aren't answered yet": SETTINGS["pending_bytes"] // 4,
+    "bytes of all such bodies": SETTINGS["pending_bytes"],
+    "waiting status queries of one partner": SETTINGS["held_looks"] // 2,
+    "tokens of one key, at each of the two paths": KEY_GRANTS,
 }
 
 
@@ -52,11 +67,11 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     rows = {
         line.split("|")[1].strip(): line.split("|")[2].strip() for line in PAGE.splitlines() if line.startswith("| ")
     }
-    default: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
-    assert rows["body"] == f"{default['body_bytes']:,} bytes, else 413"
-    assert rows["tokens of a document"] == f"{default['document_tokens']:,}"
-    assert rows["nested levels, fragments expanded"] == str(default["document_depth"])
-    aliases = f"{default['document_aliases']}; {document_limits.MAX_INTROSPECTION_ALIASES} when the schema is asked for"
+    default, most = SETTINGS, document_limits.DocumentLimits()
+    assert rows["body"] == f"{document_limits.BODY_BYTES:,} bytes, else 413"
+    assert rows["tokens of a document"] == f"{most.tokens:,}"
+    assert rows["nested levels, fragments expanded"] == str(most.depth)
+    aliases = f"{most.aliases}; {document_limits.MAX_INTROSPECTION_ALIASES} when the schema is asked for"
     assert rows["aliases, fragments expanded"] == aliases
     assert rows["fields, fragments expanded"] == f"{document_limits.MAX_FIELDS:,}"
     assert rows["the same field under the same name"] == str(document_limits.MAX_REPEATS)
@@ -79,14 +94,11 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert f"`held_looks` ({default['held_looks']})" in PAGE
 
 
-def test_the_page_tells_what_a_caller_may_take_as_it_is_set() -> None:
-    """Each bound by the name of its setting, with the number that holds where nobody sets it."""
+def test_the_page_tells_what_a_caller_may_take() -> None:
+    """Each bound by its number; of a setting, the one that holds where nobody sets it."""
     table = PAGE.partition("## What a caller may take")[2].partition("\n## ")[0]
-    told = {
-        name: float(re.findall(r"[\d,]+", line.split("|")[2])[0].replace(",", ""))
-        for line in table.splitlines()
-        for name in re.findall(r"`(\w+)` \|$", line)
-    }
-    default = {field.name: field.default for field in fields(Settings)}
-    assert told == {name: default[name] for name in told}
-    assert told.keys() == BOUNDS
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")]
+    told = {row[1].strip(): found[0] for row in rows if (found := re.findall(r"\d[\d,]*", row[2]))}
+    assert {name: float(told[name].replace(",", "")) for name in BOUNDS} == BOUNDS
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row[4])}
+    assert named == {"report_downloads", "downloads", "pending_bytes"}

@@ -175,7 +175,7 @@ def test_links_begin_with_what_the_caller_used(api: Api) -> None:
 def test_a_full_queue_is_told_with_its_code(api: Api) -> None:
     """The refused ask is null; the others of its document are taken."""
     api.finished()  # and whatever else waited
-    narrow = replace(api.service.settings, queue_policy="refuse", running_limit=1)
+    narrow = replace(api.service.settings, waiting_limit=0, running_limit=1)
     with TestClient(create_app(narrow)) as client:
         other = Api(client, client.app.state.service, api.key, api.token)  # type: ignore[attr-defined]
         document = (

@@ -22,7 +22,7 @@ from reelport.catalog import Dimension, Metric
 from reelport.server.access import callers, keys, organizations
 from reelport.server.http.graphql_endpoint import _parse_and_execute
 from reelport.server.limits.concurrency import MAX_CONCURRENT
-from reelport.server.limits.document_limits import DocumentLimits, find_excesses
+from reelport.server.limits.document_limits import BODY_BYTES, DocumentLimits, find_excesses
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
 from reelport.wire import GRAPHQL_PATH
@@ -156,7 +156,7 @@ def test_a_hostile_document_is_one_short_line_in_the_log(api: Api, log: io.Strin
 
 def test_a_body_longer_than_the_limit_is_413(api: Api) -> None:
     """Exactly the limit is still read."""
-    most = api.service.settings.body_bytes
+    most = BODY_BYTES
     at_limit = b'{"query": "{ partner { id } }"}'.ljust(most)
     assert api.post(at_limit).status_code == 200
     reply = api.post(at_limit + b" ")

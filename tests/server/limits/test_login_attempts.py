@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from reelport.server.limits.login_attempts import LoginAttempts
-from reelport.server.settings import read_settings
 
 
 def test_attempts_come_back_with_time() -> None:
     """Ten at once for one user, then six a minute; another user and another address have their own."""
     now = 0.0
-    attempts = LoginAttempts(read_settings(), lambda: now)
+    attempts = LoginAttempts(lambda: now)
     assert [attempts.begin("192.0.2.1", "ann") for _ in range(10)] == [0.0] * 10
     assert attempts.begin("192.0.2.1", "ann") == 10.0
     assert attempts.begin("192.0.2.1", "ben") == 0.0
@@ -21,7 +20,7 @@ def test_attempts_come_back_with_time() -> None:
 
 def test_an_address_can_not_try_many_users() -> None:
     """A hundred attempts at once for whatever users, then one a second; those that were right don't count."""
-    attempts = LoginAttempts(read_settings(), lambda: 0.0)
+    attempts = LoginAttempts(lambda: 0.0)
     assert [attempts.begin("192.0.2.1", f"user-{number}") for number in range(100)] == [0.0] * 100
     assert attempts.begin("192.0.2.1", "user-100") == 1.0
     attempts.forgive("192.0.2.1", "user-0")
@@ -30,7 +29,7 @@ def test_an_address_can_not_try_many_users() -> None:
 
 def test_the_addresses_of_one_ipv6_site_are_one() -> None:
     """A site chooses the last 64 bits as it likes."""
-    attempts = LoginAttempts(read_settings(), lambda: 0.0)
+    attempts = LoginAttempts(lambda: 0.0)
     for number in range(10):
         attempts.begin(f"2001:db8::{number}", "ann")
     assert attempts.begin("2001:db8::ffff", "ann") > 0
@@ -40,7 +39,7 @@ def test_the_addresses_of_one_ipv6_site_are_one() -> None:
 
 def test_an_ipv4_address_is_one_in_both_spellings() -> None:
     """A socket of both versions gives it as an IPv6 address."""
-    attempts = LoginAttempts(read_settings(), lambda: 0.0)
+    attempts = LoginAttempts(lambda: 0.0)
     for number in range(10):
         assert attempts.begin(("192.0.2.1", "::ffff:192.0.2.1")[number % 2], "ann") == 0
     assert attempts.begin("192.0.2.1", "ann") > 0

@@ -142,9 +142,14 @@ def test_a_body_that_is_too_long_is_told_so_at_once() -> None:
 class Downloads:
     """Downloads by links that are good for 900 seconds, with a clock of their own."""
 
-    def __init__(self, **settings: int) -> None:
+    def __init__(self, *, partner_downloads: int = 64, least_rate: int = 10_000, **settings: int) -> None:
         self.now = 0.0
-        self.slots = DownloadSlots(read_settings(**settings), lambda: self.now)
+        self.slots = DownloadSlots(
+            read_settings(**settings),
+            lambda: self.now,
+            partner_downloads=partner_downloads,
+            least_rate=least_rate,
+        )
         self.held = ExitStack()
 
     def begin(self, report: str, partner: int) -> RunningDownload:
@@ -214,7 +219,7 @@ def test_the_slowest_download_of_a_link_that_is_over_makes_room(limit: str) -> N
 
 def test_a_reader_that_takes_too_little_makes_room_and_one_that_took_much_before_as_well() -> None:
     """By what was taken in the last minutes; a download that has just begun isn't judged yet."""
-    some = Downloads(report_downloads=3, download_rate=10_000)
+    some = Downloads(report_downloads=3, least_rate=10_000)
     honest, burst, idle = (some.begin("r", 1) for _ in range(3))
     burst.count(1_000_000_000)
     some.take(110, {honest: 11_000, burst: 10})
@@ -231,7 +236,7 @@ def test_a_reader_that_takes_too_little_makes_room_and_one_that_took_much_before
 
 def test_where_no_least_rate_is_set_only_links_that_are_over_count() -> None:
     """An operator may let everybody take its time."""
-    some = Downloads(report_downloads=1, download_rate=0)
+    some = Downloads(report_downloads=1, least_rate=0)
     some.begin("r", 1)
     some.take(800, {})
     assert some.refused("r", 1)

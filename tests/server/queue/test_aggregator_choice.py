@@ -60,14 +60,14 @@ def test_a_report_goes_to_spark_from_a_size_on(tmp_path: Path, engine: str, more
 def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_path: Path) -> None:
     """Its attempts count no failure; once its time of waiting is over it fails, and says which server is lost."""
     address = f"sc://127.0.0.1:{free_port()}"
-    settings = state.again(engine=f"{address}/;token=very-secret", spark_from_rows=0, room_seconds=1)
+    settings = state.again(engine=f"{address}/;token=very-secret", spark_from_rows=0)
     state.now = datetime.now(UTC)
     state.organization("demo", "c-news")
     asked = state.ask(state.caller(state.key("demo")))
     with (
         QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
-        running_worker(Worker(settings, state.db, engine, "one", events)),
+        running_worker(Worker(settings, state.db, engine, "one", events, room_seconds=1)),
     ):
         assert until(lambda: backlog.get_entry(state.db, asked.id).waited_for_room > 0)
         waiting = backlog.get_entry(state.db, asked.id)

@@ -85,8 +85,9 @@ def test_only_the_express_slot_has_so_little_time(
     organization(state, "demo")
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine:
         running = running_attempt(state, engine, 1, is_express=is_express)
-        settings = state.again(express_seconds=5000)
-        keeper = LeaseKeeper(settings, state.db, running=lambda: (running,), clock=attempt.clock)
+        keeper = LeaseKeeper(
+            state.settings, state.db, running=lambda: (running,), clock=attempt.clock, express_seconds=5000
+        )
         running.started_at = time.monotonic() - 4000
         keeper.tick()
         assert running.stop is None
@@ -97,16 +98,16 @@ def test_only_the_express_slot_has_so_little_time(
 
 @pytest.mark.parametrize(
     ("changed", "seconds", "is_open"),
-    [({}, 3000, True), ({}, 1000, False), ({"express_seconds": 0}, 3000, False), ({"slots": 2}, 3000, False)],
+    [({}, 3000, True), ({}, 1000, False), ({"slots": 2}, 3000, False)],
 )
 def test_the_express_slot_is_open_while_every_slot_is_held_for_long(
     state: State, tmp_path: Path, changed: dict[str, Any], seconds: float, is_open: bool
 ) -> None:
-    """A burst of short reports opens none, nor does a setting of 0."""
+    """A burst of short reports opens none."""
     organization(state, "demo")
-    settings = state.again(**{"slots": 1, "express_seconds": 2000} | changed)
+    settings = state.again(**{"slots": 1} | changed)
     with QueryEngine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
-        worker = Worker(settings, state.db, engine, "one", events)
+        worker = Worker(settings, state.db, engine, "one", events, express_seconds=2000)
         running = running_attempt(state, engine, 1)
         running.started_at -= seconds
         worker._running.add(running)  # noqa: SLF001 - as the claiming thread does
@@ -117,7 +118,7 @@ def test_the_express_slot_is_open_while_every_slot_is_held_for_long(
 def working(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker of one slot and an express slot, for which reports of some days take hours."""
     organization(state, *"abcdefgh")
-    settings = state.again(slots=1, express_seconds=0.2, drain_seconds=0)
+    settings = state.again(slots=1, drain_seconds=0)
     make = attempt.make_report
 
     def make_or_last(db: Any, settings: Any, claim: jobs.Claim, session: Any, *rest: Any) -> FileRecord:  # noqa: ANN401
@@ -129,7 +130,7 @@ def working(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     with (
         QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
-        running_worker(Worker(settings, state.db, engine, "w", events)),
+        running_worker(Worker(settings, state.db, engine, "w", events, express_seconds=0.2)),
     ):
         yield
 

@@ -55,7 +55,7 @@ def test_a_cancelled_report_stops_its_engine(state: State, tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("why", "short"),
-    [(StopReason.LONG, {"express_seconds": 0.001}), (StopReason.LATE, {"generation_seconds": 1})],
+    [(StopReason.LONG, {}), (StopReason.LATE, {"generation_seconds": 1})],
 )
 def test_leases_are_kept_beside_an_attempt_that_stops_late(
     state: State, tmp_path: Path, why: StopReason, short: dict[str, float]

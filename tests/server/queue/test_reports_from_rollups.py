@@ -144,12 +144,6 @@ def test_a_rollup_that_has_rotted_fails_no_report(state: State, make: Callable[.
     assert len(build_rollups(state.settings.facts_root, space=10**9)) == 1
 
 
-def test_without_checks_of_digests_a_file_is_taken_at_its_word(state: State, make: Callable[..., Made]) -> None:
-    """The setting leaves it to `verify`: so this report is wrong, which shows that nothing was compared."""
-    double_views(data_file(state))
-    assert make(digest_checks="0MB", rollup_checks=0)[0] == RIGHT.replace(",3", ",6")
-
-
 def test_a_check_that_has_no_room_fails_no_report(state: State, make: Callable[..., Made]) -> None:
     """The report from rollups was written; the same one would fail in each attempt."""
     with small_disk(state.settings.spill_root, "4k") as disk:

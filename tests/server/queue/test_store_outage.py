@@ -21,7 +21,7 @@ from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.queue import backlog
 from reelport.server.queue.warm_up import warm_up
-from reelport.server.queue.worker import Worker
+from reelport.server.queue.worker import ROOM_SECONDS, Worker
 from reelport.server.settings import Settings
 from reelport.storage import retries
 from reelport.storage.file_store import read_file
@@ -47,12 +47,12 @@ def settle(state: State, tmp_path: Path, **given: object) -> Settings:
 
 
 @contextmanager
-def working(settings: Settings, state: State, tmp_path: Path) -> Iterator[None]:
+def working(settings: Settings, state: State, tmp_path: Path, room_seconds: float = ROOM_SECONDS) -> Iterator[None]:
     """A worker runs."""
     with (
         QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
-        running_worker(Worker(settings, state.db, engine, "one", events)),
+        running_worker(Worker(settings, state.db, engine, "one", events, room_seconds=room_seconds)),
     ):
         yield
 
@@ -132,10 +132,10 @@ def test_a_store_that_stays_away_fails_a_report_after_its_time_of_waiting(
     state: State, faulty_server: FaultyProxy, tmp_path: Path
 ) -> None:
     """Then it says what it waited for, and what to do."""
-    settings = settle(state, tmp_path, room_seconds=1)
+    settings = settle(state, tmp_path)
     faulty_server.choose = lambda _method, _path: Fault.RESET
     report = ask(state)
-    with working(settings, state, tmp_path):
+    with working(settings, state, tmp_path, room_seconds=1):
         assert until(lambda: backlog.get_entry(state.db, report).state == "failed")
     reason = str(backlog.get_entry(state.db, report).reason)
     assert "waited 1 seconds for the object store. Bring it back, then ask again." in reason

@@ -113,7 +113,7 @@ def test_draft_that_can_not_be_removed_hides_no_reason(state: State, tmp_path: P
 
 def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, tmp_path: Path) -> None:
     """Until then it waits, with pauses that grow; then it has failed and says what to do."""
-    settings, state.now = state.again(room_seconds=4), datetime.now(UTC)
+    settings, state.now = state.settings, datetime.now(UTC)
     state.organization("demo")
     asked = state.ask(state.caller(state.key("demo")))
     with (
@@ -122,7 +122,7 @@ def test_full_disk_fails_a_report_only_after_its_time_of_waiting(state: State, t
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
     ):
         (disk / "all-of-it").write_bytes(b"x" * 4096)
-        worker = Worker(settings, state.db, engine, "one", events)
+        worker = Worker(settings, state.db, engine, "one", events, room_seconds=4)
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:

@@ -240,8 +240,8 @@ def test_the_limit_holds_within_one_batch_of_asks(state: State, caller: Caller) 
 
 
 def test_refuse_policy_lets_two_be_unfinished(state: State, caller: Caller) -> None:
-    """Under the policy `refuse` a third unfinished report is refused until one has ended."""
-    state.settings = state.again(queue_policy="refuse")
+    """Where none may wait a third unfinished report is refused until one has ended."""
+    state.settings = state.again(waiting_limit=0)
     state.ask(caller, 1)
     state.ask(caller, 2)
     with pytest.raises(QueueFull):

@@ -267,7 +267,7 @@ def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
 def test_every_wrong_setting_is_told() -> None:
     """Settings are refused with every reason at once, by the names that they are set by."""
     with pytest.raises(UsageError) as refused:
-        read_settings(port=99999, slots=0, queue_policy="maybe")
+        read_settings(port=99999, slots=0, log_level="maybe")
     for name in ("REELPORT_PORT", "REELPORT_SLOTS", "--queue-policy"):
         assert name in str(refused.value)
 

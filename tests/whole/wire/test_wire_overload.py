@@ -33,9 +33,7 @@ ROOM = 64 * 1_048_576
 @pytest.fixture
 def beset() -> Iterator[tuple[Wire, Wire]]:
     """A service with small limits, an attacker and another partner."""
-    with Service(
-        workers=0, report_downloads=DOWNLOADS, partner_pending_bytes=KEPT, pending_bytes=4 * KEPT, log_level="warning"
-    ) as service:
+    with Service(workers=0, report_downloads=DOWNLOADS, pending_bytes=4 * KEPT, log_level="warning") as service:
         service.organization("attacker")
         service.organization("other")
         yield Wire(service, service.key("attacker")), Wire(service, service.key("other"))

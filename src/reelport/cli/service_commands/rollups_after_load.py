@@ -15,7 +15,7 @@ def build_after_load(data: Path, table: str, memory: str) -> None:
     What goes wrong is told, and fails no load.
     """
     settings = read_settings(data=data)
-    if settings.rollups_after_load == "no":
+    if settings.rollups != "after-load":
         return
     from reelport.engine.memory_size import parse_size
     from reelport.engine.rollups.build import build_rollups

@@ -50,7 +50,7 @@ class Explorer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._slots = anyio.CapacityLimiter(settings.explore_slots)
-        self._partners = Concurrency(settings.partner_explore_slots)
+        self._partners = Concurrency(-(-settings.explore_slots // 2))
         self._threads = anyio.CapacityLimiter(_STATEMENTS * settings.explore_slots)
         self._closing = anyio.CapacityLimiter(_STATEMENTS * settings.explore_slots)
         self._pages: dict[Hashable, anyio.CancelScope] = {}

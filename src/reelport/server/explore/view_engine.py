@@ -14,7 +14,6 @@ import structlog
 
 from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.duckdb.row_groups import RowGroupIndex
-from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Plan
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.tenant import Tenant
@@ -37,7 +36,7 @@ from reelport.server.explore.statements import (
 )
 from reelport.server.explore.view import View
 from reelport.server.settings import Settings
-from reelport.storage.digests import DigestCheck
+from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 
 Outcome = Rows | OverBudget
 """What a part gave: its rows, or why there are none."""
@@ -68,14 +67,12 @@ class ViewEngine:
     It writes nothing: what exceeds its memory fails instead of being spilled.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        threads = settings.explore_threads or count_cores()
+    def __init__(self, settings: Settings, threads: int = 0) -> None:
         within = (settings.facts_root, settings.files_root, settings.cache_root)
-        self._engine = QueryEngine(settings.explore_memory, threads, None, within=within)
+        self._engine = QueryEngine(settings.explore_memory, threads or count_cores(), None, within=within)
         self._settings = settings
         self._cache = RowCache(_KEPT)
         self._row_groups = RowGroupIndex(self._engine)
-        self._digest_bytes = parse_size(settings.digest_checks)
 
     def close(self) -> None:
         """Stop what runs, and free the memory."""
@@ -154,7 +151,7 @@ class ViewEngine:
     def _fetch_intact(self, session: Session, plan: PartPlan) -> Rows:
         """Fetch the rows of a part, unless a rollup that it reads is not as it was written."""
         if plan.rollups is not None:
-            plan.rollups.require_intact(DigestCheck(self._digest_bytes))
+            plan.rollups.require_intact(DigestCheck(CHECKED_BYTES))
         return self.fetch(session, plan.statement.plan)
 
     def _can_fetch(self, session: Session, plan: PartPlan) -> bool:

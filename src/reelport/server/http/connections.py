@@ -18,8 +18,8 @@ from prometheus_client import Counter
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from reelport.server.addresses import unmap_address
+from reelport.server.api_memory import UNSENT_BYTES
 from reelport.server.http.framing import StrictFraming
-from reelport.server.settings import Settings
 
 _RESERVED_FILES = 100
 """Open files reserved for the database, and for connections that are just being accepted."""
@@ -93,7 +93,7 @@ class Connection(H11Protocol):
     crowded_out: ClassVar[Counter | None] = None
     """Counts the connections that were closed because there were too many."""
 
-    unsent_bytes: ClassVar[int] = 134_217_728
+    unsent_bytes: ClassVar[int] = UNSENT_BYTES
     """Most buffered bytes of answers that clients haven't read yet, of all connections."""
 
     _timers: ClassVar[dict[Connection, asyncio.TimerHandle]] = {}
@@ -103,16 +103,11 @@ class Connection(H11Protocol):
     """Unread bytes; shared by all connections, as `_timers` is."""
 
     @classmethod
-    def limited(cls, settings: Settings, files: int) -> type[Self]:
-        """Return a connection class with limits of the settings, for so many open files."""
+    def limited(cls, files: int) -> type[Self]:
+        """Return a connection class for so many open files."""
         # A download has its file open beside its connection.
-        limits = {
-            "request_seconds": settings.request_seconds,
-            "stalled_seconds": settings.stalled_seconds,
-            "max_connections": min(settings.connections, (files - _RESERVED_FILES) // 2),
-            "unsent_bytes": settings.unsent_bytes,
-        }
-        return type(cls.__name__, (cls,), limits)
+        fitting = min(cls.max_connections, (files - _RESERVED_FILES) // 2)
+        return type(cls.__name__, (cls,), {"max_connections": fitting})
 
     conn: StrictFraming
 

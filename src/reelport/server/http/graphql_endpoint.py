@@ -33,6 +33,7 @@ from reelport.server.http.disconnection import cancel_when_gone
 from reelport.server.http.long_poll import PollOutcome
 from reelport.server.http.service import Service
 from reelport.server.limits.body_budget import PendingBody
+from reelport.server.limits.document_limits import BODY_BYTES
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
@@ -73,9 +74,9 @@ async def answer_graphql(request: HttpRequest) -> Response:
         if isinstance(caller, Response):
             return caller
         with service.bodies.hold(caller.organization_id) as pending:
-            body = await pending.read(request, service.settings.body_bytes)
+            body = await pending.read(request, BODY_BYTES)
             if body is None:
-                sentence = f"The body is longer than {service.settings.body_bytes} bytes."
+                sentence = f"The body is longer than {BODY_BYTES} bytes."
                 return _refuse(request, Fault(Code.TOO_LARGE, sentence), 413)
             return await _answer_or_wait(service, request, caller, body, pending)
         fault = Fault(Code.UNAVAILABLE, "This partner is sending too much at once: try again.")

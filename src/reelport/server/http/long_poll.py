@@ -98,7 +98,7 @@ class LongPolls:
         """
         limit = self._settings.held_looks
         own = sum(waiter.partner == partner for waiter in self._waiters)
-        return not limit or own >= self._settings.partner_held_looks or (own > 0 and len(self._waiters) >= limit)
+        return not limit or own >= -(-limit // 2) or (own > 0 and len(self._waiters) >= limit)
 
     def stop(self) -> None:
         """End every long poll and refuse new ones: the service is about to stop."""

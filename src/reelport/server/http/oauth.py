@@ -13,6 +13,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from reelport.catalog import Limit
 from reelport.errors import StorageError
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal, grant_anonymous_token, grant_token
 from reelport.server.access.key_expiry import NOTICE
@@ -60,7 +61,7 @@ async def _answer(
     service: Service = request.app.state.service
     try:
         _check_origin(request)
-        form = await read_form(request, min(service.settings.body_bytes, TOKEN_BODY_BYTES))
+        form = await read_form(request, TOKEN_BODY_BYTES)
         grant_type = _find_grant_type(form, grant_types)
         credentials = read_credentials(request, form)
         caller = take(request, credentials.client)
@@ -239,7 +240,7 @@ def _read_scopes(form: _Form) -> list[str]:
 
 
 def _make_terms(service: Service) -> Terms:
-    return Terms(service.settings.public_token_seconds, timedelta(days=service.settings.refresh_days))
+    return Terms(service.settings.public_token_seconds, timedelta(days=Limit.REFRESH_DAYS.default))
 
 
 def _describe_private_refusal(_refusal: Refusal, _form: _Form) -> str:

@@ -1,17 +1,16 @@
 """Size limits of a request: body and document (depth, aliases, fields, fragments).
 
-Limits that an operator may want to change are settings; the others are constants here.
+They are far above what programs send, and low enough that no document takes more than a tenth of a second.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 from graphql import DocumentNode, FieldNode, FragmentDefinitionNode, FragmentSpreadNode, Node, SelectionSetNode
 
-from reelport.server.settings import Settings
-
+BODY_BYTES = 1_048_576
+"""Longest request body: ten times the longest document with its variables."""
 TOKEN_BODY_BYTES = 16_384
 """Longest body of a token request: its sender isn't authenticated yet, and it is parsed on the event loop."""
 TOKEN_BODIES_BYTES = 4 * 1_048_576
@@ -49,16 +48,11 @@ _INTROSPECTION = frozenset({"__schema", "__type"})
 
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
-    """The limits of one document that are settings."""
+    """The tokens, the nested levels and the aliased fields that one document may have, fragments expanded."""
 
-    tokens: int
-    depth: int
-    aliases: int
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Read the limits from the settings."""
-        return cls(settings.document_tokens, settings.document_depth, settings.document_aliases)
+    tokens: int = 4000
+    depth: int = 15
+    aliases: int = 50
 
 
 @dataclass(frozen=True, slots=True)

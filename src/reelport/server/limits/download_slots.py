@@ -17,6 +17,10 @@ from typing import TypeVar
 from reelport.server.settings import Settings
 
 _Name = TypeVar("_Name", str, int)
+PARTNER_DOWNLOADS = 64
+"""Downloads of one partner at the same time: three reports by sixteen parallel connections each."""
+LEAST_RATE = 10_000
+"""Bytes a second below which a download may lose its place to a new one: no line of today is so thin."""
 _RATE_SECONDS = 120.0
 """Shortest period, in seconds, over which a download's rate is averaged; the longest is twice that."""
 
@@ -97,7 +101,15 @@ class RunningDownload:
 class DownloadSlots:
     """Accounts for the downloads of one process. Use on its event loop only."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        partner_downloads: int = PARTNER_DOWNLOADS,
+        least_rate: int = LEAST_RATE,
+    ) -> None:
+        self._partner_downloads, self._least_rate = partner_downloads, least_rate
         self._settings = settings
         self._clock = clock
         self._of_report: defaultdict[str, set[RunningDownload]] = defaultdict(set)
@@ -125,7 +137,7 @@ class DownloadSlots:
     def hold_partner(self, running: RunningDownload, organization_id: int) -> Iterator[None]:
         """Hold one of the partner's slots too within the block; NoFreeSlot when all are taken."""
         partners = self._of_partner.get(organization_id, set())
-        if len(partners) >= self._settings.partner_downloads:
+        if len(partners) >= self._partner_downloads:
             self._make_room(partners, Limit.PARTNER)
         elif partners and len(self) >= self._settings.downloads:
             raise NoFreeSlot(Limit.SERVICE)
@@ -138,8 +150,7 @@ class DownloadSlots:
 
     def _make_room(self, among: set[RunningDownload], limit: Limit) -> None:
         expired = [each for each in among if each.is_link_expired]
-        least = self._settings.download_rate
-        slow = [each for each in among if each.is_ratable and each.rate < least]
+        slow = [each for each in among if each.is_ratable and each.rate < self._least_rate]
         if not (candidates := expired or slow):
             raise NoFreeSlot(limit)
         slowest = min(candidates, key=lambda each: each.rate)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from reelport.server.addresses import find_site
 from reelport.server.limits.token_buckets import TokenBuckets, hash_owner
-from reelport.server.settings import Settings
 
-_USER_BURST, _ADDRESS_BURST = 10, 100
+_USER_MINUTE, _USER_BURST = 6, 10
+"""Wrong passwords of an address for one user: in a minute, after so many at once."""
+_ADDRESS_MINUTE, _ADDRESS_BURST = 60, 100
+"""The same for all users: an office behind one address mistypes a few in a minute."""
 
 
 class LoginAttempts:
@@ -19,9 +21,9 @@ class LoginAttempts:
     pass the limit together. Use on the process's event loop only.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._of_user = TokenBuckets(settings.login_failures, _USER_BURST, clock)
-        self._of_address = TokenBuckets(settings.address_login_failures, _ADDRESS_BURST, clock)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._of_user = TokenBuckets(_USER_MINUTE, _USER_BURST, clock)
+        self._of_address = TokenBuckets(_ADDRESS_MINUTE, _ADDRESS_BURST, clock)
 
     def begin(self, address: str, email: str) -> float:
         """Begin an attempt and return 0, or return the seconds until one may begin.

@@ -28,7 +28,6 @@ from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Cancelled, Session
-from reelport.engine.memory_size import parse_size
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
@@ -53,7 +52,7 @@ from reelport.server.state.database import StateUnavailable, writing
 from reelport.server.state.outage import sit_out
 from reelport.server.state.tallies import Fallback, RollupCheck
 from reelport.server.traces import tracing
-from reelport.storage.digests import DigestCheck
+from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 from reelport.storage.file_cache import holding
 
 _HEAD_START = 0.01
@@ -216,7 +215,7 @@ def choose_aggregator(
         rows = count_rows_read(aggregation, snapshot, rollups)
     if not settings.engine or rows < settings.spark_from_rows:
         span.set("reelport.aggregator", "duckdb")
-        chosen = RollupAggregator(rollups, DigestCheck(parse_size(settings.digest_checks))) if rollups else None
+        chosen = RollupAggregator(rollups, DigestCheck(CHECKED_BYTES)) if rollups else None
         yield chosen or DUCKDB, chosen
         return
     from reelport.engine.spark.aggregator import SparkAggregator  # noqa: PLC0415 - loads pyarrow, and then pyspark

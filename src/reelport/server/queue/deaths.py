@@ -112,4 +112,4 @@ class Deaths:
     def _release_jobs(self, owner: str, death: Death) -> tuple[str, ...]:
         if not death.is_its_own:
             return losses.requeue_jobs(self._db, owner)
-        return losses.record_death(self._db, owner, death.how, limit=self._settings.attempts, now=self._clock())
+        return losses.record_death(self._db, owner, death.how, limit=losses.ATTEMPTS, now=self._clock())

@@ -26,6 +26,8 @@ from reelport.storage.retries import BRIEF_SECONDS, retry_for
 WATCH_SECONDS = 0.3
 """Seconds between two checks of running attempts against their jobs: about how long a cancelled one goes on."""
 
+EXPRESS_SECONDS = 1.0
+"""While all reports of a worker take longer than this, it makes one more beside them, for at most as long."""
 REAP_SECONDS = 1.0
 """Seconds between two searches for jobs of dead and silent workers."""
 
@@ -52,7 +54,7 @@ class StopReason(StrEnum):
 class RunningAttempt:
     """One attempt that is being made; its times are monotonic, in seconds.
 
-    In an express slot it has `express_seconds`, unless another slot takes it over meanwhile.
+    In an express slot it has EXPRESS_SECONDS, unless another slot takes it over meanwhile.
     """
 
     claim: Claim
@@ -91,12 +93,14 @@ class LeaseKeeper:
         running: Callable[[], tuple[RunningAttempt, ...]],
         clock: Callable[[], datetime],
         ready: Callable[[], str] = lambda: "",
+        express_seconds: float = EXPRESS_SECONDS,
     ) -> None:
         """`ready` names the worker to register now, '' for none."""
         self._settings = settings
         self._db = db
         self._running = running
         self._ready = ready
+        self._express_seconds = express_seconds
         self._heartbeat_at = time.monotonic()
         self._clock = clock
         self._reaped_at = float("-inf")
@@ -136,7 +140,7 @@ class LeaseKeeper:
             over = each.seconds - self._settings.generation_seconds
             if over > 0:
                 each.interrupt(StopReason.LATE)
-            elif each.is_express and each.seconds > self._settings.express_seconds:
+            elif each.is_express and each.seconds > self._express_seconds:
                 each.interrupt(StopReason.LONG)
             if over < _LATE_SECONDS:
                 self._keep_lease(each)  # also of one that was interrupted: it may notice late, or be published

@@ -21,6 +21,8 @@ from reelport.server.state.statements import Statements
 from reelport.server.state.tallies import Outcome
 
 _SQL = Statements("queue/losses")
+ATTEMPTS = 3
+"""Failed attempts, or deaths of a worker that made nothing else, that end a report."""
 MOST_LOSSES = 3
 """After so many losses a report becomes a suspect: it might be what kills its workers."""
 

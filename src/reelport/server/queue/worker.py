@@ -32,6 +32,7 @@ from reelport.server.queue.attempt import LeaseLost, clock
 from reelport.server.queue.attempt_trace import note_file, trace_attempt
 from reelport.server.queue.jobs import Claim, ReasonCode
 from reelport.server.queue.lease_keeper import (
+    EXPRESS_SECONDS,
     WATCH_SECONDS,
     LeaseKeeper,
     RunningAttempt,
@@ -48,6 +49,8 @@ REPORTS = 1000
 
 So whatever libraries keep of memory is bounded.
 """
+ROOM_SECONDS = 3600.0
+"""Longest time that a report waits in all for room on a full disk, a lost engine or object store, before it fails."""
 _LEAST_ROOM_PAUSE = 1.0
 _HEAD_START = 0.02
 """Seconds that a report has Python to itself until the engine makes it, before the next one is claimed."""
@@ -74,7 +77,11 @@ class Worker:
         *,
         isolated: bool = False,
         reports: int = REPORTS,
+        room_seconds: float = ROOM_SECONDS,
+        express_seconds: float = EXPRESS_SECONDS,
     ) -> None:
+        self._room_seconds = room_seconds
+        self._express_seconds = express_seconds
         self._settings = settings
         self._db = db
         self._engine = engine
@@ -132,6 +139,7 @@ class Worker:
             running=self._list_running,
             clock=clock,
             ready=lambda: "" if self._isolated else self._owner,
+            express_seconds=self._express_seconds,
         )
         memory = RestMemory()
         with closing(keeper):
@@ -166,10 +174,9 @@ class Worker:
 
     def _is_express_open(self) -> bool:
         """Whether every slot, and no express one, is held by a report that takes long."""
-        running, limit = self._list_running(), self._settings.express_seconds
+        running, limit = self._list_running(), self._express_seconds
         return (
-            limit > 0
-            and not self._isolated
+            not self._isolated
             and len(running) == self._settings.slots
             and all(each.seconds > limit and not each.is_express for each in running)
         )
@@ -263,7 +270,7 @@ class Worker:
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         code = error.code if isinstance(error, ReelportError) else InternalError.code
-        last = claim.failures + 1 >= self._settings.attempts or isinstance(error, RequestError)
+        last = claim.failures + 1 >= losses.ATTEMPTS or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
         current_span().fail(code)
 
@@ -280,10 +287,10 @@ class Worker:
     def _wait(self, claim: Claim, error: _Passing, log: structlog.typing.FilteringBoundLogger) -> None:
         """Requeue for half the time waited so far (1 to 60 s): the report is not to blame.
 
-        Fail it after `room_seconds` in all.
+        Fail it after ROOM_SECONDS in all.
         """
         what, advice, event = _describe_lack(error)
-        left = self._settings.room_seconds - claim.waited_for_room
+        left = self._room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
         log.warning(event, reason=str(error), waited=claim.waited_for_room, pause=pause)
         current_span().fail(error.code)

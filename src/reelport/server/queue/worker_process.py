@@ -31,6 +31,8 @@ from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
+_LOWEST = 19
+"""The lowest priority of nice(1); one step more leaves an engine the cores that nothing else wants."""
 _log = structlog.get_logger()
 
 
@@ -72,8 +74,8 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
             release_memory()
         gc.enable()
         # After the engine has started its threads, which are lowered too, and once the worker is as good as ready.
-        lower_priority(settings.worker_nice)
-        if settings.worker_idle == "yes":
+        lower_priority(min(settings.worker_nice, _LOWEST))
+        if settings.worker_nice > _LOWEST:
             idle_foreign_threads()
         with nullcontext() if isolated else _register(db, owner):
             _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Engine, Row, bindparam, func, literal, select, true, type_coerce
 
 from reelport import check
-from reelport.catalog import Scope
+from reelport.catalog import Limit, Scope
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
@@ -96,7 +96,7 @@ class AskedReport:
 
 def make_rules(settings: Settings) -> check.Rules:
     """Make the rules for queries from the settings of this service."""
-    return check.Rules(settings.dimension_limit, settings.day_limit, permissive=settings.inferred == "permissive")
+    return check.Rules(Limit.DIMENSIONS.default, settings.day_limit, permissive=settings.inferred == "permissive")
 
 
 @lru_cache(maxsize=50)  # One document may ask for the same report many times.
@@ -263,11 +263,11 @@ def _lock_organization(connection: Connection, caller: Caller, now: datetime) ->
 
 
 def _check_queue_limit(settings: Settings, ask_state: _AskState) -> None:
-    if settings.queue_policy == "refuse" and ask_state.unfinished >= settings.running_limit:
+    if settings.waiting_limit == 0 and ask_state.unfinished >= settings.running_limit:
         raise QueueFull(
             f"{ask_state.unfinished} reports of this partner are unfinished already: ask again when one has ended."
         )
-    if settings.queue_policy == "queue" and ask_state.waiting >= settings.waiting_limit:
+    if 0 < settings.waiting_limit <= ask_state.waiting:
         raise QueueFull(
             f"{ask_state.waiting} reports of this partner are waiting already: ask again when some have ended."
         )

@@ -26,6 +26,8 @@ from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Visit
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
+UNUSED_SESSION_LIFE = timedelta(hours=12)
+"""How long a session lives without being used: a working day."""
 _LOG = structlog.get_logger(__name__)
 _NOT_FOUND = 404
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
@@ -84,11 +86,6 @@ def _hide_parameters(request: Request) -> str:
     """Return the path without the ids and tokens in it: a token is as good as a password."""
     parameters = {str(value) for value in request.path_params.values()}
     return "/".join("…" if part in parameters else part for part in request.url.path.split("/"))
-
-
-def life_of_sessions(service: Service) -> timedelta:
-    """Return how long a session lives without being used."""
-    return timedelta(hours=service.settings.session_hours)
 
 
 async def _find_visitor(request: Request, service: Service) -> Visit:
@@ -185,7 +182,7 @@ async def _renew(visit: Visit, response: Response) -> None:
     session, service = visit.session, visit.service
     if session is None or not sessions.is_renewal_due(session, visit.now) or "set-cookie" in response.headers:
         return
-    life = life_of_sessions(service)
+    life = UNUSED_SESSION_LIFE
     try:
         await anyio.to_thread.run_sync(sessions.renew_session, service.db, session, visit.browser, visit.now, life)
     except StorageError as error:

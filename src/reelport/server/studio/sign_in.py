@@ -39,7 +39,7 @@ async def sign_in(visit: Visit) -> Response:
     if pause := service.login_attempts.begin(visit.address, password.stored_email):
         sentence = "Too many wrong passwords came from this address: try again later."
         raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
-    life = guard.life_of_sessions(service)
+    life = guard.UNUSED_SESSION_LIFE
     work = partial(sessions.begin_session, service.db, service.service_secret, password, visit.browser, visit.now, life)
     session = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     if session is None:
