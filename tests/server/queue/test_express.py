@@ -130,7 +130,7 @@ def working(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     with (
         QueryEngine("200MB", 1, tmp_path / "spill") as engine,
         subscribe(state.db, Kind.REPORT_QUEUED) as events,
-        running_worker(Worker(settings, state.db, engine, "w", events, express_seconds=0.2)),
+        running_worker(Worker(settings, state.db, engine, "w", events, express_seconds=2)),
     ):
         yield
 
