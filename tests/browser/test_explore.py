@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 from tests.browser.studio import MEMBER, Studio, find_barriers, is_wider_than_window
+from tests.patience import until
 
 VIEW = "/studio/explore?metric=VIEWS&by=VIDEO_OWNER_CHANNEL_SLUG&by=VISITOR_COUNTRY&from=2026-07-01&to=2026-07-28"
 
@@ -23,6 +25,97 @@ def test_a_click_filters_without_loading_the_page_anew(studio: Studio) -> None:
     page.go_back()
     expect(page.get_by_label("Remove the filter Video owner channel")).to_have_count(0)
     assert page.url.endswith(VIEW)
+    assert not studio.complaints
+
+
+class Answers:
+    """The answers to a page's requests for views: each is held until it is let through."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.held: list[Route] = []
+        self.ended: list[str] = []
+        page.route("**/studio/explore?*", lambda route: self.held.append(route))
+        page.on("requestfailed", lambda request: self.ended.append(request.url))
+
+    def wait_for(self, many: int) -> None:
+        """Wait until so many requests have been made."""
+        assert until(lambda: self.page.evaluate("true") and len(self.held) >= many)
+
+
+def test_two_changes_in_a_row_both_count(studio: Studio) -> None:
+    """Of a link and a field, while the first one's answer isn't there; its request is cancelled."""
+    page = studio.open(VIEW, MEMBER)
+    answers = Answers(page)
+    page.get_by_role("link", name="demo-news", exact=True).click()
+    answers.wait_for(1)
+    page.get_by_label("Compare with").select_option("previous")
+    answers.wait_for(2)
+    assert answers.ended == [answers.held[0].request.url]
+    answers.held[1].continue_()
+    page.wait_for_url("**videoOwnerChannelSlug=demo-news**compare=previous**")
+    expect(page.get_by_label("Remove the filter Video owner channel")).to_be_visible()
+    expect(page.get_by_label("Compare with")).to_have_value("previous")
+    assert not studio.complaints
+
+
+def test_many_changes_in_a_row_all_count(studio: Studio) -> None:
+    """Metrics and leaderboards are added and removed, dates changed, a choice taken back: the view has the last of each."""
+    page = studio.open(VIEW, MEMBER)
+    page.get_by_text("Metrics: views").click()
+    page.get_by_text("Leaderboards: ").click()
+    answers = Answers(page)
+    page.get_by_label("Time watched seconds", exact=True).check()
+    page.get_by_label("Compare with").select_option("previous")
+    page.get_by_label("Impressions", exact=True).first.check()
+    page.get_by_label("Video owner channel", exact=True).first.uncheck()
+    page.get_by_label("First day").fill("2026-07-08")
+    page.get_by_label("Compare with").select_option("none")
+    page.locator("#sort-VISITOR_COUNTRY-VIEWS-share").click()
+    answers.wait_for(7)
+    answers.held[-1].continue_()
+    page.wait_for_url("**sort=share**")
+    asked = parse_qs(urlsplit(page.url).query)
+    assert set(asked["metric"]) == {"VIEWS", "TIME_WATCHED_SECONDS", "IMPRESSIONS"}
+    assert set(asked["by"]) - {"none"} == {"VISITOR_COUNTRY"}
+    assert (asked["from"], asked["to"], asked.get("compare", ["none"])) == (["2026-07-08"], ["2026-07-28"], ["none"])
+    assert not studio.complaints
+
+
+def test_a_page_shows_that_another_is_loaded(studio: Studio) -> None:
+    """From the change to the answer."""
+    page = studio.open(VIEW, MEMBER)
+    answers = Answers(page)
+    is_seen = "document.querySelector('main').getAttribute('aria-busy') === 'true' && " \
+        "getComputedStyle(document.querySelector('main'), '::before').height === '3px'"
+    assert not page.evaluate(is_seen)
+    page.get_by_label("Compare with").select_option("previous")
+    answers.wait_for(1)
+    assert page.evaluate(is_seen)
+    answers.held[0].continue_()
+    page.wait_for_url("**compare=previous**")
+    assert not page.evaluate(is_seen)
+    assert not studio.complaints
+
+
+def test_what_is_being_typed_survives_an_answer(studio: Studio) -> None:
+    """The field keeps its text and the focus, and its text counts when the field is left."""
+    page = studio.open(VIEW, MEMBER)
+    page.get_by_text("Filters: none").click()
+    answers = Answers(page)
+    page.get_by_label("Compare with").select_option("previous")
+    answers.wait_for(1)
+    field = page.get_by_label("Video owner channel").and_(page.locator("input[type=text], input:not([type])"))
+    field.press_sequentially("demo-ne")
+    answers.held[0].continue_()
+    page.wait_for_url("**compare=previous**")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("demo-ne")
+    field.press_sequentially("ws")
+    page.unroute_all()
+    page.keyboard.press("Tab")
+    page.wait_for_url("**videoOwnerChannelSlug=demo-news**")
+    assert "compare=previous" in page.url
     assert not studio.complaints
 
 

@@ -73,6 +73,10 @@ class Parameter(StrEnum):
     PRESET = "range"
 
 
+SEVERAL = (Parameter.METRIC, Parameter.DIMENSION, Parameter.EMPTY, Parameter.KEPT)
+"""The parameters that a URL may have several of; of each other one the last counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What a page of the explorer shows.

@@ -19,7 +19,7 @@ from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Numbers
 from reelport.server.explore.options import list_options
 from reelport.server.explore.presets import Preset
-from reelport.server.explore.view import Parameter, View
+from reelport.server.explore.view import SEVERAL, Parameter, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.state.database import reading
@@ -75,6 +75,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers) -> Response:
         options=options,
         has_channels=asked.has_channels,
         address_of=address_of,
+        several=" ".join(SEVERAL),
         presets=[_offer_preset(preset, view, asked.defaults) for preset in Preset],
         values=dict(view.filters),
         products=Product,

@@ -1,17 +1,20 @@
 // What the pages do better with a script: they all work without one.
-// A link or form marked data-swap is fetched and its <main> put in place of this one, without losing the focus;
-// a newer one ends the one before, and with it its queries in the service.
+// A link or form marked data-swap is fetched and its <main> put in place of this one, without losing the focus.
+// A newer one ends the one before, and with it its queries in the service. What the one before was to change is
+// changed by the newer one, too.
 
-let running = null;
+let running = null; // The request that is under way: its controller, and the address that it loads.
+const sent = new WeakMap(); // What the fields of a form were when the page was shown, or when the form was last sent.
 const tab = Math.random().toString(36).slice(2);
 
-async function load(address, options, keepAddress) {
-  running?.abort();
-  const mine = (running = new AbortController());
-  document.body.setAttribute("aria-busy", "true");
+async function load(address, { keepAddress = false, quiet = false } = {}) {
+  running?.controller.abort();
+  const mine = (running = { controller: new AbortController(), address });
+  const main = document.querySelector("main");
+  if (!quiet) main.setAttribute("aria-busy", "true");
   try {
-    const headers = { ...options?.headers, "Studio-Tab": tab };
-    const answer = await fetch(address, { ...options, headers, signal: mine.signal, credentials: "same-origin" });
+    const options = { headers: { "Studio-Tab": tab }, signal: mine.controller.signal, credentials: "same-origin" };
+    const answer = await fetch(address, options);
     // Another page, such as the sign-in after a session has ended, has another head: it is loaded as a whole.
     const leadsElsewhere = answer.redirected && new URL(answer.url).pathname !== new URL(address).pathname;
     if (leadsElsewhere) return location.assign(answer.url);
@@ -21,13 +24,36 @@ async function load(address, options, keepAddress) {
     show(page);
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (!options?.method && !keepAddress) location.assign(address);
+    if (!keepAddress) location.assign(address);
     else announce("That could not be loaded: try again.");
   } finally {
     if (running === mine) {
       running = null;
-      document.body.removeAttribute("aria-busy");
+      main.removeAttribute("aria-busy");
     }
+  }
+}
+
+// Load an address that a link or form of this page leads to. While another one is loaded, what this one changes is
+// changed in that one: a page's links and forms know only of the page that they stand on.
+function follow(address, from) {
+  const { several } = document.querySelector("main").dataset;
+  const isView = several !== undefined && new URL(address).pathname === location.pathname;
+  if (!running || !isView) return load(address);
+  const wanted = new URL(running.address);
+  merge(wanted.searchParams, new URLSearchParams(from), new URL(address).searchParams, several.split(" "));
+  if (wanted.href !== running.address) load(wanted.href);
+}
+
+// Change in `wanted` what differs between `from` and `to`; the parameters named in `several` are lists.
+function merge(wanted, from, to, several) {
+  for (const name of new Set([...from.keys(), ...to.keys()])) {
+    const [before, after] = [from.getAll(name), to.getAll(name)];
+    if (before.join("\n") === after.join("\n")) continue;
+    const kept = wanted.getAll(name).filter((value) => after.includes(value) || !before.includes(value));
+    const merged = new Set([...kept, ...after.filter((value) => !before.includes(value))]);
+    wanted.delete(name);
+    for (const value of several.includes(name) && merged.size ? merged : after) wanted.append(name, value);
   }
 }
 
@@ -35,10 +61,15 @@ function show(page) {
   const before = document.activeElement;
   const [id, name, value] = [before?.id, before?.name, before?.value];
   const [from, to] = [before?.selectionStart, before?.selectionEnd];
+  const form = before?.form;
+  // What is being typed and was not sent yet stays, and is sent when the field is left.
+  const isTyped = form && (sent.has(form) ? serialize(form) !== sent.get(form) : value !== before.defaultValue);
+  if (isTyped) sent.set(form, serialize(form));
   const open = [...document.querySelectorAll("details[id][open]")].map((each) => each.id);
   document.title = page.title;
   document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
   for (const each of open) document.getElementById(each)?.setAttribute("open", "");
+  watch();
   const again =
     (id && document.getElementById(id)) ||
     (name && [...document.getElementsByName(name)].find((each) => each.value === value)) ||
@@ -46,12 +77,12 @@ function show(page) {
     (before && before !== document.body && findAlike(before));
   if (again) {
     again.focus({ preventScroll: true });
+    if (isTyped && again.name === name) again.value = value;
     if (from != null && again.setSelectionRange) again.setSelectionRange(from, to);
   } else if (before && before !== document.body) {
     document.querySelector("main").focus({ preventScroll: true });
   }
   announce(document.querySelector("main [data-announce]")?.textContent ?? "");
-  watch();
 }
 
 // What has neither id nor name is found again by what it is called, and where it leads.
@@ -70,7 +101,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-swap]");
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
     event.preventDefault();
-    load(link.href);
+    follow(link.href, document.querySelector("main").dataset.view);
   }
   const copying = event.target.closest("[data-copy]");
   if (copying) copy(copying);
@@ -83,15 +114,24 @@ document.addEventListener("submit", (event) => {
   send(form, event.submitter);
 });
 
-document.addEventListener("change", (event) => {
-  const form = event.target.closest("form[data-swap][data-at-once]");
-  if (form) send(form);
-});
+// A field that a page has put into its place tells of no change when it is left.
+for (const kind of ["change", "focusout"]) {
+  document.addEventListener(kind, (event) => {
+    const form = event.target.closest("form[data-swap][data-at-once]");
+    if (form && serialize(form) !== sent.get(form)) send(form);
+  });
+}
 
 function send(form, submitter) {
   const address = new URL(form.action);
-  address.search = new URLSearchParams([...new FormData(form, submitter)].filter(([, value]) => value !== "")).toString();
-  load(address.href);
+  const from = sent.get(form);
+  address.search = serialize(form, submitter);
+  sent.set(form, address.search);
+  follow(address.href, from);
+}
+
+function serialize(form, submitter) {
+  return new URLSearchParams([...new FormData(form, submitter)].filter(([, value]) => value !== "")).toString();
 }
 
 async function copy(button) {
@@ -120,20 +160,21 @@ document.addEventListener("copy", (event) => {
   event.preventDefault();
 });
 
-addEventListener("popstate", () => load(location.href, undefined, true));
+addEventListener("popstate", () => load(location.href, { keepAddress: true }));
 
 // A page that shows something unfinished says after how many seconds it is to be looked at again.
 let timer = null;
 function watch() {
   clearTimeout(timer);
   for (const each of document.querySelectorAll("[data-copy]")) each.hidden = false;
+  for (const form of document.querySelectorAll("form[data-at-once]")) sent.set(form, serialize(form));
   const seconds = Number(document.querySelector("main").dataset.again ?? 0);
   if (seconds > 0) timer = setTimeout(again, seconds * 1000);
 }
 
 function again() {
   if (document.hidden || running) timer = setTimeout(again, 1000);
-  else load(location.href, undefined, true);
+  else load(location.href, { keepAddress: true, quiet: true });
 }
 
 watch();
