@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -43,7 +44,10 @@ def test_a_link_needs_no_header_and_gives_the_whole_file(api: Api, link: str) ->
     assert reply.headers["etag"] == f'"{hashlib.sha256(BODY).hexdigest()}"'
     assert reply.headers["reelport-rows"] == str(BODY.count(b"\n") - 1)
     assert reply.headers["content-type"] == "text/csv; charset=utf-8"
-    assert reply.headers["content-disposition"].startswith("attachment; filename=")
+    assert re.fullmatch(
+        r"attachment; filename=\"\w+\.csv\"; filename\*=UTF-8''views-by-[\w-]+_\d{4}-\d\d-\d\d_\d{4}-\d\d-\d\d\.csv",
+        reply.headers["content-disposition"],
+    )
     assert reply.headers["accept-ranges"] == "bytes"
     assert reply.headers["x-content-type-options"] == "nosniff"
     assert reply.headers["referrer-policy"] == "no-referrer"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, Visitors
@@ -22,7 +24,7 @@ def test_a_preview_shows_rows_totals_and_a_chart(people: Api, visitors: Visitors
     assert '<figure class="chart">' in page.text
     assert page.text.count("<bdi>2026-01-0") == 3
     assert "<h2>Views by day</h2>" in page.text
-    assert "<bdi>1204</bdi>" in page.text
+    assert '<td class="number" title="1204"><bdi>1\N{NARROW NO-BREAK SPACE}204</bdi>' in page.text
     assert ">1\N{NARROW NO-BREAK SPACE}707<" in page.text
     assert "style=" not in page.text
 
@@ -32,7 +34,7 @@ def test_a_chart_is_a_file_too(people: Api, visitors: Visitors) -> None:
     visitor, report = visitors(MEMBER), finished(people, BODY)
     svg = visitor.get(f"/studio/reports/{report}/chart.svg")
     assert svg.headers["content-type"] == "image/svg+xml"
-    assert svg.headers["content-disposition"] == f'attachment; filename="{report}.svg"'
+    assert re.search(r"filename\*=UTF-8''views-by-[\w-]+\.svg$", svg.headers["content-disposition"])
     assert "highest 1,204 views on 2 Jan 2026" in svg.text
     png = visitor.get(f"/studio/reports/{report}/chart.png")
     assert png.status_code == (200 if explain_absence() is None else 404)

@@ -6,6 +6,7 @@ only when its key loses access to the report, or when a new download needs the s
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,8 +21,11 @@ from starlette.responses import JSONResponse, Response
 
 from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
+from reelport.query import ReportQuery
+from reelport.query_sentence import name_file
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
+from reelport.server.http.attachment import format_attachment
 from reelport.server.http.byte_range import select_range
 from reelport.server.http.service import Service
 from reelport.server.http.transfer import Download, Transfer
@@ -80,12 +84,13 @@ class _SignedUrl:
 
 @dataclass(frozen=True, slots=True)
 class _OpenReport:
-    """A report whose open file has the recorded length; partner, last complete day."""
+    """A report whose open file has the recorded length; partner, last complete day, query as JSON."""
 
     record: FileRecord
     organization_id: int
     last_complete_day: date | None
     content: OpenFile
+    query: str
     traceparent: str | None
 
 
@@ -134,7 +139,7 @@ def _answer(
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-transform",
         "Content-Type": CSV.media_type,
-        "Content-Disposition": f'attachment; filename="{CSV.file_name(link.report_id)}"',
+        "Content-Disposition": format_attachment(_name_file(found, "csv"), CSV.file_name(link.report_id)),
     }
     status, first, length = select_range(request, tag, found.record.bytes)
     if status in {206, 416}:
@@ -155,6 +160,10 @@ def _describe_report(found: _OpenReport) -> dict[str, str]:
     return {ROWS_HEADER: str(found.record.rows), **complete}
 
 
+def _name_file(found: _OpenReport, ending: str) -> str:
+    return name_file(ReportQuery.from_wire(json.loads(found.query)), ending)
+
+
 def _answer_guarded(
     request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
 ) -> Response:
@@ -166,7 +175,9 @@ def _answer_guarded(
         **_describe_report(found),
         "Cache-Control": "private, no-transform",
         "Content-Type": CSV.media_type,
-        "Content-Disposition": f'attachment; filename="{CSV.file_name(f"{link.report_id}-excel-safe")}"',
+        "Content-Disposition": format_attachment(
+            _name_file(found, "excel-safe.csv"), CSV.file_name(f"{link.report_id}-excel-safe")
+        ),
     }
     is_allowed = partial(_is_allowed, service, link)
     kept, whole = resources.pop_all(), found.record.bytes
@@ -234,4 +245,6 @@ def _open_record(store: FileStore, report: FoundReport, record: FileRecord) -> _
         content.close()
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
-    return _OpenReport(record, report.organization_id, report.last_complete_day, content, report.traceparent)
+    return _OpenReport(
+        record, report.organization_id, report.last_complete_day, content, report.query, report.traceparent
+    )

@@ -28,7 +28,7 @@ _BY_ID = REPORTS.select().where(REPORTS.c.id == bindparam("name"))
 
 @dataclass(frozen=True, slots=True)
 class FoundReport:
-    """A report as it is now; `file` is set when the status is FINISHED.
+    """A report as it is now; `file` is set when the status is FINISHED, `query` is its query as JSON.
 
     `last_complete_day` is that of the facts that the report is made of; None when it isn't known. `traceparent` is the
     span of its ask, if traces were recorded.
@@ -41,6 +41,7 @@ class FoundReport:
     created_at: datetime
     expires_at: datetime
     file: FileRecord | None
+    query: str
     last_complete_day: date | None = None
     traceparent: str | None = None
 
@@ -90,7 +91,9 @@ def _look(
     file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
     complete = parse_complete_day(row.last_complete_day)
     times = row.created_at, row.expires_at
-    return FoundReport(row.id, row.token, row.organization_id, status, *times, file, complete, row.traceparent)
+    return FoundReport(
+        row.id, row.token, row.organization_id, status, *times, file, row.query, complete, row.traceparent
+    )
 
 
 def _may_look(caller: Caller) -> bool:

@@ -7,6 +7,9 @@ from starlette.responses import Response
 
 from reelport.charts import Chart, draw_file
 from reelport.charts.png_renderer import explain_absence, render_png
+from reelport.query import ReportQuery
+from reelport.query_sentence import name_file
+from reelport.server.http.attachment import format_attachment
 from reelport.server.studio import pages
 from reelport.server.studio.refusals import not_found
 
@@ -24,10 +27,10 @@ def require_kind(kind: str) -> None:
         raise not_found()
 
 
-async def answer_chart(chart: Chart, kind: str, name: str) -> Response:
-    """Answer with a chart as a file of this kind and name."""
+async def answer_chart(chart: Chart, kind: str, query: ReportQuery) -> Response:
+    """Answer with a chart as a file of this kind, named for the query whose numbers it shows."""
     content = await anyio.to_thread.run_sync(_render, chart, kind)
-    disposition = f'attachment; filename="{name}.{kind}"'
+    disposition = format_attachment(name_file(query, kind), f"chart.{kind}")
     return Response(
         content, headers={**pages.HEADERS, "Content-Type": _MEDIA_TYPES[kind], "Content-Disposition": disposition}
     )

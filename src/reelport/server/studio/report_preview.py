@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import anyio.to_thread
 from markupsafe import Markup
 from starlette.responses import Response
 
+from reelport.catalog import Metric
 from reelport.charts import Chart, NoChart, embed_chart
-from reelport.charts.amounts import format_full
 from reelport.engine.plan import Plan
 from reelport.errors import StorageError
 from reelport.query_sentence import describe_query
@@ -23,9 +24,10 @@ from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.preview.preview import PreviewColumn, Rows
 from reelport.server.reports.report_list import ListedReport, State
 from reelport.server.studio import chart_files, pages
-from reelport.server.studio.number_text import group_digits
+from reelport.server.studio.number_text import write_number
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.reports import find_report, words
+from reelport.server.studio.view_boards import Cell
 from reelport.server.studio.visit import Visit
 from reelport.storage.file_cache import holding
 
@@ -52,7 +54,7 @@ async def show_preview(visit: Visit) -> Response:
         reason=chart.reason if isinstance(chart, NoChart) else None,
         kinds=chart_files.list_kinds(),
         columns=columns,
-        rows=rows,
+        rows=[list(_write_cells(columns, row)) for row in rows],
         write_total=_write_total,
         words=words(visit),
     )
@@ -68,7 +70,7 @@ async def download_chart(visit: Visit) -> Response:
             chart = await _draw_chart(visit, report, file)
     if isinstance(chart, NoChart):
         raise Refused(409, "There is no chart", chart.reason)
-    return await chart_files.answer_chart(chart, kind, report.id)
+    return await chart_files.answer_chart(chart, kind, report.query)
 
 
 async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
@@ -125,4 +127,18 @@ def _embed(chart: Chart) -> Markup:
 
 
 def _write_total(column: PreviewColumn) -> str:
-    return "" if column.total is None else group_digits(format_full(column.total))
+    return "" if column.total is None else _write_number(column, column.total)
+
+
+def _write_cells(columns: Sequence[PreviewColumn], row: Sequence[str]) -> Iterator[Cell]:
+    """Write the cells of a row as the rest of Studio does, each with its text in the file."""
+    for column, text in zip(columns, row, strict=False):
+        try:
+            yield Cell(_write_number(column, Decimal(text)) if column.look == "number" and text else text, text)
+        except InvalidOperation:
+            yield Cell(text, text)
+
+
+def _write_number(column: PreviewColumn, value: Decimal) -> str:
+    metric = Metric[column.header.upper()]
+    return write_number(metric, value if metric.digits else int(value))

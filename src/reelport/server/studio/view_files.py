@@ -10,10 +10,10 @@ from reelport.charts.report_chart import list_query_notes
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.explore.view_parameters import parse_view
 from reelport.server.studio import chart_files
-from reelport.server.studio.explore import compute_view
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.view_charts import make_line_chart
 from reelport.server.studio.view_defaults import load_freshness, make_defaults
+from reelport.server.studio.view_numbers import compute_view
 from reelport.server.studio.visit import Visit
 
 
@@ -32,5 +32,6 @@ async def download_line(visit: Visit) -> Response:
         raise Refused(409, "There is no chart", lines.sentence)
     chart = make_line_chart(view, lines, place, defaults.complete_days([view.metrics[place]]))
     kept = [(dimension.name, cell) for dimension, cell in view.kept]
-    notes = (*list_query_notes(view.query((view.time,)), kept), *chart.notes)
-    return await chart_files.answer_chart(replace(chart, notes=notes), kind, name.lower())
+    query = view.query((view.time,))
+    notes = (*list_query_notes(query, kept), *chart.notes)
+    return await chart_files.answer_chart(replace(chart, notes=notes), kind, replace(query, metrics=(name,)))
