@@ -12,17 +12,29 @@ NO_NUMBER = "\N{EN DASH}"
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 _LEAST_SCALED = Decimal("0.1")
-_MONEY_DIGITS, _FINE_DIGITS = 2, 4
+_DIGITS, _FINE_DIGITS = 2, 4
+_LEAST_MONEY = Decimal("0.01")
+_CURRENCIES = {"EUR": "€", "USD": "$"}
+"""The sign of each currency, by the word with which the units of its amounts begin."""
 
 
 def write_number(metric: Metric, value: Number) -> str:
-    """Write a cell: whole numbers in full, decimals with two digits, and with four below 1."""
+    """Write a cell: whole numbers in full, decimals with two digits, and with four below 1; money by its sign."""
     if value is None:
         return NO_NUMBER
+    if sign := _CURRENCIES.get(metric.unit.value.partition(" ")[0]):
+        return _write_money(sign, Decimal(value))
     if isinstance(value, int):
         return group_digits(f"{value:,}")
-    digits = _MONEY_DIGITS if abs(value) >= 1 or not value else _FINE_DIGITS
+    digits = _DIGITS if abs(value) >= 1 or not value else _FINE_DIGITS
     return group_digits(f"{value:,.{min(digits, metric.digits)}f}")
+
+
+def _write_money(sign: str, value: Decimal) -> str:
+    """Write an amount with two digits, so that those of a column stand below each other."""
+    if value and abs(value) < _LEAST_MONEY:
+        return f"{_MINUS if value < 0 else ''}<\N{NO-BREAK SPACE}{sign}{_LEAST_MONEY}"
+    return f"{_MINUS if value < 0 else ''}{sign}{group_digits(f'{abs(value):,.2f}')}"
 
 
 def write_scaled(value: Decimal) -> str:
