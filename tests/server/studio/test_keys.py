@@ -93,6 +93,17 @@ def test_the_form_sent_again_makes_no_second_key_and_shows_no_secret(people: Api
     assert grants(people, named(people, "Once"), secret)
 
 
+def test_a_key_has_a_name(owner: Visitor) -> None:
+    """Nobody makes one that can't be told from others, by a key of the keyboard: the form comes back as it was."""
+    form = owner.get("/studio/keys/new")
+    assert re.search(r'<input name="name" value="" maxlength="200" required', form.text)
+    before = owner.get("/studio/keys").text
+    page = owner.send(form, "/studio/keys", name="  ")
+    assert page.status_code == 422
+    assert "Give the key a name" in page.text
+    assert owner.get("/studio/keys").text == before
+
+
 def test_a_form_without_its_ticket_makes_no_key(owner: Visitor) -> None:
     """Nor one whose ticket was changed: nobody chooses a key's id."""
     assert make(owner, ticket="").status_code == 403

@@ -34,6 +34,8 @@ _BETWEEN = re.compile(r"[\s,]+")
 async def create_key(visit: Visit) -> Response:
     """Make a key, and show its secret in this answer alone."""
     service, form, key_id = visit.service, visit.form, key_forms.read_ticket(visit)
+    if not form.text("name"):
+        return await render_new_key(visit, _INVALID, ["Give the key a name that says what it is for."])
     channels = [*form.texts("channel"), *(word for word in _BETWEEN.split(form.text("channels")) if word)]
     work = partial(
         channel_registry.create_key,
