@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from reelport.testing import Key, Service
 
 FOLDER = Path("demo-output")
-ROWS = 150_000
+ROWS, SAMPLE_DAYS = 150_000, 190
+"""Facts of the sample, and the days that they are of: each range that Studio offers has days to be compared with."""
 DAYS = 30
+"""Days of the report."""
 _SHOWN = 8
 _GAP = 3
 """Blanks between two columns of the table."""
@@ -104,8 +106,9 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
     service = Service(folder / "service")
     console.print("[bold]Reelport[/]: both ends of a Reporting API, on sample facts\n")
     console.print("[bold]The platform[/]")
-    with _show_step(console, f"loads {ROWS:,} sample facts, {query.start} to {query.end}"):
-        service.sample(query.start, query.end, rows=ROWS)
+    first = last - timedelta(days=SAMPLE_DAYS - 1)
+    with _show_step(console, f"loads {ROWS:,} sample facts, {first} to {last}"):
+        service.sample(first, last, rows=ROWS)
     with _run_service(console, service):
         with _show_step(console, "makes a key for the organization demo, with every permission"):
             key = service.key("demo")
