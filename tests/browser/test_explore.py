@@ -35,8 +35,11 @@ class Answers:
         self.page = page
         self.held: list[Route] = []
         self.ended: list[str] = []
-        page.route("**/studio/explore?*", lambda route: self.held.append(route))
+        page.route("**/studio/explore?*", self._hold)
         page.on("requestfailed", lambda request: self.ended.append(request.url))
+
+    def _hold(self, route: Route) -> None:
+        self.held.append(route)
 
     def wait_for(self, many: int) -> None:
         """Wait until so many requests have been made."""
@@ -60,7 +63,7 @@ def test_two_changes_in_a_row_both_count(studio: Studio) -> None:
 
 
 def test_many_changes_in_a_row_all_count(studio: Studio) -> None:
-    """Metrics and leaderboards are added and removed, dates changed, a choice taken back: the view has the last of each."""
+    """Metrics and leaderboards are added and removed, a choice taken back: the last of each counts."""
     page = studio.open(VIEW, MEMBER)
     page.get_by_text("Metrics: views").click()
     page.get_by_text("Leaderboards: ").click()
@@ -86,8 +89,10 @@ def test_a_page_shows_that_another_is_loaded(studio: Studio) -> None:
     """From the change to the answer."""
     page = studio.open(VIEW, MEMBER)
     answers = Answers(page)
-    is_seen = "document.querySelector('main').getAttribute('aria-busy') === 'true' && " \
-        "getComputedStyle(document.querySelector('main'), '::before').height === '3px'"
+    is_seen = """() => {
+        const main = document.querySelector("main");
+        return main.ariaBusy === "true" && getComputedStyle(main, "::before").height === "3px";
+    }"""
     assert not page.evaluate(is_seen)
     page.get_by_label("Compare with").select_option("previous")
     answers.wait_for(1)

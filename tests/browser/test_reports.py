@@ -185,7 +185,7 @@ def test_a_finished_report_on_paper_has_nothing_to_press(waiting: Studio, idle: 
         page.emulate_media(media="print")
         assert list_visible(page, pressed) == []
         assert "For Excel" not in page.locator("main").inner_text()
-        assert list_visible(page, "h1") == ["Views by day and video, 1 to 4 July 2026"]
+        assert list_visible(page, "h1") == ["Views by day, video and video title, 1 to 4 July 2026"]
         page.emulate_media(media="screen")
     page.goto(address)
     page.emulate_media(media="print")

@@ -94,15 +94,21 @@ def compile_leaderboard(
 def title_tables(dimension: Dimension) -> tuple[str, ...]:
     """The tables with the titles of what a dimension's ids name; none where it has no titles."""
     found = _find_titles(dimension)
-    return LOOKUPS[found].tables if found else ()
+    return LOOKUPS[found.lookup].tables if found else ()
 
 
-def _find_titles(dimension: Dimension) -> str | None:
-    """Find the lookup that has a title for each id of the dimension's cells."""
+def find_title_dimension(dimension: Dimension) -> Dimension | None:
+    """Find the dimension of the titles of what a dimension's ids name; None where it has no titles."""
+    found = _find_titles(dimension)
+    return next((row for row, cell in CELLS.items() if cell == found), None)
+
+
+def _find_titles(dimension: Dimension) -> LookupCell | None:
+    """Find the cell that is a title for each id of the dimension's cells."""
     match CELLS[dimension]:
         case ColumnCell(column):
             titled = (cell for cell in CELLS.values() if isinstance(cell, LookupCell) and cell.column == _TITLE)
-            return next((cell.lookup for cell in titled if cell.key == column), None)
+            return next((cell for cell in titled if cell.key == column), None)
         case _:
             return None
 
@@ -113,7 +119,7 @@ def _select_titles(dimension: Dimension, snapshot: Snapshot) -> str:
         return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {_TITLE} WHERE false"
     # Objects have no days and no owners: the range and the channels of these relations are never looked at.
     relations = Relations(snapshot, date.min, date.max, frozenset())
-    return f"SELECT id, {_TITLE} FROM {relations.lookup(found, 'found', [_TITLE]).sql(dialect=DIALECT)}"  # noqa: S608 - SQL of the mapping's
+    return f"SELECT id, {_TITLE} FROM {relations.lookup(found.lookup, 'found', [_TITLE]).sql(dialect=DIALECT)}"  # noqa: S608 - SQL of the mapping's
 
 
 def _score(ranking: Ranking) -> str:

@@ -71,7 +71,9 @@ def test_any_address_gives_a_view_that_keeps_all_rules(pairs: list[tuple[str, st
 
 def test_an_address_that_says_nothing_gives_the_default_view() -> None:
     """It is the last 28 days that are complete in the tables of its metrics."""
-    assert parse("") == ParsedView(view(start=date(2026, 3, 3), end=date(2026, 3, 30)), is_relative=True)
+    assert parse("") == ParsedView(
+        view(start=date(2026, 3, 3), end=date(2026, 3, 30), preset=Preset.LAST_28_DAYS), is_relative=True
+    )
 
 
 def test_a_range_ends_where_all_tables_of_its_metrics_are_complete() -> None:
@@ -208,7 +210,27 @@ def test_a_preset_becomes_days_up_to_the_last_complete_one(word: str, start: dat
     """Its link is resolved when it is followed, and the page then has a link with days."""
     parsed = parse(f"range={word}")
     assert (parsed.view.start, parsed.view.end, parsed.is_relative) == (start, end, True)
-    assert Parameter.PRESET not in dict(parsed.view.params())
+    assert parse(parsed.view.url_query()) == ParsedView(parsed.view)
+    assert parse(parsed.view.rolling_query()) == parsed
+    assert f"range={word}" in parsed.view.rolling_query()
+    assert "from=" not in parsed.view.rolling_query()
+
+
+def test_other_days_than_those_of_a_preset_were_not_chosen_by_it() -> None:
+    """A date that was typed beside a range counts, and a link of an earlier day shows what it showed."""
+    typed = parse("range=last-7-days&from=2026-03-20&to=2026-03-30")
+    assert (typed.view.start, typed.view.preset, typed.is_relative) == (date(2026, 3, 20), None, False)
+    half = parse("range=last-7-days&from=2026-03-20")
+    assert (half.view.start, half.view.end, half.view.preset) == (date(2026, 3, 20), date(2026, 3, 30), None)
+    earlier = parse("range=last-7-days&from=2026-03-10&to=2026-03-16")
+    assert (earlier.view.days, earlier.view.preset) == (7, None)
+    assert earlier.view.rolling_query() == earlier.view.url_query()
+
+
+def test_a_chosen_range_outlives_another_metric() -> None:
+    """Earnings are complete later than views: what was chosen stays chosen when they are added."""
+    parsed = parse("metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&range=last-7-days&from=2026-03-24&to=2026-03-30")
+    assert parsed.view.preset is Preset.LAST_7_DAYS
 
 
 def test_each_preset_has_its_days_tested() -> None:

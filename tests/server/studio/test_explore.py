@@ -97,7 +97,7 @@ def test_a_preset_is_resolved_when_its_link_is_followed(visitor: Visitor) -> Non
     assert "range=last-7-days" in link
     followed = str(visitor.get(link).url)
     assert "from=2026-07-25&to=2026-07-31" in followed
-    assert "range=" not in followed
+    assert "range=last-7-days" in followed
     shown = visitor.get(followed).text
     assert re.findall(r'title="([^"]*)" aria-current="true">([^<]*)<', shown) == [
         ("25 to 31 July 2026: complete days of all that is shown", "Last 7 days")
@@ -204,10 +204,28 @@ def test_of_too_many_days_the_last_are_shown_and_asked_for(visitor: Visitor) -> 
     assert 'name="from" value="2026-02-02"' in page
     links = [parse_qs(urlsplit(unescape(link)).query) for link in re.findall(r'href="([^"]*VIEWS[^"]*)"', page)]
     assert len(links) > 10
-    assert {(*link["from"], *link["to"]) for link in links} == {("2026-02-02", "2026-07-31")}
+    days = {(*link["from"], *link["to"]) for link in links if "range" not in link}
+    assert days == {("2026-02-02", "2026-07-31")}
     form = visitor.get(asked.replace("explore", "reports/new")).text
     assert taken in form
     assert "Views by day and visitor country, 2 February to 31 July 2026" in form
+
+
+@pytest.mark.parametrize("text", ["Demo News", "DEMO-NEWS", "demo_new"])
+def test_a_filter_that_matches_nothing_suggests_what_was_meant(visitor: Visitor, text: str) -> None:
+    """A channel's name for its slug, other letters: with a link to the view that was meant, which has numbers."""
+    page = visitor.get(f"/studio/explore?{DAYS}&videoOwnerChannelSlug={text}").text
+    assert re.search(rf"No video owner channel of these days is “ {text} ”. Did you mean\s+demo-news", text_of(page))
+    (link,) = links(page, "demo-news")
+    meant = visitor.get(link).text
+    assert "Did you mean" not in meant
+    assert '<dl class="totals">' in meant
+
+
+def test_a_filter_that_is_like_nothing_is_told_what_there_is(visitor: Visitor) -> None:
+    """The largest values."""
+    page = text_of(visitor.get(f"/studio/explore?{DAYS}&videoOwnerChannelSlug=zzzzzzzz").text)
+    assert re.search(r"is “ zzzzzzzz ”. There are, among others,\s+demo-[a-z]+", page)
 
 
 def test_hostile_names_are_text(visitor: Visitor) -> None:
@@ -331,7 +349,8 @@ def test_each_line_is_a_file_to_keep_too(visitor: Visitor) -> None:
     address = unescape(re.findall(r'href="([^"]*/ESTIMATED_EARNINGS_EUR\.svg[^"]*)"', page)[0])
     answer = visitor.get(address)
     assert answer.headers["content-type"] == "image/svg+xml"
-    assert 'filename="estimated_earnings_eur.svg"' in answer.headers["content-disposition"]
+    named = "filename*=UTF-8''estimated-earnings-EUR-by-day".lower()
+    assert named in answer.headers["content-disposition"].lower()
     for words in (
         "Estimated earnings EUR by day",
         "1 Jul 2026 to 14 Jul 2026 (UTC)",

@@ -46,12 +46,12 @@ def test_a_view_is_said_in_words_and_asked_for_as_said(people: Api, visitors: Vi
     """The report is that of the view, by Studio's key; it says who asked, and so does the log."""
     visitor = visitors(MEMBER)
     page = visitor.get(f"{FORM}/new?{VIEW}")
-    assert "Views by day and video for demo-news, 1 to 4 July 2026" in page.text
+    assert "Views by day, video and video title for demo-news, 1 to 4 July 2026" in page.text
     answer = visitor.send(page, FORM, follow=False)
     report_id = answer.headers["location"].removeprefix(f"{FORM}/")
     assert query_of(people, report_id).to_wire() == {
         "metrics": ["VIEWS"],
-        "dimensions": ["DAY", "VIDEO_ID"],
+        "dimensions": ["DAY", "VIDEO_ID", "VIDEO_TITLE"],
         "startDate": "2026-07-01",
         "endDate": "2026-07-04",
         "product": "CONTENT",
@@ -63,6 +63,42 @@ def test_a_view_is_said_in_words_and_asked_for_as_said(people: Api, visitors: Vi
     again = visitors(OWNER).send(page, FORM, follow=False)
     assert again.status_code == 403  # a form of somebody else's session
     people.finish(b"day,video_id,views\n")
+
+
+def test_the_columns_of_a_report_are_chosen(people: Api, visitors: Visitors) -> None:
+    """Some of the view's, others that go with them, in the order of the form; days that change keep them."""
+    visitor = visitors(MEMBER)
+    page = visitor.get(f"{FORM}/new?{VIEW}")
+    offered = re.findall(r'name="column" value="(\w+)"( checked)?', page.text.partition(f'action="{FORM}"')[0])
+    chosen = [name for name, checked in offered if checked]
+    assert chosen == ["DAY", "VIDEO_ID", "VIDEO_TITLE", "VIEWS"]
+    assert {"VISITOR_COUNTRY", "TIME_WATCHED_SECONDS"} <= {name for name, _ in offered}
+    assert "STORAGE" not in {name for name, _ in offered}
+    columns = "&".join(f"column={name}" for name in ("none", "VIDEO_TITLE", "VISITOR_COUNTRY", "VIEWS"))
+    page = visitor.get(f"{FORM}/new?{VIEW}&{columns}".replace("from=2026-07-01", "from=2026-07-02"))
+    asked = visitor.send(page, FORM, follow=False).headers["location"].removeprefix(f"{FORM}/")
+    query = query_of(people, asked)
+    assert (query.dimensions, query.metrics) == (("VIDEO_TITLE", "VISITOR_COUNTRY"), ("VIEWS",))
+    assert query.start == date(2026, 7, 2)
+    people.finish(b"video_title,visitor_country,views\n")
+    totals = visitor.get(f"{FORM}/new?report={asked}&column=none&column=VIEWS")
+    assert "Views in all" in totals.text
+
+
+@pytest.mark.parametrize("columns", ["column=none", "column=VIEWZ", "column=none&column=VIEWS&column=OUTCOME"])
+def test_columns_that_make_no_report_are_refused_with_a_sentence(visitors: Visitors, columns: str) -> None:
+    """No number, an unknown name, what doesn't go together: the page says so, and offers no ask."""
+    page = visitors(MEMBER).get(f"{FORM}/new?{VIEW}&{columns}")
+    assert page.status_code == 200
+    assert 'role="alert"' in page.text
+    assert "Ask for the report" not in page.text
+
+
+def test_a_column_that_the_view_is_narrowed_by_stays(visitors: Visitors) -> None:
+    """Without it nobody could tell which rows of the file are those of the view."""
+    page = visitors(MEMBER).get(f"{FORM}/new?{VIEW}&only=VISITOR_COUNTRY:FR&column=none&column=VIEWS")
+    assert re.search(r'value="VISITOR_COUNTRY" checked disabled', page.text)
+    assert "Views by visitor country for demo-news" in page.text
 
 
 def test_every_problem_of_a_view_is_told_and_nothing_is_asked(people: Api, visitors: Visitors) -> None:

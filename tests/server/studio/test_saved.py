@@ -74,6 +74,23 @@ def test_a_saved_view_is_asked_for_with_the_newest_days(people: Api, visitors: V
     assert "Ask for the report" in form.text
 
 
+def test_a_saved_range_moves_on_and_saved_days_stay(people: Api, visitors: Visitors) -> None:
+    """As was chosen: the last 7 days are those of whenever the view is opened, also in a report of it."""
+    visitor = visitors(MEMBER)
+    page = visitor.get("/studio/explore?metric=VIEWS&by=VIDEO_ID&range=last-7-days")
+    visitor.send(page, SAVED, name="Rolling")
+    visitor.send(page, SAVED, name="Standing", range="")
+    kept = {each.name: dict(each.parameters) for each in saved_views.list_saved_views(people.service.db, 1)}
+    yesterday = people.service_now().date() - timedelta(days=1)
+    assert kept["Rolling"] == {"metric": "VIEWS", "by": "VIDEO_ID", "range": "last-7-days"}
+    assert (kept["Standing"]["to"], "range" in kept["Standing"]) == (f"{yesterday}", False)
+    listed = unescape(visitor.get(SAVED).text)
+    assert "Ask for Rolling up to" not in listed
+    link = re.search(r'href="([^"]+)" aria-label="Ask for Rolling as saved"', listed)
+    assert link
+    assert f'name="to" value="{yesterday}"' in visitor.get(link[1]).text
+
+
 def test_names_are_shown_as_text(visitors: Visitors) -> None:
     """A name may hold what a page would take for elements, and can't turn the writing direction."""
     page = save(visitors(MEMBER), "<script>alert(1)</script>\u202eevil")

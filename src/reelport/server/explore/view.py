@@ -1,12 +1,12 @@
 """View, a frozen value of all that a page of the explorer shows.
 
-It stands for a report, and is parsed from a URL by `explore.view_parameters`. A view names no day relative to today, so
-that its link shows the same to whoever opens it later.
+It stands for a report, and is parsed from a URL by `explore.view_parameters`. Its URL has days, so that its link shows
+the same to whoever opens it later; beside them the name of the range that was chosen, by which a saved view moves on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from reelport.wording import clean_line, format_list
 
 if TYPE_CHECKING:
     from reelport.engine.kept_cells import KeptCells
+    from reelport.server.explore.presets import Preset
 
 LONGEST_BY_DAY = 186
 """Days of the longest range whose lines are by day unless the view says otherwise."""
@@ -54,7 +55,7 @@ class Parameter(StrEnum):
     """The name of a parameter of the URL. Filters have their own names.
 
     EMPTY names filters that keep empty cells, KEPT a dimension and its cell: `VISITOR_COUNTRY:FR`. PRESET stands for
-    the days that it has when its link is followed.
+    the days that it has when its link is followed; beside days it says that they were chosen by it.
     """
 
     METRIC = "metric"
@@ -84,7 +85,8 @@ class View:
     `dimensions` are its leaderboards, none of them a time. `ranked_by` is the metric that leaderboards are sorted by,
     `reverse` puts their lowest values first, and `longer` is the leaderboard that shows more rows than the others.
     `grain`, DAY or MONTH, is that of the lines. `filters` are in the order of the catalog. `kept` narrows the view by
-    cells that no filter of a report takes, in the order of the catalog too.
+    cells that no filter of a report takes, in the order of the catalog too. `preset` is the range that the days were
+    chosen by; None for days that were typed, and where it has other days by now.
     """
 
     metrics: tuple[Metric, ...]
@@ -100,6 +102,7 @@ class View:
     reverse: bool = False
     longer: Dimension | None = None
     kept: KeptCells = ()
+    preset: Preset | None = None
 
     @property
     def days(self) -> int:
@@ -164,11 +167,21 @@ class View:
         """The canonical query of the view's URL, without the question mark."""
         return urlencode(self.params())
 
+    def at_its_days(self) -> View:
+        """The view at its own days, however they were chosen."""
+        return replace(self, preset=None)
+
+    def rolling_query(self) -> str:
+        """The query of a URL that moves on: with the name of its range in place of its days, if it has one."""
+        days = {Parameter.START, Parameter.END} if self.preset else frozenset[Parameter]()
+        return urlencode([pair for pair in self.params() if pair[0] not in days])
+
     def _list_pairs(self) -> list[tuple[str, str]]:
         pairs: list[tuple[str, str]] = [(Parameter.METRIC, metric.name) for metric in self.metrics]
         by = [dimension.name for dimension in self.dimensions] or [NONE]
         pairs += [(Parameter.DIMENSION, name) for name in by]
         pairs += [(Parameter.START, self.start.isoformat()), (Parameter.END, self.end.isoformat())]
+        pairs += [(Parameter.PRESET, self.preset.word)] if self.preset else []
         # A form sends an empty text for a filter that nobody set: one that keeps empty cells is named on its own.
         pairs += [
             (filter_.name, value) if value else (Parameter.EMPTY, filter_.name) for filter_, value in self.filters

@@ -24,6 +24,7 @@ from reelport.wire import Code
 _RULES = Rules()
 EARLIEST = date(1970, 1, 1)
 """The first day of which a view may show numbers: compared days lie before it, and the calendar begins somewhere."""
+_PRESETS = {preset.word: preset for preset in Preset}
 _GRAINS = {grain.name.lower(): grain for grain in (Grain.DAY, Grain.MONTH)}
 
 
@@ -47,6 +48,11 @@ class Defaults:
         """The last day that is complete in the tables of these metrics; yesterday where none is."""
         days = [day for table in fact_tables(metrics) if (day := self.complete.get(table)) is not None]
         return min([*days, self.today]) if days else self.today - timedelta(1)
+
+    def is_current(self, preset: Preset, start: date, end: date) -> bool:
+        """Whether these days are those of a preset now, for whichever metrics."""
+        days = {*(day for day in self.complete.values() if day is not None), self.today - timedelta(1)}
+        return any(preset.resolve(min(day, self.today)) == (start, end) for day in days)
 
     def complete_day(self, metrics: Iterable[Metric]) -> date | None:
         """The last day that is complete in every fact table of these metrics.
@@ -81,8 +87,8 @@ def fact_tables(metrics: Iterable[Metric]) -> tuple[str, ...]:
 class ParsedView:
     """A view, and everything that was wrong in its URL.
 
-    `is_relative` says that the URL left days to when it was followed, by a preset or by naming none: the page goes on
-    to the URL of the view, which has them.
+    `is_relative` says that the URL left days to when it was followed, by a preset alone or by naming none: the page
+    goes on to the URL of the view, which has them.
     """
 
     view: View
@@ -105,7 +111,8 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
     url.problems += [problem for problem in problems if problem.code is not Code.RANGE_TOO_LONG]
     url.problems += _describe_cut(asked, defaults)
     view = _make_view(url, _fit(asked, defaults), boards, kept)
-    has_days = Parameter.PRESET not in url.texts and url.single(Parameter.START) and url.single(Parameter.END)
+    view = replace(view, preset=_find_preset(url, view, defaults))
+    has_days = url.single(Parameter.START) and url.single(Parameter.END)
     return ParsedView(view, tuple(url.problems), is_relative=not has_days)
 
 
@@ -143,14 +150,22 @@ def _read_kept(url: UrlTexts) -> dict[Dimension, str]:
 
 
 def _read_days(url: UrlTexts, complete: date) -> tuple[date, date]:
-    """Read the days: of a preset, as dates, or the default range up to a given or complete day."""
-    preset = url.choice(Parameter.PRESET, {preset.word: preset for preset in Preset})
-    if preset is not None:
-        return preset.resolve(complete)
+    """Read the days: as dates, else those of a preset, or the default range up to a given or complete day."""
+    preset = url.choice(Parameter.PRESET, _PRESETS)
     start, end = url.day(Parameter.START, EARLIEST), url.day(Parameter.END, EARLIEST)
+    if preset is not None:
+        first, last = preset.resolve(complete)
+        return start or first, end or last
     if end is None:
         end = complete if start is None else max(start, complete)
     return start or max(DEFAULT.resolve(end)[0], EARLIEST), end
+
+
+def _find_preset(url: UrlTexts, view: View, defaults: Defaults) -> Preset | None:
+    """Find the preset that the view's days were chosen by, if they are its days."""
+    has_days = url.single(Parameter.START) or url.single(Parameter.END)
+    preset = _PRESETS.get(url.single(Parameter.PRESET), None if has_days else DEFAULT)
+    return preset if preset and defaults.is_current(preset, view.start, view.end) else None
 
 
 def _leave_out_times(url: UrlTexts, names: tuple[str, ...]) -> tuple[str, ...]:

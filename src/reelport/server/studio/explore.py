@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio.to_thread
-from sqlalchemy import Engine
 from starlette.responses import Response
 
 from reelport.catalog import Product
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
-from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import Freshness, read_freshness
-from reelport.server.access.callers import find_readable_channels
-from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Numbers
 from reelport.server.explore.options import list_options
 from reelport.server.explore.presets import Preset
-from reelport.server.explore.view import SEVERAL, Parameter, View
+from reelport.server.explore.view import SEVERAL, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
-from reelport.server.http.disconnection import run_while_connected
-from reelport.server.state.database import reading
 from reelport.server.studio import pages
+from reelport.server.studio.filter_suggestions import Suggestion, suggest_values
 from reelport.server.studio.page_threads import write_page
-from reelport.server.studio.refusals import Refused
 from reelport.server.studio.view_defaults import make_defaults
+from reelport.server.studio.view_numbers import compute_view, find_channels
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Visit
 from reelport.wording import format_days
 
 PATH = f"{pages.ROOT}/explore"
-_TAB = "studio-tab"
-"""The header by which the page's script names its tab: a newer view of a tab ends the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +46,18 @@ async def show_explore(visit: Visit) -> Response:
     if asked.parsed.is_relative and not asked.parsed.problems:
         return pages.redirect(address_of(view))
     numbers = await compute_view(visit, view, visit.organization_id)
-    return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers))
+    suggestions = await suggest_values(visit, view, numbers, asked.defaults)
+    return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, suggestions))
 
 
 def _read_url(visit: Visit) -> _Asked:
     freshness = read_freshness(visit.service.settings.facts_root, visit.now.date())
     defaults = make_defaults(visit, freshness)
     parsed = parse_view(visit.request.query_params.multi_items(), defaults)
-    return _Asked(parsed, defaults, freshness, bool(_find_channels(visit.service.db, visit.organization_id)))
+    return _Asked(parsed, defaults, freshness, bool(find_channels(visit.service.db, visit.organization_id)))
 
 
-def _show(visit: Visit, asked: _Asked, numbers: Numbers) -> Response:
+def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[Suggestion]) -> Response:
     """Write the page: in a thread, as the event loop should not wait so long."""
     view = asked.parsed.view
     options = list_options(view, asked.defaults.rules)
@@ -75,6 +69,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers) -> Response:
         options=options,
         has_channels=asked.has_channels,
         address_of=address_of,
+        suggestions=suggestions,
         several=" ".join(SEVERAL),
         presets=[_offer_preset(preset, view, asked.defaults) for preset in Preset],
         values=dict(view.filters),
@@ -99,27 +94,10 @@ class _PresetLink:
 
 def _offer_preset(preset: Preset, view: View, defaults: Defaults) -> _PresetLink:
     days = preset.resolve(defaults.last_day(view.metrics))
-    address = f"{address_of(view)}&{Parameter.PRESET}={preset.word}"
-    return _PresetLink(preset.label, format_days(*days), address, days == (view.start, view.end))
-
-
-async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
-    """Compute a view of an organization's numbers, for as long as the browser waits for them."""
-    tenant = Tenant(await visit.service.reads.run(_find_channels, organization_id))
-    tab = visit.request.headers.get(_TAB)
-    page = (visit.session.id, tab) if visit.session and tab else None
-    compute = partial(visit.service.explorer.compute, view, tenant, organization_id, page)
-    try:
-        return await run_while_connected(visit.request, compute)
-    except Superseded:
-        raise Refused(409, "Another view was asked for", "This page shows a newer view by now.") from None
+    address = f"{PATH}?{replace(view, preset=preset).rolling_query()}"
+    return _PresetLink(preset.label, format_days(*days), address, preset is view.preset)
 
 
 def address_of(view: View) -> str:
     """The address of the page of a view."""
     return f"{PATH}?{view.url_query()}"
-
-
-def _find_channels(db: Engine, organization_id: int) -> frozenset[str]:
-    with reading(db) as connection:
-        return find_readable_channels(connection, organization_id)

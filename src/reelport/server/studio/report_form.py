@@ -1,27 +1,31 @@
 """A new report: `/studio/reports/new` says what would be asked for; a POST asks for it.
 
-What is asked comes as the parameters of a view, or as an earlier report (`report`) with other days.
+What is asked comes as the parameters of a view, or as an earlier report (`report`) with other days. Beside them come
+the columns that were chosen (`column`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from urllib.parse import urlencode
 
 import anyio.to_thread
 from starlette.responses import Response
 
-from reelport.catalog import Metric
-from reelport.catalog.labels import label_dimension
+from reelport import check
+from reelport.catalog import Dimension, Metric
+from reelport.catalog.labels import capitalize, label_dimension, label_metric
+from reelport.check import Rules
+from reelport.engine.leaderboard import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
 from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.query import ReportQuery, parse_day
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
 from reelport.server.access.studio_key import identify_studio
-from reelport.server.explore.view import Pairs, Parameter, View
+from reelport.server.explore.view import NONE, Pairs, Parameter, View
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
@@ -35,37 +39,48 @@ from reelport.server.studio.visit import Visit
 from reelport.wire import Code
 from reelport.wording import format_list
 
-_REPORT = "report"
+_REPORT, _COLUMN = "report", "column"
+_DAYS = frozenset({Parameter.START, Parameter.END, Parameter.PRESET})
 _WAIT_SECONDS = 1.0
 """So long the answer to an ask waits for the report's end: most are finished by then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What the page would ask for: the query, and the fields by which a form asks for it.
+class Column:
+    """A column that the report has or might have. One that `is_fixed` can't be left out."""
 
-    `problems` are all that is wrong in what came. Those of a view are mended in the query; with those of an earlier
-    report it can't be asked for. `view` is the query of the view's link; None where it's no view. `freshness` says up
-    to which day each table that it reads is complete. `rows` says which rows of the file are those of the view, where
-    it shows less than its report has.
+    name: str
+    label: str
+    is_chosen: bool
+    is_fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the page would ask for: the query, and the fields of its source, without days and columns.
+
+    `columns` are those of the query and of its source, `others` what could be added to them. `problems` are all that
+    is wrong in what came; those of a view are mended in the query, and with others it isn't `is_askable`. `view` is
+    None where the source is an earlier report. `freshness` says up to which day each table that it reads is complete.
+    `rows` says which rows of the file are those of the view, where it shows less than its report has.
     """
 
     query: ReportQuery
-    fields: Pairs
+    source: Pairs
+    columns: tuple[Column, ...]
+    others: tuple[Column, ...]
     problems: tuple[Problem, ...]
-    view: str | None
+    is_askable: bool
+    view: View | None
     freshness: str
     rows: str = ""
 
     @property
-    def is_askable(self) -> bool:
-        """Whether the page may offer to ask."""
-        return self.view is not None or not any(problem.fatal for problem in self.problems)
-
-    @property
-    def kept_fields(self) -> Pairs:
-        """The fields without the days."""
-        return tuple(pair for pair in self.fields if pair[0] not in {Parameter.START, Parameter.END})
+    def fields(self) -> Pairs:
+        """The fields by which a form asks for it."""
+        days = ((str(Parameter.START), f"{self.query.start}"), (str(Parameter.END), f"{self.query.end}"))
+        columns = ((_COLUMN, name) for name in (NONE, *self.query.dimensions, *self.query.metrics))
+        return (*self.source, *days, *columns)
 
 
 async def show_form(visit: Visit) -> Response:
@@ -133,34 +148,90 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
     freshness = read_freshness(visit.service.settings.facts_root, visit.now.date())
     defaults = make_defaults(visit, freshness)
     if earlier is not None:
-        return _read_earlier(earlier, dict(pairs), defaults, freshness)
-    parsed = parse_view(pairs, defaults)
+        return _read_earlier(earlier, pairs, defaults, freshness)
+    columns = tuple(value for name, value in pairs if name == _COLUMN)
+    parsed = parse_view([pair for pair in pairs if pair[0] != _COLUMN], defaults)
     view = parsed.view
-    said = describe_freshness(view.metrics, freshness)
-    return Question(view.report_query(), view.params(), parsed.problems, view.url_query(), said, describe_rows(view))
+    base = add_titles(view.report_query(), defaults.rules)
+    query, wrong = _choose_columns(base, columns, [row for row, _ in view.kept], defaults)
+    return Question(
+        query,
+        tuple(pair for pair in view.params() if pair[0] not in _DAYS),
+        *_list_columns(base, query, view, defaults),
+        (*parsed.problems, *wrong),
+        not wrong,
+        view,
+        describe_freshness(_known_metrics(query), freshness),
+        describe_rows(view),
+    )
 
 
 def _read_earlier(
-    report: ListedReport, given: dict[str, str], defaults: Defaults, freshness: Mapping[str, Freshness]
+    report: ListedReport, given: list[tuple[str, str]], defaults: Defaults, freshness: Mapping[str, Freshness]
 ) -> Question:
-    """Read the question of an earlier report with the given days.
+    """Read the question of an earlier report with the given days and columns.
 
-    Without them it has as many days as before, up to the last complete day.
+    Without days it has as many as before, up to the last complete day.
     """
-    metrics = tuple(Metric[name] for name in report.query.metrics if name in Metric.__members__)
-    first, last = shift_days(report.query.days, defaults.last_day(metrics))
+    first, last = shift_days(report.query.days, defaults.last_day(_known_metrics(report.query)))
     problems: list[Problem] = []
     start, end = (
-        _read_day(given, name, day, problems) for name, day in ((Parameter.START, first), (Parameter.END, last))
+        _read_day(dict(given), name, day, problems) for name, day in ((Parameter.START, first), (Parameter.END, last))
     )
-    query = report.query.within(start, end)
-    problems += find_problems(query, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
-    fields = (
-        (_REPORT, report.id),
-        (str(Parameter.START), start.isoformat()),
-        (str(Parameter.END), end.isoformat()),
+    base = report.query.within(start, end)
+    columns = tuple(value for name, value in given if name == _COLUMN)
+    query, wrong = _choose_columns(base, columns, (), defaults)
+    return Question(
+        query,
+        ((_REPORT, report.id),),
+        *_list_columns(base, query, None, defaults),
+        (*problems, *wrong),
+        not any(problem.fatal for problem in (*problems, *wrong)),
+        None,
+        describe_freshness(_known_metrics(query), freshness),
     )
-    return Question(query, fields, tuple(problems), None, describe_freshness(metrics, freshness))
+
+
+def add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
+    """Add the titles of what the query's ids name, each behind its id, as far as they go with the rest."""
+    for name in query.dimensions:
+        title = find_title_dimension(Dimension[name])
+        if title in check.allowed_with(query, rules).dimensions:
+            place = query.dimensions.index(name) + 1
+            query = replace(query, dimensions=(*query.dimensions[:place], title.name, *query.dimensions[place:]))
+    return query
+
+
+def _choose_columns(
+    base: ReportQuery, columns: tuple[str, ...], fixed: Collection[Dimension], defaults: Defaults
+) -> tuple[ReportQuery, tuple[Problem, ...]]:
+    """Give the query the chosen columns, or its own where none was chosen, and tell what is wrong with it."""
+    if not columns:
+        return base, find_problems(base, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
+    chosen = [name for name in dict.fromkeys(columns) if name != NONE]
+    metrics = [name for name in chosen if name in Metric.__members__]
+    dimensions = [*(name for name in chosen if name not in metrics), *(row.name for row in fixed)]
+    query = replace(base, metrics=tuple(metrics), dimensions=tuple(dict.fromkeys(dimensions)))
+    return query, find_problems(query, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
+
+
+def _list_columns(
+    base: ReportQuery, query: ReportQuery, view: View | None, defaults: Defaults
+) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
+    """List the columns of both queries, in the order of the file, and those that go with the second."""
+    fixed = {row.name for row, _ in view.kept} if view else frozenset[str]()
+    labels = {row.name: capitalize(label_dimension(row)) for row in Dimension}
+    labels |= {row.name: capitalize(label_metric(row)) for row in Metric}
+    own = dict.fromkeys((*query.dimensions, *base.dimensions, *query.metrics, *base.metrics))
+    chosen = {*query.dimensions, *query.metrics}
+    allowed = check.allowed_with(query, defaults.rules)
+    fitting = [row.name for row in (*allowed.dimensions, *allowed.metrics) if row.name not in own]
+    columns = tuple(Column(name, labels.get(name, name), name in chosen, name in fixed) for name in own)
+    return columns, tuple(Column(name, labels[name], is_chosen=False) for name in fitting)
+
+
+def _known_metrics(query: ReportQuery) -> tuple[Metric, ...]:
+    return tuple(Metric[name] for name in query.metrics if name in Metric.__members__)
 
 
 def _read_day(given: dict[str, str], name: str, default: date, problems: list[Problem]) -> date:

@@ -25,17 +25,20 @@ _OWN_FIELDS = frozenset({"csrf", "name", "days"})
 
 @dataclass(frozen=True, slots=True)
 class ListedView:
-    """A saved view as the page shows it: in words, as links, and what is wrong with it by now."""
+    """A saved view as the page shows it: in words, as links, and what is wrong with it by now.
+
+    `newest` asks for as many days up to the last complete one; None for a view whose days move on by themselves.
+    """
 
     saved: SavedView
     parsed: ParsedView
-    newest: str
+    newest: str | None
     may_change: bool
 
     @property
     def fields(self) -> Pairs:
         """The fields of a form that is about this view."""
-        return self.parsed.view.params()
+        return self.parsed.view.at_its_days().params()
 
 
 async def show_saved(visit: Visit) -> Response:
@@ -75,7 +78,9 @@ async def read_view(visit: Visit) -> ParsedView:
 
     Refused when something in it is wrong: another view must not be taken for it.
     """
-    pairs = [pair for pair in visit.form.fields if pair[0] not in _OWN_FIELDS]
+    # A range by its name has the days that it has now, which may be others than when the form was shown.
+    left_out = {*_OWN_FIELDS, *({Parameter.START, Parameter.END} if visit.form.text(Parameter.PRESET) else ())}
+    pairs = [pair for pair in visit.form.fields if pair[0] not in left_out]
     parsed = parse_view(pairs, make_defaults(visit, await load_freshness(visit)))
     if parsed.problems:
         sentences = " ".join(problem.sentence for problem in parsed.problems)
@@ -98,6 +103,8 @@ def _list_views(visit: Visit) -> list[ListedView]:
 
 def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView:
     parsed = parse_view(saved.parameters, defaults)
+    if parsed.view.preset is not None:
+        return ListedView(saved, parsed, None, visit.may_change(saved.created_by))
     last = defaults.last_day(parsed.view.metrics)
     kept = [pair for pair in parsed.view.params() if pair[0] not in {Parameter.START, Parameter.END}]
     start, end = report_form.shift_days(parsed.view.days, last)

@@ -28,7 +28,7 @@ MOST = 500
 class SavedView:
     """A view with its name.
 
-    `parameters` are those of its URL. `created_by` is a user's e-mail address.
+    `parameters` are those of its URL, without days where it moves on. `created_by` is a user's e-mail address.
     """
 
     id: str
@@ -39,7 +39,7 @@ class SavedView:
 
 
 def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime) -> str:
-    """Save a view under a name, and return its id.
+    """Save a view under a name, and return its id. One whose days were chosen by a range's name moves on with it.
 
     UsageError for a bad name, and when there are too many.
     """
@@ -52,7 +52,7 @@ def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: V
             "id": credentials.short_id(),
             "organization_id": organization_id,
             "name": cleaned,
-            "parameters": view.url_query(),
+            "parameters": view.rolling_query(),
             "created_by": actor.name,
             "created_at": now,
         }

@@ -97,7 +97,7 @@ def share_view(
             "token_hash": service_secret.hash(_PURPOSE, token),
             "organization_id": sharer.organization_id,
             "name": cleaned,
-            "parameters": view.url_query(),
+            "parameters": view.at_its_days().url_query(),
             "channels": json.dumps(sorted(find_readable_channels(connection, sharer.organization_id))),
             "created_by": sharer.actor.name,
             "created_at": now,

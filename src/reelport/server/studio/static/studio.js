@@ -61,7 +61,7 @@ function show(page) {
   const before = document.activeElement;
   const [id, name, value] = [before?.id, before?.name, before?.value];
   const [from, to] = [before?.selectionStart, before?.selectionEnd];
-  const form = before?.form;
+  const form = before?.matches(":read-write") && before.form;
   // What is being typed and was not sent yet stays, and is sent when the field is left.
   const isTyped = form && (sent.has(form) ? serialize(form) !== sent.get(form) : value !== before.defaultValue);
   if (isTyped) sent.set(form, serialize(form));
@@ -77,7 +77,7 @@ function show(page) {
     (before && before !== document.body && findAlike(before));
   if (again) {
     again.focus({ preventScroll: true });
-    if (isTyped && again.name === name) again.value = value;
+    if (isTyped) again.value = value;
     if (from != null && again.setSelectionRange) again.setSelectionRange(from, to);
   } else if (before && before !== document.body) {
     document.querySelector("main").focus({ preventScroll: true });
@@ -103,12 +103,19 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     follow(link.href, document.querySelector("main").dataset.view);
   }
+  // What leads to something of this view leads to the one that is being loaded.
+  const next = event.target.closest("a[data-of-view]");
+  if (next && running) next.search = new URL(running.address).search;
   const copying = event.target.closest("[data-copy]");
   if (copying) copy(copying);
 });
 
 document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-swap]");
+  if (event.target.method === "post" && event.target.closest("main[aria-busy]")) {
+    event.preventDefault();
+    announce("The page is about to change: send this when it has.");
+  }
   if (!form || form.method !== "get") return;
   event.preventDefault();
   send(form, event.submitter);
@@ -123,11 +130,9 @@ for (const kind of ["change", "focusout"]) {
 }
 
 function send(form, submitter) {
-  const address = new URL(form.action);
-  const from = sent.get(form);
-  address.search = serialize(form, submitter);
-  sent.set(form, address.search);
-  follow(address.href, from);
+  const [before, now] = [sent.get(form), serialize(form, submitter)];
+  sent.set(form, now);
+  follow(new URL(`?${now}`, form.action).href, before);
 }
 
 function serialize(form, submitter) {
@@ -148,14 +153,14 @@ async function copy(button) {
   }
 }
 
-// A spreadsheet takes a number for a text while its digits are grouped, or its minus is that of print. The text alone
-// is copied then: its columns are divided by tabs.
+// A spreadsheet takes a number for a text while it has a sign of money, its digits are grouped, or its minus is that of
+// print. The text alone is copied then: its columns are divided by tabs.
 document.addEventListener("copy", (event) => {
   const selection = getSelection();
   const part = selection.rangeCount ? selection.getRangeAt(0).cloneContents() : null;
   if (!part?.querySelector("td.number")) return;
-  const plain = (number) => number.replaceAll("\u202f", "").replace("\u2212", "-");
-  const cells = /(?<=^|\t)[+\u2212]?\d[\d\u202f.]*%?(?=\t|$)/gm;
+  const plain = (number) => number.replace(/[\u202f€$]/g, "").replace("\u2212", "-");
+  const cells = /(?<=^|\t)[+\u2212]?[€$]?\d[\d\u202f.]*%?(?=\t|$)/gm;
   event.clipboardData.setData("text/plain", selection.toString().replace(cells, plain));
   event.preventDefault();
 });
