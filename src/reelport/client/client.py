@@ -21,7 +21,7 @@ from reelport.client.ledger.place import Place, resolve_ledger
 from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings
-from reelport.client.steps import Flow, Lost, Request, Step, T
+from reelport.client.steps import Flow, Lost, Request, Step, T, note_asker
 from reelport.errors import ReelportError
 
 if TYPE_CHECKING:
@@ -177,6 +177,9 @@ class Client(_ClientBase):
                     step = partial(flow.send, runner.execute(wanted))
                 except ReelportError as error:
                     step = partial(flow.throw, error)
+                except Exception as error:
+                    note_asker(error, flow)
+                    raise
 
 
 class _LazyHttp:
@@ -276,6 +279,9 @@ class AsyncClient(_ClientBase):
                         step = partial(flow.send, await runner.execute(wanted))
                     except ReelportError as error:
                         step = partial(flow.throw, error)
+                    except Exception as error:
+                        note_asker(error, flow)
+                        raise
             finally:
                 await runner.close()
 

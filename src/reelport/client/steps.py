@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import GeneratorType
 from typing import TypeVar
 
 from reelport.errors import ReelportError
@@ -106,6 +107,16 @@ class Exclusive:
 
 Step = Send | Open | Read | Wait | Work | Fork | Exclusive
 Flow = Generator[Step, object, T]
+
+
+def note_asker(error: Exception, flow: Flow[object]) -> None:
+    """Note on an error of a step, which passes by the flow's own frames, where the flow stands."""
+    lines: list[str] = []
+    part: object = flow
+    while isinstance(part, GeneratorType) and part.gi_frame is not None:
+        lines.append(f'  File "{part.gi_code.co_filename}", line {part.gi_frame.f_lineno}, in {part.gi_code.co_name}')
+        part = part.gi_yieldfrom
+    error.add_note("\n".join(["The step was asked for by:", *lines]))
 
 
 def read() -> Flow[bytes | Lost]:

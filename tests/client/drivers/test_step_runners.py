@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+from reelport import AsyncClient, Client
 from reelport.client.drivers.http import AsyncHttp, Http
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
 from reelport.client.steps import Flow, Lost, Reply, Request, Send
@@ -119,3 +120,42 @@ def _answer_once(*parts: bytes) -> Iterator[str]:
 
         threading.Thread(target=answer, daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+class _Broken:
+    """A transport with a defect: it raises what no flow expects."""
+
+    def open(self, _: Request) -> Lost:
+        """Fail."""
+        raise ValueError("defect")
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _AsyncBroken(_Broken):
+    """The same on asyncio."""
+
+    async def open(self, _: Request) -> Lost:  # type: ignore[override]  # awaited
+        """Fail."""
+        raise ValueError("defect")
+
+    async def close(self) -> None:  # type: ignore[override]  # awaited
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_an_unexpected_error_names_who_asked_for_the_step(blocking: bool) -> None:
+    """A driver's error passes by the frames of its flow: a note on it has them, from the outermost to the step."""
+    url, key = "http://127.0.0.1:9", "k"
+    if blocking:
+        probe = Client(url, key, key, ledger=False, transport=_Broken()).probe
+    else:
+        twin = AsyncClient(url, key, key, ledger=False, transport=_AsyncBroken())
+        probe = lambda: asyncio.run(twin.probe())  # noqa: E731 - the same call
+    with pytest.raises(ValueError, match="defect") as caught:
+        probe()
+    notes = "\n".join(caught.value.__notes__)
+    assert notes.startswith("The step was asked for by:\n")
+    assert "probe.py" in notes
+    assert notes.index("in probe") < notes.rindex("auth.py")
