@@ -123,7 +123,7 @@ class Connection(H11Protocol):
         super().connection_made(_DelayedCloseTransport(transport, self._close))  # type: ignore[arg-type]
         if self.client is not None:  # Else an IPv4 proxy would not be trusted at a socket of both versions.
             self.client = unmap_address(self.client[0]), self.client[1]
-        self.conn = StrictFraming(h11.SERVER, self.conn._max_incomplete_event_size)  # noqa: SLF001 - uvicorn's choice
+        self.conn = StrictFraming(h11.SERVER)
         _limit_buffers(transport)
         self._restart_timer()
         if len(self.connections) > self.max_connections:
@@ -218,7 +218,9 @@ class Connection(H11Protocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         self._sockets_own.write_eof()
         _limit_read_size(self._sockets_own, _DISCARDED_AT_ONCE_BYTES)
         self.flow.resume_reading()
