@@ -189,6 +189,16 @@ def test_retry_after_is_honoured(server: Server, tmp_path: Path, query: ReportQu
     assert [event.seconds for event in told if isinstance(event, Retrying)] == [7.0]
 
 
+def test_a_file_that_two_links_give_counts_once_or_not_at_all(server: Server, tmp_path: Path) -> None:
+    """By day there are no more rows than days: the second file would double them."""
+    query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 11, 1), date(2026, 11, 2))
+    server.looks(("FINISHED", [f"{server.url}/file", f"{server.url}/more"]))
+    server.answers["/file"] = server.answers["/more"] = [answer("day,views\n2026-11-01,1\n2026-11-02,2\n")]
+    with pytest.raises(ServiceError, match="more than 2 rows"):
+        fetch(server, tmp_path / "views.csv", query)
+    assert left_in(tmp_path) == []
+
+
 def test_an_expired_link_and_a_cut_are_two_failures(server: Server, tmp_path: Path, query: ReportQuery) -> None:
     """Only a fresh link that has expired as well ends the download before its three tries."""
     serve(server, answer("", status="403 Forbidden"), answer(CSV[:50], content_length="999"), answer(CSV))

@@ -181,7 +181,7 @@ def test_there_are_no_more_rows_than_times(dimensions: list[str], most: int) -> 
     for number in range(most):
         rows.feed(line.format(f"t{number}").encode())
     rows.feed(line.format("more").encode())
-    with pytest.raises(ServiceError, match=f"more than {most} rows"):
+    with pytest.raises(ServiceError, match=f"more than {most} row"):
         rows.end()
 
 

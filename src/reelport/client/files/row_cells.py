@@ -14,6 +14,7 @@ from operator import eq
 from reelport.catalog import CellType, Dimension, Grain, Metric
 from reelport.errors import SchemaDrift, ServiceError
 from reelport.query import ReportQuery
+from reelport.wording import format_count
 
 _CELL = rb'(?:[^,"\n]++|"[^"\n]*+")*+'
 _NUMBER = rb'"?+[ \t]*+(?:[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d{1,2}+)?+)?+[ \t]*+"?+'
@@ -29,7 +30,7 @@ class RowCells:
     def __init__(self, query: ReportQuery | None) -> None:
         self._query = query
         self._pattern = _compile_row(query) if query else re.compile(b"")
-        self._most = _count_keys(query) if query else None
+        self._most = count_keys(query) if query else None
         self._problem: ServiceError | None = None
         self._rows = 0
         self._first = self._last = b""
@@ -51,10 +52,7 @@ class RowCells:
         if len(keys) != rows.count(b"\n"):
             self._problem = self._build_drift(rows)
         elif self._most is not None and self._rows + len(keys) > self._most:
-            self._problem = ServiceError(
-                f"The report has more than {self._most:,} rows, and its dimensions allow no more in these days: some "
-                f"would count twice. {_AS_IT_IS}"
-            )
+            self._problem = build_too_many(self._most)
         elif (key := self._find_repeat(keys)) is not None:
             shown = key.decode(errors="replace").rstrip(",")[:200]
             self._problem = ServiceError(f"Two rows of the report are of {shown}: they would count twice. {_AS_IT_IS}")
@@ -110,7 +108,15 @@ def _metric_pattern(name: str) -> bytes:
     return _NUMBER if row is not None and row.type in _NUMBERS else _CELL
 
 
-def _count_keys(query: ReportQuery) -> int | None:
+def build_too_many(most: int) -> ServiceError:
+    """Build the error for a report with more rows than its dimensions allow."""
+    return ServiceError(
+        f"The report has more than {format_count(most, 'row')}, and its dimensions allow no more in these days: some "
+        f"would count twice. {_AS_IT_IS}"
+    )
+
+
+def count_keys(query: ReportQuery) -> int | None:
     """Return how many rows the query's dimensions allow; None where more than days tells them apart."""
     grains = [Dimension[name].grain if name in Dimension.__members__ else None for name in query.dimensions]
     known = [grain for grain in grains if grain is not None]

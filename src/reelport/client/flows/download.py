@@ -16,6 +16,7 @@ from reelport.client.files.intake import Intake
 from reelport.client.files.link_host import advise_on_link_host, describe_link_host, path_of_link
 from reelport.client.files.part import Part, Position
 from reelport.client.files.proof import BEYOND, OK, Promise, Proof, check_head, find_weakest
+from reelport.client.files.row_cells import build_too_many, count_keys
 from reelport.client.files.shape import Lines
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
@@ -253,7 +254,11 @@ def _fetch_all(session: Session, state: ReportState, on_disk: _OnDisk, tell: Pro
         elif proof is Proof.SHAPE and not intake.closed:
             raise IncompleteDownload("The last row has no line end: the file was cut on its way.")
         on_disk.finish_link(link, proof)
-    return find_weakest([proof for _, proof in on_disk.whole])
+    proof = find_weakest([proof for _, proof in on_disk.whole])
+    most = count_keys(on_disk.query) if on_disk.query and proof is not Proof.CHECKSUM else None
+    if most is not None and on_disk.part.rows > most:  # Several files, each of which has no more.
+        raise build_too_many(most)
+    return proof
 
 
 def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -> Flow[tuple[Intake, Proof]]:
