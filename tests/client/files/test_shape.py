@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reelport import IncompleteDownload, ReportQuery
@@ -165,6 +165,19 @@ def test_metrics_are_numbers_and_no_key_comes_twice(body: bytes, says: str | Non
     rows = Rows(3, QUERY)
     with nullcontext() if says is None else pytest.raises(ServiceError, match=says):
         for piece in pieces(body, size):
+            rows.feed(piece)
+        rows.end()
+
+
+@given(
+    body=st.text(st.sampled_from('a1.," \n\ré'), max_size=60), size=st.integers(1, 20), width=st.sampled_from([2, 3])
+)
+@example(body="1,\r\r\n", size=9, width=2)
+def test_whatever_comes_is_taken_or_refused(body: str, size: int, width: int) -> None:
+    """No bytes are too odd for the sentence that tells what is wrong with them."""
+    rows = Rows(width, QUERY if width == 3 else ReportQuery.of(["VIEWS", "ECPM_EUR"], [], QUERY.start, QUERY.end))
+    with suppress(ServiceError):
+        for piece in pieces(body.encode(), size):
             rows.feed(piece)
         rows.end()
 

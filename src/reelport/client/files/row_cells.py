@@ -85,7 +85,7 @@ class RowCells:
         assert self._query is not None  # noqa: S101 - without a query nothing is checked
         lines = rows.split(b"\n")
         at = next(at for at, line in enumerate(lines) if not self._pattern.match(line + b"\n"))
-        cells = [found[1] for found in _CELLS.finditer(lines[at].rstrip(b"\r"))][len(self._query.dimensions) :]
+        cells = [found[1] for found in _CELLS.finditer(lines[at].removesuffix(b"\r"))][len(self._query.dimensions) :]
         pairs = zip(self._query.metrics, cells, strict=False)
         name, cell = next((name, cell) for name, cell in pairs if not re.fullmatch(_metric_pattern(name), cell))
         shown = cell.decode(errors="replace")[:80]
