@@ -21,7 +21,9 @@ from reelport.killpoints import VARIABLE
 from reelport.testing import Cut, Vendor
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], date(2026, 1, 1), date(2026, 1, 9))
-LARGE = b"day,video_title,views\n" + b'2026-01-02,"A title, of some length",123456\n' * 100_000
+LARGE = b"day,video_title,views\n" + b"".join(
+    b'2026-01-02,"A title, of some %06d",123456\n' % number for number in range(100_000)
+)
 """More than what is written at once, so that half of it is on disk when a process is killed."""
 
 

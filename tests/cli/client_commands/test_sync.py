@@ -274,7 +274,7 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(tmp_path: Path, destina
         assert sorted(asked(vendor)) == ["12-6", "5-1"]
         (status,) = json.loads(sync("status", "--json").stdout)
         assert (status["missing"], status["rows"]) == ([], 12)
-        assert sorted(path.name for path in tmp_path.glob(".*.sync/*")) == ["lock"]
+        assert sorted(path.name for path in tmp_path.glob(".*.sync/*")) == ["earned.success", "lock"]
 
 
 @pytest.fixture
