@@ -67,6 +67,17 @@ def test_pruning_removes_what_is_old_and_nothing_that_is_needed(
     assert [row.id for row in ledger.list_rows()] == [working.id], "its process lives"
 
 
+def test_an_undelivered_report_is_needed_until_it_expires(ledger: Ledger, calendar: Calendar) -> None:
+    """From that moment on there is nothing left to fetch."""
+    row = requested(ledger)
+    ledger.record_status(row, State.FINISHED)
+    given_up(ledger, row)
+    calendar.now = shown(ledger, row).expires - timedelta(seconds=1)
+    assert ledger.list_prunable(calendar.now) == ()
+    calendar.later(seconds=1)
+    assert [each.id for each in ledger.list_prunable(calendar.now)] == [row.id]
+
+
 def test_a_pruned_report_is_asked_for_anew(ledger: Ledger, delivered: Row, calendar: Calendar) -> None:
     """Pruning loses what the ledger knew: a delivered report that would still have served is no more."""
     entry = ledger.enter(question())

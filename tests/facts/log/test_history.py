@@ -45,7 +45,9 @@ def test_an_undo_beside_another_load_takes_back_its_own(root: Path) -> None:
     seen = read_newest(root, EARNINGS)
     load_days(root, EARNINGS, "c", [4])
     undo_load(root, find_load_to_undo(read_history(seen), "b"))
-    assert [load.batch for load in read_history(read_newest(root, EARNINGS)) if load.undone] == ["b"]
+    newest = read_newest(root, EARNINGS)
+    assert [load.batch for load in read_history(newest) if load.undone] == ["b"]
+    assert (newest.is_loaded("b"), newest.is_loaded("c")) == (False, True)
     load_days(root, EARNINGS, "b", [2, 3])
     assert sum(file.rows for file in read_newest(root, EARNINGS).files) == len([1, 2, 3, 4])
 
