@@ -241,6 +241,14 @@ def test_the_report_of_a_view_adds_up_to_its_totals(world: World, view: View) ->
             assert sum(Decimal(row[width + place]) for row in rows) == (total.value or 0)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_leaderboard_begins_with_the_most_and_reversed_with_the_least(world: World, *, reverse: bool) -> None:
+    view = replace(_by_video(sample.START, sample.END), reverse=reverse)
+    shown = [entry.figures[0].value or 0 for entry in board_of(world, view, Dimension.VIDEO_ID).entries]
+    assert shown == sorted(shown, reverse=not reverse)
+    assert shown[0] != shown[-1]
+
+
 def test_an_entry_that_is_gone_is_ranked_by_its_loss(world: World) -> None:
     """Sorted by change, what only the compared days have comes in, and is told from what the report has."""
     boards = (board_of(world, _losing(sample.LAST - timedelta(days)), Dimension.VIDEO_ID) for days in range(1, 12))
