@@ -19,6 +19,7 @@ from reelport.server.access.logins import Password
 from reelport.server.access.sessions import Browser
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import writing
+from reelport.server.state.tables import SESSIONS
 
 NO_BROWSER = Browser("", "")
 
@@ -151,6 +152,21 @@ def test_a_session_ends_when_it_is_not_used(people: Api) -> None:
     assert sessions.find_session(db, secret, session.token, now + timedelta(hours=21))
     sessions.renew_session(db, session, NO_BROWSER, now + timedelta(days=13, hours=23), life)
     assert sessions.find_session(db, secret, session.token, now + timedelta(days=14)) is None
+
+
+def test_a_page_moves_the_end_of_its_session_on(visitors: Visitors, people: Api) -> None:
+    """Where the session was last seen some minutes ago: its cookie comes again, and lives as long as a new one."""
+    email, db, now = "busy@demo.example", people.service.db, datetime.now(UTC)
+    user = quick_users.add_user(db, "demo", email, "member", PASSWORD, now)
+    visitor = visitors(email)
+    assert "set-cookie" not in visitor.get("/studio/account").headers
+    with writing(db) as connection:
+        idle = {"seen_at": now - timedelta(minutes=5), "expires_at": now + timedelta(minutes=30)}
+        connection.execute(SESSIONS.update().where(SESSIONS.c.user_id == user.id).values(**idle))
+    assert "set-cookie" in visitor.get("/studio/account").headers
+    (session,) = sessions.list_sessions(db, user.id, now)
+    assert session.seen_at >= now
+    assert session.expires_at > now + timedelta(hours=1)
 
 
 def test_a_session_of_another_secret_is_none(people: Api) -> None:
