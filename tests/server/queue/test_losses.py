@@ -291,9 +291,11 @@ def test_only_failing_and_being_killed_is_a_death(status: int, own: bool) -> Non
 
 
 def test_death_says_how() -> None:
-    """The sentence names the signal or the status."""
+    """The sentence names the signal or the status; a signal without a name by its number."""
     assert Death(1, -signal.SIGSEGV, 0.0).how == "was killed by SIGSEGV"
-    assert Death(1, 3, 0.0).how == "ended with exit status 3"
+    assert Death(1, -signal.SIGKILL, 0.0).how == "was killed by SIGKILL (perhaps for lack of memory)"
+    assert Death(1, -200, 0.0).how == "was killed by signal 200"
+    assert [Death(1, status, 0.0).how for status in (0, 3)] == ["ended with exit status 0", "ended with exit status 3"]
 
 
 @pytest.mark.long
