@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from tests.cases import thin_out
+from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
 from reelport.server.access import passwords, users
 from reelport.server.access.users import Role
-from reelport.server.state.database import reading
+from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import USERS
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a test
@@ -100,3 +103,22 @@ def test_an_unknown_user_is_told_with_the_nearest(state: State) -> None:
         users.change_password(state.db, "anne@demo.example", PASSWORD)
     users.remove_user(state.db, "ANN@demo.example")
     assert users.list_users(state.db) == ()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_user_whom_another_process_removes_meanwhile_is_removed_once(state: State) -> None:
+    """The second to remove them waits for the first, and then finds nothing to do."""
+    state.organization("demo")
+    user = users.add_user(state.db, "demo", "ann@demo.example", "owner", PASSWORD, state.now)
+
+    def is_waiting() -> bool:
+        blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with reading(state.db) as connection:
+            return connection.execute(text(blocked)).first() is not None
+
+    with ThreadPoolExecutor(1) as thread:
+        with writing(state.db) as connection:
+            connection.execute(USERS.delete().where(USERS.c.id == user.id))
+            removal = thread.submit(users.remove_user, state.db, user.email)
+            assert until(is_waiting)
+        assert removal.result(PATIENCE) == 0
