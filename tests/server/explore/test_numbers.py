@@ -252,10 +252,11 @@ def test_a_leaderboard_begins_with_the_most_and_reversed_with_the_least(world: W
 def test_an_entry_that_is_gone_is_ranked_by_its_loss(world: World) -> None:
     """Sorted by change, what only the compared days have comes in, and is told from what the report has."""
     boards = (board_of(world, _losing(sample.LAST - timedelta(days)), Dimension.VIDEO_ID) for days in range(1, 12))
-    gone = next(found for board in boards if (found := [entry for entry in board.entries if not entry.is_shown]))
-    assert [(entry.figures[0].value, entry.figures[0].difference) for entry in gone] == [
-        (0, -(entry.figures[0].before or 0)) for entry in gone
-    ]
+    board = next(board for board in boards if len({entry.is_shown for entry in board.entries}) > 1)
+    gone = [entry.figures[0] for entry in board.entries if not entry.is_shown]
+    assert [(figure.value, figure.difference) for figure in gone] == [(0, -(figure.before or 0)) for figure in gone]
+    losses = [entry.figures[0].difference or 0 for entry in board.entries]
+    assert losses == sorted(losses)
 
 
 def test_an_id_is_shown_with_the_title_of_what_it_names(world: World) -> None:
