@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
@@ -96,3 +98,13 @@ def test_leases_are_kept_beside_an_attempt_that_stops_late(
     assert jobs.postpone(state.db, claim)
     found = backlog.get_entry(state.db, claim.report_id)
     assert (found.state, found.losses, found.reason) == ("waiting", 0, None)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_worker_that_is_ready_keeps_up_its_other_duties(state: State) -> None:
+    """Its first tick claims the sweep, and nothing of the tick fails: a failure would only be in the log."""
+    keeper = LeaseKeeper(state.settings, state.db, running=tuple, clock=lambda: state.now, ready=lambda: "here-1-abc")
+    with structlog.testing.capture_logs() as logs, closing(keeper):
+        keeper.tick()
+    assert logs == []
+    assert not jobs.claim_chore(state.db, "sweep", state.settings.sweep_seconds)
