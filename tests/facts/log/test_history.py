@@ -54,7 +54,8 @@ def test_an_undo_beside_another_load_takes_back_its_own(root: Path) -> None:
 
 def test_a_replacement_empties_its_days_and_no_others(root: Path) -> None:
     """The first and the last of them too; its own rows fill theirs, and an undone one empties none."""
-    load_days(root, EARNINGS, "a", [1, 2, 4, 5])
+    load_days(root, EARNINGS, "a", [1, 2])
+    load_days(root, EARNINGS, "c", [4, 5])
     load_days(root, EARNINGS, "b", [3], replace=(date(2023, 7, 2), date(2023, 7, 4)))
 
     def filled() -> list[int]:
