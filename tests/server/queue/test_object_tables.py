@@ -247,3 +247,17 @@ def test_reports_from_an_object_store_have_the_same_bytes(
     plan = plan_fetches(query, Tenant(frozenset({"c-demo"})), pin(remote.facts_root, ["plays"]))["plays"]
     assert (plan.missing_files, plan.missing_bytes) == (2, plan.bytes)
     assert make_all(remote) == local
+
+
+def test_a_report_by_role_fetches_copies_alone(object_server: str, large_tables: Path, tmp_path: Path) -> None:
+    """Not the file that they are of, of which it needs no row."""
+    assert object_server
+    url = f"s3://{BUCKET}/{tmp_path.parent.name}-{tmp_path.name}"
+    settings = read_settings(data=tmp_path, facts_url=url, workers=0, rollups="off")
+    upload(large_tables, settings)
+    with open_api(settings) as api:
+        assert "errors" not in api.ask(**{"endDate": "2026-01-03"} | ASKED["copies"])
+        assert make_queued_report(api).count(b"\n") > 1
+    cached = settings.cache_root / "files" / "facts" / "plays"
+    assert list(cached.rglob("_by_publisher/*/month=2026-01/month-*"))
+    assert not list(cached.glob("month=2026-01/month-*"))

@@ -32,7 +32,6 @@ from reelport.engine.pieces import plan_pieces
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList, count_rows_read
-from reelport.engine.scan_estimate import Scan, list_scans
 from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.data_files.damaged_copies import delete_damaged_copies
@@ -101,12 +100,13 @@ def make_report(
                 choose_aggregator(claim, snapshot, settings, session) as (aggregator, rollups),
             ):
                 # Listed before the report is made: a copy that another worker deletes meanwhile fails it, too.
-                copies = list(_list_copied_scans(claim, tenant, snapshot))
-                way, written = _write_by_first(_list_ways(aggregator, rollups, snapshot, copies), write, log)
+                copied = list(_list_copied(claim, tenant, snapshot))
+                ways = _list_ways(aggregator, rollups, snapshot, has_copies=bool(copied))
+                way, written = _write_by_first(ways, write, log)
                 match way.unread:
                     case Fallback.COPIES:
                         # To find them takes reading all copies to their ends, which the report doesn't wait for.
-                        afterwards.callback(_delete_damaged, snapshot, copies, stopping, log)
+                        afterwards.callback(_delete_damaged, snapshot, claim, copied, stopping, log)
                     case Fallback.SUMS if rollups is not None:
                         with suppress(StorageError, OSError):  # the report is made
                             rollups.forget()  # else a damaged file would fail every report and build that reads it
@@ -243,13 +243,13 @@ _GOING_WITHOUT = {
 
 
 def _list_ways(
-    aggregator: Aggregator, rollups: RollupAggregator | None, snapshot: Snapshot, copies: list[Scan]
+    aggregator: Aggregator, rollups: RollupAggregator | None, snapshot: Snapshot, *, has_copies: bool
 ) -> Iterator[_Way]:
     """List the ways to write a report, the fastest first: the next one is asked for once the one before has failed."""
     yield _Way(aggregator, snapshot)
     if rollups is not None and rollups.was_used:
         yield _Way(aggregator.without(), snapshot, Fallback.SUMS)
-    if copies:
+    if has_copies:
         yield _Way(aggregator.without(), snapshot.without_copies(), Fallback.COPIES)
 
 
@@ -270,29 +270,34 @@ def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log:
             return way, written
 
 
-def _list_copied_scans(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[Scan]:
-    """List the scans of the report that read copies by role, where there are any."""
-    if claim.query.product == Product.CONTENT.name:
+def _list_copied(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """List the tables of which the report reads copies by role, where there are any, each with the role.
+
+    No file is fetched for it.
+    """
+    query = claim.query
+    if query.product == Product.CONTENT.name:
         return
-    for scan in list_scans(claim.query, tenant, snapshot.without_copies()):
-        if scan.role in ROLES and snapshot.has_copies(
-            scan.table, scan.start, scan.end, frozenset(scan.channels or ()), scan.role
-        ):
-            yield scan
+    for source_query in plan_aggregation(resolve_query(query, tenant)).sources:
+        table, role = source_query.source.table, source_query.only_role
+        if role in ROLES and snapshot.has_copies(table, query.start, query.end, tenant.channels, role):
+            yield table, role
 
 
-def _delete_damaged(snapshot: Snapshot, scans: list[Scan], stopping: threading.Event, log: Log) -> None:
+def _delete_damaged(
+    snapshot: Snapshot, claim: Claim, copied: list[tuple[str, str]], stopping: threading.Event, log: Log
+) -> None:
     """Delete the copies that can't be read; a process that is `stopping` leaves them to the next one that they fail."""
-    for scan in scans:
-        files, folder = snapshot.data_files(scan.table, scan.start, scan.end), snapshot.root / scan.table
+    for table, role in copied:
+        files, folder = snapshot.data_files(table, claim.query.start, claim.query.end), snapshot.root / table
         try:
             with holding():
-                damaged = delete_damaged_copies(folder, files, scan.role, scan.channels or (), stopping.is_set)
+                damaged = delete_damaged_copies(folder, files, role, claim.channels, stopping.is_set)
         except StorageError as error:
-            log.warning("damaged copies by role were not deleted", table=scan.table, reason=str(error))
+            log.warning("damaged copies by role were not deleted", table=table, reason=str(error))
         else:
             if damaged:
-                log.warning("damaged copies by role are deleted", table=scan.table, copies=damaged)
+                log.warning("damaged copies by role are deleted", table=table, copies=damaged)
 
 
 def _check_rollups(
