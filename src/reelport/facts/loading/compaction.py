@@ -35,7 +35,7 @@ from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER, find_table, sort_keys
 from reelport.storage.file_cache import holding
 
-FILE_BYTES = 16 << 20
+FILE_BYTES = 8 << 20
 """Bytes from which on a month's file ends where the next owner begins.
 
 An owner of more than that has files of its own, of up to twice as many bytes.
