@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -82,3 +82,19 @@ def test_a_copy_gets_days_that_come_after_later_ones(service: Service, tmp_path:
         sync_run.run([earned], client, tell=ignore, deadline=PATIENCE)
     assert [day for (day,) in kept(earned, "day")] == list(Days.between(START, YESTERDAY))
     assert coverage_of(earned).verified == Days.between(START, YESTERDAY)
+
+
+def test_a_copy_of_uploads_settles(service: Service, tmp_path: Path) -> None:
+    """Up to the day before the newest video's; of the days between some have no upload."""
+    uploads = Spec(
+        "uploads", ("UPLOADS",), ("DAY",), START, Place(Kind.DUCKDB, tmp_path / "u.duckdb"), lookback=0, settle=1
+    )
+    days = [START, START + timedelta(days=4), END]
+    moments = [datetime.combine(day, time(12), UTC) for day in days]
+    rows = {"id": [f"v{day}" for day in days], "owner_channel_id": ["c1"] * len(days), "created_at": moments}
+    load_arrow(service.settings.facts_root, "videos", pa.table(rows), "videos")
+    key = service.key("acme")
+    with Client(service.url, key.id, key.secret, ledger=tmp_path / "ledger.db") as client:
+        sync_run.run([uploads], client, tell=ignore, deadline=PATIENCE)
+    assert coverage_of(uploads).verified == Days.between(START, END - timedelta(days=1))
+    assert [day for (day,) in kept(uploads, "day")] == days

@@ -49,6 +49,7 @@ class Column:
 class Table:
     """One table. A fact table has a `time` column, an object table a `key`.
 
+    `born` is the column with the moment at which an object came into being, where objects are counted by its day.
     No load gives two objects the same value of the `unique` column, if there is one.
     """
 
@@ -58,6 +59,7 @@ class Table:
     time: str | None = None
     key: str | None = None
     unique: str | None = None
+    born: str | None = None
 
     @property
     def is_fact(self) -> bool:
@@ -309,6 +311,7 @@ VIDEOS = Table(
         Column("deleted_at", Kind.MOMENT, "When it was deleted (UTC); empty while it lives."),
     ),
     key="id",
+    born="created_at",
 )
 CHANNELS = Table(
     "channels",

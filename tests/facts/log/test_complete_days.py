@@ -356,9 +356,9 @@ def test_a_day_that_a_replacement_emptied_is_not_missing(root: Path, earnings: W
     done = load(root, "earnings", [earnings("none.csv")], replace=(EMPTY, EMPTY))
     told = {one.table: one for one in tables_report(root, TODAY)}["earnings"]
     assert (told.complete_to, told.missing_days) == (date(2026, 11, 20), ())
-    assert last_complete_day(pin(root, ["earnings"]), TODAY) == date(2026, 11, 20)
+    assert last_complete_day(pin(root, ["earnings"]), ["earnings"], TODAY) == date(2026, 11, 20)
     undo(root, done.batch)
-    assert last_complete_day(pin(root, ["earnings"]), TODAY) == EMPTY - DAY
+    assert last_complete_day(pin(root, ["earnings"]), ["earnings"], TODAY) == EMPTY - DAY
 
 
 def test_a_report_is_complete_up_to_the_first_of_its_tables_days(root: Path) -> None:
@@ -366,9 +366,9 @@ def test_a_report_is_complete_up_to_the_first_of_its_tables_days(root: Path) -> 
     load_days(root, EARNINGS, "a", range(1, 9))
     load_days(root, USAGE, "b", range(1, 5))
     today = date(2023, 8, 1)
-    for tables in ["earnings", "usage"], ["usage", "videos"]:
-        assert last_complete_day(pin(root, tables), today) == date(2023, 7, 4)
-    assert last_complete_day(pin(root, ["earnings", "ads"]), today) is None
+    for tables in ["earnings", "usage"], ["usage", "earnings"], ["usage"]:
+        assert last_complete_day(pin(root, [*tables, "videos"]), tables, today) == date(2023, 7, 4)
+    assert last_complete_day(pin(root, ["earnings", "ads"]), ["earnings", "ads"], today) is None
 
 
 def test_a_moment_without_the_log_leaves_no_wrong_day_behind(root: Path, earnings: Write) -> None:
@@ -381,6 +381,6 @@ def test_a_moment_without_the_log_leaves_no_wrong_day_behind(root: Path, earning
     snapshot = pin(root, ["earnings"])
     commit = root / "earnings" / commit_name(replaced)
     commit.rename(commit.with_suffix(".away"))
-    assert last_complete_day(snapshot, TODAY) == EMPTY - DAY
+    assert last_complete_day(snapshot, ["earnings"], TODAY) == EMPTY - DAY
     commit.with_suffix(".away").rename(commit)
-    assert last_complete_day(snapshot, TODAY) == date(2026, 11, 20)
+    assert last_complete_day(snapshot, ["earnings"], TODAY) == date(2026, 11, 20)

@@ -69,6 +69,7 @@ class SortedFileWriter:
         self._last: datetime | date | None = None
         self._low: str | None = None
         self.last_owner: str | None = None
+        self._newest: datetime | None = None
         self._waiting: list[pa.Table] = []
         make_folder(self.path.parent)
         claim(self.path)
@@ -102,6 +103,11 @@ class SortedFileWriter:
             owners = rows.column(OWNER)
             self._low = owners[0].as_py() if self._low is None else self._low
             self.last_owner = owners[-1].as_py()
+        if self._table.born is not None:
+            import pyarrow.compute as pc  # noqa: PLC0415 - slow to import; most objects aren't counted by their days
+
+            found = pc.max(rows.column(self._table.born)).as_py(), self._newest
+            self._newest = max((moment for moment in found if moment is not None), default=None)
         self._waiting.append(rows)
         if sum(part.num_rows for part in self._waiting) >= ROW_GROUP:
             self._flush(ROW_GROUP)
@@ -122,7 +128,7 @@ class SortedFileWriter:
             self._name_by_days(self._days)
         killpoints.reach("load-write")
         size, digest = self.path.stat().st_size, compute_digest(self.path)
-        ends = self._first, self._last, self._low, self.last_owner
+        ends = self._first, self._last, self._low, self.last_owner, self._newest
         return DataFile(self._relative, size, self._rows, self._month, *ends, digest)
 
     def _name_by_days(self, days: set[date]) -> None:

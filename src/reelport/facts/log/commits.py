@@ -221,6 +221,8 @@ def _partition_values(file: DataFile) -> dict[str, str | None]:
 
 
 def _statistics(file: DataFile, table: Table) -> dict[str, object]:
+    if table.born is not None and file.newest is not None:
+        return {"numRecords": file.rows, "maxValues": {table.born: _format_moment(file.newest)}}
     if table.time is None or file.first is None or file.last is None:
         return {"numRecords": file.rows}
     return {

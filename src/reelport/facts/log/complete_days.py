@@ -6,6 +6,9 @@ its load failed, it seems. The last complete day is the day before the first mis
 the last told day, once it is over. In hourly facts that day counts once its last hour is there, or once it is restated.
 A missing day holds back all later days until it is loaded, or restated with no row. Later days, other gaps and time
 release nothing. A table that rests each week has no missing day.
+
+Objects that are counted by their days, such as uploads, come with loads of all objects. Their last complete day is the
+day before the newest object's, or that day itself if its last hour has an object. No day of theirs is missing.
 """
 
 from __future__ import annotations
@@ -44,6 +47,8 @@ def read_completeness(root: Path, table: str, version: int, files: tuple[DataFil
 
     While the log can't be read, no replacement counts: a day that it emptied is missing then.
     """
+    if not TABLES[table].is_fact:
+        return _find_completeness_of_objects(files, today)
     try:
         return _read_completeness(root, table, version, files, today)
     except (OSError, ValueError, LookupError, TypeError, ReelportError):
@@ -83,15 +88,25 @@ def find_completeness(files: Iterable[DataFile], restated: Iterable[Span], today
     return Completeness(low, high, missing) if low <= high else Completeness(None, None, missing)
 
 
-def last_complete_day(snapshot: Snapshot, today: date) -> date | None:
-    """Find the last day complete in all fact tables of a snapshot as of this day, if any."""
+def last_complete_day(snapshot: Snapshot, tables: Iterable[str], today: date) -> date | None:
+    """Find the last day complete in all of these tables of a snapshot as of this day, if any."""
     lasts = [
-        read_completeness(snapshot.root, name, snapshot.versions[name], files, today).last
-        for name, files in snapshot.listing.items()
-        if TABLES[name].is_fact
+        read_completeness(snapshot.root, name, snapshot.versions[name], snapshot.listing[name], today).last
+        for name in tables
     ]
     known = [last for last in lasts if last is not None]
     return min(known, default=None) if len(known) == len(lasts) else None
+
+
+def _find_completeness_of_objects(files: Iterable[DataFile], today: date) -> Completeness:
+    """Find the complete days of objects: none where a file doesn't tell its newest object, or that one is to come."""
+    moments = [file.newest for file in files]
+    known = [moment.astimezone(UTC) for moment in moments if moment is not None]
+    newest = max(known, default=None)
+    if newest is None or len(known) < len(moments) or newest.date() > today:
+        return Completeness(None, None)
+    last = newest.date() if newest.hour == _LAST_HOUR else newest.date() - _DAY
+    return Completeness(None, min(last, today - _DAY))
 
 
 def _list_missing(told: Sequence[Span]) -> Iterator[date]:

@@ -13,7 +13,8 @@ class DataFile:
     """One Parquet file of a table, as the Delta log records it.
 
     `path` is relative to the table's folder. Files of fact tables have a month, the first
-    and last moment (or day) of their rows, and the lowest and highest owner channel.
+    and last moment (or day) of their rows, and the lowest and highest owner channel. Files of objects that are counted
+    by their days have the moment at which the `newest` came into being.
     """
 
     path: str
@@ -24,6 +25,7 @@ class DataFile:
     last: datetime | date | None = None
     low_owner: str | None = None
     high_owner: str | None = None
+    newest: datetime | None = None
     digest: str | None = field(default=None, compare=False)
     """What a file that was just written has; of those in the log `log.file_digests` tells it."""
 

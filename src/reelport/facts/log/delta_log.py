@@ -199,7 +199,7 @@ def list_files(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
     """List the files of this version of the table, ordered by path."""
     time_name = table.time or ""
     wanted = {"path", "size_bytes", "num_records", f"partition.{MONTH}"}
-    wanted |= {f"{end}.{column}" for end in ("min", "max") for column in (time_name, OWNER)}
+    wanted |= {f"{end}.{column}" for end in ("min", "max") for column in (time_name, OWNER)} | {f"max.{table.born}"}
     actions = delta.get_add_actions(flatten=True)
     columns = {name: _values(actions.column(name)) for name in actions.column_names if name in wanted}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -213,6 +213,7 @@ def list_files(delta: DeltaTable, table: Table) -> tuple[DataFile, ...]:
             last=row.get(f"max.{time_name}"),
             low_owner=row.get(f"min.{OWNER}"),
             high_owner=row.get(f"max.{OWNER}"),
+            newest=row.get(f"max.{table.born}"),
         )
         for row in rows
     ]

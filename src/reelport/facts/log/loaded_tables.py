@@ -40,7 +40,7 @@ def _report_table(root: Path, table: Table, today: date) -> TableReport:
     now = read_newest(root, table)
     files, none = now.files, Completeness(None, None)
     last = find_last_load(now.folder, now.version) if now.delta else None
-    days = read_completeness(root, table.name, now.version, files, today) if table.is_fact else none
+    days = read_completeness(root, table.name, now.version, files, today) if table.is_fact or table.born else none
     return TableReport(
         table.name,
         sum(file.rows for file in files),

@@ -22,12 +22,13 @@ from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
 
 from reelport import killpoints
-from reelport.catalog import Product
+from reelport.catalog import Metric, Product
 from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Cancelled, Session
+from reelport.engine.mapping import find_sources
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
@@ -176,7 +177,8 @@ def _record_pin(
     if claim.versions is not None:
         yield
         return
-    complete = last_complete_day(snapshot, today)
+    counted = {source.table for source in find_sources(tuple(Metric[name] for name in claim.query.metrics))}
+    complete = last_complete_day(snapshot, counted, today)
 
     def record() -> bool:
         underway.wait(_HEAD_START)
