@@ -24,7 +24,7 @@ ALONE = {"CONDA_PREFIX", "PYTHONPATH", "PYTHONSTARTUP", "COVERAGE_PROCESS_START"
 HEAVY = {
     *("alembic", "cyclopts", "deltalake", "dlt", "duckdb", "graphql", "httpx2", "keyring", "pandas"),
     *("polars", "prometheus_client", "psycopg", "pyarrow", "pydantic", "rich", "sqlalchemy", "sqlglot", "starlette"),
-    *("structlog", "uvicorn", "vl_convert"),
+    *("structlog", "uvicorn", "resvg_py"),
 }
 
 
@@ -118,10 +118,15 @@ def test_the_client_loads_nothing_that_it_does_not_need(code: str) -> None:
     assert not {name.split(".")[0] for name in loaded} & HEAVY
 
 
-def test_a_client_in_use_loads_the_network_alone() -> None:
-    """A client that is made and closed loads its HTTP library and none of the others."""
+@pytest.mark.parametrize(
+    ("use", "libraries"), [("client.close()", set()), ("client.with_options(patience=1e-9).probe()", {"httpx2"})]
+)
+def test_a_client_loads_the_network_alone_once_it_is_used(use: str, libraries: set[str]) -> None:
+    """Its HTTP library comes with the first request, and none of the others."""
     code = (
-        "import reelport, sys; reelport.Client('http://127.0.0.1:9', 'key', 'secret').close(); "
+        "import contextlib, reelport, sys\n"
+        "client = reelport.Client('http://127.0.0.1:9', 'key', 'secret', ledger=False)\n"
+        f"with contextlib.suppress(reelport.Unreachable): {use}\n"
         "print(*{name.split('.')[0] for name in sys.modules})"
     )
-    assert set(python(code).split()) & HEAVY == {"httpx2"}
+    assert set(python(code).split()) & HEAVY == libraries
