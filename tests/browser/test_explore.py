@@ -103,6 +103,20 @@ def test_a_page_shows_that_another_is_loaded(studio: Studio) -> None:
     assert not studio.complaints
 
 
+def test_a_report_of_a_view_that_is_loaded_is_of_that_view(studio: Studio) -> None:
+    """Not of the one before. A field that is left without another change makes no second request."""
+    page = studio.open(VIEW, MEMBER)
+    answers = Answers(page)
+    page.get_by_label("Last day").fill("2026-07-20")
+    answers.wait_for(1)
+    page.get_by_label("Last day").blur()
+    page.get_by_role("link", name="As a report").click()
+    page.wait_for_url("**/studio/reports/new?**to=2026-07-20**")
+    assert len(answers.held) == 1
+    expect(page.get_by_text("1 to 20 July 2026").first).to_be_visible()
+    assert not studio.complaints
+
+
 def test_what_is_being_typed_survives_an_answer(studio: Studio) -> None:
     """The field keeps its text and the focus, and its text counts when the field is left."""
     page = studio.open(VIEW, MEMBER)

@@ -21,7 +21,7 @@ from reelport.server.queue import jobs
 from reelport.server.state.database import connected
 
 VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04"
-BODY = b"day,video_id,views\n2026-07-01,x1,3\n"
+BODY = b"day,video_id,video_title,views\n2026-07-01,x1,One,3\n"
 
 
 @pytest.fixture(scope="module")
