@@ -16,7 +16,6 @@ from typing import NoReturn, cast
 from cyclopts import App, CycloptsError
 
 from reelport.cli import stop_signals
-from reelport.cli.arguments.paths import refuse_addresses
 from reelport.errors import ReelportError, StorageError, UsageError
 
 COMPLETE = "__complete"
@@ -160,15 +159,24 @@ def _call_command(words: list[str]) -> None:
     if not_text := next((word for word in words if _holds_bytes(word)), None):
         _explain_words(words, UsageError(f"{not_text[:80]!r} is no text: the command line is read as UTF-8."))
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
-    try:
-        refuse_addresses(words[0], bound.arguments)
-    except UsageError as error:
-        _explain_words(words, error)
+    is_ours = command.__module__.startswith("reelport")  # and not a help of cyclopts
+    if is_ours:
+        _check_paths(words, bound.arguments)
     if tuple(words[:2]) not in TELLING:
         stop_signals.install_handlers()
-    if command.__module__.startswith("reelport") and not {tuple(words[:1]), tuple(words[:2])} & _OF_THEMSELVES:
+    if is_ours and not {tuple(words[:1]), tuple(words[:2])} & _OF_THEMSELVES:
         _warn_of_variables(of_service=words[0] in SERVER_COMMANDS)
     command(*bound.args, **bound.kwargs)
+
+
+def _check_paths(words: list[str], arguments: Mapping[str, object]) -> None:
+    """Refuse an address where a path belongs, and exit."""
+    from reelport.cli.arguments.paths import refuse_addresses
+
+    try:
+        refuse_addresses(words[0], arguments)
+    except UsageError as error:
+        _explain_words(words, error)
 
 
 def _warn_of_variables(*, of_service: bool) -> None:
