@@ -231,6 +231,13 @@ def test_an_ask_that_was_surely_not_taken_is_not_a_lost_one(
     assert not isinstance(caught.value, AskLost)
 
 
+def test_a_service_that_is_full_is_asked_again_when_it_wishes(session: Session, time: Time, query: ReportQuery) -> None:
+    """By its Retry-After, and not before."""
+    hand = FlowDriver(time, reply({}, 429, retry_after="40"), reply(ASKED))
+    assert hand.drive(ask(session, query, ignore_event)).token == REPORT
+    assert max(hand.waits) == 40
+
+
 FULL = {"message": "Two at once are enough.", "type": "bad_request", "path": ["askPartnerReportFile"]}
 
 

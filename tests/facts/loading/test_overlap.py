@@ -72,7 +72,7 @@ def test_days_that_a_replacement_would_empty_are_told(
     assert "one day between them that has no rows in the files" in _run(tmp_path, capsys, "load", "earnings", one)
 
 
-@pytest.mark.parametrize("compacted", thin_out([False, True], 2))
+@pytest.mark.parametrize("compacted", [False, True])
 def test_only_days_with_rows_of_standing_batches_are_shared(root: Path, earnings: Write, *, compacted: bool) -> None:
     """Days that no batch has, that a replacement emptied or whose batch was undone are free; month files hide none."""
     undone = load(root, "earnings", [earnings("a.csv", ("2023-07-04", "c1", 1))])

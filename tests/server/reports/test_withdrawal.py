@@ -13,7 +13,8 @@ from tests.server.conftest import State
 
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.errors import AccessError, UsageError
-from reelport.server.access import callers, grants, keys, organizations
+from reelport.server.access import audit_log, callers, grants, keys, organizations
+from reelport.server.access.audit_log import Action
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Refusal
 from reelport.server.files import report_files, retention
@@ -207,6 +208,17 @@ def test_an_ask_of_a_caller_whose_access_ended_meanwhile_makes_no_report(state: 
     with pytest.raises(AccessError, match="ask again"):
         state.ask(caller)
     assert rows(state)["reports"] == 0
+
+
+def test_the_audit_log_counts_every_report_that_a_removal_ended(state: State, caller: Caller) -> None:
+    """Those that are finished, that run and that wait."""
+    finished(state, caller)
+    for day in (2, 3, 4):
+        state.ask(caller, day)
+    claimed(state)
+    withdrawal.remove_organization(state.db, state.settings, "demo")
+    (removal,) = audit_log.list_actions(state.db, action=Action.ORGANIZATION_REMOVED)
+    assert removal.details["reports"] == 4
 
 
 def test_a_removal_during_asks_leaves_no_report_of_the_channel(state: State, caller: Caller) -> None:
