@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from tests.client.ledgers import claimed, days, question
 
 from reelport.client.ledger import Claimed, Ledger
+from reelport.client.ledger.owners import new_owner
 from reelport.client.ledger.store import Store
 from reelport.errors import NewerData, StorageError
 
@@ -115,6 +117,24 @@ def test_processes_that_begin_one_ledger_together_share_it(ledger: Ledger) -> No
     assert sum(isinstance(row, Claimed) for row in rows) == 2
     assert len(ledger.list_rows()) == 2
     assert [path.name for path in ledger.path.parent.iterdir()] == [ledger.path.name]
+
+
+def test_a_ledger_whose_making_was_killed_leaves_no_file(ledger: Ledger) -> None:
+    """The next making takes away what dead processes left, and nothing of a living one."""
+    home = ledger.path.parent
+    code = (
+        "import sys, pathlib; from reelport.client.ledger import store\n"
+        "with store.Store(pathlib.Path(sys.argv[1])).begin_write(): pass"
+    )
+    killed = {"REELPORT_STOP_AT": "client-ledger"}
+    done = subprocess.run([sys.executable, "-c", code, str(ledger.path)], env=killed, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = home.iterdir()
+    left.with_name(f"{left.name}-journal").touch()
+    living = home / f".{ledger.path.name}.{new_owner().replace(':', '+')}.new"
+    living.touch()
+    claimed(ledger)
+    assert {path.name for path in home.iterdir()} == {ledger.path.name, living.name}
 
 
 @pytest.fixture

@@ -6,15 +6,19 @@ journal and `synchronous = EXTRA` (FULL, and the folder is synced too) keep comm
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from reelport.client.ledger import owners
 from reelport.errors import NewerData, StorageError
+from reelport.killpoints import reach
 
 VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -88,16 +92,28 @@ class Store:
     def _create(self) -> None:
         """Make a ledger without rows under another name, then link it to its own, unless another process was first."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self.path.with_name(f".{self.path.name}.{os.getpid()}-{threading.get_ident()}.new")
+        self._remove_leftovers()
+        new = self.path.with_name(f".{self.path.name}.{owners.new_owner().replace(':', '+')}.new")
         try:
             new.touch(mode=0o600)
             with self._connect(new) as db, _transaction(db, "BEGIN IMMEDIATE"):
                 self._prepare(db)
                 db.execute("COMMIT")
+            reach("client-ledger")
             with suppress(FileExistsError):
                 _give_name(new, self.path)
         finally:
             new.unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        """Remove the files, with their journals, of processes that were killed while they made a ledger."""
+        begin = f".{self.path.name}."
+        for left in self.path.parent.glob(f"{glob.escape(begin)}*.new*"):
+            owner = left.name.removeprefix(begin).rpartition(".new")[0].replace("+", ":")
+            with suppress(FileNotFoundError):  # another process removed it
+                lease = datetime.fromtimestamp(left.stat().st_mtime, UTC) + owners.LEASE
+                if owners.is_gone(owner, lease, datetime.now(UTC)):
+                    left.unlink()
 
     @staticmethod
     @contextmanager
