@@ -164,6 +164,12 @@ class SchemaDrift(ServiceError):
     code = "schema_drift"
 
 
+class RepeatedRows(ServiceError):
+    """Two rows of a report are of the same dimensions, and would count twice; nothing was kept."""
+
+    code = "repeated_rows"
+
+
 class WindowEmptied(ServiceError):
     """A report has no rows for days of which a copy has some; nothing was changed."""
 

@@ -14,7 +14,7 @@ from tests.cases import thin_out
 
 from reelport import Client, QueryRefused, SchemaDrift
 from reelport.client.events import FewerDays
-from reelport.errors import AskLost, Partial, ReportFailed, ServiceError, UsageError, WindowEmptied
+from reelport.errors import AskLost, Partial, RepeatedRows, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparison, sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.days import Days
@@ -272,6 +272,19 @@ def test_verify_compares_every_day_that_is_named(
     assert found.days == 20
     assert sorted(asked(vendor)[before:]) == ["10-1", "20-11"]
     assert found.absent == Days.of([(START - timedelta(days=2), START - timedelta(days=1)), (TODAY, TODAY)])
+
+
+def test_rows_that_repeat_a_day_are_told_with_advice_that_helps_a_sync(
+    run: Run, vendor: Vendor, numbers: Numbers, spec: Spec
+) -> None:
+    """They are loaded from no file whose end nothing proves; once the vendor has mended them the next run asks anew."""
+    vendor.etag, vendor.csv = False, lambda wire: numbers.csv(wire) + numbers.csv(wire).splitlines(keepends=True)[-1]
+    with pytest.raises(RepeatedRows, match=r"Tell the service: the same command asks for the report anew"):
+        run(spec)
+    assert not open_destination(spec.place).state(spec).present.spans
+    vendor.csv = numbers.csv
+    run(spec)
+    assert (kept(spec, "day, views"), len(vendor.asks)) == (expected(numbers), 4)
 
 
 def test_an_ask_whose_answer_is_lost_is_not_repeated(run: Run, vendor: Vendor, spec: Spec) -> None:

@@ -42,6 +42,18 @@ def test_other_columns_are_taken_by_order(vendor: Vendor, client: Client, to: Pa
     assert lenient.run(days(2), to).rows == 1
 
 
+def test_rows_that_repeat_a_key_can_be_had_by_the_command_that_is_advised(vendor: Vendor, tmp_path: Path) -> None:
+    """The command that was refused asks anew; its file can be saved by its token."""
+    doubled = b"day,views\n2026-01-01,1\n2026-01-01,2\n"
+    vendor.etag, vendor.csv = False, lambda _: doubled
+    for asks in (1, 2):
+        refused = command(vendor, tmp_path, "run", *WORDS)
+        assert (refused.returncode, "Take it up again" in refused.stderr, len(vendor.asks)) == (1, False, asks)
+    assert "`reelport report download TOKEN --any-columns`" in refused.stderr
+    done = command(vendor, tmp_path, "download", vendor.tokens[0], "--any-columns")
+    assert (done.returncode, done.stdout) == (0, doubled.decode()), done.stderr
+
+
 def test_windows_that_are_merged_have_the_columns_that_were_asked_for(vendor: Vendor, client: Client, to: Path) -> None:
     """What would be added up must stand where it is looked for."""
     vendor.csv = lambda _: OTHERS[0]

@@ -19,6 +19,7 @@ from reelport.errors import (
     QueryRefused,
     QueueFull,
     ReelportError,
+    RepeatedRows,
     ReportExpired,
     ReportFailed,
     RequestError,
@@ -79,7 +80,7 @@ def _can_resume(reporter: ProgressReporter, error: ReelportError) -> bool:
             return True
         case AccessError() | RequestError() | ReportExpired() | ReportFailed():
             return False
-        case AskLost() | SchemaDrift() | WindowEmptied():
+        case AskLost() | SchemaDrift() | RepeatedRows() | WindowEmptied():
             return False  # They say themselves which option changes that.
         case _:
             return reporter.token is not None or error.exit_status != ReelportError.exit_status

@@ -12,7 +12,7 @@ from itertools import pairwise
 from operator import eq
 
 from reelport.catalog import CellType, Dimension, Grain, Metric
-from reelport.errors import SchemaDrift, ServiceError
+from reelport.errors import RepeatedRows, SchemaDrift
 from reelport.query import ReportQuery
 from reelport.wording import format_count
 
@@ -22,6 +22,11 @@ _CELLS = re.compile(rb"(?:^|,)(" + _CELL + rb")")
 _NUMBERS = frozenset({CellType.INTEGER, CellType.DECIMAL})
 _A_DAY = {Grain.MINUTE: 24 * 60, Grain.HOUR: 24, Grain.DAY: 1}
 _AS_IT_IS = "To take it as it is: --any-columns (client.with_options(any_columns=True))."
+_REPORT_IT = (
+    "Tell the service: the same command asks for the report anew. `reelport report download TOKEN --any-columns` saves "
+    "the file as it is (client.with_options(any_columns=True))."
+)
+"""Advice that holds for a window of a range or a sync too, whose files can't be taken as they are."""
 
 
 class RowCells:
@@ -31,7 +36,7 @@ class RowCells:
         self._query = query
         self._pattern = _compile_row(query) if query else re.compile(b"")
         self._most = count_keys(query) if query else None
-        self._problem: ServiceError | None = None
+        self._problem: SchemaDrift | RepeatedRows | None = None
         self._rows = 0
         self._first = self._last = b""
         self._begun = b""
@@ -55,11 +60,11 @@ class RowCells:
             self._problem = build_too_many(self._most)
         elif (key := self._find_repeat(keys)) is not None:
             shown = key.decode(errors="replace").rstrip(",")[:200]
-            self._problem = ServiceError(f"Two rows of the report are of {shown}: they would count twice. {_AS_IT_IS}")
+            self._problem = RepeatedRows(f"Two rows of the report are of {shown}: they would count twice. {_REPORT_IT}")
         self._rows += len(keys)
 
     def end(self) -> None:
-        """End the body. Raises SchemaDrift for a metric that is no number, ServiceError for rows that repeat a key.
+        """End the body. Raises SchemaDrift for a metric that is no number, RepeatedRows for rows that repeat a key.
 
         Not before the end: of a damaged body its damage is to be told, for which it is fetched again.
         """
@@ -108,11 +113,11 @@ def _metric_pattern(name: str) -> bytes:
     return _NUMBER if row is not None and row.type in _NUMBERS else _CELL
 
 
-def build_too_many(most: int) -> ServiceError:
+def build_too_many(most: int) -> RepeatedRows:
     """Build the error for a report with more rows than its dimensions allow."""
-    return ServiceError(
+    return RepeatedRows(
         f"The report has more than {format_count(most, 'row')}, and its dimensions allow no more in these days: some "
-        f"would count twice. {_AS_IT_IS}"
+        f"would count twice. {_REPORT_IT}"
     )
 
 

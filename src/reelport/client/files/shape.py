@@ -141,7 +141,7 @@ class Rows:
     def end(self) -> None:
         """End the body.
 
-        Raises IncompleteDownload for an incomplete last row, SchemaDrift for a metric that is no number, ServiceError
+        Raises IncompleteDownload for an incomplete last row, SchemaDrift for a metric that is no number, RepeatedRows
         for a key that comes twice.
         """
         if self._inside:

@@ -19,7 +19,7 @@ from reelport.client.flows.lifecycle import ReportState, check_against_host
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
-from reelport.errors import ReportExpired, ReportFailed, SchemaDrift, StorageError
+from reelport.errors import RepeatedRows, ReportExpired, ReportFailed, SchemaDrift, StorageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
 
@@ -155,7 +155,7 @@ def _download_row(
         # Perhaps only the link has expired: look at the report.
         yield from poll_once(session, row, tell)
         raise
-    except SchemaDrift as error:
+    except (SchemaDrift, RepeatedRows) as error:
         # The next ask for this query can't use the report either.
         yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
         raise
