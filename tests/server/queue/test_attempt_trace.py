@@ -23,8 +23,7 @@ from reelport.query import ReportQuery
 from reelport.server.events.bus import subscribe
 from reelport.server.events.event import Kind
 from reelport.server.queue import backlog
-from reelport.server.queue.attempt import choose_aggregator
-from reelport.server.queue.attempt_trace import TracedAggregator
+from reelport.server.queue.attempt import TracedAggregator, choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.worker import Worker
 from reelport.server.settings import read_settings

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from sqlalchemy import Engine as Database
 
 from reelport import killpoints
 from reelport.catalog import Metric, Product
-from reelport.engine.aggregation import Aggregator, plan_aggregation
+from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator, plan_aggregation
 from reelport.engine.compile import tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.csv_sink import Written
@@ -44,7 +44,6 @@ from reelport.facts.log.table_marks import identify_tables
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs, liveness
-from reelport.server.queue.attempt_trace import TracedAggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
@@ -52,6 +51,7 @@ from reelport.server.state.database import StateUnavailable, writing
 from reelport.server.state.outage import sit_out
 from reelport.server.state.tallies import Fallback, RollupCheck
 from reelport.server.traces import tracing
+from reelport.server.traces.span import Kind, Span, Value
 from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 from reelport.storage.file_cache import holding
 
@@ -62,6 +62,7 @@ _PASSING = (DiskFull, EngineUnavailable, OutOfMemory, StoreUnavailable)
 """Errors that say nothing of the files that a report was written from."""
 _log = structlog.get_logger()
 Log = structlog.typing.FilteringBoundLogger
+_REPORT_ID = "reelport.report.id"
 
 
 class LeaseLost(InternalError):
@@ -229,6 +230,24 @@ def choose_aggregator(
         yield TracedAggregator(spark, "spark") if tracing.is_on() else spark, None
 
 
+class TracedAggregator(Aggregator):
+    """Records each aggregation as a span.
+
+    For aggregators that take a step of their own: DuckDB aggregates in the statement that writes.
+    """
+
+    def __init__(self, other: Aggregator, name: str) -> None:
+        self._other = other
+        self._name = name
+
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        """Aggregate as the other does."""
+        days = f"{aggregation.resolved.start}/{aggregation.resolved.end}"
+        attributes = {"reelport.aggregator": self._name, "reelport.days": days}
+        with tracing.span("aggregate", attributes=attributes):
+            return self._other.aggregate(aggregation, snapshot)
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
     """One way to write a report: who aggregates it from which files, and what it goes without (`unread`)."""
@@ -359,3 +378,21 @@ def _count(db: Database, count: Callable[[Connection], None], log: Log) -> None:
 def clock() -> datetime:
     """Read the clock of this machine, in UTC."""
     return datetime.now(UTC)
+
+
+@contextmanager
+def trace_attempt(claim: Claim) -> Iterator[Span]:
+    """Record the block as the span of an attempt; before the first, the wait in the queue."""
+    name = {_REPORT_ID: claim.report_id}
+    if claim.attempt == 1:
+        tracing.record_wait("wait in queue", claim.traceparent, timedelta(seconds=claim.waited), name)
+    attributes: dict[str, Value] = {**name, "reelport.attempt": claim.attempt, "reelport.worker": claim.owner}
+    with tracing.span("make report", kind=Kind.CONSUMER, parent=claim.traceparent, attributes=attributes) as span:
+        yield span
+
+
+def note_file(file: FileRecord) -> None:
+    """Note in the span of an attempt what it made."""
+    span = tracing.current_span()
+    span.set("reelport.report.rows", file.rows)
+    span.set("reelport.report.bytes", file.bytes)

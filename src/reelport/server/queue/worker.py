@@ -28,8 +28,7 @@ from reelport.errors import (
 )
 from reelport.server.events.subscription import Subscription
 from reelport.server.queue import attempt, jobs, losses
-from reelport.server.queue.attempt import LeaseLost, clock
-from reelport.server.queue.attempt_trace import note_file, trace_attempt
+from reelport.server.queue.attempt import LeaseLost, clock, note_file, trace_attempt
 from reelport.server.queue.jobs import Claim, ReasonCode
 from reelport.server.queue.lease_keeper import (
     EXPRESS_SECONDS,
