@@ -75,7 +75,7 @@ MODULES = {
     API_PROCESS: STATE | {"structlog", "deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
     "reelport.server.serve": SERVICE,  # until the workers start
     "reelport.server.web_server": SERVICE | {"deltalake", "graphql", "prometheus_client", "starlette", "uvicorn"},
-    "reelport.server.queue.worker_process": SERVICE | {"duckdb", "sqlglot"},
+    "reelport.server.queue.worker": SERVICE | {"duckdb", "sqlglot"},
     "reelport.testing.service": STATE,
 }
 

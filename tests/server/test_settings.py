@@ -83,7 +83,7 @@ def test_settings_pass_through_the_environment_as_they_are(tmp_path: Path) -> No
 READ_BY_WORKERS = """
 import re, sys
 from pathlib import Path
-import reelport.server.logs, reelport.server.queue.supervisor, reelport.server.queue.worker_process
+import reelport.server.logs, reelport.server.queue.supervisor, reelport.server.queue.worker
 ours = [module for name, module in sys.modules.items() if name.startswith("reelport.server.")]
 texts = [Path(module.__file__).read_text() for module in ours if not module.__name__.endswith(".settings")]
 print(*{name for text in texts for name in re.findall(r"settings[.]([a-z_]+)", text)})

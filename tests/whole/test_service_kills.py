@@ -29,7 +29,7 @@ from reelport.server.access import callers, grants
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials
-from reelport.server.queue import backlog, worker_registry
+from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
 from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.state.database import connect, reading
@@ -237,7 +237,7 @@ def test_report_that_the_kernel_kills_for_its_memory_fails_alone(tmp_path: Path)
                 stderr=log,
             )
             try:
-                assert until(lambda: worker_registry.list_ready(db, service.settings)), (tmp_path / "log").read_text()
+                assert until(lambda: liveness.list_ready(db, service.settings)), (tmp_path / "log").read_text()
                 limit.write_text(str(GROUP_BYTES))
                 poison = ask(guilty, "VISITOR_PAGE_URL", "VIDEO_ID", "HOUR")
                 beside = [ask(innocent, "VISITOR_PAGE_URL", "VIDEO_ID"), ask(innocent, "VIDEO_ID")]

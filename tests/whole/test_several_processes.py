@@ -27,7 +27,7 @@ from reelport.query import ReportQuery
 from reelport.server.access import callers, grants
 from reelport.server.access.callers import Caller as Asker
 from reelport.server.access.grants import ClientCredentials
-from reelport.server.queue import backlog, liveness, worker_registry
+from reelport.server.queue import backlog, liveness
 from reelport.server.reports.ask import ask_report
 from reelport.server.state.database import connect
 from reelport.server.state.secret_fingerprint import require_same_secret
@@ -86,7 +86,7 @@ def fleet(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     try:
         fleet.start()
         with opened(fleet) as db:
-            assert until(lambda: len(worker_registry.list_ready(db, fleet.settings)) == 3), fleet.log
+            assert until(lambda: len(liveness.list_ready(db, fleet.settings)) == 3), fleet.log
         yield fleet
     finally:
         fleet.stop()

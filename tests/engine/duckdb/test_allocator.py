@@ -12,7 +12,7 @@ from reelport.engine.duckdb.allocator import keep_pages, release_pages
 assert not release_pages()  # nothing is loaded that had any
 keep_pages()
 import duckdb
-from reelport.server.queue.rest_memory import read_own_memory
+from reelport.server.queue.worker_memory import read_own_memory
 
 control = ctypes.CDLL(sys.modules["_duckdb"].__file__).duckdb_je_mallctl
 decay, size = ctypes.c_ssize_t(0), ctypes.c_size_t(8)

@@ -27,7 +27,7 @@ from reelport.server.events.notifications import NotifyBus
 from reelport.server.events.subscription import Subscription
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue import jobs, losses
+from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import write, writing
@@ -223,10 +223,10 @@ CHANGES: dict[str, tuple[Kind, Callable[[State, str], object]]] = {
     "expired": (ENDED, lambda state, _: retention.sweep(state.db, state.settings, state.now + timedelta(days=9))),
     "blamed": (
         ENDED,
-        lambda state, _: losses.record_death(state.db, claim(state).owner, "x", limit=1, now=state.now),
+        lambda state, _: deaths.record_death(state.db, claim(state).owner, "x", limit=1, now=state.now),
     ),
     "given back": (QUEUED, lambda state, _: jobs.give_back(state.db, claim(state))),
-    "lost": (QUEUED, lambda state, _: losses.requeue_jobs(state.db, claim(state).owner)),
+    "lost": (QUEUED, lambda state, _: deaths.requeue_jobs(state.db, claim(state).owner)),
 }
 
 

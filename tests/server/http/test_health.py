@@ -28,7 +28,7 @@ from reelport.facts.loading.load import load
 from reelport.facts.log.loaded_tables import tables_report
 from reelport.server import logs
 from reelport.server.app import create_app
-from reelport.server.queue import worker_registry
+from reelport.server.queue import liveness
 from reelport.server.queue.liveness import hold_name, make_owner_name
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect, writing
@@ -38,7 +38,7 @@ from reelport.server.state.write_probe import StateProbe
 def record_heartbeat_elsewhere(settings: Settings) -> None:
     """Have a worker of another machine say that it is ready."""
     db = connect(settings)
-    worker_registry.record_heartbeat(db, "elsewhere-7-abc")
+    liveness.record_heartbeat(db, "elsewhere-7-abc")
     db.dispose()
 
 
@@ -68,7 +68,7 @@ def test_without_a_living_worker_the_service_isnt_well(tmp_path: Path, workers: 
         assert told() == (503, "none is running")
         with hold_name(settings, owner):
             assert told() == (503, "starting")
-            worker_registry.record_heartbeat(db, owner)
+            liveness.record_heartbeat(db, owner)
             assert told() == (200, "ok")
         assert told() == (503, "none is running"), "its heartbeat is fresh, but it died here"
         assert client.get("/health/ready").json() == {"status": "ok", "checks": {"database": "ok", "data": "ok"}}
@@ -84,7 +84,7 @@ def test_a_worker_of_another_directory_of_this_host_counts(tmp_path: Path) -> No
         owner = make_owner_name(other)
         with hold_name(other, owner):
             db = connect(settings)
-            worker_registry.record_heartbeat(db, owner)
+            liveness.record_heartbeat(db, owner)
             reply = client.get("/health")
             db.dispose()
     assert (reply.status_code, reply.json()["checks"]["workers"]) == (200, "ok")

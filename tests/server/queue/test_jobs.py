@@ -14,7 +14,7 @@ from tests.server.conftest import State
 from reelport.server.doctor.checks import run_checks
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue import backlog, jobs, losses
+from reelport.server.queue import backlog, deaths, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import LeaseKeeper
 from reelport.server.reports import report_access
@@ -93,7 +93,7 @@ def test_silent_workers_job_is_taken_up_again_and_its_writes_count_for_nothing(s
     assert stalled is not None
     assert claim(state, "other") is None
     time.sleep(0.05)
-    assert losses.requeue_overdue(state.db, 30) == (asked.id,)
+    assert deaths.requeue_overdue(state.db, 30) == (asked.id,)
     second = claim(state, "other")
     assert second is not None
     assert second.attempt == 2
@@ -117,7 +117,7 @@ def test_beating_keeps_a_job(state: State) -> None:
     for _ in range(2):
         time.sleep(0.05)
         assert jobs.renew_lease(state.db, taken, 60)
-        assert losses.requeue_overdue(state.db, 30) == ()
+        assert deaths.requeue_overdue(state.db, 30) == ()
 
 
 def test_retry_waits_and_keeps_the_reason(state: State) -> None:
@@ -179,10 +179,10 @@ def test_lease_by_a_clock_that_was_set_back_runs_out(state: State) -> None:
     state.organization("demo")
     asked = state.ask(state.caller(state.key("demo")))
     assert claim(state) is not None
-    assert losses.requeue_overdue(state.db, 30) == ()
+    assert deaths.requeue_overdue(state.db, 30) == ()
     with state.db.begin() as connection:
         connection.execute(text("UPDATE jobs SET leased_until = leased_until + 49 * 3600000"))
-    assert losses.requeue_overdue(state.db, 30) == (asked.id,)
+    assert deaths.requeue_overdue(state.db, 30) == (asked.id,)
     assert claim(state) is not None
 
 

@@ -34,7 +34,7 @@ from reelport.server.explore.explorer import Explorer
 from reelport.server.explore.numbers import Figure, Totals
 from reelport.server.explore.view import View
 from reelport.server.queue import attempt, jobs
-from reelport.server.queue.worker_process import make_engine
+from reelport.server.queue.worker import make_engine
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state import tallies
 from reelport.storage.file_cache import holding

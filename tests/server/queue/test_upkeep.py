@@ -27,8 +27,7 @@ from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt
 from reelport.server.queue.supervisor import run_workers
-from reelport.server.queue.worker import Worker
-from reelport.server.queue.worker_process import run_worker
+from reelport.server.queue.worker import Worker, run_worker
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
 
@@ -174,7 +173,7 @@ def test_signal_to_stop_waits_for_what_must_not_be_disturbed() -> None:
     """DuckDB, at its start, would make an error of its own of it, and the worker end with that error's traceback."""
     said = run_child(
         "import signal, threading\n"
-        "from reelport.server.queue.worker_process import without_signals\n"
+        "from reelport.server.queue.worker import without_signals\n"
         "signal.signal(signal.SIGTERM, lambda *_: print('stopped'))\n"
         "print('ready', flush=True)\n"
         "with without_signals():\n"
@@ -190,7 +189,7 @@ def test_signal_that_another_thread_gets_does_not_disturb_either() -> None:
         "import os, signal, sys, threading\n"
         "from reelport.engine.duckdb.engine import QueryEngine\n"
         "from reelport.server.process import exit_process\n"
-        "from reelport.server.queue.worker_process import without_signals\n"
+        "from reelport.server.queue.worker import without_signals\n"
         "signal.signal(signal.SIGTERM, exit_process)\n"
         "ended = threading.Event()\n"
         "threading.Thread(target=ended.wait).start()\n"

@@ -24,12 +24,12 @@ from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.log import snapshot
 from reelport.query import ReportQuery
-from reelport.server.queue import liveness, worker_process
+from reelport.server.queue import liveness, worker
 from reelport.server.settings import read_settings
 from reelport.server.queue.warm_up import warm_up
 
 settings = read_settings()
-with worker_process.make_engine(settings, "one") as engine:
+with worker.make_engine(settings, "one") as engine:
     warm_up(settings.facts_root, engine, liveness.spill_folder(settings, "one"))
     loaded, opened = set(sys.modules), snapshot._list_files_at.cache_info().misses
     rows = []

@@ -17,8 +17,8 @@ from tests.storage.object_server import BUCKET
 from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import FILE_NAME, require_layout
 from reelport.server.doctor.data_directory import check_directory
-from reelport.server.queue import worker_registry
-from reelport.server.queue.worker_directory import begin_directory
+from reelport.server.queue import liveness
+from reelport.server.queue.supervisor import begin_directory
 from reelport.server.setting import Secret
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
@@ -58,7 +58,7 @@ def test_a_worker_begins_its_own_directory(service: Settings, tmp_path: Path) ->
     ):
         try:
             with connected(service) as db:
-                assert until(lambda: worker_registry.list_ready(db, service)), (tmp_path / "log").read_text()
+                assert until(lambda: liveness.list_ready(db, service)), (tmp_path / "log").read_text()
         finally:
             worker.terminate()
             assert worker.wait(PATIENCE) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reelport.engine.plan import Plan
-from reelport.server.queue.worker_process import make_engine
+from reelport.server.queue.worker import make_engine
 from reelport.server.settings import read_settings
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from tests.server.conftest import State
 
 from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused, StorageError
-from reelport.server.queue import backlog, jobs, losses
+from reelport.server.queue import backlog, deaths, jobs
 from reelport.server.queue.jobs import Claim, ReasonCode
 from reelport.server.reports import report_list
 from reelport.server.reports.ask import AskedReport
@@ -75,15 +75,15 @@ def test_a_waiting_report_says_what_for(state: State, asked: AskedReport) -> Non
 def test_a_lost_process_is_told_without_its_signal(state: State, asked: AskedReport) -> None:
     """Neither how it died nor a setting of the platform is a partner's matter."""
     claim(state, asked)
-    losses.requeue_jobs(state.db, "w")
+    deaths.requeue_jobs(state.db, "w")
     assert read(state, asked) == "its process ended early, which is not its fault: it is made again"
     claim(state, asked)
-    losses.record_death(state.db, "w", "was killed by SIGKILL", limit=2, now=state.now)
+    deaths.record_death(state.db, "w", "was killed by SIGKILL", limit=2, now=state.now)
     assert read(state, asked) == "its process ended early: it is made again, alone"
     with state.db.begin() as connection:
         connection.execute(text("UPDATE jobs SET not_before = 0"))
     assert jobs.claim(state.db, "w", running=9, lease_seconds=30, suspect=True) is not None
-    losses.record_death(state.db, "w", "was killed by SIGKILL", limit=2, now=state.now)
+    deaths.record_death(state.db, "w", "was killed by SIGKILL", limit=2, now=state.now)
     assert read(state, asked).startswith("It is too large for the platform: ask for less")
     assert "REELPORT_WORKER_MEMORY" in read_as_operator(state, asked)
 
@@ -93,7 +93,7 @@ def test_a_process_that_is_only_silent_is_not_said_to_have_ended(state: State, a
     claim(state, asked)
     with state.db.begin() as connection:
         connection.execute(text("UPDATE jobs SET leased_until = 1"))
-    assert losses.requeue_overdue(state.db, 30) == (asked.id,)
+    assert deaths.requeue_overdue(state.db, 30) == (asked.id,)
     assert read(state, asked) == "its process gave no sign of life, which is not its fault: it is made again"
 
 

@@ -19,7 +19,7 @@ from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials, Refusal
 from reelport.server.files import report_files, retention
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue import jobs, losses
+from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.reports import report_access, withdrawal
 from reelport.server.reports.ask import AskedReport
@@ -304,12 +304,12 @@ def test_a_removal_and_a_look_for_lost_jobs_never_wait_for_each_other(state: Sta
     while jobs.claim(state.db, "worker", running=99, lease_seconds=0.001) is not None:
         pass
     with ThreadPoolExecutor(4) as pool:
-        lost = [pool.submit(losses.requeue_overdue, state.db, 30) for _ in range(2)]
+        lost = [pool.submit(deaths.requeue_overdue, state.db, 30) for _ in range(2)]
         removed = [pool.submit(remove, state, *channels[part:6:2]) for part in range(2)]
         for each in lost:
             each.result()
         assert [len(each.result().keys) for each in removed] == [3, 3]
-    losses.requeue_overdue(state.db, 30)
+    deaths.requeue_overdue(state.db, 30)
     with state.db.connect() as connection:
         owners = connection.execute(select(JOBS.c.owner)).scalars().all()
     assert owners == [None] * 12

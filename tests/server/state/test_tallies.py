@@ -10,7 +10,7 @@ from tests.server.conftest import State
 
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue import jobs, losses
+from reelport.server.queue import deaths, jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.reports import withdrawal
 from reelport.server.state import tallies
@@ -38,7 +38,7 @@ def test_each_end_is_counted_once_with_its_reason(state: State) -> None:
     assert not jobs.fail(state.db, late, "It took too long.", state.now, code="too_late")
     with writing(state.db) as connection:
         connection.execute(text("UPDATE jobs SET owner = 'other' WHERE report_id = :id"), {"id": died.report_id})
-    losses.record_death(state.db, "other", "was killed", limit=1, now=state.now)
+    deaths.record_death(state.db, "other", "was killed", limit=1, now=state.now)
     waiting = [id_ for id_ in ids if id_ not in {done.report_id, late.report_id, died.report_id}]
     assert jobs.cancel(state.db, waiting[0], "Cancelled.", state.now)
     with writing(state.db) as connection:

@@ -37,7 +37,7 @@ from reelport.server.doctor.spark_server import check_spark
 from reelport.server.doctor.tables import check_tables
 from reelport.server.files import retention, store_owner
 from reelport.server.masking import hide_passwords
-from reelport.server.queue import liveness, worker_memory, worker_registry
+from reelport.server.queue import liveness, worker_memory
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions, secret_fingerprint
 from reelport.server.state.journal import choose_journal
@@ -186,7 +186,7 @@ def _check_workers(settings: Settings) -> Iterator[tuple[bool, str]]:
     with open_state(settings) as (opened, revision):
         db = opened if revision == revisions.REVISION else None
         count = _count_jobs(db) if db else 0
-        living = names or (worker_registry.list_ready(db, settings) if db else ())
+        living = names or (liveness.list_ready(db, settings) if db else ())
     if count and not living:
         waiting = format_count(count, "report waits or runs", "reports wait or run")
         yield False, f"{waiting}, and no worker lives: start `reelport serve` or `reelport worker`."

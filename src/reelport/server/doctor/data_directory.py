@@ -16,7 +16,7 @@ from reelport.errors import ReelportError
 from reelport.facts.layout import FILE_NAME, UNFINISHED_NAME, check_layout
 from reelport.server.credentials import short_id
 from reelport.server.doctor import permissions
-from reelport.server.queue.worker_directory import can_begin
+from reelport.server.queue.supervisor import can_begin
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions
 from reelport.storage.durable import describe_os_error

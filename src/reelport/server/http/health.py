@@ -17,7 +17,7 @@ from reelport.errors import StorageError
 from reelport.facts.layout import require_layout
 from reelport.server.http.metrics import CONTENT_TYPE
 from reelport.server.http.service import Service
-from reelport.server.queue import liveness, worker_registry
+from reelport.server.queue import liveness
 from reelport.server.state.database import reading
 from reelport.server.state.tables import ORGANIZATIONS
 
@@ -101,7 +101,7 @@ def _check_data_directory(service: Service) -> str:
 def _check_workers(service: Service) -> str:
     """Check that a worker is ready, anywhere; "starting" until it made its warm-up report."""
     try:
-        if worker_registry.list_ready(service.db, service.settings):
+        if liveness.list_ready(service.db, service.settings):
             return "ok"
     except StorageError:
         return "not known: the database can't be read"

@@ -18,7 +18,7 @@ from reelport.errors import ReelportError, StorageError
 from reelport.facts.log.complete_days import read_completeness
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
-from reelport.server.queue import worker_registry
+from reelport.server.queue import liveness
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading
@@ -53,7 +53,7 @@ class StateMetrics(Collector):
                 continue
 
     def _collect_workers(self) -> Iterator[Metric]:
-        alive = len(worker_registry.list_ready(self._db, self._settings))
+        alive = len(liveness.list_ready(self._db, self._settings))
         yield GaugeMetricFamily("reelport_workers", "Workers that are alive and ready, on all machines.", alive)
 
     def _collect_jobs(self) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
 """The queue: workers claim jobs on a lease, renew it, and end or requeue the job.
 
 A lease goes by the database's clock. Every write of an attempt is fenced: it takes effect only while that owner
-holds the job in that attempt (the fencing token), so a stalled worker can do no harm. `losses` handles attempts
+holds the job in that attempt (the fencing token), so a stalled worker can do no harm. `deaths` handles attempts
 that end with their process.
 """
 

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from reelport.engine.duckdb.engine import Session
 from reelport.errors import ReelportError, StorageError
 from reelport.server.files import retention
-from reelport.server.queue import jobs, liveness, losses, worker_registry
+from reelport.server.queue import deaths, jobs, liveness
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
@@ -111,9 +111,9 @@ class LeaseKeeper:
         """Do every duty that is due; call it every WATCH_SECONDS."""
         try:
             self._watch()
-            if (ready := self._ready()) and time.monotonic() - self._heartbeat_at >= worker_registry.BEAT_SECONDS:
+            if (ready := self._ready()) and time.monotonic() - self._heartbeat_at >= liveness.BEAT_SECONDS:
                 self._heartbeat_at = time.monotonic()
-                worker_registry.record_heartbeat(self._db, ready)
+                liveness.record_heartbeat(self._db, ready)
             if time.monotonic() - self._reaped_at >= REAP_SECONDS:
                 self._reaped_at = time.monotonic()
                 self._reap()
@@ -151,7 +151,7 @@ class LeaseKeeper:
             running.renewed_at = time.monotonic()
 
     def _reap(self) -> None:
-        overdue = losses.requeue_overdue(self._db, self._settings.lease_seconds)
+        overdue = deaths.requeue_overdue(self._db, self._settings.lease_seconds)
         if overdue:
             reason = "It gave no sign of life for as long as its lease."
             _log.warning("reports of a lost worker queued again", reports=list(overdue), reason=reason)
@@ -180,7 +180,7 @@ def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:
     with liveness.lock_unwatched_dead(settings) as dead:
         if dead:
             for owner in jobs.list_owners(db) & frozenset(dead):
-                released += losses.requeue_jobs(db, owner)
+                released += deaths.requeue_jobs(db, owner)
     if released:
         reason = "It ended together with its service, or nobody watched it."
         _log.warning("reports of a dead worker queued again", reports=released, reason=reason)

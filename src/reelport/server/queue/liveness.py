@@ -1,8 +1,11 @@
-"""Detects dead workers of a data directory.
+"""Tells which workers live: by locked files in a data directory, by heartbeats on every machine.
 
 Each worker locks a file, and the system unlocks it when the process ends. So a killed worker is known to be dead at
 once, not only when its lease runs out. The file holds the name of the worker's supervisor, which locks a file of its
 own: while the supervisor lives, only it may handle the worker's death.
+
+A worker that is ready also writes heartbeats into the state, by the state's clock. A worker of another directory or
+machine is known to be dead when its heartbeats stop.
 """
 
 from __future__ import annotations
@@ -17,14 +20,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from reelport.server.credentials import short_id
 from reelport.server.settings import Settings
+from reelport.server.state.database import reading, writing
+from reelport.server.state.statements import Statements
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.modes import private
 
 _SUFFIX = ".lock"
 _SUPERVISOR = ".supervisor"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_SQL = Statements("queue/liveness")
+BEAT_SECONDS = 10.0
+"""Seconds between two heartbeats of a worker."""
+SILENT_SECONDS = 35.0
+"""Seconds without a heartbeat after which a worker counts as dead: three heartbeats and some slack."""
+_FORGOTTEN_SECONDS = 3600.0
 
 
 def make_owner_name(settings: Settings) -> str:
@@ -225,3 +238,24 @@ def _try_lock(path: Path) -> int | None:
 def _remove_files(settings: Settings, owner: str) -> None:
     shutil.rmtree(spill_folder(settings, owner), ignore_errors=True)
     (settings.workers_root / f"{owner}{_SUFFIX}").unlink(missing_ok=True)
+
+
+def record_heartbeat(db: Engine, owner: str) -> None:
+    """Record that this worker is alive and ready."""
+    with writing(db) as connection:
+        _SQL.run(connection, "beat", {"owner": owner})
+
+
+def unregister(db: Engine, owner: str) -> None:
+    """Remove this worker, and every other that has sent no heartbeat for an hour."""
+    with writing(db) as connection:
+        _SQL.run(connection, "leave", {"owner": owner})
+        _SQL.run(connection, "forget", {"longest": round(_FORGOTTEN_SECONDS * 1000)})
+
+
+def list_ready(db: Engine, settings: Settings) -> tuple[str, ...]:
+    """List the workers that are ready now. StorageError when the state can't be read."""
+    with reading(db) as connection:
+        fresh = _SQL.run(connection, "fresh", {"longest": round(SILENT_SECONDS * 1000)}).scalars().all()
+    here = frozenset(list_living(settings))
+    return tuple(owner for owner in fresh if owner in here or not is_of_this_directory(settings, owner))

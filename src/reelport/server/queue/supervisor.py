@@ -1,6 +1,7 @@
 """The supervisor: starts workers, restarts those that end, and stops them gracefully.
 
-While suspects wait, it also runs an isolated worker, which makes one suspect at a time and nothing else.
+While suspects wait, it also runs an isolated worker, which makes one suspect at a time and nothing else. On a machine
+that runs workers alone it begins the data directory.
 """
 
 from __future__ import annotations
@@ -19,19 +20,26 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError, UsageError
-from reelport.facts.layout import require_layout
+from reelport.facts.layout import FILE_NAME, check_layout, require_layout
 from reelport.server.child_process import Ended, keep_running, run_process, run_threads
+from reelport.server.credentials import SECRET_FILE, has_service_secret, load_service_secret
 from reelport.server.process import exit_process, wait_for_end
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
-from reelport.server.queue.worker_directory import begin_directory
 from reelport.server.settings import Settings
-from reelport.server.state import database
+from reelport.server.state.database import connected, open_database, reading
 from reelport.server.state.own_tables import require_own_tables
+from reelport.server.state.revisions import read_revision
+from reelport.server.state.secret_fingerprint import read_fingerprint
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.folder_lock import lock_folder
+from reelport.storage.modes import private
 from reelport.wording import advise_extra
 
 _RECORD_SECONDS = 0.2
 _log = structlog.get_logger()
+_PREPARED = frozenset({SECRET_FILE, "lost+found"})
+"""What may lie in a directory that is still new: a secret that was put there, and what a new file system has."""
 
 
 def supervise(settings: Settings) -> None:
@@ -42,7 +50,7 @@ def supervise(settings: Settings) -> None:
     begin_directory(settings)
     # Workers whose disk was unmounted must not make a new directory.
     require_layout(settings.data)
-    with database.connected(settings) as db:
+    with connected(settings) as db:
         require_own_tables(db, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_process)
@@ -60,7 +68,7 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
         yield
         return
     _require_libraries(settings)
-    db = database.open_database(settings)
+    db = open_database(settings)
     try:
         with liveness.hold_supervisor_name(settings) as name:
             supervisor = _Supervisor(settings, db, name)
@@ -133,3 +141,52 @@ class _Supervisor:
             stdout=subprocess.DEVNULL,
             env={**os.environ, **self._settings.environment()},
         )
+
+
+def can_begin(settings: Settings) -> bool:
+    """Whether a worker may make this data directory if it is new.
+
+    It may where all that others need lies elsewhere: the state in PostgreSQL, tables and finished reports in an object
+    store. If its disk is only away, nothing is lost by that: what a worker keeps here can be made again. A directory
+    in a folder that isn't there either is a name that was mistyped.
+    """
+    data = settings.data
+    has_place = data.is_dir() or (not data.exists() and data.absolute().parent.is_dir())
+    return bool(settings.database_url and settings.facts_url and settings.files_url) and has_place
+
+
+def begin_directory(settings: Settings) -> None:
+    """Make a new data directory for a worker, where it may; else do nothing.
+
+    It is new if it is empty, or missing in a folder that is there. UsageError unless the state is there and was made
+    under this secret, StorageError when it can't be read.
+    """
+    data = settings.data
+    with translate_io_errors(data):
+        if (data / FILE_NAME).exists() or not can_begin(settings):
+            return
+    if (fault := _find_state_fault(settings)) is not None:
+        raise UsageError(f"{data.absolute()} is no data directory yet, and this worker makes none: {fault}")
+    with translate_io_errors(data), private():
+        data.mkdir(exist_ok=True)
+        with lock_folder(data):  # another worker may begin at the same moment
+            if {path.name for path in data.iterdir()} <= _PREPARED:
+                check_layout(data)
+                _log.info("data directory made", path=str(data.absolute()))
+
+
+def _find_state_fault(settings: Settings) -> str | None:
+    """Say why this is not the state of the service that the worker is for; None if it is."""
+    if not has_service_secret(settings):
+        return "set REELPORT_SECRET to the service's secret."
+    db = open_database(settings)
+    try:
+        with reading(db) as connection:
+            found = None if read_revision(connection) is None else read_fingerprint(connection)
+    finally:
+        db.dispose()
+    if found is None:
+        return "the database of REELPORT_DATABASE_URL belongs to no service yet. Start `reelport serve` first."
+    if found != load_service_secret(settings).fingerprint:
+        return "the service's state was made under another secret. Set REELPORT_SECRET to that one."
+    return None

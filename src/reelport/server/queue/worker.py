@@ -1,4 +1,4 @@
-"""The worker: claims reports and makes them with one engine, up to `slots` at a time.
+"""The worker, a process: claims reports and makes them with one engine, up to `slots` at a time.
 
 While reports that take long hold all of these slots, one more is open, the express slot. What takes long there too is
 interrupted, and waits for one of the others.
@@ -6,11 +6,14 @@ interrupted, and waits for one of the others.
 
 from __future__ import annotations
 
+import gc
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Engine as Database
@@ -26,8 +29,15 @@ from reelport.errors import (
     StorageError,
     StoreUnavailable,
 )
+from reelport.facts.layout import require_layout
+from reelport.server import control_group
+from reelport.server.events.bus import subscribe
+from reelport.server.events.event import Kind
 from reelport.server.events.subscription import Subscription
-from reelport.server.queue import attempt, jobs, losses
+from reelport.server.files import retention
+from reelport.server.memory import release_memory
+from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
+from reelport.server.queue import attempt, deaths, jobs, liveness
 from reelport.server.queue.attempt import LeaseLost, clock, note_file, trace_attempt
 from reelport.server.queue.jobs import Claim, ReasonCode
 from reelport.server.queue.lease_keeper import (
@@ -36,13 +46,22 @@ from reelport.server.queue.lease_keeper import (
     LeaseKeeper,
     RunningAttempt,
     StopReason,
+    release_dead_workers,
 )
-from reelport.server.queue.rest_memory import RestMemory
+from reelport.server.queue.warm_up import warm_up
+from reelport.server.queue.worker_memory import RestMemory
 from reelport.server.settings import Settings
-from reelport.server.state.database import StateUnavailable
+from reelport.server.state.database import StateUnavailable, connected
 from reelport.server.state.outage import sit_out
-from reelport.server.traces.tracing import current_span
+from reelport.server.state.own_tables import require_own_tables
+from reelport.server.traces.tracing import current_span, traced
+from reelport.storage.durable import translate_io_errors
+from reelport.storage.modes import private
+from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
+_LOWEST = 19
+"""The lowest priority of nice(1); one step more leaves an engine the cores that nothing else wants."""
+_log = structlog.get_logger()
 REPORTS = 1000
 """Reports after which a worker ends once it rests, and after twice as many in any case; it is started again.
 
@@ -53,9 +72,117 @@ ROOM_SECONDS = 3600.0
 _LEAST_ROOM_PAUSE = 1.0
 _HEAD_START = 0.02
 """Seconds that a report has Python to itself until the engine makes it, before the next one is claimed."""
-_log = structlog.get_logger()
 _Passing = DiskFull | EngineUnavailable | StoreUnavailable
 """What ends an attempt by no fault of its report."""
+
+
+@private()
+def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -> None:
+    """Run one worker until SIGTERM, or until its supervisor ends.
+
+    The supervisor's end closes standard input. An isolated worker makes one suspect after the other, and ends when none
+    is due. Any other ends when it has made enough reports, and its supervisor starts it again.
+    """
+    if isolated:
+        settings = replace(settings, slots=1)
+    # A worker whose disk was unmounted must not make a new directory.
+    require_layout(settings.data)
+    owner = liveness.make_owner_name(settings)
+    with (
+        _exit_on_signals(),
+        traced("worker"),
+        connected(settings) as db,
+        liveness.hold_name(settings, owner, supervisor),
+        subscribe(db, Kind.REPORT_QUEUED) as events,
+        make_engine(settings, owner) as engine,
+    ):
+        require_own_tables(db, settings)
+        release_dead_workers(db, settings)
+        with retry_for(BRIEF_SECONDS):  # its supervisor starts another one, whatever fails this
+            retention.remove_orphans(db, settings)
+        worker = Worker(settings, db, engine, owner, events, isolated=isolated)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        if is_ending():
+            worker.stop()
+        _attach_to_supervisor()
+        if not isolated:
+            warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
+            # Objects of now stay as long as the process: a full collection that visits them takes 30 ms.
+            gc.collect()
+            gc.freeze()
+            release_memory()
+        gc.enable()
+        # After the engine has started its threads, which are lowered too, and once the worker is as good as ready.
+        lower_priority(min(settings.worker_nice, _LOWEST))
+        if settings.worker_nice > _LOWEST:
+            idle_foreign_threads()
+        with nullcontext() if isolated else _register(db, owner):
+            _log.info("worker started", worker=owner, slots=settings.slots, isolated=isolated)
+            worker.run()
+            _log.info("worker stopped", worker=owner)
+
+
+@contextmanager
+def _register(db: Database, owner: str) -> Iterator[None]:
+    """Register the worker as ready within the block; the lease keeper sends its heartbeats."""
+    with log_storage_errors(_log):
+        liveness.record_heartbeat(db, owner)
+    try:
+        yield
+    finally:
+        with log_storage_errors(_log):
+            liveness.unregister(db, owner)
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT raise SystemExit until a worker can stop gracefully."""
+    before = {number: signal.signal(number, exit_process) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def make_engine(settings: Settings, owner: str) -> QueryEngine:
+    """Make the worker's engine, limited in memory and to the files of facts and its spill."""
+    with translate_io_errors(settings.spill_root), without_signals():
+        return QueryEngine(
+            settings.worker_memory,
+            settings.worker_threads or control_group.count_cores(),
+            liveness.spill_folder(settings, owner),
+            within=(settings.facts_root, settings.cache_root),
+            # A copy of an object store's file is touched at each use, after which DuckDB reads its footer again.
+            keeps_footers=not settings.facts_url,
+        )
+
+
+@contextmanager
+def without_signals() -> Iterator[None]:
+    """Delay SIGTERM and SIGINT to the end of the block, which is in the main thread.
+
+    DuckDB would turn what their handlers raise into an error of its own. To block them in this thread is not enough:
+    the system gives them to another thread, and Python runs the handlers in this one all the same.
+    """
+    noted: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda which, _: noted.append(which)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for noticed in noted:
+            signal.raise_signal(noticed)
+
+
+def _attach_to_supervisor() -> None:
+    """Ignore Ctrl-C, and end together with the supervisor."""
+    # A Ctrl-C in the terminal stops the service, which then stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    exit_with_parent()
 
 
 class Worker:
@@ -269,12 +396,12 @@ class Worker:
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         code = error.code if isinstance(error, ReelportError) else InternalError.code
-        last = claim.failures + 1 >= losses.ATTEMPTS or isinstance(error, RequestError)
+        last = claim.failures + 1 >= deaths.ATTEMPTS or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
         current_span().fail(code)
 
         def record() -> None:
-            if isinstance(error, OutOfMemory | MemoryError) and losses.isolate(self._db, claim, reason):
+            if isinstance(error, OutOfMemory | MemoryError) and deaths.isolate(self._db, claim, reason):
                 log.info("attempt is made again alone")
             elif last:
                 jobs.fail(self._db, claim, reason, clock(), code=code)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from reelport.errors import ReelportError
 from reelport.facts.log.history import Load, list_loads
 from reelport.facts.log.loaded_tables import TableReport, tables_report
-from reelport.server.queue import backlog, liveness, worker_registry
+from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
@@ -92,7 +92,7 @@ def read_platform(db: Engine, settings: Settings, now: datetime) -> Platform:
             for row in _SQL.run(connection, "organizations", {"most": _ORGANIZATIONS})
         )
         total = _SQL.run(connection, "total").scalar_one()
-    ready = worker_registry.list_ready(db, settings)
+    ready = liveness.list_ready(db, settings)
     entries = backlog.list_entries(db, unfinished_only=True, most=_QUEUE)
     ended = tallies.read_tallies(db).ended
     tables, loads, problem = _read_tables(settings, now.date())

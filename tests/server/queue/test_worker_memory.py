@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from reelport.server.queue.rest_memory import RestMemory, read_own_memory
+from reelport.server.queue.worker_memory import RestMemory, read_own_memory
 
 
 def test_much_free_memory_is_given_back_after_a_rest() -> None:

@@ -20,7 +20,7 @@ from tests.server.conftest import State
 
 from reelport import killpoints
 from reelport.server import credentials
-from reelport.server.queue import backlog, jobs, liveness, losses
+from reelport.server.queue import backlog, deaths, jobs, liveness
 from reelport.server.queue.backlog import Entry
 from reelport.server.queue.deaths import Death, Deaths
 from reelport.server.queue.jobs import Claim
@@ -38,7 +38,7 @@ def claim(state: State, owner: str, *, suspect: bool = False, beside: bool = Fal
 
 def die(state: State, owner: str) -> tuple[str, ...]:
     """The supervisor saw this worker die."""
-    return losses.record_death(state.db, owner, HOW, limit=3, now=state.now)
+    return deaths.record_death(state.db, owner, HOW, limit=3, now=state.now)
 
 
 def entry(state: State, report_id: str) -> Entry:
@@ -78,14 +78,14 @@ def test_three_deaths_alone_end_a_report_with_that_as_its_reason(state: State) -
     """After the first one it is a suspect, made by isolated workers; the third is the last."""
     (asked,) = ask(state)
     assert claim(state, "w") is not None
-    for deaths, owner in enumerate(("w", "i1", "i2"), 1):
+    for count, owner in enumerate(("w", "i1", "i2"), 1):
         assert die(state, owner) == (asked,)
         found = entry(state, asked)
-        assert (found.deaths, found.failures, found.losses) == (deaths, 0, 0)
-        assert f"death {deaths} of 3" in str(found.reason)
+        assert (found.deaths, found.failures, found.losses) == (count, 0, 0)
+        assert f"death {count} of 3" in str(found.reason)
         skip_pause(state)
         assert claim(state, "w") is None
-        assert (claim(state, f"i{deaths}", suspect=True) is None) == (deaths == 3)
+        assert (claim(state, f"i{count}", suspect=True) is None) == (count == 3)
     assert (entry(state, asked).state, entry(state, asked).attempts) == ("failed", 3)
     assert HOW in str(entry(state, asked).reason)
 
@@ -129,8 +129,8 @@ def test_losses_that_nobody_saw_end_no_report(state: State) -> None:
     (asked,) = ask(state)
     pauses = []
     for number in range(10):
-        assert claim(state, f"w{number}", suspect=number >= losses.MOST_LOSSES) is not None
-        assert losses.requeue_jobs(state.db, f"w{number}") == (asked,)
+        assert claim(state, f"w{number}", suspect=number >= deaths.MOST_LOSSES) is not None
+        assert deaths.requeue_jobs(state.db, f"w{number}") == (asked,)
         with state.db.connect() as connection:
             pauses.append(connection.execute(text("SELECT not_before - clock_ms() FROM jobs")).scalar_one())
         skip_pause(state)
@@ -147,13 +147,13 @@ def test_a_worker_that_was_silent_past_its_lease_is_not_said_to_have_ended(state
     assert claim(state, "frozen") is not None
     with state.db.begin() as connection:
         connection.execute(text("UPDATE jobs SET leased_until = 1"))
-    assert losses.requeue_overdue(state.db, 30) == (asked,)
+    assert deaths.requeue_overdue(state.db, 30) == (asked,)
     assert entry(state, asked).reason == (
         "The process that made it gave no sign of life for as long as its lease, which is not its fault: "
         "it is made again."
     )
     assert claim(state, "other") is not None
-    assert losses.requeue_jobs(state.db, "other") == (asked,)
+    assert deaths.requeue_jobs(state.db, "other") == (asked,)
     assert str(entry(state, asked).reason).startswith("The process that made it ended, ")
 
 
@@ -164,11 +164,11 @@ def test_out_of_memory_beside_others_is_tried_alone_and_counts_only_there(state:
     assert first is not None
     assert second is not None
     for each in (first, second):
-        assert losses.isolate(state.db, each, "needs more memory")
+        assert deaths.isolate(state.db, each, "needs more memory")
     assert [entry(state, name).failures for name in asked] == [0, 0]
     alone = claim(state, "i", suspect=True)
     assert alone is not None
-    assert not losses.isolate(state.db, alone, "needs more memory")
+    assert not deaths.isolate(state.db, alone, "needs more memory")
     assert jobs.retry(state.db, alone, "needs more memory", 0)
     assert entry(state, alone.report_id).failures == 1
     assert entry(state, alone.report_id).suspect
@@ -205,9 +205,9 @@ def worker(state: State, supervisor: str, reports: int = 1) -> Iterator[forked.P
         yield process
 
 
-def settled(deaths: Deaths, true: Callable[[], bool]) -> bool:
+def settled(noted: Deaths, true: Callable[[], bool]) -> bool:
     """Whether it has become true by what a supervisor tells now."""
-    deaths.record_due()
+    noted.record_due()
     return true()
 
 
@@ -216,16 +216,16 @@ def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: Sta
     (asked,) = ask(state)
     seconds = [0.0]
     with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
-        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now, lambda: seconds[0])
+        noted = Deaths(state.settings, state.db, supervisor, lambda: state.now, lambda: seconds[0])
         process.kill()
-        deaths.add(process.pid, process.wait())
+        noted.add(process.pid, process.wait())
         seconds[0] = 0.99
-        deaths.record_due()
+        noted.record_due()
         with liveness.lock_unwatched_dead(state.settings) as dead:
             assert dead == ()
         assert entry(state, asked).state == "running"
         seconds[0] = 1.0
-        assert until(lambda: settled(deaths, lambda: entry(state, asked).deaths == 1))
+        assert until(lambda: settled(noted, lambda: entry(state, asked).deaths == 1))
         assert (entry(state, asked).deaths, entry(state, asked).state) == (1, "waiting")
         assert list(state.settings.workers_root.glob("*.lock")) == []
 
@@ -234,12 +234,12 @@ def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State
     """Killed within the same second, both are dead for whoever clears up next; their files go."""
     (asked,) = ask(state)
     with liveness.hold_supervisor_name(state.settings) as supervisor, worker(state, supervisor) as process:
-        deaths = Deaths(state.settings, state.db, supervisor, lambda: state.now, lambda: 0.0)
+        noted = Deaths(state.settings, state.db, supervisor, lambda: state.now, lambda: 0.0)
         process.kill()
-        deaths.add(process.pid, process.wait())
-        deaths.record_due()
+        noted.add(process.pid, process.wait())
+        noted.record_due()
     with liveness.lock_unwatched_dead(state.settings) as dead:
-        assert [losses.requeue_jobs(state.db, owner) for owner in dead] == [(asked,)]
+        assert [deaths.requeue_jobs(state.db, owner) for owner in dead] == [(asked,)]
     found = entry(state, asked)
     assert (found.state, found.deaths, found.losses, found.suspect) == ("waiting", 0, 1, False)
     assert list(state.settings.workers_root.iterdir()) == []
@@ -268,7 +268,7 @@ def test_supervisor_that_was_killed_is_known_to_be_dead(state: State) -> None:
             process.kill()
             process.wait()
             with liveness.lock_unwatched_dead(state.settings) as dead:
-                assert [losses.requeue_jobs(state.db, owner) for owner in dead] == [(asked,)]
+                assert [deaths.requeue_jobs(state.db, owner) for owner in dead] == [(asked,)]
     assert list(state.settings.workers_root.iterdir()) == []
 
 
