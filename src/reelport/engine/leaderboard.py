@@ -14,7 +14,7 @@ from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.kept_cells import KeptCells, keep_cells
-from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
+from reelport.engine.mapping import TITLE, find_title_cell
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
 from reelport.engine.tenant import Tenant
@@ -22,7 +22,6 @@ from reelport.engine.trees import DIALECT
 from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 
-_TITLE = "title"
 _NO_ROWS = "SELECT * FROM shown WHERE false"
 
 
@@ -82,7 +81,7 @@ def compile_leaderboard(
                 LIMIT {ranking.rows}
             )
         SELECT
-            cell, {_TITLE}, (SELECT COUNT(*) FROM shown), (SELECT COUNT(*) FROM compared),
+            cell, {TITLE}, (SELECT COUNT(*) FROM shown), (SELECT COUNT(*) FROM compared),
             ranked.* EXCLUDE (cell, score)
         FROM ranked
         LEFT JOIN ({_select_titles(dimension, snapshot)}) AS titles ON titles.id = ranked.cell
@@ -91,35 +90,13 @@ def compile_leaderboard(
     return Plan(sql, ())
 
 
-def title_tables(dimension: Dimension) -> tuple[str, ...]:
-    """The tables with the titles of what a dimension's ids name; none where it has no titles."""
-    found = _find_titles(dimension)
-    return LOOKUPS[found.lookup].tables if found else ()
-
-
-def find_title_dimension(dimension: Dimension) -> Dimension | None:
-    """Find the dimension of the titles of what a dimension's ids name; None where it has no titles."""
-    found = _find_titles(dimension)
-    return next((row for row, cell in CELLS.items() if cell == found), None)
-
-
-def _find_titles(dimension: Dimension) -> LookupCell | None:
-    """Find the cell that is a title for each id of the dimension's cells."""
-    match CELLS[dimension]:
-        case ColumnCell(column):
-            titled = (cell for cell in CELLS.values() if isinstance(cell, LookupCell) and cell.column == _TITLE)
-            return next((cell for cell in titled if cell.key == column), None)
-        case _:
-            return None
-
-
 def _select_titles(dimension: Dimension, snapshot: Snapshot) -> str:
-    found = _find_titles(dimension)
+    found = find_title_cell(dimension)
     if found is None:
-        return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {_TITLE} WHERE false"
+        return f"SELECT NULL::TEXT AS id, NULL::TEXT AS {TITLE} WHERE false"
     # Objects have no days and no owners: the range and the channels of these relations are never looked at.
     relations = Relations(snapshot, date.min, date.max, frozenset())
-    return f"SELECT id, {_TITLE} FROM {relations.lookup(found.lookup, 'found', [_TITLE]).sql(dialect=DIALECT)}"  # noqa: S608 - SQL of the mapping's
+    return f"SELECT id, {TITLE} FROM {relations.lookup(found.lookup, 'found', [TITLE]).sql(dialect=DIALECT)}"  # noqa: S608 - SQL of the mapping's
 
 
 def _score(ranking: Ranking) -> str:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from reelport.catalog import TAG_ESCAPE, TAG_SEPARATOR, Dimension, Grain, Metric, Payee, Role, measures
 from reelport.facts.tables import TABLES, Kind, Table
 
+TITLE = "title"
+"""The column of a lookup with the title of what an id names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -231,3 +234,25 @@ def can_split(source: Source, dimension: Dimension) -> bool:
             return grain >= Grain.DAY or source.kind(source.time) is Kind.MOMENT
         case ColumnCell(name) | LookupCell(key=name):
             return name == QUALIFYING or source.column(name) is not None
+
+
+def title_tables(dimension: Dimension) -> tuple[str, ...]:
+    """The tables with the titles of what a dimension's ids name; none where it has no titles."""
+    found = find_title_cell(dimension)
+    return LOOKUPS[found.lookup].tables if found else ()
+
+
+def find_title_dimension(dimension: Dimension) -> Dimension | None:
+    """Find the dimension of the titles of what a dimension's ids name; None where it has no titles."""
+    found = find_title_cell(dimension)
+    return next((row for row, cell in CELLS.items() if cell == found), None)
+
+
+def find_title_cell(dimension: Dimension) -> LookupCell | None:
+    """Find the cell that is a title for each id of the dimension's cells."""
+    match CELLS[dimension]:
+        case ColumnCell(column):
+            titled = (cell for cell in CELLS.values() if isinstance(cell, LookupCell) and cell.column == TITLE)
+            return next((cell for cell in titled if cell.key == column), None)
+        case _:
+            return None

@@ -18,7 +18,7 @@ from reelport import check
 from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.check import Rules
-from reelport.engine.leaderboard import find_title_dimension
+from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
 from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.query import ReportQuery, parse_day
