@@ -19,11 +19,10 @@ from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import undo
 from reelport.facts.log.complete_days import find_completeness, last_complete_day, read_completeness
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.data_file import DataFile, name_month, parse_days
 from reelport.facts.log.delta_log import list_files_at
 from reelport.facts.log.loaded_tables import tables_report
 from reelport.facts.log.log_files import commit_name
-from reelport.facts.log.month_names import name_month, parse_days
 from reelport.facts.log.snapshot import pin
 from reelport.facts.log.spans import merge_spans
 from reelport.facts.tables import EARNINGS, TABLES, USAGE

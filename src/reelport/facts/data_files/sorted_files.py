@@ -16,10 +16,9 @@ from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
 from reelport.facts.data_files.parquet_writer import open_writer
 from reelport.facts.data_files.projection import to_schema
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.data_file import MONTH_FILE, DataFile, name_month
 from reelport.facts.log.delta_log import read_added_paths, read_newest
 from reelport.facts.log.log_files import open_store
-from reelport.facts.log.month_names import MONTH_FILE, name_month
 from reelport.facts.log.remote_tables import find_remote, locate_drafts
 from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
 from reelport.facts.tables import Table
