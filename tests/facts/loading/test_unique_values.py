@@ -13,7 +13,7 @@ from reelport.facts.loading.load import load
 from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.preview import preview
 from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.file_digests import KEY
+from reelport.facts.log.file_digests import DIGESTS
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import CHANNELS
 
@@ -116,6 +116,6 @@ def test_a_damaged_table_is_named(root: Path, write: Write, damage: Callable[[Pa
     with pytest.raises(StorageError, match=f"^{path}"):
         preview(root, "channels", [write("c2,two")])
     for commit in (root / "channels" / "_delta_log").glob("*.json"):
-        commit.write_text(commit.read_text().replace(KEY, "none"))  # as an older version wrote it
+        commit.write_text(commit.read_text().replace(DIGESTS, "none"))  # as an older version wrote it
     with pytest.raises(StorageError, match=f"^{path}"):
         merge_rows(root, CHANNELS, [{"id": "c2", "slug": "two", "name": None, "account_id": None}], "more")

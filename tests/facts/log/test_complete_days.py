@@ -22,9 +22,9 @@ from reelport.facts.log.complete_days import find_completeness, last_complete_da
 from reelport.facts.log.data_file import DataFile, name_month, parse_days
 from reelport.facts.log.delta_log import list_files_at
 from reelport.facts.log.loaded_tables import tables_report
+from reelport.facts.log.log_entry import merge_spans
 from reelport.facts.log.log_files import commit_name
 from reelport.facts.log.snapshot import pin
-from reelport.facts.log.spans import merge_spans
 from reelport.facts.tables import EARNINGS, TABLES, USAGE
 
 from .small_log import load_days

@@ -20,9 +20,9 @@ from reelport.facts.log.delta_log import TableVersion, list_files, open_table, r
 from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.history import list_loads, read_history
 from reelport.facts.log.last_load import find_last_load
+from reelport.facts.log.log_entry import merge_spans
 from reelport.facts.log.log_files import find_newest_commit, list_commits
 from reelport.facts.log.restated_days import read_restated
-from reelport.facts.log.spans import merge_spans
 from reelport.facts.tables import EARNINGS
 from reelport.storage.digests import FileDamaged
 

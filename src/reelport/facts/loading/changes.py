@@ -26,9 +26,8 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion
 from reelport.facts.log.file_digests import require_intact
 from reelport.facts.log.history import find_superseded_days, is_standing, read_history
-from reelport.facts.log.log_entry import DayLeftOut, LogEntry
+from reelport.facts.log.log_entry import DayLeftOut, LogEntry, Span
 from reelport.facts.log.restated_days import restate
-from reelport.facts.log.spans import Span
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
 from reelport.wording import format_count

@@ -32,7 +32,7 @@ from reelport.facts.log.delta_log import (
     translate_delta_errors,
 )
 from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
-from reelport.facts.log.file_digests import KEY as DIGESTS
+from reelport.facts.log.file_digests import DIGESTS
 from reelport.facts.log.file_digests import list_digests
 from reelport.facts.log.log_entry import LogEntry, entry_to_json
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from reelport.errors import ReelportError
 from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import Span, intersect, is_within, merge_spans
 from reelport.facts.log.snapshot import ABSENT, Snapshot
-from reelport.facts.log.spans import Span, intersect, is_within, merge_spans
 from reelport.facts.tables import TABLES
 
 _LAST_HOUR = 23

@@ -17,7 +17,7 @@ from reelport.facts.log.log_files import choose_older
 from reelport.storage.digests import FileDamaged, is_intact
 from reelport.storage.durable import translate_io_errors
 
-KEY = "reelportDigests"
+DIGESTS = "reelportDigests"
 """The field of a commit's information that holds digests by path."""
 
 
@@ -40,7 +40,7 @@ def list_digests(files: Iterable[DataFile]) -> dict[str, str]:
 
 def parse_digests(info: Mapping[str, Any]) -> Mapping[str, str]:
     """Parse the digests of one commit's information, which older ones don't have."""
-    found = info.get(KEY)
+    found = info.get(DIGESTS)
     return {str(path): str(digest) for path, digest in found.items()} if isinstance(found, dict) else {}
 
 

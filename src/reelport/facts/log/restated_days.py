@@ -19,8 +19,7 @@ from reelport.facts.log.delta_log import (
     translate_delta_errors,
 )
 from reelport.facts.log.history import make_history
-from reelport.facts.log.log_entry import LogEntry, parse_entry
-from reelport.facts.log.spans import Span, intersect, merge_spans
+from reelport.facts.log.log_entry import LogEntry, Span, intersect, merge_spans, parse_entry
 from reelport.facts.tables import Table
 
 
