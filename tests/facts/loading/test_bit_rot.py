@@ -27,7 +27,7 @@ from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.file_digests import DIGESTS
+from reelport.facts.log.delta_log import DIGESTS
 from reelport.facts.log.log_files import list_commits, open_store
 from reelport.facts.log.object_reader import read_rows
 from reelport.facts.log.remote_tables import attach_tables

@@ -12,8 +12,7 @@ from reelport.errors import BadInput, StorageError
 from reelport.facts.loading.load import load
 from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.preview import preview
-from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.file_digests import DIGESTS
+from reelport.facts.log.delta_log import DIGESTS, read_newest
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import CHANNELS
 

@@ -10,8 +10,7 @@ from tests.rotten_files import flip_bit
 
 from reelport.errors import StorageError
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
 from reelport.facts.log.log_files import commit_name
 from reelport.facts.tables import TABLES
 from reelport.storage.digests import FileDamaged

@@ -16,8 +16,7 @@ from reelport.errors import UsageError
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.vacuuming import vacuum
-from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest
-from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest, require_intact
 from reelport.facts.log.history import list_loads, read_history
 from reelport.facts.log.last_load import find_last_load
 from reelport.facts.log.log_entry import merge_spans

@@ -19,8 +19,7 @@ from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import KEPT_HOURS, MEMORY
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.delta_log import read_newest, require_intact
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups.definition import Rollup, list_rollups
 from reelport.facts.rollups.segments import (

@@ -15,8 +15,7 @@ from reelport.facts.damage import translate_damage
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
 from reelport.facts.log.data_file import MONTH_FILE, DataFile
-from reelport.facts.log.delta_log import TableVersion
-from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.schema import BATCH
 from reelport.facts.tables import Kind, Table
 

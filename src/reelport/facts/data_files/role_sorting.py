@@ -19,8 +19,7 @@ from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.delta_log import TableVersion
-from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.log.role_copies import (
     LEAST_ROWS,
     WHOLE,

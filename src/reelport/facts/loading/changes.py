@@ -23,8 +23,7 @@ from reelport.facts.loading.overlap import SharedDay, find_shared_days
 from reelport.facts.loading.unique_values import count_renamed, describe_shared, read_values
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.delta_log import TableVersion
-from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.log.history import find_superseded_days, is_standing, read_history
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry, Span
 from reelport.facts.log.restated_days import restate

@@ -26,8 +26,7 @@ from reelport.facts.data_files.work_folders import claim_file, clear_dead_folder
 from reelport.facts.defaults import MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import list_tables
 from reelport.facts.rollups.upkeep import carry_over, keep_segments

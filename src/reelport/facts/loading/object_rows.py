@@ -20,8 +20,7 @@ from reelport.facts.damage import translate_damage
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import TableVersion
-from reelport.facts.log.file_digests import require_intact
+from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.schema import stored_schema
 from reelport.facts.tables import Table

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reelport.errors import StorageError
-from reelport.facts.log.file_digests import parse_digests
+from reelport.facts.log.delta_log import parse_digests
 from reelport.facts.log.log_files import DamagedCommit, commit_name, list_commits, open_store, read_actions
 from reelport.facts.tables import Table
 from reelport.storage.file_store import FileStore

@@ -21,19 +21,19 @@ from reelport import killpoints
 from reelport.errors import OutcomeUnknown, StorageError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import (
+    DIGESTS,
     RESTATED,
     TableVersion,
     counter_name,
     file_mark,
     folder_uri,
+    list_digests,
     open_delta,
     read_newest,
     storage_options,
     translate_delta_errors,
 )
 from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
-from reelport.facts.log.file_digests import DIGESTS
-from reelport.facts.log.file_digests import list_digests
 from reelport.facts.log.log_entry import LogEntry, entry_to_json
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions
 from reelport.facts.log.remote_tables import describe_place, find_remote

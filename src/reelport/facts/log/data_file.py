@@ -48,7 +48,7 @@ class DataFile:
     high_owner: str | None = None
     newest: datetime | None = None
     digest: str | None = field(default=None, compare=False)
-    """What a file that was just written has; of those in the log `log.file_digests` tells it."""
+    """What a file that was just written has; of those in the log `delta_log` reads it."""
 
     @property
     def first_day(self) -> date:
