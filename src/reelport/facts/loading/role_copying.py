@@ -13,8 +13,8 @@ from pathlib import Path
 from reelport.facts.data_files.duckdb_session import open_workspace
 from reelport.facts.data_files.role_sorting import copy_by_roles
 from reelport.facts.defaults import MEMORY
+from reelport.facts.log.commits import find_missing_columns
 from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.evolution import find_missing_columns
 from reelport.facts.log.log_files import list_tables
 from reelport.facts.log.remote_tables import locate_drafts
 from reelport.facts.log.role_copies import list_roles

@@ -1,4 +1,7 @@
-"""Commit to a Delta log: durably, retried on the newest version after a conflict."""
+"""Commit to a Delta log: durably, retried on the newest version after a conflict.
+
+A commit first adds the columns that are declared and that the table's log lacks.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from reelport import killpoints
-from reelport.errors import OutcomeUnknown, StorageError
+from reelport.errors import NewerData, OutcomeUnknown, StorageError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import (
     DIGESTS,
@@ -33,7 +36,6 @@ from reelport.facts.log.delta_log import (
     storage_options,
     translate_delta_errors,
 )
-from reelport.facts.log.evolution import NO_HOOKS, add_columns, find_missing_columns
 from reelport.facts.log.log_entry import LogEntry, entry_to_json
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions
 from reelport.facts.log.remote_tables import describe_place, find_remote
@@ -49,6 +51,7 @@ CHECKPOINT_EVERY = 20
 _ATTEMPTS = 200
 _SAME_COMMITS = 3
 """How often one commit is tried while nothing tells whether it was taken."""
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _MARK = "reelportCommit"
 """The name under which a commit to an object store says which attempt made it."""
 
@@ -106,9 +109,43 @@ def _add_missing_columns(root: Path, table: Table) -> TableVersion:
     missing = find_missing_columns(now)
     if not missing:
         return now
-    add_columns(now, missing)
+    _add_columns(now, missing)
     _sync_commit(now.folder, now.version + 1)
     return read_newest(root, table)
+
+
+def find_missing_columns(now: TableVersion) -> tuple[str, ...]:
+    """List the declared columns that the table's log lacks.
+
+    Raises NewerData when the log has columns that this version doesn't declare: rewriting rows would lose them.
+    """
+    if now.delta is None:
+        return ()
+    known = [field.name for field in now.delta.schema().fields]
+    declared = delta_schema(now.table.name).names
+    foreign = [name for name in known if name not in declared]
+    if foreign:
+        raise NewerData(
+            f"{now.folder} has columns that this version doesn't know ({', '.join(foreign)}) and would lose: "
+            "change it with the version or tool that added them"
+        )
+    return tuple(name for name in declared if name not in known)
+
+
+def _add_columns(now: TableVersion, names: tuple[str, ...]) -> None:
+    """Commit the columns to the log's schema; the data files don't change."""
+    assert now.delta is not None  # noqa: S101 - a table that doesn't exist has no missing columns
+    with translate_delta_errors(now.folder):
+        now.delta.alter.add_columns(
+            [_declared_field(now, name) for name in names],
+            commit_properties=CommitProperties(max_commit_retries=0),
+            post_commithook_properties=_NO_HOOKS,
+        )
+
+
+def _declared_field(now: TableVersion, name: str) -> Field:
+    fields = Schema.from_arrow(delta_schema(now.table.name)).fields
+    return next(field for field in fields if field.name == name)
 
 
 def _create(root: Path, table: Table) -> DeltaTable:
@@ -212,7 +249,7 @@ def _commit_once(
         commit_properties=CommitProperties(
             {"reelport": record, **digests, **more}, max_commit_retries=0, app_transactions=counters
         ),
-        post_commithook_properties=NO_HOOKS,
+        post_commithook_properties=_NO_HOOKS,
     )
 
 
