@@ -11,10 +11,9 @@ from reelport.facts.loading.load import load
 from reelport.facts.loading.undo import undo, undo_load
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.history import list_loads
+from reelport.facts.log.history import list_loads, read_restated
 from reelport.facts.log.log_entry import LogEntry, Span, merge_spans
 from reelport.facts.log.log_files import commit_name, open_store
-from reelport.facts.log.restated_days import read_restated
 from reelport.facts.tables import EARNINGS
 
 from .small_log import load_days

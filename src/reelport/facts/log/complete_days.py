@@ -63,7 +63,7 @@ def _read_completeness(root: Path, table: str, version: int, files: tuple[DataFi
     is_all_told = len(filled) == 1 and (filled[0][0], today - _DAY) == (found.first, found.last)
     if is_all_told or version == ABSENT:
         return found  # as mostly: no replacement could change it
-    from reelport.facts.log.restated_days import read_restated  # noqa: PLC0415 - loads the Delta library
+    from reelport.facts.log.history import read_restated  # noqa: PLC0415 - loads the Delta library
 
     return find_completeness(files, read_restated(root / table, TABLES[table], version), today)
 

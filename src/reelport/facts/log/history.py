@@ -1,18 +1,28 @@
 """A table's history of loads: which are active or undone, and days replaced since.
 
-A load is active until it is undone.
+A load is active until it is undone. A replacement restates its days: it says all that there is of them, even that there
+is nothing. The log notes these days with each commit that changes them, so that nobody has to read its history for
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from reelport.errors import UsageError
-from reelport.facts.log.delta_log import TableVersion, read_entries, read_newest
-from reelport.facts.log.log_entry import DayLeftOut, LogEntry
+from reelport.facts.log.delta_log import (
+    RESTATED,
+    TableVersion,
+    open_table,
+    read_commits,
+    read_entries,
+    read_newest,
+    translate_delta_errors,
+)
+from reelport.facts.log.log_entry import DayLeftOut, LogEntry, Span, intersect, merge_spans, parse_entry
 from reelport.facts.log.log_files import list_tables
 from reelport.facts.schema import find_table
 from reelport.facts.tables import Table
@@ -183,3 +193,57 @@ def find_load_to_undo(known: Iterable[Load], batch: str) -> Load:
     if not active:
         raise UsageError(f"batch {matches[-1].batch} of {matches[-1].table} is undone already")
     return active[-1]
+
+
+def read_restated(folder: Path, table: Table, version: int) -> tuple[Span, ...]:
+    """Read the days that standing replacements restate at this version of the table in a folder.
+
+    Raises StorageError where the log can't be read.
+    """
+    return _read_noted_spans(TableVersion(table, folder, version, (), open_table(folder, version))) or ()
+
+
+def restate(now: TableVersion, span: Span, today: date) -> tuple[Span, ...]:
+    """Find the restated days after a replacement of this span is made on this day (UTC).
+
+    It restates days that are over. Of a later one nobody can say yet what there will be.
+    """
+    known = _read_noted_spans(now)
+    if known is None:
+        known = _find_restated(read_entries(now), now, None)
+    return merge_spans([*known, *_keep_days_over(span, today)])
+
+
+def take_back(now: TableVersion, version: int) -> tuple[Span, ...]:
+    """Find the restated days after an undo of the replacement that this version of the table made."""
+    return _find_restated(read_entries(now), now, version)
+
+
+def _read_noted_spans(now: TableVersion) -> tuple[Span, ...] | None:
+    """Read what the last commit that changed the restated days noted; None where none did."""
+    if now.delta is None:
+        return None
+    with translate_delta_errors(now.folder):
+        version = now.delta.transaction_version(RESTATED)
+    if version is None:
+        return None
+    return next(parse_entry(commit).restated for commit in read_commits(now, range(version, version + 1)))
+
+
+def _find_restated(entries: Iterable[LogEntry], now: TableVersion, without: int | None) -> tuple[Span, ...]:
+    """Find the days that standing replacements restate, but for that of one version."""
+    known = {entry.version: entry for entry in entries}
+    spans: list[Span] = []
+    for load in make_history(now.table, known.values()):
+        if load.replaced is None or load.undone or load.version == without:
+            continue
+        noted = known[load.version].restated
+        if noted is not None:
+            spans += intersect(load.replaced, noted)
+        elif load.at is not None:  # of a version that didn't note them
+            spans += _keep_days_over(load.replaced, load.at.date())
+    return merge_spans(spans)
+
+
+def _keep_days_over(span: Span, today: date) -> tuple[Span, ...]:
+    return intersect(span, [(date.min, today - timedelta(days=1))])
