@@ -16,7 +16,7 @@ from tests.warm_service import Service
 from reelport import Client, ReportQuery
 from reelport.errors import ReelportError, UsageError
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.log.loaded_tables import tables_report
+from reelport.facts.log.freshness import tables_report
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.days import Days

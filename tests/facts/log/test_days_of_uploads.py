@@ -8,8 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.log.complete_days import last_complete_day
-from reelport.facts.log.loaded_tables import tables_report
+from reelport.facts.log.freshness import last_complete_day, tables_report
 from reelport.facts.log.snapshot import pin
 
 UPLOADED = pa.schema({"id": pa.string(), "owner_channel_id": pa.string(), "created_at": pa.timestamp("us", "UTC")})

@@ -15,7 +15,7 @@ from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
 
 from reelport.errors import StorageError, StoreUnavailable
-from reelport.facts.log.last_load import find_last_load
+from reelport.facts.log.freshness import find_last_load
 from reelport.facts.log.log_files import commit_name, open_store
 from reelport.facts.log.remote_tables import attach_tables
 from reelport.storage.retries import retry_for

@@ -17,8 +17,8 @@ from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest, require_intact
+from reelport.facts.log.freshness import find_last_load
 from reelport.facts.log.history import list_loads, read_history, read_restated
-from reelport.facts.log.last_load import find_last_load
 from reelport.facts.log.log_entry import merge_spans
 from reelport.facts.log.log_files import find_newest_commit, list_commits
 from reelport.facts.tables import EARNINGS

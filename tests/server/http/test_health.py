@@ -25,7 +25,7 @@ from tests.patience import until
 from tests.server.api import Api
 
 from reelport.facts.loading.load import load
-from reelport.facts.log.loaded_tables import tables_report
+from reelport.facts.log.freshness import tables_report
 from reelport.server import logs
 from reelport.server.app import create_app
 from reelport.server.queue import liveness

@@ -309,7 +309,7 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
 
     Example: reelport tables
     """
-    from reelport.facts.log.loaded_tables import tables_report
+    from reelport.facts.log.freshness import tables_report
 
     found = tables_report(facts_root(data), datetime.now(UTC).date())
     if json:

@@ -1,18 +1,229 @@
-"""Tells up to which day each fact table is complete, and when it was loaded last."""
+"""How fresh each table is: which of its days are complete, when it was loaded last, and what it holds.
+
+A day is told once it has facts, or once a replacement restates it after it is over, even with no row. After two weeks
+of told days without a gap, each day is expected. An expected day that isn't told, though a later one is, is missing:
+its load failed, it seems. The last complete day is the day before the first missing one; without a missing day it is
+the last told day, once it is over. In hourly facts that day counts once its last hour is there, or once it is restated.
+A missing day holds back all later days until it is loaded, or restated with no row. Later days, other gaps and time
+release nothing. A table that rests each week has no missing day.
+
+Objects that are counted by their days, such as uploads, come with loads of all objects. Their last complete day is the
+day before the newest object's, or that day itself if its last hour has an object. No day of theirs is missing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from functools import lru_cache
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from reelport.facts.log.complete_days import read_completeness
+from reelport.errors import ReelportError, StorageError
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.last_load import find_last_load
+from reelport.facts.log.log_entry import LogEntry, Span, intersect, is_within, merge_spans, parse_entry
+from reelport.facts.log.log_files import commit_name, open_store, read_actions, read_each
+from reelport.facts.log.remote_tables import describe_place
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import TABLES, Table
+
+_LAST_HOUR = 23
+_DAY = timedelta(days=1)
+EXPECTED_AFTER = 14
+"""Days told in a row after which each day is expected. A table that rests each week has no such row, even if it once
+worked through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """The complete days of a table's facts, None without one, and the days that are `missing`."""
+
+    first: date | None
+    last: date | None
+    missing: tuple[date, ...] = ()
+
+
+def read_completeness(root: Path, table: str, version: int, files: tuple[DataFile, ...], today: date) -> Completeness:
+    """Find which days of a table's version are complete as of this day (UTC).
+
+    While the log can't be read, no replacement counts: a day that it emptied is missing then.
+    """
+    if not TABLES[table].is_fact:
+        return _find_completeness_of_objects(files, today)
+    try:
+        return _read_completeness(root, table, version, files, today)
+    except (OSError, ValueError, LookupError, TypeError, ReelportError):
+        return find_completeness(files, (), today)
+
+
+# Each report asks for it, of the same version mostly: that takes longer than to look the files up.
+# What is found without the log must not stay, so that its errors go through here.
+@lru_cache(maxsize=2 * len(TABLES))
+def _read_completeness(root: Path, table: str, version: int, files: tuple[DataFile, ...], today: date) -> Completeness:
+    found, filled = find_completeness(files, (), today), _find_filled(_find_dated(files, today), today)
+    is_all_told = len(filled) == 1 and (filled[0][0], today - _DAY) == (found.first, found.last)
+    if is_all_told or version == ABSENT:
+        return found  # as mostly: no replacement could change it
+    from reelport.facts.log.history import read_restated  # noqa: PLC0415 - loads the Delta library
+
+    return find_completeness(files, read_restated(root / table, TABLES[table], version), today)
+
+
+def find_completeness(files: Iterable[DataFile], restated: Iterable[Span], today: date) -> Completeness:
+    """Find which days are complete as of this day (UTC), by files and the days that replacements restate.
+
+    Rows of later days don't count, and no day is complete before it is over. The first complete day is the first with
+    facts, or the next where hourly facts lack its first hour.
+    """
+    dated, over = _find_dated(files, today), today - _DAY
+    filled, restated = _find_filled(dated, today), intersect((date.min, over), restated)
+    told = merge_spans([*filled, *restated])
+    if not told:
+        return Completeness(None, None)
+    low, high, missing = (filled or told)[0][0], told[-1][1], tuple(_list_missing(told))
+    if dated and not _has_first_hour(dated) and not is_within(low, restated):
+        low += _DAY
+    if dated and high == filled[-1][1] and not _has_last_hour(dated, today) and not is_within(high, restated):
+        high -= _DAY
+    high = min(high, over, *(day - _DAY for day in missing[:1]))
+    return Completeness(low, high, missing) if low <= high else Completeness(None, None, missing)
+
+
+def last_complete_day(snapshot: Snapshot, tables: Iterable[str], today: date) -> date | None:
+    """Find the last day complete in all of these tables of a snapshot as of this day, if any."""
+    lasts = [
+        read_completeness(snapshot.root, name, snapshot.versions[name], snapshot.listing[name], today).last
+        for name in tables
+    ]
+    known = [last for last in lasts if last is not None]
+    return min(known, default=None) if len(known) == len(lasts) else None
+
+
+def _find_completeness_of_objects(files: Iterable[DataFile], today: date) -> Completeness:
+    """Find the complete days of objects: none where a file doesn't tell its newest object, or that one is to come."""
+    moments = [file.newest for file in files]
+    known = [moment.astimezone(UTC) for moment in moments if moment is not None]
+    newest = max(known, default=None)
+    if newest is None or len(known) < len(moments) or newest.date() > today:
+        return Completeness(None, None)
+    last = newest.date() if newest.hour == _LAST_HOUR else newest.date() - _DAY
+    return Completeness(None, min(last, today - _DAY))
+
+
+def _list_missing(told: Sequence[Span]) -> Iterator[date]:
+    """List the days between these spans, from the first that is long enough on."""
+    is_expected = False
+    for (first, last), (following, _) in pairwise(told):
+        is_expected = is_expected or (last - first).days + 1 >= EXPECTED_AFTER
+        if is_expected:
+            yield from (last + place * _DAY for place in range(1, (following - last).days))
+
+
+def _find_dated(files: Iterable[DataFile], today: date) -> list[DataFile]:
+    """Find the files that have rows of this day or an earlier one."""
+    return [file for file in files if file.first is not None and file.last is not None and file.first_day <= today]
+
+
+def _find_filled(dated: Iterable[DataFile], today: date) -> tuple[Span, ...]:
+    """Find the days with rows up to today."""
+    return merge_spans((day, day) for file in dated for day in _list_days(file, today))
+
+
+def _list_days(file: DataFile, today: date) -> list[date]:
+    # An older month file doesn't tell its days: nothing says that those before today have rows.
+    days = file.list_days() if file.tells_days or file.last_day <= today else [file.first_day]
+    return [day for day in days if day <= today]
+
+
+def _has_first_hour(dated: Iterable[DataFile]) -> bool:
+    first = min((file.first for file in dated if file.first is not None), key=_moment)
+    return not (isinstance(first, datetime) and first.astimezone(UTC).hour)
+
+
+def _has_last_hour(dated: Iterable[DataFile], today: date) -> bool:
+    last = max((_find_last_moment(file, today) for file in dated), key=_moment)
+    return not (isinstance(last, datetime) and last.astimezone(UTC).hour < _LAST_HOUR)
+
+
+def _find_last_moment(file: DataFile, today: date) -> datetime | date:
+    """Find the file's last moment or day up to today.
+
+    Where its hour isn't known, it is the first moment of the day.
+    """
+    assert file.last is not None  # noqa: S101 - the file is dated
+    if file.last_day <= today:
+        return file.last
+    day = _list_days(file, today)[-1]
+    return datetime.combine(day, time(), UTC) if isinstance(file.last, datetime) else day
+
+
+def _moment(value: datetime | date) -> str:
+    return value.isoformat()
+
+
+def find_last_load(folder: Path, version: int) -> LogEntry | None:
+    """Find the newest load that stands at this version, without its days and files.
+
+    Mostly the newest commits tell: each look reads as many as all before it. Raises StorageError, and what a damaged
+    log does, when the log can't be read.
+    """
+    entries: list[LogEntry] = []
+    high, step = version, 1
+    while high >= 0:
+        versions = range(high, max(high - step, -1), -1)
+        high, step = high - step, 2 * step
+        entries += filter(None, read_each(folder, versions, partial(_read_entry, folder)))
+        if (found := next(_list_standing(entries), None)) is not None:
+            return found
+    return None
+
+
+def _list_standing(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
+    """Yield the loads that no later undo takes back, newest first.
+
+    An undo that doesn't say which load of its batch it takes back takes the newest that stands.
+    """
+    undone: set[tuple[str, int]] = set()
+    unsaid = Counter[str]()
+    for entry in entries:
+        if entry.kind == "undo":
+            undone.add((entry.batch, entry.undoes))
+            unsaid[entry.batch] += not entry.undoes
+        elif (entry.batch, entry.version) in undone and entry.version:
+            continue
+        elif unsaid[entry.batch]:
+            unsaid[entry.batch] -= 1
+        else:
+            yield entry
+
+
+def _read_entry(folder: Path, version: int) -> LogEntry | None:
+    """Read what a commit did to loads, without its days and files; None of another commit."""
+    for action in _read_actions(folder, version):
+        if "reelport" in (info := action.get("commitInfo", {})):
+            entry = parse_entry({**info, "version": version})
+            is_known = 0 < entry.undoes < version and _is_load_of(folder, entry.undoes, entry.batch)
+            undoes = entry.undoes if is_known else 0
+            if entry.kind in {"load", "replace", "undo"}:
+                return LogEntry(entry.kind, entry.batch, undoes=undoes, version=version, at=entry.at)
+    return None
+
+
+def _read_actions(folder: Path, version: int) -> list[dict[str, Any]]:
+    try:
+        return read_actions(open_store(folder), commit_name(version))
+    except FileNotFoundError as error:
+        raise StorageError(f"{describe_place(folder)}: commit {version} is gone; run reelport verify") from error
+
+
+def _is_load_of(folder: Path, version: int, batch: str) -> bool:
+    """Whether a commit loaded the batch: undos of earlier versions may name another load."""
+    found = _read_entry(folder, version)
+    return found is not None and found.kind != "undo" and found.batch == batch
+
 
 FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
 
@@ -38,18 +249,61 @@ def read_freshness(root: Path, today: date, tables: Iterable[str] = FACTS) -> Ma
 
 def find_freshness(snapshot: Snapshot, today: date) -> Mapping[str, Freshness]:
     """Find the freshness of a snapshot's fact tables as of this day (UTC), by name."""
-    return {name: _find_one(snapshot, name, today) for name in snapshot.listing if TABLES[name].is_fact}
+    return {name: _find_freshness(snapshot, name, today) for name in snapshot.listing if TABLES[name].is_fact}
 
 
-def _find_one(snapshot: Snapshot, table: str, today: date) -> Freshness:
+def _find_freshness(snapshot: Snapshot, table: str, today: date) -> Freshness:
     files = snapshot.listing[table]
-    loaded = _find_last_load(snapshot.root, table, snapshot.versions[table], files)
+    loaded = _find_load_time(snapshot.root, table, snapshot.versions[table], files)
     days = read_completeness(snapshot.root, table, snapshot.versions[table], files, today)
     return Freshness(table, days.last, loaded, days.first)
 
 
 # Once for these files, whose names no other table has.
 @lru_cache(maxsize=2 * len(FACTS))
-def _find_last_load(root: Path, table: str, version: int, _files: tuple[DataFile, ...]) -> datetime | None:
+def _find_load_time(root: Path, table: str, version: int, _files: tuple[DataFile, ...]) -> datetime | None:
     last = None if version == ABSENT else find_last_load(root / table, version)
     return None if last is None else last.at
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """What one table holds. A table that nothing was loaded into has no rows, days or load.
+
+    `complete_to` is the day up to which it is complete. `missing_days` have no rows though they should have some.
+    """
+
+    table: str
+    rows: int
+    files: int
+    bytes: int
+    complete_from: date | None
+    complete_to: date | None
+    last_load: datetime | None
+    last_batch: str | None
+    missing_days: tuple[date, ...] = ()
+
+
+def tables_report(root: Path, today: date) -> tuple[TableReport, ...]:
+    """Report on every table, as declared, with its complete days as of this one (UTC)."""
+    return tuple(_report_table(root, table, today) for table in TABLES.values())
+
+
+def _report_table(root: Path, table: Table, today: date) -> TableReport:
+    from reelport.facts.log.delta_log import read_newest  # noqa: PLC0415 - loads the Delta library
+
+    now = read_newest(root, table)
+    files, none = now.files, Completeness(None, None)
+    last = find_last_load(now.folder, now.version) if now.delta else None
+    days = read_completeness(root, table.name, now.version, files, today) if table.is_fact or table.born else none
+    return TableReport(
+        table.name,
+        sum(file.rows for file in files),
+        len(files),
+        sum(file.size for file in files),
+        days.first,
+        days.last,
+        last.at if last else None,
+        last.batch if last else None,
+        days.missing,
+    )

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 
 from reelport.errors import ReelportError, StorageError
-from reelport.facts.log.complete_days import read_completeness
+from reelport.facts.log.freshness import read_completeness
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import TABLES
 from reelport.server.queue import liveness

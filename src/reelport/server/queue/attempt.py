@@ -37,7 +37,7 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.data_files.damaged_copies import delete_damaged_copies
 from reelport.facts.layout import require_layout
-from reelport.facts.log.complete_days import last_complete_day
+from reelport.facts.log.freshness import last_complete_day
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables

@@ -13,8 +13,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from reelport.errors import ReelportError
+from reelport.facts.log.freshness import TableReport, tables_report
 from reelport.facts.log.history import Load, list_loads
-from reelport.facts.log.loaded_tables import TableReport, tables_report
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
 from reelport.server.settings import Settings
