@@ -20,7 +20,6 @@ from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
 from reelport.errors import StorageError
-from reelport.facts.data_files.damaged_copies import delete_damaged_copies
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.object_rows import merge_rows
@@ -31,7 +30,7 @@ from reelport.facts.log.delta_log import DIGESTS
 from reelport.facts.log.log_files import list_commits, open_store
 from reelport.facts.log.object_reader import read_rows
 from reelport.facts.log.remote_tables import attach_tables
-from reelport.facts.log.role_copies import LEAST_ROWS, find_original
+from reelport.facts.log.role_copies import LEAST_ROWS, delete_damaged_copies, find_original
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups.definition import add_rollup
 from reelport.facts.rollups.upkeep import check_rollups

@@ -24,7 +24,8 @@ from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.log_entry import DayLeftOut
-from reelport.facts.log.log_files import is_data_file, open_store
+from reelport.facts.log.log_files import open_store
+from reelport.facts.log.role_copies import is_data_file
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import EARNINGS
 

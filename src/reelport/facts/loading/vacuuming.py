@@ -12,8 +12,8 @@ from reelport.errors import UsageError
 from reelport.facts.data_files.work_folders import LOCK, clear_dead_folders, list_work_folders
 from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.log_files import LOG_FOLDER, is_data_file, list_tables, open_store, read_actions
-from reelport.facts.log.role_copies import find_original
+from reelport.facts.log.log_files import LOG_FOLDER, list_tables, open_store, read_actions
+from reelport.facts.log.role_copies import find_original, is_data_file
 from reelport.facts.rollups.upkeep import sweep
 from reelport.facts.tables import Table
 from reelport.storage.durable import translate_io_errors

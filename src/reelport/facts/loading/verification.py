@@ -19,9 +19,9 @@ from reelport.facts.data_files.work_folders import list_work_folders, open_work_
 from reelport.facts.log.checks import check_log
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.log_files import is_data_file, open_store
+from reelport.facts.log.log_files import open_store
 from reelport.facts.log.remote_tables import find_remote
-from reelport.facts.log.role_copies import find_copies, list_parts, list_roles, name_copy, split_digest
+from reelport.facts.log.role_copies import find_copies, is_data_file, list_parts, list_roles, name_copy, split_digest
 from reelport.facts.log.table_marks import was_made
 from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
 from reelport.facts.tables import TABLES, Table

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from reelport.errors import StorageError
 from reelport.facts.log.remote_tables import find_remote
-from reelport.facts.log.role_copies import find_original
 from reelport.facts.tables import TABLES, Table
 from reelport.storage.file_store import FileStore, read_file
 from reelport.storage.local_folder import LocalFolder
@@ -142,11 +141,6 @@ def read_each(folder: Path, versions: range, read: Callable[[int], Result]) -> I
         return
     with ThreadPoolExecutor(_FETCHES, thread_name_prefix="commits") as pool:
         yield from pool.map(read, versions)
-
-
-def is_data_file(name: str) -> bool:
-    """Whether a file of a table's store is a data file, whether a commit names it or not."""
-    return name.endswith(".parquet") and not name.startswith(f"{LOG_FOLDER}/") and find_original(name) is None
 
 
 def has_log(folder: Path) -> bool:

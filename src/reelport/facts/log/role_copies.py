@@ -5,16 +5,22 @@ change, and no other file gets the name of one: so a copy is right for as long a
 rows by that role may read either. No log names a copy. The copy of a large file is in parts, by a hash of the channel:
 a part has few row groups, whose descriptions would else be more to read than the rows of one channel. The name that a
 copy is stored by also has its digest, so that there is never one without the other.
+
+Reports read the files themselves where a copy can't be read. Such a copy is deleted, until `compact` writes it anew.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 
+from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_files import LOG_FOLDER, open_store
 from reelport.facts.tables import Table
-from reelport.storage.digests import DIGITS
+from reelport.storage.digests import DIGITS, is_intact
 from reelport.storage.file_store import FileStore
 
 ROLES = ("publisher_channel_id", "claimer_channel_id")
@@ -71,6 +77,11 @@ def find_original(stored: str) -> str | None:
     return rest.partition("/")[2] if folder.startswith(_PREFIX) else None
 
 
+def is_data_file(name: str) -> bool:
+    """Whether a file of a table's store is a data file, whether a commit names it or not."""
+    return name.endswith(_DATA) and not name.startswith(f"{LOG_FOLDER}/") and find_original(name) is None
+
+
 def choose_paths(store: FileStore, files: Mapping[str, int], role: str, channels: Collection[str]) -> tuple[str, ...]:
     """Choose what to read for the rows in which one of the channels has the role.
 
@@ -96,3 +107,33 @@ def find_copies(store: FileStore, names: Iterable[str]) -> Mapping[str, str]:
     folders = {name.rpartition("/")[0] for name in wanted}
     found = ((split_digest(stored), stored) for folder in folders for stored in store.list_names(folder))
     return {told[0]: stored for told, stored in found if told is not None and told[0] in wanted}
+
+
+def delete_damaged_copies(
+    folder: Path, files: Iterable[DataFile], role: str, channels: Collection[str], is_stopped: Callable[[], bool]
+) -> tuple[str, ...]:
+    """Delete those of the copies of a table's files that can't be read.
+
+    They are those with rows of the channels in the role, each of which is compared with its digest. Returns their
+    names. Those that are left when `is_stopped` stay. Raises StorageError when the store fails, or lets one not be
+    deleted.
+    """
+    store = open_store(folder.absolute())
+    names = choose_paths(store, {file.path: file.rows for file in files}, role, channels)
+    copies = [name for name in names if find_original(name)]
+    paths = zip(copies, store.local_paths(copies), strict=True)
+    wrong = [name for name, path in paths if not is_stopped() and not _is_right(name, path)]
+    # What this machine has of an object store's may have rotted here: then the store's own serves all others.
+    damaged = [name for name in wrong if not _is_right(name, store.fetch_again(name))]
+    for name in damaged:
+        store.delete(name)
+    return tuple(damaged)
+
+
+def _is_right(name: str, path: Path) -> bool:
+    """Whether nothing is wrong with a copy; an error that is not its own says nothing of it."""
+    told = split_digest(name)
+    try:
+        return told is not None and is_intact(path, told[1])
+    except OSError as error:
+        return error.errno != errno.EIO

@@ -35,10 +35,9 @@ from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList, count_rows_read
 from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
-from reelport.facts.data_files.damaged_copies import delete_damaged_copies
 from reelport.facts.layout import require_layout
 from reelport.facts.log.freshness import last_complete_day
-from reelport.facts.log.role_copies import ROLES
+from reelport.facts.log.role_copies import ROLES, delete_damaged_copies
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables
 from reelport.server.files import report_files
