@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelport.facts.data_files.parquet_writer import open_writer
-from reelport.facts.data_files.sorted_files import StagedFiles
+from reelport.facts.data_files.sorted_files import StagedFiles, open_writer
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_newest

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 
 from reelport import killpoints
 from reelport.facts.data_files.duckdb_session import Workspace, parquet_source
-from reelport.facts.data_files.parquet_writer import open_writer
 from reelport.facts.data_files.projection import project_sql
-from reelport.facts.data_files.sorted_files import ROW_GROUP
+from reelport.facts.data_files.sorted_files import ROW_GROUP, open_writer
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, require_intact

@@ -1,4 +1,7 @@
-"""Write sorted Parquet files of a table; each is complete and synced before a log names it."""
+"""Write sorted Parquet files of a table; each is complete and synced before a log names it.
+
+The files are compressed, with checksums and encodings.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
-from reelport.facts.data_files.parquet_writer import open_writer
 from reelport.facts.data_files.projection import to_schema
 from reelport.facts.log.data_file import MONTH_FILE, DataFile, name_month
 from reelport.facts.log.delta_log import read_added_paths, read_newest
@@ -29,6 +32,32 @@ MONTH_STEM = MONTH_FILE.removesuffix("-")
 """What a month file is written under, until all its days are known."""
 ROW_GROUP = 122_880
 """Rows per row group: small enough to skip most of a month, large enough to scan well."""
+
+
+def open_writer(
+    to: Path | pa.NativeFile, table: Table, *, statistics: Collection[str] | None = None, stores_schema: bool = True
+) -> pq.ParquetWriter:
+    """Open a writer of the table's rows, with statistics of all columns or of these.
+
+    OSError when there is no room. Times are written as differences: a channel's rows lie in order of time, so that they
+    take half the bytes and less. All other columns have dictionaries.
+    """
+    schema = stored_schema(table.name)
+    return pq.ParquetWriter(
+        to,
+        schema,
+        compression="zstd",
+        use_dictionary=[_name_values(field) for field in schema if field.name != table.time],
+        column_encoding=None if table.time is None else {table.time: "DELTA_BINARY_PACKED"},
+        write_statistics=True if statistics is None else list(statistics),
+        store_schema=stores_schema,
+        write_page_checksum=True,
+    )
+
+
+def _name_values(field: pa.Field) -> str:
+    """Name the file's column of a field's values: of a list it is the one of its elements."""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
 
 
 def file_stem(day: date, batch: str) -> str:
