@@ -26,10 +26,9 @@ from reelport.engine.scan_estimate import list_scans
 from reelport.engine.tenant import Tenant
 from reelport.errors import NewerData
 from reelport.facts.data_files.duckdb_session import open_workspace
-from reelport.facts.data_files.role_sorting import copy_by_roles
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.loading.role_copying import CopiedTable, copy_tables_by_roles
+from reelport.facts.loading.role_copying import CopiedTable, copy_by_roles, copy_tables_by_roles
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import read_newest
