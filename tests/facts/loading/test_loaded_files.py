@@ -15,7 +15,7 @@ from reelport.errors import BadInput
 from reelport.facts.input.batch_names import name_batch
 from reelport.facts.input.files import detect_format
 from reelport.facts.input.progress import Progress
-from reelport.facts.loading import loaded_files
+from reelport.facts.loading import conflicts
 from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo
@@ -144,12 +144,12 @@ def test_a_file_of_an_earlier_batch_is_refused(root: Path, ask: Ask, pair: tuple
     assert _views(ask) == 11
 
 
-@pytest.mark.parametrize("commits", [0, loaded_files.COMMITS_READ])
+@pytest.mark.parametrize("commits", [0, conflicts.COMMITS_READ])
 def test_a_file_of_many_is_found_by_a_look_up_and_by_the_whole_log(
     root: Path, plays: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, commits: int
 ) -> None:
     """Whichever reads less of the log; a long one is read for nothing but what a look-up has found."""
-    monkeypatch.setattr(loaded_files, "COMMITS_READ", commits)
+    monkeypatch.setattr(conflicts, "COMMITS_READ", commits)
     paths = [plays(f"{n}.csv", ("2023-07-01", "v1", "c1", n + 1)) for n in range(25)]
     load(root, "plays", paths)
     assert load(root, "plays", [plays("other.csv", ("2023-07-01", "v1", "c1", 99))]).rows == 1

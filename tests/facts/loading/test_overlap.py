@@ -12,8 +12,8 @@ from tests.cases import thin_out
 
 from reelport.cli.main import main
 from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.conflicts import SharedDay, format_shared_days
 from reelport.facts.loading.load import load
-from reelport.facts.loading.overlap import SharedDay, format_shared_days
 from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from reelport.facts.input.row_writer import OutsideRows
+    from reelport.facts.loading.conflicts import SharedDay
     from reelport.facts.loading.load import LoadResult
-    from reelport.facts.loading.overlap import SharedDay
     from reelport.facts.loading.preview import Preview
 
 
@@ -63,7 +63,7 @@ def _print_later_rows(table: str, rows: int) -> None:
 
 
 def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[date], *, is_dry: bool) -> None:
-    from reelport.facts.loading.overlap import format_shared_days
+    from reelport.facts.loading.conflicts import format_shared_days
 
     print(f"{table}: {format_shared_days(shared, days, is_dry=is_dry)}")
 

@@ -19,8 +19,7 @@ from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, 
 from reelport.facts.data_files.projection import project_sql, select_no_rows_sql
 from reelport.facts.data_files.rewriting import in_days, negate, rewrite_file
 from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
-from reelport.facts.loading.overlap import SharedDay, find_shared_days
-from reelport.facts.loading.unique_values import count_renamed, describe_shared, read_values
+from reelport.facts.loading.conflicts import SharedDay, count_renamed, describe_shared, find_shared_days, read_values
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, require_intact

@@ -28,8 +28,7 @@ from reelport.facts.input.row_writer import OutsideRows, RowWriter, Total
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, allow_any, apply_load
-from reelport.facts.loading.loaded_files import choose_batch, refuse_loaded_files
-from reelport.facts.loading.overlap import SharedDay
+from reelport.facts.loading.conflicts import SharedDay, choose_batch, refuse_loaded_files
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import is_standing, read_history
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry

@@ -19,10 +19,18 @@ from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad
 from reelport.facts.loading.changes import find_days_left_out, format_left_out
+from reelport.facts.loading.conflicts import (
+    SharedDay,
+    Values,
+    choose_batch,
+    count_renamed,
+    count_replaced_rows,
+    describe_shared,
+    find_shared_days,
+    read_known_values,
+    refuse_loaded_files,
+)
 from reelport.facts.loading.load import check_span, name_files
-from reelport.facts.loading.loaded_files import choose_batch, refuse_loaded_files
-from reelport.facts.loading.overlap import SharedDay, count_replaced_rows, find_shared_days
-from reelport.facts.loading.unique_values import Values, count_renamed, describe_shared, read_known_values
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import is_standing
 from reelport.facts.log.log_entry import DayLeftOut

@@ -1,0 +1,185 @@
+"""Finds where a load conflicts with what its table holds: files loaded before, days with rows, unique values.
+
+A file of facts that an earlier load has loaded, alone or with others, is refused. Rows on days of other batches are
+added to theirs, or replace them. Two objects may not share a value such as the slug of a channel. Tables with such a
+column are small, so that their keys and values are held in memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import chain
+
+from reelport.errors import BadInput
+from reelport.facts.damage import translate_damage
+from reelport.facts.data_files.rewriting import count_days, in_days
+from reelport.facts.input.batch_names import BatchName, has_rows
+from reelport.facts.input.files import InputFile
+from reelport.facts.log.commits import CHECKPOINT_EVERY
+from reelport.facts.log.delta_log import TableVersion
+from reelport.facts.log.history import Load, find_filled_days, find_load_of_file, read_history
+from reelport.facts.tables import Table
+from reelport.wording import format_count
+
+_FILES_SHOWN = 5
+COMMITS_READ = CHECKPOINT_EVERY
+"""Commits that the look-up of a file reads on average: of two marks, those since the last checkpoint each time."""
+_DAYS_SHOWN = 5
+"""Days that a sentence names."""
+Values = Mapping[str, str]
+"""The unique value of each object, by its key."""
+_VALUES_SHOWN = 100
+"""The most shared values that an error lists."""
+
+
+def choose_batch(now: TableVersion, names: BatchName) -> str:
+    """Choose the batch's name: the former one where the log knows the batch by that."""
+    is_former = names.former != names.name and now.load_counter(names.former) > 0
+    return names.former if is_former else names.name
+
+
+def refuse_loaded_files(
+    now: TableVersion, batch: str, files: Sequence[InputFile], names: Sequence[Sequence[str]]
+) -> None:
+    """Raise BadInput where rows of these files of the batch are in the table by another load.
+
+    `names` are for each file those that a batch of it alone would have. An undone load doesn't count, nor does one
+    whose days were all replaced since.
+    """
+    looked_up = tuple(chain.from_iterable(names))
+    if len(looked_up) * COMMITS_READ < now.version and not any(map(now.is_file_noted, looked_up)):
+        return
+    history = read_history(now)
+    found = [
+        (file, load)
+        for file, own in zip(files, names, strict=True)
+        if (load := find_load_of_file(history, own, batch)) is not None and has_rows(file)
+    ]
+    if found:
+        raise BadInput(_format_loaded(found))
+
+
+def _format_loaded(found: Sequence[tuple[InputFile, Load]]) -> str:
+    lines = [
+        f"{file.path} was loaded before, in batch {load.batch}{f' of {load.at:%Y-%m-%d}' if load.at else ''}"
+        for file, load in found[:_FILES_SHOWN]
+    ]
+    if len(found) > _FILES_SHOWN:
+        lines.append(f"and {format_count(len(found) - _FILES_SHOWN, 'more file')} too")
+    batches = list(dict.fromkeys(load.batch for _, load in found))
+    undo = f"take the batch back first (reelport load undo {batches[0]})" if len(batches) == 1 else "undo these batches"
+    return "\n".join(
+        [*lines, f"nothing was loaded, as rows would count twice: leave it out, {undo}, or say --again if both count"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SharedDay:
+    """A day on which other batches have rows already, and how many rows a load adds to it."""
+
+    day: date
+    rows: int
+
+
+def find_shared_days(now: TableVersion, rows: Mapping[date, int]) -> tuple[SharedDay, ...]:
+    """The days of a load not in the table yet on which the table has rows already."""
+    filled = {file.first_day for file in now.files if file.first_day == file.last_day}
+    months = [file for file in now.files if file.first_day < file.last_day]
+    # The log tells which days of a month file have rows; it is read only where a month file may decide.
+    if any(file.touches(day, day) for day in rows if day not in filled for file in months):
+        filled |= find_filled_days(read_history(now))
+    return tuple(SharedDay(day, rows[day]) for day in sorted(rows) if day in filled)
+
+
+def format_shared_days(shared: Sequence[SharedDay], days: Sequence[date], *, is_dry: bool) -> str:
+    """What a load of these days adds to, why that may be wrong, and what to do then."""
+    rows = format_count(sum(one.rows for one in shared), "row")
+    named = ", ".join(f"{one.day} ({one.rows:,})" for one in shared[:_DAYS_SHOWN])
+    more = f" and {format_count(len(shared) - _DAYS_SHOWN, 'more day')}" if len(shared) > _DAYS_SHOWN else ""
+    added, again = ("would be added", "load the files") if is_dry else ("added", "load the files again")
+    return (
+        f"{rows} {added} to {format_count(len(shared), 'day')} on which other batches have rows: {named}{more}. "
+        f"If they are the same facts, they count twice: {again} with --replace-days {min(days)}:{max(days)}, which "
+        f"removes all other rows of these days{_describe_gaps(days)}"
+    )
+
+
+def _describe_gaps(days: Sequence[date]) -> str:
+    """Say how many days between the load's own a replacement would empty."""
+    gaps = (max(days) - min(days)).days + 1 - len(set(days))
+    if not gaps:
+        return ""
+    which = "one day between them that has" if gaps == 1 else f"{gaps:,} days between them that have"
+    return f", and empties {which} no rows in the files: for rows that came late, load whole days"
+
+
+def count_replaced_rows(now: TableVersion, span: tuple[date, date]) -> int:
+    """How many rows the table has on these days, both included."""
+    mask, total = in_days(now.table, *span), 0
+    for file in now.files:
+        if not file.touches(*span):
+            continue
+        inside = span[0] <= file.first_day and file.last_day <= span[1]
+        total += file.rows if inside else count_days(now.path(file), now.table, mask).total()
+    return total
+
+
+def read_values(table: Table, paths: Sequence[str]) -> dict[str, str]:
+    """Read the unique values of these data files; empty for a table without such a column.
+
+    Raises StorageError for a damaged file.
+    """
+    if table.unique is None:
+        return {}
+    import pyarrow.parquet as pq  # noqa: PLC0415 - slow to import; most loads are of other tables
+
+    found: dict[str, str] = {}
+    for path in paths:
+        with translate_damage(path), pq.ParquetFile(path) as whole:
+            rows = whole.read([table.key, table.unique])
+        found |= zip(rows.column(table.key).to_pylist(), rows.column(table.unique).to_pylist(), strict=True)
+    return found
+
+
+def read_known_values(now: TableVersion) -> dict[str, str]:
+    """Read the unique values of a version of a table."""
+    return read_values(now.table, now.paths(now.files))
+
+
+def count_renamed(known: Values, new: Values) -> int:
+    """Count the known objects that get another value."""
+    return sum(known.get(key, value) != value for key, value in new.items())
+
+
+def describe_shared(table: Table, known: Values, new: Values) -> str | None:
+    """Say which values two objects would share after a merge; None when there are none.
+
+    Only values of the new rows are meant: what shared one before doesn't stand in the way of others.
+    """
+    sentences = list(_find_shared(table, known, new))
+    if not sentences:
+        return None
+    more = len(sentences) - _VALUES_SHOWN
+    return "\n".join([*sentences[:_VALUES_SHOWN], *([f"{more:,} more like these."] if more > 0 else [])])
+
+
+def _find_shared(table: Table, known: Values, new: Values) -> Iterator[str]:
+    given, kept = _group_keys(new), _group_keys({key: value for key, value in known.items() if key not in new})
+    object_ = table.name.removesuffix("s")
+    for value, keys in sorted(given.items()):
+        names = " and ".join(map(repr, keys))
+        if value in kept:
+            owner = kept[value][0]
+            yield f"The {table.unique} {value!r}, given to {names}, is another {object_}'s already, {owner!r}."
+        elif len(keys) > 1:
+            yield f"The {table.unique} {value!r} is given to {names}."
+
+
+def _group_keys(values: Values) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for key, value in sorted(values.items()):
+        grouped[value].append(key)
+    return grouped
