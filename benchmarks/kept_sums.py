@@ -13,7 +13,7 @@ from reelport.engine.rollups.listing import list_stored
 from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
-from reelport.facts.rollups.definition import add_rollup, list_rollups
+from reelport.facts.rollups import add_rollup, list_rollups
 from reelport.facts.tables import TABLES
 from reelport.server.settings import read_settings
 

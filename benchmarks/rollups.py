@@ -24,7 +24,7 @@ from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
-from reelport.facts.rollups.definition import FOLDER, add_rollup
+from reelport.facts.rollups import FOLDER, add_rollup
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 

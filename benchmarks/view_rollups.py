@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.shape import make_rollup
-from reelport.facts.rollups.definition import add_rollup
+from reelport.facts.rollups import add_rollup
 
 ROLLUPS = (
     make_rollup("plays", []),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reelport.cli.main import main
-from reelport.facts.rollups.definition import FOLDER
+from reelport.facts.rollups import FOLDER
 from reelport.server.settings import read_settings
 
 

@@ -27,7 +27,7 @@ from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import Snapshot, pin
-from reelport.facts.rollups.definition import Rollup, add_rollup
+from reelport.facts.rollups import Rollup, add_rollup
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 

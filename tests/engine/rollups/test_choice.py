@@ -28,8 +28,7 @@ from reelport.errors import StorageError, UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
-from reelport.facts.rollups.definition import Rollup, drop_rollup, list_rollups
-from reelport.facts.rollups.segments import list_files_by_day, list_segments
+from reelport.facts.rollups import Rollup, drop_rollup, list_files_by_day, list_rollups, list_segments
 from reelport.query import ReportQuery
 
 DAYS = [FIRST + timedelta(days=at) for at in range((LAST - FIRST).days + 1)]

@@ -18,7 +18,7 @@ from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.remote_tables import attach_tables
 from reelport.facts.log.snapshot import pin
-from reelport.facts.rollups.definition import add_rollup
+from reelport.facts.rollups import add_rollup
 from reelport.query import ReportQuery
 from reelport.storage.file_cache import FileCache
 

@@ -24,7 +24,7 @@ from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import groupable_columns, make_rollup
-from reelport.facts.rollups.definition import add_rollup
+from reelport.facts.rollups import add_rollup
 from reelport.facts.tables import TABLES, Kind
 from reelport.query import ReportQuery
 

@@ -16,7 +16,7 @@ from tests.patience import child, until
 from reelport.catalog import Product
 from reelport.engine.rollups.choice import RollupList
 from reelport.facts.loading.compaction import compact
-from reelport.facts.rollups.upkeep import sweep
+from reelport.facts.rollups import sweep
 from reelport.killpoints import VARIABLE
 from reelport.query import ReportQuery
 
@@ -87,7 +87,7 @@ import os, signal, sys
 from datetime import date
 from pathlib import Path
 from reelport.facts.loading.compaction import compact
-from reelport.facts.rollups.upkeep import sweep
+from reelport.facts.rollups import sweep
 from reelport.killpoints import VARIABLE
 
 kill = os.kill

@@ -14,7 +14,7 @@ from reelport.engine.rollups.suggestion import Suggestion, count_demand, suggest
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.snapshot import pin
-from reelport.facts.rollups.definition import Rollup
+from reelport.facts.rollups import Rollup
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 

@@ -32,8 +32,7 @@ from reelport.facts.log.object_reader import read_rows
 from reelport.facts.log.remote_tables import attach_tables
 from reelport.facts.log.role_copies import LEAST_ROWS, delete_damaged_copies, find_original
 from reelport.facts.log.snapshot import pin
-from reelport.facts.rollups.definition import add_rollup
-from reelport.facts.rollups.upkeep import check_rollups
+from reelport.facts.rollups import add_rollup, check_rollups
 from reelport.facts.tables import CHANNELS
 from reelport.storage.file_cache import FileCache
 

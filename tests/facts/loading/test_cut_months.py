@@ -24,8 +24,7 @@ from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.snapshot import pin
-from reelport.facts.rollups.definition import add_rollup
-from reelport.facts.rollups.segments import list_files_by_day, list_segments
+from reelport.facts.rollups import add_rollup, list_files_by_day, list_segments
 
 Ask = Callable[..., list[tuple[object, ...]]]
 LATER = date(2023, 9, 1)

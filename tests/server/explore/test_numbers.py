@@ -25,7 +25,7 @@ from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import groupable_columns, make_rollup
 from reelport.engine.tenant import Tenant
-from reelport.facts.rollups.definition import Rollup, add_rollup
+from reelport.facts.rollups import Rollup, add_rollup
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Totals

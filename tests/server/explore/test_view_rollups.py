@@ -22,7 +22,7 @@ from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
-from reelport.facts.rollups.definition import add_rollup
+from reelport.facts.rollups import add_rollup
 from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget, Totals
 from reelport.server.explore.part_plan import LINES, PartPlan
 from reelport.server.explore.view import Comparison, View

@@ -28,7 +28,7 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.log_files import open_store
 from reelport.facts.log.snapshot import pin
-from reelport.facts.rollups.definition import add_rollup
+from reelport.facts.rollups import add_rollup
 from reelport.query import ReportQuery
 from reelport.server.explore.explorer import Explorer
 from reelport.server.explore.numbers import Figure, Totals

@@ -24,7 +24,7 @@ from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.rollups.definition import add_rollup, drop_rollup
+from reelport.facts.rollups import add_rollup, drop_rollup
 from reelport.query import ReportQuery
 from reelport.server.queue import attempt, jobs
 from reelport.server.queue.attempt import is_sampled

@@ -47,8 +47,7 @@ def suggest(
     from reelport.engine.memory_size import parse_size
     from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
     from reelport.facts.log.snapshot import pin
-    from reelport.facts.rollups.definition import add_rollup, list_rollups
-    from reelport.facts.rollups.upkeep import measure_rollups
+    from reelport.facts.rollups import add_rollup, list_rollups, measure_rollups
     from reelport.facts.tables import TABLES
     from reelport.server.reports.asked_queries import list_asked_queries
     from reelport.server.state.database import connected
@@ -100,12 +99,12 @@ def add_rollup(
     """
     from reelport.catalog import Grain
     from reelport.engine.rollups.shape import make_rollup
-    from reelport.facts.rollups import definition
+    from reelport.facts import rollups
 
     rollup = make_rollup(
         table, (name.lower() for name in split_names(list(columns))), Grain.HOUR if hour else Grain.DAY
     )
-    is_new = definition.add_rollup(facts_root(data), rollup)
+    is_new = rollups.add_rollup(facts_root(data), rollup)
     print(f"{rollup.name}: {'added' if is_new else 'is there already'}; build it by `reelport rollups build`")
 
 
@@ -119,7 +118,7 @@ def build(
 
     Example: reelport rollups build
     """
-    from reelport.facts.rollups.definition import find_rollup, list_rollups
+    from reelport.facts.rollups import find_rollup, list_rollups
 
     root = facts_root(data)
     chosen = [find_rollup(root, name) for name in names] or list(list_rollups(root))
@@ -174,7 +173,7 @@ def drop(
 
     Example: reelport rollups drop --all
     """
-    from reelport.facts.rollups.definition import drop_rollup, find_rollup, list_rollups
+    from reelport.facts.rollups import drop_rollup, find_rollup, list_rollups
 
     root = facts_root(data)
     if all == bool(names):

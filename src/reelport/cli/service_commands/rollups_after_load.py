@@ -19,7 +19,7 @@ def build_after_load(data: Path, table: str, memory: str) -> None:
         return
     from reelport.engine.memory_size import parse_size
     from reelport.engine.rollups.build import build_rollups
-    from reelport.facts.rollups.definition import list_rollups
+    from reelport.facts.rollups import list_rollups
 
     root = settings.facts_root
     try:

@@ -91,7 +91,7 @@ def verify(*, json: PrintJson = False, data: Data = None) -> None:
     Example: reelport verify
     """
     from reelport.facts.loading.verification import verify as verify_tables
-    from reelport.facts.rollups.upkeep import check_rollups
+    from reelport.facts.rollups import check_rollups
     from reelport.server.files.verification import check_files
     from reelport.server.state.own_tables import refuse_other_tables
 

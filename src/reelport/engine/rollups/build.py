@@ -21,19 +21,21 @@ from reelport.facts.defaults import KEPT_HOURS, MEMORY
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_newest, require_intact
 from reelport.facts.log.snapshot import Snapshot, pin
-from reelport.facts.rollups.definition import Rollup, list_rollups
-from reelport.facts.rollups.segments import (
+from reelport.facts.rollups import (
     DATA,
     Files,
+    Rollup,
     Segment,
     SegmentDay,
     delete_manifests,
     list_files_by_day,
+    list_rollups,
     list_segments,
+    measure_rollups,
     name_segment,
+    sweep,
     write_manifest,
 )
-from reelport.facts.rollups.upkeep import measure_rollups, sweep
 from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES
 from reelport.storage.digests import FileDamaged, check_files, compute_digest

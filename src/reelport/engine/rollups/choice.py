@@ -24,8 +24,7 @@ from reelport.errors import InternalError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.rollups.definition import Rollup, list_rollups
-from reelport.facts.rollups.segments import Files, Segment, list_files_by_day, list_segments
+from reelport.facts.rollups import Files, Rollup, Segment, list_files_by_day, list_rollups, list_segments
 from reelport.wording import format_count
 
 _FOOTERS_MEMORY = "256MB"

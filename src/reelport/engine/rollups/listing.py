@@ -8,8 +8,7 @@ from pathlib import Path
 from reelport.engine.rollups.choice import choose_parts
 from reelport.engine.rollups.shape import identity_of
 from reelport.facts.log.snapshot import pin
-from reelport.facts.rollups.definition import Rollup, list_rollups
-from reelport.facts.rollups.segments import list_files_by_day, list_segments
+from reelport.facts.rollups import Rollup, list_files_by_day, list_rollups, list_segments
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
 from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.shape import is_summable, list_columns, tenant_columns
-from reelport.facts.rollups.definition import Rollup
+from reelport.facts.rollups import Rollup
 from reelport.facts.tables import TABLES
 from reelport.wording import format_list
 

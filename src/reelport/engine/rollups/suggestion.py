@@ -25,7 +25,7 @@ from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.rollups.definition import Rollup
+from reelport.facts.rollups import Rollup
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER
 from reelport.facts.tables import TABLES

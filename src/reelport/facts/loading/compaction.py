@@ -29,7 +29,7 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import list_tables
-from reelport.facts.rollups.upkeep import carry_over, keep_segments
+from reelport.facts.rollups import carry_over, keep_segments
 from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER, find_table, sort_keys
 from reelport.storage.file_cache import holding

@@ -14,7 +14,7 @@ from reelport.facts.defaults import KEPT_HOURS
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.log_files import LOG_FOLDER, list_tables, open_store, read_actions
 from reelport.facts.log.role_copies import find_original, is_data_file
-from reelport.facts.rollups.upkeep import sweep
+from reelport.facts.rollups import sweep
 from reelport.facts.tables import Table
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.file_store import FileStore

@@ -1,1 +1,0 @@
-"""Rollups as files: definitions, segments, and the data files behind their days."""
