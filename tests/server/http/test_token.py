@@ -6,22 +6,19 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx2
 import pytest
 from tests.patience import until
-from tests.server.api import Api, open_api
+from tests.server.api import Api
 
 from reelport.server.access import key_rotation, keys
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.key_details import KeyDetails
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.token_buckets import hash_owner
-from reelport.server.settings import read_settings
 from reelport.server.state.database import writing
 from reelport.wire import TOKEN_PATH
 
@@ -224,18 +221,11 @@ def test_only_post_is_taken(api: Api) -> None:
     assert reply.json()["error"] == "invalid_request"
 
 
-@pytest.fixture
-def few_grants(tmp_path: Path) -> Iterator[Api]:
-    """An app of which a key gets two tokens at once, one of them granted already, and then one each five seconds."""
-    with open_api(read_settings(data=tmp_path, workers=0, key_grants=12)) as api:
-        yield api
-
-
-def test_the_seconds_of_a_refusal_as_one_too_many_do_not_count(few_grants: Api) -> None:
+def test_the_seconds_of_a_refusal_as_one_too_many_do_not_count(api: Api) -> None:
     """A crowd of them is quick, and would hide from an alert that the others are slow."""
-    assert refuse_grant(few_grants, "any").status_code == 429
-    assert few_grants.grant().status_code == 200
-    page = few_grants.client.get("/metrics").text
+    assert refuse_grant(api, "any").status_code == 429
+    assert api.grant().status_code == 200
+    page = api.client.get("/metrics").text
     requests = re.findall(
         rf'^reelport_requests_total{{.*route="{TOKEN_PATH}",status="(\d+)"}} (\S+)$', page, re.MULTILINE
     )
@@ -244,12 +234,12 @@ def test_the_seconds_of_a_refusal_as_one_too_many_do_not_count(few_grants: Api) 
     assert float(timed) == sum(float(count) for status, count in requests if status != "429")
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_come_again(few_grants: Api) -> None:
+def test_a_key_that_asks_too_often_is_told_when_to_come_again(api: Api) -> None:
     """429 with Retry-After; the id alone, with a wrong secret, uses up nothing of it."""
     for _ in range(200):
-        few_grants.service.grants.take(hash_owner(few_grants.key.id, "wrong"))
-    assert few_grants.grant().status_code == 200
-    reply = refuse_grant(few_grants, few_grants.key.secret)
+        api.service.grants.take(hash_owner(api.key.id, "wrong"))
+    assert api.grant().status_code == 200
+    reply = refuse_grant(api, api.key.secret)
     assert (reply.status_code, reply.json()["error"]) == (429, "too_many_requests")
     assert int(reply.headers["retry-after"]) >= 1
 
