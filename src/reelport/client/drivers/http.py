@@ -16,7 +16,7 @@ import httpx2
 
 from reelport.client.drivers.http_log import without_signatures
 from reelport.client.drivers.long_body import LongBody
-from reelport.client.drivers.slow_head import SlowHead, bounded_head, watch_heads
+from reelport.client.drivers.slow_head import SlowHead, bounded_head, trace, trace_async
 from reelport.client.drivers.transport import TOO_SLOW, AsyncBody, Body
 from reelport.client.steps import Lost, Reply, Request
 from reelport.errors import UsageError
@@ -46,7 +46,6 @@ class Http:
     def __init__(self) -> None:
         with _translate_environment_errors():
             self._client = httpx2.Client(headers=_build_headers(), limits=_LIMITS)
-        watch_heads(self._client)
 
     def open(self, request: Request) -> Body | Lost:
         """Send a request; return the response, its body still open. UsageError once closed."""
@@ -58,6 +57,7 @@ class Http:
                 headers=request.headers,
                 content=request.body,
                 timeout=_build_timeout(request),
+                extensions={"trace": trace},
             )
             with without_signatures(), bounded_head(request):
                 response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
@@ -114,6 +114,7 @@ class AsyncHttp:
                 headers=request.headers,
                 content=request.body,
                 timeout=_build_timeout(request),
+                extensions={"trace": trace_async},
             )
             follow = request.method == "GET"
             with without_signatures(), bounded_head(request):
@@ -138,9 +139,7 @@ class AsyncHttp:
 
 def _make_async_client() -> httpx2.AsyncClient:
     with _translate_environment_errors():
-        client = httpx2.AsyncClient(headers=_build_headers(), limits=_LIMITS)
-    watch_heads(client)
-    return client
+        return httpx2.AsyncClient(headers=_build_headers(), limits=_LIMITS)
 
 
 class _AsyncBody:
