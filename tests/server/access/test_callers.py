@@ -274,12 +274,12 @@ def test_another_secret_over_the_same_state_is_seen(state: State) -> None:
     assert require_same_secret(state.db, other) == load_service_secret(other)
 
 
-def test_a_state_from_before_the_mark_takes_that_of_the_secret_in_use(state: State) -> None:
-    """Brought up to date, it serves its keys with their secret, and from then on with no other."""
+def test_a_state_without_a_fingerprint_takes_that_of_the_secret_in_use(state: State) -> None:
+    """It serves its keys with their secret, and from then on with no other."""
     state.organization("demo")
     key = state.key("demo")
     with writing(state.db) as connection:
-        connection.execute(text("DELETE FROM seals"))  # as the migration leaves it that made the table
+        connection.execute(text("DELETE FROM secret_fingerprints"))
     db = connect(state.settings)
     assert isinstance(
         grants.grant_token(

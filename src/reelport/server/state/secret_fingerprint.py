@@ -37,7 +37,7 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
             if not _is_accepted(connection, own):
                 raise UsageError(_OTHER)
             connection.execute(SECRET_FINGERPRINTS.delete())
-            connection.execute(SECRET_FINGERPRINTS.insert().values(number=1, mark=own.fingerprint))
+            connection.execute(SECRET_FINGERPRINTS.insert().values(number=1, fingerprint=own.fingerprint))
     record_state(settings, is_new=False, is_proven=True)
     return own
 
@@ -72,7 +72,7 @@ def _is_accepted(connection: Connection, service_secret: ServiceSecret) -> bool:
 
 def read_fingerprint(connection: Connection) -> str | None:
     """Read the stored fingerprint; None before the first key."""
-    return connection.execute(select(SECRET_FINGERPRINTS.c.mark)).scalar()
+    return connection.execute(select(SECRET_FINGERPRINTS.c.fingerprint)).scalar()
 
 
 def _has_keys(connection: Connection) -> bool:

@@ -240,10 +240,10 @@ IDENTITIES: Final = Table(
 
 # One row at most: the fingerprint of the secret under which keys were made; it is no help to guess the secret.
 SECRET_FINGERPRINTS: Final = Table(
-    "seals",
+    "secret_fingerprints",
     METADATA,
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("mark", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
     CheckConstraint("number = 1", name="one"),
 )
 

@@ -165,11 +165,11 @@ def _create_access() -> None:
     op.create_index("ix_refresh_tokens_key_id", "refresh_tokens", ["key_id"])
     op.create_index("ix_refresh_tokens_user_id", "refresh_tokens", ["user_id"])
     op.create_table(
-        "seals",
+        "secret_fingerprints",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("mark", sa.Text(), nullable=False),
-        sa.CheckConstraint("number = 1", name=op.f("ck_seals_one")),
-        sa.PrimaryKeyConstraint("number", name="pk_seals"),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.CheckConstraint("number = 1", name=op.f("ck_secret_fingerprints_one")),
+        sa.PrimaryKeyConstraint("number", name="pk_secret_fingerprints"),
     )
 
 
