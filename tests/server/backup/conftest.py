@@ -15,9 +15,8 @@ from tests.server.conftest import State
 
 from reelport.facts.sample.sample import generate
 from reelport.server.access.channel_registry import list_channels
-from reelport.server.backup.archive import Archive
+from reelport.server.backup.archive import Archive, Manifest
 from reelport.server.backup.create import create_backup
-from reelport.server.backup.manifest import Manifest
 from reelport.server.credentials import load_service_secret
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect

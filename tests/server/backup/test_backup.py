@@ -25,10 +25,9 @@ from reelport.facts.log.table_marks import RECORD
 from reelport.facts.sample.sample import generate
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys
-from reelport.server.backup.archive import Archive
+from reelport.server.backup.archive import Archive, parse_manifest
 from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
-from reelport.server.backup.manifest import parse_manifest
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import describe_address, name_database
 from reelport.server.state.database import connected
@@ -191,7 +190,8 @@ def test_a_restore_that_was_killed_after_its_database_was_loaded_goes_on(backed_
     made, place = backed_up.archive.read(), backed_up.place()
     restore_backup(backed_up.archive, made, place)
     (place.data / layout.FILE_NAME).unlink()
-    layout.begin_restore(place.data, f"{made.id} {made.state.sha256} {describe_address(place)}")
+    mark = f"{made.id} {made.state.sha256} {describe_address(place)}"
+    layout.begin_restore(place.data, f"{mark}\n{'ab' * 16}\nloaded" if place.database_url else mark)
     restore_backup(backed_up.archive, made, place)
     layout.check_existing(place.data)
     if place.database_url:
@@ -293,29 +293,15 @@ def test_a_manifest_that_can_not_be_read_stops_no_backup_and_prunes_nothing(desk
 
 
 def test_what_a_killed_backup_left_goes_with_the_next(desk: Desk) -> None:
-    """Its folders for work, also an earlier release's, and its drafts of objects once backups are pruned."""
+    """Its folders for work, and its drafts of objects once backups are pruned."""
     desk.back_up()
     work, draft = desk.archive.root / "work", desk.archive.root / "objects" / f"{'ab' * 8}.part"
-    for name in ("reelport-abc_1234", "tmpabc_1234"):
-        (work / name / "spill").mkdir(parents=True)
+    (work / "reelport-abc_1234" / "spill").mkdir(parents=True)
     draft.write_text("x")
     desk.back_up(1)
     desk.archive.prune(2)
     assert list(work.iterdir()) == []
     assert not draft.exists()
-
-
-def test_a_backup_that_notes_a_file_twice_is_restored(backed_up: Desk) -> None:
-    """As earlier releases did beside a load: once as its draft, once as what was uploaded."""
-    made = backed_up.archive.read()
-    twice = [each for file in made.files for each in (replace(file, tag="draft"), file)]
-    path = backed_up.archive.root / "backups" / f"{made.id}.json"
-    path.write_bytes(replace(made, files=tuple(twice)).to_json())
-    read, place = backed_up.archive.read(), backed_up.place()
-    assert {file.tag for file in read.files}.isdisjoint({"draft"})
-    assert find_faults(backed_up.archive, read, backed_up.state.settings, None) == []
-    restore_backup(backed_up.archive, read, place)
-    assert newest_versions(place.facts_root) == made.versions
 
 
 def test_a_scratch_folder_that_is_not_there_is_told(backed_up: Desk) -> None:

@@ -23,12 +23,10 @@ from reelport.facts.layout import require_layout
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import newest_versions, pin
-from reelport.server.backup.archive import Archive
+from reelport.server.backup.archive import Archive, Manifest, Stored
 from reelport.server.backup.bucket import MARK, list_buckets
 from reelport.server.backup.check import find_faults
-from reelport.server.backup.create import create_backup
-from reelport.server.backup.manifest import Manifest, Stored
-from reelport.server.backup.probes import find_differences
+from reelport.server.backup.create import create_backup, find_differences
 from reelport.server.backup.restore import restore_backup
 from reelport.server.files import store_owner, verification
 from reelport.server.settings import Settings, read_settings

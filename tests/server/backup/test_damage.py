@@ -20,10 +20,9 @@ from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import newest_versions
-from reelport.server.backup.archive import Archive
+from reelport.server.backup.archive import Archive, Manifest, Stored
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.damage import name_days
-from reelport.server.backup.manifest import Manifest, Stored
 from reelport.server.backup.restore import restore_backup
 from reelport.server.files import verification
 from reelport.server.settings import Settings, read_settings

@@ -18,9 +18,8 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.snapshot import newest_versions
 from reelport.server.access import organizations
-from reelport.server.backup.archive import Archive
+from reelport.server.backup.archive import Archive, Manifest
 from reelport.server.backup.create import create_backup
-from reelport.server.backup.manifest import Manifest
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import load_state
 from reelport.server.files import store_owner, verification

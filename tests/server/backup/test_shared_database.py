@@ -17,9 +17,8 @@ from tests.server.backup.conftest import Desk
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts import layout
 from reelport.server.access import organizations
-from reelport.server.backup.database_claim import DatabaseClaim
-from reelport.server.backup.manifest import Manifest
-from reelport.server.backup.restore import restore_backup
+from reelport.server.backup.archive import Manifest
+from reelport.server.backup.restore import DatabaseClaim, restore_backup
 from reelport.server.backup.state_dump import describe_address, list_tables, load_state
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect, connected, open_database, writing

@@ -17,7 +17,7 @@ from reelport.errors import StorageError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from reelport.server.backup.manifest import Manifest
+    from reelport.server.backup.archive import Manifest
     from reelport.server.settings import Settings
 
 Archive = Annotated[Path, Parameter(help="The folder of the backups.")]
@@ -78,9 +78,8 @@ def restore(
 
     Example: reelport restore backups --data restored
     """
-    from reelport.server.backup.archive import Archive
+    from reelport.server.backup.archive import FACTS, FILES, Archive
     from reelport.server.backup.damage import name_days
-    from reelport.server.backup.manifest import FACTS, FILES
     from reelport.server.backup.restore import restore_backup
     from reelport.server.settings import read_settings
     from reelport.storage.modes import set_readers

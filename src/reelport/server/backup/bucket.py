@@ -18,9 +18,8 @@ from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.facts.log import table_marks
 from reelport.facts.log.log_files import LOG_FOLDER
-from reelport.server.backup.archive import Archive
+from reelport.server.backup.archive import FACTS, FILES, Archive, Manifest, Stored
 from reelport.server.backup.damage import list_some
-from reelport.server.backup.manifest import FACTS, FILES, Manifest, Stored
 from reelport.server.files import store_owner
 from reelport.server.settings import Settings
 from reelport.storage.file_cache import FileCache

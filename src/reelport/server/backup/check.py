@@ -1,21 +1,52 @@
-"""Tries at a scratch place what can go wrong: the restore of a backup, and the migrations of a state."""
+"""Tries at a scratch place what can go wrong: the restore of a backup, and the migrations of a state.
+
+A state of PostgreSQL needs an empty database for that: a named one, or a server of its own.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import MetaData, text
+
 from reelport.errors import StorageError, UsageError
 from reelport.facts.loading.verification import verify
-from reelport.server.backup.archive import Archive
-from reelport.server.backup.manifest import Manifest
-from reelport.server.backup.probes import find_differences
+from reelport.server.backup.archive import Archive, Manifest
+from reelport.server.backup.create import find_differences
 from reelport.server.backup.restore import restore_backup
-from reelport.server.backup.state_dump import SQLITE, check_state_file, dump_state, load_state, name_database
+from reelport.server.backup.state_dump import (
+    SQLITE,
+    check_state_file,
+    dump_state,
+    find_tool,
+    list_tables,
+    load_state,
+    name_database,
+)
 from reelport.server.settings import Settings
-from reelport.server.state.database import open_database, upgrade
+from reelport.server.state.database import open_database, upgrade, writing
 from reelport.storage.scratch_folder import open_scratch_folder
+
+_DATABASE_OWNER = "reelport"
+_UNPRIVILEGED = "postgres"
+"""The user whom Debian's package makes; PostgreSQL refuses to run as root."""
+
+_OPTIONS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "jit=off", "max_connections=20")
+"""Reached by its socket alone; what is lost with the machine was a copy."""
+
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+"""The server's: another user may read it, and this process has secrets in its own."""
+
+_PATIENCE_SECONDS = 300
+_SET_DEATH_SIGNAL = 1
 
 
 def find_faults(
@@ -82,6 +113,142 @@ def _lend_database(
         if scratch_database is not None:
             raise UsageError("--scratch-database: the state is SQLite's, and needs none.")
         return nullcontext("")
-    from reelport.server.backup.scratch_database import named_database, own_server  # noqa: PLC0415 - psycopg, an extra
+    return _run_own_server(scratch) if scratch_database is None else _lend_named_database(place, scratch_database)
 
-    return own_server(scratch) if scratch_database is None else named_database(place, scratch_database)
+
+@contextmanager
+def _run_own_server(scratch: Path | None) -> Iterator[str]:
+    """Run an empty PostgreSQL below the scratch folder within the block; give its address.
+
+    It listens on a socket that its user alone reaches, and dies with this process. Where this process is root's, it
+    lies in the system's folder for temporary files, as its own user need not reach the scratch folder. UsageError where
+    its programs are missing, StorageError where it doesn't start.
+    """
+    initdb = find_tool("initdb")
+    if initdb is None:
+        raise UsageError(
+            "The state was in PostgreSQL, and there is none here to restore it into: install PostgreSQL's server "
+            "(Debian: postgresql), or name an empty database (--scratch-database)."
+        )
+    user = _find_user()
+    _forget_other_servers()
+    where = scratch if user is None else None
+    with _folder(where, user) as data, _folder(None, user) as socket:  # a socket's path has 107 letters at most
+        _create_cluster(initdb, data / "cluster", user)
+        words = ["-D", str(data / "cluster"), "-k", str(socket), *(f"-c{option}" for option in _OPTIONS)]
+        with (data / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [Path(initdb).with_name("postgres"), *words],
+                stdout=log,
+                stderr=log,
+                user=user,
+                group=user,
+                env=_ENVIRONMENT,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - this command has one thread
+            )
+        try:
+            _wait_until_ready(server, socket, data / "log")
+            yield f"postgresql://{_DATABASE_OWNER}@/postgres?host={socket}"
+        finally:
+            _stop(server)
+
+
+@contextmanager
+def _lend_named_database(settings: Settings, address: str) -> Iterator[str]:
+    """Lend an empty database; drop what was restored into it at the end.
+
+    UsageError when it has tables: they are left alone.
+    """
+    if not address:
+        raise UsageError("--scratch-database is empty: name a database.")
+    place = replace(settings, database_url=address)
+    if list_tables(place):
+        raise UsageError("The database of --scratch-database isn't empty: name a new one.")
+    try:
+        yield address
+    finally:
+        _drop_tables(place)
+
+
+def _forget_other_servers() -> None:
+    """Let no variable of PostgreSQL's lead to another server than the own one."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+
+
+def _find_user() -> str | None:
+    """The user whom the server runs as; None for the one of this process."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(_UNPRIVILEGED).pw_name
+    except KeyError:
+        raise UsageError(
+            f"PostgreSQL doesn't run as root, and there is no user {_UNPRIVILEGED!r}: run this as another user, or "
+            "name an empty database (--scratch-database)."
+        ) from None
+
+
+def _folder(parent: Path | None, user: str | None) -> AbstractContextManager[Path]:
+    return open_scratch_folder("reelport-verify-", parent, None if user is None else pwd.getpwnam(user).pw_uid)
+
+
+def _create_cluster(initdb: str, to: Path, user: str | None) -> None:
+    words = ["-D", str(to), "-U", _DATABASE_OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    done = subprocess.run(
+        [initdb, *words],
+        user=user,
+        group=user,
+        env=_ENVIRONMENT,
+        cwd=to.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise StorageError(f"No PostgreSQL could be made in {to.parent}: {done.stderr.strip()}")
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+    import psycopg  # noqa: PLC0415 - an extra
+
+    for _ in range(_PATIENCE_SECONDS * 10):
+        try:
+            psycopg.connect(host=str(socket), user=_DATABASE_OWNER, dbname="postgres").close()
+        except psycopg.OperationalError:
+            pass
+        else:
+            return
+        try:
+            server.wait(0.1)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    raise StorageError(f"The PostgreSQL to restore into did not start: {log.read_text(errors='replace').strip()}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """Stop it at once: nothing of it is kept."""
+    server.send_signal(signal.SIGQUIT)
+    server.wait()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the server when this process ends, however it does."""
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, int(signal.SIGQUIT))
+
+
+def _drop_tables(settings: Settings) -> None:
+    db = open_database(settings)
+    try:
+        with writing(db) as connection:
+            found = MetaData()
+            found.reflect(connection)
+            found.drop_all(connection)
+            functions = text(
+                "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = current_schema::regnamespace"
+            )
+            for function in connection.execute(functions).scalars().all():
+                connection.execute(text(f"DROP FUNCTION {function}"))
+    finally:
+        db.dispose()

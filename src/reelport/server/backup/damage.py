@@ -11,8 +11,7 @@ from typing import Any
 from reelport.errors import ReelportError
 from reelport.facts.log.log_files import LOG_FOLDER
 from reelport.facts.tables import TABLES
-from reelport.server.backup.archive import Archive
-from reelport.server.backup.manifest import FACTS, BackedUpFile, Manifest, Stored
+from reelport.server.backup.archive import FACTS, Archive, BackedUpFile, Manifest, Stored
 from reelport.wording import format_count, format_days
 
 _SHOWN = 3

@@ -1,26 +1,38 @@
-"""Restores a backup into an empty data directory, after checking that it can be."""
+"""Restores a backup into an empty data directory, after checking that it can be.
+
+A PostgreSQL is claimed for one directory's restore, until the state is loaded. Two restores that find it empty would
+else both begin, and one that was killed takes the state that another has loaded for its own: two directories would
+share one state. A killed restore knows its claim again by its directory's mark.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, inspect, select, text
 
 from reelport.errors import ReelportError, StorageError, UsageError
-from reelport.facts.layout import FILE_NAME, UNFINISHED_NAME, begin_restore, end_restore, read_unfinished
+from reelport.facts.layout import (
+    FILE_NAME,
+    UNFINISHED_NAME,
+    begin_restore,
+    cancel_restore,
+    end_restore,
+    read_unfinished,
+)
 from reelport.facts.log.snapshot import ABSENT
 from reelport.facts.log.table_marks import RECORD, restore_identity
 from reelport.server import credentials
-from reelport.server.backup.archive import Archive
+from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
 from reelport.server.backup.damage import describe_damage, is_needed
-from reelport.server.backup.database_claim import DatabaseClaim
-from reelport.server.backup.manifest import FACTS, FILES, BackedUpFile, Manifest, Stored
 from reelport.server.backup.state_dump import (
     POSTGRESQL,
     SQLITE,
@@ -31,7 +43,7 @@ from reelport.server.backup.state_dump import (
 )
 from reelport.server.settings import Settings
 from reelport.server.state import state_record
-from reelport.server.state.database import open_database, upgrade, writing
+from reelport.server.state.database import CLAIM, FREE_CLAIM, lock_tables, open_database, reading, upgrade, writing
 from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
@@ -51,6 +63,14 @@ _ROOM = 1.05
 """Free bytes that a restore asks for, as a multiple of the backup's."""
 _BLOCK = 512
 """Bytes of a block in which the system counts what a file takes."""
+_READ_CLAIM = text(f"SELECT token FROM {CLAIM}")  # noqa: S608 - a name of ours
+_SET_CLAIM = text(f"CREATE TABLE {CLAIM} AS SELECT CAST(:token AS text) AS token")
+
+_NOT_EMPTY = "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
+_ELSEWHERE = (
+    "The database of REELPORT_DATABASE_URL is being restored into another data directory: "
+    "run that restore to its end, or name a new database."
+)
 
 
 def restore_backup(
@@ -277,3 +297,104 @@ def _expire_lost_reports(db: Engine, kept: set[str]) -> None:
         if lost:
             ended = {"status": ReportStatus.EXPIRED.value, "file": None}
             connection.execute(REPORTS.update().where(REPORTS.c.id.in_(lost)).values(ended))
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseClaim:
+    """The claim of one restore on its database.
+
+    `origin` says which backup goes where, `token` is the data directory's own. `before` is the mark that an unfinished
+    restore left in the directory.
+    """
+
+    settings: Settings
+    origin: str
+    token: str
+    before: str | None
+
+    @classmethod
+    def of(cls, settings: Settings, origin: str) -> Self:
+        """Make the claim of a restore, or the one that its killed forerunner may have taken."""
+        before = read_unfinished(settings.data)
+        _, token, *_ = [*(before or "").split("\n"), ""]
+        return cls(settings, origin, token or secrets.token_hex(16), before)
+
+    def find_problem(self) -> str | None:
+        """Say why the database can't be restored into, if it can't."""
+        with self._connect(reading) as connection:
+            return self._find_problem(connection)
+
+    @contextmanager
+    def hold(self) -> Iterator[bool]:
+        """Mark the directory and claim the database for the block.
+
+        Gives whether the state must be loaded in it. Raises UsageError where another restore was faster; a directory
+        without a mark has none then, too. After an error of a block that had to load the state the database is free
+        again: what lies in it then is somebody else's.
+        """
+        must_load = self._take()
+        try:
+            yield must_load
+        except ReelportError:
+            if must_load:
+                with suppress(ReelportError):  # the first error says more
+                    self._give_back()
+            raise
+        begin_restore(self.settings.data, self._loaded_mark)
+        self._give_back()
+
+    def _take(self) -> bool:
+        is_loaded = self.before == self._loaded_mark
+        begin_restore(self.settings.data, self._loaded_mark if is_loaded else self._mark)
+        try:
+            with self._connect(writing) as connection:
+                must_load = self._claim(connection)
+        except UsageError:
+            if self.before is None:
+                cancel_restore(self.settings.data)
+            raise
+        if must_load and is_loaded:  # somebody has emptied the database since
+            begin_restore(self.settings.data, self._mark)
+        return must_load
+
+    def _give_back(self) -> None:
+        with self._connect(writing) as connection:
+            connection.execute(text(f"DROP TABLE IF EXISTS {CLAIM}"))
+
+    @property
+    def _mark(self) -> str:
+        return f"{self.origin}\n{self.token}"
+
+    @property
+    def _loaded_mark(self) -> str:
+        return f"{self._mark}\nloaded"
+
+    def _claim(self, connection: Connection) -> bool:
+        lock_tables(connection)  # who looks after us sees the claim, be it a restore or a service that begins
+        if problem := self._find_problem(connection):
+            raise UsageError(problem)
+        must_load = not _list_others(connection)
+        if must_load and not inspect(connection).has_table(CLAIM):
+            connection.execute(_SET_CLAIM, {"token": self.token})
+        return must_load
+
+    def _find_problem(self, connection: Connection) -> str | None:
+        held = connection.execute(_READ_CLAIM).scalar() if inspect(connection).has_table(CLAIM) else None
+        if held not in {None, self.token}:
+            return _ELSEWHERE if _list_others(connection) else _ELSEWHERE + FREE_CLAIM
+        # Without the claim only a mark tells whose state it is: another's restore may have ended meanwhile.
+        is_own = self.before == self._loaded_mark or (held is not None and self.before == self._mark)
+        return None if is_own or not _list_others(connection) else _NOT_EMPTY
+
+    @contextmanager
+    def _connect(self, use: Callable[[Engine], AbstractContextManager[Connection]]) -> Iterator[Connection]:
+        db = open_database(self.settings)
+        try:
+            with use(db) as connection:
+                yield connection
+        finally:
+            db.dispose()
+
+
+def _list_others(connection: Connection) -> set[str]:
+    return {*inspect(connection).get_table_names()} - {CLAIM}
