@@ -16,9 +16,8 @@ from tests.cases import thin_out
 from reelport.cli.service_commands.load_suggestion import write_suggestion
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.loading.load import load
-from reelport.facts.suggestion.export_shape import suggest_for_files
 from reelport.facts.suggestion.map_file import format_map
-from reelport.facts.suggestion.suggest import Suggestion
+from reelport.facts.suggestion.suggest import Suggestion, suggest_for_files
 
 Ask = Callable[..., list[tuple[object, ...]]]
 CONSOLE = """date,Video ID,channelId,Views,Watch time (hours),Country Code,deviceType,Video title,is_live

@@ -23,9 +23,8 @@ from reelport.errors import BadInput
 from reelport.facts.loading.load import load
 from reelport.facts.schema import find_table
 from reelport.facts.suggestion.conversions import ExportColumn
-from reelport.facts.suggestion.export_shape import suggest_for_files
 from reelport.facts.suggestion.map_file import format_map
-from reelport.facts.suggestion.suggest import Suggestion, suggest
+from reelport.facts.suggestion.suggest import Suggestion, suggest, suggest_for_files
 
 ENDS = ("\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x00")
 PIECES = (

@@ -20,8 +20,8 @@ def write_suggestion(
 
     Raises UsageError where that file exists, unless `force`. A file that is to be loaded is never overwritten.
     """
-    from reelport.facts.suggestion.export_shape import suggest_for_files
     from reelport.facts.suggestion.map_file import format_map
+    from reelport.facts.suggestion.suggest import suggest_for_files
 
     place = to or Path(f"{table}.map.sql")
     found = suggest_for_files(root, table, files, memory)

@@ -6,25 +6,23 @@ A value that can't be converted is left unchanged, so that the load refuses its 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from reelport.facts.row_rules import quote_name, quote_text
-from reelport.facts.suggestion.column_names import ColumnName, NamedUnit
-from reelport.facts.suggestion.export_names import DEVICES, MEDIA, UNKNOWN
-from reelport.facts.suggestion.numbers import NumberReading, find_number_readings, has_exponents
-from reelport.facts.tables import Column, Kind
+from reelport.facts.suggestion.export_names import WORDS, ColumnName, parse_column_name
+from reelport.facts.tables import Column, Kind, Table
 
+_MIDNIGHT = r"[T ]00:00(:00(\.0+)?)?( ?(Z|[+]00(:?00)?))?"
+_ISO_DAY = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}({_MIDNIGHT})?")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?")
-_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]00:00(:00(\.0{1,9})?)?( ?(Z|[+]00(:?00)?))?)?")
-"""A day, or the midnight that it begins with."""
-_WHOLE = re.compile(r"\d+(\.0+)?")
 _CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")
-_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT(16)?|DECIMAL\(.*\)")
 _WHOLES = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
-_CURRENCY = {"€": "EUR", "$": "USD"}
+_NUMBERS = re.compile(rf"{_WHOLES.pattern}|DOUBLE|FLOAT(16)?|DECIMAL\(.*\)")
+_WHOLE = re.compile(r"\d+(\.0*)?")
+_CURRENCIES = {"€": "EUR", "$": "USD"}
 _EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}
 """SQL that converts seconds, milliseconds or microseconds since 1970 to a moment, by the number's count of digits."""
 _DAYS = (
@@ -32,14 +30,11 @@ _DAYS = (
     *("%y.%d.%m", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y"),
 )
 _TIMES = ("", " %H:%M:%S", " %H:%M", " %H:%M:%S UTC", " %I:%M:%S %p", " %I:%M %p", "T%H:%M:%S")
-_FORMATS = (
-    *(day + time for time in _TIMES for day in _DAYS),
-    "%Y%m%d%H",
-    "%Y-%m-%d %H:%M:%S UTC",
-    "%Y-%m-%d %H:%M:%S.%f UTC",
-)
+_UTC = ("%Y%m%d%H", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S.%f UTC")
+_FORMATS = (*(day + time for time in _TIMES for day in _DAYS), *_UTC)
+_HOUR_OF_DAY = re.compile(r"([01]?\d|2[0-3])(\.0+)?|([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
+_HOURS = {"hour", "event hour", "start hour", "hour day", "hr", "time", "event time", "start time", "time day"}
 _SHOWN = 3
-
 _LONGEST_NAME = 1_000
 
 
@@ -70,9 +65,18 @@ class ExportColumn:
         """The column as a text, in SQL."""
         return self.sql if self.type == "VARCHAR" else f"CAST({self.sql} AS VARCHAR)"
 
+    @property
+    def is_date(self) -> bool:
+        """Whether the column has a type of dates or moments."""
+        return self.type == "DATE" or self.type.startswith("TIMESTAMP")
+
     def all_match(self, form: re.Pattern[str]) -> bool:
         """Whether every value matches the pattern."""
-        return all(form.fullmatch(value) for value in self.values)
+        return all(map(form.fullmatch, self.values))
+
+    def mostly_matches(self, form: re.Pattern[str]) -> bool:
+        """Whether most values match: a few wrong ones don't matter, as the load refuses them."""
+        return _are_most(self.values, form.fullmatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,172 +101,186 @@ Conversions = Sequence[Conversion]
 def find_conversions(
     session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn, name: ColumnName
 ) -> Conversions:
-    """Find ways to convert the export's column to the table's; `name` may have its unit."""
+    """Find ways to convert the export's column, which `name` describes, to the table's."""
     match column.kind:
         case Kind.DAY | Kind.MOMENT:
             return _convert_moments(session, given)
-        case Kind.COUNT:
-            return _convert_counts(column, given, name)
-        case Kind.MONEY:
-            return _convert_money(column, given, name)
+        case Kind.COUNT | Kind.MONEY:
+            return _convert_numbers(column, given, name)
         case Kind.TEXTS:
             return _convert_lists(given)
         case Kind.TEXT:
-            return _convert_texts(column, given)
+            return _convert_choices(column, given) if column.choices else _convert_texts(given)
+
+
+def _are_most(values: Sequence[str], fits: Callable[[str], object]) -> bool:
+    return sum(map(bool, map(fits, values))) * 2 > len(values)
 
 
 def _convert_moments(session: duckdb.DuckDBPyConnection, given: ExportColumn) -> Conversions:
-    if given.type == "DATE" or given.type.startswith("TIMESTAMP"):
-        return (Conversion(given.sql, is_day=given.all_match(_ISO_DAY)),)
-    if not given.values:
-        return ()
-    if given.type == "VARCHAR" and given.all_match(_ISO):
+    is_text = given.type == "VARCHAR"
+    if given.is_date or (given.values and is_text and given.all_match(_ISO)):
         return (Conversion(given.sql, is_day=given.all_match(_ISO_DAY)),)
     sizes = {len(value) for value in given.values}
     size = sizes.pop() if len(sizes) == 1 else 0
     if size in _EPOCHS and given.all_match(re.compile("1[0-9]+")):
         made = _EPOCHS[size].format(f"TRY_CAST({given.sql} AS BIGINT)")
         return (Conversion(_or_original_sql(made, given), "counted since 1970"),)
-    found = [form for form in _FORMATS if _all_parse(session, given.values, form)]
-    if not found and given.type == "VARCHAR" and _most_match(given.values, lambda value: bool(_ISO.fullmatch(value))):
-        return (Conversion(given.sql, is_day=_most_match(given.values, lambda value: bool(_ISO_DAY.fullmatch(value)))),)
-    return tuple(
+    found = _find_formats(session, given.values) if given.values else []
+    if not found and is_text and given.mostly_matches(_ISO):
+        return (Conversion(given.sql, is_day=given.mostly_matches(_ISO_DAY)),)
+    return [
         Conversion(
             f"coalesce(strftime(try_strptime({given.text}, {quote_text(form)}), '%Y-%m-%dT%H:%M:%S'), {given.text})",
             f"read as {form}",
             is_day=form in _DAYS,
         )
         for form in found
-    )
-
-
-def _all_parse(session: duckdb.DuckDBPyConnection, values: Sequence[str], form: str) -> bool:
-    """Whether every value is a moment in this format, from 1990 to 2100."""
-    in_range = (
-        f"SELECT bool_and(year(try_strptime(one, {quote_text(form)})) BETWEEN 1990 AND 2100) FROM unnest(?) AS t(one)"  # noqa: S608
-    )
-    unparsed = f"SELECT count(*) FROM unnest(?) AS t(one) WHERE try_strptime(one, {quote_text(form)}) IS NULL"  # noqa: S608
-    listed = [list(values)]
-    return session.execute(unparsed, listed).fetchall() == [(0,)] and session.execute(in_range, listed).fetchall() == [
-        (True,)
     ]
 
 
-def _convert_counts(column: Column, given: ExportColumn, name: ColumnName) -> Conversions:
-    unit = name.unit
-    is_measure = column.unit in {"seconds", "bytes"}
-    if unit is not None and unit.of != column.unit:
+def _find_formats(session: duckdb.DuckDBPyConnection, values: Sequence[str]) -> list[str]:
+    """Find the formats in which every value is a moment from 1990 to 2100."""
+    fits = (f"coalesce(year(try_strptime(one, {quote_text(form)})) BETWEEN 1990 AND 2100, false)" for form in _FORMATS)
+    sql = f"SELECT {', '.join(f'bool_and({fit})' for fit in fits)} FROM unnest(?) AS t(one)"  # noqa: S608 - our formats
+    (row,) = session.execute(sql, [list(values)]).fetchall()
+    return [form for form, does_fit in zip(_FORMATS, row, strict=True) if does_fit]
+
+
+def find_hours(table: Table, columns: Sequence[ExportColumn]) -> ExportColumn | None:
+    """Find the column with the hour or time of day of each row, if the table's time has one."""
+    if table.time is None or table.column(table.time).kind is not Kind.MOMENT:
+        return None
+    named = (given for given in columns if parse_column_name(given.name).bare in _HOURS)
+    return next((given for given in named if given.mostly_matches(_HOUR_OF_DAY)), None)
+
+
+def add_hours(way: Conversion, hours: ExportColumn) -> Conversion:
+    """Add the hours to a way that gives days; a row without a right hour is then refused."""
+    if not way.is_day:
+        return way
+    day = f"regexp_replace(CAST({way.sql} AS VARCHAR), {quote_text(_MIDNIGHT + '$')}, '')"
+    hour = f"lpad(split_part({hours.text}, '.', 1), 2, '0') || ':00'"
+    time = f"CASE WHEN regexp_full_match({hours.text}, '[0-9]{{1,2}}([.]0+)?') THEN {hour} ELSE {hours.text} END"
+    added = f"with the hours of {hours.name[:80]!r}"
+    note = f"{way.note}; {added}" if way.note else added
+    return replace(way, sql=f"concat({day}, 'T', {time})", note=note, is_day=False)
+
+
+def _convert_numbers(column: Column, given: ExportColumn, name: ColumnName) -> Conversions:
+    """Convert to a count or to money, by the unit of the name and the signs of the values."""
+    is_money, is_measure = column.kind is Kind.MONEY, column.unit in {"seconds", "bytes"}
+    signs = sorted(sign for sign in _CURRENCIES if is_money and any(sign in value for value in given.values))
+    units = {_CURRENCIES[sign] for sign in signs} | ({name.unit} if name.unit else set())
+    if units - {column.unit}:
         return ()
-    if is_measure and column.unit == "seconds" and given.values and given.all_match(_CLOCK):
+    if column.unit == "seconds" and given.values and given.all_match(_CLOCK):
         made = f"CAST(epoch(TRY_CAST({given.text} AS INTERVAL)) AS BIGINT)"
         return (Conversion(_or_original_sql(made, given), "hours, minutes and seconds to seconds"),)
-    readings = _read_numbers(given, whole=not is_measure)
-    if is_measure:
-        return tuple(_make_measure(column, given, unit, read) for read in readings)
-    if not readings and given.type == "VARCHAR" and has_exponents(given.values):
-        return (_write_out_exponents(given),)
-    return tuple(Conversion(read.sql, read.note) for read in readings)
-
-
-def _make_measure(column: Column, given: ExportColumn, unit: NamedUnit | None, read: NumberReading) -> Conversion:
-    """Convert numbers to seconds or bytes; without a unit they are in the column's own."""
-    factor = _factor_sql(unit)
-    note = read.note
-    if unit is None:
-        note = _join_notes(read.note, f"its name tells no unit: taken for {column.unit}")
-    elif factor:
-        note = _join_notes(read.note, f"{unit.word} to {column.unit}")
-    if read.is_whole and not factor:
-        return Conversion(read.sql, note, is_doubtful=unit is None)
-    number = f"TRY_CAST({read.sql} AS DECIMAL(24,6))"
-    made = f"TRY_CAST(round({number}{factor}) AS BIGINT)"
-    return Conversion(_or_original_sql(made, given), note or "rounded", is_doubtful=unit is None)
-
-
-def _write_out_exponents(given: ExportColumn) -> Conversion:
-    made = f"TRY_CAST(TRY_CAST({given.text} AS DECIMAL(38,6)) AS BIGINT)"
-    note = "written with exponents: right only if the export didn't round them"
-    return Conversion(_or_original_sql(made, given), note, needs_person=True)
-
-
-def _join_notes(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)
-
-
-def _factor_sql(unit: NamedUnit | None) -> str:
-    if unit is None or unit.factor == "1":
-        return ""
-    return f" / {unit.factor}" if unit.divides else f" * {unit.factor}"
-
-
-def _read_numbers(given: ExportColumn, *, whole: bool) -> Sequence[NumberReading]:
-    """Find the ways to read the column as numbers; only as whole numbers if `whole`."""
-    if _NUMBERS.fullmatch(given.type):
-        is_whole = _most_match(given.values, lambda value: bool(_WHOLE.fullmatch(value)))
-        return () if whole and not is_whole else (NumberReading(given.sql, "", is_whole),)
-    return find_number_readings(given.values, given.sql, whole=whole) if given.type == "VARCHAR" else ()
-
-
-def _most_match(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
-    """Whether most values fit: a few wrong ones don't matter, as the load refuses them."""
-    return sum(map(fits, values)) * 2 > len(values)
-
-
-def _convert_money(column: Column, given: ExportColumn, name: ColumnName) -> Conversions:
-    signs = {sign for value in given.values for sign in _CURRENCY if sign in value}
-    currencies = {_CURRENCY[sign] for sign in signs} | ({name.unit.of} if name.unit is not None else set())
-    if currencies - {column.unit}:
-        return ()
-    bare = tuple(_remove_signs(value, signs) for value in given.values)
-    text = f"trim({_remove_signs_sql(given.sql, signs)})" if signs else given.sql
-    if _NUMBERS.fullmatch(given.type):
-        readings: Sequence[NumberReading] = _read_numbers(given, whole=False)
-    elif given.type == "VARCHAR":
-        readings = find_number_readings(bare, text, whole=False)
-    else:
-        readings = ()
-    return tuple(
-        _make_money(column, given, read, is_micro=name.is_micro, has_signs=bool(signs), has_currency=bool(currencies))
-        for read in readings
-    )
-
-
-def _make_money(
-    column: Column, given: ExportColumn, read: NumberReading, *, is_micro: bool, has_signs: bool, has_currency: bool
-) -> Conversion:
-    text, note = read.sql, _join_notes("signs taken out" if has_signs else "", read.note)
-    if is_micro:
-        text = _or_original_sql(f"TRY_CAST({text} AS DECIMAL(26,6)) / 1000000", given)
-        note = _join_notes(note, "millionths to units")
-    elif given.type == "VARCHAR" and any(_has_long_fraction(value) for value in given.values):
-        text = _or_original_sql(f"round(TRY_CAST({text} AS DECIMAL(38,18)), 6)", given)
-        note = _join_notes(note, "rounded to 6 digits")
-    if not has_currency:
-        note = _join_notes(note, f"its name tells no currency: only if it is {column.unit}")
-    return Conversion(text, note, is_doubtful=not has_currency, needs_person=not has_currency)
-
-
-def _has_long_fraction(value: str) -> bool:
-    return len(re.split("[.,]", value)[-1]) > 6 and bool(re.search("[.,]", value))  # noqa: PLR2004 - what the table keeps
-
-
-def _remove_signs_sql(sql: str, signs: set[str]) -> str:
-    for sign in sorted(signs):
-        sql = f"replace({sql}, {quote_text(sign)}, '')"
-    return sql
-
-
-def _remove_signs(value: str, signs: set[str]) -> str:
+    sql, values = given.sql, [*given.values]
     for sign in signs:
-        value = value.replace(sign, "")
-    return value.strip()
+        sql, values = f"trim(replace({sql}, '{sign}', ''))", [value.replace(sign, "").strip() for value in values]
+    notes = ["signs taken out"] if signs else []
+    if name.factor != "1":
+        notes.append("millionths to units" if is_money else f"times {name.factor}, to {column.unit}")
+    is_unknown = (is_money or is_measure) and not units
+    if is_unknown:
+        what, then = ("currency", "only if it is") if is_money else ("unit", "taken for")
+        notes.append(f"its name tells no {what}: {then} {column.unit}")
+    found = []
+    for read, note, is_whole in _read_numbers(given.type, sql, values, only_whole=not (is_money or is_measure)):
+        is_rounded = (given.type == "VARCHAR" and _is_long(values)) if is_money else is_measure and not is_whole
+        full = "; ".join(filter(None, (note, *notes, "rounded" * is_rounded)))
+        made = _or_original_sql(_scale(read, name.factor, is_money=is_money), given)
+        made = made if is_rounded or name.factor != "1" else read
+        found.append(Conversion(made, full, is_doubtful=is_unknown, needs_person=is_unknown and is_money))
+    return found
+
+
+def _scale(sql: str, factor: str, *, is_money: bool) -> str:
+    """Write SQL of a number times the factor: money with six digits of a fraction, else a whole number."""
+    scaled = f"TRY_CAST({sql} AS DECIMAL(38,18))" if factor == "1" else f"TRY_CAST({sql} AS DECIMAL(24,6)) * {factor}"
+    return f"round({scaled}, 6)" if is_money else f"TRY_CAST(round({scaled}) AS BIGINT)"
+
+
+def _is_long(values: Sequence[str]) -> bool:
+    """Whether a value has more than the six digits of a fraction that the table keeps."""
+    return any(re.search(r"[.,]\d{7,}$", value) for value in values)
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberForm:
+    """A way to write numbers: thousands separator and decimal sign."""
+
+    group: str
+    decimal: str
+    note: str
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression of such a number, valid in Python and in DuckDB."""
+        return f"-?([0-9]+|[1-9][0-9]{{0,2}}([{self.group}][0-9]{{3}})+)([{self.decimal}][0-9]*)?([eE][+-]?[0-9]+)?"
+
+    def is_number(self, value: str) -> bool:
+        return re.fullmatch(self.pattern, value) is not None
+
+    def is_whole(self, value: str) -> bool:
+        plain = value.replace(self.group, "").replace(self.decimal, ".")
+        return self.is_number(value) and _WHOLE.fullmatch(plain) is not None
+
+    def to_sql(self, text: str) -> str:
+        """Write SQL that gives such numbers a decimal point; other texts stay unchanged."""
+        plain = f"replace({text}, '{self.group}', '')"
+        if self.decimal != ".":
+            plain = f"replace({plain}, '{self.decimal}', '.')"
+        return f"CASE WHEN regexp_full_match({text}, {quote_text(self.pattern)}) THEN {plain} ELSE {text} END"
+
+
+_POINT = _NumberForm(",", ".", "commas taken out, as they divide thousands")
+_COMMA = _NumberForm(".", ",", "commas read as decimal points, and points taken out")
+_POINTS_ONLY = "numbers with decimal points taken, and those with commas left to be rejected"
+
+
+def _read_numbers(kind: str, sql: str, values: Sequence[str], *, only_whole: bool) -> list[tuple[str, str, bool]]:
+    """Read a column of a type as numbers, whole ones if so asked: SQL, what it does, and if most have no fraction.
+
+    Returns two ways if the values don't show what their commas mean.
+    """
+    if _NUMBERS.fullmatch(kind):
+        is_whole = _are_most(values, _WHOLE.fullmatch)
+        return [] if only_whole and not is_whole else [(sql, "", is_whole)]
+    if kind != "VARCHAR":
+        return []
+    point, comma = (
+        {value for value in values if (form.is_whole(value) if only_whole else form.is_number(value))}
+        for form in (_POINT, _COMMA)
+    )
+    if len(point | comma) * 2 <= len(values):
+        return []
+    if (point <= comma) != (comma <= point):
+        forms = [_POINT] if comma <= point else [_COMMA]
+    elif point != comma or any("," in value or (only_whole and "." in value) for value in point):
+        forms = [_POINT, _COMMA]
+    else:
+        # A lone point is the decimal sign of nearly every export; of whole numbers it may as well divide thousands.
+        forms = [_POINT]
+    ways = []
+    for form in forms:
+        is_plain = form is _POINT and not any("," in value and form.is_number(value) for value in values)
+        note = form.note
+        if is_plain:
+            note = (
+                ""
+                if len(forms) == 1
+                else "numbers with decimal points taken, and those with commas left to be rejected"
+            )
+        ways.append((sql if is_plain else form.to_sql(sql), note, _are_most(values, form.is_whole)))
+    return ways
 
 
 def _convert_lists(given: ExportColumn) -> Conversions:
-    if given.type.endswith("[]"):
-        return (Conversion(given.sql),)
     if given.type not in {"VARCHAR", "JSON"}:
-        return ()
+        return (Conversion(given.sql),) if given.type.endswith("[]") else ()
     texts = [value for value in given.values if not value.lstrip().startswith("[")]
     for mark in (",", ";"):
         if not any("|" in value for value in texts) and any(mark in value for value in texts):
@@ -270,75 +288,33 @@ def _convert_lists(given: ExportColumn) -> Conversions:
     return (Conversion(given.sql),)
 
 
-def _convert_texts(column: Column, given: ExportColumn) -> Conversions:
-    if special := _SPECIAL.get(column.name):
-        return special(column, given)
-    if column.choices:
-        if all(value in column.choices for value in given.values):
-            return (Conversion(given.text),)
-        if all(value.lower() in column.choices for value in given.values):
-            return (Conversion(f"lower({given.text})", "in small letters"),)
-        return ()
-    if given.type in {"VARCHAR", "UUID", "JSON"} or given.type.startswith("ENUM(") or _WHOLES.fullmatch(given.type):
-        return (Conversion(given.sql),)
-    return ()
+def _convert_texts(given: ExportColumn) -> Conversions:
+    is_text = given.type in {"VARCHAR", "UUID", "JSON"} or given.type.startswith("ENUM(")
+    return (Conversion(given.sql),) if is_text or _WHOLES.fullmatch(given.type) else ()
 
 
-def _convert_countries(column: Column, given: ExportColumn) -> Conversions:
-    strange = [value for value in given.values if value.upper() not in {*column.choices, *UNKNOWN}]
-    # A few unknown values are rejected and reported; if most are unknown, the column holds something else.
+def _convert_choices(column: Column, given: ExportColumn) -> Conversions:
+    """Convert to the texts of the column's list, if most values are on it or are known words for one."""
+    words = {word: own for word, own in WORDS.get(column.name, {}).items() if word.upper() not in column.choices}
+    known = {choice.lower() for choice in column.choices}
+    strange = [value for value in given.values if value.lower() not in {*known, *words}]
     if not given.values or len(strange) * 2 > len(given.values):
         return ()
-    unknown = sorted({value.upper() for value in given.values} & (UNKNOWN - {*column.choices}))
-    raised = any(value != value.upper() for value in given.values)
-    sql = f"upper({given.text})" if raised else given.text
-    notes = ["in capitals"] if raised else []
-    if unknown:
-        sql = f"CASE WHEN upper({given.text}) NOT IN ({', '.join(map(quote_text, unknown))}) THEN {sql} END"
-        notes.append(f"{', '.join(unknown)} to empty")
-    if strange:
-        notes.append(f"{_format_examples(strange)} would be refused, or kept by --lenient")
-    return (Conversion(sql, "; ".join(notes)),)
-
-
-def _convert_devices(column: Column, given: ExportColumn) -> Conversions:
-    return _translate_words(column, given, DEVICES)
-
-
-def _convert_media(column: Column, given: ExportColumn) -> Conversions:
-    if given.type == "BOOLEAN" or (given.values and all(value.lower() in {"true", "false"} for value in given.values)):
-        return (Conversion(f"CASE lower({given.text}) WHEN 'true' THEN 'live' WHEN 'false' THEN 'video' END"),)
-    return _translate_words(column, given, MEDIA)
-
-
-def _translate_words(column: Column, given: ExportColumn, words: Mapping[str, str]) -> Conversions:
-    """Convert the column's own words to its spelling, and translate other known words."""
-    met = [value for value in given.values if value.lower() in {*column.choices, *words}]
-    if not met or len(met) * 2 < len(given.values):
-        return ()
-    if len(met) == len(given.values) and all(value in column.choices for value in met):
+    if all(value in column.choices for value in given.values):
         return (Conversion(given.text),)
-    cases = " ".join(
-        f"WHEN lower({given.text}) IN ({', '.join(quote_text(word) for word, own in words.items() if own == choice)}) "
-        f"THEN {quote_text(choice)}"
-        for choice in dict.fromkeys(words.values())
+    spelled = f"{'upper' if column.choices[0].isupper() else 'lower'}({given.text})"
+    cases = "".join(
+        f" WHEN lower({given.text}) IN ({', '.join(quote_text(word) for word, of in words.items() if of == own)})"
+        f" THEN {quote_text(own) if own else 'NULL'}"
+        for own in dict.fromkeys(words.values())
     )
-    strange = [value for value in given.values if value not in met]
-    note = "other words to those of the table" + (f"; {_format_examples(strange)} would be refused" if strange else "")
-    return (Conversion(f"CASE {cases} ELSE lower({given.text}) END", note),)
-
-
-def _format_examples(values: Sequence[str]) -> str:
-    return ", ".join(map(repr, values[:_SHOWN])) + (" …" if len(values) > _SHOWN else "")
+    note = "written like the table's" + ("; unknown ones left empty" if None in words.values() else "")
+    if strange:
+        more = " …" if len(strange) > _SHOWN else ""
+        note += f"; {', '.join(map(repr, strange[:_SHOWN]))}{more} would be refused, or kept by --lenient"
+    return (Conversion(f"CASE{cases} ELSE {spelled} END" if cases else spelled, note),)
 
 
 def _or_original_sql(made: str, given: ExportColumn) -> str:
     """Write SQL of the converted text, or of the original, which the load then refuses."""
     return f"coalesce(CAST({made} AS VARCHAR), {given.text})"
-
-
-_SPECIAL: dict[str, Callable[[Column, ExportColumn], Conversions]] = {
-    "visitor_country": _convert_countries,
-    "visitor_device_type": _convert_devices,
-    "media_type": _convert_media,
-}

@@ -1,4 +1,4 @@
-"""Names in other vendors' exports for the columns of our tables, as words without units.
+"""Known names in other vendors' exports: of columns, units and values.
 
 They come from video platforms' own analytics, web analytics, warehouses, ad servers and hand-made sheets. A name can
 belong to several columns; its place in each column's list says which column is likelier.
@@ -6,7 +6,9 @@ belong to several columns; its place in each column's list says which column is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 _WHEN = "event date;report date;stat date;activity date;date;day;period;dt;ds;event day;date utc;day utc"
 _HOUR = (
@@ -21,6 +23,10 @@ _DEVICE = "device type;device;device category;viewer device category;device clas
 _POSITION = "position;playlist position;sequence;video index;index in playlist"
 _HOST = "host;hostname;domain;embed domain;site;subdomain;page host;source domain;website"
 _PAGE = "page url;url;page;embed url;page location;embedded player location;referrer url;location;source url"
+_MONEY = (
+    "revenue;estimated revenue;earnings;estimated earnings;amount;net revenue;partner revenue;payout;"
+    "estimated partner revenue"
+)
 
 NAMES: Mapping[str, str] = {
     "started_at": f"{_HOUR};{_WHEN}",
@@ -72,20 +78,13 @@ NAMES: Mapping[str, str] = {
     "buyertype": "buyer kind;demand type;deal type",
     "monetization_product": "product;ad product;revenue source",
     "player_size": "size;player dimensions;dimensions",
-    "eur": (
-        "revenue;estimated revenue;earnings;estimated earnings;amount;net revenue;partner revenue;"
-        "payout;estimated partner revenue"
-    ),
-    "usd": (
-        "revenue;estimated revenue;earnings;estimated earnings;amount;net revenue;partner revenue;"
-        "payout;estimated partner revenue"
-    ),
+    "eur": _MONEY,
+    "usd": _MONEY,
     "kind": "usage type;usage kind;metric kind;service",
     "bandwidth_vod_bytes": "bandwidth;traffic;delivered;egress;transferred;data transfer;bandwidth vod;vod traffic",
     "bandwidth_live_bytes": "bandwidth live;live bandwidth;live traffic;live egress",
     "storage_bytes": "storage;stored;storage used;disk usage",
     "ai_credits": "credits;ai usage",
-    "id": "{}",
     "title": "name;video title;content title;headline;media title;asset name",
     "duration_seconds": "duration;length;video length;video duration;media duration;runtime;content duration",
     "tags": "keywords;labels;categories;video tags",
@@ -113,36 +112,77 @@ KEYS: Mapping[str, str] = {
 }
 """Names that exports use for the `id` of each object table."""
 
-DEVICES: Mapping[str, str] = {
-    "mobile phone": "mobile",
-    "mobile_phone": "mobile",
-    "phone": "mobile",
-    "smartphone": "mobile",
-    "computer": "desktop",
-    "pc": "desktop",
-    "laptop": "desktop",
-    "connected tv": "tv",
-    "connected_tv": "tv",
-    "ctv": "tv",
-    "smart tv": "tv",
-    "smart_tv": "tv",
-    "television": "tv",
-}
-"""Words that exports use for kinds of devices, in lower case."""
+_UNKNOWN = ("zz", "xx", "t1", "a1", "a2", "o1", "??", "-", "--", "n/a", "unknown", "(not set)", "null", "none")
+_PHONES = ("mobile phone", "mobile_phone", "phone", "smartphone")
+_TELEVISIONS = ("connected tv", "connected_tv", "ctv", "smart tv", "smart_tv", "television")
+_RECORDED = ("vod", "on demand", "on_demand", "ondemand", "recorded", "false")
+_LIVE = ("live stream", "live_stream", "livestream", "true")
 
-MEDIA: Mapping[str, str] = {
-    "vod": "video",
-    "on demand": "video",
-    "on_demand": "video",
-    "ondemand": "video",
-    "recorded": "video",
-    "live stream": "live",
-    "live_stream": "live",
-    "livestream": "live",
+WORDS: Mapping[str, Mapping[str, str | None]] = {
+    "visitor_country": dict.fromkeys(_UNKNOWN),
+    "visitor_device_type": {
+        **dict.fromkeys(_PHONES, "mobile"),
+        **dict.fromkeys(("computer", "pc", "laptop"), "desktop"),
+        **dict.fromkeys(_TELEVISIONS, "tv"),
+    },
+    "media_type": dict.fromkeys(_RECORDED, "video") | dict.fromkeys(_LIVE, "live"),
 }
-"""Words that exports use for kinds of media, in lower case."""
+"""For columns with a closed list: what exports write, in lower case, and the column's own text; None is empty."""
 
-UNKNOWN = frozenset(
-    {"ZZ", "XX", "T1", "A1", "A2", "O1", "??", "-", "--", "N/A", "NA?", "UNKNOWN", "(NOT SET)", "NULL", "NONE"}
-)
-"""Texts that exports write for an unknown country, in upper case."""
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORD = re.compile(r"[^\W_]+")
+_SIGNS = {"€": " eur ", "$": " usd ", "#": " count ", "%": " percent "}
+_UNITS: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(("ms", "millis", "msec", "milliseconds", "millisecond"), ("seconds", "0.001")),
+    **dict.fromkeys(("s", "sec", "secs", "seconds", "second"), ("seconds", "1")),
+    **dict.fromkeys(("min", "mins", "minutes", "minute", "m"), ("seconds", "60")),
+    **dict.fromkeys(("h", "hr", "hrs", "hours"), ("seconds", "3600")),
+    **dict.fromkeys(("bytes", "byte", "b"), ("bytes", "1")),
+    **dict.fromkeys(("kb", "kilobytes"), ("bytes", "1000")),
+    **dict.fromkeys(("mb", "megabytes"), ("bytes", "1000000")),
+    **dict.fromkeys(("gb", "gigabytes"), ("bytes", "1000000000")),
+    **dict.fromkeys(("tb", "terabytes"), ("bytes", "1000000000000")),
+    "kib": ("bytes", "1024"),
+    "mib": ("bytes", "1048576"),
+    "gib": ("bytes", "1073741824"),
+    "tib": ("bytes", "1099511627776"),
+    **dict.fromkeys(("eur", "euro", "euros"), ("EUR", "1")),
+    **dict.fromkeys(("usd", "dollars", "dollar"), ("USD", "1")),
+}
+_MICRO = {"micros", "micro"}
+_IDLE = {"in", "of", "the", "count", "number", "total", "nb", "utc", "at", "sum", "per"}
+"""Words that carry little meaning; names are matched without them."""
+_LONGEST = 200
+"""Characters of a name that are read: no known name is half as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnName:
+    """A column's name as words: `whole` has all of them, `bare` those that carry meaning, without the unit.
+
+    `unit` is what the name says that it measures (`seconds`, `bytes`, `EUR`, `USD`). A value times `factor`, a number
+    in SQL, is in that unit; money in millionths has a factor too.
+    """
+
+    whole: str
+    bare: str
+    unit: str | None
+    factor: str
+
+
+def parse_column_name(name: str) -> ColumnName:
+    """Parse a name in snake case, camel case, with blanks, or with its unit in brackets."""
+    name = name[:_LONGEST]
+    for sign, word in _SIGNS.items():
+        name = name.replace(sign, word)
+    words = [part.lower() for word in _WORD.findall(name) for part in _CAMEL.split(word)]
+    rest = [word for word in words if word not in _MICRO]
+    # The last unit word counts. A short one, such as "h" or "mb", counts only at the end of a longer name.
+    place = next((at for at in reversed(range(len(rest))) if rest[at] in _UNITS and _is_unit(rest, at)), None)
+    unit, factor = _UNITS[rest.pop(place)] if place is not None else (None, "1")
+    bare = [word for word in rest if word not in _IDLE] or rest
+    return ColumnName(" ".join(words), " ".join(bare), unit, "0.000001" if _MICRO & {*words} else factor)
+
+
+def _is_unit(words: list[str], place: int) -> bool:
+    return len(words[place]) > 2 or (place == len(words) - 1 and len(words) > 1)  # noqa: PLR2004 - such as "h" or "mb"

@@ -10,7 +10,6 @@ from textwrap import wrap
 from reelport.facts.row_rules import quote_name
 from reelport.facts.suggestion.conversions import ExportColumn
 from reelport.facts.suggestion.suggest import Gap, Guess, Suggestion
-from reelport.facts.tables import Column
 
 _WIDTH = 110
 _SHOWN = 3
@@ -27,23 +26,13 @@ _OFTEN = {
 
 def format_map(found: Suggestion, files: Sequence[Path], to: Path) -> str:
     """Format the SQL: first the columns to fill in, then those that were found."""
-    gaps = [line for gap in found.gaps if gap.column.required for line in _format_gap(gap)]
-    others = [line for gap in found.gaps if not gap.column.required for line in _format_gap(gap)]
-    guesses = [
-        line
-        for place, guess in enumerate(found.guesses)
-        for line in _format_guess(guess, place + 1 == len(found.guesses))
-    ]
-    return (
-        "\n".join(
-            [*_format_head(found, files, to), "SELECT", *gaps, *others, *guesses, "FROM input", *_format_foot(found)]
-        )
-        + "\n"
-    )
+    gaps = [line for gap in sorted(found.gaps, key=lambda gap: not gap.column.required) for line in _format_gap(gap)]
+    guesses = [line for guess in found.guesses for line in _format_guess(guess, is_last=guess is found.guesses[-1])]
+    lines = [*_format_head(found, files, to), "SELECT", *gaps, *guesses, "FROM input", *_format_foot(found)]
+    return "\n".join(lines) + "\n"
 
 
 def _format_head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator[str]:
-    words = ["reelport", "load", found.table.name, *map(str, files), "--map", str(to), "--dry-run"]
     yield from _wrap_comment(
         f"A mapping of {files[0].name} to the table {found.table.name}, to start from: guessed by "
         "names, types and the first rows. [sure] is the same name, [likely] one that other exports give it, [guess] "
@@ -51,7 +40,8 @@ def _format_head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator
     )
     if len(files) > 1:
         yield from _wrap_comment("The other files weren't looked at: a column that only they have isn't below.")
-    yield _format_comment(f"Try it: {shlex.join(words)}")
+    words = ["reelport", "load", found.table.name, *map(str, files), "--map", str(to), "--dry-run"]
+    yield f"-- Try it: {_to_printable(shlex.join(words))}"
 
 
 def _format_gap(gap: Gap) -> Iterator[str]:
@@ -62,45 +52,35 @@ def _format_gap(gap: Gap) -> Iterator[str]:
     yield from _wrap_comment(f"{need}: {column.name}, a {column.kind.value}: {seen}{gap.why}.", _MARGIN)
     yield from _wrap_comment(column.sentence, _MARGIN)
     if column.choices and not column.called:
-        yield _format_comment(f"One of: {', '.join(column.choices)}.", _MARGIN)
-    yield from (_format_comment(line, _MARGIN) for line in _list_ways(gap))
+        yield from _wrap_comment(f"One of: {', '.join(column.choices)}.", _MARGIN)
+    for sql, note, given in _list_ways(gap):
+        # A name with a line break can't be shown in a comment, so the line doesn't work as it stands.
+        is_shown = given is None or given.sql.isprintable()
+        lost = "" if is_shown else "; blanks stand for characters of its name that no comment can hold"
+        comment = f"  -- {note}{lost}" if note else lost
+        yield f"{_MARGIN}-- {_to_printable(f'{sql} AS {column.name},{comment}')}"
 
 
-def _list_ways(gap: Gap) -> Iterator[str]:
-    """List the lines that would fill the gap, each with a comment of its own."""
-    name = gap.column.name
-    for given, way in gap.ways:
-        yield f"{way.sql} AS {name},  -- {_format_name(given.name)} {way.note}{_describe_lost_characters(given)}"
-    if gap.given is not None:
-        if not gap.ways:
-            yield _format_open_way(gap.given, gap.column) + _describe_lost_characters(gap.given)
-    elif name in _OFTEN:
-        sql, when = _OFTEN[name]
-        yield f"{sql} AS {name},  -- {when}"
+def _list_ways(gap: Gap) -> Iterator[tuple[str, str, ExportColumn | None]]:
+    """List ways to fill the gap: SQL, a note, and the export's column that it uses."""
+    if gap.ways:
+        for given, way in gap.ways:
+            yield way.sql, f"{_format_name(given.name)} {way.note}", given
+    elif gap.given is not None and not gap.given.values:
+        yield gap.given.sql, "if later rows fill it", gap.given
+    elif gap.given is not None:
+        yield f"… {gap.given.sql} …", "write how its values become the table's", gap.given
     elif gap.column.required:
-        yield f"… AS {name},"
+        yield *_OFTEN.get(gap.column.name, ("…", "")), None
 
 
-def _describe_lost_characters(given: ExportColumn) -> str:
-    """Say where a comment can't show a column's name: it holds a line break or the like."""
-    return "" if given.sql.isprintable() else "; blanks stand for characters of its name that no comment can hold"
-
-
-def _format_open_way(given: ExportColumn, column: Column) -> str:
-    """Format a line for a column that nothing converts: its name if empty, else a placeholder."""
-    if not given.values:
-        return f"{given.sql} AS {column.name},  -- if later rows fill it"
-    return f"… {given.sql} … AS {column.name},  -- write how its values become the table's"
-
-
-def _format_guess(guess: Guess, is_last: bool) -> Iterator[str]:
+def _format_guess(guess: Guess, *, is_last: bool) -> Iterator[str]:
     values = ", ".join(repr(_to_printable(value[:_LONGEST_VALUE])) for value in guess.given.values[:_SHOWN])
     note = f"; {guess.way.note}" if guess.way.note else ""
     shown = f" (such as {values})" if values else ""
-    yield from _wrap_comment(
-        f"[{guess.confidence.value}] {_format_name(guess.given.name)}: {guess.why}{shown}{note}.", _MARGIN
-    )
-    yield f"    {guess.way.sql} AS {quote_name(guess.column.name)}{'' if is_last else ','}"
+    text = f"[{guess.confidence.value}] {_format_name(guess.given.name)}: {guess.why}{shown}{note}."
+    yield from _wrap_comment(text, _MARGIN)
+    yield f"{_MARGIN}{guess.way.sql} AS {quote_name(guess.column.name)}{'' if is_last else ','}"
 
 
 def _format_foot(found: Suggestion) -> Iterator[str]:
@@ -113,14 +93,9 @@ def _format_foot(found: Suggestion) -> Iterator[str]:
         yield from _wrap_comment(f"Columns of the table that stay empty: {', '.join(rest)}.")
 
 
-def _wrap_comment(text: str, margin: str = "") -> Iterator[str]:
+def _wrap_comment(text: str, margin: str = "") -> list[str]:
     lines = wrap(_to_printable(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
-    return (_format_comment(line, margin) for line in lines)
-
-
-def _format_comment(text: str, margin: str = "") -> str:
-    """Format one line of a comment; nothing in the text ends it."""
-    return f"{margin}-- {_to_printable(text)}"
+    return [f"{margin}-- {line}" for line in lines]
 
 
 def _format_name(name: str) -> str:
