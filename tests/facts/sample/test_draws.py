@@ -9,9 +9,15 @@ import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 
-from reelport.facts.sample.lots import spread_rows
-from reelport.facts.sample.rows import draw_fact_portions, fact_schema, make_object_tables
-from reelport.facts.sample.scenes import KINDS, Lot, SampleEngine
+from reelport.facts.sample.draws import (
+    KINDS,
+    Lot,
+    SampleEngine,
+    draw_fact_portions,
+    fact_schema,
+    make_object_tables,
+    spread_rows,
+)
 from reelport.facts.sample.videos import Video, make_videos
 from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES, Kind
@@ -75,8 +81,10 @@ def test_the_same_seed_gives_the_same_facts(cast: list[Video], table: str) -> No
 def test_portions_do_not_change_the_facts(cast: list[Video]) -> None:
     """A day drawn in two lots has the rows of the day drawn in one."""
     with closing(SampleEngine(1, cast)) as stage:
-        whole = stage.draw("plays", [Lot(START, 0, 500)])
-        parts = pa.concat_tables([stage.draw("plays", [Lot(START, at, rows)]) for at, rows in ((0, 200), (200, 300))])
+        whole = stage.draw("plays", [Lot("plays", START, 0, 500)])
+        parts = pa.concat_tables(
+            [stage.draw("plays", [Lot("plays", START, at, rows)]) for at, rows in ((0, 200), (200, 300))]
+        )
     order = [(name, "ascending") for name in whole.schema.names]
     assert whole.sort_by(order).equals(parts.sort_by(order))
 
@@ -246,7 +254,7 @@ def test_a_second_range_is_drawn_like_the_first() -> None:
     found = []
     for start in (START, day):
         stage = SampleEngine(1, list(make_videos(1, start, END)))
-        rows = stage.draw("ads", [Lot(day, 0, 300)])
+        rows = stage.draw("ads", [Lot("ads", day, 0, 300)])
         stage.close()
         found.append(rows.sort_by([(name, "ascending") for name in rows.schema.names]))
     assert found[0].equals(found[1])

@@ -4,8 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from reelport.facts.sample.lots import STORED, spread_rows
-from reelport.facts.sample.rows import make_object_tables
+from reelport.facts.sample.draws import STORED, make_object_tables, spread_rows
 from reelport.facts.sample.videos import MEMORY, SLOTS, Video, count_uploads, make_videos
 from reelport.facts.sample.world import ACCOUNTS, CHANNELS, ORGANIZATIONS, SITES
 from reelport.facts.schema import stored_schema

@@ -17,9 +17,15 @@ from reelport.errors import UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.history import active_batches, read_history
-from reelport.facts.sample.lots import RowCounts, spread_rows
-from reelport.facts.sample.rows import draw_fact_portions, fact_schema, make_object_tables
-from reelport.facts.sample.scenes import KINDS, SampleEngine
+from reelport.facts.sample.draws import (
+    KINDS,
+    RowCounts,
+    SampleEngine,
+    draw_fact_portions,
+    fact_schema,
+    make_object_tables,
+    spread_rows,
+)
 from reelport.facts.sample.videos import FIRST_DAY, make_videos
 from reelport.facts.sample.world import CHANNELS, ORGANIZATIONS
 from reelport.facts.tables import TABLES

@@ -1,4 +1,4 @@
-"""The videos of the sample world: a shelf of old ones, endless streams, daily uploads.
+"""The videos of the sample world: a shelf of old ones, endless streams, daily uploads. Some titles are awkward.
 
 A video depends only on the seed and its number. The number of an upload contains its
 day, so every range of days has the same uploads, and a second range only adds some.
@@ -6,14 +6,13 @@ day, so every range of days has the same uploads, and a second range only adds s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 
 import pyarrow as pa
 
-from reelport.facts.sample.titles import CLAIMED, PLANTED, draw_tags, draw_title
 from reelport.facts.sample.world import CHANNELS, PLAYLIST_TYPES, SITES, SampleChannel, playlist_id, short_id
 from reelport.facts.schema import stored_schema
 
@@ -40,6 +39,108 @@ _EVENT_OWNERS = ("demo-live", "demo-live", "demo-sports", "rival-sports", "rival
 _CLAIMERS = ("demo-news", "demo-news", "demo-sports", "rival-news", "rival-music", "kino-klub")
 _BY_SLUG = {channel.slug: channel for channel in CHANNELS}
 _OWN_SITE = {site.channel: number for number, site in enumerate(SITES) if site.channel}
+
+
+@dataclass(frozen=True, slots=True)
+class _Theme:
+    """The words for titles and tags of one kind of channel."""
+
+    subjects: tuple[str, ...]
+    tails: tuple[str, ...]
+    marks: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+_THEMES: Mapping[str, _Theme] = {
+    "news": _Theme(
+        ("The harbour strike", "Council budget", "A night at the ministry", "Rent, bread and fuel", "The flood map"),
+        ("what we know so far", "explained in three minutes", "the mayor answers", "a witness speaks", "day by day"),
+        ("🗞️", "📉", "🗳️", "🌍"),
+        ("news", "politics", "economy", "city", "explained", "breaking news"),
+    ),
+    "sports": _Theme(
+        ("Cup final", "Derby day", "Women's relay", "Under-19 trials", "The long jump record"),
+        ("all the goals", "the last two minutes", "from the touchline", "in slow motion", "and what it means"),
+        ("⚽", "🏀", "🥇", "🥅"),
+        ("sports", "football", "highlights", "athletics", "interview"),
+    ),
+    "live": _Theme(
+        ("Council chamber", "Election night", "Press conference", "Charity concert", "Harbour camera"),
+        ("as it happens", "with a second camera", "and your questions", "from the studio"),
+        ("🔴", "🎙️", "📡"),
+        ("live", "event", "press"),
+    ),
+    "music": _Theme(
+        ("Acoustic session", "Brass on the roof", "Fado no cais", "One-take choir", "Vinyl hour"),
+        ("ao vivo", "the B-side", "with strings", "first take"),
+        ("🎶", "🎷", "🥁"),
+        ("music", "música", "session", "concert"),
+    ),
+    "food": _Theme(
+        ("Onion soup", "Rye bread", "Crème brûlée", "Lentils, again", "A pie for eight"),
+        ("in one pot", "without an oven", "the cheap way", "step by step"),
+        ("🍲", "🥖", "🧅"),
+        ("food", "recipe", "vegetarian", "crème"),
+    ),
+    "film": _Theme(
+        ("Němý film", "Zítra ráno", "Matinee", "The projectionist", "Krátký film"),
+        ("upoutávka", "first five minutes", "rozhovor s režisérkou", "a scene, frame by frame"),
+        ("🎬", "🎞️", "🍿"),
+        ("film", "trailer", "krátký film", "rozhovor"),
+    ),
+    "hebrew": _Theme(
+        ("החדשות של הבוקר", "בישול ביתי", "טיול בצפון", "שיחה על ספרים"),
+        ("חלק ראשון", "עם אורחים", "מה שחשוב לדעת"),
+        ("🌊", "📚", "🫒"),
+        ("חדשות", "טיולים", "ספרים"),
+    ),
+    "arabic": _Theme(
+        ("أخبار اليوم", "مطبخ البيت", "رحلة إلى الجبل", "حوار المساء"),
+        ("الجزء الأول", "مع ضيوفنا", "كل ما يجب معرفته"),
+        ("🌙", "☕", "🏔️"),
+        ("أخبار", "سفر", "مطبخ"),
+    ),
+    "cars": _Theme(
+        ("Twelve-year-old hatchback", "Winter tyres", "The 4x4 test", "Electric van"),
+        ("0-100, measured", 'is it "silent"?', "after 200,000 km", "what broke"),
+        ("🚗", "🔧", "⚡"),
+        ("cars", "test", "electric", "\"><img src=x onerror=alert('repair')>"),
+    ),
+}
+
+PLANTED: Mapping[int, tuple[str, str | None]] = {
+    1: ("demo-news", 'Tonight, live from the harbour: "we will not move", they say'),
+    2: ("demo-sports", "Weekly highlights"),
+    3: ("demo-news", "Weekly highlights"),
+    4: ("rival-news", "Weekly highlights"),
+    5: ("demo-news", "أخبار اليوم: ما الذي حدث في الميناء؟"),
+    6: ("rival-sports", "Goal! 3-2, then 4-2 🥅🔥"),
+    7: ("demo-news", "Morning brief\nfrom the harbour"),
+    8: ("kitchen-table", "Crème brûlée, the cheap way 🍮"),
+    9: ("demo-sports", "👩‍👩‍👧‍👦 Family run: 5 km, 12 °C, rain</title><script>alert('rain')</script>"),
+    10: ("rival-news", '"Quoted" at the start, a comma at the end,'),
+    11: ("demo-news", "=SUM(votes) and other spreadsheets of power"),
+    12: ("demo-live", None),
+    13: ("hakol", "מזג האוויר, היום ומחר"),
+    14: ("demo-news", '<b onclick="alert(1)">The word """truth"""</b>'),
+}
+"""Owner and title of the most watched videos: each title is hard to write in its own way, in a CSV or
+on a page, and three are the same."""
+
+CLAIMED: Mapping[int, str] = {3: "rival-news", 4: "demo-news", 6: "demo-sports", 8: "demo-news"}
+"""The channels that claim some of the most watched videos."""
+
+_PATTERNS = (
+    "{subject}: {tail}",
+    "{subject}, {tail}",
+    '{subject}: "{tail}"',
+    "{subject} {mark}",
+    "{mark} {subject} | {tail}",
+    "{subject} #{part}: {tail}",
+    "{subject} ({tail}), part {part}",
+    "{subject}, {tail} (no. {part})",
+    "{tail} {mark} {subject}, day {part}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +230,12 @@ def _make_old_video(number: int, seed: int, shift: int) -> Video:
     if number in RETIRED:
         deleted = min(created + timedelta(days=dice.randint(1, 400)), datetime(2019, 12, 31, tzinfo=UTC))
         created = min(created, deleted)
-    name = PLANTED[number][1] if number in PLANTED else draw_title(owner.theme, dice)
+    name = PLANTED[number][1] if number in PLANTED else _draw_title(owner.theme, dice)
     claimer = _BY_SLUG[CLAIMED[number]] if number in CLAIMED else _draw_claimer(owner, dice)
     visibility = "public" if number in PLANTED else _draw_visibility(dice)
-    return Video(
-        number,
-        _video_id(number, shift),
-        name,
-        owner,
-        claimer,
-        duration,
-        draw_tags(owner.theme, dice),
-        visibility,
-        created,
-        deleted,
-    )
+    tags = _draw_tags(owner.theme, dice)
+    video_id = _video_id(number, shift)
+    return Video(number, video_id, name, owner, claimer, duration, tags, visibility, created, deleted)
 
 
 def _make_upload(day: date, slot: int, seed: int, shift: int) -> Video:
@@ -154,19 +246,9 @@ def _make_upload(day: date, slot: int, seed: int, shift: int) -> Video:
     created = datetime.combine(day, time(hour, dice.randrange(60), dice.randrange(60)), UTC)
     deleted = created.replace(hour=20) if slot == SLOTS - 1 else None
     duration, claimer = _draw_duration(dice), _draw_claimer(owner, dice)
-    name, words = draw_title(owner.theme, dice), draw_tags(owner.theme, dice)
-    return Video(
-        number,
-        _video_id(number, shift),
-        name,
-        owner,
-        claimer,
-        duration,
-        words,
-        _draw_visibility(dice),
-        created,
-        deleted,
-    )
+    name, tags, visibility = _draw_title(owner.theme, dice), _draw_tags(owner.theme, dice), _draw_visibility(dice)
+    video_id = _video_id(number, shift)
+    return Video(number, video_id, name, owner, claimer, duration, tags, visibility, created, deleted)
 
 
 def _video_id(number: int, shift: int) -> str:
@@ -191,3 +273,19 @@ def _draw_duration(dice: Random) -> int | None:
 
 def _draw_visibility(dice: Random) -> str:
     return dice.choices(("public", "private", "password"), (92, 5, 3))[0]
+
+
+def _draw_title(theme: str, dice: Random) -> str:
+    words = _THEMES[theme]
+    return dice.choice(_PATTERNS).format(
+        subject=dice.choice(words.subjects),
+        tail=dice.choice(words.tails),
+        mark=dice.choice(words.marks),
+        part=dice.randint(1, 400),
+    )
+
+
+def _draw_tags(theme: str, dice: Random) -> list[str]:
+    """Draw tags of the theme: none for a fifth, else one to all, in random order."""
+    words = _THEMES[theme].tags
+    return [] if dice.random() < 0.2 else dice.sample(words, dice.randint(1, len(words)))  # noqa: PLR2004 - a fifth

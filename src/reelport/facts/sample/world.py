@@ -133,61 +133,51 @@ PLAYER_TYPES = ("embed", "sticky", "app")
 PLAYLIST_TYPES = ("manual", "dynamic", "series")
 
 
-def account_rows() -> pa.Table:
-    """Make the rows of the table `accounts`."""
-    rows = [
-        {
-            "id": account.id,
-            "username": account.username,
-            "parent_account_id": account.parent and named_id("account", account.parent),
-        }
-        for account in ACCOUNTS
-    ]
-    return pa.Table.from_pylist(rows, stored_schema("accounts"))
+def make_world_tables() -> dict[str, pa.Table]:
+    """Make the object tables but `videos`: three players for each site of a channel, three playlists for each channel.
 
-
-def channel_rows() -> pa.Table:
-    """Make the rows of the table `channels`."""
-    rows = [
-        {
-            "id": channel.id,
-            "slug": channel.slug,
-            "name": channel.name,
-            "account_id": channel.account and named_id("account", channel.account),
-        }
-        for channel in CHANNELS
-    ]
-    return pa.Table.from_pylist(rows, stored_schema("channels"))
-
-
-def player_rows() -> pa.Table:
-    """Make the rows of the table `players`: three for each site of a channel."""
-    rows = [
-        {"id": player_id(site.group, kind), "title": f"{site.group}, {kind} player", "type": kind}
-        for site in SITES
-        if site.channel
-        for kind in PLAYER_TYPES
-    ]
-    return pa.Table.from_pylist(rows, stored_schema("players"))
+    One kind of playlist has no title.
+    """
+    rows: Mapping[str, list[dict[str, object]]] = {
+        "accounts": [
+            {
+                "id": account.id,
+                "username": account.username,
+                "parent_account_id": account.parent and named_id("account", account.parent),
+            }
+            for account in ACCOUNTS
+        ],
+        "channels": [
+            {
+                "id": channel.id,
+                "slug": channel.slug,
+                "name": channel.name,
+                "account_id": channel.account and named_id("account", channel.account),
+            }
+            for channel in CHANNELS
+        ],
+        "players": [
+            {"id": player_id(site.group, kind), "title": f"{site.group}, {kind} player", "type": kind}
+            for site in SITES
+            if site.channel
+            for kind in PLAYER_TYPES
+        ],
+        "playlists": [
+            {
+                "id": playlist_id(channel.slug, kind),
+                "title": None if kind == "dynamic" else f'{channel.name}: "{kind}" picks, all of them',
+                "type": kind,
+            }
+            for channel in CHANNELS
+            for kind in PLAYLIST_TYPES
+        ],
+    }
+    return {name: pa.Table.from_pylist(found, stored_schema(name)) for name, found in rows.items()}
 
 
 def player_id(group: str, kind: str) -> str:
     """Make the id of the player of this kind on a site."""
     return named_id("player", f"{group}/{kind}")
-
-
-def playlist_rows() -> pa.Table:
-    """Make the rows of `playlists`: three for each channel; one kind has no title."""
-    rows = [
-        {
-            "id": playlist_id(channel.slug, kind),
-            "title": None if kind == "dynamic" else f'{channel.name}: "{kind}" picks, all of them',
-            "type": kind,
-        }
-        for channel in CHANNELS
-        for kind in PLAYLIST_TYPES
-    ]
-    return pa.Table.from_pylist(rows, stored_schema("playlists"))
 
 
 def playlist_id(slug: str, kind: str) -> str:

@@ -1,9 +1,9 @@
 -- For each ordinal one scene: who watches what, where and when.
-CREATE TABLE ordinals (day DATE, place BIGINT, n UBIGINT);
+CREATE TABLE ordinals (kind TEXT, day DATE, place BIGINT, n UBIGINT);
 CREATE VIEW scenes AS
 WITH drawn AS (
     SELECT
-        n, day, day - DATE '1970-01-01' AS today,
+        n, kind, day, day - DATE '1970-01-01' AS today,
         roll(n, 'live') < 0.1 AS live,
         roll(n, 'event') < 0.5 AS event,
         roll(n, 'fresh') < 0.45 AS fresh,
@@ -50,7 +50,7 @@ WITH drawn AS (
     JOIN sites USING (site)
 )
 SELECT
-    n, day, number, live, at_hour, duration,
+    n, kind, day, number, live, at_hour, duration,
     day + to_hours(at_hour) AS started_at,
     video_id, owner_channel_id, publisher_channel_id, claimer_channel_id,
     CASE WHEN live THEN 'live' ELSE 'video' END AS media_type,
