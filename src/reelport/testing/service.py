@@ -34,7 +34,7 @@ from reelport.server.access import channel_registry, organizations, users
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.channel_registry import Channel
-from reelport.server.access.key_details import KeyDetails
+from reelport.server.access.keys import KeyDetails
 from reelport.server.access.keys import NewKey as Key
 from reelport.server.credentials import short_id
 from reelport.server.settings import PREFIX, Settings, read_settings, setting_names

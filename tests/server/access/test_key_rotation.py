@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from tests.server.conftest import NOW, State
 
 from reelport.errors import UsageError
-from reelport.server.access import callers, grants, key_rotation, keys, organizations
+from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
-from reelport.server.access.key_details import KeyDetails
-from reelport.server.access.key_rotation import FirstUse, SecretHashes, SecretRole, find_role
+from reelport.server.access.keys import FirstUse, KeyDetails, SecretHashes, SecretRole, find_role
 from reelport.server.state.database import writing
 
 HOUR = timedelta(hours=1)
@@ -38,16 +37,14 @@ class Client:
     def rotate(self, grace_hours: int = 24) -> str:
         """Rotate; the new secret."""
         with writing(self.state.db) as connection:
-            new = key_rotation.rotate_key(
-                connection, self.state.service_secret, self.key_id, grace_hours, ANN, self.now
-            )
+            new = keys.rotate_key(connection, self.state.service_secret, self.key_id, grace_hours, ANN, self.now)
         self.secrets.append(new.secret)
         return new.secret
 
     def cancel(self) -> None:
         """Take the second secret back."""
         with writing(self.state.db) as connection:
-            key_rotation.cancel_rotation(connection, self.key_id, ANN, self.now)
+            keys.cancel_rotation(connection, self.key_id, ANN, self.now)
 
     def send(self, secret: str) -> Grant | Refusal | FirstUse:
         """Ask for a token once."""
@@ -59,7 +56,7 @@ class Client:
         found = self.send(secret)
         while isinstance(found, FirstUse):
             with writing(self.state.db) as connection:
-                key_rotation.begin_secret(connection, found, self.now)
+                keys.begin_secret(connection, found, self.now)
             found = self.send(secret)
         return isinstance(found, Grant)
 
@@ -218,7 +215,7 @@ def test_a_first_use_that_was_overtaken_by_a_cancellation_changes_nothing(client
     assert isinstance(seen, FirstUse)
     client.cancel()
     with writing(client.state.db) as connection:
-        assert not key_rotation.begin_secret(connection, seen, client.now)
+        assert not keys.begin_secret(connection, seen, client.now)
     assert client.use(client.secrets[0])
 
 

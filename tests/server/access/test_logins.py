@@ -16,7 +16,7 @@ from tests.server.conftest import State
 from reelport.errors import UsageError
 from reelport.server.access import callers, grants, keys, logins, users
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
-from reelport.server.access.key_rotation import FirstUse
+from reelport.server.access.keys import FirstUse
 from reelport.server.access.logins import REPLACEMENT_GRACE, Password, Terms
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import reading, writing

@@ -11,7 +11,7 @@ from tests.server.conftest import State
 from reelport.query import ReportQuery
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import Caller
-from reelport.server.access.studio_key import identify_studio
+from reelport.server.access.keys import identify_studio
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import jobs

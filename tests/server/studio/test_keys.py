@@ -15,8 +15,7 @@ from tests.server.studio.conftest import MEMBER, OPERATOR, OWNER, Visitors
 from tests.server.studio.visitor import Visitor, find_forms
 
 from reelport.server.access import audit_log, keys, organizations
-from reelport.server.access.keys import Key
-from reelport.server.access.studio_key import find_or_create_studio_key
+from reelport.server.access.keys import Key, find_or_create_studio_key
 from reelport.server.state.database import writing
 from reelport.server.state.tables import KEYS, ORGANIZATIONS
 

@@ -52,7 +52,7 @@ def create_key(
     """
     from reelport.server.access import channel_registry
     from reelport.server.access.audit_log import Actor
-    from reelport.server.access.key_details import KeyDetails
+    from reelport.server.access.keys import KeyDetails
     from reelport.server.state.secret_fingerprint import require_same_secret
 
     with open_state(data) as (settings, db):
@@ -94,7 +94,7 @@ def list_keys(
 
 
 def _make_row(key: Key, slugs: Mapping[str, str], now: datetime) -> dict[str, object]:
-    from reelport.server.access.key_marks import list_marks
+    from reelport.server.access.keys import list_marks
 
     return {
         "id": key.id,
@@ -157,16 +157,16 @@ def rotate_key(
     if cancel:
         _cancel_rotation(id, json=json, data=data)
         return
-    from reelport.server.access import key_rotation
+    from reelport.server.access import keys
     from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import writing
     from reelport.server.state.secret_fingerprint import require_same_secret
 
-    hours = key_rotation.DEFAULT_GRACE_HOURS if grace is None else grace
+    hours = keys.DEFAULT_GRACE_HOURS if grace is None else grace
     with open_state(data) as (settings, db):
         secret = require_same_secret(db, settings)
         with writing(db) as connection:
-            new = key_rotation.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
+            new = keys.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": new.id, "secret": new.secret, "grace_hours": hours}, as_json=json)
     print(
         f"The secret of before is valid until the first use of this one, and {format_count(hours, 'hour')} longer.",
@@ -175,12 +175,12 @@ def rotate_key(
 
 
 def _cancel_rotation(key_id: str, *, json: bool, data: Data) -> None:
-    from reelport.server.access import key_rotation
+    from reelport.server.access import keys
     from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import writing
 
     with open_state(data) as (_, db), writing(db) as connection:
-        key_rotation.cancel_rotation(connection, key_id, Actor.of_command(), datetime.now(UTC))
+        keys.cancel_rotation(connection, key_id, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": key_id, "rotation": "cancelled"}, as_json=json)
 
 

@@ -16,9 +16,8 @@ from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys, organizations
-from reelport.server.access.key_details import KeyDetails, find_problems
 from reelport.server.access.key_expiry import KeyKind
-from reelport.server.access.keys import NewKey
+from reelport.server.access.keys import KeyDetails, NewKey, find_problems
 from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.events.event import Event, Kind
 from reelport.server.events.installation import open_bus

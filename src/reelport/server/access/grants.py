@@ -14,8 +14,7 @@ from reelport.catalog import Limit, Scope
 from reelport.server.access.access_tokens import REPORT_SCOPES, TokenContent, make_token
 from reelport.server.access.callers import SQL, clean_text, read_terms
 from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry, is_expired
-from reelport.server.access.key_rotation import FirstUse, SecretHashes, SecretRole, find_role
-from reelport.server.access.keys import SECRET_PURPOSE
+from reelport.server.access.keys import SECRET_PURPOSE, FirstUse, SecretHashes, SecretRole, find_role
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading
 from reelport.server.state.tables import to_moment

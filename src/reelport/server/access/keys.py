@@ -1,26 +1,111 @@
-"""Creates, names, lists and revokes the API keys of organizations."""
+"""The API keys of organizations: checks, creates, lists, renames, revokes and rotates them.
+
+A rotation makes the next secret of a key. Its first use makes it the key's secret; the one before is the old secret
+from then on, and is valid for the grace that was chosen. So there is no moment in which no secret works. Until that
+first use nothing changes, and the rotation can be cancelled.
+
+Each organization also has a key of Studio's, by which people ask for reports in the page. Nobody has a secret of it, no
+list shows it, and no token is granted for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import hmac
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, func, select
+from sqlalchemy import Connection, Engine, Row, Select, bindparam, func, select, text
 
-from reelport.errors import UsageError
+from reelport.errors import AccessError, UsageError
 from reelport.server import credentials
 from reelport.server.access import audit_log, key_expiry
 from reelport.server.access.access_tokens import REPORT_SCOPES
-from reelport.server.access.audit_log import Action, Actor
-from reelport.server.access.callers import find_readable_channels
-from reelport.server.access.key_details import KeyDetails, find_name_problems, find_problems
-from reelport.server.access.key_expiry import KeyKind, KeyTerms
-from reelport.server.access.organizations import find_organization, lock_organization, suggest
+from reelport.server.access.audit_log import COMMAND_LINE, Action, Actor
+from reelport.server.access.callers import SQL, Caller, find_holder, find_readable_channels
+from reelport.server.access.key_expiry import NOTICE, KeyKind, KeyTerms
+from reelport.server.access.organizations import Organization, find_organization, lock_organization, suggest
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
-from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS
+from reelport.server.state.tables import KEY_CHANNELS, KEYS, ORGANIZATIONS, Moment, to_milliseconds
+from reelport.wording import NAME_RULE, format_count, is_name
+
+_KINDS = (KeyKind.PRIVATE, KeyKind.PUBLIC)
+"""The kinds of keys that can be made."""
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDetails:
+    """What a key is called, when it expires (days or a date, as typed), and who makes it.
+
+    `id` is the id that the key is to have, so that what makes it can be done once alone; None draws one.
+    """
+
+    name: str = ""
+    expires: str | None = None
+    actor: Actor | None = None
+    id: str | None = None
+
+    @property
+    def created_by(self) -> str | None:
+        """Who made the key, as lists show it: an e-mail address, or that it was a command."""
+        if self.actor is None:
+            return None
+        return COMMAND_LINE if self.actor.address == COMMAND_LINE else self.actor.name
+
+
+def find_problems(
+    holder: Organization | None,
+    permissions: Collection[str],
+    channels: Collection[str] | None,
+    kind: str,
+    details: KeyDetails,
+    now: datetime,
+) -> list[str]:
+    """List a sentence for each reason why such a key can't be made.
+
+    Unknown channels are not looked for. An organization that isn't known (None) limits no expiry.
+    """
+    wrong = [*_find_permission_problems(permissions), *find_name_problems(details.name)]
+    if kind not in _KINDS:
+        wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(_KINDS)}.")
+    if channels is not None and not channels:
+        wrong.append("A key that is limited to no channel could read nothing.")
+    return wrong + _find_expiry_problems(holder, details.expires, now)
+
+
+def _find_permission_problems(permissions: Collection[str]) -> list[str]:
+    if not permissions:
+        return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
+    unknown = [name for name in permissions if name not in REPORT_SCOPES]
+    return [f"There is no permission {name!r}.{suggest(name, REPORT_SCOPES)}" for name in unknown]
+
+
+def find_name_problems(name: str) -> list[str]:
+    """List a sentence where a text can't be the name of a key."""
+    if is_name(name, _LONGEST_NAME):
+        return []
+    return [f"A key's name is one line of at most {_LONGEST_NAME} characters: {NAME_RULE}."]
+
+
+def _find_expiry_problems(holder: Organization | None, expires: str | None, now: datetime) -> list[str]:
+    if not expires:
+        return []
+    try:
+        found = key_expiry.parse_expiry(expires, now)
+    except ValueError as error:
+        return [str(error)]
+    if holder is None or holder.max_key_days is None:
+        return []
+    latest = now + timedelta(days=holder.max_key_days)
+    if found <= latest:
+        return []
+    life = f"Keys of {holder.name} live {holder.max_key_days} days at most"
+    return [f"{life}: this one can't expire after {latest:%Y-%m-%d}, and was to on {found:%Y-%m-%d}."]
+
 
 SECRET_PURPOSE = "key"  # noqa: S105 - what the hashes of keys' secrets are for
 _IS_LISTED = KEYS.c.kind != KeyKind.STUDIO.value
@@ -264,3 +349,208 @@ def record_change(
 ) -> None:
     """Add a change of a key to the audit log, in the transaction of the change."""
     audit_log.record_action(connection, key.organization_id, actor, action, key.id, now, details)
+
+
+IDLE = timedelta(days=30)
+"""A key that was not used for so long is marked idle."""
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+
+
+def list_marks(key: Key, now: datetime) -> tuple[str, ...]:
+    """List the marks of a key, the most urgent first."""
+    if key.revoked_at is not None:
+        return ("revoked",)
+    return (*_mark_expiry(key, now), *_mark_rotation(key, now), *_mark_use(key, now))
+
+
+def expires_soon(key: Key, now: datetime) -> bool:
+    """Whether a valid key expires within NOTICE."""
+    expires_at = key.expires_at
+    return key.revoked_at is None and expires_at is not None and now < expires_at <= now + NOTICE
+
+
+def _mark_expiry(key: Key, now: datetime) -> Iterator[str]:
+    expires_at = key.expires_at
+    if key.is_expired(now):
+        yield "expired"
+    elif expires_at is not None and expires_soon(key, now):
+        left = expires_at - now
+        yield f"expires in {format_count(left // _DAY, 'day') if left >= _DAY else format_count(left // _HOUR, 'hour')}"
+
+
+def _mark_rotation(key: Key, now: datetime) -> Iterator[str]:
+    if key.has_next_secret:
+        yield "second secret unused"
+    if key.old_secret_until is not None and now < key.old_secret_until:
+        yield f"old secret until {key.old_secret_until:%Y-%m-%d %H:%M}"
+
+
+def _mark_use(key: Key, now: datetime) -> Iterator[str]:
+    if key.last_used_at is None:
+        # Of keys that are older than the column nobody knows whether they were used before it.
+        yield "never used" if key.created_by is not None else "no use known"
+    elif now - key.last_used_at >= IDLE:
+        yield f"idle {format_count((now - key.last_used_at) // _DAY, 'day')}"
+
+
+DEFAULT_GRACE_HOURS = 24
+MOST_GRACE_HOURS = 720
+"""Hours that an old secret may be valid after the first use of the next one: thirty days."""
+_NO_HASH = "-" * 64
+"""As long as a hash, and equal to none."""
+
+
+class SecretRole(StrEnum):
+    """Which of a key's secrets one is."""
+
+    CURRENT = "current"
+    NEXT = "next"
+    OLD = "old"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretHashes:
+    """The hashes of a key's secrets. The old one is valid until `old_until`."""
+
+    current: str | None = None
+    next: str | None = None
+    old: str | None = None
+    old_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstUse:
+    """The next secret of a key was sent: `begin_secret` makes it the one, then ask again."""
+
+    key_id: str
+    secret_hash: str
+
+
+def find_role(given: str, stored: SecretHashes, now: datetime) -> SecretRole | None:
+    """Find which secret of a key has the hash `given`; None for none that is valid now.
+
+    Compares all three whatever is stored: its time must not reveal which matched, or whether there are any.
+    """
+    is_current = hmac.compare_digest(given, stored.current or _NO_HASH)
+    is_next = hmac.compare_digest(given, stored.next or _NO_HASH)
+    is_old = hmac.compare_digest(given, stored.old or _NO_HASH)
+    if is_current:
+        return SecretRole.CURRENT
+    if is_next:
+        return SecretRole.NEXT
+    return SecretRole.OLD if is_old and stored.old_until is not None and now < stored.old_until else None
+
+
+def begin_secret(connection: Connection, use: FirstUse, now: datetime) -> bool:
+    """Make the next secret of a key its secret, and the one before its old secret.
+
+    False when there is nothing to do any more: another use did it, or the rotation was cancelled.
+    """
+    values = {"key_id": use.key_id, "secret_hash": use.secret_hash, "now": to_milliseconds(now)}
+    return SQL.run(connection, "begin_secret", values).rowcount == 1
+
+
+def rotate_key(
+    connection: Connection, service_secret: ServiceSecret, key_id: str, grace_hours: int, actor: Actor, now: datetime
+) -> NewKey:
+    """Make the next secret of a key, which is known only now.
+
+    UsageError when there is no such key, it is revoked or expired, its next secret is unused, or the grace is out of
+    range.
+    """
+    key = find_key(connection, key_id)
+    wrong = _find_rotation_problems(key, now)
+    if not 0 <= grace_hours <= MOST_GRACE_HOURS:
+        wrong.append(f"The grace is 0 to {MOST_GRACE_HOURS} hours, not {grace_hours}.")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    new = NewKey(key.id, credentials.mint(credentials.KEY_SECRET))
+    # Of two rotations at once one finds that there is a next secret.
+    free = KEYS.c.id == key.id, KEYS.c.next_secret_hash.is_(None), KEYS.c.revoked_at.is_(None)
+    values = {
+        "next_secret_hash": service_secret.hash(SECRET_PURPOSE, new.secret),
+        "next_secret_created_at": now,
+        "next_grace_hours": grace_hours,
+    }
+    if connection.execute(KEYS.update().where(*free).values(values)).rowcount != 1:
+        raise UsageError("\n".join(_find_rotation_problems(find_key(connection, key_id), now)))
+    record_change(connection, key, actor, Action.KEY_ROTATED, now, {"grace_hours": grace_hours})
+    return new
+
+
+def cancel_rotation(connection: Connection, key_id: str, actor: Actor, now: datetime) -> None:
+    """Take back the next secret of a key; UsageError when there is none that is unused."""
+    key = find_key(connection, key_id)
+    unused = KEYS.c.id == key.id, KEYS.c.next_secret_hash.is_not(None)
+    # When it was made stays: a form that was shown before must not rotate the key again.
+    nothing = {"next_secret_hash": None, "next_grace_hours": None}
+    if connection.execute(KEYS.update().where(*unused).values(nothing)).rowcount != 1:
+        raise UsageError(f"{key.id} has no unused second secret: there is nothing to take back.")
+    record_change(connection, key, actor, Action.KEY_ROTATION_CANCELLED, now)
+
+
+def _find_rotation_problems(key: Key, now: datetime) -> list[str]:
+    """List why the secret of a key can't be rotated now."""
+    if key.revoked_at is not None:
+        return [f"{key.id} is revoked: create another key."]
+    if key.is_expired(now):
+        return [f"{key.id} has expired: create another key."]
+    if key.has_next_secret and key.next_secret_created_at is not None:
+        made = f"{key.next_secret_created_at:%Y-%m-%d %H:%M} UTC"
+        todo = "use it, or cancel this rotation, before the next one."
+        return [f"{key.id} has a second secret already, made {made} and not used yet: {todo}"]
+    return []
+
+
+_NO_SECRET = ""
+"""Stored in place of the hash of a secret: it is the hash of none."""
+# Of two transactions that make the first one, one does; the other waits for it here and changes nothing.
+_INSERT = text("""
+INSERT INTO keys (id, organization_id, secret_hash, permissions, limited, created_at, kind)
+VALUES (:id, :organization_id, :secret_hash, :permissions, 0, :created_at, 'studio')
+ON CONFLICT DO NOTHING
+""").bindparams(bindparam("created_at", type_=Moment()))
+
+
+def identify_studio(db: Engine, organization_id: int, now: datetime) -> Caller:
+    """Find the caller by which Studio acts for an organization; the first call makes its key.
+
+    AccessError when the organization was removed meanwhile.
+    """
+    with reading(db) as connection:
+        key = find_studio_key(connection, organization_id)
+        holder = None if key is None else find_holder(connection, key, now)
+    if holder is None:
+        with writing(db) as connection:
+            holder = find_holder(connection, find_or_create_studio_key(connection, organization_id, now), now)
+    if holder is None:
+        raise AccessError("Studio's key of this organization is revoked.")
+    return holder
+
+
+def find_or_create_studio_key(connection: Connection, organization_id: int, now: datetime) -> str:
+    """Return the id of Studio's key of an organization; the first call makes it.
+
+    It has every scope and reads every channel of the organization. The transaction must be one that writes.
+    """
+    found = find_studio_key(connection, organization_id)
+    if found is not None:
+        return found
+    new = {
+        "id": f"{credentials.KEY_ID}_{credentials.short_id()}",
+        "organization_id": organization_id,
+        "secret_hash": _NO_SECRET,
+        "permissions": " ".join(REPORT_SCOPES),
+        "created_at": now,
+    }
+    connection.execute(_INSERT, new)
+    return connection.execute(_select_id(organization_id)).scalar_one()
+
+
+def find_studio_key(connection: Connection, organization_id: int) -> str | None:
+    """Find the id of Studio's key of an organization; None before the first use of Studio."""
+    return connection.execute(_select_id(organization_id)).scalar()
+
+
+def _select_id(organization_id: int) -> Select[str]:
+    return select(KEYS.c.id).where(KEYS.c.organization_id == organization_id, KEYS.c.kind == KeyKind.STUDIO.value)

@@ -22,7 +22,7 @@ from reelport.server.access.grants import (
     find_granting_key,
 )
 from reelport.server.access.key_expiry import KeyKind
-from reelport.server.access.key_rotation import FirstUse
+from reelport.server.access.keys import FirstUse
 from reelport.server.access.passwords import is_password
 from reelport.server.access.users import normalize_email
 from reelport.server.credentials import ServiceSecret

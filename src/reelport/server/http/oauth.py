@@ -17,7 +17,7 @@ from reelport.catalog import Limit
 from reelport.errors import StorageError
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal, grant_anonymous_token, grant_token
 from reelport.server.access.key_expiry import NOTICE
-from reelport.server.access.key_rotation import FirstUse, begin_secret
+from reelport.server.access.keys import FirstUse, begin_secret
 from reelport.server.access.logins import Password, Terms, grant_by_password, grant_by_refresh_token
 from reelport.server.addresses import find_site
 from reelport.server.http.service import Service

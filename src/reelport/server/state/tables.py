@@ -94,7 +94,7 @@ KEYS: Final = Table(
     Column("limited", Integer, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("revoked_at", Moment),
-    # `private`: gets tokens by its secret alone; `public`: with a user's password; `studio`: gets none (`studio_key`).
+    # `private`: gets tokens by its secret alone; `public`: with a user's password; `studio`: gets none (`access/keys`).
     Column("kind", Text, nullable=False, server_default="private"),
     Column("name", Text, nullable=False, server_default=""),
     Column("created_by", Text),

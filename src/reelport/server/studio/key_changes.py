@@ -13,10 +13,9 @@ from starlette.responses import PlainTextResponse, Response
 
 from reelport.errors import UsageError
 from reelport.server import credentials
-from reelport.server.access import channel_registry, key_rotation, keys, organizations
-from reelport.server.access.key_details import KeyDetails
+from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.key_expiry import parse_max_days
-from reelport.server.access.keys import Key, NewKey, SentBefore
+from reelport.server.access.keys import Key, KeyDetails, NewKey, SentBefore
 from reelport.server.state.database import write
 from reelport.server.state.tables import to_milliseconds
 from reelport.server.studio import key_forms, pages
@@ -84,15 +83,13 @@ def _rotate(connection: Connection, visit: Visit, key_id: str, hours: int) -> Ne
     key = keys.find_key(connection, key_id)
     if visit.form.text("version") != str(to_milliseconds(key.rotated_at)):
         raise SentBefore(f"{key_id} was rotated since the form was shown.")
-    return key_rotation.rotate_key(connection, visit.service.service_secret, key_id, hours, visit.actor, visit.now)
+    return keys.rotate_key(connection, visit.service.service_secret, key_id, hours, visit.actor, visit.now)
 
 
 async def cancel_rotation(visit: Visit) -> Response:
     """Take back a second secret that nobody has used."""
     key = await find_key(visit)
-    return await _change_key(
-        visit, lambda connection: key_rotation.cancel_rotation(connection, key.id, visit.actor, visit.now)
-    )
+    return await _change_key(visit, lambda connection: keys.cancel_rotation(connection, key.id, visit.actor, visit.now))
 
 
 async def revoke_key(visit: Visit) -> Response:

@@ -10,12 +10,11 @@ from sqlalchemy import Connection, Engine
 from starlette.responses import Response
 
 from reelport.catalog import Scope
-from reelport.server.access import channel_registry, key_rotation, keys, organizations
+from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.callers import clean_text
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.key_expiry import MOST_DAYS, KeyKind
-from reelport.server.access.key_marks import expires_soon, list_marks
-from reelport.server.access.keys import Key
+from reelport.server.access.keys import Key, expires_soon, list_marks
 from reelport.server.access.organizations import Organization
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
@@ -90,8 +89,8 @@ async def render_key(visit: Visit, status: int = 200, problems: Sequence[str] = 
         is_valid=key.revoked_at is None and not key.is_expired(visit.now),
         has_old_secret=key.old_secret_until is not None and visit.now < key.old_secret_until,
         version=to_milliseconds(key.rotated_at),
-        grace=visit.form.text("grace") or key_rotation.DEFAULT_GRACE_HOURS,
-        most_grace=key_rotation.MOST_GRACE_HOURS,
+        grace=visit.form.text("grace") or keys.DEFAULT_GRACE_HOURS,
+        most_grace=keys.MOST_GRACE_HOURS,
         problems=problems,
     )
 

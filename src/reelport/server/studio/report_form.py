@@ -24,7 +24,7 @@ from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.query import ReportQuery, parse_day
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.callers import Caller
-from reelport.server.access.studio_key import identify_studio
+from reelport.server.access.keys import identify_studio
 from reelport.server.explore.view import NONE, Pairs, Parameter, View
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from reelport.query_sentence import describe_query
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
-from reelport.server.access.studio_key import identify_studio
+from reelport.server.access.keys import identify_studio
 from reelport.server.files import signed_urls
 from reelport.server.reports import report_list, report_removal
 from reelport.server.reports.report_list import Cursor, ListedReport, State, StateFilter
