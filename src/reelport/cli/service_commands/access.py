@@ -227,8 +227,7 @@ def _read_entries(
     source: Path | None, id_: str | None, slug: str | None, name: str | None, account: str | None
 ) -> tuple[Sequence[Entry], Sequence[LineProblem]]:
     """Read the channels from the options or the file, with the problems of the file's lines."""
-    from reelport.server.access.channel_list import read_channels
-    from reelport.server.access.channel_registry import Channel, Entry
+    from reelport.server.access.channel_registry import Channel, Entry, read_channels
 
     if source is not None:
         if any(word is not None for word in (id_, slug, name, account)):

@@ -1,19 +1,23 @@
-"""Registers channels in the facts and grants access to them.
+"""The registry of channels: registers and renames them in the facts, and lets organizations read them.
 
-Also creates keys that are limited to channels, by slug or id.
+Channels come by one command or from a CSV file. Keys that are limited to channels are created here too, by slug or id.
 """
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from io import StringIO
 from operator import itemgetter
+from pathlib import Path
 
 from sqlalchemy import Engine
 
 from reelport.check import nearest
-from reelport.errors import UsageError
+from reelport.errors import StorageError, UsageError
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys, organizations
 from reelport.server.access.key_expiry import KeyKind
@@ -22,7 +26,12 @@ from reelport.server.credentials import ServiceSecret, short_id
 from reelport.server.events.event import Event, Kind
 from reelport.server.events.installation import open_bus
 from reelport.server.settings import Settings
-from reelport.wording import NAME_RULE, is_name
+from reelport.storage.durable import describe_os_error
+from reelport.wording import NAME_RULE, format_count, is_name
+
+_LONGEST = 1000
+_BATCH = "channel-"
+"""Prefix of the batches that `channel add` makes; a loaded file's batch is named by hex digits of its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +236,61 @@ def _describe_unknown(name: str, organization: str, known: Collection[str]) -> s
     return f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else "")
 
 
-_LONGEST = 1000
-_BATCH = "channel-"
-"""Prefix of the batches that `channel add` makes; a loaded file's batch is named by hex digits of its hash."""
+STDIN = Path("-")
+"""The path that stands for standard input."""
+
+_COLUMNS = ("id", "slug", "name", "account")
+"""The columns that the header may name, in any order; `id` and `slug` are required."""
+
+
+def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...]]:
+    """Read the channels of a file, and a sentence for each line that is wrong.
+
+    An empty name or account becomes None. `-` is standard input. UsageError when the header or the text is wrong,
+    StorageError when the file can't be read.
+    """
+    named = "standard input" if path == STDIN else str(path)
+    try:
+        text = (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8-sig")
+        lines = list(_read_lines(StringIO(text, newline="")))
+    except OSError as error:
+        raise StorageError(f"{path}: {describe_os_error(error)}.") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{named} isn't text in UTF-8.") from None
+    except csv.Error as error:
+        raise UsageError(f"{named} isn't CSV: {error}.") from None
+    header = _parse_header(named, lines)
+    wrong = tuple(
+        (
+            line,
+            f"It has {format_count(len(cells), 'cell')}, and the header has {len(header)}.",
+        )
+        for line, cells in lines[1:]
+        if len(cells) != len(header)
+    )
+    entries = tuple(Entry(_make_channel(header, cells), line) for line, cells in lines[1:] if len(cells) == len(header))
+    return entries, wrong
+
+
+def _read_lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row that isn't empty, with the line that it begins on."""
+    reader, begins = csv.reader(file, strict=True), 1
+    for cells in reader:
+        if cells:
+            yield begins, cells
+        begins = reader.line_num + 1
+
+
+def _parse_header(named: str, lines: Sequence[tuple[int, list[str]]]) -> list[str]:
+    names = [name.strip().lower() for name in lines[0][1]] if lines else []
+    wrong = [f"there is no column {name!r}" for name in ("id", "slug") if name not in names]
+    wrong += [f"{name!r} is none of {', '.join(_COLUMNS)}" for name in names if name not in _COLUMNS]
+    wrong += [f"{name!r} is named more than once" for name in _COLUMNS if names.count(name) > 1]
+    if wrong:
+        raise UsageError(f"The header of {named} names the columns id, slug, name and account: {'; '.join(wrong)}.")
+    return names
+
+
+def _make_channel(header: Sequence[str], cells: Sequence[str]) -> Channel:
+    row = dict(zip(header, cells, strict=True))
+    return Channel(row["id"], row["slug"], row.get("name") or None, row.get("account") or None)
