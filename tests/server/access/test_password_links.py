@@ -12,7 +12,7 @@ from tests.server.conftest import State
 
 from reelport.errors import UsageError
 from reelport.server.access import audit_log, organizations, password_links, passwords, sessions, users
-from reelport.server.access.logins import Password
+from reelport.server.access.grants import Password
 from reelport.server.access.password_links import LIFE, NewPasswordLink
 from reelport.server.access.passwords import NO_PASSWORD
 from reelport.server.access.sessions import Browser, Session

@@ -15,7 +15,7 @@ from tests.server.conftest import State
 from reelport.errors import UsageError
 from reelport.server.access import audit_log, password_links, people, sessions, users
 from reelport.server.access.audit_log import Actor
-from reelport.server.access.logins import Password
+from reelport.server.access.grants import Password
 from reelport.server.access.people import LAST_OWNER, AddressTaken, NoOwner
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.access.users import Role

@@ -15,7 +15,7 @@ from reelport.catalog import Grain, Metric
 from reelport.errors import UsageError
 from reelport.server.access import audit_log, organizations, people, sessions, users
 from reelport.server.access.audit_log import Actor
-from reelport.server.access.logins import Password
+from reelport.server.access.grants import Password
 from reelport.server.access.sessions import Browser
 from reelport.server.explore.view import View
 from reelport.server.reports import report_list, withdrawal

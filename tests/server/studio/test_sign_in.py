@@ -15,7 +15,7 @@ from tests.server.studio.visitor import PASSWORD, guess_until_refused
 
 from reelport.server.access import audit_log, sessions, users
 from reelport.server.access.audit_log import Action, Actor
-from reelport.server.access.logins import Password
+from reelport.server.access.grants import Password
 from reelport.server.access.sessions import Browser
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import writing

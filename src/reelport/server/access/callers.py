@@ -18,7 +18,7 @@ from reelport.server.state.statements import Statements
 from reelport.server.state.tables import READABLE, to_moment
 
 SQL = Statements("access/callers")
-"""The statements of callers, grants and logins."""
+"""The statements of callers and grants."""
 
 
 @dataclass(frozen=True, slots=True)

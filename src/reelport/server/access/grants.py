@@ -1,23 +1,29 @@
-"""Grants access tokens for API keys: the grants of OAuth 2.0 that need no user."""
+"""Grants access tokens: the grants of OAuth 2.0.
+
+A private key gets one by its secret. A user gets one by a public key: with a password, then by rotating refresh tokens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select
 
 from reelport.catalog import Limit, Scope
-from reelport.server.access.access_tokens import REPORT_SCOPES, TokenContent, make_token
-from reelport.server.access.callers import SQL, clean_text, read_terms
+from reelport.server import credentials
+from reelport.server.access.access_tokens import REPORT_SCOPES, Login, TokenContent, make_token
+from reelport.server.access.callers import SQL, clean_text, combine_scopes, is_current, read_terms
 from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry, is_expired
 from reelport.server.access.keys import SECRET_PURPOSE, FirstUse, SecretHashes, SecretRole, find_role
+from reelport.server.access.passwords import is_password
+from reelport.server.access.users import normalize_email
 from reelport.server.credentials import ServiceSecret
-from reelport.server.state.database import reading
-from reelport.server.state.tables import to_moment
+from reelport.server.state.database import reading, write
+from reelport.server.state.tables import REFRESH_TOKENS, USERS, to_moment
 
 
 class Refusal(StrEnum):
@@ -159,3 +165,203 @@ def choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterabl
     """Choose the requested scopes that one may have; all that one holds when none is."""
     wanted = set(asked) or held
     return tuple(scope for scope in REPORT_SCOPES if scope in may_have & wanted)
+
+
+REPLACEMENT_GRACE = timedelta(seconds=60)
+"""How long a replaced refresh token may be sent again: the answer that brought its successor may have been lost."""
+_LOGINS_KEPT = 100
+"""Logins of one user whose refresh tokens are kept; the oldest go first."""
+_TOKENS_KEPT = 100
+"""Refresh tokens of one login that are kept, replaced ones too: of older ones it isn't noticed that they are stolen."""
+_PURPOSE = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Lives of what is granted: of an access token in seconds, and of a refresh token."""
+
+    seconds: int
+    refresh_life: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """The refresh tokens of one login, each replacing the one before; `scopes` are its own."""
+
+    id: str
+    login: Login
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """What a user signs in with."""
+
+    email: str
+    text: str = field(repr=False)
+
+    @property
+    def stored_email(self) -> str:
+        """The user's address as it is stored, however it is spelled here."""
+        return clean_text(normalize_email(self.email))
+
+
+def grant_by_password(
+    db: Engine,
+    service_secret: ServiceSecret,
+    client: ClientCredentials,
+    password: Password,
+    scopes: Iterable[str],
+    now: datetime,
+    terms: Terms,
+) -> Grant | Refusal | FirstUse:
+    """Grant tokens to a user of the public key's organization; hashing takes some 20 ms of CPU.
+
+    INVALID_GRANT when there is no such user in it, or the password is wrong: which of the two is not told.
+    """
+    with reading(db) as connection:
+        key = _find_public_key(connection, service_secret, client, now)
+        if not isinstance(key, GrantingKey):
+            return key
+        user = SQL.run(connection, "user", {"email": password.stored_email}).first()
+    is_right = is_password(password.text, user.password_hash if user else None)
+    if user is None or not is_right or user.organization_id != key.organization_id:
+        return Refusal.INVALID_GRANT
+    login = Login(user.id, user.epoch)
+
+    def begin_family(connection: Connection) -> Grant | Refusal:
+        _lock_user(connection, USERS.c.id == login.user_id)
+        if not is_current(connection, login, key.organization_id):
+            return Refusal.INVALID_GRANT
+        granted = choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
+        if not granted:
+            return Refusal.INVALID_SCOPE
+        family = _Family(credentials.short_id(), login, frozenset(granted))
+        return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
+
+    return write(db, begin_family)
+
+
+def grant_by_refresh_token(
+    db: Engine,
+    service_secret: ServiceSecret,
+    client: ClientCredentials,
+    refresh_token: str,
+    scopes: Iterable[str],
+    now: datetime,
+    terms: Terms,
+) -> Grant | Refusal | FirstUse:
+    """Grant tokens in place of a refresh token, with the scopes of its login or fewer.
+
+    INVALID_GRANT when it is unknown, expired or another key's, or its login has ended. One that was replaced more
+    than a minute ago was stolen, or its successor was: then every refresh token of that login ends. INVALID_SCOPE
+    when the login has none of the requested scopes; the token then stays as it is.
+    """
+
+    def replace_token(connection: Connection) -> Grant | Refusal | FirstUse:
+        key = _find_public_key(connection, service_secret, client, now)
+        if not isinstance(key, GrantingKey):
+            return key
+        row = _lock_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
+        if row is None:
+            return Refusal.INVALID_GRANT
+        family = _Family(row.family, Login(row.user_id, row.epoch), frozenset(row.scopes.split()))
+        if not is_current(connection, family.login, key.organization_id):
+            return Refusal.INVALID_GRANT
+        granted = choose_scopes(family.scopes, combine_scopes(family.scopes, key.scopes), scopes)
+        if not granted:
+            return Refusal.INVALID_SCOPE
+        if row.replaced_at is None:
+            of_token = REFRESH_TOKENS.c.token_hash == row.token_hash
+            connection.execute(REFRESH_TOKENS.update().where(of_token).values(replaced_at=now))
+        return _grant_to_user(connection, service_secret, key, family, granted, now, terms)
+
+    if not credentials.is_well_formed(credentials.REFRESH_TOKEN, refresh_token):
+        with reading(db) as connection:
+            key = _find_public_key(connection, service_secret, client, now)
+        return Refusal.INVALID_GRANT if isinstance(key, GrantingKey) else key
+    return write(db, replace_token)
+
+
+def _find_public_key(
+    connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
+) -> GrantingKey | Refusal | FirstUse:
+    key = find_granting_key(connection, service_secret, client, now)
+    if isinstance(key, GrantingKey) and key.kind is not KeyKind.PUBLIC:
+        return Refusal.UNAUTHORIZED_CLIENT
+    return key
+
+
+def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> Row[Any] | None:
+    """Lock a refresh token and return its row; None when it is worth nothing.
+
+    A stolen one ends its family.
+    """
+    of_token = REFRESH_TOKENS.c.token_hash == token_hash
+    user_id = select(REFRESH_TOKENS.c.user_id).where(of_token).scalar_subquery()
+    _lock_user(connection, USERS.c.id == user_id)
+    row = connection.execute(select(REFRESH_TOKENS).where(of_token).with_for_update()).first()
+    if row is None or row.key_id != key_id or row.expires_at <= now:
+        return None
+    if row.replaced_at is not None and now - row.replaced_at > REPLACEMENT_GRACE:
+        connection.execute(REFRESH_TOKENS.delete().where(REFRESH_TOKENS.c.family == row.family))
+        return None
+    return row
+
+
+def _lock_user(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Keep a user from being removed before the transaction ends.
+
+    Lock a user before any of the user's tokens: removal takes them in this order too.
+    """
+    connection.execute(select(USERS.c.id).where(which).with_for_update(read=True, key_share=True))
+
+
+def _grant_to_user(
+    connection: Connection,
+    service_secret: ServiceSecret,
+    key: GrantingKey,
+    family: _Family,
+    granted: tuple[str, ...],
+    now: datetime,
+    terms: Terms,
+) -> Grant:
+    """Grant an access token and a refresh token."""
+    login = family.login
+    refresh_token = credentials.mint(credentials.REFRESH_TOKEN)
+    token_hash = service_secret.hash(_PURPOSE, refresh_token)
+    connection.execute(
+        REFRESH_TOKENS.insert().values(
+            token_hash=token_hash,
+            family=family.id,
+            key_id=key.id,
+            user_id=login.user_id,
+            epoch=login.epoch,
+            scopes=" ".join(sorted(family.scopes)),
+            issued_at=now,
+            expires_at=now + terms.refresh_life,
+        )
+    )
+    _delete_old_tokens(connection, family, token_hash, now)
+    content = TokenContent(key.id, frozenset(granted), login)
+    life = key.limit_life(terms.seconds, now)
+    token = make_token(service_secret, content, now + timedelta(seconds=life))
+    return Grant(token, granted, life, login.user_id, refresh_token, key.expires_at)
+
+
+def _delete_old_tokens(connection: Connection, family: _Family, newest: str, now: datetime) -> None:
+    """Delete a user's expired refresh tokens, and all but the newest of login and user.
+
+    The newest one stays also where the clock was set back.
+    """
+    tokens = REFRESH_TOKENS.c
+    of_user, of_family = tokens.user_id == family.login.user_id, tokens.family == family.id
+    connection.execute(REFRESH_TOKENS.delete().where(of_user, tokens.expires_at <= now))
+    others = select(tokens.token_hash).where(of_family, tokens.token_hash != newest)
+    by_age = others.order_by(tokens.issued_at.desc()).offset(_TOKENS_KEPT - 1)
+    if old := connection.execute(by_age).scalars().all():
+        connection.execute(REFRESH_TOKENS.delete().where(tokens.token_hash.in_(old)))
+    others = select(tokens.family).where(of_user, ~of_family).group_by(tokens.family)
+    by_age = others.order_by(func.max(tokens.issued_at).desc()).offset(_LOGINS_KEPT - 1)
+    if old := connection.execute(by_age).scalars().all():
+        connection.execute(REFRESH_TOKENS.delete().where(tokens.family.in_(old)))

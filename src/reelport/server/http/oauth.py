@@ -15,10 +15,19 @@ from starlette.responses import JSONResponse
 
 from reelport.catalog import Limit
 from reelport.errors import StorageError
-from reelport.server.access.grants import ClientCredentials, Grant, Refusal, grant_anonymous_token, grant_token
+from reelport.server.access.grants import (
+    ClientCredentials,
+    Grant,
+    Password,
+    Refusal,
+    Terms,
+    grant_anonymous_token,
+    grant_by_password,
+    grant_by_refresh_token,
+    grant_token,
+)
 from reelport.server.access.key_expiry import NOTICE
 from reelport.server.access.keys import FirstUse, begin_secret
-from reelport.server.access.logins import Password, Terms, grant_by_password, grant_by_refresh_token
 from reelport.server.addresses import find_site
 from reelport.server.http.service import Service
 from reelport.server.http.token_form import FoundCredentials, TokenRefused, read_credentials, read_form

@@ -10,8 +10,8 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from reelport.errors import UsageError
-from reelport.server.access import account, sessions
-from reelport.server.access.logins import Password
+from reelport.server.access import sessions
+from reelport.server.access.grants import Password
 from reelport.server.studio import cookies, pages
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.visit import Visit
@@ -41,7 +41,7 @@ async def change_password(visit: Visit) -> Response:
         sentence = "Too many wrong passwords came from this address: try again later."
         raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
     given = form.raw("current"), form.raw("new")
-    work = partial(account.change_own_password, service.db, visit.user, *given, visit.actor, visit.now)
+    work = partial(sessions.change_own_password, service.db, visit.user, *given, visit.actor, visit.now)
     try:
         is_right = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     except UsageError as error:
@@ -71,7 +71,7 @@ async def end_session(visit: Visit) -> Response:
 
 async def sign_out_everywhere(visit: Visit) -> Response:
     """End every session of the user, this one too, and every token of public keys."""
-    await anyio.to_thread.run_sync(account.sign_out_everywhere, visit.service.db, visit.user, visit.actor, visit.now)
+    await anyio.to_thread.run_sync(sessions.sign_out_everywhere, visit.service.db, visit.user, visit.actor, visit.now)
     return leave(visit)
 
 
@@ -85,4 +85,4 @@ def leave(visit: Visit) -> Response:
 async def _show(visit: Visit, *, problems: list[str] | None = None, done: str = "") -> Response:
     found = await anyio.to_thread.run_sync(sessions.list_sessions, visit.service.db, visit.user.user_id, visit.now)
     status = 400 if problems else 200
-    return pages.render(visit, "account.html", status, sessions=found, problems=problems or [], done=done)
+    return pages.render(visit, "sessions.html", status, sessions=found, problems=problems or [], done=done)

@@ -11,7 +11,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from reelport.server.access import sessions
-from reelport.server.access.logins import Password
+from reelport.server.access.grants import Password
 from reelport.server.studio import cookies, guard, pages
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.visit import Visit

@@ -14,10 +14,9 @@ from tests.patience import PATIENCE
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import callers, grants, keys, logins, users
-from reelport.server.access.grants import ClientCredentials, Grant, Refusal
+from reelport.server.access import callers, grants, keys, users
+from reelport.server.access.grants import REPLACEMENT_GRACE, ClientCredentials, Grant, Password, Refusal, Terms
 from reelport.server.access.keys import FirstUse
-from reelport.server.access.logins import REPLACEMENT_GRACE, Password, Terms
 from reelport.server.reports import withdrawal
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import REFRESH_TOKENS
@@ -55,7 +54,7 @@ class Desk:
         """What signing in gives, some seconds later."""
         state = self.state
         now = state.now + timedelta(seconds=after)
-        found = logins.grant_by_password(
+        found = grants.grant_by_password(
             state.db, state.service_secret, client or self.client, Password(email, text), scopes, now, terms
         )
         assert not isinstance(found, FirstUse)
@@ -78,7 +77,7 @@ class Desk:
         """What a refresh token gives, some seconds later."""
         state = self.state
         now = state.now + timedelta(seconds=after)
-        found = logins.grant_by_refresh_token(
+        found = grants.grant_by_refresh_token(
             state.db, state.service_secret, client or self.client, token or "", scopes, now, terms
         )
         assert not isinstance(found, FirstUse)

@@ -9,11 +9,10 @@ from tests import quick_users
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import account, audit_log, keys, logins, sessions
+from reelport.server.access import audit_log, grants, keys, sessions
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import identify_caller
-from reelport.server.access.grants import ClientCredentials, Grant, Refusal
-from reelport.server.access.logins import Password, Terms
+from reelport.server.access.grants import ClientCredentials, Grant, Password, Refusal, Terms
 from reelport.server.access.sessions import Browser, Session
 
 ANN, OLD, NEW = "ann@demo.example", "correct horse battery", "another long password"
@@ -44,7 +43,7 @@ def is_alive(state: State, session: Session) -> bool:
 
 def grant(state: State, key: ClientCredentials) -> Grant:
     """Tokens by a public key."""
-    found = logins.grant_by_password(state.db, state.service_secret, key, Password(ANN, OLD), (), state.now, TERMS)
+    found = grants.grant_by_password(state.db, state.service_secret, key, Password(ANN, OLD), (), state.now, TERMS)
     assert isinstance(found, Grant)
     return found
 
@@ -58,7 +57,7 @@ def make_public_key(state: State) -> ClientCredentials:
 def test_another_password_leaves_this_session_alone(state: State, session: Session) -> None:
     """It goes on; every other one is over, and so is the old password."""
     other = sign_in(state)
-    assert account.change_own_password(state.db, session, OLD, NEW, ACTOR, state.now)
+    assert sessions.change_own_password(state.db, session, OLD, NEW, ACTOR, state.now)
     assert is_alive(state, session)
     assert not is_alive(state, other)
     assert is_alive(state, sign_in(state, NEW))
@@ -70,9 +69,9 @@ def test_the_current_password_is_needed(state: State, session: Session) -> None:
     """Whoever finds an open browser can't take the account."""
     other = sign_in(state)
     for wrong in ("", NEW, OLD.upper()):
-        assert not account.change_own_password(state.db, session, wrong, NEW, ACTOR, state.now)
+        assert not sessions.change_own_password(state.db, session, wrong, NEW, ACTOR, state.now)
     with pytest.raises(UsageError, match="12 to 1,000"):
-        account.change_own_password(state.db, session, OLD, "short", ACTOR, state.now)
+        sessions.change_own_password(state.db, session, OLD, "short", ACTOR, state.now)
     assert is_alive(state, other)
     assert is_alive(state, sign_in(state))
 
@@ -82,12 +81,12 @@ def test_signing_out_everywhere_ends_all(state: State, session: Session) -> None
     other, key = sign_in(state), make_public_key(state)
     granted = grant(state, key)
     assert identify_caller(state.db, state.service_secret, granted.token, state.now) is not None
-    account.sign_out_everywhere(state.db, session, ACTOR, state.now)
+    sessions.sign_out_everywhere(state.db, session, ACTOR, state.now)
     assert not is_alive(state, session)
     assert not is_alive(state, other)
     assert identify_caller(state.db, state.service_secret, granted.token, state.now) is None
     token = granted.refresh_token or ""
-    again = logins.grant_by_refresh_token(state.db, state.service_secret, key, token, (), state.now, TERMS)
+    again = grants.grant_by_refresh_token(state.db, state.service_secret, key, token, (), state.now, TERMS)
     assert again is Refusal.INVALID_GRANT
     assert is_alive(state, sign_in(state))
     assert "signed out everywhere" in [each.action for each in audit_log.list_actions(state.db)]
