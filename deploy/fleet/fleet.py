@@ -32,8 +32,7 @@ from reelport.server import sandbox
 from reelport.server.access import channel_registry
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.audit_log import Actor
-from reelport.server.access.keys import KeyDetails
-from reelport.server.access.keys import NewKey
+from reelport.server.access.keys import KeyDetails, NewKey
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
 from reelport.server.state.secret_fingerprint import require_same_secret

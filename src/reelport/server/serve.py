@@ -12,8 +12,7 @@ from reelport.server.api_memory import count_api_bytes
 from reelport.server.doctor import permissions
 from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.open_files import raise_open_files
-from reelport.server.events.bus import subscribe
-from reelport.server.events.event import Kind
+from reelport.server.events.bus import Kind, subscribe
 from reelport.server.files.store_owner import require_own_store
 from reelport.server.http.api_processes import run_api_processes
 from reelport.server.http.listening import format_address, open_listener

@@ -20,11 +20,9 @@ from tests.server.conftest import State
 
 from reelport.cli.main import main
 from reelport.server.credentials import short_id
-from reelport.server.events.bus import publish, subscribe
-from reelport.server.events.event import Event, Kind
-from reelport.server.events.installation import open_bus
+from reelport.server.events.bus import Event, Kind, Subscription, publish, subscribe
 from reelport.server.events.notifications import NotifyBus
-from reelport.server.events.subscription import Subscription
+from reelport.server.events.pipes import open_bus
 from reelport.server.files import retention
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import deaths, jobs

@@ -12,8 +12,7 @@ import pytest
 from tests.patience import until
 from tests.server.conftest import State
 
-from reelport.server.events.bus import publish
-from reelport.server.events.event import Event, Kind
+from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.durable_reports import DurableReports
 from reelport.server.http.long_poll import LongPolls, PollOutcome

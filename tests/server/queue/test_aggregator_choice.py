@@ -22,8 +22,7 @@ from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
-from reelport.server.events.bus import subscribe
-from reelport.server.events.event import Kind
+from reelport.server.events.bus import Kind, subscribe
 from reelport.server.queue import backlog
 from reelport.server.queue.attempt import choose_aggregator
 from reelport.server.queue.jobs import Claim

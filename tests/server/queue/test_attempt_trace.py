@@ -20,8 +20,7 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.query import ReportQuery
-from reelport.server.events.bus import subscribe
-from reelport.server.events.event import Kind
+from reelport.server.events.bus import Kind, subscribe
 from reelport.server.queue import backlog
 from reelport.server.queue.attempt import TracedAggregator, choose_aggregator
 from reelport.server.queue.jobs import Claim

@@ -16,8 +16,7 @@ from tests.server.queue.running import running_worker
 
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan, single_piece
-from reelport.server.events.bus import subscribe
-from reelport.server.events.event import Kind
+from reelport.server.events.bus import Kind, subscribe
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper, RunningAttempt, StopReason

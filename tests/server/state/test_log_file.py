@@ -18,8 +18,7 @@ from tests.patience import PATIENCE, until
 from tests.server.syncs import no_sync
 
 from reelport.errors import StorageError
-from reelport.server.events.bus import publish, subscribe
-from reelport.server.events.event import Event, Kind
+from reelport.server.events.bus import Event, Kind, publish, subscribe
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected, reading, sync_commits, write, writing
 from reelport.server.state.log_file import PARALLEL_SYNCS, LogFile

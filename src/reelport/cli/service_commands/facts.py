@@ -201,8 +201,8 @@ def _build_rollups(data: Path, table: str, memory: str) -> None:
 
 def _announce(data: Path, *tables: str) -> None:
     """Tell the processes of the service which tables have a new version."""
-    from reelport.server.events.event import Event, Kind
-    from reelport.server.events.installation import open_bus
+    from reelport.server.events.bus import Event, Kind
+    from reelport.server.events.pipes import open_bus
 
     for table in tables:
         open_bus(read_settings(data=data)).announce(Event(Kind.TABLE_ADVANCED, table))

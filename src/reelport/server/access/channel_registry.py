@@ -23,8 +23,8 @@ from reelport.server.access import keys, organizations
 from reelport.server.access.key_expiry import KeyKind
 from reelport.server.access.keys import KeyDetails, NewKey, find_problems
 from reelport.server.credentials import ServiceSecret, short_id
-from reelport.server.events.event import Event, Kind
-from reelport.server.events.installation import open_bus
+from reelport.server.events.bus import Event, Kind
+from reelport.server.events.pipes import open_bus
 from reelport.server.settings import Settings
 from reelport.storage.durable import describe_os_error
 from reelport.wording import NAME_RULE, format_count, is_name

@@ -19,8 +19,7 @@ import structlog
 
 from reelport.errors import UsageError
 from reelport.server.database_address import PARAMETERS, parse_address
-from reelport.server.events.event import Event, Kind
-from reelport.server.events.subscription import Subscription
+from reelport.server.events.bus import Event, Kind, Subscription
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -1,4 +1,4 @@
-"""Events on one machine, by a named pipe for each subscriber.
+"""Events on one machine, by a named pipe for each subscriber; and the choice between pipes and PostgreSQL.
 
 A pipe needs no port, and its path may be of any length.
 """
@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.server.credentials import short_id
-from reelport.server.events.bus import UNCOMMITTED
-from reelport.server.events.event import Event, Kind
-from reelport.server.events.subscription import Subscription
+from reelport.server.events.bus import UNCOMMITTED, Event, EventBus, Kind, Subscription
+from reelport.server.settings import Settings
 from reelport.storage.durable import translate_io_errors
 
 if TYPE_CHECKING:
@@ -98,3 +97,12 @@ def _write(pipe: Path, line: bytes) -> None:
         os.write(descriptor, line)
     finally:
         os.close(descriptor)
+
+
+def open_bus(settings: Settings) -> EventBus:
+    """Choose named pipes on one machine, or PostgreSQL's NOTIFY to every machine."""
+    if settings.database_url:
+        from reelport.server.events.notifications import NotifyBus  # noqa: PLC0415 - loads psycopg
+
+        return NotifyBus(settings.database_url)
+    return PipeBus(settings.workers_root)

@@ -10,8 +10,7 @@ import structlog
 from sqlalchemy import Engine, bindparam, select, text
 
 from reelport import killpoints
-from reelport.server.events.bus import publish
-from reelport.server.events.event import Event, Kind
+from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files import report_files
 from reelport.server.files.store_owner import require_own_store
 from reelport.server.settings import Settings

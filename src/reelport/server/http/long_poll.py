@@ -17,9 +17,7 @@ import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError
-from reelport.server.events.bus import subscribe
-from reelport.server.events.event import Kind
-from reelport.server.events.subscription import Subscription
+from reelport.server.events.bus import Kind, Subscription, subscribe
 from reelport.server.http.durable_reports import DurableReports
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings

@@ -18,8 +18,7 @@ from sqlalchemy import Connection, Engine, select
 
 from reelport.errors import DiskFull, InternalError
 from reelport.query import ReportQuery
-from reelport.server.events.bus import publish
-from reelport.server.events.event import Event, Kind
+from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
 from reelport.server.state import tables, tallies
 from reelport.server.state.database import reading, sync_commits, writing

@@ -31,9 +31,7 @@ from reelport.errors import (
 )
 from reelport.facts.layout import require_layout
 from reelport.server import control_group
-from reelport.server.events.bus import subscribe
-from reelport.server.events.event import Kind
-from reelport.server.events.subscription import Subscription
+from reelport.server.events.bus import Kind, Subscription, subscribe
 from reelport.server.files import retention
 from reelport.server.memory import release_memory
 from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority

@@ -19,8 +19,7 @@ from reelport.server.access import audit_log, organizations, shared_links
 from reelport.server.access.audit_log import Action
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import KeyKind
-from reelport.server.events.bus import publish
-from reelport.server.events.event import Event, Kind
+from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing

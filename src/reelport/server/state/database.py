@@ -18,9 +18,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reelport.errors import DiskFull, StorageError
 from reelport.facts.layout import check_layout
-from reelport.server.events.bus import OPTION, UNCOMMITTED, EventBus
-from reelport.server.events.event import Event
-from reelport.server.events.installation import open_bus
+from reelport.server.events.bus import OPTION, UNCOMMITTED, Event, EventBus
+from reelport.server.events.pipes import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.postgresql_engine import open_postgresql, unhurried
 from reelport.server.state.revisions import REVISION, migrate, read_revision, require_known_revision
