@@ -28,7 +28,7 @@ from reelport.server.backup.bucket import MARK, list_buckets
 from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup, find_differences
 from reelport.server.backup.restore import restore_backup
-from reelport.server.files import store_owner, verification
+from reelport.server.files import retention, store_owner
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
 from reelport.storage.file_store import read_file
@@ -85,7 +85,7 @@ def check_restored(origin: Origin, place: Settings) -> None:
     (name,) = list_reports(place)
     assert read_file(place.report_store, name) == origin.report
     with connected(place) as db:
-        assert verification.check_files(db, place) == (1, ())
+        assert retention.check_files(db, place) == (1, ())
 
 
 def list_reports(place: Settings) -> list[str]:

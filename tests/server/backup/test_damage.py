@@ -24,7 +24,7 @@ from reelport.server.backup.archive import Archive, Manifest, Stored
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.damage import name_days
 from reelport.server.backup.restore import restore_backup
-from reelport.server.files import verification
+from reelport.server.files import retention
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
 
@@ -92,7 +92,7 @@ def test_a_finished_report_that_is_damaged_or_missing_stops_no_restore(desk: Dam
     assert newest_versions(place.facts_root) == desk.made.versions
     assert not any(table.findings for table in verify(place.facts_root))
     with connected(place) as db:
-        assert verification.check_files(db, place) == (1, ())
+        assert retention.check_files(db, place) == (1, ())
         with db.connect() as connection:
             rows = connection.execute(text("SELECT status, file FROM reports ORDER BY status")).all()
     assert [row.status for row in rows] == ["EXPIRED", "FINISHED"]
@@ -191,4 +191,4 @@ def test_a_restore_into_a_bucket_leaves_out_what_one_into_a_folder_does(desk: Da
     assert [file for file in left_out if file.store == "facts"] == [lost_file]
     assert newest_versions(place.facts_root) == desk.made.versions
     with connected(place) as db:
-        assert verification.check_files(db, place) == (1, ())
+        assert retention.check_files(db, place) == (1, ())

@@ -22,7 +22,7 @@ from reelport.server.backup.archive import Archive, Manifest
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import load_state
-from reelport.server.files import store_owner, verification
+from reelport.server.files import retention, store_owner
 from reelport.server.files.retention import sweep
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
@@ -76,6 +76,6 @@ def test_a_lost_state_is_restored_beside_its_newer_buckets(
             sweep(db, found, datetime.now(UTC))
         found.report_store.delete(store_owner.PLACE_NAME)
         sweep(db, found, datetime.now(UTC))
-        assert verification.check_files(db, found) == (1, ())
+        assert retention.check_files(db, found) == (1, ())
     assert [name for name in found.report_store.list_names() if not name.startswith(".")] == [known]
     assert not any(table.findings for table in verify(found.facts_root))

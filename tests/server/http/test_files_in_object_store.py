@@ -23,7 +23,7 @@ from reelport.errors import StorageError
 from reelport.server import credentials
 from reelport.server.doctor.checks import run_checks
 from reelport.server.doctor.object_store import check_object_store
-from reelport.server.files import report_files, retention, store_owner, verification
+from reelport.server.files import report_files, retention, store_owner
 from reelport.server.http import brief_retries
 from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.queue import jobs
@@ -141,12 +141,12 @@ def test_a_deleted_or_changed_file_is_found(remote: Api) -> None:
     """By its verification; the download of a lost file says so."""
     settings, db = remote.service.settings, remote.service.db
     tokens = [remote.finished(BODY) for _ in range(3)]
-    assert verification.check_files(db, settings) == (3, ())
+    assert retention.check_files(db, settings) == (3, ())
     names = report_names(settings)
     settings.report_store.delete(names[0])
     settings.report_store.put(names[1], BODY[:-1] + b"x")
     settings.report_store.put("000000000000-1.csv", b"")
-    checked, faults = verification.check_files(db, settings)
+    checked, faults = retention.check_files(db, settings)
     assert (checked, len(faults)) == (3, 3)
     assert {remote.client.get(remote.link(token)).status_code for token in tokens} == {200, 410}
 

@@ -92,7 +92,7 @@ def verify(*, json: PrintJson = False, data: Data = None) -> None:
     """
     from reelport.facts.loading.verification import verify as verify_tables
     from reelport.facts.rollups import check_rollups
-    from reelport.server.files.verification import check_files
+    from reelport.server.files.retention import check_files
     from reelport.server.state.own_tables import refuse_other_tables
 
     with open_state(data, only_read=True) as (settings, db):

@@ -1,8 +1,10 @@
-"""Retention: expires reports, and deletes files that belong to no report."""
+"""Retention: expires reports, deletes files that belong to no report, and checks the files that are kept."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -10,6 +12,7 @@ import structlog
 from sqlalchemy import Engine, bindparam, select, text
 
 from reelport import killpoints
+from reelport.errors import StorageError
 from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files import report_files
 from reelport.server.files.store_owner import require_own_store
@@ -19,6 +22,7 @@ from reelport.server.state.database import reading, writing
 from reelport.server.state.postgresql_engine import unhurried
 from reelport.server.state.tables import AUDIT_LOG, JOBS, MOMENTS, REPORTS, Moment
 from reelport.server.state.tallies import Outcome
+from reelport.storage.file_store import FileStore, OpenFile
 from reelport.wire import ReportStatus
 
 RECORDS_KEPT = timedelta(days=30)
@@ -169,3 +173,51 @@ def remove_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], boo
     if removed:
         _log.info("orphan files removed", count=removed)
     return removed
+
+
+_CHUNK_BYTES = 1 << 20
+
+
+def check_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
+    """Check every finished file; returns how many were checked, and a sentence for each fault."""
+    with reading(db) as connection:
+        rows = connection.execute(
+            select(REPORTS.c.id, REPORTS.c.file, REPORTS.c.bytes, REPORTS.c.sha256).where(
+                REPORTS.c.status == ReportStatus.FINISHED.value
+            )
+        ).all()
+    faults = [
+        f"Report {row.id}: {fault}"
+        for row in rows
+        if (fault := _find_fault(settings.report_store, row.file, row.bytes, row.sha256))
+        and _is_still_finished(db, row.id)
+    ]
+    faults += [f"{name} belongs to no report." for name in find_orphans(db, settings)]
+    return len(rows), tuple(faults)
+
+
+def _find_fault(store: FileStore, name: str, size: int, sha256: str) -> str | None:
+    try:
+        with closing(store.open(name)) as file:
+            length, found = file.size, _hash_file(file)
+    except FileNotFoundError:
+        return f"its file {name} is gone."
+    except StorageError as error:
+        return f"its file can't be read: {error}."
+    if length != size:
+        return f"its file {name} has {length} bytes and should have {size}."
+    return None if found == sha256 else f"the bytes of its file {name} have changed."
+
+
+def _hash_file(file: OpenFile) -> str:
+    digest = hashlib.sha256()
+    for position in range(0, file.size, _CHUNK_BYTES):
+        digest.update(file.read(position, _CHUNK_BYTES))
+    return digest.hexdigest()
+
+
+def _is_still_finished(db: Engine, report_id: str) -> bool:
+    """Whether the report is still finished: a sweep may have expired it during the check."""
+    kept = select(REPORTS.c.id).where(REPORTS.c.id == report_id, REPORTS.c.status == ReportStatus.FINISHED.value)
+    with reading(db) as connection:
+        return connection.execute(kept).first() is not None
