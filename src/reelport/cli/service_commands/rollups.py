@@ -49,7 +49,7 @@ def suggest(
     from reelport.facts.log.snapshot import pin
     from reelport.facts.rollups import add_rollup, list_rollups, measure_rollups
     from reelport.facts.tables import TABLES
-    from reelport.server.reports.asked_queries import list_asked_queries
+    from reelport.server.reports.report_list import list_asked_queries
     from reelport.server.state.database import connected
 
     root, settings = facts_root(data), read_settings(data=data)

@@ -1,10 +1,14 @@
-"""Lists the reports of an organization for its people, newest first, paged by keyset."""
+"""Lists the reports of an organization for its people, newest first, paged by keyset.
+
+It tells a partner why a report failed or waits by the code of the reason. The reason's own text is the operator's: it
+may tell paths, addresses and settings of the platform.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -12,10 +16,12 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, or_, select
 
+from reelport.engine.tenant import Tenant
+from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused
 from reelport.query import ReportQuery
 from reelport.server.access.callers import clean_text
 from reelport.server.files import report_files
-from reelport.server.reports.partner_reasons import explain_failure, explain_pause
+from reelport.server.queue.jobs import ReasonCode
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, sync_commits
 from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_moment
@@ -25,6 +31,8 @@ PAGE = 50
 """Reports of one page."""
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9a-z]{1,40})")
 _MILLISECOND = timedelta(milliseconds=1)
+_MOST_ASKED = 100_000
+"""The reports that are read back at most, the newest."""
 
 
 class State(StrEnum):
@@ -264,3 +272,45 @@ def _state_of(row: Row[*tuple[Any, ...]], now: datetime) -> State:
     if status is ReportStatus.FINISHED:
         return State.FINISHED
     return State.WAITING if row.owner is None else State.RUNNING
+
+
+_OWN = frozenset({ReasonCode.CANCELLED, ReasonCode.TOO_LATE, QueryRefused.code})
+"""Reasons that are about the partner's request: their text names nothing of the platform."""
+_WAITS = {
+    DiskFull.code: "the platform has no room for it now: it goes on by itself",
+    EngineUnavailable.code: "a part of the platform is away: it goes on by itself",
+    OutOfMemory.code: "it needs much memory: it is made again, alone",
+    ReasonCode.WORKER_DIED: "its process ended early: it is made again, alone",
+    ReasonCode.WORKER_LOST: "its process ended early, which is not its fault: it is made again",
+    ReasonCode.WORKER_SILENT: "its process gave no sign of life, which is not its fault: it is made again",
+}
+_TRIED_AGAIN = "the platform could not make it yet: it tries again by itself"
+_TOO_LARGE = "It is too large for the platform: ask for less (fewer days or dimensions)"
+_FAILED = {
+    DiskFull.code: "The platform had no room for it, for too long: ask again later",
+    EngineUnavailable.code: "A part of the platform was away for too long: ask again later",
+    OutOfMemory.code: _TOO_LARGE,
+    ReasonCode.WORKER_DIED: _TOO_LARGE,
+}
+_NOT_MADE = "The platform could not make it, which is not your request's fault: ask again"
+
+
+def explain_pause(code: str | None) -> str:
+    """Say why a report waits after an attempt; `code` is None for reasons of older versions."""
+    return _WAITS.get(code or "", _TRIED_AGAIN)
+
+
+def explain_failure(code: str | None, text: str, report_id: str) -> str:
+    """Say why a report failed, and what to do; a reason about the request in its own words."""
+    if code in _OWN:
+        return text
+    return f"{_FAILED.get(code or '', _NOT_MADE)}, or tell the platform the report's id, {report_id}."
+
+
+def list_asked_queries(db: Engine, since: datetime) -> Iterator[tuple[ReportQuery, Tenant]]:
+    """List the queries of reports asked for since then, with their tenants; the newest first."""
+    asked = select(REPORTS.c.query, REPORTS.c.channels).where(REPORTS.c.created_at >= since)
+    with reading(db) as connection:
+        rows = connection.execute(asked.order_by(REPORTS.c.created_at.desc()).limit(_MOST_ASKED)).all()
+    for row in rows:
+        yield ReportQuery.from_wire(json.loads(row.query)), Tenant(frozenset(json.loads(row.channels)))
