@@ -23,9 +23,9 @@ from reelport.errors import StorageError
 from reelport.server import credentials
 from reelport.server.doctor.checks import run_checks
 from reelport.server.doctor.object_store import check_object_store
+from reelport.server.explore.file_preview import read_first_rows
 from reelport.server.files import report_files, retention, store_owner
 from reelport.server.http import brief_retries
-from reelport.server.preview.first_rows import read_first_rows
 from reelport.server.queue import jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper
 from reelport.server.setting import Secret

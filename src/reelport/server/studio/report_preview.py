@@ -17,11 +17,10 @@ from reelport.charts import Chart, NoChart, embed_chart
 from reelport.engine.plan import Plan
 from reelport.errors import StorageError
 from reelport.query_sentence import describe_query
+from reelport.server.explore import file_preview
+from reelport.server.explore.file_preview import PreviewColumn, Rows, read_first_rows
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.http.disconnection import run_while_connected
-from reelport.server.preview import preview
-from reelport.server.preview.first_rows import read_first_rows
-from reelport.server.preview.preview import PreviewColumn, Rows
 from reelport.server.reports.report_list import ListedReport, State
 from reelport.server.studio import chart_files, pages
 from reelport.server.studio.number_text import write_number
@@ -40,7 +39,7 @@ async def show_preview(visit: Visit) -> Response:
     with holding():
         report, file = await _find_file(visit)
         rows = await _read_rows(visit, file)
-        total = partial(preview.total_columns, file, report.query, partial(_fetch, visit))
+        total = partial(file_preview.total_columns, file, report.query, partial(_fetch, visit))
         with _present(file):
             chart = await _draw_chart(visit, report, file)
             columns = await run_while_connected(visit.request, total)
@@ -88,7 +87,7 @@ async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
 
 
 async def _draw_chart(visit: Visit, report: ListedReport, file: Path) -> Chart | NoChart:
-    draw = partial(preview.draw_chart, file, report.query, report.last_complete_day, partial(_fetch, visit))
+    draw = partial(file_preview.draw_chart, file, report.query, report.last_complete_day, partial(_fetch, visit))
     return await run_while_connected(visit.request, draw)
 
 

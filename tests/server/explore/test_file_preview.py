@@ -17,9 +17,8 @@ from reelport.charts import ChartPlan, NoChart, draw_file, plan_report_chart, re
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Plan
 from reelport.query import ReportQuery
+from reelport.server.explore.file_preview import Rows, draw_chart, read_first_rows, total_columns
 from reelport.server.explore.numbers import OverBudget
-from reelport.server.preview.first_rows import read_first_rows
-from reelport.server.preview.preview import Rows, draw_chart, total_columns
 from reelport.storage.local_folder import LocalFolder
 
 START = date(2026, 7, 1)

@@ -1,8 +1,11 @@
-"""What a finished report shows: its columns with types and totals, and its chart."""
+"""What a finished report's file shows: its first rows, its columns with types and totals, and its chart."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -17,6 +20,26 @@ from reelport.charts.groups import Formula, list_places
 from reelport.engine.plan import Plan
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import OverBudget
+from reelport.storage.file_store import FileStore
+
+_ENOUGH = 256 << 10
+"""Bytes that are read of a file: hundreds of rows."""
+
+
+def read_first_rows(store: FileStore, name: str, most: int) -> list[list[str]]:
+    """Read at most `most` rows after the header. FileNotFoundError without the file.
+
+    Fewer are read where rows are longer than anybody reads.
+    """
+    with closing(store.open(name)) as file:
+        content = file.read(0, _ENOUGH)
+        whole = len(content) == file.size
+    text = content.decode("utf-8", "ignore")  # The end may cut a letter.
+    rows: list[list[str]] = []
+    with suppress(csv.Error):  # A cell is longer than the parser takes: the rows before it are shown.
+        rows.extend(csv.reader(io.StringIO(text, newline="")))
+    return rows[1 : most + 1] if whole else rows[1:-1][:most]
+
 
 Rows = Sequence[tuple[Any, ...]]
 Fetch = Callable[[Plan], Awaitable[Rows | OverBudget]]
@@ -56,7 +79,7 @@ async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None,
 
 async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[PreviewColumn, ...]:
     """Total the columns of a report, each where its rows add up."""
-    from reelport.server.preview.file_statements import compile_totals  # noqa: PLC0415 - loads DuckDB
+    from reelport.server.explore.file_statements import compile_totals  # noqa: PLC0415 - loads DuckDB
 
     dimensions = [Dimension[name] for name in query.dimensions]
     many = next((row for row in dimensions if row.many_valued), None)
@@ -67,7 +90,7 @@ async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[P
 
 async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverBudget:
     """Sum a report's rows by the keys of its chart: of categories the largest alone."""
-    from reelport.server.preview.file_statements import (  # noqa: PLC0415 - loads DuckDB
+    from reelport.server.explore.file_statements import (  # noqa: PLC0415 - loads DuckDB
         compile_largest,
         compile_panels,
         compile_times,
