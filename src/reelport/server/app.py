@@ -44,8 +44,7 @@ from reelport.server.limits.document_limits import (
     DocumentLimits,
 )
 from reelport.server.limits.download_slots import DownloadSlots
-from reelport.server.limits.login_attempts import LoginAttempts
-from reelport.server.limits.token_buckets import TokenBuckets
+from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
 from reelport.server.memory import release_memory
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings

@@ -18,7 +18,7 @@ from reelport.server.access import keys
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.keys import KeyDetails
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
-from reelport.server.limits.token_buckets import hash_owner
+from reelport.server.limits.rate_limits import hash_owner
 from reelport.server.state.database import writing
 from reelport.wire import TOKEN_PATH
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.download_slots import DownloadSlots, Limit, NoFreeSlot, RunningDownload
-from reelport.server.limits.token_buckets import TokenBuckets, hash_owner
+from reelport.server.limits.rate_limits import TokenBuckets, hash_owner
 from reelport.server.settings import read_settings
 
 

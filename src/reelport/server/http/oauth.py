@@ -32,7 +32,7 @@ from reelport.server.addresses import find_site
 from reelport.server.http.service import Service
 from reelport.server.http.token_form import FoundCredentials, TokenRefused, read_credentials, read_form
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
-from reelport.server.limits.token_buckets import hash_owner
+from reelport.server.limits.rate_limits import hash_owner
 from reelport.server.state.database import write
 from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH
 

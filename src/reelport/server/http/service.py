@@ -17,8 +17,7 @@ from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.limits.download_slots import DownloadSlots
-from reelport.server.limits.login_attempts import LoginAttempts
-from reelport.server.limits.token_buckets import TokenBuckets
+from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
 from reelport.server.settings import Settings
 from reelport.server.state.reads import Reads
 from reelport.server.state.write_probe import StateProbe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reelport.server.limits.login_attempts import LoginAttempts
+from reelport.server.limits.rate_limits import LoginAttempts
 
 
 def test_attempts_come_back_with_time() -> None:
