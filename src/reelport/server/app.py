@@ -27,10 +27,9 @@ from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
 from reelport.server.http.brief_retries import BriefRetries
 from reelport.server.http.downloads import download
-from reelport.server.http.durable_reports import DurableReports
 from reelport.server.http.exact_route import ExactRoute
 from reelport.server.http.graphql_endpoint import answer_graphql
-from reelport.server.http.long_poll import LongPolls
+from reelport.server.http.long_poll import DurableReports, LongPolls
 from reelport.server.http.metrics import Metrics
 from reelport.server.http.oauth import answer_public_token, answer_token
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog

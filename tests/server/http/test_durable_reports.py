@@ -12,7 +12,7 @@ from tests.server.conftest import State
 from tests.server.syncs import no_sync
 
 from reelport.errors import StorageError
-from reelport.server.http.durable_reports import DurableReports
+from reelport.server.http.long_poll import DurableReports
 from reelport.server.queue import backlog
 from reelport.server.reports import report_list
 from reelport.server.settings import read_settings

@@ -20,7 +20,7 @@ from tests.server.api import Api, file_of
 from reelport.server.access import grants, keys
 from reelport.server.access.grants import ClientCredentials
 from reelport.server.files import retention, signed_urls
-from reelport.server.http.byte_range import parse_range
+from reelport.server.http.downloads import parse_range
 from reelport.server.state.database import writing
 from reelport.server.state.tables import REPORTS
 from reelport.wire import LOOK, NO_DAY

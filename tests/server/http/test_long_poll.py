@@ -14,8 +14,7 @@ from tests.server.conftest import State
 
 from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
-from reelport.server.http.durable_reports import DurableReports
-from reelport.server.http.long_poll import LongPolls, PollOutcome
+from reelport.server.http.long_poll import DurableReports, LongPolls, PollOutcome
 from reelport.server.queue import jobs
 from reelport.server.state.database import writing
 from reelport.server.state.reads import Reads

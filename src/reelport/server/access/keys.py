@@ -357,7 +357,7 @@ _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 def list_marks(key: Key, now: datetime) -> tuple[str, ...]:
-    """List the marks of a key, the most urgent first."""
+    """List what an owner should know of a key at a glance, the most urgent first."""
     if key.revoked_at is not None:
         return ("revoked",)
     return (*_mark_expiry(key, now), *_mark_rotation(key, now), *_mark_use(key, now))

@@ -179,7 +179,10 @@ _CHUNK_BYTES = 1 << 20
 
 
 def check_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
-    """Check every finished file; returns how many were checked, and a sentence for each fault."""
+    """Check that every finished report has its file, with its size and SHA-256, and that no file is left over.
+
+    Returns how many were checked, and a sentence for each fault.
+    """
     with reading(db) as connection:
         rows = connection.execute(
             select(REPORTS.c.id, REPORTS.c.file, REPORTS.c.bytes, REPORTS.c.sha256).where(

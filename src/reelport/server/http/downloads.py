@@ -1,23 +1,30 @@
 """Downloads: serves a finished report file by signed URL, whole or one byte range.
 
 The file stays open, so a download that has begun completes even when the report expires meanwhile. It is cut short
-only when its key loses access to the report, or when a new download needs the slot of a slow one.
+only when its key loses access to the report, or when a new download needs the slot of a slow one. It takes little
+memory, however slow its client is.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Self
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
@@ -25,10 +32,7 @@ from reelport.query import ReportQuery
 from reelport.query_sentence import name_file
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
-from reelport.server.http.attachment import format_attachment
-from reelport.server.http.byte_range import select_range
 from reelport.server.http.service import Service
-from reelport.server.http.transfer import Download, Transfer
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
 from reelport.server.reports.report_access import FoundReport, find_linked_report
 from reelport.server.traces import tracing
@@ -149,8 +153,8 @@ def _answer(
         return Response(status_code=status, headers=headers)
     is_allowed = partial(_is_allowed, service, link)
     kept = resources.pop_all()
-    transfer = Transfer(service, found.content, is_allowed, first, length, running, kept)
-    return Download(status, {**headers, "Content-Length": str(length)}, transfer)
+    transfer = _Transfer(service, found.content, is_allowed, first, length, running, kept)
+    return _Download(status, {**headers, "Content-Length": str(length)}, transfer)
 
 
 def _describe_report(found: _OpenReport) -> dict[str, str]:
@@ -181,8 +185,8 @@ def _answer_guarded(
     }
     is_allowed = partial(_is_allowed, service, link)
     kept, whole = resources.pop_all(), found.record.bytes
-    transfer = Transfer(service, found.content, is_allowed, 0, whole, running, kept, SpreadsheetGuard())
-    return Download(200, headers, transfer)
+    transfer = _Transfer(service, found.content, is_allowed, 0, whole, running, kept, SpreadsheetGuard())
+    return _Download(200, headers, transfer)
 
 
 def _hold_place(service: Service, resources: ExitStack) -> None:
@@ -248,3 +252,151 @@ def _open_record(store: FileStore, report: FoundReport, record: FileRecord) -> _
     return _OpenReport(
         record, report.organization_id, report.last_complete_day, content, report.query, report.traceparent
     )
+
+
+_RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
+
+
+def select_range(request: Request, tag: str, size: int) -> tuple[int, int, int]:
+    """Return status, first byte and length to send (RFC 9110). Conditions (If-Match …) come first."""
+    match_, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if match_ is not None and not _matches_tag(match_, tag):
+        return 412, 0, 0
+    if none_match is not None and _matches_tag(none_match, tag):
+        return 304, 0, 0
+    wanted = request.headers.get("range")
+    if_range = request.headers.get("if-range")
+    if wanted is None or request.method != "GET" or (if_range is not None and if_range.strip() != tag):
+        return 200, 0, size
+    return parse_range(wanted, size)
+
+
+def _matches_tag(header: str, tag: str) -> bool:
+    return header.strip() == "*" or tag in (each.strip().removeprefix("W/") for each in header.split(",", 50))
+
+
+def parse_range(header: str, size: int) -> tuple[int, int, int]:
+    """Parse a Range: status, first byte, length. Several or malformed ones: the whole file."""
+    found = _RANGE.fullmatch(header.strip()) if len(header) < 100 else None  # noqa: PLR2004 - one range is short
+    if found is None or not any(found.groups()):
+        return 200, 0, size
+    start, end = found.groups()
+    if not start:
+        first, last = max(size - int(end), 0), size - 1
+    else:
+        first, last = int(start), min(int(end), size - 1) if end else size - 1
+        if end and int(end) < first:
+            return 200, 0, size
+    return (206, first, last - first + 1) if first <= last else (416, 0, 0)
+
+
+def format_attachment(name: str, plain: str) -> str:
+    """Format a Content-Disposition with the file's name (RFC 6266), and a plain one for programs that know no other."""
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+_CHUNK_BYTES = 131_072
+"""Bytes read and sent at once: half as many take a third more CPU. A stalled client keeps one chunk in memory and one
+in the write buffer."""
+_CHUNKS_PER_CHECK = 8
+"""Chunks between two checks whether the client is still connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Transfer:
+    """The part of an open file to send, and what to release afterwards: the slots and the file."""
+
+    service: Service
+    content: OpenFile
+    is_allowed: Callable[[], bool]
+    """Whether the URL's key may still read the report. Blocks: it reads the state."""
+    first: int
+    length: int
+    running: RunningDownload
+    resources: ExitStack
+    guard: SpreadsheetGuard | None = None
+    """Guards the file's cells for a spreadsheet."""
+
+
+class _Download(Response):
+    """A response that sends a part of an open file, piece by piece, and always closes the file.
+
+    Between pieces it checks that the client is still there, and that the URL's key may still read the report.
+    """
+
+    def __init__(self, status: int, headers: dict[str, str], transfer: _Transfer) -> None:
+        super().__init__(None, status, headers)
+        if "Content-Length" not in headers:
+            # The base class takes a body that isn't there yet for an empty one.
+            del self.headers["Content-Length"]
+        self._transfer = transfer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the part of the file; stop when the client disconnects."""
+        with self._transfer.resources:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if scope["method"] == "HEAD" or not self._transfer.length:
+                await send({"type": "http.response.body", "body": b""})
+                return
+            running = self._transfer.running
+            with anyio.CancelScope() as sending:
+                running.set_stop(sending.cancel)
+                await self._send_chunks(Request(scope, receive), send)
+            if running.ended:
+                # No end of the body either: the client sees that the file is incomplete.
+                _LOG.warning("a slow download ends early: a new one needs its place", report=running.report_id)
+
+    async def _send_chunks(self, request: Request, send: Send) -> None:
+        position, end = self._transfer.first, self._transfer.first + self._transfer.length
+        pause = self._transfer.service.settings.recheck_seconds
+        allowed_until = time.monotonic() + pause
+        count = 0
+        while position < end:
+            if count % _CHUNKS_PER_CHECK == 0 and await request.is_disconnected():
+                # The web server drops what is sent after a disconnect: the rest of the file would be read in vain.
+                raise ClientDisconnect
+            if time.monotonic() > allowed_until:
+                if not await self._is_still_allowed():
+                    # No end of the body: the client sees that the file is incomplete.
+                    return
+                allowed_until = time.monotonic() + pause
+            count += 1
+            chunk = await _read_chunk(self._transfer.content, min(_CHUNK_BYTES, end - position), position)
+            position += len(chunk)
+            body = await self._guard(chunk, is_last=position == end)
+            if body or position == end:
+                await send({"type": "http.response.body", "body": body, "more_body": position < end})
+            self._transfer.service.metrics.sent_bytes.inc(len(body))
+            self._transfer.running.count(len(chunk))
+
+    async def _guard(self, chunk: bytes, *, is_last: bool) -> bytes:
+        """Guard a chunk in a thread, where a spreadsheet will open the file."""
+        guard = self._transfer.guard
+        if guard is None:
+            return chunk
+        return await anyio.to_thread.run_sync(
+            lambda: guard.feed(chunk) + (guard.flush() if is_last else b""),
+            limiter=self._transfer.service.guards,
+        )
+
+    async def _is_still_allowed(self) -> bool:
+        """Whether the URL's key may read the report; revoking it ends running downloads."""
+        if await anyio.to_thread.run_sync(self._transfer.is_allowed):
+            return True
+        report = self._transfer.running.report_id
+        _LOG.warning("a download ends early: its key may not read the report any more", report=report)
+        return False
+
+
+async def _read_chunk(content: OpenFile, count: int, position: int) -> bytes:
+    """Read a chunk: directly when that needs no waiting, else in a thread."""
+    chunk = content.read_cached(position, count)
+    if chunk is None:
+        chunk = await anyio.to_thread.run_sync(content.read, position, count)
+    else:
+        # Yield to other requests: a fast client and a cached file would never wait otherwise.
+        await asyncio.sleep(0)
+    if not chunk:
+        # Shorter than when it was opened: closing early shows the client that the file is incomplete.
+        raise StorageError("A finished file was cut while it was sent.")
+    return chunk

@@ -1,27 +1,62 @@
 """Long polling: a status query waits until its report ends.
 
 One task of a process serves all waiting queries: it hears of the ends of reports, and reads the state once a second
-without hearing of any.
+without hearing of any. Nobody is told of a finished report before it is on the disk.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import structlog
 from sqlalchemy import Engine
 
 from reelport.errors import StorageError
 from reelport.server.events.bus import Kind, Subscription, subscribe
-from reelport.server.http.durable_reports import DurableReports
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
+from reelport.server.state.database import sync_commits
 from reelport.server.state.reads import Reads
+
+_REMEMBERED = 10_000
+"""Reports that are remembered. The next look at another one costs a sync."""
+
+
+class DurableReports:
+    """The finished reports (ids) that one process knows to be on the disk. Use it on the event loop only.
+
+    The end of the machine could undo a report that isn't on the disk. A worker syncs the end of a report after its
+    commit, when others may see it already: whoever reads it in between syncs it too before telling of it.
+    """
+
+    def __init__(self, db: Engine) -> None:
+        self._db = db
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    def note(self, reports: Iterable[str]) -> None:
+        """Remember reports whose end is on the disk, as that of every report whose event is heard."""
+        for report in reports:
+            self._known[report] = None
+            self._known.move_to_end(report)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    async def ensure(self, finished: frozenset[str]) -> None:
+        """Return once the ends of these reports, which were read before, are on the disk.
+
+        StorageError when the disk fails.
+        """
+        if not finished <= self._known.keys():
+            await anyio.to_thread.run_sync(sync_commits, self._db)
+            self.note(finished)
+
 
 _LOG = structlog.get_logger(__name__)
 _BATCH = 200

@@ -11,8 +11,7 @@ from reelport.server.access.key_uses import KeyUses
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
 from reelport.server.graphql.document_cache import DocumentCache
-from reelport.server.http.durable_reports import DurableReports
-from reelport.server.http.long_poll import LongPolls
+from reelport.server.http.long_poll import DurableReports, LongPolls
 from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.concurrency import Concurrency

@@ -9,7 +9,7 @@ from reelport.charts import Chart, draw_file
 from reelport.charts.png_renderer import explain_absence, render_png
 from reelport.query import ReportQuery
 from reelport.query_sentence import name_file
-from reelport.server.http.attachment import format_attachment
+from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
 from reelport.server.studio.refusals import not_found
 
