@@ -1,4 +1,4 @@
-"""Prometheus metrics of an API process.
+"""Prometheus metrics: of an API process, and those read from the database, the fact tables and the disk at each scrape.
 
 No label ever names a partner, a report or a path with an id.
 """
@@ -6,8 +6,11 @@ No label ever names a partner, a report or a path with an id.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, time
 from http import HTTPStatus
+from itertools import accumulate
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,10 +21,23 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from sqlalchemy import Engine, func, select
 
+from reelport.errors import ReelportError, StorageError
+from reelport.facts.log.freshness import read_completeness
+from reelport.facts.log.snapshot import pin
+from reelport.facts.tables import TABLES
 from reelport.server.http.api_processes import METRICS_FOLDER
+from reelport.server.queue import liveness
+from reelport.server.settings import Settings
+from reelport.server.state import tallies
+from reelport.server.state.database import reading
+from reelport.server.state.tables import JOBS, REPORTS
+from reelport.server.state.tallies import BOUNDS, Times
+from reelport.server.state.write_ahead import measure_log
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -94,3 +110,124 @@ def _make_shared_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
+
+
+class StateMetrics(Collector):
+    """Collects metrics at scrape time, which are the same in every API process.
+
+    What can't be read has no series, and no zero.
+    """
+
+    def __init__(self, db: Engine, settings: Settings) -> None:
+        self._db = db
+        self._settings = settings
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield nothing, so that registering needs no database."""
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric family that can be read."""
+        for part in (
+            self._collect_workers,
+            self._collect_jobs,
+            self._collect_reports,
+            self._collect_tables,
+            self._collect_disk,
+        ):
+            try:
+                yield from part()
+            except (StorageError, OSError):
+                continue
+
+    def _collect_workers(self) -> Iterator[Metric]:
+        alive = len(liveness.list_ready(self._db, self._settings))
+        yield GaugeMetricFamily("reelport_workers", "Workers that are alive and ready, on all machines.", alive)
+
+    def _collect_jobs(self) -> Iterator[Metric]:
+        waits = JOBS.c.owner.is_(None)
+        with reading(self._db) as connection:
+            running = connection.execute(select(func.count()).select_from(JOBS).where(~waits)).scalar_one()
+            waiting, oldest = connection.execute(
+                select(func.count(), func.min(REPORTS.c.created_at)).select_from(JOBS.join(REPORTS)).where(waits)
+            ).one()
+        jobs = GaugeMetricFamily("reelport_jobs", "Unfinished reports, by what they do.", labels=("state",))
+        jobs.add_metric(("running",), running)
+        jobs.add_metric(("waiting",), waiting)
+        yield jobs
+        age = (datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0.0
+        yield GaugeMetricFamily(
+            "reelport_oldest_waiting_report_seconds",
+            "Age of the oldest waiting report; 0 when none waits.",
+            max(age, 0.0),
+        )
+
+    def _collect_reports(self) -> Iterator[Metric]:
+        read = tallies.read_tallies(self._db)
+        ended = CounterMetricFamily(
+            "reelport_reports_ended", "Reports that ended, by how and why.", labels=("outcome", "reason")
+        )
+        for labels, count in sorted(read.ended.items()):
+            ended.add_metric(labels, count)
+        yield ended
+        checks = CounterMetricFamily(
+            "reelport_rollup_checks",
+            "Reports made from rollups and from the facts too, by what came of comparing them.",
+            labels=("outcome",),
+        )
+        for outcome, count in read.rollup_checks.items():
+            checks.add_metric((outcome,), count)
+        yield checks
+        fallbacks = CounterMetricFamily(
+            "reelport_report_fallbacks",
+            "Reports made from the facts, because sums or copies that are kept beside them could not be read.",
+            labels=("kept",),
+        )
+        for unread, count in read.fallbacks.items():
+            fallbacks.add_metric((unread,), count)
+        yield fallbacks
+        yield CounterMetricFamily(
+            "reelport_fetched_bytes", "Bytes of tables that reports fetched from an object store.", read.fetched_bytes
+        )
+        waiting, making = read.times[Times.WAITING], read.times[Times.MAKING]
+        yield _make_histogram(
+            "reelport_report_waiting_seconds", "Time from the request for a report to its first attempt.", waiting
+        )
+        yield _make_histogram(
+            "reelport_report_making_seconds", "Time of the attempts that made a report's file.", making
+        )
+        yield GaugeMetricFamily(
+            "reelport_last_backup_timestamp_seconds",
+            "When the last backup ended; 0 before the first.",
+            read.last_backup,
+        )
+
+    def _collect_tables(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "reelport_table_last_complete_day_timestamp_seconds",
+            "Beginning (UTC) of the last day that a table of facts holds whole.",
+            labels=("table",),
+        )
+        root, today = self._settings.facts_root, datetime.now(UTC).date()
+        for name in (table.name for table in TABLES.values() if table.is_fact):
+            try:
+                pinned = pin(root, [name])
+                last = read_completeness(root, name, pinned.versions[name], pinned.listing[name], today).last
+            except ReelportError:
+                continue
+            if last is not None:
+                family.add_metric((name,), datetime.combine(last, time(), UTC).timestamp())
+        yield family
+
+    def _collect_disk(self) -> Iterator[Metric]:
+        free = shutil.disk_usage(self._settings.data).free
+        yield GaugeMetricFamily("reelport_data_free_bytes", "Room on the disk of the data directory.", free)
+        if not self._settings.database_url:
+            size = measure_log(self._settings.state_file)
+            yield GaugeMetricFamily("reelport_state_log_bytes", "Size of the write-ahead log of a SQLite state.", size)
+
+
+def _make_histogram(name: str, sentence: str, histogram: tallies.Histogram) -> HistogramMetricFamily:
+    bounds = [*map(str, BOUNDS), "+Inf"]
+    buckets = list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
+    return HistogramMetricFamily(name, sentence, buckets=buckets, sum_value=histogram.total)

@@ -1,15 +1,27 @@
-"""The token endpoints: a key, or a key and a login, for an access token (RFC 6749)."""
+"""The token endpoints: a key, or a key and a login, for an access token (RFC 6749).
+
+They take the form in several encodings, since clients in the wild send several; they are strict about the content.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import codecs
+import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
 
 import anyio
 import anyio.to_thread
 import structlog
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -30,7 +42,6 @@ from reelport.server.access.key_expiry import NOTICE
 from reelport.server.access.keys import FirstUse, begin_secret
 from reelport.server.addresses import find_site
 from reelport.server.http.service import Service
-from reelport.server.http.token_form import FoundCredentials, TokenRefused, read_credentials, read_form
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
 from reelport.server.limits.rate_limits import hash_owner
 from reelport.server.state.database import write
@@ -70,21 +81,21 @@ async def _answer(
     service: Service = request.app.state.service
     try:
         _check_origin(request)
-        form = await read_form(request, TOKEN_BODY_BYTES)
+        form = await _read_form(request, TOKEN_BODY_BYTES)
         grant_type = _find_grant_type(form, grant_types)
-        credentials = read_credentials(request, form)
+        credentials = _read_credentials(request, form)
         caller = take(request, credentials.client)
         async with service.concurrency.turn(caller):
             found = await grant_type(request, credentials.client, form)
             while isinstance(found, FirstUse):
                 await anyio.to_thread.run_sync(_begin_secret, service, found)
                 found = await grant_type(request, credentials.client, form)
-    except TokenRefused as refused:
+    except _TokenRefused as refused:
         return _answer_refused(refused)
     except StorageError as error:
         _LOG.error("the state can't be used", reason=str(error))
         return _answer_refused(
-            TokenRefused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5)
+            _TokenRefused("temporarily_unavailable", "The service can't answer now: try again.", 503, 5)
         )
     service.metrics.token_requests.labels("granted" if isinstance(found, Grant) else found.value).inc()
     if isinstance(found, Grant):
@@ -99,7 +110,7 @@ def _check_origin(request: Request) -> None:
     Such a page can't read the answer: it could only use up what that address may try.
     """
     if request.headers.get("sec-fetch-site") == "cross-site":
-        raise TokenRefused("invalid_request", "A page of another site can't ask for tokens: ask from a program.", 403)
+        raise _TokenRefused("invalid_request", "A page of another site can't ask for tokens: ask from a program.", 403)
 
 
 def _begin_secret(service: Service, use: FirstUse) -> None:
@@ -117,7 +128,7 @@ def _note_expiry(service: Service, client: ClientCredentials, grant: Grant) -> M
 
 
 def _take_private_grant(request: Request, client: ClientCredentials) -> bytes:
-    """Count a grant against the key's limit; return the hashed key. TokenRefused beyond it."""
+    """Count a grant against the key's limit; return the hashed key. _TokenRefused beyond it."""
     return _take_grant(request.app.state.service, hash_owner(client.id, client.secret))
 
 
@@ -142,9 +153,9 @@ def _take_grant(service: Service, caller: bytes) -> bytes:
     return caller
 
 
-def _refuse_too_many(service: Service, pause: float, sentence: str) -> TokenRefused:
+def _refuse_too_many(service: Service, pause: float, sentence: str) -> _TokenRefused:
     service.metrics.token_requests.labels("too_many_requests").inc()
-    return TokenRefused("too_many_requests", sentence, 429, math.ceil(pause))
+    return _TokenRefused("too_many_requests", sentence, 429, math.ceil(pause))
 
 
 def _find_address(request: Request) -> str:
@@ -226,21 +237,21 @@ _PUBLIC_GRANTS: dict[str, _GrantType] = {
 def _find_grant_type(form: _Form, grant_types: Mapping[str, _GrantType]) -> _GrantType:
     name = form.get("grant_type")
     if not name:
-        raise TokenRefused("invalid_request", f"grant_type is missing: send {next(iter(grant_types))}.")
+        raise _TokenRefused("invalid_request", f"grant_type is missing: send {next(iter(grant_types))}.")
     if name in grant_types:
         return grant_types[name]
     if name == "refresh_token" and _require(form, "refresh_token"):
         sentence = "The refresh token is unknown: a private key gets none. Ask for a new token with client_credentials."
-        raise TokenRefused("invalid_grant", sentence)
+        raise _TokenRefused("invalid_grant", sentence)
     if name in _PUBLIC_GRANTS:
         sentence = f"This path takes private keys: public keys get tokens by {name} at {PUBLIC_TOKEN_PATH}."
-        raise TokenRefused("unsupported_grant_type", sentence)
-    raise TokenRefused("unsupported_grant_type", f"What is known here is {', '.join(grant_types)}.")
+        raise _TokenRefused("unsupported_grant_type", sentence)
+    raise _TokenRefused("unsupported_grant_type", f"What is known here is {', '.join(grant_types)}.")
 
 
 def _require(form: _Form, name: str) -> str:
     if not form.get(name):
-        raise TokenRefused("invalid_request", f"{name} is missing.")
+        raise _TokenRefused("invalid_request", f"{name} is missing.")
     return form[name]
 
 
@@ -277,13 +288,119 @@ def _answer_granted(grant: Grant, form: _Form, notice: Mapping[str, str]) -> JSO
     return JSONResponse(body | user, headers={**_NO_STORE, **notice})
 
 
-def _answer_refusal(refusal: Refusal, sentence: str, credentials: FoundCredentials) -> JSONResponse:
+def _answer_refusal(refusal: Refusal, sentence: str, credentials: _FoundCredentials) -> JSONResponse:
     if refusal is Refusal.INVALID_CLIENT and credentials.basic:
-        return _answer_refused(TokenRefused(refusal.value, sentence, 401), _BASIC)
-    return _answer_refused(TokenRefused(refusal.value, sentence))
+        return _answer_refused(_TokenRefused(refusal.value, sentence, 401), _BASIC)
+    return _answer_refused(_TokenRefused(refusal.value, sentence))
 
 
-def _answer_refused(refused: TokenRefused, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def _answer_refused(refused: _TokenRefused, headers: Mapping[str, str] | None = None) -> JSONResponse:
     body = {"error": refused.code, "error_description": refused.description}
     pause = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
     return JSONResponse(body, refused.status, headers={**_NO_STORE, **pause, **(headers or {})})
+
+
+_FIELDS = 20
+
+
+@dataclass(eq=False)  # not frozen: Python itself sets the traceback of an exception
+class _TokenRefused(Exception):
+    """The request is refused: an error code of RFC 6749, and what to change."""
+
+    code: str
+    description: str
+    status: int = 400
+    retry_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundCredentials:
+    """The credentials of a request, and whether they came in its Authorization header (Basic)."""
+
+    client: ClientCredentials
+    basic: bool
+
+
+async def _read_form(request: Request, max_bytes: int) -> dict[str, str]:
+    """Read a form's fields: URL-encoded, multipart, or a JSON object sent as either."""
+    forms = request.app.state.service.forms
+    with forms.hold(request.client.host if request.client else "") as pending:
+        body = await pending.read(request, max_bytes)
+    if pending.dropped:
+        raise _TokenRefused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503, 5)
+    if body is None:
+        raise _TokenRefused("invalid_request", f"The body is longer than {max_bytes} bytes.", 413)
+    body = body.removeprefix(codecs.BOM_UTF8)  # Windows' shell writes one before JSON and forms
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        fields = await _parse_multipart(request, body)
+    elif body.lstrip()[:1] == b"{":
+        fields = _parse_json(body)
+    else:
+        fields = _parse_urlencoded(body)
+    repeated = [name for name, count in Counter(name for name, _ in fields).items() if count > 1]
+    if repeated:
+        raise _TokenRefused("invalid_request", f"{_printable(repeated[0])} came more than once.")
+    return dict(fields)
+
+
+def _read_credentials(request: Request, form: Mapping[str, str]) -> _FoundCredentials:
+    """Read a key's id and secret from header or form; _TokenRefused if missing or double."""
+    headers = request.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise _TokenRefused("invalid_request", f"There are {len(headers)} Authorization headers: send one.")
+    header = headers[0] if headers else ""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        missing = [name for name in ("client_id", "client_secret") if not form.get(name)]
+        if missing:
+            raise _TokenRefused("invalid_request", f"{' and '.join(missing)} missing.")
+        return _FoundCredentials(ClientCredentials(form["client_id"], form["client_secret"]), basic=False)
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise _TokenRefused("invalid_request", "The Authorization header isn't Basic credentials.") from None
+    id_, _, secret = text.partition(":")
+    client = ClientCredentials(unquote_plus(id_), unquote_plus(secret))
+    if "client_secret" in form or form.get("client_id", client.id) != client.id:
+        raise _TokenRefused("invalid_request", "Credentials came twice: in the header and in the body.")
+    return _FoundCredentials(client, basic=True)
+
+
+def _parse_urlencoded(body: bytes) -> list[tuple[str, str]]:
+    try:
+        text = body.decode()
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
+    except UnicodeDecodeError:
+        raise _TokenRefused("invalid_request", "The body isn't UTF-8.") from None
+    except ValueError:
+        raise _TokenRefused("invalid_request", f"The form can't be read, or has more than {_FIELDS} fields.") from None
+
+
+def _parse_json(body: bytes) -> list[tuple[str, str]]:
+    try:
+        # As pairs, so that a repeated name can be refused.
+        given: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        raise _TokenRefused("invalid_request", "The body begins like JSON but isn't.") from None
+    wrong = [name for name, value in given if not isinstance(value, str)]
+    if wrong:
+        raise _TokenRefused("invalid_request", f"{_printable(wrong[0])} isn't a text.")
+    return given
+
+
+def _printable(name: str) -> str:
+    """Shorten a received name and replace lone surrogates, which no answer can carry."""
+    return name[:80].encode("utf-8", "replace").decode()
+
+
+async def _parse_multipart(request: Request, body: bytes) -> list[tuple[str, str]]:
+    async def stream() -> AsyncIterator[bytes]:
+        yield body
+
+    try:
+        parser = MultiPartParser(request.headers, stream(), max_files=0, max_fields=_FIELDS)  # type: ignore[arg-type]
+        fields = await parser.parse()
+    except (MultiPartException, UnicodeError, LookupError):  # the client names the encoding
+        raise _TokenRefused("invalid_request", "The form in parts can't be read.") from None
+    return [(name, value) for name, value in fields.multi_items() if isinstance(value, str)]

@@ -1,4 +1,4 @@
-"""Middleware that counts, times and logs every request.
+"""Middleware that counts, times, logs and traces every request.
 
 It also adds the version header, and answers 500 for exceptions.
 """
@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reelport.server.addresses import unmap_address
 from reelport.server.credentials import short_id
 from reelport.server.graphql.faults import Fault, format_refusal
-from reelport.server.http import request_trace
 from reelport.server.http.service import Service
-from reelport.server.traces.span import Span
+from reelport.server.traces import tracing
+from reelport.server.traces.span import Kind, Span
 from reelport.wire import (
     FILES_PATH,
     GRAPHQL_PATH,
@@ -47,6 +48,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _SCHEMES = frozenset({"http", "https"})
 _VERSION = (VERSION_HEADER.lower().encode(), version("reelport").encode())
 _FAILURE = "The service failed; it isn't the request's fault."
+_SERVER_ERROR = 500
+"""Statuses from here on are failures of the service; those below are the caller's."""
 
 
 @dataclass(slots=True)
@@ -109,7 +112,7 @@ class RequestLog:
                     raise
                 await _send_failure(record.route, send_recorded)
             finally:
-                request_trace.note_answer(span, record.status, record.bytes)
+                _note_answer(span, record.status, record.bytes)
             _log_request(record, scope["state"])
 
 
@@ -117,7 +120,7 @@ def _trace(scope: Scope, record: _RequestRecord) -> AbstractContextManager[Span]
     """Record the request as a span, but for probes."""
     if record.route in _QUIET:
         return nullcontext(Span())
-    return request_trace.trace_request(scope, record.route, record.method)
+    return _trace_request(scope, record.route, record.method)
 
 
 def _log_request(record: _RequestRecord, state: Mapping[str, Any]) -> None:
@@ -147,3 +150,26 @@ async def _send_failure(route: str, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+@contextmanager
+def _trace_request(scope: Scope, route: str, method: str) -> Iterator[Span]:
+    """Record a request as a span within the block, by OpenTelemetry's conventions for HTTP.
+
+    Neither its path nor its query is told: they may hold the signature of a link.
+    """
+    attributes = {"http.request.method": method.replace("other", "_OTHER"), "http.route": route}
+    parents = Headers(scope=scope).getlist("traceparent")
+    # More than one is none: whoever sent the other meant another trace.
+    parent = parents[0] if len(parents) == 1 else None
+    with tracing.span(f"{method} {route}", kind=Kind.SERVER, parent=parent, attributes=attributes) as span:
+        yield span
+
+
+def _note_answer(span: Span, status: int | None, size: int) -> None:
+    """Note the answer of a request: its status, None without one, and the bytes of its body."""
+    span.set("http.response.body.size", size)
+    if status is not None:
+        span.set("http.response.status_code", status)
+    if status is None or status >= _SERVER_ERROR:
+        span.fail(str(status) if status else "disconnected")
