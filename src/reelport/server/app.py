@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
@@ -25,7 +26,6 @@ from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
-from reelport.server.http.brief_retries import BriefRetries
 from reelport.server.http.downloads import download
 from reelport.server.http.exact_route import ExactRoute
 from reelport.server.http.graphql_endpoint import answer_graphql
@@ -180,3 +180,21 @@ async def _answer_not_found(request: Request, error: Exception) -> Response:
         )
         body = {"error": "not_found", "error_description": description}
     return JSONResponse(body, status, headers=headers)
+
+
+class BriefRetries:
+    """Middleware that lets requests wait only briefly for an object store that is away.
+
+    A request holds a thread while it waits.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with retry_for(BRIEF_SECONDS):
+            await self._app(scope, receive, send)

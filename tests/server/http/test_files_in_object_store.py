@@ -20,12 +20,11 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 from reelport import UsageError
 from reelport.cli.main import main
 from reelport.errors import StorageError
-from reelport.server import credentials
+from reelport.server import app, credentials
 from reelport.server.doctor.checks import run_checks
 from reelport.server.doctor.object_store import check_object_store
 from reelport.server.explore.file_preview import read_first_rows
 from reelport.server.files import report_files, retention, store_owner
-from reelport.server.http import brief_retries
 from reelport.server.queue import jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper
 from reelport.server.setting import Secret
@@ -83,7 +82,7 @@ def test_a_request_waits_only_briefly_for_a_store_that_is_away(
     faulty_server: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A download is then a 503: in the time of a worker's requests it would be a dozen."""
-    monkeypatch.setattr(brief_retries, "BRIEF_SECONDS", 0)
+    monkeypatch.setattr(app, "BRIEF_SECONDS", 0)
     with open_api(settings_of(tmp_path)) as api:
         link = api.link(api.finished(BODY))
         faulty_server.choose = lambda method, path: Fault.RESET if (method, ".csv" in path) == ("GET", True) else None
