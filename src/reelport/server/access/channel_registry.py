@@ -136,7 +136,6 @@ def _complete(channel: Channel, known: Channel | None) -> Channel:
 
 
 def _find_problems(entries: Sequence[Entry], known: Mapping[str, Channel]) -> Iterator[LineProblem]:
-    """Yield every reason why these entries can't be registered together, with its line."""
     named = {entry.channel.id for entry in entries}
     holders = {each.slug: each.id for each in known.values() if each.id not in named}
     first: dict[str, Entry] = {}
@@ -273,7 +272,6 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...
 
 
 def _read_lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row that isn't empty, with the line that it begins on."""
     reader, begins = csv.reader(file, strict=True), 1
     for cells in reader:
         if cells:

@@ -326,7 +326,6 @@ def _grant_to_user(
     now: datetime,
     terms: Terms,
 ) -> Grant:
-    """Grant an access token and a refresh token."""
     login = family.login
     refresh_token = credentials.mint(credentials.REFRESH_TOKEN)
     token_hash = service_secret.hash(_PURPOSE, refresh_token)

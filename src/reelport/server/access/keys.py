@@ -490,7 +490,6 @@ def cancel_rotation(connection: Connection, key_id: str, actor: Actor, now: date
 
 
 def _find_rotation_problems(key: Key, now: datetime) -> list[str]:
-    """List why the secret of a key can't be rotated now."""
     if key.revoked_at is not None:
         return [f"{key.id} is revoked: create another key."]
     if key.is_expired(now):

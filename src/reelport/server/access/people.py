@@ -180,7 +180,6 @@ def _find_user(connection: Connection, holder: Organization, user_id: str) -> Ro
 
 
 def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*tuple[str, ...]]) -> None:
-    """Raise UsageError when this user is the only owner who has a password."""
     others = select(func.count()).where(
         USERS.c.organization_id == holder.id,
         USERS.c.role == Role.OWNER.value,
@@ -192,7 +191,6 @@ def _check_owner_stays(connection: Connection, holder: Organization, user: Row[*
 
 
 def _refuse_address(db: Engine, owner: Session, address: str, actor: Actor, now: datetime) -> NoReturn:
-    """Raise the error for an address that a user has."""
     with writing(db) as connection:
         holder = _lock_organization(connection, owner)
         own = select(USERS.c.id).where(USERS.c.email == address, USERS.c.organization_id == holder.id)

@@ -107,7 +107,6 @@ def _wait(seconds: float | None, *descriptors: int) -> set[int]:
 
 
 def _forward_until(ended: int, connection: psycopg.Connection, subscription: Subscription) -> None:
-    """Put the events that come into the pipe of the subscription, until it ends."""
     while True:
         for notification in connection.notifies(timeout=0):
             if event := _read_notification(notification):

@@ -123,7 +123,6 @@ async def download(request: Request) -> Response:
 
 
 def _trace_download(link: _SignedUrl, found: _OpenReport | _Refusal) -> None:
-    """Name the report in the span of the request, and link the trace in which it was made."""
     span = tracing.current_span()
     span.set("reelport.report.id", link.report_id)
     if isinstance(found, _OpenReport):
@@ -133,7 +132,6 @@ def _trace_download(link: _SignedUrl, found: _OpenReport | _Refusal) -> None:
 def _answer(
     request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
 ) -> Response:
-    """Make the response: a range of the file or none, by conditions and Range."""
     service: Service = request.app.state.service
     tag = f'"{found.record.sha256}"'
     headers = {
@@ -158,7 +156,6 @@ def _answer(
 
 
 def _describe_report(found: _OpenReport) -> dict[str, str]:
-    """Make the headers on the report, of whichever form of its file."""
     day = found.last_complete_day
     complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
     return {ROWS_HEADER: str(found.record.rows), **complete}
@@ -222,7 +219,6 @@ def _open_file(service: Service, link: _SignedUrl) -> _OpenReport | _Refusal:
 
 
 def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:
-    """Find the report behind a URL whose signature is right, if its key may still read it."""
     try:
         found = find_linked_report(service.db, link.report_id, link.key_id, datetime.now(UTC))
     except StorageError as error:
@@ -389,7 +385,6 @@ class _Download(Response):
 
 
 async def _read_chunk(content: OpenFile, count: int, position: int) -> bytes:
-    """Read a chunk: directly when that needs no waiting, else in a thread."""
     chunk = content.read_cached(position, count)
     if chunk is None:
         chunk = await anyio.to_thread.run_sync(content.read, position, count)

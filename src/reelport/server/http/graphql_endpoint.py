@@ -135,7 +135,6 @@ async def _execute_in_turn(
 
 
 def _find_short_query(service: Service, body: bytes) -> GraphqlRequest | None:
-    """Parse a short body; return a cheap query whose document is cached, else None."""
     if not service.reads.runs_on_event_loop or len(body) > _SHORT_BODY:
         return None
     graphql_request = parse_body(body)

@@ -159,7 +159,6 @@ class LongPolls:
                 await self._check_reports(frozenset().union(*(waiter.reports for waiter in self._waiters)))
 
     async def _check_reports(self, seen: frozenset[str]) -> None:
-        """Release who waits for one of these reports that has ended."""
         reports = tuple(seen)
         for start in range(0, len(reports), _BATCH):
             some = frozenset(reports[start : start + _BATCH])
@@ -173,7 +172,6 @@ class LongPolls:
             await anyio.lowlevel.checkpoint()  # other requests come between two of them
 
     def _release(self, ended: frozenset[str]) -> None:
-        """Release who waits for one of these reports."""
         for waiter in self._waiters:
             if not waiter.reports.isdisjoint(ended):
                 waiter.release(PollOutcome.CHANGED)

@@ -117,7 +117,6 @@ class RequestLog:
 
 
 def _trace(scope: Scope, record: _RequestRecord) -> AbstractContextManager[Span]:
-    """Record the request as a span, but for probes."""
     if record.route in _QUIET:
         return nullcontext(Span())
     return _trace_request(scope, record.route, record.method)

@@ -158,7 +158,6 @@ class DownloadSlots:
         self._drop(slowest)
 
     def _drop(self, running: RunningDownload) -> None:
-        """Free the slots of a download."""
         _discard(self._of_report, running.report_id, running)
         if running.organization_id is not None:
             _discard(self._of_partner, running.organization_id, running)

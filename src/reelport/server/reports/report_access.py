@@ -97,12 +97,10 @@ def _look(
 
 
 def _may_look(caller: Caller) -> bool:
-    """Whether the caller may look at reports at all."""
     return not caller.scopes.isdisjoint({Scope.CREATE_REPORTS, Scope.READ_REPORTS})
 
 
 def _may_see(caller: Caller, row: Row[*tuple[Any, ...]]) -> bool:
-    """Whether the report is of the caller's organization, channels and scopes."""
     return (
         row.organization_id == caller.organization_id
         and caller.scopes >= set(row.scopes.split())

@@ -68,7 +68,6 @@ def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: s
 
 
 def _lock(connection: Connection, remover: Remover, report_id: str) -> Row[*tuple[Any, ...]] | None:
-    """Lock the report's job, if it has one, and find the report in its organization."""
     # Jobs before reports, as in every transaction that writes both: otherwise two could deadlock.
     connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id).with_for_update())
     of_organization = REPORTS.c.id == report_id, REPORTS.c.organization_id == remover.organization_id
