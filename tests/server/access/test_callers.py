@@ -20,7 +20,7 @@ from reelport.server import credentials
 from reelport.server.access import callers, grants, keys, organizations
 from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
-from reelport.server.access.unread_rows import unread_note
+from reelport.server.access.unread_rows import describe_unread_rows
 from reelport.server.credentials import load_service_secret
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect, writing
@@ -294,12 +294,12 @@ def test_a_state_without_a_fingerprint_takes_that_of_the_secret_in_use(state: St
 
 def test_rows_of_channels_that_nobody_may_read_are_counted(state: State) -> None:
     """What any organization may read is known; of the rest the most frequent channels are named."""
-    assert unread_note(state.settings, {"c1": 1}) is not None
+    assert describe_unread_rows(state.settings, {"c1": 1}) is not None
     state.organization("one", "c1", "c2")
     state.organization("two", "c3")
-    assert unread_note(state.settings, {}) is None
-    assert unread_note(state.settings, {"c1": 5, "c3": 5}) is None
-    told = unread_note(state.settings, {"c1": 5, "x1": 1, "x2": 30, "x3": 2, "x4": 4})
+    assert describe_unread_rows(state.settings, {}) is None
+    assert describe_unread_rows(state.settings, {"c1": 5, "c3": 5}) is None
+    told = describe_unread_rows(state.settings, {"c1": 5, "x1": 1, "x2": 30, "x3": 2, "x4": 4})
     assert told is not None
     assert told.startswith("37 rows of 4 owner channels that no organization may read ('x2', 'x4', 'x3' …): ")
 

@@ -19,7 +19,7 @@ from reelport.cli.main import main
 from reelport.errors import UsageError
 from reelport.facts.layout import check_layout
 from reelport.server.access.organizations import add_organization
-from reelport.server.access.unread_rows import unread_note
+from reelport.server.access.unread_rows import describe_unread_rows
 from reelport.server.backup.archive import Archive
 from reelport.server.backup.create import create_backup
 from reelport.server.database_address import set_parameter
@@ -54,7 +54,7 @@ def test_an_unfit_encoding_is_refused_before_anything_is_made(unfit: Settings) -
     assert unfit.database_url.rpartition("@")[2] in sentence
     check_layout(unfit.data)
     assert (False, sentence) in [(found.well, found.sentence) for found in run_checks(unfit)]
-    assert ADVICE in (unread_note(unfit, {"c1": 1}) or "")
+    assert ADVICE in (describe_unread_rows(unfit, {"c1": 1}) or "")
     with psycopg.connect(set_parameter(unfit.database_url, "client_encoding", "utf8").replace("+psycopg", "")) as found:
         assert found.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchall() == [(0,)]
 

@@ -164,7 +164,7 @@ def _check_files(files: Sequence[Path]) -> None:
 def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     from reelport.cli.service_commands.load_output import print_result
     from reelport.facts.loading.load import load as load_files
-    from reelport.server.access.unread_rows import unread_note
+    from reelport.server.access.unread_rows import describe_unread_rows
 
     owners = Counter[str]()
     root = facts_root(data, make=True)
@@ -189,7 +189,7 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
     if not result.already:
         _announce(data, table)
         _build_rollups(data, table, terms.memory)
-    note = None if result.already else unread_note(read_settings(data=data), owners)
+    note = None if result.already else describe_unread_rows(read_settings(data=data), owners)
     print_result(result, note, again=terms.again, as_json=as_json)
 
 
@@ -212,7 +212,7 @@ def _dry_run(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, 
     """Check the files and print the result. Raises BadInput where the load would be refused."""
     from reelport.cli.service_commands.load_output import print_preview
     from reelport.facts.loading.preview import preview
-    from reelport.server.access.unread_rows import unread_note
+    from reelport.server.access.unread_rows import describe_unread_rows
 
     settings = read_settings(data=data)
     with LoadProgress(sys.stderr, as_json=as_json) as progress:
@@ -230,7 +230,7 @@ def _dry_run(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, 
             progress=progress.update,
             memory=terms.memory,
         )
-    print_preview(shown, unread_note(settings, shown.owners), again=terms.again, as_json=as_json)
+    print_preview(shown, describe_unread_rows(settings, shown.owners), again=terms.again, as_json=as_json)
     if shown.refusal is not None and not shown.already:
         raise BadInput(f"nothing would be loaded: {shown.refusal}")
 

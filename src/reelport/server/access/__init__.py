@@ -1,1 +1,1 @@
-"""Access: organizations, channels they may read, API keys, callers of requests."""
+"""Access: organizations and their channels, API keys and tokens, users and sessions, the audit log."""

@@ -22,7 +22,7 @@ _LONGEST = 500
 
 
 class Action(StrEnum):
-    """What may be done that the log tells of."""
+    """The actions that the log records."""
 
     SIGNED_IN = "signed in"
     SIGN_IN_FAILED = "failed to sign in"

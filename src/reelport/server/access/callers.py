@@ -63,7 +63,7 @@ def find_holder(connection: Connection, key_id: str, now: datetime) -> Caller | 
 
 
 def read_terms(row: Row[*tuple[Any, ...]]) -> KeyTerms:
-    """Read what decides when a key expires from a row of the statements `key` and `holder`."""
+    """Read when a key expires, from a row of the statement `key` or `holder`."""
     expires_at = None if row.expires_at is None else to_moment(row.expires_at)
     return KeyTerms(KeyKind(row.kind), to_moment(row.secret_created_at), expires_at, row.max_key_days)
 
@@ -79,7 +79,7 @@ def is_still_allowed(connection: Connection, caller: Caller, now: datetime) -> b
 
 
 def is_current(connection: Connection, login: Login | None, organization_id: int) -> bool:
-    """Whether a login has not ended; always, without one."""
+    """Whether a login is still valid; True without a login."""
     if login is None:
         return True
     named = {"user_id": login.user_id, "epoch": login.epoch, "organization_id": organization_id}
@@ -87,7 +87,7 @@ def is_current(connection: Connection, login: Login | None, organization_id: int
 
 
 def combine_scopes(granted: frozenset[str], held: frozenset[str]) -> frozenset[str]:
-    """Return what was granted, with what the key holds where `manage_reports` stands for that."""
+    """Return the granted scopes; `manage_reports` stands for every scope that the key holds."""
     return granted | held if Scope.MANAGE_REPORTS in granted else granted
 
 

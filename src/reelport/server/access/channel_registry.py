@@ -192,7 +192,7 @@ def create_key(
     kind: str = KeyKind.PRIVATE,
     details: KeyDetails | None = None,
 ) -> NewKey:
-    """Create a key, limited to `channels` (slugs or ids) unless None. UsageError lists all."""
+    """Create a key, limited to `channels` (slugs or ids) unless None. UsageError lists every problem."""
     wrong, holder = list[str](), None
     try:
         holder = organizations.get_organization(db, organization)

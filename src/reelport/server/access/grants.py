@@ -79,7 +79,7 @@ class GrantingKey:
     secret_until: datetime | None
 
     def limit_life(self, seconds: int, now: datetime) -> int:
-        """Limit a token's life, so that it ends with the key and with the secret that it came by."""
+        """Limit a token's life (seconds): it ends with its key, and with the secret that got it."""
         return seconds if self.secret_until is None else min(seconds, int((self.secret_until - now).total_seconds()))
 
 
@@ -92,7 +92,7 @@ def grant_token(
     *,
     seconds: int = Limit.TOKEN_SECONDS.default,
 ) -> Grant | Refusal | FirstUse:
-    """Grant a private key a token with the requested scopes that it holds; all when none is.
+    """Grant a private key a token with the requested scopes that it holds; without a request, all.
 
     Every key may have `manage_reports`: it stands for the scopes that the key holds, and adds none to them.
     Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
@@ -162,7 +162,7 @@ def _read_hashes(row: Row[*tuple[Any, ...]]) -> SecretHashes:
 
 
 def choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterable[str]) -> tuple[str, ...]:
-    """Choose the requested scopes that one may have; all that one holds when none is."""
+    """Choose the requested scopes that may be had; without a request, all that are held."""
     wanted = set(asked) or held
     return tuple(scope for scope in REPORT_SCOPES if scope in may_have & wanted)
 
@@ -178,7 +178,7 @@ _PURPOSE = "refresh"
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Lives of what is granted: of an access token in seconds, and of a refresh token."""
+    """How long grants live: an access token (in seconds), and a refresh token."""
 
     seconds: int
     refresh_life: timedelta

@@ -58,7 +58,7 @@ def earliest(*moments: datetime | None) -> datetime | None:
 
 
 def parse_expiry(given: str, now: datetime) -> datetime:
-    """Parse a number of days from now, or a date, at whose beginning (UTC) the key expires.
+    """Parse when a key expires: in a number of days, or at the beginning (UTC) of a date.
 
     ValueError says what is wrong.
     """
@@ -77,7 +77,7 @@ def parse_expiry(given: str, now: datetime) -> datetime:
 
 
 def parse_max_days(given: str) -> int | None:
-    """Parse the longest life of keys, in days; the word none is no limit. UsageError else."""
+    """Parse the longest life of keys in days; `none` is no limit. UsageError for any other text."""
     if given == "none":
         return None
     if not _DAYS.fullmatch(given):

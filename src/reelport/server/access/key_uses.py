@@ -1,4 +1,4 @@
-"""Stores when keys were last used, beside the requests: no request waits for it."""
+"""Stores when keys were last used, in the background: no request waits for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOG = structlog.get_logger(__name__)
 
 
 class KeyUses:
-    """What this process knows of uses. Use on its event loop only."""
+    """The uses of keys that this process has noted. Use on its event loop only."""
 
     def __init__(self, db: Engine) -> None:
         self._db = db
@@ -43,7 +43,7 @@ class KeyUses:
             self._wakeup.set()
 
     async def store_noted(self) -> None:
-        """Store what is noted, as it comes, until cancelled."""
+        """Store each use soon after it is noted, until cancelled."""
         while True:
             self._wakeup = anyio.Event()
             if not self._pending:

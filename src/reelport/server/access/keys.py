@@ -85,7 +85,7 @@ def _find_permission_problems(permissions: Collection[str]) -> list[str]:
 
 
 def find_name_problems(name: str) -> list[str]:
-    """List a sentence where a text can't be the name of a key."""
+    """List why a text can't be the name of a key; empty when it can."""
     if is_name(name, _LONGEST_NAME):
         return []
     return [f"A key's name is one line of at most {_LONGEST_NAME} characters: {NAME_RULE}."]
@@ -113,7 +113,7 @@ _IS_LISTED = KEYS.c.kind != KeyKind.STUDIO.value
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just created, or rotated: the only time that its secret is known."""
+    """A key just created, or rotated. Its secret is known only now."""
 
     id: str
     secret: str
@@ -123,7 +123,7 @@ class NewKey:
 
 
 class SentBefore(UsageError):
-    """What a form asks for was done already: the form was sent twice."""
+    """The form was sent twice, and was carried out the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Key:
 
     @property
     def rotated_at(self) -> datetime:
-        """When a secret of the key was made last, be it one that was taken back."""
+        """When the newest secret of the key was made, even if its rotation was cancelled."""
         return max(self.terms.secret_created_at, self.next_secret_created_at or self.terms.secret_created_at)
 
     @property
@@ -266,7 +266,7 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
 
 
 def find_ended(keys: Iterable[Key], max_days: int | None, now: datetime) -> tuple[str, ...]:
-    """Find the ids of valid keys that would expire at once by another longest life.
+    """Find the valid keys (ids) that would expire at once under another longest life.
 
     UsageError when it is none that keys may have.
     """
@@ -401,7 +401,7 @@ _NO_HASH = "-" * 64
 
 
 class SecretRole(StrEnum):
-    """Which of a key's secrets one is."""
+    """Which of its key's secrets a secret is."""
 
     CURRENT = "current"
     NEXT = "next"
@@ -420,7 +420,7 @@ class SecretHashes:
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """The next secret of a key was sent: `begin_secret` makes it the one, then ask again."""
+    """The next secret of a key was used for the first time: call `begin_secret`, then ask again."""
 
     key_id: str
     secret_hash: str
@@ -442,7 +442,7 @@ def find_role(given: str, stored: SecretHashes, now: datetime) -> SecretRole | N
 
 
 def begin_secret(connection: Connection, use: FirstUse, now: datetime) -> bool:
-    """Make the next secret of a key its secret, and the one before its old secret.
+    """Make a key's next secret the current one, and the current one the old one.
 
     False when there is nothing to do any more: another use did it, or the rotation was cancelled.
     """
@@ -453,7 +453,7 @@ def begin_secret(connection: Connection, use: FirstUse, now: datetime) -> bool:
 def rotate_key(
     connection: Connection, service_secret: ServiceSecret, key_id: str, grace_hours: int, actor: Actor, now: datetime
 ) -> NewKey:
-    """Make the next secret of a key, which is known only now.
+    """Make the next secret of a key. The secret is known only now.
 
     UsageError when there is no such key, it is revoked or expired, its next secret is unused, or the grace is out of
     range.

@@ -90,7 +90,7 @@ def lock_organization(connection: Connection, name: str) -> Organization:
 def limit_key_life(
     connection: Connection, organization: Organization, days: int | None, actor: Actor, now: datetime
 ) -> None:
-    """Set how many days all keys of an organization live at most, those of before too.
+    """Set how many days an organization's keys live at most, existing keys too.
 
     None ends the limit: keys that had expired by it are valid again. UsageError when the days are out of range.
     """
@@ -121,7 +121,7 @@ def list_readable_channels(db: Engine, organization_id: int) -> frozenset[str]:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Suggest the known name nearest to an unknown one, else list some; a sentence."""
+    """Write a sentence that suggests the known name nearest to an unknown one, or lists some."""
     names = list(known)
     nearest = difflib.get_close_matches(name, names, n=1)
     if nearest:

@@ -1,4 +1,4 @@
-"""Links by which a user sets a password, once: for somebody new, or who forgot the old one.
+"""One-time links by which a user sets a password: a new user, or one who forgot the old one.
 
 The link holds a signed random token; the state holds its hash. Looking at a link doesn't use it up: programs that
 check mail open every link in it.
@@ -29,7 +29,7 @@ _TOKEN_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class NewPasswordLink:
-    """A link that was just made: the only time that its token is known."""
+    """A link that was just made. Its token is known only now."""
 
     email: str
     expires_at: datetime
@@ -50,7 +50,7 @@ class PasswordLink:
 def insert_link(
     connection: Connection, service_secret: ServiceSecret, user_id: str, email: str, now: datetime
 ) -> NewPasswordLink:
-    """Make a link of a user; earlier ones of the user end, and all that expired."""
+    """Make a link for a user, and delete the user's earlier links and all that have expired."""
     token = credentials.sign(service_secret, _PREFIX, secrets.token_bytes(_TOKEN_BYTES))
     new = NewPasswordLink(email, now + LIFE, token)
     links = PASSWORD_LINKS.c

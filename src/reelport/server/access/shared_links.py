@@ -1,4 +1,4 @@
-"""What becomes of links to shared views when the access goes that they were made with."""
+"""Ends links to shared views when their author or their channels lose access."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def count_open_links(connection: Connection, organization_id: int, now: datetime
 
 
 def end_links_of(connection: Connection, organization_id: int, email: str, now: datetime) -> int:
-    """End the links that a user made who is being removed; returns how many worked until now."""
+    """End the links of a user who is being removed. Returns how many worked until now."""
     return _end(connection, _lock_links(connection, organization_id, _LINKS.created_by == email), now)
 
 

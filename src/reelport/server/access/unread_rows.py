@@ -16,7 +16,7 @@ _SHOWN = 3
 _CONNECT_SECONDS = "5"
 
 
-def unread_note(settings: Settings, owners: Mapping[str, int]) -> str | None:
+def describe_unread_rows(settings: Settings, owners: Mapping[str, int]) -> str | None:
     """Describe rows whose owner channel no organization may read; None when there are none.
 
     `owners` maps owner channels to numbers of rows. Also None when there is no state yet, which holds access.

@@ -29,7 +29,7 @@ _EPOCH_BITS = 63
 
 
 class Role(StrEnum):
-    """What a user may see and do in Studio; of reports by public keys, the key decides.
+    """What a user may see and do in Studio. For reports by a public key, the key decides.
 
     An operator is the platform's, of no organization.
     """
@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user without the password. Nothing that was granted in another `epoch` is valid."""
+    """A user, without the password. Logins of another `epoch` are invalid."""
 
     id: str
     organization_id: int | None
@@ -171,7 +171,7 @@ def _find_id(connection: Connection, email: str) -> str:
 
 
 def describe_links(ended: int) -> dict[str, object]:
-    """Tell the audit log how many shared links went with a user."""
+    """Describe for the audit log how many shared links ended with a user."""
     return {"ended_links": ended} if ended else {}
 
 
@@ -191,7 +191,7 @@ def _draw_epoch() -> int:
 
 
 def find_email_problems(address: str) -> list[str]:
-    """Say in a list why a text can't be the address of a user; empty when it can."""
+    """List why a text can't be the address of a user; empty when it can."""
     if address.isprintable() and _EMAIL.fullmatch(address):
         return []
     return [f"{address!r} is no e-mail address: it looks like name@example.com."]
@@ -206,6 +206,6 @@ def _find_role_problems(role: str, organization: str | None) -> list[str]:
 
 
 def list_password_problem(password: str) -> list[str]:
-    """Say in a list why a text can't be a password; empty when it can."""
+    """List why a text can't be a password; empty when it can."""
     problem = passwords.find_password_problem(password)
     return [] if problem is None else [problem]

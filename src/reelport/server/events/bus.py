@@ -1,7 +1,7 @@
-"""The event bus: events are published with their change, and received by whoever waits.
+"""The event bus: delivers an event, published with its change, to the processes that wait for it.
 
-An event is a hint. It may be lost, and it may come for a change that was rolled back. So whoever hears it reads the
-state, and whoever waits reads the state from time to time without it too: a lost event costs only time.
+An event is a hint. It may be lost, and it may come for a change that was rolled back. So a process that receives
+an event reads the state, and a process that waits reads the state from time to time: a lost event costs only time.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Subscription:
         """Wait for events, POLL_SECONDS at most.
 
         Returns none when the wait is over, when `wake` was called, when something came that is no event, or when
-        events may have been lost: whatever one waits for may have happened then.
+        events may have been lost. Read the state then: what one waits for may have happened.
         """
         waiting = select.poll()
         waiting.register(self._reader, select.POLLIN)
@@ -114,7 +114,7 @@ UNCOMMITTED = "uncommitted_events"
 
 
 class EventBus(Protocol):
-    """A way by which events go between the processes of an installation."""
+    """Carries events between the processes of an installation."""
 
     def publish(self, connection: Connection, event: Event) -> None:
         """Publish an event in a transaction that writes: its commit delivers the event."""

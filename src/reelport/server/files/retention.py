@@ -45,10 +45,10 @@ _log = structlog.get_logger()
 def sweep_unless_jumped(
     db: Engine, settings: Settings, now: datetime, is_stopping: Callable[[], bool] = lambda: False
 ) -> int:
-    """Sweep, unless more than a day has gone by since the last time: then only say so, and let the next one sweep.
+    """Sweep, unless more than a day has gone by since the last sweep.
 
-    Else a clock that is set 49 hours ahead, and back before the next sweep, would delete every file. Call it once for
-    each sweep that is due, by whichever process.
+    Then it only says so, and the next one sweeps: else a clock that is set 49 hours ahead, and back before the next
+    sweep, would delete every file. Call it once for each sweep that is due, by whichever process.
     """
     with writing(db) as connection:
         last = connection.execute(select(MOMENTS.c.at).where(MOMENTS.c.name == "sweep")).scalar()
@@ -62,8 +62,8 @@ def sweep_unless_jumped(
 def sweep(db: Engine, settings: Settings, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> int:
     """Expire every report whose time is over and delete its file; returns how many.
 
-    One that is killed, or leaves off once `is_stopping`, is gone on with by the next: after days without a service many
-    thousands are over, and no process's end waits for them. Two at once, as when one takes longer than its period,
+    A sweep that is killed, or that stops because of `is_stopping`, leaves the rest to the next one: after days without
+    a service many thousands of reports are over, and no process's end waits for them. Two sweeps at the same time
     expire each report once.
     """
     with reading(db) as connection:
@@ -133,7 +133,7 @@ def find_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], bool]
 
 
 def find_older_files(db: Engine, settings: Settings, orphans: Sequence[str]) -> frozenset[str]:
-    """Find the orphans that are older than the state, as files of one that was lost.
+    """Find the orphans that are older than the state, such as files of a state that was lost.
 
     No process of this state can have left them. It is as old as its first entry in the audit log, which nobody can
     delete: one without any never had an organization, and so no report.
@@ -179,7 +179,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def check_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
-    """Check that every finished report has its file, with its size and SHA-256, and that no file is left over.
+    """Check the size and SHA-256 of every finished report's file, and look for orphans.
 
     Returns how many were checked, and a sentence for each fault.
     """

@@ -29,8 +29,8 @@ def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: 
     return f"{FILES_PATH}/{CSV.file_name(report_id)}?{query}"
 
 
-def for_spreadsheets(url: str) -> str:
-    """Make a link of a signed URL that gives its file with no cell that begins a formula."""
+def make_excel_safe(url: str) -> str:
+    """Make a signed URL give its file for spreadsheets: no cell begins a formula."""
     return f"{url}&{EXCEL_SAFE}=1"
 
 

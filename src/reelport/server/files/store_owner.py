@@ -1,6 +1,6 @@
 """The owner of a store of reports: one state of one service.
 
-Its sweeps delete files of all others.
+The owner's sweeps delete every other file in the store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLACE_NAME = ".reelport-state"
 
 
 def require_own_store(db: Engine, settings: Settings) -> None:
-    """Claim the prefix of the finished reports for this service's state, where that lies.
+    """Claim the prefix of the report files for this service's state, in the place where it lies.
 
     A prefix of this very state keeps up with its secret. UsageError when it belongs to another one.
     """

@@ -287,7 +287,10 @@ def parse_range(header: str, size: int) -> tuple[int, int, int]:
 
 
 def format_attachment(name: str, plain: str) -> str:
-    """Format a Content-Disposition with the file's name (RFC 6266), and a plain one for programs that know no other."""
+    """Format a Content-Disposition with the file's name (RFC 6266).
+
+    `plain` is the name for programs that know no other.
+    """
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 

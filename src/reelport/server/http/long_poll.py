@@ -41,7 +41,7 @@ class DurableReports:
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def note(self, reports: Iterable[str]) -> None:
-        """Remember reports whose end is on the disk, as that of every report whose event is heard."""
+        """Remember reports whose end is on the disk, such as reports whose event was received."""
         for report in reports:
             self._known[report] = None
             self._known.move_to_end(report)

@@ -1,4 +1,4 @@
-"""Prometheus metrics: of an API process, and those read from the database, the fact tables and the disk at each scrape.
+"""Prometheus metrics of an API process, of the state, of the fact tables and of the disk.
 
 No label ever names a partner, a report or a path with an id.
 """

@@ -22,7 +22,7 @@ class Concurrency:
 
     @asynccontextmanager
     async def turn(self, caller: Hashable) -> AsyncIterator[bool]:
-        """Hold the caller's limiter within the block, which is told whether it had to wait for it.
+        """Hold the caller's limiter within the block; yields whether it had to wait.
 
         A free one takes no round of the event loop, as `async with` does, in which all other requests come first.
         """

@@ -48,7 +48,7 @@ _INTROSPECTION = frozenset({"__schema", "__type"})
 
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
-    """The tokens, the nested levels and the aliased fields that one document may have, fragments expanded."""
+    """Most tokens, nested levels and aliased fields of one document, with fragments expanded."""
 
     tokens: int = 4000
     depth: int = 15

@@ -34,7 +34,7 @@ class NoFreeSlot(Exception):
 
 
 class Limit(StrEnum):
-    """What a limit counts the downloads of; the value is used in the refusal."""
+    """Whose downloads a limit counts; the value stands in the refusal."""
 
     REPORT = "this report"
     PARTNER = "this partner"

@@ -24,7 +24,7 @@ class _Bucket:
 
 
 class TokenBuckets:
-    """The buckets of one kind of one process. Use on its event loop only."""
+    """One process's buckets of one kind. Use on its event loop only."""
 
     def __init__(self, per_minute: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_minute / 60
@@ -74,7 +74,7 @@ _ADDRESS_MINUTE, _ADDRESS_BURST = 60, 100
 
 
 class LoginAttempts:
-    """Wrong passwords in one process: of an address for one user, and for all users.
+    """One process's limits of wrong passwords: of an address for one user, and for all users.
 
     An attempt counts from its begin, and no longer once the password was right: attempts at the same moment can't
     pass the limit together. Use on the process's event loop only.

@@ -1,4 +1,4 @@
-"""Asks for a report: queues it, or finds an earlier one of the same ask.
+"""Asks for a report: queues it, or reuses an earlier report of the same request.
 
 The limits of what may be queued are here.
 """
@@ -40,7 +40,7 @@ _PIN_SECONDS = 1.0
 A worker records them within milliseconds. One that hasn't by then is frozen, or waits for a store: nobody waits with
 it.
 """
-_LOOK_SECONDS = 0.01
+_PAUSE_SECONDS = 0.01
 
 _AskState = Row[*tuple[Any, ...]]
 """A row of `_ASK_STATE`: an earlier report's columns (NULL when none fits), and the counts of the partner's jobs."""
@@ -136,7 +136,7 @@ def _check_and_ask(
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the state stores milliseconds
     until = time.monotonic() + _PIN_SECONDS
     while (asked := _ask_once(db, settings, caller, query, now, asker, span, until)) is None:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_PAUSE_SECONDS)
     return asked
 
 
@@ -150,9 +150,9 @@ def _ask_once(
     span: Span,
     until: float,
 ) -> AskedReport | None:
-    """Reuse a report or queue one; None while the versions of an earlier one are awaited.
+    """Reuse a report or queue one; None while the versions of an earlier report are awaited.
 
-    That is `until` then at most (monotonic).
+    Once `until` (monotonic) has passed, it awaits no versions.
     """
     question = _hash_ask(query, caller)
     # Whoever asks has time to fetch the file: an earlier report serves with half of its life before it.
@@ -208,9 +208,9 @@ def _reuse_report(
 
 
 def _is_awaited(settings: Settings, ask_state: _AskState, until: float) -> bool:
-    """Whether to wait, `until` then (monotonic), for the versions of the earlier report.
+    """Whether to wait for the versions of the earlier report: one that was begun just now has them soon.
 
-    One that was begun just now has them soon.
+    It doesn't wait once `until` (monotonic) has passed.
     """
     if not _is_in_doubt(ask_state):
         return False

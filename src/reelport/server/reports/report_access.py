@@ -1,6 +1,6 @@
-"""Looks at a report by its token or a link.
+"""Decides who may see a report, and what it shows now.
 
-This is the one place that decides who may see a report, and what it shows now.
+Every status query and every download finds its report here, by token or by link.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundR
 
     QueryRefused when the caller's access token may neither create nor read reports.
     """
-    if not _may_look(caller):
+    if not _may_read_reports(caller):
         raise QueryRefused((make_scope_problem(Scope.READ_REPORTS, ("reportToken",), caller.scopes),))
     if not credentials.is_well_formed(credentials.REPORT_TOKEN, token):
         return None
     with reading(db) as connection:
-        return _look(connection, caller, _BY_TOKEN, token, now)
+        return _find_visible(connection, caller, _BY_TOKEN, token, now)
 
 
 def find_linked_report(db: Engine, report_id: str, key_id: str, now: datetime) -> FoundReport | None:
@@ -66,7 +66,7 @@ def find_linked_report(db: Engine, report_id: str, key_id: str, now: datetime) -
     """
     with reading(db) as connection:
         holder = callers.find_holder(connection, key_id, now)
-        return None if holder is None else _look(connection, holder, _BY_ID, report_id, now)
+        return None if holder is None else _find_visible(connection, holder, _BY_ID, report_id, now)
 
 
 def make_scope_problem(scope: Scope, path: tuple[str, ...], held: frozenset[str]) -> Problem:
@@ -81,11 +81,11 @@ def make_scope_problem(scope: Scope, path: tuple[str, ...], held: frozenset[str]
     return Problem(Code.SCOPE_MISSING, path, sentence, scope.value)
 
 
-def _look(
+def _find_visible(
     connection: Connection, caller: Caller, query: Select[*tuple[Any, ...]], name: str, now: datetime
 ) -> FoundReport | None:
     row = connection.execute(query, {"name": name}).first()
-    if row is None or not _may_look(caller) or not _may_see(caller, row):
+    if row is None or not _may_read_reports(caller) or not _may_see(caller, row):
         return None
     status = _status_at(row, now)
     file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
@@ -96,7 +96,7 @@ def _look(
     )
 
 
-def _may_look(caller: Caller) -> bool:
+def _may_read_reports(caller: Caller) -> bool:
     return not caller.scopes.isdisjoint({Scope.CREATE_REPORTS, Scope.READ_REPORTS})
 
 
@@ -109,6 +109,6 @@ def _may_see(caller: Caller, row: Row[*tuple[Any, ...]]) -> bool:
 
 
 def _status_at(row: Row[*tuple[Any, ...]], now: datetime) -> ReportStatus:
-    """The status at this time: a look shows that a report expired before a sweep stores it."""
+    """The status at this time: it shows that a report expired before a sweep stores that."""
     status = ReportStatus[row.status]
     return ReportStatus.EXPIRED if row.expires_at <= now and status is not ReportStatus.FAILED else status

@@ -301,7 +301,7 @@ def explain_pause(code: str | None) -> str:
 
 
 def explain_failure(code: str | None, text: str, report_id: str) -> str:
-    """Say why a report failed, and what to do; a reason about the request in its own words."""
+    """Say why a report failed, and what to do. A reason about the request keeps its own words."""
     if code in _OWN:
         return text
     return f"{_FAILED.get(code or '', _NOT_MADE)}, or tell the platform the report's id, {report_id}."

@@ -89,7 +89,7 @@ async def download_report(visit: Visit) -> Response:
     if report.state is not State.FINISHED:
         raise Refused(409, "There is no file", "This report has no file now: look at its page.")
     link = await anyio.to_thread.run_sync(_make_link, visit, report)
-    return pages.redirect(signed_urls.for_spreadsheets(link) if visit.form.has(signed_urls.EXCEL_SAFE) else link)
+    return pages.redirect(signed_urls.make_excel_safe(link) if visit.form.has(signed_urls.EXCEL_SAFE) else link)
 
 
 async def find_report(visit: Visit, report_id: str) -> ListedReport:
