@@ -9,8 +9,8 @@ import obstore
 from obstore.exceptions import BaseError, PreconditionError
 
 from reelport.errors import StorageError, StoreUnavailable
-from reelport.storage.cut_answers import ask_again
 from reelport.storage.object_errors import translate_object_errors
+from reelport.storage.retries import ask_again
 
 if TYPE_CHECKING:
     from obstore import GetOptions

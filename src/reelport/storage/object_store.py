@@ -24,14 +24,13 @@ from obstore.store import S3Store
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.storage.cut_answers import ask_again
 from reelport.storage.durable import sync_file, translate_io_errors
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import FetchPlan, StoredFile, check_name, is_behind
 from reelport.storage.local_folder import LocalFile, LocalFolder
 from reelport.storage.object_errors import translate_object_errors
 from reelport.storage.object_file import ObjectFile
-from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, get_retry_seconds
+from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, ask_again, get_retry_seconds
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
 
 if TYPE_CHECKING:

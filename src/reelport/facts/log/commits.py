@@ -42,10 +42,9 @@ from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.table_marks import note_table
 from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
 from reelport.facts.tables import Table
-from reelport.storage.cut_answers import ask_again
 from reelport.storage.durable import full_disk_sentence, make_folder, translate_io_errors
 from reelport.storage.modes import private
-from reelport.storage.retries import get_retry_seconds
+from reelport.storage.retries import ask_again, get_retry_seconds
 
 CHECKPOINT_EVERY = 20
 _ATTEMPTS = 200

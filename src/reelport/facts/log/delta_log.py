@@ -34,11 +34,10 @@ from reelport.facts.log.table_marks import find_newest
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import Table
 from reelport.storage import expired_token
-from reelport.storage.cut_answers import ask_again
 from reelport.storage.digests import FileDamaged, is_intact
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.storage.file_store import FileStore
-from reelport.storage.retries import get_retry_seconds
+from reelport.storage.retries import ask_again, get_retry_seconds
 from reelport.storage.store_outage import describe_outage
 
 _LONGEST = 120
