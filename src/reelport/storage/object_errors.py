@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from obstore.exceptions import BaseError
 
 from reelport.errors import StorageError, StoreUnavailable
-from reelport.storage import expired_token
-from reelport.storage.store_outage import describe_failure, describe_outage, shorten_message
+from reelport.storage.store_outage import describe_failure, describe_outage, quotes_token, shorten_message
 
 
 @contextmanager
@@ -24,7 +23,7 @@ def translate_object_errors(place: str) -> Iterator[None]:
         message = str(error)
         if (outage := describe_outage(message)) is None:
             raise StorageError(f"{place}: {_describe(message)}") from error
-        cause = None if expired_token.quotes_token(message) else error
+        cause = None if quotes_token(message) else error
         raise StoreUnavailable(f"{place}: {outage}") from cause
 
 

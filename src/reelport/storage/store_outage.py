@@ -1,13 +1,13 @@
 """Tells by a message of an object store's client whether the store does nothing for now.
 
-Two libraries speak to stores, over one client that both are built on. Its messages alone tell what happened.
+Two libraries speak to stores, over one client that both are built on. Its messages alone tell what happened. A
+message may quote an expired session token, which nothing may show.
 """
 
 from __future__ import annotations
 
 import re
 
-from reelport.storage import expired_token
 from reelport.storage.durable import to_plain_line
 
 REFUSED = "the store refuses these credentials: look at AWS_ACCESS_KEY_ID and what it may do with the bucket"
@@ -21,12 +21,17 @@ _UNANSWERED = "HTTP error"
 _NO_CREDENTIALS = frozenset({401, 403})
 _PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 507})
 _BAD_REQUEST = 400
+_TOKEN_CODES = re.compile(r"<Code>(ExpiredToken|InvalidToken|TokenRefreshRequired)</Code>|<Token-0>")
+_EXPIRED = (
+    "the store says that these credentials have expired: look at AWS_SESSION_TOKEN, and start again with new ones"
+)
+"""What is said instead of a message that quotes a session token."""
 
 
 def describe_outage(message: str) -> str | None:
     """Say what keeps the store from doing anything now; None for any other message."""
-    if expired_token.quotes_token(message):
-        return expired_token.SENTENCE
+    if quotes_token(message):
+        return _EXPIRED
     line = shorten_message(message)
     found = _STATUS.search(line)
     status, told = (int(found[1]), found[2].strip()) if found else (0, "")
@@ -47,3 +52,8 @@ def describe_failure(line: str) -> str:
 def shorten_message(message: str) -> str:
     """Return the client's message on one line, without its tries and dumps."""
     return _RETRIES.sub(": ", to_plain_line(message.partition("Debug source")[0]))
+
+
+def quotes_token(message: str) -> bool:
+    """Whether a library's message repeats the session token."""
+    return _TOKEN_CODES.search(message) is not None

@@ -33,12 +33,11 @@ from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.table_marks import find_newest
 from reelport.facts.schema import MONTH, OWNER
 from reelport.facts.tables import Table
-from reelport.storage import expired_token
 from reelport.storage.digests import FileDamaged, is_intact
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.storage.file_store import FileStore
 from reelport.storage.retries import ask_again, get_retry_seconds
-from reelport.storage.store_outage import describe_outage
+from reelport.storage.store_outage import describe_outage, quotes_token
 
 _LONGEST = 120
 """Characters kept of the Delta library's message, which goes on with dumps of its own structures."""
@@ -138,7 +137,7 @@ def _translate_outage(folder: Path) -> Iterator[None]:
         outage = None if find_remote(folder) is None else describe_outage(str(error))
         if outage is None:
             raise
-        cause = None if expired_token.quotes_token(str(error)) else error
+        cause = None if quotes_token(str(error)) else error
         raise StoreUnavailable(f"{describe_place(folder)}: {outage}") from cause
 
 
