@@ -1,6 +1,7 @@
 """A bucket of an S3-compatible object store as a file store: whole by what a put is there.
 
 What is written is first a draft on this machine. It is uploaded in parts of which nothing is seen before the last.
+An open file is read from one running transfer, mostly.
 """
 
 from __future__ import annotations
@@ -19,22 +20,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
 from reelport import killpoints
-from reelport.errors import StorageError
+from reelport.errors import StorageError, StoreUnavailable
 from reelport.storage.durable import sync_file, translate_io_errors
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import FetchPlan, StoredFile, check_name, is_behind
 from reelport.storage.local_folder import LocalFile, LocalFolder
-from reelport.storage.object_errors import translate_object_errors
-from reelport.storage.object_file import ObjectFile
 from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, ask_again, get_retry_seconds
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
+from reelport.storage.store_outage import describe_failure, describe_outage, quotes_token, shorten_message
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetOptions, ObjectMeta
 
 T = TypeVar("T")
 
@@ -50,6 +50,9 @@ _DIGEST = "reelport-sha256"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _TRIES = 4
 _LONGEST_LINK = timedelta(days=7)
+_CHUNK_BYTES = 1 << 20
+_RESTARTS = 5
+"""How often in a row a transfer may break without having brought a byte."""
 _MEDIA_TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 
 
@@ -325,7 +328,7 @@ class ObjectStore:
         raise StorageError(f"{self.address}/{name}: the store keeps forgetting the parts of an upload")
 
     def _translate_errors(self, name: str) -> AbstractContextManager[None]:
-        return translate_object_errors(f"{self.address}/{name}" if name else str(self.address))
+        return _translate_object_errors(f"{self.address}/{name}" if name else str(self.address))
 
     def _check(self, name: str) -> None:
         check_name(name, str(self.address))
@@ -334,3 +337,109 @@ class ObjectStore:
 def _describe(meta: ObjectMeta) -> StoredFile:
     modified_at = meta["last_modified"]
     return StoredFile(meta["path"], meta["size"], modified_at, f"{meta['e_tag']}-{modified_at.timestamp()}")
+
+
+class ObjectFile:
+    """A file as it was when it was opened: never a byte of a later one of its name.
+
+    Bytes come from one transfer, which begins with the file's first byte and goes on when the file is deleted or put
+    again. A read elsewhere begins another, and so does one after the transfer broke.
+    """
+
+    def __init__(self, client: S3Store, name: str, place: str, retry_seconds: float) -> None:
+        """Open the file. FileNotFoundError without it."""
+        self._client = client
+        self._place = place
+        self._retry_seconds = retry_seconds
+        with _translate_object_errors(place):
+            found = ask_again(lambda: obstore.get(client, name), retry_seconds)
+        self._meta = found.meta
+        self._transfer: Iterator[object] | None = iter(found.stream(_CHUNK_BYTES))
+        self._position = 0
+        self._waiting = memoryview(b"")
+
+    @property
+    def size(self) -> int:
+        """The bytes of the file."""
+        return self._meta["size"]
+
+    def read(self, position: int, count: int) -> bytes:
+        """Read up to `count` bytes from this position; fewer only at the file's end.
+
+        StorageError when another transfer is needed, and the file was deleted or put again.
+        """
+        if position != self._position:
+            self.close()
+            self._position = position
+        wanted = max(min(count, self.size - position), 0)
+        idle = 0
+        while len(self._waiting) < wanted:
+            fetched = self._fetch()
+            idle = 0 if fetched else idle + 1
+            if idle > _RESTARTS:
+                raise StoreUnavailable(f"{self._place}: the object store ends each transfer before it brings a byte")
+            self._waiting = memoryview(bytes(self._waiting) + fetched) if self._waiting else memoryview(fetched)
+        return self._take(wanted)
+
+    def read_cached(self, position: int, count: int) -> bytes | None:
+        """Read what the transfer has brought already; None when that is elsewhere."""
+        return self._take(count) if position == self._position and self._waiting else None
+
+    def close(self) -> None:
+        """End the transfer."""
+        self._transfer, self._waiting = None, memoryview(b"")
+
+    def _take(self, count: int) -> bytes:
+        taken, self._waiting = bytes(self._waiting[:count]), self._waiting[count:]
+        self._position += len(taken)
+        return taken
+
+    def _fetch(self) -> bytes:
+        """Fetch the next bytes of the transfer; none when it broke.
+
+        The next call then begins another.
+        """
+        if self._transfer is None:
+            self._transfer = self._begin_transfer(self._position + len(self._waiting))
+        try:
+            fetched = next(self._transfer, None)
+        except BaseError:
+            fetched = None
+        if fetched is None:
+            self._transfer = None
+            return b""
+        return bytes(fetched)  # type: ignore[call-overload, no-any-return] # a buffer of the library's own
+
+    def _begin_transfer(self, position: int) -> Iterator[object]:
+        options: GetOptions = {"range": {"offset": position}, "if_match": self._meta["e_tag"]}
+        with _translate_object_errors(self._place):
+            try:
+                found = ask_again(
+                    lambda: obstore.get(self._client, self._meta["path"], options=options), self._retry_seconds
+                )
+                return iter(found.stream(_CHUNK_BYTES))
+            except (FileNotFoundError, PreconditionError) as error:
+                raise StorageError(f"{self._place} was deleted or put again while it was read") from error
+
+
+@contextmanager
+def _translate_object_errors(place: str) -> Iterator[None]:
+    """Turn the library's errors into a StorageError that names the place.
+
+    It is StoreUnavailable where the store can't be reached, or refuses for now or these credentials.
+    """
+    try:
+        yield
+    except BaseError as error:
+        message = str(error)
+        if (outage := describe_outage(message)) is None:
+            raise StorageError(f"{place}: {_describe_message(message)}") from error
+        cause = None if quotes_token(message) else error
+        raise StoreUnavailable(f"{place}: {outage}") from cause
+
+
+def _describe_message(message: str) -> str:
+    line = shorten_message(message)
+    if "<Code>NoSuchBucket</Code>" in line:
+        return "the store has no such bucket: make it, or name another"
+    return describe_failure(line)
