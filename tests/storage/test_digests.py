@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reelport.storage.digests import DigestCheck, FileDamaged, compute_digest
-from reelport.storage.last_use import note_use, used_at
+from reelport.storage.file_cache import note_use, used_at
 
 SETPRIV = shutil.which("setpriv")
 _BYTES = 2_000_000
@@ -94,7 +94,7 @@ def test_the_use_of_a_file_of_somebody_else_is_noted(large: Path) -> None:
     """A volume may belong to another user, and its group write to its files, but set no times of them."""
     os.chown(large, 12_345, -1)
     os.utime(large, (1, 1))
-    note = f"from pathlib import Path; from reelport.storage.last_use import note_use; note_use(Path({str(large)!r}))"
+    note = f"from pathlib import Path; from reelport.storage.file_cache import note_use; note_use(Path({str(large)!r}))"
     subprocess.run([str(SETPRIV), "--bounding-set=-fowner", sys.executable, "-c", note], check=True)
     assert used_at(large.stat()) > 10**9
 

@@ -3,6 +3,12 @@
 Several processes share it. A file in it is whole: it is fetched under another name, made durable and renamed. What a
 process reads stays: it lists the names in a file of its own, which it keeps locked, so that a killed process holds
 nothing. What is not held goes when the cache is full, least recently used first.
+
+A cache lies for years on a disk that may rot, and outlives the processes that fetched into it. What is wrong in it is
+fetched again.
+
+A file was last used at the time of its last access. That of its last modification stays: a comparison with a digest
+goes by it.
 """
 
 from __future__ import annotations
@@ -11,7 +17,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import threading
+import time
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -21,11 +29,9 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from reelport.errors import StorageError
-from reelport.storage.cached_digests import CachedDigests
-from reelport.storage.digests import DigestCheck, compute_digest
+from reelport.storage.digests import DIGITS, DigestCheck, FileDamaged, compute_digest
 from reelport.storage.durable import make_folder, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile, check_name
-from reelport.storage.last_use import note_use, used_at
 from reelport.storage.modes import private
 
 _FILES, _PARTS, _HOLDS, _DIGESTS, _LOCK = "files", "parts", "holds", "digests", "lock"
@@ -34,6 +40,7 @@ _FETCHES = 4
 _CHUNK_BYTES = 1 << 20
 
 Open = Callable[[str], OpenFile]
+_DIGEST_FORM = re.compile(f"[0-9a-f]{{{DIGITS}}}")
 
 
 @dataclass(slots=True)
@@ -173,8 +180,8 @@ class FileCache:
                     surplus -= size
 
     @property
-    def _digests(self) -> CachedDigests:
-        return CachedDigests(self.root / _DIGESTS, self.root / _FILES)
+    def _digests(self) -> _CachedDigests:
+        return _CachedDigests(self.root / _DIGESTS, self.root / _FILES)
 
     def _find_damaged(self, names: Sequence[str]) -> frozenset[str]:
         """Find the files whose copies have rotted.
@@ -315,3 +322,55 @@ def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             path = Path(found, name)
             with suppress(FileNotFoundError):
                 yield path, path.stat()
+
+
+def note_use(path: Path) -> None:
+    """Note that the file is used now. OSError where that fails."""
+    try:
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+    except PermissionError:  # who may write to another's file may only set both times to now: it is compared anew
+        os.utime(path)
+
+
+def used_at(status: os.stat_result) -> int:
+    """When the file of this status was last used or written, in nanoseconds."""
+    return max(status.st_atime_ns, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class _CachedDigests:
+    """The digests of the files below `files`, each in a file of the same name below `root`.
+
+    They needn't be durable: one that is lost or half there proves nothing, and its file is read as it is.
+    """
+
+    root: Path
+    files: Path
+
+    def record(self, path: Path, digest: str) -> None:
+        """Record the digest of a file of the cache, before it gets its name."""
+        own = self._locate(path)
+        make_folder(own.parent)
+        own.write_text(digest, "ascii")
+
+    def is_damaged(self, path: Path, check: DigestCheck) -> bool:
+        """Whether the bytes of a file are not those that were fetched, as far as the check goes."""
+        try:
+            check.require(path, self._read(path))
+        except FileDamaged:
+            return True
+        return False
+
+    def forget(self, path: Path) -> None:
+        """Delete the digest of a file that is deleted."""
+        self._locate(path).unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> str | None:
+        try:
+            found = self._locate(path).read_text("ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return found if _DIGEST_FORM.fullmatch(found) else None
+
+    def _locate(self, path: Path) -> Path:
+        return self.root / path.relative_to(self.files)
