@@ -27,7 +27,7 @@ from reelport.facts.schema import find_table
 from reelport.facts.tables import TABLES
 from reelport.storage.digests import CheckedFiles, check_files
 from reelport.storage.durable import make_folder, replace_file, translate_io_errors
-from reelport.storage.folder_lock import lock_folder
+from reelport.storage.locked_folders import lock_folder
 from reelport.storage.modes import private
 
 FOLDER = ".rollups"

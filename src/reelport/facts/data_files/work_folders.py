@@ -17,7 +17,7 @@ from reelport.facts.log.log_files import LOG_FOLDER
 from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.tables import TABLES
 from reelport.storage.durable import translate_io_errors
-from reelport.storage.folder_lock import lock_folder
+from reelport.storage.locked_folders import lock_folder
 
 SPILL = ".work"
 """The folder under the tables' root that holds the work folders."""

@@ -41,7 +41,7 @@ from reelport.facts.schema import OWNER, sort_keys, stored_schema
 from reelport.facts.tables import Table
 from reelport.storage.digests import compute_digest
 from reelport.storage.durable import make_folder, translate_io_errors
-from reelport.storage.folder_lock import lock_folder
+from reelport.storage.locked_folders import lock_folder
 from reelport.storage.modes import private
 
 _LEAST_GROUP = 4_096

@@ -33,7 +33,7 @@ from reelport.server.backup.state_dump import (
 )
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, upgrade, writing
-from reelport.storage.scratch_folder import open_scratch_folder
+from reelport.storage.locked_folders import open_scratch_folder
 
 _DATABASE_OWNER = "reelport"
 _UNPRIVILEGED = "postgres"

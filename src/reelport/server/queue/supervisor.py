@@ -32,7 +32,7 @@ from reelport.server.state.own_tables import require_own_tables
 from reelport.server.state.revisions import read_revision
 from reelport.server.state.secret_fingerprint import read_fingerprint
 from reelport.storage.durable import translate_io_errors
-from reelport.storage.folder_lock import lock_folder
+from reelport.storage.locked_folders import lock_folder
 from reelport.storage.modes import private
 from reelport.wording import advise_extra
 

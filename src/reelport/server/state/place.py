@@ -13,7 +13,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.storage.birth_time import read_birth_time
 from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
-from reelport.storage.folder_lock import lock_folder
+from reelport.storage.locked_folders import lock_folder
 from reelport.storage.modes import private
 
 NAME = "state.place"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from reelport.storage.scratch_folder import open_scratch_folder
+from reelport.storage.locked_folders import open_scratch_folder
 
 _HOLD = """
 import sys
 from pathlib import Path
-from reelport.storage.scratch_folder import open_scratch_folder
+from reelport.storage.locked_folders import open_scratch_folder
 with open_scratch_folder("try-", Path(sys.argv[1])) as folder:
     (folder / "file").write_text("kept")
     print(folder, flush=True)

@@ -1,6 +1,7 @@
-"""Folders for a while; each deletes what killed processes have left of its prefix.
+"""Locked folders: one for a process at a time, and scratch folders.
 
-The lock that its process holds tells a living folder from a dead one: the system releases it however a process ends.
+A lock tells a living process's folder from a dead one: the system releases it however a process ends. Whoever opens a
+scratch folder first deletes those that killed processes have left of its prefix.
 """
 
 from __future__ import annotations
@@ -16,6 +17,18 @@ from tempfile import gettempdir, mkdtemp
 
 _NAMELESS_SECONDS = 3600
 """Age from which a folder that was never locked is dead: a living one is locked and named at once."""
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the block; not where the file system has no locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
