@@ -9,7 +9,7 @@ from benchmarks.reports import REPORTS
 from benchmarks.service import READERS
 from reelport.engine.memory_size import parse_size
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.listing import list_stored
+from reelport.engine.rollups.choice import list_stored
 from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin

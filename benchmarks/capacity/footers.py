@@ -18,9 +18,8 @@ import duckdb
 from benchmarks.facts import MEMORY, Facts
 from benchmarks.reports import REPORTS
 from benchmarks.service import READERS
-from reelport.engine.compile import tables_of
+from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import MOST_FOOTER_BYTES, QueryEngine
-from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import pin
 

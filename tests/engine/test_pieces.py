@@ -14,8 +14,7 @@ from tests.cases import thin_out
 
 from reelport.catalog import Dimension, Family, Metric, Product
 from reelport.check import Rules, problems
-from reelport.engine.compile import compile_query
-from reelport.engine.pieces import plan_pieces
+from reelport.engine.compile import compile_query, plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError
 from reelport.facts.log.data_file import DataFile

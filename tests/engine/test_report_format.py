@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from reelport.engine.pieces import plan_pieces
+from reelport.engine.compile import plan_pieces
 from reelport.engine.report_format import ReportFormat
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError

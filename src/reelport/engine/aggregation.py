@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from reelport.catalog import Dimension, Distinct, Grain, measures
-from reelport.engine.lookups import late_lookups
 from reelport.engine.mapping import MEASURES, find_sources
+from reelport.engine.relations import late_lookups
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery, make_source_query
 from reelport.engine.trees import WIDEST_DECIMAL, alias, cast
 from reelport.facts.data_files.duckdb_session import parquet_source
@@ -31,7 +31,7 @@ _ARROW = "aggregated"
 class AggregatedMeasure:
     """A measure as a column of the aggregated relation.
 
-    It is a sum, or counts distinct values. A stock is a sum, too: `engine.conditions` leaves the rows of its day alone.
+    It is a sum, or counts distinct values. A stock is a sum, too: `engine.grouping` leaves the rows of its day alone.
     `digits` are decimal digits, 0 for a count.
     """
 
@@ -52,7 +52,7 @@ class AggregatedMeasure:
 class Aggregation:
     """What is aggregated for a report: its columns are the keys to group by, then the measures.
 
-    Dimensions that are looked up by a key (`engine.lookups.late_lookups`) are no keys: they wait for the second half.
+    Dimensions that are looked up by a key (`engine.relations.late_lookups`) are no keys: they wait for the second half.
     """
 
     resolved: ResolvedQuery
@@ -112,7 +112,7 @@ def read_arrow(aggregation: Aggregation, rows: pa.Table | pa.RecordBatchReader) 
 def _select_columns(aggregation: Aggregation, relation: exp.Expr) -> exp.Select:
     """Select the columns as DuckDB itself aggregates them.
 
-    Sums of counts are HUGEINT: rates are computed in whole numbers (`engine.numbers`).
+    Sums of counts are HUGEINT: rates are computed in whole numbers (`engine.report_rows`).
     """
     types = aggregation.columns | {
         measure.name: "HUGEINT"

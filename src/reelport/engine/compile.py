@@ -1,11 +1,16 @@
-"""Compiles a query for a tenant and a snapshot to SQL, by pure steps over sqlglot trees.
+"""Compiles a query for a tenant and a snapshot to SQL, by pure steps over sqlglot trees, in pieces if it is long.
 
 A report is aggregated, then its rows are written. Columns and rows of the SQL are those of the CSV, in that order.
+
+A piece is a few months of a long report, and needs a fraction of its memory; its rows are written to the disk while the
+next piece is computed. The result does not depend on where the report is split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
 
 from sqlglot import exp
 
@@ -13,8 +18,9 @@ from reelport.catalog import Dimension, Filter, Metric
 from reelport.engine.aggregation import Aggregator, plan_aggregation
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
-from reelport.engine.plan import Plan, StoredObjects
+from reelport.engine.plan import Pieces, Plan, StoredObjects
 from reelport.engine.relations import Relations
+from reelport.engine.report_format import CSV, ReportFormat
 from reelport.engine.report_rows import select_report_rows
 from reelport.engine.resolved_query import ResolvedQuery, resolve_query
 from reelport.engine.tenant import Tenant
@@ -23,6 +29,76 @@ from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
+
+_SPLIT_FROM_ROWS = 1_000_000
+"""Rows below which a report isn't split: of the facts of its days, of all tenants, or of what is read with rollups.
+
+Each piece costs about 4 ms, and 14 for a platform of 400 channels.
+"""
+_PIECE_ROWS = 500_000
+"""Rows of the report that a piece should have."""
+_DAYS_PER_MONTH = 30
+"""Days of a month, roughly."""
+_MOST_MONTHS = 120
+"""Most months of a piece, however few rows they give."""
+
+
+def plan_pieces(
+    query: ReportQuery,
+    tenant: Tenant,
+    snapshot: Snapshot,
+    *,
+    aggregator: Aggregator = DUCKDB,
+    report_format: ReportFormat = CSV,
+    worth: int = _SPLIT_FROM_ROWS,
+    size: int = _PIECE_ROWS,
+) -> Pieces:
+    """Yield the plans of a checked query.
+
+    A query is split by months where its rows are in order of time and at least `worth` rows are read for it: first one
+    month, then as many as should give `size` rows, estimated from the previous piece. After a piece without rows, which
+    gives no estimate, comes one month again. In a format whose pieces can't be appended the report is one piece.
+    """
+    if report_format.further is None or not _is_worth_splitting(query, tenant, snapshot, aggregator, worth):
+        yield compile_query(query, tenant, snapshot, aggregator)
+        return
+    start, months = query.start, 1
+    while start <= query.end:
+        end = min(_find_last_day(start, months), query.end)
+        rows = yield compile_query(replace(query, start=start, end=end), tenant, snapshot, aggregator)
+        after = end + timedelta(days=1)
+        # Estimate by days, not months: the report may begin on the last day of a month.
+        months = min(max(1, size * (after - start).days // (_DAYS_PER_MONTH * rows)), _MOST_MONTHS) if rows else 1
+        start = after
+
+
+def _is_worth_splitting(
+    query: ReportQuery, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator, worth: int
+) -> bool:
+    if not _is_in_time_order(query) or query.end <= _find_last_day(query.start, 1):
+        return False
+    if _count_facts(query, snapshot) < worth:
+        return False
+    # Of rollups far fewer rows may be read. They are asked last: to choose them takes longer than to count the facts.
+    rows = aggregator.count_rows_read(plan_aggregation(resolve_query(query, tenant)), snapshot)
+    return rows is None or rows >= worth
+
+
+def _is_in_time_order(query: ReportQuery) -> bool:
+    """Whether the report's rows are in order of time, and no row spans two months."""
+    return bool(query.dimensions) and Dimension[query.dimensions[0]].grain is not None
+
+
+def _count_facts(query: ReportQuery, snapshot: Snapshot) -> int:
+    """Count the rows of facts in the files of the query's days, of all tenants."""
+    tables = (name for name in tables_of(query) if TABLES[name].is_fact)
+    return sum(file.rows for name in tables for file in snapshot.listing[name] if file.touches(query.start, query.end))
+
+
+def _find_last_day(start: date, months: int) -> date:
+    """Find the last day of a span of months that begins with the month of `start`."""
+    passed = start.year * 12 + start.month - 1 + months
+    return date(passed // 12, passed % 12 + 1, 1) - timedelta(days=1)
 
 
 def compile_query(

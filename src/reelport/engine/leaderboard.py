@@ -2,18 +2,23 @@
 
 Its cells are those of the report, whose SQL it wraps. Beside them it has the cells of the same report of other days,
 and the title of what an id names.
+
+It also keeps the rows of a report that have given cells, such as those of one country. That is for views alone: the
+wire has filters of its own, and no report is narrowed by it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
+
+from sqlglot import exp
 
 from reelport.catalog import Dimension, Metric
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.kept_cells import KeptCells, keep_cells
 from reelport.engine.mapping import TITLE, find_title_cell
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
@@ -23,6 +28,8 @@ from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
 
 _NO_ROWS = "SELECT * FROM shown WHERE false"
+KeptCells = tuple[tuple[Dimension, str], ...]
+"""A cell for each of some dimensions; the empty text stands for the empty cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +116,25 @@ def _score(ranking: Ranking) -> str:
 
 def _quote(name: str) -> str:
     return f'"{name}"'
+
+
+def keep_cells(sql: str, kept: KeptCells, shown: Collection[Dimension]) -> str:
+    """Keep the rows with these cells.
+
+    The report must have all of these dimensions. Columns of those that are not `shown` are left out. A kept dimension
+    has one cell in all rows, so that leaving its column out merges no rows: every number stays a cell of the report.
+    """
+    if not kept:
+        return sql
+    conditions = " AND ".join(_write_condition(dimension, cell) for dimension, cell in kept)
+    hidden = ", ".join(_quote(dimension.header) for dimension, _ in kept if dimension not in shown)
+    columns = f"* EXCLUDE ({hidden})" if hidden else "*"
+    return f"SELECT {columns} FROM ({sql}) WHERE {conditions}"  # noqa: S608 - names of the catalog's, a quoted literal, and SQL that was compiled
+
+
+def _write_condition(dimension: Dimension, cell: str) -> str:
+    return (
+        f"{_quote(dimension.header)} = {exp.Literal.string(cell).sql(dialect=DIALECT)}"
+        if cell
+        else f"{_quote(dimension.header)} IS NULL"
+    )

@@ -1,18 +1,22 @@
-"""Turns the pinned files of tables into relations, and builds lookups over them."""
+"""Turns the pinned files of tables into relations, and looks up cells by ids.
+
+A cell is looked up early, before rows are grouped, or late, after it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 
 from sqlglot import exp
 
-from reelport.engine.mapping import LOOKUPS
+from reelport.catalog import Dimension
+from reelport.engine.mapping import CELLS, LOOKUPS, ColumnCell, LookupCell
 from reelport.engine.resolved_query import ResolvedQuery, SourceQuery
-from reelport.engine.trees import DIALECT, alias, parse_sql, subquery
+from reelport.engine.trees import DIALECT, alias, left_join, parse_sql, subquery
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.data_files.projection import select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
@@ -22,6 +26,7 @@ from reelport.facts.tables import TABLES, Table
 _MARK = re.compile(r"<(\w+)>")
 SourceSql = Callable[[Table, tuple[str, ...]], str]
 """Writes the relation of a table's stored columns over some files, at least one."""
+LookupCells = Mapping[Dimension, LookupCell]
 
 
 def _read_parquet(table: Table, files: tuple[str, ...]) -> str:
@@ -103,3 +108,48 @@ def _name(relation: str, name: str) -> exp.Expr:
     """Name a relation."""
     # Its SQL stays text: copying its tree would take longer than compiling all the rest.
     return alias(exp.Var(this=relation), name)
+
+
+def late_lookups(resolved: ResolvedQuery) -> LookupCells:
+    """The lookups whose id is itself a dimension of the report.
+
+    Each id has one value, so they need no grouping. A title that is looked up once per row of the report, not per
+    row of facts, is neither hashed nor compared.
+    """
+    ids = {
+        cell.column for cell in (CELLS[dimension] for dimension in resolved.dimensions) if isinstance(cell, ColumnCell)
+    }
+    found = _all_lookups(resolved).items()
+    return {dimension: cell for dimension, cell in found if cell.key in ids and LOOKUPS[cell.lookup].unique}
+
+
+def early_lookups(resolved: ResolvedQuery) -> LookupCells:
+    """The lookups to join before grouping: rows are grouped by what they find."""
+    late = late_lookups(resolved)
+    return {dimension: cell for dimension, cell in _all_lookups(resolved).items() if dimension not in late}
+
+
+def lookup_column(found: LookupCell) -> exp.Column:
+    """The column of a lookup that was joined by `join_lookups`."""
+    return exp.column(found.column, _alias(found))
+
+
+def join_lookups(tree: exp.Select, cells: Iterable[LookupCell], name: str, relations: Relations) -> exp.Select:
+    """Left-join the lookups of these cells by ids: columns of the tree's relation `name`."""
+    columns: dict[str, list[LookupCell]] = {}
+    for cell in cells:
+        columns.setdefault(_alias(cell), []).append(cell)
+    for lookup, found in columns.items():
+        by = exp.EQ(this=exp.column("id", lookup), expression=exp.column(found[0].key, name))
+        relation = relations.lookup(found[0].lookup, lookup, [cell.column for cell in found])
+        tree = left_join(tree, relation, by)
+    return tree
+
+
+def _all_lookups(resolved: ResolvedQuery) -> dict[Dimension, LookupCell]:
+    cells = ((dimension, CELLS[dimension]) for dimension in resolved.dimensions)
+    return {dimension: cell for dimension, cell in cells if isinstance(cell, LookupCell)}
+
+
+def _alias(cell: LookupCell) -> str:
+    return f"{cell.lookup}_by_{cell.key}"

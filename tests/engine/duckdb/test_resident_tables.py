@@ -8,8 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from reelport.engine.duckdb.engine import QueryEngine, Session
-from reelport.engine.duckdb.resident_tables import MOST_ROWS, ResidentTables
+from reelport.engine.duckdb.engine import MOST_TABLE_ROWS, QueryEngine, ResidentTables, Session
 from reelport.engine.plan import Plan, StoredObjects
 from reelport.errors import StorageError
 
@@ -54,7 +53,7 @@ def test_objects_of_other_files_are_others(session: Session, tmp_path: Path) -> 
 
 def test_many_objects_are_not_kept(session: Session, tmp_path: Path) -> None:
     """They are read from their file each time: without it the report fails."""
-    objects = plan(store(tmp_path / "videos.parquet", "Goal"), MOST_ROWS + 1)
+    objects = plan(store(tmp_path / "videos.parquet", "Goal"), MOST_TABLE_ROWS + 1)
     for _ in range(3):
         session.fetch(objects, "rows")
     (tmp_path / "videos.parquet").unlink()

@@ -20,8 +20,7 @@ from reelport.catalog import Grain, Product
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.explanation import describe_use, summarize_refusals, summarize_uses
-from reelport.engine.rollups.listing import list_stored
+from reelport.engine.rollups.choice import describe_use, list_stored, summarize_refusals, summarize_uses
 from reelport.engine.rollups.shape import identity_of, make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError, UsageError

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from reelport.engine.aggregation import Aggregator
-from reelport.engine.compile import tables_of
+from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.pieces import plan_pieces
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
 from reelport.facts.log.snapshot import pin

@@ -14,8 +14,8 @@ from tests.engine.world import laid, loaded
 from tests.patience import free_port, until
 from tests.server.traces.collector import Collector, collecting
 
+from reelport.engine.compile import plan_pieces
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import EngineUnavailable
 from reelport.query import ReportQuery

@@ -20,9 +20,8 @@ from tests.cases import thin_out
 
 from reelport.engine.compile import compile_query
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.plan import single_piece
-from reelport.engine.scan_estimate import list_scans
+from reelport.engine.scan_estimate import RowGroupIndex, list_scans
 from reelport.engine.tenant import Tenant
 from reelport.errors import NewerData
 from reelport.facts.data_files.duckdb_session import open_workspace

@@ -16,8 +16,8 @@ from tests.patience import until
 from tests.server.api import ASK, INPUT, Api, open_api
 from tests.server.traces.collector import Collector, collecting
 
+from reelport.engine.compile import plan_pieces
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.query import ReportQuery
 from reelport.server.events.bus import Kind, subscribe

@@ -18,8 +18,7 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.choice import RollupList
-from reelport.engine.rollups.explanation import plan_fetches
+from reelport.engine.rollups.choice import RollupList, plan_fetches
 from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.errors import StoreUnavailable

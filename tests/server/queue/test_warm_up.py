@@ -20,7 +20,7 @@ import json, sys
 from datetime import date
 from pathlib import Path
 from reelport.engine.compile import tables_of
-from reelport.engine.pieces import plan_pieces
+from reelport.engine.compile import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.facts.log import snapshot
 from reelport.query import ReportQuery

@@ -147,7 +147,7 @@ def list_all(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> Non
 
     Example: reelport rollups list
     """
-    from reelport.engine.rollups.listing import list_stored
+    from reelport.engine.rollups.choice import list_stored
 
     rows = [
         {
@@ -196,9 +196,8 @@ def explain(
     """
     from reelport.check import problems
     from reelport.engine.compile import tables_of
-    from reelport.engine.rollups.choice import RollupList
-    from reelport.engine.rollups.explanation import describe_fetch, plan_fetches
-    from reelport.engine.rollups.explanation import explain as choose
+    from reelport.engine.rollups.choice import RollupList, describe_fetch, plan_fetches
+    from reelport.engine.rollups.choice import explain as choose
     from reelport.facts.log.snapshot import pin
 
     root, settings = facts_root(data), read_settings(data=data)
@@ -237,7 +236,7 @@ def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Ten
 
 
 def _print_choice(choice: Choice) -> None:
-    from reelport.engine.rollups.explanation import describe_use
+    from reelport.engine.rollups.choice import describe_use
 
     print(f"{choice.source} from {describe_use(choice)}")
     for name, why in sorted(choice.refused.items()):

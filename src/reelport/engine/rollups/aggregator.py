@@ -13,8 +13,15 @@ from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.grouping import group_rows
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
-from reelport.engine.rollups.choice import Choice, Reading, RollupList, choose, list_files_of_days
-from reelport.engine.rollups.explanation import summarize_refusals, summarize_uses
+from reelport.engine.rollups.choice import (
+    Choice,
+    Reading,
+    RollupList,
+    choose,
+    list_files_of_days,
+    summarize_refusals,
+    summarize_uses,
+)
 from reelport.engine.rollups.shape import rollup_columns
 from reelport.engine.trees import subquery
 from reelport.facts.data_files.duckdb_session import parquet_source

@@ -1,31 +1,37 @@
 """Chooses the rollup that one source of a report reads, and the days of it.
 
 A day is read from a rollup only if that day was built from exactly the pinned version's files; all of its other days
-are read from the facts.
+are read from the facts. It also says in words which rollups a report uses and why others are refused, and lists the
+rollups that are stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from pathlib import Path
 
-from reelport.engine.aggregation import Aggregation
+from reelport.catalog import Dimension, Distinct, Grain, Stock, measures
+from reelport.engine.aggregation import Aggregation, plan_aggregation
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.duckdb.row_groups import RowGroupIndex
-from reelport.engine.resolved_query import SourceQuery
-from reelport.engine.rollups.needs import find_needs
-from reelport.engine.rollups.shape import identity_of
-from reelport.engine.scan_estimate import Scan
+from reelport.engine.mapping import CELLS, MEASURES, QUALIFYING, TimeCell
+from reelport.engine.resolved_query import SourceQuery, resolve_query
+from reelport.engine.rollups.shape import identity_of, is_summable, list_columns, tenant_columns
+from reelport.engine.scan_estimate import RowGroupIndex, Scan
+from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.role_copies import ROLES
-from reelport.facts.log.snapshot import Snapshot
+from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import Files, Rollup, Segment, list_files_by_day, list_rollups, list_segments
-from reelport.wording import format_count
+from reelport.facts.schema import OWNER
+from reelport.facts.tables import TABLES
+from reelport.query import ReportQuery
+from reelport.storage.file_store import FetchPlan
+from reelport.wording import format_count, format_list, format_size
 
 _FOOTERS_MEMORY = "256MB"
 """What the engine may take that reads the descriptions of copies."""
@@ -201,3 +207,142 @@ def list_files_of_days(
     """
     names = frozenset[str]().union(*(by_day[day] for day in days))
     return tuple(file for file in files if file.path in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The columns and the grain that a rollup must have.
+
+    Columns that every rollup of the table keeps are left out.
+    """
+
+    table: str
+    columns: frozenset[str]
+    grain: Grain
+
+    def find_lack(self, rollup: Rollup) -> str | None:
+        """Say what the rollup lacks; None when it has all."""
+        if lacking := sorted(self.columns.difference(rollup.columns)):
+            return f"it has no {format_list(lacking)}"
+        return "it has days and no hours" if self.grain < rollup.grain else None
+
+
+def find_needs(source_query: SourceQuery) -> Needs | str:
+    """Find what the source query needs; a sentence where no rollup can give it."""
+    problem = next(_find_problems(source_query), None)
+    if problem is not None:
+        return problem
+    cells = [CELLS[dimension] for dimension in _list_dimensions(source_query)]
+    names = {name for cell in cells for name in list_columns(cell)} - {QUALIFYING}
+    own = {source_query.source.column(name) or name for name in names}
+    grains = [cell.grain for cell in cells if isinstance(cell, TimeCell)]
+    table = source_query.source.table
+    return Needs(table, frozenset(own - tenant_columns(table)), min([*grains, Grain.DAY]))
+
+
+def _find_problems(source_query: SourceQuery) -> Iterator[str]:
+    source = source_query.source
+    if not TABLES[source.table].is_fact:
+        yield f"{source.table} are objects and no facts of days"
+    for metric in source_query.resolved.metrics:
+        if not any(MEASURES[name].source is source for name in measures(metric.rule)):
+            continue
+        match metric.rule:
+            case Distinct():
+                yield f"{metric.name} is a distinct count, which does not add up"
+            case Stock():
+                yield f"{metric.name} is a stock, which does not add up over days"
+            case rule if not all(map(is_summable, measures(rule))):
+                yield f"{metric.name} does not add up"
+    for dimension in _list_dimensions(source_query):
+        if dimension.many_valued:
+            yield f"{dimension.name} puts one fact into several rows"
+        if dimension.grain is Grain.MINUTE:
+            yield f"{dimension.name} is finer than the hours of any rollup"
+
+
+def _list_dimensions(source_query: SourceQuery) -> Iterator[Dimension]:
+    """List the dimensions of the report, then those of its filters."""
+    yield from source_query.resolved.dimensions
+    yield from (row.dimension for row, _ in source_query.resolved.filters)
+
+
+def explain(query: ReportQuery, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> tuple[Choice, ...]:
+    """Choose what a report of a checked query would read, in one piece, by source."""
+    aggregation = plan_aggregation(resolve_query(query, tenant))
+    return tuple(choose(source_query, snapshot, rollups) for source_query in aggregation.sources)
+
+
+def describe_use(choice: Choice) -> str:
+    """Say what a source is read from: `plays-day-3fa91c: 28 of 30 days, 12 of 500 rows`."""
+    if choice.reading is None:
+        return f"the facts: {format_count(choice.fact_rows, 'row')}"
+    reading = choice.reading
+    days = f"{len(reading.days):,} of {format_count(len(reading.all_days), 'day')}"
+    return f"{reading.rollup.name}: {days}, {reading.rows:,} of {format_count(choice.fact_rows, 'row')}"
+
+
+def plan_fetches(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> dict[str, FetchPlan]:
+    """Plan what a report made from the facts would fetch from an object store, by source."""
+    plans = {}
+    for source_query in plan_aggregation(resolve_query(query, tenant)).sources:
+        source, role = source_query.source, source_query.only_role
+        channels = tenant.channels if role else None
+        plan = snapshot.plan_fetch(source.table, query.start, query.end, channels, role or OWNER)
+        if plan is not None:
+            plans[source.name] = plan
+    return plans
+
+
+def describe_fetch(plan: FetchPlan) -> str:
+    """Say what would be fetched: `1 of 3 files, 4.2 MB of 90.1 MB`."""
+    size = f"{format_size(plan.missing_bytes)} of {format_size(plan.bytes)}"
+    return f"{plan.missing_files:,} of {format_count(plan.files, 'file')}, {size}"
+
+
+def summarize_uses(choices: Iterable[Choice]) -> list[str]:
+    """Say what the pieces of a report used: of each rollup, how many of the days."""
+    read: dict[str, int] = {}
+    all_days: dict[str, int] = {}
+    for choice in choices:
+        if choice.reading is not None:
+            name = f"{choice.source} from {choice.reading.rollup.name}"
+            read[name] = read.get(name, 0) + len(choice.reading.days)
+            all_days[name] = all_days.get(name, 0) + len(choice.reading.all_days)
+    return [f"{name}: {days:,} of {format_count(all_days[name], 'day')}" for name, days in read.items()]
+
+
+def summarize_refusals(choices: Iterable[Choice]) -> list[str]:
+    """Say why rollups were refused, each reason once."""
+    found = (f"{choice.source} not from {name}: {why}" for choice in choices for name, why in choice.refused.items())
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRollup:
+    """A rollup, how many days of the newest facts it has, and what it takes.
+
+    `rows` are those of these days, `fact_rows` all of the table's.
+    """
+
+    rollup: Rollup
+    valid_days: int
+    all_days: int
+    rows: int
+    fact_rows: int
+    bytes: int
+
+
+def list_stored(root: Path) -> tuple[StoredRollup, ...]:
+    """List every rollup, by name."""
+    return tuple(_describe(root, rollup) for rollup in list_rollups(root))
+
+
+def _describe(root: Path, rollup: Rollup) -> StoredRollup:
+    files = pin(root, (rollup.table,)).listing[rollup.table]
+    by_day = list_files_by_day(files)
+    parts = choose_parts(list_segments(root, rollup, identity_of(rollup)), by_day)
+    rows = sum(segment.days[day].rows for segment, days in parts for day in days)
+    valid = sum(len(days) for _, days in parts)
+    size = sum(segment.data.stat().st_size for segment, _ in parts if segment.data.exists())
+    return StoredRollup(rollup, valid, len(by_day), rows, sum(file.rows for file in files), size)

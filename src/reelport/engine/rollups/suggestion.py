@@ -16,7 +16,7 @@ from pathlib import Path
 
 from reelport.engine.mapping import find_sources
 from reelport.engine.resolved_query import make_source_query, resolve_query
-from reelport.engine.rollups.needs import Needs, find_needs
+from reelport.engine.rollups.choice import Needs, find_needs
 from reelport.engine.rollups.shape import row_order, select_sums
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError

@@ -1,4 +1,8 @@
-"""Spark as the aggregator: its rows are streamed into a Parquet file, which DuckDB reads."""
+"""Spark as the aggregator: its rows are streamed into a Parquet file, which DuckDB reads.
+
+The SQL of an aggregation is translated from DuckDB's dialect to Spark's. Sums are made of decimals of 38 digits, so
+that none of them wraps around or is rounded.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlglot
+from sqlglot import exp
+
 from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator, read_parquet
 from reelport.engine.duckdb.engine import Cancelled
+from reelport.engine.grouping import group_rows
+from reelport.engine.mapping import MEASURES
 from reelport.engine.relations import Relations
-from reelport.engine.spark.aggregated_file import AggregatedFile
 from reelport.engine.spark.pinned_files import PinnedFiles
-from reelport.engine.spark.translation import spark_sql
-from reelport.errors import EngineUnavailable
+from reelport.engine.trees import DIALECT, WIDEST_DECIMAL, alias, cast, subquery
+from reelport.errors import EngineUnavailable, InternalError
 from reelport.facts.log.snapshot import Snapshot
 from reelport.wording import advise_extra
 
@@ -28,6 +38,10 @@ _LOOK_SECONDS = 0.1
 """Seconds between two looks at whether the report was cancelled."""
 _STOP_SECONDS = 10.0
 """Seconds that Spark gets to stop; a server that doesn't answer is not waited for any longer."""
+_SPARK = "spark"
+_FUNCTIONS = {"EPOCH_US": "UNIX_MICROS"}
+"""Functions that sqlglot doesn't know, and their names in Spark."""
+_KEYS = {"TEXT": pa.string(), "DATE": pa.date32(), "TIMESTAMP": pa.timestamp("us")}
 
 
 class SparkAggregator(Aggregator):
@@ -58,7 +72,7 @@ class SparkAggregator(Aggregator):
         """
         self._remove_file()
         files = PinnedFiles()
-        sql = spark_sql(aggregation, Relations.of(snapshot, aggregation.resolved, files))
+        sql = _translate(aggregation, Relations.of(snapshot, aggregation.resolved, files))
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = self._folder / f"aggregated-{secrets.token_hex(8)}.parquet"
         running: Future[None] = Future()
@@ -88,7 +102,7 @@ class SparkAggregator(Aggregator):
 
     def _stream(self, aggregation: Aggregation, sql: str, files: PinnedFiles, to: Path) -> None:
         rows = self._connect().stream(sql, files)
-        with AggregatedFile(aggregation, to) as out:
+        with _AggregatedFile(aggregation, to) as out:
             for part in rows:
                 if self._cancelled.is_set():
                     return
@@ -132,3 +146,61 @@ class SparkAggregator(Aggregator):
         if self._file is not None:
             self._file.unlink(missing_ok=True)
             self._file = None
+
+
+def _translate(aggregation: Aggregation, relations: Relations) -> str:
+    """Write the aggregation as Spark's SQL, with its columns and types.
+
+    InternalError for a function whose meaning in Spark nobody has told.
+    """
+    # Parsed anew: in the tree of the other engine functions are called by its own names, and files are text.
+    tree = sqlglot.parse_one(group_rows(aggregation, relations).sql(DIALECT), read=DIALECT)
+    _widen_sums(tree)
+    _rename_functions(tree)
+    columns = (alias(cast(exp.column(name), type_), name) for name, type_ in aggregation.columns.items())
+    return exp.select(*columns).from_(subquery(tree, "aggregated"), copy=False).sql(_SPARK)
+
+
+def _widen_sums(tree: exp.Expr) -> None:
+    for found in list(tree.find_all(exp.Sum)):
+        measure = MEASURES.get(found.parent.alias) if isinstance(found.parent, exp.Alias) else None
+        if measure is None:
+            raise InternalError(f"{found.sql(DIALECT)} is no sum of a measure")
+        found.set("this", cast(found.this, f"DECIMAL({WIDEST_DECIMAL}, {measure.digits})"))
+
+
+def _rename_functions(tree: exp.Expr) -> None:
+    for found in list(tree.find_all(exp.Anonymous)):
+        name = found.name.upper()
+        if name not in _FUNCTIONS:
+            raise InternalError(f"{name} has no translation to Spark")
+        found.set("this", _FUNCTIONS[name])
+
+
+class _AggregatedFile:
+    """Writes rows to a new file. It holds no more of them in memory than came at once."""
+
+    def __init__(self, aggregation: Aggregation, path: Path) -> None:
+        self._schema = _arrow_schema(aggregation)
+        self._writer = pq.ParquetWriter(path, self._schema)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._writer.close()
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows.
+
+        Raises OSError when the disk doesn't take them, pyarrow's error when a type isn't what was told.
+        """
+        self._writer.write_table(rows.cast(self._schema))
+
+
+def _arrow_schema(aggregation: Aggregation) -> pa.Schema:
+    fields = [(key.header, _KEYS[aggregation.columns[key.header]]) for key in aggregation.keys]
+    for measure in aggregation.measures:
+        type_ = pa.int64() if measure.is_distinct_count else pa.decimal128(WIDEST_DECIMAL, measure.digits)
+        fields.append((measure.name, type_))
+    return pa.schema(fields)

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine, select
 
-from reelport.engine.compile import tables_of
+from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.pieces import plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_uploaded

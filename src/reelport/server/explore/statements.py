@@ -15,8 +15,7 @@ from reelport.catalog import Dimension, Grain, Metric
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.kept_cells import keep_cells
-from reelport.engine.leaderboard import Ranking, compile_leaderboard
+from reelport.engine.leaderboard import Ranking, compile_leaderboard, keep_cells
 from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan
 from reelport.engine.tenant import Tenant

@@ -19,7 +19,7 @@ from reelport.query_sentence import describe_query
 from reelport.wording import clean_line, format_list
 
 if TYPE_CHECKING:
-    from reelport.engine.kept_cells import KeptCells
+    from reelport.engine.leaderboard import KeptCells
     from reelport.server.explore.presets import Preset
 
 LONGEST_BY_DAY = 186

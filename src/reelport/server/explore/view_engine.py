@@ -13,9 +13,9 @@ from typing import TypeVar
 import structlog
 
 from reelport.engine.duckdb.engine import QueryEngine, Session
-from reelport.engine.duckdb.row_groups import RowGroupIndex
 from reelport.engine.plan import Plan
 from reelport.engine.rollups.choice import RollupList
+from reelport.engine.scan_estimate import RowGroupIndex
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.log.snapshot import ABSENT, pin

@@ -24,12 +24,11 @@ from sqlalchemy import Engine as Database
 from reelport import killpoints
 from reelport.catalog import Metric, Product
 from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator, plan_aggregation
-from reelport.engine.compile import tables_of
+from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Cancelled, Session
 from reelport.engine.mapping import find_sources
-from reelport.engine.pieces import plan_pieces
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList, count_rows_read

@@ -10,9 +10,8 @@ import structlog
 
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.check import problems
-from reelport.engine.compile import tables_of
+from reelport.engine.compile import plan_pieces, tables_of
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.pieces import plan_pieces
 from reelport.engine.report_format import CSV
 from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError, StoreUnavailable

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.engine.duckdb.engine import QueryEngine
-from reelport.engine.duckdb.row_groups import RowGroupIndex
-from reelport.engine.scan_estimate import Scan
+from reelport.engine.scan_estimate import RowGroupIndex, Scan
 from reelport.errors import ReelportError
 
 FIRST, LAST = date(2026, 7, 1), date(2026, 7, 4)
