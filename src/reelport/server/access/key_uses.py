@@ -62,7 +62,7 @@ def store_uses(db: Engine, uses: Mapping[str, datetime]) -> int:
     """
 
     def store(connection: Connection) -> int:
-        # In order of the ids: of two processes that lock several keys, neither then waits for the other.
+        # In order of the ids: two processes that lock several keys then don't deadlock.
         return sum(_store_use(connection, key_id, at) for key_id, at in sorted(uses.items()))
 
     return write(db, store)

@@ -387,7 +387,7 @@ def _mark_rotation(key: Key, now: datetime) -> Iterator[str]:
 
 def _mark_use(key: Key, now: datetime) -> Iterator[str]:
     if key.last_used_at is None:
-        # Of keys that are older than the column nobody knows whether they were used before it.
+        # It isn't known whether keys that are older than the column were used before it.
         yield "never used" if key.created_by is not None else "no use known"
     elif now - key.last_used_at >= IDLE:
         yield f"idle {format_count((now - key.last_used_at) // _DAY, 'day')}"
@@ -465,7 +465,7 @@ def rotate_key(
     if wrong:
         raise UsageError("\n".join(wrong))
     new = NewKey(key.id, credentials.mint(credentials.KEY_SECRET))
-    # Of two rotations at once one finds that there is a next secret.
+    # If two rotations run at once, the second finds that there is a next secret.
     free = KEYS.c.id == key.id, KEYS.c.next_secret_hash.is_(None), KEYS.c.revoked_at.is_(None)
     values = {
         "next_secret_hash": service_secret.hash(SECRET_PURPOSE, new.secret),
@@ -482,7 +482,7 @@ def cancel_rotation(connection: Connection, key_id: str, actor: Actor, now: date
     """Take back the next secret of a key; UsageError when there is none that is unused."""
     key = find_key(connection, key_id)
     unused = KEYS.c.id == key.id, KEYS.c.next_secret_hash.is_not(None)
-    # When it was made stays: a form that was shown before must not rotate the key again.
+    # `next_secret_created_at` stays: a form that was shown before must not rotate the key again.
     nothing = {"next_secret_hash": None, "next_grace_hours": None}
     if connection.execute(KEYS.update().where(*unused).values(nothing)).rowcount != 1:
         raise UsageError(f"{key.id} has no unused second secret: there is nothing to take back.")
@@ -503,7 +503,7 @@ def _find_rotation_problems(key: Key, now: datetime) -> list[str]:
 
 _NO_SECRET = ""
 """Stored in place of the hash of a secret: it is the hash of none."""
-# Of two transactions that make the first one, one does; the other waits for it here and changes nothing.
+# If two transactions make the first key, the second waits here for the first and changes nothing.
 _INSERT = text("""
 INSERT INTO keys (id, organization_id, secret_hash, permissions, limited, created_at, kind)
 VALUES (:id, :organization_id, :secret_hash, :permissions, 0, :created_at, 'studio')

@@ -1,7 +1,7 @@
 """The people of an organization, as its owners manage them: add, give another role, remove.
 
 Each change is made while the organization is locked, and by somebody who is an owner of it then (else NoOwner is
-raised): so the last owner can't go, whoever does what at the same moment.
+raised): so the last owner can't go, whatever other owners do at the same moment.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def renew_session(db: Engine, session: Session, browser: Browser, now: datetime,
 
 
 def end_session(db: Engine, session: Session, actor: Actor, now: datetime) -> None:
-    """End a session; whoever has its cookie is signed out."""
+    """End a session: its cookie signs nobody in any more."""
 
     def end(connection: Connection) -> None:
         connection.execute(delete(SESSIONS).where(_is(session.id)))

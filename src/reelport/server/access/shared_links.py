@@ -51,7 +51,7 @@ def _lock_links(
 
 
 def _end(connection: Connection, links: Collection[Row[*tuple[object, ...]]], now: datetime) -> int:
-    # Expired ones too: with a clock that is set back they would work again.
+    # Expired links too: if the clock is set back, they would work again.
     ids = [link.id for link in links]
     connection.execute(SHARED_VIEWS.update().where(_LINKS.id.in_(ids)).values(revoked_at=now))
     return sum(link.expires_at > now for link in links)

@@ -49,7 +49,7 @@ def _readable(settings: Settings) -> frozenset[str] | None:
     from reelport.server.state.revisions import read_revision, require_known_revision  # noqa: PLC0415 - the same
     from reelport.server.state.tables import READABLE  # noqa: PLC0415 - the same
 
-    # The load is committed: its command should not wait long just to warn.
+    # The load is committed: its command must not wait long only for a warning.
     address = settings.database_url and set_parameter(settings.database_url, "connect_timeout", _CONNECT_SECONDS)
     db = open_database(replace(settings, database_url=address))
     try:

@@ -110,7 +110,7 @@ def remove_user(db: Engine, email: str) -> int:
     now = datetime.now(UTC)
     with writing(db) as connection:
         id_ = _find_id(connection, email)
-        # The refresh tokens go with the user, those too that are being granted now.
+        # Refresh tokens are deleted with their user, also tokens that are being granted now.
         gone = connection.execute(USERS.delete().where(USERS.c.id == id_).returning(USERS.c.organization_id)).first()
         if gone is None:
             return 0
@@ -149,7 +149,7 @@ def end_logins(
     """
     epoch = _draw_epoch()
     values = {"epoch": epoch} if password_hash is None else {"epoch": epoch, "password_hash": password_hash}
-    # The user first: whoever begins a session or grants a token locks the row, and then finds another epoch.
+    # The user first: a transaction that begins a session or grants a token locks the row, and then finds another epoch.
     connection.execute(USERS.update().where(USERS.c.id == user_id).values(values))
     for table in (REFRESH_TOKENS, PASSWORD_LINKS):
         connection.execute(table.delete().where(table.c.user_id == user_id))
@@ -186,7 +186,7 @@ def _record(
 
 
 def _draw_epoch() -> int:
-    # No count: in a state that was restored from a backup, it would come to the numbers of ended logins again.
+    # Random: a counter in a state that was restored from a backup would repeat the epochs of ended logins.
     return secrets.randbits(_EPOCH_BITS)
 
 

@@ -49,7 +49,7 @@ class Event:
 
 
 POLL_SECONDS = 1.0
-"""The longest wait: whoever waits then reads the state without an event. A lost event so costs a second at most."""
+"""The longest wait. After it the state is read without an event, so that a lost event costs a second at most."""
 
 _MOST = 65_536
 

@@ -1,8 +1,8 @@
 """Events to every machine, by PostgreSQL's NOTIFY.
 
 NOTIFY is part of a transaction, and delivered when it commits. LISTEN needs a connection of its own. A proxy that gives
-each transaction another connection (pgbouncer in transaction mode) delivers no event: whoever waits then finds what
-happened by reading the state.
+each transaction another connection (pgbouncer in transaction mode) delivers no event: a process that waits
+then finds what happened by reading the state.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class NotifyBus:
                 with self._connect() as connection:
                     for kind in kinds:
                         connection.execute(f"LISTEN {_PREFIX}{kind}")
-                    # What was published before is found by reading the state.
+                    # An event that was published before is missed: reading the state finds its change.
                     subscription.wake()
                     _forward_until(ended, connection, subscription)
             except (psycopg.Error, UnicodeError) as error:  # a database without an encoding delivers any bytes

@@ -54,7 +54,7 @@ class PipeBus:
     def _write(self, pattern: str, line: bytes) -> None:
         with suppress(OSError):  # There is no folder before anybody has subscribed.
             for pipe in self._folder.glob(pattern):
-                with suppress(OSError):  # A full pipe holds enough to end its process's wait; a process may just end.
+                with suppress(OSError):  # A full pipe holds enough to end a wait; its process may be ending.
                     _write(pipe, line)
 
 

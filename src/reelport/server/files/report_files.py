@@ -34,7 +34,7 @@ def parse_name(name: str) -> tuple[str, int] | None:
 
 
 def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
-    """An attempt's own path: a stalled one can't touch a later one's file."""
+    """Make the path of an attempt's own draft: a stalled attempt can't touch a later attempt's file."""
     return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
 
 
@@ -45,7 +45,7 @@ def measure_draft(settings: Settings, report_id: str, attempt: int) -> int:
     """
     try:
         draft = LocalFolder(settings.files_root).find(f"{report_id}-{attempt}{_DRAFT}")
-    except StorageError:  # only a sign of progress: whoever opens the file is told what is wrong with the store
+    except StorageError:  # only a sign of progress: opening the file says what is wrong with the store
         return 0
     return 0 if draft is None else draft.size
 

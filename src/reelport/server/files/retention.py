@@ -124,8 +124,8 @@ def find_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], bool]
     names = takewhile(lambda _: not is_stopping(), settings.report_store.list_names())
     found = [(name, made) for name in names if (made := report_files.parse_name(name))]
     with reading(db) as connection:
-        # Read jobs before reports: an attempt that ends in between has its file in its report by then. The other way
-        # round it could be in neither, as each statement of PostgreSQL sees what is committed when it begins.
+        # Read jobs before reports: if an attempt ends in between, its report names the file. The other way round,
+        # neither might name it: each statement of PostgreSQL sees what was committed when it began.
         held = select(JOBS.c.report_id, JOBS.c.attempt).where(JOBS.c.owner.is_not(None))
         running = {(row.report_id, row.attempt) for row in connection.execute(held)}
         kept = set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
@@ -145,7 +145,7 @@ def find_older_files(db: Engine, settings: Settings, orphans: Sequence[str]) -> 
 
 
 def _read_birth(db: Engine) -> datetime | None:
-    """Read since when this state can have made files; None when it never could."""
+    """Read the earliest time at which this state can have made files; None when it never could."""
     with reading(db) as connection:
         born = connection.execute(select(AUDIT_LOG.c.at).order_by(AUDIT_LOG.c.number).limit(1)).scalar()
     return None if born is None else born - _CLOCKS_APART
@@ -165,7 +165,7 @@ def remove_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], boo
     orphans = find_orphans(db, settings, is_stopping)
     before = _read_birth(db) if orphans else None
     removed = 0
-    # In an object store each look is a request: of many thousands the process's end must not wait for all.
+    # In an object store each file costs a request: the process's end must not wait for many thousands.
     for name in takewhile(lambda _: not is_stopping(), orphans):
         if not _is_older(settings, name, before):
             settings.report_store.delete(name)

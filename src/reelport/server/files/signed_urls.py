@@ -13,7 +13,7 @@ from reelport.server.credentials import ServiceSecret
 from reelport.wire import FILES_PATH
 
 EXCEL_SAFE = "excel_safe"
-"""The parameter of a link by which it gives the file for spreadsheets: not signed, for it gives no other rows."""
+"""The parameter of a link that asks for the file for spreadsheets. It isn't signed: the rows are the same."""
 
 
 def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: datetime) -> str:
@@ -21,7 +21,7 @@ def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: 
 
     The signature does not cover access: `report_access.find_linked_report` refuses a link whose key lost it.
     """
-    # Rounded up: in its report's last second a link would else be dead already.
+    # Rounded up: else a link would expire within its report's last second.
     expires = math.ceil(until.timestamp())
     query = urlencode(
         {"expires": expires, "key": key_id, "signature": _signature(service_secret, report_id, key_id, expires)}

@@ -77,7 +77,7 @@ def _describe_other_place(settings: Settings) -> str:
 
 
 def _read_owner(store: FileStore, name: str, own: str) -> str | None:
-    """Read whose it is; whoever is first puts its own."""
+    """Read the owner of the store; if there is none, become it."""
     if (found := _read(store, name)) is not None:
         return found
     with suppress(FileExistsError):

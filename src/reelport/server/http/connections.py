@@ -228,7 +228,7 @@ class Connection(H11Protocol):
         self._start_timer(_LINGERING_SECONDS)
 
     def _restart_timer(self) -> None:
-        if self._discarding or self._sockets_own.is_closing():  # the timer of the end runs then, whatever it ends
+        if self._discarding or self._sockets_own.is_closing():  # the timer that ends it runs already
             return
         if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             # While the last answer is still being sent, the limit for reading it counts, not that for a next request.
@@ -247,7 +247,7 @@ class Connection(H11Protocol):
             timer.cancel()
 
     def _end_timer(self, seconds: float, left: int) -> None:
-        """Close the connection; whoever has read some of what was `left` gets the time again."""
+        """Close the connection; a client that has read some of the bytes `left` gets the time again."""
         if self._sockets_own.get_write_buffer_size() < left and not self._discarding:
             self._stop_timer()
             self._start_timer(seconds)

@@ -125,7 +125,7 @@ async def _execute_in_turn(
     service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
 ) -> _Answer:
     async with service.concurrency.turn(caller.organization_id) as waited:
-        # To learn it takes two rounds of the event loop, in which all other requests come first.
+        # This takes two rounds of the event loop, in which all other requests come first.
         if waited and await request.is_disconnected():
             raise ClientDisconnect
         pending.protect()

@@ -33,7 +33,7 @@ class DurableReports:
     """The finished reports (ids) that one process knows to be on the disk. Use it on the event loop only.
 
     The end of the machine could undo a report that isn't on the disk. A worker syncs the end of a report after its
-    commit, when others may see it already: whoever reads it in between syncs it too before telling of it.
+    commit, when others may see it already: a process that reads it in between syncs it too before it answers.
     """
 
     def __init__(self, db: Engine) -> None:

@@ -135,8 +135,8 @@ def _take_private_grant(request: Request, client: ClientCredentials) -> bytes:
 def _take_public_grant(request: Request, client: ClientCredentials) -> bytes:
     """Count a grant against the key's limit at the address, then against the key's here.
 
-    A public key's secret is in every copy of its program: whoever has it at one address keeps nobody elsewhere from
-    the key, at the path of private keys neither.
+    A public key's secret is in every copy of its program: use of it at one address keeps nobody from the key at
+    another address, or at the path of private keys.
     """
     service: Service = request.app.state.service
     site = find_site(_find_address(request))
@@ -280,7 +280,7 @@ def _answer_granted(grant: Grant, form: _Form, notice: Mapping[str, str]) -> JSO
         "access_token": grant.token,
         "refresh_token": grant.refresh_token,
         "expires_in": grant.seconds,
-        # A public host names no scopes to whoever asks for none; RFC 6749 (5.1) has those named that were asked for.
+        # A public host names no scopes to a client that asked for none; RFC 6749 (5.1) requires them for one that did.
         "scope": "" if grant.user_id and not _read_scopes(form) else " ".join(grant.scopes),
         "token_type": "Bearer",
     }

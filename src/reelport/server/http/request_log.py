@@ -155,11 +155,11 @@ async def _send_failure(route: str, send: Send) -> None:
 def _trace_request(scope: Scope, route: str, method: str) -> Iterator[Span]:
     """Record a request as a span within the block, by OpenTelemetry's conventions for HTTP.
 
-    Neither its path nor its query is told: they may hold the signature of a link.
+    The span has no path and no query: they may hold the signature of a link.
     """
     attributes = {"http.request.method": method.replace("other", "_OTHER"), "http.route": route}
     parents = Headers(scope=scope).getlist("traceparent")
-    # More than one is none: whoever sent the other meant another trace.
+    # Several contradict each other: then there is no parent.
     parent = parents[0] if len(parents) == 1 else None
     with tracing.span(f"{method} {route}", kind=Kind.SERVER, parent=parent, attributes=attributes) as span:
         yield span

@@ -62,7 +62,7 @@ class TokenBuckets:
 def hash_owner(*texts: str) -> bytes:
     """Hash what identifies an owner, such as a key's id and secret.
 
-    Whoever knows only the id of a key can't use up its bucket, then.
+    Then a client that knows only the id of a key can't use up its bucket.
     """
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).digest()
 

@@ -155,9 +155,9 @@ def _ask_once(
     Once `until` (monotonic) has passed, it awaits no versions.
     """
     question = _hash_ask(query, caller)
-    # Whoever asks has time to fetch the file: an earlier report serves with half of its life before it.
+    # The asker needs time to fetch the file: an earlier report is reused if half of its life is left.
     least = now + timedelta(hours=settings.retention_hours) / 2
-    # Read at most once; and if possible now, not within the transaction, where all other writers wait.
+    # Read at most once, and if possible before the transaction, in which all other writers wait.
     versions = cache(lambda: newest_versions(settings.facts_root))
 
     def reuse_or_insert(connection: Connection) -> AskedReport | None:

@@ -109,7 +109,7 @@ def remove_organization(db: Engine, settings: Settings, organization: str) -> Wi
         for table in (SAVED_VIEWS, SHARED_VIEWS, KEYS, USERS, READABLE):
             connection.execute(table.delete().where(table.c.organization_id == holder.id))
         connection.execute(ORGANIZATIONS.delete().where(ORGANIZATIONS.c.id == holder.id))
-        # No id: the next organization may get the same one, and its owners read what has it.
+        # No id: the next organization may get the same id, and its owners read the rows that have it.
         audit_log.record_command(connection, None, Action.ORGANIZATION_REMOVED, holder.name, _describe(ended))
     _delete_files(settings, ended)
     return ended
@@ -171,7 +171,7 @@ def _find_affected_keys(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Find the keys to revoke, and those that lose some of their channels.
 
-    Revoked keys are in neither, nor is Studio's, which nobody made.
+    Neither list has revoked keys, or Studio's key, which nobody made.
     """
     listed = KEYS.c.revoked_at.is_(None), KEYS.c.kind != KeyKind.STUDIO.value
     alive = KEYS.c.organization_id == organization_id, *listed
