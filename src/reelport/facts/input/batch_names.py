@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 
 from reelport.errors import BadInput, StorageError
 from reelport.facts.damage import DAMAGE_ERRORS
-from reelport.facts.input.csv_records import read_records
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
-from reelport.facts.input.lines import LineReader
+from reelport.facts.input.text_batches import LineReader, read_records
 from reelport.facts.tables import Table
 
 _BLOCK = 1 << 20

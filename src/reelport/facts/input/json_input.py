@@ -10,12 +10,9 @@ import pyarrow as pa
 
 from reelport.errors import BadInput
 from reelport.facts.data_files.duckdb_session import Workspace, path_list_sql, translate_engine_errors
-from reelport.facts.input.csv_records import decode_line
 from reelport.facts.input.files import READ_ERRORS, InputFile, damaged_sentence
-from reelport.facts.input.json_rows import parse_object
-from reelport.facts.input.lines import LineReader
 from reelport.facts.input.progress import ProgressMeter
-from reelport.facts.input.text_batches import BATCH_ROWS, Reject
+from reelport.facts.input.text_batches import BATCH_ROWS, LineReader, Reject, decode_line, parse_object
 from reelport.facts.row_rules import quote_text
 from reelport.storage.durable import translate_io_errors
 

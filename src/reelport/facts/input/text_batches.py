@@ -1,32 +1,260 @@
 """Read CSV and NDJSON as Arrow batches of texts, with file and line of each record.
 
-A line that is no record is rejected with a reason.
+Lines are numbered and read in bounded memory. CSV follows RFC 4180; numbers in JSON keep their spelling, so that
+nothing is rounded. A line that is no record is rejected alone, with a reason.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import shlex
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from reelport.errors import BadInput
-from reelport.facts.input.csv_records import Record, add_conversion, decode_line, read_records
-from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
-from reelport.facts.input.json_rows import parse_object, parse_row
-from reelport.facts.input.lines import LineReader
+from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, OpenedFile, damaged_sentence
 from reelport.facts.input.load_query import FILE, LINE
 from reelport.facts.input.progress import ProgressMeter
 from reelport.wording import format_count
 
+_CHUNK = 1 << 22
+LONGEST_LINE = 1 << 24
+"""The most bytes that one line may have."""
+_MARK = b"\xef\xbb\xbf"
+LONGEST_RECORD = 1 << 20
+"""The most bytes of a record with line breaks inside quotes; beyond it the quote counts as unclosed."""
+
+_NOT_UTF8 = "it is not UTF-8"
+
+Record = tuple[int, list[str] | str, str]
+"""The line where the record begins, its fields or the reason why it is broken, and its raw text."""
 BATCH_ROWS = 20_000
 
 Reject = Callable[[int, int, str, str], None]
 """Called for each broken line with the number of its file, the line, the reason and the raw text."""
+
+
+class LineReader:
+    """Iterates over numbered lines, from 1, without line feeds and without a UTF-8 BOM."""
+
+    def __init__(self, stream: OpenedFile, file: InputFile) -> None:
+        self._stream = stream
+        self._file = file
+        self._rest = b""
+        self._started = False
+        self._ended = False
+        self._next = 1
+        self._given_back: deque[tuple[int, bytes]] = deque()
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        while True:
+            if not self._given_back:
+                read = self._read()
+                if read is None:
+                    return
+                self._given_back.extend(enumerate(read[1], read[0]))
+                continue
+            yield self._given_back.popleft()
+
+    def read_block(self) -> tuple[int, list[bytes]] | None:
+        """Read all lines in memory, after the number of the first; None at the end."""
+        if self._given_back:
+            first = self._given_back[0][0]
+            lines = [line for _, line in self._given_back]
+            self._given_back.clear()
+            return first, lines
+        return self._read()
+
+    def push_back(self, first: int, lines: list[bytes]) -> None:
+        """Push lines back, to be read again before all others."""
+        self._given_back.extendleft(reversed(list(enumerate(lines, first))))
+
+    def _read(self) -> tuple[int, list[bytes]] | None:
+        while not self._ended:
+            chunk = self._stream.read(_CHUNK)
+            if not self._started:
+                chunk = chunk.removeprefix(_MARK)
+                self._started = True
+            self._ended = not chunk
+            lines = (self._rest + chunk).split(b"\n")
+            self._rest = b"" if self._ended else lines.pop()
+            if self._ended and lines == [b""]:
+                return None
+            if len(self._rest) > LONGEST_LINE:
+                where = self._next + len(lines)
+                raise BadInput(f"{self._file.path}: line {where} is longer than {LONGEST_LINE >> 20} MiB")
+            if lines:
+                first, self._next = self._next, self._next + len(lines)
+                return first, lines
+        return None
+
+
+def read_records(lines: LineReader, before: int | None = None) -> Iterator[Record]:
+    """Yield each record that begins before the line `before`; empty lines are skipped."""
+    for line, raw in lines:
+        if before is not None and line >= before:
+            lines.push_back(line, [raw])
+            return
+        if not raw.strip(b"\r\n"):
+            continue
+        if b'"' in raw:
+            yield _read_quoted_record(lines, line, raw)
+            continue
+        text, reason = decode_line(raw.removesuffix(b"\r"))
+        yield line, (reason or text.split(",")), text
+
+
+def decode_line(raw: bytes) -> tuple[str, str | None]:
+    """Decode a line; return its text, and the reason why it must be rejected, if any."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return raw.decode(
+            "utf-8", "backslashreplace"
+        ), f"{_NOT_UTF8} (byte 0x{raw[error.start]:02x} at {error.start + 1})"
+    if "\0" in text:
+        return text, "it holds a NUL character"
+    if "\r" in text:
+        return text, "it holds a bare carriage return"
+    return text, None
+
+
+def add_conversion(reason: str) -> str:
+    """Add how to convert a file to the reason that `decode_line` gives for its first line."""
+    if not reason.startswith(_NOT_UTF8):
+        return reason
+    return f"{reason}: convert the file to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, or -f with the encoding that it is in)"
+
+
+def _read_quoted_record(lines: LineReader, line: int, raw: bytes) -> Record:
+    taken = [raw]
+
+    def feed() -> Iterator[str]:
+        size = len(raw)
+        yield _decode_strictly(raw)
+        for _, part in lines:
+            taken.append(part)
+            size += len(part)
+            if size > LONGEST_RECORD:
+                raise csv.Error("a quote is opened and not closed")
+            yield _decode_strictly(part)
+
+    try:
+        fields = next(csv.reader(feed(), strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        # Reject the first line only: the lines that its open quote took in are read again.
+        if len(taken) > 1:
+            lines.push_back(line + 1, taken[1:])
+        text, undecodable = decode_line(raw.removesuffix(b"\r"))
+        return line, undecodable or _describe_error(error, len(taken)), text
+    if any("\0" in field for field in fields):
+        return line, "it holds a NUL character", "\n".join(part.decode() for part in taken)
+    return line, fields, "\n".join(part.decode() for part in taken)
+
+
+def _decode_strictly(raw: bytes) -> str:
+    return raw.decode("utf-8") + "\n"
+
+
+def _describe_error(error: Exception, lines: int) -> str:
+    if "expected after" in str(error):
+        return "a stray quote: a quoted field must end before a comma or the line's end"
+    if "field limit" in str(error) and lines == 1:
+        return f"a field is longer than {csv.field_size_limit():,} characters"
+    if (
+        lines > 1
+        or isinstance(error, UnicodeDecodeError)
+        or "unexpected end" in str(error)
+        or "not closed" in str(error)
+    ):
+        return "a quote is opened and not closed"
+    return f"it is no CSV record: {error}"
+
+
+class _Number(str):
+    """A JSON number, with its spelling kept."""
+
+    __slots__ = ()
+
+
+_DECODER = json.JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+
+
+def parse_object(raw: bytes) -> dict[str, Any] | str:
+    """Parse a line as a JSON object; return it, or the reason why the line is refused."""
+    try:
+        value = _DECODER.decode(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start + 1})"
+    except RecursionError:
+        return "it is nested too deep"
+    except ValueError as error:
+        return f"it is no JSON: {error}"
+    return value if isinstance(value, dict) else "it is no JSON object"
+
+
+def parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
+    """Parse a line as a row; return the row, or the reason why the line is refused."""
+    value = parse_object(raw)
+    if isinstance(value, str):
+        return value
+    if _count_key_signs(raw) > len(value) and (twice := _find_repeated_keys(raw)):
+        return f"{twice[0]}: the line has this key more than once"
+    problems = [] if value.keys() <= known else [f"unknown column {name!r}" for name in value if name not in known]
+    for name, one in value.items():
+        if one is None or isinstance(one, str):
+            continue
+        text = _list_to_text(one)
+        if text is None:
+            what = "true or false" if isinstance(one, bool) else "nested"
+            problems.append(f"{name}: a value that is {what} can't be taken")
+        value[name] = text
+    if b"\\u" in raw:
+        problems += [f"{name}: {why}" for name, one in value.items() if (why := _find_bad_text(one))]
+    return "; ".join(problems) or value
+
+
+def _count_key_signs(raw: bytes) -> int:
+    """Count the keys that a line may have: perhaps too many (a colon in a text), never too few."""
+    return raw.count(b'":') + raw.count(b'" ') + raw.count(b'"\t')
+
+
+def _find_repeated_keys(raw: bytes) -> list[str]:
+    """Find keys repeated in an object of the line: which value is right can't be known."""
+    twice: list[str] = []
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        seen = [name for name, _ in pairs]
+        twice.extend(name for name in dict.fromkeys(seen) if seen.count(name) > 1)
+
+    json.loads(raw, object_pairs_hook=note)
+    return twice
+
+
+def _find_bad_text(text: str | None) -> str | None:
+    """Say why an unescaped text is not valid Unicode text, if so."""
+    if text is None:
+        return None
+    if "\0" in text:
+        return "it holds a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "it holds half a character (a lone surrogate)"
+    return None
+
+
+def _list_to_text(value: object) -> str | None:
+    """Write a list of texts as JSON, without nulls; None for any other value."""
+    if isinstance(value, list) and all(part is None or isinstance(part, str) for part in value):
+        return json.dumps([part for part in value if part is not None], ensure_ascii=False)
+    return None
 
 
 def read_header(file: InputFile) -> tuple[str, ...]:

@@ -19,13 +19,12 @@ from reelport.facts.data_files.duckdb_session import (
     translate_engine_errors,
 )
 from reelport.facts.defaults import MEMORY
-from reelport.facts.input.csv_records import add_conversion
 from reelport.facts.input.files import FileFormat, InputFile, detect_format
 from reelport.facts.input.json_input import create_json_view
 from reelport.facts.input.load_query import FILE, LINE
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import read_parquet_columns
-from reelport.facts.input.text_batches import read_batches, read_header
+from reelport.facts.input.text_batches import add_conversion, read_batches, read_header
 from reelport.facts.schema import find_table
 from reelport.facts.suggestion.conversions import Conversion, ExportColumn, add_hours, find_conversions, find_hours
 from reelport.facts.suggestion.export_names import KEYS, NAMES, ColumnName, parse_column_name
