@@ -17,7 +17,6 @@ from reelport.facts.data_files.duckdb_session import Workspace, open_workspace
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.defaults import MEMORY
-from reelport.facts.input.arrow_input import ArrowRows, make_arrow_rows_source
 from reelport.facts.input.batch_names import BatchName, name_batch
 from reelport.facts.input.files import InputFile, check_unchanged, detect_format
 from reelport.facts.input.load_query import RowSource, sorted_load_sql
@@ -25,7 +24,14 @@ from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import Rejects, check_rejects_path, refuse_reject_files
 from reelport.facts.input.row_writer import OutsideRows, RowWriter, Total
-from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
+from reelport.facts.input.sources import (
+    ArrowRows,
+    ReaderFailure,
+    blame_input,
+    check_columns,
+    make_arrow_rows_source,
+    make_sources,
+)
 from reelport.facts.input.tolerance import LoadTerms, MaxBad, RejectCap
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, allow_any, apply_load
 from reelport.facts.loading.conflicts import SharedDay, choose_batch, refuse_loaded_files

@@ -20,8 +20,8 @@ from reelport.facts.data_files.duckdb_session import (
 )
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.files import FileFormat, InputFile, detect_format
-from reelport.facts.input.json_input import create_json_view
 from reelport.facts.input.load_query import FILE, LINE
+from reelport.facts.input.mapping import create_json_view
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import read_parquet_columns
 from reelport.facts.input.text_batches import add_conversion, read_batches, read_header
