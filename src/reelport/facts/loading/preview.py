@@ -1,21 +1,34 @@
-"""Preview a load (dry run): convert first rows, check and count all of them."""
+"""Preview a load (dry run): convert first rows, check and count all of them, bad ones by reason."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
 from reelport.facts.defaults import MEMORY
-from reelport.facts.input.broken_lines import BrokenLine, BrokenLines
-from reelport.facts.input.dry_run import RowCheck, check_rows
 from reelport.facts.input.files import InputFile, detect_format
-from reelport.facts.input.load_query import REJECT, RowSource, load_sql, sorted_load_sql
+from reelport.facts.input.load_query import (
+    FILE,
+    LINE,
+    OUTSIDE,
+    PROBLEMS,
+    REJECT,
+    RowSource,
+    dry_run_sql,
+    load_sql,
+    sorted_load_sql,
+)
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
+from reelport.facts.input.row_writer import OutsideRows
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
 from reelport.facts.input.tolerance import LoadTerms, MaxBad
 from reelport.facts.loading.changes import find_days_left_out, format_left_out
@@ -35,8 +48,31 @@ from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import is_standing
 from reelport.facts.log.log_entry import DayLeftOut
 from reelport.facts.row_rules import quote_name
-from reelport.facts.schema import find_table
+from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import Table
+
+_FILES_APART = 1 << 40
+"""More than the lines of any file, so that file * this + line orders rows by file, then line."""
+_COUNTED = """
+SELECT
+    owner, day, kinds, outside, count(*) AS rows, count(DISTINCT key) AS keys,
+    arg_min({{'file': file, 'line': line, 'problems': problems}}, place) FILTER (WHERE problems IS NOT NULL) AS first
+FROM (
+    SELECT
+        {owner} AS owner, {day} AS day, {key} AS key, {problems} AS problems, {outside} AS outside, {file} AS file,
+        {line} AS line, coalesce({file}, 0) * {apart} + {line} AS place,
+        list_transform(problems, lambda one: one.kind) AS kinds
+    FROM ({rows})
+)
+GROUP BY GROUPING SETS ((day, kinds, outside), (owner))
+HAVING grouping(owner) = 1 OR owner IS NOT NULL
+"""
+"""Counts rows by day and problems, and those to load by owner: text files can be read only once. A row has one or none
+of `owner` and the others."""
+_NUMBER = re.compile(r"\d[\d,]*")
+_DETAIL = re.compile(r"(it is no JSON): .*")
+_KINDS = 1_000
+_OTHER = "another reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +125,7 @@ class _PreviewRequest:
     inputs: tuple[InputFile, ...]
     mapping: str | None
     lenient: bool
-    bad: BrokenLines
+    bad: _BrokenLines
     failure: ReaderFailure
     meter: ProgressMeter
     now: datetime | None = None
@@ -144,7 +180,7 @@ def preview(
     batch = choose_batch(seen, named)
     if found.is_fact and replace is None and not again and not is_standing(seen, batch):
         refuse_loaded_files(seen, batch, inputs, named.files)
-    bad = BrokenLines(tuple(str(file.path) for file in inputs), count)
+    bad = _BrokenLines(tuple(str(file.path) for file in inputs), count)
     request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress), now)
     with open_reading_workspace(root, memory) as space:
         shown, judged, values = _examine(space, request, count)
@@ -186,7 +222,7 @@ def _examine(
         values = _read_values(space, request, given)
         given = _reopen(space, request, given)
     with request.failure.reraise(), blame_input(space, request.inputs, given):
-        judged = check_rows(
+        judged = _check_rows(
             space,
             request.table,
             given,
@@ -257,3 +293,147 @@ def _read_first_rows(
     query = f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - our tables' own names
     with request.failure.reraise(), blame_input(space, request.inputs, given):
         return space.run_interruptibly(lambda: space.session.execute(query).fetchall())
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason why rows are refused: how many have it; place and message of the first.
+
+    `file` is None where the row of a mapping's output isn't made of one row of a file.
+    """
+
+    reason: str
+    rows: int
+    example: str
+    file: str | None
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowCheck:
+    """The counts of a check: rows read, rows to load, and why others are refused.
+
+    Those to load are counted by day and by owner, too. Of object rows with the same key, one counts. A row may have
+    several reasons; the most frequent comes first.
+    """
+
+    read: int
+    rows: int
+    rejects: int
+    days: Mapping[date, int]
+    reasons: tuple[Reason, ...]
+    outside: tuple[OutsideRows, ...]
+    owners: Mapping[str, int]
+
+
+def _check_rows(
+    space: Workspace,
+    table: Table,
+    given: Sequence[RowSource],
+    bad: _BrokenLines,
+    names: Sequence[str],
+    *,
+    lenient: bool,
+    meter: ProgressMeter,
+    now: datetime | None = None,
+) -> RowCheck:
+    """Read the sources to their end and count; `bad` counts lines that are no rows."""
+    query = _counting_sql(table, given, lenient=lenient, now=now)
+    found = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
+    groups = [group for owner, *group in found if owner is None]
+    owners = {owner: rows if table.is_fact else keys for owner, *_, rows, keys, _ in found if owner is not None}
+    days: Counter[date] = Counter()
+    outside: Counter[str] = Counter()
+    read = rows = 0
+    for day, kinds, beyond, count, keys, _ in groups:
+        read += count
+        if kinds is not None:
+            continue
+        rows += count if table.is_fact else keys
+        days.update({day: count} if table.is_fact else {})
+        outside.update(dict.fromkeys(beyond or (), count))
+    rejects = sum(group[3] for group in groups if group[1] is not None) + bad.count
+    reasons = (*_collect_reasons(groups, names), *_broken_line_reasons(bad))
+    return RowCheck(
+        read + bad.count,
+        rows,
+        rejects,
+        dict(sorted(days.items())),
+        tuple(sorted(reasons, key=lambda one: -one.rows)),
+        tuple(OutsideRows(reason, count) for reason, count in sorted(outside.items())),
+        owners,
+    )
+
+
+def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool, now: datetime | None) -> str:
+    name = quote_name(table.time or table.key or "")
+    return _COUNTED.format(
+        owner=f"CASE WHEN {PROBLEMS} IS NULL THEN {quote_name(OWNER)} END",
+        day=f"CASE WHEN {PROBLEMS} IS NULL THEN CAST({name} AS DATE) END" if table.is_fact else "NULL",
+        key="NULL" if table.is_fact else name,
+        problems=PROBLEMS,
+        outside=OUTSIDE,
+        file=quote_name(FILE),
+        line=quote_name(LINE),
+        apart=_FILES_APART,
+        rows=" UNION ALL ".join(dry_run_sql(table, source, lenient=lenient, now=now) for source in given),
+    )
+
+
+def _collect_reasons(groups: Sequence[Sequence[Any]], names: Sequence[str]) -> Iterator[Reason]:
+    """Collect the reasons, each with the first row that has it."""
+    counts: Counter[str] = Counter()
+    first: dict[str, tuple[int, int, dict[str, Any], str]] = {}
+    for *_, kinds, _, count, _, example in groups:
+        counts.update(dict.fromkeys(kinds or (), count))
+        for problem in example["problems"] if kinds else ():
+            place = (example["file"] or 0, example["line"], example, problem["reason"])
+            if problem["kind"] not in first or place[:2] < first[problem["kind"]][:2]:
+                first[problem["kind"]] = place
+    for kind, count in counts.items():
+        _, line, example, reason = first[kind]
+        file = example["file"]
+        yield Reason(kind, count, reason, None if file is None else names[file], line)
+
+
+def _broken_line_reasons(bad: _BrokenLines) -> Iterator[Reason]:
+    for kind, (count, line) in bad.kinds.items():
+        yield Reason(kind, count, line.reason, line.file, line.line)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLine:
+    """A line that can't be parsed as a row: its file, its number from 1, and the reason."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class _BrokenLines:
+    """Counts broken lines by reason, keeps the first `most`. Thread-safe, for DuckDB's threads."""
+
+    def __init__(self, names: Sequence[str], most: int) -> None:
+        self.first: list[BrokenLine] = []
+        self.count = 0
+        self.kinds: dict[str, tuple[int, BrokenLine]] = {}
+        self._names = names
+        self._most = most
+        self._lock = Lock()
+
+    def reset(self) -> None:
+        """Start counting again, because the files are read again."""
+        with self._lock:
+            self.first, self.count, self.kinds = [], 0, {}
+
+    def add(self, file: int, line: int, reason: str, _raw: str) -> None:
+        """Add a broken line of the file with this number, from 0."""
+        broken = BrokenLine(self._names[file], line, reason)
+        kind = _NUMBER.sub("N", _DETAIL.sub(r"\1", reason))
+        with self._lock:
+            self.count += 1
+            if len(self.first) < self._most:
+                self.first.append(broken)
+            kind = kind if kind in self.kinds or len(self.kinds) < _KINDS else _OTHER
+            count, first = self.kinds.get(kind, (0, broken))
+            self.kinds[kind] = count + 1, first
