@@ -21,12 +21,13 @@ LONGEST, LONGEST_OF_TESTS = 700, 400
 _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 
 # What each part may import, beside itself. Whatever is not named here may not be imported.
-HEART = {"errors", "wire", "catalog", "killpoints", "wording", "local_path"}
+HEART = {"errors", "wire", "catalog", "killpoints", "wording", "local_path", "sql_quoting"}
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "killpoints": set(),
     "wording": set(),
     "local_path": {"errors"},
+    "sql_quoting": set(),
     "spreadsheet_guard": set(),
     "catalog": set(),
     "wire": {"catalog"},

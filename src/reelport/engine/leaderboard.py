@@ -26,6 +26,7 @@ from reelport.engine.tenant import Tenant
 from reelport.engine.trees import DIALECT
 from reelport.facts.log.snapshot import Snapshot
 from reelport.query import ReportQuery
+from reelport.sql_quoting import quote_name
 
 _NO_ROWS = "SELECT * FROM shown WHERE false"
 KeptCells = tuple[tuple[Dimension, str], ...]
@@ -68,9 +69,9 @@ def compile_leaderboard(
     compiled = (compile_query(each, tenant, snapshot, aggregator, ordered=False).sql for each in reports)
     sides = [keep_cells(sql, kept, (dimension,)) for sql in compiled]
     shown, before = (*sides, _NO_ROWS)[:2]
-    key = _quote(dimension.header)
-    values = ", ".join(f"shown.{_quote(name)} AS now_{place}" for place, name in enumerate(headers))
-    befores = ", ".join(f"compared.{_quote(name)} AS before_{place}" for place, name in enumerate(headers))
+    key = quote_name(dimension.header)
+    values = ", ".join(f"shown.{quote_name(name)} AS now_{place}" for place, name in enumerate(headers))
+    befores = ", ".join(f"compared.{quote_name(name)} AS before_{place}" for place, name in enumerate(headers))
     order = f"ORDER BY score {'ASC' if ranking.lowest_first else 'DESC'} NULLS LAST, cell NULLS LAST"
     # The title is looked up for the few rows that are kept. A CTE that is named twice is computed once.
     sql = f"""
@@ -108,14 +109,10 @@ def _select_titles(dimension: Dimension, snapshot: Snapshot) -> str:
 
 def _score(ranking: Ranking) -> str:
     """The SQL that rows are ranked by. What adds up is 0 where it is absent."""
-    now, before = (f"{side}.{_quote(ranking.metric.header)}" for side in ("shown", "compared"))
+    now, before = (f"{side}.{quote_name(ranking.metric.header)}" for side in ("shown", "compared"))
     if not ranking.by_change:
         return now
     return f"COALESCE({now}, 0) - COALESCE({before}, 0)" if ranking.metric.additive else f"{now} - {before}"
-
-
-def _quote(name: str) -> str:
-    return f'"{name}"'
 
 
 def keep_cells(sql: str, kept: KeptCells, shown: Collection[Dimension]) -> str:
@@ -127,14 +124,14 @@ def keep_cells(sql: str, kept: KeptCells, shown: Collection[Dimension]) -> str:
     if not kept:
         return sql
     conditions = " AND ".join(_write_condition(dimension, cell) for dimension, cell in kept)
-    hidden = ", ".join(_quote(dimension.header) for dimension, _ in kept if dimension not in shown)
+    hidden = ", ".join(quote_name(dimension.header) for dimension, _ in kept if dimension not in shown)
     columns = f"* EXCLUDE ({hidden})" if hidden else "*"
     return f"SELECT {columns} FROM ({sql}) WHERE {conditions}"  # noqa: S608 - names of the catalog's, a quoted literal, and SQL that was compiled
 
 
 def _write_condition(dimension: Dimension, cell: str) -> str:
     return (
-        f"{_quote(dimension.header)} = {exp.Literal.string(cell).sql(dialect=DIALECT)}"
+        f"{quote_name(dimension.header)} = {exp.Literal.string(cell).sql(dialect=DIALECT)}"
         if cell
-        else f"{_quote(dimension.header)} IS NULL"
+        else f"{quote_name(dimension.header)} IS NULL"
     )

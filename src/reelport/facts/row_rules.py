@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from reelport.facts.tables import Column, Kind
+from reelport.sql_quoting import quote_name, quote_text
 
 LONGEST_TEXT = 16_384
 """The most bytes that one text may have."""
@@ -88,16 +89,6 @@ class Rule:
 
     value: str
     refusals: tuple[RowRefusal, ...] = ()
-
-
-def quote_name(name: str) -> str:
-    """Quote the name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_text(text: str) -> str:
-    """Quote the text as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def absent_sql(column: Column) -> str:

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 
 from reelport.catalog import CellType
 from reelport.client.results.columns import PRECISION, Column, look_up_columns
+from reelport.sql_quoting import quote_name, quote_text
 
 TEXT = "VARCHAR"
 DAY = "DATE"
@@ -55,16 +56,6 @@ def fields_of(columns: Iterable[str]) -> tuple[Field, ...]:
     return tuple(Field(column.name, _sql_type(column)) for column in look_up_columns(columns))
 
 
-def quote_name(name: str) -> str:
-    """Quote a name as an SQL identifier, whatever characters are in it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_literal(text: str) -> str:
-    """Quote a text as an SQL string literal, whatever characters are in it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def fits_sql(field: Field) -> str:
     """SQL condition: the text in the column is exactly a value of the field's type."""
     text = quote_name(field.name)
@@ -74,10 +65,10 @@ def fits_sql(field: Field) -> str:
     if field.is_number:
         # A number that is too long for the widest decimal is held against its own text.
         exact = rf"[+-]?\d+(\.\d{{0,{field.digits}}}0*)?"
-        long = f"{cast} IS NOT NULL AND regexp_full_match({text}, {quote_literal(exact)})"
+        long = f"{cast} IS NOT NULL AND regexp_full_match({text}, {quote_text(exact)})"
         wide = f"TRY_CAST({text} AS {_WIDEST})"
         return f"CASE WHEN {wide} IS NULL THEN {long} ELSE coalesce({cast} = {wide}, false) END"
-    shape = f" AND regexp_full_match({text}, {quote_literal(_DAY_SHAPE)})" if field.type == DAY else ""
+    shape = f" AND regexp_full_match({text}, {quote_text(_DAY_SHAPE)})" if field.type == DAY else ""
     return f"({cast} IS NOT NULL{shape})"
 
 
@@ -90,7 +81,7 @@ def cast_sql(field: Field) -> str:
 def is_number_sql(name: str) -> str:
     """SQL condition: the text in the column is a number of any kind."""
     text = quote_name(name)
-    return f"(TRY_CAST({text} AS {_WIDEST}) IS NOT NULL OR regexp_full_match({text}, {quote_literal(_PLAIN)}))"
+    return f"(TRY_CAST({text} AS {_WIDEST}) IS NOT NULL OR regexp_full_match({text}, {quote_text(_PLAIN)}))"
 
 
 def digits_sql(name: str) -> str:

@@ -19,7 +19,8 @@ from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork
 from reelport.errors import ReelportError, UsageError
-from reelport.sync.columns import Field, day_sql, quote_name, within_sql
+from reelport.sql_quoting import quote_name
+from reelport.sync.columns import Field, day_sql, within_sql
 from reelport.sync.contract import agree, time_field
 from reelport.sync.copies import View
 from reelport.sync.copy_state import State

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError
-from reelport.sync.columns import TEXT, Field, cast_sql, fields_of, fits_sql, quote_name, within_sql
+from reelport.sql_quoting import quote_name
+from reelport.sync.columns import TEXT, Field, cast_sql, fields_of, fits_sql, within_sql
 from reelport.sync.spec import Contract, Spec
 from reelport.sync.staging import Misfit, Stage
 from reelport.wording import format_count

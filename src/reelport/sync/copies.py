@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from reelport.errors import WindowEmptied
-from reelport.sync.columns import OWN, Field, quote_literal, quote_name, within_sql
+from reelport.sql_quoting import quote_name, quote_text
+from reelport.sync.columns import OWN, Field, within_sql
 from reelport.sync.contract import Agreement, time_field
 from reelport.sync.copy_state import State
 from reelport.sync.spec import Spec
@@ -41,10 +42,10 @@ def select_stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: da
     window = delivery.window
     moment = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     own = (
-        quote_literal(spec.name),
+        quote_text(spec.name),
         f"DATE '{window.start}'",
         f"DATE '{window.end}'",
-        quote_literal(delivery.token),
+        quote_text(delivery.token),
         f"TIMESTAMPTZ '{moment}'",
     )
     stamps = ", ".join(f"{value} AS {name}" for value, name in zip(own, OWN, strict=True))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from reelport.errors import StorageError, UsageError
 from reelport.killpoints import reach
-from reelport.sync.columns import OWN, Field, day_sql, quote_literal, quote_name
+from reelport.sql_quoting import quote_name, quote_text
+from reelport.sync.columns import OWN, Field, day_sql
 from reelport.sync.contract import Agreement, agree, time_field
 from reelport.sync.copies import Replaced, View, in_window_sql, is_stale_sql, refuse_emptied, select_stamped
 from reelport.sync.copy_state import State
@@ -114,7 +115,7 @@ def _attach(con: DuckDBPyConnection, place: Place, patience: float, *, read_only
     until = time.monotonic() + patience
     while True:
         try:
-            con.execute(f"ATTACH {quote_literal(str(place.path))} AS copy {options}")
+            con.execute(f"ATTACH {quote_text(str(place.path))} AS copy {options}")
         except duckdb.Error as error:
             if _NO_DATABASE in str(error):
                 raise StorageError(

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Self
 from reelport.client.files.part import translate_io_errors
 from reelport.errors import StorageError, UsageError
 from reelport.killpoints import reach
-from reelport.sync.columns import OWN, Field, day_sql, quote_literal, quote_name
+from reelport.sql_quoting import quote_name, quote_text
+from reelport.sync.columns import OWN, Field, day_sql
 from reelport.sync.contract import Agreement, agree, time_field
 from reelport.sync.copies import Replaced, View, refuse_emptied, replaced_span, select_stamped
 from reelport.sync.copy_state import State
@@ -160,7 +161,7 @@ class _Version:
         rows = select_stamped(self._spec, delivery, self._agreement)
         day = day_sql(quote_name(time.name), time.type)
         self._con.execute(
-            f"COPY (SELECT *, {day} AS _day FROM ({rows})) TO {quote_literal(str(self._part))} "  # noqa: S608 - all of it is quoted
+            f"COPY (SELECT *, {day} AS _day FROM ({rows})) TO {quote_text(str(self._part))} "  # noqa: S608 - all of it is quoted
             "(FORMAT parquet, COMPRESSION zstd, PARTITION_BY (_day), OVERWRITE_OR_IGNORE)"
         )
         for folder in sorted(self._part.glob("_day=*")):
@@ -196,7 +197,7 @@ class _Version:
         _publish(self._part, self._home, self.name)
 
     def _copy(self, select: str, to: Path) -> None:
-        self._con.execute(f"COPY ({select}) TO {quote_literal(str(to))} (FORMAT parquet, COMPRESSION zstd)")
+        self._con.execute(f"COPY ({select}) TO {quote_text(str(to))} (FORMAT parquet, COMPRESSION zstd)")
 
     def _adopt(self, file: Path, day: date, number: int) -> None:
         name = f"{day}.{self._id}.{number}.parquet"
@@ -249,7 +250,7 @@ def _split_files(spec: Spec, old: Manifest | None, delivery: Delivery) -> tuple[
 
 def _read_parquet_sql(folder: Path, names: list[str]) -> str:
     """SQL relation over these files. A folder named `key=value` adds no column."""
-    listed = ", ".join(quote_literal(str(folder / name)) for name in names)
+    listed = ", ".join(quote_text(str(folder / name)) for name in names)
     return f"read_parquet([{listed}], hive_partitioning = false)"
 
 

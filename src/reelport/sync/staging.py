@@ -15,15 +15,8 @@ from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import parse_columns
 from reelport.client.ranges.windows import Window
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
-from reelport.sync.columns import (
-    Field,
-    digits_sql,
-    fits_sql,
-    is_number_sql,
-    quote_literal,
-    quote_name,
-    whole_digits_sql,
-)
+from reelport.sql_quoting import quote_name, quote_text
+from reelport.sync.columns import Field, digits_sql, fits_sql, is_number_sql, whole_digits_sql
 from reelport.sync.days import Days
 from reelport.wording import advise_extra
 
@@ -135,9 +128,9 @@ def load_stage(con: DuckDBPyConnection, file: Path) -> Stage:
     wrong = sorted({name for name in columns if columns.count(name) > 1 or name.startswith("_") or not name})
     if wrong:
         raise SchemaDrift(f"The report has columns that no table can: {', '.join(map(repr, wrong))[:300]}.")
-    texts = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in columns)
+    texts = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in columns)
     con.execute(f"DROP TABLE IF EXISTS {STAGE}")
-    read = f"read_csv({quote_literal(str(file))}, columns = {{{texts}}}, {_CSV})"
+    read = f"read_csv({quote_text(str(file))}, columns = {{{texts}}}, {_CSV})"
     try:
         con.execute(f"CREATE TEMP TABLE stage AS SELECT * FROM {read}")  # noqa: S608 - names and texts are quoted
     except duckdb.InvalidInputException as error:

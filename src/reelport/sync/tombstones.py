@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from reelport.errors import StorageError
-from reelport.sync.columns import Field, day_sql, quote_name
+from reelport.sql_quoting import quote_name
+from reelport.sync.columns import Field, day_sql
 from reelport.sync.contract import agree, time_field
 from reelport.sync.copies import replaced_span, select_stamped
 from reelport.sync.copy_state import State

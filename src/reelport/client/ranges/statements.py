@@ -14,6 +14,7 @@ from reelport.additivity import Added, Cell, Rate
 from reelport.catalog import Metric
 from reelport.client.ranges.bodies import Bodies
 from reelport.client.ranges.merge_rules import MergePlan
+from reelport.sql_quoting import quote_text
 
 _PLAIN_DIGITS = 18
 """Most digits of a number that DuckDB adds up in 64 bits; sums of 10^20 such numbers still fit into 128 bits."""
@@ -131,11 +132,6 @@ class Statements:
         own = self._digits[column]
         whole = f"replace(s{column}::VARCHAR, '.', '')::HUGEINT" if own else f"s{column}"
         return f"({whole} * {10 ** (digits - own)}::HUGEINT)"
-
-
-def quote_text(text: str) -> str:
-    """Quote a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _parse_number(name: str, digits: int) -> str:

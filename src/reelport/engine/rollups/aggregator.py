@@ -28,8 +28,8 @@ from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups import Segment, forget_files, list_files_by_day
-from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES, Kind
+from reelport.sql_quoting import quote_name
 from reelport.storage.digests import DigestCheck
 
 

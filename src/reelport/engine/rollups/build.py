@@ -36,8 +36,8 @@ from reelport.facts.rollups import (
     sweep,
     write_manifest,
 )
-from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import TABLES
+from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.digests import FileDamaged, check_files, compute_digest
 from reelport.storage.durable import (
     full_disk_sentence,
@@ -188,7 +188,7 @@ def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, d
     order = ", ".join(map(quote_name, row_order(rollup)))
     rows = " UNION ALL ".join(_select_rows(rollup, snapshot, month))
     options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
-    work.session.execute(f"COPY ({rows} ORDER BY {order}) TO {_quote(draft)} ({options})")
+    work.session.execute(f"COPY ({rows} ORDER BY {order}) TO {quote_text(str(draft))} ({options})")
     day = f"CAST({quote_name(TABLES[rollup.table].time or '')} AS DATE)"
     counted = f"SELECT {day}, COUNT(*) FROM {parquet_source([str(draft)])} GROUP BY 1"  # noqa: S608 - our own names
     return dict(work.session.execute(counted).fetchall())
@@ -219,7 +219,3 @@ def _select_rows(rollup: Rollup, snapshot: Snapshot, month: _Month) -> Iterator[
         paths = list(snapshot.paths(rollup.table, _list_summed(snapshot, rollup.table, month)))
         facts = f"FROM ({project_sql(TABLES[rollup.table], parquet_source(paths))})"
         yield select_sums(rollup, f"({facts} WHERE {in_days_sql(rollup.table, month.missing)})")
-
-
-def _quote(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

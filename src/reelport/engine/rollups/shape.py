@@ -18,9 +18,9 @@ from reelport.engine.trees import WIDEST_DECIMAL, parse_sql
 from reelport.errors import UsageError
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.rollups import Rollup
-from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import find_table, sort_keys
 from reelport.facts.tables import TABLES, Kind, Table
+from reelport.sql_quoting import quote_name
 from reelport.wording import format_list
 
 LAYOUT = 2

@@ -26,10 +26,10 @@ from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups import Rollup
-from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
+from reelport.sql_quoting import quote_name, quote_text
 
 _MOST_NEEDS = 12
 """Needs of one table that candidates are made of: those whose reports cost most to read."""
@@ -175,7 +175,7 @@ def _measure(work: Workspace, facts: _Facts, rollup: Rollup, asked: Iterable[Rea
     source = f"({project_sql(TABLES[rollup.table], parquet_source([facts.path]))})"
     order = ", ".join(map(quote_name, row_order(rollup)))
     options = f"FORMAT PARQUET, COMPRESSION ZSTD, ROW_GROUP_SIZE {ROW_GROUP}"
-    target = "'" + str(draft).replace("'", "''") + "'"
+    target = quote_text(str(draft))
     _run(work, f"COPY ({select_sums(rollup, source)} ORDER BY {order}) TO {target} ({options})")
     rows, size = _count_by_owner(work, str(draft)), draft.stat().st_size
     draft.unlink()

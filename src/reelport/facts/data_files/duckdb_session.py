@@ -18,6 +18,7 @@ import duckdb
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.data_files.work_folders import SPILL, open_work_folder
 from reelport.facts.defaults import MEMORY
+from reelport.sql_quoting import quote_text
 from reelport.storage.durable import full_disk_sentence
 from reelport.storage.modes import private
 
@@ -133,8 +134,7 @@ def raise_stop(error: duckdb.Error) -> None:
 
 def path_list_sql(paths: list[str]) -> str:
     """Write the paths as an SQL list of strings, with glob characters escaped."""
-    quoted = ("'" + escape_glob(path).replace("'", "''") + "'" for path in paths)
-    return f"[{', '.join(quoted)}]"
+    return f"[{', '.join(quote_text(escape_glob(path)) for path in paths)}]"
 
 
 def escape_glob(path: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from reelport.facts.row_rules import absent_sql, null_sql, quote_name
+from reelport.facts.row_rules import absent_sql, null_sql
 from reelport.facts.schema import BATCH, stored_names, stored_schema
 from reelport.facts.tables import Column, Table
+from reelport.sql_quoting import quote_name
 
 if TYPE_CHECKING:
     import pyarrow as pa

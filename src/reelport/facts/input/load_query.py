@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reelport.check import nearest
-from reelport.facts.row_rules import RowRefusal, Rule, absent_sql, make_ahead_refusal, make_rule, quote_name, quote_text
+from reelport.facts.row_rules import RowRefusal, Rule, absent_sql, make_ahead_refusal, make_rule
 from reelport.facts.schema import OWNER, sort_keys
 from reelport.facts.tables import Table
+from reelport.sql_quoting import quote_name, quote_text
 
 REJECT = "_reject"
 """Column: why the row is refused, as a struct of file, line, reason and raw; NULL for a good row."""

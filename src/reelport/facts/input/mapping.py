@@ -36,7 +36,8 @@ from reelport.facts.input.text_batches import (
     read_header,
     text_schema,
 )
-from reelport.facts.row_rules import HALF_FLOAT, exact_half_sql, quote_name, quote_text
+from reelport.facts.row_rules import HALF_FLOAT, exact_half_sql
+from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.durable import translate_io_errors
 
 INPUT = "input"

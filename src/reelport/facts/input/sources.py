@@ -25,8 +25,9 @@ from reelport.facts.input.files import FileFormat, InputFile, check_unchanged
 from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource, find_column_problems
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.text_batches import Reject, read_batches, read_header, text_schema
-from reelport.facts.row_rules import HALF_FLOAT, quote_name
+from reelport.facts.row_rules import HALF_FLOAT
 from reelport.facts.tables import Table
+from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.durable import full_disk_sentence
 
 ROW_NUMBER = "file_row_number"
@@ -205,7 +206,7 @@ def parquet_source_rows(group: Sequence[tuple[int, InputFile]], types: dict[str,
     paths = [str(file.path) for _, file in group]
     relation = parquet_source(paths, filename=f"'{FILE}'", file_row_number="true")
     numbers = f"[{', '.join(str(number) for number, _ in group)}]"
-    named = "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
+    named = f"[{', '.join(map(quote_text, paths))}]"
     file = f"{numbers}[list_position({named}, {quote_name(FILE)})]"
     return RowSource(relation, types, file, f"{ROW_NUMBER} + 1", _name_group(group))
 

@@ -25,8 +25,8 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.log.history import find_superseded_days, is_standing, read_history, restate
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry, Span
-from reelport.facts.row_rules import quote_name
 from reelport.facts.tables import Table
+from reelport.sql_quoting import quote_name
 from reelport.wording import format_count
 
 _SHOWN = 5

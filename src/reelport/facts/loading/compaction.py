@@ -30,8 +30,8 @@ from reelport.facts.log.delta_log import TableVersion, read_newest, require_inta
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import list_tables
 from reelport.facts.rollups import carry_over, keep_segments
-from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER, find_table, sort_keys
+from reelport.sql_quoting import quote_name
 from reelport.storage.file_cache import holding
 
 FILE_BYTES = 8 << 20

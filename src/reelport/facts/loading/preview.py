@@ -47,9 +47,9 @@ from reelport.facts.loading.load import check_span, name_files
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import is_standing
 from reelport.facts.log.log_entry import DayLeftOut
-from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER, find_table
 from reelport.facts.tables import Table
+from reelport.sql_quoting import quote_name
 
 _FILES_APART = 1 << 40
 """More than the lines of any file, so that file * this + line orders rows by file, then line."""

@@ -36,9 +36,9 @@ from reelport.facts.log.role_copies import (
     list_roles,
     name_copy,
 )
-from reelport.facts.row_rules import quote_name
 from reelport.facts.schema import OWNER, sort_keys, stored_schema
 from reelport.facts.tables import Table
+from reelport.sql_quoting import quote_name
 from reelport.storage.digests import compute_digest
 from reelport.storage.durable import make_folder, translate_io_errors
 from reelport.storage.locked_folders import lock_folder

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from reelport.facts.row_rules import quote_name, quote_text
 from reelport.facts.suggestion.export_names import WORDS, ColumnName, parse_column_name
 from reelport.facts.tables import Column, Kind, Table
+from reelport.sql_quoting import quote_name, quote_text
 
 _MIDNIGHT = r"[T ]00:00(:00(\.0+)?)?( ?(Z|[+]00(:?00)?))?"
 _ISO_DAY = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}({_MIDNIGHT})?")

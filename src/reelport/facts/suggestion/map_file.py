@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 
-from reelport.facts.row_rules import quote_name
 from reelport.facts.suggestion.conversions import ExportColumn
 from reelport.facts.suggestion.suggest import Gap, Guess, Suggestion
+from reelport.sql_quoting import quote_name
 
 _WIDTH = 110
 _SHOWN = 3

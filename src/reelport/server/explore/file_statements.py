@@ -14,8 +14,8 @@ from reelport.charts.groups import Formula, list_places
 from reelport.charts.report_chart import MOST_BARS, MOST_PANELS, ChartPlan
 from reelport.engine.plan import Plan
 from reelport.facts.data_files.duckdb_session import escape_glob
-from reelport.facts.row_rules import quote_name, quote_text
 from reelport.query import ReportQuery
+from reelport.sql_quoting import quote_name, quote_text
 
 
 def compile_times(file: Path, plan: ChartPlan) -> Plan:
