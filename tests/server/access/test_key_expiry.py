@@ -135,10 +135,10 @@ def test_which_keys_a_longest_life_would_end_is_known_before(state: State) -> No
     old, _, revoked = _key(state), _key(state, "5"), _key(state)
     keys.revoke_key(state.db, revoked.id, state.now)
     listed = keys.list_keys(state.db, "demo")
-    assert keys.find_ended(listed, 7, state.now + 10 * DAY) == (old.id,)
-    assert keys.find_ended(listed, None, state.now + 10 * DAY) == ()
+    assert keys.find_too_old_keys(listed, 7, state.now + 10 * DAY) == (old.id,)
+    assert keys.find_too_old_keys(listed, None, state.now + 10 * DAY) == ()
     with pytest.raises(UsageError, match="1 to 3650 days, not 0"):
-        keys.find_ended(listed, 0, state.now)
+        keys.find_too_old_keys(listed, 0, state.now)
 
 
 def test_a_later_expiry_than_the_longest_life_is_refused(state: State) -> None:

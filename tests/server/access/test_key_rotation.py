@@ -56,7 +56,7 @@ class Client:
         found = self.send(secret)
         while isinstance(found, FirstUse):
             with writing(self.state.db) as connection:
-                keys.begin_secret(connection, found, self.now)
+                keys.activate_next_secret(connection, found, self.now)
             found = self.send(secret)
         return isinstance(found, Grant)
 
@@ -215,7 +215,7 @@ def test_a_first_use_that_was_overtaken_by_a_cancellation_changes_nothing(client
     assert isinstance(seen, FirstUse)
     client.cancel()
     with writing(client.state.db) as connection:
-        assert not keys.begin_secret(connection, seen, client.now)
+        assert not keys.activate_next_secret(connection, seen, client.now)
     assert client.use(client.secrets[0])
 
 

@@ -166,7 +166,7 @@ def limit_key_age(
 
     limit = parse_max_days(days)
     with open_state(data) as (_, db):
-        ended = keys.find_ended(keys.list_keys(db, name), limit, _now())
+        ended = keys.find_too_old_keys(keys.list_keys(db, name), limit, _now())
         if ended and not yes:
             print(f"{format_count(len(ended), 'key')} would expire at once: {', '.join(ended)}.", file=sys.stderr)
             if not is_confirmed(f"Limit the keys of {name} to {format_count(limit or 0, 'day')}?"):

@@ -47,7 +47,7 @@ def identify_caller(db: Engine, service_secret: ServiceSecret, token: str, now: 
         return None
     with reading(db) as connection:
         holder = find_holder(connection, content.key_id, now)
-        if holder is None or not is_current(connection, content.login, holder.organization_id):
+        if holder is None or not is_login_valid(connection, content.login, holder.organization_id):
             return None
     return replace(holder, scopes=combine_scopes(content.scopes, holder.scopes), login=content.login)
 
@@ -74,11 +74,11 @@ def is_still_allowed(connection: Connection, caller: Caller, now: datetime) -> b
     return (
         holder is not None
         and caller.channels <= holder.channels
-        and is_current(connection, caller.login, holder.organization_id)
+        and is_login_valid(connection, caller.login, holder.organization_id)
     )
 
 
-def is_current(connection: Connection, login: Login | None, organization_id: int) -> bool:
+def is_login_valid(connection: Connection, login: Login | None, organization_id: int) -> bool:
     """Whether a login is still valid; True without a login."""
     if login is None:
         return True

@@ -29,7 +29,7 @@ SELECT id, organization_id, password_hash, epoch
 FROM users
 WHERE email = :email
 
--- begin_secret: make the next secret of a key the one; no row when another use did, or the rotation was cancelled
+-- activate_next_secret: make the next secret of a key its current one; no row when another use did, or the rotation was cancelled
 UPDATE keys
 SET old_secret_hash = secret_hash,
   old_secret_created_at = COALESCE(secret_created_at, created_at),

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select
 from reelport.catalog import Limit, Scope
 from reelport.server import credentials
 from reelport.server.access.access_tokens import REPORT_SCOPES, Login, TokenContent, make_token
-from reelport.server.access.callers import SQL, clean_text, combine_scopes, is_current, read_terms
+from reelport.server.access.callers import SQL, clean_text, combine_scopes, is_login_valid, read_terms
 from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry, is_expired
 from reelport.server.access.keys import SECRET_PURPOSE, FirstUse, SecretHashes, SecretRole, find_role
 from reelport.server.access.passwords import is_password
@@ -231,7 +231,7 @@ def grant_by_password(
 
     def begin_family(connection: Connection) -> Grant | Refusal:
         _lock_user(connection, USERS.c.id == login.user_id)
-        if not is_current(connection, login, key.organization_id):
+        if not is_login_valid(connection, login, key.organization_id):
             return Refusal.INVALID_GRANT
         granted = choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
         if not granted:
@@ -266,7 +266,7 @@ def grant_by_refresh_token(
         if row is None:
             return Refusal.INVALID_GRANT
         family = _Family(row.family, Login(row.user_id, row.epoch), frozenset(row.scopes.split()))
-        if not is_current(connection, family.login, key.organization_id):
+        if not is_login_valid(connection, family.login, key.organization_id):
             return Refusal.INVALID_GRANT
         granted = choose_scopes(family.scopes, combine_scopes(family.scopes, key.scopes), scopes)
         if not granted:

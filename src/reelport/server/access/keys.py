@@ -265,7 +265,7 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
     return tuple(_read_key(row, limits.get(row.id, ())) for row in rows)
 
 
-def find_ended(keys: Iterable[Key], max_days: int | None, now: datetime) -> tuple[str, ...]:
+def find_too_old_keys(keys: Iterable[Key], max_days: int | None, now: datetime) -> tuple[str, ...]:
     """Find the valid keys (ids) that would expire at once under another longest life.
 
     UsageError when it is none that keys may have.
@@ -420,7 +420,7 @@ class SecretHashes:
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """The next secret of a key was used for the first time: call `begin_secret`, then ask again."""
+    """The next secret of a key was used for the first time: call `activate_next_secret`, then ask again."""
 
     key_id: str
     secret_hash: str
@@ -441,13 +441,13 @@ def find_role(given: str, stored: SecretHashes, now: datetime) -> SecretRole | N
     return SecretRole.OLD if is_old and stored.old_until is not None and now < stored.old_until else None
 
 
-def begin_secret(connection: Connection, use: FirstUse, now: datetime) -> bool:
+def activate_next_secret(connection: Connection, use: FirstUse, now: datetime) -> bool:
     """Make a key's next secret the current one, and the current one the old one.
 
     False when there is nothing to do any more: another use did it, or the rotation was cancelled.
     """
     values = {"key_id": use.key_id, "secret_hash": use.secret_hash, "now": to_milliseconds(now)}
-    return SQL.run(connection, "begin_secret", values).rowcount == 1
+    return SQL.run(connection, "activate_next_secret", values).rowcount == 1
 
 
 def rotate_key(

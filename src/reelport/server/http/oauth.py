@@ -39,7 +39,7 @@ from reelport.server.access.grants import (
     grant_token,
 )
 from reelport.server.access.key_expiry import NOTICE
-from reelport.server.access.keys import FirstUse, begin_secret
+from reelport.server.access.keys import FirstUse, activate_next_secret
 from reelport.server.addresses import find_site
 from reelport.server.http.service import Service
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
@@ -88,7 +88,7 @@ async def _answer(
         async with service.concurrency.turn(caller):
             found = await grant_type(request, credentials.client, form)
             while isinstance(found, FirstUse):
-                await anyio.to_thread.run_sync(_begin_secret, service, found)
+                await anyio.to_thread.run_sync(_activate_next_secret, service, found)
                 found = await grant_type(request, credentials.client, form)
     except _TokenRefused as refused:
         return _answer_refused(refused)
@@ -113,8 +113,8 @@ def _check_origin(request: Request) -> None:
         raise _TokenRefused("invalid_request", "A page of another site can't ask for tokens: ask from a program.", 403)
 
 
-def _begin_secret(service: Service, use: FirstUse) -> None:
-    write(service.db, partial(begin_secret, use=use, now=datetime.now(UTC)))
+def _activate_next_secret(service: Service, use: FirstUse) -> None:
+    write(service.db, partial(activate_next_secret, use=use, now=datetime.now(UTC)))
 
 
 def _note_expiry(service: Service, client: ClientCredentials, grant: Grant) -> Mapping[str, str]:

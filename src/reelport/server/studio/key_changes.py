@@ -114,7 +114,7 @@ async def limit_key_life(visit: Visit) -> Response:
     try:
         days = parse_max_days(visit.form.text("days") or "none")
         found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
-        ended = keys.find_ended(found, days, visit.now)
+        ended = keys.find_too_old_keys(found, days, visit.now)
         if ended and not visit.form.has("confirmed"):
             return pages.render(visit, "key_age.html", days=days, keys=[key for key in found if key.id in ended])
         await _write(visit, partial(_limit_key_life, visit=visit, days=days))
