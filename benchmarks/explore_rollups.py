@@ -18,10 +18,9 @@ from benchmarks.facts import BIG_CHANNEL, DAYS, START, Facts
 from benchmarks.view_rollups import build
 from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
-from reelport.server.explore.part_plan import Part
 from reelport.server.explore.statements import Rows
 from reelport.server.explore.view import View
-from reelport.server.explore.view_engine import ViewEngine
+from reelport.server.explore.view_engine import Part, ViewEngine
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.settings import read_settings
 

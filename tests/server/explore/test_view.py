@@ -13,8 +13,7 @@ from tests.server.explore.views import DEFAULTS, RULES, TODAY, views
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.check import Rules
-from reelport.server.explore.presets import Preset
-from reelport.server.explore.view import Comparison, Parameter, Sort, View
+from reelport.server.explore.view import Comparison, Parameter, Preset, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.wire import Code
 

@@ -24,9 +24,8 @@ from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.facts.rollups import add_rollup
 from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget, Totals
-from reelport.server.explore.part_plan import LINES, PartPlan
 from reelport.server.explore.view import Comparison, View
-from reelport.server.explore.view_engine import ViewEngine
+from reelport.server.explore.view_engine import LINES, PartPlan, ViewEngine
 from reelport.server.settings import read_settings
 
 FIRST = date(2026, 1, 3)

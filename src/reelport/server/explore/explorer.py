@@ -24,9 +24,8 @@ from reelport.wording import format_duration
 if TYPE_CHECKING:
     from reelport.engine.duckdb.engine import Session
     from reelport.engine.plan import Plan
-    from reelport.server.explore.part_plan import Part
     from reelport.server.explore.statements import Rows
-    from reelport.server.explore.view_engine import Outcome, PlannedPart, ViewEngine
+    from reelport.server.explore.view_engine import Outcome, Part, PlannedPart, ViewEngine
 
 _STATEMENTS = 2
 """Statements of one view that run at the same time, on average."""

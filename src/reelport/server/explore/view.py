@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum, unique
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -20,16 +20,50 @@ from reelport.wording import clean_line, format_list
 
 if TYPE_CHECKING:
     from reelport.engine.leaderboard import KeptCells
-    from reelport.server.explore.presets import Preset
 
 LONGEST_BY_DAY = 186
 """Days of the longest range whose lines are by day unless the view says otherwise."""
 _WEEK = 7
-
 NONE = "none"
 """Stands in the URL for no leaderboards: a URL that names none has the default ones."""
 Pairs = tuple[tuple[str, str], ...]
 """Pairs of a URL query, in order; a name may come several times."""
+
+
+@unique
+class Preset(Enum):
+    """A range by name, up to the last complete day of the tables that a view reads.
+
+    Its value is the word in a URL; `label` names it on the page. `days` is its length, None for a calendar month.
+    """
+
+    LAST_7_DAYS = "last-7-days", "Last 7 days", 7
+    LAST_28_DAYS = "last-28-days", "Last 28 days", 28
+    LAST_90_DAYS = "last-90-days", "Last 90 days", 90
+    THIS_MONTH = "this-month", "This month", None
+    LAST_MONTH = "last-month", "Last month", None
+
+    def __init__(self, word: str, label: str, days: int | None) -> None:
+        self.word = word
+        self.label = label
+        self.days = days
+
+    def resolve(self, complete: date) -> tuple[date, date]:
+        """Find the first and last day, given the last complete day.
+
+        This month is that of the last complete day, up to it; last month is the whole month before.
+        """
+        if self.days is not None:
+            return complete - timedelta(self.days - 1), complete
+        first = complete.replace(day=1)
+        if self is Preset.THIS_MONTH:
+            return first, complete
+        last = first - timedelta(1)
+        return last.replace(day=1), last
+
+
+DEFAULT_PRESET = Preset.LAST_28_DAYS
+"""The range of a view that names no days."""
 
 
 class Comparison(StrEnum):

@@ -1,33 +1,45 @@
-"""The explorer's engine: compiles a view within its read budget, and runs its statements.
+"""The explorer's engine: plans the parts of a view within its read budget, and runs their statements.
+
+Rows of statements are kept: the same SQL over the same immutable files gives the same.
 
 Importing this module loads DuckDB: a process does so at its first view.
 """
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
+from reelport.catalog import Dimension
+from reelport.engine.aggregation import Aggregator
+from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import QueryEngine, Session
 from reelport.engine.plan import Plan
+from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
-from reelport.engine.scan_estimate import RowGroupIndex
+from reelport.engine.scan_estimate import RowGroupIndex, Scan, list_scans
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnavailable
-from reelport.facts.log.snapshot import ABSENT, pin
+from reelport.facts.log.role_copies import ROLES
+from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables
 from reelport.server.control_group import count_cores
 from reelport.server.explore.numbers import Numbers, OverBudget, Totals
-from reelport.server.explore.part_plan import LINES, TOTALS, Part, PartPlan, plan_part
-from reelport.server.explore.read_budget import ReadBudget
-from reelport.server.explore.row_cache import RowCache
 from reelport.server.explore.statements import (
     Rows,
+    Statement,
     add_up_lines,
+    compile_board,
+    compile_lines,
+    compile_totals,
     is_total_of_lines,
     read_leaderboard,
     read_lines,
@@ -40,12 +52,14 @@ from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 
 Outcome = Rows | OverBudget
 """What a part gave: its rows, or why there are none."""
-
 _KEPT = 256
 """Statements whose rows are kept: of a view a few hundred rows each."""
 _MOST_ROWS_KEPT = 5_000
 _log = structlog.get_logger()
 Value = TypeVar("Value")
+TOTALS, LINES = "totals", "lines"
+Part = str | Dimension
+"""A part of a view: TOTALS, LINES or the dimension of a leaderboard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +203,107 @@ def _read_numbers(view: View, outcomes: Mapping[Part, Outcome]) -> Numbers:
 
 def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget:
     return outcome if isinstance(outcome, OverBudget) else read(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """The statement of a part, and what it reads.
+
+    `scans` are of facts alone. `kept_rows` are those of rollups, and of facts for the days that these lack; `rollups`
+    chose them, None where no rollup is read. `plan_from_facts` plans the part without any, nor copies by role.
+    """
+
+    statement: Statement
+    scans: tuple[Scan, ...]
+    kept_rows: int
+    rollups: RollupAggregator | None
+    plan_from_facts: Callable[[], PartPlan]
+
+    @property
+    def may_read_copies(self) -> bool:
+        """Whether what it reads of facts may be copies by role."""
+        return any(scan.role in ROLES for scan in self.scans)
+
+
+def plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
+    """Plan a part of a view by the rollups that a report of the same numbers would read."""
+    aggregator = RollupAggregator(rollups)
+    statement = _compile(part, view, tenant, snapshot, aggregator if rollups else DUCKDB)
+    scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
+    # Choices and scans both go by query, then by source.
+    readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(scans)
+    return PartPlan(
+        statement,
+        tuple(scan for scan, reading in zip(scans, readings, strict=True) if reading is None),
+        sum(reading.rows for reading in readings if reading is not None),
+        aggregator if aggregator.was_used else None,
+        partial(plan_part, part, view, tenant, snapshot.without_copies(), RollupList()),
+    )
+
+
+def _compile(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator) -> Statement:
+    match part:
+        case Dimension():
+            return compile_board(view, part, tenant, snapshot, aggregator)
+        case _:
+            compile_whole = compile_totals if part == TOTALS else compile_lines
+            return compile_whole(view, tenant, snapshot, aggregator)
+
+
+class ReadBudget:
+    """The read budget of one view: its parts may read `most` rows together.
+
+    Any thread may use it: parts run side by side.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._read = 0
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> int:
+        """The rows that may still be read."""
+        with self._lock:
+            return self._most - self._read
+
+    def spend(self, rows: int, instead_of: int = 0) -> OverBudget | None:
+        """Count the rows of a part, instead of those that were counted for it before.
+
+        What doesn't fit is not counted: then say so.
+        """
+        with self._lock:
+            read = self._read - instead_of + rows
+            if read <= self._most:
+                self._read = read
+                return None
+        return OverBudget(f"It would read up to {read:,} rows; a page reads {self._most:,} at most.")
+
+
+class RowCache:
+    """The rows of the statements that were used last, `size` of them. Any thread may use it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rows: OrderedDict[bytes, Rows] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, plan: Plan) -> Rows | None:
+        """Find the rows of a plan that was run before; None when they aren't kept."""
+        key = _hash(plan)
+        with self._lock:
+            if key in self._rows:
+                self._rows.move_to_end(key)
+            return self._rows.get(key)
+
+    def keep(self, plan: Plan, rows: Rows) -> None:
+        """Keep the rows of a plan, and forget those that were not used for longest."""
+        with self._lock:
+            self._rows[_hash(plan)] = rows
+            while len(self._rows) > self._size:
+                self._rows.popitem(last=False)
+
+
+def _hash(plan: Plan) -> bytes:
+    """Hash a plan's SQL, which may name hundreds of files."""
+    return hashlib.sha256(plan.sql.encode("utf-8", "surrogatepass")).digest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from typing import TypeVar
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
@@ -15,10 +16,18 @@ from reelport.check import Rules
 from reelport.engine.mapping import find_sources
 from reelport.errors import Problem
 from reelport.facts.tables import TABLES
-from reelport.query import ReportQuery
-from reelport.server.explore.presets import DEFAULT, Preset
-from reelport.server.explore.url_texts import SHOWN, UrlTexts, read_url
-from reelport.server.explore.view import NONE, Comparison, Parameter, Sort, View, default_grain, time_dimension
+from reelport.query import ReportQuery, parse_day
+from reelport.server.explore.view import (
+    DEFAULT_PRESET,
+    NONE,
+    Comparison,
+    Parameter,
+    Preset,
+    Sort,
+    View,
+    default_grain,
+    time_dimension,
+)
 from reelport.wire import Code
 
 _RULES = Rules()
@@ -26,6 +35,15 @@ EARLIEST = date(1970, 1, 1)
 """The first day of which a view may show numbers: compared days lie before it, and the calendar begins somewhere."""
 _PRESETS = {preset.word: preset for preset in Preset}
 _GRAINS = {grain.name.lower(): grain for grain in (Grain.DAY, Grain.MONTH)}
+Choice = TypeVar("Choice")
+_MOST = 100
+"""Pairs of a URL that are read. Each unknown name costs a search for the one that was meant."""
+LONGEST = 1000
+"""Characters that a value may have."""
+_EXAMPLE = date(2026, 7, 4)
+SHOWN = 80
+"""Characters of a wrong value that a sentence quotes."""
+_KNOWN = frozenset({*map(str, Parameter), *Filter.__members__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +176,13 @@ def _read_days(url: UrlTexts, complete: date) -> tuple[date, date]:
         return start or first, end or last
     if end is None:
         end = complete if start is None else max(start, complete)
-    return start or max(DEFAULT.resolve(end)[0], EARLIEST), end
+    return start or max(DEFAULT_PRESET.resolve(end)[0], EARLIEST), end
 
 
 def _find_preset(url: UrlTexts, view: View, defaults: Defaults) -> Preset | None:
     """Find the preset that the view's days were chosen by, if they are its days."""
     has_days = url.single(Parameter.START) or url.single(Parameter.END)
-    preset = _PRESETS.get(url.single(Parameter.PRESET), None if has_days else DEFAULT)
+    preset = _PRESETS.get(url.single(Parameter.PRESET), None if has_days else DEFAULT_PRESET)
     return preset if preset and defaults.is_current(preset, view.start, view.end) else None
 
 
@@ -252,3 +270,64 @@ def _make_view(url: UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept:
 
 def _known_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
     return tuple(Metric[name] for name in names if name in Metric.__members__)
+
+
+@dataclass(slots=True)
+class UrlTexts:
+    """The texts of each known parameter, and the problems found while they are read."""
+
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def names(self, parameter: str) -> tuple[str, ...]:
+        """The parameter's texts, each once: empty ones come from forms and count for nothing."""
+        return tuple(dict.fromkeys(text for text in self.texts.get(parameter, ()) if text))
+
+    def single(self, parameter: str) -> str:
+        """The parameter's one text, the last where it has several; empty when it has none."""
+        return (self.names(parameter) or ("",))[-1]
+
+    def choice(self, parameter: str, choices: Mapping[str, Choice]) -> Choice | None:
+        """The choice that the parameter names; None when it names none."""
+        text = self.single(parameter)
+        if text and text not in choices:
+            advice = check.advice(check.nearest(text, choices), choices)
+            self.report(parameter, Code.INVALID_VALUE, f"There is no {parameter} {text[:SHOWN]!r}.{advice}")
+        return choices.get(text)
+
+    def day(self, parameter: str, earliest: date) -> date | None:
+        """The day that the parameter names; None when it names none."""
+        text = self.single(parameter)
+        if not text:
+            return None
+        try:
+            day = parse_day(text)
+        except ValueError:
+            self.report(parameter, Code.BAD_DATE, f"{text[:SHOWN]!r} is no day: write it like {_EXAMPLE}.")
+            return None
+        if day < earliest:
+            self.report(parameter, Code.BAD_DATE, f"{day} is too long ago: numbers begin on {earliest}.")
+        return max(day, earliest)
+
+    def report(self, parameter: str, code: Code, sentence: str) -> None:
+        """Add a problem of a parameter."""
+        self.problems.append(Problem(code, (str(parameter),), sentence))
+
+
+def read_url(pairs: Iterable[tuple[str, str]]) -> UrlTexts:
+    """Sort the pairs of a URL's query by name, without those that can't be meant."""
+    url = UrlTexts()
+    for place, (name, text) in enumerate(pairs):
+        if place == _MOST:
+            url.report("", Code.TOO_LARGE, f"Only the first {_MOST} parameters of the address were read.")
+            break
+        if name not in _KNOWN:
+            advice = check.advice(check.nearest(name, _KNOWN), _KNOWN)
+            url.report(
+                "", Code.INVALID_VALUE, f"The address has a parameter {name[:SHOWN]!r}, which is unknown.{advice}"
+            )
+        elif len(text) > LONGEST or "\0" in text:
+            url.report(name, Code.INVALID_VALUE, f"The value of {name} is no text of up to {LONGEST} characters.")
+        else:
+            url.texts.setdefault(name, []).append(text)
+    return url

@@ -14,8 +14,7 @@ from reelport.catalog.labels import capitalize, label_dimension, label_filter, l
 from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.server.explore.numbers import Numbers
 from reelport.server.explore.options import list_options
-from reelport.server.explore.presets import Preset
-from reelport.server.explore.view import SEVERAL, View
+from reelport.server.explore.view import SEVERAL, Preset, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.studio import pages
 from reelport.server.studio.filter_suggestions import Suggestion, suggest_values

@@ -13,8 +13,8 @@ from reelport.catalog.labels import capitalize, label_dimension
 from reelport.charts import draw_inline_bar
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, OverBudget
 from reelport.server.explore.options import Options
-from reelport.server.explore.url_texts import LONGEST
 from reelport.server.explore.view import Comparison, Sort, View
+from reelport.server.explore.view_parameters import LONGEST
 from reelport.server.studio.number_text import NO_NUMBER, group_digits, write_full, write_share
 from reelport.server.studio.view_units import MetricUnit
 
