@@ -22,6 +22,7 @@ from reelport.catalog.row_types import (
     Total,
     Unit,
     measures,
+    round_ratio,
 )
 from reelport.catalog.scopes import Scope
 from reelport.catalog.standings import Known, Standings, Statement, describe_standings
@@ -59,5 +60,6 @@ __all__ = [
     "describe_standings",
     "find_synonyms",
     "measures",
+    "round_ratio",
     "split_tags",
 ]

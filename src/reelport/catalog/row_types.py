@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 class Standing(StrEnum):
@@ -100,7 +104,7 @@ class Difference:
 class Ratio:
     """`scale` times a measure's sum divided by the sum of others; empty where those are 0.
 
-    Never adds up: it is computed from its sums at every grain, and rounded half up to `digits` decimal digits.
+    Never adds up: it is computed from its sums at every grain, and rounded to `digits` decimal digits (`round_ratio`).
     """
 
     numerator: str
@@ -127,6 +131,19 @@ class Stock:
 
 
 Rule = Sum | Total | Difference | Ratio | Distinct | Stock
+
+
+def round_ratio(above: int | Decimal, below: int | Decimal, scale: int, digits: int) -> int | None:
+    """Divide `scale` times a sum by a sum exactly, and round half away from zero to `digits` decimal digits.
+
+    The result is in units of the last digit: 125 with two digits is 1.25. None where there is nothing to divide by.
+    """
+    if not below:
+        return None
+    (one, unit), (other, part) = above.as_integer_ratio(), below.as_integer_ratio()
+    top, bottom = abs(one) * part * scale * 10**digits, unit * abs(other)
+    whole: int = (2 * top + bottom) // (2 * bottom)
+    return -whole if (one < 0) != (other < 0) else whole
 
 
 def measures(rule: Rule) -> tuple[str, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
 from reelport.additivity import Added, Rate
-from reelport.catalog import Grain
+from reelport.catalog import Grain, round_ratio
 from reelport.charts.time_axis import LABEL_LENGTHS, MOST_FILLED, YEAR, fill_times
 from reelport.errors import UsageError
 
@@ -41,10 +41,8 @@ class Group:
             return self.own
         if isinstance(formula, Added):
             return self.sums[0]
-        below = sum(self.sums[1:], Decimal())
-        if not below:
-            return None
-        return (self.sums[0] * formula.scale / below).quantize(Decimal(1).scaleb(-formula.digits), ROUND_HALF_UP)
+        whole = round_ratio(self.sums[0], sum(self.sums[1:], Decimal()), formula.scale, formula.digits)
+        return None if whole is None else Decimal(whole).scaleb(-formula.digits)
 
 
 @dataclass(frozen=True, slots=True)

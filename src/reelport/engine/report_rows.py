@@ -87,7 +87,7 @@ def _add_sums(parts: tuple[str, ...], table: str) -> exp.Expr:
 
 
 def _divide(ratio: Ratio, table: str, money: int) -> exp.Expr:
-    """Divide integers, rounding half away from zero.
+    """Divide integers, and round as `round_ratio` does: half away from zero.
 
     n / d is sign(n) * ((2 * |n| + d) // (2 * d)).
     """

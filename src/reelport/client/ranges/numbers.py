@@ -1,4 +1,4 @@
-"""Arithmetic of the merge: exact sums, rates rounded half up from them; no floats."""
+"""Arithmetic of the merge: exact sums, rates rounded from them; no floats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Context, Decimal, Inexact
 
 from reelport.additivity import Added, Cell, Rate
+from reelport.catalog import round_ratio
 from reelport.errors import MergeRefused
 
 Number = int | Decimal | None
@@ -81,15 +82,11 @@ def compute_cell(made: Cell, sums: Sequence[Number]) -> bytes:
 
 
 def _compute_rate(rate: Rate, above: Number, below: Number) -> bytes:
-    """Compute and format a rate, rounded half up, away from zero."""
-    if above is None or not below:
+    """Compute and format a rate; empty where a sum is."""
+    whole = None if above is None else round_ratio(above, below or 0, rate.scale, rate.digits)
+    if whole is None:
         return b""
-    (one, unit), (other, part) = above.as_integer_ratio(), below.as_integer_ratio()
-    top = 2 * abs(one) * part * rate.scale * 10**rate.digits
-    bottom = unit * abs(other)
-    whole = (top + bottom) // (2 * bottom)
-    sign = "-" if whole and (one < 0) != (other < 0) else ""
     if not rate.digits:
-        return f"{sign}{whole}".encode()
-    front, back = divmod(whole, 10**rate.digits)
-    return f"{sign}{front}.{back:0{rate.digits}d}".encode()
+        return b"%d" % whole
+    front, back = divmod(abs(whole), 10**rate.digits)
+    return f"{'-' if whole < 0 else ''}{front}.{back:0{rate.digits}d}".encode()

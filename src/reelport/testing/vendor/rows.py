@@ -12,7 +12,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from functools import cache
 from itertools import product
 from typing import Any
@@ -29,6 +29,7 @@ from reelport.catalog import (
     Stock,
     Sum,
     measures,
+    round_ratio,
 )
 from reelport.query import ReportQuery
 
@@ -102,10 +103,8 @@ def _number(name: str, facts: Iterable[Fact], seed: str) -> str:
 
 def _ratio(rule: Ratio, facts: list[Fact], seed: str) -> str:
     below = sum(_sum_measure(part, facts, seed) for part in rule.denominator)
-    if not below:
-        return ""
-    share = rule.scale * _sum_measure(rule.numerator, facts, seed) / below
-    return f"{share.quantize(Decimal(1).scaleb(-rule.digits), ROUND_HALF_UP):f}"
+    whole = round_ratio(_sum_measure(rule.numerator, facts, seed), below, rule.scale, rule.digits)
+    return "" if whole is None else f"{Decimal(whole).scaleb(-rule.digits):f}"
 
 
 def _sum_measure(measure: str, facts: Iterable[Fact], seed: str) -> Decimal:
