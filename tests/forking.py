@@ -27,7 +27,7 @@ _LIBRARIES = (
     "rich.progress",
     "rich.table",
     "reelport.cli.main",
-    "reelport.cli.arguments.syntax_errors",
+    "reelport.cli.arguments.usage_errors",
 )
 _ROOMS = (
     "reelport.client",

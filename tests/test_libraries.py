@@ -180,7 +180,7 @@ def test_a_report_in_a_pipe_draws_nothing_and_merges_nothing(tmp_path: Path) -> 
         loaded = modules_after(vendor, tmp_path, "report", "run", *_WEEK)
     assert "httpx2" in loaded
     assert not {"rich", "asyncio", "duckdb", "numpy", "pyarrow"} & loaded
-    assert not {each for each in loaded if each.startswith(("reelport.charts", "reelport.cli.charts"))}
+    assert not {each for each in loaded if each.startswith(("reelport.charts", "reelport.cli.output.chart"))}
     assert not {f"reelport.client.ranges.{each}" for each in ("run", "merge", "fetching", "bisection")} & loaded
 
 

@@ -24,7 +24,7 @@ from reelport.catalog import (
     Unit,
     describe_standings,
 )
-from reelport.cli.client_commands.glossary import explain_entry
+from reelport.cli.client_commands.fields import explain_entry
 from reelport.reference import catalog_page, standing_letter
 from reelport.server.graphql.schema import build_sdl
 

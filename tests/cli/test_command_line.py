@@ -13,9 +13,9 @@ import pytest
 from tests import forked
 from tests.cases import thin_out
 
-from reelport.cli.arguments.completions import filters, metrics, profiles
+from reelport.cli.arguments.options import complete_filters, complete_metrics, complete_profiles
 from reelport.cli.main import APP, CLIENT_COMMANDS, SERVER_COMMANDS, main
-from reelport.cli.output.shell_quoting import quote_command
+from reelport.cli.output.listing import quote_command
 
 BIN = Path(sys.executable).parent
 PATH = f"{BIN}{os.pathsep}{os.environ['PATH']}"
@@ -247,9 +247,9 @@ def test_where_one_report_is_too_long_a_shorter_one_would_work(
 def test_suggestions_are_the_catalogs() -> None:
     """They hang on options by name, so that help and completion agree."""
     run = APP["report"]["run"].assemble_argument_collection()
-    assert run["--metrics"].parameter.completer is metrics
-    assert run["--filter"].parameter.completer is filters
-    assert run["--profile"].parameter.completer is profiles
+    assert run["--metrics"].parameter.completer is complete_metrics
+    assert run["--filter"].parameter.completer is complete_filters
+    assert run["--profile"].parameter.completer is complete_profiles
 
 
 def test_every_public_name_is_there_and_costs_nothing_before() -> None:

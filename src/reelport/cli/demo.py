@@ -28,8 +28,7 @@ from rich.table import Table
 
 from reelport.catalog import Dimension, Metric
 from reelport.charts.chart_labels import make_label, name_as_heading
-from reelport.cli.charts.chart import plan_chart
-from reelport.cli.charts.chart_text import wrap_to_width
+from reelport.cli.output.chart import plan_chart, wrap_to_width
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.flows.download import Downloaded

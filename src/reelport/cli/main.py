@@ -35,7 +35,7 @@ CLIENT_COMMANDS = {
     "fields": (f"{_CLIENT}.fields:FIELDS", "Metrics, dimensions, filters and products, and what goes together."),
     "check": (f"{_CLIENT}.check:check", "Check address, key and permissions; asks for no report."),
     "auth": (f"{_CLIENT}.auth:AUTH", "Keep a key for later, say which one is used, forget it."),
-    "config": (f"{_CLIENT}.config:CONFIG", "The settings in force, and where each comes from."),
+    "config": (f"{_CLIENT}.auth:CONFIG", "The settings in force, and where each comes from."),
     "completion": ("reelport.cli.completion:completion", "Print the shell's completion script."),
 }
 SERVER_COMMANDS = {
@@ -43,7 +43,7 @@ SERVER_COMMANDS = {
     "worker": (f"{_SERVICE}.serving:worker", "Run workers for a service that runs elsewhere."),
     "load": (f"{_SERVICE}.facts:LOAD", "Load facts and objects from files."),
     "tables": (f"{_SERVICE}.facts:tables", "Show what is loaded."),
-    "payees": (f"{_SERVICE}.payees:payees", "Show whom the loaded earnings belong to."),
+    "payees": (f"{_SERVICE}.facts:payees", "Show whom the loaded earnings belong to."),
     "compact": (f"{_SERVICE}.facts:compact", "Merge settled days into month files."),
     "vacuum": (f"{_SERVICE}.facts:vacuum", "Delete files that no report can need any more."),
     "rollups": (f"{_SERVICE}.rollups:ROLLUPS", "Sums of facts by day or hour, from which reports are made faster."),
@@ -53,14 +53,14 @@ SERVER_COMMANDS = {
     "channel": (f"{_SERVICE}.access:CHANNEL", "Channels, and who may read them."),
     "key": (f"{_SERVICE}.keys:KEY", "API keys of organizations."),
     "user": (f"{_SERVICE}.users:USER", "Users: the people of organizations."),
-    "audit": (f"{_SERVICE}.audit:audit", "Show who did what, when and from where."),
+    "audit": (f"{_SERVICE}.access:audit", "Show who did what, when and from where."),
     "queue": (f"{_SERVICE}.service:QUEUE", "Reports that wait, run or ended."),
     "verify": (f"{_SERVICE}.service:verify", "Check tables, rollups and reports against records."),
     "backup": (f"{_SERVICE}.backup:backup", "Back up state, tables and finished reports, while the service runs."),
     "restore": (f"{_SERVICE}.backup:restore", "Restore a backup into an empty data directory."),
     "verify-backup": (f"{_SERVICE}.backup:verify_backup", "Restore a backup to a scratch place, and try it."),
-    "state": (f"{_SERVICE}.state:STATE", "The database of organizations, keys and reports."),
-    "upgrade": (f"{_SERVICE}.upgrade:upgrade", "Bring a data directory to this version, or try what that does."),
+    "state": (f"{_SERVICE}.service:STATE", "The database of organizations, keys and reports."),
+    "upgrade": (f"{_SERVICE}.service:upgrade", "Bring a data directory to this version, or try what that does."),
     "doctor": (f"{_SERVICE}.service:doctor", "Check this machine and this data directory."),
 }
 
@@ -135,7 +135,7 @@ def _run_command_line(words: list[str]) -> None:
         _call_command(words)
         sys.stdout.flush()
     except CycloptsError as error:
-        from reelport.cli.arguments.syntax_errors import describe_syntax_error
+        from reelport.cli.arguments.usage_errors import describe_syntax_error
 
         _explain_words(words, UsageError(describe_syntax_error(error)))
     except ReelportError as error:
@@ -171,7 +171,7 @@ def _call_command(words: list[str]) -> None:
 
 def _check_paths(words: list[str], arguments: Mapping[str, object]) -> None:
     """Refuse an address where a path belongs, and exit."""
-    from reelport.cli.arguments.paths import refuse_addresses
+    from reelport.cli.arguments.usage_errors import refuse_addresses
 
     try:
         refuse_addresses(words[0], arguments)

@@ -12,8 +12,8 @@ from tests.cases import thin_out
 
 from reelport import check
 from reelport.catalog import Dimension, Filter, Metric, Product
-from reelport.cli.arguments.nearest_valid_query import nearest_valid_query
-from reelport.cli.client_commands.glossary import Part, describe_ranges, explain_entry, find_entry, list_entries
+from reelport.cli.arguments.query_problems import nearest_valid_query
+from reelport.cli.client_commands.fields import Part, describe_ranges, explain_entry, find_entry, list_entries
 from reelport.cli.main import main
 from reelport.errors import UsageError
 from reelport.query import ReportQuery

@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psutil
 import pyarrow as pa
 import pytest
 from tests import forked
 from tests.cases import thin_out
 from tests.operate_pages import FENCE
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.sync.vendors import TODAY, YESTERDAY, Numbers, asked, follow_midnight
 from tests.warm_service import Service
 
+from reelport.cli.client_commands.sync import run_on_failure
+from reelport.errors import NotFinished, ServiceError
 from reelport.facts.loading.load import load_arrow
 from reelport.killpoints import VARIABLE
 from reelport.testing import Channel, Key, Vendor
@@ -343,4 +346,35 @@ def test_a_run_that_succeeds_tells_nobody_and_is_remembered(tmp_path: Path) -> N
         vendor.fails = lambda _: True
         assert sync("run", "--every-day").returncode != 0
         assert last_success() == first
+    assert not (tmp_path / "told").exists()
+
+
+def test_a_command_that_never_ends_is_ended_with_what_it_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The failure itself goes on as if nobody had heard of it."""
+    command = f"sleep 600 & echo $! > {tmp_path}/child; wait"
+    with pytest.raises(ServiceError, match="no answer"), run_on_failure(command, {}, patience=5):
+        raise ServiceError("no answer")
+    assert "took longer than 5 seconds and was ended" in capsys.readouterr().err
+    assert until(lambda: has_ended(int((tmp_path / "child").read_text())))
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process is gone, or waits for nobody but its parent."""
+    return not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+
+
+def stop() -> None:
+    """End as a command does at a Ctrl-C."""
+    try:
+        raise KeyboardInterrupt  # noqa: TRY301 - the stop itself
+    except KeyboardInterrupt:
+        raise NotFinished("Interrupted; nothing is lost.", "")  # noqa: B904 - so it is raised
+
+
+def test_a_stop_is_no_failure(tmp_path: Path) -> None:
+    """Whoever pressed Ctrl-C knows."""
+    with pytest.raises(NotFinished), run_on_failure(f"touch {tmp_path}/told", {}):
+        stop()
     assert not (tmp_path / "told").exists()

@@ -13,7 +13,7 @@ from tests import forked
 from tests.cases import thin_out
 from tests.whole.terminal import on_terminal, surroundings
 
-from reelport.cli.output.terminal_text import CleanedOutput
+from reelport.cli.output.listing import CleanedOutput
 from reelport.client.settings.config import expand_path
 from reelport.errors import UsageError
 from reelport.testing import Vendor

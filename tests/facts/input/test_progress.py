@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.patience import PATIENCE, until
 
-from reelport.cli.service_commands.load_progress import LoadProgress
+from reelport.cli.service_commands.facts_output import LoadProgress
 from reelport.facts.input.files import detect_format
 from reelport.facts.input.progress import Progress, ProgressMeter
 from reelport.facts.loading.load import load

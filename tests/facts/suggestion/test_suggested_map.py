@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.cases import thin_out
 
-from reelport.cli.service_commands.load_suggestion import write_suggestion
+from reelport.cli.service_commands.facts_output import write_suggestion
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.loading.load import load
 from reelport.facts.suggestion.map_file import format_map

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests import forked
 from tests.cases import thin_out
 
-from reelport.cli.service_commands.load_suggestion import write_suggestion
+from reelport.cli.service_commands.facts_output import write_suggestion
 from reelport.errors import BadInput
 from reelport.facts.loading.load import load
 from reelport.facts.schema import find_table
@@ -101,7 +101,7 @@ def test_a_name_with_line_ends_loads(tmp_path: Path, root: Path) -> None:
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from reelport.cli.service_commands.load_suggestion import write_suggestion
+from reelport.cli.service_commands.facts_output import write_suggestion
 from reelport.errors import StorageError
 resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 root, export, to, force = sys.argv[1:]

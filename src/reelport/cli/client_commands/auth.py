@@ -1,27 +1,36 @@
-"""`reelport auth`: keep a key, say which is used, from where, forget it; shows no secret."""
+"""`reelport auth` and `config`: keep and forget keys, show the settings in force. Shows no secret."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.options import Insecure, Profile, Url
-from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import find_error
-from reelport.cli.output.listing import print_json, print_list
+from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.client.settings import layers, profile_file, secrets
-from reelport.client.settings.config import INSECURE, Settings, normalize_url, resolve_home
+from reelport.client.settings.config import HOME, INSECURE, Settings, normalize_url, resolve_home
 from reelport.client.settings.credentials import PrivateKey, PublicKey
 from reelport.client.settings.layers import PARTS, VARIABLES, Setting
-from reelport.client.settings.profiles import DEFAULT_PROFILE, PROFILE, USER_FILE, find_in_force, list_secret_names
+from reelport.client.settings.profiles import (
+    DEFAULT_PROFILE,
+    PROFILE,
+    USER_FILE,
+    InForce,
+    find_in_force,
+    find_project_file,
+    list_secret_names,
+)
+from reelport.client.settings.secrets import SECRETS_FILE
 from reelport.errors import AccessError, ServiceError, UsageError
 from reelport.wording import advise_extra, format_list
 
@@ -245,3 +254,61 @@ def _try_key(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bo
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+CONFIG = App(name="config", help="The settings in force, and where each comes from.", help_format="plaintext")
+
+_NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_COLOR")
+"""Environment variables that the libraries below obey."""
+
+
+@CONFIG.command
+def show(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
+    """Show every setting in force and where it comes from; of a secret only whether it is set.
+
+    Example: reelport config show
+    """
+    found = find_in_force(os.environ, profile=profile, url=url)
+    rows = [{"setting": name, "value": value, "source": source} for name, value, source in _list_settings(found)]
+    print_list(rows, as_json=json)
+    if found.trouble is not None:
+        raise found.trouble
+
+
+@CONFIG.command
+def path(*, json: PrintJson = False) -> None:
+    """Show the files that settings, secrets and memory are in, and which of them are there.
+
+    Example: reelport config path
+    """
+    home = resolve_home(os.environ)
+    files = {
+        "user": home / USER_FILE,
+        "project": find_project_file().absolute(),
+        "secrets": home / SECRETS_FILE,
+        "ledger": home / "ledger.db",
+    }
+    rows = [
+        {"file": name, "there": "yes" if file.exists() else "no", "path": str(file)} for name, file in files.items()
+    ]
+    print_list(rows, as_json=json)
+
+
+def _list_settings(found: InForce) -> Iterator[tuple[str, str, str]]:
+    """Give name, value and source of each setting: ours, then those of the libraries below."""
+    unused = {part for parts in PARTS.values() for part in parts} - set(found.needed)
+    unused |= {part for part in ("key", "username") if part not in found.needed}
+    for name, setting in found.settings.items():
+        if name not in unused:
+            yield name, format_setting(setting), setting.source
+    yield "home", str(found.home), HOME if os.environ.get(HOME, "").strip() else "default"
+    for variable in _NETWORK:
+        for name in (variable, variable.lower()):
+            if text := os.environ.get(name, ""):
+                yield name.lower(), _without_login(text), name
+
+
+def _without_login(text: str) -> str:
+    """Hide the user name and password of an address."""
+    login, at, rest = text.rpartition("@")
+    return f"{urlsplit(login).scheme}://…@{rest}" if at else text

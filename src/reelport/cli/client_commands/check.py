@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from reelport.catalog import Scope
 from reelport.cli.arguments.options import Insecure, Profile, Url
-from reelport.cli.arguments.print_json import PrintJson
-from reelport.cli.output.listing import print_json, print_list
+from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable, UsageError
 from reelport.wording import format_duration
 

@@ -14,9 +14,7 @@ from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.options import format_options
-from reelport.cli.arguments.print_json import PrintJson
-from reelport.cli.output.listing import print_fields, print_json, print_list
-from reelport.cli.output.shell_quoting import quote_command
+from reelport.cli.output.listing import PrintJson, print_fields, print_json, print_list, quote_command
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.ledger.place import resolve_ledger
 from reelport.client.ledger.rows import TOKEN_STATES

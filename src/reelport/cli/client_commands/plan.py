@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 from reelport.catalog import Limit
 from reelport.cli.arguments.options import Profile, QueryOptions, ServiceOptions, Url
-from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import refuse_together
-from reelport.cli.output.listing import print_json, print_list
+from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.errors import MergeRefused, QueryRefused
 from reelport.wording import format_count, format_duration
 

@@ -31,15 +31,14 @@ from reelport.cli.arguments.options import (
 )
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.client_commands.connection import connect, read_settings
-from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of
-from reelport.cli.output.formats import write_report
+from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, write_report
 from reelport.client.deadline import DEADLINE
 from reelport.errors import QueryRefused, UsageError
 from reelport.local_path import refuse_address
 from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
-    from reelport.cli.charts.chart import ChartOutput
+    from reelport.cli.output.chart import ChartOutput
     from reelport.cli.output.progress import ProgressReporter
     from reelport.client.flows.download import Downloaded
     from reelport.client.reports import Reports
@@ -203,7 +202,7 @@ def _plan_chart(chart: list[str] | None, query: ReportQuery) -> ChartOutput | No
     """Plan the chart of `--chart`; None where none is asked for."""
     if chart is None:
         return None
-    from reelport.cli.charts.chart import plan_chart
+    from reelport.cli.output.chart import plan_chart
 
     return plan_chart(query, chart[0] if chart else None)
 
@@ -224,7 +223,7 @@ def _check_values(
 def _check_chart(chart: list[str] | None, to: Delivery, *, json: bool) -> Iterator[Callable[[], object]]:
     """Give the check of where a chart is drawn, which holds whatever the query is."""
     if chart:
-        from reelport.cli.charts.chart import check_picture
+        from reelport.cli.output.chart import check_picture
 
         yield partial(check_picture, chart[0])
     elif chart is not None and json:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,12 +27,68 @@ from reelport.cli.arguments.options import (
     check_window_days,
     parse_day_word,
 )
-from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import refuse_together
+from reelport.cli.output.listing import PrintJson
 from reelport.client.deadline import DEADLINE
-from reelport.errors import UsageError
+from reelport.errors import ReelportError, UsageError
 from reelport.sync import spec_file
 from reelport.sync.spec import LOOKBACK, SETTLE, Spec
+from reelport.wording import format_count
+
+_PATIENCE = 60.0
+"""Seconds that the command may take. Then it is ended, with all that it has started."""
+
+_STDERR = 2
+
+
+@contextmanager
+def run_on_failure(command: str | None, facts: Mapping[str, object], *, patience: float = _PATIENCE) -> Iterator[None]:
+    """Run a shell command where the block fails, with the failure and the facts as one line of JSON on its stdin.
+
+    The block's error goes on unchanged, whatever the command does. What the command prints goes to stderr. A stop by
+    Ctrl-C or SIGTERM is no failure.
+    """
+    try:
+        yield
+    except ReelportError as error:
+        if command and not isinstance(error.__context__, KeyboardInterrupt):
+            failure = {"status": error.exit_status, "code": error.code, "error": str(error)}
+            now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            _run(command, json.dumps({"time": now, **facts, **failure}), patience)
+        raise
+
+
+def _run(command: str, line: str, patience: float) -> None:
+    """Run the command; tell on stderr where it fails itself."""
+    sys.stderr.flush()
+    try:
+        process = subprocess.Popen(  # noqa: S602 - the user's own command line, as in a crontab; no fact is put into it
+            command, shell=True, stdin=subprocess.PIPE, stdout=_STDERR, start_new_session=True
+        )
+    except OSError as error:
+        _warn(f"can't be run: {error}")
+        return
+    try:
+        process.communicate(f"{line}\n".encode(), timeout=patience)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        _warn(f"took longer than {format_count(round(patience), 'second')} and was ended.")
+        return
+    if process.returncode:
+        _warn(f"ended with status {process.returncode}.")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _warn(what: str) -> None:
+    print(f"reelport: warning: the command of --on-failure {what}", file=sys.stderr)
+
 
 SYNC = App(
     name="sync",
@@ -109,7 +171,6 @@ def run(
     Stopped at any point, a copy holds each window as it was before or as it is after; the same command resumes.
     """
     from reelport.cli.client_commands.connection import connect, read_settings
-    from reelport.cli.client_commands.on_failure import run_on_failure
     from reelport.cli.client_commands.sync_output import SyncProgress, range_options
     from reelport.cli.output.progress import reporting
     from reelport.sync import sync_run

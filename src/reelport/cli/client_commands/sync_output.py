@@ -1,10 +1,10 @@
-"""Output of `reelport sync`: progress on stderr; coverage and comparisons on stdout."""
+"""Output of `reelport sync`: progress on stderr; coverage as a calendar and comparisons on stdout."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -12,16 +12,69 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reelport.cli.output.calendar import draw_calendar, draw_legend
-from reelport.cli.output.json_events import JsonEvents
 from reelport.cli.output.listing import print_json as as_json
+from reelport.cli.output.listing import quote_command
+from reelport.cli.output.progress import JsonEvents
 from reelport.cli.output.progress_lines import ProgressLines
-from reelport.cli.output.shell_quoting import quote_command
 from reelport.client.events import Bisected, Event
 from reelport.sync.comparison import Comparison, Moved, Number
 from reelport.sync.coverage import Coverage
+from reelport.sync.days import month_first, month_last
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
 from reelport.wording import format_count
+
+_BLOCKS = {"verified": ("█", "#", "green"), "moving": ("▒", "+", "yellow"), "missing": ("·", ".", "red")}
+_OUTSIDE = " "
+
+
+def draw_calendar(standing: Coverage, *, fancy: bool) -> Text:
+    """Draw the wanted days by month and state; `fancy` where the terminal has Unicode blocks."""
+    drawn = Text()
+    for number, month in enumerate(_list_months(standing)):
+        drawn.append("\n" if number else "").append(f"  {month:%Y-%m}  ", style="dim")
+        for day in _list_days(month):
+            word = _state_of_day(standing, day)
+            if word is None:
+                drawn.append(_OUTSIDE)
+                continue
+            block, plain, style = _BLOCKS[word]
+            drawn.append(block if fancy else plain, style=style)
+    return drawn
+
+
+def draw_legend(*, fancy: bool) -> Text:
+    """Draw the meaning of the blocks."""
+    meanings = {
+        "verified": "read for good",
+        "moving": "there, read again while it moves or may be incomplete",
+        "missing": "to be read",
+    }
+    drawn = Text()
+    for word, meaning in meanings.items():
+        block, plain, style = _BLOCKS[word]
+        drawn.append("   " if drawn else "").append(block if fancy else plain, style=style).append(f" {meaning}")
+    return drawn
+
+
+def _state_of_day(standing: Coverage, day: date) -> str | None:
+    if day not in standing.wanted:
+        return None
+    if day in standing.verified:
+        return "verified"
+    return "moving" if day in standing.moving else "missing"
+
+
+def _list_months(standing: Coverage) -> Iterator[date]:
+    spans = standing.wanted.spans
+    month, last = (month_first(spans[0][0]), spans[-1][1]) if spans else (date.max, date.min)
+    while month <= last:
+        yield month
+        month = month_last(month) + timedelta(days=1)
+
+
+def _list_days(month: date) -> Iterator[date]:
+    for number in range(month_last(month).day):
+        yield month + timedelta(days=number)
 
 
 class SyncProgress:

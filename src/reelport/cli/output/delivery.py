@@ -1,19 +1,33 @@
-"""Output options of a command: the file or stdout, and the format."""
+"""Where a report goes: the file or stdout, its format, and how it is written there."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+import shutil
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from reelport.errors import UsageError
+from reelport.errors import SchemaDrift, StorageError, UsageError
 from reelport.wording import advise_extra
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+    from reelport.client.flows.download import Downloaded
+    from reelport.client.results.cells import Cell
+    from reelport.client.results.tables import Table
 
 
 class Format(StrEnum):
@@ -120,3 +134,189 @@ def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = F
         if find_spec("pyarrow") is None:
             raise UsageError(f"--format parquet needs pyarrow, which is not installed: {advise_extra('arrow')}")
     return form
+
+
+_FLUSHED = 1 << 20
+
+
+def write_report(done: Downloaded, to: Delivery) -> dict[str, object]:
+    """Write a downloaded CSV as wanted: to stdout, or into the file, whole or not at all.
+
+    Returns facts for the closing message: with `--excel-safe`, how many cells were changed.
+    """
+    form = to.shape()
+    try:
+        return _write_file(done, to, form)
+    except SchemaDrift as error:
+        what = str(error).partition(" To have the column")[0]
+        if to.form is None and form is Format.TABLE:
+            return _write_file(done, to, Format.CSV) | {"note": f"no table can be made of it. {what}"}
+        raise SchemaDrift(f"{what} --format csv gives the report as it is.") from error
+
+
+def _write_file(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
+    from reelport.client.files.part import resolve_target
+
+    cells = 0
+    if to.output is None:
+        cells = _to_stdout(done, form, excel_safe=to.excel_safe)
+    elif to.excel_safe or form is not Format.CSV:
+        target = resolve_target(to.output)
+        cells = _into(target, done, form, excel_safe=to.excel_safe)
+        safe = {"excel_safe": True, "changed_cells": cells} if to.excel_safe else {}
+        _copy_sidecar(target, done, {"form": form.value, **safe})
+    return {"changed_cells": cells} if to.excel_safe else {}
+
+
+def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> int:
+    from reelport.client.files.locks import replace_whole
+    from reelport.client.files.part import translate_io_errors
+    from reelport.client.results.tables import Table
+
+    if form is Format.PARQUET:
+        Table.of(done.path).parquet(target)
+        return 0
+    with translate_io_errors(target), replace_whole(target) as part, part.open("xb") as file:
+        return _write_rows(done, form, file, excel_safe=excel_safe)
+
+
+def _copy_sidecar(target: Path, done: Downloaded, made: dict[str, object]) -> None:
+    """Write a copy of the CSV's sidecar beside the target, with the target's size and SHA-256."""
+    from reelport.client.files.locks import replace_whole
+    from reelport.client.files.part import translate_io_errors
+    from reelport.client.files.sidecar import find_sidecar_path, read_sidecar
+
+    place, known = find_sidecar_path(target), done.sidecar and read_sidecar(done.sidecar)
+    if place is None or not known:
+        return
+    with translate_io_errors(target), target.open("rb") as file:
+        own = {"bytes": target.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    facts = known | own | made | {"csv": {name: known.get(name) for name in own}}
+    with translate_io_errors(place), replace_whole(place) as part, part.open("xb") as sidecar:
+        sidecar.write(json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def format_json_lines(table: Table) -> Iterator[str]:
+    """Format rows as JSON objects: numbers with all digits, an empty cell as null."""
+    names = [json.dumps(column.name, ensure_ascii=False) for column in table.columns]
+    encode = _encode
+    for row in table.tuples():
+        yield "{" + ", ".join([f"{name}: {encode(cell)}" for name, cell in zip(names, row, strict=True)]) + "}"
+
+
+def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
+    cells = 0
+    try:
+        if form is Format.TABLE:
+            from rich.console import Console
+
+            from reelport.cli.output.table_view import print_table
+            from reelport.client.results.tables import Table
+
+            print_table(Console(highlight=False), Table.of(done.path), done.rows)
+        else:
+            cells = _print_report(done, form, excel_safe=excel_safe)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # The reader has closed the pipe; the command line handles this.
+    except OSError as error:
+        raise StorageError(f"stdout takes no more: {error.strerror or error}.") from error
+    return cells
+
+
+def _print_report(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
+    """Write a report to stdout; on a terminal, without control characters."""
+    from reelport.cli.output.listing import CleanedOutput
+
+    if not sys.stdout.isatty():
+        return _write_rows(done, form, sys.stdout.buffer, excel_safe=excel_safe)
+    cleaned = CleanedOutput(sys.stdout.buffer)
+    cells = _write_rows(done, form, cleaned, excel_safe=excel_safe)
+    cleaned.finish()
+    return cells
+
+
+def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, excel_safe: bool) -> int:
+    """Write a report in a format; return how many cells were changed."""
+    from reelport.client.results.tables import Table
+
+    report = done.path
+    match form:
+        case Format.CSV if excel_safe:
+            return _write_guarded(report, file)
+        case Format.CSV:
+            _copy(report, file)
+        case Format.JSON:
+            _write_texts(_json_array(Table.of(report)), file)
+        case Format.NDJSON:
+            _write_texts((f"{line}\n" for line in format_json_lines(Table.of(report))), file)
+        case Format.PARQUET:
+            _copy(Table.of(report).parquet(report.with_suffix(".parquet")), file)
+        case Format.TABLE:
+            from rich.console import Console
+
+            from reelport.cli.output.table_view import print_table
+
+            text = StringIO()
+            print_table(Console(file=text, color_system=None, highlight=False), Table.of(report), done.rows)
+            file.write(text.getvalue().encode())
+    return 0
+
+
+def _write_guarded(report: Path, to: SupportsWrite[bytes]) -> int:
+    """Write a CSV so that no cell begins a formula; return how many cells were changed."""
+    from reelport.spreadsheet_guard import SpreadsheetGuard
+
+    guard = SpreadsheetGuard()
+    with report.open("rb") as file:
+        while data := file.read(_FLUSHED):
+            to.write(guard.feed(data))
+    to.write(guard.flush())
+    return guard.changed
+
+
+def _json_array(table: Table) -> Iterator[str]:
+    before = "[\n"
+    for line in format_json_lines(table):
+        yield f"{before}{line}"
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _write_texts(texts: Iterator[str], file: SupportsWrite[bytes]) -> None:
+    """Write texts in large chunks."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size > _FLUSHED:
+            file.write("".join(held).encode())
+            held, size = [], 0
+    file.write("".join(held).encode())
+
+
+def _copy(path: Path, file: SupportsWrite[bytes]) -> None:
+    with path.open("rb") as source:
+        shutil.copyfileobj(source, file, _FLUSHED)
+
+
+def _encode(cell: Cell) -> str:
+    from reelport.cli.output.table_view import format_moment
+
+    match cell:
+        case None:
+            return "null"
+        case str():
+            return _quoted(cell)
+        case int():
+            return str(cell)
+        case Decimal():
+            return format(cell, "f")
+        case datetime():
+            return f'"{format_moment(cell)}"'
+        case date():
+            return f'"{cell.isoformat()}"'
+
+
+_quoted: Callable[[str], str] = json.JSONEncoder(ensure_ascii=False).encode

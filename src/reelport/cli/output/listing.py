@@ -1,18 +1,28 @@
-"""Print lists and facts: a table on a terminal, tab-separated lines in a pipe, or JSON."""
+"""Print lists and facts, and what a terminal needs: no control characters, commands that can be pasted.
+
+On a terminal a list is a table, in a pipe tab-separated lines, with `--json` JSON.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
-from reelport.cli.output.terminal_text import escape_controls
+from cyclopts import Parameter
+
 from reelport.wording import clean_line
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+PrintJson = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
+
 
 _LONG_WORD = 20
 """Words with more letters, such as paths, may be broken in a table."""
@@ -109,3 +119,47 @@ def _needed_width(rows: Sequence[Mapping[str, str]]) -> int:
     """Return the width below which a wide table would break words, other than long ones."""
     words = [[word for text in (name, *(row[name] for row in rows)) for word in text.split()] for name in rows[0]]
     return sum(min(max(map(len, each), default=0), _LONG_WORD) + _GAP for each in words)
+
+
+_STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def escape_controls(text: str) -> str:
+    """Write the control characters of a JSON text as escapes: `json` escapes some of them alone."""
+    return _STEERING_INSIDE_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class CleanedOutput:
+    """Writes UTF-8 to a terminal, with U+FFFD for control characters; line ends and tabs stay.
+
+    A byte order mark in front is left out.
+    """
+
+    def __init__(self, terminal: BinaryIO) -> None:
+        self._terminal = terminal
+        self._decoder = getincrementaldecoder("utf-8-sig")("replace")
+        self._held = ""
+
+    def write(self, data: bytes, /) -> int:
+        """Write bytes. A final carriage return waits for the next byte: a line may end there."""
+        text = self._held + self._decoder.decode(data)
+        self._held = "\r" if text.endswith("\r") else ""
+        self._put(text.removesuffix("\r"))
+        return len(data)
+
+    def finish(self) -> None:
+        """Write what was held back."""
+        self._put(self._held + self._decoder.decode(b"", final=True))
+        self._held = ""
+
+    def _put(self, text: str) -> None:
+        self._terminal.write(_STEERING_INSIDE_LINES.sub("\ufffd", text.replace("\r\n", "\n")).encode())
+
+
+def quote_command(words: Iterable[str], platform: str = sys.platform) -> str:
+    """Quote words as one line for a POSIX shell, or for Windows' own."""
+    if platform != "win32":
+        return shlex.join(words)
+    from subprocess import list2cmdline
+
+    return list2cmdline(words)

@@ -1,16 +1,27 @@
-"""Report a command's progress to a person or program, and how it failed or was stopped."""
+"""Report a command's progress to a person or program, and how it failed or was stopped.
+
+For programs it is JSON lines: an object for each event, the last a `result`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import IO, Any, Self
 
 from reelport.cli import stop_signals
 from reelport.cli.arguments.environment_variables import find_unknown_variables
 from reelport.cli.arguments.query_problems import name_options
-from reelport.cli.output.json_events import JsonEvents
-from reelport.cli.output.progress_lines import ProgressLines, open_terminal
+from reelport.cli.output.progress_lines import ProgressLines, ResumableCommand, open_terminal, without_resume_advice
+from reelport.client.events import Asked, Event, InWindow, Merged, Received, Reused, Saved
+from reelport.client.flows.download import Downloaded
 from reelport.errors import (
     AccessError,
     AskLost,
@@ -26,6 +37,116 @@ from reelport.errors import (
     SchemaDrift,
     WindowEmptied,
 )
+from reelport.wire import format_complete_day
+
+_EVERY = 1.0
+"""Seconds between two lines about received bytes."""
+
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Matches where a word begins inside of a name like WindowDone."""
+
+
+class JsonEvents(ResumableCommand):
+    """Prints a flow's events for a program; with `quiet` only the result."""
+
+    def __init__(self, stream: IO[str], *, quiet: bool = False) -> None:
+        super().__init__()
+        self._stream = stream
+        self._quiet = quiet
+        self._received_at: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.flush()
+
+    def __call__(self, event: Event) -> None:
+        """Print an event. An event of a window carries its days."""
+        if isinstance(event, InWindow):
+            self.report_event({"window": {"start": event.start, "end": event.end}}, event.event)
+            return
+        if isinstance(event, Asked | Reused):
+            self.token = event.token
+        self.report_event({}, event)
+
+    def report_event(self, report: Mapping[str, object], event: Event) -> None:
+        """Print an event of one report among several; the facts in `report` identify it."""
+        if isinstance(event, Saved | Merged):
+            return  # The lines `window_done` and `result` hold the same facts.
+        if not self._quiet and not self._is_throttled(event, str(report)):
+            self._print_event(_WORD.sub("_", type(event).__name__).lower(), {**report, **_fields_of(event)})
+
+    def _is_throttled(self, event: Event, window: str) -> bool:
+        """Whether a line about received bytes was printed less than a second ago."""
+        if not isinstance(event, Received) or event.bytes == event.total:
+            return False
+        now = time.monotonic()
+        if now - self._received_at.get(window, -_EVERY) < _EVERY:
+            return True
+        self._received_at[window] = now
+        return False
+
+    def stop_bars(self) -> None:
+        """Do nothing: there are no bars."""
+
+    def say(self, line: str) -> None:
+        """Print a note, unless quiet."""
+        if not self._quiet:
+            self._print_event("note", {"text": line})
+
+    def report_download(
+        self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
+    ) -> None:
+        """Print a download's result: bytes and SHA-256 of the CSV, whatever the output format."""
+        complete = None if done.last_complete_day is None else format_complete_day(done.last_complete_day)
+        facts = {"file": output, "bytes": done.bytes, "rows": done.rows, "sha256": done.sha256}
+        more = {"last_complete_day": complete} | more | ({"chart": "stdout"} if drawn else {})
+        self.report_success(**facts, proof=done.proof.name.lower(), **more)
+
+    def report_success(self, **facts: object) -> None:
+        """Print the result of a success."""
+        known = {} if self.token is None else {"token": self.token}
+        self._print_event("result", {"ok": True, "status": 0} | known | facts)
+
+    def report_failure(self, error: ReelportError, resume: str | None) -> ReelportError:
+        """Print the result of a failure; return the error to raise."""
+        token = getattr(error, "token", None) or self.token
+        facts: dict[str, object] = {
+            "ok": False,
+            "status": error.exit_status,
+            "code": error.code,
+            "error": without_resume_advice(error),
+        }
+        facts |= {"token": token} if token else {}
+        facts |= (
+            {"problems": [_fields_of(problem) for problem in error.problems]} if isinstance(error, QueryRefused) else {}
+        )
+        facts |= {"resume": resume} if resume else {}
+        self._print_event("result", facts)
+        return error
+
+    def _print_event(self, event: str, facts: Mapping[str, object]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        print(
+            json.dumps({"event": event, "time": now} | dict(facts), default=_json_value), file=self._stream, flush=True
+        )
+
+
+def _fields_of(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the events, which are dataclasses
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _json_value(value: object) -> object:
+    """Convert a value that JSON doesn't know."""
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if dataclasses.is_dataclass(value):
+        return _fields_of(value)
+    return str(value)
+
 
 ProgressReporter = ProgressLines | JsonEvents
 """Prints a flow's events, for a person or a program, and remembers the command that resumes it."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
-from reelport.cli.arguments.print_json import PrintJson
-from reelport.cli.output.listing import print_fields
+from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import StorageError
 

@@ -1,4 +1,4 @@
-"""`load`, `tables`, `compact`, `vacuum`: load facts, list and maintain their tables."""
+"""`load`, `tables`, `compact`, `vacuum`, `payees`: load facts, list and maintain their tables."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
 from reelport.cli.arguments.options import DEFAULT_DATA, Whole, parse_data_directory
-from reelport.cli.arguments.print_json import PrintJson
 from reelport.cli.arguments.usage_errors import refuse_together
+from reelport.cli.output.listing import PrintJson
 from reelport.cli.service_commands.facts_output import (
+    LoadProgress,
     describe_missing_days,
     format_moment,
     print_loads,
     print_rows,
     print_undo_plan,
+    to_json,
 )
-from reelport.cli.service_commands.load_output import to_json
-from reelport.cli.service_commands.load_progress import LoadProgress
 from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
@@ -36,6 +37,9 @@ from reelport.facts.tables import TABLES
 from reelport.server.settings import Settings, read_settings
 from reelport.storage.modes import set_readers
 from reelport.wording import format_count, format_size
+
+if TYPE_CHECKING:
+    from reelport.engine.payees import PayeeTotal
 
 FACTS_FOLDER = "facts"
 
@@ -136,7 +140,7 @@ def load(
     terms = options or LoadOptions()
     refuse_together(lambda: _check_table(table), lambda: _check_files(files), terms.span, terms.limit)
     if suggest_map:
-        from reelport.cli.service_commands.load_suggestion import write_suggestion
+        from reelport.cli.service_commands.facts_output import write_suggestion
 
         write_suggestion(
             _name_root(read_settings(data=data), data), table, files, terms.map, terms.memory, force=force, as_json=json
@@ -162,7 +166,7 @@ def _check_files(files: Sequence[Path]) -> None:
 
 
 def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
-    from reelport.cli.service_commands.load_output import print_result
+    from reelport.cli.service_commands.facts_output import print_result
     from reelport.facts.loading.load import load as load_files
     from reelport.server.access.unread_rows import describe_unread_rows
 
@@ -194,7 +198,7 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
 
 
 def _build_rollups(data: Path, table: str, memory: str) -> None:
-    from reelport.cli.service_commands.rollups_after_load import build_after_load
+    from reelport.cli.service_commands.facts_output import build_after_load
 
     build_after_load(data, table, memory)
 
@@ -210,7 +214,7 @@ def _announce(data: Path, *tables: str) -> None:
 
 def _dry_run(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     """Check the files and print the result. Raises BadInput where the load would be refused."""
-    from reelport.cli.service_commands.load_output import print_preview
+    from reelport.cli.service_commands.facts_output import print_preview
     from reelport.facts.loading.preview import preview
     from reelport.server.access.unread_rows import describe_unread_rows
 
@@ -379,3 +383,39 @@ def vacuum(
 
     for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
         print(f"{one.table}: {format_count(one.files, 'file')} deleted, {format_size(one.bytes)}")
+
+
+NOBODY = "(nobody)"
+
+
+def payees(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    start: Annotated[date | None, Parameter(help="First day; left out: from the first one loaded.")] = None,
+    end: Annotated[date | None, Parameter(help="Last day, included; left out: to the last one loaded.")] = None,
+    memory: MemoryOption = MEMORY,
+    json: PrintJson = False,
+) -> None:
+    """Show whom all loaded earnings belong to, channel by channel, and what is nobody's.
+
+    Example: reelport payees --start 2023-07-01 --end 2023-07-31
+    """
+    from reelport.engine.payees import sum_by_payee
+
+    if start is not None and end is not None and end < start:
+        raise UsageError(f"--end {end} is before --start {start}")
+    found = sum_by_payee(facts_root(data), start, end, memory)
+    if json:
+        print(to_json([asdict(one) for one in found]))
+        return
+    if not found:
+        print(f"{data} has no earnings of these days: see `reelport tables`.", file=sys.stderr)
+        return
+    rows = [[one.channel or NOBODY, one.slug or "", *_numbers([one])] for one in found]
+    print_rows(["payee", "slug", "rows", "EUR", "USD"], [*rows, ["total", "", *_numbers(found)]])
+
+
+def _numbers(found: Sequence[PayeeTotal]) -> list[str]:
+    eur = sum((one.eur for one in found), Decimal(0))
+    usd = sum((one.usd for one in found), Decimal(0))
+    return [f"{sum(one.rows for one in found):,}", f"{eur:,.6f}", f"{usd:,.6f}"]

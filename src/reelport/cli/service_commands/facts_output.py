@@ -1,18 +1,36 @@
-"""Format tables, sizes and times for the commands that handle facts."""
+"""Output of commands about facts: tables of them, a load's progress, result, and suggested mapping."""
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Self, TextIO
 
 from reelport.cli.output.listing import print_list
-from reelport.wording import clean_line, format_count
+from reelport.errors import ReelportError, UsageError
+from reelport.facts.tables import TABLES
+from reelport.server.settings import read_settings
+from reelport.storage.durable import describe_os_error, replace_file, to_storage_error
+from reelport.wording import clean_line, format_count, format_size
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from reelport.facts.input.progress import Progress
+    from reelport.facts.input.row_writer import OutsideRows
+    from reelport.facts.loading.conflicts import SharedDay
+    from reelport.facts.loading.load import LoadResult
+    from reelport.facts.loading.preview import Preview
     from reelport.facts.loading.undo import UndoPlan
     from reelport.facts.log.history import Load
+    from reelport.facts.suggestion.suggest import Suggestion
 
 _FILES_SHOWN = 3
 _MISSING_SHOWN = 3
@@ -106,3 +124,347 @@ def print_undo_plan(plan: UndoPlan) -> None:
 def format_moment(moment: datetime | None) -> str:
     """Format a time for people, in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if moment else ""
+
+
+def to_json(value: object) -> str:
+    """Format a value as indented JSON; days and paths become texts."""
+    text = json.dumps(value, default=str, ensure_ascii=False, indent=2)
+    return text.encode("utf-8", "backslashreplace").decode()  # half a character, of a file's name, as JSON escapes it
+
+
+def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: bool) -> None:
+    """Print what a load did, `again` or not, and a note on its channels."""
+    if as_json:
+        print(to_json(asdict(result) | {"note": note}))
+        return
+    if result.already:
+        undo = _see_undo(result, again=again)
+        print(f"{result.table}: nothing changed, batch {result.batch} is loaded already{undo}")
+    else:
+        print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
+    if result.removed is not None:
+        print(f"{result.table}: {format_count(result.removed, 'row')} removed from the days that it replaced")
+    _print_later_rows(result.table, result.later_rows)
+    if result.renamed:
+        print(f"{result.table}: {format_count(result.renamed, 'known channel')} got another slug, for all partners")
+    if result.shared_days:
+        _print_shared_days(result.table, result.shared_days, result.days, is_dry=False)
+    if result.left_out:
+        from reelport.facts.loading.changes import format_left_out
+
+        print(f"{result.table}: {format_left_out(result.left_out)}")
+    if result.rejects:
+        print(f"{result.table}: {format_count(result.rejects, 'row')} rejected, {_format_rejects(result)}")
+    _print_outside(result.table, result.outside, "taken")
+    if note is not None:
+        print(f"{result.table}: {note}")
+
+
+def _print_later_rows(table: str, rows: int) -> None:
+    if rows:
+        which, shown = ("is of a day", "it") if rows == 1 else ("are of days", "them")
+        print(
+            f"{table}: {format_count(rows, 'row')} {which} later than today (UTC): no report shows {shown} until then"
+        )
+
+
+def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[date], *, is_dry: bool) -> None:
+    from reelport.facts.loading.conflicts import format_shared_days
+
+    print(f"{table}: {format_shared_days(shared, days, is_dry=is_dry)}")
+
+
+def _see_undo(loaded: LoadResult | Preview, *, again: bool) -> str:
+    """Say how to load facts once more; nothing stands in the way of objects, which merge."""
+    if not TABLES[loaded.table].is_fact:
+        return ""
+    undo = f"first run: reelport load undo {loaded.batch}"
+    if not again:
+        return f". To load it on other terms, such as --lenient, {undo}"
+    return (
+        ". --again adds files that another batch holds, and never just the same files twice. To load them anew, "
+        f"{undo}\n{loaded.table}: where their rows are to count twice, name each file twice in the load that follows, "
+        "with --again"
+    )
+
+
+def _rows_and_days(rows: int, days: Sequence[date], done: str) -> str:
+    when = f", {format_count(len(days), 'day')} from {days[0]} to {days[-1]}" if days else ""
+    return f"{format_count(rows, 'row')} {done}{when}"
+
+
+def _format_rejects(result: LoadResult) -> str:
+    if result.already and TABLES[result.table].is_fact:
+        return "when it was loaded"
+    if result.rejects_file is None:
+        return "none of them kept"
+    if result.rejects_kept == result.rejects:
+        return f"see {result.rejects_file}"
+    return (
+        f"the first {result.rejects_kept:,} are in {result.rejects_file}, which is full (--reject-rows, --reject-bytes)"
+    )
+
+
+def _print_outside(table: str, outside: Sequence[OutsideRows], done: str) -> None:
+    for one in outside:
+        print(f"{table}: {format_count(one.rows, 'row')} {done} all the same (--lenient), {one.reason}")
+
+
+def print_preview(shown: Preview, note: str | None, *, again: bool, as_json: bool) -> None:
+    """Print what a dry run found: first rows, totals over all rows, a note on their channels."""
+    if as_json:
+        print(to_json({**_facts(shown), "note": note}))
+        return
+    names = (*shown.columns, "problem")
+    rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
+    used = [place for place, name in enumerate(names) if name == "problem" or any(row[place] for row in rows)]
+    if rows:
+        print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
+    _print_broken_lines(shown)
+    _print_judged(shown, again=again)
+    if note is not None:
+        print(f"{shown.table}: {note}")
+
+
+def _facts(shown: Preview) -> Mapping[str, object]:
+    judged = shown.judged
+    rows = [
+        dict(zip((*shown.columns, "problem"), (*row, reason), strict=True))
+        for row, reason in zip(shown.rows, shown.reasons, strict=True)
+    ]
+    return {
+        "table": shown.table,
+        "batch": shown.batch,
+        "rows": shown.rows_to_load,
+        "rejects": judged.rejects,
+        "read": judged.read,
+        "days": list(judged.days),
+        "reasons": [asdict(one) for one in judged.reasons],
+        "outside": [asdict(one) for one in judged.outside],
+        "already": shown.already,
+        "left_out": [asdict(one) for one in shown.left_out],
+        "shared_days": [asdict(one) for one in shown.shared_days],
+        "removed": shown.removed,
+        "later_rows": shown.later_rows,
+        "renamed": shown.renamed,
+        "refusal": shown.refusal,
+        "first_rows": rows,
+        "first_broken_lines": [asdict(one) for one in shown.lines],
+    }
+
+
+def _print_broken_lines(shown: Preview) -> None:
+    if not shown.broken:
+        return
+    which = "" if shown.broken == len(shown.lines) else f"; the first {len(shown.lines):,} of them"
+    print(f"{format_count(shown.broken, 'line')} can't be taken{which}:")
+    for one in shown.lines:
+        print(f"  {clean_line(one.file)} line {one.line}: {clean_line(one.reason)}")
+
+
+def _print_judged(shown: Preview, *, again: bool) -> None:
+    judged = shown.judged
+    if judged.rejects:
+        print(f"{shown.table}: {judged.rejects:,} of {format_count(judged.read, 'row')} would be rejected:")
+        reasons = [[f"{one.rows:,}", one.example, _format_place(one.file, one.line)] for one in judged.reasons]
+        print_rows(["rows", "reason, as the first row has it", "first row"], reasons)
+    _print_outside(shown.table, judged.outside, "would be taken")
+    if shown.already:
+        undo = _see_undo(shown, again=again)
+        print(f"{shown.table}: nothing would change, batch {shown.batch} is loaded already{undo}")
+        return
+    if shown.left_out:
+        rows = sum(one.rows for one in shown.left_out)
+        days = ", ".join(str(one.day) for one in shown.left_out)
+        print(f"{shown.table}: {format_count(rows, 'row')} of days that were replaced since would be left out: {days}")
+    left = {one.day for one in shown.left_out}
+    days_landing = [] if shown.refusal else [day for day in judged.days if day not in left]
+    if shown.removed is not None:
+        print(f"{shown.table}: {format_count(shown.removed, 'row')} would be removed from the days to replace")
+    _print_later_rows(shown.table, shown.later_rows)
+    if shown.renamed:
+        print(f"{shown.table}: {format_count(shown.renamed, 'known channel')} would get another slug, for all partners")
+    if shown.shared_days:
+        _print_shared_days(shown.table, shown.shared_days, days_landing, is_dry=True)
+    print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")
+
+
+def _format_place(file: str | None, line: int) -> str:
+    return f"row {line} of the mapping's output" if file is None else f"{file} line {line}"
+
+
+EVERY_SECONDS = 5.0
+
+
+class LoadProgress:
+    """Shows a load's progress: a bar on a terminal, else a line a few seconds, sorting too."""
+
+    def __init__(self, stream: TextIO, every: float = EVERY_SECONDS, *, as_json: bool = False) -> None:
+        self._stream = stream
+        self._every = every
+        self._as_json = as_json
+        self._last: Progress | None = None
+        self._ended = Event()
+        self._bar: Bar | None = None
+        self._speaker: Thread | None = None
+
+    def __enter__(self) -> Self:
+        if self._stream.isatty() and not self._as_json:
+            from rich.console import Console
+            from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+            )
+            self._bar = Bar(*columns, console=Console(file=self._stream), transient=True)
+            self._bar.add_task("reading", total=None)
+            self._bar.start()
+        else:
+            self._speaker = Thread(target=self._print_line, daemon=True)
+            self._speaker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._bar is not None:
+            self._bar.stop()
+        if self._speaker is not None:
+            self._speaker.join()
+
+    def _print_line(self) -> None:
+        began = time.monotonic()
+        while not self._ended.wait(self._every):
+            passed = time.monotonic() - began
+            line = _event(self._last, passed) if self._as_json else f"{_format_state(self._last)} ({passed:.0f} s)"
+            print(line, file=self._stream, flush=True)
+
+    def update(self, progress: Progress) -> None:
+        """Show this progress."""
+        self._last = progress
+        if self._bar is not None:
+            share = progress.share
+            self._bar.update(
+                self._bar.task_ids[0],
+                description=_format_state(progress, with_share=False),
+                completed=share or 0,
+                total=None if share is None else 1,
+            )
+
+
+def _format_state(progress: Progress | None, *, with_share: bool = True) -> str:
+    """Format the progress: `reading 12.0 MB of 48.0 MB (25%), 80,000 rows`."""
+    if progress is None:
+        return "reading"
+    rows = format_count(progress.rows, "row")
+    if progress.done is None or progress.total is None:
+        return f"{progress.stage} {rows}"
+    share = f" ({100 * (progress.share or 0):.0f}%)" if with_share else ""
+    if progress.unit == "bytes":
+        amounts = f"{format_size(progress.done)} of {format_size(progress.total)}{share}"
+        return f"{progress.stage} {amounts}" + (f", {rows}" if progress.rows else "")
+    return f"{progress.stage} {progress.done:,} of {format_count(progress.total, 'row')}{share}"
+
+
+def _event(progress: Progress | None, passed: float) -> str:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    facts = {"stage": "reading"} if progress is None else asdict(progress)
+    return json.dumps({"event": "progress", "time": now, **facts, "seconds": round(passed, 1)})
+
+
+def write_suggestion(
+    root: Path, table: str, files: Sequence[Path], to: Path | None, memory: str, *, force: bool, as_json: bool
+) -> None:
+    """Write a mapping from the files to the table, into `to` or ./TABLE.map.sql.
+
+    Raises UsageError where that file exists, unless `force`. A file that is to be loaded is never overwritten.
+    """
+    from reelport.facts.suggestion.map_file import format_map
+    from reelport.facts.suggestion.suggest import suggest_for_files
+
+    place = to or Path(f"{table}.map.sql")
+    found = suggest_for_files(root, table, files, memory)
+    if place.exists() and any(place.samefile(file) for file in files):
+        raise UsageError(f"{place} is the file that is to be loaded: name another place for the mapping by --map")
+    _write_file(place, format_map(found, files, place), force=force)
+    command = shlex.join(["reelport", "load", table, *map(str, files), "--map", str(place), "--dry-run"])
+    if as_json:
+        print(to_json(_suggestion_as_json(found, place, command)))
+    else:
+        _print_suggestion(found, place, command)
+
+
+def _write_file(place: Path, text: str, *, force: bool) -> None:
+    """Write the mapping whole or not at all; into a pipe or device, and through a link."""
+    content = text.encode("utf-8", "replace")
+    try:
+        if force and place.exists() and not place.is_file():
+            place.write_bytes(content)
+        else:
+            replace_file(place.resolve() if force else place, content, is_new=not force)
+    except FileExistsError:
+        raise UsageError(
+            f"{place} is there already: name another place by --map, or write over it by --force"
+        ) from None
+    except OSError as error:
+        raise to_storage_error(f"{place} can't be written: {describe_os_error(error, place)}", error) from error
+
+
+def _print_suggestion(found: Suggestion, place: Path, command: str) -> None:
+    for guess in found.guesses:
+        print(f"  {guess.column.name}: {clean_line(guess.given.name)!r}, {guess.confidence.value}")
+    missing = [gap.column.name for gap in found.gaps if gap.column.required]
+    count = format_count(len(found.guesses), "column")
+    print(f"{clean_line(str(place))}: {count} of {found.table.name} found in the file; look them over.")
+    if missing:
+        print(f"To fill in before it loads: {', '.join(missing)}.")
+    print(f"Then try it: {clean_line(command)}")
+
+
+def _suggestion_as_json(found: Suggestion, place: Path, command: str) -> dict[str, object]:
+    return {
+        "file": place,
+        "found": [
+            {
+                "column": guess.column.name,
+                "from": guess.given.name,
+                "confidence": guess.confidence.value,
+                "why": guess.why,
+                "sql": guess.way.sql,
+            }
+            for guess in found.guesses
+        ],
+        "to_fill_in": [gap.column.name for gap in found.gaps if gap.column.required],
+        "left_out": [gap.column.name for gap in found.gaps if not gap.column.required],
+        "unused": found.unused,
+        "command": command,
+    }
+
+
+def build_after_load(data: Path, table: str, memory: str) -> None:
+    """Build the table's rollups, where the settings say so.
+
+    What goes wrong is told, and fails no load.
+    """
+    settings = read_settings(data=data)
+    if settings.rollups != "after-load":
+        return
+    from reelport.engine.memory_size import parse_size
+    from reelport.engine.rollups.build import build_rollups
+    from reelport.facts.rollups import list_rollups
+
+    root = settings.facts_root
+    try:
+        for month in build_rollups(
+            root, list_rollups(root, table), space=parse_size(settings.rollup_space), memory=memory
+        ):
+            if month.problem is not None:
+                print(
+                    f"reelport: warning: {month.rollup}: {month.month} is not built: {month.problem}", file=sys.stderr
+                )
+    except ReelportError as error:
+        print(f"reelport: warning: rollups are not built: {error}; run `reelport rollups build`", file=sys.stderr)

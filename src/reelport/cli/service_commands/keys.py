@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from reelport.catalog import Scope
-from reelport.cli.arguments.print_json import PrintJson
-from reelport.cli.output.listing import print_fields, print_list
+from reelport.cli.output.listing import PrintJson, print_fields, print_list
 from reelport.cli.service_commands.access import Data, Org, Yes, open_state, split_names
 from reelport.errors import UsageError
 from reelport.wording import format_count

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from reelport.cli.arguments.options import DEFAULT_DATA, QueryOptions, Whole, split_names
-from reelport.cli.arguments.print_json import PrintJson
-from reelport.cli.output.listing import print_json, print_list
+from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.cli.service_commands.facts import DataOption, MemoryOption, facts_root
 from reelport.errors import QueryRefused, UsageError
 from reelport.facts.defaults import MEMORY

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.print_json import PrintJson
-from reelport.cli.output.listing import print_fields, print_list
+from reelport.cli.output.listing import PrintJson, print_fields, print_list
 from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import UsageError
 

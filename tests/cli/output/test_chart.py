@@ -1,4 +1,4 @@
-"""Bar charts of reports: what is drawn, what is refused, and that nothing is made up."""
+"""Charts: bars in the terminal and files, and their labels cut to columns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 from tests.cases import thin_out
+from tests.charts.test_chart_labels import TEXTS
 from tests.disks import small_disk
 
 from reelport.charts import BarChart, Chart, LineChart
-from reelport.cli.charts.chart import plan_chart
+from reelport.charts.chart_labels import make_label, split_clusters
+from reelport.cli.output.chart import cut_to_width, plan_chart, wrap_to_width
 from reelport.errors import StorageError, UsageError
 from reelport.query import ReportQuery
 
@@ -250,7 +254,7 @@ def test_an_svg_needs_no_extra(tmp_path: Path) -> None:
     path = report(tmp_path, "day,views\n2026-01-01,5\n")
     code = (
         "import sys; from datetime import date; from pathlib import Path; from rich.console import Console\n"
-        "from reelport.cli.charts.chart import plan_chart; from reelport.query import ReportQuery\n"
+        "from reelport.cli.output.chart import plan_chart; from reelport.query import ReportQuery\n"
         "query = ReportQuery.of(['VIEWS'], ['DAY'], date(2026, 1, 1), date(2026, 1, 1))\n"
         "plan_chart(query, sys.argv[2]).draw(Path(sys.argv[1]), Console(quiet=True))\n"
         "print('resvg_py' in sys.modules)"
@@ -258,3 +262,25 @@ def test_an_svg_needs_no_extra(tmp_path: Path) -> None:
     words = [sys.executable, "-c", code, str(path), str(tmp_path / "chart.svg")]
     assert subprocess.run(words, check=True, capture_output=True, text=True).stdout == "False\n"
     assert (tmp_path / "chart.svg").read_bytes().startswith(b"<svg")
+
+
+@given(TEXTS, st.integers(2, 40))
+def test_no_label_is_wider_than_it_may_be(text: str, width: int) -> None:
+    """Columns of a terminal are counted; what is left is the label's beginning."""
+    label = make_label(text)
+    short = cut_to_width(label, width)
+    assert cell_len(short) <= width
+    assert cut_to_width(short, width) == short
+    assert "".join(split_clusters(label)) == label
+    if short != label:
+        assert label.startswith(short.removesuffix("…"))
+
+
+@given(TEXTS, st.integers(2, 40))
+def test_a_wrapped_label_is_whole(text: str, width: int) -> None:
+    """Its lines are no wider than they may be, and hold everything but blanks."""
+    label = make_label(text)
+    lines = wrap_to_width(label, width).split("\n")
+    assert max(map(cell_len, lines)) <= width
+    assert re.sub(r"[\s\u2068\u2069]", "", "".join(lines)) == re.sub(r"\s", "", label)
+    assert wrap_to_width("A night at the ministry", 11) == "A night at\nthe\nministry"

@@ -1,1 +1,0 @@
-"""Bar charts of a report, in the terminal or as a picture."""
