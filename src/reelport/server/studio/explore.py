@@ -18,7 +18,7 @@ from reelport.server.explore.view import SEVERAL, Preset, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.studio import pages
 from reelport.server.studio.filter_suggestions import Suggestion, suggest_values
-from reelport.server.studio.page_threads import write_page
+from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_defaults import make_defaults
 from reelport.server.studio.view_numbers import compute_view, find_channels
 from reelport.server.studio.view_page import make_page

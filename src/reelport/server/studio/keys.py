@@ -20,7 +20,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.server.state.tables import to_milliseconds
 from reelport.server.studio import key_forms, pages
-from reelport.server.studio.page_threads import write_page
+from reelport.server.studio.pages import write_page
 from reelport.server.studio.refusals import not_found
 from reelport.server.studio.visit import Visit
 

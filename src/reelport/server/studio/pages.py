@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+import anyio.to_thread
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from reelport.catalog.labels import label_names
+from reelport.server.http.disconnection import run_while_connected
 from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.studio import assets
-from reelport.server.studio.browsers import describe_browser
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Visit
 
@@ -72,6 +73,20 @@ def render(visit: Visit, template: str, status: int = 200, **values: object) -> 
     return HTMLResponse(text, status, HEADERS)
 
 
+async def write_page(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:
+    """Call `write` in a thread at this organization's turn, while the browser waits.
+
+    Few large pages are written at a time: all share one core with the event loop, which answers others meanwhile.
+    """
+    return await run_while_connected(visit.request, partial(_write, visit, organization_id, write))
+
+
+async def _write(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:
+    service = visit.service
+    async with service.page_turns.turn(organization_id):
+        return await anyio.to_thread.run_sync(write, limiter=service.page_writers)
+
+
 def redirect(path: str) -> Response:
     """Send the browser to another page of ours, by GET."""
     return RedirectResponse(path, 303, HEADERS)
@@ -124,6 +139,38 @@ def format_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+"""What stands in a browser's text, and its name: the first that is found counts, as most name others too."""
+_SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+_LONGEST_BROWSER = 60
+
+
+def describe_browser(agent: str) -> str:
+    """Name browser and system, as `Firefox on Linux`; else what it calls itself, cut short."""
+    name = next((name for sign, name in _BROWSERS if sign in agent), None)
+    system = next((name for sign, name in _SYSTEMS if sign in agent), None)
+    if name is None:
+        return agent[:_LONGEST_BROWSER] or "unknown"
+    return f"{name} on {system}" if system else name
 
 
 _FILTERS: Mapping[str, Any] = {

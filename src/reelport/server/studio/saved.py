@@ -13,7 +13,7 @@ from reelport.facts.log.freshness import read_freshness
 from reelport.server.explore.view import Pairs, Parameter
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.studio import pages, report_form, saved_views
-from reelport.server.studio.page_threads import write_page
+from reelport.server.studio.pages import write_page
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.saved_views import SavedView
 from reelport.server.studio.view_defaults import load_freshness, make_defaults

@@ -15,7 +15,7 @@ from reelport.server.explore.options import list_options
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.studio import pages, saved, shared_views
-from reelport.server.studio.page_threads import write_page
+from reelport.server.studio.pages import write_page
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.shared_views import LIVES, OpenedView, SharedView, Sharer
 from reelport.server.studio.view_defaults import load_freshness, make_defaults

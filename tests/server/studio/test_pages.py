@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from tests.patience import until
 from tests.server.api import Api
 
-from reelport.server.studio.page_threads import write_page
+from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Visit
 
 
