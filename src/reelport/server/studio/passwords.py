@@ -15,8 +15,7 @@ from reelport.server.access import password_links
 from reelport.server.access.password_links import PasswordLink
 from reelport.server.studio import pages
 from reelport.server.studio.refusals import Refused
-from reelport.server.studio.visit import Visit
-from reelport.server.studio.wrong_links import count_wrong_link
+from reelport.server.studio.visit import Visit, count_wrong_link
 
 PATH = f"{pages.ROOT}/password"
 _DIFFERENT = "The two passwords differ."

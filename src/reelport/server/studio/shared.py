@@ -20,8 +20,7 @@ from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.shared_views import LIVES, OpenedView, SharedView, Sharer
 from reelport.server.studio.view_defaults import load_freshness, make_defaults
 from reelport.server.studio.view_page import make_page
-from reelport.server.studio.visit import Visit
-from reelport.server.studio.wrong_links import count_wrong_link
+from reelport.server.studio.visit import Visit, count_wrong_link
 
 PATH = f"{pages.ROOT}/shared"
 

@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.http.service import Service
-from reelport.server.studio.forms import Form
+from reelport.server.studio.refusals import Refused
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.storage.s3_address import is_loopback
+
+_LONGEST_FORM = 65_536
+_MOST_FIELDS = 1000
+_GUESSED = "link"
+"""Stands for a user's address where wrong links are counted: no address looks like it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The fields of a form, in their order; a name may come several times."""
+
+    fields: tuple[tuple[str, str], ...] = ()
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the first value of a name, without blanks around it."""
+        return next((value.strip() for each, value in self.fields if each == name), default)
+
+    def raw(self, name: str) -> str:
+        """Return the first value of a name as it came: blanks belong to a password."""
+        return next((value for each, value in self.fields if each == name), "")
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return every value of a name: of checkboxes, those that are on."""
+        return tuple(value for each, value in self.fields if each == name)
+
+    def has(self, name: str) -> bool:
+        """Whether a field came at all: a button that was pressed, a checkbox that is on."""
+        return any(each == name for each, _ in self.fields)
+
+
+async def read_form(request: Request) -> Form:
+    """Read a form. Refused when it is too long, or can't be read."""
+    service: Service = request.app.state.service
+    with service.forms.hold(request.client.host if request.client else "") as pending:
+        body = await pending.read(request, _LONGEST_FORM)
+    if pending.dropped:
+        raise Refused(503, "Too much at once", "Too many requests are coming in at once: try again.", retry_after=5)
+    if body is None:
+        raise Refused(413, "Too long", f"What was sent is longer than {_LONGEST_FORM:,} bytes.")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded" and body:
+        raise Refused(415, "Not a form", "Send the page's own form.")
+    try:
+        fields = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise Refused(400, "Not a form", "What was sent can't be read as a form.") from None
+    return Form(tuple(fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +129,13 @@ class Visit:
     def may_change(self, made_by: str | None) -> bool:
         """Whether the visitor may cancel, delete or revoke what this user made; None: a key did."""
         return self.may(Right.CHANGE_ANYBODYS) or (self.session is not None and self.session.email == made_by)
+
+
+def count_wrong_link(visit: Visit) -> None:
+    """Count a link that isn't valid at the visit's address; Refused (429) when there were too many.
+
+    A valid link always opens: nobody is locked out of it by whoever shares the address, or made its browser try links.
+    """
+    if pause := visit.service.login_attempts.begin(visit.address, _GUESSED):
+        sentence = "Too many links that aren't valid came from this address: try again later. A valid link still opens."
+        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
