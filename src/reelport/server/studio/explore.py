@@ -19,8 +19,7 @@ from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_
 from reelport.server.studio import pages
 from reelport.server.studio.filter_suggestions import Suggestion, suggest_values
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.view_defaults import make_defaults
-from reelport.server.studio.view_numbers import compute_view, find_channels
+from reelport.server.studio.view_numbers import compute_view, find_channels, make_defaults
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Visit
 from reelport.wording import format_days

@@ -33,7 +33,7 @@ from reelport.server.studio import pages, reports
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.report_snippets import write_snippets
 from reelport.server.studio.view_boards import EMPTY
-from reelport.server.studio.view_defaults import make_defaults
+from reelport.server.studio.view_numbers import make_defaults
 from reelport.server.studio.view_page import describe_freshness
 from reelport.server.studio.visit import Visit
 from reelport.wire import Code

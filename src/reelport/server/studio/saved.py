@@ -16,7 +16,7 @@ from reelport.server.studio import pages, report_form, saved_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.saved_views import SavedView
-from reelport.server.studio.view_defaults import load_freshness, make_defaults
+from reelport.server.studio.view_numbers import load_freshness, make_defaults
 from reelport.server.studio.visit import Visit
 
 PATH = f"{pages.ROOT}/saved"

@@ -18,7 +18,7 @@ from reelport.server.studio import pages, saved, shared_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.shared_views import LIVES, OpenedView, SharedView, Sharer
-from reelport.server.studio.view_defaults import load_freshness, make_defaults
+from reelport.server.studio.view_numbers import load_freshness, make_defaults
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Visit, count_wrong_link
 

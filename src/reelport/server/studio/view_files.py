@@ -12,8 +12,7 @@ from reelport.server.explore.view_parameters import parse_view
 from reelport.server.studio import chart_files
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.view_charts import make_line_chart
-from reelport.server.studio.view_defaults import load_freshness, make_defaults
-from reelport.server.studio.view_numbers import compute_view
+from reelport.server.studio.view_numbers import compute_view, load_freshness, make_defaults
 from reelport.server.studio.visit import Visit
 
 

@@ -1,17 +1,23 @@
-"""Computes the numbers of a view for a page, for as long as its browser waits."""
+"""The numbers of a view for a page, for as long as its browser waits, and what a view is by default."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
+import anyio.to_thread
 from sqlalchemy import Engine
 
+from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
 from reelport.engine.tenant import Tenant
+from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Numbers
 from reelport.server.explore.view import View
+from reelport.server.explore.view_parameters import Defaults
 from reelport.server.http.disconnection import run_while_connected
+from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
 from reelport.server.studio.refusals import Refused
 from reelport.server.studio.visit import Visit
@@ -36,3 +42,16 @@ def find_channels(db: Engine, organization_id: int) -> frozenset[str]:
     """Find the channels (ids) that an organization may read."""
     with reading(db) as connection:
         return find_readable_channels(connection, organization_id)
+
+
+async def load_freshness(visit: Visit) -> Mapping[str, Freshness]:
+    """Load how fresh each fact table is now."""
+    return await anyio.to_thread.run_sync(read_freshness, visit.service.settings.facts_root, visit.now.date())
+
+
+def make_defaults(visit: Visit, freshness: Mapping[str, Freshness]) -> Defaults:
+    """Make the defaults of a visit. Studio holds every scope: every metric may be shown."""
+    complete = {name: each.complete for name, each in freshness.items()}
+    first = {name: each.first for name, each in freshness.items()}
+    rules = make_rules(visit.service.settings)
+    return Defaults(FIRST_METRICS, FIRST_DIMENSIONS, complete, visit.now.date(), rules, first=first)
