@@ -1,60 +1,71 @@
-"""The pages of an organization's keys: `/studio/keys`, one key, the form for a new one."""
+"""The pages and forms of an organization's keys: `/studio/keys`, one key, a new one, the longest life of all.
+
+A secret is shown in the answer to a form. Whoever loads that answer again sends the form again: it must then neither
+make a second key nor show the secret.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import anyio.to_thread
 from sqlalchemy import Connection, Engine
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from reelport.catalog import Scope
+from reelport.errors import UsageError
+from reelport.server import credentials
 from reelport.server.access import channel_registry, keys, organizations
 from reelport.server.access.callers import clean_text
 from reelport.server.access.channel_registry import Channel
-from reelport.server.access.key_expiry import MOST_DAYS, KeyKind
-from reelport.server.access.keys import Key, expires_soon, list_marks
+from reelport.server.access.key_expiry import MOST_DAYS, KeyKind, parse_max_days
+from reelport.server.access.keys import Key, KeyDetails, NewKey, SentBefore, expires_soon, list_marks
 from reelport.server.access.organizations import Organization
 from reelport.server.settings import Settings
-from reelport.server.state.database import reading
+from reelport.server.state.database import reading, write
 from reelport.server.state.tables import to_milliseconds
-from reelport.server.studio import key_forms, pages
+from reelport.server.studio import pages
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.refusals import not_found
+from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.visit import Visit
 
 T = TypeVar("T")
 
-MOST_BOXES = 100
+_MOST_BOXES = 100
 """Channels above which a key's limit is typed, not ticked."""
 _FIRST_SCOPES = (Scope.CREATE_REPORTS, Scope.READ_REPORTS)
 """Switched on in the form for a new key."""
 _DEFAULT_DAYS = 90
+_INVALID = 422
+"""The status of a form that is shown again with its problems."""
+_SEPARATORS = re.compile(r"[\s,]+")
+_TICKET = "rpn"
 
 
 async def show_keys(visit: Visit) -> Response:
     """Show the organization's keys."""
-    return await render_keys(visit)
+    return await _render_keys(visit)
 
 
 async def show_key(visit: Visit) -> Response:
     """Show one key, and what may be done with it."""
-    return await render_key(visit)
+    return await _render_key(visit)
 
 
 async def show_new_key(visit: Visit) -> Response:
     """Show the form for a new key."""
-    return await render_new_key(visit)
+    return await _render_new_key(visit)
 
 
 async def show_revocation(visit: Visit) -> Response:
     """Ask whether a key is to be revoked."""
-    return pages.render(visit, "key_revoke.html", key=await find_key(visit))
+    return pages.render(visit, "key_revoke.html", key=await _find_key(visit))
 
 
-async def render_keys(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
-    """Render the list of keys, with the problems of a form of it."""
+async def _render_keys(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
     holder, found = await anyio.to_thread.run_sync(_read_keys, visit.service.db, visit.organization)
     valid = [key for key in found if key.revoked_at is None]
 
@@ -75,9 +86,8 @@ async def render_keys(visit: Visit, status: int = 200, problems: Sequence[str] =
     return await write_page(visit, visit.organization_id, write)
 
 
-async def render_key(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
-    """Render the page of a key, with the problems of a form of it."""
-    key = await find_key(visit)
+async def _render_key(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
+    key = await _find_key(visit)
     return pages.render(
         visit,
         "key.html",
@@ -95,7 +105,7 @@ async def render_key(visit: Visit, status: int = 200, problems: Sequence[str] = 
     )
 
 
-async def render_new_key(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
+async def _render_new_key(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
     """Render the form for a new key, with what was typed and its problems."""
     settings, db, form = visit.service.settings, visit.service.db, visit.form
     holder, channels = await anyio.to_thread.run_sync(_read_choices, settings, db, visit.organization)
@@ -104,13 +114,13 @@ async def render_new_key(visit: Visit, status: int = 200, problems: Sequence[str
         visit,
         "key_new.html",
         status,
-        ticket=key_forms.make_ticket(visit),
+        ticket=_make_ticket(visit),
         kinds=(KeyKind.PRIVATE, KeyKind.PUBLIC),
         kind=form.text("kind", KeyKind.PRIVATE),
         name=form.text("name"),
         scopes=Scope,
         chosen=form.texts("scope") if problems else _FIRST_SCOPES,
-        channels=channels if len(channels) <= MOST_BOXES else None,
+        channels=channels if len(channels) <= _MOST_BOXES else None,
         limit=form.texts("channel"),
         typed=form.text("channels"),
         expires=form.text("expires") if problems else str(days),
@@ -119,19 +129,19 @@ async def render_new_key(visit: Visit, status: int = 200, problems: Sequence[str
     )
 
 
-async def find_key(visit: Visit) -> Key:
+async def _find_key(visit: Visit) -> Key:
     """Find the key that the path names; Refused (404) when it isn't the organization's."""
 
     def look(connection: Connection) -> Key | None:
         return keys.look_for_key(connection, clean_text(visit.request.path_params["key_id"]))
 
-    found = await read(visit.service.db, look)
+    found = await _read(visit.service.db, look)
     if found is None or found.organization_id != visit.organization_id:
         raise not_found()
     return found
 
 
-async def read(db: Engine, work: Callable[[Connection], T]) -> T:
+async def _read(db: Engine, work: Callable[[Connection], T]) -> T:
     """Call `work` on a thread, in a transaction that reads."""
 
     def call() -> T:
@@ -159,3 +169,151 @@ async def _name_channels(visit: Visit, ids: Sequence[str]) -> list[str]:
     known = await anyio.to_thread.run_sync(channel_registry.list_channels, visit.service.settings)
     slugs = {each.id: each.slug for each in known}
     return sorted(slugs.get(id_, id_) for id_ in ids)
+
+
+async def create_key(visit: Visit) -> Response:
+    """Make a key, and show its secret in this answer alone."""
+    service, form, key_id = visit.service, visit.form, _read_ticket(visit)
+    if not form.text("name"):
+        return await _render_new_key(visit, _INVALID, ["Give the key a name that says what it is for."])
+    channels = [*form.texts("channel"), *(word for word in _SEPARATORS.split(form.text("channels")) if word)]
+    work = partial(
+        channel_registry.create_key,
+        service.db,
+        service.settings,
+        service.service_secret,
+        visit.organization,
+        form.texts("scope"),
+        visit.now,
+        channels=channels or None,
+        kind=form.text("kind"),
+        details=KeyDetails(form.text("name"), form.text("expires") or None, visit.actor, key_id),
+    )
+    try:
+        new = await anyio.to_thread.run_sync(work)
+    except SentBefore:
+        raise _refuse_repeat() from None
+    except UsageError as error:
+        return await _render_new_key(visit, _INVALID, str(error).splitlines())
+    return pages.render(visit, "key_secret.html", new=new, is_rotated=False)
+
+
+async def rename_key(visit: Visit) -> Response:
+    """Give a key another name."""
+    key = await _find_key(visit)
+    return await _change_key(
+        visit, lambda connection: keys.rename_key(connection, key.id, visit.form.text("name"), visit.actor, visit.now)
+    )
+
+
+async def rotate_key(visit: Visit) -> Response:
+    """Make a second secret of a key, and show it in this answer alone."""
+    key, hours = await _find_key(visit), _read_hours(visit)
+    if hours is None:
+        return await _render_key(visit, _INVALID, ["The grace is a number of hours, such as 24."])
+    try:
+        new = await _write(visit, partial(_rotate, visit=visit, key_id=key.id, hours=hours))
+    except SentBefore:
+        raise _refuse_repeat() from None
+    except UsageError as error:
+        return await _render_key(visit, _INVALID, str(error).splitlines())
+    return pages.render(visit, "key_secret.html", new=new, is_rotated=True, hours=hours)
+
+
+def _rotate(connection: Connection, visit: Visit, key_id: str, hours: int) -> NewKey:
+    key = keys.find_key(connection, key_id)
+    if visit.form.text("version") != str(to_milliseconds(key.rotated_at)):
+        raise SentBefore(f"{key_id} was rotated since the form was shown.")
+    return keys.rotate_key(connection, visit.service.service_secret, key_id, hours, visit.actor, visit.now)
+
+
+async def cancel_rotation(visit: Visit) -> Response:
+    """Take back a second secret that nobody has used."""
+    key = await _find_key(visit)
+    return await _change_key(visit, lambda connection: keys.cancel_rotation(connection, key.id, visit.actor, visit.now))
+
+
+async def revoke_key(visit: Visit) -> Response:
+    """End a key with its tokens."""
+    key = await _find_key(visit)
+    await anyio.to_thread.run_sync(keys.revoke_key, visit.service.db, key.id, visit.now, visit.actor)
+    return pages.redirect(f"{pages.ROOT}/keys")
+
+
+async def download_secret(visit: Visit) -> Response:
+    """Give back the secret that a page shows as a file; it comes and goes in bodies alone."""
+    key, secret = await _find_key(visit), visit.form.raw("secret")
+    if not credentials.is_well_formed(credentials.KEY_SECRET, secret):
+        raise Refused(400, "No secret", "What was sent isn't the secret of a key.")
+    text = _write_environment_file(visit.origin, key, secret)
+    attached = {"Content-Disposition": f'attachment; filename="{key.id}.env"'}
+    return PlainTextResponse(text, headers={**pages.HEADERS, **attached})
+
+
+async def limit_key_life(visit: Visit) -> Response:
+    """Set how long keys live at most; asks first when some would end by it."""
+    try:
+        days = parse_max_days(visit.form.text("days") or "none")
+        found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
+        ended = keys.find_too_old_keys(found, days, visit.now)
+        if ended and not visit.form.has("confirmed"):
+            return pages.render(visit, "key_age.html", days=days, keys=[key for key in found if key.id in ended])
+        await _write(visit, partial(_limit_key_life, visit=visit, days=days))
+    except UsageError as error:
+        return await _render_keys(visit, _INVALID, str(error).splitlines())
+    return pages.redirect(f"{pages.ROOT}/keys")
+
+
+def _limit_key_life(connection: Connection, visit: Visit, days: int | None) -> None:
+    holder = organizations.find_organization(connection, visit.organization)
+    organizations.limit_key_life(connection, holder, days, visit.actor, visit.now)
+
+
+async def _change_key(visit: Visit, work: Callable[[Connection], Key | None]) -> Response:
+    """Change a key and show its page, with what is wrong where it can't be changed."""
+    try:
+        await _write(visit, work)
+    except UsageError as error:
+        return await _render_key(visit, _INVALID, str(error).splitlines())
+    return pages.redirect(f"{pages.ROOT}/keys/{visit.request.path_params['key_id']}")
+
+
+async def _write(visit: Visit, work: Callable[[Connection], T]) -> T:
+    return await anyio.to_thread.run_sync(write, visit.service.db, work)
+
+
+def _read_hours(visit: Visit) -> int | None:
+    text = visit.form.text("grace")
+    return int(text) if text.isdecimal() and len(text) < 10 else None  # noqa: PLR2004 - no number of hours is longer
+
+
+def _make_ticket(visit: Visit) -> str:
+    """Make the ticket of a form for a new key: the signed id of the key that it will make."""
+    return credentials.sign(visit.service.service_secret, _TICKET, keys.draw_key_id().encode(), _context(visit))
+
+
+def _read_ticket(visit: Visit) -> str:
+    """Read the id of the key that a form is to make; Refused when the form isn't ours."""
+    payload = credentials.read_signed(visit.service.service_secret, _TICKET, visit.form.text("ticket"), _context(visit))
+    if payload is None:
+        raise Refused(403, "This form is too old", "Go back, load the page anew, and send the form again.")
+    return payload.decode()
+
+
+def _refuse_repeat() -> Refused:
+    """Return the refusal of a form that was sent before."""
+    sentence = "This form was sent before. A secret is shown once: if it is lost, make another one on the key's page."
+    return Refused(409, "This was done already", sentence)
+
+
+def _write_environment_file(address: str, key: keys.Key, secret: str) -> str:
+    """Write the variables that a client of the key reads, for a file `.env`."""
+    lines = [f"REELPORT_URL={address}", f"REELPORT_API_KEY={key.id}", f"REELPORT_API_SECRET={secret}"]
+    if key.kind is KeyKind.PUBLIC:
+        lines += ["# A public key needs the sign-in of a user, too:", "# REELPORT_USERNAME=", "# REELPORT_PASSWORD="]
+    return "\n".join(lines) + "\n"
+
+
+def _context(visit: Visit) -> str:
+    """Return what a ticket is valid for: a ticket of one organization makes no key of another."""
+    return str(visit.organization_id)
