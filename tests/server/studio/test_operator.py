@@ -14,7 +14,7 @@ from reelport.server.access.users import Role
 from reelport.server.queue import jobs
 from reelport.server.state.database import writing
 from reelport.server.state.tables import ORGANIZATIONS
-from reelport.server.studio import platform
+from reelport.server.studio import operator
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.server.studio.routes import ROUTES
 
@@ -40,7 +40,7 @@ def test_of_many_organizations_those_with_reports_are_shown(state: State) -> Non
         connection.execute(ORGANIZATIONS.insert(), rows)
     state.organization("zebra", "c-1")
     state.ask(state.caller(state.key("zebra")))
-    shown = platform.read_platform(state.db, state.settings, state.now)
+    shown = operator.read_platform(state.db, state.settings, state.now)
     assert (len(shown.organizations), shown.organizations_in_all) == (200, 1001)
     assert [each.name for each in shown.organizations[:2]] == ["zebra", "o0000"]
     assert (shown.organizations[0].channels, shown.organizations[0].keys, shown.organizations[0].unfinished) == (
@@ -66,7 +66,7 @@ def test_a_page_for_operators_holds_nothing_of_a_report(visitors: Visitors, peop
     for number in ("41\N{NARROW NO-BREAK SPACE}237", "41237", "41,237", "8613"):
         assert number not in text
     assert re.search(r"Ended so far: .*\d finished", text)
-    told = {each.name for each in fields(platform.QueuedReport)}
+    told = {each.name for each in fields(operator.QueuedReport)}
     assert not told & {"rows", "bytes", "query", "channels", "key", "file"}
 
 
