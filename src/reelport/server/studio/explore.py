@@ -1,7 +1,8 @@
-"""The explorer: `/studio/explore` shows a view of the organization's numbers."""
+"""The explorer: `/studio/explore` shows a view of the organization's numbers, and gives its lines as files."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,22 +10,27 @@ from functools import partial
 import anyio.to_thread
 from starlette.responses import Response
 
-from reelport.catalog import Product
+from reelport import check
+from reelport.catalog import Filter, Product
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
+from reelport.charts.report_chart import list_query_notes
 from reelport.facts.log.freshness import Freshness, read_freshness
-from reelport.server.explore.numbers import Numbers
+from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
 from reelport.server.explore.options import list_options
-from reelport.server.explore.view import SEVERAL, Preset, View
+from reelport.server.explore.view import SEVERAL, Comparison, Preset, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
-from reelport.server.studio import pages
-from reelport.server.studio.filter_suggestions import Suggestion, suggest_values
+from reelport.server.studio import chart_files, pages
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.view_numbers import compute_view, find_channels, make_defaults
+from reelport.server.studio.refusals import Refused, not_found
+from reelport.server.studio.view_charts import make_line_chart
+from reelport.server.studio.view_numbers import compute_view, find_channels, load_freshness, make_defaults
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Visit
 from reelport.wording import format_days
 
 PATH = f"{pages.ROOT}/explore"
+_MOST_SUGGESTED = 3
+"""Values that are named where none is like the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,28 @@ async def show_explore(visit: Visit) -> Response:
     if asked.parsed.is_relative and not asked.parsed.problems:
         return pages.redirect(address_of(view))
     numbers = await compute_view(visit, view, visit.organization_id)
-    suggestions = await suggest_values(visit, view, numbers, asked.defaults)
+    suggestions = await _suggest_values(visit, view, numbers, asked.defaults)
     return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, suggestions))
+
+
+async def download_line(visit: Visit) -> Response:
+    """Give the line of a metric over time, of the view of the URL, with its days and filters."""
+    name, kind = (visit.request.path_params[each] for each in ("metric", "kind"))
+    chart_files.require_kind(kind)
+    defaults = make_defaults(visit, await load_freshness(visit))
+    view = parse_view(visit.request.query_params.multi_items(), defaults).view
+    place = next((place for place, metric in enumerate(view.metrics) if metric.name == name), None)
+    if place is None:
+        raise not_found()
+    view = replace(view, dimensions=(), longer=None)
+    lines = (await compute_view(visit, view, visit.organization_id)).lines
+    if isinstance(lines, OverBudget):
+        raise Refused(409, "There is no chart", lines.sentence)
+    chart = make_line_chart(view, lines, place, defaults.complete_days([view.metrics[place]]))
+    kept = [(dimension.name, cell) for dimension, cell in view.kept]
+    query = view.query((view.time,))
+    notes = (*list_query_notes(query, kept), *chart.notes)
+    return await chart_files.answer_chart(replace(chart, notes=notes), kind, replace(query, metrics=(name,)))
 
 
 def _read_url(visit: Visit) -> _Asked:
@@ -55,7 +81,7 @@ def _read_url(visit: Visit) -> _Asked:
     return _Asked(parsed, defaults, freshness, bool(find_channels(visit.service.db, visit.organization_id)))
 
 
-def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[Suggestion]) -> Response:
+def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Suggestion]) -> Response:
     """Write the page: in a thread, as the event loop should not wait so long."""
     view = asked.parsed.view
     options = list_options(view, asked.defaults.rules)
@@ -99,3 +125,56 @@ def _offer_preset(preset: Preset, view: View, defaults: Defaults) -> _PresetLink
 def address_of(view: View) -> str:
     """The address of the page of a view."""
     return f"{PATH}?{view.url_query()}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Suggestion:
+    """A filter whose text matches nothing, and views that have another value in its place, by that value."""
+
+    label: str
+    text: str
+    is_near: bool
+    views: Mapping[str, View]
+
+
+async def _suggest_values(visit: Visit, view: View, numbers: Numbers, defaults: Defaults) -> list[_Suggestion]:
+    """Suggest values for the filters of a view that has no numbers; of these days, and of the view's other filters."""
+    if not isinstance(numbers.lines, Lines) or any(
+        figure != Figure(None) for point in numbers.lines.points for figure in point.figures
+    ):
+        return []
+    free = [(row, text) for row, text in view.filters if text and not row.choices]
+    found = [await _suggest(visit, view, row, text, defaults) for row, text in free]
+    return [each for each in found if each is not None]
+
+
+async def _suggest(visit: Visit, view: View, row: Filter, text: str, defaults: Defaults) -> _Suggestion | None:
+    others = tuple(pair for pair in view.filters if pair[0] is not row)
+    plain = replace(view, filters=others, comparison=Comparison.NONE, sort=Sort.VALUE, reverse=False)
+    listed = replace(plain, dimensions=(row.dimension,), longer=row.dimension)
+    if check.problems(listed.report_query(), today=defaults.today, rules=defaults.rules):
+        return None
+    board = (await compute_view(visit, listed, visit.organization_id)).leaderboards[row.dimension]
+    values = (
+        {entry.cell: entry.title for entry in board.entries if entry.cell} if isinstance(board, Leaderboard) else {}
+    )
+    near = _find_near(text, values)
+    shown = [near] if near else list(values)[:_MOST_SUGGESTED]
+    views = {value: replace(view, filters=_exchange(view, row, value)) for value in shown}
+    return _Suggestion(label_filter(row), text, near is not None, views) if shown else None
+
+
+def _find_near(text: str, values: Mapping[str, str | None]) -> str | None:
+    """Find the value that was probably meant by a text: its slug, its title, or what is written like one of them."""
+    names = {_normalize(name): value for value, title in values.items() for name in (title, value) if name}
+    written = _normalize(text)
+    near = written if written in names else check.nearest(written, names)
+    return names[near] if near else None
+
+
+def _normalize(text: str) -> str:
+    return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
+
+
+def _exchange(view: View, row: Filter, value: str) -> tuple[tuple[Filter, str], ...]:
+    return tuple((each, value if each is row else text) for each, text in view.filters)

@@ -20,7 +20,6 @@ from reelport.server.studio import (
     saved,
     shared,
     sign_in,
-    view_files,
 )
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
@@ -43,7 +42,7 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/sign-in", sign_in.sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-out", sign_in.sign_out, Right.STAY),
     StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
-    StudioRoute("GET", "/studio/explore/{metric}.{kind}", view_files.download_line, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/explore/{metric}.{kind}", explore.download_line, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),
