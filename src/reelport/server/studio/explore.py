@@ -22,9 +22,8 @@ from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_
 from reelport.server.studio import chart_files, pages
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.refusals import Refused, not_found
-from reelport.server.studio.view_charts import make_line_chart
 from reelport.server.studio.view_numbers import compute_view, find_channels, load_freshness, make_defaults
-from reelport.server.studio.view_page import make_page
+from reelport.server.studio.view_page import make_line_chart, make_page
 from reelport.server.studio.visit import Visit
 from reelport.wording import format_days
 

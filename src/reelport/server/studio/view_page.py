@@ -1,4 +1,4 @@
-"""What the page of a view shows, as values for its template."""
+"""The page of a view, as values for its template: totals, charts, tables, boards, filters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from reelport.catalog import Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
-from reelport.charts import count_settled, embed_chart
-from reelport.charts.time_axis import format_time
+from reelport.charts import LineChart, Series, count_settled, embed_chart
+from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
 from reelport.facts.log.freshness import Freshness
 from reelport.server.explore.numbers import Figure, Lines, Number, Numbers, OverBudget, Totals
 from reelport.server.explore.options import Options
@@ -21,9 +21,13 @@ from reelport.server.studio.chart_files import list_kinds
 from reelport.server.studio.number_text import NO_NUMBER, write_full
 from reelport.server.studio.pages import format_day, format_moment
 from reelport.server.studio.view_boards import EMPTY, Board, Cell, make_board
-from reelport.server.studio.view_charts import COMPARISONS, make_line_chart
 from reelport.server.studio.view_units import MetricUnit, choose_units, name_amount
 from reelport.wording import format_days, format_list
+
+DaySpan = tuple[date, date] | None
+"""The first and the last complete day of a metric's tables; None where there is none."""
+COMPARISONS = {Comparison.PREVIOUS: "Days before", Comparison.WEEKDAYS: "Same weekdays before"}
+"""What the compared days are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,3 +214,50 @@ def _list_filters(view: View) -> Iterator[Removable]:
     for dimension, cell in view.kept:
         others = tuple(pair for pair in view.kept if pair[0] is not dimension)
         yield Removable(capitalize(label_dimension(dimension)), cell or EMPTY, replace(view, kept=others))
+
+
+def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
+    """Make the chart of the metric at this place of the view.
+
+    `complete` are the complete days of the metric's tables: what comes later may still change. Within them a time
+    without facts is 0 where the metric adds up; elsewhere it is a gap.
+    """
+    metric = view.metrics[place]
+    days = [point.day for point in lines.points]
+    times = tuple(format_time(day, view.grain) for day in days)
+    name = name_amount(metric)
+    values = [point.figures[place].value for point in lines.points]
+    chart = LineChart(
+        f"{name} by {GRAIN_WORDS[view.grain]}",
+        times,
+        (Series(name, _fill(metric, days, values, complete)),),
+        metric.unit,
+        view.grain,
+        count_settled(times, view.grain, complete and complete[1], view.end),
+        note_partial(times, view),
+    )
+    return _compare(chart, view, lines, place, complete)
+
+
+def note_partial(times: tuple[str, ...], view: View) -> tuple[str, ...]:
+    """Say of which months the view has only a part."""
+    partial = list_partial(times, view.grain, view.start, view.end)
+    return (f"Of {format_list(partial)} only a part is shown.",) if partial else ()
+
+
+def _compare(chart: LineChart, view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
+    """Add the line of the compared days, where the lines are compared."""
+    if not view.compares_lines or view.compared_days is None:
+        return chart
+    back = view.start - view.compared_days[0]
+    days = [point.day - back for point in lines.points]
+    befores = [point.figures[place].before for point in lines.points]
+    line = Series(COMPARISONS[view.comparison], _fill(view.metrics[place], days, befores, complete))
+    return replace(chart, comparison=line, comparison_times=tuple(format_time(day, view.grain) for day in days))
+
+
+def _fill(metric: Metric, days: list[date], values: list[Number], complete: DaySpan) -> tuple[Number, ...]:
+    return tuple(
+        0 if value is None and metric.additive and complete and complete[0] <= day <= complete[1] else value
+        for day, value in zip(days, values, strict=True)
+    )
