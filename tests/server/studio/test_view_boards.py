@@ -12,8 +12,8 @@ from reelport.check import Rules
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, OverBudget
 from reelport.server.explore.options import list_options
 from reelport.server.explore.view import Comparison, View
+from reelport.server.studio.number_text import MetricUnit
 from reelport.server.studio.view_boards import find_filter, keep_value, make_board
-from reelport.server.studio.view_units import MetricUnit
 
 VIEW = View(
     (Metric.VIEWS,), (Dimension.MEDIA_TYPE,), date(2026, 7, 1), date(2026, 7, 4), Metric.VIEWS, Grain.DAY,

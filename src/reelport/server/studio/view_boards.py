@@ -15,8 +15,7 @@ from reelport.server.explore.numbers import Entry, Figure, Leaderboard, OverBudg
 from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, Sort, View
 from reelport.server.explore.view_parameters import LONGEST
-from reelport.server.studio.number_text import NO_NUMBER, group_digits, write_full, write_share
-from reelport.server.studio.view_units import MetricUnit
+from reelport.server.studio.number_text import NO_NUMBER, MetricUnit, group_digits, write_full, write_share
 
 EMPTY = "(empty)"
 _LONGEST = LONGEST - max(len(f"{dimension.name}:") for dimension in Dimension)

@@ -18,10 +18,9 @@ from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_parameters import Defaults, fact_tables
 from reelport.server.studio.chart_files import list_kinds
-from reelport.server.studio.number_text import NO_NUMBER, write_full
+from reelport.server.studio.number_text import NO_NUMBER, MetricUnit, choose_units, name_amount, write_full
 from reelport.server.studio.pages import format_day, format_moment
 from reelport.server.studio.view_boards import EMPTY, Board, Cell, make_board
-from reelport.server.studio.view_units import MetricUnit, choose_units, name_amount
 from reelport.wording import format_days, format_list
 
 DaySpan = tuple[date, date] | None
