@@ -105,6 +105,29 @@ def test_a_report_needs_no_script(waiting: Studio, idle: Service) -> None:
     assert not waiting.complaints
 
 
+def test_a_row_of_a_report_holds_an_address_on_one_line(studio: Studio) -> None:
+    """Of a long sentence and a short address the sentence is broken: an address in two reads as another one."""
+    page = studio.open(f"/studio/reports/new?{VIEW}&metric=TIME_WATCHED_SECONDS&by=VISITOR_COUNTRY", MEMBER)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    ask(page)
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Reports").click()
+    address = page.get_by_role("cell", name=MEMBER).locator("bdi").first
+    assert address.evaluate("element => element.getClientRects().length") == 1
+
+
+def test_the_columns_of_a_report_end_where_their_box_does(studio: Studio) -> None:
+    """Below the last line of the choice there is as much room as above the first one."""
+    page = studio.open(f"/studio/reports/new?{VIEW}", MEMBER)
+    above, below = page.locator("form.choose").evaluate(
+        """form => {
+          const parts = [form, form.querySelector(".row"), form.lastElementChild];
+          const [box, first, last] = parts.map(each => each.getBoundingClientRect());
+          return [first.top - box.top, box.bottom - last.bottom];
+        }"""
+    )
+    assert below == pytest.approx(above, abs=1)
+
+
 @pytest.mark.long
 def test_pages_of_reports_have_no_barriers(studio: Studio) -> None:
     """A report, its preview, a saved view and what a link shows: light and dark, wide and narrow."""
