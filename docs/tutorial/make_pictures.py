@@ -40,7 +40,8 @@ _ARGUMENTS = (
 
 def main() -> None:
     """Run the service and the browser, and walk the tour."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         sys.exit("The pictures need a Chromium: none is installed.")
     FOLDER.mkdir(exist_ok=True)
