@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from reelport.charts import svg
 from reelport.charts.bar_chart import draw_bar_chart
 from reelport.charts.chart_types import BarChart, Chart, LineChart, SmallMultiples
-from reelport.charts.line_chart import draw_line_chart
+from reelport.charts.line_chart import draw_line_chart, draw_small_multiples
 from reelport.charts.picture import Picture, embed_picture, write_file
 from reelport.charts.sentences import describe_moving
-from reelport.charts.small_multiples import draw_small_multiples
 from reelport.charts.stylesheet import write_file_stylesheet
 
 NARROW, MEDIUM, WIDE, WIDEST = 340, 480, 680, 1000

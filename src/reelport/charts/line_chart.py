@@ -1,13 +1,13 @@
-"""Draws lines over time in one plot, in a given width."""
+"""Draws lines over time in a given width: in one plot, in a small plot for each category, or as small as a word."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from reelport.charts import legend, svg
-from reelport.charts.amounts import Scale, choose_scale, list_numbers
-from reelport.charts.chart_types import LineChart, Series
-from reelport.charts.legend import Name
+from reelport.charts import svg
+from reelport.charts.amounts import Scale, choose_scale, format_full, list_numbers
+from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples
 from reelport.charts.picture import Picture, draw_sentence
 from reelport.charts.plot import (
     GAP,
@@ -20,7 +20,8 @@ from reelport.charts.plot import (
     draw_tooltips,
 )
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
-from reelport.charts.text_width import measure_text
+from reelport.charts.text_width import cut_to_room, measure_text
+from reelport.charts.time_axis import describe_time, make_ticks
 
 _KINDS = 6
 """How many looks of lines there are, each a colour and a dash of its own."""
@@ -35,6 +36,34 @@ _HEAD = 24
 
 _AXIS = 26
 """Room below a plot for its times."""
+
+_NAME_HEIGHT = 16
+"""The height of a name."""
+
+_SAMPLE = 16
+"""The width of the piece of line beside a name."""
+
+_SHARE = 0.28
+"""The share of a chart's width that names at the ends of its lines may take."""
+
+_LEAST_PANEL = 150
+"""The width that a panel has at least, where the chart has room for two."""
+
+_PANEL_HEIGHT = 84
+_PANEL_HEAD, _PANEL_AXIS, _BETWEEN = 26, 28, 20
+"""Room above a panel's plot for its name, below it for its times, and between panels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A line's name, and the classes that it is drawn by.
+
+    `end` is the place and the number that it ends with, None for a line without numbers.
+    """
+
+    words: str
+    kind: str
+    end: tuple[int, float] | None
 
 
 def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Picture:
@@ -60,18 +89,18 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
 def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[Plot, list[str]]:
     """Place the plot in a chart; draw the names of the lines and of the unit around it."""
     names = _list_names(chart)
-    beside = bool(names) and legend.is_beside(names, width, height)
-    above = legend.arrange_above(names, width) if names and not beside else []
+    beside = bool(names) and _have_room_beside(names, width, height)
+    above = _arrange_above(names, width) if names and not beside else []
     unit = scale.unit_beside(chart.heading)
-    top = (above[-1][1] + legend.LINE + GAP if above else 0) + _HEAD
+    top = (above[-1][1] + _NAME_HEIGHT + GAP if above else 0) + _HEAD
     left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
-    right = legend.measure_beside(names, width) if beside else 8
+    right = _measure_beside(names, width) if beside else 8
     plot = Plot(left, top, width - left - right, height, len(chart.times), scale)
-    elements = list(legend.draw_above(above))
+    elements = list(_draw_above(above))
     if unit:
         elements.append(svg.text(unit, 0, top - 12, class_="chart-tick"))
     if beside:
-        elements += legend.draw_beside(names, plot, right)
+        elements += _draw_beside(names, plot, right)
     return plot, elements
 
 
@@ -86,7 +115,7 @@ def _list_series(chart: LineChart) -> list[Series]:
     return [*chart.series, *([chart.comparison] if chart.comparison else [])]
 
 
-def _list_names(chart: LineChart) -> list[Name]:
+def _list_names(chart: LineChart) -> list[_Name]:
     """List the names of the lines; none where a line is alone, for the heading names it."""
     names = [_name(each, _kind_of(place)) for place, each in enumerate(chart.series)]
     if chart.comparison is not None:
@@ -94,11 +123,129 @@ def _list_names(chart: LineChart) -> list[Name]:
     return names if len(names) > 1 else []
 
 
-def _name(series: Series, kind: str) -> Name:
+def _name(series: Series, kind: str) -> _Name:
     numbers = list_numbers(series.values)
-    return Name(series.name, kind, (numbers[-1][0], float(numbers[-1][1])) if numbers else None)
+    return _Name(series.name, kind, (numbers[-1][0], float(numbers[-1][1])) if numbers else None)
 
 
 def _kind_of(place: int) -> str:
     """Return the classes of a chart's line by its place."""
     return f"chart-line chart-s{place % _KINDS}"
+
+
+def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool = True) -> Picture:
+    """Draw a chart in a width, with as many panels side by side as have room."""
+    values = [value for each in chart.series for value in each.values]
+    if all(value is None for value in values):
+        return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
+    scale = choose_scale(values, chart.unit, 3)
+    unit = scale.unit_beside(chart.heading)
+    columns = max(1, min(int((width + _BETWEEN) // (_LEAST_PANEL + _BETWEEN)), len(chart.series)))
+    across = (width + _BETWEEN) / columns
+    top, down = 18.0 if unit else 0.0, _PANEL_HEAD + _PANEL_HEIGHT + _PANEL_AXIS
+    elements = [svg.text(unit, 0, 12, class_="chart-tick")] if unit else []
+    for place, series in enumerate(chart.series):
+        row, column = divmod(place, columns)
+        panel = _draw_panel(chart, series, scale, across - _BETWEEN, tooltips=tooltips)
+        at = f"translate({svg.format_place(column * across)} {svg.format_place(top + row * down)})"
+        elements.append(svg.element("g", *panel, transform=at))
+    height = top + down * -(-len(chart.series) // columns)
+    return Picture(width, height, tuple(elements), chart.heading, describe_lines(chart))
+
+
+def draw_sparkline(values: Sequence[Number | None], first_moving: int | None = None, width: float = 120) -> str:
+    """Draw a line as high as a line of text, from 0 up, without axes.
+
+    It says nothing to a screen reader: its numbers stand beside it.
+    """
+    scale = choose_scale(values, None, 2)
+    plot = Plot(4, 4, width - 8, 16, len(values), scale)
+    line = draw_line(plot, values, "chart-line chart-s0", len(values) if first_moving is None else first_moving)
+    box = {"view_box": f"0 0 {svg.format_place(width)} 24", "aria_hidden": "true", "focusable": "false"}
+    return svg.element("svg", *line, class_="chart-sparkline", **box)
+
+
+def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: float, *, tooltips: bool) -> Iterator[str]:
+    left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
+    plot = Plot(left, _PANEL_HEAD, width - left - GAP, _PANEL_HEIGHT, len(chart.times), scale)
+    if tooltips:
+        yield svg.tooltip(_describe_panel(series, chart))
+    yield svg.text(cut_to_room(series.name, width), 0, 12, class_="chart-name")
+    yield from draw_moving(plot, chart.first_moving)
+    yield from draw_amounts(plot)
+    yield from draw_times(plot, _pick_ends(make_ticks(chart.times, chart.grain, 3)), width)
+    yield from draw_line(plot, series.values, "chart-line chart-s0", chart.first_moving)
+
+
+def _pick_ends(ticks: dict[int, str]) -> dict[int, str]:
+    """Return the first and the last of some ticks."""
+    places = list(ticks)
+    return {place: ticks[place] for place in dict.fromkeys([places[0], places[-1]])}
+
+
+def _describe_panel(series: Series, chart: SmallMultiples) -> str:
+    numbers = list_numbers(series.values)
+    if not numbers:
+        return f"{series.name}: no numbers"
+    place, value = max(numbers, key=lambda each: each[1])
+    return f"{series.name}: highest {format_full(value, chart.unit)} on {describe_time(chart.times[place])}"
+
+
+def _have_room_beside(names: Sequence[_Name], width: float, height: float) -> bool:
+    """Whether names go at the ends of lines: the chart is wide, and high enough for all."""
+    return width >= _NARROW and len(names) * _NAME_HEIGHT <= height
+
+
+def _measure_beside(names: Sequence[_Name], width: float) -> float:
+    """Return the room that names at the ends of their lines take."""
+    return min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
+
+
+def _draw_beside(names: Sequence[_Name], plot: Plot, room: float) -> Iterator[str]:
+    """Draw each name at its line's end, moved up or down where it would lie over another."""
+    wanted = [plot.y(name.end[1]) if name.end else plot.bottom for name in names]
+    placed = _spread_apart(wanted, plot.top, plot.bottom, _NAME_HEIGHT)
+    for name, y in zip(names, placed, strict=True):
+        x = plot.right + GAP
+        yield _draw_sample(name.kind, x, y)
+        yield svg.text(cut_to_room(name.words, room - _SAMPLE - 2 * GAP), x + _SAMPLE + GAP, y + 4, class_="chart-name")
+
+
+def _arrange_above(names: Sequence[_Name], width: float) -> list[tuple[float, float, _Name]]:
+    """Arrange names in rows of a width; returns each with its place, from the upper left."""
+    placed: list[tuple[float, float, _Name]] = []
+    x, y = 0.0, 0.0
+    for name in names:
+        words = cut_to_room(name.words, width - _SAMPLE - GAP)
+        room = _SAMPLE + GAP + measure_text(words)
+        if x and x + room > width:
+            x, y = 0.0, y + _NAME_HEIGHT
+        placed.append((x, y, _Name(words, name.kind, name.end)))
+        x += room + 2 * GAP
+    return placed
+
+
+def _draw_above(placed: Sequence[tuple[float, float, _Name]]) -> Iterator[str]:
+    """Draw the names that were arranged above a plot."""
+    for x, y, name in placed:
+        yield _draw_sample(name.kind, x, y + _NAME_HEIGHT / 2)
+        yield svg.text(name.words, x + _SAMPLE + GAP, y + _NAME_HEIGHT / 2 + 4, class_="chart-name")
+
+
+def _spread_apart(wanted: Sequence[float], low: float, high: float, step: float) -> list[float]:
+    """Move places to be a step apart or more, between low and high, in the same order."""
+    order = sorted(range(len(wanted)), key=lambda place: (wanted[place], place))
+    placed = dict.fromkeys(order, 0.0)
+    least = low
+    for place in order:
+        placed[place] = max(wanted[place], least)
+        least = placed[place] + step
+    most = high
+    for place in reversed(order):
+        placed[place] = min(placed[place], most)
+        most = placed[place] - step
+    return [placed[place] for place in range(len(wanted))]
+
+
+def _draw_sample(kind: str, x: float, y: float) -> str:
+    return svg.element("path", class_=kind, d=svg.path([(x, y), (x + _SAMPLE, y)]))
