@@ -8,9 +8,9 @@ from reelport.charts import svg
 from reelport.charts.bar_chart import draw_bar_chart
 from reelport.charts.chart_types import BarChart, Chart, LineChart, SmallMultiples
 from reelport.charts.line_chart import draw_line_chart, draw_small_multiples
-from reelport.charts.picture import Picture, embed_picture, write_file
 from reelport.charts.sentences import describe_moving
 from reelport.charts.stylesheet import write_file_stylesheet
+from reelport.charts.svg import Picture, embed_picture, write_file
 
 NARROW, MEDIUM, WIDE, WIDEST = 340, 480, 680, 1000
 """The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has."""

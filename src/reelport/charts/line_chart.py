@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from reelport.charts import svg
 from reelport.charts.amounts import Scale, choose_scale, format_full, list_numbers
 from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples
-from reelport.charts.picture import Picture, draw_sentence
 from reelport.charts.plot import (
     GAP,
     Plot,
@@ -20,6 +19,7 @@ from reelport.charts.plot import (
     draw_tooltips,
 )
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
+from reelport.charts.svg import Picture, draw_sentence
 from reelport.charts.text_width import cut_to_room, measure_text
 from reelport.charts.time_axis import describe_time, make_ticks
 
