@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from reelport.catalog import Unit
 from reelport.charts import Bar, BarChart, Chart, LineChart, Series, SmallMultiples, draw_file, embed_chart
+from reelport.charts.chart_labels import measure_text
 from reelport.charts.drawing import MEDIUM, NARROW, WIDE, WIDEST, draw
-from reelport.charts.text_width import measure_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 WORDS = st.text(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from reelport.charts import svg
 from reelport.charts.amounts import Scale, fit_scale, format_full
+from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import Bar, BarChart
 from reelport.charts.plot import GAP
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_bars
 from reelport.charts.svg import Picture, draw_sentence
-from reelport.charts.text_width import cut_to_room, measure_text
 
 _NARROW = 480
 _BAR = 14

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reelport.charts import svg
 from reelport.charts.amounts import Scale, choose_scale, format_full, list_numbers
+from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples
 from reelport.charts.plot import (
     GAP,
@@ -20,7 +21,6 @@ from reelport.charts.plot import (
 )
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
 from reelport.charts.svg import Picture, draw_sentence
-from reelport.charts.text_width import cut_to_room, measure_text
 from reelport.charts.time_axis import describe_time, make_ticks
 
 _KINDS = 6

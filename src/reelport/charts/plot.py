@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from reelport.charts import svg
 from reelport.charts.amounts import Scale
+from reelport.charts.chart_labels import measure_text
 from reelport.charts.chart_types import Number
-from reelport.charts.text_width import measure_text
 from reelport.charts.time_axis import MOST_TICKS, make_ticks
 
 GAP = 6

@@ -9,10 +9,9 @@ from decimal import Decimal
 
 from reelport.additivity import plan_cell
 from reelport.catalog import Dimension, Grain, Metric, Product, Unit
-from reelport.charts.chart_labels import make_label, name_as_heading, name_in_sentence
+from reelport.charts.chart_labels import cut_to_room, make_label, name_as_heading, name_in_sentence
 from reelport.charts.chart_types import Bar, BarChart, Chart, LineChart, Series, SmallMultiples
 from reelport.charts.groups import Formula, Groups, list_places, list_times, roll_up
-from reelport.charts.text_width import cut_to_room
 from reelport.charts.time_axis import GRAIN_WORDS, count_settled, describe_time, list_partial
 from reelport.query import ReportQuery
 from reelport.wording import format_list

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from reelport.charts.chart_labels import isolate
-from reelport.charts.text_width import cut_to_room, measure_text
+from reelport.charts.chart_labels import cut_to_room, isolate, measure_text
 from reelport.wording import clean_line
 
 Attribute = str | float | None
