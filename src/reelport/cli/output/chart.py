@@ -14,15 +14,16 @@ from rich.text import Text
 
 from reelport.charts import Bar, BarChart, Chart, NoChart, draw_file
 from reelport.charts.chart_labels import format_number, isolate, make_label
-from reelport.charts.groups import Groups, read_groups
 from reelport.charts.png_renderer import explain_absence, render_png
 from reelport.charts.report_chart import (
     ChartPlan,
+    Groups,
     draw_largest,
     find_grain,
     fit_times,
     head_times,
     plan_chart_by,
+    read_groups,
 )
 from reelport.client.files.part import Part, resolve_target
 from reelport.client.results.tables import Table

@@ -16,7 +16,7 @@ from reelport.additivity import plan_cell
 from reelport.catalog import Dimension, Distinct, Metric, Stock
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts import Chart, ChartPlan, Group, Groups, NoChart, plan_report_chart
-from reelport.charts.groups import Formula, list_places
+from reelport.charts.report_chart import Formula, list_places
 from reelport.engine.plan import Plan
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import OverBudget

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from reelport.additivity import Added
 from reelport.catalog import Metric
-from reelport.charts.groups import Formula, list_places
-from reelport.charts.report_chart import MOST_BARS, MOST_PANELS, ChartPlan
+from reelport.charts.report_chart import MOST_BARS, MOST_PANELS, ChartPlan, Formula, list_places
 from reelport.engine.plan import Plan
 from reelport.facts.data_files.duckdb_session import escape_glob
 from reelport.query import ReportQuery
