@@ -14,7 +14,7 @@ from reelport.facts.log.freshness import read_freshness
 from reelport.server.explore.options import list_options
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.http.disconnection import run_while_connected
-from reelport.server.studio import pages, saved, shared_views
+from reelport.server.studio import pages, saved_views, shared_views
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.shared_views import LIVES, OpenedView, SharedView, Sharer
@@ -40,9 +40,9 @@ async def show_links(visit: Visit) -> Response:
     return await _show(visit)
 
 
-async def share_view(visit: Visit) -> Response:
+async def share(visit: Visit) -> Response:
     """Make a link to the view of a form, and show it this once."""
-    parsed = await saved.read_view(visit)
+    parsed = await saved_views.read_view(visit)
     days, service = visit.form.text("days"), visit.service
     sharer = Sharer(visit.organization_id, visit.actor)
     share = partial(shared_views.share_view, service.db, service.service_secret, sharer, visit.form.text("name"))
