@@ -18,7 +18,7 @@ from reelport.server.studio import (
     report_preview,
     reports,
     saved_views,
-    shared,
+    shared_views,
     sign_in,
 )
 from reelport.server.studio.guard import Endpoint, guard
@@ -54,10 +54,10 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/saved", saved_views.show_saved, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/saved", saved_views.save, Right.ASK_FOR_REPORTS),
-    StudioRoute("GET", "/studio/shared", shared.show_links, Right.SHARE_VIEWS),
-    StudioRoute("POST", "/studio/shared", shared.share, Right.SHARE_VIEWS),
-    StudioRoute("POST", "/studio/shared/{view_id}/revoke", shared.revoke_link, Right.SHARE_VIEWS),
-    StudioRoute("GET", "/studio/shared/{token}", shared.open_link, Right.ENTER),
+    StudioRoute("GET", "/studio/shared", shared_views.show_links, Right.SHARE_VIEWS),
+    StudioRoute("POST", "/studio/shared", shared_views.share, Right.SHARE_VIEWS),
+    StudioRoute("POST", "/studio/shared/{view_id}/revoke", shared_views.revoke_link, Right.SHARE_VIEWS),
+    StudioRoute("GET", "/studio/shared/{token}", shared_views.open_link, Right.ENTER),
     StudioRoute("POST", "/studio/saved/{view_id}/delete", saved_views.delete_view, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/keys", keys.show_keys, Right.MANAGE_KEYS),
     StudioRoute("POST", "/studio/keys", keys.create_key, Right.MANAGE_KEYS),

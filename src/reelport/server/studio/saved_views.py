@@ -31,8 +31,8 @@ from reelport.wording import clean_line
 
 PATH = f"{pages.ROOT}/saved"
 _OWN_FIELDS = frozenset({"csrf", "name", "days"})
-LONGEST_NAME = 100
-MOST = 500
+_LONGEST_NAME = 100
+_MOST = 500
 """Saved views of one organization."""
 
 
@@ -147,8 +147,8 @@ def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: V
     cleaned = clean_name(name)
 
     def save(connection: Connection) -> str:
-        if _count(connection, organization_id) >= MOST:
-            raise UsageError(f"{MOST} views are saved already: delete some that nobody needs.")
+        if _count(connection, organization_id) >= _MOST:
+            raise UsageError(f"{_MOST} views are saved already: delete some that nobody needs.")
         row = {
             "id": credentials.short_id(),
             "organization_id": organization_id,
@@ -196,8 +196,8 @@ def clean_name(name: str) -> str:
     cleaned = clean_line(clean_text(name)).strip()
     if not cleaned:
         raise UsageError("Give the view a name.")
-    if len(cleaned) > LONGEST_NAME:
-        raise UsageError(f"The name has {len(cleaned)} characters: {LONGEST_NAME} are the most.")
+    if len(cleaned) > _LONGEST_NAME:
+        raise UsageError(f"The name has {len(cleaned)} characters: {_LONGEST_NAME} are the most.")
     return cleaned
 
 

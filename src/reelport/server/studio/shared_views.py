@@ -1,4 +1,4 @@
-"""Shared views: links by which anybody may look at one view until they expire.
+"""Links to views for people without an account: `/studio/shared`, what a link shows, and links as rows of the state.
 
 The token in a link is 256 random bits, of which the state holds a keyed hash.
 """
@@ -8,22 +8,37 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+import anyio.to_thread
 from sqlalchemy import Connection, Engine, Row, or_, select
+from starlette.responses import Response
 
+from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
+from reelport.facts.log.freshness import read_freshness
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text, find_readable_channels
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
+from reelport.server.explore.options import list_options
 from reelport.server.explore.view import Pairs, View
+from reelport.server.explore.view_parameters import Defaults, parse_view
+from reelport.server.http.disconnection import run_while_connected
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
-from reelport.server.studio.saved_views import clean_name, read_parameters
+from reelport.server.studio import pages
+from reelport.server.studio.pages import write_page
+from reelport.server.studio.refusals import Refused, not_found
+from reelport.server.studio.saved_views import clean_name, read_parameters, read_view
+from reelport.server.studio.view_numbers import load_freshness, make_defaults
+from reelport.server.studio.view_page import make_page
+from reelport.server.studio.visit import Visit, count_wrong_link
 
+PATH = f"{pages.ROOT}/shared"
 LIVES = (1, 7, 30, 90)
 """The days that a link may live."""
 MOST = 200
@@ -35,6 +50,9 @@ _ENDED_KEPT = 200
 """Ended links of one organization that stay: made and revoked in turn, links would fill the disk."""
 _VISITOR = "a shared link"
 """Who opened a view, in the audit log: nobody signed in."""
+_SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
+    ORGANIZATIONS, ORGANIZATIONS.c.id == SHARED_VIEWS.c.organization_id
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,103 @@ class Sharer:
     actor: Actor
 
 
+@dataclass(frozen=True, slots=True)
+class ListedLink:
+    """A link as the page lists it: what it shows in words, and whether it still works."""
+
+    shared: SharedView
+    sentence: str
+    is_open: bool
+    may_change: bool
+
+
+async def show_links(visit: Visit) -> Response:
+    """List the organization's links, the newest first."""
+    return await _show(visit)
+
+
+async def share(visit: Visit) -> Response:
+    """Make a link to the view of a form, and show it this once."""
+    parsed = await read_view(visit)
+    days, service = visit.form.text("days"), visit.service
+    sharer = Sharer(visit.organization_id, visit.actor)
+    share = partial(share_view, service.db, service.service_secret, sharer, visit.form.text("name"))
+    try:
+        lives = int(days) if days.isascii() and days.isdigit() and len(days) <= len(str(max(LIVES))) else 0
+        token = await anyio.to_thread.run_sync(share, parsed.view, lives, visit.now)
+    except UsageError as error:
+        return await _show(visit, 422, problems=[str(error)])
+    return await _show(visit, link=f"{visit.origin}{PATH}/{token}")
+
+
+async def revoke_link(visit: Visit) -> Response:
+    """End a link at once."""
+    service, view_id = visit.service, visit.request.path_params["view_id"]
+    find = partial(find_shared_view, service.db, visit.organization_id, view_id)
+    found = await anyio.to_thread.run_sync(find)
+    if found is None:
+        raise not_found()
+    if not visit.may_change(found.created_by):
+        sentence = "You may revoke the links that you made. An owner of your organization may revoke any."
+        raise Refused(403, "Not yours to do", sentence)
+    await anyio.to_thread.run_sync(partial(revoke_shared_view, service.db, found, visit.actor, visit.now))
+    return pages.redirect(PATH)
+
+
+async def open_link(visit: Visit) -> Response:
+    """Show the view of a link to whoever has it."""
+    service, token = visit.service, visit.request.path_params["token"]
+    find = partial(open_shared_view, service.db, service.service_secret, token, visit.address, visit.now)
+    opened = await anyio.to_thread.run_sync(find)
+    if opened is None:
+        count_wrong_link(visit)
+        raise not_found()
+    response = await _show_view(visit, opened)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response
+
+
+async def _show_view(visit: Visit, opened: OpenedView) -> Response:
+    freshness = await load_freshness(visit)
+    defaults = make_defaults(visit, freshness)
+    parsed = parse_view(opened.shared.parameters, defaults)
+    if parsed.problems:
+        # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
+        sentence = "This service can't show this view any more. Ask whoever sent the link for another one."
+        raise Refused(410, "This view is gone", sentence)
+    tenant, partner = Tenant(opened.channels), opened.shared.organization_id
+    compute = partial(visit.service.explorer.compute, parsed.view, tenant, partner)
+    numbers = await run_while_connected(visit.request, compute)
+
+    def write() -> Response:
+        page = make_page(parsed.view, numbers, defaults, freshness, list_options(parsed.view, defaults.rules))
+        return pages.render(visit, "shared_view.html", page=page, shared=opened.shared)
+
+    return await write_page(visit, partner, write)
+
+
+async def _show(
+    visit: Visit, status: int = 200, *, problems: list[str] | None = None, link: str | None = None
+) -> Response:
+    def write() -> Response:
+        links = _list_links(visit)
+        return pages.render(visit, "shared.html", status, links=links, problems=problems or [], link=link)
+
+    return await write_page(visit, visit.organization_id, write)
+
+
+def _list_links(visit: Visit) -> list[ListedLink]:
+    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root, visit.now.date()))
+    found = list_shared_views(visit.service.db, visit.organization_id, visit.now)
+    return [_list_link(visit, each, defaults) for each in found]
+
+
+def _list_link(visit: Visit, shared: SharedView, defaults: Defaults) -> ListedLink:
+    sentence = parse_view(shared.parameters, defaults).view.sentence()
+    return ListedLink(shared, sentence, shared.is_open(visit.now), visit.may_change(shared.created_by))
+
+
 def share_view(
     db: Engine, service_secret: ServiceSecret, sharer: Sharer, name: str, view: View, days: int, now: datetime
 ) -> str:
@@ -104,9 +219,9 @@ def share_view(
             "expires_at": now + timedelta(days=days),
         }
         connection.execute(SHARED_VIEWS.insert().values(**row))
-        told = {"name": cleaned, "days": days}
+        details = {"name": cleaned, "days": days}
         id_, organization = str(row["id"]), sharer.organization_id
-        audit_log.record_action(connection, organization, sharer.actor, Action.VIEW_SHARED, id_, now, told)
+        audit_log.record_action(connection, organization, sharer.actor, Action.VIEW_SHARED, id_, now, details)
 
     write(db, share)
     return token
@@ -137,9 +252,9 @@ def open_shared_view(
         counted = SHARED_VIEWS.update().where(SHARED_VIEWS.c.id == view.id)
         connection.execute(counted.values(opened=view.opened + 1, opened_at=now))
         if view.opened_at is None or _minute(view.opened_at) != _minute(now):
-            told = {"name": view.name, "opened": view.opened + 1}
+            details = {"name": view.name, "opened": view.opened + 1}
             actor, organization = Actor(_VISITOR, address), view.organization_id
-            audit_log.record_action(connection, organization, actor, Action.SHARED_VIEW_OPENED, view.id, now, told)
+            audit_log.record_action(connection, organization, actor, Action.SHARED_VIEW_OPENED, view.id, now, details)
         readable = find_readable_channels(connection, view.organization_id)
         return OpenedView(view, readable & frozenset(json.loads(row.channels)))
 
@@ -170,17 +285,12 @@ def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime
         alive = SHARED_VIEWS.c.id == view.id, SHARED_VIEWS.c.revoked_at.is_(None)
         revoked = connection.execute(SHARED_VIEWS.update().where(*alive).values(revoked_at=now)).rowcount == 1
         if revoked:
-            told = {"name": view.name}
+            details = {"name": view.name}
             action = Action.SHARED_VIEW_REVOKED
-            audit_log.record_action(connection, view.organization_id, actor, action, view.id, now, told)
+            audit_log.record_action(connection, view.organization_id, actor, action, view.id, now, details)
         return revoked
 
     return write(db, revoke)
-
-
-_SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
-    ORGANIZATIONS, ORGANIZATIONS.c.id == SHARED_VIEWS.c.organization_id
-)
 
 
 def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
