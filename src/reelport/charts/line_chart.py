@@ -129,7 +129,6 @@ def _name(series: Series, kind: str) -> _Name:
 
 
 def _kind_of(place: int) -> str:
-    """Return the classes of a chart's line by its place."""
     return f"chart-line chart-s{place % _KINDS}"
 
 
@@ -178,7 +177,6 @@ def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: floa
 
 
 def _pick_ends(ticks: dict[int, str]) -> dict[int, str]:
-    """Return the first and the last of some ticks."""
     places = list(ticks)
     return {place: ticks[place] for place in dict.fromkeys([places[0], places[-1]])}
 
@@ -197,7 +195,6 @@ def _have_room_beside(names: Sequence[_Name], width: float, height: float) -> bo
 
 
 def _measure_beside(names: Sequence[_Name], width: float) -> float:
-    """Return the room that names at the ends of their lines take."""
     return min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
 
 
@@ -226,7 +223,6 @@ def _arrange_above(names: Sequence[_Name], width: float) -> list[tuple[float, fl
 
 
 def _draw_above(placed: Sequence[tuple[float, float, _Name]]) -> Iterator[str]:
-    """Draw the names that were arranged above a plot."""
     for x, y, name in placed:
         yield _draw_sample(name.kind, x, y + _NAME_HEIGHT / 2)
         yield svg.text(name.words, x + _SAMPLE + GAP, y + _NAME_HEIGHT / 2 + 4, class_="chart-name")

@@ -17,12 +17,12 @@ _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 
 
 def list_kinds() -> tuple[str, ...]:
-    """List the kinds of files that a chart can be had as."""
+    """List the kinds of files that a chart is offered as."""
     return tuple(_MEDIA_TYPES) if explain_absence() is None else ("svg",)
 
 
 def require_kind(kind: str) -> None:
-    """Refuse a kind of files that there is none of as not found."""
+    """Refuse (404) a kind of file that isn't offered here."""
     if kind not in list_kinds():
         raise not_found()
 

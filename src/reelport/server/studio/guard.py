@@ -36,7 +36,7 @@ _FAILED = Refused(500, "That failed", "The service failed; it isn't your fault. 
 
 
 def guard(endpoint: Endpoint, right: Right) -> Callable[[Request], Awaitable[Response]]:
-    """Wrap an endpoint: it is called for visitors with this right and forms of our pages alone."""
+    """Wrap an endpoint: only visitors with this right, and forms of our own pages, reach it."""
 
     async def answer(request: Request) -> Response:
         service: Service = request.app.state.service

@@ -106,7 +106,6 @@ async def _render_key(visit: Visit, status: int = 200, problems: Sequence[str] =
 
 
 async def _render_new_key(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
-    """Render the form for a new key, with what was typed and its problems."""
     settings, db, form = visit.service.settings, visit.service.db, visit.form
     holder, channels = await anyio.to_thread.run_sync(_read_choices, settings, db, visit.organization)
     days = min(_DEFAULT_DAYS, holder.max_key_days or _DEFAULT_DAYS)
@@ -270,7 +269,6 @@ def _limit_key_life(connection: Connection, visit: Visit, days: int | None) -> N
 
 
 async def _change_key(visit: Visit, work: Callable[[Connection], Key | None]) -> Response:
-    """Change a key and show its page, with what is wrong where it can't be changed."""
     try:
         await _write(visit, work)
     except UsageError as error:
@@ -301,7 +299,6 @@ def _read_ticket(visit: Visit) -> str:
 
 
 def _refuse_repeat() -> Refused:
-    """Return the refusal of a form that was sent before."""
     sentence = "This form was sent before. A secret is shown once: if it is lost, make another one on the key's page."
     return Refused(409, "This was done already", sentence)
 

@@ -83,7 +83,7 @@ def group_digits(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MetricUnit:
-    """How a metric's numbers are told: divided by `divisor`, as amounts of `unit`."""
+    """How a metric's numbers are written: divided by `divisor`, as amounts of `unit`."""
 
     metric: Metric
     divisor: int = 1

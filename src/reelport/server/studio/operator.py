@@ -44,7 +44,7 @@ _QUEUE = 200
 
 @dataclass(frozen=True, slots=True)
 class OrganizationCounts:
-    """How much of what an organization has; `unfinished` reports wait or run."""
+    """How many channels, keys and people an organization has; `unfinished` reports wait or run."""
 
     name: str
     created_at: datetime

@@ -1,4 +1,4 @@
-"""Sets passwords by links: `/studio/password/{token}`, for who can't sign in yet.
+"""Sets passwords by links: `/studio/password/{token}`, for people who can't sign in yet.
 
 Opening the link changes nothing, as programs that check mail open every link; sending the form uses it up.
 """

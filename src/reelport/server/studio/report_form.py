@@ -112,7 +112,7 @@ def shift_days(days: int, last: date) -> tuple[date, date]:
 
 
 def describe_rows(view: View) -> str:
-    """Say which rows of the view's report are the view's; empty where all of them are."""
+    """Say which rows of the report the view shows; empty if it shows all of them."""
     if not view.kept:
         return ""
     alone = format_list([f"{label_dimension(row)} {cell or EMPTY}" for row, cell in view.kept])
@@ -193,7 +193,7 @@ def _read_earlier(
 
 
 def add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
-    """Add the titles of what the query's ids name, each behind its id, as far as they go with the rest."""
+    """Add a column of titles behind each column of ids, if it goes with the other columns."""
     for name in query.dimensions:
         title = find_title_dimension(Dimension[name])
         if title in check.allowed_with(query, rules).dimensions:

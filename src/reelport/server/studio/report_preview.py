@@ -73,7 +73,6 @@ async def download_chart(visit: Visit) -> Response:
 
 
 async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
-    """Find a finished report of the visitor's organization, and its file."""
     report = await find_report(visit, visit.request.path_params["report_id"])
     if report.state is not State.FINISHED or report.file is None:
         raise Refused(409, "There is no file", "This report has no file now: look at its page.")

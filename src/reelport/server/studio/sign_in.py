@@ -73,7 +73,7 @@ def _show_form(visit: Visit, next_path: str, status: int = 200, *, email: str = 
 
 
 def _find_target(path: str) -> str:
-    """Return a path of Studio as it is; instead of any other, and of nothing, the first page."""
+    """Return a path of Studio unchanged; for any other path, and for none, the first page."""
     is_ours = path != pages.ROOT and _OUR_PATH.fullmatch(path) and "//" not in path
     # A browser follows `..` out of Studio.
     return path if is_ours and ".." not in path.partition("?")[0].split("/") else pages.ROOT

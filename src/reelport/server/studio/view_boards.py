@@ -145,8 +145,8 @@ def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *,
                 yield _make_change(units[metric], figure) if can_change else Cell(NO_NUMBER, "")
 
 
-def _make_change(told: MetricUnit, figure: Figure) -> Cell:
-    text = told.write_change(figure)
+def _make_change(metric_unit: MetricUnit, figure: Figure) -> Cell:
+    text = metric_unit.write_change(figure)
     before = "" if figure.before is None else f"before: {figure.before}"
     return Cell("new" if figure.before == 0 and figure.value else text, before)
 
@@ -168,14 +168,14 @@ def _make_heading(view: View, metric: Metric, sort: Sort, label: str) -> Heading
     return Heading(f"{metric.name}-{sort.value}", label, sorted_view, order)
 
 
-def _write_notes(view: View, board: Leaderboard, told: MetricUnit) -> Iterator[str]:
+def _write_notes(view: View, board: Leaderboard, metric_unit: MetricUnit) -> Iterator[str]:
     shown = sum(entry.is_shown for entry in board.entries)
     place = view.metrics.index(view.ranked_by)
     values = f"{group_digits(f'{board.rows:,}')} {'value' if board.rows == 1 else 'values'}"
     if board.rows > shown:
         rest = board.rest[place]
-        unit = f" {told.unit}" if told.is_named_apart else ""
-        others = "" if rest is None else f"; the others come to {told.write(rest)}{unit}"
+        unit = f" {metric_unit.unit}" if metric_unit.is_named_apart else ""
+        others = "" if rest is None else f"; the others come to {metric_unit.write(rest)}{unit}"
         yield f"{shown:,} of {values}{others}."
     else:
         yield f"{values} in all."

@@ -45,7 +45,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class LinePicture:
-    """The chart of a metric over time, and the kinds of files that it can be had as."""
+    """The chart of a metric over time, and the kinds of files that it is offered as."""
 
     metric: str
     heading: str
@@ -165,12 +165,12 @@ def _make_totals(
     if isinstance(totals, OverBudget):
         return
     for metric, figure in zip(view.metrics, totals.figures, strict=True):
-        told = units[metric]
-        label, unit = name_amount(metric), told.unit
+        metric_unit = units[metric]
+        label, unit = name_amount(metric), metric_unit.unit
         said = "" if figure.value is None or unit.lower() in label.lower() else unit
-        change = told.write_change(figure) if can_change else NO_NUMBER
+        change = metric_unit.write_change(figure) if can_change else NO_NUMBER
         shown = None if view.comparison is Comparison.NONE else change
-        yield Total(label, said, metric.sentence, _make_cell(told, figure.value), shown)
+        yield Total(label, said, metric.sentence, _make_cell(metric_unit, figure.value), shown)
 
 
 def _draw_charts(view: View, lines: Lines, defaults: Defaults) -> Iterator[LinePicture]:
@@ -202,8 +202,8 @@ def _make_times(
         yield TimeRow(time, tuple(cells), place >= settled)
 
 
-def _make_cell(told: MetricUnit, value: Number) -> Cell:
-    return Cell(told.write(value), write_full(value))
+def _make_cell(metric_unit: MetricUnit, value: Number) -> Cell:
+    return Cell(metric_unit.write(value), write_full(value))
 
 
 def _list_filters(view: View) -> Iterator[Removable]:
@@ -245,7 +245,6 @@ def note_partial(times: tuple[str, ...], view: View) -> tuple[str, ...]:
 
 
 def _compare(chart: LineChart, view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
-    """Add the line of the compared days, where the lines are compared."""
     if not view.compares_lines or view.compared_days is None:
         return chart
     back = view.start - view.compared_days[0]
