@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from reelport.additivity import Rate
-from reelport.charts.groups import Group
+from reelport.charts import Group
 
 
 def test_a_rate_of_several_rows_is_rounded_once() -> None:
