@@ -16,6 +16,7 @@ from tests.cases import thin_out
 from reelport.cli.arguments.options import complete_filters, complete_metrics, complete_profiles
 from reelport.cli.main import APP, CLIENT_COMMANDS, SERVER_COMMANDS, main
 from reelport.cli.output.listing import quote_command
+from reelport.facts.layout import check_layout
 
 BIN = Path(sys.executable).parent
 PATH = f"{BIN}{os.pathsep}{os.environ['PATH']}"
@@ -149,6 +150,7 @@ def test_without_the_services_libraries_a_partner_has_everything(tmp_path: Path)
     """A platform's command explains itself; run, it names the extra that it needs; completion leaves it out."""
     lines = ["serve --help", "serve", "org list", "tables", "completion fish", "auth login --key k"]
     words = json.dumps([line.split() for line in lines])
+    check_layout(tmp_path / "reelport-data")
     ran = subprocess.run(
         [sys.executable, "-u", "-c", _WITHOUT_LIBRARIES, words], cwd=tmp_path, stdout=subprocess.PIPE, check=True
     )
