@@ -225,7 +225,6 @@ def _format_cell(column: str, cell: str) -> str:
 
 @contextmanager
 def _show_step(console: Console, what: str) -> Iterator[Progress]:
-    """Print one step and its duration; on a terminal also how far it is."""
     begun = time.perf_counter()
     with console.status(f"{what} …") as status:
         yield lambda event: status.update(f"{what} … {_format_event(event)}")
@@ -248,7 +247,6 @@ def _format_event(event: Event) -> str:
 
 @contextmanager
 def _run_service(console: Console, service: Service) -> Iterator[None]:
-    """Run the service during the block."""
     with ExitStack() as stack:
         with _show_step(console, f"starts the service on {service.url}"):
             stack.enter_context(service)

@@ -65,7 +65,7 @@ SERVER_COMMANDS = {
 }
 
 
-TELLING = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report", "download"), ("sync", "run")}
+EVENT_COMMANDS = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report", "download"), ("sync", "run")}
 """Commands whose `--json` prints events, and a `result` at the end."""
 
 _CLOSED_PIPE = 141
@@ -74,7 +74,7 @@ _CLOSED_PIPE = 141
 _PROCESSES = (["serve"], ["worker"])
 """Commands that run until they are stopped."""
 
-_OF_THEMSELVES = TELLING | {("sync", "verify"), *map(tuple, _PROCESSES)}
+_WARN_THEMSELVES = EVENT_COMMANDS | {("sync", "verify"), *map(tuple, _PROCESSES)}
 """Commands that warn of unknown variables themselves, in their own output format."""
 
 _WITHOUT_NUMPY = {("channel", "add")}
@@ -127,7 +127,6 @@ def main(words: list[str] | None = None) -> NoReturn:
 
 
 def _run_command_line(words: list[str]) -> None:
-    """Run one command line; exit with a status where it fails."""
     try:
         _refuse_unknown(words)
         _refuse_service(words)
@@ -162,15 +161,14 @@ def _call_command(words: list[str]) -> None:
     is_ours = command.__module__.startswith("reelport")  # and not a help of cyclopts
     if is_ours:
         _check_paths(words, bound.arguments)
-    if tuple(words[:2]) not in TELLING:
+    if tuple(words[:2]) not in EVENT_COMMANDS:
         stop_signals.install_handlers()
-    if is_ours and not {tuple(words[:1]), tuple(words[:2])} & _OF_THEMSELVES:
+    if is_ours and not {tuple(words[:1]), tuple(words[:2])} & _WARN_THEMSELVES:
         _warn_of_variables(of_service=words[0] in SERVER_COMMANDS)
     command(*bound.args, **bound.kwargs)
 
 
 def _check_paths(words: list[str], arguments: Mapping[str, object]) -> None:
-    """Refuse an address where a path belongs, and exit."""
     from reelport.cli.arguments.usage_errors import refuse_addresses
 
     try:
@@ -225,7 +223,7 @@ def _show_all_help(words: list[str]) -> None:
 
 def _explain_words(words: list[str], error: UsageError) -> NoReturn:
     """Print a usage error and exit. Where `--json` prints events, it is the `result` too."""
-    if "--json" not in words or tuple(words[:2]) not in TELLING:
+    if "--json" not in words or tuple(words[:2]) not in EVENT_COMMANDS:
         print_error(error)
         sys.exit(error.exit_status)
     from reelport.cli.output.progress import reporting

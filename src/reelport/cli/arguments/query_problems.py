@@ -77,7 +77,6 @@ def nearest_sendable(query: ReportQuery, today: date) -> ReportQuery | None:
 
 
 def _shorten_range(query: ReportQuery, problems: Iterable[Problem]) -> ReportQuery:
-    """Shorten the query to the last day named, where the range was refused as too long."""
     last_day = next((each.nearest for each in problems if each.code == Code.RANGE_TOO_LONG), None)
     try:
         return query.within(query.start, parse_day(last_day or ""))
@@ -103,7 +102,7 @@ def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:
     metrics = [Metric[name] for name in _resolve_names(query.metrics, Metric.__members__)]
     dimensions = [Dimension[name] for name in _resolve_names(query.dimensions, Dimension.__members__)]
     filters = _resolve_names((name for name, _ in query.filters), Filter.__members__)
-    chosen = max(_combinations(metrics, dimensions, filters), key=_count_kept, default=None)
+    chosen = max(_list_combinations(metrics, dimensions, filters), key=_count_kept, default=None)
     if chosen is None:
         return None
     kept_metrics, kept_dimensions, kept_filters = chosen
@@ -119,7 +118,9 @@ def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:
 _Combination = tuple[list[Metric], list[Dimension], list[str]]
 
 
-def _combinations(metrics: list[Metric], dimensions: list[Dimension], filters: list[str]) -> Iterator[_Combination]:
+def _list_combinations(
+    metrics: list[Metric], dimensions: list[Dimension], filters: list[str]
+) -> Iterator[_Combination]:
     """Give for each choice of families its metrics, and the dimensions and filters fitting all."""
     families = list(dict.fromkeys(metric.family for metric in metrics))
     for count in range(len(families), 0, -1):

@@ -59,7 +59,7 @@ def describe_syntax_error(error: CycloptsError) -> str:
             value = "" if argument.field_info.is_positional else "a value for "
             what = f": {argument.parameter.help.rstrip('.')}" if argument.parameter.help else ""
             _, meant, near = str(error).partition(" Did you mean ")
-            return f"`{command}` needs {value}{_name(argument)}{what}.{meant}{near} See `{command} --help`."
+            return f"`{command}` needs {value}{_format_argument(argument)}{what}.{meant}{near} See `{command} --help`."
         case UnknownOptionError(token=token):
             word = (token.keyword or token.value).partition("=")[0]
             if word == "-":
@@ -70,11 +70,11 @@ def describe_syntax_error(error: CycloptsError) -> str:
         case UnusedCliTokensError(unused_tokens=[first, *_]):
             return f"{first!r} is one word too many: what holds blanks needs quotes, and a list has commas alone."
         case CoercionError(token=token, argument=argument, target_type=kind) if token and argument and kind in _KINDS:
-            return f"{token.keyword or _name(argument)} takes {_KINDS[kind]}, and not {token.value[:80]!r}."
+            return f"{token.keyword or _format_argument(argument)} takes {_KINDS[kind]}, and not {token.value[:80]!r}."
     return str(error)
 
 
-def _name(argument: Argument) -> str:
+def _format_argument(argument: Argument) -> str:
     """Format an argument's name: `--option`, or the upper-case word of a positional argument."""
     return argument.name.lstrip("-").upper() if argument.field_info.is_positional else argument.name
 

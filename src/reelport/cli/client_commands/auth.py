@@ -295,7 +295,6 @@ def path(*, json: PrintJson = False) -> None:
 
 
 def _list_settings(found: InForce) -> Iterator[tuple[str, str, str]]:
-    """Give name, value and source of each setting: ours, then those of the libraries below."""
     unused = {part for parts in PARTS.values() for part in parts} - set(found.needed)
     unused |= {part for part in ("key", "username") if part not in found.needed}
     for name, setting in found.settings.items():

@@ -263,10 +263,10 @@ def explain(
     """
     entry = find_entry(name)
     facts = explain_entry(entry)
-    _print_page(facts if json else facts | _sentences(entry), as_json=json)
+    _print_page(facts if json else facts | _list_sentences(entry), as_json=json)
 
 
-def _sentences(entry: Entry) -> Facts:
+def _list_sentences(entry: Entry) -> Facts:
     """Return texts for people: how well each statement is known, and the rules, one line each."""
     return {"standing": "", "standings": describe_standings(entry.standings), "rules": "\n".join(rules_of(entry))}
 
@@ -287,7 +287,7 @@ def compat(
 
     Example: reelport fields compat --metrics VIEWS,UPLOADS --dimensions DAY
     """
-    query = _query(metrics or [], dimensions or [], filters or [])
+    query = _build_query(metrics or [], dimensions or [], filters or [])
     _refuse_impossible(query, as_json=json)
     may = check.allowed_with(query)
     inferred = {row for name in query.metrics for row in Metric[name].family.inferred}
@@ -302,7 +302,7 @@ def compat(
     _print_page(facts, as_json=json)
 
 
-def _query(metrics: list[str], dimensions: list[str], filters: list[str]) -> ReportQuery:
+def _build_query(metrics: list[str], dimensions: list[str], filters: list[str]) -> ReportQuery:
     """Build a query of these names for today; a filter without a value gets a valid one."""
     today = datetime.now(UTC).date()
     values = {}
@@ -340,7 +340,6 @@ def _problem(problem: Problem) -> dict[str, object]:
 
 
 def _print_page(facts: Facts, *, as_json: bool) -> None:
-    """Print one thing: a table on a terminal, tab-separated lines in a pipe, or JSON."""
     if as_json:
         print_json(facts)
         return
@@ -365,7 +364,6 @@ def _format_names(found: list[str]) -> str:
 
 
 def _print_list(found: Iterable[Entry]) -> None:
-    """Print entries below headings: a metric's is its family with the scopes needed."""
     groups: dict[str, list[Entry]] = {}
     for entry in found:
         groups.setdefault(_heading(entry), []).append(entry)

@@ -49,7 +49,7 @@ def list_jobs(
     if json:
         print_json([_details(row, now) for row in rows])
         return
-    line = _for_terminal if sys.stdout.isatty() else _summary
+    line = _select_for_terminal if sys.stdout.isatty() else _summarize
     older = f"No report of the last 48 hours, and none that holds a slot; `jobs list --all` shows {len(known):,} older."
     empty = f"No report is remembered yet: `reelport report run` enters each that it asks for into {ledger.path}."
     print_list([line(row, now) for row in rows], as_json=False, none=older if known else empty)
@@ -102,7 +102,7 @@ def prune(
     ledger, before = _ledger(), now - _parse_age(older_than)
     rows = ledger.list_prunable(before)
     if rows and not dry_run:
-        if not yes and not is_confirmed(_removal_question(rows, now)):
+        if not yes and not is_confirmed(_format_removal_question(rows, now)):
             print("Nothing was changed.", file=sys.stderr)
             return
         rows = ledger.prune(before)
@@ -121,8 +121,7 @@ def _parse_age(text: str) -> timedelta:
     return timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
 
 
-def _removal_question(rows: Sequence[Row], now: datetime) -> str:
-    """Format the question before rows are removed, with what is lost."""
+def _format_removal_question(rows: Sequence[Row], now: datetime) -> str:
     living = sum(row.state in TOKEN_STATES and now < row.expires for row in rows)
     lost = f" {living:,} of them could still be had without asking again." if living else ""
     return f"Remove {format_count(len(rows), 'report')} from the ledger?{lost} Files stay."
@@ -152,28 +151,26 @@ def _is_current(row: Row, now: datetime) -> bool:
     return recent or row.is_in_flight(now, reelport=False)
 
 
-def _summary(row: Row, now: datetime) -> Mapping[str, object]:
-    """Return the facts for one line about a report."""
+def _summarize(row: Row, now: datetime) -> Mapping[str, object]:
     return {
         "id": row.id,
         "state": f"{row.state}, delivered" if row.delivered else row.state,
-        "slot": _slot(row, now),
+        "slot": _describe_slot(row, now),
         "process": row.find_worker(now),
         "asked": row.asked or row.created,
         "service": row.service,
         "report": _report(row.query, ","),
         "rows": row.rows,
-        "file": _file(row),
+        "file": _find_file(row),
         "token": row.token,
     }
 
 
-def _for_terminal(row: Row, now: datetime) -> Mapping[str, object]:
-    """Return the facts for which a terminal has room."""
+def _select_for_terminal(row: Row, now: datetime) -> Mapping[str, object]:
     return {
         "id": row.id,
         "state": "delivered" if row.delivered else row.state,
-        "slot": _slot(row, now),
+        "slot": _describe_slot(row, now),
         "asked (UTC)": f"{row.asked or row.created:%m-%d %H:%M}",
         "service": row.service.partition("://")[2] or row.service,
         "report": _report(row.query, ", "),
@@ -185,7 +182,7 @@ def _report(query: ReportQuery, comma: str) -> str:
     return f"{query.start}..{query.end} {comma.join(query.metrics)}{split}"
 
 
-def _slot(row: Row, now: datetime) -> str | None:
+def _describe_slot(row: Row, now: datetime) -> str | None:
     """Say whether the report holds a slot of the key, or until when it may; None if it doesn't."""
     if not row.is_in_flight(now, reelport=False):
         return None
@@ -200,7 +197,7 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
         "state": row.state,
         "meaning": row.state.sentence,
         "delivered": row.delivered,
-        "slot": _slot(row, now),
+        "slot": _describe_slot(row, now),
         "process": row.find_worker(now),
         "service": row.service,
         "key": row.identity,
@@ -210,7 +207,7 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
         "looked": row.looked,
         "finished": row.finished,
         "expires": row.expires if row.state in TOKEN_STATES else None,
-        "file": _file(row),
+        "file": _find_file(row),
         "bytes": row.bytes,
         "rows": row.rows,
         "sha256": row.sha256,
@@ -220,7 +217,7 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
     }
 
 
-def _file(row: Row) -> Path | None:
+def _find_file(row: Row) -> Path | None:
     """Return the report's file if it exists; one for stdout or another format is gone by then."""
     return row.path if row.path is not None and row.path.exists() else None
 
@@ -228,6 +225,6 @@ def _file(row: Row) -> Path | None:
 def _resume_command(row: Row) -> str:
     """Format the command that asks for the same report, and so resumes it."""
     words = ["reelport", "report", "run", *format_options(row.query)]
-    file = _file(row)
+    file = _find_file(row)
     words += ["-o", str(file)] if file else []
     return quote_command([*words, "--url", row.service])

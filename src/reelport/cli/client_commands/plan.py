@@ -53,7 +53,7 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
         print_list(
             [_row(number, each) for number, each in enumerate(_facts_of_windows(planned), start=1)], as_json=False
         )
-        print("\n".join(_sentences(planned, pace)), file=sys.stderr)
+        print("\n".join(_list_sentences(planned, pace)), file=sys.stderr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,7 @@ def _row(number: int, facts: dict[str, object]) -> dict[str, object]:
     return {"window": number, **facts, "state": Standing[str(facts["state"]).upper()]}
 
 
-def _sentences(planned: Plan, pace: Pace) -> list[str]:
-    """Format what the table doesn't show."""
+def _list_sentences(planned: Plan, pace: Pace) -> list[str]:
     from reelport.client.ranges.plan import Standing
 
     done = sum(each.standing is Standing.HERE for each in planned.windows)

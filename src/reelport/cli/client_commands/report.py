@@ -90,22 +90,22 @@ def run(
         drawn = partial(_plan_chart, chart)
         refuse_together(
             lambda: drawn(ask.query()),
-            lambda: _windows_folder(to, chart) if keep_windows else to.shape(),
-            *_check_values(deadline, **sizes),
-            *_check_chart(chart, to, json=json),
-            beside=_check_settings(ask, service),
+            lambda: _resolve_windows_folder(to, chart) if keep_windows else to.shape(),
+            *_list_value_checks(deadline, **sizes),
+            *_make_chart_check(chart, to, json=json),
+            beside=_list_settings_checks(ask, service),
         )
         query = reporter.remember_query(ask.query())
         reporter.resume = ["run", *format_options(query), *to.words(), *service.words()]
         reporter.resume += [] if chart is None else ["--chart", *chart]
-        reporter.resume += _window_options(**sizes, any_columns=any_columns, keep_windows=keep_windows)
+        reporter.resume += _format_window_options(**sizes, any_columns=any_columns, keep_windows=keep_windows)
         with connect(service) as client:
             chosen = client.with_options(
                 again=again, any_columns=any_columns, windows=window_days, max_windows=max_windows
             )
             fetch = partial(_fetch_report, chosen.reports, query, reporter=reporter, deadline=deadline, fresh=fresh)
             if keep_windows:
-                reporter.report_download(fetch(_windows_folder(to, chart), apart=True), to.output, {})
+                reporter.report_download(fetch(_resolve_windows_folder(to, chart), apart=True), to.output, {})
                 return
             with _open_target(to, query.fingerprint()) as target:
                 _deliver(fetch(target), to, reporter, drawn(query))
@@ -130,7 +130,9 @@ def submit(
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet) as reporter:
-        refuse_together(ask.query, *_check_values(deadline, window_days), beside=_check_settings(ask, service))
+        refuse_together(
+            ask.query, *_list_value_checks(deadline, window_days), beside=_list_settings_checks(ask, service)
+        )
         query = reporter.remember_query(ask.query())
         reporter.resume = ["submit", *format_options(query), *service.words()]
         with connect(service) as client:
@@ -188,7 +190,7 @@ def download(
         refuse_together(to.shape, beside=[partial(read_settings, service)])
         reporter.token = token
         reporter.resume = ["download", token, *to.words(), *service.words()]
-        reporter.resume += _window_options(None, None, any_columns=any_columns, keep_windows=False)
+        reporter.resume += _format_window_options(None, None, any_columns=any_columns, keep_windows=False)
         with connect(service) as client, _open_target(to, token) as target:
             report = (
                 client.with_options(any_columns=any_columns)
@@ -199,7 +201,6 @@ def download(
 
 
 def _plan_chart(chart: list[str] | None, query: ReportQuery) -> ChartOutput | None:
-    """Plan the chart of `--chart`; None where none is asked for."""
     if chart is None:
         return None
     from reelport.cli.output.chart import plan_chart
@@ -207,10 +208,9 @@ def _plan_chart(chart: list[str] | None, query: ReportQuery) -> ChartOutput | No
     return plan_chart(query, chart[0] if chart else None)
 
 
-def _check_values(
+def _list_value_checks(
     deadline: float, window_days: int | None = None, max_windows: int | None = None
 ) -> list[Callable[[], object]]:
-    """Return checks of single values, which hold whatever else is wrong."""
     from reelport.client.flows.runner import to_seconds
 
     return [
@@ -220,7 +220,7 @@ def _check_values(
     ]
 
 
-def _check_chart(chart: list[str] | None, to: Delivery, *, json: bool) -> Iterator[Callable[[], object]]:
+def _make_chart_check(chart: list[str] | None, to: Delivery, *, json: bool) -> Iterator[Callable[[], object]]:
     """Give the check of where a chart is drawn, which holds whatever the query is."""
     if chart:
         from reelport.cli.output.chart import check_picture
@@ -244,7 +244,7 @@ def _is_drawn_alone(to: Delivery) -> bool:
     return to.output is None and to.form is None and sys.stdout.isatty()
 
 
-def _check_settings(ask: QueryOptions, service: ServiceOptions) -> list[Callable[[], object]]:
+def _list_settings_checks(ask: QueryOptions, service: ServiceOptions) -> list[Callable[[], object]]:
     """Return checks of query and settings that run only where another check has failed."""
     from reelport.cli.arguments.query_problems import refuse_unsendable
 
@@ -272,7 +272,7 @@ def _fetch_report(
     return reports.run_range(query, target, deadline=deadline, progress=reporter, fresh=fresh, keep_windows=apart)
 
 
-def _window_options(
+def _format_window_options(
     window_days: int | None, max_windows: int | None, *, any_columns: bool, keep_windows: bool
 ) -> list[str]:
     """Format the options for windows and columns, for the command that resumes."""
@@ -282,7 +282,7 @@ def _window_options(
     return [*words, *(["--keep-windows"] if keep_windows else [])]
 
 
-def _windows_folder(to: Delivery, chart: list[str] | None) -> str:
+def _resolve_windows_folder(to: Delivery, chart: list[str] | None) -> str:
     """Return the folder of `--keep-windows`. Raises UsageError beside options it excludes."""
     plain = to.is_unchanged_csv and format_of(to.form, to.output) is Format.CSV
     if to.output is None or not plain or chart is not None:
@@ -305,7 +305,6 @@ def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
 
 
 def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture: ChartOutput | None = None) -> None:
-    """Write the download in its format and draw its chart, alone where it replaces the data."""
     reporter.stop_bars()
     alone = picture is not None and picture.file is None and _is_drawn_alone(to)
     more = {} if alone else write_report(done, to)

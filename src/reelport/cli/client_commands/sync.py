@@ -54,12 +54,11 @@ def run_on_failure(command: str | None, facts: Mapping[str, object], *, patience
         if command and not isinstance(error.__context__, KeyboardInterrupt):
             failure = {"status": error.exit_status, "code": error.code, "error": str(error)}
             now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            _run(command, json.dumps({"time": now, **facts, **failure}), patience)
+            _run_user_command(command, json.dumps({"time": now, **facts, **failure}), patience)
         raise
 
 
-def _run(command: str, line: str, patience: float) -> None:
-    """Run the command; tell on stderr where it fails itself."""
+def _run_user_command(command: str, line: str, patience: float) -> None:
     sys.stderr.flush()
     try:
         process = subprocess.Popen(  # noqa: S602 - the user's own command line, as in a crontab; no fact is put into it

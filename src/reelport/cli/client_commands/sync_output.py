@@ -179,7 +179,6 @@ def _headline(each: Coverage) -> Text:
 
 
 def _relative_path(path: Path) -> Path:
-    """Return the path relative to the working directory where it lies below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 

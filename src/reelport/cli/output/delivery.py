@@ -237,7 +237,6 @@ def _print_report(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
 
 
 def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, excel_safe: bool) -> int:
-    """Write a report in a format; return how many cells were changed."""
     from reelport.client.results.tables import Table
 
     report = done.path
@@ -284,7 +283,6 @@ def _json_array(table: Table) -> Iterator[str]:
 
 
 def _write_texts(texts: Iterator[str], file: SupportsWrite[bytes]) -> None:
-    """Write texts in large chunks."""
     held: list[str] = []
     size = 0
     for text in texts:

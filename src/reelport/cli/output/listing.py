@@ -40,7 +40,7 @@ def print_list(rows: Sequence[Mapping[str, object]], *, as_json: bool, none: str
     elif not rows:
         print(none, file=sys.stderr)
     elif sys.stdout.isatty():
-        _table(rows)
+        _print_table(rows)
     else:
         for row in [list(rows[0]), *(list(map(format_value, row.values())) for row in rows)]:
             print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
@@ -77,16 +77,17 @@ def format_value(value: object) -> str:
             return str(value)
 
 
-def _table(rows: Sequence[Mapping[str, object]]) -> None:
+def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console
 
     texts = [{name: clean_line(format_value(value)) for name, value in row.items()} for row in rows]
     console = Console()
-    console.print(_wide_table(texts) if _needed_width(texts) <= console.width else _narrow_table(texts))
+    console.print(
+        _build_wide_table(texts) if _find_needed_width(texts) <= console.width else _build_narrow_table(texts)
+    )
 
 
-def _wide_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Build a table with one line for each row."""
+def _build_wide_table(rows: Sequence[Mapping[str, str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -98,8 +99,7 @@ def _wide_table(rows: Sequence[Mapping[str, str]]) -> Table:
     return table
 
 
-def _narrow_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Build a table with one line for each field, rows below each other."""
+def _build_narrow_table(rows: Sequence[Mapping[str, str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -115,7 +115,7 @@ def _narrow_table(rows: Sequence[Mapping[str, str]]) -> Table:
     return grid
 
 
-def _needed_width(rows: Sequence[Mapping[str, str]]) -> int:
+def _find_needed_width(rows: Sequence[Mapping[str, str]]) -> int:
     """Return the width below which a wide table would break words, other than long ones."""
     words = [[word for text in (name, *(row[name] for row in rows)) for word in text.split()] for name in rows[0]]
     return sum(min(max(map(len, each), default=0), _LONG_WORD) + _GAP for each in words)

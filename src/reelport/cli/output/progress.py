@@ -129,7 +129,9 @@ class JsonEvents(ResumableCommand):
     def _print_event(self, event: str, facts: Mapping[str, object]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         print(
-            json.dumps({"event": event, "time": now} | dict(facts), default=_json_value), file=self._stream, flush=True
+            json.dumps({"event": event, "time": now} | dict(facts), default=_to_json_value),
+            file=self._stream,
+            flush=True,
         )
 
 
@@ -137,8 +139,7 @@ def _fields_of(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the ev
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
-def _json_value(value: object) -> object:
-    """Convert a value that JSON doesn't know."""
+def _to_json_value(value: object) -> object:
     if isinstance(value, Enum):
         return value.name.lower()
     if isinstance(value, datetime | date):

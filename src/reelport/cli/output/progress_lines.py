@@ -229,7 +229,6 @@ class ProgressLines(ResumableCommand):
         return error
 
     def _show_event(self, event: Event, window: str) -> None:
-        """Show an event of one report: the only one, or a window's."""
         prefix = f"{window}: " if window else ""
         if self._bars and isinstance(event, Asked | Reused):
             self._bars.show(window, f"{prefix}waiting")
@@ -297,7 +296,6 @@ class ProgressLines(ResumableCommand):
 
 
 def _make_bars(console: Console) -> ProgressBars | None:
-    """Make bars where a terminal can move its cursor and draw them."""
     if not console.is_terminal or console.is_dumb_terminal or not console.encoding.startswith("utf"):
         return None
     from reelport.cli.output.progress_bars import ProgressBars

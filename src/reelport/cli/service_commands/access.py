@@ -308,7 +308,7 @@ def audit(
     from reelport.server.access import audit_log, organizations
     from reelport.server.access.users import normalize_email
 
-    moment = _check(since, action, limit)
+    moment = _parse_since(since, action, limit)
     with open_state(data, only_read=True) as (_, db):
         found = audit_log.list_actions(
             db,
@@ -334,7 +334,7 @@ def audit(
     print_list(rows, as_json=json, none="The audit log has no such row.")
 
 
-def _check(since: str | None, action: str, limit: int) -> datetime | None:
+def _parse_since(since: str | None, action: str, limit: int) -> datetime | None:
     """Return the moment that `--since` names; UsageError lists every problem of the options."""
     from reelport.server.access.audit_log import Action
     from reelport.server.access.organizations import suggest

@@ -204,7 +204,6 @@ def _build_rollups(data: Path, table: str, memory: str) -> None:
 
 
 def _announce(data: Path, *tables: str) -> None:
-    """Tell the processes of the service which tables have a new version."""
     from reelport.server.events.bus import Event, Kind
     from reelport.server.events.pipes import open_bus
 

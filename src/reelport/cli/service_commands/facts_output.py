@@ -95,7 +95,6 @@ def _format_load_days(one: Load) -> str:
 
 
 def _list_files(one: Load) -> str:
-    """Name the first files of a load, and say how many more it had."""
     more = len(one.sources) - _FILES_SHOWN
     return " ".join(one.sources[:_FILES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
@@ -138,7 +137,7 @@ def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: 
         print(to_json(asdict(result) | {"note": note}))
         return
     if result.already:
-        undo = _see_undo(result, again=again)
+        undo = _explain_second_load(result, again=again)
         print(f"{result.table}: nothing changed, batch {result.batch} is loaded already{undo}")
     else:
         print(f"{result.table}: {_rows_and_days(result.rows, result.days, 'loaded')} (batch {result.batch})")
@@ -174,7 +173,7 @@ def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[d
     print(f"{table}: {format_shared_days(shared, days, is_dry=is_dry)}")
 
 
-def _see_undo(loaded: LoadResult | Preview, *, again: bool) -> str:
+def _explain_second_load(loaded: LoadResult | Preview, *, again: bool) -> str:
     """Say how to load facts once more; nothing stands in the way of objects, which merge."""
     if not TABLES[loaded.table].is_fact:
         return ""
@@ -270,7 +269,7 @@ def _print_judged(shown: Preview, *, again: bool) -> None:
         print_rows(["rows", "reason, as the first row has it", "first row"], reasons)
     _print_outside(shown.table, judged.outside, "would be taken")
     if shown.already:
-        undo = _see_undo(shown, again=again)
+        undo = _explain_second_load(shown, again=again)
         print(f"{shown.table}: nothing would change, batch {shown.batch} is loaded already{undo}")
         return
     if shown.left_out:

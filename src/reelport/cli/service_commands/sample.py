@@ -61,7 +61,6 @@ def sample(
 
 @contextmanager
 def _show_progress() -> Iterator[facts.Progress]:
-    """Show progress on stderr: bars on a terminal, elsewhere a line for each table."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

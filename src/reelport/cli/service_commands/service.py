@@ -245,7 +245,6 @@ def _check(settings: Settings, scratch: Path | None, scratch_database: str | Non
 
 
 def _shorten(done: dict[str, object]) -> dict[str, object]:
-    """Break lists into lines for people."""
     return {name: "\n  ".join(["", *value]) for name, value in done.items() if isinstance(value, list)}
 
 
