@@ -142,7 +142,6 @@ def _list_objects(query: ReportQuery, snapshot: Snapshot) -> Iterator[StoredObje
 
 
 def _select_nothing(resolved: ResolvedQuery) -> exp.Select:
-    """Select no row, with the report's columns."""
     types = ["TEXT"] * len(resolved.dimensions) + ["HUGEINT"] * len(resolved.metrics)
     columns = (alias(cast(exp.null(), type_), header) for type_, header in zip(types, resolved.headers, strict=True))
     return exp.select(*columns).where(exp.false())

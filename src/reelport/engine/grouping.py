@@ -132,7 +132,6 @@ def _needed_columns(source_query: SourceQuery) -> dict[str, exp.Expr]:
 
 
 def _list_conditions(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
-    """Yield the conditions that a row of the source must meet."""
     resolved, source = source_query.resolved, source_query.source
     yield from _is_in_range(source, resolved.start, resolved.end)
     if source.where:

@@ -94,7 +94,6 @@ class Relations:
 
 @cache
 def _write_lookup(name: str, columns: frozenset[str]) -> str:
-    """Write a lookup's SQL with marks for its tables."""
     tree = parse_sql(LOOKUPS[name].sql).copy()
     if columns:
         wanted = columns | {"id"}
@@ -105,7 +104,6 @@ def _write_lookup(name: str, columns: frozenset[str]) -> str:
 
 
 def _name(relation: str, name: str) -> exp.Expr:
-    """Name a relation."""
     # Its SQL stays text: copying its tree would take longer than compiling all the rest.
     return alias(exp.Var(this=relation), name)
 

@@ -104,7 +104,6 @@ def _divide(ratio: Ratio, table: str, money: int) -> exp.Expr:
 
 
 def _to_integer(amount: exp.Expr, digits: int) -> exp.Expr:
-    """Convert a decimal to an integer number of its smallest unit."""
     return cast(_multiply(amount, 10**digits), "HUGEINT") if digits else amount
 
 

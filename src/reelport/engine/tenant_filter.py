@@ -74,7 +74,6 @@ def _payee(source_query: SourceQuery) -> exp.Expr:
 
 
 def _ids(source_query: SourceQuery) -> list[exp.Expr]:
-    """The ids of the tenant's channels as the elements of a list."""
     # As one text: a tree of literals is copied and written anew for each report.
     return [exp.Var(this=_write_ids(source_query.resolved.tenant.channels))]
 

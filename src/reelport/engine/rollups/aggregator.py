@@ -72,7 +72,6 @@ class RollupRelations(Relations):
             yield f"({project_sql(table, parquet_source(paths))}) WHERE {in_days_sql(table.name, reading.other_days)}"
 
     def _list_days(self, segment: Segment) -> frozenset[date]:
-        """List the days of the report that the segment holds."""
         return frozenset(day for day in segment.days if self.start <= day <= self.end)
 
 

@@ -262,7 +262,6 @@ def _find_problems(source_query: SourceQuery) -> Iterator[str]:
 
 
 def _list_dimensions(source_query: SourceQuery) -> Iterator[Dimension]:
-    """List the dimensions of the report, then those of its filters."""
     yield from source_query.resolved.dimensions
     yield from (row.dimension for row, _ in source_query.resolved.filters)
 

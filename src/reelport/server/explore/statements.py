@@ -183,7 +183,6 @@ def _read_time(cell: date | str) -> date:
 
 
 def _list_times(view: View) -> Iterator[date]:
-    """List the days of a view, or the first days of its months."""
     days = (view.start + timedelta(number) for number in range(view.days))
     if view.grain is Grain.MONTH:
         return iter(dict.fromkeys(day.replace(day=1) for day in days))

@@ -188,7 +188,6 @@ def _list_parts(view: View) -> tuple[Part, ...]:
 
 
 def _read_numbers(view: View, outcomes: Mapping[Part, Outcome]) -> Numbers:
-    """Read the numbers of a view from the outcomes of its parts."""
     if is_total_of_lines(view):
         totals = _read(outcomes[LINES], lambda rows: add_up_lines(view, rows))
     else:

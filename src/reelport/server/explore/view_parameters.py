@@ -135,7 +135,6 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
 
 
 def _read_boards(url: UrlTexts, defaults: Defaults) -> tuple[str, ...]:
-    """Read the dimensions of the leaderboards, none of them a time."""
     by = tuple(dimension.name for dimension in defaults.dimensions)
     named = url.names(Parameter.DIMENSION) if Parameter.DIMENSION in url.texts else by
     return _leave_out_times(url, tuple(name for name in named if name != NONE))

@@ -214,7 +214,6 @@ def _list_files(settings: Settings) -> list[Path]:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether no process holds the lock of this file."""
     descriptor = _try_lock(path)
     if descriptor is None:
         return False

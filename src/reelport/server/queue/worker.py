@@ -275,7 +275,6 @@ class Worker:
                 memory.check(self._made, at_rest=not self._list_running(), now=time.monotonic())
 
     def _is_spent(self) -> bool:
-        """Whether to end, and be started again."""
         return self._made >= self._reports and (not self._list_running() or self._made >= 2 * self._reports)
 
     def _claim(self) -> Claim | None:
