@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
+from reelport.client.files.part import Tally
 from reelport.client.files.shape import Lines
-from reelport.client.files.tally import Tally
 
 BODY = b'day,title\n2026-01-01,"two\nlines"\n' * 120_000
 

@@ -6,9 +6,8 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 
-from reelport.client.files.digests import Digest, Hashes
 from reelport.client.files.part import Part
-from reelport.client.files.proof import Promise, Proof
+from reelport.client.files.proof import Digest, Hashes, Promise, Proof
 from reelport.client.files.shape import Rows, check_header, parse_columns
 from reelport.errors import IncompleteDownload, ServiceError
 from reelport.query import ReportQuery

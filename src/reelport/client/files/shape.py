@@ -1,4 +1,4 @@
-"""Check a CSV's shape: the header asked for, equally many cells, days inside the range.
+"""Check a CSV's shape: the header asked for, equally many cells, days inside the range, metrics that are numbers.
 
 Counts cells without parsing them while the bytes arrive: that is many times faster, and enough to detect a cut.
 """
@@ -7,17 +7,39 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from datetime import date
+from itertools import pairwise
+from operator import eq
 
-from reelport.client.files.row_cells import RowCells
-from reelport.client.files.row_days import RowDays
-from reelport.errors import IncompleteDownload, SchemaDrift, ServiceError, Unreachable
+from reelport.catalog import CellType, Dimension, Grain, Metric
+from reelport.errors import IncompleteDownload, RepeatedRows, SchemaDrift, ServiceError, Unreachable
 from reelport.query import ReportQuery
+from reelport.wording import format_count
 
 _BOM = b"\xef\xbb\xbf"
 _PAGES = {b"<": "an HTML page", b"{": "a message", b"[": "a message"}
 _NOT_LINES = bytes(set(range(256)) - set(b'"\n'))
 _NOT_CELLS = bytes(set(range(256)) - set(b'",\n'))
 _CUT = "the file was cut on its way."
+
+_DAY = re.compile(rb'"?(\d{4}-\d\d-\d\d)(?=[",\r\n])')
+_START = 12
+"""Bytes at the beginning of a row that hold a day, its quotes and the next character."""
+_USUAL = 4
+"""Most days to count; with more, reading each row is faster."""
+
+_CELL = rb'(?:[^,"\n]++|"[^"\n]*+")*+'
+_NUMBER = rb'"?+[ \t]*+(?:[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d{1,2}+)?+)?+[ \t]*+"?+'
+_CELLS = re.compile(rb"(?:^|,)(" + _CELL + rb")")
+_NUMBERS = frozenset({CellType.INTEGER, CellType.DECIMAL})
+_A_DAY = {Grain.MINUTE: 24 * 60, Grain.HOUR: 24, Grain.DAY: 1}
+_AS_IT_IS = "To take it as it is: --any-columns (client.with_options(any_columns=True))."
+_REPORT_IT = (
+    "Tell the service: the same command asks for the report anew. `reelport report download TOKEN --any-columns` saves "
+    "the file as it is (client.with_options(any_columns=True))."
+)
+"""Advice that holds for a window of a range or a sync too, whose files can't be taken as they are."""
 
 
 def parse_columns(line: bytes) -> tuple[str, ...]:
@@ -52,8 +74,7 @@ def check_header(line: bytes, query: ReportQuery | None) -> tuple[str, ...]:
         raise IncompleteDownload(f"The header stops before its end: {_CUT}")
     if columns != asked:
         found, wanted = _format_columns(columns), _format_columns(asked)
-        raise SchemaDrift(f"The report has the columns {found} but {wanted} were asked for. To take "
-                          "it as it is: --any-columns (client.with_options(any_columns=True)).")  # fmt: skip
+        raise SchemaDrift(f"The report has the columns {found} but {wanted} were asked for. {_AS_IT_IS}")
     return columns
 
 
@@ -106,8 +127,8 @@ class Rows:
 
     def __init__(self, width: int, query: ReportQuery | None) -> None:
         self._row = b"," * (width - 1) + b"\n"
-        self._days = RowDays(query)
-        self._cells = RowCells(query)
+        self._days = _RowDays(query)
+        self._cells = _RowCells(query)
         self._rows = 0
         self._begun = b""
         self._inside = False
@@ -185,3 +206,178 @@ def _remove_inner_ends(data: bytes, *, inside: bool) -> bytes:
 def _format_columns(columns: tuple[str, ...]) -> str:
     shown = ", ".join(columns)
     return shown if len(shown) <= 300 else shown[:300] + " …"  # noqa: PLR2004 - what a terminal can show
+
+
+class _RowDays:
+    """Checks the first cell of each row, where it is a day, against the query's range.
+
+    Counts days instead of reading each row: usually all rows of a piece have a few days that were checked before.
+    """
+
+    def __init__(self, query: ReportQuery | None) -> None:
+        first = query.dimensions[0] if query and query.dimensions else None
+        row = Dimension.__members__.get(first or "")
+        self.watched = query is not None and row is not None and row.type is CellType.DAY
+        self._range = (query.start, query.end) if query else (date.min, date.max)
+        self._good: set[bytes] = set()
+        self._usual: list[bytes] = []
+        self._many = False
+        self._begun = b""
+
+    def feed(self, data: bytes, rows: int) -> None:
+        """Check the next bytes, in which `rows` rows end; they must have no line end inside a cell.
+
+        Raises ServiceError for a day outside of the range.
+        """
+        end = data.rfind(b"\n") + 1
+        first = self._begun + data[:_START]
+        # Of an unfinished row, only the beginning matters.
+        self._begun = data[end : end + _START] if end else first[:_START]
+        if end and (self._many or not self._are_usual(first, data, end, rows)):
+            self._look_at_each(first, data, end)
+
+    def _are_usual(self, first: bytes, data: bytes, end: int, rows: int) -> bool:
+        """Whether all `rows` rows have the first row's day, the last one's, or a usual one."""
+        last = data.rfind(b"\n", 0, end - 1) + 1
+        for found in (_DAY.match(data, last) if last else None, _DAY.match(first)):
+            if found:
+                self._check(found[1])
+                self._usual = [found[0], *(day for day in self._usual if day != found[0])][:_USUAL]
+        for day in self._usual:
+            rows -= data.count(b"\n" + day, 0, end) + first.startswith(day)
+            if not rows:
+                return True
+        return False
+
+    def _look_at_each(self, first: bytes, data: bytes, end: int) -> None:
+        starts = {line[:_START] for line in data[data.find(b"\n") + 1 : end].split(b"\n")}
+        found = {match[0]: match[1] for start in (first, *starts) if (match := _DAY.match(start + b"\n"))}
+        for day in found.values():
+            self._check(day)
+        self._many = not 0 < len(found) <= _USUAL
+        self._usual = [] if self._many else list(found)
+
+    def _check(self, day: bytes) -> None:
+        if day in self._good:
+            return
+        text = day.decode()
+        try:
+            good = self._range[0] <= date.fromisoformat(text) <= self._range[1]
+        except ValueError:
+            good = True  # Another vendor may write days in a way that we don't know.
+        if not good:
+            raise ServiceError(f"A row is of {text}, outside of the range that was asked for.")
+        self._good.add(day)
+
+
+class _RowCells:
+    """Checks rows that no checksum proves, in pieces of any size. Without a query it checks nothing.
+
+    Each metric is a number, no key comes twice, and there are no more rows than the keys allow. A row is one
+    combination of the asked dimensions. A key that comes twice is a mistake of the sender, and counts twice in sums. It
+    is seen in neighbours, which repeats are in a sorted file, and where the first row comes again, as it does in a file
+    that is there twice.
+    """
+
+    def __init__(self, query: ReportQuery | None) -> None:
+        self._query = query
+        self._pattern = _compile_row(query) if query else re.compile(b"")
+        self._most = count_keys(query) if query else None
+        self._problem: SchemaDrift | RepeatedRows | None = None
+        self._rows = 0
+        self._first = self._last = b""
+        self._begun = b""
+
+    @property
+    def watched(self) -> bool:
+        """Whether further bytes need to be fed."""
+        return self._query is not None and self._problem is None
+
+    def feed(self, data: bytes) -> None:
+        """Check the next bytes, which must have no line end inside a cell."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._begun += data
+            return
+        rows, self._begun = self._begun + data[:end], data[end:]
+        keys: list[bytes] = self._pattern.findall(rows)
+        if len(keys) != rows.count(b"\n"):
+            self._problem = self._build_drift(rows)
+        elif self._most is not None and self._rows + len(keys) > self._most:
+            self._problem = build_too_many(self._most)
+        elif (key := self._find_repeat(keys)) is not None:
+            shown = key.decode(errors="replace").rstrip(",")[:200]
+            self._problem = RepeatedRows(f"Two rows of the report are of {shown}: they would count twice. {_REPORT_IT}")
+        self._rows += len(keys)
+
+    def end(self) -> None:
+        """End the body. Raises SchemaDrift for a metric that is no number, RepeatedRows for rows that repeat a key.
+
+        Not before the end: of a damaged body its damage is to be told, for which it is fetched again.
+        """
+        if self._begun and self.watched:
+            self.feed(b"\n")
+        if self._problem is not None:
+            raise self._problem
+
+    def _find_repeat(self, keys: list[bytes]) -> bytes | None:
+        """Return a key that its neighbour has too, or the first row's where that comes again."""
+        if not self._rows:
+            self._first = keys[0]
+        beside = [self._last, *keys] if self._rows else keys
+        repeated = [one for one, following in pairwise(beside) if one == following] if _has_twins(beside) else []
+        if keys.count(self._first) > (not self._rows):
+            repeated.append(self._first)
+        self._last = keys[-1]
+        # An empty cell may stand for several things that the sender tells apart.
+        return next((key for key in repeated if b",," not in b"," + key), None)
+
+    def _build_drift(self, rows: bytes) -> SchemaDrift:
+        """Build the error for the first row in which a metric is no number."""
+        assert self._query is not None  # noqa: S101 - without a query nothing is checked
+        lines = rows.split(b"\n")
+        at = next(at for at, line in enumerate(lines) if not self._pattern.match(line + b"\n"))
+        cells = [found[1] for found in _CELLS.finditer(lines[at].removesuffix(b"\r"))][len(self._query.dimensions) :]
+        pairs = zip(self._query.metrics, cells, strict=False)
+        name, cell = next((name, cell) for name, cell in pairs if not re.fullmatch(_metric_pattern(name), cell))
+        shown = cell.decode(errors="replace")[:80]
+        return SchemaDrift(f"Row {self._rows + at + 1}, column {name.lower()}: {shown!r} is no number. {_AS_IT_IS}")
+
+
+def _has_twins(keys: list[bytes]) -> bool:
+    return any(map(eq, keys, keys[1:]))
+
+
+def _compile_row(query: ReportQuery) -> re.Pattern[bytes]:
+    """Compile the pattern of a row and its line end; its one group is the key."""
+    key = b"(" + (_CELL + b",") * len(query.dimensions) + b")"
+    return re.compile(b"(?m)^" + key + b",".join(map(_metric_pattern, query.metrics)) + rb"\r?\n")
+
+
+def _metric_pattern(name: str) -> bytes:
+    """Return the pattern of a metric's cells; any text for one that the catalog lacks."""
+    row = Metric.__members__.get(name)
+    return _NUMBER if row is not None and row.type in _NUMBERS else _CELL
+
+
+def build_too_many(most: int) -> RepeatedRows:
+    """Build the error for a report with more rows than its dimensions allow."""
+    return RepeatedRows(
+        f"The report has more than {format_count(most, 'row')}, and its dimensions allow no more in these days: some "
+        f"would count twice. {_REPORT_IT}"
+    )
+
+
+def count_keys(query: ReportQuery) -> int | None:
+    """Return how many rows the query's dimensions allow; None where more than days tells them apart."""
+    grains = [Dimension[name].grain if name in Dimension.__members__ else None for name in query.dimensions]
+    known = [grain for grain in grains if grain is not None]
+    if len(known) < len(grains):
+        return None
+    match min(known, default=None):
+        case None:
+            return 1
+        case Grain.MONTH:
+            return 12 * (query.end.year - query.start.year) + query.end.month - query.start.month + 1
+        case grain:
+            return query.days * _A_DAY[grain]

@@ -16,8 +16,7 @@ from reelport.client.files.intake import Intake
 from reelport.client.files.link_host import advise_on_link_host, describe_link_host, path_of_link
 from reelport.client.files.part import Part, Position
 from reelport.client.files.proof import BEYOND, OK, Promise, Proof, check_head, find_weakest
-from reelport.client.files.row_cells import build_too_many, count_keys
-from reelport.client.files.shape import Lines
+from reelport.client.files.shape import Lines, build_too_many, count_keys
 from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, build_links_error, look
