@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
 from reelport.client.drivers.transport import AsyncTransport, Body, Transport
 from reelport.client.flows.probe import Probe, probe
-from reelport.client.ledger.place import Place, resolve_ledger
+from reelport.client.ledger.ledger import Place, resolve_ledger
 from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from reelport.catalog import CellType
-from reelport.client.results.columns import PRECISION, Column, look_up_columns
+from reelport.client.results.cells import PRECISION, Column, look_up_columns
 from reelport.sql_quoting import quote_name, quote_text
 
 TEXT = "VARCHAR"

@@ -11,7 +11,7 @@ from tests.client.ledgers import Calendar, claimed, days, question, requested, s
 
 from reelport import AskLost, Client, SlotsFull, UsageError
 from reelport.client.ledger import Busy, Claimed, Full, Ledger, Reuse, State
-from reelport.client.ledger.place import resolve_ledger
+from reelport.client.ledger.ledger import resolve_ledger
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
 

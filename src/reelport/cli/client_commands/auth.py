@@ -17,15 +17,18 @@ from cyclopts import App, Parameter
 from reelport.cli.arguments.options import Insecure, Profile, Url
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.listing import PrintJson, print_json, print_list
-from reelport.client.settings import layers, profile_file, secrets
+from reelport.client.settings import profile_file, secrets
 from reelport.client.settings.config import HOME, INSECURE, Settings, normalize_url, resolve_home
 from reelport.client.settings.credentials import PrivateKey, PublicKey
-from reelport.client.settings.layers import PARTS, VARIABLES, Setting
 from reelport.client.settings.profiles import (
     DEFAULT_PROFILE,
+    PARTS,
     PROFILE,
+    SECRETS,
     USER_FILE,
+    VARIABLES,
     InForce,
+    Setting,
     find_in_force,
     find_project_file,
     list_secret_names,
@@ -186,7 +189,7 @@ def _choose_keyring(store: Store) -> KeyringBackend | None:
     if ring is None and store is Store.KEYRING:
         raise AccessError(
             "There is no keyring here that keeps secrets safe, so nothing was kept. Either\n"
-            f"  set the secret in the environment ({', '.join(layers.SECRETS.values())}), which suits servers, or\n"
+            f"  set the secret in the environment ({', '.join(SECRETS.values())}), which suits servers, or\n"
             f"  install a keyring ({advise_extra('keyring')}, and a desktop's secret service), or\n"
             "  say --store file: a file of mode 0600 that holds the secret in clear."
         )

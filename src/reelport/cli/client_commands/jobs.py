@@ -16,7 +16,7 @@ from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.options import format_options
 from reelport.cli.output.listing import PrintJson, print_fields, print_json, print_list, quote_command
 from reelport.client.ledger import Ledger, Row, State
-from reelport.client.ledger.place import resolve_ledger
+from reelport.client.ledger.ledger import resolve_ledger
 from reelport.client.ledger.rows import TOKEN_STATES
 from reelport.errors import UsageError
 from reelport.query import ReportQuery

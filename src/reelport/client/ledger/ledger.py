@@ -1,20 +1,23 @@
-"""The ledger's operations; each method is one durable transaction."""
+"""The ledger's operations, each of which is one durable transaction, and where the user's own is."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reelport.client.ledger import owners
 from reelport.client.ledger.entry import Ask, Claimed, Entry, LostAsk, Question, Reuse, decide
-from reelport.client.ledger.pruning import list_prunable
-from reelport.client.ledger.rows import LIFE, Row, State
+from reelport.client.ledger.rows import LIFE, Row, State, list_prunable
 from reelport.client.ledger.store import MemoryStore, Store
+from reelport.client.settings.config import expand_path, resolve_home
 from reelport.errors import QueryRefused, UsageError
 from reelport.query import ReportQuery
+
+FILE = "ledger.db"
 
 _KEPT = timedelta(days=90)
 _LOOK_PAUSES = (0.5, 60.0)
@@ -318,3 +321,22 @@ def _is_due(row: Row, now: datetime) -> bool:
 
 def _format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+Place = Ledger | str | os.PathLike[str] | bool | None
+"""A ledger or its path; False for one in memory; None or True for the user's own."""
+
+
+def resolve_ledger(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger:
+    """Return a place's ledger; opens and makes no file. UsageError for an invalid place."""
+    match place:
+        case Ledger():
+            return place
+        case False:
+            return Ledger(None, now)
+        case None | True:
+            return Ledger(resolve_home(environment) / FILE, now)
+        case str() | os.PathLike():
+            return Ledger(expand_path(place), now)
+        case _:
+            raise UsageError(f"A ledger is a path, True or False, and not {place!r}.")

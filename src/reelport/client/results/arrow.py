@@ -15,8 +15,7 @@ from pyarrow import csv, parquet
 
 from reelport.catalog import CellType
 from reelport.client.files.locks import replace_whole
-from reelport.client.results.cells import Cell, read_typed_rows
-from reelport.client.results.columns import PRECISION, Column
+from reelport.client.results.cells import PRECISION, Cell, Column, read_typed_rows
 from reelport.errors import SchemaDrift
 
 _BLOCK = 1 << 20

@@ -1,4 +1,4 @@
-"""Parse a CSV into typed cells; tells an empty cell from an empty text.
+"""Columns typed by the catalog, and their cells parsed from a CSV; tells an empty cell from an empty text.
 
 Python's own reader can't tell those two apart, and refuses cells above 128 kB.
 """
@@ -6,17 +6,20 @@ Python's own reader can't tell those two apart, and refuses cells above 128 kB.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from reelport.catalog import CellType
+from reelport.catalog import CellType, Dimension, Metric
 from reelport.client.files.shape import Lines
-from reelport.client.results.columns import Column
 from reelport.errors import IncompleteDownload, SchemaDrift
 from reelport.query import parse_day
+
+PRECISION = 38
+"""Digits that a decimal column can hold, before and after the point together."""
 
 Cell = str | int | Decimal | date | datetime | None
 Read = Callable[[str], Cell]
@@ -33,6 +36,39 @@ _QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)')
 _BARE = re.compile(r"[^,]*+")
 _INTEGER = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: name in lower case, type of cells, a decimal's digits after the point.
+
+    `known` is false for a column that the catalog lacks: its cells are text.
+    """
+
+    name: str
+    type: CellType
+    digits: int = 0
+    known: bool = True
+
+
+def describe_column(column: Column) -> str:
+    """Describe a column: its name, type, and a decimal's digits after the point."""
+    digits = f" ({column.digits} digits after the point)" if column.digits else ""
+    return f"{column.name}: {column.type.name.lower()}{digits}{'' if column.known else ', not in the catalog'}"
+
+
+def look_up_columns(columns: Iterable[str]) -> tuple[Column, ...]:
+    """Look up columns in the catalog, by their names in any case."""
+    return tuple(_look_up(name) for name in columns)
+
+
+def _look_up(name: str) -> Column:
+    wire = name.upper()
+    if wire in Dimension.__members__:
+        return Column(name.lower(), Dimension[wire].type)
+    if wire in Metric.__members__:
+        return Column(name.lower(), Metric[wire].type, Metric[wire].digits)
+    return Column(name.lower(), CellType.TEXT, known=False)
 
 
 def read_typed_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:

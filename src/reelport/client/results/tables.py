@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from reelport.catalog import CellType
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, parse_names
-from reelport.client.results.cells import Cell, count_rows, read_typed_rows
-from reelport.client.results.columns import Column, describe_column, look_up_columns
+from reelport.client.results.cells import Cell, Column, count_rows, describe_column, look_up_columns, read_typed_rows
 from reelport.client.results.notebook_views import render_table
 from reelport.errors import ReelportError, SchemaDrift, UsageError
 from reelport.local_path import refuse_address

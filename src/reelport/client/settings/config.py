@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.client.settings.credentials import PRIVATE_HOST, Bearer, Credentials, PrivateKey, PublicKey, graphql_path
-from reelport.client.settings.faults import Faults
 from reelport.errors import AccessError, UsageError
 from reelport.local_path import refuse_address
 
@@ -47,6 +46,8 @@ _LONGEST_LABEL = 63
 """Bytes of a part between two dots of a DNS name (RFC 1035)."""
 _OWN = ("localhost", "127.", "[::1]")
 """How addresses of this machine begin; it rarely serves https."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,3 +277,25 @@ def read_count(environment: Mapping[str, str], name: str) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) > 0):
         raise UsageError(f"{name} must be {_A_COUNT}, and not {text[:80]!r}.")
     return int(text)
+
+
+@dataclass(slots=True)
+class Faults:
+    """The errors of the settings read so far."""
+
+    errors: list[UsageError | AccessError] = field(default_factory=list)
+
+    def attempt(self, read: Callable[[], T], instead: T) -> T:
+        """Read a setting; on an error, note the error and return `instead`."""
+        try:
+            return read()
+        except (UsageError, AccessError) as error:
+            self.errors.append(error)
+            return instead
+
+    def refuse(self) -> None:
+        """Raise the noted errors: one unchanged, several as a UsageError with a line each."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise UsageError("\n".join(map(str, self.errors)))

@@ -1,40 +1,60 @@
 """Find the settings in force: arguments, environment, project's, user's profile, defaults.
 
-A profile named in the call (`--profile`, `profile=`) takes precedence over the environment.
+A profile named in the call (`--profile`, `profile=`) takes precedence over the environment. Each setting comes from the
+first of these layers that has it, and remembers its source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from reelport.catalog import Limit
 from reelport.check import nearest
-from reelport.client.settings import layers
+from reelport.client.settings import config
 from reelport.client.settings.config import (
     HOME,
     INSECURE,
+    Faults,
     Settings,
     normalize_url,
     read_count,
     read_switch,
     resolve_home,
 )
-from reelport.client.settings.faults import Faults
-from reelport.client.settings.layers import PARTS, SECRETS, UNSET, VARIABLES, Layer, Setting
+from reelport.client.settings.credentials import PrivateKey, PublicKey
 from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read_profiles
 from reelport.client.settings.secrets import Name, look_up
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
 
 PROFILE = "REELPORT_PROFILE"
 DEFAULT_PROFILE = "default"
+USER_FILE = "config.toml"
+PROJECT_FILE = "reelport.toml"
+
+SECRETS = {"secret": config.SECRET, "password": config.PASSWORD, "bearer": config.BEARER}
+"""The secret parts of a key, and their environment variables."""
+
+PARTS = {"private": ("secret",), "public": ("secret", "password"), "bearer": ("bearer",)}
+"""The secret parts of each kind of key."""
+
+VARIABLES = {
+    "url": config.URL,
+    "key": config.KEY,
+    "username": config.USERNAME,
+    "slots": config.SLOTS,
+    "window_days": config.WINDOW_DAYS,
+    **SECRETS,
+}
+"""The environment variable of each setting that has one."""
+
 CLIENT_VARIABLES = frozenset({*VARIABLES.values(), PROFILE, HOME, INSECURE})
 """Every environment variable that a client reads."""
 
-USER_FILE = "config.toml"
-PROJECT_FILE = "reelport.toml"
+_UNSET = "not set"
+_DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +106,7 @@ def build_settings(found: InForce) -> Settings:
     if found.missing:
         raise AccessError(f"No API key for {found['url']}: set {' and '.join(found.missing)}, "
                           "or keep a key with `reelport auth login`.")  # fmt: skip
-    counts = {VARIABLES[name]: found[name] for name in NUMBERS if found.settings[name].source != layers.DEFAULT}
+    counts = {VARIABLES[name]: found[name] for name in NUMBERS if found.settings[name].source != _DEFAULT}
     return Settings.read(counts, found["url"], **{part: found[part] for part in found.needed}, insecure=found.insecure)
 
 
@@ -106,29 +126,29 @@ def find_in_force(
         faults.attempt(lambda: read_profiles(project, alone=False), ProfileFile(project)),
         faults.attempt(lambda: read_profiles(user, alone=True), ProfileFile(user)),
     )
-    chosen = Setting("profile", None, UNSET)
+    chosen = Setting("profile", None, _UNSET)
     if not faults.errors:
         chosen = faults.attempt(lambda: _choose_profile(environment, profile, files), chosen)
-    arguments, outside = layers.read_arguments(given), layers.read_environment(environment)
+    arguments, outside = _read_arguments(given), _read_environment(environment)
     name = chosen.value or ""
-    tables = [Layer(file.profiles[name], f"{file.path} [profiles.{name}]") for file in files if name in file.profiles]
+    tables = [_Layer(file.profiles[name], f"{file.path} [profiles.{name}]") for file in files if name in file.profiles]
     order = [arguments, *tables, outside] if profile else [arguments, outside, *tables]
-    kind = layers.find_kind(order)
-    url = faults.attempt(lambda: layers.find_address(order, kind.value or ""), Setting("url", None, UNSET))
+    kind = _find_kind(order)
+    url = faults.attempt(lambda: _find_address(order, kind.value or ""), Setting("url", None, _UNSET))
     clear = faults.attempt(lambda: insecure or read_switch(environment, INSECURE), instead=False)
     if faults.errors:
         for number in NUMBERS:
-            given_number = {VARIABLES[number]: layers.find_first(order, number).value or ""}
+            given_number = {VARIABLES[number]: _find_first(order, number).value or ""}
             faults.attempt(partial(read_count, given_number, VARIABLES[number]), None)
     faults.refuse()
     open_ = [
         chosen,
         url,
         kind,
-        layers.find_first(order, "key"),
-        layers.find_first(order, "username"),
-        layers.find_first(order, "slots", str(Limit.RUNNING_REPORTS.default)),
-        layers.find_first(order, "window_days", str(Limit.RANGE_DAYS.default)),
+        _find_first(order, "key"),
+        _find_first(order, "username"),
+        _find_first(order, "slots", str(Limit.RUNNING_REPORTS.default)),
+        _find_first(order, "window_days", str(Limit.RANGE_DAYS.default)),
     ]
     settings = {setting.name: setting for setting in open_}
     ours = [place for place in (arguments, outside) if _is_for_key(place, settings)]
@@ -173,7 +193,7 @@ def _choose_profile(environment: Mapping[str, str], profile: str | None, files: 
     wish = next((each for each in wished if each.value), None)
     if wish is None:
         there = DEFAULT_PROFILE in known
-        return Setting("profile", DEFAULT_PROFILE if there else None, "default" if there else UNSET)
+        return Setting("profile", DEFAULT_PROFILE if there else None, "default" if there else _UNSET)
     if wish.value not in known:
         near = nearest(wish.value or "", known)
         advice = f"Did you mean {near}?" if near else f"There is {', '.join(sorted(known)) or 'none at all'}."
@@ -182,12 +202,12 @@ def _choose_profile(environment: Mapping[str, str], profile: str | None, files: 
     return wish
 
 
-def _is_for_key(place: Layer, settings: Mapping[str, Setting]) -> bool:
+def _is_for_key(place: _Layer, settings: Mapping[str, Setting]) -> bool:
     """Whether a layer's secrets belong to the key in force: the layer names that key, or none."""
     return all(place.values.get(part) in {None, settings[part].value} for part in ("key", "username"))
 
 
-def _is_for_address(place: Layer, order: Sequence[Layer], url: Setting) -> bool:
+def _is_for_address(place: _Layer, order: Sequence[_Layer], url: Setting) -> bool:
     """Whether a layer's secrets may be sent to the address in force.
 
     They belong to the address that the call or the same layer gives; where neither gives one, to the environment's
@@ -196,10 +216,10 @@ def _is_for_address(place: Layer, order: Sequence[Layer], url: Setting) -> bool:
     given = [layer for layer in order if "url" in layer.values and (layer is place or layer is order[0])]
     if given:
         return normalize_url(given[0].values["url"]) == url.value
-    return url.source in {VARIABLES["url"], layers.DEFAULT}
+    return url.source in {VARIABLES["url"], _DEFAULT}
 
 
-def _explain_withheld(found: InForce, places: Sequence[Layer]) -> AccessError | None:
+def _explain_withheld(found: InForce, places: Sequence[_Layer]) -> AccessError | None:
     """Build the error for a secret withheld from the address; None where there is none."""
     url = found.settings["url"]
     parts = [part for part in PARTS[found["kind"]] if not found[part]]
@@ -214,10 +234,10 @@ def _explain_withheld(found: InForce, places: Sequence[Layer]) -> AccessError | 
 
 
 def _find_secrets(
-    settings: Mapping[str, Setting], places: Sequence[Layer], home: Path
+    settings: Mapping[str, Setting], places: Sequence[_Layer], home: Path
 ) -> tuple[dict[str, Setting], ReelportError | None]:
     """Find the key's secret parts, each in the first place that has it, and any error."""
-    found = {part: layers.find_first(places, part) for part in SECRETS}
+    found = {part: _find_first(places, part) for part in SECRETS}
     for part, name in list_secret_names(settings).items():
         if found[part].value:
             continue
@@ -228,3 +248,70 @@ def _find_secrets(
         if kept is not None:
             found[part] = Setting(part, kept.secret, kept.place)
     return found, None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting in force and its source; `value` None when unset. `repr` hides it."""
+
+    name: str
+    value: str | None = field(repr=False)
+    source: str
+
+    @property
+    def secret(self) -> bool:
+        """Whether the value is a secret."""
+        return self.name in SECRETS
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Settings of one source; with `variables`, each one's source is its variable."""
+
+    values: Mapping[str, str] = field(repr=False)
+    source: str
+    variables: bool = False
+
+    def setting(self, name: str) -> Setting | None:
+        """Return the setting of that name, if this layer has it."""
+        if name not in self.values:
+            return None
+        return Setting(name, self.values[name], VARIABLES.get(name, self.source) if self.variables else self.source)
+
+
+def _read_arguments(given: Mapping[str, str | None]) -> _Layer:
+    """Build the layer of a call's or command's arguments; an empty text counts as not given."""
+    return _Layer({name: value.strip() for name, value in given.items() if value and value.strip()}, "argument")
+
+
+def _read_environment(variables: Mapping[str, str]) -> _Layer:
+    """Build the layer of environment variables; an empty text counts as not given."""
+    texts = {name: variables.get(variable, "").strip() for name, variable in VARIABLES.items()}
+    return _Layer({name: text for name, text in texts.items() if text}, "environment", variables=True)
+
+
+def _find_first(layers: Sequence[_Layer], name: str, default: str | None = None) -> Setting:
+    """Return the setting of that name from the first layer that has it, else the default."""
+    found = (layer.setting(name) for layer in layers)
+    return next((each for each in found if each), Setting(name, default, _UNSET if default is None else _DEFAULT))
+
+
+def _find_kind(layers: Sequence[_Layer]) -> Setting:
+    """Find the kind of key in force: a profile's, or by the parts given otherwise."""
+    told = {layer.values.get("key") for layer in layers if "kind" in layer.values}
+    for layer in layers:
+        given = layer.setting("kind")
+        if given:
+            return given
+        for part, of in (("bearer", "bearer"), ("username", "public"), ("password", "public"), ("key", "private")):
+            shown = layer.setting(part)
+            # A bare key is private, unless a profile gives the kind of this key or of any key.
+            if shown and not (part == "key" and told & {shown.value, None}):
+                return Setting("kind", of, shown.source)
+    return Setting("kind", "private", _DEFAULT)
+
+
+def _find_address(layers: Sequence[_Layer], of: str) -> Setting:
+    """Find the service's address in force. Raises UsageError for an invalid one."""
+    found = _find_first(layers, "url", (PublicKey if of == "public" else PrivateKey).host)
+    return Setting("url", config.normalize_url(found.value or ""), found.source)
