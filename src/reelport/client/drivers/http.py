@@ -5,17 +5,20 @@ A client imports this module only when it needs it, because httpx2 takes half of
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
+from typing import Self
 
 import httpx2
 
-from reelport.client.drivers.http_log import without_signatures
-from reelport.client.drivers.long_body import LongBody
 from reelport.client.drivers.slow_head import SlowHead, bounded_head, trace, trace_async
 from reelport.client.drivers.transport import TOO_SLOW, AsyncBody, Body
 from reelport.client.steps import Lost, Reply, Request
@@ -39,6 +42,16 @@ _NEVER_SENT = (
 )
 _NO_ADDRESS = (httpx2.InvalidURL, UnicodeError)  # the latter: a host that no DNS name can be, as in http://a..b/
 
+_AT_ONCE = 1 << 18
+_LONG = 1 << 20
+"""Fewest remaining bytes for which this pays: the connection can't be reused afterwards."""
+
+_SIZE = re.compile(r"[0-9]{1,19}")
+
+_OURS: ContextVar[bool] = ContextVar("reelport_requests", default=False)
+_BYTES = r"""b(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_SECRET_HEADERS = re.compile(rf"\(b'(location|content-location|link|refresh|set-cookie)', {_BYTES}\)", re.IGNORECASE)
+
 
 class Http:
     """Blocking HTTP through httpx2. Several threads may share one."""
@@ -59,7 +72,7 @@ class Http:
                 timeout=_build_timeout(request),
                 extensions={"trace": trace},
             )
-            with without_signatures(), bounded_head(request):
+            with _without_signatures(), bounded_head(request):
                 response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
                 return _Body(response, request.timeout)
         except (httpx2.RequestError, *_NO_ADDRESS) as error:
@@ -76,7 +89,7 @@ class _Body:
         self._timeout = timeout
         self._chunks: Iterator[bytes] = response.iter_raw()
         self._begun = False
-        self._rest: LongBody | None = None
+        self._rest: _LongBody | None = None
         self.head = _read_head(response)
 
     def read(self) -> bytes | Lost:
@@ -89,7 +102,7 @@ class _Body:
         if not self._begun:
             # The first piece is all that the library had received: the rest can be read from the socket.
             self._begun = True
-            self._rest = LongBody.of(self._response, len(data), self._timeout)
+            self._rest = _LongBody.of(self._response, len(data), self._timeout)
         return data
 
     def close(self) -> None:
@@ -117,7 +130,7 @@ class AsyncHttp:
                 extensions={"trace": trace_async},
             )
             follow = request.method == "GET"
-            with without_signatures(), bounded_head(request):
+            with _without_signatures(), bounded_head(request):
                 return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
         except (httpx2.RequestError, *_NO_ADDRESS) as error:
             return _describe_loss(error)
@@ -239,3 +252,85 @@ def _find_refusal(error: BaseException | None) -> str | None:
     while error is not None and not (isinstance(error, OSError) and error.errno):
         error = error.__cause__ or error.__context__
     return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else None
+
+
+class _LongBody:
+    """The rest of a body of known length, read from its connection's socket.
+
+    The library would copy each byte thrice, 64 KB at a time.
+    """
+
+    def __init__(self, connection: socket.socket, total: int, received: int, timeout: float) -> None:
+        self._socket = connection
+        self._total = total
+        self._received = received
+        self._timeout = timeout
+
+    @classmethod
+    def of(cls, response: httpx2.Response, received: int, timeout: float) -> Self | None:
+        """Take over a body after all bytes that the library had; None where that can't be done.
+
+        Works only for HTTP/1.1 with a length and no transfer coding, and where the socket carries the body's own bytes.
+        """
+        length = _SIZE.fullmatch(response.headers.get("content-length", ""))
+        stream = response.extensions.get("network_stream")
+        plain = response.http_version == "HTTP/1.1" and "transfer-encoding" not in response.headers
+        if not (plain and length and stream) or int(length[0]) - received < _LONG:
+            return None
+        connection, tls = stream.get_extra_info("socket"), stream.get_extra_info("ssl_object")
+        # With TLS inside TLS (to a proxy that itself speaks TLS), the socket gives bytes that are still encrypted.
+        if not isinstance(connection, socket.socket) or isinstance(tls, ssl.SSLObject):
+            return None
+        return cls(connection, int(length[0]), received, timeout)
+
+    def read(self) -> bytes | Lost:
+        """Read the next bytes; none at the end."""
+        left = self._total - self._received
+        if not left:
+            return b""
+        try:
+            self._socket.settimeout(self._timeout)
+            data = self._socket.recv(min(_AT_ONCE, left))
+        except TimeoutError:
+            return Lost("the service fell silent")
+        except OSError as error:
+            return Lost((error.strerror or type(error).__name__).strip(". "))
+        self._received += len(data)
+        return data or Lost(
+            "peer closed connection without sending complete message body "
+            f"(received {self._received} bytes, expected {self._total})"
+        )
+
+
+class _RedactingFilter(logging.Filter):
+    """Redacts links and cookies in our requests' log records, and lets every record pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _OURS.get():
+            if isinstance(record.args, tuple):
+                record.args = tuple(map(_cut_to_host, record.args))
+            record.msg = _SECRET_HEADERS.sub(r"(b'\1', b'[redacted]')", str(record.msg))
+        return True
+
+
+for _name in ("httpx2", "httpcore2.http11"):
+    logging.getLogger(_name).addFilter(_RedactingFilter())
+
+
+@contextmanager
+def _without_signatures() -> Iterator[None]:
+    """Keep signatures of links out of the library's log while the block sends a request.
+
+    The library logs every address in full, and at debug level the headers of responses. Log records of other programs'
+    requests stay as they are.
+    """
+    before = _OURS.set(True)
+    try:
+        yield
+    finally:
+        _OURS.reset(before)
+
+
+def _cut_to_host(argument: object) -> object:
+    """Cut an address to its host: vendors sign links in the path or in the query string."""
+    return f"{argument.scheme}://{argument.netloc.decode()}/…" if isinstance(argument, httpx2.URL) else argument

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from reelport.client.drivers.transport import TOO_SLOW, AsyncBody, AsyncTransport, Body, Transport
 from reelport.client.flows.runner import AsyncRunner
-from reelport.client.interrupts import run_shielded
 from reelport.client.reports import AsyncSleep, Sleep
 from reelport.client.steps import Exclusive, Fork, Lost, Open, Read, Reply, Request, Send, Step, Wait, Work
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
+
+_LOOK = 1.0
+"""Seconds between two checks for a Ctrl-C, where waiting hides it."""
 
 
 class StepRunner:
@@ -47,7 +50,7 @@ class StepRunner:
                 return None
             case Work(task):
                 with self._halt.working() if self._halt else nullcontext():
-                    return run_shielded(task, self._remember_stop)
+                    return _run_shielded(task, self._remember_stop)
             case Fork(flows, at_once):
                 from reelport.client.drivers.fork import run_in_threads  # noqa: PLC0415 - one report needs no threads
 
@@ -206,3 +209,60 @@ async def _read_whole_async(body: AsyncBody, request: Request) -> Reply | Lost:
     finally:
         await body.close()
     return answer.complete(body.head)
+
+
+class _ShieldedTask:
+    """A task in a thread of its own, where no Ctrl-C arrives."""
+
+    def __init__(self, task: Callable[[], object]) -> None:
+        self._task = task
+        self._claim = threading.Lock()
+        self._done = threading.Event()
+        self._result: object = None
+        self._error: BaseException | None = None
+        self.thread = threading.Thread(target=self._do, name="reelport-work", daemon=True)
+
+    def claim(self) -> bool:
+        """Claim the task; True for the first claim, without which the thread doesn't begin."""
+        return self._claim.acquire(blocking=False)
+
+    def wait(self) -> None:
+        """Wait for the task's end."""
+        while not self._done.wait(_LOOK):
+            pass
+
+    def result(self) -> object:
+        """Return the ended task's result, or raise its error."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def _do(self) -> None:
+        if not self.claim():
+            return
+        try:
+            self._result = self._task()
+        except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+            self._error = error
+        finally:
+            self._done.set()
+
+
+def _run_shielded(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
+    """Run a task to its end, a Ctrl-C notwithstanding; a second one breaks it off.
+
+    The Ctrl-C is passed to `stopped`, which raises it later. Otherwise a row just written to the ledger would have
+    no owner. Outside the main thread, where no Ctrl-C arrives, the task runs directly.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return task()
+    doing = _ShieldedTask(task)
+    try:
+        doing.thread.start()
+        doing.wait()
+    except BaseException as stop:  # a Ctrl-C above all
+        if doing.claim():
+            raise
+        stopped(stop)
+        doing.wait()
+    return doing.result()
