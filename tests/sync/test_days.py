@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from reelport.client.ranges.windows import Window
 from reelport.errors import NewerData, StorageError
-from reelport.sync.copy_state import State
+from reelport.sync.copies import State
+from reelport.sync.coverage import cut_windows, missing_days
 from reelport.sync.days import Days, month_first, month_last
-from reelport.sync.planning import cut_windows, missing_days
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.staging import Delivery
 

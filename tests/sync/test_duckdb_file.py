@@ -10,7 +10,7 @@ import pytest
 from tests.disks import remount, small_disk
 
 from reelport.errors import StorageError, UsageError
-from reelport.sync.copy_state import State
+from reelport.sync.copies import State
 from reelport.sync.duckdb_file import DuckDBFile
 from reelport.sync.spec import Kind, Place, Spec
 

@@ -12,8 +12,7 @@ from tests.cases import thin_out
 
 from reelport.errors import UsageError
 from reelport.killpoints import VARIABLE
-from reelport.sync.destination_lock import lock_destination
-from reelport.sync.destinations import open_destination
+from reelport.sync.destinations import lock_destination, open_destination
 from reelport.sync.spec import Kind, Place, Spec
 
 from .conftest import HEADER, day, kept, put, spec_at, types
@@ -36,7 +35,7 @@ put(spec_at(Place(Kind(sys.argv[1]), Path(sys.argv[2]))), sys.argv[3], 2, 4)
 HOLD = """
 import sys, time
 from pathlib import Path
-from reelport.sync.destination_lock import lock_destination
+from reelport.sync.destinations import lock_destination
 from reelport.sync.spec import Kind, Place
 with lock_destination(Place(Kind(sys.argv[1]), Path(sys.argv[2]))):
     print("held", flush=True)

@@ -21,8 +21,7 @@ from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
 from reelport.sync.days import Days
 from reelport.sync.events import ignore
-from reelport.sync.manifest import NAME
-from reelport.sync.parquet_folder import CURRENT
+from reelport.sync.parquet_folder import CURRENT, MANIFEST
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.testing import Channel, Vendor
 from reelport.wire import NO_DAY
@@ -144,7 +143,7 @@ def test_a_state_of_an_older_version_is_put_right(
     spec = replace(spec, place=Place(Kind.PARQUET, tmp_path / "copy"))
     numbers.empty = set(Days.between(END + timedelta(days=1), YESTERDAY))
     run(client, spec)
-    file = spec.place.path / spec.name / CURRENT / NAME
+    file = spec.place.path / spec.name / CURRENT / MANIFEST
     manifest = json.loads(file.read_text())
     del manifest["state"]["vouched"]
     manifest["state"]["verified"] = [[START.isoformat(), YESTERDAY.isoformat()]]

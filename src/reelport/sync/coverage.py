@@ -1,14 +1,17 @@
-"""Coverage of a copy: which days it has, which of them are verified, and which are missing."""
+"""Coverage of a copy: which days it has, which of them are verified, and in which windows the missing ones are read.
+
+`copies.State.after` says which days a loaded window verifies, `copies.State.trust` which of them stay so.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from reelport.sync.days import Days
-from reelport.sync.destinations import open_destination
-from reelport.sync.last_success import read_success
-from reelport.sync.planning import wanted_days
+from reelport.client.ranges.windows import Window, cut
+from reelport.sync.copies import State
+from reelport.sync.days import Days, month_first, month_last
+from reelport.sync.destinations import open_destination, read_success
 from reelport.sync.spec import Spec
 from reelport.sync.staging import count_rows
 
@@ -44,3 +47,39 @@ def coverage_of(spec: Spec, today: date | None = None) -> Coverage:
     outdated = bool(state.identity) and not serves
     missing, succeeded = days - verified - moving, read_success(spec) if state.present.spans else None
     return Coverage(spec, days, verified, moving, missing, rows, state.service, outdated, succeeded)
+
+
+def wanted_days(spec: Spec, today: date) -> Days:
+    """Return the days that the copy should hold."""
+    return Days.between(spec.start, spec.end(today))
+
+
+def missing_days(spec: Spec, state: State, service: str, today: date) -> Days:
+    """Return the days to read: absent, unverified, or of another query or service."""
+    days = wanted_days(spec, today)
+    if not state.is_current(spec, service):
+        return days
+    days -= state.verified
+    if not spec.monthly:
+        return days
+    # Months are replaced whole: one whose last days are new is read from its first day.
+    return _whole_months(days) & wanted_days(spec, today)
+
+
+def days_in_range(spec: Spec, today: date, start: date | None, end: date | None) -> Days:
+    """Return the days that the copy should hold between; an end None is open.
+
+    A monthly spec gets whole months.
+    """
+    named, all_days = Days.between(start or date.min, end or date.max), wanted_days(spec, today)
+    return _whole_months(named & all_days) & all_days if spec.monthly else named & all_days
+
+
+def cut_windows(spec: Spec, days: Days) -> tuple[Window, ...]:
+    """Cut days into windows for one report each, oldest first; always the same way."""
+    spans = (Window(first, last) for first, last in days.spans)
+    return tuple(window for span in spans for window in cut(span, spec.window, months=spec.monthly))
+
+
+def _whole_months(days: Days) -> Days:
+    return Days.of((month_first(first), month_last(last)) for first, last in days.spans)

@@ -1,17 +1,26 @@
-"""Destinations: what both kinds can do, and the right one for a place."""
+"""Destinations: what both kinds can do, the right one for a place, and the lock and notes beside it."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
-from reelport.sync.copies import Replaced, View
-from reelport.sync.copy_state import State
+from reelport.client.files.locks import replace_whole, try_lock
+from reelport.client.files.part import translate_io_errors
+from reelport.errors import StorageError, UsageError
+from reelport.sync.copies import Replaced, State, View
 from reelport.sync.days import Days
 from reelport.sync.duckdb_file import DuckDBFile
 from reelport.sync.parquet_folder import ParquetFolder
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.staging import Delivery
+
+_LOCK, _HOLDER = "lock", "holder"
+"""The holder's process id is in a second file: on Windows no other process can read a locked one."""
 
 
 class Destination(Protocol):
@@ -41,3 +50,54 @@ def open_destination(place: Place) -> Destination:
             return DuckDBFile(place)
         case Kind.PARQUET:
             return ParquetFolder(place)
+
+
+@contextmanager
+def lock_destination(place: Place) -> Iterator[Path]:
+    """Lock a destination's work folder, until this process ends. UsageError names the process that has it."""
+    workshop = place.work_folder
+    with translate_io_errors(place.path):
+        workshop.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(workshop / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if not try_lock(descriptor):
+            other = _read_holder(workshop / _HOLDER)
+            raise UsageError(f"Another sync (process {other}) is bringing {place} up to date: wait for it, or stop it.")
+        with translate_io_errors(place.path):
+            (workshop / _HOLDER).write_text(f"{os.getpid()}\n", "utf-8")
+        try:
+            yield workshop
+        finally:
+            (workshop / _HOLDER).unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _read_holder(holder: Path) -> str:
+    """Read the id of the process that holds the lock; `unknown` where none has written it yet."""
+    try:
+        return holder.read_text("utf-8", "replace")[:20].strip() or "unknown"
+    except OSError:
+        return "unknown"
+
+
+def record_success(spec: Spec, moment: datetime) -> None:
+    """Record that a run had read all that was missing of a copy, also where that was nothing."""
+    path = _path_of(spec)
+    with translate_io_errors(path), replace_whole(path) as part:
+        part.write_text(f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}\n", "utf-8")
+
+
+def read_success(spec: Spec) -> datetime | None:
+    """Return when a run last succeeded (UTC); None where none has. StorageError if damaged."""
+    path = _path_of(spec)
+    with translate_io_errors(path):
+        text = path.read_text("utf-8") if path.exists() else None
+    try:
+        return None if text is None else datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise StorageError(f"{path} can't be read: delete it, and the next successful run writes it anew.") from None
+
+
+def _path_of(spec: Spec) -> Path:
+    return spec.place.work_folder / f"{spec.name}.success"

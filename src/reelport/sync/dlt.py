@@ -13,6 +13,7 @@ kept in dlt's state, which dlt stores in the destination with the rows.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import dlt
 from dlt.common.pipeline import LoadInfo, SupportsPipeline
@@ -35,24 +36,36 @@ from reelport.client.flows.runner import to_seconds
 from reelport.client.ranges.bisection import Bisection
 from reelport.client.ranges.windows import Window
 from reelport.client.settings.profiles import resolve
-from reelport.errors import QueryRefused, ReelportError, ServiceError, UsageError, WindowEmptied
+from reelport.errors import QueryRefused, ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
+from reelport.sql_quoting import quote_name
 from reelport.sync import spec_file
-from reelport.sync.days import NONE, Days
-from reelport.sync.events import Began, Loaded, SyncEvent, Tell, label_events, warn
-from reelport.sync.fetching import discard_report, fetch_window
-from reelport.sync.planning import cut_windows, missing_days
+from reelport.sync.columns import Field, day_sql
+from reelport.sync.contract import agree, time_field
+from reelport.sync.copies import State, replaced_span, select_stamped
+from reelport.sync.coverage import cut_windows, missing_days
+from reelport.sync.days import NONE, Days, month_last
+from reelport.sync.events import Began, Loaded, SyncEvent, Tell, label_events, warn, with_log
 from reelport.sync.spec import Spec
-from reelport.sync.staging import Delivery
-from reelport.sync.sync_log import with_log
-from reelport.sync.sync_run import limit_window, named_days
-from reelport.sync.tombstones import DAY, DELETED, KEY, Batch, HeldCopy, build_batch
+from reelport.sync.staging import Delivery, load_stage, open_duckdb
+from reelport.sync.sync_run import discard_report, fetch_window, limit_window, named_days
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _STRATEGY: TLoaderMergeStrategy = "delete-insert"
-_HINTS: dict[str, Any] = {DELETED: {"data_type": "bool", "hard_delete": True}, DAY: {"data_type": "date"}}
+
+_DAY = "_day"
+"""Name of the column with a row's day (for a month, its first): the merge key."""
+
+_DELETED = "_deleted"
+"""Name of the column that marks a tombstone: it deletes its day, and isn't kept."""
+
+_KEY = ("_spec", _DAY)
+"""The merge key: a load replaces all rows with the same values."""
+
+_HINTS: dict[str, Any] = {_DELETED: {"data_type": "bool", "hard_delete": True}, _DAY: {"data_type": "date"}}
+_TOMBSTONE = f"INSERT INTO batch BY NAME SELECT ? AS _spec, CAST(? AS DATE) AS {_DAY}, true AS {_DELETED}"
 
 
 @dataclass(slots=True)
@@ -161,7 +174,7 @@ def _build_resources(specs: Sequence[Spec], run: _Run) -> Iterator[DltResource]:
             _as_function(_Resource(spec, run)),
             name=spec.name,
             write_disposition={"disposition": "merge", "strategy": _STRATEGY},
-            merge_key=KEY,
+            merge_key=_KEY,
             columns=_HINTS,
             schema_contract="evolve",
         )
@@ -200,7 +213,7 @@ class _Resource:
         _refuse_appending(dlt.current.pipeline())
         kept = dlt.current.resource_state(spec.name)
         session = run.client.session
-        held = self._check_held(HeldCopy.from_text(kept.get("held")), session.settings.url)
+        held = self._check_held(_HeldCopy.from_text(kept.get("held")), session.settings.url)
         spec = limit_window(spec, session)
         missing = missing_days(spec, held.trust(spec), session.settings.url, datetime.now(UTC).date())
         days = run.named.get(spec.name, missing)
@@ -221,7 +234,7 @@ class _Resource:
                 kept["held"] = held.to_text()
                 run.read[spec.name] = run.read.get(spec.name, NONE) | Days.of_window(piece)
 
-    def _check_held(self, held: HeldCopy, here: str) -> HeldCopy:
+    def _check_held(self, held: _HeldCopy, here: str) -> _HeldCopy:
         """Return the copy, days to read unverified. UsageError for another service's rows."""
         if self.run.every_day and self.spec.name not in self.run.read:
             return replace(held, state=held.state.without_verified())
@@ -234,7 +247,7 @@ class _Resource:
         named = self.run.named.get(self.spec.name, NONE) - self.run.read.get(self.spec.name, NONE)
         return replace(held, state=held.state.without_verified(named))
 
-    def _read_window(self, window: Window, held: HeldCopy) -> tuple[Batch, HeldCopy]:
+    def _read_window(self, window: Window, held: _HeldCopy) -> tuple[_Batch, _HeldCopy]:
         """Read a window: give its table, and the copy as it is once the table is loaded."""
         spec, run = self.spec, self.run
         days = Days.of_window(window)
@@ -255,11 +268,11 @@ class _Resource:
             run.client.drive(mark_delivered(session, [delivery.file]))
         run.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
         stayed = held.filled - days - held.stale_days(spec, delivery)
-        return found, HeldCopy(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
+        return found, _HeldCopy(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
 
-    def _build_batch(self, delivery: Delivery, held: HeldCopy, folder: Path) -> Batch:
+    def _build_batch(self, delivery: Delivery, held: _HeldCopy, folder: Path) -> _Batch:
         """Build a delivery's table. WindowEmptied where all rows vanish, unless allowed."""
-        found = build_batch(self.spec, delivery, held, folder)
+        found = _make_batch(self.spec, delivery, held, folder)
         filled = held.filled & delivery.days
         if filled.spans and not found.rows and not self.run.allow_empty:
             days = format_count(len(filled), "day")
@@ -271,3 +284,88 @@ class _Resource:
 
 
 __all__ = ["SyncEvent", "load", "reports"]
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldCopy:
+    """What a dlt destination's copy holds, by dlt's state: state, columns, days with rows.
+
+    `time` is the column that gave the days of these rows.
+    """
+
+    state: State
+    fields: tuple[Field, ...] = ()
+    filled: Days = NONE
+    time: str = ""
+
+    def trust(self, spec: Spec) -> State:
+        """Return the state as far as the days with rows confirm it (see `State.trust`)."""
+        return self.state.trust(spec, self.filled.spans[-1][1] if self.filled.spans else None)
+
+    def stale_days(self, spec: Spec, delivery: Delivery) -> Days:
+        """Return the days outside of the delivery whose rows must be deleted with it.
+
+        Rows placed by another time column would be repeated; rows of another query or service that no window replaces
+        would stay for ever.
+        """
+        if self.time and self.time != spec.time:
+            return self.filled
+        if self.state.is_current(spec, delivery.service):
+            return NONE
+        return self.filled - Days.between(*replaced_span(spec, delivery))
+
+    def to_text(self) -> str:
+        """Format as one line of JSON."""
+        columns = {field.name: field.type for field in self.fields}
+        filled = self.filled.to_json()
+        return json.dumps({"state": self.state.to_json(), "columns": columns, "filled": filled, "time": self.time})
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Self:
+        """Read what `to_text` gave; the empty copy for None. StorageError if damaged."""
+        if text is None:
+            return cls(State())
+        try:
+            found = json.loads(text)
+            fields = tuple(Field(name, kind) for name, kind in found["columns"].items())
+            return cls(State.from_json(found["state"]), fields, Days.from_json(found["filled"]), str(found["time"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(f"The state of this copy can't be read ({error}): was it changed by hand?") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A window's table, the number and days of its real rows, its columns, and notes."""
+
+    table: pa.Table
+    rows: int
+    filled: Days
+    fields: tuple[Field, ...]
+    notes: tuple[str, ...]
+
+
+def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path) -> _Batch:
+    """Build the table of a delivery for a copy. Raises SchemaDrift by the spec's contract."""
+    days = delivery.days | held.stale_days(spec, delivery)
+    with open_duckdb(spill) as con:
+        staged = load_stage(con, delivery.file)
+        agreement = agree(spec, held.fields, staged, delivery.window, widens=False)
+        time = time_field(spec, agreement.fields)
+        placed = day_sql(quote_name(time.name), time.type)
+        rows = select_stamped(spec, delivery, agreement)
+        con.execute(f"CREATE TEMP TABLE batch AS SELECT *, {placed} AS {_DAY}, false AS {_DELETED} FROM ({rows})")  # noqa: S608 - quoted
+        found = con.execute(f"SELECT {_DAY}, count(*) FROM batch GROUP BY 1").fetchall()  # noqa: S608 - our own names
+        firsts = {first for first, _ in found}
+        if empty := [[spec.name, day] for day in days if day not in firsts]:
+            con.executemany(_TOMBSTONE, empty)
+        table = _require_keys(con.sql("FROM batch").to_arrow_table())
+    filled = Days.of((first, month_last(first) if spec.monthly else first) for first, _ in found)
+    return _Batch(table, sum(count for _, count in found), filled, agreement.fields, agreement.notes)
+
+
+def _require_keys(table: pa.Table) -> pa.Table:
+    """Mark the key columns of the table as not nullable."""
+    for name in _KEY:
+        at = table.schema.get_field_index(name)
+        table = table.cast(table.schema.set(at, table.schema.field(at).with_nullable(False)))
+    return table

@@ -13,8 +13,7 @@ from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.sync.columns import OWN, Field, day_sql
 from reelport.sync.contract import Agreement, agree, time_field
-from reelport.sync.copies import Replaced, View, in_window_sql, is_stale_sql, refuse_emptied, select_stamped
-from reelport.sync.copy_state import State
+from reelport.sync.copies import Replaced, State, View, in_window_sql, is_stale_sql, refuse_emptied, select_stamped
 from reelport.sync.days import Days
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery, count_rows, load_stage, open_duckdb

@@ -11,28 +11,28 @@ a reader that lists `current` before a change and opens files after it finds the
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from reelport.client.files.locks import POSIX, rename_into_place
 from reelport.client.files.part import translate_io_errors
-from reelport.errors import StorageError, UsageError
+from reelport.errors import NewerData, StorageError, UsageError
 from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.sync.columns import OWN, Field, day_sql
 from reelport.sync.contract import Agreement, agree, time_field
-from reelport.sync.copies import Replaced, View, refuse_emptied, replaced_span, select_stamped
-from reelport.sync.copy_state import State
+from reelport.sync.copies import Replaced, State, View, refuse_emptied, replaced_span, select_stamped
 from reelport.sync.days import Days, month_first
-from reelport.sync.durable_files import fsync_path, link_or_copy, point_link, read_link
-from reelport.sync.manifest import NAME, DataFile, Manifest
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery, count_rows, load_stage, open_duckdb
 
@@ -44,6 +44,9 @@ VERSIONS = "versions"
 
 _KEPT_SECONDS = 3600.0
 """How long a version stays after it was replaced, for programs that still read it."""
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
 
 
 class ParquetFolder:
@@ -90,7 +93,7 @@ class ParquetFolder:
                 reach("sync-written")
                 version.finish((old.state if old else State()).after(spec, delivery))
             reach("sync-version")
-            point_link(self._current_link(spec), f"{VERSIONS}/{version.name}")
+            _point_link(self._current_link(spec), f"{VERSIONS}/{version.name}")
             reach("sync-committed")
             remove_old_versions(home)
         return Replaced(before, rows, agreement.notes)
@@ -110,12 +113,12 @@ class ParquetFolder:
             part.mkdir()
             try:
                 for file in old.files:
-                    link_or_copy(current / file.name, part / file.name)
+                    _link_or_copy(current / file.name, part / file.name)
                 fresh.write(part)
                 _publish(part, home, name)
             finally:
                 shutil.rmtree(part, ignore_errors=True)  # it has its own name by now, or is of no use
-            point_link(self._current_link(spec), f"{VERSIONS}/{name}")
+            _point_link(self._current_link(spec), f"{VERSIONS}/{name}")
             remove_old_versions(home)
 
     def _current_link(self, spec: Spec) -> Path:
@@ -125,7 +128,7 @@ class ParquetFolder:
         """Read the folder and the manifest of the last version; None while there is no copy."""
         if self._place.path.exists() and not self._place.path.is_dir():
             raise UsageError(f"{self._place} is a file: a destination for Parquet is a folder.")
-        folder = read_link(self._current_link(spec))
+        folder = _read_link(self._current_link(spec))
         if folder is None:
             return None
         if not folder.exists():
@@ -174,7 +177,7 @@ class _Version:
         fields = self._agreement.fields
         for number, file in enumerate(stays):
             if old.fields == fields:
-                link_or_copy(current / file.name, self._part / file.name)
+                _link_or_copy(current / file.name, self._part / file.name)
                 self._files.append(file)
                 continue
             kept = {field.name for field in old.fields}
@@ -202,7 +205,7 @@ class _Version:
     def _adopt(self, file: Path, day: date, number: int) -> None:
         name = f"{day}.{self._id}.{number}.parquet"
         file.rename(self._part / name)
-        fsync_path(self._part / name)
+        _fsync_path(self._part / name)
         self._files.append(DataFile(name, day, count_rows(self._con, _read_parquet_sql(self._part, [name]))))
 
 
@@ -213,15 +216,15 @@ def _new_version_name(identity: str) -> str:
 
 def _publish(part: Path, home: Path, name: str) -> None:
     """Rename a complete version to its final name, durably."""
-    fsync_path(part)
+    _fsync_path(part)
     part.rename(home / VERSIONS / name)
-    fsync_path(home / VERSIONS)
+    _fsync_path(home / VERSIONS)
 
 
 def remove_old_versions(home: Path, now: float | None = None) -> None:
     """Remove versions that were replaced more than an hour ago, and incomplete ones."""
     now = time.time() if now is None else now
-    current = read_link(home / CURRENT)
+    current = _read_link(home / CURRENT)
     whole = sorted(path for path in (home / VERSIONS).glob("*") if not path.name.startswith("."))
     for folder in (home / VERSIONS).glob(".*"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -259,4 +262,96 @@ def _cast_or_null(field: Field, kept: set[str]) -> str:
     return f"CAST({value} AS {field.type}) AS {quote_name(field.name)}"
 
 
-__all__ = ["CURRENT", "NAME", "VERSIONS", "ParquetFolder", "remove_old_versions"]
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file of a version. All of its rows are of one day (for months, the first)."""
+
+    name: str
+    day: date
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A copy's version, complete once written, never changed. `time`: its days' column."""
+
+    spec: str
+    time: str
+    state: State
+    fields: tuple[Field, ...]
+    files: tuple[DataFile, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest into the folder of its version, durably."""
+        content = {
+            "format": _FORMAT,
+            "spec": self.spec,
+            "time": self.time,
+            "columns": {field.name: field.type for field in self.fields},
+            "files": [{"name": file.name, "day": file.day.isoformat(), "rows": file.rows} for file in self.files],
+            "state": json.loads(self.state.to_json()),
+        }
+        (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        _fsync_path(folder / MANIFEST)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a manifest. NewerData for a newer format, StorageError for a damaged file."""
+        path = folder / MANIFEST
+        with translate_io_errors(path):
+            text = path.read_text("utf-8")
+        try:
+            found = json.loads(text)
+            if found["format"] > _FORMAT:
+                raise NewerData(f"{path} was written by a newer version of reelport: use that one.")
+            fields = tuple(Field(name, kind) for name, kind in found["columns"].items())
+            files = tuple(
+                DataFile(str(file["name"]), date.fromisoformat(file["day"]), int(file["rows"]))
+                for file in found["files"]
+            )
+            return cls(
+                str(found["spec"]), str(found["time"]), State.from_json(json.dumps(found["state"])), fields, files
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(f"{path} can't be read ({error}): was it changed by hand?") from None
+
+
+def _fsync_path(path: Path) -> Path:
+    """Flush a file's bytes, or a folder's names, to the disk; return the path."""
+    if not POSIX and path.is_dir():
+        return path  # Windows syncs no folders: NTFS writes down names by itself.
+    handle = os.open(path, os.O_RDONLY if POSIX else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return path
+
+
+def _point_link(link: Path, target: str) -> None:
+    """Point a link elsewhere, atomically; a text file where links can't be made."""
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    try:
+        fresh.symlink_to(target)
+    except (OSError, NotImplementedError):  # a Windows without the right to, a disk without links
+        fresh.write_text(f"{target}\n", "utf-8")
+        _fsync_path(fresh)
+    rename_into_place(fresh, link)
+    _fsync_path(link.parent)
+
+
+def _read_link(link: Path) -> Path | None:
+    """Return the link's target, whether that exists or not; None where there is no such link."""
+    if link.is_symlink():
+        return link.resolve()
+    return (link.parent / link.read_text("utf-8").strip()).resolve() if link.is_file() else None
+
+
+def _link_or_copy(file: Path, name: Path) -> None:
+    """Hard-link a file under one more name; copy it where the disk has no hard links."""
+    try:
+        name.hardlink_to(file)
+    except (OSError, NotImplementedError):
+        shutil.copyfile(file, name)
+        _fsync_path(name)

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from reelport.client.client import Client
 from reelport.client.deadline import DEADLINE
+from reelport.client.events import Asked, Event, Progress, Reused
+from reelport.client.files.sidecar import name_sidecar, read_sidecar
+from reelport.client.flows import fetch
+from reelport.client.flows.download import look_up_links
 from reelport.client.flows.runner import to_seconds
 from reelport.client.ranges.bisection import Bisection, is_hopeless
 from reelport.client.ranges.windows import LONGEST_MONTH, Window
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work
-from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, ServiceError, UsageError
+from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, SchemaDrift, ServiceError, UsageError
 from reelport.killpoints import reach
+from reelport.sync.coverage import cut_windows, days_in_range, missing_days, wanted_days
 from reelport.sync.days import Days
-from reelport.sync.destination_lock import lock_destination
-from reelport.sync.destinations import Destination, open_destination
-from reelport.sync.events import Began, Failed, Loaded, Planned, Tell, label_events, one_at_a_time, warn
-from reelport.sync.fetching import discard_report, fetch_window, mark_loaded, remove_leftovers
-from reelport.sync.last_success import record_success
-from reelport.sync.planning import cut_windows, days_in_range, missing_days, wanted_days
+from reelport.sync.destinations import Destination, lock_destination, open_destination, record_success
+from reelport.sync.events import Began, Failed, Loaded, Planned, Tell, label_events, one_at_a_time, warn, with_log
 from reelport.sync.spec import Place, Spec
 from reelport.sync.staging import Delivery
-from reelport.sync.sync_log import with_log
 
 Outcome = Loaded | ReelportError
 """The result of one window."""
@@ -235,7 +235,7 @@ class _Run:
         except ServiceError:
             yield from discard_report(self._session, delivery)
             raise
-        yield from mark_loaded(self._session, delivery)
+        yield from _mark_loaded(self._session, delivery)
         self._tell(loaded)
         return loaded
 
@@ -245,3 +245,86 @@ class _Run:
                 raise InternalError("The run was stopped before this window was loaded.")
             found = self.copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
         return Loaded(spec.name, delivery.window, found.before, found.rows, delivery.token, found.notes)
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Passes a client's events on, and remembers the report's token and when it was asked for."""
+
+    tell: Progress
+    asked: datetime
+    token: str = ""
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Asked(token):
+                self.token, self.asked = token, datetime.now(UTC)
+            case Reused(token, age):
+                self.token, self.asked = token, datetime.now(UTC) - timedelta(seconds=age)
+        self.tell(event)
+
+
+def fetch_window(
+    session: Session, spec: Spec, window: Window, folder: Path, tell: Progress, *, deadline: float, fresh: bool
+) -> Flow[Delivery]:
+    """Download a window's report into that folder; `fresh` reuses no earlier one.
+
+    The report stays undelivered, and serves the next run that asks for the same, until `_mark_loaded`. A Reelport
+    service is asked even so, and gives another one where the days have changed since. A report with other columns than
+    asked for is taken all the same: the spec's contract judges them by name.
+    """
+    query = spec.query(window.start, window.end)
+    target = folder.resolve() / f"{spec.name}.{window}.csv"
+    listener = _Listener(tell, datetime.now(UTC))
+    try:
+        got = yield from fetch.fetch(
+            session, query, target, listener, deadline=deadline, fresh=fresh, current=True, part=True
+        )
+    except SchemaDrift as drift:
+        listener.token = drift.token or listener.token
+        if not listener.token:
+            raise
+        row = yield from fetch.recall_row(session, listener.token)
+        state = yield from look_up_links(session, listener.token, listener)
+        got = yield from fetch.download_recorded(session, row, state, None, target, listener, any_columns=True)
+    token, asked = _read_sidecar(target) or (listener.token, listener.asked)
+    return Delivery(window, target, token, asked, session.settings.url, got.last_complete_day)
+
+
+def _mark_loaded(session: Session, delivery: Delivery) -> Flow[None]:
+    """Mark a loaded report as delivered, so that the next ask is new; remove its file."""
+    yield from fetch.mark_delivered(session, [delivery.file])
+    _remove_files(delivery.file)
+
+
+def discard_report(session: Session, delivery: Delivery) -> Flow[None]:
+    """Forget a report that can't be loaded, so that the next ask is new, and its file."""
+    yield from _forget_report(session, delivery.token)
+    _remove_files(delivery.file)
+
+
+def remove_leftovers(folder: Path, spec: Spec) -> None:
+    """Remove downloaded files of windows that were never loaded and are not wanted any more."""
+    for path in folder.glob(f"{spec.name}.*.csv*"):
+        path.unlink(missing_ok=True)
+
+
+def _forget_report(session: Session, token: str) -> Flow[None]:
+    """Forget the report in the ledger, unless another process works on it."""
+    row = yield from fetch.recall_row(session, token)
+    if row is not None:
+        with suppress(UsageError):
+            yield from work(partial(session.ledger.forget, row))
+
+
+def _remove_files(file: Path) -> None:
+    for path in (file, name_sidecar(file)):
+        path.unlink(missing_ok=True)
+
+
+def _read_sidecar(target: Path) -> tuple[str, datetime] | None:
+    """Read the report's token and time of its ask from the sidecar; None without both."""
+    noted = read_sidecar(name_sidecar(target))
+    if noted is None or not isinstance(noted.get("asked"), str):
+        return None
+    return str(noted["report"]), datetime.fromisoformat(noted["asked"]).astimezone(UTC)
