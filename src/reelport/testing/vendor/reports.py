@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from reelport.errors import QueryRefused
 from reelport.query import ReportQuery
 from reelport.testing.vendor.behaviour import Behaviour, Wire
 from reelport.testing.vendor.messages import json_reply, refuse, reply
-from reelport.testing.vendor.pages import Page
 
 _UNFINISHED, _FINISHED, _FAILED, _EXPIRED = "unfinished", "FINISHED", "FAILED", "EXPIRED"
 _ASK, _LOOK = "askPartnerReportFile", "reportFile"
 _ODD = "That is no AskPartnerReportFileInput: metrics, dimensions, startDate and endDate are needed."
 _PAGE = b"<!DOCTYPE html><title>Be right back</title>"
 _INLINE = re.compile(r'reportToken\s*:\s*"([^"]+)"')
+
+_NUMBERS = re.compile(r"downloadLinks\s*\(([^)]*)\)")
 
 
 def _is_input(wire: dict[str, Any]) -> bool:
@@ -67,7 +68,7 @@ class Reports:
         if _LOOK in document:
             inline = _INLINE.search(document)
             tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]
-            page = Page.of(document, variables, self.behaviour.links_a_page)
+            page = _Page.of(document, variables, self.behaviour.links_a_page)
             return json_reply({"data": {"partner": {_LOOK: self._answer_look(tokens[0] if tokens else "", page)}}})
         return json_reply({"data": {"__typename": "Mutation" if "mutation" in document else "Query"}})
 
@@ -147,7 +148,7 @@ class Reports:
             case which:
                 return which(wire)
 
-    def _answer_look(self, token: str, page: Page) -> dict[str, Any] | None:
+    def _answer_look(self, token: str, page: _Page) -> dict[str, Any] | None:
         self.looks += 1
         report = self.known.get(token)
         if report is None:
@@ -173,3 +174,34 @@ class Reports:
         if report.state == _FINISHED and expires is not None and age >= expires:
             report.state = _EXPIRED
         return report.state
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page of links: its number, from 1, and the size of a page; None puts all links on one."""
+
+    number: int
+    size: int | None
+
+    @classmethod
+    def of(cls, document: str, variables: Mapping[str, Any], size: int | None) -> Self:
+        """Parse the page asked for by `first` and `page`, inline or in variables so named."""
+        written = _NUMBERS.search(document)
+        inline = dict(re.findall(r"(first|page)\s*:\s*(\d+)", written[1] if written else ""))
+        first, number = (variables.get(name) or inline.get(name) for name in ("first", "page"))
+        return cls(max(1, int(number or 1)), int(first) if first else size)
+
+    def connection(self, links: Sequence[str], lost: int) -> dict[str, Any]:
+        """Build the GraphQL connection of this page; `totalCount` is too high by `lost`."""
+        size = self.size or max(1, len(links))
+        begin = (self.number - 1) * size
+        more = begin + size < len(links)
+        return {
+            "edges": [{"node": {"link": link}} for link in links[begin : begin + size]],
+            "pageInfo": {
+                "hasNextPage": more,
+                "hasPreviousPage": self.number > 1,
+                "nextPage": self.number + 1 if more else None,
+            },
+            "totalCount": len(links) + lost if links else 0,
+        }

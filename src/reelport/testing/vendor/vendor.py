@@ -1,15 +1,16 @@
-"""The fake vendor: a socket, a thread for each connection, and a record of requests."""
+"""The fake vendor: a socket, a thread for each connection, keys and tokens, and a record of requests."""
 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
 import struct
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any, Self
 
-from reelport.testing.vendor.access import Access
 from reelport.testing.vendor.behaviour import Behaviour
 from reelport.testing.vendor.cuts import Body
 from reelport.testing.vendor.files import PREFIX, Files
@@ -33,7 +34,7 @@ class Vendor(Behaviour):
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
-        self._access = Access(self)
+        self._access = _Access(self)
         self._files = Files(self)
         self._reports = Reports(self, lambda token: self._files.links(self.url, token))
         self._port = 0
@@ -217,3 +218,54 @@ class Vendor(Behaviour):
                 return json_reply(refuse(sentence, "invalid_token"))
             return json_reply({"error": "invalid_token", "error_description": sentence}, 401)
         return self._reports.answer(request.json())
+
+
+@dataclass
+class _Access:
+    """A key, a user, and an endless bearer token. Callers must hold the vendor's lock."""
+
+    behaviour: Behaviour
+    key: str = "key-of-the-vendor"
+    secret: str = field(default_factory=lambda: f"secret-{secrets.token_hex(16)}", repr=False)
+    username: str = "owner@example.org"
+    password: str = field(default_factory=lambda: f"password-{secrets.token_hex(8)}", repr=False)
+    bearer: str = field(default_factory=lambda: f"bearer-{secrets.token_hex(16)}", repr=False)
+    grants: list[str] = field(default_factory=list)
+    tokens: dict[str, float] = field(default_factory=dict, repr=False)
+    refreshers: set[str] = field(default_factory=set, repr=False)
+
+    def allows(self, token: str) -> bool:
+        """Whether a bearer token is valid now."""
+        return token == self.bearer or time.monotonic() < self.tokens.get(token, 0.0)
+
+    def grant(self, request: Request, *, public: bool) -> bytes:
+        """Answer a request for a token."""
+        form = request.form()
+        kind = form.get("grant_type", "")
+        self.grants.append(kind)
+        if (form.get("client_id"), form.get("client_secret")) != (self.key, self.secret):
+            return json_reply({"error": "invalid_client", "error_description": "Unknown key."}, 400)
+        match kind, public:
+            case "client_credentials", False:
+                missing = self.behaviour.lacks & set(form.get("scope", "").split())
+                return (
+                    json_reply({"error": "invalid_scope"}, 400) if missing else self._new_token(form.get("scope", ""))
+                )
+            case "password", True if (form.get("username"), form.get("password")) == (self.username, self.password):
+                return self._new_token("", refresh=True)
+            case "refresh_token", True if form.get("refresh_token", "") in self.refreshers:
+                return self._new_token("", refresh=True)
+            case (("password" | "refresh_token"), True):
+                return json_reply({"error": "invalid_grant", "error_description": "Wrong, used up or expired."}, 400)
+            case _:
+                return json_reply({"error": "unsupported_grant_type"}, 400)
+
+    def _new_token(self, scope: str, *, refresh: bool = False) -> bytes:
+        token = f"token-{secrets.token_hex(16)}"
+        life = self.behaviour.token_life
+        self.tokens[token] = time.monotonic() + life
+        answer = {"access_token": token, "expires_in": life, "scope": scope, "token_type": "Bearer"}
+        if refresh:
+            answer["refresh_token"] = f"refresh-{secrets.token_hex(16)}"
+            self.refreshers.add(str(answer["refresh_token"]))
+        return json_reply(answer)
