@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from reelport import MergeRefused, Metric, ReportQuery
 from reelport.additivity import Added, Rate
-from reelport.client.ranges import numbers
 from reelport.client.ranges.csv_rows import sort_file
-from reelport.client.ranges.merge import merge
+from reelport.client.ranges.merge import compute_cell, merge
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 
 START, END = date(2024, 1, 1), date(2025, 12, 31)
@@ -236,7 +235,7 @@ def test_what_another_vendor_writes_is_understood_or_refused(tmp_path: Path) -> 
 )
 def test_a_rate_is_rounded_half_up_from_exact_parts(above: int | Decimal, below: int, scale: int, digits: int) -> None:
     """Against the definition in fractions; no sum is ever a float."""
-    found = numbers.compute_cell(Rate(0, (1,), scale, digits), [above, below])
+    found = compute_cell(Rate(0, (1,), scale, digits), [above, below])
     if below == 0:
         assert found == b""
         return
@@ -289,8 +288,7 @@ def test_more_windows_than_may_be_open_are_merged_by_stages(tmp_path: Path) -> N
     files = [header + f"v{number % 7},0.5000,{number},{2 * number + 1}\n" for number in range(300)]
     sums = [[sum(value) for value in zip(*rows, strict=True)] for rows in numbered(300)]
     wanted = [
-        f"v{place},{numbers.compute_cell(Rate(0, (1,), 1, 4), each).decode()},{each[0]}"
-        for place, each in enumerate(sums)
+        f"v{place},{compute_cell(Rate(0, (1,), 1, 4), each).decode()},{each[0]}" for place, each in enumerate(sums)
     ]
     assert merged(made, tmp_path, files).splitlines()[1:] == wanted
 

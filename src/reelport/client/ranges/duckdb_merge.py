@@ -9,19 +9,22 @@ longer, and what makes it shorter, a quote inside of an unquoted cell, lacks a d
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelport.client.ranges.bodies import Bodies, measure_bodies
+from reelport.additivity import Added, Cell, Rate
+from reelport.catalog import Metric
 from reelport.client.ranges.csv_rows import count_columns
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule
-from reelport.client.ranges.statements import Statements
 from reelport.killpoints import reach
+from reelport.sql_quoting import quote_text
 from reelport.wording import advise_extra
 
 if TYPE_CHECKING:
@@ -37,6 +40,22 @@ _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 <
 _THREADS = 4
 _LOOK_SECONDS = 0.05
 _FOLDER = "duckdb"
+
+_PLAIN_DIGITS = 18
+"""Most digits of a number that DuckDB adds up in 64 bits; sums of 10^20 such numbers still fit into 128 bits."""
+
+_READER = (
+    "header = false, skip = 1, auto_detect = false, all_varchar = false, delim = ',', quote = '\"', escape = '\"', "
+    "comment = '', new_line = '\\n', nullstr = '', allow_quoted_nulls = false, strict_mode = true, "
+    "null_padding = false, ignore_errors = false, hive_partitioning = false, union_by_name = false, "
+    "max_line_size = 2097152"
+)
+"""Reader options that guess nothing and neither repair nor skip rows: malformed input is an error."""
+
+_LINES = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01', NULLSTR '', USE_TMP_FILE false"
+"""Copy options that write each line unchanged, with a newline."""
+
+_AT_ONCE = 1 << 20
 
 
 class Declined(Exception):
@@ -129,8 +148,8 @@ class _Job:
 
     def _merge(self) -> None:
         self._check_headers()
-        bodies = measure_bodies(self._paths, self._check)
-        statements = Statements(self._plan, self._paths, bodies)
+        bodies = _measure_bodies(self._paths, self._check)
+        statements = _Statements(self._plan, self._paths, bodies)
         if self._plan.rule is MergeRule.SUMMED:
             self._add_up(statements, bodies)
         else:
@@ -141,7 +160,7 @@ class _Job:
         if not self._plan.width or any(count_columns(path) != columns for path in self._paths):
             raise Declined("rows have no key, or a header has another number of columns than was asked for")
 
-    def _add_up(self, statements: Statements, bodies: Bodies) -> None:
+    def _add_up(self, statements: _Statements, bodies: _Bodies) -> None:
         self._con.execute("SET preserve_insertion_order = false")  # The order is made at the end.
         self._con.execute(statements.add_up())
         found = self._con.execute(statements.describe_sums()).fetchone()
@@ -149,12 +168,222 @@ class _Job:
             raise Declined("cells are written in more than one way")
         self._con.execute(statements.write_sums(self.to))
 
-    def _put_in_order(self, statements: Statements, bodies: Bodies) -> None:
+    def _put_in_order(self, statements: _Statements, bodies: _Bodies) -> None:
         self._con.execute(statements.put_in_order(self.to))
-        written = measure_bodies([self.to], self._check, headers=False)
+        written = _measure_bodies([self.to], self._check, headers=False)
         if (written.bytes, written.pairs) != (bodies.bytes, bodies.pairs):
             raise Declined("cells are written in more than one way")
 
 
 def _format_first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+class _Statements:
+    """The SQL for one merge plan and its files, whose bodies were measured.
+
+    It reads every cell as text. No number is rounded or becomes a double: a number that isn't written plainly, or a sum
+    beyond 38 digits, makes the statement fail.
+    """
+
+    def __init__(self, plan: MergePlan, paths: Sequence[Path], bodies: _Bodies) -> None:
+        self._plan = plan
+        self._bodies = bodies
+        width = plan.width
+        self._keys = [f"c{place}" for place in range(width)]
+        self._metrics = [f"c{place}" for place in range(width, width + len(plan.asked.metrics))]
+        self._digits = [Metric[name].digits if name in Metric.__members__ else 0 for name in plan.asked.metrics]
+        columns = ", ".join(f"'{name}': 'VARCHAR'" for name in (*self._keys, *self._metrics))
+        files = ", ".join(quote_text(_escape_glob(str(path))) for path in paths)
+        self._source = f"read_csv([{files}], columns = {{{columns}}}, {_READER})"
+
+    def put_in_order(self, to: Path) -> str:
+        """Write all rows to a file, sorted by key (stable)."""
+        line = " || ',' || ".join(self._format_key(name) for name in (*self._keys, *self._metrics))
+        rows = f"SELECT *, row_number() OVER () AS place FROM {self._source}"  # noqa: S608 - our names
+        return _copy_to(f"SELECT {line} FROM ({rows}) ORDER BY {self._order}, place", to)  # noqa: S608
+
+    def add_up(self) -> str:
+        """Make the table `sums`: each key's column sums, and the size of its rows as written."""
+        sums = [
+            f"sum({_parse_number(name, digits)}) AS s{place}"
+            for place, (name, digits) in enumerate(zip(self._metrics, self._digits, strict=True))
+        ]
+        columns = ", ".join([*self._keys, *sums, *self._measure_rows()])
+        return f"CREATE TEMP TABLE sums AS SELECT {columns} FROM {self._source} GROUP BY {', '.join(self._keys)}"  # noqa: S608
+
+    def describe_sums(self) -> str:
+        """Select bytes and `""` of all rows as written, and whether columns have both empties."""
+        mixed = " OR ".join(f"(bool_or({key} IS NULL) AND bool_or({key} = ''))" for key in self._keys)
+        return f"SELECT coalesce(sum(bytes), 0), coalesce(sum(pairs), 0), coalesce({mixed}, false) FROM sums"  # noqa: S608
+
+    def write_sums(self, to: Path) -> str:
+        """Write the rows of `sums` to a file as the query's own cells, sorted by key."""
+        wholes = [
+            f", {self._round_rate(made)} AS r{place}"
+            for place, made in enumerate(self._plan.cells)
+            if isinstance(made, Rate)
+        ]
+        cells = [self._format_cell(place, made) for place, made in enumerate(self._plan.cells)]
+        line = " || ',' || ".join([*map(self._format_key, self._keys), *cells])
+        return _copy_to(f"SELECT {line} FROM (SELECT *{''.join(wholes)} FROM sums) ORDER BY {self._order}", to)  # noqa: S608
+
+    @property
+    def _order(self) -> str:
+        """The sort order: by UTF-8 bytes, empty last."""
+        return ", ".join(f"nullif({key}, '') NULLS LAST" for key in self._keys)
+
+    def _measure_rows(self) -> list[str]:
+        """Sum bytes (line ends included) and `""` of rows as written; numbers aren't quoted."""
+        cells = [*map(self._format_key, self._keys), *(f"coalesce({name}, '')" for name in self._metrics)]
+        size = " + ".join([*(f"strlen({cell})" for cell in cells), str(len(cells))])
+        pairs = (
+            " + ".join(_count_pairs(self._format_key(key), key) for key in self._keys) if self._bodies.quotes else "0"
+        )
+        return [f"sum({size}) AS bytes", f"sum({pairs}) AS pairs"]
+
+    def _format_key(self, name: str) -> str:
+        """Format a cell as a service does: quoted where needed, around a `#` as the files do."""
+        if not self._bodies.quotes:
+            return f"coalesce({name}, '')"
+        marks = r'[",\r\n]' if self._bodies.bare_marks else r'[",\r\n#]'
+        return (
+            f"CASE WHEN {name} = '' THEN '\"\"' WHEN regexp_matches({name}, '{marks}') "
+            f"THEN '\"' || replace({name}, '\"', '\"\"') || '\"' ELSE coalesce({name}, '') END"
+        )
+
+    def _format_cell(self, place: int, made: Cell) -> str:
+        match made:
+            case Added(column):
+                return f"coalesce(s{column}::VARCHAR, '')"
+            case Rate() as rate:
+                return self._format_rate(place, rate)
+
+    def _round_rate(self, rate: Rate) -> str:
+        """Compute a rate's absolute value in its last digit, as `round_ratio` does; NULL where it is empty."""
+        above, below = self._scale_sums(rate)
+        factor = 2 * rate.scale * 10**rate.digits
+        return f"(abs({above}) * {factor}::HUGEINT + abs({below})) // nullif(2 * abs({below}), 0)"
+
+    def _format_rate(self, place: int, rate: Rate) -> str:
+        above, below = self._scale_sums(rate)
+        sign = f"CASE WHEN r{place} <> 0 AND ({above} < 0) <> ({below} < 0) THEN '-' ELSE '' END"
+        text = f"r{place}::VARCHAR"
+        if rate.digits:
+            padded = f"lpad({text}, greatest(length({text}), {rate.digits + 1})::INTEGER, '0')"
+            text = f"left({padded}, length({padded}) - {rate.digits}) || '.' || right({padded}, {rate.digits})"
+        return f"coalesce({sign} || {text}, '')"
+
+    def _scale_sums(self, rate: Rate) -> tuple[str, str]:
+        """Return a rate's numerator and denominator sums as integers of the same unit."""
+        digits = max(self._digits[column] for column in (rate.numerator, *rate.denominator))
+        below = " + ".join(f"coalesce({self._scale_sum(column, digits)}, 0::HUGEINT)" for column in rate.denominator)
+        return self._scale_sum(rate.numerator, digits), f"({below})"
+
+    def _scale_sum(self, column: int, digits: int) -> str:
+        own = self._digits[column]
+        whole = f"replace(s{column}::VARCHAR, '.', '')::HUGEINT" if own else f"s{column}"
+        return f"({whole} * {10 ** (digits - own)}::HUGEINT)"
+
+
+def _parse_number(name: str, digits: int) -> str:
+    """Parse a cell as a number with `digits` digits; NULL if empty, an error if not plain.
+
+    A number that casts back to the same text was read exactly; most cells are of that kind.
+    """
+    kind = f"DECIMAL({_PLAIN_DIGITS}, {digits})" if digits else "BIGINT"
+    fraction = rf"(\.[0-9]{{1,{digits}}})?" if digits else ""
+    plain = rf"-?[0-9]{{1,{_PLAIN_DIGITS - digits}}}{fraction}"
+    cast = f"TRY_CAST({name} AS {kind})"
+    return (
+        f"CASE WHEN {cast}::VARCHAR = {name} THEN {cast} WHEN {name} IS NULL OR {name} = '' THEN NULL "
+        f"WHEN regexp_full_match({name}, '{plain}') AND NOT ({cast} = 0 AND starts_with({name}, '-')) THEN {cast} "
+        "ELSE error('a number is not written plainly') END"
+    )
+
+
+def _count_pairs(written: str, name: str) -> str:
+    return (
+        f"CASE WHEN {name} = '' THEN 1 WHEN contains({name}, '\"') "
+        f"THEN strlen({written}) - strlen(replace({written}, '\"\"', '\"')) ELSE 0 END"
+    )
+
+
+def _copy_to(query: str, to: Path) -> str:
+    return f"COPY ({query}) TO {quote_text(str(to))} ({_LINES})"
+
+
+def _escape_glob(path: str) -> str:
+    """Escape a path's glob characters, so that it matches only itself."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bodies:
+    """Measurements of several files together, below their headers.
+
+    `bytes` counts a line end for each row, also for the last one of a file. `quotes` says whether there are any quotes,
+    `pairs` is the number of `""`, and `bare_marks` says whether a `#` stands outside of quotes.
+    """
+
+    bytes: int
+    quotes: bool
+    pairs: int
+    bare_marks: bool
+
+
+def _measure_bodies(paths: Sequence[Path], check: Callable[[], None], *, headers: bool = True) -> _Bodies:
+    """Measure the bodies of files below their headers; without `headers`, the whole files.
+
+    Calls `check` after each megabyte; `check` may raise to end the work.
+    """
+    scans = [_Scan() for _ in paths]
+    for path, scan in zip(paths, scans, strict=True):
+        with path.open("rb") as file:
+            if headers:
+                file.readline()
+            while data := file.read(_AT_ONCE):
+                check()
+                scan.feed(data)
+        scan.end()
+    return _Bodies(
+        sum(scan.bytes for scan in scans),
+        any(scan.quotes for scan in scans),
+        sum(scan.pairs for scan in scans),
+        any(scan.bare_marks for scan in scans),
+    )
+
+
+class _Scan:
+    """Measures one body."""
+
+    def __init__(self) -> None:
+        self.bytes = self.pairs = 0
+        self.quotes = self.bare_marks = False
+        self._inside = False
+        self._last = b"\n"
+        self._held = b""
+
+    def feed(self, data: bytes) -> None:
+        self.bytes += len(data)
+        self._last = data[-1:]
+        if self._held or b'"' in data:
+            self._count_quotes(data)
+        elif not self._inside:
+            self.bare_marks = self.bare_marks or b"#" in data
+
+    def end(self) -> None:
+        self.pairs += self._held.count(b'""')
+        self.bytes += self._last != b"\n"
+
+    def _count_quotes(self, data: bytes) -> None:
+        self.quotes = True
+        if not self.bare_marks and b"#" in data:
+            outside = data.split(b'"')[self._inside :: 2]
+            self.bare_marks = b"#" in b"".join(outside)
+        self._inside ^= data.count(b'"') % 2 == 1
+        data = self._held + data
+        # A run of quotes may continue in the next piece.
+        ended = data.rstrip(b'"')
+        self._held = data[len(ended) :]
+        self.pairs += ended.count(b'""')

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
-from reelport.client.events import WindowDone
+from reelport.client.events import Event, FewerDays, InWindow, Progress, Warned, WindowDone
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.fetch import fetch
 from reelport.client.ranges.bisection import Bisection, is_hopeless
 from reelport.client.ranges.folder import Folder, KeptFolder
 from reelport.client.ranges.merge_rules import needs_whole_months
-from reelport.client.ranges.window_events import WindowEvents
 from reelport.client.ranges.windows import Window, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork
-from reelport.errors import Partial, ReelportError
+from reelport.errors import Partial, Problem, ReelportError
 from reelport.query import ReportQuery
 from reelport.wording import format_count
 
@@ -126,3 +126,31 @@ def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) ->
     error = Partial("\n".join([counts, *lines, "Run the same again: it goes on with these alone."]), token=first.token)
     error.__cause__ = first
     return error
+
+
+class WindowEvents:
+    """Passes events from several threads to one listener, one after another."""
+
+    def __init__(self, tell: Progress) -> None:
+        import threading  # noqa: PLC0415 - a client that asks for one report has no threads
+
+        self._tell = tell
+        self._lock = threading.RLock()
+        self._warned: set[Problem] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Pass on an event of the range as a whole."""
+        with self._lock:
+            if isinstance(event, Warned):
+                if event.problem in self._warned:
+                    return
+                self._warned.add(event.problem)
+            self._tell(event)
+
+    def of(self, window: Window) -> Callable[[Event], None]:
+        """Return a listener that passes on one window's events."""
+
+        def tell(event: Event) -> None:
+            self(event if isinstance(event, Warned | FewerDays) else InWindow(window.start, window.end, event))
+
+        return tell

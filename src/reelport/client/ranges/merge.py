@@ -1,15 +1,21 @@
-"""Merge windows' files by a plan, in memory that grows with neither rows nor windows."""
+"""Merge windows' files by a plan, in memory that grows with neither rows nor windows.
+
+Sums are exact, and rates are rounded from them: no number is a float.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from decimal import Context, Decimal, Inexact
 from heapq import merge as heap_merge
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-from reelport.client.ranges import numbers
+from reelport.additivity import Added, Cell, Rate
+from reelport.catalog import round_ratio
 from reelport.client.ranges.csv_rows import (
     MOST_OPEN,
     SLICE_ROWS,
@@ -23,8 +29,7 @@ from reelport.client.ranges.csv_rows import (
 )
 from reelport.client.ranges.duckdb_merge import Declined, order_rows, remove_folder
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule
-from reelport.client.ranges.numbers import Number
-from reelport.errors import IncompleteDownload
+from reelport.errors import IncompleteDownload, MergeRefused
 
 _CHUNK = 1 << 20
 
@@ -32,6 +37,12 @@ WORTH = 1 << 20
 """Fewest bytes of files for which loading DuckDB pays; Python merges fewer in a moment."""
 
 _log = logging.getLogger("reelport")
+
+Number = int | Decimal | None
+"""None is an empty cell: it adds nothing, and a sum of empty cells is empty."""
+
+_NUMBER = re.compile(rb"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?")
+_EXACT = Context(prec=2000, traps=[Inexact])
 
 
 class Output(Protocol):
@@ -157,8 +168,8 @@ def _sum_rows(plan: MergePlan, rows: Iterable[Row]) -> Iterator[tuple[Row, list[
         first: Row | None = None
         sums: list[Number] = []
         for row in group:
-            cells = numbers.parse_cells(row.cells[width:], columns)
-            sums = cells if first is None else numbers.add_rows(sums, cells)
+            cells = _parse_cells(row.cells[width:], columns)
+            sums = cells if first is None else _add_rows(sums, cells)
             first = first or row
         if first is not None:
             yield first, sums
@@ -167,13 +178,13 @@ def _sum_rows(plan: MergePlan, rows: Iterable[Row]) -> Iterator[tuple[Row, list[
 def _format_sums(plan: MergePlan, rows: Iterable[Row]) -> Iterator[Row]:
     """Yield rows of plain sums, for a later merge to add to."""
     for (key, cells), sums in _sum_rows(plan, rows):
-        yield Row(key, [*cells[: plan.width], *map(numbers.format_number, sums)])
+        yield Row(key, [*cells[: plan.width], *map(_format_number, sums)])
 
 
 def _compute_cells(plan: MergePlan, rows: Iterable[Row]) -> Iterator[Row]:
     """Yield rows of the query's own cells, computed from the sums."""
     for (key, cells), sums in _sum_rows(plan, rows):
-        yield Row(key, [*cells[: plan.width], *[numbers.compute_cell(made, sums) for made in plan.cells]])
+        yield Row(key, [*cells[: plan.width], *[compute_cell(made, sums) for made in plan.cells]])
 
 
 def _write_rows(rows: Iterable[Row], header: bytes, write: Callable[[bytes], object]) -> Generator[None]:
@@ -191,3 +202,78 @@ def _write_rows(rows: Iterable[Row], header: bytes, write: Callable[[bytes], obj
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
+
+
+def _parse_number(cell: bytes, column: str) -> Number:
+    """Parse a cell as a number; None for an empty cell. Raises MergeRefused for any other text."""
+    if cell.isdigit():  # of bytes: the ten of ASCII only
+        return int(cell)
+    if not cell or cell == b'""':
+        return None
+    if not _NUMBER.fullmatch(cell):
+        raise MergeRefused(
+            f"A cell of {column} holds {cell[:80].decode(errors='replace')!r}, which can't be added up. "
+            "Leave the windows as files of their own (keep_windows, --keep-windows)."
+        )
+    text = cell.decode()
+    return Decimal(text) if any(mark in text for mark in ".eE") else int(text)
+
+
+def _parse_cells(row: Sequence[bytes], columns: Sequence[str]) -> list[Number]:
+    """Parse the cells of a row as numbers."""
+    if b"".join(row).isdigit() and all(row):  # Most rows hold only counts: this is several times as fast.
+        return [int(cell) for cell in row]
+    return [_parse_number(cell, column) for cell, column in zip(row, columns, strict=True)]
+
+
+def _add_rows(one: Sequence[Number], other: Sequence[Number]) -> list[Number]:
+    """Add two rows exactly."""
+    return [
+        left + right if type(left) is int and type(right) is int else _add(left, right)
+        for left, right in zip(one, other, strict=True)
+    ]
+
+
+def _add(one: Number, other: Number) -> Number:
+    """Add two numbers exactly."""
+    if one is None or other is None:
+        return other if one is None else one
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return _EXACT.add(Decimal(one), Decimal(other))
+
+
+def _format_number(value: Number, digits: int = 0) -> bytes:
+    """Format a number as a cell: `digits` digits after the point at least, no exponent."""
+    if value is None:
+        return b""
+    if isinstance(value, int) and not digits:
+        return b"%d" % value
+    shown = f"{Decimal(value):f}"
+    short = digits - len(shown.partition(".")[2])
+    if short > 0:
+        shown += ("" if "." in shown else ".") + "0" * short
+    return shown.encode()
+
+
+def compute_cell(made: Cell, sums: Sequence[Number]) -> bytes:
+    """Compute and format a cell from the sums of a row's columns."""
+    match made:
+        case Added(column, digits):
+            return _format_number(sums[column], digits)
+        case Rate(numerator, denominator):
+            below: Number = None
+            for column in denominator:
+                below = _add(below, sums[column])
+            return _compute_rate(made, sums[numerator], below)
+
+
+def _compute_rate(rate: Rate, above: Number, below: Number) -> bytes:
+    """Compute and format a rate; empty where a sum is."""
+    whole = None if above is None else round_ratio(above, below or 0, rate.scale, rate.digits)
+    if whole is None:
+        return b""
+    if not rate.digits:
+        return b"%d" % whole
+    front, back = divmod(abs(whole), 10**rate.digits)
+    return f"{'-' if whole < 0 else ''}{front}.{back:0{rate.digits}d}".encode()

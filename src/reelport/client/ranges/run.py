@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from reelport import killpoints
 from reelport.client.deadline import DEADLINE
 from reelport.client.events import Merged, Merging, Progress
 from reelport.client.files.part import Part, translate_io_errors
 from reelport.client.files.proof import find_weakest
-from reelport.client.files.sidecar import find_sidecar_path
+from reelport.client.files.sidecar import Sidecar, find_sidecar_path, name_sidecar, read_sidecar
 from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
 from reelport.client.ranges.bisection import Bisection
-from reelport.client.ranges.fetching import WindowFetcher
+from reelport.client.ranges.fetching import WindowEvents, WindowFetcher
 from reelport.client.ranges.folder import Folder, KeptFolder
-from reelport.client.ranges.manifest import format_manifest
 from reelport.client.ranges.merge import merge
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
 from reelport.client.ranges.result import Ranged
-from reelport.client.ranges.window_events import WindowEvents
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
@@ -34,6 +34,8 @@ from reelport.errors import MergeRefused, QueryRefused, ReportFailed, UsageError
 from reelport.query import ReportQuery
 
 _OVER = object()
+
+_OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")
 
 
 def run_range(
@@ -156,7 +158,7 @@ def _publish(session: Session, plan: MergePlan, windows: Sequence[Downloaded], p
     complete = find_earliest([each.last_complete_day for each in windows])
     rows = part.rows
     done = Ranged(part.target, part.size, part.sha256, rows, proof, known, complete, tuple(windows))
-    part.publish(known, format_manifest(session, plan, done))
+    part.publish(known, _format_manifest(session, plan, done))
     killpoints.reach("client-range")
     return done
 
@@ -166,3 +168,37 @@ def _hash_query(session: Session, query: ReportQuery) -> str:
     day = query.start.min
     text = f"{session.settings.identity}\n{query.within(day, day).canonical()}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _format_manifest(session: Session, plan: MergePlan, done: Ranged) -> bytes:
+    """Format the sidecar of a merged file as JSON bytes."""
+    now = session.clock.now()
+    whole = Sidecar(
+        service=session.settings.url,
+        report="",
+        query=plan.query,
+        asked=None,
+        finished=None,
+        downloaded=now,
+        bytes=done.bytes,
+        sha256=done.sha256,
+        rows=done.rows,
+        proof=done.proof.word,
+        last_complete_day=done.last_complete_day,
+    )
+    said: dict[str, Any] = json.loads(whole.to_json())
+    said |= {
+        "report": None,
+        "merged": plan.rule.name.lower(),
+        "asked_beside": list(plan.silent),
+        "windows": [_describe_window(each) for each in done.windows],
+    }
+    return json.dumps(said, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _describe_window(done: Downloaded) -> dict[str, object]:
+    """Describe a window by its own sidecar, which is removed together with the window's file."""
+    said = read_sidecar(name_sidecar(done.path)) or {}
+    query = said.get("query") or {}
+    days = {"start": query.get("startDate"), "end": query.get("endDate")}
+    return days | {name: said.get(name) for name in _OF_A_WINDOW}
