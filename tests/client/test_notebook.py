@@ -18,8 +18,7 @@ from tests.cases import thin_out
 
 from reelport import Client, ReportQuery, Table
 from reelport.client.events import WindowDone
-from reelport.client.listener import make_listener
-from reelport.client.notebook import Bar, make_notebook_bar
+from reelport.client.listener import Bar, make_listener, make_notebook_bar
 from reelport.client.results.notebook_views import render_report
 from reelport.testing import Vendor
 

@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
-from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
 from reelport.client.flows import download, fetch, follow
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
-from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds, warn
+from reelport.client.flows.runner import DEADLINE, AsyncRunner, Runner, to_seconds, warn
 from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
 from reelport.client.results.notebook_views import render_report

@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, overload
 
-from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
 from reelport.client.flows import fetch
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
-from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds
+from reelport.client.flows.runner import DEADLINE, AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports

@@ -12,9 +12,8 @@ from typing import Any
 
 from reelport.catalog import Metric
 from reelport.client.client import Client
-from reelport.client.deadline import DEADLINE
 from reelport.client.flows.fetch import mark_delivered
-from reelport.client.flows.runner import to_seconds
+from reelport.client.flows.runner import DEADLINE, to_seconds
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork

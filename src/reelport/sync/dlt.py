@@ -30,9 +30,8 @@ from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from reelport.client.client import Client
-from reelport.client.deadline import DEADLINE
 from reelport.client.flows.fetch import mark_delivered
-from reelport.client.flows.runner import to_seconds
+from reelport.client.flows.runner import DEADLINE, to_seconds
 from reelport.client.ranges.bisection import Bisection
 from reelport.client.ranges.windows import Window
 from reelport.client.settings.profiles import resolve

@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from reelport.client.client import Client
-from reelport.client.deadline import DEADLINE
 from reelport.client.events import Asked, Event, Progress, Reused
 from reelport.client.files.sidecar import name_sidecar, read_sidecar
 from reelport.client.flows import fetch
 from reelport.client.flows.download import look_up_links
-from reelport.client.flows.runner import to_seconds
+from reelport.client.flows.runner import DEADLINE, to_seconds
 from reelport.client.ranges.bisection import Bisection, is_hopeless
 from reelport.client.ranges.windows import LONGEST_MONTH, Window
 from reelport.client.session import Session

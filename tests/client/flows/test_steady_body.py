@@ -11,9 +11,8 @@ from tests.client.downloads import CSV, SHA
 from tests.client.flows.flow_driver import reply
 
 from reelport.client.events import Event, Retrying
-from reelport.client.flows.download import Downloaded, download
+from reelport.client.flows.download import LEAST_BYTES, Downloaded, SteadyBody, download
 from reelport.client.flows.lifecycle import ReportState
-from reelport.client.flows.steady_body import LEAST_BYTES, SteadyBody
 from reelport.client.session import Grant, Session
 from reelport.client.steps import Exclusive, Flow, Lost, Open, Read, Reply, Request, Send, Wait, Work
 from reelport.errors import IncompleteDownload

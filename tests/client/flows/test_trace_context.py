@@ -9,8 +9,8 @@ from tests.client.conftest import Time
 from tests.client.flows.flow_driver import ASKED, FlowDriver, ask, reply
 
 from reelport.client.events import ignore_event
+from reelport.client.flows.operation import make_trace_headers
 from reelport.client.session import Session
-from reelport.client.trace_context import make_trace_headers
 from reelport.query import ReportQuery
 
 TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("caller")

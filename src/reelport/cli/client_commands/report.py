@@ -32,7 +32,7 @@ from reelport.cli.arguments.options import (
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.client_commands.connection import connect, read_settings
 from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, write_report
-from reelport.client.deadline import DEADLINE
+from reelport.client.flows.runner import DEADLINE
 from reelport.errors import QueryRefused, UsageError
 from reelport.local_path import refuse_address
 from reelport.query import ReportQuery

@@ -17,8 +17,7 @@ from typing import Self
 from reelport import killpoints
 from reelport.check import scopes_of
 from reelport.client.events import Asked, Progress, Queued, Reused
-from reelport.client.flows.back_pressure import BackPressure, advise_on_days
-from reelport.client.flows.day_limits import learn_limit
+from reelport.client.flows.back_pressure import BackPressure, advise_on_days, learn_limit
 from reelport.client.flows.follow import poll_once
 from reelport.client.flows.lifecycle import build_ask_policy, read_ask
 from reelport.client.flows.operation import run_operation

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from reelport.client.events import Progress, Received, Retrying, Saved
 from reelport.client.files import sidecar
 from reelport.client.files.intake import Intake
-from reelport.client.files.link_host import advise_on_link_host, describe_link_host, path_of_link
 from reelport.client.files.part import Part, Position
 from reelport.client.files.proof import BEYOND, OK, Promise, Proof, check_head, find_weakest
 from reelport.client.files.shape import Lines, build_too_many, count_keys
@@ -21,16 +21,19 @@ from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, build_links_error, look
 from reelport.client.flows.retry import pauses
-from reelport.client.flows.steady_body import LEAST_BYTES, SteadyBody
 from reelport.client.results.notebook_views import render_download
 from reelport.client.results.tables import Table
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, work
+from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, read, work
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus, parse_complete_day
+from reelport.wording import format_count, format_duration
 
 __all__ = ["Downloaded", "Proof", "Times", "download", "find_downloaded", "look_up_links"]
+
+LEAST_BYTES = 1 << 16
+"""Bytes that the pace's time must bring; the same as what makes a try of a download worth its while."""
 
 _TRIES = 3
 _WORTH = LEAST_BYTES
@@ -38,6 +41,9 @@ _WORTH = LEAST_BYTES
 
 _LONGEST_PAUSE = 60.0
 _AT_ONCE = 1 << 20
+
+_PORTS = {"http": 80, "https": 443}
+_NO_ADDRESS = "no web address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,3 +393,80 @@ def _publish(
     )
     part.publish(beside, known_of.to_json().encode())
     return Downloaded(part.target, part.size, part.sha256, part.rows, proof, beside, complete)
+
+
+@dataclass(slots=True)
+class SteadyBody:
+    """The open body, which may take `window` seconds of the clock for `LEAST_BYTES`.
+
+    Only time in which it was waited for counts: what the caller does with the bytes is no fault of the body's. Of one
+    read at most `silence` seconds count, after which the transport gives up: beyond that the process, or its event
+    loop, stood still.
+    """
+
+    clock: Callable[[], float]
+    window: float
+    silence: float
+    _waited: float = 0.0
+    _bytes: int = 0
+
+    def read(self) -> Flow[bytes | Lost]:
+        """Read the next bytes; none at the end. Lost where it trickles, too.
+
+        What came too late is given all the same, for it may be the last: only more after it, and too little, is Lost.
+        """
+        before = self.clock()
+        data = yield from read()
+        if isinstance(data, Lost) or not data:
+            return data
+        is_late = self._waited >= self.window
+        self._waited += min(self.clock() - before, self.silence)
+        self._bytes += len(data)
+        if self._bytes >= LEAST_BYTES:
+            self._waited, self._bytes = 0.0, 0
+        elif is_late:
+            return Lost(f"it brought {format_count(self._bytes, 'byte')} in {format_duration(self._waited)}")
+        return data
+
+
+def describe_link_host(link: str) -> str:
+    """Return a link's scheme, host and port (`http://127.0.0.1:8642`); words if it has none."""
+    parts = _split(link)
+    if parts is None or not parts.hostname:
+        return _NO_ADDRESS
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+
+
+def path_of_link(link: str) -> str:
+    """Return a link's path, which tells its file from others; all of it if it is no address."""
+    parts = _split(link)
+    return link if parts is None else parts.path
+
+
+def advise_on_link_host(link: str, url: str, *, reelport: bool) -> str:
+    """Return advice for an unreachable link to another host than `url`; else nothing.
+
+    Other vendors may keep files at any host: only Reelport services get advice on what to set.
+    """
+    if not reelport or _read_host_and_port(link) == _read_host_and_port(url):
+        return ""
+    return (
+        f"The link leads to {describe_link_host(link)}, the service was called at {describe_link_host(url)}: have "
+        "its operator set REELPORT_PUBLIC_URL to the address that partners use, or the proxy pass Host and "
+        "X-Forwarded-Proto."
+    )
+
+
+def _read_host_and_port(address: str) -> tuple[str | None, int | None] | None:
+    parts = _split(address)
+    return None if parts is None else (parts.hostname, parts.port or _PORTS.get(parts.scheme))
+
+
+def _split(address: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - an invalid port raises when it is read
+    except ValueError:
+        return None
+    return parts if parts.scheme in _PORTS else None

@@ -1,4 +1,4 @@
-"""A report at the service: read the answer to its ask, look at it, wait until it is ready."""
+"""A report at the service: read the answer to its ask, look at it and its links, wait until it is ready."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
-from reelport.client.deadline import DEADLINE
 from reelport.client.events import Looked, Progress, Warned
 from reelport.client.flows import auth
 from reelport.client.flows.answers import OK, read_data
-from reelport.client.flows.links import Links, as_object
 from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
+from reelport.client.flows.runner import DEADLINE
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Reply, Wait
 from reelport.errors import (
@@ -48,6 +47,11 @@ _LONGEST_TOKEN = 4096
 
 _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
 """Codes by which vendors say that they don't know a report's token, or no longer do."""
+
+_MOST_PAGES = 1000
+"""Most pages of links to read: a vendor that never ends its pages is an error."""
+
+_MALFORMED = "The service's answer has not the shape that the Reporting API's schema gives it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,7 @@ def build_not_finished(token: str, what: str) -> NotFinished:
 
 def _read_accepted(data: Mapping[str, Any]) -> str:
     """Read the accepted report's token. Raises ServiceError where the answer holds none."""
-    token = as_object(as_object(data.get("askPartnerReportFile")).get("reportFile")).get("reportToken")
+    token = _as_object(_as_object(data.get("askPartnerReportFile")).get("reportFile")).get("reportToken")
     if not isinstance(token, str) or not token or not token.isprintable():
         raise ServiceError("The service took the report but gave no token for it.")
     if len(token) > _LONGEST_TOKEN:
@@ -215,9 +219,9 @@ def _read_accepted(data: Mapping[str, Any]) -> str:
 
 def _read_look(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[ReportState, Links]:
     """Read the state of a report and one page of its links."""
-    if data.get("partner") is not None and as_object(data["partner"]).get("reportFile") is None:
+    if data.get("partner") is not None and _as_object(data["partner"]).get("reportFile") is None:
         raise ReportExpired(f"The service knows no report {token} of this key: unknown or expired. Ask for it again.")
-    report = as_object(as_object(data.get("partner")).get("reportFile"))
+    report = _as_object(_as_object(data.get("partner")).get("reportFile"))
     return ReportState(token, _read_status(report)), Links.of(report.get("downloadLinks"), page)
 
 
@@ -281,3 +285,54 @@ def _format_seconds(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The links of one or several pages; there must be `expected` in all.
+
+    `following` is the number of the next page, None after the last.
+    """
+
+    found: tuple[str, ...] = ()
+    expected: int = 0
+    total: int | None = None
+    following: int | None = None
+
+    @classmethod
+    def of(cls, connection: object, page: int) -> Self:
+        """Read a page of `downloadLinks`; null has none. Raises ServiceError for another shape."""
+        held = _as_object(connection or {})
+        edges = held.get("edges") or []
+        if not isinstance(edges, list):
+            raise ServiceError(_MALFORMED)
+        nodes = [_as_object(_as_object(edge or {}).get("node") or {}) for edge in edges]
+        found = tuple(link for node in nodes if isinstance(link := node.get("link"), str) and link)
+        total = held.get("totalCount")
+        counted = total if isinstance(total, int) and not isinstance(total, bool) else None
+        expected = len(edges) if counted is None else counted
+        return cls(found, expected, counted, _read_next_page(_as_object(held.get("pageInfo") or {}), page))
+
+    def __add__(self, later: Links) -> Links:
+        """These links and those of the page after them."""
+        total = self.total if later.total is None else later.total
+        expected = self.expected + later.expected if total is None else total
+        return Links(self.found + later.found, expected, total, later.following)
+
+
+def _as_object(value: object) -> Mapping[str, object]:
+    """Return a value that the schema says is an object. Raises ServiceError when it isn't."""
+    if isinstance(value, dict):
+        return value
+    raise ServiceError(_MALFORMED)
+
+
+def _read_next_page(info: Mapping[str, object], page: int) -> int | None:
+    """Return the next page's number. Raises ServiceError for a circle or an endless list."""
+    if info.get("hasNextPage") is not True:
+        return None
+    named = info.get("nextPage")
+    following = named if isinstance(named, int) and not isinstance(named, bool) else page + 1
+    if following <= page or following > _MOST_PAGES:
+        raise ServiceError(f"The service's pages of links don't end: page {page} is followed by page {following}.")
+    return following

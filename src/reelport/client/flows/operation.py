@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -14,7 +15,6 @@ from reelport.client.flows.retry import DEFAULT_POLICY, Retries, RetryPolicy
 from reelport.client.session import Session
 from reelport.client.settings.credentials import Bearer
 from reelport.client.steps import Flow, Reply, Request, Send, Wait
-from reelport.client.trace_context import make_trace_headers
 from reelport.errors import AccessError
 
 
@@ -55,3 +55,17 @@ def run_operation(
     session.access.grant = None
     raise AccessError(f"The service refuses the token that it has just given (HTTP {reply.status}): "
                       "is the key revoked?")  # fmt: skip
+
+
+def make_trace_headers() -> Mapping[str, str]:
+    """Make W3C's `traceparent` of the current span; empty where the caller records none.
+
+    Nothing is imported for it: a program without OpenTelemetry has no span.
+    """
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or not hasattr(trace, "get_current_span"):  # nobody has imported it, or another thread is about to
+        return {}
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"}

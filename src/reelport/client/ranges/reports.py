@@ -8,9 +8,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from reelport.client.deadline import DEADLINE
 from reelport.client.events import Progress
-from reelport.client.flows.runner import AsyncRunner, Runner, to_seconds
+from reelport.client.flows.runner import DEADLINE, AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
 from reelport.client.ranges.folder import resolve_folder

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from reelport import killpoints
-from reelport.client.deadline import DEADLINE
 from reelport.client.events import Merged, Merging, Progress
 from reelport.client.files.part import Part, translate_io_errors
 from reelport.client.files.proof import find_weakest
@@ -20,6 +19,7 @@ from reelport.client.files.sidecar import Sidecar, find_sidecar_path, name_sidec
 from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
+from reelport.client.flows.runner import DEADLINE
 from reelport.client.ranges.bisection import Bisection
 from reelport.client.ranges.fetching import WindowEvents, WindowFetcher
 from reelport.client.ranges.folder import Folder, KeptFolder

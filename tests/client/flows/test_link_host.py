@@ -9,7 +9,7 @@ import pytest
 from tests.client.conftest import Fetch, Server
 
 from reelport import ReportQuery
-from reelport.client.files.link_host import advise_on_link_host, describe_link_host, path_of_link
+from reelport.client.flows.download import advise_on_link_host, describe_link_host, path_of_link
 from reelport.errors import Unreachable
 from reelport.wire import VERSION_HEADER
 
