@@ -235,7 +235,7 @@ def _describe_unknown(name: str, organization: str, known: Collection[str]) -> s
     return f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else "")
 
 
-STDIN = Path("-")
+_STDIN = Path("-")
 """The path that stands for standard input."""
 
 _COLUMNS = ("id", "slug", "name", "account")
@@ -248,9 +248,9 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...
     An empty name or account becomes None. `-` is standard input. UsageError when the header or the text is wrong,
     StorageError when the file can't be read.
     """
-    named = "standard input" if path == STDIN else str(path)
+    named = "standard input" if path == _STDIN else str(path)
     try:
-        text = (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8-sig")
+        text = (sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()).decode("utf-8-sig")
         lines = list(_read_lines(StringIO(text, newline="")))
     except OSError as error:
         raise StorageError(f"{path}: {describe_os_error(error)}.") from error

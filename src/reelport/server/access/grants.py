@@ -65,7 +65,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class GrantingKey:
+class _GrantingKey:
     """A key that is valid and whose secret was right.
 
     `expires_at` is when the key expires; `secret_until` when the sent secret ends, which may be before.
@@ -98,12 +98,12 @@ def grant_token(
     Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.
     """
     with reading(db) as connection:
-        key = find_granting_key(connection, service_secret, client, now)
-    if not isinstance(key, GrantingKey):
+        key = _find_granting_key(connection, service_secret, client, now)
+    if not isinstance(key, _GrantingKey):
         return key
     if key.kind is not KeyKind.PRIVATE:
         return Refusal.UNAUTHORIZED_CLIENT
-    granted = choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
+    granted = _choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
     return _grant(service_secret, key, granted, now, seconds) if granted else Refusal.INVALID_SCOPE
 
 
@@ -112,21 +112,21 @@ def grant_anonymous_token(
 ) -> Grant | Refusal | FirstUse:
     """Grant a token without user or scope: what a public host gives without a password."""
     with reading(db) as connection:
-        key = find_granting_key(connection, service_secret, client, now)
-    return _grant(service_secret, key, (), now, seconds) if isinstance(key, GrantingKey) else key
+        key = _find_granting_key(connection, service_secret, client, now)
+    return _grant(service_secret, key, (), now, seconds) if isinstance(key, _GrantingKey) else key
 
 
 def _grant(
-    service_secret: ServiceSecret, key: GrantingKey, granted: tuple[str, ...], now: datetime, seconds: int
+    service_secret: ServiceSecret, key: _GrantingKey, granted: tuple[str, ...], now: datetime, seconds: int
 ) -> Grant:
     life = key.limit_life(seconds, now)
     token = make_token(service_secret, TokenContent(key.id, frozenset(granted)), now + timedelta(seconds=life))
     return Grant(token, granted, life, key_expires_at=key.expires_at)
 
 
-def find_granting_key(
+def _find_granting_key(
     connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
-) -> GrantingKey | Refusal | FirstUse:
+) -> _GrantingKey | Refusal | FirstUse:
     """Find a valid key by its id and secret.
 
     INVALID_CLIENT when it is unknown, revoked, expired or Studio's, or the secret is wrong. FirstUse when the secret
@@ -146,7 +146,7 @@ def find_granting_key(
     if role is SecretRole.NEXT:
         return FirstUse(key_id, given)
     secret_until = earliest(expires_at, hashes.old_until) if role is SecretRole.OLD else expires_at
-    return GrantingKey(key_id, terms.kind, found.organization_id, scopes, expires_at, secret_until)
+    return _GrantingKey(key_id, terms.kind, found.organization_id, scopes, expires_at, secret_until)
 
 
 def _read_hashes(row: Row[*tuple[Any, ...]]) -> SecretHashes:
@@ -161,7 +161,7 @@ def _read_hashes(row: Row[*tuple[Any, ...]]) -> SecretHashes:
     return SecretHashes(row.secret_hash, row.next_secret_hash, row.old_secret_hash, old_until)
 
 
-def choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterable[str]) -> tuple[str, ...]:
+def _choose_scopes(held: frozenset[str], may_have: frozenset[str], asked: Iterable[str]) -> tuple[str, ...]:
     """Choose the requested scopes that may be had; without a request, all that are held."""
     wanted = set(asked) or held
     return tuple(scope for scope in REPORT_SCOPES if scope in may_have & wanted)
@@ -221,7 +221,7 @@ def grant_by_password(
     """
     with reading(db) as connection:
         key = _find_public_key(connection, service_secret, client, now)
-        if not isinstance(key, GrantingKey):
+        if not isinstance(key, _GrantingKey):
             return key
         user = SQL.run(connection, "user", {"email": password.stored_email}).first()
     is_right = is_password(password.text, user.password_hash if user else None)
@@ -233,7 +233,7 @@ def grant_by_password(
         _lock_user(connection, USERS.c.id == login.user_id)
         if not is_login_valid(connection, login, key.organization_id):
             return Refusal.INVALID_GRANT
-        granted = choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
+        granted = _choose_scopes(key.scopes, key.scopes | {Scope.MANAGE_REPORTS}, scopes)
         if not granted:
             return Refusal.INVALID_SCOPE
         family = _Family(credentials.short_id(), login, frozenset(granted))
@@ -260,7 +260,7 @@ def grant_by_refresh_token(
 
     def replace_token(connection: Connection) -> Grant | Refusal | FirstUse:
         key = _find_public_key(connection, service_secret, client, now)
-        if not isinstance(key, GrantingKey):
+        if not isinstance(key, _GrantingKey):
             return key
         row = _lock_refresh_token(connection, service_secret.hash(_PURPOSE, refresh_token), key.id, now)
         if row is None:
@@ -268,7 +268,7 @@ def grant_by_refresh_token(
         family = _Family(row.family, Login(row.user_id, row.epoch), frozenset(row.scopes.split()))
         if not is_login_valid(connection, family.login, key.organization_id):
             return Refusal.INVALID_GRANT
-        granted = choose_scopes(family.scopes, combine_scopes(family.scopes, key.scopes), scopes)
+        granted = _choose_scopes(family.scopes, combine_scopes(family.scopes, key.scopes), scopes)
         if not granted:
             return Refusal.INVALID_SCOPE
         if row.replaced_at is None:
@@ -279,15 +279,15 @@ def grant_by_refresh_token(
     if not credentials.is_well_formed(credentials.REFRESH_TOKEN, refresh_token):
         with reading(db) as connection:
             key = _find_public_key(connection, service_secret, client, now)
-        return Refusal.INVALID_GRANT if isinstance(key, GrantingKey) else key
+        return Refusal.INVALID_GRANT if isinstance(key, _GrantingKey) else key
     return write(db, replace_token)
 
 
 def _find_public_key(
     connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
-) -> GrantingKey | Refusal | FirstUse:
-    key = find_granting_key(connection, service_secret, client, now)
-    if isinstance(key, GrantingKey) and key.kind is not KeyKind.PUBLIC:
+) -> _GrantingKey | Refusal | FirstUse:
+    key = _find_granting_key(connection, service_secret, client, now)
+    if isinstance(key, _GrantingKey) and key.kind is not KeyKind.PUBLIC:
         return Refusal.UNAUTHORIZED_CLIENT
     return key
 
@@ -320,7 +320,7 @@ def _lock_user(connection: Connection, which: ColumnElement[bool]) -> None:
 def _grant_to_user(
     connection: Connection,
     service_secret: ServiceSecret,
-    key: GrantingKey,
+    key: _GrantingKey,
     family: _Family,
     granted: tuple[str, ...],
     now: datetime,

@@ -69,7 +69,7 @@ def find_problems(
 
     Unknown channels are not looked for. An organization that isn't known (None) limits no expiry.
     """
-    wrong = [*_find_permission_problems(permissions), *find_name_problems(details.name)]
+    wrong = [*_find_permission_problems(permissions), *_find_name_problems(details.name)]
     if kind not in _KINDS:
         wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(_KINDS)}.")
     if channels is not None and not channels:
@@ -84,7 +84,7 @@ def _find_permission_problems(permissions: Collection[str]) -> list[str]:
     return [f"There is no permission {name!r}.{suggest(name, REPORT_SCOPES)}" for name in unknown]
 
 
-def find_name_problems(name: str) -> list[str]:
+def _find_name_problems(name: str) -> list[str]:
     """List why a text can't be the name of a key; empty when it can."""
     if is_name(name, _LONGEST_NAME):
         return []
@@ -244,7 +244,7 @@ def _record_creation(connection: Connection, key: Key, actor: Actor, now: dateti
         "channels": "all" if key.channels is None else key.channels,
         "expires": key.expires_at.isoformat(timespec="minutes") if key.expires_at else None,
     }
-    record_change(connection, key, actor, Action.KEY_CREATED, now, said)
+    _record_change(connection, key, actor, Action.KEY_CREATED, now, said)
 
 
 def draw_key_id() -> str:
@@ -320,11 +320,11 @@ def _read_key(row: Row[*tuple[Any, ...]], channels: Collection[str]) -> Key:
 
 def rename_key(connection: Connection, key_id: str, name: str, actor: Actor, now: datetime) -> Key:
     """Give a key another name; return it as it was. UsageError for a bad name or no such key."""
-    if wrong := find_name_problems(name):
+    if wrong := _find_name_problems(name):
         raise UsageError("\n".join(wrong))
     key = find_key(connection, key_id)
     connection.execute(KEYS.update().where(KEYS.c.id == key.id).values(name=name))
-    record_change(connection, key, actor, Action.KEY_RENAMED, now, {"name": name, "was": key.name})
+    _record_change(connection, key, actor, Action.KEY_RENAMED, now, {"name": name, "was": key.name})
     return key
 
 
@@ -335,11 +335,11 @@ def revoke_key(db: Engine, key_id: str, now: datetime, actor: Actor | None = Non
         ended = KEYS.update().where(KEYS.c.id == key.id, KEYS.c.revoked_at.is_(None)).values(revoked_at=now)
         is_ended = connection.execute(ended).rowcount == 1
         if is_ended and actor is not None:
-            record_change(connection, key, actor, Action.KEY_REVOKED, now)
+            _record_change(connection, key, actor, Action.KEY_REVOKED, now)
     return is_ended
 
 
-def record_change(
+def _record_change(
     connection: Connection,
     key: Key,
     actor: Actor,
@@ -474,7 +474,7 @@ def rotate_key(
     }
     if connection.execute(KEYS.update().where(*free).values(values)).rowcount != 1:
         raise UsageError("\n".join(_find_rotation_problems(find_key(connection, key_id), now)))
-    record_change(connection, key, actor, Action.KEY_ROTATED, now, {"grace_hours": grace_hours})
+    _record_change(connection, key, actor, Action.KEY_ROTATED, now, {"grace_hours": grace_hours})
     return new
 
 
@@ -486,7 +486,7 @@ def cancel_rotation(connection: Connection, key_id: str, actor: Actor, now: date
     nothing = {"next_secret_hash": None, "next_grace_hours": None}
     if connection.execute(KEYS.update().where(*unused).values(nothing)).rowcount != 1:
         raise UsageError(f"{key.id} has no unused second secret: there is nothing to take back.")
-    record_change(connection, key, actor, Action.KEY_ROTATION_CANCELLED, now)
+    _record_change(connection, key, actor, Action.KEY_ROTATION_CANCELLED, now)
 
 
 def _find_rotation_problems(key: Key, now: datetime) -> list[str]:

@@ -33,7 +33,7 @@ _FREE_FRAMING_BYTES = 65_536
 _ABSOLUTE_FORM = re.compile(rb"https?://(?P<host>[^/?#]+)(?P<path>[^#]*)", re.IGNORECASE)
 
 
-class StrictFraming(h11.Connection):
+class _StrictFraming(h11.Connection):
     """Parses requests strictly: one body length, no tiny chunks. Marks a last answer.
 
     A request with both Content-Length and Transfer-Encoding may smuggle another one past a proxy (RFC 9112, 6.1).
@@ -210,7 +210,7 @@ class Connection(H11Protocol):
         fitting = min(cls.max_connections, (files - _RESERVED_FILES) // 2)
         return type(cls.__name__, (cls,), {"max_connections": fitting})
 
-    conn: StrictFraming
+    conn: _StrictFraming
 
     _discarding = False
     """Whether incoming bytes are discarded, because the connection is about to close."""
@@ -224,7 +224,7 @@ class Connection(H11Protocol):
         super().connection_made(_DelayedCloseTransport(transport, self._close))  # type: ignore[arg-type]
         if self.client is not None:  # Else an IPv4 proxy would not be trusted at a socket of both versions.
             self.client = unmap_address(self.client[0]), self.client[1]
-        self.conn = StrictFraming(h11.SERVER)
+        self.conn = _StrictFraming(h11.SERVER)
         _limit_buffers(transport)
         self._restart_timer()
         if len(self.connections) > self.max_connections:

@@ -143,7 +143,7 @@ def _answer(
         "Content-Type": CSV.media_type,
         "Content-Disposition": format_attachment(_name_file(found, "csv"), CSV.file_name(link.report_id)),
     }
-    status, first, length = select_range(request, tag, found.record.bytes)
+    status, first, length = _select_range(request, tag, found.record.bytes)
     if status in {206, 416}:
         part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
         headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
@@ -253,7 +253,7 @@ def _open_record(store: FileStore, report: FoundReport, record: FileRecord) -> _
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
 
 
-def select_range(request: Request, tag: str, size: int) -> tuple[int, int, int]:
+def _select_range(request: Request, tag: str, size: int) -> tuple[int, int, int]:
     """Return status, first byte and length to send (RFC 9110). Conditions (If-Match …) come first."""
     match_, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match_ is not None and not _matches_tag(match_, tag):

@@ -259,8 +259,8 @@ def _find_reason(row: Row[*tuple[Any, ...]], state: State) -> str | None:
     if row.reason is None:
         return None
     if state is State.FAILED:
-        return explain_failure(row.reason_code, row.reason, row.id)
-    return explain_pause(row.reason_code) if state is State.WAITING else None
+        return _explain_failure(row.reason_code, row.reason, row.id)
+    return _explain_pause(row.reason_code) if state is State.WAITING else None
 
 
 def _state_of(row: Row[*tuple[Any, ...]], now: datetime) -> State:
@@ -295,12 +295,12 @@ _FAILED = {
 _NOT_MADE = "The platform could not make it, which is not your request's fault: ask again"
 
 
-def explain_pause(code: str | None) -> str:
+def _explain_pause(code: str | None) -> str:
     """Say why a report waits after an attempt; `code` is None for reasons of older versions."""
     return _WAITS.get(code or "", _TRIED_AGAIN)
 
 
-def explain_failure(code: str | None, text: str, report_id: str) -> str:
+def _explain_failure(code: str | None, text: str, report_id: str) -> str:
     """Say why a report failed, and what to do. A reason about the request keeps its own words."""
     if code in _OWN:
         return text
