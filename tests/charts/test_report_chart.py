@@ -8,10 +8,12 @@ from decimal import Decimal
 
 import pytest
 
+from reelport.additivity import Rate
 from reelport.charts import (
     BarChart,
     Chart,
     ChartPlan,
+    Group,
     LineChart,
     NoChart,
     SmallMultiples,
@@ -110,3 +112,12 @@ def test_what_has_a_number_for_each_category_needs_no_sums() -> None:
     chart = chart_of(ask("LIVE_VIEWERS", "DAY CHANNEL_SLUG"), rows)
     assert isinstance(chart, SmallMultiples)
     assert {series.name: series.values for series in chart.series} == {"a": (3, 9), "b": (4, None)}
+
+
+def test_a_rate_of_several_rows_is_rounded_once() -> None:
+    """A share just below the half of its last digit stays below, and so do numbers of more than 28 digits."""
+    below_half = Group(2, None, (Decimal(10**31 // 2 - 1), Decimal(10**33)))
+    half = Group(2, None, (Decimal(10**31 // 2), Decimal(10**33)))
+    rate = Rate(0, (1,), 1, 2)
+    assert [str(group.value(rate)) for group in (below_half, half)] == ["0.00", "0.01"]
+    assert Group(2, None, (Decimal(1), Decimal(0))).value(rate) is None
