@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reelport.catalog import Dimension, Metric
-from reelport.catalog.labels import capitalize, label_dimension, label_metric
+from reelport.catalog.labels import capitalize, label_dimension, label_metric, label_names
 
 
 def test_no_two_rows_have_the_same_label() -> None:
@@ -29,3 +29,11 @@ def test_no_two_rows_have_the_same_label() -> None:
 def test_a_label_is_what_people_would_write(label: str, written: str) -> None:
     """Short forms keep their capitals, and an id is the thing that it names."""
     assert label == written
+
+
+def test_each_sentence_begins_with_a_capital() -> None:
+    """Also one that begins with a name of the catalog behind another sentence; eCPM stays as it is written."""
+    told = label_names(
+        "UPLOADS can't be split by VISITOR_COUNTRY. VISITOR_COUNTRY goes with VIEWS. ECPM_EUR would work."
+    )
+    assert told == "Uploads can't be split by visitor country. Visitor country goes with views. eCPM EUR would work."

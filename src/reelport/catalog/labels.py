@@ -32,9 +32,10 @@ def label_filter(filter_: Filter) -> str:
 
 
 def label_names(sentence: str) -> str:
-    """Say a sentence with labels where it has names of the catalog."""
+    """Say sentences with labels where they have names of the catalog."""
     labels = _list_labels()
-    return capitalize(re.sub(r"\b\w+\b", lambda found: labels.get(found[0], found[0]), sentence))
+    labelled = re.sub(r"\b\w+\b", lambda found: labels.get(found[0], found[0]), sentence)
+    return "".join(map(capitalize, re.split(r"(?<=[.?!] )", labelled)))
 
 
 @cache
