@@ -339,7 +339,6 @@ def measure_rollups(root: Path) -> int:
 
 
 def _is_older(path: Path, before: datetime) -> bool:
-    """Whether the file is there and was written before this moment."""
     with suppress(FileNotFoundError):
         return path.stat().st_mtime < before.timestamp()
     return False

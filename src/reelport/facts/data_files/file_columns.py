@@ -65,7 +65,6 @@ def _describe_declared(table: Table) -> list[tuple[str, str]]:
 
 
 def _describe(select: str) -> list[tuple[str, str]]:
-    """Describe the columns of a SELECT by name and type."""
     session = _describer.get() or _session().cursor()
     rows = session.execute(f"DESCRIBE {select}").fetchall()
     return [(name, type_) for name, type_, *_ in rows]

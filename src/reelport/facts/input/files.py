@@ -160,7 +160,6 @@ def check_unchanged(files: Sequence[InputFile]) -> None:
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:
-    """Raise BadInput for a workbook, an archive, or text in another encoding."""
     if head.startswith(_OLD_EXCEL) or (head.startswith(_ZIP) and path.suffix.lower() in _WORKBOOKS):
         raise BadInput(f"{path} is a workbook: save its sheet as CSV in UTF-8, and load that")
     if head.startswith(_ZIP):

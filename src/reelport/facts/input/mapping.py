@@ -102,7 +102,6 @@ def run_mapping(
 
 
 def _make_source(space: Workspace, body: str) -> RowSource:
-    """Make the source of the SELECT over the views of its input."""
     try:
         _create_view(space, _MAPPED, f"{body}\n")
         types = _read_columns(space, _MAPPED)
@@ -156,7 +155,6 @@ def _create_parquet_views(space: Workspace, files: Sequence[InputFile]) -> list[
 
 
 def _restrict_access(space: Workspace, paths: Sequence[str]) -> None:
-    """Restrict the session to reading these files and its own spill folder."""
     # DuckDB compares a path as the query spells it, with its glob characters escaped, and the path that it opens.
     spellings = dict.fromkeys(spelled for path in paths for spelled in (path, escape_glob(path)))
     allowed = ", ".join(map(quote_text, spellings))

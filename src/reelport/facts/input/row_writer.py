@@ -97,7 +97,6 @@ def _add_counts(counter: Counter[str], texts: pa.ChunkedArray) -> None:
 
 
 def _split_by_day(part: pa.Table) -> Iterable[tuple[date, pa.Table]]:
-    """Split rows, which are sorted by day, into the rows of each day."""
     runs = pc.run_end_encode(part.column(DAY).combine_chunks())
     start = 0
     for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):

@@ -152,7 +152,6 @@ def load(
 
 
 def _read_inputs(files: Sequence[Path], mapping: Path | None) -> tuple[tuple[InputFile, ...], str | None]:
-    """Read what the files are, and the mapping if there is one."""
     return detect_format([Path(file) for file in files]), None if mapping is None else read_mapping(mapping)
 
 
@@ -306,7 +305,6 @@ def _load_sources(
 
 
 def _make_entry(request: _LoadRequest, writer: RowWriter, bad: Rejects) -> LogEntry:
-    """Make the log entry of the load."""
     return LogEntry(
         kind="replace" if request.span else "load",
         batch=request.batch,

@@ -66,7 +66,6 @@ def _to_arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
 
 
 def _read_all(now: TableVersion) -> pa.Table:
-    """Read all rows of an object table."""
     parts = [project_rows(now.table, _read_file(path)) for path in now.paths(now.files)]
     return pa.concat_tables([pa.Table.from_batches([], stored_schema(now.table.name)), *parts])
 

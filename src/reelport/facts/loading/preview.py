@@ -119,8 +119,6 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class _PreviewRequest:
-    """The arguments of a preview, checked."""
-
     table: Table
     inputs: tuple[InputFile, ...]
     mapping: str | None
@@ -257,7 +255,6 @@ def _read_values(space: Workspace, request: _PreviewRequest, given: Sequence[Row
 
 
 def _compare_values(result: Preview, now: TableVersion, values: Values) -> Preview:
-    """Add to the preview: values that two objects would share, and how many would get another."""
     if result.refusal or not values:
         return result
     known = read_known_values(now)
@@ -278,7 +275,6 @@ def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
 
 
 def _count_replaced(result: Preview, now: TableVersion, span: tuple[date, date]) -> Preview:
-    """Add to the preview how many rows a replacement of these days would remove."""
     return result if result.refusal else dataclasses.replace(result, removed=count_replaced_rows(now, span))
 
 
@@ -381,7 +377,6 @@ def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool, no
 
 
 def _collect_reasons(groups: Sequence[Sequence[Any]], names: Sequence[str]) -> Iterator[Reason]:
-    """Collect the reasons, each with the first row that has it."""
     counts: Counter[str] = Counter()
     first: dict[str, tuple[int, int, dict[str, Any], str]] = {}
     for *_, kinds, _, count, _, example in groups:

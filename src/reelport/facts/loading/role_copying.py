@@ -111,7 +111,6 @@ def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]
 
 
 def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str, missing: Collection[str]) -> None:
-    """Write those parts of a copy that are missing."""
     sql = _sorted_sql(now.table, str(now.path(file).absolute()), role, parts=len(list_parts(file.rows)))
     with ExitStack() as drafts:
         names = {part: name_copy(file.path, role, part) for part in list_parts(file.rows)}

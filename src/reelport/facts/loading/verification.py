@@ -205,7 +205,6 @@ def _fetch_file(now: TableVersion, name: str) -> Iterator[Path]:
 
 
 def _check_columns(found: pa.Schema, table: Table, columns: frozenset[str]) -> Iterator[str]:
-    """Check that a file has the columns of its time, in declared order and type."""
     declared = stored_schema(table.name)
     if foreign := [name for name in found.names if name not in declared.names]:
         yield f"the file's columns are not the table's: it has {', '.join(foreign)} more"
@@ -277,7 +276,6 @@ class _LogChecks:
 
 
 def _check_log(folder: Path, table: Table) -> _LogChecks:
-    """Read and check every commit in the table's folder."""
     store = open_store(folder)
     versions = list_commits(store)
     findings: list[str] = []
@@ -315,8 +313,6 @@ def _describe_commit_cure(store: FileStore, version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
-    """A parsed commit: record, files added with rows, files removed, schema set."""
-
     info: Mapping[str, Any] | None
     rows: Mapping[str, int]
     removed: frozenset[str]

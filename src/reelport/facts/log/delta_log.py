@@ -331,7 +331,6 @@ def _read_digests(now: TableVersion, paths: AbstractSet[str]) -> Mapping[str, st
 
 
 def _read_more_digests(now: TableVersion, known: _KnownDigests) -> None:
-    """Read some more commits, those before the known ones."""
     low = choose_older(now.version, known.low)
     for info in read_commits(now, range(known.low - 1, low - 1, -1)):
         for path, digest in parse_digests(info).items():

@@ -128,7 +128,6 @@ def _find_dated(files: Iterable[DataFile], today: date) -> list[DataFile]:
 
 
 def _find_filled(dated: Iterable[DataFile], today: date) -> tuple[Span, ...]:
-    """Find the days with rows up to today."""
     return merge_spans((day, day) for file in dated for day in _list_days(file, today))
 
 
