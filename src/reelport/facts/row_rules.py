@@ -16,9 +16,9 @@ LONGEST_TEXT = 16_384
 """The most bytes that one text may have."""
 FIRST_DAY, END_DAY = "1970-01-01", "2200-01-01"
 """The valid range of days, the end excluded; a day outside it is taken for a mistake."""
-MOST_AHEAD = timedelta(days=1)
+_MOST_AHEAD = timedelta(days=1)
 """How far ahead of the load's clock facts may lie: clocks of players, and days of other time zones, do."""
-MONEY_TYPE = "DECIMAL(18,6)"
+_MONEY_TYPE = "DECIMAL(18,6)"
 _MONEY_BOUND = "1000000000000"
 _COUNT_BOUND = "9223372036854775807"
 HALF_FLOAT = "FLOAT16"
@@ -33,7 +33,7 @@ _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _SQL_TYPES = {
     Kind.TEXT: "VARCHAR",
     Kind.COUNT: "BIGINT",
-    Kind.MONEY: MONEY_TYPE,
+    Kind.MONEY: _MONEY_TYPE,
     Kind.DAY: "DATE",
     Kind.MOMENT: "TIMESTAMPTZ",
     Kind.TEXTS: "VARCHAR[]",
@@ -130,7 +130,7 @@ def make_ahead_refusal(column: Column, value: str, now: datetime) -> RowRefusal:
 
     `value` is the SQL of its converted time.
     """
-    limit = now + MOST_AHEAD
+    limit = now + _MOST_AHEAD
     latest = str(limit.date()) if column.kind is Kind.DAY else limit.isoformat()
     late = f"({value}) > CAST({quote_text(latest)} AS {_SQL_TYPES[column.kind]}) AND ({value}) < '{END_DAY}'"
     return RowRefusal(late, f"is more than a day later than now ({now:%Y-%m-%d})", value, column.name)
@@ -250,7 +250,7 @@ def exact_half_sql(name: str) -> str:
 
 
 def _money_rule(name: str, source: str) -> Rule | None:
-    value = f"TRY_CAST({name} AS {MONEY_TYPE})"
+    value = f"TRY_CAST({name} AS {_MONEY_TYPE})"
     large = RowRefusal(f"{name} IS NOT NULL AND {value} IS NULL", "is too large", name)
     finer = "has more than 6 digits after the point"
     if source in _INTEGERS | _WIDE_INTEGERS:
@@ -260,11 +260,11 @@ def _money_rule(name: str, source: str) -> Rule | None:
         return Rule(value, (*exact, large))
     if source in _EXACT_BITS and source != HALF_FLOAT:  # three digits are no money
         # Convert through the shortest decimal text: 0.1 is then exactly 0.1, and halves round up as written.
-        value = f"CASE WHEN abs({name}) < {_MONEY_BOUND} THEN TRY_CAST(CAST({name} AS VARCHAR) AS {MONEY_TYPE}) END"
+        value = f"CASE WHEN abs({name}) < {_MONEY_BOUND} THEN TRY_CAST(CAST({name} AS VARCHAR) AS {_MONEY_TYPE}) END"
         return Rule(value, (RowRefusal(f"{name} IS NOT NULL AND ({value}) IS NULL", "is no number below 10^12", name),))
     if source == "VARCHAR":
         given = f"nullif({name}, '')"
-        value = f"TRY_CAST({given} AS {MONEY_TYPE})"
+        value = f"TRY_CAST({given} AS {_MONEY_TYPE})"
         form = f"regexp_full_match({given}, '[+-]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{{1,2}})?')"
         rounded = f"{value} <> TRY_CAST({given} AS DECIMAL(38,20))"
         more = f"regexp_full_match({given}, '[+-]?[0-9]+[.][0-9]{{6}}[0-9]*[1-9][0-9]*')"

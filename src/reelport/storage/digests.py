@@ -37,7 +37,7 @@ class FileDamaged(StorageError):
 
 def compute_digest(path: Path) -> str:
     """Compute the digest of a whole file, about 1.3 GB a second. OSError when it can't be read."""
-    with open_unnoticed(path) as file:
+    with _open_unnoticed(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -149,7 +149,7 @@ def _remember(known: dict[_Key, _T], most: int, key: _Key, value: _T) -> None:
     known[key] = value
 
 
-def open_unnoticed(path: Path) -> BufferedReader:
+def _open_unnoticed(path: Path) -> BufferedReader:
     """Open a file for a look that is no use of it, where the system lets us.
 
     Systems that note few accesses note that of a file which nobody used for a day: to such a look it would seem newer

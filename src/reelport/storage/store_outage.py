@@ -10,7 +10,7 @@ import re
 
 from reelport.storage.durable import to_plain_line
 
-REFUSED = "the store refuses these credentials: look at AWS_ACCESS_KEY_ID and what it may do with the bucket"
+_REFUSED = "the store refuses these credentials: look at AWS_ACCESS_KEY_ID and what it may do with the bucket"
 _LONGEST = 300
 _STATUS = re.compile(r"status code:? (\d{3})(?: [A-Z][A-Za-z-]*)*:?(.*)")
 _PASSING = re.compile(r"<Code>(SlowDown|InternalError|ServiceUnavailable|RequestTimeout|Throttl\w*|\w*LimitExceeded)<")
@@ -36,9 +36,9 @@ def describe_outage(message: str) -> str | None:
     found = _STATUS.search(line)
     status, told = (int(found[1]), found[2].strip()) if found else (0, "")
     if status in _NO_CREDENTIALS:
-        return REFUSED
+        return _REFUSED
     if status == _BAD_REQUEST and not told:  # an answer to HEAD has no words, and our requests are well formed
-        return f"{REFUSED}; or they have expired"
+        return f"{_REFUSED}; or they have expired"
     if status in _PASSING_STATUSES or _PASSING.search(line) or (not status and _UNANSWERED in line):
         return describe_failure(line)
     return None

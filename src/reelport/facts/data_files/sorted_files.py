@@ -60,7 +60,7 @@ def _name_values(field: pa.Field) -> str:
     return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
 
 
-def file_stem(day: date, batch: str) -> str:
+def _name_day_file(day: date, batch: str) -> str:
     """Name a day's file without its suffix: the day, then a hash of the batch name."""
     return f"{day.isoformat()}-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
 
@@ -69,7 +69,7 @@ def _claim_nothing(_: Path) -> None:
     """Claim no file: a vacuum deletes what a killed process leaves."""
 
 
-class SortedFileWriter:
+class _SortedFileWriter:
     """Writes one Parquet file; rows must come sorted.
 
     `claim` is told of each path of the file, before it lies there.
@@ -192,7 +192,7 @@ class StagedFiles:
         self._since = since
         self._store = open_store(folder)
         self._table = table
-        self._open: SortedFileWriter | None = None
+        self._open: _SortedFileWriter | None = None
         self._stem: tuple[str, str | None] | None = None
         self._done: list[DataFile] = []
         self._finished = False
@@ -238,7 +238,7 @@ class StagedFiles:
     def write_day(self, day: date, batch: str, rows: pa.Table) -> None:
         """Write a day's sorted rows with the batch column; all of a day must come together."""
         batches = pa.repeat(pa.scalar(batch), rows.num_rows)
-        self.write(file_stem(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
+        self.write(_name_day_file(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
 
     def write(self, stem: str, month: str | None, rows: pa.Table) -> None:
         """Write sorted rows to the file of this stem and month; a new one starts a file."""
@@ -247,7 +247,7 @@ class StagedFiles:
         with translate_io_errors(self._folder):
             if self._stem != (stem, month):
                 self._end()
-                self._open = SortedFileWriter(locate_drafts(self._folder), self._table, stem, month, self._claim)
+                self._open = _SortedFileWriter(locate_drafts(self._folder), self._table, stem, month, self._claim)
                 self._stem = (stem, month)
             if self._open is not None:
                 self._open.write(to_schema(rows, stored_schema(self._table.name)))

@@ -30,7 +30,7 @@ from reelport.facts.tables import Table
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.durable import full_disk_sentence
 
-ROW_NUMBER = "file_row_number"
+_ROW_NUMBER = "file_row_number"
 ArrowRows: TypeAlias = pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
 
 
@@ -81,7 +81,7 @@ def make_sources(
             columns = (
                 read_parquet_columns(space.session, file)
                 if file.format is FileFormat.PARQUET
-                else read_text_columns(file, table)
+                else _read_text_columns(file, table)
             )
         except BadInput as problem:
             problems.append(str(problem))
@@ -93,9 +93,9 @@ def make_sources(
         raise BadInput("\n".join(problems))
     meter.stored = sum(pq.read_metadata(file.path).num_rows for file in files if file.format is FileFormat.PARQUET)
     return tuple(
-        parquet_source_rows(group, shapes[key])
+        _make_parquet_source(group, shapes[key])
         if key[0] is FileFormat.PARQUET
-        else make_text_source(space.session, group, shapes[key], reject, failure, meter)
+        else _make_text_source(space.session, group, shapes[key], reject, failure, meter)
         for key, group in groups.items()
     )
 
@@ -184,7 +184,7 @@ def _is_readable(space: Workspace, file: InputFile) -> bool:
     return True
 
 
-def read_text_columns(file: InputFile, table: Table) -> tuple[tuple[str, str], ...]:
+def _read_text_columns(file: InputFile, table: Table) -> tuple[tuple[str, str], ...]:
     """Read a text file's columns, all text. NDJSON may have any of the table's in any line.
 
     Keys of NDJSON are in the table's order, unknown ones after them.
@@ -201,17 +201,17 @@ def _name_group(group: Sequence[tuple[int, InputFile]]) -> str:
     return first if len(group) == 1 else f"{first} and {len(group) - 1} more"
 
 
-def parquet_source_rows(group: Sequence[tuple[int, InputFile]], types: dict[str, str]) -> RowSource:
+def _make_parquet_source(group: Sequence[tuple[int, InputFile]], types: dict[str, str]) -> RowSource:
     """Make the source of Parquet files; each row has its file and its number in it."""
     paths = [str(file.path) for _, file in group]
     relation = parquet_source(paths, filename=f"'{FILE}'", file_row_number="true")
     numbers = f"[{', '.join(str(number) for number, _ in group)}]"
     named = f"[{', '.join(map(quote_text, paths))}]"
     file = f"{numbers}[list_position({named}, {quote_name(FILE)})]"
-    return RowSource(relation, types, file, f"{ROW_NUMBER} + 1", _name_group(group))
+    return RowSource(relation, types, file, f"{_ROW_NUMBER} + 1", _name_group(group))
 
 
-def make_text_source(
+def _make_text_source(
     session: duckdb.DuckDBPyConnection,
     group: Sequence[tuple[int, InputFile]],
     types: dict[str, str],
@@ -222,12 +222,12 @@ def make_text_source(
     """Make one source of text files with the same columns, in any order. It is read once."""
     names = tuple(types)
     stream = failure.watch(read_batches(group, names, reject, meter), meter)
-    return make_arrow_source(
+    return _make_arrow_source(
         session, pa.RecordBatchReader.from_batches(text_schema(names), stream), types, _name_group(group), group[0][0]
     )
 
 
-def make_arrow_source(
+def _make_arrow_source(
     session: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, types: dict[str, str], named: str, number: int
 ) -> RowSource:
     """Make a source of a stream of Arrow batches that have the columns `FILE` and `LINE`."""
@@ -250,7 +250,7 @@ def make_arrow_rows_source(space: Workspace, rows: ArrowRows, batch: str) -> Row
     types = dict(zip(described.columns, map(str, described.types), strict=True))
     places = pa.schema([*rows.schema, pa.field(FILE, pa.int32()), pa.field(LINE, pa.int64())])
     placed = pa.RecordBatchReader.from_batches(places, _add_places(rows, places))
-    return make_arrow_source(space.session, placed, types, f"batch {batch}", 0)
+    return _make_arrow_source(space.session, placed, types, f"batch {batch}", 0)
 
 
 def _add_places(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterable[pa.RecordBatch]:

@@ -24,10 +24,10 @@ from reelport.facts.input.progress import ProgressMeter
 from reelport.wording import format_count
 
 _CHUNK = 1 << 22
-LONGEST_LINE = 1 << 24
+_LONGEST_LINE = 1 << 24
 """The most bytes that one line may have."""
 _MARK = b"\xef\xbb\xbf"
-LONGEST_RECORD = 1 << 20
+_LONGEST_RECORD = 1 << 20
 """The most bytes of a record with line breaks inside quotes; beyond it the quote counts as unclosed."""
 
 _NOT_UTF8 = "it is not UTF-8"
@@ -86,9 +86,9 @@ class LineReader:
             self._rest = b"" if self._ended else lines.pop()
             if self._ended and lines == [b""]:
                 return None
-            if len(self._rest) > LONGEST_LINE:
+            if len(self._rest) > _LONGEST_LINE:
                 where = self._next + len(lines)
-                raise BadInput(f"{self._file.path}: line {where} is longer than {LONGEST_LINE >> 20} MiB")
+                raise BadInput(f"{self._file.path}: line {where} is longer than {_LONGEST_LINE >> 20} MiB")
             if lines:
                 first, self._next = self._next, self._next + len(lines)
                 return first, lines
@@ -141,7 +141,7 @@ def _read_quoted_record(lines: LineReader, line: int, raw: bytes) -> Record:
         for _, part in lines:
             taken.append(part)
             size += len(part)
-            if size > LONGEST_RECORD:
+            if size > _LONGEST_RECORD:
                 raise csv.Error("a quote is opened and not closed")
             yield _decode_strictly(part)
 
@@ -199,7 +199,7 @@ def parse_object(raw: bytes) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else "it is no JSON object"
 
 
-def parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
+def _parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str:
     """Parse a line as a row; return the row, or the reason why the line is refused."""
     value = parse_object(raw)
     if isinstance(value, str):
@@ -429,7 +429,7 @@ def _read_json_batches(
         for line, text in enumerate(raw, first):
             if not text.strip():
                 continue
-            made = parse_row(text, known)
+            made = _parse_row(text, known)
             if isinstance(made, str):
                 reject(number, line, made, decode_line(text)[0])
             else:

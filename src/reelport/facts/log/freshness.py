@@ -32,7 +32,7 @@ from reelport.facts.tables import TABLES, Table
 
 _LAST_HOUR = 23
 _DAY = timedelta(days=1)
-EXPECTED_AFTER = 14
+_EXPECTED_AFTER = 14
 """Days told in a row after which each day is expected. A table that rests each week has no such row, even if it once
 worked through."""
 
@@ -117,7 +117,7 @@ def _list_missing(told: Sequence[Span]) -> Iterator[date]:
     """List the days between these spans, from the first that is long enough on."""
     is_expected = False
     for (first, last), (following, _) in pairwise(told):
-        is_expected = is_expected or (last - first).days + 1 >= EXPECTED_AFTER
+        is_expected = is_expected or (last - first).days + 1 >= _EXPECTED_AFTER
         if is_expected:
             yield from (last + place * _DAY for place in range(1, (following - last).days))
 

@@ -66,10 +66,10 @@ def list_loads(root: Path, table: str | None = None) -> tuple[Load, ...]:
 
 def read_history(now: TableVersion) -> tuple[Load, ...]:
     """Read every load of one table, oldest first, with undone loads marked."""
-    return make_history(now.table, read_entries(now))
+    return _make_history(now.table, read_entries(now))
 
 
-def make_history(table: Table, entries: Iterable[LogEntry]) -> tuple[Load, ...]:
+def _make_history(table: Table, entries: Iterable[LogEntry]) -> tuple[Load, ...]:
     """Make the history of a table from what its commits did, oldest first."""
     found: list[Load] = []
     for entry in entries:
@@ -234,7 +234,7 @@ def _find_restated(entries: Iterable[LogEntry], now: TableVersion, without: int 
     """Find the days that standing replacements restate, but for that of one version."""
     known = {entry.version: entry for entry in entries}
     spans: list[Span] = []
-    for load in make_history(now.table, known.values()):
+    for load in _make_history(now.table, known.values()):
         if load.replaced is None or load.undone or load.version == without:
             continue
         noted = known[load.version].restated

@@ -87,7 +87,7 @@ def find_newest_commit(folder: Path) -> int | None:
         return max(list_commits(store), default=None)
     known = _NEWEST.get(key)
     if known is None:
-        known = read_hint(store) or 0
+        known = _read_hint(store) or 0
     found = list_commits(store, known)
     if known and known not in found:  # the table was begun anew, or its log is damaged
         found = list_commits(store)
@@ -95,7 +95,7 @@ def find_newest_commit(folder: Path) -> int | None:
     return max(found, default=None)
 
 
-def read_hint(store: FileStore) -> int | None:
+def _read_hint(store: FileStore) -> int | None:
     """Read of which version the last checkpoint is; None where nothing tells."""
     try:
         told = json.loads(read_file(store, HINT))
@@ -121,7 +121,7 @@ def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
 def find_damaged_commit(folder: Path) -> DamagedCommit | None:
     """Find the first damaged commit from the last checkpoint on, as readers of the log meet it."""
     store = open_store(folder)
-    for _, name in sorted(list_commits(store, read_hint(store) or 0).items()):
+    for _, name in sorted(list_commits(store, _read_hint(store) or 0).items()):
         try:
             read_actions(store, name)
         except DamagedCommit as damage:

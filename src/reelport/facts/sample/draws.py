@@ -108,7 +108,7 @@ def spread_rows(rows: int, start: date, end: date, seed: int) -> RowCounts:
     return {kind: dict(zip(days, numbers, strict=True)) for kind, numbers in spread.items()}
 
 
-def split_into_portions(table: str, found: RowCounts) -> Iterator[list[Lot]]:
+def _split_into_portions(table: str, found: RowCounts) -> Iterator[list[Lot]]:
     """Yield a table's lots in order of days, in portions of `PORTION` rows."""
     kinds = [kind for kind, of_table in KINDS.items() if of_table == table]
     portion: list[Lot] = []
@@ -147,7 +147,7 @@ def make_object_tables(cast: Sequence[Video]) -> Mapping[str, pa.Table]:
 def draw_fact_portions(table: str, stage: SampleEngine, counts: RowCounts) -> Iterator[pa.Table]:
     """Draw the rows of a fact table in order of days, one portion at a time; columns that it doesn't fill are empty."""
     schema = fact_schema(table)
-    for portion in split_into_portions(table, counts):
+    for portion in _split_into_portions(table, counts):
         rows = stage.draw(table, portion)
         columns = [
             rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)

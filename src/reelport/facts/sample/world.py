@@ -27,7 +27,7 @@ def short_id(number: int) -> str:
 
 
 @cache
-def named_id(kind: str, name: str) -> str:
+def _named_id(kind: str, name: str) -> str:
     """Make the id of a named object: a hash, so always the same."""
     return short_id(int.from_bytes(hashlib.sha256(f"{kind}:{name}".encode()).digest()[:8]))
 
@@ -42,7 +42,7 @@ class Account:
     @property
     def id(self) -> str:
         """Its id."""
-        return named_id("account", self.username)
+        return _named_id("account", self.username)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class SampleChannel:
     @property
     def id(self) -> str:
         """Its id."""
-        return named_id("channel", self.slug)
+        return _named_id("channel", self.slug)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def make_world_tables() -> dict[str, pa.Table]:
             {
                 "id": account.id,
                 "username": account.username,
-                "parent_account_id": account.parent and named_id("account", account.parent),
+                "parent_account_id": account.parent and _named_id("account", account.parent),
             }
             for account in ACCOUNTS
         ],
@@ -152,7 +152,7 @@ def make_world_tables() -> dict[str, pa.Table]:
                 "id": channel.id,
                 "slug": channel.slug,
                 "name": channel.name,
-                "account_id": channel.account and named_id("account", channel.account),
+                "account_id": channel.account and _named_id("account", channel.account),
             }
             for channel in CHANNELS
         ],
@@ -177,12 +177,12 @@ def make_world_tables() -> dict[str, pa.Table]:
 
 def player_id(group: str, kind: str) -> str:
     """Make the id of the player of this kind on a site."""
-    return named_id("player", f"{group}/{kind}")
+    return _named_id("player", f"{group}/{kind}")
 
 
 def playlist_id(slug: str, kind: str) -> str:
     """Make the id of the playlist of this kind on a channel."""
-    return named_id("playlist", f"{slug}/{kind}")
+    return _named_id("playlist", f"{slug}/{kind}")
 
 
 def site_rows() -> pa.Table:
