@@ -24,7 +24,7 @@ from reelport.errors import NewerData, StorageError, UsageError
 from reelport.server.access import audit_log, organizations
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.settings import Settings, read_settings
-from reelport.server.state import journal
+from reelport.server.state import sqlite_engine
 from reelport.server.state.database import connect, reading, writing
 from reelport.server.state.revisions import REVISION
 from reelport.server.state.tables import METADATA
@@ -248,10 +248,10 @@ def test_write_ahead_log_only_on_a_local_file_system(tmp_path: Path) -> None:
         "43 22 0:38 / /mnt rw - fuse.sshfs host: rw\n"
     )
     kinds = {"/data": "ext4", "/srv/data": "nfs4", "/srv/my disk/data": "xfs", "/mnt/x": "fuse.sshfs", "/srvx": "ext4"}
-    assert {path: journal.detect_file_system(Path(path), table) for path in kinds} == kinds
-    assert journal.detect_file_system(Path("/data"), tmp_path / "none") == ""
-    assert not journal.LOCAL & {"nfs4", "fuse.sshfs", ""}
-    assert {journal.choose_journal(path).mode for path in (Path("/proc"), Path("/sys"))} == {"TRUNCATE"}
+    assert {path: sqlite_engine.detect_file_system(Path(path), table) for path in kinds} == kinds
+    assert sqlite_engine.detect_file_system(Path("/data"), tmp_path / "none") == ""
+    assert not sqlite_engine.LOCAL & {"nfs4", "fuse.sshfs", ""}
+    assert {sqlite_engine.choose_journal(path).mode for path in (Path("/proc"), Path("/sys"))} == {"TRUNCATE"}
 
 
 def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_sqlite_is_opened_durable(tmp_path: Path) -> None:
     with reading(db) as connection:
         names = ("synchronous", "foreign_keys", "journal_mode")
         asked = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in names]
-    assert asked == [2, 1, journal.choose_journal(tmp_path).mode.lower()]
+    assert asked == [2, 1, sqlite_engine.choose_journal(tmp_path).mode.lower()]
     db.dispose()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport.server.state.sqlite_lock import execute_once_free
+from reelport.server.state.sqlite_engine import execute_once_free
 
 _SWITCH = "PRAGMA journal_mode = WAL"
 

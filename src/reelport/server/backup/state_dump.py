@@ -16,7 +16,7 @@ from reelport.errors import DiskFull, StorageError, UsageError
 from reelport.server.database_address import describe_place, parse_address
 from reelport.server.settings import Settings
 from reelport.server.state.database import open_database, reading
-from reelport.server.state.sqlite_room import is_full
+from reelport.server.state.sqlite_engine import is_full
 from reelport.server.state.write_ahead import is_immutable
 from reelport.storage.durable import FULL_DISK
 

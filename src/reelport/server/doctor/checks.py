@@ -40,7 +40,7 @@ from reelport.server.masking import hide_passwords
 from reelport.server.queue import liveness, worker_memory
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions, secret_fingerprint
-from reelport.server.state.journal import choose_journal
+from reelport.server.state.sqlite_engine import choose_journal
 from reelport.server.state.state_record import describe_empty, describe_missing, find_traces
 from reelport.server.state.tables import JOBS
 from reelport.server.state.write_ahead import LONG_LOG, measure_log

@@ -23,9 +23,15 @@ from reelport.server.events.pipes import open_bus
 from reelport.server.settings import Settings
 from reelport.server.state.postgresql_engine import open_postgresql, unhurried
 from reelport.server.state.revisions import REVISION, migrate, read_revision, require_known_revision
-from reelport.server.state.sqlite_engine import TransactionKind, get_log, get_queue, open_sqlite, set_kind
-from reelport.server.state.sqlite_lock import is_busy
-from reelport.server.state.sqlite_room import is_full
+from reelport.server.state.sqlite_engine import (
+    TransactionKind,
+    get_log,
+    get_queue,
+    is_busy,
+    is_full,
+    open_sqlite,
+    set_kind,
+)
 from reelport.server.state.state_record import find_traces, record_state, require_new, require_present
 from reelport.storage.durable import FULL_DISK, full_disk_sentence
 from reelport.storage.modes import private

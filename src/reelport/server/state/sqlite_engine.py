@@ -1,14 +1,17 @@
-"""Opens a SQLite file for the state.
+"""Opens a SQLite file for the state: its journal, its writer's lock, and its connections.
 
-How its connections are made and begin transactions, and how they notice that their file was replaced.
+The journal is the write-ahead log (WAL) on a local file system, whose processes share memory; else the rollback
+journal. What makes the log safe with every SQLite is in `write_ahead`.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -18,13 +21,21 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePoo
 
 from reelport.errors import NewerData, StorageError
 from reelport.server.settings import Settings
-from reelport.server.state.journal import WRITE_AHEAD, Journal, choose_journal
 from reelport.server.state.revisions import require_known_revision
-from reelport.server.state.sqlite_lock import execute_once_free, try_begin
 from reelport.server.state.write_ahead import SIZE_LIMIT, ImmutableConnection, WriteAheadLog, is_immutable, open_file
 from reelport.server.state.write_queue import WriteQueue
 from reelport.storage.durable import describe_os_error
 
+LOCAL = frozenset(
+    {"apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "reiserfs", "tmpfs", "xfs", "zfs"}
+)
+"""Local file systems: the write-ahead log needs memory that all of its processes share."""
+WRITE_AHEAD = "WAL"
+_MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_TRY_SECONDS = 0.002
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""The second is told as a "disk I/O error": no room for the index of the write-ahead log, which readers need too."""
 BUSY_SECONDS = 30
 """Seconds that a connection waits for the lock of another writer."""
 _LOG_PAUSE_SECONDS = 0.001
@@ -38,6 +49,106 @@ _KIND = "kind"
 """The name in a connection's `info` of the kind of its next transaction."""
 _LEVEL = "synchronous"
 """The name there of SQLite's setting of that name, as it was set last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A journal mode of SQLite, and why it was chosen."""
+
+    mode: str
+    reason: str
+
+    @property
+    def is_write_ahead(self) -> bool:
+        """Whether readers and a writer keep out of each other's way."""
+        return self.mode == WRITE_AHEAD
+
+
+def choose_journal(folder: Path) -> Journal:
+    """Choose the journal for a state in `folder`."""
+    kind = detect_file_system(folder)
+    if kind in LOCAL:
+        return Journal(WRITE_AHEAD, f"as the file system is local ({kind})")
+    return Journal("TRUNCATE", f"as a write-ahead log needs a local file system and this one is {kind or 'unknown'}")
+
+
+def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
+    """Detect the type of the file system that holds a path, existing or not.
+
+    Empty when the system doesn't tell.
+    """
+    try:
+        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    best, kind = Path(), ""
+    whole = path.resolve()
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        at = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), before.split()[4]))
+        # Of two mounts on one folder the later one counts.
+        if whole.is_relative_to(at) and len(at.parts) >= len(best.parts):
+            best, kind = at, after.split()[0]
+    return kind
+
+
+def try_begin(driver: sqlite3.Connection, busy_seconds: int, read_seconds: float) -> bool:
+    """Try every 2 ms to begin and take the writer's lock.
+
+    False when it fails or `busy_seconds` have passed; `read_seconds` are left to readers after a wait. SQLite's own
+    busy handler backs off up to 100 ms: the newest waiter is served first, and beside a busy process another one could
+    starve for many seconds.
+    """
+    until = time.monotonic() + busy_seconds
+    waited = False
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while time.monotonic() < until:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                if not is_busy(error):
+                    return False
+                waited = True
+                time.sleep(_TRY_SECONDS)
+            else:
+                if waited:
+                    # A writer shuts readers out only while it commits. Without this pause one commit would follow
+                    # the other, and nobody could read in between.
+                    time.sleep(read_seconds)
+                return True
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {busy_seconds * 1000}")
+    return False
+
+
+def execute_once_free(driver: sqlite3.Connection, statement: str, busy_seconds: int) -> None:
+    """Execute a statement for which SQLite itself waits for nobody.
+
+    sqlite3.OperationalError when another connection still is in its way after `busy_seconds`.
+    """
+    until = time.monotonic() + busy_seconds
+    while True:
+        try:
+            driver.execute(statement)
+        except sqlite3.Error as error:
+            if not is_busy(error) or time.monotonic() > until:
+                raise
+            time.sleep(_TRY_SECONDS)
+        else:
+            return
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether SQLite failed because another connection holds a lock."""
+    # Errors that Python's sqlite3 module raises by itself have no error code.
+    return bool(getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY)
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether SQLite failed because the disk is full."""
+    # Errors that Python's sqlite3 module raises by itself have no error code.
+    return getattr(error, "sqlite_errorcode", None) in _FULL
 
 
 class TransactionKind(Enum):
