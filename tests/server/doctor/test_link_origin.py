@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reelport.server.doctor.link_origin import find_link_fault
+from reelport.server.doctor.start_checks import find_link_fault
 from reelport.server.settings import read_settings
 
 

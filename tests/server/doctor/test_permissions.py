@@ -7,7 +7,7 @@ import socket
 from contextlib import closing
 from pathlib import Path
 
-from reelport.server.doctor import permissions
+from reelport.server.doctor import start_checks
 
 
 def test_pipes_and_sockets_of_running_processes_are_no_files_that_are_closed(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_pipes_and_sockets_of_running_processes_are_no_files_that_are_closed(tmp
     with closing(socket.socket(socket.AF_UNIX)) as listening:
         listening.bind(str(spill / "socket"))
         (spill / "socket").chmod(0o200)
-        assert permissions.list_inaccessible(tmp_path) == ()
+        assert start_checks.list_inaccessible(tmp_path) == ()
     (spill / "file").write_text("x")
     (spill / "file").chmod(0o200)
-    assert permissions.list_inaccessible(tmp_path) == (spill / "file",)
+    assert start_checks.list_inaccessible(tmp_path) == (spill / "file",)

@@ -375,7 +375,7 @@ def test_too_few_open_files_are_told_and_more_are_taken_where_they_may_be() -> N
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, tuple(map(int, sys.argv[1:])))
 from reelport.server.http.connections import Connection
-from reelport.server.doctor.open_files import raise_open_files
+from reelport.server.doctor.start_checks import raise_open_files
 from reelport.server.settings import read_settings
 connections = Connection.limited(raise_open_files())
 print(connections.max_connections, *resource.getrlimit(resource.RLIMIT_NOFILE))

@@ -30,10 +30,9 @@ from reelport.server.doctor.data_directory import (
     check_permissions,
     open_state,
 )
-from reelport.server.doctor.link_origin import find_link_fault
 from reelport.server.doctor.object_store import check_object_store
-from reelport.server.doctor.open_files import find_file_fault
 from reelport.server.doctor.spark_server import check_spark
+from reelport.server.doctor.start_checks import find_file_fault, find_link_fault
 from reelport.server.doctor.tables import check_tables
 from reelport.server.files import retention, store_owner
 from reelport.server.masking import hide_passwords

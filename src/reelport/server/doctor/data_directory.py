@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from reelport.errors import ReelportError
 from reelport.facts.layout import FILE_NAME, UNFINISHED_NAME, check_layout
 from reelport.server.credentials import short_id
-from reelport.server.doctor import permissions
+from reelport.server.doctor import start_checks
 from reelport.server.queue.supervisor import can_begin
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions
@@ -84,25 +84,25 @@ def check_permissions(settings: Settings) -> Iterator[tuple[bool, str]]:
         return
     audience = "its owner" if readers is Readers.OWNER else "its owner and group"
     hint = " (its group may read them where REELPORT_READABLE_BY=group)" if readers is Readers.OWNER else ""
-    too_open, too_closed = permissions.list_too_open(data, readers), permissions.list_too_closed(data, readers)
+    too_open, too_closed = start_checks.list_too_open(data, readers), start_checks.list_too_closed(data, readers)
     if too_open:
-        closing = permissions.format_closing_command(data, readers)
+        closing = start_checks.format_closing_command(data, readers)
         yield False, f"{_count_paths(too_open)} open to more than {audience}{hint}. To close them: {closing}"
     if too_closed:
-        opening = permissions.format_group_command(data)
+        opening = start_checks.format_group_command(data)
         why = "though REELPORT_READABLE_BY=group lets it"
         yield False, f"{_count_paths(too_closed)} closed to its group, {why}. To open them: {opening}"
     if not too_open and not too_closed:
         yield True, f"Open to {audience} alone."
-    yield from ((False, sentence) for sentence in permissions.describe_replaceable(data))
+    yield from ((False, sentence) for sentence in start_checks.describe_replaceable(data))
 
 
 def check_access(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Check that this user can read and write all of it, as commands that write must."""
     if not settings.data.is_dir():
         return
-    if inaccessible := permissions.list_inaccessible(settings.data):
-        mend = permissions.format_owner_command(settings.data)
+    if inaccessible := start_checks.list_inaccessible(settings.data):
+        mend = start_checks.format_owner_command(settings.data)
         closed = f"{_count_paths(inaccessible)} closed to the user of its commands, who has to read and write."
         yield False, f"{closed} Mend it: {mend}"
     else:

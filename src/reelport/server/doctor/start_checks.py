@@ -1,19 +1,28 @@
-"""Finds files of a data directory that are too open or closed, and commands for that."""
+"""What a start warns of and `reelport doctor` tells: permissions of files, the origin of links, open files."""
 
 from __future__ import annotations
 
 import grp
 import os
 import pwd
+import resource
 import shlex
 import stat
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from reelport.errors import UsageError
+from reelport.server.settings import Settings
 from reelport.storage.modes import Readers
 
 _OWNER_ONLY = ("secret.key", "workers", "spill", "facts/.work")
 """Paths that only the owner may read, whatever the setting: the secret, and files of running processes."""
+_MIN_FILES = 256
+"""Fewest open files with which the service starts: fewer would leave too few connections."""
+_MAX_FILES = 65_536
+"""Most open files to ask for: more are of no use, and on some systems a new process visits every possible one."""
 
 
 def list_too_open(data: Path, readers: Readers) -> tuple[Path, ...]:
@@ -132,3 +141,69 @@ def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
         except (FileNotFoundError, PermissionError):
             # `list_inaccessible` reports folders that can't be listed.
             continue
+
+
+def find_link_fault(settings: Settings) -> str | None:
+    """Say why download links can't work; None when the settings show no fault."""
+    if not settings.public_url:
+        return None
+    try:
+        parts = urlsplit(settings.public_url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if host and (parts.username is not None or parts.password is not None):
+        # Without the address: this sentence goes to logs.
+        return (
+            "Links begin with an address that holds a user's name or a password (REELPORT_PUBLIC_URL), which whoever "
+            "gets a link would read: leave out all up to the @."
+        )
+    if port == 0 or not host or parts.scheme not in {"http", "https"}:
+        return (
+            f"Links begin with {settings.public_url} (REELPORT_PUBLIC_URL), which is no address of the web: "
+            "set one such as https://reports.example.com."
+        )
+    if _is_local(host) and not _is_local(settings.host):
+        return (
+            f"Links begin with {settings.public_url} (REELPORT_PUBLIC_URL), which leads callers to their own machine, "
+            f"while others may call {settings.host}: set the address that partners use, or none."
+        )
+    return None
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host name or address is this machine's loopback."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".").split(".")[-1] == "localhost"
+
+
+def raise_open_files() -> int:
+    """Raise the soft limit of open files to the hard one; UsageError when it is too low."""
+    soft, hard = _read_limits()
+    files = max(soft, hard)
+    if files > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    if (fault := find_file_fault()) is not None:
+        raise UsageError(fault)
+    return files
+
+
+def find_file_fault() -> str | None:
+    """Say when processes started like this may have too few open files; else None."""
+    files = max(_read_limits())
+    if files >= _MIN_FILES:
+        return None
+    return (
+        f"This process may have {files} open files, and serving needs {_MIN_FILES}: raise the limit "
+        f"(ulimit -n 4096, or LimitNOFILE= of its systemd unit)."
+    )
+
+
+def _read_limits() -> tuple[int, int]:
+    """Return the soft and the hard limit of open files, each at most `_MAX_FILES`."""
+    soft, hard = (
+        _MAX_FILES if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    return soft, min(hard, _MAX_FILES)
