@@ -19,7 +19,7 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.tenant import Tenant
 from reelport.errors import EngineUnavailable
 from reelport.query import ReportQuery
-from reelport.server.doctor.spark_server import check_spark
+from reelport.server.doctor.checks import check_spark
 from reelport.server.queue.attempt import choose_aggregator
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import read_settings

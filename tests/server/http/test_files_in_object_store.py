@@ -21,8 +21,7 @@ from reelport import UsageError
 from reelport.cli.main import main
 from reelport.errors import StorageError
 from reelport.server import app, credentials
-from reelport.server.doctor.checks import run_checks
-from reelport.server.doctor.object_store import check_object_store
+from reelport.server.doctor.checks import check_object_store, run_checks
 from reelport.server.explore.file_preview import read_first_rows
 from reelport.server.files import report_files, retention, store_owner
 from reelport.server.queue import jobs

@@ -11,7 +11,7 @@ from tests.server.conftest import State
 
 from reelport.errors import StorageError
 from reelport.facts.log.table_marks import FOLDER, IDENTITY, RECORD, identify_tables
-from reelport.server.doctor.tables import check_tables
+from reelport.server.doctor.checks import check_tables
 from reelport.server.state.own_tables import read_tables_identity, require_own_tables
 
 

@@ -1,6 +1,6 @@
 """The checks of `reelport doctor`: whether a thing is fine, and what to do if not.
 
-They change nothing, apart from probe files that they remove again.
+DOCCHECK
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ import socket
 import sqlite3
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, func, select, text
 
@@ -19,10 +22,16 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.memory_size import parse_size
 from reelport.engine.plan import Plan, single_piece
 from reelport.engine.report_format import CSV
-from reelport.errors import ReelportError
+from reelport.engine.spark.pinned_files import PinnedFiles
+from reelport.engine.spark.server_address import describe_address
+from reelport.errors import ReelportError, StorageError
+from reelport.facts.log.log_files import open_store
+from reelport.facts.log.snapshot import ABSENT, newest_versions, pin
+from reelport.facts.log.table_marks import identify_tables
+from reelport.facts.tables import TABLES
 from reelport.server import control_group
 from reelport.server.api_memory import count_api_bytes
-from reelport.server.credentials import has_service_secret, load_service_secret
+from reelport.server.credentials import has_service_secret, load_service_secret, short_id
 from reelport.server.doctor.data_directory import (
     check_access,
     check_directory,
@@ -30,25 +39,32 @@ from reelport.server.doctor.data_directory import (
     check_permissions,
     open_state,
 )
-from reelport.server.doctor.object_store import check_object_store
-from reelport.server.doctor.spark_server import check_spark
 from reelport.server.doctor.start_checks import find_file_fault, find_link_fault
-from reelport.server.doctor.tables import check_tables
 from reelport.server.files import retention, store_owner
 from reelport.server.masking import hide_passwords
 from reelport.server.queue import liveness, worker_memory
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions, secret_fingerprint
+from reelport.server.state.own_tables import read_tables_identity
+from reelport.server.state.revisions import REVISION
 from reelport.server.state.sqlite_engine import choose_journal
 from reelport.server.state.state_record import describe_empty, describe_missing, find_traces
 from reelport.server.state.tables import JOBS
 from reelport.server.state.write_ahead import LONG_LOG, measure_log
 from reelport.storage.durable import describe_os_error
+from reelport.storage.file_store import FileStore, read_file
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
-from reelport.wording import format_count, format_size
+from reelport.wording import advise_extra, format_count, format_size
+
+if TYPE_CHECKING:
+    from reelport.engine.spark.connection import SparkConnection
 
 _MOST_SKEW = 1.0
 _LEAST_WORKER_BYTES = 200_000_000
+_PROBES = "probes"
+"""A name beside those of the tables."""
+_CONTENT = b"written by reelport doctor"
+_FACTS = [name for name, table in TABLES.items() if table.is_fact]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,3 +271,78 @@ def _check_links(settings: Settings) -> Iterator[tuple[bool, str]]:
     fault = find_link_fault(settings)
     begin = f"with {settings.public_url}" if settings.public_url else "with the scheme and host that their caller used"
     yield fault is None, fault or f"They begin {begin}."
+
+
+def check_object_store(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Check that files can be put, read and deleted there, and that a name is taken once."""
+    if settings.facts_url:
+        yield from _check(open_store(settings.facts_root / _PROBES), settings.facts_url)
+    if settings.files_url:
+        yield from _check(settings.report_store, settings.files_url)
+
+
+def _check(store: FileStore, url: str) -> Iterator[tuple[bool, str]]:
+    name = f".probe-{short_id()}"
+    started = time.perf_counter()
+    try:
+        store.put(name, _CONTENT, is_new=True)
+        well = read_file(store, name) == _CONTENT
+        took = time.perf_counter() - started
+        yield well, f"{url}: {f'A probe was put and read in {took * 1000:.0f} ms' if well else 'It gives other bytes'}."
+        yield _check_condition(store, name, url)
+    except BaseException:  # a Ctrl-C too must leave no probe behind; it is raised again
+        with suppress(StorageError):  # the first error says more
+            store.delete(name)
+        raise
+    store.delete(name)
+
+
+def _check_condition(store: FileStore, name: str, url: str) -> tuple[bool, str]:
+    try:
+        store.put(name, _CONTENT, is_new=True)
+    except FileExistsError:
+        return True, f"{url}: Of two writers of one name it takes the first."
+    return False, f"{url}: It ignores the condition If-None-Match of a put: of two loads at once one could be lost."
+
+
+def check_spark(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Check the server, where one is set. Raises as `SparkConnection.stream`."""
+    if not settings.engine:
+        return
+    # Its warnings say nothing that an error doesn't.
+    warnings.filterwarnings("ignore", module=r"pyspark\.")
+    try:
+        from reelport.engine.spark.connection import SparkConnection  # noqa: PLC0415 - loads pyspark
+    except ImportError as error:
+        yield False, f"{error}: {advise_extra('server,spark', 'spark')}."
+        return
+    connection = SparkConnection(settings.engine, "reelport-doctor")
+    try:
+        larger = f"aggregates reports over {format_count(settings.spark_from_rows, 'row', 'rows')} of facts or more"
+        yield True, f"Spark {connection.version} at {describe_address(settings.engine)} {larger}."
+        yield True, _read_newest(settings, connection)
+    finally:
+        connection.close()
+
+
+def _read_newest(settings: Settings, connection: SparkConnection) -> str:
+    """Have its workers count the rows of one file of facts."""
+    snapshot = pin(settings.facts_root, _FACTS)
+    for name in _FACTS:
+        if files := snapshot.files(name):
+            views = PinnedFiles()
+            views(TABLES[name], files[-1:])
+            (view,) = views
+            (rows,) = connection.stream(f"SELECT COUNT(*) AS number FROM `{view.name}`", views)  # noqa: S608 - a name of our own
+            return f"Its workers read {files[-1]} ({format_count(rows['number'][0].as_py(), 'row', 'rows')})."
+    return "There are no facts yet by which to see whether its workers read them."
+
+
+def check_tables(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Check whose they are; StorageError where they are another's, or one is missing."""
+    root = settings.facts_root
+    with open_state(settings) as (db, revision):
+        known = None if db is None or revision != REVISION else read_tables_identity(db)
+    identify_tables(settings.data, root, known=known)
+    there = [name for name, version in newest_versions(root).items() if version != ABSENT]
+    yield True, f"These are there, and known: {', '.join(there)}." if there else "Nothing is loaded yet."
