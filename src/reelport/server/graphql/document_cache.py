@@ -22,7 +22,7 @@ from graphql import (
     parse,
 )
 
-from reelport.server.graphql import validation
+from reelport.server.graphql import values
 from reelport.server.graphql.faults import Fault, list_locations
 from reelport.server.graphql.node_paths import NodePaths
 from reelport.server.limits import document_limits
@@ -140,13 +140,13 @@ def _find_operation(schema: GraphQLSchema, document: DocumentNode, name: str | N
 def _find_faults(schema: GraphQLSchema, document: DocumentNode, paths: NodePaths) -> list[Fault]:
     """Find what is wrong with a document; problems of values come last."""
     literals = []
-    for problem, whole, part in validation.find_literal_problems(schema, document):
+    for problem, whole, part in values.find_literal_problems(schema, document):
         place = paths.find(whole)
         literals.append(Fault.from_problem(problem, place.path, part, place.input))
     if len(literals) > document_limits.MAX_LISTED:
         return literals
     faults = []
-    for error in validation.find_errors(schema, document):
+    for error in values.find_errors(schema, document):
         place = paths.find(*error.nodes or ())
         where = list_locations(error)
         faults.append(Fault(Code.INVALID_DOCUMENT, error.message, place.path, where, place.input or None))
