@@ -24,9 +24,8 @@ from graphql import (
 from reelport.errors import Problem
 from reelport.server.graphql import query_problems
 from reelport.server.graphql.context import Context
-from reelport.server.graphql.document_cache import DocumentCache, Operation
+from reelport.server.graphql.document_cache import DocumentCache, NodePath, Operation
 from reelport.server.graphql.faults import Fault, Path, format_errors, format_refusal, list_locations
-from reelport.server.graphql.node_paths import NodePath
 from reelport.server.graphql.request import Request
 from reelport.server.graphql.values import ValueChecker
 from reelport.server.limits.document_limits import MAX_LISTED
