@@ -1,6 +1,6 @@
 """The checks of `reelport doctor`: whether a thing is fine, and what to do if not.
 
-DOCCHECK
+They change nothing, apart from probe files that they remove again.
 """
 
 from __future__ import annotations
