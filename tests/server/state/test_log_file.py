@@ -21,7 +21,7 @@ from reelport.errors import StorageError
 from reelport.server.events.bus import Event, Kind, publish, subscribe
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected, reading, sync_commits, write, writing
-from reelport.server.state.log_file import PARALLEL_SYNCS, LogFile
+from reelport.server.state.write_ahead import PARALLEL_SYNCS, LogFile
 
 _PUT = text("INSERT INTO chores (name, due_at) VALUES (:name, 1)")
 _NAMES = text("SELECT name FROM chores ORDER BY name")
