@@ -1,30 +1,384 @@
-"""Reads the settings of the service, and says where its files lie by them.
+"""The settings of the service: the table of all of them, how values are parsed, and where files lie by them.
 
-A value comes from a command-line option, else from the environment variable `REELPORT_<NAME>`, else from the default
-in `setting_table`. Nothing else reads the environment, but an object store's client and
-OpenTelemetry: the variables by which other programs find theirs, too.
-"""
+Written by hand: importing a settings library would take as long as a short command runs."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+from reelport.errors import UsageError
+from reelport.local_path import refuse_address
+from reelport.server.masking import hide_passwords
+from typing import Literal
+from reelport.catalog import Limit
+from reelport.engine.spark import server_address
+from reelport.storage import s3_address
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, get_type_hints
-
 from reelport.engine.memory_size import parse_size
-from reelport.errors import UsageError
-from reelport.server.setting import parse_value
-from reelport.server.setting_table import SettingTable
-from reelport.storage import s3_address
 from reelport.storage.digests import CHECKED_BYTES
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.modes import Readers
 from reelport.storage.s3_address import S3Address
 
+_SHOWN = 80
+"""Characters of a wrong value that the error quotes."""
+DATA_ADVICE = (
+    "The data directory is a folder. REELPORT_DATABASE_URL takes the address of a PostgreSQL for the state, "
+    "REELPORT_FACTS_URL and REELPORT_FILES_URL take s3:// for tables and report files."
+)
+"""What goes elsewhere in place of the data directory, for whoever gives an address for it."""
+_SIZE, _SIZE_FORM = r"\d+(\.\d+)?\s?[KMGT]i?B", "a number and a unit, such as 2GB"
 PREFIX = "REELPORT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A text that its `repr` hides, so that no log and no traceback shows it."""
+
+    text: str = dataclasses.field(repr=False)
+
+
+def setting(
+    default: Any,  # noqa: ANN401 - of the setting's own type
+    *,
+    description: str,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    min_length: int = 0,
+    pattern: str = "",
+    form: str = "",
+    shown: bool = True,
+    section: str = "",
+    service: bool = True,
+    worker: bool = False,
+    command: bool = False,
+) -> Any:  # noqa: ANN401 - a field of any type
+    """Declare a setting: its default, its description, and the values it takes.
+
+    `form` says in words what `pattern` requires. `shown=False` keeps the setting out of `repr`, and its value out of
+    errors. `service`, `worker`, `command`: the API, workers and commands read it. The reference page begins a `section`
+    with it.
+    """
+    bounds = {"ge": ge, "gt": gt, "le": le, "min_length": min_length}
+    rules = {**bounds, "pattern": pattern, "form": form, "shown": shown}
+    told = {"description": description, "section": section}
+    readers = {"service": service, "worker": worker, "command": command}
+    return dataclasses.field(default=default, repr=shown, metadata={**told, **readers, **rules})
+
+
+def parse_value(kind: object, rules: Mapping[str, Any], given: object) -> object:
+    """Parse a given value to the type of its setting; ValueError says what the setting takes."""
+    if isinstance(kind, UnionType):  # `X | None`: None is never given
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return _parse_choice(get_args(kind), given)
+    if kind is int or kind is float:
+        return _parse_number(kind is int, rules, given)
+    if kind is Path:
+        return _parse_path(str(given))
+    if kind is Secret:
+        return _parse_secret(rules, given)
+    text = str(given)
+    if rules["pattern"] and not re.fullmatch(rules["pattern"], text):
+        given_text = f", and not {hide_passwords(text)[:_SHOWN]!r}" if rules["shown"] else ""
+        raise ValueError(f"It is {rules['form']}{given_text}.")
+    return text
+
+
+def _parse_choice(choices: tuple[str, ...], given: object) -> str:
+    if given not in choices:
+        raise ValueError(f"It is {' or '.join(map(repr, choices))}, and not {str(given)[:_SHOWN]!r}.")
+    return str(given)
+
+
+def _parse_path(given: str) -> Path:
+    if not given:
+        raise ValueError("It is a path, and not empty: that would be the current folder.")
+    try:
+        refuse_address(given, DATA_ADVICE)
+        return Path(given).expanduser().absolute()
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    except RuntimeError:
+        raise ValueError(f"It is a path, and {given[:_SHOWN]!r} begins with the home of a user who has none.") from None
+
+
+def _parse_number(whole: bool, rules: Mapping[str, Any], given: object) -> float:
+    wrong = f"It is a {'whole ' if whole else ''}number{describe_bounds(rules)}, and not {str(given)[:_SHOWN]!r}."
+    if isinstance(given, bool) or (whole and isinstance(given, float)):
+        raise ValueError(wrong)
+    try:
+        value = int(str(given)) if whole else float(str(given))
+    except ValueError:
+        raise ValueError(wrong) from None
+    least, above, most = (rules[name] for name in ("ge", "gt", "le"))
+    fits = (least is None or value >= least) and (above is None or value > above) and (most is None or value <= most)
+    if not fits or not math.isfinite(value):
+        raise ValueError(wrong)
+    return value
+
+
+def describe_bounds(rules: Mapping[str, Any]) -> str:
+    """Describe the bounds of a number, as the rest of "a number"; empty without any."""
+    match rules:
+        case {"ge": float() | int() as least, "le": float() | int() as most}:
+            return f" from {least} to {most}"
+        case {"ge": float() | int() as least}:
+            return f" of at least {least}"
+        case {"gt": float() | int() as above}:
+            return f" above {above}"
+        case {"le": float() | int() as most}:
+            return f" of at most {most}"
+    return ""
+
+
+def _parse_secret(rules: Mapping[str, Any], given: object) -> Secret:
+    """Parse a secret; its error never quotes the value."""
+    secret = given if isinstance(given, Secret) else Secret(str(given))
+    if len(secret.text) < rules["min_length"]:
+        raise ValueError(f"It has at least {rules['min_length']} characters, and not {len(secret.text)}.")
+    return secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingTable:
+    """A field for each setting, in the order in which help and the reference page show them."""
+
+    data: Path = setting(
+        Path("reelport-data"),
+        worker=True,
+        section="Where things are",
+        command=True,
+        description="Directory of the tables, the state and the finished files.",
+    )
+    readable_by: Literal["owner", "group"] = setting(
+        "owner",
+        worker=True,
+        command=True,
+        description="Who may read what is in it: the user of its processes alone, or that user's group too.",
+    )
+    database_url: str = setting(
+        "",
+        worker=True,
+        command=True,
+        description="PostgreSQL address of the state; empty: SQLite in the data directory.",
+        shown=False,
+    )
+    facts_url: str = setting(
+        "",
+        pattern=s3_address.PATTERN,
+        form=s3_address.FORM,
+        worker=True,
+        command=True,
+        description="Where the tables are, such as s3://bucket/prefix; empty: in the data directory.",
+    )
+    files_url: str = setting(
+        "",
+        pattern=s3_address.PATTERN,
+        form=s3_address.FORM,
+        worker=True,
+        command=True,
+        description="Where finished report files are, such as s3://bucket/prefix; empty: in the data directory.",
+    )
+    link_signer: Literal["service", "store"] = setting(
+        "service",
+        description="Whose download links of files in an object store are; the store's can't be withdrawn before they "
+        "expire.",
+    )
+    cache_size: str = setting(
+        "10GB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
+        worker=True,
+        command=True,
+        description="What a machine keeps of files in an object store, beside those that are just being read.",
+    )
+    secret: Secret | None = setting(
+        None,
+        min_length=32,
+        worker=True,
+        command=True,
+        description="Secret for hashing keys and signing links; empty: the file secret.key in the data directory.",
+    )
+
+    host: str = setting("127.0.0.1", section="HTTP", description="Address to listen on.")
+    port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    processes: int = setting(
+        1, ge=1, le=64, description="Processes that answer on the port; with 1 it is the serving process itself."
+    )
+    public_url: str = setting("", description="Address that links begin with; empty: the one that the caller used.")
+    link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query signs a new one.")
+    look_seconds: int = setting(
+        10,
+        ge=0,
+        le=3600,
+        description="Longest time that a status query may wait for its report (Prefer: wait); 0: none waits.",
+    )
+    held_looks: int = setting(
+        100, ge=0, description="Status queries that may wait at the same time; beyond them each is answered at once."
+    )
+    token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description=Limit.TOKEN_SECONDS.sentence)
+    public_token_seconds: int = setting(
+        Limit.PUBLIC_TOKEN_SECONDS.default, ge=1, description=Limit.PUBLIC_TOKEN_SECONDS.sentence
+    )
+
+    downloads: int = setting(1000, ge=1, section="Limits of one API process", description="Downloads at the same time.")
+    report_downloads: int = setting(20, ge=1, description="Downloads of one report at the same time.")
+    pending_bytes: int = setting(
+        33_554_432, ge=1_048_576, description="Bytes of request bodies in memory that are not answered yet."
+    )
+
+    recheck_seconds: float = setting(
+        10, gt=0, description="Longest time that a download goes on after its key has lost the report."
+    )
+
+    running_limit: int = setting(
+        Limit.RUNNING_REPORTS.default, ge=1, worker=True, section="Reports", description=Limit.RUNNING_REPORTS.sentence
+    )
+    waiting_limit: int = setting(
+        100,
+        ge=0,
+        description="Reports of one partner that may wait beside its running ones; 0: further ones are refused.",
+    )
+    day_limit: int = setting(Limit.RANGE_DAYS.default, ge=1, description=Limit.RANGE_DAYS.sentence)
+    retention_hours: float = setting(Limit.RETENTION_HOURS.default, gt=0, description=Limit.RETENTION_HOURS.sentence)
+    inferred: Literal["as listed", "permissive"] = setting(
+        "as listed", description="Whether rows of the matrix that are only inferred refuse what they don't list."
+    )
+
+    workers: int = setting(
+        1, ge=0, le=64, section="Workers", description="Worker processes that serve starts; 0 for none."
+    )
+    slots: int = setting(
+        3,
+        ge=1,
+        le=64,
+        worker=True,
+        service=False,
+        description="Reports that one worker makes at the same time; more than --running-limit leave room for others.",
+    )
+    worker_memory: str = setting(
+        "2GB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
+        worker=True,
+        service=False,
+        command=True,
+        description="Memory of one worker; less where a control group, as of a container, allows less.",
+    )
+    worker_threads: int = setting(
+        0,
+        ge=0,
+        le=1024,
+        worker=True,
+        service=False,
+        command=True,
+        description="Threads of one worker's engine; 0: one a core that it may use.",
+    )
+    worker_nice: int = setting(
+        10,
+        ge=0,
+        le=20,
+        worker=True,
+        service=False,
+        description="How much lower the priority of workers is than that of the API, as of nice(1): 0 is as high, "
+        "19 the lowest; 20: their engine gets only cores that nothing else of the service wants (SCHED_IDLE).",
+    )
+    generation_seconds: int = setting(
+        Limit.GENERATION_SECONDS.default,
+        ge=1,
+        worker=True,
+        service=False,
+        description="Longest time that one attempt at a report may take.",
+    )
+    lease_seconds: float = setting(
+        30, ge=1, worker=True, service=False, description="How long a worker without a heartbeat keeps its report."
+    )
+    drain_seconds: float = setting(
+        5,
+        ge=0,
+        worker=True,
+        service=False,
+        description="Time that running reports get to end when a worker is stopped.",
+    )
+    sweep_seconds: float = setting(
+        60, gt=0, worker=True, description="Seconds between two sweeps, which delete expired reports and files."
+    )
+
+    engine: str = setting(
+        "",
+        pattern=f"({server_address.PATTERN})?",
+        form="the address of a Spark Connect server, such as sc://spark.example:15002",
+        worker=True,
+        section="Reports that one machine can't hold",
+        service=False,
+        description="Spark Connect server that aggregates large reports; empty: DuckDB makes all of them.",
+        shown=False,
+    )
+    spark_from_rows: int = setting(
+        2_000_000_000,
+        ge=0,
+        worker=True,
+        service=False,
+        description="Rows of facts that a report must read, as far as files tell, to be aggregated there.",
+    )
+
+    explore_memory: str = setting(
+        "512MB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
+        section="The explorer of Studio, in each API process",
+        description="Memory of the explorer's engine; what exceeds it is answered with a report instead.",
+    )
+    explore_rows: int = setting(
+        200_000_000,
+        ge=1,
+        description="Rows of facts that a view may read, as far as files tell; above it the page offers a report.",
+    )
+    explore_seconds: float = setting(
+        10, gt=0, description="Longest time that a view may be computed, with its wait for a slot."
+    )
+    explore_slots: int = setting(4, ge=1, le=64, description="Views that are computed at the same time.")
+
+    rollups: Literal["on", "off", "after-load"] = setting(
+        "on",
+        worker=True,
+        section="Rollups",
+        command=True,
+        description="Whether reports and views are made from the rollups that `reelport rollups` builds; after-load: "
+        "and a load builds what the table's rollups lack then.",
+    )
+    rollup_checks: float = setting(
+        0.01,
+        ge=0,
+        le=1,
+        worker=True,
+        service=False,
+        description="Share of the reports made from rollups that are made from the facts too, and compared.",
+    )
+    rollup_space: str = setting(
+        "10GB",
+        pattern=_SIZE,
+        form=_SIZE_FORM,
+        service=False,
+        command=True,
+        description="Bytes on the disk that all rollups together may take.",
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", worker=True, section="Log", description="Least level that is logged."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,11 @@ from graphql import (
 )
 
 from reelport.errors import Problem
-from reelport.server.graphql import query_problems
-from reelport.server.graphql.context import Context
+from reelport.server.graphql import resolvers
 from reelport.server.graphql.document_cache import DocumentCache, NodePath, Operation
 from reelport.server.graphql.faults import Fault, Path, format_errors, format_refusal, list_locations
 from reelport.server.graphql.request import Request
+from reelport.server.graphql.resolvers import Context
 from reelport.server.graphql.values import ValueChecker
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask
@@ -86,7 +86,7 @@ def _foresee_faults(request: Request, prepared: Operation, context: Context, fau
     for field, path in prepared.paths.roots:
         for argument in (field.arguments or ()) if field.name.value == "askPartnerReportFile" else ():
             wire = value_from_ast_untyped(argument.value, variables)
-            for problem in query_problems.foresee_problems(
+            for problem in resolvers.foresee_problems(
                 wire, context.caller.scopes, context.now.date(), ask.make_rules(context.settings)
             ):
                 if (path, problem.path) not in reported:

@@ -1,14 +1,16 @@
 """Resolvers: each calls a use case and returns its result as an object of the schema.
 
-A refused field is null and adds its reasons to the context's `faults`; other fields are not affected.
+A refused field is null and adds its reasons to the context's `faults`; other fields are not affected. All problems of
+a report query are found together, also those that it would still have with the right names.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 import graphql
@@ -21,28 +23,57 @@ from graphql import (
     GraphQLSchema,
     OperationType,
 )
+from sqlalchemy import Engine
 
+from reelport.catalog import Dimension, Filter, Metric, Product
+from reelport.check import Rules
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
+from reelport.server.access.callers import Caller
+from reelport.server.credentials import ServiceSecret
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
-from reelport.server.graphql import query_problems
-from reelport.server.graphql.context import Context
 from reelport.server.graphql.faults import Fault
 from reelport.server.graphql.schema import read_shipped_sdl
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.ask import AskedReport
 from reelport.server.reports.report_access import FoundReport
+from reelport.server.settings import Settings
 from reelport.server.state.database import StateBusy, StateUnavailable
 from reelport.wire import Code, ReportStatus
 
 _LOG = structlog.get_logger(__name__)
 _T = TypeVar("_T")
-_Info = GraphQLResolveInfo[Context]
-
 Object = Mapping[str, Any]
 """An object of the schema: its fields by name, and its type as `__typename`."""
+_LISTS = {"metrics": Metric.__members__, "dimensions": Dimension.__members__}
+_OTHER_END = {"startDate": "endDate", "endDate": "startDate"}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The context of one request. `base` is the beginning of download links.
+
+    `repeatable`: the request is retried when the database was busy.
+    Resolvers add to the last four: `faults` are the errors of refused fields, `unfinished` and `finished` the public
+    ids of such reports that the answer tells of, `complete_days` the last complete days of finished ones.
+    """
+
+    db: Engine
+    settings: Settings
+    service_secret: ServiceSecret
+    caller: Caller
+    now: datetime
+    base: str
+    repeatable: bool = False
+    faults: list[Fault] = field(default_factory=list)
+    unfinished: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
+    complete_days: set[date] = field(default_factory=set)
+
+
+_Info = GraphQLResolveInfo[Context]
 
 
 def _format_moment(value: datetime) -> str:
@@ -72,9 +103,7 @@ def _ask_report(context: Context, wire: Object) -> AskedReport:
         query = ReportQuery.from_wire(wire)
     except QueryRefused:
         raise QueryRefused(
-            query_problems.find_problems(
-                wire, context.caller.scopes, context.now.date(), ask.make_rules(context.settings)
-            )
+            find_problems(wire, context.caller.scopes, context.now.date(), ask.make_rules(context.settings))
         ) from None
     asked = ask.ask_report(context.db, context.settings, context.caller, query, context.now)
     if asked.status is ReportStatus.FINISHED:
@@ -243,10 +272,10 @@ def build_schema() -> GraphQLSchema:
     date_time = schema.type_map["DateTime"]
     assert isinstance(date_time, GraphQLScalarType)  # noqa: S101 - told to the type checker
     date_time.coerce_output_value, date_time.coerce_input_value = _format_moment, _parse_moment
-    for (type_name, field), resolve in _RESOLVERS.items():
+    for (type_name, name), resolve in _RESOLVERS.items():
         type_ = schema.type_map[type_name]
         assert isinstance(type_, GraphQLObjectType)  # noqa: S101 - told to the type checker
-        type_.fields[field].resolve = resolve
+        type_.fields[name].resolve = resolve
     return schema
 
 
@@ -257,3 +286,57 @@ _RESOLVERS: dict[tuple[str, str], Callable[..., Object | None]] = {
     ("PartnerSpace", "reportFile"): _resolve_report_file,
     ("PartnerReportFile", "downloadLinks"): _resolve_download_links,
 }
+
+
+def find_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
+    """Find every problem of a well-shaped `AskPartnerReportFileInput`, wrong dates too."""
+    whole = {**wire, **{name: _as_list(wire[name]) for name in _LISTS}}
+    wrong: tuple[Problem, ...] = ()
+    try:
+        query = ReportQuery.from_wire(whole)
+    except QueryRefused as refused:
+        wrong = refused.problems
+        query = ReportQuery.from_wire(_repair_dates(whole, {str(problem.path[0]) for problem in wrong}, today))
+    reported = {problem.path for problem in wrong}
+    found = ask.find_problems(query, scopes, today, rules)
+    return (*wrong, *(problem for problem in found if problem.path not in reported))
+
+
+def foresee_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
+    """Find the problems of an input with unknown enum names, apart from those names themselves."""
+    unknown = set(_find_unknown(wire))
+    return tuple(each for each in find_problems(_drop_unknown(wire), scopes, today, rules) if each.path not in unknown)
+
+
+def _find_unknown(wire: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
+    for part, known in _LISTS.items():
+        for index, name in enumerate(_as_list(wire[part])):
+            if name is not None and name not in known:
+                yield part, index
+
+
+def _drop_unknown(wire: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove unknown names from an input; a null replaces those in lists, to keep indexes."""
+    filters = {name: value for name, value in (wire.get("filters") or {}).items() if _is_known_filter(name, value)}
+    product = wire.get("product")
+    return {
+        **wire,
+        **{part: [name if name in known else None for name in _as_list(wire[part])] for part, known in _LISTS.items()},
+        "filters": filters,
+        "product": product if product in Product.__members__ else None,
+    }
+
+
+def _is_known_filter(name: str, value: object) -> bool:
+    return name in Filter.__members__ and (not Filter[name].choices or value in Filter[name].choices)
+
+
+def _as_list(value: object) -> list[Any]:
+    """Return a list as it is, and a single value as a list of one, as GraphQL coerces it."""
+    return value if isinstance(value, list) else [value]
+
+
+def _repair_dates(wire: Mapping[str, Any], wrong: set[str], today: date) -> dict[str, Any]:
+    """Replace a wrong date by the other one, so that no problem of the range is reported."""
+    dates = {name: wire[other] if other not in wrong else today for name, other in _OTHER_END.items() if name in wrong}
+    return {**wire, **dates}
