@@ -1,15 +1,20 @@
-"""Parses the JSON body of a GraphQL request strictly, or says why it is refused."""
+"""Parses a GraphQL request strictly, its JSON body and its `Prefer` header, or says why it is refused."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from reelport.server.graphql.faults import Fault
 from reelport.wire import Code
+
+_WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +91,12 @@ def _parse_finite(digits: str) -> float:
 
 def _bad_body(sentence: str) -> Fault:
     return Fault(Code.BAD_BODY, sentence)
+
+
+def parse_wait(headers: Iterable[str], most: int) -> int:
+    """Return the seconds of the first valid `wait`, at most `most`; 0 when there is none."""
+    for header in headers:
+        for preference in header.split(",") if len(header) <= _LONGEST else ():
+            if found := _WAIT.fullmatch(preference):
+                return min(int(found[1] or found[2]), most)
+    return 0

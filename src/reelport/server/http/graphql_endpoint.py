@@ -25,9 +25,8 @@ from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.graphql.answer import answer_request
 from reelport.server.graphql.faults import Fault, format_refusal
-from reelport.server.graphql.prefer_header import parse_wait
 from reelport.server.graphql.request import Request as GraphqlRequest
-from reelport.server.graphql.request import parse_body
+from reelport.server.graphql.request import parse_body, parse_wait
 from reelport.server.graphql.resolvers import Context
 from reelport.server.http.disconnection import cancel_when_gone
 from reelport.server.http.long_poll import PollOutcome
