@@ -14,8 +14,7 @@ import pytest
 from tests import forked
 
 from reelport import UsageError
-from reelport.server.setting import Secret
-from reelport.server.settings import Settings, read_settings, setting_names, variable_name
+from reelport.server.settings import Secret, Settings, read_settings, setting_names, variable_name
 from reelport.testing import Service
 
 

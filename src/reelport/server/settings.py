@@ -1,29 +1,30 @@
-"""The settings of the service: the table of all of them, how values are parsed, and where files lie by them.
+"""The settings of the service: how a value is read, the table of all settings, and where files lie by them.
 
-Written by hand: importing a settings library would take as long as a short command runs."""
+A value comes from a command-line option, else from the environment variable `REELPORT_<NAME>`, else from the default in
+the table. Nothing else reads the environment, but an object store's client and OpenTelemetry: the variables by which
+other programs find theirs, too. Written by hand: importing a settings library would take as long as a short command
+runs.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from reelport.catalog import Limit
+from reelport.engine.memory_size import parse_size
+from reelport.engine.spark import server_address
 from reelport.errors import UsageError
 from reelport.local_path import refuse_address
 from reelport.server.masking import hide_passwords
-from typing import Literal
-from reelport.catalog import Limit
-from reelport.engine.spark import server_address
 from reelport.storage import s3_address
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
-from reelport.engine.memory_size import parse_size
 from reelport.storage.digests import CHECKED_BYTES
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder

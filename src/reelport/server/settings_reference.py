@@ -8,14 +8,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from reelport.server.setting import Secret, describe_bounds
-from reelport.server.settings import Settings, variable_name
+from reelport.server.settings import Secret, Settings, describe_bounds, variable_name
 
 READERS = {"service": "service", "worker": "workers", "command": "commands"}
 """Who may read a setting: the name in its declaration, and on the page."""
 _UNITS = {"seconds": "seconds", "hours": "hours", "days": "days", "bytes": "bytes", "rate": "bytes a second"}
 """Units of numbers, by the end of a setting's name."""
-_GENERATED = "<!-- Made by `make docs` from the table of settings: change `server/setting_table.py`, not this page. -->"
+_GENERATED = "<!-- Made by `make docs` from the table of settings: change `server/settings.py`, not this page. -->"
 _INTRODUCTION = """\
 Each is an environment variable, and an option of `reelport serve`: `REELPORT_WORKER_MEMORY` is `--worker-memory`.
 `reelport worker` has options for those that workers read. An option goes before its variable, which goes before the

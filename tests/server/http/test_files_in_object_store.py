@@ -26,8 +26,7 @@ from reelport.server.explore.file_preview import read_first_rows
 from reelport.server.files import report_files, retention, store_owner
 from reelport.server.queue import jobs
 from reelport.server.queue.lease_keeper import LeaseKeeper
-from reelport.server.setting import Secret
-from reelport.server.settings import Settings, read_settings
+from reelport.server.settings import Secret, Settings, read_settings
 from reelport.server.state.database import connected, writing
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.tables import KEYS

@@ -19,8 +19,7 @@ from reelport.facts.layout import FILE_NAME, require_layout
 from reelport.server.doctor.data_directory import check_directory
 from reelport.server.queue import liveness
 from reelport.server.queue.supervisor import begin_directory
-from reelport.server.setting import Secret
-from reelport.server.settings import Settings, read_settings
+from reelport.server.settings import Secret, Settings, read_settings
 from reelport.server.state.database import connected
 from reelport.server.state.secret_fingerprint import require_same_secret
 

@@ -104,7 +104,7 @@ def refuse_addresses(command: str, arguments: Mapping[str, object]) -> None:
 def _find_advice(command: str, name: str) -> str:
     if name != "data":
         return _ADVICE.get(command, _OTHERWISE)
-    from reelport.server.setting import DATA_ADVICE
+    from reelport.server.settings import DATA_ADVICE
 
     return DATA_ADVICE
 

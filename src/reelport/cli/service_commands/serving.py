@@ -11,8 +11,7 @@ from cyclopts import Parameter, Token
 from reelport.cli.arguments.environment_variables import find_unknown_variables, refuse_mistyped_variables
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.server.masking import hide_passwords
-from reelport.server.setting import Secret
-from reelport.server.settings import Settings, read_settings, variable_name
+from reelport.server.settings import Secret, Settings, read_settings, variable_name
 from reelport.storage.modes import set_readers
 
 
