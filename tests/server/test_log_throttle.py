@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from reelport.server import logs
-from reelport.server.log_throttle import LogThrottle
+from reelport.server.logs import LogThrottle
 from reelport.server.settings import read_settings
 from reelport.server.web_server import log_exhaustion
 

@@ -1,25 +1,35 @@
-"""Sets up logging to stderr: one JSON object a line, with secrets redacted.
+"""Logging to stderr: one JSON object a line, with secrets redacted, repeats limited and nobody waited for.
 
-On a terminal it is readable text. It covers the lines of the web server and of all libraries too.
+On a terminal it is readable text. It covers the lines of the web server and of all libraries too. The log may be a file
+on a full disk, or a pipe whose reader is gone: no request, report or start fails by that.
 """
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import re
 import sys
-from collections.abc import MutableMapping
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
 
-from reelport.server.log_stream import LogStream
-from reelport.server.log_throttle import LogThrottle
 from reelport.server.masking import HIDDEN, hide_passwords
 from reelport.server.settings import Settings
 from reelport.server.traces.tracing import current_span
 
+_MAX_LINES = 10
+"""Lines of one cause that are logged in a window."""
+_WINDOW_SECONDS = 60.0
+_MAX_CAUSES = 1000
+"""Most causes remembered at a time. There are few, because a cause is one of our own sentences."""
+_LEVELS = frozenset({"warning", "error", "critical"})
 _SECRET_NAMES = re.compile(r"secret|password|authorization|signature|cookie|(^|_)token$|^link$", re.IGNORECASE)
 # Secrets, access tokens and report tokens as `credentials` mints them; signatures; headers; form fields.
 _SECRET_TEXT = re.compile(
@@ -27,6 +37,113 @@ _SECRET_TEXT = re.compile(
 )
 _LONGEST = 4000
 _QUIET = ("sqlalchemy", "alembic", "uvicorn.access", "asyncio", "python_multipart")
+
+
+class LogStream(io.TextIOBase):
+    """A text stream over another one, whose writes raise no OSError."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        self._out = out
+        self._descriptor = _find_descriptor(out)
+        self._lost = 0
+        self._is_cut = False
+
+    def tell_lost(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        """Say in the next line how many were lost before it; a structlog processor."""
+        return {**event, "lines_lost": self._lost} if self._lost else event
+
+    def write(self, text: str) -> int:
+        """Write a line, or lose it; returns the number of its letters either way."""
+        try:
+            self._write(text)
+        except OSError:
+            self._lost += 1
+        else:
+            self._lost = 0
+        return len(text)
+
+    def _write(self, text: str) -> None:
+        if self._descriptor is None:
+            self._out.write(text)
+            self._out.flush()
+            return
+        # Not by the stream: its buffer would keep what can't be written, and fail the process's exit.
+        line = text.encode(self._out.encoding or "utf-8", "backslashreplace")
+        if self._is_cut:  # else this line would be the rest of one that a full disk took a part of
+            line = b"\n" + line
+        left = line
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        finally:
+            self._is_cut = bool(left) and (self._is_cut or len(left) < len(line))
+
+
+def _find_descriptor(out: TextIO) -> int | None:
+    """Find the file that a stream writes to; None where it has none."""
+    try:
+        return out.fileno()
+    except OSError:
+        return None
+
+
+@dataclass(slots=True)
+class _Window:
+    began: float
+    count: int = 0
+
+
+class LogThrottle:
+    """Decides which warnings and errors of this process are logged. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._windows: dict[object, _Window] = {}
+        self._lock = threading.Lock()
+
+    def admit(self, cause: object) -> str | None:
+        """Return None to leave out the next line of a cause, else a note for it (mostly empty)."""
+        now = self._clock()
+        with self._lock:
+            window = self._windows.get(cause)
+            if window is None or now >= window.began + _WINDOW_SECONDS:
+                missed = max(window.count - _MAX_LINES, 0) if window else 0
+                self._windows.pop(cause, None)
+                self._drop_oldest()
+                self._windows[cause] = _Window(now, 1)
+                return f"{missed} such lines were left out before" if missed else ""
+            window.count += 1
+            if window.count == _MAX_LINES:
+                return f"further such lines are left out for {_WINDOW_SECONDS:.0f} seconds"
+            return None if window.count > _MAX_LINES else ""
+
+    def process(self, _logger: object, method: str, event: EventDict) -> EventDict:
+        """Drop or annotate one of our own lines; a structlog processor."""
+        if method not in _LEVELS:
+            return event
+        note = self.admit((event.get("event"), event.get("reason"), _name_error(event.get("exc_info"))))
+        if note is None:
+            raise structlog.DropEvent
+        return {**event, "throttled": note} if note else event
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log a line of a library; a filter of a `logging` handler."""
+        if record.levelno < logging.WARNING:
+            return True
+        return self.admit((record.name, str(record.msg)[:200], _name_error(record.exc_info))) is not None
+
+    def _drop_oldest(self) -> None:
+        while len(self._windows) >= _MAX_CAUSES:
+            del self._windows[next(iter(self._windows))]
+
+
+def _name_error(raised: Any) -> str:  # noqa: ANN401 - the type of `exc_info` varies
+    """Name the class of an exception: two of one class at one place count as one cause."""
+    if raised is True:
+        return "raised"
+    error = raised[1] if isinstance(raised, tuple) else raised
+    return type(error).__name__ if error else ""
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
