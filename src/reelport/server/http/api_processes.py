@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reelport.server.child_process import Ended, keep_running, run_process, run_threads
+from reelport.server.process import Ended, keep_running, run_process, run_threads
 from reelport.server.settings import Settings
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

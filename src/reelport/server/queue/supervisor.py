@@ -21,9 +21,8 @@ from sqlalchemy import Engine
 
 from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import FILE_NAME, check_layout, require_layout
-from reelport.server.child_process import Ended, keep_running, run_process, run_threads
 from reelport.server.credentials import SECRET_FILE, has_service_secret, load_service_secret
-from reelport.server.process import exit_process, wait_for_end
+from reelport.server.process import Ended, exit_process, keep_running, run_process, run_threads, wait_for_end
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
 from reelport.server.settings import Settings
