@@ -1,4 +1,7 @@
-"""How much memory the API processes of a service may take."""
+"""How much memory the API processes of a service may take.
+
+On its own, as workers read none of these settings.
+"""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ from reelport.server.limits.document_limits import (
 )
 from reelport.server.limits.download_slots import DownloadSlots
 from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
-from reelport.server.memory import release_memory
 from reelport.server.queue import jobs
+from reelport.server.resources import release_memory
 from reelport.server.settings import Settings
 from reelport.server.state.database import connect
 from reelport.server.state.reads import Reads

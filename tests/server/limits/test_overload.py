@@ -272,7 +272,7 @@ def test_keys_that_nobody_has_fill_no_memory() -> None:
 FRAGMENTED = """
 import ctypes
 from pathlib import Path
-from reelport.server.memory import release_memory
+from reelport.server.resources import release_memory
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 library = ctypes.CDLL(None)

@@ -29,7 +29,7 @@ from reelport.facts.log.log_files import open_store
 from reelport.facts.log.snapshot import ABSENT, newest_versions, pin
 from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import TABLES
-from reelport.server import control_group
+from reelport.server import resources
 from reelport.server.api_memory import count_api_bytes
 from reelport.server.credentials import has_service_secret, load_service_secret, short_id
 from reelport.server.doctor.data_directory import (
@@ -243,8 +243,8 @@ def _describe_older_files(older: Collection[str]) -> str:
 def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Make a report of one row there: a file system without named pipes can't make any."""
     around = settings.data if settings.data.is_dir() else None
-    threads = settings.worker_threads or control_group.count_cores()
-    limit = control_group.find_memory_limit()
+    threads = settings.worker_threads or resources.count_cores()
+    limit = resources.find_memory_limit()
     fitting = worker_memory.find_fitting_memory(settings, settings.workers, limit, count_api_bytes(settings))
     memory = settings.worker_memory if fitting is None else f"{fitting}B"
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=around) as folder:

@@ -31,7 +31,6 @@ from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnava
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables
-from reelport.server.control_group import count_cores
 from reelport.server.explore.numbers import Numbers, OverBudget, Totals
 from reelport.server.explore.statements import (
     Rows,
@@ -47,6 +46,7 @@ from reelport.server.explore.statements import (
     tables_of_view,
 )
 from reelport.server.explore.view import View
+from reelport.server.resources import count_cores
 from reelport.server.settings import Settings
 from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 

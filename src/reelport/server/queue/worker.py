@@ -30,10 +30,9 @@ from reelport.errors import (
     StoreUnavailable,
 )
 from reelport.facts.layout import require_layout
-from reelport.server import control_group
+from reelport.server import resources
 from reelport.server.events.bus import Kind, Subscription, subscribe
 from reelport.server.files import retention
-from reelport.server.memory import release_memory
 from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
 from reelport.server.queue import attempt, deaths, jobs, liveness
 from reelport.server.queue.attempt import LeaseLost, clock, note_file, trace_attempt
@@ -48,6 +47,7 @@ from reelport.server.queue.lease_keeper import (
 )
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.queue.worker_memory import RestMemory
+from reelport.server.resources import release_memory
 from reelport.server.settings import Settings
 from reelport.server.state.database import StateUnavailable, connected
 from reelport.server.state.outage import sit_out
@@ -149,7 +149,7 @@ def make_engine(settings: Settings, owner: str) -> QueryEngine:
     with translate_io_errors(settings.spill_root), without_signals():
         return QueryEngine(
             settings.worker_memory,
-            settings.worker_threads or control_group.count_cores(),
+            settings.worker_threads or resources.count_cores(),
             liveness.spill_folder(settings, owner),
             within=(settings.facts_root, settings.cache_root),
             # A copy of an object store's file is touched at each use, after which DuckDB reads its footer again.

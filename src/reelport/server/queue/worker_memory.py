@@ -13,8 +13,7 @@ import structlog
 
 from reelport.engine.duckdb.allocator import release_pages
 from reelport.engine.memory_size import parse_size
-from reelport.server.control_group import find_memory_limit
-from reelport.server.memory import release_memory
+from reelport.server.resources import find_memory_limit, release_memory
 from reelport.server.settings import Settings
 from reelport.wording import format_size
 

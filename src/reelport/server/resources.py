@@ -1,12 +1,15 @@
-"""What the control group of this process allows it, as in a container: cores and memory.
+"""Cores and memory: what the control group allows this process, and how freed memory is given back.
 
-Reads version 1 and 2. Neither Python before 3.13 nor the engine, to which we name its threads, looks there.
+Control groups of version 1 and 2 are read. Neither Python before 3.13 nor the engine, to which we name its threads,
+looks there.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -81,3 +84,9 @@ def _read_old_quota(folder: Path) -> float | None:
         quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
         return quota / period if quota > 0 and period > 0 else None
     return None
+
+
+def release_memory() -> bool:
+    """Return freed memory to the system; False if none, or without `malloc_trim`."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    return trim is not None and bool(trim(0))
