@@ -81,7 +81,6 @@ class LogStream(io.TextIOBase):
 
 
 def _find_descriptor(out: TextIO) -> int | None:
-    """Find the file that a stream writes to; None where it has none."""
     try:
         return out.fileno()
     except OSError:

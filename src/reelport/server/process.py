@@ -31,8 +31,6 @@ Ended = dict[str, int | str]
 
 
 class _Told:
-    """Whether this process was told to end."""
-
     is_ending = False
 
 
@@ -100,7 +98,6 @@ def idle_foreign_threads() -> None:
 
 
 def _list_threads() -> set[int]:
-    """List the threads of this process; none where the system doesn't tell."""
     try:
         return {int(each.name) for each in _THREADS.iterdir()}
     except OSError:

@@ -39,7 +39,6 @@ def fill(
 
 
 def _require_no_others(settings: Settings) -> None:
-    """Raise UsageError where an object store holds tables that weren't used here yet."""
     used = (settings.data / RECORD).exists()
     if settings.facts_url and not used and identify_tables(settings.data, settings.facts_root) is not None:
         raise UsageError(

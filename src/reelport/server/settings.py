@@ -485,7 +485,6 @@ def read_settings(**given: object) -> Settings:
 
 
 def _find_store_faults(facts: str | None, files: str | None) -> Iterator[str]:
-    """Say what keeps the object store from being used, if any setting names one."""
     if facts or files:
         yield from s3_address.find_faults(os.environ)
     if facts and files and S3Address.parse(facts).overlaps(S3Address.parse(files)):

@@ -37,7 +37,6 @@ def format_settings_page() -> str:
 
 
 def _format_rows() -> Iterator[str]:
-    """Format a row for each setting, and the heading of each section before its first."""
     kinds = get_type_hints(Settings)
     for field in fields(Settings):
         if field.metadata["section"]:

@@ -117,7 +117,6 @@ class Bucket:
             )
 
     def _list_changed(self, held: dict[str, int]) -> list[str]:
-        """List those of the files there whose bytes aren't the backup's."""
         same_size = [name for name, size in held.items() if size == self.files[name].size]
         digests = dict(zip(same_size, _run_all(same_size, self._read_digest), strict=True))
         return [name for name in held if digests.get(name) != self.files[name].sha256]
@@ -146,7 +145,6 @@ class Bucket:
             raise StorageError(f"{self.url}: somebody else has just begun to write there.")
 
     def _upload(self, archive: Archive, name: str) -> str | None:
-        """Upload a file; return its name where it is damaged or missing in the archive."""
         content = self.files[name]
         if not archive.is_whole(content):
             return name

@@ -99,7 +99,6 @@ def try_upgrade(settings: Settings, scratch: Path | None, scratch_database: str 
 def _restore(
     archive: Archive, manifest: Manifest, place: Settings, scratch: Path | None, scratch_database: str | None
 ) -> str | None:
-    """Restore into the scratch place; say what is wrong with the state."""
     with _lend_database(manifest.database, place, scratch, scratch_database) as address:
         restore_backup(archive, manifest, replace(place, database_url=address), check_secret=False)
     return None if address else check_state_file(place.state_file)

@@ -106,7 +106,6 @@ def _store_state(settings: Settings, archive: Archive) -> Stored:
 def _store_tables(
     settings: Settings, archive: Archive, versions: Mapping[str, int], known: _Known
 ) -> Iterator[BackedUpFile]:
-    """Store every file of the tables up to these versions, older versions' files included."""
     snapshot = pin(settings.facts_root, versions, versions)
     for table in TABLES:
         store = open_uploaded(settings.facts_root / table)

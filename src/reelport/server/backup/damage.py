@@ -57,7 +57,6 @@ def _advise(archive: Archive, manifest: Manifest, damaged: Collection[Stored]) -
 
 
 def _needs_none(archive: Archive, id_: str, damaged: Collection[Stored]) -> bool:
-    """Whether a backup can be read, and needs none of these objects."""
     try:
         return archive.read(id_).contents.isdisjoint(damaged)
     except ReelportError:

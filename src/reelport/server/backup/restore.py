@@ -177,19 +177,16 @@ def _restore_files(
 
 
 def _refuse_damage(archive: Archive, manifest: Manifest, damaged: set[Stored]) -> None:
-    """Raise StorageError where there are such objects, which names all of them."""
     if damaged:
         raise StorageError(describe_damage(archive, manifest, damaged))
 
 
 def _list_local_files(manifest: Manifest, settings: Settings) -> list[BackedUpFile]:
-    """List the files that go into the data directory."""
     urls = {FACTS: settings.facts_url, FILES: settings.files_url}
     return [file for file in manifest.files if not urls[file.store]]
 
 
 def _list_buckets(manifest: Manifest, settings: Settings) -> list[Bucket]:
-    """List the prefixes of an object store that files go to."""
     if not settings.facts_url and not settings.files_url:
         return []
     from reelport.server.backup.bucket import list_buckets  # noqa: PLC0415 - loads a library that few need
@@ -253,7 +250,6 @@ def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str
 
 
 def _clear(settings: Settings) -> None:
-    """Remove what an unfinished restore left."""
     with translate_io_errors(settings.data):
         for path in _list_leftovers(settings):
             if path.is_dir():

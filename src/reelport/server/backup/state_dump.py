@@ -108,7 +108,6 @@ def _run_tool(settings: Settings, name: str, *words: str) -> None:
 
 
 def _call(tool: str, name: str, words: tuple[str, ...], service: int) -> None:
-    """Run a program on the database that the open service file tells of."""
     done = subprocess.run(
         [tool, "--dbname", "service=reelport", *words],
         env=os.environ | {"PGSERVICEFILE": f"/dev/fd/{service}"},

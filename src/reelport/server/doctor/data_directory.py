@@ -51,7 +51,6 @@ def check_directory(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _is_new(settings: Settings) -> bool:
-    """Whether the database can be read and is empty."""
     with open_state(settings) as (db, revision):
         return db is not None and revision is None
 

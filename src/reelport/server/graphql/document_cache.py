@@ -112,7 +112,6 @@ class DocumentCache:
 
 
 def _parse(bounds: DocumentLimits, text: str) -> DocumentNode | list[Fault]:
-    """Parse a document, or return the errors of its syntax or of a limit that it exceeds."""
     if len(_LINE_END.findall(text)) >= document_limits.MAX_LINES:
         return [Fault(Code.TOO_LARGE, f"The document has more than {document_limits.MAX_LINES} lines.")]
     try:

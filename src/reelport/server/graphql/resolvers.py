@@ -223,7 +223,6 @@ def _resolve_node(_: object, info: _Info, id: str) -> Object | None:  # noqa: A0
 
 
 def _encode_id(type_: str, key: str) -> str:
-    """Encode type and key as an opaque global id."""
     return base64.urlsafe_b64encode(f"{type_}:{key}".encode()).decode().rstrip("=")
 
 

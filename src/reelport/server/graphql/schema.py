@@ -36,7 +36,6 @@ def build_sdl() -> str:
 
 
 def _describe(row: Metric | Dimension | Filter | Product) -> str:
-    """Describe a catalog row: its meaning, and how well each statement about it is known."""
     return f"{row.sentence} ({describe_standings(row.standings)})"
 
 

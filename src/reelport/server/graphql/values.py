@@ -170,7 +170,6 @@ def _check_scalar(value: Value, type_: GraphQLScalarType, path: Path) -> Iterato
 
 
 def _coerce_scalar(value: Value, type_: GraphQLScalarType) -> list[GraphQLError]:
-    """Let graphql-core check a single value."""
     errors: list[GraphQLError] = []
     validate = validate_input_literal if isinstance(value, Node) else validate_input_value
     validate(value, type_, lambda error, _: errors.append(error))

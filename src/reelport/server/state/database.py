@@ -204,7 +204,6 @@ def _transaction(db: Engine, *, synced: bool = True) -> Iterator[Connection]:
 
 @contextmanager
 def _announcing(db: Engine) -> Iterator[list[Event]]:
-    """Announce after the block the events that a transaction of it published."""
     events: list[Event] = []
     yield events
     bus: EventBus = db.get_execution_options()[OPTION]

@@ -43,7 +43,6 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
 
 
 def _require_no_keys(db: Engine) -> None:
-    """Raise UsageError where keys were made under a secret that isn't here."""
     with reading(db) as connection:
         if read_fingerprint(connection) is not None and _has_keys(connection):
             raise UsageError(_OTHER)

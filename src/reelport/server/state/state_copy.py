@@ -99,7 +99,6 @@ def _find_problems(source: Settings, target: Settings) -> Iterator[str]:
 
 
 def _describe_no_directory(settings: Settings) -> str | None:
-    """Describe why a place is no data directory; None when it is one, or a PostgreSQL."""
     if settings.database_url:
         return None
     try:
@@ -155,7 +154,6 @@ def _describe_revision(place: str, found: str | None, advice: str) -> str:
 
 
 def _describe_rows(connection: Connection) -> str:
-    """Describe which tables hold rows, '' when none does."""
     counts = {table.name: _count(connection, table) for table in METADATA.sorted_tables}
     return ", ".join(f"{name} holds {format_count(count, 'row')}" for name, count in counts.items() if count)
 

@@ -86,7 +86,6 @@ def describe_empty(settings: Settings, traces: Sequence[Path]) -> str | None:
 
 
 def _describe_recorded(settings: Settings) -> str | None:
-    """Name the PostgreSQL that the record names; None where it names none."""
     kind, _, where = (_read(settings.data) or _SQLITE).partition(" ")
     return f"PostgreSQL {where}" if kind == _POSTGRESQL else None
 

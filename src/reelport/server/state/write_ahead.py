@@ -268,7 +268,6 @@ class WriteAheadLog:
 
 
 def _is_io_error(error: BaseException | None) -> bool:
-    """Whether SQLite could not read, write or sync a file."""
     return bool(getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR)
 
 
@@ -332,8 +331,6 @@ def _identify(file: Path) -> str:
 
 
 class _Descriptor:
-    """A descriptor of the file of a path, for one sync at a time."""
-
     def __init__(self, path: Path) -> None:
         self.number: int | None = None
         self._path = path
@@ -432,7 +429,6 @@ class LogFile:
             raise
 
     def _for_each_free(self, do: Callable[[_Descriptor], object]) -> None:
-        """Call `do` with each descriptor that no sync uses."""
         taken = []
         try:
             with suppress(queue.Empty):

@@ -128,7 +128,6 @@ class WriteQueue:
             time.sleep(left)
 
     def _write_batch(self) -> None:
-        """Write the first MOST pieces of work; each is done afterwards, with a result or an error."""
         batch: list[_Work] = []
         with _answering(batch):
             with self.turn():

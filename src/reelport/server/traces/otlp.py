@@ -71,8 +71,6 @@ class OtlpTracer:
 
 
 class _RecordedSpan(Span):
-    """A span of the SDK."""
-
     def __init__(self, span: trace.Span) -> None:
         self._span = span
         context = span.get_span_context()
