@@ -268,7 +268,7 @@ def test_every_wrong_setting_is_told() -> None:
     """Settings are refused with every reason at once, by the names that they are set by."""
     with pytest.raises(UsageError) as refused:
         read_settings(port=99999, slots=0, log_level="maybe")
-    for name in ("REELPORT_PORT", "REELPORT_SLOTS", "--queue-policy"):
+    for name in ("REELPORT_PORT", "REELPORT_SLOTS", "--log-level"):
         assert name in str(refused.value)
 
 
