@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from tests.patience import until
 
+from reelport.server.api_memory import UNSENT_BYTES, count_api_bytes
 from reelport.server.queue.worker_memory import find_fitting_memory
-from reelport.server.resources import UNSENT_BYTES, count_api_bytes, count_cores, find_memory_limit
+from reelport.server.resources import count_cores, find_memory_limit
 from reelport.server.settings import read_settings
 
 ALL = len(os.sched_getaffinity(0))
