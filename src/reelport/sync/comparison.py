@@ -129,7 +129,6 @@ def verify(
 def _fetch_again(
     session: Session, spec: Spec, window: Window, folder: Path, tell: Tell, deadline: float
 ) -> Flow[Delivery]:
-    """Ask for a new report of the window and download it."""
     listener = label_events(tell, spec.name, window)
     delivery = yield from fetch_window(session, spec, window, folder, listener, deadline=deadline, fresh=True)
     yield from mark_delivered(session, [delivery.file])
@@ -152,7 +151,6 @@ def _choose_days(spec: Spec, state: State, start: date | None, end: date | None)
 
 
 def _compare(spec: Spec, state: State, view: View, delivery: Delivery) -> tuple[Moved, ...]:
-    """Find the days that differ, in order."""
     staged = load_stage(view.con, delivery.file)
     agreement = agree(spec, view.fields, staged, delivery.window)
     # A column that is new, or whose type has changed, can't be compared; the other columns are.

@@ -141,7 +141,6 @@ def load(
 
 
 def _load_windows(pipeline: dlt.Pipeline, specs: Sequence[Spec], run: _Run) -> list[LoadInfo]:
-    """Load window after window, until none is left."""
     done: list[LoadInfo] = []
     while True:
         run.left.clear()
@@ -344,7 +343,6 @@ class _Batch:
 
 
 def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path) -> _Batch:
-    """Build the table of a delivery for a copy. Raises SchemaDrift by the spec's contract."""
     days = delivery.days | held.stale_days(spec, delivery)
     with open_duckdb(spill) as con:
         staged = load_stage(con, delivery.file)
@@ -363,7 +361,6 @@ def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path) ->
 
 
 def _require_keys(table: pa.Table) -> pa.Table:
-    """Mark the key columns of the table as not nullable."""
     for name in _KEY:
         at = table.schema.get_field_index(name)
         table = table.cast(table.schema.set(at, table.schema.field(at).with_nullable(False)))

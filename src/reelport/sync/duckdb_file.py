@@ -160,7 +160,6 @@ def _read_fields(con: DuckDBPyConnection, spec: Spec) -> tuple[Field, ...]:
 
 
 def _apply_columns(con: DuckDBPyConnection, spec: Spec, kept: tuple[Field, ...], agreement: Agreement) -> None:
-    """Create the table, or add and widen columns, as agreed."""
     if not kept:
         columns = [Field(name, kind) for name, kind in OWN.items()] + list(agreement.fields)
         listed = ", ".join(f"{quote_name(column.name)} {column.type}" for column in columns)

@@ -215,7 +215,6 @@ def _new_version_name(identity: str) -> str:
 
 
 def _publish(part: Path, home: Path, name: str) -> None:
-    """Rename a complete version to its final name, durably."""
     _fsync_path(part)
     part.rename(home / VERSIONS / name)
     _fsync_path(home / VERSIONS)

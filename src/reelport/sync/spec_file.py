@@ -134,7 +134,6 @@ class _Reader:
         )
 
     def _check_spec(self, where: str, spec: Spec) -> None:
-        """Add the problems that a spec has as a whole."""
         today = datetime.now(UTC).date()
         if spec.time is None and all(name in Dimension.__members__ for name in spec.dimensions):
             self.add_problem(

@@ -170,7 +170,6 @@ def _collect_loaded(outcomes: Sequence[Outcome]) -> tuple[Loaded, ...]:
 
 
 def _add_spec_name(error: ReelportError, spec: Spec) -> ReelportError:
-    """Put the spec's name before the problems of a refused query."""
     if not isinstance(error, QueryRefused):
         return error
     return QueryRefused(tuple(replace(problem, path=(spec.name, *problem.path)) for problem in error.problems))
@@ -309,7 +308,6 @@ def remove_leftovers(folder: Path, spec: Spec) -> None:
 
 
 def _forget_report(session: Session, token: str) -> Flow[None]:
-    """Forget the report in the ledger, unless another process works on it."""
     row = yield from fetch.recall_row(session, token)
     if row is not None:
         with suppress(UsageError):

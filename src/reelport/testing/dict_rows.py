@@ -61,7 +61,6 @@ def _list_rows(name: str, rows: Iterable[Row]) -> list[Row]:
 
 
 def _find_problems(table: Table, number: int, row: object) -> list[str]:
-    """Return the problems of a row's column names and value types."""
     if not isinstance(row, Mapping):
         return [f"row {number} is of the type {type(row).__name__}, and not a dict by column"]
     columns = {column.name: column for column in table.columns}

@@ -259,7 +259,6 @@ def _open_part(target: Path, token: str) -> tuple[BinaryIO, Path]:
 
 
 def _open_random(target: Path) -> tuple[BinaryIO, Path]:
-    """Create and lock a part file with a random name."""
     while True:
         path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
         file = _open(path, os.O_EXCL)

@@ -172,7 +172,6 @@ class Rows:
         self._cells.end()
 
     def _count_rows(self, lines: bytes) -> int:
-        """Check the widths of complete rows and count them."""
         count = len(lines) // len(self._row)
         if lines != self._row * count:
             widths = [len(line) for line in lines.split(b"\n")]
@@ -333,7 +332,6 @@ class _RowCells:
         return next((key for key in repeated if b",," not in b"," + key), None)
 
     def _build_drift(self, rows: bytes) -> SchemaDrift:
-        """Build the error for the first row in which a metric is no number."""
         assert self._query is not None  # noqa: S101 - without a query nothing is checked
         lines = rows.split(b"\n")
         at = next(at for at, line in enumerate(lines) if not self._pattern.match(line + b"\n"))

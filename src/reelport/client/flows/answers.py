@@ -135,7 +135,6 @@ def read_data(reply: Reply, redact: Redact) -> Mapping[str, Any]:
 
 
 def _build_refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> ReelportError:
-    """Turn the problems of an answer into one exception."""
     codes = {problem.code.lower() for problem in problems}
     if codes & _ACCESS or codes == {Code.SCOPE_MISSING}:
         return AccessError(_join_sentences(problems), data=data)
@@ -241,7 +240,6 @@ def _decompress(reply: Reply) -> bytes:
 
 
 def _describe_body(reply: Reply, redact: Redact) -> str:
-    """Describe an unexpected body, for an error message."""
     if reply.headers.get("location"):
         return "a redirect elsewhere"
     if reply.body.lstrip()[:1] == b"<":

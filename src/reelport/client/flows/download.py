@@ -375,7 +375,6 @@ def _fetch_again(session: Session, link: str, on_disk: _OnDisk, intake: Intake) 
 def _publish(
     session: Session, token: str, query: ReportQuery | None, times: Times, on_disk: _OnDisk, proof: Proof
 ) -> Downloaded:
-    """Publish the part file under the target's name, with its sidecar."""
     part, complete = on_disk.part, find_earliest(on_disk.complete)
     beside = sidecar.find_sidecar_path(part.target)
     known_of = Sidecar(

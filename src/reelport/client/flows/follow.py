@@ -113,7 +113,6 @@ def _write_between(inner: Flow[T], writer: _StatusWriter) -> Flow[T]:
 
 
 def _record_status(ledger: Ledger, row: Row, state: ReportState) -> None:
-    """Record the status that a look found."""
     match state.status:
         case ReportStatus.FAILED:
             ledger.record_end(row, State.FAILED, "It failed on the service's side.")

@@ -137,7 +137,6 @@ class Store:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Turn SQLite's errors and OSErrors into a StorageError that says what to do."""
         try:
             yield
         except sqlite3.Error as error:

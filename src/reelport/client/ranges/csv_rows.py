@@ -141,7 +141,6 @@ def _build_key(cells: list[bytes]) -> tuple[bytes, ...]:
 
 
 def _unquote(cell: bytes) -> bytes:
-    """Return the text inside a quoted cell."""
     found = _CELL.fullmatch(cell)
     return found[1].replace(b'""', b'"') if found and found[1] is not None else cell
 

@@ -220,14 +220,12 @@ def _parse_number(cell: bytes, column: str) -> Number:
 
 
 def _parse_cells(row: Sequence[bytes], columns: Sequence[str]) -> list[Number]:
-    """Parse the cells of a row as numbers."""
     if b"".join(row).isdigit() and all(row):  # Most rows hold only counts: this is several times as fast.
         return [int(cell) for cell in row]
     return [_parse_number(cell, column) for cell, column in zip(row, columns, strict=True)]
 
 
 def _add_rows(one: Sequence[Number], other: Sequence[Number]) -> list[Number]:
-    """Add two rows exactly."""
     return [
         left + right if type(left) is int and type(right) is int else _add(left, right)
         for left, right in zip(one, other, strict=True)
@@ -235,7 +233,6 @@ def _add_rows(one: Sequence[Number], other: Sequence[Number]) -> list[Number]:
 
 
 def _add(one: Number, other: Number) -> Number:
-    """Add two numbers exactly."""
     if one is None or other is None:
         return other if one is None else one
     if isinstance(one, int) and isinstance(other, int):

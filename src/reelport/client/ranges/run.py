@@ -128,7 +128,6 @@ def _cut_after_failure(
 def _merge(
     session: Session, plan: MergePlan, had: list[Downloaded], folder: Folder, target: Path, events: WindowEvents
 ) -> Flow[Ranged]:
-    """Merge the windows into the target, with a sidecar that names them."""
     events(Merging(len(had)))
     if plan.rule is MergeRule.APPENDED and session.reelport is not True:
         plan = replace(plan, rule=MergeRule.SORTED)
@@ -152,7 +151,6 @@ def _run_slice(merging: Iterator[None], target: Path) -> bool:
 
 
 def _publish(session: Session, plan: MergePlan, windows: Sequence[Downloaded], part: Part) -> Ranged:
-    """Publish the merged file and its sidecar."""
     known = find_sidecar_path(part.target)
     proof = find_weakest([each.proof for each in windows])
     complete = find_earliest([each.last_complete_day for each in windows])
@@ -171,7 +169,6 @@ def _hash_query(session: Session, query: ReportQuery) -> str:
 
 
 def _format_manifest(session: Session, plan: MergePlan, done: Ranged) -> bytes:
-    """Format the sidecar of a merged file as JSON bytes."""
     now = session.clock.now()
     whole = Sidecar(
         service=session.settings.url,

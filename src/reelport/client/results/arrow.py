@@ -144,7 +144,6 @@ def _write_groups(part: Path, types: pa.Schema, batches: Iterator[pa.RecordBatch
 
 
 def _group_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-    """Group batches into row groups."""
     group: list[pa.RecordBatch] = []
     for batch in batches:
         group.append(batch)

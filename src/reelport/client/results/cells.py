@@ -127,7 +127,6 @@ def find_parser(kind: CellType) -> Read:
 
 
 def _build_drift(number: int, row: list[str | None], columns: Sequence[Column]) -> SchemaDrift:
-    """Build the error for the first cell of a row that isn't of its column's type."""
     for column, cell in zip(columns, row, strict=True):
         try:
             find_parser(column.type)(cell or "")

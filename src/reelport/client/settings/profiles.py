@@ -291,7 +291,6 @@ def _read_environment(variables: Mapping[str, str]) -> _Layer:
 
 
 def _find_first(layers: Sequence[_Layer], name: str, default: str | None = None) -> Setting:
-    """Return the setting of that name from the first layer that has it, else the default."""
     found = (layer.setting(name) for layer in layers)
     return next((each for each in found if each), Setting(name, default, _UNSET if default is None else _DEFAULT))
 

@@ -153,7 +153,6 @@ def split_rows(whole: bytes, into: int) -> list[bytes]:
 
 
 def _digest(header: str, data: bytes) -> str:
-    """Return the value of a checksum header."""
     match header.lower():
         case "content-md5":
             return _base64("md5", data)
