@@ -85,4 +85,4 @@ def leave(visit: Visit) -> Response:
 async def _show(visit: Visit, *, problems: list[str] | None = None, done: str = "") -> Response:
     found = await anyio.to_thread.run_sync(sessions.list_sessions, visit.service.db, visit.user.user_id, visit.now)
     status = 400 if problems else 200
-    return pages.render(visit, "sessions.html", status, sessions=found, problems=problems or [], done=done)
+    return pages.render(visit, "account.html", status, sessions=found, problems=problems or [], done=done)
