@@ -234,6 +234,16 @@ def test_hours_beside_types_and_beside_days_that_can_be_read_in_two_ways(
     assert ask("plays", "SELECT started_at FROM t") == [(datetime(2023, 7, 1, 7, tzinfo=UTC),)]
 
 
+@pytest.mark.parametrize("name", ["time", "time (h)"])
+def test_numbers_in_a_column_called_time_are_no_hours_of_the_day(
+    suggested: Callable[..., tuple[Suggestion, Path, Path]], name: str
+) -> None:
+    """They may be a duration: added to the day they would move each row to another hour."""
+    found, _, _ = suggested("plays", f"date,{name},video_id\n2023-07-01,5,v1\n2023-07-02,17,v1\n")
+    assert _from(found)["started_at"] == "date"
+    assert "hours of" not in found.guesses[0].way.note
+
+
 def test_money_is_taken_where_its_currency_is_told(suggested: Callable[..., tuple[Suggestion, Path, Path]]) -> None:
     """By its name or by the sign in its cells; the other currency is left to a person."""
     for name, value in (("Estimated revenue (USD)", "1.5"), ("revenue_usd", "1.5"), ("Revenue", "$1.50")):

@@ -21,7 +21,7 @@ _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|
 _CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")
 _WHOLES = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 _NUMBERS = re.compile(rf"{_WHOLES.pattern}|DOUBLE|FLOAT(16)?|DECIMAL\(.*\)")
-_WHOLE = re.compile(r"\d+(\.0*)?")
+_WHOLE = re.compile(r"\d+(\.0+)?")
 _CURRENCIES = {"€": "EUR", "$": "USD"}
 _EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}
 """SQL that converts seconds, milliseconds or microseconds since 1970 to a moment, by the number's count of digits."""
@@ -32,8 +32,14 @@ _DAYS = (
 _TIMES = ("", " %H:%M:%S", " %H:%M", " %H:%M:%S UTC", " %I:%M:%S %p", " %I:%M %p", "T%H:%M:%S")
 _UTC = ("%Y%m%d%H", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S.%f UTC")
 _FORMATS = (*(day + time for time in _TIMES for day in _DAYS), *_UTC)
-_HOUR_OF_DAY = re.compile(r"([01]?\d|2[0-3])(\.0+)?|([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
-_HOURS = {"hour", "event hour", "start hour", "hour day", "hr", "time", "event time", "start time", "time day"}
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
+_HOUR_OF_DAY = re.compile(rf"([01]?\d|2[0-3])(\.0+)?|{_TIME_OF_DAY.pattern}")
+_HOURS = {
+    **dict.fromkeys(("hour", "event hour", "start hour", "hour day", "hr"), _HOUR_OF_DAY),
+    # A plain number in a column called time may as well be a duration.
+    **dict.fromkeys(("time", "event time", "start time", "time day"), _TIME_OF_DAY),
+}
+"""Names of columns with the hour or time of day, and the form of their values."""
 _SHOWN = 3
 _LONGEST_NAME = 1_000
 
@@ -151,8 +157,12 @@ def find_hours(table: Table, columns: Sequence[ExportColumn]) -> ExportColumn | 
     """Find the column with the hour or time of day of each row, if the table's time has one."""
     if table.time is None or table.column(table.time).kind is not Kind.MOMENT:
         return None
-    named = (given for given in columns if parse_column_name(given.name).bare in _HOURS)
-    return next((given for given in named if given.mostly_matches(_HOUR_OF_DAY)), None)
+    for given in columns:
+        name = parse_column_name(given.name)
+        form = _HOURS.get(name.bare) if name.unit is None else None
+        if form is not None and given.mostly_matches(form):
+            return given
+    return None
 
 
 def add_hours(way: Conversion, hours: ExportColumn) -> Conversion:
