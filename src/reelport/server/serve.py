@@ -10,7 +10,6 @@ from reelport.facts.log.table_marks import mark_tables
 from reelport.server import logs
 from reelport.server.api_memory import count_api_bytes
 from reelport.server.doctor import start_checks
-from reelport.server.doctor.start_checks import find_link_fault, raise_open_files
 from reelport.server.events.bus import Kind, subscribe
 from reelport.server.files.store_owner import require_own_store
 from reelport.server.http.api_processes import run_api_processes
@@ -36,13 +35,13 @@ def serve(settings: Settings) -> None:
     """
     logs.configure(settings)
     # Child processes inherit the limit. Raises UsageError when it is too low.
-    raise_open_files()
+    start_checks.raise_open_files()
     with open_listener(settings) as listener:
         # Before the workers: they need a migrated database, and an unusable database ends the start here.
         _prepare_state(settings)
         for sentence in start_checks.describe_replaceable(settings.data):
             _LOG.warning("the data directory can be replaced", reason=sentence)
-        if (fault := find_link_fault(settings)) is not None:
+        if (fault := start_checks.find_link_fault(settings)) is not None:
             _LOG.warning("links lead nowhere", reason=fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, exit_process)
