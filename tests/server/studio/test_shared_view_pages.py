@@ -227,7 +227,8 @@ def test_guesses_are_slowed_down_at_their_own_address(service: Service, visitors
     assert guess_until_refused(lambda: anybody.get(f"{SHARED}/rpv_guess").status_code)[-1] == 429
     assert service.login_attempts.begin("192.0.2.7", "link") == 0
     assert anybody.get(path).status_code == 200
-    assert anybody.get(f"{SHARED}/{credentials.mint('rpv')}").status_code == 429
+    well_formed = f"{SHARED}/{credentials.mint('rpv')}"
+    assert guess_until_refused(lambda: anybody.get(well_formed).status_code)[-1] == 429
 
 
 def test_the_log_of_a_failure_holds_no_token(app: Starlette, service: Service, visitors: Visitors) -> None:
