@@ -11,13 +11,11 @@ from reelport.facts.tables import TABLES, Column, Kind, Table
 
 _KINDS = {
     Kind.TEXT: f"UTF-8, up to {LONGEST_TEXT:,} bytes. An empty text is an empty cell.",
-    Kind.COUNT: "A whole number from 0 to 9223372036854775807. A decimal without a fraction (`5.0`) is one too; "
-    "the text `5.000` is none, for it may be 5 or 5000, nor is `-0`; `0.000` and `1234.000` are 0 and 1234. "
-    "A binary floating-point number from 2^53 on (of 32 bits from 2^24, of 16 bits from 2^11 on) is refused: it "
-    "may have been rounded.",
+    Kind.COUNT: "A whole number from 0 to 9223372036854775807; `5.0` is one too. The text `5.000` is none, for it may "
+    "be 5 or 5000. A binary floating-point number from 2^53 on (of 32 bits from 2^24, of 16 bits from 2^11 on) is "
+    "refused: it may have been rounded.",
     Kind.MONEY: "A decimal number with up to 12 digits before the point and 6 after it; it may be negative. "
-    "A seventh digit refuses the row; a binary floating-point number is rounded, halves up (one of 16 bits, with its "
-    "three digits, is none).",
+    "A seventh digit refuses the row; a binary floating-point number is rounded, halves up.",
     Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to before {END_DAY}. A moment is taken to its day in UTC, "
     "however near to its end.",
     Kind.MOMENT: "ISO 8601: `2023-07-01T05:00:00Z`, `2023-07-01 07:00+02:00`, `2023-07-01`. An offset is taken to UTC; "
