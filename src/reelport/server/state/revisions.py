@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from reelport.errors import InternalError, NewerData, StorageError
 
@@ -85,7 +85,8 @@ def _make_config() -> Config:
 def migrate(connection: Connection) -> None:
     """Migrate the database to REVISION in the transaction of the connection.
 
-    NewerData when a newer version made it, StorageError when a new rule doesn't allow a row of it.
+    NewerData when a newer version made it, StorageError when a new rule doesn't allow a row of it, or
+    what a migration makes is there already.
     """
     # Imported here: slow, and not needed when the database is up to date.
     from alembic import command  # noqa: PLC0415 - see above
@@ -95,7 +96,7 @@ def migrate(connection: Connection) -> None:
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
-    except IntegrityError as error:
+    except (IntegrityError, ProgrammingError) as error:
         reason = str(error.orig).strip().partition("\n")[0].rstrip(".")
         raise StorageError(f"A migration fails over the rows of this state: {reason}.") from error
     if read_revision(connection) != REVISION:
