@@ -58,7 +58,7 @@ def test_each_program_writes_the_bytes_of_the_report(service: Service, tmp_path:
             assert "data-again" in report.text
             report = client.get(report.url)
         expected = send(client, report, f"{report.url.path}/download").content
-    assert expected.startswith(b"day,video_id,views,estimated_earnings_eur\n2026-07-01,")
+    assert expected.startswith(b"day,video_id,video_title,views,estimated_earnings_eur\n2026-07-01,")
     programs = dict(re.findall(r'<pre id="([a-z]+)-text"[^>]*>(.*?)</pre>', page.text, re.DOTALL))
     assert list(programs) == ["reelport", "python", "curl"]
     runners = {"curl": ["sh", "-c"], "python": [sys.executable, "-c"], "reelport": ["sh", "-c"]}

@@ -83,7 +83,11 @@ def test_what_is_no_day_is_refused(word: str) -> None:
             ("run --metrics VIEWS --start 7d --end 1d --deadline -1", 2, ["A deadline is", "above 0", "not '-1.0'"]),
             ("run --metrics VIEWS --start 7d --end 1d --zzz 1", 2, ["--zzz", "`reelport report run --help`"]),
             ("run --metrics VIEWS --start 7d --end 1d --output=", 2, ["file", "is empty"]),
-            ("run --metrics VIEWS --start 7d --end 1d -o -", 2, ["'-' is no file", "without -o", "stdout"]),
+            (
+                "run --metrics VIEWS --start 7d --end 1d -o -",
+                2,
+                ["needs a value for --output", "without it the data goes to stdout"],
+            ),
             ("download TOKEN --output=-", 2, ["'-' is no file"]),
             ("wait", 2, ["TOKEN"]),
         ],

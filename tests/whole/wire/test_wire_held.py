@@ -169,7 +169,7 @@ def test_a_caller_who_leaves_is_held_no_longer(idle: Wire) -> None:
 
 
 def test_more_than_may_be_held_are_answered_at_once(idle: Wire, aside: ThreadPoolExecutor) -> None:
-    """The fifth of four says nothing of waiting, and is counted."""
+    """A partner has half of the eight places: its fifth says nothing of waiting, and is counted."""
     token = ask(idle)
     looks = held(aside, idle, *[token] * 4)
     reply = look(idle, token, Prefer="wait=60")
