@@ -20,7 +20,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A cell: `scale` times a sum over others, rounded to `digits` (`round_ratio`); empty where those are 0.
+    """A cell: `scale` times a sum over others, rounded to `digits`; empty where those are 0.
 
     `numerator` and `denominator` are numbers of asked columns.
     """

@@ -160,7 +160,7 @@ def _check_metrics(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
 def _find_fitting_names(
     query: ReportQuery, metrics: list[Metric], dimensions: list[Dimension], rules: Rules
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Find the metrics and the dimensions, by name, that go with the known names of a query and aren't in it."""
+    """Find the metrics and dimensions that go with the known names of a query and aren't in it."""
     if len(metrics) == len(query.metrics) and len(dimensions) == len(query.dimensions):
         return frozenset(), frozenset()  # no name will be suggested
     split = frozenset(dimensions)

@@ -15,12 +15,12 @@ _ADDRESS = re.compile(r"\s*(?P<scheme>[A-Za-z][\w+.@-]+)(?::[\w+.@-]+)*:[/\\]")
 
 
 def is_address(given: str | os.PathLike[str]) -> bool:
-    """Whether a text names another place than this machine's file system, such as `s3://bucket/prefix`."""
+    """Whether a text names another place than this file system, such as `s3://bucket/prefix`."""
     return _ADDRESS.match(os.fspath(given)) is not None
 
 
 def refuse_address(given: str | os.PathLike[str], advice: str) -> None:
-    """Raise UsageError if an address was given where a path belongs; `advice` says what is supported.
+    """Raise UsageError if an address stands where a path belongs; `advice` says what works.
 
     The error tells no more than how the address begins: the rest may hold a password.
     """

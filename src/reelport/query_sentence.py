@@ -1,4 +1,7 @@
-"""Says a query in plain words, such as `Views by day and video for demo-news, 1 to 4 July 2026`, and names its file."""
+"""Says a query in plain words, and names its file.
+
+Such as `Views by day and video for demo-news, 1 to 4 July 2026`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ def describe_query(query: ReportQuery) -> str:
 
 
 def name_file(query: ReportQuery, ending: str) -> str:
-    """Name the file of a report for what is in it: `views-by-day_demo-news_2026-11-02_2026-11-29.csv`."""
+    """Name the file of a report for what is in it.
+
+    Such as `views-by-day_demo-news_2026-11-02_2026-11-29.csv`.
+    """
     what = _join_words([label_metric(Metric[name]) if name in Metric.__members__ else name for name in query.metrics])
     by = [label_dimension(Dimension[name]) if name in Dimension.__members__ else name for name in query.dimensions]
     product = [] if query.product == Product.CONTENT.name else [query.product]

@@ -134,7 +134,9 @@ Rule = Sum | Total | Difference | Ratio | Distinct | Stock
 
 
 def round_ratio(above: int | Decimal, below: int | Decimal, scale: int, digits: int) -> int | None:
-    """Divide `scale` times a sum by a sum exactly, and round half away from zero to `digits` decimal digits.
+    """Divide `scale` times a sum by a sum, and round half away from zero.
+
+    The division is exact; the result has `digits` decimal digits.
 
     The result is in units of the last digit: 125 with two digits is 1.25. None where there is nothing to divide by.
     """

@@ -1,4 +1,4 @@
-"""Words of the trade, and of other vendors, for what the wire has its own names for: they lead to suggestions."""
+"""Words of the trade, and of other vendors, for which the wire has its own names."""
 
 from __future__ import annotations
 
@@ -68,7 +68,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def find_synonyms(word: str) -> tuple[str, ...]:
-    """Find the names that a word may stand for, in any case, with blanks or hyphens, in the plural too."""
+    """Find the names that a word may stand for.
+
+    Case, blanks, hyphens and the plural don't matter.
+    """
     cleaned = word.strip().upper().replace(" ", "_").replace("-", "_")
     singular = cleaned.removesuffix("IES") + "Y" if cleaned.endswith("IES") else cleaned.removesuffix("S")
     return SYNONYMS.get(cleaned) or SYNONYMS.get(singular, ())

@@ -1,4 +1,4 @@
-"""Texts of charts and tables: metrics in words, numbers, labels of plain characters, and how wide they are drawn."""
+"""Texts of charts and tables: metrics in words, numbers, labels, and their drawn widths."""
 
 from __future__ import annotations
 
@@ -119,7 +119,10 @@ def _simplify(cluster: str) -> str:
 
 
 def measure_text(text: str, size: float = _SIZE) -> float:
-    """Return the width that a text takes at most, in units of its chart: estimated, as its font is the reader's."""
+    """Return the width that a text takes at most, in units of its chart.
+
+    It is estimated, as its font is the reader's.
+    """
     return size * sum(map(_measure_sign, text))
 
 

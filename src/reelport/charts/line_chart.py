@@ -1,4 +1,4 @@
-"""Draws lines over time in a given width: in one plot, in a small plot for each category, or as small as a word."""
+"""Draws lines over time: in one plot, a plot for each category, or as small as a word."""
 
 from __future__ import annotations
 

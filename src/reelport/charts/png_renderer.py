@@ -1,4 +1,4 @@
-"""Renders a chart's SVG as PNG, in the fonts of this machine, by the library of the extra `charts`."""
+"""Renders a chart's SVG as PNG, in the fonts of this machine (extra `charts`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def explain_absence() -> str | None:
 
 
 def draws_texts(*, without_fonts: bool = False) -> bool:
-    """Whether the renderer draws a letter: where no font of a chart is there, it leaves out all texts."""
+    """Whether the renderer draws a letter: without a font of a chart it leaves out all texts."""
     import resvg_py
 
     blank = _WORD.replace("A</text>", "</text>")

@@ -1,4 +1,4 @@
-"""SVG as text: elements, and drawn charts for a page that styles them or as a file that stands alone."""
+"""SVG as text: elements, and charts for a page that styles them or as a file alone."""
 
 from __future__ import annotations
 

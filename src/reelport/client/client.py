@@ -183,7 +183,9 @@ class Client(_ClientBase):
 
 
 class _LazyHttp:
-    """The default transport: loads the HTTP library, a third of a command's start, with the first request.
+    """The default transport.
+
+    It loads the HTTP library, a third of a command's start, with the first request.
 
     Threads may share one.
     """

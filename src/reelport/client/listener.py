@@ -1,4 +1,7 @@
-"""Make a call's listener: the log, then the caller's `progress` or its default; in a notebook, a progress bar."""
+"""Make a call's listener: the log, then the caller's `progress` or its default.
+
+In a notebook the default is a progress bar.
+"""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class Aggregator(ABC):
         """
 
     def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int | None:  # noqa: ARG002 - for others
-        """Count the rows that are read at most if the report is one piece; None: all that its facts have."""
+        """Count the most rows that are read if the report is one piece; None: all of its facts."""
         return None
 
     def without(self) -> Aggregator:

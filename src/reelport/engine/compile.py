@@ -1,4 +1,6 @@
-"""Compiles a query for a tenant and a snapshot to SQL, by pure steps over sqlglot trees, in pieces if it is long.
+"""Compiles a query for a tenant and a snapshot to SQL, in pieces if it is long.
+
+The steps over sqlglot trees are pure.
 
 A report is aggregated, then its rows are written. Columns and rows of the SQL are those of the CSV, in that order.
 

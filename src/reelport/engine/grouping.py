@@ -1,4 +1,4 @@
-"""The SQL of an aggregation over facts: filters the rows of each source, stacks them and groups them.
+"""The SQL of an aggregation over facts: filters each source, stacks and groups the rows.
 
 Rows are those of the query's days, of the tenant and of the filters; of a stock, those of its day (`_is_latest_day`).
 """

@@ -243,7 +243,7 @@ def title_tables(dimension: Dimension) -> tuple[str, ...]:
 
 
 def find_title_dimension(dimension: Dimension) -> Dimension | None:
-    """Find the dimension of the titles of what a dimension's ids name; None where it has no titles."""
+    """Find the dimension of the titles of a dimension's ids; None where it has no titles."""
     found = find_title_cell(dimension)
     return next((row for row, cell in CELLS.items() if cell == found), None)
 

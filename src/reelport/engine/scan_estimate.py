@@ -1,4 +1,4 @@
-"""Estimates how many rows of facts a report reads, by files or row groups, before any of them is read."""
+"""Estimates how many rows of facts a report reads, before any of them is read."""
 
 from __future__ import annotations
 

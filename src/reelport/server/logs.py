@@ -1,4 +1,4 @@
-"""Logging to stderr: one JSON object a line, with secrets redacted, repeats limited and nobody waited for.
+"""Logging to stderr: a JSON object a line, secrets redacted, repeats limited, nobody waits.
 
 On a terminal it is readable text. It covers the lines of the web server and of all libraries too. The log may be a file
 on a full disk, or a pipe whose reader is gone: no request, report or start fails by that.

@@ -1,4 +1,4 @@
-"""Processes of the service: how this one ends, and how its children are run, restarted and stopped."""
+"""Processes of the service: how they end, and how children are run, restarted and stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cores and memory: what the control group allows this process, and how freed memory is given back.
+"""Cores and memory that the control group allows, and how freed memory is given back.
 
 Control groups of version 1 and 2 are read. Neither Python before 3.13 nor the engine, to which we name its threads,
 looks there.

@@ -1,4 +1,4 @@
-"""The settings of the service: how a value is read, the table of all settings, and where files lie by them.
+"""The settings of the service: how a value is read, their table, and where files lie.
 
 A value comes from a command-line option, else from the environment variable `REELPORT_<NAME>`, else from the default in
 the table. Nothing else reads the environment, but an object store's client and OpenTelemetry: the variables by which

@@ -26,7 +26,7 @@ class StoredFile(NamedTuple):
 
 
 class FetchPlan(NamedTuple):
-    """What a read of files would fetch: how many there are and their bytes, and of those which are not here."""
+    """What a read of files would fetch: their number and bytes, and those that are not here."""
 
     files: int
     bytes: int

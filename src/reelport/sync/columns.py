@@ -46,7 +46,10 @@ class Field:
         return int(found[2] or 0) if found else 0
 
     def widen(self, whole: int, digits: int) -> Field | None:
-        """Return the same column with room for so many digits before and after the point; None where none has it."""
+        """Return the same column with room for so many digits around the point.
+
+        None where none has it.
+        """
         digits = max(digits, self.digits)
         return Field(self.name, f"DECIMAL({PRECISION},{digits})") if whole + digits <= PRECISION else None
 
@@ -95,7 +98,7 @@ def whole_digits_sql(name: str) -> str:
 
 
 def _plain_sql(name: str) -> str:
-    """SQL expression: the number in the column without exponent, as text; a long one's own text."""
+    """SQL: the number in the column without exponent, as text; a long one's own text."""
     text = quote_name(name)
     return f"coalesce(CAST(TRY_CAST({text} AS {_WIDEST}) AS VARCHAR), {text})"
 

@@ -1,4 +1,4 @@
-"""A copy at either kind of destination: its state and view, and the SQL and checks of replacing a window."""
+"""A copy at either kind of destination: its state, its view, and replacing a window."""
 
 from __future__ import annotations
 

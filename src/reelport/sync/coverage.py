@@ -1,4 +1,4 @@
-"""Coverage of a copy: which days it has, which of them are verified, and in which windows the missing ones are read.
+"""Coverage of a copy: which days it has, which are verified, which windows are to be read.
 
 `copies.State.after` says which days a loaded window verifies, `copies.State.trust` which of them stay so.
 """

@@ -1,4 +1,4 @@
-"""Destinations: what both kinds can do, the right one for a place, and the lock and notes beside it."""
+"""Destinations: what both kinds can do, the one for a place, its lock and notes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def open_destination(place: Place) -> Destination:
 
 @contextmanager
 def lock_destination(place: Place) -> Iterator[Path]:
-    """Lock a destination's work folder, until this process ends. UsageError names the process that has it."""
+    """Lock a destination's work folder, until this process ends.
+
+    UsageError names the process that has it.
+    """
     workshop = place.work_folder
     with translate_io_errors(place.path):
         workshop.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,7 @@ def label_events(tell: Tell, spec: str, window: Window) -> Progress:
 
 
 def one_at_a_time(tell: Tell) -> Tell:
-    """Wrap a listener so that it hears the events of windows that are read side by side one after another."""
+    """Wrap a listener so that it hears events of windows read side by side one after another."""
     lock = threading.Lock()
 
     def listener(event: SyncEvent) -> None:

@@ -56,7 +56,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Values that misfit their field's type: how many, one, whether all are numbers, and how long they are."""
+    """Values that misfit their field's type: how many, one, if all are numbers, how long."""
 
     field: Field
     count: int
@@ -67,7 +67,10 @@ class Misfit:
 
     @property
     def wider(self) -> Field | None:
-        """The field with room for these values; None where they are no numbers, or too long for any."""
+        """The field with room for these values.
+
+        None where they are no numbers, or too long for any.
+        """
         return self.field.widen(self.whole, self.digits) if self.numbers and self.field.is_number else None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Options that several commands share: how they are completed in a shell, and parsed into a query."""
+"""Options that several commands share: completed in a shell, parsed into a query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explain the problems of a query by the options of a command, with the nearest query that is valid."""
+"""Explain the problems of a query by a command's options, with the nearest valid query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explain a command line that is wrong: words that can't be parsed, addresses as paths, several errors at once."""
+"""Explain a wrong command line: unparsed words, addresses as paths, several errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reelport auth` and `config`: keep and forget keys, show the settings in force. Shows no secret."""
+"""`reelport auth` and `config`: keep and forget keys, show settings. Shows no secret."""
 
 from __future__ import annotations
 

@@ -43,7 +43,9 @@ _STDERR = 2
 
 @contextmanager
 def run_on_failure(command: str | None, facts: Mapping[str, object], *, patience: float = _PATIENCE) -> Iterator[None]:
-    """Run a shell command where the block fails, with the failure and the facts as one line of JSON on its stdin.
+    """Run a shell command where the block fails.
+
+    It gets the failure and the facts as one line of JSON on its stdin.
 
     The block's error goes on unchanged, whatever the command does. What the command prints goes to stderr. A stop by
     Ctrl-C or SIGTERM is no failure.

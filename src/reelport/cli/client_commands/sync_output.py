@@ -1,4 +1,4 @@
-"""Output of `reelport sync`: progress on stderr; coverage as a calendar and comparisons on stdout."""
+"""Output of `reelport sync`: progress on stderr, coverage and comparisons on stdout."""
 
 from __future__ import annotations
 

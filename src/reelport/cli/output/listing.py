@@ -1,4 +1,4 @@
-"""Print lists and facts, and what a terminal needs: no control characters, commands that can be pasted.
+"""Print lists and facts, without control characters, and commands that can be pasted.
 
 On a terminal a list is a table, in a pipe tab-separated lines, with `--json` JSON.
 """
@@ -125,7 +125,10 @@ _STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\
 
 
 def escape_controls(text: str) -> str:
-    """Write the control characters of a JSON text as escapes: `json` escapes some of them alone."""
+    """Write the control characters of a JSON text as escapes.
+
+    `json` escapes only some of them.
+    """
     return _STEERING_INSIDE_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -1,4 +1,4 @@
-"""Progress for people on stderr: bars on a terminal, else a line for each change, and hints about the report."""
+"""Progress for people on stderr: bars on a terminal, else lines; hints about the report."""
 
 from __future__ import annotations
 
@@ -99,7 +99,10 @@ _AGAIN = 5.0
 
 
 def open_terminal() -> Console | None:
-    """Return the terminal that stderr is, which obeys NO_COLOR; None for a pipe, which needs no library."""
+    """Return the terminal that stderr is; None for a pipe, which needs no library.
+
+    It obeys NO_COLOR.
+    """
     if not sys.stderr.isatty():
         return None
     from rich.console import Console

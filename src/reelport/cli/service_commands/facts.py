@@ -1,4 +1,4 @@
-"""`load`, `tables`, `compact`, `vacuum`, `payees`: load facts, list and maintain their tables."""
+"""`load`, `tables`, `compact`, `vacuum`, `payees`: load facts and maintain their tables."""
 
 from __future__ import annotations
 

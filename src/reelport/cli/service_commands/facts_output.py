@@ -1,4 +1,4 @@
-"""Output of commands about facts: tables of them, a load's progress, result, and suggested mapping."""
+"""Output of commands about facts: tables, a load's progress and result, suggested mappings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Bounds the time in which the head of an answer comes: the HTTP library bounds each wait for bytes alone.
+"""Bounds the time of the head of an answer.
+
+The HTTP library bounds each wait for bytes alone.
 
 The library's `trace` extension tells of each network stream that it opens. The reads of those streams are counted.
 """

@@ -1,4 +1,4 @@
-"""Proofs that a file is whole: what headers promise of the body, their digests, and how strong that is."""
+"""Proofs that a file is whole: what headers promise, digests, and their strength."""
 
 from __future__ import annotations
 

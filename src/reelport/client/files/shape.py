@@ -1,4 +1,4 @@
-"""Check a CSV's shape: the header asked for, equally many cells, days inside the range, metrics that are numbers.
+"""Check a CSV's shape: its header, equally many cells, days in the range, numeric metrics.
 
 Counts cells without parsing them while the bytes arrive: that is many times faster, and enough to detect a cut.
 """
@@ -120,7 +120,7 @@ class Lines:
 
 
 class Rows:
-    """Checks rows against a header of `width` columns, and their days, numbers and keys against the query.
+    """Checks rows against the header's `width`, and days, numbers and keys against the query.
 
     The bytes begin after the header line. In a report of one column, a blank line is an empty cell.
     """
@@ -270,7 +270,9 @@ class _RowDays:
 
 
 class _RowCells:
-    """Checks rows that no checksum proves, in pieces of any size. Without a query it checks nothing.
+    """Checks rows that no checksum proves, in pieces of any size.
+
+    Without a query it checks nothing.
 
     Each metric is a number, no key comes twice, and there are no more rows than the keys allow. A row is one
     combination of the asked dimensions. A key that comes twice is a mistake of the sender, and counts twice in sums. It
@@ -310,7 +312,9 @@ class _RowCells:
         self._rows += len(keys)
 
     def end(self) -> None:
-        """End the body. Raises SchemaDrift for a metric that is no number, RepeatedRows for rows that repeat a key.
+        """End the body.
+
+        Raises SchemaDrift for a metric that is no number, RepeatedRows for rows that repeat a key.
 
         Not before the end: of a damaged body its damage is to be told, for which it is fetched again.
         """
@@ -367,7 +371,10 @@ def build_too_many(most: int) -> RepeatedRows:
 
 
 def count_keys(query: ReportQuery) -> int | None:
-    """Return how many rows the query's dimensions allow; None where more than days tells them apart."""
+    """Return how many rows the query's dimensions allow.
+
+    None where more than days tells them apart.
+    """
     grains = [Dimension[name].grain if name in Dimension.__members__ else None for name in query.dimensions]
     known = [grain for grain in grains if grain is not None]
     if len(known) < len(grains):

@@ -1,4 +1,4 @@
-"""Back-pressure: tell too many reports or too many days from a refused query, and how long to wait."""
+"""Tell too many reports or days from a refused query, and how long to wait (back-pressure)."""
 
 from __future__ import annotations
 

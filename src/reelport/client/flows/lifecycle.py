@@ -1,4 +1,4 @@
-"""A report at the service: read the answer to its ask, look at it and its links, wait until it is ready."""
+"""A report at the service: reads the answer to its ask, polls it, and reads its links."""
 
 from __future__ import annotations
 

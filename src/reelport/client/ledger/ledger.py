@@ -1,4 +1,4 @@
-"""The ledger's operations, each of which is one durable transaction, and where the user's own is."""
+"""The ledger's operations, each one durable transaction, and where the user's own lies."""
 
 from __future__ import annotations
 

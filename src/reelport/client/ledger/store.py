@@ -53,7 +53,7 @@ CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A ledger's file. The first write makes it, whole: a file without a byte is one that was emptied."""
+    """A ledger's file. The first write makes it, whole: a file without a byte was emptied."""
 
     path: Path
 
@@ -90,7 +90,10 @@ class Store:
             yield db
 
     def _create(self) -> None:
-        """Make a ledger without rows under another name, then link it to its own, unless another process was first."""
+        """Make a ledger without rows under another name, then link it to its own.
+
+        It stays as it is if another process was first.
+        """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._remove_leftovers()
         new = self.path.with_name(f".{self.path.name}.{owners.new_owner().replace(':', '+')}.new")
@@ -106,7 +109,7 @@ class Store:
             new.unlink(missing_ok=True)
 
     def _remove_leftovers(self) -> None:
-        """Remove the files, with their journals, of processes that were killed while they made a ledger."""
+        """Remove what processes left that were killed while they made a ledger, journals too."""
         begin = f".{self.path.name}."
         for left in self.path.parent.glob(f"{glob.escape(begin)}*.new*"):
             owner = left.name.removeprefix(begin).rpartition(".new")[0].replace("+", ":")

@@ -260,7 +260,7 @@ class _Statements:
                 return self._format_rate(place, rate)
 
     def _round_rate(self, rate: Rate) -> str:
-        """Compute a rate's absolute value in its last digit, as `round_ratio` does; NULL where it is empty."""
+        """Compute a rate's absolute value in its last digit, as `round_ratio`; NULL if it is empty."""
         above, below = self._scale_sums(rate)
         factor = 2 * rate.scale * 10**rate.digits
         return f"(abs({above}) * {factor}::HUGEINT + abs({below})) // nullif(2 * abs({below}), 0)"

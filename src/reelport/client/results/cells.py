@@ -1,4 +1,6 @@
-"""Columns typed by the catalog, and their cells parsed from a CSV; tells an empty cell from an empty text.
+"""Columns typed by the catalog, and their cells parsed from a CSV.
+
+An empty cell isn't an empty text.
 
 Python's own reader can't tell those two apart, and refuses cells above 128 kB.
 """

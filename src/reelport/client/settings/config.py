@@ -169,7 +169,10 @@ def resolve_home(environment: Mapping[str, str]) -> Path:
 
 
 def expand_path(path: str | os.PathLike[str]) -> Path:
-    """Expand `~`. Raises UsageError for an address, and where that user doesn't exist or has no home folder."""
+    """Expand `~`.
+
+    Raises UsageError for an address, and where that user doesn't exist or has no home folder.
+    """
     refuse_address(path, "Name a file or a folder.")
     try:
         return Path(path).expanduser()

@@ -188,7 +188,10 @@ def _detect_by_content(path: Path, compression: str | None, head: bytes) -> File
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether the first bytes of a file are UTF-8 without a NUL; a character may be cut at their end."""
+    """Whether the first bytes of a file are UTF-8 without a NUL.
+
+    A character may be cut at their end.
+    """
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
@@ -197,7 +200,10 @@ def _is_text(head: bytes) -> bool:
 
 
 def _is_json(line: bytes) -> bool:
-    """Whether a line is JSON, such as a first one without an object: the others may be rows all the same."""
+    """Whether a line is JSON.
+
+    If it is no object, the other lines may be rows all the same.
+    """
     try:
         json.loads(line)
     except (ValueError, RecursionError):

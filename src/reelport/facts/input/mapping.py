@@ -80,7 +80,9 @@ def run_mapping(
     *,
     in_order: bool,
 ) -> RowSource:
-    """Make the source of the mapping's output. A row has no file, and its line is its number in the output.
+    """Make the source of the mapping's output.
+
+    A row has no file, and its line is its number in the output.
 
     With `in_order`, rows that the mapping's own ORDER BY leaves even are in the order of their files.
     """

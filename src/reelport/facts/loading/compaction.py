@@ -1,4 +1,4 @@
-"""Compact tables: merge settled days' files into files of a month, sorted by owner, which scan faster.
+"""Compact tables: merge settled days' files into files of a month, sorted by owner.
 
 A month's files are cut at owners, so that a report of few owners reads few of them: over an object store it fetches
 them whole. The rows don't change, and pinned snapshots stay readable.
@@ -94,7 +94,7 @@ def _find_months_to_merge(
 
 
 def _are_merged(files: Iterable[DataFile], file_bytes: int) -> bool:
-    """Whether the files lie one behind the other by owner, and no two neighbours would make a small one."""
+    """Whether the files follow each other by owner, and no two neighbours make a small one."""
 
     def ends(file: DataFile) -> tuple[bytes, bytes]:
         return (file.low_owner or "").encode(), (file.high_owner or "").encode()
@@ -108,7 +108,10 @@ def _are_merged(files: Iterable[DataFile], file_bytes: int) -> bool:
 def _merge(
     root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ...], memory: str, file_bytes: int
 ) -> int:
-    """Merge the month's files; return how many they are then: 0, and nothing done, if a process changed them."""
+    """Merge the month's files; return how many they are then.
+
+    0, and nothing done, if a process changed them.
+    """
     table, folder = seen.table, seen.folder
     keys = ", ".join(map(quote_name, sort_keys(table)))
     with ExitStack() as stack:
@@ -147,7 +150,10 @@ def _merge(
 
 
 def _write_cut(staged: StagedFiles, month: str, rows: pa.Table, file_bytes: int) -> None:
-    """Write rows that come sorted; a file that is large enough ends with the owner of its last row."""
+    """Write rows that come sorted.
+
+    A file that is large enough ends with the owner of its last row.
+    """
     if staged.open_bytes >= file_bytes:
         is_another = pc.not_equal(rows.column(OWNER), pa.scalar(staged.last_owner))
         begin = pc.index(is_another, True).as_py()

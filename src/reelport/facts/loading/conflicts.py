@@ -1,4 +1,4 @@
-"""Finds where a load conflicts with what its table holds: files loaded before, days with rows, unique values.
+"""Finds conflicts of a load with its table: known files, days with rows, unique values.
 
 A file of facts that an earlier load has loaded, alone or with others, is refused. Rows on days of other batches are
 added to theirs, or replace them. Two objects may not share a value such as the slug of a channel. Tables with such a

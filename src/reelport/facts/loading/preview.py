@@ -1,4 +1,4 @@
-"""Preview a load (dry run): convert first rows, check and count all of them, bad ones by reason."""
+"""Preview a load (dry run): convert first rows, check and count all, bad ones by reason."""
 
 from __future__ import annotations
 

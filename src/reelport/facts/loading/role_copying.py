@@ -1,4 +1,4 @@
-"""Copies every data file by role that has no copies yet: reports of EMBED and CLAIM read the copies.
+"""Copies every data file by role that has no copies yet, for reports of EMBED and CLAIM.
 
 It commits nothing: a copy is named after its file, and reports that find none read the file.
 """

@@ -1,4 +1,4 @@
-"""Verify tables: check each Delta log, and compare it with the data files, which are read in full.
+"""Verify tables: check each Delta log, and compare it with the data files, read in full.
 
 No commit of the log may be missing, truncated or at odds with itself. The log's files are parsed here, because the
 Delta library skips an empty one.

@@ -1,4 +1,4 @@
-"""A data file of a table, as the Delta log records it, and what a month file's name tells of its days."""
+"""A data file of a table, as the Delta log records it, and the days that its name tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a table's Delta log: which files hold its rows, what each commit did, which digests files have."""
+"""Read a table's Delta log: its files, what each commit did, the digests of files."""
 
 from __future__ import annotations
 

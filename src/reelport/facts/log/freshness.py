@@ -1,4 +1,4 @@
-"""How fresh each table is: which of its days are complete, when it was loaded last, and what it holds.
+"""How fresh each table is: which days are complete, its last load, and what it holds.
 
 A day is told once it has facts, or once a replacement restates it after it is over, even with no row. After two weeks
 of told days without a gap, each day is expected. An expected day that isn't told, though a later one is, is missing:
@@ -73,7 +73,7 @@ def _read_completeness(root: Path, table: str, version: int, files: tuple[DataFi
 
 
 def find_completeness(files: Iterable[DataFile], restated: Iterable[Span], today: date) -> Completeness:
-    """Find which days are complete as of this day (UTC), by files and the days that replacements restate.
+    """Find which days are complete as of this day (UTC), by files and restated days.
 
     Rows of later days don't count, and no day is complete before it is over. The first complete day is the first with
     facts, or the next where hourly facts lack its first hour.
@@ -103,7 +103,10 @@ def last_complete_day(snapshot: Snapshot, tables: Iterable[str], today: date) ->
 
 
 def _find_completeness_of_objects(files: Iterable[DataFile], today: date) -> Completeness:
-    """Find the complete days of objects: none where a file doesn't tell its newest object, or that one is to come."""
+    """Find the complete days of objects.
+
+    None where a file doesn't tell its newest object, or that one is to come.
+    """
     moments = [file.newest for file in files]
     known = [moment.astimezone(UTC) for moment in moments if moment is not None]
     newest = max(known, default=None)

@@ -196,7 +196,7 @@ def find_load_to_undo(known: Iterable[Load], batch: str) -> Load:
 
 
 def read_restated(folder: Path, table: Table, version: int) -> tuple[Span, ...]:
-    """Read the days that standing replacements restate at this version of the table in a folder.
+    """Read the days that standing replacements restate at this version of the table.
 
     Raises StorageError where the log can't be read.
     """
@@ -215,7 +215,7 @@ def restate(now: TableVersion, span: Span, today: date) -> tuple[Span, ...]:
 
 
 def take_back(now: TableVersion, version: int) -> tuple[Span, ...]:
-    """Find the restated days after an undo of the replacement that this version of the table made."""
+    """Find the restated days after an undo of a replacement that this table version made."""
     return _find_restated(read_entries(now), now, version)
 
 

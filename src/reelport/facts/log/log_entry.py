@@ -1,4 +1,4 @@
-"""What one commit did: the record that Reelport writes into each of its commits, and its spans of days."""
+"""What one commit did: the record in each of Reelport's commits, and its spans of days."""
 
 from __future__ import annotations
 

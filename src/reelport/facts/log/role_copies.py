@@ -66,7 +66,7 @@ def add_digest(name: str, digest: str) -> str:
 
 
 def split_digest(stored: str) -> tuple[str, str] | None:
-    """Split the name by which a copy is stored into its own and its digest; None for any other name."""
+    """Split the name of a stored copy into its own and its digest; None for any other name."""
     found = _DIGESTED.fullmatch(stored)
     return None if found is None else (f"{found[1]}{_DATA}", found[2])
 

@@ -1,4 +1,4 @@
-"""Draw sample facts: spread their number over kinds and days, then draw each row with an in-memory DuckDB.
+"""Draw sample facts: spread their number over kinds and days, then draw rows by DuckDB.
 
 A draw is a hash of the seed, the table, the day, the row's number in that day and a
 word. So it is the same for any number of threads and any size of portions.
@@ -145,7 +145,7 @@ def make_object_tables(cast: Sequence[Video]) -> Mapping[str, pa.Table]:
 
 
 def draw_fact_portions(table: str, stage: SampleEngine, counts: RowCounts) -> Iterator[pa.Table]:
-    """Draw the rows of a fact table in order of days, one portion at a time; columns that it doesn't fill are empty."""
+    """Draw the rows of a fact table by days, one portion at a time; other columns are empty."""
     schema = fact_schema(table)
     for portion in _split_into_portions(table, counts):
         rows = stage.draw(table, portion)

@@ -1,4 +1,6 @@
-"""The videos of the sample world: a shelf of old ones, endless streams, daily uploads. Some titles are awkward.
+"""The videos of the sample world: old ones, endless streams, daily uploads.
+
+Some titles are awkward.
 
 A video depends only on the seed and its number. The number of an upload contains its
 day, so every range of days has the same uploads, and a second range only adds some.

@@ -134,7 +134,9 @@ PLAYLIST_TYPES = ("manual", "dynamic", "series")
 
 
 def make_world_tables() -> dict[str, pa.Table]:
-    """Make the object tables but `videos`: three players for each site of a channel, three playlists for each channel.
+    """Make the object tables but `videos`.
+
+    Three players for each site of a channel, three playlists for each channel.
 
     One kind of playlist has no title.
     """

@@ -208,7 +208,7 @@ def _convert_numbers(column: Column, given: ExportColumn, name: ColumnName) -> C
 
 
 def _scale(sql: str, factor: str, *, is_money: bool) -> str:
-    """Write SQL of a number times the factor: money with six digits of a fraction, else a whole number."""
+    """Write SQL of a number times the factor: money with six digits, else a whole number."""
     scaled = f"TRY_CAST({sql} AS DECIMAL(38,18))" if factor == "1" else f"TRY_CAST({sql} AS DECIMAL(24,6)) * {factor}"
     return f"round({scaled}, 6)" if is_money else f"TRY_CAST(round({scaled}) AS BIGINT)"
 
@@ -252,7 +252,9 @@ _POINTS_ONLY = "numbers with decimal points taken, and those with commas left to
 
 
 def _read_numbers(kind: str, sql: str, values: Sequence[str], *, only_whole: bool) -> list[tuple[str, str, bool]]:
-    """Read a column of a type as numbers, whole ones if so asked: SQL, what it does, and if most have no fraction.
+    """Read a column of a type as numbers, whole ones if so asked.
+
+    Gives SQL, what it does, and if most have no fraction.
 
     Returns two ways if the values don't show what their commas mean.
     """
@@ -304,7 +306,7 @@ def _convert_texts(given: ExportColumn) -> Conversions:
 
 
 def _convert_choices(column: Column, given: ExportColumn) -> Conversions:
-    """Convert to the texts of the column's list, if most values are on it or are known words for one."""
+    """Convert to texts of the column's list, if most values are on it or known words for one."""
     words = {word: own for word, own in WORDS.get(column.name, {}).items() if word.upper() not in column.choices}
     known = {choice.lower() for choice in column.choices}
     strange = [value for value in given.values if value.lower() not in {*known, *words}]

@@ -158,7 +158,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class ColumnName:
-    """A column's name as words: `whole` has all of them, `bare` those that carry meaning, without the unit.
+    """A column's name as words: `whole` has all, `bare` those with meaning, without the unit.
 
     `unit` is what the name says that it measures (`seconds`, `bytes`, `EUR`, `USD`). A value times `factor`, a number
     in SQL, is in that unit; money in millionths has a factor too.

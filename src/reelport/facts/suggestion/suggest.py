@@ -1,4 +1,4 @@
-"""Suggest a mapping: match an export's columns to a table's by names, types and values of the first rows."""
+"""Suggest a mapping: match an export's columns to a table's by names, types and values."""
 
 from __future__ import annotations
 

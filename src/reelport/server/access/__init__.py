@@ -1,1 +1,1 @@
-"""Access: organizations and their channels, API keys and tokens, users and sessions, the audit log."""
+"""Access: organizations, channels, API keys, tokens, users, sessions, the audit log."""

@@ -1,4 +1,4 @@
-"""The registry of channels: registers and renames them in the facts, and lets organizations read them.
+"""The registry of channels: registers and renames them, and lets organizations read them.
 
 Channels come by one command or from a CSV file. Keys that are limited to channels are created here too, by slug or id.
 """
@@ -192,7 +192,10 @@ def create_key(
     kind: str = KeyKind.PRIVATE,
     details: KeyDetails | None = None,
 ) -> NewKey:
-    """Create a key, limited to `channels` (slugs or ids) unless None. UsageError lists every problem."""
+    """Create a key, limited to `channels` (slugs or ids) unless None.
+
+    UsageError lists every problem.
+    """
     wrong, holder = list[str](), None
     try:
         holder = organizations.get_organization(db, organization)

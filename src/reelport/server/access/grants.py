@@ -92,7 +92,7 @@ def grant_token(
     *,
     seconds: int = Limit.TOKEN_SECONDS.default,
 ) -> Grant | Refusal | FirstUse:
-    """Grant a private key a token with the requested scopes that it holds; without a request, all.
+    """Grant a private key a token with the requested scopes that it holds, or with all.
 
     Every key may have `manage_reports`: it stands for the scopes that the key holds, and adds none to them.
     Unknown scopes and those that the key lacks are left out; INVALID_SCOPE when that leaves none.

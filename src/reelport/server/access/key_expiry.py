@@ -77,7 +77,10 @@ def parse_expiry(given: str, now: datetime) -> datetime:
 
 
 def parse_max_days(given: str) -> int | None:
-    """Parse the longest life of keys in days; `none` is no limit. UsageError for any other text."""
+    """Parse the longest life of keys in days; `none` is no limit.
+
+    UsageError for any other text.
+    """
     if given == "none":
         return None
     if not _DAYS.fullmatch(given):

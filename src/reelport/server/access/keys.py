@@ -420,7 +420,10 @@ class SecretHashes:
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """The next secret of a key was used for the first time: call `activate_next_secret`, then ask again."""
+    """The next secret of a key was used for the first time.
+
+    Call `activate_next_secret`, then ask again.
+    """
 
     key_id: str
     secret_hash: str

@@ -1,4 +1,4 @@
-"""One-time links by which a user sets a password: a new user, or one who forgot the old one.
+"""One-time links by which a user sets a password, at first or after forgetting it.
 
 The link holds a signed random token; the state holds its hash. Looking at a link doesn't use it up: programs that
 check mail open every link in it.

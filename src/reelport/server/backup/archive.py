@@ -1,4 +1,7 @@
-"""The archive: a folder of backups. Each has a manifest; their objects are named by SHA-256 and kept once."""
+"""The archive: a folder of backups.
+
+Each has a manifest; their objects are named by SHA-256 and kept once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tries at a scratch place what can go wrong: the restore of a backup, and the migrations of a state.
+"""Tries at a scratch place the restore of a backup, and the migrations of a state.
 
 A state of PostgreSQL needs an empty database for that: a named one, or a server of its own.
 """

@@ -1,4 +1,7 @@
-"""Makes a backup while the service runs: the state first, then reports and tables. Probes prove its restore."""
+"""Makes a backup while the service runs: the state first, then reports and tables.
+
+Probes prove its restore.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a start warns of and `reelport doctor` tells: permissions of files, the origin of links, open files."""
+"""What a start and `reelport doctor` warn of: permissions, origin of links, open files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event bus: delivers an event, published with its change, to the processes that wait for it.
+"""The event bus: delivers an event, published with its change, to waiting processes.
 
 An event is a hint. It may be lost, and it may come for a change that was rolled back. So a process that receives
 an event reads the state, and a process that waits reads the state from time to time: a lost event costs only time.

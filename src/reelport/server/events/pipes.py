@@ -1,4 +1,4 @@
-"""Events on one machine, by a named pipe for each subscriber; and the choice between pipes and PostgreSQL.
+"""Events on one machine, by a named pipe a subscriber; the choice of pipes or PostgreSQL.
 
 A pipe needs no port, and its path may be of any length.
 """

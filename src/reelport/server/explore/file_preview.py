@@ -1,4 +1,4 @@
-"""What a finished report's file shows: its first rows, its columns with types and totals, and its chart."""
+"""What a finished report's file shows: first rows, columns with types and totals, a chart."""
 
 from __future__ import annotations
 

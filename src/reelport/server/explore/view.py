@@ -206,7 +206,7 @@ class View:
         return replace(self, preset=None)
 
     def rolling_query(self) -> str:
-        """The query of a URL that moves on: with the name of its range in place of its days, if it has one."""
+        """The query of a URL that moves on: with its range's name in place of its days."""
         days = {Parameter.START, Parameter.END} if self.preset else frozenset[Parameter]()
         return urlencode([pair for pair in self.params() if pair[0] not in days])
 

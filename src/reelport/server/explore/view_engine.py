@@ -1,4 +1,4 @@
-"""The explorer's engine: plans the parts of a view within its read budget, and runs their statements.
+"""The explorer's engine: plans a view's parts within its read budget, and runs them.
 
 Rows of statements are kept: the same SQL over the same immutable files gives the same.
 

@@ -167,7 +167,7 @@ def _read_kept(url: UrlTexts) -> dict[Dimension, str]:
 
 
 def _read_days(url: UrlTexts, complete: date) -> tuple[date, date]:
-    """Read the days: as dates, else those of a preset, or the default range up to a given or complete day."""
+    """Read the days: dates, a preset's, or the default range up to a given or complete day."""
     preset = url.choice(Parameter.PRESET, _PRESETS)
     start, end = url.day(Parameter.START, EARLIEST), url.day(Parameter.END, EARLIEST)
     if preset is not None:

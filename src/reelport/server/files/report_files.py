@@ -34,7 +34,10 @@ def parse_name(name: str) -> tuple[str, int] | None:
 
 
 def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
-    """Make the path of an attempt's own draft: a stalled attempt can't touch a later attempt's file."""
+    """Make the path of an attempt's own draft.
+
+    A stalled attempt can't touch a later attempt's file.
+    """
     return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
 
 

@@ -1,4 +1,4 @@
-"""Retention: expires reports, deletes files that belong to no report, and checks the files that are kept."""
+"""Retention: expires reports, deletes orphaned files, and checks the files that are kept."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PLACE_NAME = ".reelport-state"
 
 
 def require_own_store(db: Engine, settings: Settings) -> None:
-    """Claim the prefix of the report files for this service's state, in the place where it lies.
+    """Claim the prefix of the report files for this service's state, where it lies.
 
     A prefix of this very state keeps up with its secret. UsageError when it belongs to another one.
     """

@@ -1,4 +1,4 @@
-"""Parses and validates GraphQL documents, finds the answer paths of their nodes, and caches them by their text.
+"""Parses and validates GraphQL documents, finds answer paths, caches them by their text.
 
 Programs send the same few documents again and again with other variables. A text is looked up before it is parsed;
 only documents within the hard limits are cached, so the limits hold for every request.

@@ -1,4 +1,4 @@
-"""Parses a GraphQL request strictly, its JSON body and its `Prefer` header, or says why it is refused."""
+"""Parses a GraphQL request strictly, body and `Prefer` header, or says why it is refused."""
 
 from __future__ import annotations
 

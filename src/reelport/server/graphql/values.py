@@ -1,4 +1,4 @@
-"""Checks values of variables and documents, and validates a document; finds every problem with its place.
+"""Checks values and validates a document; finds every problem with its place.
 
 graphql-core checks single values. This check also limits their size, suggests names, and uses the sentences and codes
 of `check` for names.

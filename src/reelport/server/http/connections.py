@@ -1,4 +1,4 @@
-"""Connections with time limits and strict framing; when there are too many, the slowest is closed.
+"""Connections with time limits and strict framing; beyond a number the slowest is closed.
 
 A client has limited time to send a request and to read its answer. Without these limits, a client that opens
 connections and sends nothing, or reads nothing, could take all open files and all memory of this process. A connection
@@ -86,7 +86,7 @@ class _StrictFraming(h11.Connection):
         return super().send(event)
 
     def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
-        """Return an event's bytes, as h11 does; note an answer that only the connection's end will end."""
+        """Return an event's bytes, as h11 does; note an answer that the connection's end will end."""
         parts = super().send_with_data_passthrough(event)
         if isinstance(event, h11.Response):
             has_length = any(name == b"content-length" for name, _ in event.headers)
@@ -348,7 +348,10 @@ class Connection(H11Protocol):
             timer.cancel()
 
     def _end_timer(self, seconds: float, left: int) -> None:
-        """Close the connection; a client that has read some of the bytes `left` gets the time again."""
+        """Close the connection.
+
+        A client that has read some of the bytes `left` gets the time again.
+        """
         if self._sockets_own.get_write_buffer_size() < left and not self._discarding:
             self._stop_timer()
             self._start_timer(seconds)

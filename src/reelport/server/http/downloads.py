@@ -88,7 +88,10 @@ class _SignedUrl:
 
 @dataclass(frozen=True, slots=True)
 class _OpenReport:
-    """A report whose open file has the recorded length; partner, last complete day, query as JSON."""
+    """A report whose open file has the recorded length.
+
+    With partner, last complete day, and query as JSON.
+    """
 
     record: FileRecord
     organization_id: int
@@ -187,7 +190,10 @@ def _answer_guarded(
 
 
 def _hold_place(service: Service, resources: ExitStack) -> None:
-    """Hold one of the places for downloads that take a core's time; NoFreeSlot when all are taken."""
+    """Hold one of the places for downloads that take a core's time.
+
+    NoFreeSlot when all are taken.
+    """
     place = object()
     try:
         service.guarded_downloads.acquire_on_behalf_of_nowait(place)
@@ -254,7 +260,10 @@ _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNO
 
 
 def _select_range(request: Request, tag: str, size: int) -> tuple[int, int, int]:
-    """Return status, first byte and length to send (RFC 9110). Conditions (If-Match …) come first."""
+    """Return status, first byte and length to send (RFC 9110).
+
+    Conditions (If-Match …) come first.
+    """
     match_, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match_ is not None and not _matches_tag(match_, tag):
         return 412, 0, 0

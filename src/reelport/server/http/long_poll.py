@@ -30,7 +30,9 @@ _REMEMBERED = 10_000
 
 
 class DurableReports:
-    """The finished reports (ids) that one process knows to be on the disk. Use it on the event loop only.
+    """The finished reports (ids) that one process knows to be on the disk.
+
+    Use it on the event loop only.
 
     The end of the machine could undo a report that isn't on the disk. A worker syncs the end of a report after its
     commit, when others may see it already: a process that reads it in between syncs it too before it answers.

@@ -105,7 +105,7 @@ async def _answer(
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse what a page of another site sends from its visitor's browser, before it counts for the visitor's address.
+    """Refuse what another site's page sends from a browser, before it counts for its address.
 
     Such a page can't read the answer: it could only use up what that address may try.
     """

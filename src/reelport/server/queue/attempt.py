@@ -1,4 +1,4 @@
-"""Makes one attempt at one report: takes a claim, pins the tables, writes the file and publishes it.
+"""Makes one attempt at a report: takes a claim, pins tables, writes, publishes the file.
 
 `make_report` is the way of every report. What a report is written from is an ordered list (`_list_ways`): kept sums and
 copies by role save time, hold nothing that the facts don't, and so the next way is taken where one can't be read.
@@ -201,7 +201,7 @@ def _get_recorders() -> ThreadPoolExecutor:
 def choose_aggregator(
     claim: Claim, snapshot: Snapshot, settings: Settings, session: Session
 ) -> Iterator[tuple[Aggregator, RollupAggregator | None]]:
-    """Choose who aggregates a report, for the block in which the session writes it; and the rollups, if any are read.
+    """Choose who aggregates a report, for the block in which it is written; and its rollups.
 
     It is DuckDB, within the statement that writes, with rollups where there are any; or Spark, where one is set and so
     many rows are to be read even with rollups.
@@ -248,7 +248,7 @@ class TracedAggregator(Aggregator):
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """One way to write a report: who aggregates it from which files, and what it goes without (`unread`)."""
+    """One way to write a report: who aggregates it, and what it goes without (`unread`)."""
 
     aggregator: Aggregator
     snapshot: Snapshot
@@ -264,7 +264,10 @@ _GOING_WITHOUT = {
 def _list_ways(
     aggregator: Aggregator, rollups: RollupAggregator | None, snapshot: Snapshot, *, has_copies: bool
 ) -> Iterator[_Way]:
-    """List the ways to write a report, the fastest first: the next one is asked for once the one before has failed."""
+    """List the ways to write a report, the fastest first.
+
+    The next one is asked for once the one before has failed.
+    """
     yield _Way(aggregator, snapshot)
     if rollups is not None and rollups.was_used:
         yield _Way(aggregator.without(), snapshot, Fallback.SUMS)
@@ -273,7 +276,10 @@ def _list_ways(
 
 
 def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log: Log) -> tuple[_Way, Written]:
-    """Write a report by the first way that works, and say which that is. Raises the last one's error if none does."""
+    """Write a report by the first way that works, and say which.
+
+    Raises the last one's error if none does.
+    """
     way, reason = next(ways), ""
     while True:
         try:
@@ -290,7 +296,7 @@ def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log:
 
 
 def _list_copied(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    """List the tables of which the report reads copies by role, where there are any, each with the role.
+    """List the tables of which the report reads copies by role, each with the role.
 
     No file is fetched for it.
     """
@@ -306,7 +312,10 @@ def _list_copied(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[t
 def _delete_damaged(
     snapshot: Snapshot, claim: Claim, copied: list[tuple[str, str]], stopping: threading.Event, log: Log
 ) -> None:
-    """Delete the copies that can't be read; a process that is `stopping` leaves them to the next one that they fail."""
+    """Delete the copies that can't be read.
+
+    A process that is `stopping` leaves them to the next one that they fail.
+    """
     for table, role in copied:
         files, folder = snapshot.data_files(table, claim.query.start, claim.query.end), snapshot.root / table
         try:
@@ -329,7 +338,9 @@ def _check_rollups(
     write_from_facts: Callable[[Path], Written],
     log: Log,
 ) -> Written:
-    """Tell which rollups a report was made from. One of the sample is made from the facts too: that is the report.
+    """Tell which rollups a report was made from.
+
+    One of the sample is made from the facts too: that is the report.
 
     Rollups that gave another one are used no more, until they are built anew.
     """

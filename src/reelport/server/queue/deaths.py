@@ -1,4 +1,4 @@
-"""What becomes of reports whose worker died or fell silent: made again, made alone, or blamed and failed.
+"""What becomes of reports whose worker died: made again, made alone, or blamed and failed.
 
 A report is blamed only for a death that the supervisor saw, of a worker that made nothing else at the time. All other
 losses (the service was killed, the machine went away, a lease ran out) are counted apart and fail no report. Reports

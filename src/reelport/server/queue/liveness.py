@@ -1,4 +1,4 @@
-"""Tells which workers live: by locked files in a data directory, by heartbeats on every machine.
+"""Tells which workers live: by locked files in a data directory, or by heartbeats.
 
 Each worker locks a file, and the system unlocks it when the process ends. So a killed worker is known to be dead at
 once, not only when its lease runs out. The file holds the name of the worker's supervisor, which locks a file of its

@@ -121,7 +121,7 @@ class _Supervisor:
             return False
 
     def _run_worker(self, *options: str) -> Ended:
-        """Run a worker: until it has made enough reports, or an isolated one until it has made every suspect."""
+        """Run a worker until it made enough reports, an isolated one until it made all suspects."""
         process = run_process(lambda: self._start_worker(*options), self.ending, self._patience)
         if isinstance(process, dict):
             return process

@@ -1,4 +1,4 @@
-"""The worker, a process: claims reports and makes them with one engine, up to `slots` at a time.
+"""The worker, a process: claims reports and makes up to `slots` at a time with one engine.
 
 While reports that take long hold all of these slots, one more is open, the express slot. What takes long there too is
 interrupted, and waits for one of the others.

@@ -59,7 +59,7 @@ class RestMemory:
         self._rested_after = 0
 
     def check(self, made: int, *, at_rest: bool, now: float) -> None:
-        """Give much free memory back once the worker, which has made so many reports, has rested for a while."""
+        """Give much free memory back once the worker has rested for a while."""
         if not at_rest:
             self._rests_since = None
         elif self._rests_since is None or self._rested_after != made:

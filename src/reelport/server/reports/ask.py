@@ -192,7 +192,10 @@ def _hash_ask(query: ReportQuery, caller: Caller) -> str:
 
 
 def _read_ask_state(connection: Connection, caller: Caller, question: str, least: datetime) -> _AskState:
-    """Read the key's newest report for the same ask that doesn't expire before `least`, and its partner's jobs."""
+    """Read the key's newest report for the same ask, and its partner's jobs.
+
+    The report doesn't expire before `least`.
+    """
     asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "least": least}
     return connection.execute(_ASK_STATE, asked).one()
 
@@ -208,7 +211,7 @@ def _reuse_report(
 
 
 def _is_awaited(settings: Settings, ask_state: _AskState, until: float) -> bool:
-    """Whether to wait for the versions of the earlier report: one that was begun just now has them soon.
+    """Whether to wait for an earlier report's versions: one just begun has them soon.
 
     It doesn't wait once `until` (monotonic) has passed.
     """

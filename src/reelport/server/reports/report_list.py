@@ -150,7 +150,7 @@ def list_reports(
     shown: StateFilter = StateFilter.ALL,
     after: Cursor | None = None,
 ) -> ReportPage:
-    """List a page of an organization's reports, newest first; reports of its keys are among them."""
+    """List a page of an organization's reports, newest first, those of its keys too."""
     wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, *_list_conditions(shown, now))
     if after is not None:
         wanted = wanted.where(_is_after(after))

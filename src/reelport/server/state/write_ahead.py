@@ -1,4 +1,6 @@
-"""The write-ahead log of a SQLite state: one process at a time writes or checkpoints it, and its file is synced.
+"""The write-ahead log of a SQLite state: one process at a time writes or checkpoints it.
+
+Its file is synced here too.
 
 SQLite lets one connection checkpoint while another one writes. In most versions that may lose commits
 (sqlite.org/wal.html#walresetbug): a checkpoint that runs while a commit starts the log anew marks new frames as copied.

@@ -1,4 +1,4 @@
-"""The explorer: `/studio/explore` shows a view of the organization's numbers, and gives its lines as files."""
+"""The explorer: `/studio/explore` shows a view of an organization's numbers, or files."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def address_of(view: View) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Suggestion:
-    """A filter whose text matches nothing, and views that have another value in its place, by that value."""
+    """A filter whose text matches nothing, and views that have another value in its place."""
 
     label: str
     text: str
@@ -137,7 +137,10 @@ class _Suggestion:
 
 
 async def _suggest_values(visit: Visit, view: View, numbers: Numbers, defaults: Defaults) -> list[_Suggestion]:
-    """Suggest values for the filters of a view that has no numbers; of these days, and of the view's other filters."""
+    """Suggest values for the filters of a view that has no numbers.
+
+    They are of these days, and of the view's other filters.
+    """
     if not isinstance(numbers.lines, Lines) or any(
         figure != Figure(None) for point in numbers.lines.points for figure in point.figures
     ):
@@ -164,7 +167,7 @@ async def _suggest(visit: Visit, view: View, row: Filter, text: str, defaults: D
 
 
 def _find_near(text: str, values: Mapping[str, str | None]) -> str | None:
-    """Find the value that was probably meant by a text: its slug, its title, or what is written like one of them."""
+    """Find the value that was probably meant: its slug, its title, or one written like it."""
     names = {_normalize(name): value for value, title in values.items() for name in (title, value) if name}
     written = _normalize(text)
     near = written if written in names else check.nearest(written, names)

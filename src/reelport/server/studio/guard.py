@@ -146,7 +146,7 @@ def _describe_lack(session: Session, right: Right) -> str:
 
 
 def _check_purpose(request: Request) -> None:
-    """Refuse what a page of another site loads as a part of itself: an image, a frame, a script's request.
+    """Refuse what a page of another site loads within itself: an image, a frame, a request.
 
     Such a page could else open links and have views computed in its visitors' names. Only a browser sends these
     headers, and not to an address without TLS that isn't the loopback.

@@ -1,4 +1,4 @@
-"""The pages and forms of an organization's keys: `/studio/keys`, one key, a new one, the longest life of all.
+"""The pages and forms of an organization's keys: `/studio/keys`, one key, a new one.
 
 A secret is shown in the answer to a form. Whoever loads that answer again sends the form again: it must then neither
 make a second key nor show the secret.

@@ -1,4 +1,4 @@
-"""Numbers of a view as people read them: rounded where a table would be too wide, each metric in one unit."""
+"""Numbers of a view as people read them: rounded, and each metric in one unit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ENDING = {"seconds": " seconds", "bytes": " bytes"}
 
 
 def write_number(metric: Metric, value: Number) -> str:
-    """Write a cell: whole numbers in full, decimals with two digits, and with four below 1; money by its sign."""
+    """Write a cell: whole numbers in full, two digits of decimals (four below 1), money signed."""
     if value is None:
         return NO_NUMBER
     if sign := _CURRENCIES.get(metric.unit.value.partition(" ")[0]):

@@ -24,5 +24,8 @@ class SignInNeeded(Exception):
 
 
 def not_found() -> Refused:
-    """Make the refusal (404) of an id that is unknown or another organization's; it doesn't say which."""
+    """Make the refusal (404) of an id that is unknown or another organization's.
+
+    It doesn't say which.
+    """
     return Refused(404, "Nothing is here", "There is no such page, or it isn't yours to see.")

@@ -57,7 +57,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the page would ask for: the query, and the fields of its source, without days and columns.
+    """What the page would ask for: the query, and its source's fields without days and columns.
 
     `columns` are those of the query and of its source, `others` what could be added to them. `problems` are all that
     is wrong in what came; those of a view are mended in the query, and with others it isn't `is_askable`. `view` is
@@ -205,7 +205,7 @@ def add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
 def _choose_columns(
     base: ReportQuery, columns: tuple[str, ...], fixed: Collection[Dimension], defaults: Defaults
 ) -> tuple[ReportQuery, tuple[Problem, ...]]:
-    """Give the query the chosen columns, or its own where none was chosen, and tell what is wrong with it."""
+    """Give the query the chosen columns, or its own, and tell what is wrong with it."""
     if not columns:
         return base, find_problems(base, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
     chosen = [name for name in dict.fromkeys(columns) if name != NONE]
@@ -218,7 +218,7 @@ def _choose_columns(
 def _list_columns(
     base: ReportQuery, query: ReportQuery, view: View | None, defaults: Defaults
 ) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
-    """List the columns of both queries, in the order of the file, and those that go with the second."""
+    """List the columns of both queries, in the file's order, and those that go with the second."""
     fixed = {row.name for row, _ in view.kept} if view else frozenset[str]()
     labels = {row.name: capitalize(label_dimension(row)) for row in Dimension}
     labels |= {row.name: capitalize(label_metric(row)) for row in Metric}

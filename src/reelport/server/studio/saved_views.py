@@ -140,7 +140,9 @@ def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView
 
 
 def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime) -> str:
-    """Save a view under a name, and return its id. One whose days were chosen by a range's name moves on with it.
+    """Save a view under a name, and return its id.
+
+    One whose days were chosen by a range's name moves on with it.
 
     UsageError for a bad name, and when there are too many.
     """

@@ -1,4 +1,4 @@
-"""Links to views for people without an account: `/studio/shared`, what a link shows, and links as rows of the state.
+"""Links to views for people without an account: `/studio/shared`, and what a link shows.
 
 The token in a link is 256 random bits, of which the state holds a keyed hash.
 """

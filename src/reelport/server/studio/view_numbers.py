@@ -1,4 +1,4 @@
-"""The numbers of a view for a page, for as long as its browser waits, and what a view is by default."""
+"""The numbers of a view for a page, while its browser waits, and a view's defaults."""
 
 from __future__ import annotations
 

@@ -132,7 +132,9 @@ class Visit:
 
 
 def count_wrong_link(visit: Visit) -> None:
-    """Count a link that isn't valid at the visit's address; Refused (429) when there were too many.
+    """Count a link that isn't valid at the visit's address.
+
+    Refused (429) when there were too many.
 
     A valid link always opens: nobody is locked out of it by whoever shares the address, or made its browser try links.
     """

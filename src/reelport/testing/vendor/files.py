@@ -1,4 +1,4 @@
-"""The fake vendor's files: rows for any ask, signed URLs that expire, downloads that may go wrong."""
+"""The fake vendor's files: rows for any ask, expiring URLs, downloads that may go wrong."""
 
 from __future__ import annotations
 

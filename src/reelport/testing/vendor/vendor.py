@@ -1,4 +1,4 @@
-"""The fake vendor: a socket, a thread for each connection, keys and tokens, and a record of requests."""
+"""The fake vendor: a socket, a thread a connection, keys and tokens, a record of requests."""
 
 from __future__ import annotations
 
