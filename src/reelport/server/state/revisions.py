@@ -82,6 +82,10 @@ def _make_config() -> Config:
     return config
 
 
+_THERE_ALREADY = frozenset({"42P07", "42723"})
+"""PostgreSQL's codes for a table and a function that are there already."""
+
+
 def migrate(connection: Connection) -> None:
     """Migrate the database to REVISION in the transaction of the connection.
 
@@ -97,6 +101,8 @@ def migrate(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except (IntegrityError, ProgrammingError) as error:
+        if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") not in _THERE_ALREADY:
+            raise
         reason = str(error.orig).strip().partition("\n")[0].rstrip(".")
         raise StorageError(f"A migration fails over the rows of this state: {reason}.") from error
     if read_revision(connection) != REVISION:
