@@ -16,8 +16,7 @@ from tests.cases import thin_out
 from reelport.cli.service_commands.facts_output import write_suggestion
 from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.loading.load import load
-from reelport.facts.suggestion.map_file import format_map
-from reelport.facts.suggestion.suggest import Suggestion, suggest_for_files
+from reelport.facts.suggestion import Suggestion, format_map, suggest_for_files
 
 Ask = Callable[..., list[tuple[object, ...]]]
 CONSOLE = """date,Video ID,channelId,Views,Watch time (hours),Country Code,deviceType,Video title,is_live
@@ -188,60 +187,18 @@ def test_what_can_be_read_in_two_ways_is_left_to_a_person(
 
 
 @pytest.mark.parametrize(
-    ("dates", "name", "hours"),
-    [
-        (("2023-07-25", "2023-07-26"), "hour", ("5", "17")),
-        (("25/07/2023", "26/07/2023"), "Hour (UTC)", ("05", "17")),
-        (("20230725", "20230726"), "time", ("05:00", "17:00:00")),
-        (("2023-07-25T00:00:00Z", "2023-07-26T00:00:00Z"), "hour", ("5.0", "17.0")),
-    ],
+    "dates", [("2023-07-25", "2023-07-26"), ("25/07/2023", "26/07/2023"), ("2023-07-25T00:00:00Z", "2023-07-26")]
 )
-def test_hours_in_a_column_of_their_own_are_added_to_the_day(
-    suggested: Callable[..., tuple[Suggestion, Path, Path]],
-    root: Path,
-    ask: Ask,
-    dates: Sequence[str],
-    name: str,
-    hours: Sequence[str],
+def test_days_without_hours_are_said_to_count_at_midnight(
+    suggested: Callable[..., tuple[Suggestion, Path, Path]], dates: Sequence[str]
 ) -> None:
-    """By the day alone every hour would land at midnight; a row without a right hour is rejected."""
-    days = [*zip(dates, hours, strict=True), (dates[0], ""), (dates[0], "25")]
-    rows = "".join(f"{day},{hour},v1,c1,video,1,1\n" for day, hour in days)
-    found, path, to = suggested(
-        "plays", f"date,{name},video_id,owner_channel_id,media_type,views,time_watched_seconds\n{rows}"
-    )
-    assert (_gaps(found), found.unused) == ([], ())
-    assert load(root, "plays", [path], mapping=to).rejects == 2
-    assert ask("plays", "SELECT started_at FROM t ORDER BY 1") == [
-        (datetime(2023, 7, 25, 5, tzinfo=UTC),),
-        (datetime(2023, 7, 26, 17, tzinfo=UTC),),
-    ]
-
-
-def test_hours_beside_types_and_beside_days_that_can_be_read_in_two_ways(
-    tmp_path: Path, root: Path, suggested: Callable[..., tuple[Suggestion, Path, Path]], ask: Ask
-) -> None:
-    """A Parquet file's dates and numbers are joined too, and so is each line that a person chooses from."""
-    header = "date,hour,video_id,owner_channel_id,media_type,views,time_watched_seconds"
-    found, _, to = suggested("plays", f"{header}\n01/02/2023,7,v1,c1,video,1,1\n")
-    assert _gaps(found) == ["started_at"]
-    assert to.read_text().count("; with the hours of 'hour'") == 2
-    row = dict(zip(header.split(","), (date(2023, 7, 1), 7, "v1", "c1", "video", 1, 1), strict=True))
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.Table.from_pylist([row]), path)
-    to.write_text(format_map(suggest_for_files(root, "plays", [path]), [path], to))
-    load(root, "plays", [path], mapping=to)
-    assert ask("plays", "SELECT started_at FROM t") == [(datetime(2023, 7, 1, 7, tzinfo=UTC),)]
-
-
-@pytest.mark.parametrize("name", ["time", "time (h)"])
-def test_numbers_in_a_column_called_time_are_no_hours_of_the_day(
-    suggested: Callable[..., tuple[Suggestion, Path, Path]], name: str
-) -> None:
-    """They may be a duration: added to the day they would move each row to another hour."""
-    found, _, _ = suggested("plays", f"date,{name},video_id\n2023-07-01,5,v1\n2023-07-02,17,v1\n")
-    assert _from(found)["started_at"] == "date"
-    assert "hours of" not in found.guesses[0].way.note
+    """They are taken and want a look; a column of hours beside them is listed as one that nothing is made of."""
+    rows = "".join(f"{day},7,v1\n" for day in dates)
+    found, _, to = suggested("plays", f"date,hour,video_id\n{rows}")
+    assert (_from(found)["started_at"], found.guesses[0].confidence, found.unused) == ("date", "guess", ("hour",))
+    assert "it has no hours, so each row counts at midnight" in " ".join(to.read_text().replace("--", "").split())
+    found, _, _ = suggested("earnings", f"date,hour,video_id\n{rows}")
+    assert (_from(found)["day"], found.guesses[0].confidence) == ("date", "likely")
 
 
 def test_money_is_taken_where_its_currency_is_told(suggested: Callable[..., tuple[Suggestion, Path, Path]]) -> None:
@@ -270,14 +227,13 @@ def test_gaps_are_filled_in_place(
 
 
 def test_types_tell_where_names_do_not(tmp_path: Path, root: Path, ask: Ask) -> None:
-    """The only column of moments is the time; a column of nothing but country codes is the country."""
+    """The only column of moments is the time; a number is read as a count, a boolean as live or not."""
     path, to = tmp_path / "a.parquet", tmp_path / "a.map.sql"
     moment = datetime(2023, 7, 1, 5, tzinfo=UTC)
     row = {"x1": moment, "video": "v1", "channel": 7, "live": False, "plays": 3, "watched_s": 1.6, "player": [1]}
-    rows = [row | {"where_from": place} for place in ("FR", "DE")]
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    pq.write_table(pa.Table.from_pylist([row, row]), path)
     found = suggest_for_files(root, "plays", [path])
-    assert (_gaps(found), _from(found)["visitor_country"], _from(found)["started_at"]) == ([], "where_from", "x1")
+    assert (_gaps(found), _from(found)["started_at"]) == ([], "x1")
     assert found.unused == ("player",)
     to.write_text(format_map(found, [path], to))
     assert load(root, "plays", [path], mapping=to).rejects == 0

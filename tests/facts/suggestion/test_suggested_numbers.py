@@ -10,8 +10,7 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.facts.loading.load import load
-from reelport.facts.suggestion.map_file import format_map
-from reelport.facts.suggestion.suggest import Suggestion, suggest_for_files
+from reelport.facts.suggestion import Suggestion, format_map, suggest_for_files
 
 Ask = Callable[..., list[tuple[object, ...]]]
 

@@ -133,21 +133,25 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W_]+")
 _SIGNS = {"€": " eur ", "$": " usd ", "#": " count ", "%": " percent "}
 _UNITS: Mapping[str, tuple[str, str]] = {
-    **dict.fromkeys(("ms", "millis", "msec", "milliseconds", "millisecond"), ("seconds", "0.001")),
-    **dict.fromkeys(("s", "sec", "secs", "seconds", "second"), ("seconds", "1")),
-    **dict.fromkeys(("min", "mins", "minutes", "minute", "m"), ("seconds", "60")),
-    **dict.fromkeys(("h", "hr", "hrs", "hours"), ("seconds", "3600")),
-    **dict.fromkeys(("bytes", "byte", "b"), ("bytes", "1")),
-    **dict.fromkeys(("kb", "kilobytes"), ("bytes", "1000")),
-    **dict.fromkeys(("mb", "megabytes"), ("bytes", "1000000")),
-    **dict.fromkeys(("gb", "gigabytes"), ("bytes", "1000000000")),
-    **dict.fromkeys(("tb", "terabytes"), ("bytes", "1000000000000")),
-    "kib": ("bytes", "1024"),
-    "mib": ("bytes", "1048576"),
-    "gib": ("bytes", "1073741824"),
-    "tib": ("bytes", "1099511627776"),
-    **dict.fromkeys(("eur", "euro", "euros"), ("EUR", "1")),
-    **dict.fromkeys(("usd", "dollars", "dollar"), ("USD", "1")),
+    word: (unit, factor)
+    for unit, factor, words in (
+        ("seconds", "0.001", "ms millis msec milliseconds millisecond"),
+        ("seconds", "1", "s sec secs seconds second"),
+        ("seconds", "60", "min mins minutes minute m"),
+        ("seconds", "3600", "h hr hrs hours"),
+        ("bytes", "1", "bytes byte b"),
+        ("bytes", "1000", "kb kilobytes"),
+        ("bytes", "1000000", "mb megabytes"),
+        ("bytes", "1000000000", "gb gigabytes"),
+        ("bytes", "1000000000000", "tb terabytes"),
+        ("bytes", "1024", "kib"),
+        ("bytes", "1048576", "mib"),
+        ("bytes", "1073741824", "gib"),
+        ("bytes", "1099511627776", "tib"),
+        ("EUR", "1", "eur euro euros"),
+        ("USD", "1", "usd dollars dollar"),
+    )
+    for word in words.split()
 }
 _MICRO = {"micros", "micro"}
 _IDLE = {"in", "of", "the", "count", "number", "total", "nb", "utc", "at", "sum", "per"}

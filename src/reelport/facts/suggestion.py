@@ -1,0 +1,576 @@
+"""Suggest a mapping: which columns of an export fill a table's, by names, types and a table of synonyms.
+
+A value that can't be converted is left unchanged, so that the load refuses its row and reports it; none is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from textwrap import wrap
+
+import duckdb
+
+from reelport.errors import BadInput
+from reelport.facts.data_files.duckdb_session import (
+    Workspace,
+    open_reading_workspace,
+    parquet_source,
+    translate_engine_errors,
+)
+from reelport.facts.defaults import MEMORY
+from reelport.facts.export_names import KEYS, NAMES, WORDS, ColumnName, parse_column_name
+from reelport.facts.input.files import FileFormat, InputFile, detect_format
+from reelport.facts.input.load_query import FILE, LINE
+from reelport.facts.input.mapping import create_json_view
+from reelport.facts.input.progress import ProgressMeter
+from reelport.facts.input.sources import read_parquet_columns
+from reelport.facts.input.text_batches import add_conversion, read_batches, read_header
+from reelport.facts.schema import find_table
+from reelport.facts.tables import Column, Kind, Table
+from reelport.sql_quoting import quote_name, quote_text
+
+_ROWS, _VALUES = 2_000, 500
+_MOST_COLUMNS = 10_000
+_LONGEST_NAME = 1_000
+_INPUT = "_reelport_export"
+_WIDTH = 110
+_SHOWN = 3
+_MARGIN = "    "
+_SHOWN_NAME, _SHOWN_VALUE = 80, 40
+"""Characters of a column's name, and of a value, that a comment shows."""
+_OFTEN = {
+    "media_type": ("'video'", "if nothing of it is live"),
+    "views": ("1", "if each row is one view"),
+    "time_watched_seconds": ("0", "if the export doesn't tell it"),
+}
+"""For columns that exports often lack: a value to fill in, and when it is right; not offered if the column exists."""
+_MIDNIGHT = r"[T ]00:00(:00(\.0+)?)?( ?(Z|[+]00(:?00)?))?"
+_ISO_DAY = rf"\d{{4}}-\d{{2}}-\d{{2}}({_MIDNIGHT})?"
+_ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?"
+_CLOCK = r"\d+:[0-5]\d:[0-5]\d"
+_INTEGERS = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?"
+_NUMBERS = rf"{_INTEGERS}|DOUBLE|FLOAT(16)?|DECIMAL\(.*\)"
+_WHOLE = r"\d+(\.0+)?"
+_CURRENCIES = {"€": "EUR", "$": "USD"}
+_EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}
+"""SQL that converts seconds, milliseconds or microseconds since 1970 to a moment, by the number's count of digits."""
+_DAYS = (
+    *("%Y%m%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%y.%m.%d"),
+    *("%y.%d.%m", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y"),
+)
+_TIMES = ("", " %H:%M:%S", " %H:%M", " %H:%M:%S UTC", " %I:%M:%S %p", " %I:%M %p", "T%H:%M:%S")
+_UTC = ("%Y%m%d%H", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S.%f UTC")
+_FORMATS = (*(day + time for time in _TIMES for day in _DAYS), *_UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportColumn:
+    """A column of an export: name, SQL type, and distinct texts of its first rows.
+
+    `path` are the names that lead to a field inside a column; if it is empty, `name` is the column itself.
+    """
+
+    name: str
+    type: str
+    values: tuple[str, ...]
+    path: tuple[str, ...] = ()
+
+    @property
+    def sql(self) -> str:
+        """The column in SQL."""
+        return ".".join(map(quote_name, self.path or (self.name,)))
+
+    @property
+    def text(self) -> str:
+        """The column as a text, in SQL."""
+        return self.sql if self.type == "VARCHAR" else f"CAST({self.sql} AS VARCHAR)"
+
+    @property
+    def is_date(self) -> bool:
+        """Whether the column has a type of dates or moments."""
+        return self.type == "DATE" or self.type.startswith("TIMESTAMP")
+
+    def all_match(self, form: str) -> bool:
+        """Whether every value matches the pattern."""
+        return all(re.fullmatch(form, value) for value in self.values)
+
+    def mostly_matches(self, form: str) -> bool:
+        """Whether most values match: a few wrong ones don't matter, as the load refuses them."""
+        return sum(re.fullmatch(form, value) is not None for value in self.values) * 2 > len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A way to convert a column: SQL, a note on it, and whether a person should check it.
+
+    `needs_person` is true where the values don't show whether it is right, so that it is only offered.
+    """
+
+    sql: str
+    note: str = ""
+    is_doubtful: bool = False
+    needs_person: bool = False
+
+
+Conversions = Sequence[Conversion]
+"""Ways to convert a column: none if its values don't fit, several if the values don't show which one is right."""
+
+
+class Confidence(StrEnum):
+    """How certain a match of two columns is."""
+
+    SURE = "sure"
+    LIKELY = "likely"
+    GUESS = "guess"
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A column of the table, the export's column used for it, why, and its conversion."""
+
+    column: Column
+    given: ExportColumn
+    confidence: Confidence
+    why: str
+    way: Conversion
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A column of the table that a person must fill in: why, and possible `ways` to fill it from `given`.
+
+    `given` is the export's column that looks like it, unless another column of the table uses that one.
+    """
+
+    column: Column
+    why: str
+    given: ExportColumn | None = None
+    ways: Conversions = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """The suggested mapping, in the table's order; `unused` are the export's other columns."""
+
+    table: Table
+    guesses: tuple[Guess, ...]
+    gaps: tuple[Gap, ...]
+    unused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A column of the export that may fill one of the table: how well, why, and its place among such matches."""
+
+    place: int
+    confidence: Confidence
+    column: Column
+    given: ExportColumn
+    why: str
+
+
+def suggest_for_files(root: Path, table: str, files: Sequence[Path], memory: str = MEMORY) -> Suggestion:
+    """Suggest the mapping that fits the files to the table, by the first file only.
+
+    Raises BadInput when that file can't be read, UsageError when there is no such table.
+    """
+    found = find_table(table)
+    first = detect_format([Path(file) for file in files])[0]
+    with open_reading_workspace(root, memory) as space, translate_engine_errors(first.path):
+        return suggest(space.session, found, _read_columns(space, first))
+
+
+def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[ExportColumn]) -> Suggestion:
+    """Suggest which of the export's columns fill the table's; each is used at most once."""
+    usable = [given for given in columns if _is_usable(given)]
+    guesses: dict[str, Guess] = {}
+    gaps: dict[str, Gap] = {}
+    used: set[str] = set()
+    for match in sorted(_find_matches(table, usable), key=lambda match: match.place):
+        column, given = match.column, match.given
+        if column.name in guesses or given.name in used:
+            continue
+        ways = find_conversions(session, column, given, parse_column_name(given.name))
+        if len(ways) == 1 and not ways[0].needs_person:
+            confidence = Confidence.GUESS if ways[0].is_doubtful else match.confidence
+            guesses[column.name] = Guess(column, given, confidence, match.why, ways[0])
+            gaps.pop(column.name, None)
+            used.add(given.name)
+        else:
+            gaps.setdefault(column.name, Gap(column, f"{match.why}, but {_explain(match, ways)}", given, ways))
+    for column in table.columns:
+        if column.required and column.name not in guesses:
+            gaps.setdefault(column.name, Gap(column, "no column of the file looks like it"))
+    for name, gap in gaps.items():
+        if gap.given and gap.given.name in used and not gap.ways:
+            gaps[name] = replace(gap, given=None)
+    offered = {gap.given.name for gap in gaps.values() if gap.given and gap.ways}
+    return Suggestion(
+        table,
+        tuple(guesses[column.name] for column in table.columns if column.name in guesses),
+        tuple(gaps[column.name] for column in table.columns if column.name in gaps),
+        tuple(given.name for given in columns if given.name not in used | offered),
+    )
+
+
+def _is_usable(given: ExportColumn) -> bool:
+    """Whether SQL can name the column, by a name of at most 1,000 characters."""
+    return all(given.path or (given.name,)) and len(given.name) <= _LONGEST_NAME
+
+
+def _explain(match: _Match, ways: Conversions) -> str:
+    """Say why the match isn't taken."""
+    shown = ", ".join(repr(value[:40]) for value in match.given.values[:3])
+    unit = parse_column_name(match.given.name).unit
+    if ways:
+        return ways[0].note if len(ways) == 1 else f"its values ({shown}) can be read in {len(ways)} ways"
+    if unit is not None and match.column.unit not in {None, unit}:
+        return f"it counts {unit}, and the table {match.column.unit}"
+    return f"its values ({shown}) aren't what the table takes" if shown else "it is empty in the first rows"
+
+
+def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[_Match]:
+    dates = [given for given in columns if given.is_date]
+    names = [(given, parse_column_name(given.name)) for given in columns]
+    for column in table.columns:
+        synonyms = KEYS.get(table.name, "") if column.name == table.key else NAMES.get(column.name, "")
+        own, *known = (parse_column_name(name) for name in (column.name, *filter(None, synonyms.split(";"))))
+        places = {name.bare: place for place, name in reversed([*enumerate(known, 3)])}
+        for given, name in names:
+            if given.name == column.name:
+                yield _Match(0, Confidence.SURE, column, given, "the same name")
+            elif name.whole == own.whole:
+                yield _Match(1, Confidence.SURE, column, given, "the same name, spelled in another way")
+            elif name.bare == own.bare and (name.bare or name.unit):
+                yield _Match(2, Confidence.SURE, column, given, "the same name but for its unit")
+            elif name.bare in places and (name.bare or name.unit):
+                yield _Match(places[name.bare], Confidence.LIKELY, column, given, f"a known name of {column.name}")
+            elif column.required and column.kind in {Kind.DAY, Kind.MOMENT} and dates == [given]:
+                yield _Match(1_000, Confidence.GUESS, column, given, "the only column of dates")
+
+
+def _read_columns(space: Workspace, file: InputFile) -> tuple[ExportColumn, ...]:
+    match file.format:
+        case FileFormat.CSV:
+            return _read_csv_columns(file)
+        case FileFormat.PARQUET:
+            types = dict(read_parquet_columns(space.session, file))
+            relation = parquet_source([str(file.path)])
+        case FileFormat.NDJSON:
+            create_json_view(space, _INPUT, [file], lambda *_: None, ProgressMeter([file], lambda _: None))
+            described = space.session.execute(f"DESCRIBE {_INPUT}").fetchall()
+            types, relation = {name: kind for name, kind, *_ in described}, _INPUT
+    found = [ExportColumn(name, kind, (), (name,)) for name, kind in types.items()]
+    # The fields of columns that hold objects (`device.category`) are columns of their own.
+    described = space.session.execute(f"SELECT * FROM {relation} LIMIT 0").description  # noqa: S608 - quoted
+    for column, kind, *_ in described or ():
+        if kind.id == "struct":
+            found += [ExportColumn(f"{column}.{name}", str(of), (), (column, name)) for name, of in kind.children]
+    _check_column_count(file, len(found))
+    usable = [given for given in found if _is_usable(given)]
+    texts = ", ".join(f"CAST({given.sql} AS VARCHAR)" for given in usable) or "NULL"
+    rows = space.session.execute(f"SELECT {texts} FROM {relation} LIMIT {_ROWS}").fetchall()  # noqa: S608 - quoted
+    read = [replace(given, values=_distinct_values(row[at] for row in rows)) for at, given in enumerate(usable)]
+    return (*read, *(given for given in found if not _is_usable(given)))
+
+
+def _check_column_count(file: InputFile, count: int) -> None:
+    if count > _MOST_COLUMNS:
+        raise BadInput(
+            f"{file.path} has {count:,} columns: a mapping is guessed for {_MOST_COLUMNS:,} at most; "
+            "take those that you need into another file, or write the mapping yourself"
+        )
+
+
+def _read_csv_columns(file: InputFile) -> tuple[ExportColumn, ...]:
+    names = read_header(file)
+    _check_column_count(file, len(names))
+    broken: list[str] = []
+
+    def reject(_: int, line: int, reason: str, __: str) -> None:
+        if not broken:
+            broken.append(f"line {line}: {add_conversion(reason)}")
+
+    part = next(read_batches([(0, file)], names, reject, ProgressMeter([file], lambda _: None)), None)
+    if part is None:
+        why = f" ({broken[0]})" if broken else ""
+        raise BadInput(f"{file.path} has a header and no row that can be read{why}: a mapping is guessed by rows too")
+    rows = part.slice(0, _ROWS).drop_columns([FILE, LINE])
+    return tuple(ExportColumn(name, "VARCHAR", _distinct_values(rows.column(name).to_pylist())) for name in names)
+
+
+def _distinct_values(cells: Iterable[str | None]) -> tuple[str, ...]:
+    """Return the distinct non-empty texts of the cells in order, at most 500."""
+    return tuple(islice(dict.fromkeys(cell.strip() for cell in cells if cell is not None and cell.strip()), _VALUES))
+
+
+def find_conversions(
+    session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn, name: ColumnName
+) -> Conversions:
+    """Find ways to convert the export's column, which `name` describes, to the table's."""
+    match column.kind:
+        case Kind.DAY | Kind.MOMENT:
+            return _convert_moments(session, column, given)
+        case Kind.COUNT | Kind.MONEY:
+            return _convert_numbers(column, given, name)
+        case Kind.TEXTS:
+            return _convert_lists(given)
+        case Kind.TEXT if column.choices:
+            return _convert_choices(column, given)
+        case Kind.TEXT:
+            is_text = given.type in {"VARCHAR", "UUID", "JSON"} or given.type.startswith("ENUM(")
+            return (Conversion(given.sql),) if is_text or re.fullmatch(_INTEGERS, given.type) else ()
+
+
+def _convert_moments(session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn) -> Conversions:
+    def convert(sql: str, *notes: str, is_day: bool) -> Conversion:
+        if is_day and column.kind is Kind.MOMENT:
+            return Conversion(sql, "; ".join((*notes, "it has no hours, so each row counts at midnight")), True)
+        return Conversion(sql, "; ".join(notes))
+
+    is_text = given.type == "VARCHAR"
+    if given.is_date or (is_text and given.values and given.all_match(_ISO)):
+        return (convert(given.sql, is_day=given.all_match(_ISO_DAY)),)
+    if not given.values:
+        return ()
+    digits = len(given.values[0])
+    if digits in _EPOCHS and given.all_match(f"1[0-9]{{{digits - 1}}}"):
+        made = _EPOCHS[digits].format(f"TRY_CAST({given.sql} AS BIGINT)")
+        return (Conversion(_or_original_sql(made, given), "counted since 1970"),)
+    found = _find_formats(session, given.values)
+    if not found and is_text and given.mostly_matches(_ISO):
+        return (convert(given.sql, is_day=given.mostly_matches(_ISO_DAY)),)
+    read = "strftime(try_strptime({}, {}), '%Y-%m-%dT%H:%M:%S')"
+    return [
+        convert(
+            _or_original_sql(read.format(given.text, quote_text(form)), given),
+            f"read as {form}",
+            is_day=form in _DAYS,
+        )
+        for form in found
+    ]
+
+
+def _find_formats(session: duckdb.DuckDBPyConnection, values: Sequence[str]) -> list[str]:
+    """Find the formats in which every value is a moment from 1990 to 2100."""
+    fits = (f"coalesce(year(try_strptime(one, {quote_text(form)})) BETWEEN 1990 AND 2100, false)" for form in _FORMATS)
+    sql = f"SELECT {', '.join(f'bool_and({fit})' for fit in fits)} FROM unnest(?) AS t(one)"  # noqa: S608 - our formats
+    (row,) = session.execute(sql, [list(values)]).fetchall()
+    return [form for form, does_fit in zip(_FORMATS, row, strict=True) if does_fit]
+
+
+def _convert_numbers(column: Column, given: ExportColumn, name: ColumnName) -> Conversions:
+    """Convert to a count or to money, by the unit of the name and the signs of the values."""
+    is_money, is_measure = column.kind is Kind.MONEY, column.unit in {"seconds", "bytes"}
+    signs = [sign for sign in _CURRENCIES if is_money and any(sign in value for value in given.values)]
+    units = {_CURRENCIES[sign] for sign in signs} | ({name.unit} if name.unit else set())
+    if units - {column.unit}:
+        return ()
+    if column.unit == "seconds" and given.values and given.all_match(_CLOCK):
+        made = f"CAST(epoch(TRY_CAST({given.text} AS INTERVAL)) AS BIGINT)"
+        return (Conversion(_or_original_sql(made, given), "hours, minutes and seconds to seconds"),)
+    sql, values = given.sql, given.values
+    for sign in signs:
+        sql, values = f"trim(replace({sql}, '{sign}', ''))", tuple(value.replace(sign, "").strip() for value in values)
+    notes = ["signs taken out"] if signs else []
+    if name.factor != "1":
+        notes.append("millionths to units" if is_money else f"times {name.factor}, to {column.unit}")
+    is_unknown = (is_money or is_measure) and not units
+    if is_unknown:
+        what, then = ("currency", "only if it is") if is_money else ("unit", "taken for")
+        notes.append(f"its name tells no {what}: {then} {column.unit}")
+    found = []
+    for way in _read_numbers(replace(given, values=values), sql, only_whole=not (is_money or is_measure)):
+        made, is_rounded = way.sql, is_measure and way.is_doubtful
+        if is_rounded or name.factor != "1":
+            scaled = f"TRY_CAST({made} AS DECIMAL(24,6)) * {name.factor}"
+            scaled = f"round({scaled}, 6)" if is_money else f"TRY_CAST(round({scaled}) AS BIGINT)"
+            made = _or_original_sql(scaled, given)
+        note = "; ".join(filter(None, (way.note, *notes, "rounded" * is_rounded)))
+        found.append(Conversion(made, note, is_doubtful=is_unknown, needs_person=is_unknown and is_money))
+    return found
+
+
+_POINT, _COMMA = (",", "."), (".", ",")
+"""The two ways to write numbers: thousands separator and decimal sign."""
+
+
+def _number_pattern(form: tuple[str, str], *, is_whole: bool = False) -> str:
+    """Write the regular expression of numbers of the form, valid in Python and in DuckDB."""
+    group, decimal = form
+    rest = f"([{decimal}]0+)?" if is_whole else f"([{decimal}][0-9]*)?([eE][+-]?[0-9]+)?"
+    return f"-?([0-9]+|[1-9][0-9]{{0,2}}([{group}][0-9]{{3}})+){rest}"
+
+
+def _read_numbers(given: ExportColumn, sql: str, *, only_whole: bool) -> Conversions:
+    """Read a column as numbers: two ways if the values don't show what their commas mean.
+
+    A way is doubtful if most of its numbers have a fraction.
+    """
+    if re.fullmatch(_NUMBERS, given.type):
+        is_broken = not given.mostly_matches(_WHOLE)
+        return () if only_whole and is_broken else (Conversion(sql, is_doubtful=is_broken),)
+    if given.type != "VARCHAR":
+        return ()
+    point, comma = (
+        {value for value in given.values if re.fullmatch(_number_pattern(form, is_whole=only_whole), value)}
+        for form in (_POINT, _COMMA)
+    )
+    if len(point | comma) * 2 <= len(given.values):
+        return ()
+    forms = [_POINT, _COMMA]
+    # A lone point is the decimal sign of nearly every export; of whole numbers it may as well divide thousands.
+    is_plain = point == comma and not any("," in value or (only_whole and "." in value) for value in point)
+    if comma < point or is_plain:
+        forms = [_POINT]
+    elif point < comma:
+        forms = [_COMMA]
+    ways = []
+    for form in forms:
+        made, note = _to_decimal_point(form, sql), "commas read as decimal points, and points taken out"
+        if form is _POINT:
+            note = "commas taken out, as they divide thousands"
+            if not any("," in value for value in point):
+                made = sql
+                note = "numbers with decimal points taken, and those with commas left to be rejected" if comma else ""
+                note = note if len(forms) > 1 else ""
+        ways.append(Conversion(made, note, is_doubtful=not given.mostly_matches(_number_pattern(form, is_whole=True))))
+    return ways
+
+
+def _to_decimal_point(form: tuple[str, str], text: str) -> str:
+    """Write SQL that gives numbers of the form a decimal point; other texts stay unchanged."""
+    plain = f"replace({text}, '{form[0]}', '')"
+    if form is _COMMA:
+        plain = f"replace({plain}, ',', '.')"
+    return f"CASE WHEN regexp_full_match({text}, {quote_text(_number_pattern(form))}) THEN {plain} ELSE {text} END"
+
+
+def _convert_lists(given: ExportColumn) -> Conversions:
+    if given.type not in {"VARCHAR", "JSON"}:
+        return (Conversion(given.sql),) if given.type.endswith("[]") else ()
+    texts = [value for value in given.values if not value.lstrip().startswith("[")]
+    for mark in (",", ";"):
+        if not any("|" in value for value in texts) and any(mark in value for value in texts):
+            return (Conversion(f"replace({given.sql}, '{mark}', '|')", f"divided at each {mark!r}"),)
+    return (Conversion(given.sql),)
+
+
+def _convert_choices(column: Column, given: ExportColumn) -> Conversions:
+    """Convert to texts of the column's list, if most values are on it or known words for one."""
+    words = {word: own for word, own in WORDS.get(column.name, {}).items() if word.upper() not in column.choices}
+    known = {choice.lower() for choice in column.choices}
+    strange = [value for value in given.values if value.lower() not in {*known, *words}]
+    if not given.values or len(strange) * 2 > len(given.values):
+        return ()
+    if all(value in column.choices for value in given.values):
+        return (Conversion(given.text),)
+    spelled = f"{'upper' if column.choices[0].isupper() else 'lower'}({given.text})"
+    cases = "".join(
+        f" WHEN lower({given.text}) IN ({', '.join(quote_text(word) for word, of in words.items() if of == own)})"
+        f" THEN {quote_text(own) if own else 'NULL'}"
+        for own in dict.fromkeys(words.values())
+    )
+    note = "written like the table's" + ("; unknown ones left empty" if None in words.values() else "")
+    if strange:
+        more = " …" if len(strange) > 3 else ""  # noqa: PLR2004 - three are shown
+        note += f"; {', '.join(map(repr, strange[:3]))}{more} would be refused, or kept by --lenient"
+    return (Conversion(f"CASE{cases} ELSE {spelled} END" if cases else spelled, note),)
+
+
+def _or_original_sql(made: str, given: ExportColumn) -> str:
+    """Write SQL of the converted text, or of the original, which the load then refuses."""
+    return f"coalesce(CAST({made} AS VARCHAR), {given.text})"
+
+
+def format_map(found: Suggestion, files: Sequence[Path], to: Path) -> str:
+    """Format the SQL: first the columns to fill in, then those that were found."""
+    gaps = [line for gap in sorted(found.gaps, key=lambda gap: not gap.column.required) for line in _format_gap(gap)]
+    guesses = [line for guess in found.guesses for line in _format_guess(guess, is_last=guess is found.guesses[-1])]
+    lines = [*_format_head(found, files, to), "SELECT", *gaps, *guesses, "FROM input", *_format_foot(found)]
+    return "\n".join(lines) + "\n"
+
+
+def _format_head(found: Suggestion, files: Sequence[Path], to: Path) -> Iterator[str]:
+    yield from _wrap_comment(
+        f"A mapping of {files[0].name} to the table {found.table.name}, to start from: guessed by "
+        "names, types and the first rows. [sure] is the same name, [likely] one that other exports give it, [guess] "
+        "wants a look. A value that can't be converted stays as it is, and the load rejects its row."
+    )
+    if len(files) > 1:
+        yield from _wrap_comment("The other files weren't looked at: a column that only they have isn't below.")
+    words = ["reelport", "load", found.table.name, *map(str, files), "--map", str(to), "--dry-run"]
+    yield f"-- Try it: {_to_printable(shlex.join(words))}"
+
+
+def _format_gap(gap: Gap) -> Iterator[str]:
+    """Format the column as comments: why it isn't filled in, and lines that would fill it."""
+    column = gap.column
+    need = "TO FILL IN" if column.required else "LEFT OUT"
+    seen = f"{_format_name(gap.given.name)}: " if gap.given else ""
+    yield from _wrap_comment(f"{need}: {column.name}, a {column.kind.value}: {seen}{gap.why}.", _MARGIN)
+    yield from _wrap_comment(column.sentence, _MARGIN)
+    if column.choices and not column.called:
+        yield from _wrap_comment(f"One of: {', '.join(column.choices)}.", _MARGIN)
+    # A name with a line break can't be shown in a comment, so the line doesn't work as it stands.
+    is_shown = gap.given is None or gap.given.sql.isprintable()
+    lost = "" if is_shown else "; blanks stand for characters of its name that no comment can hold"
+    for sql, note in _list_ways(gap):
+        comment = f"  -- {note}{lost}" if note else lost
+        yield f"{_MARGIN}-- {_to_printable(f'{sql} AS {column.name},{comment}')}"
+
+
+def _list_ways(gap: Gap) -> Iterator[tuple[str, str]]:
+    """List ways to fill the gap: SQL, and a note."""
+    if gap.given is not None and gap.ways:
+        for way in gap.ways:
+            yield way.sql, f"{_format_name(gap.given.name)} {way.note}"
+    elif gap.given is not None and not gap.given.values:
+        yield gap.given.sql, "if later rows fill it"
+    elif gap.given is not None:
+        yield f"… {gap.given.sql} …", "write how its values become the table's"
+    elif gap.column.required:
+        yield _OFTEN.get(gap.column.name, ("…", ""))
+
+
+def _format_guess(guess: Guess, *, is_last: bool) -> Iterator[str]:
+    values = ", ".join(repr(_to_printable(value[:_SHOWN_VALUE])) for value in guess.given.values[:_SHOWN])
+    note = f"; {guess.way.note}" if guess.way.note else ""
+    shown = f" (such as {values})" if values else ""
+    name = _format_name(guess.given.name)
+    yield from _wrap_comment(f"[{guess.confidence.value}] {name}: {guess.why}{shown}{note}.", _MARGIN)
+    yield f"{_MARGIN}{guess.way.sql} AS {quote_name(guess.column.name)}{'' if is_last else ','}"
+
+
+def _format_foot(found: Suggestion) -> Iterator[str]:
+    done = {guess.column.name for guess in found.guesses} | {gap.column.name for gap in found.gaps}
+    rest = [column.name for column in found.table.columns if column.name not in done]
+    if found.unused:
+        names = ", ".join(map(_shorten, found.unused))
+        yield from _wrap_comment(f"Columns of the file that nothing is made of: {names}.")
+    if rest:
+        yield from _wrap_comment(f"Columns of the table that stay empty: {', '.join(rest)}.")
+
+
+def _wrap_comment(text: str, margin: str = "") -> list[str]:
+    lines = wrap(_to_printable(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [f"{margin}-- {line}" for line in lines]
+
+
+def _format_name(name: str) -> str:
+    return repr(_to_printable(_shorten(name)))
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _SHOWN_NAME else f"{name[:_SHOWN_NAME]}…"
+
+
+def _to_printable(text: str) -> str:
+    """Replace characters that could end the comment's line by blanks."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
