@@ -23,7 +23,7 @@ _CORE_MONTH, _TERABYTE_MONTH = 20.0, 25.0
 
 def tell_needs(platforms: Sequence[Platform], figures: Figures) -> None:
     """Print what each needs of each resource in its busiest hour, what it keeps, and what it would cost."""
-    names = ("worker cores", "API cores", "cores that load", "tables", "files", "€ a month")
+    names = ("worker cores", "API cores", "load cores", "tables", "files", "€ a month")
     _start_table("rows kept", "reports a second", *names)
     for platform in platforms:
         needs = compute_needs(platform, figures)
@@ -35,7 +35,7 @@ def tell_needs(platforms: Sequence[Platform], figures: Figures) -> None:
 def tell_bottlenecks(platforms: Sequence[Platform], figures: Figures) -> None:
     """Print how many times over each fills one machine of sixteen cores."""
     machine = Machine()
-    _start_table(*compute_needs(platforms[0], figures).fills(machine), "ends first")
+    _start_table(*compute_needs(platforms[0], figures).fills(machine), "first limit")
     for platform in platforms:
         fills = compute_needs(platform, figures).fills(machine)
         _print_row(platform, *(f"{fill:.3f}" for fill in fills.values()), max(fills, key=lambda name: fills[name]))

@@ -1,4 +1,4 @@
-"""The paper: what a platform needs of each resource, and which one ends first on one machine."""
+"""The paper: what a platform needs of each resource, and which one is the first limit of one machine."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_the_paper_agrees_with_the_simulation(platform: Platform) -> None:
 
 
 def test_the_page_shows_what_the_model_says(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both tables on paper, row by row; and the page names what ends first."""
+    """Both tables on paper, row by row; and the page names the first limit."""
     tell_needs(PLATFORMS, load_figures())
     tell_bottlenecks(PLATFORMS, load_figures())
     page = (Path(__file__).parents[2] / "docs" / "operate" / "sizing.md").read_text("utf-8")
