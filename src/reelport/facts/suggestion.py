@@ -1,4 +1,4 @@
-"""Suggest a mapping: which columns of an export fill a table's, by names, types and a table of synonyms.
+"""Suggest a mapping: which columns of an export fill a table's columns.
 
 A value that can't be converted is left unchanged, so that the load refuses its row and reports it; none is dropped.
 """
@@ -143,7 +143,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A column of the table that a person must fill in: why, and possible `ways` to fill it from `given`.
+    """A column that a person must fill in: why, and possible `ways` from `given`.
 
     `given` is the export's column that looks like it, unless another column of the table uses that one.
     """
@@ -166,7 +166,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A column of the export that may fill one of the table: how well, why, and its place among such matches."""
+    """A column of the export that may fill one of the table: how well, and why."""
 
     place: int
     confidence: Confidence
