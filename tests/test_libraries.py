@@ -150,9 +150,9 @@ def test_a_process_of_the_service_loads_only_what_it_needs(loaded: Loaded, modul
 _WEEK = ["--metrics", "VIEWS", "--dimensions", "DAY", "--start", "2026-10-01", "--end", "2026-10-07"]
 _CALL = """
 import sys
-from reelport.__main__ import run
+from reelport.cli.main import main
 try:
-    run()
+    main()
 except SystemExit as end:
     print(end.code, *sys.modules, file=sys.stderr)
 """
@@ -182,6 +182,7 @@ def test_a_report_in_a_pipe_draws_nothing_and_merges_nothing(tmp_path: Path) -> 
     assert not {"rich", "asyncio", "duckdb", "numpy", "pyarrow"} & loaded
     assert not {each for each in loaded if each.startswith(("reelport.charts", "reelport.cli.output.chart"))}
     assert not {f"reelport.client.ranges.{each}" for each in ("run", "merge", "fetching", "bisection")} & loaded
+    assert not {"tomllib", "reelport.client.results.tables", "reelport.client.results.cells"} & loaded
 
 
 def test_a_plan_loads_no_client(tmp_path: Path) -> None:
@@ -190,3 +191,15 @@ def test_a_plan_loads_no_client(tmp_path: Path) -> None:
         loaded = modules_after(vendor, tmp_path, "plan", *_WEEK)
     assert not {"httpx2", "rich", "ssl", "http.client", "asyncio", "statistics"} & loaded
     assert not {each for each in loaded if each.startswith(("reelport.client.flows", "reelport.client.drivers"))}
+
+
+@pytest.mark.parametrize("words", [("fields", "list", "metrics"), ("fields", "explain", "NOTHING_LIKE_IT")])
+def test_a_partners_command_ends_without_taking_python_apart(words: tuple[str, ...]) -> None:
+    """All that it said is there, its status too, and what would run at Python's own end doesn't."""
+    code = "import atexit; atexit.register(print, 'taken apart')\nfrom reelport.__main__ import run; run()"
+    ends = [
+        subprocess.run([sys.executable, *start, *words], capture_output=True, text=True, check=False)
+        for start in (["-c", code], ["-c", "from reelport.cli.main import main; main()"])
+    ]
+    assert ends[0].stdout or ends[0].stderr
+    assert (ends[0].returncode, ends[0].stdout, ends[0].stderr) == (ends[1].returncode, ends[1].stdout, ends[1].stderr)

@@ -12,13 +12,17 @@ from reelport.cli import stop_signals
 def run() -> None:
     """Run the command line. A stop at any moment ends it with a status and a line."""
     stop_signals.hold_stops()
-    from reelport.cli.main import main  # noqa: PLC0415 - a stop must be held before anything slow is imported
+    from reelport.cli.main import ENDED_AT_ONCE, main  # noqa: PLC0415 - a stop must be held before anything slow is imported
 
     _fill()
     try:
         main()
     except SystemExit as end:
-        stop_signals.exit_on_stop(end.code if isinstance(end.code, int) else 1)
+        status = end.code if isinstance(end.code, int) else 1
+        stop_signals.exit_on_stop(status)
+        if sys.argv[1:2] and sys.argv[1] in ENDED_AT_ONCE:
+            sys.stderr.flush()
+            os._exit(status)
         raise
 
 

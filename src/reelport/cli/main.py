@@ -81,7 +81,11 @@ _WITHOUT_NUMPY = {("channel", "add")}
 """Commands that write a few rows by pyarrow. It imports numpy where that is installed, and so takes twice as long to
 import; these never use it. Only a process that runs the command alone goes without."""
 
-_COLLECT_AFTER = 20_000
+ENDED_AT_ONCE = frozenset(CLIENT_COMMANDS) - {"sync"}
+"""Commands whose process ends without taking Python apart, which is a tenth of the time of a small report. They have
+closed what they opened; a sync may have loaded libraries with an end of their own."""
+
+_COLLECT_AFTER = 100_000
 """New objects after which Python looks for garbage: after 700, its default, a command spends a tenth of its time on it,
 and finds none, for what it imports stays."""
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from reelport.client.events import Progress
 from reelport.client.flows import download, fetch, follow
@@ -16,11 +16,12 @@ from reelport.client.flows.lifecycle import ReportState
 from reelport.client.flows.runner import DEADLINE, AsyncRunner, Runner, to_seconds, warn
 from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
-from reelport.client.results.notebook_views import render_report
-from reelport.client.results.tables import Table
 from reelport.client.session import Session
 from reelport.client.steps import Flow
 from reelport.query import ReportQuery
+
+if TYPE_CHECKING:
+    from reelport.client.results.tables import Table
 
 
 class _Handle(ABC):
@@ -49,6 +50,8 @@ class _Handle(ABC):
 
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
+        from reelport.client.results.notebook_views import render_report  # noqa: PLC0415 - notebooks alone need it
+
         return render_report(type(self).__name__, self.token, self.status, self.query)
 
     @abstractmethod

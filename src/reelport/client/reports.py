@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from reelport.client.events import Progress
 from reelport.client.flows import fetch
@@ -17,12 +17,14 @@ from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
 from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
 from reelport.client.report import AsyncReport, Report
-from reelport.client.results.tables import Table
 from reelport.client.session import Session
 from reelport.client.steps import Flow
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
+
+if TYPE_CHECKING:
+    from reelport.client.results.tables import Table
 
 
 class _ReportMethods(ABC):

@@ -237,27 +237,26 @@ def _print_report(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
 
 
 def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, excel_safe: bool) -> int:
+    report = done.path
+    if form is Format.CSV:
+        return _write_guarded(report, file) if excel_safe else _copy(report, file)
     from reelport.client.results.tables import Table
 
-    report = done.path
+    table = Table.of(report)
     match form:
-        case Format.CSV if excel_safe:
-            return _write_guarded(report, file)
-        case Format.CSV:
-            _copy(report, file)
         case Format.JSON:
-            _write_texts(_json_array(Table.of(report)), file)
+            _write_texts(_json_array(table), file)
         case Format.NDJSON:
-            _write_texts((f"{line}\n" for line in format_json_lines(Table.of(report))), file)
+            _write_texts((f"{line}\n" for line in format_json_lines(table)), file)
         case Format.PARQUET:
-            _copy(Table.of(report).parquet(report.with_suffix(".parquet")), file)
+            _copy(table.parquet(report.with_suffix(".parquet")), file)
         case Format.TABLE:
             from rich.console import Console
 
             from reelport.cli.output.table_view import print_table
 
             text = StringIO()
-            print_table(Console(file=text, color_system=None, highlight=False), Table.of(report), done.rows)
+            print_table(Console(file=text, color_system=None, highlight=False), table, done.rows)
             file.write(text.getvalue().encode())
     return 0
 
@@ -294,9 +293,10 @@ def _write_texts(texts: Iterator[str], file: SupportsWrite[bytes]) -> None:
     file.write("".join(held).encode())
 
 
-def _copy(path: Path, file: SupportsWrite[bytes]) -> None:
+def _copy(path: Path, file: SupportsWrite[bytes]) -> int:
     with path.open("rb") as source:
         shutil.copyfileobj(source, file, _FLUSHED)
+    return 0
 
 
 def _encode(cell: Cell) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from reelport.client.events import Progress, Received, Retrying, Saved
@@ -21,14 +22,15 @@ from reelport.client.files.sidecar import Sidecar
 from reelport.client.flows.answers import find_failure
 from reelport.client.flows.lifecycle import ReportState, build_links_error, look
 from reelport.client.flows.retry import pauses
-from reelport.client.results.notebook_views import render_download
-from reelport.client.results.tables import Table
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, read, work
 from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus, parse_complete_day
 from reelport.wording import format_count, format_duration
+
+if TYPE_CHECKING:
+    from reelport.client.results.tables import Table
 
 __all__ = ["Downloaded", "Proof", "Times", "download", "find_downloaded", "look_up_links"]
 
@@ -65,10 +67,14 @@ class Downloaded:
 
     def table(self, text: Collection[str] | str = ()) -> Table:
         """Read the file as rows, Arrow, Polars or pandas; `text`: columns to keep as text."""
+        from reelport.client.results.tables import Table  # noqa: PLC0415 - most downloads are not read here
+
         return Table.of(self.path, text)
 
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
+        from reelport.client.results.notebook_views import render_download  # noqa: PLC0415 - notebooks alone need it
+
         windows, day = len(getattr(self, "windows", ())), self.last_complete_day
         return render_download(
             type(self).__name__, self.path, self.rows, self.bytes, windows, self.proof, day, self.sha256

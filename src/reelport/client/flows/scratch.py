@@ -8,12 +8,14 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from reelport.client.files.part import resolve_csv_target, translate_io_errors
 from reelport.client.flows.download import Downloaded
-from reelport.client.results.tables import Table
 from reelport.client.steps import Flow, work
+
+if TYPE_CHECKING:
+    from reelport.client.results.tables import Table
 
 _NAME = "report.csv"
 
@@ -44,6 +46,8 @@ def fetch_to(to: str | os.PathLike[str] | None, fetch: Callable[[Path], Flow[Don
 def _fetch_table(fetch: Callable[[Path], Flow[Done]]) -> Flow[Table]:
     with (yield from work(Scratch)) as scratch:
         done = yield from fetch(scratch.folder / _NAME)
+        from reelport.client.results.tables import Table  # noqa: PLC0415 - most reports go into files
+
         return Table.of(done.path, kept_by=scratch)
 
 

@@ -14,7 +14,6 @@ from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
 from reelport.client.ranges.folder import resolve_folder
 from reelport.client.ranges.result import Ranged
-from reelport.client.results.tables import Table
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
 from reelport.errors import UsageError
@@ -22,6 +21,7 @@ from reelport.query import ReportQuery
 
 if TYPE_CHECKING:
     from reelport.client.ranges.plan import Plan
+    from reelport.client.results.tables import Table
 
 
 class _RangeMethods(ABC):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from reelport.client.files.proof import find_weakest
 from reelport.client.flows.download import Downloaded, find_earliest
-from reelport.client.results.tables import Table
 from reelport.errors import UsageError
+
+if TYPE_CHECKING:
+    from reelport.client.results.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,6 +83,8 @@ def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
 
     Raises UsageError when the file's layout can't be changed safely.
     """
+    import tomllib  # noqa: PLC0415 - only a command that finds or writes such a file needs it
+
     section = [f"[profiles.{check_name(name)}]", *(_format_line(key, value) for key, value in settings.items())]
     with lock_folder(path.parent):
         before = _parse_file(path)
@@ -149,8 +150,13 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_file(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    if not text:
+        return {}
+    import tomllib  # noqa: PLC0415 - see `write_profile`
+
     try:
-        return tomllib.loads(_read_text(path))
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML: {error}.") from None
 
