@@ -22,8 +22,7 @@ from reelport import AsyncClient, Client, Downloaded
 from reelport.client.events import Event
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Access, Clock, Session
-from reelport.client.settings.config import Settings
-from reelport.client.settings.credentials import PrivateKey
+from reelport.client.settings.config import PrivateKey, Settings
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
 

@@ -18,12 +18,10 @@ from tests.client.flows.flow_driver import ask
 
 from reelport import AsyncClient, Client, ReportQuery
 from reelport.client.drivers.http import Http
-from reelport.client.drivers.transport import Body
 from reelport.client.events import Event, Retrying
 from reelport.client.events import ignore_event as silently
-from reelport.client.settings.config import Settings
-from reelport.client.settings.credentials import PrivateKey
-from reelport.client.steps import Lost, Request
+from reelport.client.settings.config import PrivateKey, Settings
+from reelport.client.steps import Body, Lost, Request
 from reelport.errors import (
     AskLost,
     Interrupted,

@@ -36,10 +36,9 @@ from reelport.client.events import (
     Warned,
     WindowDone,
 )
-from reelport.client.report_log import ReportLog
+from reelport.client.listener import ReportLog
 from reelport.client.session import Access, Grant, Session
-from reelport.client.settings.config import Settings
-from reelport.client.settings.credentials import PrivateKey
+from reelport.client.settings.config import PrivateKey, Settings
 from reelport.errors import Problem
 from reelport.testing import Vendor
 
@@ -225,10 +224,10 @@ def test_the_log_is_silent_unless_it_is_configured(configuration: str, wanted: l
         "import logging\n"
         f"{configuration}\n"
         "from reelport.client.events import Asked, Warned\n"
-        "from reelport.client.report_log import ReportLog\n"
+        "from reelport.client.listener import ReportLog\n"
         "from reelport.client.session import Session\n"
         "from reelport.client.settings.config import Settings\n"
-        "from reelport.client.settings.credentials import PrivateKey\n"
+        "from reelport.client.settings.config import PrivateKey\n"
         "log = ReportLog(Session(Settings('https://r.example', PrivateKey('key', 'secret'))))\n"
         "log(Asked('R-1'))\n"
         "if not logging.getLogger().handlers: log.write(logging.ERROR, 'never seen')\n"

@@ -15,13 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
-from reelport.client.drivers.transport import AsyncTransport, Body, Transport
-from reelport.client.flows.probe import Probe, probe
+from reelport.client.flows.operation import Probe, probe
 from reelport.client.ledger.ledger import Place, resolve_ledger
 from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings
-from reelport.client.steps import Flow, Lost, Request, Step, T, note_asker
+from reelport.client.steps import AsyncTransport, Body, Flow, Lost, Request, Step, T, Transport, note_asker
 from reelport.errors import ReelportError
 
 if TYPE_CHECKING:

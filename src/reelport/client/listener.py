@@ -1,10 +1,10 @@
-"""Make a call's listener: the log, then the caller's `progress` or its default.
-
-In a notebook the default is a progress bar.
-"""
+"""Make a call's listener: the log under `reelport`, then the caller's `progress`, or a notebook's bar."""
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from reelport.client.events import (
     Event,
     FewerDays,
     InWindow,
+    KeyExpires,
     Looked,
     Merged,
     Merging,
@@ -27,17 +28,161 @@ from reelport.client.events import (
     Retrying,
     Reused,
     Saved,
+    Warned,
     WindowDone,
 )
 from reelport.client.flows.runner import warn
-from reelport.client.report_log import ReportLog, shorten
 from reelport.client.session import Session
 from reelport.wording import format_count, format_duration, format_size
 
-_EVERY = 0.1
+# Without this handler, warnings would go to stderr where nobody has configured logging.
+logging.getLogger("reelport").addHandler(logging.NullHandler())
+
+_LOGGER = logging.getLogger("reelport.client")
+
+_EVERY = 30.0
+"""Seconds between two lines about the same wait or the same download."""
+
+_AGAIN = 5.0
+"""Seconds between two lines about the same failure, however often it is retried meanwhile."""
+
+_SHOWN = 12
+"""Letters of a report's token to show: enough to recognize it, too few to use it."""
+
+_TOKEN = 6
+"""Shortest token, in letters, to redact from other texts: a shorter one may be part of any word."""
+
+_ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@]*@)?([^\s/?#]*)(?:[/?#]\S*)?", re.IGNORECASE)
+_ARGUMENTS = re.compile(r"\?[^\s=]+=\S*")
+
+
+_REDRAWN = 0.1
 """Seconds between two updates during a download."""
 
 _LONGEST = 300
+
+
+class ReportLog:
+    """A listener that logs a line for each event of one call's reports.
+
+    No line has a secret, an access token, a report's whole token, or an address beyond its host.
+    """
+
+    def __init__(self, session: Session, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._redact = session.redact
+        self._seconds = seconds
+        self._known: set[str] = set()
+        self._report_of: dict[str, str] = {}
+        self._waits: dict[str, tuple[str, float]] = {}
+        self._told_at: dict[tuple[str, str], float] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Log an event; an event of a window begins with its days."""
+        self.log_event("", event)
+
+    def log_event(self, name: str, event: Event) -> None:
+        """Log an event of the report that has this name among several."""
+        if isinstance(event, InWindow):
+            self.log_event(f"{event.start}..{event.end}", event.event)
+            return
+        self._remember_token(name, event)
+        level = logging.WARNING if isinstance(event, Warned | KeyExpires) else logging.INFO
+        if _LOGGER.isEnabledFor(level) and (line := self._describe(name, event) or _describe_range(event)):
+            self.write(level, f"{name}: {line}" if name else line)
+
+    def write(self, level: int, line: str, logger: logging.Logger = _LOGGER) -> None:
+        """Write a line, with secrets, tokens and addresses redacted."""
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", self._redact_line(line))
+
+    def _remember_token(self, name: str, event: Event) -> None:
+        match event:
+            case Asked(token) | Reused(token) | Saved(token):
+                self._known.add(token)
+                self._report_of[name] = f"report {shorten(token)}"
+            case Looked(token):
+                # The look may be at another process's report, whose slot this call waits for.
+                self._known.add(token)
+                self._report_of.setdefault(name, f"report {shorten(token)}")
+
+    def _describe(self, name: str, event: Event) -> str:
+        """Describe an event of a report; empty where a line has just said the same."""
+        report, line = self._report_of.get(name, "the report"), ""
+        match event:
+            case Warned() | KeyExpires():
+                line = f"warning: {event}"
+            case Asked():
+                line = f"asked for {report}"
+            case Reused(_, age):
+                line = f"taking up {report}, asked for {format_duration(age)} ago"
+            case Queued(reason, seconds):
+                line = f"waiting to ask, next try in {format_duration(seconds)}: {reason}"
+            case Retrying(reason, seconds) if self._is_due(name, reason, _AGAIN, at_once=True):
+                line = f"retrying {report} in {format_duration(seconds)}: {reason}"
+            case Looked(token, status, elapsed, next_look) if self._is_news(event):
+                wait = "waited" if next_look is None else "waiting"
+                line = f"{wait} for report {shorten(token)}: {status} after {format_duration(elapsed)}"
+            case Received(size, total) if self._is_due(name, "", _EVERY, at_once=False):
+                of = f" of {format_size(total)}" if total else ""
+                line = f"downloading {report}: {format_size(size)}{of}"
+            case Saved(_, size, rows):
+                line = f"downloaded {report}: {_format_amount(size, rows)}"
+        return line
+
+    def _is_news(self, look: Looked) -> bool:
+        """Whether a look found a new status, or the last line about this wait is 30 s old."""
+        before, told_at = self._waits.get(look.token, ("", 0.0))
+        if look.status == before and 0 <= look.elapsed - told_at < _EVERY:
+            return False
+        self._waits[look.token] = (look.status, look.elapsed)
+        return True
+
+    def _is_due(self, name: str, what: str, pause: float, *, at_once: bool) -> bool:
+        """Whether the last such line is `pause` seconds old; the first is due only `at_once`."""
+        now = self._seconds()
+        before = self._told_at.setdefault((name, what), -math.inf if at_once else now)
+        if now - before < pause:
+            return False
+        self._told_at[name, what] = now
+        return True
+
+    def _redact_line(self, line: str) -> str:
+        line = self._redact(line)
+        for token in sorted(self._known, key=len, reverse=True):
+            line = line.replace(token, shorten(token)) if len(token) >= _TOKEN else line
+        return _ARGUMENTS.sub("?…", _ADDRESS.sub(_cut_address, line))
+
+
+def _describe_range(event: Event) -> str:
+    """Describe an event of a range or of all reports; empty for one report's."""
+    match event:
+        case FewerDays():
+            return str(event)
+        case Bisected(start, end, middle, reason):
+            return f"{start}..{end}: asking for two halves, the later from {middle} on: {reason}"
+        case WindowDone(start, end, _, done, windows):
+            return f"{start}..{end}: here, {done} of {format_count(windows, 'window')}"
+        case Merging(windows):
+            return f"merging {format_count(windows, 'window')}"
+        case Merged(windows, size, rows):
+            return f"merged {format_count(windows, 'window')}: {_format_amount(size, rows)}"
+        case _:
+            return ""
+
+
+def _cut_address(address: re.Match[str]) -> str:
+    """Cut an address to scheme and host, without user, path and signature."""
+    bare = f"{address[1]}{address[2]}"
+    return bare if address[0] == bare else f"{bare}/…"
+
+
+def _format_amount(size: int, rows: int) -> str:
+    return f"{format_count(rows, 'row')}, {format_size(size)}"
+
+
+def shorten(token: str) -> str:
+    """Shorten a report's token: enough to recognize it, too little to fetch the report."""
+    return f"{token[: min(_SHOWN, len(token) // 2)]}…"
 
 
 def make_listener(session: Session, progress: Progress | None = None) -> Progress:
@@ -91,7 +236,7 @@ class Bar:
                 self._show(f"{window}{reason}")
             case Looked(_, status, elapsed):
                 self._show(f"{window}{status} after {format_duration(elapsed)}")
-            case Received(size, total) if self._seconds() - self._shown_at >= _EVERY or size == total:
+            case Received(size, total) if self._seconds() - self._shown_at >= _REDRAWN or size == total:
                 of = f" of {format_size(total)}" if total else ""
                 self._show(f"{window}{format_size(size)}{of}", (size, total) if total else (0, 1))
             case Saved(_, size, rows):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from reelport.client.events import Progress
-from reelport.client.flows import download, fetch, follow
+from reelport.client.flows import download, fetch, lifecycle
 from reelport.client.flows.download import Downloaded
 from reelport.client.flows.lifecycle import ReportState
 from reelport.client.flows.runner import DEADLINE, AsyncRunner, Runner, to_seconds, warn
@@ -76,12 +76,12 @@ class _Handle(ABC):
     def _refresh(self) -> Flow[None]:
         tell = make_listener(self._session, warn)
         row = yield from fetch.recall_row(self._session, self.token)
-        self._state = yield from follow.look_recorded(self._session, row, self.token, tell)
+        self._state = yield from lifecycle.look_recorded(self._session, row, self.token, tell)
 
     def _wait(self, deadline: float | timedelta, progress: Progress | None) -> Flow[None]:
         tell, left = make_listener(self._session, progress), to_seconds(deadline)
         row = yield from fetch.recall_row(self._session, self.token)
-        self._state = yield from follow.wait_recorded(self._session, row, self.token, tell, deadline=left)
+        self._state = yield from lifecycle.wait_recorded(self._session, row, self.token, tell, deadline=left)
 
     def _download(
         self, to: str | os.PathLike[str] | None, progress: Progress | None, *, any_columns: bool

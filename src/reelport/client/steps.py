@@ -1,8 +1,7 @@
-"""Steps that a flow yields to its driver, and the result that each step gives back.
+"""Steps that a flow yields to its driver, the result that each step gives back, and the driver's transport.
 
-A flow is a generator: it yields a step, the driver sends the step's outcome back, and the
-flow returns its result. A flow does no I/O and no waiting itself, so the blocking client,
-the asyncio client and a test drive the same flow.
+A flow is a generator: it yields a step, the driver sends the step's outcome back, and the flow returns its result. A
+flow does no I/O and no waiting itself, so the blocking client, the asyncio client and a test drive the same flow.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import GeneratorType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from reelport.errors import ReelportError
 
@@ -49,6 +48,10 @@ class Lost:
 
     reason: str
     sent: bool = True
+
+
+TOO_SLOW = Lost("its answer only trickles")
+"""What becomes of an answer that takes longer than a request's pace once it has begun, its head or its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +139,51 @@ def work(task: Callable[[], T]) -> Flow[T]:
     """Run a slow local task and return its result; its errors are raised here."""
     answer = yield Work(task)
     return answer  # type: ignore[return-value]  # the driver sends back what the task gave
+
+
+class Body(Protocol):
+    """A response with an open body."""
+
+    @property
+    def head(self) -> Reply:
+        """Status and headers."""
+
+    def read(self) -> bytes | Lost:
+        """Read the next bytes; none at the end."""
+
+    def close(self) -> None:
+        """Release the connection; may be called again."""
+
+
+class Transport(Protocol):
+    """Sends the requests of a blocking client."""
+
+    def open(self, request: Request) -> Body | Lost:
+        """Send a request and return the response, its body still open."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+class AsyncBody(Protocol):
+    """A response with an open body."""
+
+    @property
+    def head(self) -> Reply:
+        """Status and headers."""
+
+    async def read(self) -> bytes | Lost:
+        """Read the next bytes; none at the end."""
+
+    async def close(self) -> None:
+        """Release the connection; may be called again."""
+
+
+class AsyncTransport(Protocol):
+    """Sends the requests of an asyncio client."""
+
+    async def open(self, request: Request) -> AsyncBody | Lost:
+        """Send a request and return the response, its body still open."""
+
+    async def close(self) -> None:
+        """Close all connections."""

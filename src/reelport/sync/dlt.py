@@ -32,7 +32,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from reelport.client.client import Client
 from reelport.client.flows.fetch import mark_delivered
 from reelport.client.flows.runner import DEADLINE, to_seconds
-from reelport.client.ranges.bisection import Bisection
+from reelport.client.ranges.run import Bisection
 from reelport.client.ranges.windows import Window
 from reelport.client.settings.profiles import resolve
 from reelport.errors import QueryRefused, ReelportError, ServiceError, StorageError, UsageError, WindowEmptied

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reelport.client.events import Event, Progress, Warned
+from reelport.client.listener import ReportLog, shorten
 from reelport.client.ranges.windows import Window
-from reelport.client.report_log import ReportLog, shorten
 from reelport.client.session import Session
 from reelport.wording import format_count
 

@@ -16,7 +16,7 @@ from reelport.client.files.sidecar import name_sidecar, read_sidecar
 from reelport.client.flows import fetch
 from reelport.client.flows.download import look_up_links
 from reelport.client.flows.runner import DEADLINE, to_seconds
-from reelport.client.ranges.bisection import Bisection, is_hopeless
+from reelport.client.ranges.run import Bisection, is_hopeless
 from reelport.client.ranges.windows import LONGEST_MONTH, Window
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work

@@ -15,8 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from reelport.client.drivers.http import AsyncHttp, Http
-from reelport.client.drivers.transport import AsyncBody
-from reelport.client.steps import Lost, Request
+from reelport.client.steps import AsyncBody, Lost, Request
 
 SIGNING = ("Content-Location", "Link", "Location", "Refresh", "Set-Cookie")
 

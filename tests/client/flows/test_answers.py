@@ -19,7 +19,7 @@ from reelport.client.events import ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.flows.answers import describe_failure
 from reelport.client.session import Session
-from reelport.client.settings.credentials import PrivateKey
+from reelport.client.settings.config import PrivateKey
 from reelport.errors import (
     AccessError,
     QueryRefused,

@@ -18,7 +18,7 @@ from reelport import AsyncClient, Client
 from reelport.client.events import Event, KeyExpires, ignore_event
 from reelport.client.flows import auth, lifecycle
 from reelport.client.session import Access, Grant, Session
-from reelport.client.settings.credentials import Bearer, PublicKey
+from reelport.client.settings.config import Bearer, PublicKey
 from reelport.client.steps import Exclusive, Flow, Lost, Reply
 from reelport.errors import AccessError, QueryRefused, ServiceError, Unreachable
 from reelport.query import ReportQuery

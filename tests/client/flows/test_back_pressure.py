@@ -13,7 +13,7 @@ from tests.client.range_asks import asked
 
 from reelport import Client, QueryRefused, ReportQuery
 from reelport.client.events import Event, InWindow, Queued, Received, WindowDone
-from reelport.client.flows.back_pressure import BackPressure, speaks_of_slots
+from reelport.client.flows.ask import BackPressure, speaks_of_slots
 from reelport.client.ledger import Claimed, Ledger
 from reelport.client.session import Session
 from reelport.errors import Problem

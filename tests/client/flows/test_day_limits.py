@@ -14,7 +14,7 @@ from tests.client.range_asks import asked, days
 
 from reelport import Client, FewerDays, QueryRefused
 from reelport.client.events import Event
-from reelport.client.flows.back_pressure import find_named_limit
+from reelport.client.flows.ask import find_named_limit
 from reelport.client.ledger import Ledger
 from reelport.errors import Problem
 from reelport.testing import Vendor

@@ -13,7 +13,7 @@ from tests.client.conftest import Time
 from tests.client.ledgers import days
 
 from reelport import Client, QueryRefused, ReportQuery
-from reelport.client.flows.back_pressure import advise_on_days
+from reelport.client.flows.ask import advise_on_days
 from reelport.client.session import Session
 from reelport.errors import Problem, SchemaDrift
 from reelport.testing import Vendor

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from reelport import QueryRefused, ReportFailed
 from reelport.client.events import Bisected, Event
-from reelport.client.ranges.bisection import Bisection, is_hopeless
+from reelport.client.ranges.run import Bisection, is_hopeless
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
-from reelport.client.settings.config import Settings
-from reelport.client.settings.credentials import PrivateKey
+from reelport.client.settings.config import PrivateKey, Settings
 from reelport.errors import AccessError, AskLost, Problem, QueueFull, ReelportError, SlotsFull, StorageError, UsageError
 from reelport.wire import Code
 

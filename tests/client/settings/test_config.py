@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from reelport.client.session import Session
-from reelport.client.settings.config import DAILYMOTION_URL, Settings, normalize_url, resolve_home
-from reelport.client.settings.credentials import PUBLIC_HOST, Bearer, PrivateKey, PublicKey
+from reelport.client.settings.config import (
+    DAILYMOTION_URL,
+    PUBLIC_HOST,
+    Bearer,
+    PrivateKey,
+    PublicKey,
+    Settings,
+    normalize_url,
+    resolve_home,
+)
 from reelport.errors import AccessError, UsageError
 
 KEY = {"REELPORT_API_KEY": "key of env", "REELPORT_API_SECRET": "secret of env"}

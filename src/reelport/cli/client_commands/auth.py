@@ -18,8 +18,7 @@ from reelport.cli.arguments.options import Insecure, Profile, Url
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.client.settings import profile_file, secrets
-from reelport.client.settings.config import HOME, INSECURE, Settings, normalize_url, resolve_home
-from reelport.client.settings.credentials import PrivateKey, PublicKey
+from reelport.client.settings.config import HOME, INSECURE, PrivateKey, PublicKey, Settings, normalize_url, resolve_home
 from reelport.client.settings.profiles import (
     DEFAULT_PROFILE,
     PARTS,

@@ -17,7 +17,7 @@ from reelport.errors import AccessError, ReelportError, ServiceError, Unreachabl
 from reelport.wording import format_duration
 
 if TYPE_CHECKING:
-    from reelport.client.flows.probe import Probe
+    from reelport.client.flows.operation import Probe
     from reelport.client.settings.profiles import InForce
 
 T = TypeVar("T")

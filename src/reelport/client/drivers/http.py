@@ -1,7 +1,4 @@
-"""The default transports: HTTP through httpx2, blocking and on asyncio.
-
-A client imports this module only when it needs it, because httpx2 takes half of the client's import time.
-"""
+"""The default transports: HTTP through httpx2, blocking and on asyncio. A client loads them when it needs them."""
 
 from __future__ import annotations
 
@@ -11,17 +8,16 @@ import re
 import socket
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
-from typing import Self
+from typing import Any, Self
 
 import httpx2
 
-from reelport.client.drivers.slow_head import SlowHead, bounded_head, trace, trace_async
-from reelport.client.drivers.transport import TOO_SLOW, AsyncBody, Body
-from reelport.client.steps import Lost, Reply, Request
+from reelport.client.steps import TOO_SLOW, AsyncBody, Body, Lost, Reply, Request
 from reelport.errors import UsageError
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
@@ -334,3 +330,100 @@ def _without_signatures() -> Iterator[None]:
 def _cut_to_host(argument: object) -> object:
     """Cut an address to its host: vendors sign links in the path or in the query string."""
     return f"{argument.scheme}://{argument.netloc.decode()}/…" if isinstance(argument, httpx2.URL) else argument
+
+
+class SlowHead(httpx2.ReadTimeout):
+    """The head of an answer came in pieces for longer than the request allows."""
+
+
+class _Head:
+    """How many seconds the heads of a request's answers may still take; it may have several.
+
+    A redirect or a proxy's answer has one of its own. The wait for the first bytes of each is the service's work, and
+    doesn't count: the library bounds it.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._left = request.pace
+        self._silence = request.timeout
+        self._begun = False
+
+    def expect_answer(self) -> None:
+        """Wait for the first bytes of another answer."""
+        self._begun = False
+
+    @contextmanager
+    def count(self) -> Iterator[None]:
+        """Count the seconds of the block, a wait for bytes; SlowHead where none is left.
+
+        Of one wait no more counts than the silence after which the library gives up: beyond that the process, or its
+        event loop, stood still.
+        """
+        if self._left <= 0:
+            raise SlowHead("the head of the answer only trickles")
+        began = time.monotonic()
+        yield
+        if self._begun:
+            self._left -= min(time.monotonic() - began, self._silence)
+        self._begun = True
+
+
+_HEAD: ContextVar[_Head | None] = ContextVar("reelport_head", default=None)
+"""Set while a request is sent and its head is read; what reads a body counts for itself."""
+
+
+@contextmanager
+def bounded_head(request: Request) -> Iterator[None]:
+    """Let SlowHead be raised where heads of the block's answers exceed the request's pace.
+
+    The block's request needs `trace` or `trace_async` as its extension `trace`.
+    """
+    before = _HEAD.set(_Head(request))
+    try:
+        yield
+    finally:
+        _HEAD.reset(before)
+
+
+def trace(event: str, info: dict[str, Any]) -> None:
+    """Follow a blocking request: count the reads of each stream that it opens."""
+    if _is_opened(event):
+        stream = info["return_value"]
+        read = stream.read
+
+        def read_counted(max_bytes: int, timeout: float | None = None) -> bytes:
+            with _count_wait():
+                data: bytes = read(max_bytes, timeout)
+                return data
+
+        stream.read = read_counted
+    _note_answer(event)
+
+
+async def trace_async(event: str, info: dict[str, Any]) -> None:
+    """Follow a request on asyncio, as `trace` does."""
+    if _is_opened(event):
+        stream = info["return_value"]
+        read = stream.read
+
+        async def read_counted(max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - the library's
+            with _count_wait():
+                data: bytes = await read(max_bytes, timeout)
+                return data
+
+        stream.read = read_counted
+    _note_answer(event)
+
+
+def _is_opened(event: str) -> bool:
+    return event.endswith((".connect_tcp.complete", ".start_tls.complete"))
+
+
+def _note_answer(event: str) -> None:
+    if event.endswith(".receive_response_headers.started") and (head := _HEAD.get()) is not None:
+        head.expect_answer()
+
+
+def _count_wait() -> AbstractContextManager[None]:
+    head = _HEAD.get()
+    return nullcontext() if head is None else head.count()

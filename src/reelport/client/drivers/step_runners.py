@@ -8,10 +8,26 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
-from reelport.client.drivers.transport import TOO_SLOW, AsyncBody, AsyncTransport, Body, Transport
 from reelport.client.flows.runner import AsyncRunner
 from reelport.client.reports import AsyncSleep, Sleep
-from reelport.client.steps import Exclusive, Fork, Lost, Open, Read, Reply, Request, Send, Step, Wait, Work
+from reelport.client.steps import (
+    TOO_SLOW,
+    AsyncBody,
+    AsyncTransport,
+    Body,
+    Exclusive,
+    Fork,
+    Lost,
+    Open,
+    Read,
+    Reply,
+    Request,
+    Send,
+    Step,
+    Transport,
+    Wait,
+    Work,
+)
 
 if TYPE_CHECKING:
     import asyncio

@@ -13,7 +13,7 @@ from reelport.client.events import KeyExpires, Progress
 from reelport.client.flows.answers import FORBIDDEN, OK, UNAUTHORIZED, describe_failure, parse_object
 from reelport.client.flows.retry import DEFAULT_POLICY, Retries, RetryPolicy
 from reelport.client.session import Access, Grant, Session
-from reelport.client.settings.credentials import Bearer, PrivateKey, PublicKey, is_token
+from reelport.client.settings.config import Bearer, PrivateKey, PublicKey, is_token
 from reelport.client.steps import Exclusive, Flow, Reply, Request, Send, Wait
 from reelport.errors import AccessError, ReelportError, ServiceError
 from reelport.wire import KEY_EXPIRES_HEADER

@@ -13,8 +13,7 @@ from reelport.client.events import Progress
 from reelport.client.files.proof import Proof
 from reelport.client.flows.ask import acquire_report
 from reelport.client.flows.download import Downloaded, Times, download, find_downloaded
-from reelport.client.flows.follow import poll_once, wait_recorded
-from reelport.client.flows.lifecycle import ReportState, check_against_host
+from reelport.client.flows.lifecycle import ReportState, check_against_host, poll_once, wait_recorded
 from reelport.client.flows.runner import DEADLINE
 from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session

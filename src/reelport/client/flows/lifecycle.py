@@ -1,22 +1,24 @@
-"""A report at the service: reads the answer to its ask, polls it, and reads its links."""
+"""A report at the service: reads the answer to its ask, polls it, reads its links; records its status."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
-from reelport.client.events import Looked, Progress, Warned
+from reelport import killpoints
+from reelport.client.events import Event, Looked, Progress, Warned
 from reelport.client.flows import auth
 from reelport.client.flows.answers import OK, read_data
 from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
 from reelport.client.flows.runner import DEADLINE
+from reelport.client.ledger import Ledger, Row, State
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Reply, Wait
+from reelport.client.steps import Flow, Reply, Send, Step, T, Wait, Work, work
 from reelport.errors import (
     AskLost,
     IncompleteDownload,
@@ -52,6 +54,10 @@ _MOST_PAGES = 1000
 """Most pages of links to read: a vendor that never ends its pages is an error."""
 
 _MALFORMED = "The service's answer has not the shape that the Reporting API's schema gives it."
+
+
+_SIGN_OF_LIFE = 60.0
+"""Seconds after which a wait renews its lease on a row (heartbeat)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,3 +342,107 @@ def _read_next_page(info: Mapping[str, object], page: int) -> int | None:
     if following <= page or following > _MOST_PAGES:
         raise ServiceError(f"The service's pages of links don't end: page {page} is followed by page {following}.")
     return following
+
+
+def poll_once(session: Session, row: Row, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY) -> Flow[Row]:
+    """Look at a row's report once and return the updated row, also when the report has expired."""
+    with suppress(ReportExpired):
+        yield from look_recorded(session, row, row.token or "", tell, policy)
+    return (yield from work(partial(session.ledger.get, row.id))) or row
+
+
+def look_recorded(
+    session: Session, row: Row | None, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY
+) -> Flow[ReportState]:
+    """Look at a report; record its status. Raises ReportExpired when the service has none such."""
+    try:
+        state = yield from look(session, token, tell, policy)
+    except ReportExpired as error:
+        if row is not None:
+            yield from work(partial(session.ledger.record_end, row, State.EXPIRED, str(error)))
+        raise
+    if row is not None:
+        yield from work(partial(_record_status, session.ledger, row, state))
+    return state
+
+
+def wait_recorded(
+    session: Session, row: Row | None, token: str, tell: Progress, *, deadline: float, just_asked: bool = False
+) -> Flow[ReportState]:
+    """Wait until the report can be downloaded; keep its status in the ledger current."""
+    ledger = session.ledger
+    if row is None:
+        return (yield from wait(session, token, tell, deadline=deadline))
+    writer = _StatusWriter(ledger, row, session.clock.seconds, tell)
+    try:
+        state = yield from _write_between(
+            wait(session, token, writer, deadline=deadline, just_asked=just_asked), writer
+        )
+    except ReportFailed as error:
+        yield from work(partial(ledger.record_end, row, State.FAILED, str(error)))
+        raise
+    except ReportExpired as error:
+        yield from work(partial(ledger.record_end, row, State.EXPIRED, str(error)))
+        raise
+    yield from work(partial(ledger.record_status, row, State.FINISHED))
+    killpoints.reach("client-finished")
+    return state
+
+
+class _StatusWriter:
+    """A listener of a wait that knows when the row's status and lease must be written."""
+
+    def __init__(self, ledger: Ledger, row: Row, seconds: Callable[[], float], tell: Progress) -> None:
+        self._ledger = ledger
+        self._row = row
+        self._seconds = seconds
+        self._tell = tell
+        self._running = False
+        self._written_at: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Looked) and event.next_look is not None:
+            self._running = True
+        self._tell(event)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the ledger doesn't know yet that the report runs, or its lease is a minute old."""
+        old = self._written_at is None or self._seconds() - self._written_at >= _SIGN_OF_LIFE
+        return self._running and old
+
+    def write(self) -> None:
+        """Record that the report is running and renew the lease of this wait."""
+        self._ledger.record_status(self._row, State.RUNNING)
+        self._written_at = self._seconds()
+        killpoints.reach("client-running")
+
+
+def _write_between(inner: Flow[T], writer: _StatusWriter) -> Flow[T]:
+    """Run a flow, and write the due status before each of its steps that take time."""
+    step: Callable[[], Step] = partial(next, inner)
+    try:
+        while True:
+            wanted = step()
+            if isinstance(wanted, Wait | Send) and writer.is_due:
+                yield Work(writer.write)
+            try:
+                step = partial(inner.send, (yield wanted))
+            except ReelportError as error:
+                step = partial(inner.throw, error)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # a generator's result has its flow's type
+    finally:
+        inner.close()
+
+
+def _record_status(ledger: Ledger, row: Row, state: ReportState) -> None:
+    match state.status:
+        case ReportStatus.FAILED:
+            ledger.record_end(row, State.FAILED, "It failed on the service's side.")
+        case ReportStatus.EXPIRED:
+            ledger.record_end(row, State.EXPIRED, "The service has it no more.")
+        case ReportStatus.FINISHED:
+            ledger.record_status(row, State.FINISHED)
+        case _:
+            ledger.record_status(row, State.RUNNING)

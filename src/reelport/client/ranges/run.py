@@ -1,18 +1,20 @@
-"""Run a report over any range: fetch its windows, then merge them into one file."""
+"""Run a report over any range: fetch its windows side by side, halve those that fail, merge them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from reelport import killpoints
-from reelport.client.events import Merged, Merging, Progress
+from reelport.client.events import Bisected, Event, FewerDays, InWindow, Merged, Merging, Progress, Warned, WindowDone
 from reelport.client.files.part import Part, translate_io_errors
 from reelport.client.files.proof import find_weakest
 from reelport.client.files.sidecar import Sidecar, find_sidecar_path, name_sidecar, read_sidecar
@@ -20,22 +22,45 @@ from reelport.client.flows.download import Downloaded, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
 from reelport.client.flows.runner import DEADLINE
-from reelport.client.ranges.bisection import Bisection
-from reelport.client.ranges.fetching import WindowEvents, WindowFetcher
 from reelport.client.ranges.folder import Folder, KeptFolder
 from reelport.client.ranges.merge import merge
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
 from reelport.client.ranges.result import Ranged
-from reelport.client.ranges.windows import Window
+from reelport.client.ranges.windows import Window, halve, recut, split_by_existing
 from reelport.client.session import Session
-from reelport.client.steps import Flow, work
-from reelport.errors import MergeRefused, QueryRefused, ReportFailed, UsageError
+from reelport.client.steps import Flow, fork, work
+from reelport.errors import (
+    AccessError,
+    AskLost,
+    InternalError,
+    MergeRefused,
+    Partial,
+    Problem,
+    QueryRefused,
+    QueueFull,
+    ReelportError,
+    ReportFailed,
+    RequestError,
+    SlotsFull,
+    Unreachable,
+    UsageError,
+)
 from reelport.query import ReportQuery
+from reelport.wire import Code
+from reelport.wording import format_count
 
 _OVER = object()
 
 _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")
+
+
+_TOLD = 10
+"""Most missing windows that an error lists; it only counts the others."""
+
+
+_FAILURES = 16
+"""Most failed reports before the windows that are left aren't halved any more; two bad days cause about as many."""
 
 
 def run_range(
@@ -199,3 +224,212 @@ def _describe_window(done: Downloaded) -> dict[str, object]:
     query = said.get("query") or {}
     days = {"start": query.get("startDate"), "end": query.get("endDate")}
     return days | {name: said.get(name) for name in _OF_A_WINDOW}
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A window that can't be fetched now, and why."""
+
+    window: Window
+    error: ReelportError
+
+
+class WindowFetcher:
+    """Fetches a query's windows, and holds what they share."""
+
+    def __init__(
+        self,
+        session: Session,
+        query: ReportQuery,
+        folder: Folder | KeptFolder,
+        events: WindowEvents,
+        deadline: float,
+        *,
+        fresh: bool,
+    ) -> None:
+        self._session = session
+        self._query = query
+        self._folder = folder
+        self._events = events
+        self._deadline = deadline
+        self._fresh = fresh
+        self._bisections: list[Bisection] = []
+        self._stop: ReelportError | None = None
+        self._done = count(1)
+
+    def fetch_all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
+        """Fetch all windows, or the pieces they were cut into, in order.
+
+        Raises Partial when some are missing, and the first error when all are.
+        """
+        existing = self._folder.list_files()
+        months = needs_whole_months(self._query, self._session.windows)
+        parts = [split_by_existing(window, existing) for window in windows]
+        self._bisections = [Bisection(self._session, each, months=months) for each in parts]
+        outcomes = yield from fork([self._fetch_windows(each) for each in self._bisections], self._session.slots)
+        found: list[Downloaded | Missing] = []
+        for window, outcome in zip(windows, outcomes, strict=True):
+            found += [Missing(window, outcome)] if isinstance(outcome, ReelportError) else outcome
+        missing = [each for each in found if isinstance(each, Missing)]
+        if missing:
+            raise _build_partial(found, missing)
+        return [each for each in found if isinstance(each, Downloaded)]
+
+    def _fetch_windows(self, windows: Bisection) -> Flow[list[Downloaded | Missing]]:
+        """Fetch windows one after another, and what they are cut into."""
+        found: list[Downloaded | Missing] = []
+        for window in windows:
+            if self._stop is not None:
+                found.append(Missing(window, self._stop))
+                continue
+            try:
+                done = yield from self._fetch_window(window)
+            except ReelportError as error:
+                if windows.split(window, error, self._events):
+                    continue
+                if is_hopeless(error):
+                    self._stop = error
+                found.append(Missing(window, error))
+            else:
+                count = sum(each.count for each in self._bisections)
+                self._events(WindowDone(window.start, window.end, done.bytes, next(self._done), count))
+                found.append(done)
+        return found
+
+    def _fetch_window(self, window: Window) -> Flow[Downloaded]:
+        return fetch(
+            self._session,
+            self._query.within(window.start, window.end),
+            self._folder.file(window),
+            self._events.of(window),
+            deadline=self._deadline,
+            fresh=self._fresh,
+            part=isinstance(self._folder, Folder),  # A window that will be merged is only a part of the result.
+            window=True,
+        )
+
+
+def _format_more(windows: int) -> str:
+    return f" and {windows} more for the same reason" if windows else ""
+
+
+def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) -> ReelportError:
+    """Build the error for missing windows: Partial, or the first one's where all miss."""
+    first = missing[0].error
+    if len(missing) == len(found):
+        return first
+    same = Counter(id(each.error) for each in missing)
+    firsts = {id(each.error): each for each in reversed(missing)}.values()
+    lines = [f"{each.window}{_format_more(same[id(each.error)] - 1)}: {each.error}" for each in reversed(firsts)]
+    if len(lines) > _TOLD:
+        lines[_TOLD:] = [f"… and {len(lines) - _TOLD} more."]
+    whole = format_count(len(found), "window")
+    counts = f"Of {whole}, {len(found) - len(missing):,} are here and kept; {len(missing):,} can't be had now:"
+    error = Partial("\n".join([counts, *lines, "Run the same again: it goes on with these alone."]), token=first.token)
+    error.__cause__ = first
+    return error
+
+
+class WindowEvents:
+    """Passes events from several threads to one listener, one after another."""
+
+    def __init__(self, tell: Progress) -> None:
+        import threading  # noqa: PLC0415 - a client that asks for one report has no threads
+
+        self._tell = tell
+        self._lock = threading.RLock()
+        self._warned: set[Problem] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Pass on an event of the range as a whole."""
+        with self._lock:
+            if isinstance(event, Warned):
+                if event.problem in self._warned:
+                    return
+                self._warned.add(event.problem)
+            self._tell(event)
+
+    def of(self, window: Window) -> Callable[[Event], None]:
+        """Return a listener that passes on one window's events."""
+
+        def tell(event: Event) -> None:
+            self(event if isinstance(event, Warned | FewerDays) else InWindow(window.start, window.end, event))
+
+        return tell
+
+
+class Bisection:
+    """A range's windows, to read in turn. One that can't be had is cut, down to a day.
+
+    With `months` no month is cut. `count` is how many windows there are by now, those already read included.
+    """
+
+    def __init__(self, session: Session, windows: Iterable[Window], *, months: bool) -> None:
+        self._session = session
+        self._months = months
+        self._left = list(windows)[::-1]
+        self._failures = 0
+        self.count = len(self._left)
+
+    def __iter__(self) -> Iterator[Window]:
+        """Yield the windows, oldest first, none longer than the service takes by now."""
+        while self._left:
+            window = self._left.pop()
+            pieces = self._fit(window)
+            if len(pieces) == 1:
+                yield window
+            else:
+                self._put_back(pieces)
+
+    def refit(self, window: Window, error: ReelportError) -> bool:
+        """Put a refused window back in pieces, where the service now takes fewer days."""
+        pieces = self._fit(window) if isinstance(error, QueryRefused) else (window,)
+        if len(pieces) == 1:
+            return False
+        self._put_back(pieces)
+        return True
+
+    def split(self, window: Window, error: ReelportError, tell: Progress) -> bool:
+        """Put back pieces of a failed window that may succeed, and return whether there are any."""
+        if self.refit(window, error):
+            return True
+        if not _can_be_split(error):
+            return False
+        self._failures += 1
+        halves = halve(window, months=self._months) if self._failures <= _FAILURES else ()
+        if not halves:
+            return False
+        tell(Bisected(window.start, window.end, halves[1].start, str(error)))
+        self._put_back(halves)
+        return True
+
+    def _fit(self, window: Window) -> tuple[Window, ...]:
+        return recut(window, self._session.windows, months=self._months)
+
+    def _put_back(self, pieces: tuple[Window, ...]) -> None:
+        self._left += reversed(pieces)
+        self.count += len(pieces) - 1
+
+
+def _can_be_split(error: ReelportError) -> bool:
+    """Whether shorter windows may succeed: the report failed, or the service takes fewer days."""
+    match error:
+        case ReportFailed():
+            return True
+        case QueryRefused(problems=problems):
+            return {problem.code for problem in problems if problem.fatal} == {Code.RANGE_TOO_LONG}
+        case _:
+            return False
+
+
+def is_hopeless(error: ReelportError) -> bool:
+    """Whether the other windows would fail in the same way."""
+    match error:
+        case SlotsFull():
+            return True  # This window waited until the deadline, and so would each of the others.
+        case QueueFull() | AskLost():
+            return False
+        case RequestError() | AccessError() | InternalError() | Unreachable():
+            return not _can_be_split(error)
+        case _:
+            return False

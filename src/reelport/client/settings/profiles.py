@@ -18,13 +18,14 @@ from reelport.client.settings.config import (
     HOME,
     INSECURE,
     Faults,
+    PrivateKey,
+    PublicKey,
     Settings,
     normalize_url,
     read_count,
     read_switch,
     resolve_home,
 )
-from reelport.client.settings.credentials import PrivateKey, PublicKey
 from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read_profiles
 from reelport.client.settings.secrets import Name, look_up
 from reelport.errors import AccessError, ReelportError, StorageError, UsageError
