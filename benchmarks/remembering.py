@@ -10,9 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.measure import percentile
-from reelport.client.ledger.entry import Claimed, Question
-from reelport.client.ledger.ledger import Ledger
-from reelport.client.ledger.rows import State
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Claimed, Question, State
 from reelport.query import ReportQuery
 
 _REPORTS = 300

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
         Warned,
         WindowDone,
     )
-    from reelport.client.flows.download import Downloaded, Proof
+    from reelport.client.flows.download import Downloaded, Proof, Ranged
     from reelport.client.ranges.plan import Plan
-    from reelport.client.ranges.result import Ranged
     from reelport.client.report import AsyncReport, Report
     from reelport.client.results.tables import Table
     from reelport.errors import (
@@ -127,7 +126,6 @@ _MODULES = (
     "client.flows.download",
     "client.results.tables",
     "client.ranges.plan",
-    "client.ranges.result",
     "client.report",
     "client.client",
 )

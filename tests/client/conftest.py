@@ -20,7 +20,8 @@ from tests.client.ledgers import Calendar, requested, shown
 
 from reelport import AsyncClient, Client, Downloaded
 from reelport.client.events import Event
-from reelport.client.ledger import Ledger, Row, State
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Access, Clock, Session
 from reelport.client.settings.config import PrivateKey, Settings
 from reelport.query import ReportQuery

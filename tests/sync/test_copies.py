@@ -12,10 +12,9 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.errors import SchemaDrift, ServiceError, StorageError, WindowEmptied
-from reelport.sync.days import Days
 from reelport.sync.destinations import open_destination
 from reelport.sync.parquet_folder import CURRENT
-from reelport.sync.spec import Contract, Kind, Place, Spec
+from reelport.sync.spec import Contract, Days, Kind, Place, Spec
 
 from .conftest import HEADER, day, kept, put, spec_at, types
 

@@ -14,8 +14,7 @@ from reelport.client.ranges.windows import Window
 from reelport.errors import NewerData, StorageError
 from reelport.sync.copies import State
 from reelport.sync.coverage import cut_windows, missing_days
-from reelport.sync.days import Days, month_first, month_last
-from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.spec import Days, Kind, Place, Spec, month_first, month_last
 from reelport.sync.staging import Delivery
 
 ORIGIN = date(2026, 1, 1)

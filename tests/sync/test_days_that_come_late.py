@@ -16,9 +16,8 @@ from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load_arrow
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
-from reelport.sync.days import Days
 from reelport.sync.events import ignore
-from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.testing import Channel
 
 from .conftest import break_after_download, kept

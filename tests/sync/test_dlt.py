@@ -11,9 +11,9 @@ import pytest
 
 from reelport import Client, SchemaDrift
 from reelport.errors import ReportFailed, UsageError, WindowEmptied
-from reelport.sync.days import Days
 from reelport.sync.dlt import load, reports
 from reelport.sync.events import Loaded, SyncEvent
+from reelport.sync.spec import Days
 from reelport.testing import Vendor
 
 from .vendors import START, TODAY, YESTERDAY, Numbers, asked, expected

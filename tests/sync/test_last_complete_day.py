@@ -19,10 +19,9 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.freshness import tables_report
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
-from reelport.sync.days import Days
 from reelport.sync.events import ignore
 from reelport.sync.parquet_folder import CURRENT, MANIFEST
-from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.testing import Channel, Vendor
 from reelport.wire import NO_DAY
 

@@ -17,10 +17,9 @@ from reelport.client.events import FewerDays
 from reelport.errors import AskLost, Partial, RepeatedRows, ReportFailed, ServiceError, UsageError, WindowEmptied
 from reelport.sync import comparison, sync_run
 from reelport.sync.coverage import coverage_of
-from reelport.sync.days import Days
 from reelport.sync.destinations import open_destination
 from reelport.sync.events import Failed, Loaded, OfWindow, Planned, SyncEvent, ignore
-from reelport.sync.spec import Contract, Kind, Place, Spec
+from reelport.sync.spec import Contract, Days, Kind, Place, Spec
 from reelport.testing import Vendor
 
 from .conftest import break_after_download, kept

@@ -15,9 +15,8 @@ from reelport import Client, Partial, ReportFailed
 from reelport.client.events import Bisected, Event
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
-from reelport.sync.days import Days
 from reelport.sync.events import OfWindow, SyncEvent
-from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.testing import Vendor
 
 from .vendors import YESTERDAY, Numbers

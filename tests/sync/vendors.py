@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 from types import ModuleType
 
-from reelport.sync.days import Days
+from reelport.sync.spec import Days
 from reelport.testing import Vendor
 from reelport.testing.vendor import Wire
 

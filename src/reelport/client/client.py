@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
 from reelport.client.flows.operation import Probe, probe
-from reelport.client.ledger.ledger import Place, resolve_ledger
+from reelport.client.ledger import Place, resolve_ledger
 from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings

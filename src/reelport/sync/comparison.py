@@ -19,15 +19,12 @@ from reelport.client.session import Session
 from reelport.client.steps import Flow, fork
 from reelport.errors import ReelportError, UsageError
 from reelport.sql_quoting import quote_name
-from reelport.sync.columns import Field, day_sql, within_sql
-from reelport.sync.contract import agree, time_field
-from reelport.sync.copies import State, View
+from reelport.sync.copies import State, View, agree, time_field
 from reelport.sync.coverage import cut_windows
-from reelport.sync.days import Days, Span, month_first, month_last
 from reelport.sync.destinations import open_destination
 from reelport.sync.events import Tell, label_events, one_at_a_time, warn, with_log
-from reelport.sync.spec import Spec
-from reelport.sync.staging import STAGE, Delivery, load_stage
+from reelport.sync.spec import Days, Span, Spec, month_first, month_last
+from reelport.sync.staging import STAGE, Delivery, Field, day_sql, load_stage, within_sql
 from reelport.sync.sync_run import fetch_window, limit_window, refuse_other_services
 
 _AT_LEAST = 14

@@ -10,9 +10,8 @@ from datetime import UTC, date, datetime
 
 from reelport.client.ranges.windows import Window, cut
 from reelport.sync.copies import State
-from reelport.sync.days import Days, month_first, month_last
 from reelport.sync.destinations import open_destination, read_success
-from reelport.sync.spec import Spec
+from reelport.sync.spec import Days, Spec, month_first, month_last
 from reelport.sync.staging import count_rows
 
 

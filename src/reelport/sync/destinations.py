@@ -13,10 +13,9 @@ from reelport.client.files.locks import replace_whole, try_lock
 from reelport.client.files.part import translate_io_errors
 from reelport.errors import StorageError, UsageError
 from reelport.sync.copies import Replaced, State, View
-from reelport.sync.days import Days
 from reelport.sync.duckdb_file import DuckDBFile
 from reelport.sync.parquet_folder import ParquetFolder
-from reelport.sync.spec import Kind, Place, Spec
+from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.sync.staging import Delivery
 
 _LOCK, _HOLDER = "lock", "holder"

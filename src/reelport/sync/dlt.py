@@ -38,14 +38,11 @@ from reelport.client.settings.profiles import resolve
 from reelport.errors import QueryRefused, ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
 from reelport.sql_quoting import quote_name
 from reelport.sync import spec_file
-from reelport.sync.columns import Field, day_sql
-from reelport.sync.contract import agree, time_field
-from reelport.sync.copies import State, replaced_span, select_stamped
+from reelport.sync.copies import State, agree, replaced_span, select_stamped, time_field
 from reelport.sync.coverage import cut_windows, missing_days
-from reelport.sync.days import NONE, Days, month_last
 from reelport.sync.events import Began, Loaded, SyncEvent, Tell, label_events, warn, with_log
-from reelport.sync.spec import Spec
-from reelport.sync.staging import Delivery, load_stage, open_duckdb
+from reelport.sync.spec import NONE, Days, Spec, month_last
+from reelport.sync.staging import Delivery, Field, day_sql, load_stage, open_duckdb
 from reelport.sync.sync_run import discard_report, fetch_window, limit_window, named_days
 from reelport.wording import format_count
 

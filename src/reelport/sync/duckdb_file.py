@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING
 from reelport.errors import StorageError, UsageError
 from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
-from reelport.sync.columns import OWN, Field, day_sql
-from reelport.sync.contract import Agreement, agree, time_field
-from reelport.sync.copies import Replaced, State, View, in_window_sql, is_stale_sql, refuse_emptied, select_stamped
-from reelport.sync.days import Days
-from reelport.sync.spec import Place, Spec
-from reelport.sync.staging import Delivery, count_rows, load_stage, open_duckdb
+from reelport.sync.copies import (
+    Agreement,
+    Replaced,
+    State,
+    View,
+    agree,
+    in_window_sql,
+    is_stale_sql,
+    refuse_emptied,
+    select_stamped,
+    time_field,
+)
+from reelport.sync.spec import Days, Place, Spec
+from reelport.sync.staging import OWN, Delivery, Field, count_rows, day_sql, load_stage, open_duckdb
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -29,12 +29,19 @@ from reelport.client.files.part import translate_io_errors
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
-from reelport.sync.columns import OWN, Field, day_sql
-from reelport.sync.contract import Agreement, agree, time_field
-from reelport.sync.copies import Replaced, State, View, refuse_emptied, replaced_span, select_stamped
-from reelport.sync.days import Days, month_first
-from reelport.sync.spec import Place, Spec
-from reelport.sync.staging import Delivery, count_rows, load_stage, open_duckdb
+from reelport.sync.copies import (
+    Agreement,
+    Replaced,
+    State,
+    View,
+    agree,
+    refuse_emptied,
+    replaced_span,
+    select_stamped,
+    time_field,
+)
+from reelport.sync.spec import Days, Place, Spec, month_first
+from reelport.sync.staging import OWN, Delivery, Field, count_rows, day_sql, load_stage, open_duckdb
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -23,10 +23,9 @@ from reelport.client.steps import Flow, fork, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, SchemaDrift, ServiceError, UsageError
 from reelport.killpoints import reach
 from reelport.sync.coverage import cut_windows, days_in_range, missing_days, wanted_days
-from reelport.sync.days import Days
 from reelport.sync.destinations import Destination, lock_destination, open_destination, record_success
 from reelport.sync.events import Began, Failed, Loaded, Planned, Tell, label_events, one_at_a_time, warn, with_log
-from reelport.sync.spec import Place, Spec
+from reelport.sync.spec import Days, Place, Spec
 from reelport.sync.staging import Delivery
 
 Outcome = Loaded | ReelportError

@@ -13,7 +13,8 @@ from tests.cli.test_command_line import ended
 from tests.client.ledgers import Calendar, days, given_up, question, requested
 from tests.whole.terminal import on_terminal
 
-from reelport.client.ledger import Ledger, State
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import State
 
 
 @pytest.fixture

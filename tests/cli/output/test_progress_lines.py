@@ -28,8 +28,7 @@ from reelport.client.events import (
     WindowDone,
 )
 from reelport.client.files.proof import Proof
-from reelport.client.flows.download import Downloaded
-from reelport.client.ranges.result import Ranged
+from reelport.client.flows.download import Downloaded, Ranged
 from reelport.errors import NotFinished, Problem
 from reelport.query import ReportQuery
 from reelport.wording import format_duration, format_size

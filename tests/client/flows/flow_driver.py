@@ -13,7 +13,7 @@ from tests.client.conftest import REPORT, TOKEN, Time, looked
 from reelport.client.events import Progress
 from reelport.client.flows.ask import acquire_report
 from reelport.client.flows.lifecycle import check_against_host
-from reelport.client.ledger import Row
+from reelport.client.ledger_rows import Row
 from reelport.client.session import Session
 from reelport.client.settings.config import DAILYMOTION_URL
 from reelport.client.steps import Exclusive, Flow, Lost, Reply, Send, Step, T, Wait, Work

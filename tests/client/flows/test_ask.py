@@ -28,7 +28,7 @@ from tests.client.flows.flow_driver import (
 from reelport.client.events import Event, Warned, ignore_event
 from reelport.client.flows import lifecycle
 from reelport.client.flows.ask import may_be_slot_refusal
-from reelport.client.ledger import State
+from reelport.client.ledger_rows import State
 from reelport.client.session import Session
 from reelport.client.steps import Lost, Reply
 from reelport.errors import (

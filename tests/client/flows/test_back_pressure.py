@@ -14,7 +14,8 @@ from tests.client.range_asks import asked
 from reelport import Client, QueryRefused, ReportQuery
 from reelport.client.events import Event, InWindow, Queued, Received, WindowDone
 from reelport.client.flows.ask import BackPressure, speaks_of_slots
-from reelport.client.ledger import Claimed, Ledger
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Claimed
 from reelport.client.session import Session
 from reelport.errors import Problem
 from reelport.testing import Vendor

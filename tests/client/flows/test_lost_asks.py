@@ -14,7 +14,8 @@ from tests.patience import PATIENCE
 
 from reelport import AskLost, Client
 from reelport.client.events import ignore_event
-from reelport.client.ledger import Claimed, Full, Ledger, LostAsk, State
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Claimed, Full, LostAsk, State
 from reelport.testing import Vendor
 
 Answer = Literal["500", "html", "empty"]

@@ -13,7 +13,8 @@ import pytest
 from tests.cases import thin_out
 from tests.client.ledgers import NOW, QUERY, Calendar, claimed, days, given_up, question, requested, shown
 
-from reelport.client.ledger import Busy, Claimed, Full, Ledger, LostAsk, Reuse, Row, State, owners
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Busy, Claimed, Full, LostAsk, Reuse, Row, State, new_owner
 
 
 def _write_as_before(ledger: Ledger, row: Row) -> None:
@@ -37,7 +38,7 @@ def test_a_new_question_is_claimed_as_an_intent(ledger: Ledger) -> None:
     """The first ask is written down before it is sent, with its query and no token."""
     row = claimed(ledger)
     assert (row.state, row.token, row.query, row.delivered) == (State.INTENT, None, QUERY, False)
-    assert row.find_worker(NOW) == f"{owners.new_owner().split(':')[0]}:{os.getpid()}"
+    assert row.find_worker(NOW) == f"{new_owner().split(':')[0]}:{os.getpid()}"
 
 
 def test_a_question_that_is_being_asked_is_waited_for(ledger: Ledger) -> None:

@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from reelport.client.ledger import Claimed, Ledger, Question, Reuse, Row, State
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Claimed, Question, Reuse, Row, State
 from reelport.query import ReportQuery
 
 SLOTS = 2

@@ -10,8 +10,8 @@ import pytest
 from tests.client.ledgers import Calendar, claimed, days, question, requested, shown
 
 from reelport import AskLost, Client, SlotsFull, UsageError
-from reelport.client.ledger import Busy, Claimed, Full, Ledger, Reuse, State
-from reelport.client.ledger.ledger import resolve_ledger
+from reelport.client.ledger import Ledger, resolve_ledger
+from reelport.client.ledger_rows import Busy, Claimed, Full, Reuse, State
 from reelport.query import ReportQuery
 from reelport.testing import Vendor
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.client.ledgers import Calendar, claimed, days, given_up, question, requested, shown
 
-from reelport.client.ledger import Claimed, Ledger, Reuse, Row, State
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Claimed, Reuse, Row, State
 from reelport.errors import UsageError
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from tests import forked
 from tests.client.ledgers import NOW, Calendar, claimed, days, given_up, question, requested
 
-from reelport.client.ledger import Claimed, Full, Ledger, State, owners
+from reelport.client import ledger_rows as owners
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Claimed, Full, State
 
 ELSEWHERE = "elsewhere:1:1:1"
 """An owner on another machine."""
@@ -72,7 +74,7 @@ def test_four_processes_never_claim_the_same_or_too_much(tmp_path: Path) -> None
 def test_a_process_that_ended_is_known_to_have() -> None:
     """Neither a dead process nor a later one of the same number is taken for the owner; a living one is."""
     ended = subprocess.run(
-        [sys.executable, "-c", "from reelport.client.ledger import owners; print(owners.new_owner())"],
+        [sys.executable, "-c", "from reelport.client.ledger_rows import new_owner; print(new_owner())"],
         capture_output=True,
         text=True,
         check=True,

@@ -14,9 +14,8 @@ import psutil
 import pytest
 from tests.client.ledgers import claimed, days, question
 
-from reelport.client.ledger import Claimed, Ledger
-from reelport.client.ledger.owners import new_owner
-from reelport.client.ledger.store import Store
+from reelport.client.ledger import Ledger, Store
+from reelport.client.ledger_rows import Claimed, new_owner
 from reelport.errors import NewerData, StorageError
 
 
@@ -123,8 +122,8 @@ def test_a_ledger_whose_making_was_killed_leaves_no_file(ledger: Ledger) -> None
     """The next making takes away what dead processes left, and nothing of a living one."""
     home = ledger.path.parent
     code = (
-        "import sys, pathlib; from reelport.client.ledger import store\n"
-        "with store.Store(pathlib.Path(sys.argv[1])).begin_write(): pass"
+        "import sys, pathlib; from reelport.client.ledger import Store\n"
+        "with Store(pathlib.Path(sys.argv[1])).begin_write(): pass"
     )
     killed = {"REELPORT_STOP_AT": "client-ledger"}
     done = subprocess.run([sys.executable, "-c", code, str(ledger.path)], env=killed, check=False)

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from reelport import AsyncClient, Client, ReportQuery, UsageError
+from reelport.client import ledger_rows as owners
 from reelport.client.files.locks import POSIX
-from reelport.client.ledger import owners
 from reelport.client.ranges.folder import Folder
 from reelport.sync import sync_run
 from reelport.sync.coverage import coverage_of
@@ -22,7 +22,7 @@ LAST = datetime.now(UTC).date() - timedelta(days=1)
 FIRST = LAST - timedelta(days=9)
 QUERY = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_TITLE"], FIRST, LAST)
 
-OWNER = "from reelport.client.ledger.owners import new_owner; print(new_owner())"
+OWNER = "from reelport.client.ledger_rows import new_owner; print(new_owner())"
 
 
 def main(home: Path) -> dict[str, object]:

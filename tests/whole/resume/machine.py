@@ -13,7 +13,8 @@ from tests import forked
 
 from reelport import Client, ReportQuery, killpoints
 from reelport.client.events import Event
-from reelport.client.ledger import Ledger, Row
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Row
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 2))
 _RUN = """

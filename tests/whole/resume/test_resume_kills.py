@@ -11,7 +11,7 @@ from tests.cases import thin_out
 
 from reelport import AskLost, Client, ReportExpired, ReportFailed, SlotsFull
 from reelport.client.events import Reused
-from reelport.client.ledger import State
+from reelport.client.ledger_rows import State
 from reelport.testing import Service, Vendor
 
 from .machine import QUERY, Partner, days, expected

@@ -10,7 +10,7 @@ from tests import forked
 
 from reelport import Client, QueryRefused, SlotsFull
 from reelport.client.events import Queued
-from reelport.client.ledger import State
+from reelport.client.ledger_rows import State
 from reelport.testing import Vendor
 
 from .machine import QUERY, Partner, days, expected

@@ -17,7 +17,7 @@ from tests.cases import thin_out
 
 from reelport import AskLost, AsyncClient, Client, NotFinished, ReportFailed, SchemaDrift, StorageError
 from reelport.client.events import Asked, Event
-from reelport.client.ledger import State
+from reelport.client.ledger_rows import State
 from reelport.testing import Cut, Vendor
 
 from .machine import QUERY, Partner, days, expected

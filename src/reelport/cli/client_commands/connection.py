@@ -23,7 +23,7 @@ def connect(service: ServiceOptions) -> Client:
 
 def open_session(service: ServiceOptions) -> Session:
     """Open the service's session without a client, for a command that calls nothing."""
-    from reelport.client.ledger.ledger import resolve_ledger
+    from reelport.client.ledger import resolve_ledger
     from reelport.client.session import Clock, Session
 
     clock = Clock()

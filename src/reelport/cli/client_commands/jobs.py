@@ -15,9 +15,8 @@ from cyclopts import App, Parameter
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.options import format_options
 from reelport.cli.output.listing import PrintJson, print_fields, print_json, print_list, quote_command
-from reelport.client.ledger import Ledger, Row, State
-from reelport.client.ledger.ledger import resolve_ledger
-from reelport.client.ledger.rows import TOKEN_STATES
+from reelport.client.ledger import Ledger, resolve_ledger
+from reelport.client.ledger_rows import TOKEN_STATES, Row, State
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wording import format_count

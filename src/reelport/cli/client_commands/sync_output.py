@@ -19,8 +19,8 @@ from reelport.cli.output.progress_lines import ProgressLines
 from reelport.client.events import Bisected, Event
 from reelport.sync.comparison import Comparison, Moved, Number
 from reelport.sync.coverage import Coverage
-from reelport.sync.days import month_first, month_last
 from reelport.sync.events import Began, Failed, Loaded, OfWindow, Planned, SyncEvent
+from reelport.sync.spec import month_first, month_last
 from reelport.wording import format_count
 
 _BLOCKS = {"verified": ("█", "#", "green"), "moving": ("▒", "+", "yellow"), "missing": ("·", ".", "red")}

@@ -26,8 +26,7 @@ from reelport.client.events import (
     Warned,
     WindowDone,
 )
-from reelport.client.flows.download import Downloaded
-from reelport.client.ranges.result import Ranged
+from reelport.client.flows.download import Downloaded, Ranged
 from reelport.errors import ReelportError
 from reelport.query import ReportQuery
 from reelport.wording import clean_line, format_count, format_duration, format_size

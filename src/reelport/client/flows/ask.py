@@ -21,7 +21,8 @@ from reelport.client.events import Asked, FewerDays, Progress, Queued, Reused
 from reelport.client.flows.lifecycle import build_ask_policy, poll_once, read_ask
 from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import RetryPolicy, pauses
-from reelport.client.ledger import Busy, Claimed, Entry, Full, Ledger, LostAsk, Reuse, Row
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Busy, Claimed, Entry, Full, LostAsk, Reuse, Row
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Wait, work
 from reelport.errors import (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import SplitResult, urlsplit
 
 from reelport.client.events import Progress, Received, Retrying, Saved
@@ -24,7 +24,7 @@ from reelport.client.flows.lifecycle import ReportState, build_links_error, look
 from reelport.client.flows.retry import pauses
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Lost, Open, Reply, Request, Wait, read, work
-from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable
+from reelport.errors import IncompleteDownload, ReelportError, ReportExpired, ServiceError, Unreachable, UsageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus, parse_complete_day
 from reelport.wording import format_count, format_duration
@@ -475,3 +475,36 @@ def _split(address: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if parts.scheme in _PORTS else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranged(Downloaded):
+    """A report over any range on disk; `windows` are the reports it was made of.
+
+    Where windows were kept apart, `path` is their folder, `bytes` and `rows` are totals, and the whole has neither
+    a SHA-256 nor a sidecar. After a merge the windows' own files are gone. `last_complete_day` is the earliest of the
+    windows'.
+    """
+
+    windows: tuple[Downloaded, ...] = ()
+
+    @classmethod
+    def alone(cls, done: Downloaded) -> Self:
+        """Make the result of a range that was one report."""
+        return cls(
+            done.path, done.bytes, done.sha256, done.rows, done.proof, done.sidecar, done.last_complete_day, (done,)
+        )
+
+    @classmethod
+    def kept(cls, folder: Path, windows: Sequence[Downloaded]) -> Self:
+        """Make the result of windows kept as separate files."""
+        size, rows = sum(each.bytes for each in windows), sum(each.rows for each in windows)
+        proof = find_weakest([each.proof for each in windows])
+        complete = find_earliest([each.last_complete_day for each in windows])
+        return cls(folder, size, "", rows, proof, None, complete, tuple(windows))
+
+    def table(self, text: Collection[str] = ()) -> Table:
+        """Read the file as a table. UsageError where windows are apart: each has its own."""
+        if self.path.is_dir():
+            raise UsageError("The windows were kept apart: take the table of each of `windows`.")
+        return Downloaded.table(self, text)  # A class with slots has no `super()` without arguments.

@@ -16,7 +16,8 @@ from reelport.client.flows.answers import OK, read_data
 from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
 from reelport.client.flows.runner import DEADLINE
-from reelport.client.ledger import Ledger, Row, State
+from reelport.client.ledger import Ledger
+from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Session
 from reelport.client.steps import Flow, Reply, Send, Step, T, Wait, Work, work
 from reelport.errors import (

@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from reelport.client.events import Progress
+from reelport.client.flows.download import Ranged
 from reelport.client.flows.runner import DEADLINE, AsyncRunner, Runner, to_seconds
 from reelport.client.flows.scratch import fetch_to
 from reelport.client.listener import make_listener
 from reelport.client.ranges.folder import resolve_folder
-from reelport.client.ranges.result import Ranged
 from reelport.client.session import Session
 from reelport.client.steps import Flow, work
 from reelport.errors import UsageError

@@ -18,7 +18,7 @@ from reelport.client.events import Bisected, Event, FewerDays, InWindow, Merged,
 from reelport.client.files.part import Part, translate_io_errors
 from reelport.client.files.proof import find_weakest
 from reelport.client.files.sidecar import Sidecar, find_sidecar_path, name_sidecar, read_sidecar
-from reelport.client.flows.download import Downloaded, find_earliest
+from reelport.client.flows.download import Downloaded, Ranged, find_earliest
 from reelport.client.flows.fetch import fetch, mark_delivered
 from reelport.client.flows.lifecycle import check_against_host
 from reelport.client.flows.runner import DEADLINE
@@ -26,7 +26,6 @@ from reelport.client.ranges.folder import Folder, KeptFolder
 from reelport.client.ranges.merge import merge
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 from reelport.client.ranges.plan import build_merge_plan, check_range_query, cut_windows
-from reelport.client.ranges.result import Ranged
 from reelport.client.ranges.windows import Window, halve, recut, split_by_existing
 from reelport.client.session import Session
 from reelport.client.steps import Flow, fork, work

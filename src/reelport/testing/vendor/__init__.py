@@ -5,8 +5,7 @@ with Vendor(running=2, refusal="429", cut=Cut.GZIP_TRAILER, cut_times=1) as vend
     assert len(vendor.asks) == 1
 """
 
-from reelport.testing.vendor.behaviour import Behaviour, Wire
-from reelport.testing.vendor.cuts import Cut
+from reelport.testing.vendor.behaviour import Behaviour, Cut, Wire
 from reelport.testing.vendor.vendor import Vendor
 
 __all__ = ["Behaviour", "Cut", "Vendor", "Wire"]

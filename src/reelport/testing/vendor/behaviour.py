@@ -1,16 +1,158 @@
-"""How the fake vendor behaves: well by default; each may be changed while it runs."""
+"""How the fake vendor behaves, well by default, and the ways in which its downloads go wrong."""
 
 from __future__ import annotations
 
+import gzip as gzip_format
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum, unique
 from typing import Any, Literal
 
-from reelport.testing.vendor.cuts import Cut
+from reelport.testing.vendor.messages import head
+
+_TRAILER = 8
+_HTML = b"<!DOCTYPE html>\n<html><body><h1>Down for maintenance</h1></body></html>\n"
+
 
 Wire = Mapping[str, Any]
 """The input of an ask as JSON."""
+
+
+@unique
+class Cut(Enum):
+    """One way in which a download goes wrong."""
+
+    UNFRAMED = "no length is told, and the connection ends inside a row"
+    UNFRAMED_AT_LINE_END = "no length is told, and the connection ends after a whole row"
+    INSIDE_LAST_NUMBER = "no length is told, and the connection ends inside the last number of a row"
+    INSIDE_HEADER = "no length is told, and the connection ends inside the header"
+    EMPTY = "no length is told, and no byte comes"
+    CONTENT_LENGTH = "a length is told, and the connection ends before it"
+    CHUNKED = "chunks come, and the connection ends between two of them"
+    INSIDE_CHUNK = "chunks come, and the connection ends inside one"
+    RESET = "a length is told, and the connection is reset before it"
+    STALL = "a length is told, and nothing more comes after half of it"
+    SHORT_FILE = "half of the file, to a line end, is framed as if it were whole"
+    GZIP = "half of a gzip stream is framed as if it were whole"
+    GZIP_UNFRAMED = "no length is told, and the connection ends inside a gzip stream"
+    GZIP_TRAILER = "a gzip stream without its trailer is framed as if it were whole"
+    GZIP_CRC = "a gzip stream's checksum isn't that of its bytes"
+    GZIP_MEMBER = "the first of two gzip members is framed as if it were whole"
+    HTML_200 = "an HTML page comes with status 200"
+    JSON_200 = "a JSON error comes with status 200"
+    WRONG_HEADER = "a column has another name"
+    SHORT_ROW = "a row in the middle has a cell too few"
+    WRONG_BYTE = "one byte isn't the file's"
+    WRONG_RANGE = "the answer to a range is another range than was asked for"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An answer's raw bytes, the seconds before them, and how the connection ends."""
+
+    raw: bytes
+    reset: bool = False
+    stall: bool = False
+    delay: float = 0.0
+
+
+def cut_body(cut: Cut, data: bytes, sent: bytes, headers: Mapping[str, str], start: int) -> Body:
+    """Build the answer that goes wrong in this way.
+
+    `data` is the whole plain file, `sent` the same as encoded for sending; the client asked for it from `start` on.
+    """
+    plain = {name: value for name, value in headers.items() if name not in {"content-encoding", "content-range"}}
+    if cut in _BROKEN:
+        return _break_frame(cut, sent[start:], headers, 206 if start else 200)
+    if cut in _PACKED:
+        return _compress(cut, data, {**plain, "content-encoding": "gzip"})
+    if cut in _STOPPED:
+        return Body(head(200, plain) + _stop_early(cut, data))
+    if cut in _PAGES:
+        return _frame(*_PAGES[cut])
+    if cut is Cut.WRONG_RANGE and start:
+        return _frame(sent[start + 1 :], {**headers, "content-range": _range(start + 1, len(sent))}, 206)
+    return _frame(_spoil(cut, data), plain)
+
+
+_BROKEN = frozenset({Cut.CONTENT_LENGTH, Cut.RESET, Cut.STALL, Cut.CHUNKED, Cut.INSIDE_CHUNK})
+_PACKED = frozenset({Cut.GZIP, Cut.GZIP_UNFRAMED, Cut.GZIP_TRAILER, Cut.GZIP_CRC, Cut.GZIP_MEMBER})
+_STOPPED = frozenset({Cut.UNFRAMED, Cut.UNFRAMED_AT_LINE_END, Cut.INSIDE_LAST_NUMBER, Cut.INSIDE_HEADER, Cut.EMPTY})
+_PAGES = {
+    Cut.HTML_200: (_HTML, {"content-type": "text/html; charset=utf-8"}),
+    Cut.JSON_200: (b'{"error": "expired"}\n', {"content-type": "application/json"}),
+}
+
+
+def _range(start: int, size: int) -> str:
+    return f"bytes {start}-{size - 1}/{size}"
+
+
+def _frame(data: bytes, headers: Mapping[str, str], status: int = 200) -> Body:
+    return Body(head(status, {**headers, "content-length": str(len(data))}) + data)
+
+
+def _break_frame(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int) -> Body:
+    """Frame the whole file, but send only half of it."""
+    half = sent[: len(sent) // 2]
+    if cut in {Cut.CHUNKED, Cut.INSIDE_CHUNK}:
+        size, end = (len(half), b"\r\n") if cut is Cut.CHUNKED else (len(sent), b"")
+        return Body(head(status, {**headers, "transfer-encoding": "chunked"}) + b"%x\r\n" % size + half + end)
+    framed = head(status, {**headers, "content-length": str(len(sent))})
+    return Body(framed + half, reset=cut is Cut.RESET, stall=cut is Cut.STALL)
+
+
+def _stop_early(cut: Cut, data: bytes) -> bytes:
+    """Return the part of the file that is sent before an unframed connection ends."""
+    lines = data.splitlines(keepends=True)
+    some = b"".join(lines[: max(1, (len(lines) + 1) // 2)])
+    match cut:
+        case Cut.UNFRAMED:
+            row = lines[len(lines) // 2]
+            return b"".join(lines[: len(lines) // 2]) + row[: row.find(b",")]
+        case Cut.INSIDE_LAST_NUMBER:
+            return some.rstrip(b"\n")[:-1]
+        case Cut.INSIDE_HEADER:
+            return data[: data.find(b"\n") // 2]
+        case Cut.EMPTY:
+            return b""
+        case _:
+            return some
+
+
+def _spoil(cut: Cut, data: bytes) -> bytes:
+    """Return a damaged file, which will be framed as if it were complete."""
+    lines = data.splitlines(keepends=True)
+    middle = max(1, len(lines) // 2)
+    match cut:
+        case Cut.WRONG_HEADER:
+            return data.replace(b"\n", b"_of_another_report\n", 1)
+        case Cut.SHORT_ROW:
+            return b"".join([*lines[:middle], lines[middle].rpartition(b",")[0] + b"\n", *lines[middle + 1 :]])
+        case Cut.WRONG_BYTE:
+            digit = data.rstrip(b"\n")[-1:]
+            return data.rstrip(b"\n")[:-1] + (b"8" if digit != b"8" else b"3") + b"\n"
+        case Cut.SHORT_FILE:
+            return b"".join(lines[:middle])
+        case _:
+            return data
+
+
+def _compress(cut: Cut, data: bytes, headers: Mapping[str, str]) -> Body:
+    packed = gzip_format.compress(data, mtime=0)
+    match cut:
+        case Cut.GZIP_UNFRAMED:
+            return Body(head(200, headers) + packed[: len(packed) // 2])
+        case Cut.GZIP_TRAILER:
+            return _frame(packed[:-_TRAILER], headers)
+        case Cut.GZIP_CRC:
+            return _frame(packed[:-_TRAILER] + bytes(4) + packed[-4:], headers)
+        case Cut.GZIP_MEMBER:
+            line_end = data.rfind(b"\n", 0, len(data) // 2) + 1 or len(data) // 2
+            return _frame(gzip_format.compress(data[:line_end], mtime=0), headers)
+        case _:
+            return _frame(packed[: len(packed) // 2], headers)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -35,8 +35,7 @@ from reelport.catalog import (
     round_ratio,
 )
 from reelport.query import ReportQuery
-from reelport.testing.vendor.behaviour import Behaviour, Wire
-from reelport.testing.vendor.cuts import Body, cut_body
+from reelport.testing.vendor.behaviour import Behaviour, Body, Wire, cut_body
 from reelport.testing.vendor.messages import Request, head, json_reply
 from reelport.wire import COMPLETE_HEADER, format_complete_day
 

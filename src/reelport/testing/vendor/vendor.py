@@ -11,8 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from reelport.testing.vendor.behaviour import Behaviour
-from reelport.testing.vendor.cuts import Body
+from reelport.testing.vendor.behaviour import Behaviour, Body
 from reelport.testing.vendor.files import PREFIX, Files
 from reelport.testing.vendor.messages import Request, json_reply, read_request, refuse
 from reelport.testing.vendor.reports import Reports

@@ -1,21 +1,74 @@
-"""The ledger's operations, each one durable transaction, and where the user's own lies."""
+"""The ledger records each report asked for, so that a crash loses no report, no slot.
+
+One SQLite file per user. It holds report tokens, by which reports are found again, and never a secret, an access token
+or a signed link. Each connection to a file serves one transaction, so that threads and child processes share nothing.
+The rollback journal and `synchronous = EXTRA` (FULL, and the folder is synced too) keep committed rows through a power
+loss.
+"""
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reelport.client.ledger import owners
-from reelport.client.ledger.entry import Ask, Claimed, Entry, LostAsk, Question, Reuse, decide
-from reelport.client.ledger.rows import LIFE, Row, State, list_prunable
-from reelport.client.ledger.store import MemoryStore, Store
+from reelport.client.ledger_rows import (
+    LEASE,
+    LIFE,
+    Ask,
+    Claimed,
+    Entry,
+    LostAsk,
+    Question,
+    Reuse,
+    Row,
+    State,
+    decide,
+    is_gone,
+    list_prunable,
+    new_owner,
+)
 from reelport.client.settings.config import expand_path, resolve_home
-from reelport.errors import QueryRefused, UsageError
+from reelport.errors import NewerData, QueryRefused, StorageError, UsageError
+from reelport.killpoints import reach
 from reelport.query import ReportQuery
+
+VERSION = 1
+_BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE reports (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    service      TEXT NOT NULL,
+    identity     TEXT NOT NULL,
+    fingerprint  TEXT NOT NULL,
+    query        TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    delivered    INTEGER NOT NULL DEFAULT 0,
+    token        TEXT,
+    owner        TEXT,
+    leased_until TEXT,
+    created      TEXT NOT NULL,
+    asked        TEXT,
+    looked       TEXT,
+    finished     TEXT,
+    path         TEXT,
+    bytes        INTEGER,
+    sha256       TEXT,
+    rows         INTEGER,
+    proof        TEXT,
+    error        TEXT
+) STRICT;
+CREATE INDEX reports_of_a_question ON reports (identity, fingerprint);
+CREATE INDEX reports_by_state ON reports (identity, state);
+CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
+"""
+
 
 FILE = "ledger.db"
 
@@ -63,6 +116,186 @@ _DAY_LIMITS = """
 CREATE TABLE IF NOT EXISTS day_limits (service TEXT PRIMARY KEY, days INTEGER NOT NULL, learned TEXT NOT NULL) STRICT
 """
 """Made when a limit is first learned. Older versions of Reelport read the same file and ignore this table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A ledger's file. The first write makes it, whole: a file without a byte was emptied."""
+
+    path: Path
+
+    @contextmanager
+    def begin_write(self) -> Iterator[sqlite3.Connection]:
+        """Run the block in an exclusive write transaction; commit durably, or roll back."""
+        with self._translate_errors(), self._open() as db, _transaction(db, "BEGIN IMMEDIATE"):
+            self._prepare(db)
+            yield db
+            db.execute("COMMIT")
+
+    @contextmanager
+    def begin_read(self) -> Iterator[sqlite3.Connection | None]:
+        """Run the block in a read transaction; gives None where nothing was written yet."""
+        with self._translate_errors():
+            if not self._exists():
+                yield None
+                return
+            # Not read-only: the next process that opens the file rolls back what a killed process left half done.
+            with self._open() as db, _transaction(db, "BEGIN"):
+                yield db if self._read_version(db) else None
+
+    def _exists(self) -> bool:
+        return self.path.exists()
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Open a connection for one transaction; make the file where there is none."""
+        if not self._exists():
+            self._create()
+        elif not self.path.stat().st_size:
+            raise self.build_damaged("it is empty")
+        with self._connect(self.path) as db:
+            yield db
+
+    def _create(self) -> None:
+        """Make a ledger without rows under another name, then link it to its own.
+
+        It stays as it is if another process was first.
+        """
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._remove_leftovers()
+        new = self.path.with_name(f".{self.path.name}.{new_owner().replace(':', '+')}.new")
+        try:
+            new.touch(mode=0o600)
+            with self._connect(new) as db, _transaction(db, "BEGIN IMMEDIATE"):
+                self._prepare(db)
+                db.execute("COMMIT")
+            reach("client-ledger")
+            with suppress(FileExistsError):
+                _give_name(new, self.path)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what processes left that were killed while they made a ledger, journals too."""
+        begin = f".{self.path.name}."
+        for left in self.path.parent.glob(f"{glob.escape(begin)}*.new*"):
+            owner = left.name.removeprefix(begin).rpartition(".new")[0].replace("+", ":")
+            with suppress(FileNotFoundError):  # another process removed it
+                lease = datetime.fromtimestamp(left.stat().st_mtime, UTC) + LEASE
+                if is_gone(owner, lease, datetime.now(UTC)):
+                    left.unlink()
+
+    @staticmethod
+    @contextmanager
+    def _connect(path: Path) -> Iterator[sqlite3.Connection]:
+        with closing(_connect(f"{path.absolute().as_uri()}?mode=rw")) as db:
+            db.execute("PRAGMA synchronous = EXTRA")
+            yield db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        if self._read_version(db) == 0:
+            for statement in _SCHEMA.split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _read_version(self, db: sqlite3.Connection) -> int:
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version > VERSION:
+            raise NewerData(f"The ledger {self.path} was written by a newer version of Reelport. "
+                            "Use that version, or set REELPORT_HOME to another folder.")  # fmt: skip
+        return version
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._translate_sqlite_error(error) from error
+        except OSError as error:
+            raise self._build_unusable(error.strerror or str(error)) from error
+
+    def _translate_sqlite_error(self, error: sqlite3.Error) -> StorageError:
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
+                return self.build_damaged(error)
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return StorageError(f"The ledger {self.path} was held by another process for {_BUSY_SECONDS:.0f} s.")
+            case sqlite3.SQLITE_FULL:
+                return StorageError(f"The ledger {self.path} can't be written: the disk is full. Make room, "
+                                    "and run the same again.")  # fmt: skip
+            case _:
+                return self._build_unusable(str(error))
+
+    def _build_unusable(self, reason: str) -> StorageError:
+        return StorageError(f"The ledger {self.path} can't be used: {reason}. It is what finds reports again after "
+                            "a crash: let it be written, or set REELPORT_HOME to a folder that can be.")  # fmt: skip
+
+    def build_damaged(self, error: Exception | str) -> StorageError:
+        """Build the error for a file whose content isn't a ledger's."""
+        reason = " ".join(str(error).split())[:200]
+        return StorageError(f"The ledger {self.path} is damaged ({reason}). Move it away and a new one is begun; "
+                            "what was in flight is then known to nobody but the service.")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStore(Store):
+    """A ledger in memory, which ends with its process.
+
+    Threads take turns. A forked child begins an empty one.
+    """
+
+    path: Path = Path(":memory:")
+    _of_processes: dict[int, tuple[threading.RLock, sqlite3.Connection]] = field(default_factory=dict, repr=False)
+
+    def _exists(self) -> bool:
+        return os.getpid() in self._of_processes
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        number = os.getpid()
+        if (found := self._of_processes.get(number)) is None:
+            found = self._of_processes.setdefault(number, (threading.RLock(), _connect(":memory:", _SelfClosing)))
+        lock, db = found
+        with lock:
+            yield db
+
+
+class _SelfClosing(sqlite3.Connection):
+    """A connection that is closed once nobody has it: nobody says when a ledger in memory ends."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _connect(address: str, kind: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=kind
+    )
+    db.row_factory = sqlite3.Row
+    return db
+
+
+def _give_name(new: Path, path: Path) -> None:
+    """Give a file its name. Raises FileExistsError where another file has it."""
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # a disk without hard links
+        if path.exists():
+            raise FileExistsError(path) from None
+        new.rename(path)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """Begin a transaction, and roll back what the block leaves uncommitted: after a Ctrl-C too."""
+    db.execute(begin)
+    try:
+        yield
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 class Ledger:
@@ -160,7 +393,7 @@ class Ledger:
         with self._store.begin_write() as db:
             db.execute(_RECORD_STATUS, (state, now, state, now, row.id))
             db.execute("UPDATE reports SET leased_until = ? WHERE id = ? AND owner = ?",
-                       (_format_time(self._now() + owners.LEASE), row.id, row.owner))  # fmt: skip
+                       (_format_time(self._now() + LEASE), row.id, row.owner))  # fmt: skip
 
     def record_end(self, row: Row, state: State, error: str) -> None:
         """Record that the report failed or expired, and release its row."""
@@ -299,7 +532,7 @@ class Ledger:
 
     @staticmethod
     def _new_lease(now: datetime, owner: str | None = None) -> tuple[str, str]:
-        return owner or owners.new_owner(), _format_time(now + owners.LEASE)
+        return owner or new_owner(), _format_time(now + LEASE)
 
     def _read_one(self, found: sqlite3.Cursor) -> Row:
         return self._read_all(found)[0]
