@@ -73,8 +73,9 @@ CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
 FILE = "ledger.db"
 
 _KEPT = timedelta(days=90)
+
+# Bounds, in seconds, of the pause between two looks at a dead process's report: a tenth of the report's age.
 _LOOK_PAUSES = (0.5, 60.0)
-"""Bounds, in seconds, of the pause between two looks at a dead process's report: a tenth of the report's age."""
 
 _OF_QUESTION = """
 SELECT * FROM reports WHERE identity = ? AND fingerprint = ? AND state NOT IN ('failed', 'expired', 'forgotten')
@@ -112,10 +113,10 @@ WHERE id = ? AND state <> 'forgotten'
 
 _DELIVERED = "UPDATE reports SET delivered = 1, owner = NULL WHERE id = ?"
 
+# Made when a limit is first learned. Older versions of Reelport read the same file and ignore this table.
 _DAY_LIMITS = """
 CREATE TABLE IF NOT EXISTS day_limits (service TEXT PRIMARY KEY, days INTEGER NOT NULL, learned TEXT NOT NULL) STRICT
 """
-"""Made when a limit is first learned. Older versions of Reelport read the same file and ignore this table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,8 +557,8 @@ def _format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+# A ledger or its path; False for one in memory; None or True for the user's own.
 Place = Ledger | str | os.PathLike[str] | bool | None
-"""A ledger or its path; False for one in memory; None or True for the user's own."""
 
 
 def resolve_ledger(place: Place, environment: Mapping[str, str], now: Callable[[], datetime]) -> Ledger:

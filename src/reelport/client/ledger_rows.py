@@ -20,17 +20,13 @@ from typing import Any, Self
 
 from reelport.query import ReportQuery
 
-LEASE = timedelta(minutes=5)
-"""How long an owner on another machine counts as alive after its last heartbeat."""
-
+LEASE = timedelta(minutes=5)  # how long an owner on another machine counts as alive after its last heartbeat
 _numbers = itertools.count(1)
 
 
-LIFE = timedelta(hours=48)
-"""How long the service keeps a report, counted from the ask."""
-
+LIFE = timedelta(hours=48)  # how long the service keeps a report, counted from the ask
+# How long making a report may take, and so how long an ask whose answer was lost may hold a slot.
 HOLD = timedelta(hours=2)
-"""How long making a report may take, and so how long an ask whose answer was lost may hold a slot."""
 
 
 def new_owner() -> str:
@@ -119,11 +115,10 @@ class State(StrEnum):
 
 _STATES = {state.value: state for state in State}
 
+# States in which the token can fetch the report.
 TOKEN_STATES = (State.REQUESTED, State.RUNNING, State.FINISHED, State.DOWNLOADED, State.VERIFIED)
-"""States in which the token can fetch the report."""
 
-RUNNING_STATES = (State.REQUESTED, State.RUNNING)
-"""States in which a report probably holds a slot at the service."""
+RUNNING_STATES = (State.REQUESTED, State.RUNNING)  # states in which a report probably holds a slot at the service
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,25 +40,15 @@ logging.getLogger("reelport").addHandler(logging.NullHandler())
 
 _LOGGER = logging.getLogger("reelport.client")
 
-_EVERY = 30.0
-"""Seconds between two lines about the same wait or the same download."""
-
-_AGAIN = 5.0
-"""Seconds between two lines about the same failure, however often it is retried meanwhile."""
-
-_SHOWN = 12
-"""Letters of a report's token to show: enough to recognize it, too few to use it."""
-
-_TOKEN = 6
-"""Shortest token, in letters, to redact from other texts: a shorter one may be part of any word."""
-
+_EVERY = 30.0  # seconds between two lines about the same wait or the same download
+_AGAIN = 5.0  # seconds between two lines about the same failure, however often it is retried meanwhile
+_SHOWN = 12  # letters of a report's token to show: enough to recognize it, too few to use it
+_TOKEN = 6  # shortest token, in letters, to redact from other texts: a shorter one may be part of any word
 _ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@]*@)?([^\s/?#]*)(?:[/?#]\S*)?", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"\?[^\s=]+=\S*")
 
 
-_REDRAWN = 0.1
-"""Seconds between two updates during a download."""
-
+_REDRAWN = 0.1  # seconds between two updates during a download
 _LONGEST = 300
 
 

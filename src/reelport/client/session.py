@@ -22,12 +22,8 @@ from reelport.errors import Problem, QueryRefused, ReelportError, UsageError
 from reelport.query import ReportQuery
 from reelport.wire import VERSION_HEADER, Code
 
-_SECRET = 6
-"""Shortest secret to redact: shorter texts are no secrets, and redacting them would garble sentences."""
-
-_REMEMBERED = 8
-"""Number of latest tokens to keep redacting after their renewal."""
-
+_SECRET = 6  # shortest secret to redact: shorter texts are no secrets, and redacting them would garble sentences
+_REMEMBERED = 8  # number of latest tokens to keep redacting after their renewal
 _VERSION = VERSION_HEADER.lower()
 
 

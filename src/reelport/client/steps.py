@@ -50,8 +50,8 @@ class Lost:
     sent: bool = True
 
 
+# What becomes of an answer that takes longer than a request's pace once it has begun, its head or its body.
 TOO_SLOW = Lost("its answer only trickles")
-"""What becomes of an answer that takes longer than a request's pace once it has begun, its head or its body."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,7 @@ from reelport.sync.spec import Days, Span, Spec, month_first, month_last
 from reelport.sync.staging import STAGE, Delivery, Field, day_sql, load_stage, within_sql
 from reelport.sync.sync_run import fetch_window, limit_window, refuse_other_services
 
-_AT_LEAST = 14
-"""Days compared by default, or twice the lookback where that is more."""
-
+_AT_LEAST = 14  # days compared by default, or twice the lookback where that is more
 Number = int | Decimal
 
 

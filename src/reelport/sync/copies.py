@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-_VARIANT = "__text"
-"""Suffix of the text column that keeps values which don't fit the type of their own column."""
+_VARIANT = "__text"  # suffix of the text column that keeps values which don't fit the type of their own column
 
 
 _FORMAT = 1

@@ -18,8 +18,8 @@ from reelport.sync.parquet_folder import ParquetFolder
 from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.sync.staging import Delivery
 
+# The holder's process id is in a second file: on Windows no other process can read a locked one.
 _LOCK, _HOLDER = "lock", "holder"
-"""The holder's process id is in a second file: on Windows no other process can read a locked one."""
 
 
 class Destination(Protocol):

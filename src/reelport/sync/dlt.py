@@ -51,15 +51,9 @@ if TYPE_CHECKING:
 
 _STRATEGY: TLoaderMergeStrategy = "delete-insert"
 
-_DAY = "_day"
-"""Name of the column with a row's day (for a month, its first): the merge key."""
-
-_DELETED = "_deleted"
-"""Name of the column that marks a tombstone: it deletes its day, and isn't kept."""
-
-_KEY = ("_spec", _DAY)
-"""The merge key: a load replaces all rows with the same values."""
-
+_DAY = "_day"  # name of the column with a row's day (for a month, its first): the merge key
+_DELETED = "_deleted"  # name of the column that marks a tombstone: it deletes its day, and isn't kept
+_KEY = ("_spec", _DAY)  # the merge key: a load replaces all rows with the same values
 _HINTS: dict[str, Any] = {_DELETED: {"data_type": "bool", "hard_delete": True}, _DAY: {"data_type": "date"}}
 _TOMBSTONE = f"INSERT INTO batch BY NAME SELECT ? AS _spec, CAST(? AS DATE) AS {_DAY}, true AS {_DELETED}"
 

@@ -29,18 +29,15 @@ from reelport.sync.staging import OWN, Delivery, Field, count_rows, day_sql, loa
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-STORAGE_VERSION = "v1.2.0"
-"""Storage format of a new file: DuckDB 1.2 and newer can open it."""
-
+STORAGE_VERSION = "v1.2.0"  # storage format of a new file: DuckDB 1.2 and newer can open it
 STATES = "_reelport_states"
 
-PATIENCE = 10.0
-"""Seconds to wait while another process has the file open."""
-
+PATIENCE = 10.0  # seconds to wait while another process has the file open
 _KEEP_TRYING = 0.25
 _NO_DATABASE = "not a valid DuckDB database file"
+
+# DuckDB's error texts for a file that another process, or another connection of this one, has open.
 _LOCKED = ("Could not set lock", "already attached")
-"""DuckDB's error texts for a file that another process, or another connection of this one, has open."""
 
 
 class DuckDBFile:

@@ -49,9 +49,7 @@ if TYPE_CHECKING:
 CURRENT = "current"
 VERSIONS = "versions"
 
-_KEPT_SECONDS = 3600.0
-"""How long a version stays after it was replaced, for programs that still read it."""
-
+_KEPT_SECONDS = 3600.0  # how long a version stays after it was replaced, for programs that still read it
 MANIFEST = "manifest.json"
 _FORMAT = 1
 

@@ -30,8 +30,7 @@ _NAMES = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DUCKDB = frozenset({".duckdb", ".ddb", ".db"})
 _LONGEST = 3660
 
-_UNREAD = ("",)
-"""Stands for names that are missing or malformed: a query with it isn't checked any further."""
+_UNREAD = ("",)  # stands for names that are missing or malformed: a query with it isn't checked any further
 
 
 def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), placed: bool = True) -> tuple[Spec, ...]:

@@ -33,8 +33,8 @@ TEXT = "VARCHAR"
 DAY = "DATE"
 MOMENT = "TIMESTAMP WITH TIME ZONE"
 
+# Columns that sync adds to every row, beside those of its report.
 OWN = {"_spec": TEXT, "_window_start": DAY, "_window_end": DAY, "_report_token": TEXT, "_loaded_at": MOMENT}
-"""Columns that sync adds to every row, beside those of its report."""
 
 _WIDEST = f"DECIMAL({PRECISION},18)"
 _NUMBER = re.compile(r"(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|DECIMAL\(\d+,(\d+)\)")

@@ -28,8 +28,7 @@ from reelport.sync.events import Began, Failed, Loaded, Planned, Tell, label_eve
 from reelport.sync.spec import Days, Place, Spec
 from reelport.sync.staging import Delivery
 
-Outcome = Loaded | ReelportError
-"""The result of one window."""
+Outcome = Loaded | ReelportError  # the result of one window
 
 
 def run(

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, object]
 
-_SHOWN = 20
-"""The most problems that one error lists."""
-
+_SHOWN = 20  # the most problems that one error lists
 _WANTED = {
     Kind.TEXT: "a text",
     Kind.COUNT: "a whole number",

@@ -16,11 +16,8 @@ from typing import Protocol
 from reelport.client.steps import Flow
 from reelport.errors import ReelportError
 
-_GRACE = 2.0
-"""Seconds that threads get to clean up when all must stop."""
-
-_LOOK = 1.0
-"""Seconds between two checks for a Ctrl-C, where waiting for a lock hides it."""
+_GRACE = 2.0  # seconds that threads get to clean up when all must stop
+_LOOK = 1.0  # seconds between two checks for a Ctrl-C, where waiting for a lock hides it
 
 
 class Halted(BaseException):

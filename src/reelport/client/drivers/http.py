@@ -39,9 +39,7 @@ _NEVER_SENT = (
 _NO_ADDRESS = (httpx2.InvalidURL, UnicodeError)  # the latter: a host that no DNS name can be, as in http://a..b/
 
 _AT_ONCE = 1 << 18
-_LONG = 1 << 20
-"""Fewest remaining bytes for which this pays: the connection can't be reused afterwards."""
-
+_LONG = 1 << 20  # fewest remaining bytes for which this pays: the connection can't be reused afterwards
 _SIZE = re.compile(r"[0-9]{1,19}")
 
 _OURS: ContextVar[bool] = ContextVar("reelport_requests", default=False)
@@ -368,8 +366,8 @@ class _Head:
         self._begun = True
 
 
+# Set while a request is sent and its head is read; what reads a body counts for itself.
 _HEAD: ContextVar[_Head | None] = ContextVar("reelport_head", default=None)
-"""Set while a request is sent and its head is read; what reads a body counts for itself."""
 
 
 @contextmanager

@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
 
-_LOOK = 1.0
-"""Seconds between two checks for a Ctrl-C, where waiting hides it."""
+_LOOK = 1.0  # seconds between two checks for a Ctrl-C, where waiting hides it
 
 
 class StepRunner:

@@ -24,11 +24,9 @@ else:
     else:
         POSIX = True
 
-LOCK = "lock"
-"""The name of the file by which a folder is locked."""
-
+LOCK = "lock"  # the name of the file by which a folder is locked
+# Pause and number of tries to rename onto a file that another program (a virus scanner, say) has open.
 _TURN_SECONDS, _TURNS = 0.05, 40
-"""Pause and number of tries to rename onto a file that another program (a virus scanner, say) has open."""
 
 
 def try_lock(descriptor: int) -> bool:

@@ -25,12 +25,11 @@ from reelport.errors import StorageError, UsageError
 from reelport.local_path import refuse_address
 
 _AT_ONCE = 1 << 20
-_BUFFER = 1 << 16
-"""Bytes of the write buffer: longer pieces bypass it without a copy."""
-
+_BUFFER = 1 << 16  # bytes of the write buffer: longer pieces bypass it without a copy
 _LONGEST_NAME = 240
+
+# Extensions of other formats in which people expect reports.
 _NO_CSV = frozenset({".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".xls", ".xlsx"})
-"""Extensions of other formats in which people expect reports."""
 _HEADER_BYTES = 1 << 16
 _TURNS, _TURN_SECONDS = 40, 0.025
 _BLANK, _ILLEGAL = 32, '<>:"/\\|?*'

@@ -20,9 +20,7 @@ from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, parse_complete_day
 
 OK, PARTIAL, BEYOND = 200, 206, 416
 
-_GONE = frozenset({400, 401, 403, 404, 410})
-"""Statuses by which servers of signed links report an expired one."""
-
+_GONE = frozenset({400, 401, 403, 404, 410})  # statuses by which servers of signed links report an expired one
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _KNOWN_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _PAGES = {"text/html": "an HTML page", "application/json": "a message"}
@@ -32,13 +30,11 @@ _ROWS, _COMPLETE = ROWS_HEADER.lower(), COMPLETE_HEADER.lower()
 _SIZE = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
+# Bytes of a digest of each algorithm; digests of other algorithms are ignored.
 _SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64, "crc32": 4, "crc32c": 4, "crc64nvme": 8}
-"""Bytes of a digest of each algorithm; digests of other algorithms are ignored."""
 
 _SLOW = frozenset({"crc32c", "crc64nvme"})
-_LONGEST = 8 << 20
-"""Largest file, in bytes, for which we compute a checksum that the standard library lacks."""
-
+_LONGEST = 8 << 20  # largest file, in bytes, for which we compute a checksum that the standard library lacks
 _ALIASES = {"sha": "sha1"}
 _FIELD = re.compile(r"([A-Za-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]+):")
 _PAIR = re.compile(r"([A-Za-z0-9-]+)=([A-Za-z0-9+/=]+)")

@@ -24,22 +24,20 @@ _NOT_CELLS = bytes(set(range(256)) - set(b'",\n'))
 _CUT = "the file was cut on its way."
 
 _DAY = re.compile(rb'"?(\d{4}-\d\d-\d\d)(?=[",\r\n])')
-_START = 12
-"""Bytes at the beginning of a row that hold a day, its quotes and the next character."""
-_USUAL = 4
-"""Most days to count; with more, reading each row is faster."""
-
+_START = 12  # bytes at the beginning of a row that hold a day, its quotes and the next character
+_USUAL = 4  # most days to count; with more, reading each row is faster
 _CELL = rb'(?:[^,"\n]++|"[^"\n]*+")*+'
 _NUMBER = rb'"?+[ \t]*+(?:[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d{1,2}+)?+)?+[ \t]*+"?+'
 _CELLS = re.compile(rb"(?:^|,)(" + _CELL + rb")")
 _NUMBERS = frozenset({CellType.INTEGER, CellType.DECIMAL})
 _A_DAY = {Grain.MINUTE: 24 * 60, Grain.HOUR: 24, Grain.DAY: 1}
 _AS_IT_IS = "To take it as it is: --any-columns (client.with_options(any_columns=True))."
+
+# Advice that holds for a window of a range or a sync too, whose files can't be taken as they are.
 _REPORT_IT = (
     "Tell the service: the same command asks for the report anew. `reelport report download TOKEN --any-columns` saves "
     "the file as it is (client.with_options(any_columns=True))."
 )
-"""Advice that holds for a window of a range or a sync too, whose files can't be taken as they are."""
 
 
 def parse_columns(line: bytes) -> tuple[str, ...]:

@@ -32,15 +32,11 @@ Redact = Callable[[str], str]
 OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 _TOO_EARLY, _TOO_MANY, _UNAVAILABLE = 425, 429, 503
 _FAILED = range(500, 600)
-_FINAL = frozenset({501, 505, 511})
-"""HTTP failures that a retry doesn't help."""
-
+_FINAL = frozenset({501, 505, 511})  # HTTP failures that a retry doesn't help
 _GZIP, _LARGEST = 31, 16 << 20
 _LONGEST_DATE, _LONGEST_PAUSE = 64, 1e9
-_MOST_PROBLEMS = 200
-"""Entries of `errors` that are told; each has 1,000 signs at most."""
-_LONGEST_PATH = 16
-"""Steps of a problem's path that are kept at most; none of our own paths is longer than 2."""
+_MOST_PROBLEMS = 200  # entries of `errors` that are told; each has 1,000 signs at most
+_LONGEST_PATH = 16  # steps of a problem's path that are kept at most; none of our own paths is longer than 2
 
 # Codes are compared in lower case; a number is an HTTP status that some services repeat as a code.
 _TOKEN = frozenset(

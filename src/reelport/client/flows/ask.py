@@ -38,28 +38,21 @@ from reelport.errors import (
 from reelport.query import ReportQuery
 from reelport.wire import ASK, Code
 
-_BRIEF = RetryPolicy(2.0)
-"""How long a look at a dead process's report is retried: the next look comes soon anyway."""
-
+_BRIEF = RetryPolicy(2.0)  # how long a look at a dead process's report is retried: the next look comes soon anyway
 _LONGEST = 60.0
-_LOCAL = 1.0
-"""Longest pause between two looks into the ledger, in seconds."""
+_LOCAL = 1.0  # longest pause between two looks into the ledger, in seconds
 
 
+# Seconds to wait for reports that aren't in this ledger, where the refusal speaks of reports in flight.
 _OUTSIDE = 600.0
-"""Seconds to wait for reports that aren't in this ledger, where the refusal speaks of reports in flight."""
 
-_FEW_DAYS = 30
-"""Days that the strictest vendors take in one report; others take 180."""
-
-_TAKEN = 3
-"""When the service takes this many other asks meanwhile, the number of reports isn't the reason."""
-
+_FEW_DAYS = 30  # days that the strictest vendors take in one report; others take 180
+_TAKEN = 3  # when the service takes this many other asks meanwhile, the number of reports isn't the reason
+# Refusals of a document that never ran.
 _MISSHAPEN = frozenset({Code.SYNTAX, Code.INVALID_DOCUMENT, Code.INVALID_VALUE, Code.BAD_BODY, "bad_user_input"}) | {
     "graphql_parse_failed",
     "graphql_validation_failed",
 }
-"""Refusals of a document that never ran."""
 
 _IN_FLIGHT = re.compile(
     r"concurren|simultan|parallel|at (?:a|the same|one) time|at once|in progress|in flight|queue|pending|slots?\b"
@@ -75,25 +68,26 @@ _OF_QUERY = re.compile(
 _WRONG = re.compile(r"invalid|unknown|unsupported|not supported|permission|forbidden|does(?: not|n.t) exist|no such")
 _WORDS = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 
+# The fewest days that are learned: no known service takes less than a week, and a misread number would be kept.
 _FEWEST_DAYS = 7
-"""The fewest days that are learned: no known service takes less than a week, and a misread number would be kept."""
 
 _DAYS = r"[\s-]*(?:full|whole|calendar|consecutive)?[\s-]*days?\b"
 _OF_DAYS = re.compile(rf"(?<![\d.,:/-])(\d{{1,4}}){_DAYS}", re.IGNORECASE)
+
+# Words for the most that is taken, and their number: with its unit, or last in its clause.
 _LIMIT = re.compile(
     r"\b(?:(?:longer|more|greater|larger|wider)\s+than|exceed(?:s|ing)?|at\s+most|up\s+to|only\s+an?|"
     r"(?:max(?:imum|\.)?|limit(?:ed)?)(?:\s+(?:date|range|period|length|span|window|is|of|to))*)\s*[:=]?\s*"
     rf"(\d{{1,4}})(?:({_DAYS})|(?=\s*(?:[.,:;!)]\D|[.,:;!)]?$)))",
     re.IGNORECASE,
 )
-"""Words for the most that is taken, and their number: with its unit, or last in its clause."""
 
+# Words of sentences whose days aren't a report's length: how far back numbers go, when to retry.
 _OTHER_DAYS = re.compile(
     r"\b(?:old(?:er)?|ago|last|past|recent|newest|first|final|retention|history|kept|delay|wait|retry|again|expires?|"
     r"per|within|after|before|today|trial|quota|least|min(?:imum)?)\b",
     re.IGNORECASE,
 )
-"""Words of sentences whose days aren't a report's length: how far back numbers go, when to retry."""
 
 
 def acquire_report(

@@ -18,8 +18,8 @@ from reelport.client.steps import Exclusive, Flow, Reply, Request, Send, Wait
 from reelport.errors import AccessError, ReelportError, ServiceError
 from reelport.wire import KEY_EXPIRES_HEADER
 
+# All scopes that a report can need. A report asked for with a wide token must be looked at with one as wide.
 WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCESS_REVENUE)
-"""All scopes that a report can need. A report asked for with a wide token must be looked at with one as wide."""
 
 _LIFE = 3600.0
 _MARGIN = 60.0

@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Downloaded", "Proof", "Times", "download", "find_downloaded", "look_up_links"]
 
+# Bytes that the pace's time must bring; the same as what makes a try of a download worth its while.
 LEAST_BYTES = 1 << 16
-"""Bytes that the pace's time must bring; the same as what makes a try of a download worth its while."""
 
 _TRIES = 3
+
+# A try that added this many bytes doesn't count, so that a large file over a bad line arrives in the end.
 _WORTH = LEAST_BYTES
-"""A try that added this many bytes doesn't count, so that a large file over a bad line arrives in the end."""
 
 _LONGEST_PAUSE = 60.0
 _AT_ONCE = 1 << 20

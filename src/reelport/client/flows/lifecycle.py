@@ -36,29 +36,18 @@ from reelport.query import ReportQuery
 from reelport.wire import APPLIED_HEADER, LOOK, PREFER_HEADER, TOUCH, ReportStatus
 from reelport.wording import format_count
 
-_LINKLESS = 30.0
-"""Seconds that a finished report may lack links before that is an error."""
-
-_LONG_POLL_SECONDS = 10
-"""Longest time in seconds that one look long-polls a Reelport service until the report ends."""
-
-_LONG_POLLED_SECONDS = 1.0
-"""Seconds after which a look counts as long-polled."""
-
-_LONGEST_TOKEN = 4096
-"""Characters of a report's token: it is printed, kept in the ledger, and sent with each look."""
-
+_LINKLESS = 30.0  # seconds that a finished report may lack links before that is an error
+_LONG_POLL_SECONDS = 10  # longest time in seconds that one look long-polls a Reelport service until the report ends
+_LONG_POLLED_SECONDS = 1.0  # seconds after which a look counts as long-polled
+_LONGEST_TOKEN = 4096  # characters of a report's token: it is printed, kept in the ledger, and sent with each look
+# Codes by which vendors say that they don't know a report's token, or no longer do.
 _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invalid_report_token", "404"})
-"""Codes by which vendors say that they don't know a report's token, or no longer do."""
 
-_MOST_PAGES = 1000
-"""Most pages of links to read: a vendor that never ends its pages is an error."""
-
+_MOST_PAGES = 1000  # most pages of links to read: a vendor that never ends its pages is an error
 _MALFORMED = "The service's answer has not the shape that the Reporting API's schema gives it."
 
 
-_SIGN_OF_LIFE = 60.0
-"""Seconds after which a wait renews its lease on a row (heartbeat)."""
+_SIGN_OF_LIFE = 60.0  # seconds after which a wait renews its lease on a row (heartbeat)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from reelport.errors import UsageError
 
 _OURS = __name__.partition(".")[0]
 
-DEADLINE = 2.5 * 3600
-"""Longest wait in seconds: the two hours that the original service may need, and some room."""
+DEADLINE = 2.5 * 3600  # longest wait in seconds: the two hours that the original service may need, and some room
 
 
 class Runner(Protocol):

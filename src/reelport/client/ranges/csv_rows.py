@@ -15,21 +15,12 @@ from typing import BinaryIO, NamedTuple
 from reelport.errors import IncompleteDownload
 
 _HEADER_BYTES = 1 << 16
-_LONGEST = 64 << 20
-"""Most bytes of one row: a longer one means a quote that never closes."""
-
-_LAST = b"\xff\xff"
-"""Replaces an empty cell in a key: sorts after all UTF-8 text, which never begins with these bytes."""
-
+_LONGEST = 64 << 20  # most bytes of one row: a longer one means a quote that never closes
+_LAST = b"\xff\xff"  # replaces an empty cell in a key: sorts after all UTF-8 text, which never begins with these bytes
 _CELL = re.compile(rb'"((?:[^"]|"")*+)"[^,]*+|[^,]*+')
-_OVERHEAD = 300
-"""Bytes of memory that a row takes beside its text; each cell takes a third of that more."""
-
-MOST_OPEN = 64
-"""Most files to read at the same time."""
-
-SORT_MEMORY = 128 << 20
-"""Most bytes of rows that a sort holds in memory; more go to temporary files."""
+_OVERHEAD = 300  # bytes of memory that a row takes beside its text; each cell takes a third of that more
+MOST_OPEN = 64  # most files to read at the same time
+SORT_MEMORY = 128 << 20  # most bytes of rows that a sort holds in memory; more go to temporary files
 
 
 class Row(NamedTuple):
@@ -118,8 +109,7 @@ def _merge_runs(runs: list[Path], width: int, to: Path, header: bytes) -> Iterat
         run.unlink()
 
 
-SLICE_ROWS = 20_000
-"""Rows after which long work yields, so that it can be interrupted."""
+SLICE_ROWS = 20_000  # rows after which long work yields, so that it can be interrupted
 
 
 def _sort_runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:

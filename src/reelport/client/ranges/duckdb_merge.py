@@ -30,30 +30,26 @@ from reelport.wording import advise_extra
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MEMORY = 512_000_000
-"""DuckDB's memory limit in bytes at most; more data spills to files beside the windows'."""
-
-_SHARE = 0.3
-"""Our limit as a share of DuckDB's own default limit, which is 80 % of the machine's or container's memory."""
-
+MEMORY = 512_000_000  # DuckDB's memory limit in bytes at most; more data spills to files beside the windows'
+_SHARE = 0.3  # our limit as a share of DuckDB's own default limit, which is 80 % of the machine's or container's memory
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _THREADS = 4
 _LOOK_SECONDS = 0.05
 _FOLDER = "duckdb"
 
+# Most digits of a number that DuckDB adds up in 64 bits; sums of 10^20 such numbers still fit into 128 bits.
 _PLAIN_DIGITS = 18
-"""Most digits of a number that DuckDB adds up in 64 bits; sums of 10^20 such numbers still fit into 128 bits."""
 
+# Reader options that guess nothing and neither repair nor skip rows: malformed input is an error.
 _READER = (
     "header = false, skip = 1, auto_detect = false, all_varchar = false, delim = ',', quote = '\"', escape = '\"', "
     "comment = '', new_line = '\\n', nullstr = '', allow_quoted_nulls = false, strict_mode = true, "
     "null_padding = false, ignore_errors = false, hive_partitioning = false, union_by_name = false, "
     "max_line_size = 2097152"
 )
-"""Reader options that guess nothing and neither repair nor skip rows: malformed input is an error."""
 
+# Copy options that write each line unchanged, with a newline.
 _LINES = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01', NULLSTR '', USE_TMP_FILE false"
-"""Copy options that write each line unchanged, with a newline."""
 
 _AT_ONCE = 1 << 20
 

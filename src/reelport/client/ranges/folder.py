@@ -20,9 +20,7 @@ from reelport.errors import QueryRefused, UsageError
 from reelport.local_path import refuse_address
 from reelport.query import ReportQuery
 
-_LONGEST_NAME = 200
-"""Most bytes of the target's name to use in the folder's name, so that it stays a valid name."""
-
+_LONGEST_NAME = 200  # most bytes of the target's name to use in the folder's name, so that it stays a valid name
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)\.([0-9a-f]+)\.csv")
 
 

@@ -33,14 +33,10 @@ from reelport.errors import IncompleteDownload, MergeRefused
 
 _CHUNK = 1 << 20
 
-WORTH = 1 << 20
-"""Fewest bytes of files for which loading DuckDB pays; Python merges fewer in a moment."""
-
+WORTH = 1 << 20  # fewest bytes of files for which loading DuckDB pays; Python merges fewer in a moment
 _log = logging.getLogger("reelport")
 
-Number = int | Decimal | None
-"""None is an empty cell: it adds nothing, and a sum of empty cells is empty."""
-
+Number = int | Decimal | None  # None is an empty cell: it adds nothing, and a sum of empty cells is empty
 _NUMBER = re.compile(rb"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?")
 _EXACT = Context(prec=2000, traps=[Inexact])
 

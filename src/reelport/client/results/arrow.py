@@ -18,12 +18,13 @@ from reelport.client.files.locks import replace_whole
 from reelport.client.results.cells import PRECISION, Cell, Column, read_typed_rows
 from reelport.errors import SchemaDrift
 
+# Bytes per read of Arrow's reader. It reads ahead of the writer: blocks eight times as large would take 400 MB.
 _BLOCK = 1 << 20
-"""Bytes per read of Arrow's reader. It reads ahead of the writer: blocks eight times as large would take 400 MB."""
 
 _ROWS = 65_536
+
+# Rows or bytes after which a Parquet row group ends, whichever comes first.
 _GROUP_ROWS, _GROUP_BYTES = 131_072, 32 << 20
-"""Rows or bytes after which a Parquet row group ends, whichever comes first."""
 
 _INT64 = range(-(2**63), 2**63)
 

@@ -20,18 +20,12 @@ from reelport.client.files.shape import Lines
 from reelport.errors import IncompleteDownload, SchemaDrift
 from reelport.query import parse_day
 
-PRECISION = 38
-"""Digits that a decimal column can hold, before and after the point together."""
-
+PRECISION = 38  # digits that a decimal column can hold, before and after the point together
 Cell = str | int | Decimal | date | datetime | None
 Read = Callable[[str], Cell]
 
-_LONGEST = 64 << 20
-"""Most characters of one row: a longer one means a quote that never closes."""
-
-_BLANKS = " \t"
-"""Blanks allowed around a number or a time; Arrow's reader allows them too."""
-
+_LONGEST = 64 << 20  # most characters of one row: a longer one means a quote that never closes
+_BLANKS = " \t"  # blanks allowed around a number or a time; Arrow's reader allows them too
 _AT_ONCE = 1 << 20
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)')

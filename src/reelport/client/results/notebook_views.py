@@ -16,8 +16,7 @@ from reelport.query import ReportQuery
 from reelport.wording import format_count, format_size
 
 SHOWN_ROWS = 20
-_LONGEST = 200
-"""Most characters of one cell to show."""
+_LONGEST = 200  # most characters of one cell to show
 
 # These classes keep notebooks from typesetting text between dollar signs as mathematics.
 _CLASS = "dataframe tex2jax_ignore mathjax_ignore"

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _HEADER_BYTES = 1 << 16
+
+# Largest file, in bytes, whose rows are counted for a notebook's view: takes a fraction of a second.
 _SOON_COUNTED = 64 << 20
-"""Largest file, in bytes, whose rows are counted for a notebook's view: takes a fraction of a second."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -19,18 +19,14 @@ from reelport.errors import AccessError, UsageError
 from reelport.local_path import refuse_address
 from reelport.wire import GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
+# The host where Dailymotion's private API keys are valid; the default host.
 PRIVATE_HOST = "https://partner.api.dailymotion.com"
-"""The host where Dailymotion's private API keys are valid; the default host."""
 
-PUBLIC_HOST = "https://graphql.api.dailymotion.com"
-"""The host where Dailymotion's public API keys are valid."""
-
+PUBLIC_HOST = "https://graphql.api.dailymotion.com"  # the host where Dailymotion's public API keys are valid
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
-DAILYMOTION_URL = PRIVATE_HOST
-"""The default host, where Dailymotion's private API keys are valid."""
-
+DAILYMOTION_URL = PRIVATE_HOST  # the default host, where Dailymotion's private API keys are valid
 URL = "REELPORT_URL"
 KEY = "REELPORT_API_KEY"
 SECRET = "REELPORT_API_SECRET"  # noqa: S105 - the name of a variable, no secret
@@ -42,21 +38,19 @@ WINDOW_DAYS = "REELPORT_WINDOW_DAYS"
 INSECURE = "REELPORT_INSECURE"
 HOME = "REELPORT_HOME"
 
+# Reports that one range may take by default: a range beyond that is rather a mistyped year than a wish.
 MAX_WINDOWS = 100
-"""Reports that one range may take by default: a range beyond that is rather a mistyped year than a wish."""
 
 _VENDOR = "dailymotion.com"
 _IDENTITY = 16
 _DIGITS = 9
 _A_COUNT = f"a whole number of at least 1, {_DIGITS} digits at most"
-_A_TIME, _LONGEST = "a number of seconds above 0, a million at most", 1_000_000
-"""A socket's timeout can't be longer than some weeks."""
-_LONG = 200
-_LONGEST_LABEL = 63
-"""Bytes of a part between two dots of a DNS name (RFC 1035)."""
-_OWN = ("localhost", "127.", "[::1]")
-"""How addresses of this machine begin; it rarely serves https."""
 
+# A socket's timeout can't be longer than some weeks.
+_A_TIME, _LONGEST = "a number of seconds above 0, a million at most", 1_000_000
+_LONG = 200
+_LONGEST_LABEL = 63  # bytes of a part between two dots of a DNS name (RFC 1035)
+_OWN = ("localhost", "127.", "[::1]")  # how addresses of this machine begin; it rarely serves https
 T = TypeVar("T")
 
 

@@ -18,17 +18,15 @@ from reelport.check import nearest
 from reelport.client.files.locks import rename_into_place, wait_for_lock
 from reelport.errors import StorageError, UsageError
 
+# Kinds of key: a private API key, a public one with a username and password, a bearer token.
 KINDS = ("private", "public", "bearer")
-"""Kinds of key: a private API key, a public one with a username and password, a bearer token."""
 
 TEXTS = ("url", "kind", "key", "username")
 NUMBERS = ("slots", "window_days")
 _FIELDS = (*TEXTS, *NUMBERS)
-OURS = ("profile", "profiles")
-"""What a file of profiles holds: the name of one of them, and their tables."""
-
+OURS = ("profile", "profiles")  # what a file of profiles holds: the name of one of them, and their tables
+# What a project's file holds: specs of reports too, which are read elsewhere.
 PROJECT_NAMES = ("defaults", "reports", *OURS)
-"""What a project's file holds: specs of reports too, which are read elsewhere."""
 
 _SECRETS = frozenset(
     {"secret", "api_secret", "client_secret", "password", "token", "access_token", "refresh_token", "bearer"}

@@ -35,12 +35,13 @@ DEFAULT_PROFILE = "default"
 USER_FILE = "config.toml"
 PROJECT_FILE = "reelport.toml"
 
+# The secret parts of a key, and their environment variables.
 SECRETS = {"secret": config.SECRET, "password": config.PASSWORD, "bearer": config.BEARER}
-"""The secret parts of a key, and their environment variables."""
 
+# The secret parts of each kind of key.
 PARTS = {"private": ("secret",), "public": ("secret", "password"), "bearer": ("bearer",)}
-"""The secret parts of each kind of key."""
 
+# The environment variable of each setting that has one.
 VARIABLES = {
     "url": config.URL,
     "key": config.KEY,
@@ -49,10 +50,9 @@ VARIABLES = {
     "window_days": config.WINDOW_DAYS,
     **SECRETS,
 }
-"""The environment variable of each setting that has one."""
 
+# Every environment variable that a client reads.
 CLIENT_VARIABLES = frozenset({*VARIABLES.values(), PROFILE, HOME, INSECURE})
-"""Every environment variable that a client reads."""
 
 _UNSET = "not set"
 _DEFAULT = "default"

@@ -15,8 +15,7 @@ _TRAILER = 8
 _HTML = b"<!DOCTYPE html>\n<html><body><h1>Down for maintenance</h1></body></html>\n"
 
 
-Wire = Mapping[str, Any]
-"""The input of an ask as JSON."""
+Wire = Mapping[str, Any]  # the input of an ask as JSON
 
 
 @unique

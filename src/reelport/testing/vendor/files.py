@@ -45,8 +45,8 @@ _CHUNK = 4096
 
 _Fact = tuple[date, int]
 
+# Texts of cells, among them commas, quotes, an `NA` that is a text, and an empty one.
 _WORDS = ("amber", "birch", "cobalt", "dune", "ember", 'Café, "été"', "fjord", "NA", "grove", "Émoji 🎬", "", "harbor")
-"""Texts of cells, among them commas, quotes, an `NA` that is a text, and an empty one."""
 
 _VIEWERS = 5
 
