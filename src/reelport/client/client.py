@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 
 
 class _ClientBase(ABC):
-    """What both clients share, and what their methods promise; the twins' signatures follow.
-
-    `help()` and editors show a method without a text that of its base: so it is written once, and who awaits it reads
-    it whole, where a copied `__doc__` would be invisible to editors, and a pointer to the blocking twin no help.
-    """
+    """What both clients share; `help()` shows their methods the texts from here."""
 
     def __init__(self, settings: Settings, ledger: Place, clock: Clock | None, chance: Callable[[], float]) -> None:
         clock = clock or Clock()
@@ -103,8 +99,7 @@ class _ClientBase(ABC):
         return other
 
     @abstractmethod
-    def _bind_reports(self) -> None:
-        """Make `reports` anew, of the present session."""
+    def _bind_reports(self) -> None: ...
 
 
 class Client(_ClientBase):
@@ -162,7 +157,6 @@ class Client(_ClientBase):
         self.reports = Reports(self._run, self._session)
 
     def _run(self, flow: Flow[T], /, halt: Halt | None = None) -> T:
-        """Run a flow to its result, unless `halt` stops it."""
         runner = StepRunner(self._transport, self._sleep, self._lock, self._run, halt)
         step: Callable[[], Step] = partial(next, flow)
         with _closing_whole(flow, halt), closing(runner):
@@ -182,12 +176,7 @@ class Client(_ClientBase):
 
 
 class _LazyHttp:
-    """The default transport.
-
-    It loads the HTTP library, a third of a command's start, with the first request.
-
-    Threads may share one.
-    """
+    """Loads the HTTP library, a third of a command's start, with the first request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -195,14 +184,12 @@ class _LazyHttp:
         self._closed = False
 
     def open(self, request: Request) -> Body | Lost:
-        """Send a request; return the response, its body still open. UsageError once closed."""
         with self._lock:
             if self._http is None:
                 self._http = self._make()
         return self._http.open(request)
 
     def close(self) -> None:
-        """Close all connections."""
         with self._lock:
             self._closed = True
             if self._http is not None:
@@ -265,7 +252,6 @@ class AsyncClient(_ClientBase):
         self.reports = AsyncReports(self._run, self._session)
 
     async def _run(self, flow: Flow[T], /) -> T:
-        """Run a flow to its result."""
         runner = AsyncStepRunner(self._transport, self._sleep, self._lock, self._run)
         step: Callable[[], Step] = partial(next, flow)
         with closing(flow):
@@ -317,7 +303,6 @@ def _closing_whole(flow: Flow[T], halt: Halt | None) -> Iterator[None]:
 
 
 def _change_settings(settings: Settings, **given: Any) -> Settings:
-    """The settings with what was given; None leaves one as it is."""
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 

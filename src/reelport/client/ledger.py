@@ -149,7 +149,6 @@ class Store:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection for one transaction; make the file where there is none."""
         if not self._exists():
             self._create()
         elif not self.path.stat().st_size:
@@ -158,10 +157,7 @@ class Store:
             yield db
 
     def _create(self) -> None:
-        """Make a ledger without rows under another name, then link it to its own.
-
-        It stays as it is if another process was first.
-        """
+        """Make a ledger under another name, then link it to its own, unless another was first."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._remove_leftovers()
         new = self.path.with_name(f".{self.path.name}.{new_owner().replace(':', '+')}.new")
@@ -240,10 +236,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStore(Store):
-    """A ledger in memory, which ends with its process.
-
-    Threads take turns. A forked child begins an empty one.
-    """
+    """A ledger in memory. Threads take turns; a forked child begins an empty one."""
 
     path: Path = Path(":memory:")
     _of_processes: dict[int, tuple[threading.RLock, sqlite3.Connection]] = field(default_factory=dict, repr=False)
@@ -277,7 +270,6 @@ def _connect(address: str, kind: type[sqlite3.Connection] = sqlite3.Connection) 
 
 
 def _give_name(new: Path, path: Path) -> None:
-    """Give a file its name. Raises FileExistsError where another file has it."""
     try:
         path.hardlink_to(new)
     except FileExistsError:
@@ -371,9 +363,9 @@ class Ledger:
         return any(row.query.within(query.start, query.end) == query for row in rows)
 
     def record_token(self, row: Row, token: str) -> Row:
-        """Record the token of an ask that the service took.
+        """Record the token of a taken ask.
 
-        Where an earlier row has the same report, deletes this row, and returns the earlier one, revived.
+        An earlier row with the same report is revived and returned, and this one deleted.
         """
         now = _format_time(self._now())
         with self._store.begin_write() as db:
@@ -417,7 +409,7 @@ class Ledger:
     def record_download(
         self, row: Row, path: Path, size: int, sha256: str | None, rows: int | None, proof: str, *, delivered: bool
     ) -> None:
-        """Record that the report's file is in place and whole.
+        """Record that the report's file is whole and in place.
 
         `delivered`: the command that wanted it has succeeded by that, and the row is released.
         """
@@ -427,10 +419,7 @@ class Ledger:
                 db.execute(_DELIVERED, (row.id,))
 
     def record_verified(self, row: Row, *, delivered: bool) -> None:
-        """Record that a file of an earlier run is what the ledger says of it.
-
-        `delivered` as for `record_download`.
-        """
+        """Record that an earlier run's file is as the ledger says; see `record_download`."""
         with self._store.begin_write() as db:
             # Earlier versions recorded a file in two steps.
             db.execute("UPDATE reports SET state = 'verified' WHERE id = ? AND state = 'downloaded'", (row.id,))

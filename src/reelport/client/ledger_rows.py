@@ -1,7 +1,7 @@
-"""A row of the ledger: one report, from the intent to ask to its file; its owner; what to do about a question.
+"""A row of the ledger: a report from the intent to ask on; its owner; what a question gets.
 
-An owner is `host:pid:start:number`: `start` tells a process from a later one with the same pid, `number` one flow
-of a process from another. On this machine we look for the process; for another machine only its lease counts.
+An owner is `host:pid:start:number`: `start` tells a process from a later one with the same pid, `number` one flow of a
+process from another. On this machine we look for the process; for another machine only its lease counts.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class Row:
     def is_in_flight(self, now: datetime, *, reelport: bool) -> bool:
         """Whether the row holds one of its key's slots.
 
-        A lost ask holds no slot at a Reelport service, which answers the same ask with the same report.
+        A lost ask holds none at a Reelport service, which answers the same ask with the same report.
         """
         if self.state in RUNNING_STATES:
             return now < self.expires
@@ -205,7 +205,7 @@ def list_prunable(rows: Iterable[Row], before: datetime, now: datetime) -> tuple
 def is_needed(row: Row, now: datetime) -> bool:
     """Whether a process works on the row, it holds a slot, or a command can resume it.
 
-    A lost ask counts as holding its slot at any host: the ledger doesn't record which hosts are Reelport services.
+    A lost ask counts as holding its slot at any host: the ledger doesn't record which are Reelport services.
     """
     undelivered = row.state in TOKEN_STATES and not row.delivered and now < row.expires
     return undelivered or row.is_alive(now) or row.is_in_flight(now, reelport=False)
@@ -215,9 +215,9 @@ def is_needed(row: Row, now: datetime) -> bool:
 class Question:
     """A wish for a report. The same service, key and query make the same question.
 
-    `identity` names service and key without holding either. `fresh` asks anew even where an earlier,
-    delivered report would serve; `again` even where the answer to an earlier ask was lost. `current` asks a Reelport
-    service even where an undelivered report would serve: it gives that one again while nothing has changed.
+    `identity` names service and key without holding either. `fresh` asks anew even where an earlier, delivered report
+    would serve; `again` even where the answer to an earlier ask was lost. `current` asks a Reelport service even where
+    an undelivered report would serve: it gives that one again while nothing has changed.
     """
 
     service: str
@@ -279,8 +279,7 @@ class Ask:
 def decide(question: Question, known: Sequence[Row], flights: Sequence[Row], now: datetime) -> Entry | Ask:
     """Decide how to answer a question.
 
-    `known` are the rows of this question, newest first; `flights` are the rows of the same key, of any
-    question, that may hold a slot.
+    `known` are its rows, newest first; `flights` are the rows of the same key, of any question, that may hold a slot.
     """
     found = _decide_by_rows(question, known, now)
     if isinstance(found, Reuse | Busy | LostAsk):
@@ -294,8 +293,8 @@ def decide(question: Question, known: Sequence[Row], flights: Sequence[Row], now
 def _count_held_slots(holding: Sequence[Row], slots: int) -> int:
     """Count the slots that rows hold. Asks answered by a failure leave one of the key's free.
 
-    The service rarely took such an ask, and two of them must not block a key. Where it did take them, it refuses a
-    further ask, which then waits.
+    The service rarely took such an ask, and two of them must not block a key. Where it did, it refuses a further ask,
+    which then waits.
     """
     answered = sum(row.answered for row in holding)
     return len(holding) - answered + min(answered, slots - 1)
@@ -319,10 +318,7 @@ def _decide_by_rows(question: Question, known: Sequence[Row], now: datetime) -> 
 
 
 def _is_reusable(question: Question, row: Row) -> bool:
-    """Whether a question's newest report may be reused without asking the service.
-
-    A Reelport service is always asked for what was delivered: it gives the same report while nothing changed.
-    """
+    """Whether a question's newest report may be reused without asking the service."""
     if not row.delivered:
         return not (question.reelport and question.current)
     return not question.reelport and not question.fresh and row.is_range_over()

@@ -1,4 +1,4 @@
-"""Make a call's listener: the log under `reelport`, then the caller's `progress`, or a notebook's bar."""
+"""Make a call's listener: the log, then the caller's `progress` or a notebook's bar."""
 
 from __future__ import annotations
 
@@ -144,7 +144,6 @@ class ReportLog:
 
 
 def _describe_range(event: Event) -> str:
-    """Describe an event of a range or of all reports; empty for one report's."""
     match event:
         case FewerDays():
             return str(event)
@@ -161,7 +160,6 @@ def _describe_range(event: Event) -> str:
 
 
 def _cut_address(address: re.Match[str]) -> str:
-    """Cut an address to scheme and host, without user, path and signature."""
     bare = f"{address[1]}{address[2]}"
     return bare if address[0] == bare else f"{bare}/…"
 

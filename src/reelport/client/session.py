@@ -37,10 +37,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An access token, the clock's second to renew it, and the refresh token, if any.
-
-    `scopes` are the granted ones, None where the service doesn't say.
-    """
+    """An access token, the clock's second to renew it, refresh token and scopes, if known."""
 
     token: str = field(repr=False)
     renew_at: float
@@ -54,8 +51,7 @@ class Access:
 
     `tries` counts requests for a token, and `failure` is the error of the last one. `days` is the most days that the
     service takes in one report, as it said now or, once `recalled`, to an earlier process. `given` are the latest
-    tokens: a reply to a request with an older one may still repeat it. `key_expires` is the last expiry of the key that
-    the service said, and the caller heard.
+    tokens: a reply to a request with an older one may still repeat it. `key_expires` is what the caller heard last.
     """
 
     grant: Grant | None = None

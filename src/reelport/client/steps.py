@@ -1,7 +1,7 @@
-"""Steps that a flow yields to its driver, the result that each step gives back, and the driver's transport.
+"""Steps that a flow yields to its driver, what each gives back, and transports.
 
-A flow is a generator: it yields a step, the driver sends the step's outcome back, and the flow returns its result. A
-flow does no I/O and no waiting itself, so the blocking client, the asyncio client and a test drive the same flow.
+A flow is a generator that does no I/O and no waiting itself: the driver sends each step's outcome back. So the blocking
+client, the asyncio client and a test drive the same flow.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request.
+    """One HTTP request; its `repr` leaves out what may be secret.
 
-    Its `repr` leaves out headers, body and address: they hold secrets and signatures. The driver gives the request up
-    after `timeout` seconds of silence, and an answer once its head took more than `pace` after its first bytes; one
-    that is read whole once its body did.
+    The driver gives it up after `timeout` seconds of silence, and where an answer's head, or a body that is read whole,
+    takes more than `pace` seconds after its first bytes.
     """
 
     method: str
@@ -63,10 +62,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Send a request and leave the response's body open. Gives a Reply without a body, or Lost.
-
-    Closes the body that was open before.
-    """
+    """Send a request in place of the last one, and leave its body open. Gives a Reply or Lost."""
 
     request: Request
 
@@ -92,10 +88,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Run several flows, `at_once` at a time. Gives each flow's result or ReelportError.
-
-    A flow that has begun runs to its end, even when others fail.
-    """
+    """Run several flows, each to its end, `at_once` at a time. Gives results or ReelportErrors."""
 
     flows: tuple[Flow[object], ...]
     at_once: int

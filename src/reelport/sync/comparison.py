@@ -35,8 +35,8 @@ Number = int | Decimal
 class Moved:
     """A day (for months, the first) on which the copy and the service differ.
 
-    `gone` counts rows that only the copy has, `come` rows that only the service has: a row that has changed counts
-    in both. `sums` has each additive metric's sum before and now.
+    `gone` counts rows that only the copy has, `come` rows that only the service has: a row that has changed counts in
+    both. `sums` has each additive metric's sum before and now.
     """
 
     day: date
@@ -50,10 +50,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of comparing days of a copy, in one window or several.
-
-    `absent` are the days that were to be compared and that the copy doesn't have.
-    """
+    """The result of comparing days of a copy; `absent` are days that it doesn't have."""
 
     spec: Spec
     windows: tuple[Window, ...]
@@ -95,7 +92,7 @@ def verify(
 ) -> Comparison:
     """Read days of a copy again, the last by default; report differences, change nothing.
 
-    As many windows are read at a time as the key has slots. Raises UsageError when the copy has none of these days.
+    As many windows are read at a time as the key has slots. UsageError when the copy has none of these days.
     """
     today, limit = today or datetime.now(UTC).date(), to_seconds(deadline)
     copies = open_destination(spec.place)

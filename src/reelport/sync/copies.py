@@ -1,4 +1,4 @@
-"""A copy: the contract of its columns, its state, its view, and replacing a window, at any destination."""
+"""A copy: the contract of its columns, its state, its view, replacing a window."""
 
 from __future__ import annotations
 
@@ -39,10 +39,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A copy's fields from now on, how to fill them, rows to load, and notes.
-
-    `values` has one SQL expression over the staged report for each field; `rows` is an SQL condition.
-    """
+    """A copy's fields from now on, SQL for each over the staged report, rows to load, notes."""
 
     fields: tuple[Field, ...]
     values: tuple[str, ...]
@@ -59,9 +56,9 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, 
     """Decide by the contract how a staged report is loaded beside the fields `kept`.
 
     `kept` is empty while there is no copy: then whole numbers beyond 64 bits are DECIMAL(38,0) from the start. Without
-    `widens`, numbers that are too fine or too large for a column that is there are kept as text, as words among numbers
-    are. Raises SchemaDrift where the contract forbids the change, or a row has no day; ServiceError for a row outside
-    of the window.
+    `widens`, numbers too fine or too large for a column are kept as text, as words among numbers are. Raises
+    SchemaDrift where the contract forbids the change, or a row has no day; ServiceError for a row outside of the
+    window.
     """
     asked = fields_of(spec.columns)
     base = kept or asked
@@ -235,8 +232,7 @@ class State:
     """A spec's copy: service and query of its rows, days present, days verified.
 
     A verified day was read after its numbers had become final, and isn't read again. `vouched` days are those up to
-    which the service called its facts complete when they were read. `service` is the address that the rows came from,
-    `identity` the hash of their query (see `Spec.identity`).
+    which the service called its facts complete when they were read. `identity` is the hash of the query.
     """
 
     service: str = ""
@@ -258,10 +254,9 @@ class State:
         return replace(self, verified=NONE if days is None else self.verified - days)
 
     def trust(self, spec: Spec, last_row: date | None) -> Self:
-        """Return the state, unverified after the last row unless the service vouched.
+        """Return the state, unverified after the last day with rows unless the service vouched.
 
-        `last_row` is the last day with rows in the copy; None when it has none. Later days may be empty only because
-        their facts haven't arrived yet.
+        Later days may be empty only because their facts haven't arrived yet.
         """
         if last_row is None:
             return replace(self, verified=self.verified & self.vouched)

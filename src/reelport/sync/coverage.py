@@ -19,8 +19,8 @@ from reelport.sync.staging import count_rows
 class Coverage:
     """A copy's days: wanted; of these verified, moving (to be read again), missing.
 
-    `outdated` says that the copy was made by another query than the spec's: every day is read again. `last_success` is
-    when a run last ended with nothing left to read (UTC); runs of named days don't count.
+    `outdated`: the copy was made by another query, and every day is read again. `last_success` is when a run last ended
+    with nothing left to read (UTC); runs of named days don't count.
     """
 
     spec: Spec
@@ -66,10 +66,7 @@ def missing_days(spec: Spec, state: State, service: str, today: date) -> Days:
 
 
 def days_in_range(spec: Spec, today: date, start: date | None, end: date | None) -> Days:
-    """Return the days that the copy should hold between; an end None is open.
-
-    A monthly spec gets whole months.
-    """
+    """Return the days to hold from `start` to `end`, whole months if monthly; None is open."""
     named, all_days = Days.between(start or date.min, end or date.max), wanted_days(spec, today)
     return _whole_months(named & all_days) & all_days if spec.monthly else named & all_days
 

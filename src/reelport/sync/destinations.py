@@ -53,10 +53,7 @@ def open_destination(place: Place) -> Destination:
 
 @contextmanager
 def lock_destination(place: Place) -> Iterator[Path]:
-    """Lock a destination's work folder, until this process ends.
-
-    UsageError names the process that has it.
-    """
+    """Lock a destination's work folder. UsageError names the process that has it."""
     workshop = place.work_folder
     with translate_io_errors(place.path):
         workshop.mkdir(parents=True, exist_ok=True)

@@ -62,8 +62,8 @@ _TOMBSTONE = f"INSERT INTO batch BY NAME SELECT ? AS _spec, CAST(? AS DATE) AS {
 class _Run:
     """What a run's resources share: options, windows `left`, days `read`, files `brought`.
 
-    With `at_most` windows a run, files count as delivered only when the run is over. `named` days, by report, are read
-    in place of the missing ones.
+    With `at_most` windows a run, files count as delivered only when the run is over. `named` days are read in place of
+    the missing ones.
     """
 
     client: Client
@@ -191,8 +191,6 @@ def _as_function(rows: _Resource) -> Callable[[], Iterator[pa.Table]]:
 
 @dataclass(frozen=True, slots=True)
 class _Resource:
-    """The resource of one spec."""
-
     spec: Spec
     run: _Run
 
@@ -277,10 +275,7 @@ __all__ = ["SyncEvent", "load", "reports"]
 
 @dataclass(frozen=True, slots=True)
 class _HeldCopy:
-    """What a dlt destination's copy holds, by dlt's state: state, columns, days with rows.
-
-    `time` is the column that gave the days of these rows.
-    """
+    """What a copy holds, by dlt's state; `time` is the column that gave its days."""
 
     state: State
     fields: tuple[Field, ...] = ()
@@ -288,7 +283,6 @@ class _HeldCopy:
     time: str = ""
 
     def trust(self, spec: Spec) -> State:
-        """Return the state as far as the days with rows confirm it (see `State.trust`)."""
         return self.state.trust(spec, self.filled.spans[-1][1] if self.filled.spans else None)
 
     def stale_days(self, spec: Spec, delivery: Delivery) -> Days:
@@ -304,7 +298,6 @@ class _HeldCopy:
         return self.filled - Days.between(*replaced_span(spec, delivery))
 
     def to_text(self) -> str:
-        """Format as one line of JSON."""
         columns = {field.name: field.type for field in self.fields}
         filled = self.filled.to_json()
         return json.dumps({"state": self.state.to_json(), "columns": columns, "filled": filled, "time": self.time})

@@ -150,10 +150,7 @@ def _table_name(spec: Spec) -> str:
 
 
 def _read_fields(con: DuckDBPyConnection, spec: Spec) -> tuple[Field, ...]:
-    """Read the report's columns of the table, in its order; none while there is no table.
-
-    Raises UsageError for a table, or a view, that no sync has made.
-    """
+    """Read the report's columns of the table; UsageError for one that no sync has made."""
     rows = con.execute(
         "SELECT column_name, data_type FROM duckdb_columns() "
         "WHERE database_name = 'copy' AND schema_name = 'main' AND lower(table_name) = ? ORDER BY column_index",
@@ -178,7 +175,6 @@ def _apply_columns(con: DuckDBPyConnection, spec: Spec, kept: tuple[Field, ...],
 
 
 def _last_day_with_rows(con: DuckDBPyConnection, spec: Spec) -> date | None:
-    """Return the last day with rows (of months, the first); None without rows."""
     told = time_field(spec, _read_fields(con, spec))
     found = con.execute(f"SELECT max({day_sql(quote_name(told.name), told.type)}) FROM {_table_name(spec)}").fetchone()  # noqa: S608 - quoted
     return found[0] if found else None

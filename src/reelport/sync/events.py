@@ -58,10 +58,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A window could not be read, for this reason; its copy is unchanged.
-
-    `stops` is true where the reason ends the whole run, which then raises it.
-    """
+    """A window could not be read; its copy is unchanged. `stops`: the whole run ends."""
 
     spec: str
     window: Window

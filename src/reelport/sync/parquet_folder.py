@@ -164,7 +164,6 @@ class _Version:
         shutil.rmtree(self._part, ignore_errors=True)  # it has its own name by now, or is of no use
 
     def write(self, delivery: Delivery) -> None:
-        """Write the delivery's rows, one or more files for each day."""
         time = time_field(self._spec, self._agreement.fields)
         rows = select_stamped(self._spec, delivery, self._agreement)
         day = day_sql(quote_name(time.name), time.type)
@@ -346,7 +345,6 @@ def _point_link(link: Path, target: str) -> None:
 
 
 def _read_link(link: Path) -> Path | None:
-    """Return the link's target, whether that exists or not; None where there is no such link."""
     if link.is_symlink():
         return link.resolve()
     return (link.parent / link.read_text("utf-8").strip()).resolve() if link.is_file() else None

@@ -1,4 +1,4 @@
-"""A sync spec: query, since when, how long its numbers change, destination. Sets of days, kept as intervals."""
+"""A sync spec: query, since when, how long its numbers change, destination; days."""
 
 from __future__ import annotations
 
@@ -207,10 +207,7 @@ class Spec:
 
     @property
     def identity(self) -> str:
-        """A hash of the query without days; when it changes, all days are outdated.
-
-        The order of columns doesn't count.
-        """
+        """A hash of the query without days and order; when it changes, all is outdated."""
         meaning = [sorted(self.metrics), sorted(self.dimensions), self.filters, self.product]
         return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Staging: load a window's CSV into a table of texts, and the SQL that checks and casts them exactly.
+"""Staging: load a window's CSV into a table of texts, and cast them exactly or not.
 
 DuckDB's own cast turns '12.5' into 13 where a whole number is wanted.
 """
@@ -72,10 +72,7 @@ class Field:
         return int(found[2] or 0) if found else 0
 
     def widen(self, whole: int, digits: int) -> Field | None:
-        """Return the same column with room for so many digits around the point.
-
-        None where none has it.
-        """
+        """Return the column with room for so many digits; None where no type has it."""
         digits = max(digits, self.digits)
         return Field(self.name, f"DECIMAL({PRECISION},{digits})") if whole + digits <= PRECISION else None
 
@@ -168,10 +165,7 @@ def _sql_type(column: Column) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A downloaded report: window, file, token; when (UTC) and where it was asked for.
-
-    `last_complete_day` is that of the facts behind the report; None where the service doesn't tell.
-    """
+    """A downloaded report: window, file, token; when (UTC) and where it was asked for."""
 
     window: Window
     file: Path
@@ -199,10 +193,7 @@ class Misfit:
 
     @property
     def wider(self) -> Field | None:
-        """The field with room for these values.
-
-        None where they are no numbers, or too long for any.
-        """
+        """The field with room for these values; None if they are no numbers or too long."""
         return self.field.widen(self.whole, self.digits) if self.numbers and self.field.is_number else None
 
     def __str__(self) -> str:

@@ -47,10 +47,10 @@ def run(
 
     As many windows are read at a time as the key has slots. A window whose report fails is read in halves, down to a
     day. A window that can't be read leaves its copy unchanged, and the others go on unless they would fail the same
-    way. Then Partial is raised, or the window's own error where none was loaded or the run had to stop.
-    With `every_day` every day is read again, verified ones too, by this run or, where it ends early, the next. With
-    `start`, `end` or both only the days between them are read. Raises UsageError while another sync works on one of
-    the destinations, when one holds rows of another service, or where a copy keeps none of the named days.
+    way. Then Partial is raised, or the window's own error where none was loaded or the run had to stop. With
+    `every_day` every day is read again, verified ones too, by this run or, where it ends early, the next. With `start`,
+    `end` or both only the days between them are read. Raises UsageError while another sync works on one of the
+    destinations, when one holds rows of another service, or where a copy keeps none of the named days.
     """
     specs, limit = tuple(specs), to_seconds(deadline)
     session, today = client.session, today or datetime.now(UTC).date()
@@ -155,7 +155,6 @@ def _plan_tasks(
 
 
 def _collect_loaded(outcomes: Sequence[Outcome]) -> tuple[Loaded, ...]:
-    """Return what was loaded. Raises what stopped the run, Partial, or a window's error."""
     loaded = tuple(one for one in outcomes if isinstance(one, Loaded))
     errors = [one for one in outcomes if isinstance(one, ReelportError)]
     stopped = [error for error in errors if is_hopeless(error)]
@@ -190,7 +189,6 @@ class _Run:
         self._closed = False
 
     def sync_windows(self, client: Client, tasks: Sequence[_Task]) -> list[tuple[Spec, Outcome]]:
-        """Read and load windows, as many as slots at a time; return their results."""
         try:
             found = client.drive(fork([self._sync_window(task) for task in tasks], self._session.slots))
         finally:

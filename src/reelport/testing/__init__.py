@@ -1,4 +1,4 @@
-"""For tests of programs that call a Reporting API: a real service, a misbehaving vendor.
+"""For tests of programs that call a Reporting API: a service, a misbehaving vendor.
 
 Each is imported on its first use: the vendor needs none of the service's libraries.
 """

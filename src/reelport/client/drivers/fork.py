@@ -80,8 +80,8 @@ def run_in_threads(
 ) -> list[object]:
     """Run flows in `at_once` threads at most; return their results or ReelportErrors in order.
 
-    Any other exception of a flow, and a Ctrl-C here, stops all threads and is then raised. Work that has begun, such
-    as a row being written to the ledger, ends first; a second Ctrl-C breaks it off.
+    Any other exception of a flow, and a Ctrl-C here, stops all threads and is raised once begun work, such as a row
+    being written to the ledger, has ended; a second Ctrl-C breaks that off.
     """
     pool = _WorkerPool(drive, flows, outer or Halt())
     workers = [_Worker(pool, number) for number in range(min(at_once, len(flows)))]
@@ -108,7 +108,6 @@ class _Worker:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def wait_ended(self, seconds: float) -> bool:
@@ -123,8 +122,6 @@ class _Worker:
 
 
 class _WorkerPool:
-    """The flows of a fork: those still to run, and the outcomes of the others."""
-
     def __init__(self, drive: Drive, flows: Sequence[Flow[object]], halt: Halt) -> None:
         self._drive = drive
         self._next: Iterator[tuple[int, Flow[object]]] = enumerate(flows)
@@ -135,7 +132,6 @@ class _WorkerPool:
         self.outcomes: list[object] = [None] * len(flows)
 
     def work(self) -> None:
-        """Run one flow after another, until none is left or all must stop."""
         try:
             while (job := self._next_flow()) is not None:
                 place, flow = job
@@ -150,7 +146,6 @@ class _WorkerPool:
             self.halt.stop()
 
     def wait(self, workers: list[_Worker]) -> None:
-        """Wait for all threads to end. Raises a flow's error that is no ReelportError."""
         for worker in workers:
             while not self._is_failure_known() and not worker.wait_ended(_LOOK):
                 pass
@@ -205,10 +200,7 @@ async def run_as_tasks(
 
 
 async def run_work_in_thread(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
-    """Run a task in a thread to its end, also when cancelled meanwhile, and return its result.
-
-    A cancellation is passed to `stopped`, which raises it later.
-    """
+    """Run a task in a thread to its end; `stopped` gets a cancellation, to raise it later."""
     import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
 
     doing = asyncio.ensure_future(asyncio.to_thread(task))

@@ -1,4 +1,4 @@
-"""The default transports: HTTP through httpx2, blocking and on asyncio. A client loads them when it needs them."""
+"""The default transports: HTTP through httpx2. Loaded with a client's first request."""
 
 from __future__ import annotations
 
@@ -184,7 +184,6 @@ def _translate_environment_errors() -> Iterator[None]:
 
 
 def _name_set(names: tuple[str, ...]) -> str:
-    """Name environment variables that are set, without their values, which may hold passwords."""
     found = [name for name in os.environ if name.upper() in names and os.environ[name]]
     return " or ".join(sorted(found)) or " or ".join(names)
 
@@ -242,14 +241,13 @@ def _describe_error(error: httpx2.RequestError) -> str:
 
 
 def _find_refusal(error: BaseException | None) -> str | None:
-    """Return the system's reason for a failed connection, which asyncio words differently."""
     while error is not None and not (isinstance(error, OSError) and error.errno):
         error = error.__cause__ or error.__context__
     return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else None
 
 
 class _LongBody:
-    """The rest of a body of known length, read from its connection's socket.
+    """The rest of a body of known length, read from its socket.
 
     The library would copy each byte thrice, 64 KB at a time.
     """
@@ -262,10 +260,7 @@ class _LongBody:
 
     @classmethod
     def of(cls, response: httpx2.Response, received: int, timeout: float) -> Self | None:
-        """Take over a body after all bytes that the library had; None where that can't be done.
-
-        Works only for HTTP/1.1 with a length and no transfer coding, and where the socket carries the body's own bytes.
-        """
+        """Take over a body after all that the library had; None if the socket may give others."""
         length = _SIZE.fullmatch(response.headers.get("content-length", ""))
         stream = response.extensions.get("network_stream")
         plain = response.http_version == "HTTP/1.1" and "transfer-encoding" not in response.headers
@@ -278,7 +273,6 @@ class _LongBody:
         return cls(connection, int(length[0]), received, timeout)
 
     def read(self) -> bytes | Lost:
-        """Read the next bytes; none at the end."""
         left = self._total - self._received
         if not left:
             return b""
@@ -313,11 +307,7 @@ for _name in ("httpx2", "httpcore2.http11"):
 
 @contextmanager
 def _without_signatures() -> Iterator[None]:
-    """Keep signatures of links out of the library's log while the block sends a request.
-
-    The library logs every address in full, and at debug level the headers of responses. Log records of other programs'
-    requests stay as they are.
-    """
+    """Keep signatures of links out of the library's log of the block's requests."""
     before = _OURS.set(True)
     try:
         yield
@@ -335,11 +325,7 @@ class SlowHead(httpx2.ReadTimeout):
 
 
 class _Head:
-    """How many seconds the heads of a request's answers may still take; it may have several.
-
-    A redirect or a proxy's answer has one of its own. The wait for the first bytes of each is the service's work, and
-    doesn't count: the library bounds it.
-    """
+    """The seconds that heads of a request's answers may take after their first bytes."""
 
     def __init__(self, request: Request) -> None:
         self._left = request.pace
@@ -347,15 +333,14 @@ class _Head:
         self._begun = False
 
     def expect_answer(self) -> None:
-        """Wait for the first bytes of another answer."""
         self._begun = False
 
     @contextmanager
     def count(self) -> Iterator[None]:
-        """Count the seconds of the block, a wait for bytes; SlowHead where none is left.
+        """Count the seconds of a wait for bytes; SlowHead where none is left.
 
-        Of one wait no more counts than the silence after which the library gives up: beyond that the process, or its
-        event loop, stood still.
+        At most the silence after which the library gives up counts: beyond that the process, or its event loop, stood
+        still.
         """
         if self._left <= 0:
             raise SlowHead("the head of the answer only trickles")
@@ -372,10 +357,7 @@ _HEAD: ContextVar[_Head | None] = ContextVar("reelport_head", default=None)
 
 @contextmanager
 def bounded_head(request: Request) -> Iterator[None]:
-    """Let SlowHead be raised where heads of the block's answers exceed the request's pace.
-
-    The block's request needs `trace` or `trace_async` as its extension `trace`.
-    """
+    """Raise SlowHead for slow heads of the block's request, which needs the extension `trace`."""
     before = _HEAD.set(_Head(request))
     try:
         yield

@@ -176,8 +176,6 @@ class ExclusiveLock:
 
 
 class _Answer:
-    """The bytes of an answer, and how long they may still be waited for."""
-
     def __init__(self, request: Request) -> None:
         self._silence = request.timeout
         self._left = request.pace
@@ -186,8 +184,8 @@ class _Answer:
     def add(self, chunk: bytes, seconds: float) -> Lost | None:
         """Add what so many seconds brought; Lost where it is too much, or comes too slowly.
 
-        What came too late may be the last: only more after it is Lost. Of one wait no more counts than the silence
-        after which the transport gives up: beyond that the process, or its event loop, stood still.
+        What came too late may be the last: only more after it is Lost. Of one wait at most the silence after which the
+        transport gives up counts: beyond that the process, or its event loop, stood still.
         """
         if self._left <= 0:
             return TOO_SLOW
@@ -196,12 +194,10 @@ class _Answer:
         return _TOO_LARGE if len(self._data) > _LARGEST_ANSWER else None
 
     def complete(self, head: Reply) -> Reply:
-        """Return the whole answer."""
         return Reply(head.status, head.headers, bytes(self._data))
 
 
 def _read_whole(body: Body, request: Request) -> Reply | Lost:
-    """Read a response to its end; Lost where it is larger than 16 MiB, or trickles."""
     answer, began = _Answer(request), time.monotonic()
     with closing(body):
         while chunk := body.read():
@@ -213,7 +209,6 @@ def _read_whole(body: Body, request: Request) -> Reply | Lost:
 
 
 async def _read_whole_async(body: AsyncBody, request: Request) -> Reply | Lost:
-    """Read a response to its end; Lost where it is larger than 16 MiB, or trickles."""
     answer, began = _Answer(request), time.monotonic()
     try:
         while chunk := await body.read():
@@ -227,8 +222,6 @@ async def _read_whole_async(body: AsyncBody, request: Request) -> Reply | Lost:
 
 
 class _ShieldedTask:
-    """A task in a thread of its own, where no Ctrl-C arrives."""
-
     def __init__(self, task: Callable[[], object]) -> None:
         self._task = task
         self._claim = threading.Lock()
@@ -238,16 +231,13 @@ class _ShieldedTask:
         self.thread = threading.Thread(target=self._do, name="reelport-work", daemon=True)
 
     def claim(self) -> bool:
-        """Claim the task; True for the first claim, without which the thread doesn't begin."""
         return self._claim.acquire(blocking=False)
 
     def wait(self) -> None:
-        """Wait for the task's end."""
         while not self._done.wait(_LOOK):
             pass
 
     def result(self) -> object:
-        """Return the ended task's result, or raise its error."""
         if self._error is not None:
             raise self._error
         return self._result

@@ -22,8 +22,8 @@ _HEADER_BYTES = 1 << 16
 class Intake:
     """The bytes received from a link so far; a cut download resumes in the same intake.
 
-    With `columns` the part file has a header already: this file's header must be the same, and isn't written again.
-    Without a `part` nothing is written: the bytes are only checked.
+    With `columns` the part file has a header already: this file's must be the same, and isn't written again. Without a
+    `part` the bytes are only checked.
     """
 
     def __init__(
@@ -117,7 +117,6 @@ class Intake:
 
     @property
     def _sha256s(self) -> set[str]:
-        """The SHA-256 of the file as received, and decompressed."""
         return {self.sha256, self._wire.hexdigest()} if self.packed else {self.sha256}
 
     def _is_matching(self, digest: Digest) -> bool:
@@ -191,7 +190,6 @@ class _Unpacker:
         return self._begin is not None
 
     def disable(self) -> None:
-        """Pass all bytes on unchanged."""
         self._begin = None
 
     def unpack(self, raw: bytes) -> Iterator[bytes]:

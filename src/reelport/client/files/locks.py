@@ -1,7 +1,6 @@
 """Locks on open files by the operating system, which releases them when their process ends.
 
-Windows has no `fcntl`: there portalocker locks. Windows also can't rename or remove an open file; the functions
-here use another order of steps there.
+Windows has no `fcntl`, there portalocker locks, and renames or removes no open file: it gets another order of steps.
 """
 
 from __future__ import annotations
@@ -113,7 +112,6 @@ def replace_whole(target: Path) -> Iterator[Path]:
 
 
 def _lock_elsewhere(descriptor: int) -> None:
-    """Lock by portalocker. Raises OSError while another process has the lock."""
     from portalocker import LockFlags, exceptions, lock  # noqa: PLC0415 - only Windows needs it
 
     try:

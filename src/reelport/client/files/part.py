@@ -111,9 +111,9 @@ class Position:
 class Part:
     """A locked `.part` file beside the target; closing removes it, unless published or kept.
 
-    Its name comes from the target and the report, so that a later download of the report resumes the file of a
-    killed process. When another process has that file locked, this one writes a file with a random name. Opening
-    removes part files that killed processes left for the same target.
+    Its name comes from the target and the report, so that a later download of the report resumes the file of a killed
+    process; while another process has it, the name is random. Opening removes what killed processes left for the same
+    target.
     """
 
     def __init__(self, target: Path, token: str) -> None:
@@ -162,10 +162,7 @@ class Part:
         self._tally = Tally(rows)
 
     def write(self, data: bytes, ends: int | None = None) -> None:
-        """Append bytes; `ends` is the number of lines that end in them, where known.
-
-        Raises StorageError when the disk refuses them.
-        """
+        """Append bytes, in which `ends` lines end, where known. Raises StorageError."""
         with translate_io_errors(self.target):
             self._file.write(data)
         self._count(data, ends)
@@ -239,7 +236,6 @@ class Part:
         self.size += len(data)
 
     def _keep_mode(self) -> None:
-        """Give the part file the target's permissions, so that a private file stays private."""
         if not hasattr(os, "fchmod"):
             return  # Windows has no file modes.
         with suppress(FileNotFoundError):
@@ -247,7 +243,6 @@ class Part:
 
 
 def _open_part(target: Path, token: str) -> tuple[BinaryIO, Path]:
-    """Open and lock a part file: the report's own where it is free, else a random name."""
     path = target.with_name(f"{target.name}.{hashlib.sha256(token.encode()).hexdigest()[:8]}.part")
     with suppress(OSError):  # another user's file, or not a regular file
         file = _open(path, 0)
@@ -283,7 +278,6 @@ def _close_before_rename(file: BinaryIO) -> None:
 
 
 def _remove_abandoned(target: Path, own: Path) -> None:
-    """Remove the target's part files that no process has locked."""
     left = re.compile(re.escape(target.name) + r"\.[0-9a-f]{8}\.part")
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
@@ -336,10 +330,9 @@ def _lock_folder(folder: Path) -> Iterator[None]:
 
 
 class Tally:
-    """Hashes and counts a file's bytes. Under a megabyte needs no thread; two at most wait.
+    """Hashes and counts a file's bytes, beyond a megabyte in a thread.
 
-    Where `rows` are known already, lines aren't counted, as counting would hold up the reader; lines that the reader
-    has counted aren't counted again.
+    Lines aren't counted where `rows` are known, as counting would hold up the reader.
     """
 
     def __init__(self, rows: int | None = None) -> None:

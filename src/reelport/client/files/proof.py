@@ -70,8 +70,7 @@ def find_weakest(proofs: list[Proof]) -> Proof:
 class Promise:
     """What headers say of the whole file; the body begins at byte `start` of it.
 
-    `sha256` is the ETag where it is a SHA-256. `digests` come from other headers, only for a response with the whole
-    file. `last_complete_day` is that of the facts behind the file, where the service tells it.
+    `sha256` is the ETag where it is one. `digests` come from other headers of a response with the whole file.
     """
 
     start: int
@@ -160,10 +159,7 @@ def check_head(head: Reply) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A digest of a whole file, and the header that gave it.
-
-    A digest that is not `explicit` may mean something else, so a mismatch proves nothing.
-    """
+    """A digest of a whole file, and its header; only an `explicit` one's mismatch counts."""
 
     header: str
     algorithm: str
@@ -207,8 +203,6 @@ class _Hash(Protocol):
 
 
 class _Crc:
-    """A cyclic redundancy check, from a function of the next bytes and the value so far."""
-
     def __init__(self, step: Callable[[bytes, int], int], size: int, longest: float = float("inf")) -> None:
         self._step, self._size, self._left, self._value = step, size, longest, 0
 
@@ -257,7 +251,6 @@ def _read_md5_tag(headers: Mapping[str, str]) -> re.Match[str] | None:
 
 
 def _list_digest_texts(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield each digest's header, algorithm and Base64 value."""
     if text := headers.get("content-md5", "").strip():
         yield "Content-MD5", "md5", text
     for header in ("Repr-Digest", "Content-Digest"):

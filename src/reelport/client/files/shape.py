@@ -1,6 +1,6 @@
 """Check a CSV's shape: its header, equally many cells, days in the range, numeric metrics.
 
-Counts cells without parsing them while the bytes arrive: that is many times faster, and enough to detect a cut.
+Counts cells without parsing them: that is many times faster, and enough to detect a cut.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ class Lines:
 
 
 class Rows:
-    """Checks rows against the header's `width`, and days, numbers and keys against the query.
+    """Checks rows below a header of `width` cells; days, numbers and keys by the query.
 
-    The bytes begin after the header line. In a report of one column, a blank line is an empty cell.
+    In a report of one column, a blank line is an empty cell.
     """
 
     def __init__(self, width: int, query: ReportQuery | None) -> None:
@@ -133,10 +133,7 @@ class Rows:
         self._last = b"\n"
 
     def feed(self, data: bytes) -> int:
-        """Check the next bytes and return how many rows end in them.
-
-        Raises IncompleteDownload for a row of another width, ServiceError for a day outside of the range.
-        """
+        """Check the next bytes; return how many rows end in them. IncompleteDownload, ServiceError."""
         if not data:
             return 0
         self._last = data[-1:]
@@ -222,10 +219,7 @@ class _RowDays:
         self._begun = b""
 
     def feed(self, data: bytes, rows: int) -> None:
-        """Check the next bytes, in which `rows` rows end; they must have no line end inside a cell.
-
-        Raises ServiceError for a day outside of the range.
-        """
+        """Check the next bytes, in which `rows` rows end; they must have no line end inside a cell."""
         end = data.rfind(b"\n") + 1
         first = self._begun + data[:_START]
         # Of an unfinished row, only the beginning matters.
@@ -268,14 +262,10 @@ class _RowDays:
 
 
 class _RowCells:
-    """Checks rows that no checksum proves, in pieces of any size.
+    """Checks rows that no checksum proves: numbers in metrics, no key twice, not too many.
 
-    Without a query it checks nothing.
-
-    Each metric is a number, no key comes twice, and there are no more rows than the keys allow. A row is one
-    combination of the asked dimensions. A key that comes twice is a mistake of the sender, and counts twice in sums. It
-    is seen in neighbours, which repeats are in a sorted file, and where the first row comes again, as it does in a file
-    that is there twice.
+    A key that comes twice would count twice in sums. It is seen in neighbours, which repeats are in a sorted file, and
+    where the first row comes again, as it does in a file that is there twice.
     """
 
     def __init__(self, query: ReportQuery | None) -> None:
@@ -289,7 +279,6 @@ class _RowCells:
 
     @property
     def watched(self) -> bool:
-        """Whether further bytes need to be fed."""
         return self._query is not None and self._problem is None
 
     def feed(self, data: bytes) -> None:
@@ -310,12 +299,7 @@ class _RowCells:
         self._rows += len(keys)
 
     def end(self) -> None:
-        """End the body.
-
-        Raises SchemaDrift for a metric that is no number, RepeatedRows for rows that repeat a key.
-
-        Not before the end: of a damaged body its damage is to be told, for which it is fetched again.
-        """
+        """Raise the problem, only now: a damaged body is told of first, and fetched again."""
         if self._begun and self.watched:
             self.feed(b"\n")
         if self._problem is not None:
@@ -369,10 +353,7 @@ def build_too_many(most: int) -> RepeatedRows:
 
 
 def count_keys(query: ReportQuery) -> int | None:
-    """Return how many rows the query's dimensions allow.
-
-    None where more than days tells them apart.
-    """
+    """Return how many rows the query's dimensions allow; None unless only days tell them apart."""
     grains = [Dimension[name].grain if name in Dimension.__members__ else None for name in query.dimensions]
     known = [grain for grain in grains if grain is not None]
     if len(known) < len(grains):

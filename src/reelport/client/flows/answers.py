@@ -60,8 +60,7 @@ _FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "internal_server_error", "s
 class TransientFailure:
     """A failure worth a retry: the error if retries don't help, and the wait asked for.
 
-    `acted` is false only when the service surely did nothing about the request. `too_many` means that it refused
-    because of too many requests (HTTP 429).
+    `acted` is false only when the service surely did nothing; `too_many`: it refused for too many requests (HTTP 429).
     """
 
     error: ReelportError
@@ -114,8 +113,8 @@ def refuses_token(reply: Reply, redact: Redact) -> bool:
 def read_data(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     """Return the `data` of a GraphQL answer.
 
-    Raises AccessError, QueueFull, QueryRefused or ServiceError, even when the errors come with status 200 or
-    beside data; the exception then carries the data.
+    Raises AccessError, QueueFull, QueryRefused or ServiceError also for errors with status 200 or beside data, which
+    the exception then carries.
     """
     if reply.status == FORBIDDEN:
         raise AccessError(f"The service refuses this key (HTTP 403){_find_first_message(reply, redact)}")
@@ -217,7 +216,6 @@ def _read_retry_after(reply: Reply, now: datetime) -> float | None:
 
 
 def _count_seconds_until(date: str, now: datetime) -> float | None:
-    """Return the seconds until an HTTP date; 0 for one in the past."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - it loads sockets, and dates are rare
 
     try:
@@ -229,7 +227,6 @@ def _count_seconds_until(date: str, now: datetime) -> float | None:
 
 
 def _decompress(reply: Reply) -> bytes:
-    """Return the body, decompressed where it came gzipped unasked; at most 16 MiB of it."""
     if reply.headers.get("content-encoding") != "gzip":
         return reply.body
     return zlib.decompressobj(wbits=_GZIP).decompress(reply.body, _LARGEST)

@@ -103,10 +103,10 @@ def acquire_report(
 ) -> Flow[Row]:
     """Return a row with a report's token, whose lease this flow or another process holds.
 
-    Asks the service only when no earlier report can serve. Raises AskLost while an earlier ask may or may not have
-    been taken, and SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a
-    range waits longer for slots that somebody else may hold; a `whole` report can't be split into windows. Where the
-    service refuses the query and says that it takes fewer days, the limit is remembered.
+    Asks the service only when no earlier report can serve. Raises AskLost while an earlier ask may have been taken, and
+    SlotsFull when no slot came free before second `until` of the session's clock. A `window` of a range waits longer
+    for slots that somebody else may hold; a `whole` report can't be split into windows. Where the service refuses the
+    query and says that it takes fewer days, the limit is remembered.
     """
     ledger, question = session.ledger, session.build_question(query, fresh=fresh, current=current)
     slot_pauses, back_pressure = _SlotPauses(session, until), BackPressure(session, query, until, window=window)
@@ -148,15 +148,11 @@ class _SlotPauses:
         self.news = False
 
     def after_refusal(self, refusal: ReelportError) -> float:
-        """Return the pause after a refusal by the service: its own wish, or the next growing pause."""
         wish = refusal.retry_after if isinstance(refusal, QueueFull) else None
         return self.next_pause(f"The service takes no further report now ({refusal})", _LONGEST, wish or 0.0)
 
     def next_pause(self, reason: str, longest: float, shortest: float = 0.0) -> float:
-        """Return the next pause, and set `news` when the reason changed or a minute has passed.
-
-        Raises SlotsFull when time is up.
-        """
+        """Return the next pause; `news`: the reason is new or a minute old. SlotsFull in the end."""
         now = self._seconds()
         left = self._until - now
         if left <= 0:
@@ -169,10 +165,7 @@ class _SlotPauses:
 
 @dataclass(slots=True)
 class _Ask:
-    """How far an ask has come; an exception in the block records what is known.
-
-    A Ctrl-C does so too, and a failing listener.
-    """
+    """How far an ask has come; any exception in the block, a Ctrl-C too, records what is known."""
 
     ledger: Ledger
     row: Row
@@ -213,10 +206,7 @@ def _send_ask(session: Session, row: Row, query: ReportQuery, tell: Progress) ->
 
 
 def _record_failure(ledger: Ledger, row: Row, error: ReelportError) -> Flow[ReelportError]:
-    """Record how an ask failed, and raise its error.
-
-    Returns the error instead where the service surely took nothing.
-    """
+    """Record how an ask failed; raise its error, or return it where nothing was taken."""
     if isinstance(error, AskLost):
         yield from work(partial(ledger.record_lost, row, str(error), answered=error.answered))
         if not ledger.is_kept:
@@ -230,7 +220,6 @@ def _record_failure(ledger: Ledger, row: Row, error: ReelportError) -> Flow[Reel
 
 
 def _record_token(ledger: Ledger, row: Row, token: str) -> Flow[Row]:
-    """Write the token into the row at once and return the row."""
     try:
         return (yield from work(partial(ledger.record_token, row, token)))
     except StorageError as error:
@@ -307,9 +296,9 @@ def _list_texts(error: QueryRefused) -> list[str]:
 def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportError) -> bool:
     """Whether a refused ask can mean that too many reports are in flight.
 
-    No vendor documents how it refuses a third report, so the structure decides: a host other than a Reelport service
-    refuses the whole operation, for a query in which we find nothing wrong. A refusal means the query itself when it
-    names a place in the input, comes before anything runs, or speaks of parts of a query.
+    No vendor documents how it refuses a third report. So: a host other than a Reelport service refuses the whole
+    operation, for a query in which we find nothing wrong. A refusal means the query itself when it names a place in the
+    input, comes before anything runs, or speaks of parts of a query.
     """
     if isinstance(error, QueueFull):
         return True
@@ -323,9 +312,9 @@ def may_be_slot_refusal(session: Session, query: ReportQuery, error: ReelportErr
 def advise_on_days(
     session: Session, query: ReportQuery, refusal: ReelportError, *, whole: bool = False
 ) -> ReelportError:
-    """Add advice on the days of one report to a refusal, where too many days may be the reason.
+    """Add advice to a refusal for which too many days may be the reason.
 
-    A `whole` report can't be split into windows. A limit that the client learned itself needs no advice.
+    A `whole` report can't be split. A limit that the client learned itself needs no advice.
     """
     if session.reelport or not isinstance(refusal, QueryRefused):
         return refusal
@@ -365,10 +354,7 @@ class BackPressure:
         self.since: datetime | None = None
 
     def should_wait(self, refusal: ReelportError, others: int, taken: int, took_similar: Callable[[], bool]) -> bool:
-        """Whether to wait out a refusal.
-
-        `others` reports of the key are in flight; the service took `taken` asks since the first refusal.
-        """
+        """Whether to wait: `others` are in flight, `taken` asks were accepted meanwhile."""
         if not may_be_slot_refusal(self._session, self._query, refusal):
             return False
         self.since = self.since or self._session.clock.now()

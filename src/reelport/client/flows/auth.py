@@ -31,8 +31,8 @@ def get_token(
 ) -> Flow[str]:
     """Return an access token that stays valid for a while. It must have the `needed` scopes.
 
-    When several flows of a client find the token stale, one renews it; the others wait and take its result, also
-    a refusal. Raises AccessError when the service gives no token.
+    When several flows of a client find the token stale, one renews it; the others take its result, also a refusal.
+    Raises AccessError when the service gives no token.
     """
     key = session.settings.key
     if isinstance(key, Bearer):
@@ -66,9 +66,9 @@ def _renew_token(
     until: float,
     tries: int,
 ) -> Flow[str]:
-    """Return the token that another flow got meanwhile, else get a new one.
+    """Return the token that another flow got meanwhile, else a new one.
 
-    `tries` is the count of tries before this flow waited for the lock.
+    `tries` were made before this flow waited for the lock.
     """
     if (token := _find_current_token(session)) is not None:
         return token
@@ -122,8 +122,8 @@ def _tell_expiry(access: Access, reply: Reply, tell: Progress) -> None:
 def _list_forms(session: Session, key: PrivateKey | PublicKey, needed: tuple[Scope, ...]) -> list[dict[str, str]]:
     """List the forms by which a key may get a grant, the best first.
 
-    A private key asks for all scopes (OAuth client credentials), then for fewer: some vendors refuse a scope that the
-    key lacks, others leave it out of the grant. A public key asks by the refresh token, if any, then by password.
+    A private key asks for all scopes, then for fewer: some vendors refuse a scope that the key lacks, others leave it
+    out of the grant. A public key asks by the refresh token, if any, then by password.
     """
     form = {"client_id": key.id, "client_secret": key.secret}
     match key:
@@ -138,7 +138,6 @@ def _list_forms(session: Session, key: PrivateKey | PublicKey, needed: tuple[Sco
 
 
 def _refuses_form(session: Session, key: PrivateKey | PublicKey, reply: Reply) -> bool:
-    """Whether another form may get what this one was refused."""
     if isinstance(key, PublicKey):
         return reply.status in _REFUSALS
     return reply.status != OK and parse_object(reply, session.redact).get("error") == "invalid_scope"
@@ -156,7 +155,6 @@ def _format_scope(scopes: Iterable[Scope]) -> dict[str, str]:
 
 
 def _read_grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:
-    """Read a grant from the token endpoint's reply. Raises AccessError when it refuses."""
     answer = parse_object(reply, session.redact)
     token, new = answer.get("access_token"), answer.get("refresh_token")
     if reply.status == OK and isinstance(token, str) and is_token(token):
@@ -184,7 +182,6 @@ def _advise_on_key(session: Session) -> str:
 
 
 def _advise_on_kind(session: Session) -> str:
-    """Say how to use a key of the other kind."""
     if isinstance(session.settings.key, PublicKey):
         return "For a private key, leave out username and password (unset REELPORT_USERNAME and REELPORT_PASSWORD)."
     return "For a public key, give a user's login, too (REELPORT_USERNAME and REELPORT_PASSWORD)."

@@ -101,10 +101,9 @@ def download(
 ) -> Flow[Downloaded]:
     """Download files into one under the target's name; a failure leaves that untouched.
 
-    A body that was cut resumes where the server allows that, and else begins anew; an expired link is looked up
-    again, once. A part file that a killed process left is resumed where a checksum will prove the whole. Without a
-    query the columns are not checked. Where the settings say so, a file whose end nothing proves is fetched twice
-    and must be the same both times. Errors carry the report's token.
+    A body that was cut, also in a killed process, resumes where it can be proven, and else begins anew; an expired link
+    is looked up again, once. Without a query the columns are not checked. Where the settings say so, a file whose end
+    nothing proves is fetched twice. Errors carry the report's token.
     """
     with _tag_errors(state.token), Part(target, state.token) as part:
         on_disk = _OnDisk(part, query)
@@ -191,7 +190,6 @@ class _OnDisk:
         return not here or (len(here) < len(there) == len(set(there)) and here == there[: len(here)])
 
     def restart(self) -> None:
-        """Drop everything and begin anew."""
         self.part.rewind()
         self.whole.clear()
         self.complete.clear()
@@ -210,7 +208,6 @@ class _OnDisk:
         self.part.keep = False
 
     def finish_link(self, link: str, proof: Proof) -> None:
-        """Record that the link is complete."""
         assert self.intake is not None  # noqa: S101 - what has ended has begun
         self.complete.append(self.intake.promise.last_complete_day)
         self.columns, self.begin, self.intake = self.intake.columns, None, None
@@ -219,14 +216,11 @@ class _OnDisk:
 
 @dataclass(slots=True)
 class _TriesLeft:
-    """How many tries a download has left."""
-
     left: int = _TRIES
     expired: bool = False
     furthest: int = 0
 
     def count_failure(self, error: ReelportError, size: int) -> None:
-        """Count a failed try. Raises the error when no try is left."""
         far = size >= self.furthest + _WORTH
         if far:
             self.left, self.expired, self.furthest = _TRIES, False, size
@@ -251,7 +245,6 @@ def _pause_or_raise(
 
 
 def _fetch_all(session: Session, state: ReportState, on_disk: _OnDisk, tell: Progress) -> Flow[Proof]:
-    """Fetch every link of a report into one part file, with one header."""
     if not on_disk.matches(state.links):
         on_disk.restart()
     on_disk.alone = len(state.links) == 1
@@ -274,7 +267,6 @@ def _fetch_all(session: Session, state: ReportState, on_disk: _OnDisk, tell: Pro
 
 
 def _fetch_link(session: Session, link: str, on_disk: _OnDisk, tell: Progress) -> Flow[tuple[Intake, Proof]]:
-    """Receive one link's whole body, resuming where it was cut."""
     promise = yield from _open_link(session, link, on_disk)
     part, intake = on_disk.part, on_disk.intake
     if intake is None:
@@ -309,10 +301,7 @@ def _build_broken_error(session: Session, intake: Intake, lost: Lost) -> Incompl
 
 
 def _open_link(session: Session, link: str, on_disk: _OnDisk) -> Flow[Promise]:
-    """Open a link; return what its response promises: the file, or a cut one's rest.
-
-    Drops the bytes on disk where the rest doesn't fit them.
-    """
+    """Open a link; return its promise. Drops bytes on disk that the rest doesn't fit."""
     while True:
         intake = on_disk.intake
         start = intake.received if intake else max(on_disk.part.found - 1, 0)
@@ -365,7 +354,6 @@ def _resume(on_disk: _OnDisk, promise: Promise) -> Flow[Intake]:
 
 
 def _fetch_again(session: Session, link: str, on_disk: _OnDisk, intake: Intake) -> Flow[Proof]:
-    """Fetch a link a second time and compare. Raises IncompleteDownload when the bytes differ."""
     head = yield from _request_link(session, link, 0, None, on_disk)
     second = Intake(Promise.of(head), None, on_disk.query)
     body = _begin_body(session)
@@ -403,11 +391,10 @@ def _publish(
 
 @dataclass(slots=True)
 class SteadyBody:
-    """The open body, which may take `window` seconds of the clock for `LEAST_BYTES`.
+    """The open body, which may take `window` seconds of waiting for `LEAST_BYTES`.
 
-    Only time in which it was waited for counts: what the caller does with the bytes is no fault of the body's. Of one
-    read at most `silence` seconds count, after which the transport gives up: beyond that the process, or its event
-    loop, stood still.
+    Of one read at most `silence` seconds count, after which the transport gives up: beyond that the process, or its
+    event loop, stood still.
     """
 
     clock: Callable[[], float]
@@ -417,10 +404,7 @@ class SteadyBody:
     _bytes: int = 0
 
     def read(self) -> Flow[bytes | Lost]:
-        """Read the next bytes; none at the end. Lost where it trickles, too.
-
-        What came too late is given all the same, for it may be the last: only more after it, and too little, is Lost.
-        """
+        """Read the next bytes; none at the end. Lost for more after what came too late."""
         before = self.clock()
         data = yield from read()
         if isinstance(data, Lost) or not data:
@@ -451,10 +435,7 @@ def path_of_link(link: str) -> str:
 
 
 def advise_on_link_host(link: str, url: str, *, reelport: bool) -> str:
-    """Return advice for an unreachable link to another host than `url`; else nothing.
-
-    Other vendors may keep files at any host: only Reelport services get advice on what to set.
-    """
+    """Say what to set where a Reelport service's link leads to another host than `url`."""
     if not reelport or _read_host_and_port(link) == _read_host_and_port(url):
         return ""
     return (
@@ -482,8 +463,8 @@ def _split(address: str) -> SplitResult | None:
 class Ranged(Downloaded):
     """A report over any range on disk; `windows` are the reports it was made of.
 
-    Where windows were kept apart, `path` is their folder, `bytes` and `rows` are totals, and the whole has neither
-    a SHA-256 nor a sidecar. After a merge the windows' own files are gone. `last_complete_day` is the earliest of the
+    Where windows were kept apart, `path` is their folder, `bytes` and `rows` are totals, and the whole has neither a
+    SHA-256 nor a sidecar. After a merge the windows' own files are gone. `last_complete_day` is the earliest of the
     windows'.
     """
 

@@ -38,13 +38,12 @@ def fetch(
 ) -> Flow[Downloaded]:
     """Put the report's file under the target's name, with as few asks as possible.
 
-    Killed at any point and run again, this goes on where it stopped. A report that was asked for and not delivered
-    is reused; with `current` a Reelport service is asked whether its numbers have changed since. After delivery, a
-    Reelport service is always asked, as it gives the same report while nothing changed; another host's report is
-    reused until it expires, unless its range was not over when it was asked for, or with `fresh`. A report that has
-    expired meanwhile is asked for anew. So is, once, a report that has expired although it was just asked for: a
-    service may answer with an earlier one that is about to expire. A file that is only `part` of the result counts as
-    delivered from `mark_delivered` on. A `window` is one of a range.
+    Killed at any point and run again, this goes on where it stopped. A report that was asked for and not delivered is
+    reused; with `current` a Reelport service is asked whether its numbers have changed since. After delivery, a
+    Reelport service is always asked; another host's report is reused until it expires, unless its range was not over
+    when it was asked for, or with `fresh`. A report that has expired is asked for anew: once, where it was just asked
+    for, as a service may answer with an earlier one. A file that is only `part` of the result counts as delivered from
+    `mark_delivered` on. A `window` is one of a range.
     """
     yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
@@ -95,7 +94,7 @@ def download_recorded(
     *,
     any_columns: bool = False,
 ) -> Flow[Downloaded]:
-    """Download a report and record it in the ledger as delivered, where the ledger knows it.
+    """Download a report and record it as delivered, where the ledger knows it.
 
     Checks the columns against the query, or the ledger's query where none is given, unless `any_columns`.
     """
@@ -142,10 +141,6 @@ def _download_row(
     *,
     part: bool,
 ) -> Flow[Downloaded]:
-    """Download the report of a row and record the file in the ledger.
-
-    It is recorded as delivered, unless it is only a part.
-    """
     ledger = session.ledger
     row = (yield from work(partial(ledger.get, row.id))) or row
     times = Times(row.asked, row.finished)
@@ -183,9 +178,6 @@ def _is_gone(ledger: Ledger, row: Row) -> Flow[bool]:
 
 
 def _release(ledger: Ledger, row: Row) -> None:
-    """Release the row's lease, so that the next process need not think us alive.
-
-    This is not a step, because a flow that is being closed may take none.
-    """
+    """Release the row's lease, at once: a flow that is being closed may take no further step."""
     with suppress(StorageError):  # The first error says more.
         ledger.release(row)

@@ -1,4 +1,4 @@
-"""A report at the service: reads the answer to its ask, polls it, reads its links; records its status."""
+"""A report at the service: its token, its status, which the ledger gets too, its links."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ _SIGN_OF_LIFE = 60.0  # seconds after which a wait renews its lease on a row (he
 class ReportState:
     """A report's status and links at the last look. An unknown status is in progress.
 
-    `expected` is the service's count of links, None where no links were read. `long_polled`: the service kept the look
-    waiting.
+    `expected` is the service's count of links, None where none were read; `long_polled`: it kept the look waiting.
     """
 
     token: str
@@ -76,10 +75,7 @@ class ReportState:
 
 
 def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> Flow[None]:
-    """Detect the host's kind and check the query by its limits, without an ask.
-
-    Raises QueryRefused with every problem. A query that every host refuses fails before anything is sent.
-    """
+    """Detect the host's kind and check the query by its limits. QueryRefused with all problems."""
     session.check_query(query)
     if session.reelport is None:
         yield from auth.get_token(session, tell)  # The reply may say it already.
@@ -93,10 +89,9 @@ def check_against_host(session: Session, query: ReportQuery, tell: Progress) -> 
 
 
 def build_ask_policy(session: Session) -> RetryPolicy:
-    """Build the retry policy of an ask.
+    """Build the retry policy of an ask, repeated only to a Reelport service; else AskLost.
 
-    A Reelport service answers the same ask with the same report, so an ask whose answer was lost is sent again. Any
-    other service may have made a report already: that raises AskLost.
+    A Reelport service answers the same ask with the same report; another may have made one already.
     """
     return RetryPolicy(once=None if session.reelport else _build_ask_lost, asking=True)
 
@@ -104,8 +99,8 @@ def build_ask_policy(session: Session) -> RetryPolicy:
 def read_ask(session: Session, reply: Reply) -> str:
     """Read the report's token from the answer to an ask.
 
-    Raises AskLost when the answer is unreadable and the ask may have been taken. Every other error means that there
-    is no report, unless the error carries the `token` of one.
+    Raises AskLost when the answer is unreadable and the ask may have been taken. Every other error means that there is
+    no report, unless it carries the `token` of one.
     """
     try:
         return _read_accepted(read_data(reply, session.redact))
@@ -123,7 +118,7 @@ def read_ask(session: Session, reply: Reply) -> str:
 def look(
     session: Session, token: str, tell: Progress, policy: RetryPolicy = DEFAULT_POLICY, *, long_poll: float = 0.0
 ) -> Flow[ReportState]:
-    """Return the report's status now. Raises ReportExpired when the service has none such.
+    """Return the report's status now; ReportExpired when there is none such.
 
     With `long_poll`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
@@ -155,10 +150,9 @@ def wait(
 ) -> Flow[ReportState]:
     """Poll until the report is ready: pauses of 0.2 s growing to 60 s, or long polling.
 
-    The first look returns the status at once, except for a report that was `just_asked` of a Reelport service.
-
-    Raises ReportFailed or ReportExpired when it never will be ready, and NotFinished after `deadline`
-    seconds. Transient failures are retried until then, once the service has answered at all.
+    The first look returns the status at once, except for a report that was `just_asked` of a Reelport service. Raises
+    ReportFailed or ReportExpired when it never will be ready, and NotFinished after `deadline` seconds. Transient
+    failures are retried until then, once the service has answered at all.
     """
     start = session.clock.seconds()
     end = start + _check_deadline(deadline)
@@ -201,7 +195,6 @@ def build_not_finished(token: str, what: str) -> NotFinished:
 
 
 def _read_accepted(data: Mapping[str, Any]) -> str:
-    """Read the accepted report's token. Raises ServiceError where the answer holds none."""
     token = _as_object(_as_object(data.get("askPartnerReportFile")).get("reportFile")).get("reportToken")
     if not isinstance(token, str) or not token or not token.isprintable():
         raise ServiceError("The service took the report but gave no token for it.")
@@ -214,7 +207,6 @@ def _read_accepted(data: Mapping[str, Any]) -> str:
 
 
 def _read_look(token: str, data: Mapping[str, Any], page: int = 1) -> tuple[ReportState, Links]:
-    """Read the state of a report and one page of its links."""
     if data.get("partner") is not None and _as_object(data["partner"]).get("reportFile") is None:
         raise ReportExpired(f"The service knows no report {token} of this key: unknown or expired. Ask for it again.")
     report = _as_object(_as_object(data.get("partner")).get("reportFile"))
@@ -242,10 +234,6 @@ def _build_ask_lost(error: ReelportError, *, answered: bool = False) -> AskLost:
 
 
 def _build_wait_policy(token: str, left: float) -> RetryPolicy:
-    """Build the retry policy of a look at a service that has answered before.
-
-    It lasts as long as the wait.
-    """
     return RetryPolicy(left, longest=left, at_end=partial(_build_out_of_reach, token))
 
 
@@ -285,10 +273,7 @@ def _format_seconds(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The links of one or several pages; there must be `expected` in all.
-
-    `following` is the number of the next page, None after the last.
-    """
+    """The links of one or several pages, `expected` in all; `following` is the next page."""
 
     found: tuple[str, ...] = ()
     expected: int = 0
@@ -402,7 +387,6 @@ class _StatusWriter:
         return self._running and old
 
     def write(self) -> None:
-        """Record that the report is running and renew the lease of this wait."""
         self._ledger.record_status(self._row, State.RUNNING)
         self._written_at = self._seconds()
         killpoints.reach("client-running")

@@ -1,4 +1,4 @@
-"""Send a GraphQL operation, with a fresh token again when the service refuses one; probe a service."""
+"""Send a GraphQL operation, again with a fresh token if one is refused; probe a service."""
 
 from __future__ import annotations
 
@@ -62,10 +62,7 @@ def run_operation(
 
 
 def make_trace_headers() -> Mapping[str, str]:
-    """Make W3C's `traceparent` of the current span; empty where the caller records none.
-
-    Nothing is imported for it: a program without OpenTelemetry has no span.
-    """
+    """Make W3C's `traceparent` of the current span; without OpenTelemetry there is none."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None or not hasattr(trace, "get_current_span"):  # nobody has imported it, or another thread is about to
         return {}
@@ -77,11 +74,11 @@ def make_trace_headers() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a service that accepted the key says of itself.
+    """What a service that accepted the key says of itself; None where it doesn't.
 
-    `version` is the Reelport service's, None elsewhere. `scopes` are those of the token; `token_seconds` is the time
-    until it is renewed; `skew` is how many seconds the service's clock is ahead of ours, give or take one;
-    `key_expires` is when the key ends, if that is soon. Each is None where the service doesn't say.
+    `version` is the Reelport service's. `scopes` are those of the token, `token_seconds` the time until it is renewed;
+    `skew` is how many seconds the service's clock is ahead, give or take one; `key_expires` is when the key ends, if
+    soon.
     """
 
     url: str

@@ -54,10 +54,7 @@ def pauses(chance: Callable[[], float]) -> Iterator[float]:
 
 
 class Retries:
-    """Judges the answers to one request, and says how long to wait before the next try.
-
-    `find_fault` finds the failure in a reply whose HTTP status is good. `reply` is the good reply that ended the tries.
-    """
+    """Judges the answers to one request; `reply` is the good one that ended the tries."""
 
     reply: Reply
 
@@ -103,7 +100,6 @@ class Retries:
 
 
 def _add_advice(failure: TransientFailure, waited: float) -> TransientFailure:
-    """Add advice to the failure where the request never reached a service."""
     if failure.acted or not isinstance(failure.error, Unreachable):
         return failure
     tried = f" Tried for {waited:.0f} s." if waited >= 1 else ""

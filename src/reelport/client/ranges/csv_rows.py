@@ -65,7 +65,7 @@ def read_sorted_rows(path: Path, width: int) -> Iterator[Row]:
 def sort_file(path: Path, width: int, to: Path, held: int = SORT_MEMORY) -> Iterator[None]:
     """Sort a file's rows by key into another, stably; yields between slices of work.
 
-    Holds at most `held` bytes of rows in memory; more go to temporary files beside `to`, removed in the end.
+    Holds at most `held` bytes of rows; more go to temporary files beside `to`, removed in the end.
     """
     header = read_header(path)
     runs: list[Path] = []

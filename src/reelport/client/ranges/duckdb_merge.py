@@ -1,9 +1,9 @@
 """Merge windows' files with DuckDB: gives exactly the bytes of Python's merge, or declines.
 
-DuckDB's reader doesn't keep how a cell was written, and accepts some text that isn't CSV. So we compare its rows with
-the files: written as a service writes them, the rows must have the same number of bytes and of doubled quotes.
-No other way of writing has both: a needless quote, a blank, an empty line or a comma at the end makes a file
-longer, and what makes it shorter, a quote inside of an unquoted cell, lacks a doubled quote.
+DuckDB's reader doesn't keep how a cell was written, and accepts some text that isn't CSV. So its rows, written as a
+service writes them, must have as many bytes and doubled quotes as the files. No other way of writing has both: a
+needless quote, a blank, an empty line or a comma at the end makes a file longer, and what makes it shorter, a quote
+inside of an unquoted cell, lacks a doubled quote.
 """
 
 from __future__ import annotations
@@ -99,15 +99,12 @@ def _connect(folder: Path) -> DuckDBPyConnection:
 
 
 def _compute_memory_limit(con: DuckDBPyConnection) -> int:
-    """Compute DuckDB's memory limit on this machine, in bytes."""
     ((own,),) = con.execute("SELECT current_setting('memory_limit')").fetchall()
     number, unit = str(own).split()
     return min(MEMORY, int(float(number) * _UNITS[unit] * _SHARE))
 
 
 class _Job:
-    """One merge in a thread of its own, which the waiting thread can interrupt."""
-
     def __init__(self, con: DuckDBPyConnection, plan: MergePlan, paths: Sequence[Path], to: Path) -> None:
         self.to = to
         self._con = con
@@ -176,10 +173,9 @@ def _format_first_line(error: Exception) -> str:
 
 
 class _Statements:
-    """The SQL for one merge plan and its files, whose bodies were measured.
+    """The SQL for one merge plan and its files. It reads every cell as text.
 
-    It reads every cell as text. No number is rounded or becomes a double: a number that isn't written plainly, or a sum
-    beyond 38 digits, makes the statement fail.
+    No number is rounded or becomes a double: one that isn't written plainly, or a sum beyond 38 digits, fails.
     """
 
     def __init__(self, plan: MergePlan, paths: Sequence[Path], bodies: _Bodies) -> None:
@@ -194,7 +190,6 @@ class _Statements:
         self._source = f"read_csv([{files}], columns = {{{columns}}}, {_READER})"
 
     def put_in_order(self, to: Path) -> str:
-        """Write all rows to a file, sorted by key (stable)."""
         line = " || ',' || ".join(self._format_key(name) for name in (*self._keys, *self._metrics))
         rows = f"SELECT *, row_number() OVER () AS place FROM {self._source}"  # noqa: S608 - our names
         return _copy_to(f"SELECT {line} FROM ({rows}) ORDER BY {self._order}, place", to)  # noqa: S608
@@ -310,7 +305,6 @@ def _copy_to(query: str, to: Path) -> str:
 
 
 def _escape_glob(path: str) -> str:
-    """Escape a path's glob characters, so that it matches only itself."""
     return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 

@@ -27,8 +27,8 @@ _NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)\.([0-9a-f]+)\.csv")
 class Folder:
     """A target's folder, locked by one process at a time; a second gets a private one.
 
-    When the run ends early, the files stay for the next run to resume, except in a private folder, which no run
-    would find again; the next run removes private folders that killed processes left. `remove` deletes everything.
+    When the run ends early, the files stay for the next run to resume, except in a private folder, which no run would
+    find again; the next run removes private folders that killed processes left.
     """
 
     def __init__(self, path: Path, lock: int | None, digest: str, *, stays: bool) -> None:
@@ -121,7 +121,6 @@ def resolve_folder(to: str | os.PathLike[str]) -> Path:
 
 
 def _sweep(path: Path) -> None:
-    """Remove the private folders that killed processes left for this target."""
     own = re.compile(re.escape(path.name) + r"-[0-9a-f]{8}")
     with suppress(OSError):
         for left in [each for each in path.parent.iterdir() if own.fullmatch(each.name)]:

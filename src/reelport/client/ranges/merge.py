@@ -62,10 +62,9 @@ def merge(
 ) -> Generator[None]:
     """Merge files, the oldest window first, into the output; yields between slices.
 
-    Writes rows in the order of their cells (UTF-8 bytes, empty last), as a Reelport service does, and sorts files in
-    another order first. DuckDB merges where it is installed, the files have `worth` bytes, and its bytes are sure to
-    be the same; otherwise Python merges. Temporary files go to the folder `scratch` and are removed in the end.
-    Raises MergeRefused for a cell that can't be added up.
+    Writes rows in the order of their cells (UTF-8 bytes, empty last), as a Reelport service does. DuckDB merges where
+    it is installed, the files have `worth` bytes, and its bytes are sure to be Python's. Temporary files go to the
+    folder `scratch`. Raises MergeRefused for a cell that can't be added up.
     """
     if plan.rule in {MergeRule.ALONE, MergeRule.APPENDED}:
         yield from _append(paths, output)
@@ -262,7 +261,6 @@ def compute_cell(made: Cell, sums: Sequence[Number]) -> bytes:
 
 
 def _compute_rate(rate: Rate, above: Number, below: Number) -> bytes:
-    """Compute and format a rate; empty where a sum is."""
     whole = None if above is None else round_ratio(above, below or 0, rate.scale, rate.digits)
     if whole is None:
         return b""

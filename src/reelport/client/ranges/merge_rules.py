@@ -1,8 +1,8 @@
 """Plan how to merge a query's windows, by the catalog; or give every reason against.
 
-Where a time dimension keeps windows apart, each row belongs to one window and rows are appended or sorted.
-Elsewhere, rows with equal cells are added up: additive metrics directly, a rate from its parts, which are asked
-for beside it and dropped after the merge. Everything else is refused.
+Where a time dimension keeps windows apart, rows are appended or sorted. Elsewhere, rows with equal cells are added up:
+additive metrics directly, a rate from its parts, which are asked for beside it and dropped after the merge. Everything
+else is refused.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class MergeRule(StrEnum):
 class MergePlan:
     """How to merge: the query for each window, and how to compute the cells of the merged rows.
 
-    Columns of `asked` are those of `query`, then the `silent` ones. `cells` says how to compute each merged metric
-    from the sums of the asked metrics, which are counted from 0.
+    Columns of `asked` are those of `query`, then the `silent` ones; `cells` makes the merged metrics from their sums.
     """
 
     rule: MergeRule
@@ -61,9 +60,9 @@ def needs_whole_months(query: ReportQuery, longest: int) -> bool:
 
 
 def plan_merge(query: ReportQuery, *, months: bool, ordered: bool) -> MergePlan:
-    """Plan the merge of the query's windows. `months` says that no window ends inside a month.
+    """Plan the merge of the query's windows. MergeRefused with every reason.
 
-    `ordered` says that the service sorts rows by their cells. Raises MergeRefused with every reason.
+    `months`: no window ends inside a month; `ordered`: the service sorts rows by their cells.
     """
     kept_apart = [grain for grain in _list_grains(query) if grain < Grain.MONTH or months]
     if not kept_apart:

@@ -42,8 +42,8 @@ class Planned:
 class Plan:
     """A query's windows, oldest first, how many at a time, and how they are merged.
 
-    `way` is the merge rule, None where windows can't be merged: `refusal` then says why, and what would work.
-    `silent` are metrics that are asked for beside the query's own, and dropped after the merge.
+    `way` is the merge rule, None where windows can't be merged: `refusal` then says why, and what would work. `silent`
+    are metrics that are asked for beside the query's own, and dropped after the merge.
     """
 
     query: ReportQuery
@@ -65,9 +65,9 @@ class Plan:
 
 
 def plan_range(session: Session, query: ReportQuery) -> Plan:
-    """Plan a query over any range. QueryRefused with every problem but its length.
+    """Plan a query over any range; reads only the ledger.
 
-    Reads only the ledger.
+    Raises QueryRefused with every problem but the length.
     """
     session.recall_day_limit()
     check_range_query(session, query)
@@ -90,7 +90,7 @@ def check_range_query(session: Session, query: ReportQuery) -> None:
 
 
 def cut_windows(query: ReportQuery, longest: int) -> tuple[Window, ...]:
-    """Cut a query's range into windows of at most `longest` days.
+    """Cut a query's range into windows of `longest` days at most.
 
     Raises UsageError where windows must hold whole months and `longest` is too short for one.
     """

@@ -1,4 +1,4 @@
-"""Run a report over any range: fetch its windows side by side, halve those that fail, merge them."""
+"""Run a report over any range: fetch windows side by side, halve failed ones, merge."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def run_range(
     """Put a query's report over any range under the target's name, as one long report.
 
     Asks for `session.slots` windows at a time; each has `deadline` seconds. Stopped at any point and run again, this
-    goes on where it stopped. Raises MergeRefused before it asks for anything, and Partial when some windows are on
-    disk and others can't be fetched. Raises UsageError for a range of more than `max_windows` windows.
+    goes on where it stopped. Raises MergeRefused before it asks for anything, Partial when some windows are on disk and
+    others can't be fetched, and UsageError for a range of more than `max_windows` windows.
     """
     windows = yield from _cut_range(session, query)
     events = WindowEvents(tell)
@@ -114,11 +114,6 @@ def keep_windows(
 
 
 def _cut_range(session: Session, query: ReportQuery) -> Flow[tuple[Window, ...]]:
-    """Check a query and cut its range into windows.
-
-    Raises QueryRefused, and UsageError for a range that takes more reports than are allowed: its year is probably
-    mistyped.
-    """
     check_range_query(session, query)
     yield from work(session.recall_day_limit)
     windows, most = cut_windows(query, session.windows), session.settings.max_windows
@@ -133,10 +128,7 @@ def _cut_range(session: Session, query: ReportQuery) -> Flow[tuple[Window, ...]]
 def _cut_after_failure(
     session: Session, query: ReportQuery, events: WindowEvents, error: ReportFailed | QueryRefused
 ) -> tuple[tuple[Window, ...], MergePlan]:
-    """Cut a range whose single report failed or is too long into windows, and plan their merge.
-
-    Raises the failure where it can't be cut, or its windows can't be merged.
-    """
+    """Cut a range whose single report failed or is too long; raise the failure if it can't be."""
     months = needs_whole_months(query, session.windows)
     try:
         plan = plan_merge(query, months=months, ordered=session.reelport is not False)
@@ -168,7 +160,6 @@ def _merge(
 
 
 def _run_slice(merging: Iterator[None], target: Path) -> bool:
-    """Run one slice of the merge, and return whether there is more."""
     with translate_io_errors(target):
         return next(merging, _OVER) is not _OVER
 
@@ -274,7 +265,6 @@ class WindowFetcher:
         return [each for each in found if isinstance(each, Downloaded)]
 
     def _fetch_windows(self, windows: Bisection) -> Flow[list[Downloaded | Missing]]:
-        """Fetch windows one after another, and what they are cut into."""
         found: list[Downloaded | Missing] = []
         for window in windows:
             if self._stop is not None:
@@ -357,9 +347,9 @@ class WindowEvents:
 
 
 class Bisection:
-    """A range's windows, to read in turn. One that can't be had is cut, down to a day.
+    """A range's windows, to read in turn; one that can't be had is cut, down to a day.
 
-    With `months` no month is cut. `count` is how many windows there are by now, those already read included.
+    With `months` no month is cut. `count` is how many there are by now, those already read included.
     """
 
     def __init__(self, session: Session, windows: Iterable[Window], *, months: bool) -> None:

@@ -1,6 +1,4 @@
-"""Columns typed by the catalog, and their cells parsed from a CSV.
-
-An empty cell isn't an empty text.
+"""Columns typed by the catalog, and their cells; an empty cell isn't an empty text.
 
 Python's own reader can't tell those two apart, and refuses cells above 128 kB.
 """
@@ -36,10 +34,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: name in lower case, type of cells, a decimal's digits after the point.
-
-    `known` is false for a column that the catalog lacks: its cells are text.
-    """
+    """A column: name in lower case, type (text where it isn't `known`), a decimal's digits."""
 
     name: str
     type: CellType
@@ -78,9 +73,9 @@ def read_typed_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cel
 
 
 def read_records(path: Path) -> Iterator[list[str | None]]:
-    """Yield rows below the header as texts: None is an empty cell, "" one in quotes.
+    """Yield rows below the header, one at a time: None is an empty cell, "" one in quotes.
 
-    Holds one row at a time. Raises IncompleteDownload for a row of another width than the header.
+    Raises IncompleteDownload for a row of another width than the header.
     """
     with path.open(encoding="utf-8-sig", newline="\n") as file:
         rows = _read_rows(file)

@@ -81,7 +81,6 @@ def render_download(
 
 
 def _render_facts(title: str, facts: Mapping[str, object]) -> str:
-    """Render facts as a table of two columns; leaves out unknown ones."""
     left = ' style="text-align:left"'
     rows = "".join(
         f"<tr><th{left}>{what}</th><td{left}>{_escape(fact)}</td></tr>" for what, fact in facts.items() if fact

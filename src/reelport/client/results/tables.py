@@ -96,7 +96,6 @@ class Table:
         return f"Table({extent}, {str(self.path)!r}){columns}"
 
     def _count_soon(self) -> int | None:
-        """Count the rows of a file that isn't too large for that."""
         with translate_io_errors(self.path):
             soon = self.path.stat().st_size <= _SOON_COUNTED
         return len(self) if soon else None

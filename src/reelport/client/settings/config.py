@@ -104,10 +104,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """An access token from elsewhere, which can't be renewed: the user must give a fresh one.
-
-    Raises AccessError for a text that can't be a token.
-    """
+    """An access token from elsewhere, never renewed. AccessError for a text that is none."""
 
     token: str = field(repr=False)
 
@@ -149,15 +146,13 @@ def graphql_path(key: Credentials, url: str) -> str:
 class Settings:
     """A service's address (no slash at its end), the key for it, and the limits there.
 
-    `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may
-    cover (None: as many as the service is found to take), `max_windows` how many reports one range may take,
-    `timeout` the seconds of silence after which a request is given up, `patience` the seconds for which transient
-    failures are retried, and `pace` the seconds in which a download must bring 64 KiB, and any other answer its end, or
-    it counts as broken.
-    Raises UsageError where one of them isn't a positive number, or is too large.
-    With `confirm`, a file whose end nothing proves is fetched twice; with `again`, an ask whose answer was lost is
-    repeated; with `any_columns`, a report may have other columns than asked for. `insecure` allows sending the key in
-    clear text: without it a plain http address of another machine raises UsageError.
+    `slots` is how many reports of one key may be in flight at a time, `windows` how many days one report may cover
+    (None: as many as the service is found to take), `max_windows` how many reports one range may take, `timeout` the
+    seconds of silence after which a request is given up, `patience` the seconds for which transient failures are
+    retried, and `pace` the seconds in which a download must bring 64 KiB, and any other answer its end. With `confirm`,
+    a file whose end nothing proves is fetched twice; with `again`, an ask whose answer was lost is repeated; with
+    `any_columns`, a report may have other columns than asked for. `insecure` allows sending the key in clear text.
+    Raises UsageError for a number that isn't positive or is too large, and for a plain http address of another machine.
     """
 
     url: str
@@ -198,9 +193,8 @@ class Settings:
         """Read the settings: arguments, else environment. An empty text counts as not given.
 
         A bearer token takes precedence; else a username or password makes the key a public one. A key given whole as
-        arguments is used unchanged, whatever the environment holds.
-        Raises UsageError for everything wrong with address, numbers and switches, and for an address that would get
-        the key in clear text without `insecure`; AccessError where only parts of the key are missing.
+        arguments is used unchanged, whatever the environment holds. Raises UsageError for everything wrong with
+        address, numbers and switches, AccessError where only parts of the key are missing.
         """
         given = {KEY: key, SECRET: secret, USERNAME: username, PASSWORD: password, BEARER: bearer}
         texts = {name: _read_text(name, value) for name, value in given.items()}
@@ -264,10 +258,7 @@ def resolve_home(environment: Mapping[str, str]) -> Path:
 
 
 def expand_path(path: str | os.PathLike[str]) -> Path:
-    """Expand `~`.
-
-    Raises UsageError for an address, and where that user doesn't exist or has no home folder.
-    """
+    """Expand `~`. UsageError for an address, and without such a user or a home folder."""
     refuse_address(path, "Name a file or a folder.")
     try:
         return Path(path).expanduser()
@@ -341,7 +332,6 @@ def _advise_on_url(url: str) -> str:
 
 
 def _build_credentials(texts: Mapping[str, str], address: str) -> Credentials:
-    """Build the key from its parts. Raises AccessError that names all missing parts."""
     if texts[BEARER]:
         return Bearer(texts[BEARER])
     public = bool(texts[USERNAME] or texts[PASSWORD])

@@ -1,6 +1,6 @@
 """Profile files: read one and report every fault at once; change one profile at a time.
 
-They hold addresses and key ids. A secret in one is an error, because people share and commit such files.
+A secret in one is an error, because people share and commit such files.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class ProfileFile:
 def read_profiles(path: Path, *, alone: bool) -> ProfileFile:
     """Read the profiles in a file; none when there is no file.
 
-    With `alone` the file must hold nothing else; otherwise tables of other programs are ignored. Raises UsageError
-    with every fault, StorageError when the file can't be read.
+    With `alone` the file must hold nothing else; otherwise tables of other programs are ignored. Raises UsageError with
+    every fault, StorageError when the file can't be read.
     """
     found = _parse_file(path)
     faults = [*_list_secret_faults(found), *_list_misplaced(found, alone=alone)]
@@ -77,10 +77,7 @@ def check_name(name: str) -> str:
 
 
 def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
-    """Write a profile into a file in place of its namesake; all else stays the same.
-
-    Raises UsageError when the file's layout can't be changed safely.
-    """
+    """Write a profile in place of its namesake; UsageError where that isn't safe."""
     import tomllib  # noqa: PLC0415 - only a command that finds or writes such a file needs it
 
     section = [f"[profiles.{check_name(name)}]", *(_format_line(key, value) for key, value in settings.items())]

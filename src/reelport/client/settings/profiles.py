@@ -1,7 +1,7 @@
 """Find the settings in force: arguments, environment, project's, user's profile, defaults.
 
-A profile named in the call (`--profile`, `profile=`) takes precedence over the environment. Each setting comes from the
-first of these layers that has it, and remembers its source.
+A profile named in the call takes precedence over the environment. Each setting comes from the first layer that has it,
+and remembers its source.
 """
 
 from __future__ import annotations
@@ -184,7 +184,6 @@ def list_secret_names(settings: Mapping[str, Setting]) -> dict[str, Name]:
 
 
 def _choose_profile(environment: Mapping[str, str], profile: str | None, files: Iterable[ProfileFile]) -> Setting:
-    """Choose the profile. Raises UsageError when the named one doesn't exist."""
     wished = [
         Setting("profile", profile, "argument"),
         Setting("profile", environment.get(PROFILE, "").strip(), PROFILE),
@@ -211,8 +210,8 @@ def _is_for_key(place: _Layer, settings: Mapping[str, Setting]) -> bool:
 def _is_for_address(place: _Layer, order: Sequence[_Layer], url: Setting) -> bool:
     """Whether a layer's secrets may be sent to the address in force.
 
-    They belong to the address that the call or the same layer gives; where neither gives one, to the environment's
-    or the platform's own. An address that only a file gives could be anybody's.
+    They belong to the address that the call or the same layer gives; where neither gives one, to the environment's or
+    the platform's own. An address that only a file gives could be anybody's.
     """
     given = [layer for layer in order if "url" in layer.values and (layer is place or layer is order[0])]
     if given:
@@ -274,7 +273,6 @@ class _Layer:
     variables: bool = False
 
     def setting(self, name: str) -> Setting | None:
-        """Return the setting of that name, if this layer has it."""
         if name not in self.values:
             return None
         return Setting(name, self.values[name], VARIABLES.get(name, self.source) if self.variables else self.source)
@@ -312,6 +310,5 @@ def _find_kind(layers: Sequence[_Layer]) -> Setting:
 
 
 def _find_address(layers: Sequence[_Layer], of: str) -> Setting:
-    """Find the service's address in force. Raises UsageError for an invalid one."""
     found = _find_first(layers, "url", (PublicKey if of == "public" else PrivateKey).host)
     return Setting("url", config.normalize_url(found.value or ""), found.source)

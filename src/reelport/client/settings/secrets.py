@@ -52,7 +52,7 @@ class Found:
 def look_up(name: Name, home: Path) -> Found | None:
     """Look up a secret in the keyring, else in the file.
 
-    Raises UsageError or AccessError for a keyring or a file that can't be trusted or opened.
+    Raises UsageError or AccessError for one that can't be trusted or opened.
     """
     ring = find_keyring()
     if ring is not None:
@@ -66,8 +66,8 @@ def look_up(name: Name, home: Path) -> Found | None:
 def find_keyring() -> KeyringBackend | None:
     """Find the system's keyring; None where there is none that protects secrets.
 
-    A keyring that the user chose (PYTHON_KEYRING_BACKEND, keyringrc.cfg) is used without a check. Of the others we
-    use only those that the keyring library recommends: some that it can find store secrets in clear text.
+    One that the user chose (PYTHON_KEYRING_BACKEND, keyringrc.cfg) is used without a check, of the others only those
+    that the keyring library recommends: some that it can find store secrets in clear text.
     """
     try:
         from keyring import core  # noqa: PLC0415 - an extra, and slow: needed only where no secret was given

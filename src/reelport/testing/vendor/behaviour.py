@@ -1,4 +1,4 @@
-"""How the fake vendor behaves, well by default, and the ways in which its downloads go wrong."""
+"""How the fake vendor behaves, and the ways in which its downloads go wrong."""
 
 from __future__ import annotations
 
@@ -93,7 +93,6 @@ def _frame(data: bytes, headers: Mapping[str, str], status: int = 200) -> Body:
 
 
 def _break_frame(cut: Cut, sent: bytes, headers: Mapping[str, str], status: int) -> Body:
-    """Frame the whole file, but send only half of it."""
     half = sent[: len(sent) // 2]
     if cut in {Cut.CHUNKED, Cut.INSIDE_CHUNK}:
         size, end = (len(half), b"\r\n") if cut is Cut.CHUNKED else (len(sent), b"")

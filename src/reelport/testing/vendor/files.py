@@ -201,7 +201,7 @@ def _is_good(behaviour: Behaviour, data: bytes, headers: Mapping[str, str], stat
 def _make_csv(wire: Mapping[str, Any], facts_a_day: int = 8) -> bytes:
     """Make the CSV of an ask: equal asks give equal bytes, and additive metrics add up.
 
-    Each day has some facts, each fact a cell of every dimension and a number of every measure, all of them drawn from
+    Each day has some facts, each fact a cell of every dimension and a number of every measure, all drawn from
     checksums; a report groups them. Names that the catalog doesn't know get cells and sums as well.
     """
     query = ReportQuery.from_wire(wire)

@@ -27,8 +27,8 @@ _REELPORT = b"\r\nReelport-Version: 0\r\n"
 class Vendor(Behaviour):
     """A fake Reporting API. It answers while the block runs, as its settings say.
 
-    It serves both kinds of key: `/oauth/v1/token` and `/graphql`, `/oauth/token` and `/`. It reads an ask's input and
-    a status query's token from the variables of the request, and knows no more of GraphQL.
+    It serves both kinds of key: `/oauth/v1/token` and `/graphql`, `/oauth/token` and `/`. It reads an ask's input and a
+    status query's token from the variables of the request, and knows no more of GraphQL.
     """
 
     def __post_init__(self) -> None:
@@ -234,11 +234,9 @@ class _Access:
     refreshers: set[str] = field(default_factory=set, repr=False)
 
     def allows(self, token: str) -> bool:
-        """Whether a bearer token is valid now."""
         return token == self.bearer or time.monotonic() < self.tokens.get(token, 0.0)
 
     def grant(self, request: Request, *, public: bool) -> bytes:
-        """Answer a request for a token."""
         form = request.form()
         kind = form.get("grant_type", "")
         self.grants.append(kind)
