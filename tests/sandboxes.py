@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.migrated import begin_state
 from tests.once import make_once
 
+from reelport.facts.sample.sample import list_channels, open_world
 from reelport.server.sandbox import fill
 from reelport.server.settings import Settings, read_settings
 
@@ -25,6 +27,12 @@ def copy_facts(settings: Settings, temporary: pytest.TempPathFactory) -> None:
     """Give these settings the sample facts alone, whose folder isn't there yet."""
     made = make_once(temporary, "sandbox", _fill)
     shutil.copytree(read_settings(data=made).facts_root, settings.facts_root)
+
+
+def sample_channels() -> dict[str, tuple[str, ...]]:
+    """The ids of each organization's channels, which are the same in every sample."""
+    with closing(open_world(1, START, START)) as world:
+        return list_channels(world, "id")
 
 
 def _fill(data: Path) -> None:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.sandboxes import END, ROWS, START, begin_sandbox
+from tests.sandboxes import END, ROWS, START, begin_sandbox, sample_channels
 
 from reelport.errors import UsageError
-from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.server.access import organizations
 from reelport.server.sandbox import fill
 from reelport.server.settings import Settings, read_settings
@@ -34,7 +33,7 @@ def test_organizations_may_read_their_sample_channels(
 ) -> None:
     """`demo` and `rival` read exactly their own channels, and no other organization is there."""
     begin_sandbox(settings, tmp_path_factory)
-    assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
+    assert readable(settings) == {name: frozenset(ids) for name, ids in sample_channels().items()}
 
 
 @pytest.mark.long
@@ -44,7 +43,7 @@ def test_a_sandbox_that_is_filled_again_stays_as_it_is(
     """The same facts, which `tests/facts/sample` holds to a second call too, and the same organizations."""
     begin_sandbox(settings, tmp_path_factory)
     assert not fill(settings, START, END, ROWS).changed
-    assert readable(settings) == {name: frozenset(ids) for name, ids in ORGANIZATIONS.items()}
+    assert readable(settings) == {name: frozenset(ids) for name, ids in sample_channels().items()}
 
 
 def test_a_refused_sample_gives_nobody_access(settings: Settings) -> None:

@@ -9,46 +9,34 @@ import pyarrow as pa
 import pytest
 from tests.cases import thin_out
 
-from reelport.facts.sample.draws import (
-    KINDS,
-    Lot,
-    SampleEngine,
-    draw_fact_portions,
-    fact_schema,
-    make_object_tables,
-    spread_rows,
-)
-from reelport.facts.sample.videos import Video, make_videos
-from reelport.facts.sample.world import ORGANIZATIONS
-from reelport.facts.tables import TABLES, Kind
+from reelport.facts.sample.sample import draw, draw_facts, fact_schema, open_world, read_objects, spread_rows
+from reelport.facts.tables import TABLES, USAGE_KINDS, Kind
 
 START, END = date(2023, 6, 28), date(2023, 7, 4)
 ROWS = 60_000
 FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
 
 
-def drawn(cast: list[Video], *tables: str, seed: int = 1, threads: int | None = None) -> list[pa.Table]:
-    """The rows of these tables, drawn over these videos."""
-    with closing(SampleEngine(seed, cast, threads)) as stage:
+def drawn(*tables: str, seed: int = 1, threads: int = 2) -> list[pa.Table]:
+    """The rows of these tables, drawn by so many threads."""
+    with closing(open_world(seed, START, END)) as world:
+        world.execute(f"SET threads = {threads}")
         spread = spread_rows(ROWS, START, END, seed)
-        return [pa.concat_tables(draw_fact_portions(table, stage, spread)) for table in tables]
+        return [pa.concat_tables(draw_facts(world, table, spread)) for table in tables]
 
 
 @pytest.fixture(scope="module")
-def cast() -> list[Video]:
-    """The videos of the first seed."""
-    return list(make_videos(1, START, END))
-
-
-@pytest.fixture(scope="module")
-def facts(cast: list[Video]) -> Iterator[duckdb.DuckDBPyConnection]:
+def facts() -> Iterator[duckdb.DuckDBPyConnection]:
     db = duckdb.connect()
-    for name, rows in zip(FACTS, drawn(cast, *FACTS), strict=True):
+    with closing(open_world(1, START, END)) as world:
+        objects = {name: read_objects(world, name) for name, table in TABLES.items() if not table.is_fact}
+    for name, rows in (objects | dict(zip(FACTS, drawn(*FACTS), strict=True))).items():
         db.register(f"{name}_rows", _without_zone(rows))
         db.execute(f"CREATE TABLE {name} AS FROM {name}_rows")
-    for name, rows in make_object_tables(cast).items():
-        db.register(f"{name}_rows", _without_zone(rows))
-        db.execute(f"CREATE TABLE {name} AS FROM {name}_rows")
+    channels = "SELECT organization, id FROM channels WHERE organization IS NOT NULL"
+    with closing(open_world(1, START, END)) as world:
+        db.register("readers_rows", world.sql(channels).to_arrow_table())
+        db.execute("CREATE TABLE readers AS FROM readers_rows")
     yield db
     db.close()
 
@@ -68,22 +56,22 @@ def one(db: duckdb.DuckDBPyConnection, sql: str) -> int:
 
 
 @pytest.mark.parametrize("table", thin_out(FACTS, 4))
-def test_the_same_seed_gives_the_same_facts(cast: list[Video], table: str) -> None:
+def test_the_same_seed_gives_the_same_facts(table: str) -> None:
     """One thread and two draw the same rows; another seed draws others."""
     order = [(name, "ascending") for name in fact_schema(table).names]
-    (rows,) = drawn(cast, table, threads=1)
-    (same,) = drawn(list(make_videos(1, START, END)), table, threads=2)
-    (other,) = drawn(cast, table, seed=2)
+    (rows,) = drawn(table, threads=1)
+    (same,) = drawn(table, threads=2)
+    (other,) = drawn(table, seed=2)
     assert rows.sort_by(order).equals(same.sort_by(order))
     assert not rows.sort_by(order).equals(other.sort_by(order))
 
 
-def test_portions_do_not_change_the_facts(cast: list[Video]) -> None:
+def test_portions_do_not_change_the_facts() -> None:
     """A day drawn in two lots has the rows of the day drawn in one."""
-    with closing(SampleEngine(1, cast)) as stage:
-        whole = stage.draw("plays", [Lot("plays", START, 0, 500)])
+    with closing(open_world(1, START, END)) as world:
+        whole = draw(world, "plays", [("plays", START, 0, 500)])
         parts = pa.concat_tables(
-            [stage.draw("plays", [Lot("plays", START, at, rows)]) for at, rows in ((0, 200), (200, 300))]
+            [draw(world, "plays", [("plays", START, at, rows)]) for at, rows in ((0, 200), (200, 300))]
         )
     order = [(name, "ascending") for name in whole.schema.names]
     assert whole.sort_by(order).equals(parts.sort_by(order))
@@ -140,7 +128,7 @@ def test_ids_lead_to_objects(facts: duckdb.DuckDBPyConnection) -> None:
 def test_both_organizations_have_every_role(facts: duckdb.DuckDBPyConnection) -> None:
     """`demo` and `rival` own, embed and claim; each embeds and claims what the other owns."""
     for reader, other in (("demo", "rival"), ("rival", "demo")):
-        mine, theirs = (tuple(ORGANIZATIONS[name]) for name in (reader, other))
+        mine, theirs = (f"(SELECT id FROM readers WHERE organization = '{name}')" for name in (reader, other))
         for table in ("plays", "ads", "earnings"):
             for role in ("owner", "publisher", "claimer"):
                 assert one(facts, f"SELECT count(*) FROM {table} WHERE {role}_channel_id IN {mine}") > 0
@@ -208,7 +196,7 @@ def test_money_is_exact_and_sometimes_corrected(facts: duckdb.DuckDBPyConnection
 def test_each_kind_of_usage_has_its_own_counts(facts: duckdb.DuckDBPyConnection) -> None:
     """A row fills the counts named after its kind and no others."""
     named = {"bandwidth": "bandwidth_", "transcoding": "transcoding_", "storage": "storage_", "ai": "ai_credits"}
-    for kind in (kind for kind, table in KINDS.items() if table == "usage"):
+    for kind in USAGE_KINDS:
         for column in (held.name for held in TABLES["usage"].columns if held.kind is Kind.COUNT):
             filled = one(facts, f"SELECT count({column}) FROM usage WHERE kind = '{kind}'")
             assert (filled > 0) == column.startswith(named[kind]), (kind, column)
@@ -253,8 +241,7 @@ def test_a_second_range_is_drawn_like_the_first() -> None:
     day = START + timedelta(days=2)
     found = []
     for start in (START, day):
-        stage = SampleEngine(1, list(make_videos(1, start, END)))
-        rows = stage.draw("ads", [Lot("ads", day, 0, 300)])
-        stage.close()
+        with closing(open_world(1, start, END)) as world:
+            rows = draw(world, "ads", [("ads", day, 0, 300)])
         found.append(rows.sort_by([(name, "ascending") for name in rows.schema.names]))
     assert found[0].equals(found[1])

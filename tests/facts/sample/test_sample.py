@@ -16,7 +16,6 @@ from reelport.errors import UsageError
 from reelport.facts.loading.undo import undo
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.sample.sample import generate
-from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES
 
 START, END = date(2023, 6, 29), date(2023, 7, 2)
@@ -67,11 +66,12 @@ def test_the_result_tells_rows_and_channels(filled: Path) -> None:
     """The result counts the rows of each table and names the organizations' channels by id and by slug."""
     again = generate(filled, START, END, ROWS, seed=7)
     assert again.rows == {name: len(rows_of(filled, name)) for name in FACTS}
-    assert again.organizations == ORGANIZATIONS
+    assert again.slugs["demo"] == ("demo-news", "demo-sports", "demo-live")
+    assert again.slugs["rival"] == ("rival-news", "rival-sports", "rival-music")
     slugs = dict(
         zip(*(rows_of(filled, "channels", ["id", "slug"])[name].to_pylist() for name in ("id", "slug")), strict=True)
     )
-    assert again.slugs == {name: tuple(slugs[id_] for id_ in ids) for name, ids in ORGANIZATIONS.items()}
+    assert again.slugs == {name: tuple(slugs[id_] for id_ in ids) for name, ids in again.organizations.items()}
 
 
 def test_the_same_call_twice_changes_nothing(filled: Path) -> None:

@@ -1,89 +1,108 @@
 """The sample world: who exists, and that any two calls agree about it."""
 
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import date, timedelta
+from typing import Any
 
+import duckdb
 import pytest
 
-from reelport.facts.sample.draws import STORED, make_object_tables, spread_rows
-from reelport.facts.sample.videos import MEMORY, SLOTS, Video, count_uploads, make_videos
-from reelport.facts.sample.world import ACCOUNTS, CHANNELS, ORGANIZATIONS, SITES
+from reelport.facts.sample.sample import STORED, open_world, read_objects, spread_rows
 from reelport.facts.schema import stored_schema
+from reelport.facts.tables import TABLES
 
 START, END = date(2023, 6, 28), date(2023, 7, 4)
+Column = Callable[[str], list[Any]]
 
 
 @pytest.fixture(scope="module")
-def cast() -> list[Video]:
-    return list(make_videos(1, START, END))
+def world() -> Iterator[duckdb.DuckDBPyConnection]:
+    with closing(open_world(1, START, END)) as opened:
+        yield opened
 
 
-def test_each_organization_has_its_channels() -> None:
+@pytest.fixture(scope="module")
+def column(world: duckdb.DuckDBPyConnection) -> Column:
+    """The first column that a query over the world gives."""
+    return lambda sql: [row[0] for row in world.execute(sql).fetchall()]
+
+
+def test_each_organization_has_its_channels(column: Column) -> None:
     """`demo` holds demo-news, demo-sports and demo-live; `rival` holds rival-news among others; some are nobody's."""
-    slugs = {channel.id: channel.slug for channel in CHANNELS}
-    assert [slugs[channel] for channel in ORGANIZATIONS["demo"]] == ["demo-news", "demo-sports", "demo-live"]
-    assert "rival-news" in [slugs[channel] for channel in ORGANIZATIONS["rival"]]
-    assert any(channel.organization is None for channel in CHANNELS)
+    of = "SELECT slug FROM channels WHERE organization IS NOT DISTINCT FROM {} ORDER BY rank"
+    assert column(of.format("'demo'")) == ["demo-news", "demo-sports", "demo-live"]
+    assert "rival-news" in column(of.format("'rival'"))
+    assert column(of.format("NULL"))
 
 
-def test_names_lead_to_things_that_exist() -> None:
+def test_names_lead_to_things_that_exist(column: Column) -> None:
     """Accounts of channels, parents of accounts and channels of sites exist; shares are percents."""
-    usernames = {account.username for account in ACCOUNTS}
-    assert {channel.account for channel in CHANNELS} - {None} <= usernames
-    assert {account.parent for account in ACCOUNTS} - {None} <= usernames
-    assert {site.channel for site in SITES} - {None} <= {channel.slug for channel in CHANNELS}
-    assert sum(channel.share for channel in CHANNELS) == 100
+    for table, link, to in (
+        ("channels", "account_id", "accounts"),
+        ("accounts", "parent_account_id", "accounts"),
+        ("sites", "publisher_channel_id", "channels"),
+    ):
+        linked = f"SELECT {link} FROM {table} WHERE {link} IS NOT NULL"
+        assert column(linked)
+        assert column(f"{linked} AND {link} NOT IN (SELECT id FROM {to})") == []
+    assert column("SELECT sum(share)::INTEGER FROM channels") == [100]
 
 
-def test_objects_have_the_columns_of_their_tables(cast: list[Video]) -> None:
+def test_objects_have_the_columns_of_their_tables(world: duckdb.DuckDBPyConnection) -> None:
     """Each object table has exactly the stored columns, and no id twice."""
-    for name, rows in make_object_tables(cast).items():
+    for name in (name for name, table in TABLES.items() if not table.is_fact):
+        rows = read_objects(world, name)
         assert rows.schema.equals(stored_schema(name)), name
         assert len(set(rows["id"].to_pylist())) == len(rows), name
 
 
-def test_the_same_seed_gives_the_same_videos_in_any_range(cast: list[Video]) -> None:
+def test_the_same_seed_gives_the_same_videos_in_any_range(world: duckdb.DuckDBPyConnection) -> None:
     """Two ranges agree on every video that both know; the later one adds uploads."""
-    later = {video.number: video for video in make_videos(1, START + timedelta(days=3), END + timedelta(days=3))}
-    known = {video.number: video for video in cast}
-    shared = known.keys() & later.keys()
-    assert all(known[number] == later[number] for number in shared)
-    assert later.keys() - known.keys()
-    assert next(make_videos(2, START, END)).id != cast[0].id
+    known = {row[0]: row for row in world.execute("FROM videos").fetchall()}
+    with closing(open_world(1, START + timedelta(days=3), END + timedelta(days=3))) as later:
+        moved = {row[0]: row for row in later.execute("FROM videos").fetchall()}
+    assert all(known[number] == moved[number] for number in known.keys() & moved.keys())
+    assert moved.keys() - known.keys()
+    assert known.keys() - moved.keys()
+    with closing(open_world(2, START, END)) as other:
+        assert other.execute("SELECT id FROM videos WHERE number = 1").fetchone() != (known[1][1],)
 
 
-def test_titles_are_as_awkward_as_real_ones(cast: list[Video]) -> None:
+def test_titles_are_as_awkward_as_real_ones(column: Column) -> None:
     """Commas, quotes, emoji, right-to-left text, a line break, an empty title, and titles that several videos share."""
-    titles = [video.title for video in cast]
+    titles = column("SELECT title FROM videos")
     said = "\0".join(title for title in titles if title)
     assert all(mark in said for mark in (",", '"', "🥅", "أخبار", "מזג", "\n", "=SUM("))
     assert None in titles
-    assert {video.owner.slug for video in cast if video.title == "Weekly highlights"} == {
-        "demo-sports",
-        "demo-news",
-        "rival-news",
-    }
+    assert not any(mark in said for mark in ("{subject}", "{tail}", "{mark}", "{part}"))
+    owners = "SELECT slug FROM videos JOIN channels ON channels.id = owner_channel_id WHERE title = 'Weekly highlights'"
+    assert {*column(owners)} == {"demo-sports", "demo-news", "rival-news"}
 
 
-def test_videos_differ_as_real_ones_do(cast: list[Video]) -> None:
+def test_videos_differ_as_real_ones_do(world: duckdb.DuckDBPyConnection, column: Column) -> None:
     """Some have no tags, no duration, are private, are deleted, or are claimed by somebody else."""
-    assert any(not video.tags for video in cast)
-    assert any(len(video.tags) > 3 for video in cast)
-    assert any(video.duration is None for video in cast)
-    assert {"public", "private", "password"} == {video.visibility for video in cast}
-    assert all(video.deleted > video.created for video in cast if video.deleted)
-    pairs = {(video.owner.organization, video.claimer.organization) for video in cast if video.claimer}
-    assert {("rival", "demo"), ("demo", "rival"), (None, "demo")} <= pairs
-    assert all(video.claimer != video.owner for video in cast)
+    tags = column("SELECT len(tags) FROM videos")
+    assert min(tags) == 0
+    assert max(tags) > 3
+    assert None in column("SELECT duration_seconds FROM videos")
+    assert {"public", "private", "password"} == {*column("SELECT visibility FROM videos")}
+    assert {*column("SELECT deleted_at > created_at FROM videos")} == {True, None}
+    pairs = world.execute(
+        "SELECT DISTINCT owner.organization, claimer.organization FROM videos "
+        "JOIN channels owner ON owner.id = owner_channel_id JOIN channels claimer ON claimer.id = claimer_channel_id"
+    ).fetchall()
+    assert {("rival", "demo"), ("demo", "rival"), (None, "demo")} <= {*pairs}
+    assert column("SELECT id FROM videos WHERE claimer_channel_id = owner_channel_id") == []
 
 
-def test_every_day_has_its_uploads(cast: list[Video]) -> None:
+def test_every_day_has_its_uploads(world: duckdb.DuckDBPyConnection) -> None:
     """Uploads lie on their own day, fewer on weekends, one of them deleted in the evening."""
-    day = START - MEMORY
-    while day <= END:
-        of_day = [video for video in cast if video.number >= SLOTS * 18_000 and video.created.date() == day]
-        assert len(of_day) == count_uploads(day) + 1
-        assert sum(video.deleted is not None for video in of_day) == 1
-        day += timedelta(days=1)
+    found = world.execute(
+        "SELECT created_at::DATE, count(*), count(deleted_at) FROM videos WHERE number >= 64 * 18000 GROUP BY 1"
+    ).fetchall()
+    days = [START - timedelta(days=60 - passed) for passed in range(60 + 7)]
+    assert sorted(found) == [(day, (30 if day.isoweekday() <= 5 else 18) + 1, 1) for day in days]
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000, 123_457, 50_000_000])

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.sandboxes import begin_sandbox
+from tests.sandboxes import begin_sandbox, sample_channels
 
-from reelport.facts.sample.world import ORGANIZATIONS
 from reelport.facts.tables import TABLES
 from reelport.server.settings import read_settings
 
@@ -50,7 +49,7 @@ def test_the_first_report_loads_and_opens_nothing_anew(
     """No library, no module of ours, no log of a table: a warm-up went through all of it, and left nothing behind."""
     settings = read_settings(data=tmp_path / "data")
     begin_sandbox(settings, tmp_path_factory)
-    channels = json.dumps([id_ for ids in ORGANIZATIONS.values() for id_ in ids])
+    channels = json.dumps([id_ for ids in sample_channels().values() for id_ in ids])
     ran = subprocess.run(
         [sys.executable, "-c", _RUN, channels],
         check=True,

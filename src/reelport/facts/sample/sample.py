@@ -1,43 +1,60 @@
-"""Generate and load sample facts: realistic rows for every table and each day of a range."""
+"""Generate and load sample facts: realistic rows for every table and each day of a range.
+
+A draw is a hash of the seed, the table, the day, the row's number in that day and a word. So it is the same for any
+number of threads and any size of portions. The SQL files say what is drawn.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from importlib import resources
+from itertools import accumulate
 from pathlib import Path
+from random import Random
 
+import duckdb
 import pyarrow as pa
 
 from reelport.errors import UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.history import active_batches, read_history
-from reelport.facts.sample.draws import (
-    KINDS,
-    RowCounts,
-    SampleEngine,
-    draw_fact_portions,
-    fact_schema,
-    make_object_tables,
-    spread_rows,
-)
-from reelport.facts.sample.videos import FIRST_DAY, make_videos
-from reelport.facts.sample.world import CHANNELS, ORGANIZATIONS
-from reelport.facts.tables import TABLES
+from reelport.facts.schema import BATCH, stored_schema
+from reelport.facts.tables import TABLES, USAGE_KINDS
 from reelport.storage.durable import make_folder, translate_io_errors
 
+FIRST_DAY = date(2020, 1, 1)
+"""The earliest day of sample facts; all videos but the uploads are older."""
 MOST_DAYS = 3660
 MOST_ROWS = 10**10
 MOST_SEED = 2**31 - 1
+PORTION = 400_000
+"""The most rows that are drawn, and held in memory, at a time."""
+STORED = 4000 * 5
+"""The most rows of storage in one day: every rendition of every video on the shelf."""
+_SHARES = {"plays": 700, "ads": 180, "earnings": 70, "bandwidth": 32, "transcoding": 4, "storage": 12, "ai": 2}
+"""Each kind's share of all rows, in thousandths."""
+_WEEK = (100, 98, 97, 99, 108, 120, 112)
 _BATCH = re.compile(r"sample-(\d{4}-\d\d-\d\d)-(\d{4}-\d\d-\d\d)-\d+-\d+-[a-z]+")
+_ORDINALS = """
+TRUNCATE ordinals;
+INSERT INTO ordinals
+SELECT kind, day, place, hash(seed(), kind, day, place)
+FROM (SELECT kind, day, unnest(range(first, first + rows)) AS place FROM lots)
+"""
 
 Progress = Callable[[str, int, int], None]
 """Called with a table, the number of its rows drawn so far, and the number in all."""
+RowCounts = Mapping[str, Mapping[date, int]]
+"""Numbers of rows by kind and day."""
+Lot = tuple[str, date, int, int]
+"""Rows of one kind and day: the number of the first of them in that day, and how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +81,27 @@ def generate(
     sample facts are loaded for one of the days.
     """
     check_arguments(start, end, rows, seed)
-    with _lock_root(root):
-        return _generate(root, start, end, rows, seed, progress)
+    call = f"sample-{start}-{end}-{rows}-{seed}"
+    spread = spread_rows(rows, start, end, seed)
+    totals = {
+        name: sum(sum(spread[kind].values()) for kind in _list_kinds(name))
+        for name, table in TABLES.items()
+        if table.is_fact
+    }
+    with _lock_root(root), ExitStack() as stack:
+        _check_days_free(root, start, end, call)
+        world = stack.enter_context(closing(open_world(seed, start, end)))
+        loads = [
+            load_arrow(root, name, read_objects(world, name), f"{call}-{name}")
+            for name, table in TABLES.items()
+            if not table.is_fact
+        ]
+        for name in (name for name, total in totals.items() if total):
+            drawn = _report_progress(name, draw_facts(world, name, spread), totals[name], progress)
+            reader = pa.RecordBatchReader.from_batches(fact_schema(name), drawn)
+            loads.append(load_arrow(root, name, reader, f"{call}-{name}"))
+        changed = any(not load.already for load in loads)
+        return SampleResult(totals, changed, list_channels(world, "id"), list_channels(world, "slug"))
 
 
 @contextmanager
@@ -79,22 +115,6 @@ def _lock_root(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def _generate(root: Path, start: date, end: date, rows: int, seed: int, progress: Progress | None) -> SampleResult:
-    call = f"sample-{start}-{end}-{rows}-{seed}"
-    _check_days_free(root, start, end, call)
-    spread = spread_rows(rows, start, end, seed)
-    cast = list(make_videos(seed, start, end))
-    loads = [load_arrow(root, name, table, f"{call}-{name}") for name, table in make_object_tables(cast).items()]
-    totals = _sum_by_table(spread)
-    with closing(SampleEngine(seed, cast)) as stage:
-        for name in (name for name, total in totals.items() if total):
-            drawn = _draw_batches(name, stage, spread, totals[name], progress)
-            reader = pa.RecordBatchReader.from_batches(fact_schema(name), drawn)
-            loads.append(load_arrow(root, name, reader, f"{call}-{name}"))
-    changed = any(not load.already for load in loads)
-    return SampleResult(totals, changed, ORGANIZATIONS, _slugs_by_organization())
 
 
 def check_arguments(start: date, end: date, rows: int, seed: int) -> None:
@@ -135,23 +155,101 @@ def _is_overlapping(batch: str, start: date, end: date) -> bool:
     return found is not None and found[1] <= end.isoformat() and found[2] >= start.isoformat()
 
 
-def _sum_by_table(spread: RowCounts) -> dict[str, int]:
-    totals = dict.fromkeys((name for name, table in TABLES.items() if table.is_fact), 0)
-    for kind, of_day in spread.items():
-        totals[KINDS[kind]] += sum(of_day.values())
-    return totals
+def open_world(seed: int, start: date, end: date) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory DuckDB with every object that facts of these days may refer to."""
+    world = duckdb.connect(config={"autoload_known_extensions": "false"})
+    # The progress bar of a long query would go to stdout, where only data belongs.
+    world.execute("SET enable_progress_bar = false")
+    world.execute("SET VARIABLE world = $world", {"world": {"seed": seed, "start": start, "end": end}})
+    for name in ("macros", "world", "videos", "scenes"):
+        world.execute(_read_sql(name))
+    return world
 
 
-def _draw_batches(
-    table: str, stage: SampleEngine, spread: RowCounts, total: int, progress: Progress | None
+def read_objects(world: duckdb.DuckDBPyConnection, table: str) -> pa.Table:
+    """Read the rows of an object table."""
+    return _fit(world.sql(f"FROM {table} ORDER BY id").to_arrow_table(), stored_schema(table))
+
+
+def list_channels(world: duckdb.DuckDBPyConnection, column: str) -> dict[str, tuple[str, ...]]:
+    """List the `id` or `slug` of each organization's channels."""
+    sql = f"SELECT organization, list({column} ORDER BY rank) FROM channels GROUP BY 1 ORDER BY 1"  # noqa: S608 - ours
+    return {name: tuple(found) for name, found in world.execute(sql).fetchall() if name is not None}
+
+
+def spread_rows(rows: int, start: date, end: date, seed: int) -> RowCounts:
+    """Spread exactly `rows` rows over kinds and days, with more on weekends.
+
+    Storage grows from day to day, up to all that can be stored; plays get the rows that storage leaves over.
+    """
+    days = [start + timedelta(days=passed) for passed in range((end - start).days + 1)]
+    totals = dict(zip(_SHARES, _split_by_weight(rows, list(_SHARES.values())), strict=True))
+    growing = [1000 + (day - FIRST_DAY).days for day in days]
+    stored = [min(STORED, share) for share in sorted(_split_by_weight(totals.pop("storage"), growing))]
+    totals["plays"] = rows - sum(stored) - sum(total for kind, total in totals.items() if kind != "plays")
+    # Sample facts must repeat, not be secret.
+    busy = [_WEEK[day.weekday()] * 100 + Random(f"{seed}/{day}").randint(-800, 800) for day in days]  # noqa: S311
+    spread = {kind: _split_by_weight(total, busy) for kind, total in totals.items()} | {"storage": stored}
+    return {kind: dict(zip(days, numbers, strict=True)) for kind, numbers in spread.items()}
+
+
+def _split_by_weight(total: int, weights: list[int]) -> list[int]:
+    """Split the total by weight into whole numbers that add up to it."""
+    ends = [total * reached // sum(weights) for reached in accumulate(weights)]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _list_kinds(table: str) -> tuple[str, ...]:
+    return USAGE_KINDS if table == "usage" else (table,)
+
+
+def draw_facts(world: duckdb.DuckDBPyConnection, table: str, counts: RowCounts) -> Iterator[pa.Table]:
+    """Draw the rows of a fact table by days, one portion at a time; columns that aren't drawn are empty."""
+    kinds = _list_kinds(table)
+    portion: list[Lot] = []
+    for day in counts[kinds[0]]:
+        for kind in kinds:
+            for first in range(0, counts[kind][day], PORTION):
+                lot = (kind, day, first, min(PORTION, counts[kind][day] - first))
+                if portion and sum(rows for *_, rows in (*portion, lot)) > PORTION:
+                    yield draw(world, table, portion)
+                    portion = []
+                portion.append(lot)
+    if portion:
+        yield draw(world, table, portion)
+
+
+def draw(world: duckdb.DuckDBPyConnection, table: str, lots: Sequence[Lot]) -> pa.Table:
+    """Draw the rows of a fact table for these lots, in no order; the same lot always gives the same rows."""
+    world.execute("TRUNCATE lots")
+    world.executemany("INSERT INTO lots VALUES (?, ?, ?, ?)", lots)
+    world.execute(_ORDINALS)
+    return _fit(world.sql(_read_sql(table)).to_arrow_table(), fact_schema(table))
+
+
+def fact_schema(table: str) -> pa.Schema:
+    """The Arrow schema of a fact table without the batch column, which the load adds."""
+    return pa.schema([field for field in stored_schema(table) if field.name != BATCH])
+
+
+def _fit(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _report_progress(
+    table: str, drawn: Iterator[pa.Table], total: int, progress: Progress | None
 ) -> Iterator[pa.RecordBatch]:
     done = 0
-    for portion in draw_fact_portions(table, stage, spread):
+    for portion in drawn:
         yield from portion.to_batches()
         done += len(portion)
         if progress is not None:
             progress(table, done, total)
 
 
-def _slugs_by_organization() -> Mapping[str, tuple[str, ...]]:
-    return {name: tuple(channel.slug for channel in CHANNELS if channel.organization == name) for name in ORGANIZATIONS}
+def _read_sql(name: str) -> str:
+    return resources.files("reelport.facts.sample").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")

@@ -1,5 +1,12 @@
 -- For each ordinal one scene: who watches what, where and when.
+CREATE TABLE lots (kind TEXT, day DATE, first BIGINT, rows BIGINT);
 CREATE TABLE ordinals (kind TEXT, day DATE, place BIGINT, n UBIGINT);
+CREATE TABLE casting AS
+SELECT
+    number, id AS video_id, owner_channel_id, claimer_channel_id, duration_seconds AS duration, own_site, playlists,
+    hour(created_at) + 1 AS first_hour,
+    coalesce(hour(deleted_at), 24) AS last_hour
+FROM videos;
 CREATE VIEW scenes AS
 WITH drawn AS (
     SELECT
@@ -26,7 +33,7 @@ WITH drawn AS (
         CASE
             WHEN devices.value = 'tv' OR roll(n, 'site') < 0.35 THEN 0
             WHEN roll(n, 'site') < 0.7 THEN own_site
-            ELSE place(n, 'elsewhere', (SELECT count(*) FROM sites) - 1)
+            ELSE place(n, 'elsewhere', 15)
         END AS site
     FROM chosen
     JOIN casting USING (number)
