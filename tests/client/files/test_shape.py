@@ -198,6 +198,18 @@ def test_there_are_no_more_rows_than_times(dimensions: list[str], most: int) -> 
         rows.end()
 
 
+@pytest.mark.parametrize("cell", [b"x" * 65536, b'"' + b"xx\n" * 40000 + b'"'])
+def test_a_row_without_an_end_is_not_held_in_memory(cell: bytes) -> None:
+    """From a megabyte on it is refused, and what follows of it is let go."""
+    rows = Rows(3, QUERY)
+    rows.feed(b"2026-01-01,")
+    for _ in range(20):
+        rows.feed(cell)
+    rows.feed(b",1\n2026-01-02,B,1\n")
+    with pytest.raises(ServiceError, match="Row 1 is longer than 1"):
+        rows.end()
+
+
 def test_a_metric_that_the_catalog_lacks_may_be_a_text() -> None:
     """Another vendor may have metrics of its own, and nothing is known of their cells."""
     query = ReportQuery.of(["MOOD", "VIEWS"], ["VIDEO_TITLE"], QUERY.start, QUERY.end)

@@ -15,7 +15,7 @@ from operator import eq
 from reelport.catalog import CellType, Dimension, Grain, Metric
 from reelport.errors import IncompleteDownload, RepeatedRows, SchemaDrift, ServiceError, Unreachable
 from reelport.query import ReportQuery
-from reelport.wording import format_count
+from reelport.wording import format_count, format_size
 
 _BOM = b"\xef\xbb\xbf"
 _PAGES = {b"<": "an HTML page", b"{": "a message", b"[": "a message"}
@@ -30,6 +30,8 @@ _CELL = rb'(?:[^,"\n]++|"[^"\n]*+")*+'
 _NUMBER = rb'"?+[ \t]*+(?:[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d{1,2}+)?+)?+[ \t]*+"?+'
 _CELLS = re.compile(rb"(?:^|,)(" + _CELL + rb")")
 _NUMBERS = frozenset({CellType.INTEGER, CellType.DECIMAL})
+_LONGEST_ROW = 1 << 20
+"""Bytes of a row that are held in memory until its end comes."""
 _A_DAY = {Grain.MINUTE: 24 * 60, Grain.HOUR: 24, Grain.DAY: 1}
 _AS_IT_IS = "To take it as it is: --any-columns (client.with_options(any_columns=True))."
 
@@ -286,6 +288,9 @@ class _RowCells:
         end = data.rfind(b"\n") + 1
         if not end:
             self._begun += data
+            if len(self._begun) > _LONGEST_ROW:
+                size = format_size(_LONGEST_ROW)
+                self._problem = SchemaDrift(f"Row {self._rows + 1} is longer than {size}. {_AS_IT_IS}")
             return
         rows, self._begun = self._begun + data[:end], data[end:]
         keys: list[bytes] = self._pattern.findall(rows)
