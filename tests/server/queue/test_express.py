@@ -113,6 +113,21 @@ def test_the_express_slot_is_open_while_every_slot_is_held_for_long(
         assert worker._is_express_open() is is_open  # noqa: SLF001
 
 
+@pytest.mark.parametrize(("reports", "seconds", "is_spent"), [(6, 3000, False), (5, 1000, True), (5, 3000, False)])
+def test_a_worker_that_has_made_enough_interrupts_no_long_report(
+    state: State, tmp_path: Path, reports: int, seconds: float, is_spent: bool
+) -> None:
+    """It would begin anew each time, and never end where others keep its worker busy."""
+    organization(state, "demo")
+    with QueryEngine("200MB", 1, tmp_path / "spill") as engine, subscribe(state.db, Kind.REPORT_QUEUED) as events:
+        worker = Worker(state.settings, state.db, engine, "one", events, reports=reports, express_seconds=2000)
+        running = running_attempt(state, engine, 1)
+        running.started_at -= seconds
+        worker._running.add(running)  # noqa: SLF001 - as the claiming thread does
+        worker._made = 10  # noqa: SLF001
+        assert worker._is_spent() is is_spent  # noqa: SLF001
+
+
 @pytest.fixture
 def working(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker of one slot and an express slot, for which reports of some days take hours."""

@@ -61,9 +61,10 @@ _LOWEST = 19
 """The lowest priority of nice(1); one step more leaves an engine the cores that nothing else wants."""
 _log = structlog.get_logger()
 REPORTS = 1000
-"""Reports after which a worker ends once it rests, and after twice as many in any case; it is started again.
+"""Reports after which a worker ends once it rests; after twice as many it ends once no report runs for long.
 
-So whatever libraries keep of memory is bounded.
+It is started again, so whatever libraries keep of memory is bounded. A long report is never interrupted for that: it
+would begin anew each time, and never end on a busy worker.
 """
 ROOM_SECONDS = 3600.0
 """Longest time that a report waits in all for room on a full disk, a lost engine or object store, before it fails."""
@@ -275,7 +276,9 @@ class Worker:
                 memory.check(self._made, at_rest=not self._list_running(), now=time.monotonic())
 
     def _is_spent(self) -> bool:
-        return self._made >= self._reports and (not self._list_running() or self._made >= 2 * self._reports)
+        running = self._list_running()
+        has_long = any(each.seconds > self._express_seconds for each in running)
+        return self._made >= self._reports and (not running or (self._made >= 2 * self._reports and not has_long))
 
     def _claim(self) -> Claim | None:
         self._promote_express()
