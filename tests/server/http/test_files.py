@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import httpx2
 import pytest
 from sqlalchemy import update
-from starlette.types import Message
+from starlette.types import Message, Receive, Send
 from tests.patience import count_calls
 from tests.server.api import Api, file_of
 
+from reelport.errors import StorageError
 from reelport.server.access import grants, keys
 from reelport.server.access.grants import ClientCredentials
 from reelport.server.files import retention, signed_urls
@@ -27,6 +30,7 @@ from reelport.wire import LOOK, NO_DAY
 
 DESCRIPTORS = Path("/proc/self/fd")
 BODY = b"day,views\n" + b"".join(b"2026-01-%02d,%d\n" % (day, day * 1000) for day in range(1, 29))
+LONG = b"day,views\n" + b"2026-01-01,3\n" * 300_000
 
 
 @pytest.fixture(scope="module")
@@ -286,10 +290,9 @@ def test_no_file_stays_open(api: Api, link: str) -> None:
 
 def test_a_reader_who_goes_away_ends_the_reading(api: Api) -> None:
     """At most a megabyte of a file is read for nobody."""
-    link = urlsplit(api.link(api.finished(b"day,views\n" + b"2026-01-01,3\n" * 300_000)))
+    link = urlsplit(api.link(api.finished(LONG)))
     sent: list[Message] = []
     coming: Iterator[Message] = iter([{"type": "http.request"}])
-    scope = {"type": "http", "method": "GET", "path": link.path, "query_string": link.query.encode(), "headers": []}
 
     async def receive() -> Message:
         return next(coming, {"type": "http.disconnect"})
@@ -297,11 +300,42 @@ def test_a_reader_who_goes_away_ends_the_reading(api: Api) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
+    answer(api, link, receive, send)
+    assert sent[0]["status"] == 200
+    assert sum(len(message["body"]) for message in sent[1:]) == 1_048_576
+
+
+def test_a_file_that_is_cut_while_it_is_sent_ends_its_answer_early(api: Api) -> None:
+    """Its reader gets fewer bytes than were told, and no end of them."""
+    api.ask(**api.new())
+    record = api.finish(LONG)
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    link = signed_urls.sign_url(api.service.service_secret, record.name.split("-")[0], api.key.id, until)
+    sent: list[Message] = []
+    coming: Iterator[Message] = iter([{"type": "http.request", "more_body": True}])
+
+    async def receive() -> Message:
+        if message := next(coming, None):
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        os.truncate(file_of(api, record), len(LONG) // 2)
+
+    with pytest.raises(StorageError, match="was cut while it was sent"):
+        answer(api, urlsplit(link), receive, send)
+    assert 0 < sum(len(message["body"]) for message in sent[1:]) < len(LONG)
+    assert all(message["more_body"] for message in sent[1:])
+
+
+def answer(api: Api, link: SplitResult, receive: Receive, send: Send) -> None:
+    """Let the app answer a GET, message by message."""
+    scope = {"type": "http", "method": "GET", "path": link.path, "query_string": link.query.encode(), "headers": []}
     portal = api.client.portal
     assert portal is not None
     portal.call(api.client.app, scope, receive, send)
-    assert sent[0]["status"] == 200
-    assert sum(len(message["body"]) for message in sent[1:]) == 1_048_576
 
 
 def test_an_expired_report_is_410(api: Api) -> None:
