@@ -34,10 +34,10 @@ class Problem:
 
 
 class ReelportError(Exception):
-    """The root: catch this to catch whatever Reelport raises on purpose.
+    """The root of all errors that Reelport raises on purpose.
 
-    `token` is the token of the report that the error is about, `data` what an answer of the service
-    held beside its errors; both None where there is none.
+    `token` is the token of the report that the error is about, or None. `data` is the data that an answer of the
+    service had beside its errors, or None.
     """
 
     code = "error"
@@ -61,7 +61,7 @@ class RequestError(ReelportError):
 
 
 class QueryRefused(RequestError):
-    """A report query was refused; `problems` holds every reason."""
+    """A report query was refused; `problems` has every reason."""
 
     code = "query_refused"
     exit_status = 5
@@ -83,13 +83,13 @@ class UsageError(RequestError):
 
 
 class BadInput(RequestError):
-    """A file, a row or a mapping can't be taken as it is; nothing was changed."""
+    """A file, a row or a mapping is wrong; nothing was changed."""
 
     code = "bad_input"
 
 
 class QueueFull(RequestError):
-    """Too many reports of this partner are unfinished: try later; `retry_after` may say when."""
+    """The partner has reached its limit of unfinished reports: try later (`retry_after`)."""
 
     code = "queue_full"
     exit_status = 5
@@ -97,42 +97,42 @@ class QueueFull(RequestError):
 
 
 class SlotsFull(QueueFull):
-    """The wait ended before a slot was free; nothing was asked for. The same command goes on."""
+    """The wait ended before a slot was free; no report was requested. Repeat the call."""
 
     code = "slots_full"
     exit_status = 6
 
 
 class MergeRefused(RequestError):
-    """The windows of a range can't be added up to one right answer; the sentence says what can."""
+    """The windows of a range can't be merged into one right file; the text says what can."""
 
     code = "merge_refused"
     exit_status = 5
 
 
 class AccessError(ReelportError):
-    """Your key, your token or your permission."""
+    """The key, the token or a permission is missing or wrong."""
 
     code = "access"
     exit_status = 4
 
 
 class ServiceError(ReelportError):
-    """The service that was called did not do its part."""
+    """The service did not do what was requested."""
 
     code = "service"
 
 
 class Unreachable(ServiceError):
-    """No answer came, or one that can't be an answer of a Reporting API."""
+    """No answer came, or the answer is not that of a Reporting API."""
 
     code = "unreachable"
 
 
 class AskLost(Unreachable):
-    """The answer to an ask was lost: it may have been taken, so it isn't sent again blindly.
+    """The answer to a report request was lost: the service may have accepted it.
 
-    `answered` says that something came back, but nothing that tells: a failure, a page, no token.
+    `answered` is true if something came back that doesn't say so: an error, a web page, no token.
     """
 
     code = "ask_lost"
@@ -147,44 +147,44 @@ class ReportFailed(ServiceError):
 
 
 class ReportExpired(ServiceError):
-    """The report is gone or was never this key's: ask for it again."""
+    """The report is deleted or belongs to another key: ask for it again."""
 
     code = "report_expired"
 
 
 class IncompleteDownload(ServiceError):
-    """The file that arrived isn't the whole file; nothing was kept under its name."""
+    """The file that arrived isn't complete; nothing was kept under its name."""
 
     code = "incomplete_download"
 
 
 class SchemaDrift(ServiceError):
-    """The columns or values of a report aren't of the kind that is kept; nothing was changed."""
+    """The columns or values of a report differ from the expected ones; nothing was changed."""
 
     code = "schema_drift"
 
 
 class RepeatedRows(ServiceError):
-    """Two rows of a report are of the same dimensions, and would count twice; nothing was kept."""
+    """Two rows of a report have the same dimensions and would count twice; nothing was kept."""
 
     code = "repeated_rows"
 
 
 class WindowEmptied(ServiceError):
-    """A report has no rows for days of which a copy has some; nothing was changed."""
+    """A report has no rows for days for which a copy has rows; nothing was changed."""
 
     code = "window_emptied"
 
 
 class Partial(ReelportError):
-    """Some windows of a range are done and kept; the same command goes on with the rest."""
+    """Some windows of a range are done and kept; repeat the call for the others."""
 
     code = "partial"
     exit_status = 3
 
 
 class NotFinished(ReelportError):
-    """The wait ended before the report did; the report token takes it up again."""
+    """The wait ended before the report was finished; continue with its token."""
 
     code = "not_finished"
     exit_status = 6
@@ -197,7 +197,7 @@ class NotFinished(ReelportError):
 
 
 class Interrupted(ReelportError):
-    """A command was stopped before it asked for anything; by SIGTERM with status 143."""
+    """A command was stopped before it requested anything. The status is 143 for SIGTERM."""
 
     code = "interrupted"
     exit_status = 130
@@ -209,7 +209,7 @@ class Interrupted(ReelportError):
 
 
 class InternalError(ReelportError):
-    """Our own fault or our machine's, not the caller's."""
+    """The fault is in Reelport or its machine, not in the request."""
 
     code = "internal"
 
@@ -221,7 +221,7 @@ class OutOfMemory(InternalError):
 
 
 class EngineUnavailable(InternalError):
-    """The engine of large reports can't be reached: the same works when it is back."""
+    """The engine for large reports can't be reached: try again when it is back."""
 
     code = "engine_unavailable"
 
@@ -233,19 +233,19 @@ class StorageError(InternalError):
 
 
 class OutcomeUnknown(StorageError):
-    """No answer told whether a change was taken: look, and do it again."""
+    """No answer said whether a change was made: check, and repeat it."""
 
     code = "outcome_unknown"
 
 
 class DiskFull(StorageError):
-    """A disk has no room, or a quota is used up: the same works when there is room."""
+    """A disk is full or a quota is used up: free some space and try again."""
 
     code = "disk_full"
 
 
 class StoreUnavailable(StorageError):
-    """An object store can't be reached, or refuses for now: the same works when it is back."""
+    """An object store can't be reached or refuses for now: try again when it is back."""
 
     code = "store_unavailable"
 

@@ -58,13 +58,13 @@ def errors_page() -> str:
     raised = _format_table(("error", "code", "exit status", "means"), _list_errors(ReelportError))
     return (
         f"{_GENERATED}\n\n# Errors\n\n## What the service answers\n\n"
-        "Every entry of an `errors` list carries one of these as `extensions.code`. "
-        f"The list is closed: match on the code, never on the text.\n\n{codes}\n\n"
+        "Every entry of an `errors` list has one of these as `extensions.code`. "
+        f"The list is closed. Compare the code, never the text.\n\n{codes}\n\n"
         "## What the client raises\n\n"
-        "One tree, from `reelport`: catch a class to catch all that are set in below it. `error.code` and the exit "
-        "status of the command line are stable; the text says what to do next. `error.token` finds the report that an "
-        "error is about, and `error.data` is what an answer held beside its errors; each is None where there is none. "
-        f"A `QueryRefused` holds every reason in `error.problems`.\n\n{raised}\n"
+        "All errors are classes of `reelport`. If you catch a class, you also catch the classes below it. `error.code` "
+        "and the exit status are stable; the text says what to do next. `error.token` is the report's token, and "
+        "`error.data` the data that an answer had beside its errors; each may be None. "
+        f"`QueryRefused.problems` has every reason.\n\n{raised}\n"
     )
 
 
@@ -79,15 +79,15 @@ def _list_errors(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[o
 
 def _format_standings() -> str:
     legend = (
-        "Each statement about a name has a standing of its own, and bears its letter: the name itself, what it means, "
-        "how its numbers are made, in what unit, with what digits, and how they add up. A statement that is made of "
-        "several has the weakest of theirs."
+        "A letter after each statement says how well it is known. A statement is the name, its meaning, how its "
+        "numbers are made, their unit and digits, or how they add up. A statement that is made of several has the "
+        "letter of the weakest."
     )
     lines = (
         (Standing.DOCUMENTED, "Dailymotion's documentation states it."),
-        (Standing.SCHEMA, "A public copy of the real schema shows it: the name, and where it has one the description."),
-        (Standing.INFERRED, "Client code uses it, or it was reasoned out, mostly from the name."),
-        (Standing.CHOSEN, "No source tells: it is what this project does."),
+        (Standing.SCHEMA, "A public copy of the real schema shows the name, or has the statement as its description."),
+        (Standing.INFERRED, "Client code uses it, or it follows from other facts, mostly from the name."),
+        (Standing.CHOSEN, "No source says it: Reelport chose it."),
     )
     rows = ((standing_letter(each), each, says) for each, says in lines)
     return f"{legend}\n\n{_format_table(('letter', 'standing', 'means'), rows)}"
@@ -184,15 +184,15 @@ def _format_payees() -> str:
 
 def _format_matrix() -> str:
     legend = (
-        "Metrics of one family go with the same dimensions. A report may mix families when each of its dimensions "
-        "suits every one of its metrics."
+        "Metrics of one family go with the same dimensions. A report may mix families if each of its dimensions goes "
+        "with each of its metrics."
     )
     return "\n\n".join([legend, *(_format_family(family) for family in Family)])
 
 
 def _format_family(family: Family) -> str:
     scopes = "".join(f" Needs `{scope}`." for scope in sorted(family.scopes))
-    kinds = {"Documented": "D", "Inferred": "i", "Only where the service is set to be permissive": "p"}
+    kinds = {"Documented": "D", "Inferred": "i", "Only if the service is permissive": "p"}
     letters = {each: matrix_letter(family, each) for each in Dimension}
     lines = (
         f"- {kind}: {', '.join(f'`{each}`' for each, found in letters.items() if found == letter)}"
@@ -259,7 +259,7 @@ def describe_rule(rule: Rule) -> str:
             factor = f"{scale} x " if scale != 1 else ""
             return f"{factor}sum of {numerator} / sum of {' + '.join(denominator)}"
         case Distinct(of):
-            return f"different values of {of}, absent ones left out"
+            return f"different values of {of}, without empty ones"
         case Stock(measure):
             return f"sum of {measure} at your latest loaded day"
 
@@ -270,13 +270,13 @@ def describe_adding(rule: Rule) -> str:
         case Sum() | Total() | Difference():
             return "yes"
         case Ratio():
-            return "no: computed anew from its sums"
+            return "no, but its sums do"
         case Distinct():
-            return "no: what is in two rows would count twice"
+            return "no: one value may be in several rows"
         case Stock():
             return "over rows, not over time"
 
 
 def _format_table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in (head, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:]])

@@ -15,7 +15,7 @@ class Limit(Row):
     DIMENSIONS = 8, "dimensions", Standing.DOCUMENTED, "Dimensions of one report."
     RANGE_DAYS = 180, "days", Standing.DOCUMENTED, "Days that one report covers, both ends included; at least 1."
     GENERATION_SECONDS = 7200, "seconds", Standing.DOCUMENTED, "Time that the original may take for one report."
-    RETENTION_HOURS = 48, "hours", Standing.DOCUMENTED, "Life of a report, counted from the ask."
+    RETENTION_HOURS = 48, "hours", Standing.DOCUMENTED, "Life of a report, counted from the request."
     TOKEN_SECONDS = 3600, "seconds", Standing.INFERRED, "Life of an access token of a private key."
     PUBLIC_TOKEN_SECONDS = 36000, "seconds", Standing.DOCUMENTED, "Life of an access token of a public key."
     REFRESH_DAYS = 30, "days", Standing.CHOSEN, "Life of a refresh token of a public key."
@@ -33,28 +33,28 @@ class Convention(Row):
 
     DATES = "required", Standing.DOCUMENTED, "First and last day of a report."
     LEAST_DAYS = "1 day", Standing.DOCUMENTED, "The shortest range."
-    LAST_DAY = "included", Standing.INFERRED, "The last day that is named."
+    LAST_DAY = "included", Standing.INFERRED, "The last day of the range."
     TIME_ZONE = "UTC", Standing.DOCUMENTED, "The zone of days, hours and times."
     FINEST_TIME = (
         "an hour",
         Standing.DOCUMENTED,
-        "The finest time, where the matrix has it; older documentation: a day.",
+        "The finest time, if the matrix has it. In older documentation it is a day.",
     )
     LEAST_DIMENSIONS = (
         "none",
         Standing.CHOSEN,
-        "The fewest dimensions: a report without any has one row; without facts, its header alone.",
+        "The fewest dimensions. A report without dimensions has one row, or only a header if there are no facts.",
     )
     METRICS = "all that go together", Standing.CHOSEN, "The most metrics of one report."
-    FILES = "1", Standing.CHOSEN, "Files of one report, however long; a client takes any number of links."
-    LOOKS = "no limit", Standing.CHOSEN, "How often a report may be looked at; tokens have a limit of their own."
-    PAUSE = "5 seconds", Standing.INFERRED, "The pause between two looks of the clients that are known."
+    FILES = "1", Standing.CHOSEN, "Files of one report, of any length. The client accepts any number of links."
+    LOOKS = "no limit", Standing.CHOSEN, "Status queries of a report. Token requests have a limit."
+    PAUSE = "5 seconds", Standing.INFERRED, "The pause of known clients between two status queries."
     ROUNDING = (
         "half away from zero",
         Standing.CHOSEN,
         "How rates round: a sum is divided by a sum exactly, then rounded to the metric's digits. 0.125 becomes 0.13.",
     )
-    FRESHNESS = "all that is loaded", Standing.CHOSEN, "The newest facts that a report takes: those of when it is made."
+    FRESHNESS = "all that is loaded", Standing.CHOSEN, "The facts that a report reads when it is made."
 
     def __init__(self, value: str, standing: Standing, sentence: str) -> None:
         self.says = value

@@ -23,7 +23,7 @@ class Payee(Row):
         "A website's money is its publisher's.",
     )
     CLAIM = "claim", Role.CLAIMER, Standing.CHOSEN, "A claim's money is its claimer's."
-    UNTOLD = "", Role.OWNER, Standing.CHOSEN, "Where no kind is told, it is the owner's, as a video's."
+    UNTOLD = "", Role.OWNER, Standing.CHOSEN, "Money without a kind is the owner's."
 
     def __init__(self, kind: str, role: Role, standing: Standing, sentence: str) -> None:
         self.kind = kind

@@ -20,7 +20,7 @@ class Product(KnownRow):
     CONTENT = (
         Known(_DOCUMENTED, _DOCUMENTED),
         "what your channels own",
-        "What your channels own. The one used when none is named.",
+        "What your channels own. This is the default.",
         (Role.OWNER,),
     )
     EMBED = (
@@ -38,7 +38,7 @@ class Product(KnownRow):
     ALL = (
         Known(_DOCUMENTED, _INFERRED),
         "what your channels own, showed or claimed",
-        "The three together, each row once.",
+        "All three together, each row once.",
         (Role.OWNER, Role.PUBLISHER, Role.CLAIMER),
     )
 

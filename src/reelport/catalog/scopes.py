@@ -17,16 +17,16 @@ class Scope(StrEnum):
     standing: Standing
     meaning: Standing
 
-    CREATE_REPORTS = "create_reports", "Ask for reports, look at them and fetch them.", _DOCUMENTED, _INFERRED
+    CREATE_REPORTS = "create_reports", "Ask for reports, query their status and fetch them.", _DOCUMENTED, _INFERRED
     READ_REPORTS = (
         "read_reports",
-        "Look at reports that were asked for earlier, and fetch them.",
+        "Query the status of earlier reports, and fetch them.",
         _DOCUMENTED,
         _DOCUMENTED,
     )
     DELETE_REPORTS = (
         "delete_reports",
-        "Delete earlier reports; no operation of the wire is known to need it.",
+        "Delete earlier reports. No known operation needs it.",
         _DOCUMENTED,
         _DOCUMENTED,
     )
@@ -34,7 +34,7 @@ class Scope(StrEnum):
     ACCESS_REVENUE = "access_revenue", "Ask for earnings.", _DOCUMENTED, _DOCUMENTED
     MANAGE_REPORTS = (
         "manage_reports",
-        "Stands for every report scope of the key, also of one made without it; a client in production asks for it.",
+        "Every report scope of the key, even if the key lacks this scope. A client in production requests it.",
         _INFERRED,
         _CHOSEN,
     )

@@ -11,23 +11,21 @@ from reelport.facts.tables import TABLES, Column, Kind, Table
 
 _KINDS = {
     Kind.TEXT: f"UTF-8, up to {LONGEST_TEXT:,} bytes. An empty text is an empty cell.",
-    Kind.COUNT: "A whole number from 0 to 9223372036854775807; `5.0` is one too. The text `5.000` is none, for it may "
-    "be 5 or 5000. A binary floating-point number from 2^53 on (of 32 bits from 2^24, of 16 bits from 2^11 on) is "
-    "refused: it may have been rounded.",
+    Kind.COUNT: "A whole number from 0 to 9223372036854775807, also written as `5.0`. The text `5.000` is refused: it "
+    "may mean 5 or 5000. A binary floating-point number from 2^53 on (32 bits: 2^24, 16 bits: 2^11) is refused: it may "
+    "have been rounded.",
     Kind.MONEY: "A decimal number with up to 12 digits before the point and 6 after it; it may be negative. "
-    "A seventh digit refuses the row; a binary floating-point number is rounded, halves up.",
-    Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to before {END_DAY}. A moment is taken to its day in UTC, "
-    "however near to its end.",
-    Kind.MOMENT: "ISO 8601: `2023-07-01T05:00:00Z`, `2023-07-01 07:00+02:00`, `2023-07-01`. An offset is taken to UTC; "
-    "without one the time is UTC. What is finer than a microsecond is cut, never rounded.",
+    "A seventh digit refuses the row. A binary floating-point number is rounded, halves up.",
+    Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to before {END_DAY}. A time counts for its day in UTC.",
+    Kind.MOMENT: "ISO 8601: `2023-07-01T05:00:00Z`, `2023-07-01 07:00+02:00`, `2023-07-01`. A time with an offset is "
+    "converted to UTC; a time without one is UTC. Digits finer than a microsecond are cut, never rounded.",
     Kind.TEXTS: "A Parquet list of texts or whole numbers, a JSON array of texts or numbers, "
-    "or text: such an array or parts divided by `|`. "
-    "Empty and repeated texts are dropped; none left is an empty cell.",
+    "or a text: such an array, or parts divided by `|`. Empty and repeated texts are dropped.",
 }
 
 _LISTS = (
-    "Some columns hold one text of a list. Another text refuses its row. If a column's line links here, `--lenient` "
-    "keeps such a row and counts it. Numbers depend on the other lists, so they always hold.\n\n"
+    "Some columns accept only the texts of a list. A row with another text is refused. If a column's line links here, "
+    "`--lenient` keeps such a row and counts it. Numbers depend on the other lists, so these always apply.\n\n"
     f"A country is one of {len(COUNTRIES):,} codes: those that ISO 3166-1 assigns (alpha-2), and `XK` for Kosovo "
     "([list](../../src/reelport/facts/countries.py)). Withdrawn codes (`AN`), reserved ones (`EU`, `UK`) and private "
     "ones (`ZZ`, `T1`) are refused: an unknown country is an empty cell "
@@ -42,9 +40,9 @@ def format_tables_page() -> str:
         "<!-- Made by `make docs` from the tables: change the tables, not this page. -->",
         "# The tables",
         (
-            "What `reelport load` takes, column by column. Each table is a Delta table in `facts/` under the data "
-            "directory; any tool that reads Delta Lake can open it. A column that isn't required may be left out of a "
-            "file: it is empty then, or what stands after *else*."
+            "For the engineer who loads facts: the tables and columns that `reelport load` fills. Each table is a "
+            "Delta table in `facts/` under the data directory; any tool that reads Delta Lake can open it. A file may "
+            "leave out a column that isn't required. The column is then empty, or has the value after *else*."
         ),
         "## Types",
         kinds,
@@ -58,9 +56,9 @@ def format_tables_page() -> str:
 
 def _format_layout(table: Table) -> str:
     if table.key is not None:
-        return f"An object table: a load replaces the rows of the same `{table.key}`, whole, and adds the others."
+        return f"An object table: a row replaces the loaded row with the same `{table.key}`."
     keys = ", ".join(f"`{key}`" for key in sort_keys(table))
-    return f"A fact table in time by `{table.time}`, sorted by {keys}. `{BATCH}` tells which load a row came from."
+    return f"A fact table with time `{table.time}`, sorted by {keys}. Column `{BATCH}` names the load of a row."
 
 
 def _format_columns(table: Table) -> str:
@@ -82,5 +80,5 @@ def _format_choices(column: Column) -> str:
 
 
 def _format_grid(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (header, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(header)}", *lines[1:]])

@@ -167,7 +167,7 @@ class SettingTable:
         "owner",
         worker=True,
         command=True,
-        description="Who may read what is in it: the user of its processes alone, or that user's group too.",
+        description="Who may read that directory: only the user of its processes, or that user's group too.",
     )
     database_url: str = setting(
         "",
@@ -194,8 +194,7 @@ class SettingTable:
     )
     link_signer: Literal["service", "store"] = setting(
         "service",
-        description="Whose download links of files in an object store are; the store's can't be withdrawn before they "
-        "expire.",
+        description="Who signs download links of files in an object store. Links of the store can't be revoked.",
     )
     cache_size: str = setting(
         "10GB",
@@ -203,7 +202,7 @@ class SettingTable:
         form=_SIZE_FORM,
         worker=True,
         command=True,
-        description="What a machine keeps of files in an object store, beside those that are just being read.",
+        description="Size of a machine's cache of files in an object store, without files that are being read.",
     )
     secret: Secret | None = setting(
         None,
@@ -216,18 +215,21 @@ class SettingTable:
     host: str = setting("127.0.0.1", section="HTTP", description="Address to listen on.")
     port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     processes: int = setting(
-        1, ge=1, le=64, description="Processes that answer on the port; with 1 it is the serving process itself."
+        1, ge=1, le=64, description="API processes on the port; with 1 the serving process answers itself."
     )
-    public_url: str = setting("", description="Address that links begin with; empty: the one that the caller used.")
+    public_url: str = setting("", description="Address that links begin with; empty: the address that the caller used.")
     link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query signs a new one.")
     look_seconds: int = setting(
         10,
         ge=0,
         le=3600,
-        description="Longest time that a status query may wait for its report (Prefer: wait); 0: none waits.",
+        description="Longest time that a status query may wait for its report to end (Prefer: wait); 0: none waits.",
     )
     held_looks: int = setting(
-        100, ge=0, description="Status queries that may wait at the same time; beyond them each is answered at once."
+        100,
+        ge=0,
+        description="Status queries that one API process lets wait for their reports at the same time (long polls). "
+        "Further ones are answered at once.",
     )
     token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description=Limit.TOKEN_SECONDS.sentence)
     public_token_seconds: int = setting(
@@ -241,7 +243,7 @@ class SettingTable:
     )
 
     recheck_seconds: float = setting(
-        10, gt=0, description="Longest time that a download goes on after its key has lost the report."
+        10, gt=0, description="Longest time that a download continues after its key has lost access to the report."
     )
 
     running_limit: int = setting(
@@ -250,16 +252,17 @@ class SettingTable:
     waiting_limit: int = setting(
         100,
         ge=0,
-        description="Reports of one partner that may wait beside its running ones; 0: further ones are refused.",
+        description="Reports of one partner that may wait while others of it run; further ones are refused.",
     )
     day_limit: int = setting(Limit.RANGE_DAYS.default, ge=1, description=Limit.RANGE_DAYS.sentence)
     retention_hours: float = setting(Limit.RETENTION_HOURS.default, gt=0, description=Limit.RETENTION_HOURS.sentence)
     inferred: Literal["as listed", "permissive"] = setting(
-        "as listed", description="Whether rows of the matrix that are only inferred refuse what they don't list."
+        "as listed",
+        description="Whether inferred rows of the matrix refuse dimensions that they don't list, or accept them.",
     )
 
     workers: int = setting(
-        1, ge=0, le=64, section="Workers", description="Worker processes that serve starts; 0 for none."
+        1, ge=0, le=64, section="Workers", description="Worker processes that `reelport serve` starts."
     )
     slots: int = setting(
         3,
@@ -267,7 +270,8 @@ class SettingTable:
         le=64,
         worker=True,
         service=False,
-        description="Reports that one worker makes at the same time; more than --running-limit leave room for others.",
+        description="Reports that one worker makes at the same time. With more than --running-limit, one partner can't "
+        "take all slots.",
     )
     worker_memory: str = setting(
         "2GB",
@@ -276,7 +280,7 @@ class SettingTable:
         worker=True,
         service=False,
         command=True,
-        description="Memory of one worker; less where a control group, as of a container, allows less.",
+        description="Memory of one worker; less if its container or control group allows less.",
     )
     worker_threads: int = setting(
         0,
@@ -285,7 +289,7 @@ class SettingTable:
         worker=True,
         service=False,
         command=True,
-        description="Threads of one worker's engine; 0: one a core that it may use.",
+        description="Threads of one worker's engine; 0: one for each core that it may use.",
     )
     worker_nice: int = setting(
         10,
@@ -293,8 +297,8 @@ class SettingTable:
         le=20,
         worker=True,
         service=False,
-        description="How much lower the priority of workers is than that of the API, as of nice(1): 0 is as high, "
-        "19 the lowest; 20: their engine gets only cores that nothing else of the service wants (SCHED_IDLE).",
+        description="Priority of workers, as nice(1) counts: 0 is that of the API, 19 the lowest. With 20 their engine "
+        "gets only idle cores (SCHED_IDLE).",
     )
     generation_seconds: int = setting(
         Limit.GENERATION_SECONDS.default,
@@ -304,14 +308,18 @@ class SettingTable:
         description="Longest time that one attempt at a report may take.",
     )
     lease_seconds: float = setting(
-        30, ge=1, worker=True, service=False, description="How long a worker without a heartbeat keeps its report."
+        30,
+        ge=1,
+        worker=True,
+        service=False,
+        description="Time after which a worker without a heartbeat loses its report.",
     )
     drain_seconds: float = setting(
         5,
         ge=0,
         worker=True,
         service=False,
-        description="Time that running reports get to end when a worker is stopped.",
+        description="Time that running reports have to end when a worker is stopped.",
     )
     sweep_seconds: float = setting(
         60, gt=0, worker=True, description="Seconds between two sweeps, which delete expired reports and files."
@@ -322,7 +330,7 @@ class SettingTable:
         pattern=f"({server_address.PATTERN})?",
         form="the address of a Spark Connect server, such as sc://spark.example:15002",
         worker=True,
-        section="Reports that one machine can't hold",
+        section="Reports that are too large for one machine",
         service=False,
         description="Spark Connect server that aggregates large reports; empty: DuckDB makes all of them.",
         shown=False,
@@ -332,7 +340,7 @@ class SettingTable:
         ge=0,
         worker=True,
         service=False,
-        description="Rows of facts that a report must read, as far as files tell, to be aggregated there.",
+        description="Reports that read at least so many rows of facts, by the files' statistics, go to Spark.",
     )
 
     explore_memory: str = setting(
@@ -340,16 +348,14 @@ class SettingTable:
         pattern=_SIZE,
         form=_SIZE_FORM,
         section="The explorer of Studio, in each API process",
-        description="Memory of the explorer's engine; what exceeds it is answered with a report instead.",
+        description="Memory of the explorer's engine; for a view that needs more, the page offers a report.",
     )
     explore_rows: int = setting(
         200_000_000,
         ge=1,
-        description="Rows of facts that a view may read, as far as files tell; above it the page offers a report.",
+        description="Rows of facts that a view may read, by the files' statistics; above it the page offers a report.",
     )
-    explore_seconds: float = setting(
-        10, gt=0, description="Longest time that a view may be computed, with its wait for a slot."
-    )
+    explore_seconds: float = setting(10, gt=0, description="Longest time of a view, with its wait for a slot.")
     explore_slots: int = setting(4, ge=1, le=64, description="Views that are computed at the same time.")
 
     rollups: Literal["on", "off", "after-load"] = setting(
@@ -357,8 +363,8 @@ class SettingTable:
         worker=True,
         section="Rollups",
         command=True,
-        description="Whether reports and views are made from the rollups that `reelport rollups` builds; after-load: "
-        "and a load builds what the table's rollups lack then.",
+        description="Whether reports and views use the rollups that `reelport rollups` builds. With after-load, each "
+        "load also builds the table's rollups.",
     )
     rollup_checks: float = setting(
         0.01,
@@ -366,7 +372,7 @@ class SettingTable:
         le=1,
         worker=True,
         service=False,
-        description="Share of the reports made from rollups that are made from the facts too, and compared.",
+        description="Share of reports from rollups that are also made from the facts, and compared.",
     )
     rollup_space: str = setting(
         "10GB",
@@ -374,11 +380,11 @@ class SettingTable:
         form=_SIZE_FORM,
         service=False,
         command=True,
-        description="Bytes on the disk that all rollups together may take.",
+        description="Disk space that all rollups together may take.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(
-        "info", worker=True, section="Log", description="Least level that is logged."
+        "info", worker=True, section="Log", description="Lowest level that is logged."
     )
 
 

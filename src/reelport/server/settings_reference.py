@@ -16,18 +16,17 @@ _UNITS = {"seconds": "seconds", "hours": "hours", "days": "days", "bytes": "byte
 """Units of numbers, by the end of a setting's name."""
 _GENERATED = "<!-- Made by `make docs` from the table of settings: change `server/settings.py`, not this page. -->"
 _INTRODUCTION = """\
-Each is an environment variable, and an option of `reelport serve`: `REELPORT_WORKER_MEMORY` is `--worker-memory`.
-`reelport worker` has options for those that workers read. An option goes before its variable, which goes before the
-default; an empty variable counts as not set. A wrong value ends the start, and one message lists every wrong one.
+Each setting is an environment variable and an option of `reelport serve`: `REELPORT_WORKER_MEMORY` is
+`--worker-memory`. `reelport worker` has options for the settings that workers read. An option overrides its variable;
+a variable overrides the default. An empty variable counts as not set. If values are wrong, the start ends with one
+message that lists all of them.
 
-**Read by** says which processes a setting is for: the *service* (`reelport serve` and its API processes), *workers*
-(those that `serve` starts, and `reelport worker`), and *commands* such as `load`, `key` and `backup`, which read the
-environment too. Processes on other machines need the same values of what they share. `reelport doctor` reads all of
-them. `serve` hands its settings to the processes that it starts.
+**Read by** says which processes read a setting: the *service* (`reelport serve` and its API processes), *workers*, or
+*commands* such as `load`, `key` and `backup`. `serve` passes its settings to the processes that it starts. Processes
+on other machines need the same values.
 
-Beside these: an object store's credentials and endpoint are the variables of
-[its own tools](../operate/object-store.md), a collector of traces is named by
-[OpenTelemetry's](../operate/monitoring.md#traces), and the client's settings are on [its page](client.md).
+Other settings: [an object store's](../operate/object-store.md) `AWS_…` variables,
+[OpenTelemetry's](../operate/monitoring.md#traces) `OTEL_…` variables, and [the client's settings](client.md).
 """
 
 
@@ -41,7 +40,7 @@ def _format_rows() -> Iterator[str]:
     for field in fields(Settings):
         if field.metadata["section"]:
             yield f"\n## {field.metadata['section']}\n"
-            yield "| variable | takes | default | read by | meaning |\n| --- | --- | --- | --- | --- |"
+            yield "| variable | takes | default | read by | meaning |\n|---|---|---|---|---|"
         yield _format_row(field, kinds[field.name])
 
 
