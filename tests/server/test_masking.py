@@ -42,6 +42,18 @@ def test_no_text_shows_the_password_of_an_address(password: str, scheme: str) ->
         assert not tells(redact_text(text))
 
 
+@pytest.mark.parametrize("secret", ["s3cr3t", "s3cr3t/t3rc3s", "s3cr3t@t3rc3s", "s3cr3t/x+y/z=@t3rc3s"])
+def test_no_text_shows_the_secret_of_any_address(secret: str) -> None:
+    """Of a bucket or a page too, whatever slashes it holds; an address without one stays as it is."""
+    for address in (f"s3://AKIA:{secret}@bucket/facts", f"https://user:{secret}@h.example:8443/x"):
+        masked = hide_passwords(f"It is s3://bucket, and not {address!r}: ann@demo.example")
+        assert tells(address)
+        assert not tells(masked)
+        assert masked.endswith(": ann@demo.example")
+    plain = "listening at http://127.0.0.1:8000/studio, tell ann@demo.example"
+    assert hide_passwords(plain) == plain
+
+
 def test_no_text_shows_a_token_of_spark_or_aws() -> None:
     """That of Spark's address, and the one that a store repeats when it has expired."""
     for text in (

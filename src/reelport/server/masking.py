@@ -15,7 +15,8 @@ _PATTERNS = (
     # Up to the last @ of the line: a password may hold characters that should have been escaped, even @ and blanks.
     # One slash instead of two: what is left of the URL where it was taken for a path.
     re.compile(r"(?P<keep>\bpostgres(?:ql)?(?:\+\w+)?:/{1,2}(?:[^:/@\s]*:)?)[^\r\n]*(?=@)", re.IGNORECASE),
-    re.compile(r"(?P<keep>\b[A-Za-z][\w+.-]+:/{1,2}[^/\s:@]*:)[^/\s@]+(?=@)"),
+    # Secrets of AWS hold slashes.
+    re.compile(r"(?P<keep>\b[A-Za-z][\w+.-]+:/{1,2}[^/\s:@]*:)[^\s\"']+(?=@)"),
     re.compile(r"(?P<keep>\bpassword=)[^\s&\"']+", re.IGNORECASE),
     # A parameter of Spark's address, and the session token that AWS repeats when it refuses it.
     re.compile(r"(?P<keep>;token=)[^\s;\"']+", re.IGNORECASE),
