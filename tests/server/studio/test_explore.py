@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -18,10 +18,13 @@ from tests.server.studio.visitor import Visitor, add_user
 from reelport.catalog import Family, Metric
 from reelport.catalog.labels import capitalize, label_metric
 from reelport.charts.png_renderer import explain_absence
+from reelport.facts.log.freshness import last_complete_day
+from reelport.facts.log.snapshot import pin
 from reelport.server.access import organizations
 from reelport.server.app import create_app
 from reelport.server.http.service import Service
 from reelport.server.settings import Settings, read_settings
+from reelport.server.studio.pages import format_day
 
 USER, RIVAL, OPERATOR = "mia@demo.example", "rita@rival.example", "olga@platform.example"
 DAYS = "from=2026-07-01&to=2026-07-14"
@@ -273,6 +276,18 @@ def test_days_after_the_last_complete_one_may_still_move(visitor: Visitor) -> No
     assert "chart-hatch" in page
     assert text_of(page).count("may still move") == 3 + 1
     assert "Plays are complete to 31 July 2026 (loaded " in text_of(page)
+
+
+def test_uploads_after_the_newest_videos_day_may_still_move(visitor: Visitor, settings: Settings) -> None:
+    """They end on the day that reports of them end on, and the days of a range by name end there too."""
+    complete = last_complete_day(pin(settings.facts_root, ["videos"]), ["videos"], datetime.now(UTC).date())
+    assert complete is not None
+    start, end = complete - timedelta(days=3), complete + timedelta(days=2)
+    said = text_of(visitor.get(f"/studio/explore?metric=UPLOADS&by=none&from={start}&to={end}").text)
+    assert said.count("may still move") == 2 + 1
+    assert f"Videos are complete to {format_day(complete)} (loaded " in said
+    relative = visitor.get("/studio/explore?metric=UPLOADS&by=none&range=last-7-days")
+    assert f"to={complete}" in str(relative.url)
 
 
 def test_compared_days_are_named_and_changes_have_no_infinite_percentages(visitor: Visitor) -> None:

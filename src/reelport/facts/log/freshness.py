@@ -227,15 +227,17 @@ def _is_load_of(folder: Path, version: int, batch: str) -> bool:
     return found is not None and found.kind != "undo" and found.batch == batch
 
 
-FACTS = tuple(name for name, table in TABLES.items() if table.is_fact)
+COUNTED = tuple(name for name, table in TABLES.items() if table.is_fact or table.born)
+"""The tables whose rows are counted by days: facts, and objects by the day that they came into being."""
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How fresh one fact table is.
+    """How fresh one table is whose rows are counted by days.
 
     `complete` is its last complete day, None where it has none: later days may still move. `loaded` is the time of the
-    last load that stands, None before the first. `first` is its first complete day: of those before there is no data.
+    last load that stands, None before the first. `first` is its first complete day, before which there is no data: None
+    for objects, of whose days none lacks data before the last.
     """
 
     table: str
@@ -244,14 +246,14 @@ class Freshness:
     first: date | None = None
 
 
-def read_freshness(root: Path, today: date, tables: Iterable[str] = FACTS) -> Mapping[str, Freshness]:
-    """Read the freshness of fact tables at their newest versions as of this day (UTC), by name."""
+def read_freshness(root: Path, today: date, tables: Iterable[str] = COUNTED) -> Mapping[str, Freshness]:
+    """Read the freshness of tables at their newest versions as of this day (UTC), by name."""
     return find_freshness(pin(root, tables), today)
 
 
 def find_freshness(snapshot: Snapshot, today: date) -> Mapping[str, Freshness]:
-    """Find the freshness of a snapshot's fact tables as of this day (UTC), by name."""
-    return {name: _find_freshness(snapshot, name, today) for name in snapshot.listing if TABLES[name].is_fact}
+    """Find the freshness of a snapshot's counted tables as of this day (UTC), by name."""
+    return {name: _find_freshness(snapshot, name, today) for name in snapshot.listing if name in COUNTED}
 
 
 def _find_freshness(snapshot: Snapshot, table: str, today: date) -> Freshness:
@@ -262,7 +264,7 @@ def _find_freshness(snapshot: Snapshot, table: str, today: date) -> Freshness:
 
 
 # Once for these files, whose names no other table has.
-@lru_cache(maxsize=2 * len(FACTS))
+@lru_cache(maxsize=2 * len(COUNTED))
 def _find_load_time(root: Path, table: str, version: int, _files: tuple[DataFile, ...]) -> datetime | None:
     last = None if version == ABSENT else find_last_load(root / table, version)
     return None if last is None else last.at

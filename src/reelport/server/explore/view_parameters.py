@@ -50,7 +50,7 @@ _KNOWN = frozenset({*map(str, Parameter), *Filter.__members__})
 class Defaults:
     """What a view is where its URL says nothing, and the rules that it must keep.
 
-    `complete` has the last complete day of each fact table, None where a table has no complete day; `first` has the
+    `complete` has the last complete day of each table that is counted by days, None where it has none; `first` has the
     first one. `today` is the day in UTC. With `scopes` None every metric may be shown.
     """
 
@@ -64,7 +64,7 @@ class Defaults:
 
     def last_day(self, metrics: Iterable[Metric]) -> date:
         """The last day that is complete in the tables of these metrics; yesterday where none is."""
-        days = [day for table in fact_tables(metrics) if (day := self.complete.get(table)) is not None]
+        days = [day for table in counted_tables(metrics) if (day := self.complete.get(table)) is not None]
         return min([*days, self.today]) if days else self.today - timedelta(1)
 
     def is_current(self, preset: Preset, start: date, end: date) -> bool:
@@ -73,32 +73,25 @@ class Defaults:
         return any(preset.resolve(min(day, self.today)) == (start, end) for day in days)
 
     def complete_day(self, metrics: Iterable[Metric]) -> date | None:
-        """The last day that is complete in every fact table of these metrics.
-
-        None where one has no complete day. What is read from objects alone, such as uploads, never moves: every day
-        until today is complete.
-        """
-        days = [self.complete.get(table) for table in fact_tables(metrics)]
+        """The last day that is complete in every table of these metrics; None where one has none."""
+        days = [self.complete.get(table) for table in counted_tables(metrics)]
         return None if None in days else min([self.today, *(day for day in days if day is not None)])
 
     def complete_days(self, metrics: Iterable[Metric]) -> tuple[date, date] | None:
-        """The first and the last day that is complete in every fact table of these metrics.
-
-        None where there is none. What is read from objects alone has no first day.
-        """
+        """The first and the last day that is complete in every table of these metrics, if any."""
         metrics = tuple(metrics)
         last = self.complete_day(metrics)
         return None if last is None else (self.first_day(metrics), last)
 
     def first_day(self, metrics: Iterable[Metric]) -> date:
         """The day before which a table of these metrics has no complete one: there is no data."""
-        return max((self.first.get(table) or date.min for table in fact_tables(metrics)), default=date.min)
+        return max((self.first.get(table) or date.min for table in counted_tables(metrics)), default=date.min)
 
 
-def fact_tables(metrics: Iterable[Metric]) -> tuple[str, ...]:
-    """The fact tables that these metrics are read from, as declared."""
+def counted_tables(metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """The tables whose rows these metrics count, as declared."""
     read = {source.table for source in find_sources(tuple(metrics))}
-    return tuple(name for name, table in TABLES.items() if table.is_fact and name in read)
+    return tuple(name for name in TABLES if name in read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from reelport.facts.log.freshness import Freshness
 from reelport.server.explore.numbers import Figure, Lines, Number, Numbers, OverBudget, Totals
 from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, View
-from reelport.server.explore.view_parameters import Defaults, fact_tables
+from reelport.server.explore.view_parameters import Defaults, counted_tables
 from reelport.server.studio.chart_files import list_kinds
 from reelport.server.studio.number_text import NO_NUMBER, MetricUnit, choose_units, name_amount, write_full
 from reelport.server.studio.pages import format_day, format_moment
@@ -144,10 +144,10 @@ def describe_freshness(metrics: Iterable[Metric], freshness: Mapping[str, Freshn
     Tables of which the same is true are named together.
     """
     said: dict[str, list[str]] = {}
-    for table in (table for table in fact_tables(metrics) if table in freshness):
+    for table in counted_tables(metrics):
         said.setdefault(_describe_table(freshness[table]), []).append(table)
     sentences = [f"{format_list(tables)}{words}" for words, tables in said.items()]
-    return f"{capitalize('; '.join(sentences))}." if said else "These numbers are of objects, which have no last day."
+    return f"{capitalize('; '.join(sentences))}." if said else ""
 
 
 def _describe_table(fresh: Freshness) -> str:
