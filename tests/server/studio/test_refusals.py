@@ -6,7 +6,7 @@ import pytest
 from tests.server.api import Api
 
 from reelport.server.state.database import reading, writing
-from reelport.server.studio.refusals import Refused, SignInNeeded, not_found
+from reelport.server.studio.visit import Refused, SignInNeeded, not_found
 
 
 @pytest.mark.parametrize("refusal", [not_found(), SignInNeeded("/studio")], ids=lambda each: type(each).__name__)

@@ -13,8 +13,7 @@ from reelport.errors import UsageError
 from reelport.server.access import sessions
 from reelport.server.access.grants import Password
 from reelport.server.studio import cookies, pages
-from reelport.server.studio.refusals import Refused, not_found
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit, not_found
 
 PATH = f"{pages.ROOT}/account"
 _DONE = {

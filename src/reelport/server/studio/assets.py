@@ -17,8 +17,7 @@ from starlette.responses import Response
 
 from reelport.charts import write_page_stylesheet
 from reelport.server.http.request_log import STUDIO_PATH
-from reelport.server.studio.refusals import not_found
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Visit, not_found
 
 PATH = f"{STUDIO_PATH}/static"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}

@@ -11,7 +11,7 @@ from reelport.query import ReportQuery
 from reelport.query_sentence import name_file
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
-from reelport.server.studio.refusals import not_found
+from reelport.server.studio.visit import not_found
 
 _MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 

@@ -21,10 +21,9 @@ from reelport.server.explore.view import SEVERAL, Comparison, Preset, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.server.studio import chart_files, pages
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.view_numbers import compute_view, find_channels, load_freshness, make_defaults
 from reelport.server.studio.view_page import make_line_chart, make_page
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_days
 
 PATH = f"{pages.ROOT}/explore"

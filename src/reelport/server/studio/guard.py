@@ -20,9 +20,8 @@ from reelport.server.access.sessions import Session
 from reelport.server.access.users import Role
 from reelport.server.http.service import Service
 from reelport.server.studio import cookies, pages
-from reelport.server.studio.refusals import Refused, SignInNeeded, not_found
 from reelport.server.studio.rights import Right
-from reelport.server.studio.visit import Visit, read_form
+from reelport.server.studio.visit import Refused, SignInNeeded, Visit, not_found, read_form
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
 UNUSED_SESSION_LIFE = timedelta(hours=12)

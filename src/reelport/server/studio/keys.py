@@ -29,8 +29,7 @@ from reelport.server.state.database import reading, write
 from reelport.server.state.tables import to_milliseconds
 from reelport.server.studio import pages
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.refusals import Refused, not_found
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit, not_found
 
 T = TypeVar("T")
 

@@ -28,8 +28,7 @@ from reelport.server.state.database import reading
 from reelport.server.state.statements import Statements
 from reelport.server.state.tables import to_moment
 from reelport.server.studio import pages
-from reelport.server.studio.refusals import Refused
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit
 
 if TYPE_CHECKING:
     from reelport.server.doctor.checks import Finding

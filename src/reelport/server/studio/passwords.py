@@ -14,8 +14,7 @@ from reelport.errors import UsageError
 from reelport.server.access import password_links
 from reelport.server.access.password_links import PasswordLink
 from reelport.server.studio import pages
-from reelport.server.studio.refusals import Refused
-from reelport.server.studio.visit import Visit, count_wrong_link
+from reelport.server.studio.visit import Refused, Visit, count_wrong_link
 
 PATH = f"{pages.ROOT}/password"
 _DIFFERENT = "The two passwords differ."

@@ -16,8 +16,7 @@ from reelport.server.access.password_links import NewPasswordLink
 from reelport.server.access.people import AddressTaken, NoOwner, Person
 from reelport.server.studio import account, pages, passwords
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.refusals import Refused, not_found
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit, not_found
 
 PATH = f"{pages.ROOT}/people"
 T = TypeVar("T")

@@ -24,10 +24,9 @@ from reelport.server.http.disconnection import run_while_connected
 from reelport.server.reports.report_list import ListedReport, State
 from reelport.server.studio import chart_files, pages
 from reelport.server.studio.number_text import write_number
-from reelport.server.studio.refusals import Refused
 from reelport.server.studio.reports import find_report, words
 from reelport.server.studio.view_boards import Cell
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit
 from reelport.storage.file_cache import holding
 
 _ROWS = 50

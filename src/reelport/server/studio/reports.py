@@ -21,8 +21,7 @@ from reelport.server.reports.report_list import Cursor, ListedReport, State, Sta
 from reelport.server.reports.report_removal import Remover
 from reelport.server.state.database import write
 from reelport.server.studio import pages
-from reelport.server.studio.refusals import Refused, not_found
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wire import NO_DAY
 from reelport.wording import format_count, format_duration
 

@@ -24,9 +24,8 @@ from reelport.server.state.database import reading, write
 from reelport.server.state.tables import SAVED_VIEWS
 from reelport.server.studio import pages, report_form
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.refusals import Refused, not_found
 from reelport.server.studio.view_numbers import load_freshness, make_defaults
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import clean_line
 
 PATH = f"{pages.ROOT}/saved"

@@ -13,8 +13,7 @@ from starlette.responses import Response
 from reelport.server.access import sessions
 from reelport.server.access.grants import Password
 from reelport.server.studio import cookies, guard, pages
-from reelport.server.studio.refusals import Refused
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit
 
 _OUR_PATH = re.compile(r"/studio(/[A-Za-z0-9._~/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

@@ -19,8 +19,7 @@ from reelport.server.explore.view_parameters import Defaults
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
-from reelport.server.studio.refusals import Refused
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Refused, Visit
 
 _TAB = "studio-tab"
 """The header by which the page's script names its tab: a newer view of a tab ends the one before."""

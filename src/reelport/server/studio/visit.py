@@ -1,4 +1,4 @@
-"""A visit: one request to Studio, who makes it, and the form that it sent."""
+"""A visit: one request to Studio, who makes it, the form that it sent, and why it may be refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from starlette.requests import Request
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.sessions import Browser, Session
 from reelport.server.http.service import Service
-from reelport.server.studio.refusals import Refused
 from reelport.server.studio.rights import RIGHTS, Right
 from reelport.storage.s3_address import is_loopback
 
@@ -141,3 +140,29 @@ def count_wrong_link(visit: Visit) -> None:
     if pause := visit.service.login_attempts.begin(visit.address, _GUESSED):
         sentence = "Too many links that aren't valid came from this address: try again later. A valid link still opens."
         raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
+
+
+# Not frozen: a context manager that an exception passes, such as a transaction, sets its traceback.
+@dataclass(eq=False, slots=True)
+class Refused(Exception):
+    """The request is refused: HTTP status, a heading, and a sentence with what to do."""
+
+    status: int
+    heading: str
+    sentence: str
+    retry_after: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class SignInNeeded(Exception):
+    """The page is for signed-in users; after signing in, the browser goes to `path`."""
+
+    path: str
+
+
+def not_found() -> Refused:
+    """Make the refusal (404) of an id that is unknown or another organization's.
+
+    It doesn't say which.
+    """
+    return Refused(404, "Nothing is here", "There is no such page, or it isn't yours to see.")
