@@ -19,7 +19,7 @@ from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers,
 from reelport.server.explore.options import list_options
 from reelport.server.explore.view import SEVERAL, Comparison, Preset, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
-from reelport.server.studio import chart_files, pages
+from reelport.server.studio import pages, view_page
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.view_numbers import compute_view, find_channels, load_freshness, make_defaults
 from reelport.server.studio.view_page import make_line_chart, make_page
@@ -55,7 +55,7 @@ async def show_explore(visit: Visit) -> Response:
 async def download_line(visit: Visit) -> Response:
     """Give the line of a metric over time, of the view of the URL, with its days and filters."""
     name, kind = (visit.request.path_params[each] for each in ("metric", "kind"))
-    chart_files.require_kind(kind)
+    view_page.require_kind(kind)
     defaults = make_defaults(visit, await load_freshness(visit))
     view = parse_view(visit.request.query_params.multi_items(), defaults).view
     place = next((place for place, metric in enumerate(view.metrics) if metric.name == name), None)
@@ -69,7 +69,7 @@ async def download_line(visit: Visit) -> Response:
     kept = [(dimension.name, cell) for dimension, cell in view.kept]
     query = view.query((view.time,))
     notes = (*list_query_notes(query, kept), *chart.notes)
-    return await chart_files.answer_chart(replace(chart, notes=notes), kind, replace(query, metrics=(name,)))
+    return await view_page.answer_chart(replace(chart, notes=notes), kind, replace(query, metrics=(name,)))
 
 
 def _read_url(visit: Visit) -> _Asked:

@@ -31,9 +31,8 @@ from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
 from reelport.server.studio import pages, reports
 from reelport.server.studio.report_snippets import write_snippets
-from reelport.server.studio.view_boards import EMPTY
 from reelport.server.studio.view_numbers import make_defaults
-from reelport.server.studio.view_page import describe_freshness
+from reelport.server.studio.view_page import EMPTY, describe_freshness
 from reelport.server.studio.visit import Refused, Visit
 from reelport.wire import Code
 from reelport.wording import format_list

@@ -22,10 +22,10 @@ from reelport.server.explore.file_preview import PreviewColumn, Rows, read_first
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.reports.report_list import ListedReport, State
-from reelport.server.studio import chart_files, pages
+from reelport.server.studio import pages, view_page
 from reelport.server.studio.number_text import write_number
 from reelport.server.studio.reports import find_report, words
-from reelport.server.studio.view_boards import Cell
+from reelport.server.studio.view_page import Cell
 from reelport.server.studio.visit import Refused, Visit
 from reelport.storage.file_cache import holding
 
@@ -50,7 +50,7 @@ async def show_preview(visit: Visit) -> Response:
         chart=None if isinstance(chart, NoChart) else _embed(chart),
         chart_heading=None if isinstance(chart, NoChart) else chart.heading,
         reason=chart.reason if isinstance(chart, NoChart) else None,
-        kinds=chart_files.list_kinds(),
+        kinds=view_page.list_kinds(),
         columns=columns,
         rows=[list(_write_cells(columns, row)) for row in rows],
         write_total=_write_total,
@@ -61,14 +61,14 @@ async def show_preview(visit: Visit) -> Response:
 async def download_chart(visit: Visit) -> Response:
     """Give a finished report's chart as a file."""
     kind = visit.request.path_params["kind"]
-    chart_files.require_kind(kind)
+    view_page.require_kind(kind)
     with holding():
         report, file = await _find_file(visit)
         with _present(file):
             chart = await _draw_chart(visit, report, file)
     if isinstance(chart, NoChart):
         raise Refused(409, "There is no chart", chart.reason)
-    return await chart_files.answer_chart(chart, kind, report.query)
+    return await view_page.answer_chart(chart, kind, report.query)
 
 
 async def _find_file(visit: Visit) -> tuple[ListedReport, Path]:
