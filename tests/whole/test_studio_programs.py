@@ -21,7 +21,7 @@ from tests.warm_service import Service
 
 from reelport.query import ReportQuery
 from reelport.server.state.database import connected
-from reelport.server.studio import report_snippets
+from reelport.server.studio import report_form
 
 EMAIL = "ann@demo.example"
 VIEW = "metric=VIEWS&metric=ESTIMATED_EARNINGS_EUR&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news"
@@ -84,7 +84,7 @@ def test_each_program_writes_the_bytes_of_the_report(service: Service, tmp_path:
 def test_the_program_for_curl_says_what_a_wrong_secret_is_answered(service: Service, tmp_path: Path) -> None:
     """What the service says of the key; not that a later request had no token."""
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 2))
-    curl = report_snippets.write_snippets(query, service.url)[-1]
+    curl = report_form.write_snippets(query, service.url)[-1]
     wrong = {"REELPORT_API_KEY": service.key("demo").id, "REELPORT_API_SECRET": "wrong"}
     run = ["sh", "-c", curl.text]
     done = subprocess.run(run, env=os.environ | wrong, cwd=tmp_path, capture_output=True, check=False, timeout=300)

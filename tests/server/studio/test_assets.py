@@ -6,7 +6,7 @@ import pytest
 from tests.server.studio.conftest import OWNER, Visitors
 
 from reelport.charts import write_page_stylesheet
-from reelport.server.studio.assets import address_of
+from reelport.server.studio.pages import address_of
 
 
 def test_the_styles_of_charts_are_a_file_of_the_pages(visitors: Visitors) -> None:

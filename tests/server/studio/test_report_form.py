@@ -21,7 +21,7 @@ from reelport.server.access import audit_log, organizations
 from reelport.server.reports import report_list
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
-from reelport.server.studio import report_snippets
+from reelport.server.studio import report_form
 
 VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news"
 FORM = "/studio/reports"
@@ -168,7 +168,7 @@ def test_no_program_holds_what_a_terminal_takes_for_a_key() -> None:
     """A link may put any text into a filter: pasted, an interrupt would end the quotes, and the next line would run."""
     filters = {"channelSlug": "a\x03\necho run\n\x1b[201~\u202e"}
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), filters)
-    command, python, curl = report_snippets.write_snippets(query, "https://reports.example")
+    command, python, curl = report_form.write_snippets(query, "https://reports.example")
     for program in (curl, python, command):
         assert program.text.replace("\n", "").isprintable()
         assert "\necho run" not in program.text
@@ -180,7 +180,7 @@ def test_a_value_stays_a_value_in_every_program(value: str) -> None:
     """No text of a filter ends its quotes, whatever quotes, dollar signs, line ends or marks it holds."""
     value = value.encode("utf-8", "replace").decode()
     query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 7, 1), date(2026, 7, 4), {"channelSlug": value})
-    command, python, curl = report_snippets.write_snippets(query, "https://reports.example")
+    command, python, curl = report_form.write_snippets(query, "https://reports.example")
     assert f"channelSlug={value}" in shlex.split(command.text) or not value.isprintable()
     line = next(line for line in curl.text.splitlines() if "mutation" in line)
     assert json.loads(line)["variables"]["input"]["filters"] == {"channelSlug": value}

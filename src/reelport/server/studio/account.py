@@ -12,7 +12,7 @@ from starlette.responses import Response
 from reelport.errors import UsageError
 from reelport.server.access import sessions
 from reelport.server.access.grants import Password
-from reelport.server.studio import cookies, pages
+from reelport.server.studio import guard, pages
 from reelport.server.studio.visit import Refused, Visit, not_found
 
 PATH = f"{pages.ROOT}/account"
@@ -77,7 +77,7 @@ async def sign_out_everywhere(visit: Visit) -> Response:
 def leave(visit: Visit) -> Response:
     """Show the sign-in to a user whose session ended, and make the browser forget it."""
     response = pages.redirect(f"{pages.ROOT}/sign-in")
-    cookies.delete_session_token(response, visit.request, visit.service.settings)
+    guard.delete_session_token(response, visit.request, visit.service.settings)
     return response
 
 

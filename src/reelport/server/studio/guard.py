@@ -1,7 +1,9 @@
-"""Stands before every endpoint of Studio: finds the session, and checks right and form."""
+"""Stands before every endpoint of Studio: finds the session by its cookie, and checks right and form."""
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,8 +20,10 @@ from reelport.errors import StorageError
 from reelport.server.access import sessions
 from reelport.server.access.sessions import Session
 from reelport.server.access.users import Role
+from reelport.server.credentials import ServiceSecret
 from reelport.server.http.service import Service
-from reelport.server.studio import cookies, pages
+from reelport.server.settings import Settings
+from reelport.server.studio import pages
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Refused, SignInNeeded, Visit, not_found, read_form
 
@@ -87,7 +91,7 @@ def _hide_parameters(request: Request) -> str:
 
 
 async def _find_visitor(request: Request, service: Service) -> Visit:
-    token = cookies.read_session_token(request, service.settings)
+    token = read_session_token(request, service.settings)
     if not token:
         return _make_visit(request, service, None)
     now = datetime.now(UTC)
@@ -97,10 +101,10 @@ async def _find_visitor(request: Request, service: Service) -> Visit:
 
 
 def _make_visit(request: Request, service: Service, session: Session | None) -> Visit:
-    token = session.token if session else cookies.read_form_token(request, service.settings)
-    token = token or cookies.make_form_token()
+    token = session.token if session else read_form_token(request, service.settings)
+    token = token or make_form_token()
     request.state.form_token = token
-    csrf = cookies.make_csrf_token(service.service_secret, token)
+    csrf = make_csrf_token(service.service_secret, token)
     return Visit(request, service, session, csrf, datetime.now(UTC))
 
 
@@ -163,8 +167,8 @@ def _is_foreign(request: Request) -> bool:
 def _check_form(visit: Visit) -> None:
     """Refuse a form that another site's page sent, or one of an earlier session."""
     request, service = visit.request, visit.service
-    token = visit.session.token if visit.session else cookies.read_form_token(request, service.settings)
-    if _is_foreign(request) or not cookies.is_csrf_token(service.service_secret, token, visit.form.raw("csrf")):
+    token = visit.session.token if visit.session else read_form_token(request, service.settings)
+    if _is_foreign(request) or not is_csrf_token(service.service_secret, token, visit.form.raw("csrf")):
         raise Refused(403, "This form is too old", "Go back, load the page anew, and send the form again.")
 
 
@@ -187,13 +191,81 @@ async def _renew(visit: Visit, response: Response) -> None:
         # The answer may hold the only copy of a secret, and the session lives on without.
         _LOG.warning("a session could not be renewed", reason=str(error))
         return
-    cookies.set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
+    set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
 
 
 def _finish(visit: Visit, response: Response) -> Response:
     """Give a browser without a session the token that ties its forms to it."""
     settings = visit.service.settings
     is_page = response.media_type == "text/html"
-    if visit.session is None and is_page and not cookies.read_form_token(visit.request, settings):
-        cookies.set_form_token(response, visit.request, settings, visit.request.state.form_token)
+    if visit.session is None and is_page and not read_form_token(visit.request, settings):
+        set_form_token(response, visit.request, settings, visit.request.state.form_token)
     return response
+
+
+_SESSION, _FORM = "reelport-session", "reelport-form"
+_HOST_PREFIX = "__Host-"
+"""Browsers take a cookie of such a name over TLS alone, for the whole host and no other."""
+_PURPOSE = "form"
+
+
+def is_secure(request: Request, settings: Settings) -> bool:
+    """Whether the browser came by TLS, to a proxy or to us."""
+    return request.url.scheme == "https" or settings.public_url.startswith("https:")
+
+
+def read_session_token(request: Request, settings: Settings) -> str:
+    """Read the session's token from its cookie; empty without one."""
+    return request.cookies.get(_name(_SESSION, request, settings), "")
+
+
+def set_session_token(response: Response, request: Request, settings: Settings, token: str, seconds: float) -> None:
+    """Give the browser a session's token for so long."""
+    _set(response, request, settings, _SESSION, token, int(seconds))
+
+
+def delete_session_token(response: Response, request: Request, settings: Settings) -> None:
+    """Make the browser forget its session."""
+    _set(response, request, settings, _SESSION, "", 0)
+
+
+def read_form_token(request: Request, settings: Settings) -> str:
+    """Read the form token of a browser without a session; empty without one."""
+    return request.cookies.get(_name(_FORM, request, settings), "")
+
+
+def set_form_token(response: Response, request: Request, settings: Settings, token: str) -> None:
+    """Give a browser without a session a token for its forms."""
+    _set(response, request, settings, _FORM, token, None)
+
+
+def make_form_token() -> str:
+    """Make a token for the forms of a browser without a session."""
+    return secrets.token_urlsafe(24)
+
+
+def make_csrf_token(service_secret: ServiceSecret, token: str) -> str:
+    """Make what each form sends back, bound to the token in the cookie."""
+    return service_secret.hash(_PURPOSE, token)
+
+
+def is_csrf_token(service_secret: ServiceSecret, token: str, given: str) -> bool:
+    """Whether a form was shown in the browser that has this token in its cookie."""
+    expected = make_csrf_token(service_secret, token)
+    return bool(token) and hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
+
+
+def _set(response: Response, request: Request, settings: Settings, name: str, value: str, seconds: int | None) -> None:
+    response.set_cookie(
+        _name(name, request, settings),
+        value,
+        max_age=seconds,
+        path="/",
+        secure=is_secure(request, settings),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def _name(name: str, request: Request, settings: Settings) -> str:
+    return f"{_HOST_PREFIX}{name}" if is_secure(request, settings) else name

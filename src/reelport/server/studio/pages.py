@@ -1,11 +1,19 @@
-"""Renders pages: templates, their filters, and the security headers of every answer."""
+"""Renders pages: templates, their filters, the security headers of every answer; serves styles and script.
+
+Files have a hash in their address, and are compressed. Pages are not: their length would tell of secrets in them,
+beside what somebody else put into their address.
+"""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache, partial
+from importlib import resources
 from typing import Any
 
 import anyio.to_thread
@@ -13,11 +21,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from reelport.catalog.labels import label_names
+from reelport.charts import write_page_stylesheet
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.http.request_log import STUDIO_PATH
-from reelport.server.studio import assets
 from reelport.server.studio.rights import Right
-from reelport.server.studio.visit import Visit
+from reelport.server.studio.visit import Visit, not_found
 
 ROOT = STUDIO_PATH
 _POLICY = {
@@ -107,7 +115,7 @@ def _load_templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= _FILTERS
-    environment.globals |= {"asset": assets.address_of, "root": ROOT, "Right": Right}
+    environment.globals |= {"asset": address_of, "root": ROOT, "Right": Right}
     return environment
 
 
@@ -182,3 +190,57 @@ _FILTERS: Mapping[str, Any] = {
     "bytes": format_bytes,
     "labelled": label_names,
 }
+
+
+PATH = f"{STUDIO_PATH}/static"
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_FOR_EVER = "public, max-age=31536000, immutable"
+_GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*1(?:\.0*)?\s*)?(?:,|$)", re.IGNORECASE)
+"""Finds gzip in an Accept-Encoding that likes nothing better."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asset:
+    content: bytes
+    compressed: bytes
+    media_type: str
+    version: str
+
+
+def address_of(name: str) -> str:
+    """Return the address of a file; another content has another one, so browsers may keep it."""
+    return f"{PATH}/{name}?v={_load_assets()[name].version}"
+
+
+async def answer_asset(visit: Visit) -> Response:
+    """Answer with a style sheet, script or image."""
+    asset = _load_assets().get(visit.request.path_params["name"])
+    if asset is None:
+        raise not_found()
+    is_current = visit.request.query_params.get("v") == asset.version
+    headers = {
+        "Cache-Control": _FOR_EVER if is_current else "no-cache",
+        "Content-Type": asset.media_type,
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if _GZIP.search(visit.request.headers.get("accept-encoding", "")):
+        return Response(asset.compressed, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(asset.content, headers=headers)
+
+
+@cache
+def _load_assets() -> dict[str, _Asset]:
+    folder = resources.files("reelport.server.studio").joinpath("static")
+    contents = {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in _TYPES}
+    contents["charts.css"] = write_page_stylesheet().encode()
+    return {
+        name: _Asset(
+            content, gzip.compress(content, mtime=0), _TYPES[_suffix(name)], hashlib.sha256(content).hexdigest()[:12]
+        )
+        for name, content in contents.items()
+    }
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition(".")[2]

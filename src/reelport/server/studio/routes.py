@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from reelport.server.http.exact_route import ExactRoute
 from reelport.server.studio import (
     account,
-    assets,
     audit,
     explore,
     keys,
     operator,
+    pages,
     passwords,
     people,
     report_form,
-    report_preview,
     reports,
     saved_views,
     shared_views,
@@ -37,7 +36,7 @@ class StudioRoute:
 
 ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("GET", "/studio", sign_in.show_start, Right.ENTER),
-    StudioRoute("GET", "/studio/static/{name}", assets.answer_asset, Right.ENTER),
+    StudioRoute("GET", "/studio/static/{name}", pages.answer_asset, Right.ENTER),
     StudioRoute("GET", "/studio/sign-in", sign_in.show_sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-in", sign_in.sign_in, Right.ENTER),
     StudioRoute("POST", "/studio/sign-out", sign_in.sign_out, Right.STAY),
@@ -47,8 +46,8 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/reports", report_form.ask, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/new", report_form.show_form, Right.ASK_FOR_REPORTS),
     StudioRoute("GET", "/studio/reports/{report_id}", reports.show_report, Right.READ_NUMBERS),
-    StudioRoute("GET", "/studio/reports/{report_id}/preview", report_preview.show_preview, Right.READ_NUMBERS),
-    StudioRoute("GET", "/studio/reports/{report_id}/chart.{kind}", report_preview.download_chart, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/reports/{report_id}/preview", reports.show_preview, Right.READ_NUMBERS),
+    StudioRoute("GET", "/studio/reports/{report_id}/chart.{kind}", reports.download_chart, Right.READ_NUMBERS),
     StudioRoute("POST", "/studio/reports/{report_id}/cancel", reports.cancel_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/delete", reports.delete_report, Right.ASK_FOR_REPORTS),
     StudioRoute("POST", "/studio/reports/{report_id}/download", reports.download_report, Right.READ_NUMBERS),

@@ -23,8 +23,8 @@ from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import SAVED_VIEWS
 from reelport.server.studio import pages, report_form
+from reelport.server.studio.explore import load_freshness, make_defaults
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.view_numbers import load_freshness, make_defaults
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import clean_line
 

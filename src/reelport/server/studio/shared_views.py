@@ -31,9 +31,9 @@ from reelport.server.http.disconnection import run_while_connected
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
 from reelport.server.studio import pages
+from reelport.server.studio.explore import load_freshness, make_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.saved_views import clean_name, read_parameters, read_view
-from reelport.server.studio.view_numbers import load_freshness, make_defaults
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Refused, Visit, count_wrong_link, not_found
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from reelport.server.access import sessions
 from reelport.server.access.grants import Password
-from reelport.server.studio import cookies, guard, pages
+from reelport.server.studio import guard, pages
 from reelport.server.studio.visit import Refused, Visit
 
 _OUR_PATH = re.compile(r"/studio(/[A-Za-z0-9._~/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
@@ -49,7 +49,7 @@ async def sign_in(visit: Visit) -> Response:
     if visit.session is not None:
         await anyio.to_thread.run_sync(sessions.end_session, service.db, visit.session, visit.actor, visit.now)
     response = pages.redirect(_find_target(next_path))
-    cookies.set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
+    guard.set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
     return response
 
 
@@ -58,14 +58,12 @@ async def sign_out(visit: Visit) -> Response:
     service = visit.service
     await anyio.to_thread.run_sync(sessions.end_session, service.db, visit.user, visit.actor, visit.now)
     response = pages.redirect(f"{pages.ROOT}/sign-in")
-    cookies.delete_session_token(response, visit.request, service.settings)
+    guard.delete_session_token(response, visit.request, service.settings)
     return response
 
 
 def _show_form(visit: Visit, next_path: str, status: int = 200, *, email: str = "", wrong: bool = False) -> Response:
-    is_open = (
-        not cookies.is_secure(visit.request, visit.service.settings) and visit.request.url.hostname not in _LOOPBACK
-    )
+    is_open = not guard.is_secure(visit.request, visit.service.settings) and visit.request.url.hostname not in _LOOPBACK
     return pages.render(
         visit, "sign_in.html", status, next_path=next_path, email=email, wrong=wrong, without_tls=is_open
     )
