@@ -1,8 +1,11 @@
-"""The signed-in user's own account: password, sessions, signing out everywhere."""
+"""Signs in and out (`/studio/sign-in`), sets passwords by links, and shows the own account: password and sessions.
+
+Opening a link for a password changes nothing, as programs that check mail open every link; sending its form uses it up.
+"""
 
 from __future__ import annotations
 
-import math
+import re
 from functools import partial
 
 import anyio.to_thread
@@ -10,10 +13,136 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from reelport.errors import UsageError
-from reelport.server.access import sessions
+from reelport.server.access import password_links, sessions
 from reelport.server.access.grants import Password
+from reelport.server.access.password_links import PasswordLink
 from reelport.server.studio import guard, pages
-from reelport.server.studio.visit import Refused, Visit, not_found
+from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, not_found
+from reelport.storage.s3_address import is_loopback
+
+_TOO_MANY = "Too many wrong passwords came from this address: try again later."
+_OUR_PATH = re.compile(r"/studio(/[A-Za-z0-9._~/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
+
+
+async def show_start(visit: Visit) -> Response:
+    """Send a signed-in user to the first page, anybody else to the sign-in."""
+    return pages.redirect(f"{pages.ROOT}/sign-in" if visit.session is None else pages.find_first_page(visit))
+
+
+async def show_sign_in(visit: Visit) -> Response:
+    """Show the form for e-mail address and password."""
+    if visit.session is not None:
+        return pages.redirect(_find_target(visit.request.query_params.get("next", "")))
+    return _show_sign_in(visit, visit.request.query_params.get("next", ""))
+
+
+async def sign_in(visit: Visit) -> Response:
+    """Begin a session; an earlier one of this browser ends."""
+    service, next_path = visit.service, visit.form.text("next")
+    password = Password(visit.form.text("email"), visit.form.raw("password"))
+    begin_attempt(visit, visit.address, password.stored_email, _TOO_MANY)
+    life = guard.UNUSED_SESSION_LIFE
+    work = partial(sessions.begin_session, service.db, service.service_secret, password, visit.browser, visit.now, life)
+    session = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+    if session is None:
+        response = _show_sign_in(visit, next_path, 403, email=password.email, wrong=True)
+        response.background = BackgroundTask(sessions.record_failure, service.db, password, visit.browser, visit.now)
+        return response
+    service.login_attempts.forgive(visit.address, password.stored_email)
+    if visit.session is not None:
+        await anyio.to_thread.run_sync(sessions.end_session, service.db, visit.session, visit.actor, visit.now)
+    response = pages.redirect(_find_target(next_path))
+    guard.set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
+    return response
+
+
+async def sign_out(visit: Visit) -> Response:
+    """End this session."""
+    service = visit.service
+    await anyio.to_thread.run_sync(sessions.end_session, service.db, visit.user, visit.actor, visit.now)
+    response = pages.redirect(f"{pages.ROOT}/sign-in")
+    guard.delete_session_token(response, visit.request, service.settings)
+    return response
+
+
+def _show_sign_in(visit: Visit, next_path: str, status: int = 200, *, email: str = "", wrong: bool = False) -> Response:
+    is_open = not guard.is_secure(visit.request, visit.service.settings) and not is_loopback(str(visit.request.url))
+    return pages.render(
+        visit, "sign_in.html", status, next_path=next_path, email=email, wrong=wrong, without_tls=is_open
+    )
+
+
+def _find_target(path: str) -> str:
+    """Return a path of Studio unchanged; for any other path, and for none, the first page."""
+    is_ours = path != pages.ROOT and _OUR_PATH.fullmatch(path) and "//" not in path
+    # A browser follows `..` out of Studio.
+    return path if is_ours and ".." not in path.partition("?")[0].split("/") else pages.ROOT
+
+
+PASSWORD_PATH = f"{pages.ROOT}/password"
+_DIFFERENT_PASSWORDS = "The two passwords differ."
+
+
+def make_password_address(visit: Visit, token: str) -> str:
+    """Return the whole address of a link."""
+    return f"{visit.origin}{PASSWORD_PATH}/{token}"
+
+
+async def show_password_form(visit: Visit) -> Response:
+    """Show whose password the link sets, and the form for it."""
+    return _show_password(visit, await _find_link(visit), [])
+
+
+async def set_password(visit: Visit) -> Response:
+    """Set the password, which uses up the link and ends every login of the user."""
+    link, service = await _find_link(visit), visit.service
+    if visit.form.raw("new") != visit.form.raw("again"):
+        return _show_password(visit, link, [_DIFFERENT_PASSWORDS])
+    given = _link_token(visit), visit.form.raw("new")
+    work = partial(password_links.set_password, service.db, service.service_secret, *given, visit.address, visit.now)
+    try:
+        used = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
+    except UsageError as error:
+        return _show_password(visit, link, str(error).splitlines())
+    if used is None:
+        raise _refuse_link()
+    return _hide_address(pages.render(visit, "password_set.html", link=used))
+
+
+async def _find_link(visit: Visit) -> PasswordLink:
+    service = visit.service
+    link = await service.reads.run(password_links.find_link, service.service_secret, _link_token(visit), visit.now)
+    if link is None:
+        count_wrong_link(visit)
+        raise _refuse_link()
+    return link
+
+
+def _refuse_link() -> Refused:
+    return Refused(
+        404,
+        "This link is not valid",
+        "It may have been used, replaced by a newer one, or be older than three days. Ask an owner of your "
+        "organization for another one.",
+    )
+
+
+def _link_token(visit: Visit) -> str:
+    found: str = visit.request.path_params["token"]
+    return found
+
+
+def _show_password(visit: Visit, link: PasswordLink, problems: list[str]) -> Response:
+    status = 400 if problems else 200
+    path = f"{PASSWORD_PATH}/{_link_token(visit)}"
+    return _hide_address(pages.render(visit, "password.html", status, link=link, address=path, problems=problems))
+
+
+def _hide_address(response: Response) -> Response:
+    """Keep the link out of the Referer of every request that the page makes."""
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
 
 PATH = f"{pages.ROOT}/account"
 _DONE = {
@@ -28,26 +157,24 @@ _DIFFERENT = "The two new passwords differ."
 
 async def show_account(visit: Visit) -> Response:
     """Show the user's role and sessions, and the form for another password."""
-    return await _show(visit, done=_DONE.get(visit.request.query_params.get("done", ""), ""))
+    return await _show_account(visit, done=_DONE.get(visit.request.query_params.get("done", ""), ""))
 
 
 async def change_password(visit: Visit) -> Response:
     """Change the user's password; this session goes on, every other login ends."""
     service, form = visit.service, visit.form
     if form.raw("new") != form.raw("again"):
-        return await _show(visit, problems=[_DIFFERENT])
-    if pause := service.login_attempts.begin(visit.address, visit.user.email):
-        sentence = "Too many wrong passwords came from this address: try again later."
-        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
+        return await _show_account(visit, problems=[_DIFFERENT])
+    begin_attempt(visit, visit.address, visit.user.email, _TOO_MANY)
     given = form.raw("current"), form.raw("new")
     work = partial(sessions.change_own_password, service.db, visit.user, *given, visit.actor, visit.now)
     try:
         is_right = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     except UsageError as error:
         service.login_attempts.forgive(visit.address, visit.user.email)
-        return await _show(visit, problems=str(error).splitlines())
+        return await _show_account(visit, problems=str(error).splitlines())
     if not is_right:
-        response = await _show(visit, problems=[_WRONG])
+        response = await _show_account(visit, problems=[_WRONG])
         wrong = Password(visit.user.email, "")
         response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
         return response
@@ -81,7 +208,7 @@ def leave(visit: Visit) -> Response:
     return response
 
 
-async def _show(visit: Visit, *, problems: list[str] | None = None, done: str = "") -> Response:
+async def _show_account(visit: Visit, *, problems: list[str] | None = None, done: str = "") -> Response:
     found = await anyio.to_thread.run_sync(sessions.list_sessions, visit.service.db, visit.user.user_id, visit.now)
     status = 400 if problems else 200
     return pages.render(visit, "account.html", status, sessions=found, problems=problems or [], done=done)

@@ -192,7 +192,7 @@ _FILTERS: Mapping[str, Any] = {
 }
 
 
-PATH = f"{STUDIO_PATH}/static"
+_STATIC = f"{STUDIO_PATH}/static"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
 _GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*1(?:\.0*)?\s*)?(?:,|$)", re.IGNORECASE)
@@ -209,7 +209,7 @@ class _Asset:
 
 def address_of(name: str) -> str:
     """Return the address of a file; another content has another one, so browsers may keep it."""
-    return f"{PATH}/{name}?v={_load_assets()[name].version}"
+    return f"{_STATIC}/{name}?v={_load_assets()[name].version}"
 
 
 async def answer_asset(visit: Visit) -> Response:

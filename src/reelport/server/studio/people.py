@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -14,9 +13,9 @@ from reelport.errors import UsageError
 from reelport.server.access import people
 from reelport.server.access.password_links import NewPasswordLink
 from reelport.server.access.people import AddressTaken, NoOwner, Person
-from reelport.server.studio import account, pages, passwords
+from reelport.server.studio import account, pages
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.visit import Refused, Visit, not_found
+from reelport.server.studio.visit import Refused, Visit, begin_attempt, not_found
 
 PATH = f"{pages.ROOT}/people"
 T = TypeVar("T")
@@ -37,9 +36,7 @@ async def add_person(visit: Visit) -> Response:
     email, role = visit.form.text("email"), visit.form.text("role")
     # Not an address of the network: whoever owns an organization may try few addresses, wherever from.
     guesser, attempts = f"organization {visit.organization_id}", visit.service.login_attempts
-    if pause := attempts.begin(guesser, ""):
-        sentence = "Too many addresses that can't be added were tried: try again later."
-        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
+    begin_attempt(visit, guesser, "", "Too many addresses that can't be added were tried: try again later.")
     service = visit.service
     work = partial(people.add_person, service.db, service.service_secret, visit.user, email, role)
     try:
@@ -132,4 +129,6 @@ async def _show(
 
 
 def _show_link(visit: Visit, link: NewPasswordLink) -> Response:
-    return pages.render(visit, "password_link.html", link=link, address=passwords.make_address(visit, link.token))
+    return pages.render(
+        visit, "password_link.html", link=link, address=account.make_password_address(visit, link.token)
+    )

@@ -12,13 +12,11 @@ from reelport.server.studio import (
     keys,
     operator,
     pages,
-    passwords,
     people,
     report_form,
     reports,
     saved_views,
     shared_views,
-    sign_in,
 )
 from reelport.server.studio.guard import Endpoint, guard
 from reelport.server.studio.rights import Right
@@ -35,11 +33,11 @@ class StudioRoute:
 
 
 ROUTES: tuple[StudioRoute, ...] = (
-    StudioRoute("GET", "/studio", sign_in.show_start, Right.ENTER),
+    StudioRoute("GET", "/studio", account.show_start, Right.ENTER),
     StudioRoute("GET", "/studio/static/{name}", pages.answer_asset, Right.ENTER),
-    StudioRoute("GET", "/studio/sign-in", sign_in.show_sign_in, Right.ENTER),
-    StudioRoute("POST", "/studio/sign-in", sign_in.sign_in, Right.ENTER),
-    StudioRoute("POST", "/studio/sign-out", sign_in.sign_out, Right.STAY),
+    StudioRoute("GET", "/studio/sign-in", account.show_sign_in, Right.ENTER),
+    StudioRoute("POST", "/studio/sign-in", account.sign_in, Right.ENTER),
+    StudioRoute("POST", "/studio/sign-out", account.sign_out, Right.STAY),
     StudioRoute("GET", "/studio/explore", explore.show_explore, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/explore/{metric}.{kind}", explore.download_line, Right.READ_NUMBERS),
     StudioRoute("GET", "/studio/reports", reports.show_reports, Right.READ_NUMBERS),
@@ -73,8 +71,8 @@ ROUTES: tuple[StudioRoute, ...] = (
     StudioRoute("POST", "/studio/account/password", account.change_password, Right.STAY),
     StudioRoute("POST", "/studio/account/sessions/{session}/end", account.end_session, Right.STAY),
     StudioRoute("POST", "/studio/account/sign-out-everywhere", account.sign_out_everywhere, Right.STAY),
-    StudioRoute("GET", "/studio/password/{token}", passwords.show_form, Right.ENTER),
-    StudioRoute("POST", "/studio/password/{token}", passwords.set_password, Right.ENTER),
+    StudioRoute("GET", "/studio/password/{token}", account.show_password_form, Right.ENTER),
+    StudioRoute("POST", "/studio/password/{token}", account.set_password, Right.ENTER),
     StudioRoute("GET", "/studio/people", people.show_people, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people", people.add_person, Right.MANAGE_PEOPLE),
     StudioRoute("POST", "/studio/people/{user}/password", people.make_password_link, Right.MANAGE_PEOPLE),

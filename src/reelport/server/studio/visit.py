@@ -130,16 +130,19 @@ class Visit:
         return self.may(Right.CHANGE_ANYBODYS) or (self.session is not None and self.session.email == made_by)
 
 
-def count_wrong_link(visit: Visit) -> None:
-    """Count a link that isn't valid at the visit's address.
+def begin_attempt(visit: Visit, guesser: str, name: str, sentence: str) -> None:
+    """Count an attempt of a guesser at a name until it is forgiven; Refused (429) after too many."""
+    if pause := visit.service.login_attempts.begin(guesser, name):
+        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
 
-    Refused (429) when there were too many.
+
+def count_wrong_link(visit: Visit) -> None:
+    """Count a link that isn't valid at the visit's address; Refused (429) after too many.
 
     A valid link always opens: nobody is locked out of it by whoever shares the address, or made its browser try links.
     """
-    if pause := visit.service.login_attempts.begin(visit.address, _GUESSED):
-        sentence = "Too many links that aren't valid came from this address: try again later. A valid link still opens."
-        raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
+    sentence = "Too many links that aren't valid came from this address: try again later. A valid link still opens."
+    begin_attempt(visit, visit.address, _GUESSED, sentence)
 
 
 # Not frozen: a context manager that an exception passes, such as a transaction, sets its traceback.
