@@ -22,8 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.costs import questions
 from reelport.server.access import callers, grants, keys, organizations
-from reelport.server.access.access_tokens import REPORT_SCOPES
-from reelport.server.access.callers import Caller
+from reelport.server.access.callers import REPORT_SCOPES, Caller
 from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.app import build_service
 from reelport.server.http.graphql_endpoint import _parse_and_execute

@@ -22,7 +22,7 @@ from tests.migrated import begin_state
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.server import logs
 from reelport.server.access import keys, organizations
-from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import NewKey
 from reelport.server.app import create_app
 from reelport.server.files import report_files

@@ -18,8 +18,7 @@ from tests.server.api import api, log
 from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers, grants, keys, organizations
-from reelport.server.access.access_tokens import REPORT_SCOPES
-from reelport.server.access.callers import Caller
+from reelport.server.access.callers import REPORT_SCOPES, Caller
 from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.access.keys import NewKey
 from reelport.server.credentials import ServiceSecret

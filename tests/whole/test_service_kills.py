@@ -26,8 +26,7 @@ from tests.patience import PATIENCE, until
 from reelport import killpoints
 from reelport.query import ReportQuery
 from reelport.server.access import callers, grants
-from reelport.server.access.access_tokens import REPORT_SCOPES
-from reelport.server.access.callers import Caller
+from reelport.server.access.callers import REPORT_SCOPES, Caller
 from reelport.server.access.grants import ClientCredentials
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry

@@ -31,8 +31,8 @@ from urllib.error import URLError
 from reelport.check import nearest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
 from reelport.server.access import channel_registry, organizations, users
-from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.audit_log import Actor
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.channel_registry import Channel
 from reelport.server.access.keys import KeyDetails
 from reelport.server.access.keys import NewKey as Key

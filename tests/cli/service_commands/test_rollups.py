@@ -19,7 +19,7 @@ from reelport.killpoints import VARIABLE
 from reelport.query import ReportQuery
 from reelport.server import credentials
 from reelport.server.access import callers, grants, keys, organizations
-from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import read_settings

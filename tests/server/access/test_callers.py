@@ -18,7 +18,7 @@ from reelport.cli.main import main
 from reelport.errors import StorageError, UsageError
 from reelport.server import credentials
 from reelport.server.access import callers, grants, keys, organizations
-from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.grants import ClientCredentials, Grant, Refusal
 from reelport.server.access.unread_rows import describe_unread_rows
 from reelport.server.credentials import load_service_secret

@@ -11,12 +11,11 @@ from tests.cases import thin_out
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import audit_log, organizations, password_links, passwords, sessions, users
+from reelport.server.access import audit_log, organizations, people, sessions, users
 from reelport.server.access.grants import Password
-from reelport.server.access.password_links import LIFE, NewPasswordLink
-from reelport.server.access.passwords import NO_PASSWORD
+from reelport.server.access.people import LIFE, NewPasswordLink
 from reelport.server.access.sessions import Browser, Session
-from reelport.server.access.users import Role, User
+from reelport.server.access.users import NO_PASSWORD, Role, User
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import PASSWORD_LINKS
@@ -35,14 +34,14 @@ def add_user(state: State) -> User:
 def make_link(state: State, user: User) -> NewPasswordLink:
     """A link of that user."""
     with writing(state.db) as connection:
-        return password_links.insert_link(connection, state.service_secret, user.id, user.email, state.now)
+        return people.insert_link(connection, state.service_secret, user.id, user.email, state.now)
 
 
 def use_link(state: State, link: NewPasswordLink, password: str = PASSWORD, *, after: timedelta = timedelta()) -> bool:
     """Whether a link sets that password after so long."""
     now = state.now + after
     token = link.token
-    return password_links.set_password(state.db, state.service_secret, token, password, "192.0.2.1", now) is not None
+    return people.set_password(state.db, state.service_secret, token, password, "192.0.2.1", now) is not None
 
 
 def sign_in(state: State, password: str = PASSWORD) -> Session | None:
@@ -56,20 +55,20 @@ def test_no_text_is_the_password_of_a_user_without_one(state: State, given: str)
     """Not the empty one either, by which the check takes as long as any other."""
     add_user(state)
     assert sign_in(state, given) is None
-    assert not passwords.is_password(given, NO_PASSWORD)
+    assert not users.is_password(given, NO_PASSWORD)
 
 
 def test_a_link_sets_a_password_once(state: State) -> None:
     """Looking at it doesn't use it up; setting the password does."""
     link = make_link(state, add_user(state))
     for _ in range(3):
-        found = password_links.find_link(state.db, state.service_secret, link.token, state.now)
+        found = people.find_link(state.db, state.service_secret, link.token, state.now)
         assert found is not None
         assert (found.email, found.organization) == (EMAIL, "demo")
     assert use_link(state, link)
     assert sign_in(state) is not None
     assert not use_link(state, link, "another long password")
-    assert password_links.find_link(state.db, state.service_secret, link.token, state.now) is None
+    assert people.find_link(state.db, state.service_secret, link.token, state.now) is None
     assert sign_in(state) is not None
 
 
@@ -136,14 +135,14 @@ def test_a_text_that_can_be_no_password_leaves_the_link(state: State) -> None:
 def test_what_is_no_link_is_none(state: State, token: str) -> None:
     """Nothing is looked for in the state, and nothing fails."""
     add_user(state)
-    assert password_links.find_link(state.db, state.service_secret, token, state.now) is None
+    assert people.find_link(state.db, state.service_secret, token, state.now) is None
 
 
 def test_a_link_of_another_service_is_none(state: State) -> None:
     """Its signature is another secret's."""
     link = make_link(state, add_user(state))
     other = ServiceSecret(b"another secret of the service")
-    assert password_links.find_link(state.db, other, link.token, state.now) is None
+    assert people.find_link(state.db, other, link.token, state.now) is None
 
 
 def test_the_state_does_not_hold_the_token(state: State) -> None:

@@ -13,7 +13,7 @@ from tests import quick_users
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import audit_log, password_links, people, sessions, users
+from reelport.server.access import audit_log, people, sessions, users
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.grants import Password
 from reelport.server.access.people import LAST_OWNER, AddressTaken, NoOwner
@@ -59,7 +59,7 @@ def test_a_person_is_added_with_a_link_and_without_a_password(state: State, owne
     assert link.email == BEN
     ben = people.list_people(state.db, owner.organization_id or 0, state.now)[1]
     assert (ben.email, ben.role, ben.has_password, ben.link_until) == (BEN, Role.MEMBER, False, link.expires_at)
-    set_ = password_links.set_password(state.db, state.service_secret, link.token, PASSWORD, "", state.now)
+    set_ = people.set_password(state.db, state.service_secret, link.token, PASSWORD, "", state.now)
     assert set_ is not None
     sign_in(state, BEN)
     ben = people.list_people(state.db, owner.organization_id or 0, state.now)[1]

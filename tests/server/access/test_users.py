@@ -11,7 +11,7 @@ from tests.patience import PATIENCE, until
 from tests.server.conftest import State
 
 from reelport.errors import UsageError
-from reelport.server.access import passwords, users
+from reelport.server.access import users
 from reelport.server.access.users import Role
 from reelport.server.state.database import reading, writing
 from reelport.server.state.tables import USERS
@@ -72,10 +72,10 @@ def test_a_password_is_stored_as_an_argon2id_hash_of_its_own(state: State) -> No
 )
 def test_only_the_password_itself_is_right(given: str) -> None:
     """A longer, other or unencodable text is wrong, and never an error; so is every text where none is stored."""
-    assert passwords.is_password(PASSWORD, passwords.hash_password(PASSWORD))
-    assert not passwords.is_password(given, passwords.hash_password(PASSWORD))
-    assert not passwords.is_password(given, None)
-    assert not passwords.is_password(given, "no hash")
+    assert users.is_password(PASSWORD, users.hash_password(PASSWORD))
+    assert not users.is_password(given, users.hash_password(PASSWORD))
+    assert not users.is_password(given, None)
+    assert not users.is_password(given, "no hash")
 
 
 def test_no_epoch_comes_again_after_a_restored_backup(state: State) -> None:

@@ -17,7 +17,7 @@ from tests.server.api import ASK, INPUT, Api
 
 from reelport.server import logs
 from reelport.server.access import keys, organizations
-from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.app import create_app
 from reelport.wire import GRAPHQL_PATH, TOKEN_PATH, Code
 

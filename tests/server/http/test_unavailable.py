@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from tests.server.api import Api
 
 from reelport.server.access import keys, organizations
-from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.app import create_app
 from reelport.server.settings import read_settings
 from reelport.wire import GRAPHQL_PATH, LOOK

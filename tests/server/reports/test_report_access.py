@@ -17,7 +17,7 @@ from tests.server.api import ASK, INPUT, Api
 
 from reelport.server import credentials
 from reelport.server.access import grants, keys, organizations
-from reelport.server.access.access_tokens import REPORT_SCOPES
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.grants import ClientCredentials, Grant
 from reelport.server.access.keys import NewKey
 from reelport.server.files import signed_urls

@@ -20,8 +20,8 @@ from tests.server.conftest import NOW, State
 from reelport import killpoints
 from reelport.errors import UsageError
 from reelport.server.access import audit_log, keys, organizations, users
-from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.audit_log import Action
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.app import create_app
 from reelport.server.events.bus import Kind, subscribe
 from reelport.server.files.report_files import FileRecord

@@ -15,12 +15,20 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select
 
 from reelport.catalog import Limit, Scope
 from reelport.server import credentials
-from reelport.server.access.access_tokens import REPORT_SCOPES, Login, TokenContent, make_token
-from reelport.server.access.callers import SQL, clean_text, combine_scopes, is_login_valid, read_terms
+from reelport.server.access.callers import (
+    REPORT_SCOPES,
+    SQL,
+    Login,
+    TokenContent,
+    clean_text,
+    combine_scopes,
+    is_login_valid,
+    make_token,
+    read_terms,
+)
 from reelport.server.access.key_expiry import KeyKind, earliest, effective_expiry, is_expired
 from reelport.server.access.keys import SECRET_PURPOSE, FirstUse, SecretHashes, SecretRole, find_role
-from reelport.server.access.passwords import is_password
-from reelport.server.access.users import normalize_email
+from reelport.server.access.users import is_password, normalize_email
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import REFRESH_TOKENS, USERS, to_moment

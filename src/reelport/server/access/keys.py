@@ -22,9 +22,8 @@ from sqlalchemy import Connection, Engine, Row, Select, bindparam, func, select,
 from reelport.errors import AccessError, UsageError
 from reelport.server import credentials
 from reelport.server.access import audit_log, key_expiry
-from reelport.server.access.access_tokens import REPORT_SCOPES
 from reelport.server.access.audit_log import COMMAND_LINE, Action, Actor
-from reelport.server.access.callers import SQL, Caller, find_holder, find_readable_channels
+from reelport.server.access.callers import REPORT_SCOPES, SQL, Caller, find_holder, find_readable_channels
 from reelport.server.access.key_expiry import NOTICE, KeyKind, KeyTerms
 from reelport.server.access.organizations import Organization, find_organization, lock_organization, suggest
 from reelport.server.credentials import ServiceSecret

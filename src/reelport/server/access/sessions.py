@@ -14,12 +14,11 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, sel
 
 from reelport.errors import UsageError
 from reelport.server import credentials
-from reelport.server.access import audit_log, passwords
+from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import SQL, clean_text
 from reelport.server.access.grants import Password
-from reelport.server.access.passwords import is_password
-from reelport.server.access.users import Role, end_logins, list_password_problem
+from reelport.server.access.users import Role, end_logins, is_password, list_password_problem
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, SESSIONS, USERS
@@ -226,9 +225,9 @@ def change_own_password(db: Engine, session: Session, current: str, new: str, ac
     of_user = USERS.c.id == session.user_id
     with reading(db) as connection:
         user = connection.execute(select(USERS.c.password_hash, USERS.c.epoch).where(of_user)).first()
-    if user is None or not passwords.is_password(current, user.password_hash):
+    if user is None or not users.is_password(current, user.password_hash):
         return False
-    hashed = passwords.hash_password(new)
+    hashed = users.hash_password(new)
 
     def change(connection: Connection) -> bool:
         locked = select(USERS.c.id).where(of_user, USERS.c.epoch == user.epoch).with_for_update()

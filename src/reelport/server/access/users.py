@@ -1,4 +1,4 @@
-"""Adds, lists and removes users: people of organizations with e-mail address and password."""
+"""Users: people with e-mail address and password, hashed by Argon2id; adds, lists and removes them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError
 
 from reelport.check import nearest
 from reelport.errors import UsageError
 from reelport.server import credentials
-from reelport.server.access import audit_log, passwords
+from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
 from reelport.server.access.organizations import Organization, find_organization, lock_organization
 from reelport.server.access.shared_links import end_links_of
@@ -67,7 +71,7 @@ def add_user(db: Engine, organization: str | None, email: str, role: str, passwo
     ]
     if wrong:
         raise UsageError("\n".join(wrong))
-    hashed = passwords.hash_password(password)
+    hashed = hash_password(password)
     try:
         with writing(db) as connection:
             holder = None if organization is None else lock_organization(connection, organization)
@@ -132,7 +136,7 @@ def change_password(db: Engine, email: str, password: str) -> None:
     wrong = list_password_problem(password)
     if wrong:
         raise UsageError("\n".join(wrong))
-    hashed = passwords.hash_password(password)
+    hashed = hash_password(password)
     with writing(db) as connection:
         id_ = _find_id(connection, email)
         end_logins(connection, id_, hashed)
@@ -207,5 +211,45 @@ def _find_role_problems(role: str, organization: str | None) -> list[str]:
 
 def list_password_problem(password: str) -> list[str]:
     """List why a text can't be a password; empty when it can."""
-    problem = passwords.find_password_problem(password)
+    problem = find_password_problem(password)
     return [] if problem is None else [problem]
+
+
+SHORTEST, LONGEST = 12, 1000
+"""Characters of a password."""
+NO_PASSWORD = ""
+"""Stored in place of a hash for a user who has set no password yet: then no text is right."""
+
+# The least that OWASP's cheat sheet on storing passwords advises: 19 MiB for a check, so that a few at the same time
+# need little of an API process's memory.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
+
+
+def find_password_problem(password: str) -> str | None:
+    """Say why a text can't be a password; None when it can. No kind of character is asked for."""
+    if not SHORTEST <= len(password) <= LONGEST:
+        return f"A password has {SHORTEST} to {LONGEST:,} characters, and not {len(password):,}."
+    if not password.isprintable():
+        return "A password has printable characters alone."
+    return None
+
+
+def hash_password(password: str) -> str:
+    """Hash a password with its own salt, in some 20 ms; the hash names its parameters."""
+    return _HASHER.hash(password)
+
+
+def is_password(given: str, stored: str | None) -> bool:
+    """Whether `stored` is the hash of a password; takes as long for NO_PASSWORD and for None."""
+    if len(given) > LONGEST:
+        return False
+    try:
+        _HASHER.verify(stored or _hash_nothing(), given.encode("utf-8", "surrogatepass"))
+    except (VerificationError, InvalidHashError):
+        return False
+    return bool(stored)
+
+
+@cache
+def _hash_nothing() -> str:
+    return _HASHER.hash("")

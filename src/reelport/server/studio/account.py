@@ -13,9 +13,9 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from reelport.errors import UsageError
-from reelport.server.access import password_links, sessions
+from reelport.server.access import people, sessions
 from reelport.server.access.grants import Password
-from reelport.server.access.password_links import PasswordLink
+from reelport.server.access.people import PasswordLink
 from reelport.server.studio import guard, pages
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, count_wrong_link, not_found
 from reelport.storage.s3_address import is_loopback
@@ -99,7 +99,7 @@ async def set_password(visit: Visit) -> Response:
     if visit.form.raw("new") != visit.form.raw("again"):
         return _show_password(visit, link, [_DIFFERENT_PASSWORDS])
     given = _link_token(visit), visit.form.raw("new")
-    work = partial(password_links.set_password, service.db, service.service_secret, *given, visit.address, visit.now)
+    work = partial(people.set_password, service.db, service.service_secret, *given, visit.address, visit.now)
     try:
         used = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     except UsageError as error:
@@ -111,7 +111,7 @@ async def set_password(visit: Visit) -> Response:
 
 async def _find_link(visit: Visit) -> PasswordLink:
     service = visit.service
-    link = await service.reads.run(password_links.find_link, service.service_secret, _link_token(visit), visit.now)
+    link = await service.reads.run(people.find_link, service.service_secret, _link_token(visit), visit.now)
     if link is None:
         count_wrong_link(visit)
         raise _refuse_link()

@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from reelport.errors import UsageError
 from reelport.server.access import people
-from reelport.server.access.password_links import NewPasswordLink
-from reelport.server.access.people import AddressTaken, NoOwner, Person
+from reelport.server.access.people import AddressTaken, NewPasswordLink, NoOwner, Person
 from reelport.server.studio import account, pages
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, begin_attempt, not_found

@@ -26,8 +26,7 @@ from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
 from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
-from reelport.server.access.access_tokens import REPORT_SCOPES
-from reelport.server.access.callers import Caller
+from reelport.server.access.callers import REPORT_SCOPES, Caller
 from reelport.server.access.keys import identify_studio
 from reelport.server.explore.view import NONE, Pairs, Parameter, View
 from reelport.server.explore.view_parameters import Defaults, parse_view
