@@ -30,8 +30,8 @@ from deploy.fleet.spark_cluster import SparkCluster
 
 from reelport.server import sandbox
 from reelport.server.access import channel_registry
-from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.audit_log import Actor
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import KeyDetails, NewKey
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
