@@ -18,6 +18,7 @@ from benchmarks.facts import BIG_CHANNEL, DAYS, START, Facts
 from benchmarks.view_rollups import build
 from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
+from reelport.facts.log.freshness import Freshness
 from reelport.server.explore.statements import Rows
 from reelport.server.explore.view import View
 from reelport.server.explore.view_engine import Part, ViewEngine
@@ -25,7 +26,7 @@ from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.settings import read_settings
 
 _LAST = START + timedelta(days=DAYS - 1)
-_DEFAULTS = Defaults((Metric.VIEWS,), (Dimension.VIDEO_ID,), {"plays": _LAST}, _LAST)
+_DEFAULTS = Defaults((Metric.VIEWS,), (Dimension.VIDEO_ID,), {"plays": Freshness("plays", _LAST, None)}, _LAST)
 _MINE = Tenant(frozenset({BIG_CHANNEL}))
 
 

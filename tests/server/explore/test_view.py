@@ -13,11 +13,13 @@ from tests.server.explore.views import DEFAULTS, RULES, TODAY, views
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.check import Rules
+from reelport.facts.log.freshness import COUNTED, Freshness
 from reelport.server.explore.view import Comparison, Parameter, Preset, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
 from reelport.wire import Code
 
 START, END = date(2026, 3, 1), date(2026, 3, 4)
+NOTHING = {table: Freshness(table, None, None) for table in COUNTED}
 
 
 def view(**more: object) -> View:
@@ -149,7 +151,7 @@ def test_too_many_days_are_told_beside_what_else_is_wrong_with_them(url: str, co
 
 def test_a_metric_without_its_scope_is_told_and_left_out() -> None:
     """What only went with it stays out of the way of what is left."""
-    parsed = parse("metric=ESTIMATED_EARNINGS_EUR", Defaults((Metric.VIEWS,), (), {}, TODAY, scopes=frozenset()))
+    parsed = parse("metric=ESTIMATED_EARNINGS_EUR", Defaults((Metric.VIEWS,), (), NOTHING, TODAY, scopes=frozenset()))
     needed = "ESTIMATED_EARNINGS_EUR needs the scope access_revenue, which the token lacks."
     assert [problem.sentence for problem in parsed.problems] == [needed]
     assert parsed.view.metrics == (Metric.VIEWS,)
@@ -157,7 +159,7 @@ def test_a_metric_without_its_scope_is_told_and_left_out() -> None:
 
 def test_default_leaderboards_that_fit_no_metric_are_left_out_silently() -> None:
     """Nobody asked for them."""
-    defaults = Defaults((Metric.VIEWS,), (Dimension.ACTION, Dimension.VIDEO_ID), {}, TODAY)
+    defaults = Defaults((Metric.VIEWS,), (Dimension.ACTION, Dimension.VIDEO_ID), NOTHING, TODAY)
     assert parse("metric=UPLOADS", defaults).problems == ()
     assert parse("metric=UPLOADS", defaults).view.dimensions == (Dimension.VIDEO_ID,)
 
@@ -255,7 +257,7 @@ def test_compared_days_are_as_many_and_lie_before(
 
 def test_a_long_range_has_lines_by_month() -> None:
     """Where a service allows more days than half a year."""
-    defaults = Defaults((Metric.VIEWS,), (), {}, TODAY, Rules(days=1000))
+    defaults = Defaults((Metric.VIEWS,), (), NOTHING, TODAY, Rules(days=1000))
     assert parse("from=2025-01-01&to=2025-12-31", defaults).view.grain is Grain.MONTH
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.check import Rules, allowed_with
+from reelport.facts.log.freshness import COUNTED, Freshness
 from reelport.query import ReportQuery
 from reelport.server.explore.view import Comparison, Sort, View, default_grain
 from reelport.server.explore.view_parameters import Defaults
@@ -18,8 +19,9 @@ Cells = Callable[[Dimension], some.SearchStrategy[str]]
 
 RULES = Rules()
 TODAY = date(2026, 3, 31)
-COMPLETE = {"plays": date(2026, 3, 30), "earnings": date(2026, 3, 25), "ads": date(2026, 3, 29), "usage": None}
-DEFAULTS = Defaults((Metric.VIEWS,), (Dimension.VIDEO_ID,), COMPLETE, TODAY)
+COMPLETE = {"plays": date(2026, 3, 30), "earnings": date(2026, 3, 25), "ads": date(2026, 3, 29)}
+FRESHNESS = {table: Freshness(table, COMPLETE.get(table), None) for table in COUNTED}
+DEFAULTS = Defaults((Metric.VIEWS,), (Dimension.VIDEO_ID,), FRESHNESS, TODAY)
 
 
 def open_values(_: Filter | Dimension) -> some.SearchStrategy[str]:

@@ -282,9 +282,8 @@ def test_uploads_after_the_newest_videos_day_may_still_move(visitor: Visitor, se
     """They end on the day that reports of them end on, and the days of a range by name end there too."""
     complete = last_complete_day(pin(settings.facts_root, ["videos"]), ["videos"], datetime.now(UTC).date())
     assert complete is not None
-    said = text_of(
-        visitor.get(f"/studio/explore?metric=UPLOADS&by=none&from={complete}&to={complete + timedelta(days=2)}").text
-    )
+    days = f"from={complete}&to={complete + timedelta(days=2)}"
+    said = text_of(visitor.get(f"/studio/explore?metric=UPLOADS&by=none&{days}").text)
     assert said.count("may still move") == 2 + 1
     assert f"Videos are complete to {format_day(complete)} (loaded " in said
     assert f"to={complete}" in str(visitor.get("/studio/explore?metric=UPLOADS&by=none&range=last-7-days").url)
@@ -292,8 +291,7 @@ def test_uploads_after_the_newest_videos_day_may_still_move(visitor: Visitor, se
 
 def test_compared_days_are_named_and_changes_have_no_infinite_percentages(visitor: Visitor) -> None:
     """What is new says so."""
-    page = visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_ID&{DAYS}&compare=weekdays&sort=change").text
-    said = text_of(page)
+    said = text_of(visitor.get(f"/studio/explore?metric=VIEWS&by=VIDEO_ID&{DAYS}&compare=weekdays&sort=change").text)
     assert "Compared with 17 to 30 June 2026." in said
     assert "Same weekdays before" in said
     assert "new" in said

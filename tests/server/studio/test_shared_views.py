@@ -22,7 +22,7 @@ from reelport.server.reports import report_list, withdrawal
 from reelport.server.state.database import writing
 from reelport.server.state.tables import SHARED_VIEWS
 from reelport.server.studio import saved_views, shared_views
-from reelport.server.studio.shared_views import OpenedView, Sharer
+from reelport.server.studio.shared_views import OpenedView
 
 ANN, BEN = Actor("ann@demo.example", "192.0.2.1"), Actor("ben@demo.example", "192.0.2.1")
 DAY = date(2026, 7, 1)
@@ -34,8 +34,7 @@ def share(state: State, organization: int, days: int = 1, by: Actor = ANN) -> st
     names = {each.id: each.name for each in organizations.list_organizations(state.db)}
     if by.name not in {each.email for each in users.list_users(state.db)}:
         quick_users.add_user(state.db, names[organization], by.name, "owner", "a long enough password", state.now)
-    sharer = Sharer(organization, by)
-    return shared_views.share_view(state.db, state.service_secret, sharer, "News", VIEW, days, state.now)
+    return shared_views.share_view(state.db, state.service_secret, organization, by, "News", VIEW, days, state.now)
 
 
 def opened(state: State, token: str) -> OpenedView | None:
@@ -97,9 +96,8 @@ def test_a_removed_user_shares_nothing(state: State) -> None:
     organization = state.organization("demo", "a")
     share(state, organization)
     users.remove_user(state.db, ANN.name)
-    sharer = Sharer(organization, ANN)
     with pytest.raises(UsageError, match="no user of this organization"):
-        shared_views.share_view(state.db, state.service_secret, sharer, "News", VIEW, 1, state.now)
+        shared_views.share_view(state.db, state.service_secret, organization, ANN, "News", VIEW, 1, state.now)
 
 
 def test_a_link_that_is_shared_during_a_removal_ends_with_it(state: State) -> None:
@@ -111,9 +109,10 @@ def test_a_link_that_is_shared_during_a_removal_ends_with_it(state: State) -> No
 
     def share_at_once() -> str | None:
         both.wait()
-        sharer = Sharer(organization, ANN)
         try:
-            return shared_views.share_view(state.db, state.service_secret, sharer, "News", VIEW, 1, state.now)
+            return shared_views.share_view(
+                state.db, state.service_secret, organization, ANN, "News", VIEW, 1, state.now
+            )
         except UsageError:
             return None
 

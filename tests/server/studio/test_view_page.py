@@ -18,8 +18,7 @@ from reelport.server.studio.number_text import MetricUnit
 from reelport.server.studio.view_page import ViewPage, find_filter, keep_value, make_board, make_page
 
 FIRST, COMPLETE, TODAY = date(2026, 6, 1), date(2026, 7, 20), date(2026, 7, 22)
-DEFAULTS = Defaults((Metric.VIEWS,), (), {"plays": COMPLETE}, TODAY, first={"plays": FIRST})
-FRESHNESS = {"plays": Freshness("plays", COMPLETE, None, FIRST)}
+DEFAULTS = Defaults((Metric.VIEWS,), (), {"plays": Freshness("plays", COMPLETE, None, FIRST)}, TODAY)
 
 
 def show_months(end: date) -> ViewPage:
@@ -27,7 +26,7 @@ def show_months(end: date) -> ViewPage:
     view = View((Metric.VIEWS,), (), FIRST, end, Metric.VIEWS, Grain.MONTH)
     points = tuple(Point(day, (Figure(views),)) for day, views in ((FIRST, 30), (date(2026, 7, 1), 20)))
     numbers = Numbers(Totals((Figure(50),)), Lines(points), {})
-    return make_page(view, numbers, DEFAULTS, FRESHNESS, list_options(view, Rules()))
+    return make_page(view, numbers, DEFAULTS, list_options(view, Rules()))
 
 
 @pytest.mark.parametrize(("end", "is_moving"), [(COMPLETE, False), (TODAY, True)])

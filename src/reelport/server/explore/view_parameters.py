@@ -15,6 +15,7 @@ from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.check import Rules
 from reelport.engine.mapping import find_sources
 from reelport.errors import Problem
+from reelport.facts.log.freshness import Freshness
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery, parse_day
 from reelport.server.explore.view import (
@@ -50,31 +51,30 @@ _KNOWN = frozenset({*map(str, Parameter), *Filter.__members__})
 class Defaults:
     """What a view is where its URL says nothing, and the rules that it must keep.
 
-    `complete` has the last complete day of each table that is counted by days, None where it has none; `first` has the
-    first one. `today` is the day in UTC. With `scopes` None every metric may be shown.
+    `freshness` is that of each table that is counted by days. `today` is the day in UTC. With `scopes` None every
+    metric may be shown.
     """
 
     metrics: tuple[Metric, ...]
     dimensions: tuple[Dimension, ...]
-    complete: Mapping[str, date | None]
+    freshness: Mapping[str, Freshness]
     today: date
     rules: Rules = _RULES
     scopes: frozenset[str] | None = None
-    first: Mapping[str, date | None] = field(default_factory=dict)
 
     def last_day(self, metrics: Iterable[Metric]) -> date:
         """The last day that is complete in the tables of these metrics; yesterday where none is."""
-        days = [day for table in counted_tables(metrics) if (day := self.complete.get(table)) is not None]
+        days = [each.complete for each in self.find_freshness(metrics) if each.complete is not None]
         return min([*days, self.today]) if days else self.today - timedelta(1)
 
     def is_current(self, preset: Preset, start: date, end: date) -> bool:
         """Whether these days are those of a preset now, for whichever metrics."""
-        days = {*(day for day in self.complete.values() if day is not None), self.today - timedelta(1)}
+        days = {*(each.complete for each in self.freshness.values() if each.complete), self.today - timedelta(1)}
         return any(preset.resolve(min(day, self.today)) == (start, end) for day in days)
 
     def complete_day(self, metrics: Iterable[Metric]) -> date | None:
         """The last day that is complete in every table of these metrics; None where one has none."""
-        days = [self.complete.get(table) for table in counted_tables(metrics)]
+        days = [each.complete for each in self.find_freshness(metrics)]
         return None if None in days else min([self.today, *(day for day in days if day is not None)])
 
     def complete_days(self, metrics: Iterable[Metric]) -> tuple[date, date] | None:
@@ -85,13 +85,12 @@ class Defaults:
 
     def first_day(self, metrics: Iterable[Metric]) -> date:
         """The day before which a table of these metrics has no complete one: there is no data."""
-        return max((self.first.get(table) or date.min for table in counted_tables(metrics)), default=date.min)
+        return max((each.first or date.min for each in self.find_freshness(metrics)), default=date.min)
 
-
-def counted_tables(metrics: Iterable[Metric]) -> tuple[str, ...]:
-    """The tables whose rows these metrics count, as declared."""
-    read = {source.table for source in find_sources(tuple(metrics))}
-    return tuple(name for name in TABLES if name in read)
+    def find_freshness(self, metrics: Iterable[Metric]) -> list[Freshness]:
+        """The freshness of each table whose rows these metrics count."""
+        read = {source.table for source in find_sources(tuple(metrics))}
+        return [self.freshness[name] for name in TABLES if name in read]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Opening a link for a password changes nothing, as programs that check mail open 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 
 import anyio.to_thread
@@ -52,17 +53,14 @@ async def sign_in(visit: Visit) -> Response:
     if visit.session is not None:
         await anyio.to_thread.run_sync(sessions.end_session, service.db, visit.session, visit.actor, visit.now)
     response = pages.redirect(_find_target(next_path))
-    guard.set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
+    guard.set_session_token(visit, response, session.token, life)
     return response
 
 
 async def sign_out(visit: Visit) -> Response:
     """End this session."""
-    service = visit.service
-    await anyio.to_thread.run_sync(sessions.end_session, service.db, visit.user, visit.actor, visit.now)
-    response = pages.redirect(f"{pages.ROOT}/sign-in")
-    guard.delete_session_token(response, visit.request, service.settings)
-    return response
+    await anyio.to_thread.run_sync(sessions.end_session, visit.service.db, visit.user, visit.actor, visit.now)
+    return leave(visit)
 
 
 def _show_sign_in(visit: Visit, next_path: str, status: int = 200, *, email: str = "", wrong: bool = False) -> Response:
@@ -80,7 +78,6 @@ def _find_target(path: str) -> str:
 
 
 PASSWORD_PATH = f"{pages.ROOT}/password"
-_DIFFERENT_PASSWORDS = "The two passwords differ."
 
 
 def make_password_address(visit: Visit, token: str) -> str:
@@ -97,7 +94,7 @@ async def set_password(visit: Visit) -> Response:
     """Set the password, which uses up the link and ends every login of the user."""
     link, service = await _find_link(visit), visit.service
     if visit.form.raw("new") != visit.form.raw("again"):
-        return _show_password(visit, link, [_DIFFERENT_PASSWORDS])
+        return _show_password(visit, link, ["The two passwords differ."])
     given = _link_token(visit), visit.form.raw("new")
     work = partial(people.set_password, service.db, service.service_secret, *given, visit.address, visit.now)
     try:
@@ -151,20 +148,21 @@ _DONE = {
     "session": "That browser is signed out.",
 }
 """What is said after a change, by the word in the page's address."""
-_WRONG = "The current password is wrong."
-_DIFFERENT = "The two new passwords differ."
 
 
-async def show_account(visit: Visit) -> Response:
+async def show_account(visit: Visit, problems: Sequence[str] = ()) -> Response:
     """Show the user's role and sessions, and the form for another password."""
-    return await _show_account(visit, done=_DONE.get(visit.request.query_params.get("done", ""), ""))
+    found = await anyio.to_thread.run_sync(sessions.list_sessions, visit.service.db, visit.user.user_id, visit.now)
+    done = "" if problems else _DONE.get(visit.request.query_params.get("done", ""), "")
+    status = 400 if problems else 200
+    return pages.render(visit, "account.html", status, sessions=found, problems=problems, done=done)
 
 
 async def change_password(visit: Visit) -> Response:
     """Change the user's password; this session goes on, every other login ends."""
     service, form = visit.service, visit.form
     if form.raw("new") != form.raw("again"):
-        return await _show_account(visit, problems=[_DIFFERENT])
+        return await show_account(visit, ["The two new passwords differ."])
     begin_attempt(visit, visit.address, visit.user.email, _TOO_MANY)
     given = form.raw("current"), form.raw("new")
     work = partial(sessions.change_own_password, service.db, visit.user, *given, visit.actor, visit.now)
@@ -172,9 +170,9 @@ async def change_password(visit: Visit) -> Response:
         is_right = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     except UsageError as error:
         service.login_attempts.forgive(visit.address, visit.user.email)
-        return await _show_account(visit, problems=str(error).splitlines())
+        return await show_account(visit, str(error).splitlines())
     if not is_right:
-        response = await _show_account(visit, problems=[_WRONG])
+        response = await show_account(visit, ["The current password is wrong."])
         wrong = Password(visit.user.email, "")
         response.background = BackgroundTask(sessions.record_failure, service.db, wrong, visit.browser, visit.now)
         return response
@@ -204,11 +202,5 @@ async def sign_out_everywhere(visit: Visit) -> Response:
 def leave(visit: Visit) -> Response:
     """Show the sign-in to a user whose session ended, and make the browser forget it."""
     response = pages.redirect(f"{pages.ROOT}/sign-in")
-    guard.delete_session_token(response, visit.request, visit.service.settings)
+    guard.delete_session_token(visit, response)
     return response
-
-
-async def _show_account(visit: Visit, *, problems: list[str] | None = None, done: str = "") -> Response:
-    found = await anyio.to_thread.run_sync(sessions.list_sessions, visit.service.db, visit.user.user_id, visit.now)
-    status = 400 if problems else 200
-    return pages.render(visit, "account.html", status, sessions=found, problems=problems or [], done=done)

@@ -12,7 +12,7 @@ import anyio.to_thread
 from starlette.responses import Response
 
 from reelport.server.access import audit_log
-from reelport.server.access.audit_log import Action, AuditEntry
+from reelport.server.access.audit_log import Action
 from reelport.server.access.users import normalize_email
 from reelport.server.studio import pages
 from reelport.server.studio.visit import Visit
@@ -26,7 +26,8 @@ async def show_audit_log(visit: Visit) -> Response:
     """Show a page of the log, newest first, perhaps of one person or of one kind of action."""
     given = visit.request.query_params
     person, action = normalize_email(given.get("person", ""))[:320], given.get("action", "")
-    organization_id = visit.user.organization_id
+    organization_id, before = visit.user.organization_id, given.get("before", "")
+    is_number = before.isascii() and before.isdigit() and len(before) <= _MOST_DIGITS
     read = partial(
         audit_log.list_actions,
         visit.service.db,
@@ -34,20 +35,13 @@ async def show_audit_log(visit: Visit) -> Response:
         platform_only=organization_id is None,
         actor=person,
         action=action if action in set(Action) else "",
-        before=_read_number(given.get("before", "")),
+        before=int(before) if is_number else None,
         most=_ROWS + 1,
     )
     found = await anyio.to_thread.run_sync(read)
-    older = _make_next_address(person, action, found) if len(found) > _ROWS else None
+    older = None
+    if len(found) > _ROWS:
+        kept = {"person": person, "action": action, "before": str(found[_ROWS - 1].number)}
+        older = f"{PATH}?{urlencode({name: value for name, value in kept.items() if value}, errors='replace')}"
     rows = [(each, audit_log.describe_action(each)) for each in found[:_ROWS]]
     return pages.render(visit, "audit.html", rows=rows, actions=list(Action), person=person, action=action, older=older)
-
-
-def _read_number(text: str) -> int | None:
-    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
-    return int(text) if is_number else None
-
-
-def _make_next_address(person: str, action: str, found: tuple[AuditEntry, ...]) -> str:
-    kept = {"person": person, "action": action, "before": str(found[_ROWS - 1].number)}
-    return f"{PATH}?{urlencode({name: value for name, value in kept.items() if value}, errors='replace')}"

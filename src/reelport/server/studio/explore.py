@@ -17,7 +17,7 @@ from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
 from reelport.charts.report_chart import list_query_notes
 from reelport.engine.tenant import Tenant
-from reelport.facts.log.freshness import Freshness, read_freshness
+from reelport.facts.log.freshness import read_freshness
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
@@ -44,7 +44,6 @@ class _Asked:
 
     parsed: ParsedView
     defaults: Defaults
-    freshness: Mapping[str, Freshness]
     has_channels: bool
 
 
@@ -54,7 +53,7 @@ async def show_explore(visit: Visit) -> Response:
     view = asked.parsed.view
     if asked.parsed.is_relative and not asked.parsed.problems:
         return pages.redirect(address_of(view))
-    numbers = await compute_view(visit, view, visit.organization_id)
+    numbers = await _compute_view(visit, view, visit.organization_id)
     suggestions = await _suggest_values(visit, view, numbers, asked.defaults)
     return await write_page(visit, visit.organization_id, partial(_show, visit, asked, numbers, suggestions))
 
@@ -63,13 +62,13 @@ async def download_line(visit: Visit) -> Response:
     """Give the line of a metric over time, of the view of the URL, with its days and filters."""
     name, kind = (visit.request.path_params[each] for each in ("metric", "kind"))
     view_page.require_kind(kind)
-    defaults = make_defaults(visit, await load_freshness(visit))
+    defaults = await anyio.to_thread.run_sync(read_defaults, visit)
     view = parse_view(visit.request.query_params.multi_items(), defaults).view
     place = next((place for place, metric in enumerate(view.metrics) if metric.name == name), None)
     if place is None:
         raise not_found()
     view = replace(view, dimensions=(), longer=None)
-    lines = (await compute_view(visit, view, visit.organization_id)).lines
+    lines = (await _compute_view(visit, view, visit.organization_id)).lines
     if isinstance(lines, OverBudget):
         raise Refused(409, "There is no chart", lines.sentence)
     chart = make_line_chart(view, lines, place, defaults.complete_days([view.metrics[place]]))
@@ -80,10 +79,9 @@ async def download_line(visit: Visit) -> Response:
 
 
 def _read_url(visit: Visit) -> _Asked:
-    freshness = read_freshness(visit.service.settings.facts_root, visit.now.date())
-    defaults = make_defaults(visit, freshness)
+    defaults = read_defaults(visit)
     parsed = parse_view(visit.request.query_params.multi_items(), defaults)
-    return _Asked(parsed, defaults, freshness, bool(find_channels(visit.service.db, visit.organization_id)))
+    return _Asked(parsed, defaults, bool(_find_channels(visit.service.db, visit.organization_id)))
 
 
 def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Suggestion]) -> Response:
@@ -93,7 +91,7 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Sugg
     return pages.render(
         visit,
         "explore.html",
-        page=make_page(view, numbers, asked.defaults, asked.freshness, options),
+        page=make_page(view, numbers, asked.defaults, options),
         problems=[problem.sentence for problem in asked.parsed.problems],
         options=options,
         has_channels=asked.has_channels,
@@ -162,13 +160,16 @@ async def _suggest(visit: Visit, view: View, row: Filter, text: str, defaults: D
     listed = replace(plain, dimensions=(row.dimension,), longer=row.dimension)
     if check.problems(listed.report_query(), today=defaults.today, rules=defaults.rules):
         return None
-    board = (await compute_view(visit, listed, visit.organization_id)).leaderboards[row.dimension]
+    board = (await _compute_view(visit, listed, visit.organization_id)).leaderboards[row.dimension]
     values = (
         {entry.cell: entry.title for entry in board.entries if entry.cell} if isinstance(board, Leaderboard) else {}
     )
     near = _find_near(text, values)
     shown = [near] if near else list(values)[:_MOST_SUGGESTED]
-    views = {value: replace(view, filters=_exchange(view, row, value)) for value in shown}
+    views = {
+        value: replace(view, filters=tuple((each, value if each is row else given) for each, given in view.filters))
+        for value in shown
+    }
     return _Suggestion(label_filter(row), text, near is not None, views) if shown else None
 
 
@@ -184,17 +185,13 @@ def _normalize(text: str) -> str:
     return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
 
 
-def _exchange(view: View, row: Filter, value: str) -> tuple[tuple[Filter, str], ...]:
-    return tuple((each, value if each is row else text) for each, text in view.filters)
-
-
 _TAB = "studio-tab"
 """The header by which the page's script names its tab: a newer view of a tab ends the one before."""
 
 
-async def compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
-    """Compute a view of an organization's numbers, for as long as the browser waits for them."""
-    tenant = Tenant(await visit.service.reads.run(find_channels, organization_id))
+async def _compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:
+    """Compute a view, for as long as the browser waits for it."""
+    tenant = Tenant(await visit.service.reads.run(_find_channels, organization_id))
     tab = visit.request.headers.get(_TAB)
     page = (visit.session.id, tab) if visit.session and tab else None
     compute = partial(visit.service.explorer.compute, view, tenant, organization_id, page)
@@ -204,20 +201,13 @@ async def compute_view(visit: Visit, view: View, organization_id: int) -> Number
         raise Refused(409, "Another view was asked for", "This page shows a newer view by now.") from None
 
 
-def find_channels(db: Engine, organization_id: int) -> frozenset[str]:
-    """Find the channels (ids) that an organization may read."""
+def _find_channels(db: Engine, organization_id: int) -> frozenset[str]:
     with reading(db) as connection:
         return find_readable_channels(connection, organization_id)
 
 
-async def load_freshness(visit: Visit) -> Mapping[str, Freshness]:
-    """Load how fresh each fact table is now."""
-    return await anyio.to_thread.run_sync(read_freshness, visit.service.settings.facts_root, visit.now.date())
-
-
-def make_defaults(visit: Visit, freshness: Mapping[str, Freshness]) -> Defaults:
-    """Make the defaults of a visit. Studio holds every scope: every metric may be shown."""
-    complete = {name: each.complete for name, each in freshness.items()}
-    first = {name: each.first for name, each in freshness.items()}
-    rules = make_rules(visit.service.settings)
-    return Defaults(FIRST_METRICS, FIRST_DIMENSIONS, complete, visit.now.date(), rules, first=first)
+def read_defaults(visit: Visit) -> Defaults:
+    """Read the defaults of a view now. Studio holds every scope: every metric may be shown."""
+    settings, today = visit.service.settings, visit.now.date()
+    fresh = read_freshness(settings.facts_root, today)
+    return Defaults(FIRST_METRICS, FIRST_DIMENSIONS, fresh, today, make_rules(settings))

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import accumulate
 from urllib.parse import quote
 
@@ -20,7 +21,6 @@ from reelport.errors import StorageError
 from reelport.server.access import sessions
 from reelport.server.access.sessions import Session
 from reelport.server.access.users import Role
-from reelport.server.credentials import ServiceSecret
 from reelport.server.http.service import Service
 from reelport.server.settings import Settings
 from reelport.server.studio import pages
@@ -91,20 +91,17 @@ def _hide_parameters(request: Request) -> str:
 
 
 async def _find_visitor(request: Request, service: Service) -> Visit:
-    token = read_session_token(request, service.settings)
-    if not token:
-        return _make_visit(request, service, None)
-    now = datetime.now(UTC)
-    return _make_visit(
-        request, service, await service.reads.run(sessions.find_session, service.service_secret, token, now)
-    )
+    token, secret = _read_cookie(request, service, _SESSION), service.service_secret
+    find = sessions.find_session
+    session = await service.reads.run(find, secret, token, datetime.now(UTC)) if token else None
+    return _make_visit(request, service, session)
 
 
 def _make_visit(request: Request, service: Service, session: Session | None) -> Visit:
-    token = session.token if session else read_form_token(request, service.settings)
-    token = token or make_form_token()
-    request.state.form_token = token
-    csrf = make_csrf_token(service.service_secret, token)
+    token = session.token if session else _read_cookie(request, service, _FORM)
+    # A new token gives a form that no browser has been shown.
+    request.state.form_token = token or secrets.token_urlsafe(24)
+    csrf = service.service_secret.hash("form", request.state.form_token)
     return Visit(request, service, session, csrf, datetime.now(UTC))
 
 
@@ -166,9 +163,8 @@ def _is_foreign(request: Request) -> bool:
 
 def _check_form(visit: Visit) -> None:
     """Refuse a form that another site's page sent, or one of an earlier session."""
-    request, service = visit.request, visit.service
-    token = visit.session.token if visit.session else read_form_token(request, service.settings)
-    if _is_foreign(request) or not is_csrf_token(service.service_secret, token, visit.form.raw("csrf")):
+    given = visit.form.raw("csrf").encode("utf-8", "replace")
+    if _is_foreign(visit.request) or not hmac.compare_digest(visit.csrf.encode(), given):
         raise Refused(403, "This form is too old", "Go back, load the page anew, and send the form again.")
 
 
@@ -184,29 +180,27 @@ async def _renew(visit: Visit, response: Response) -> None:
     session, service = visit.session, visit.service
     if session is None or not sessions.is_renewal_due(session, visit.now) or "set-cookie" in response.headers:
         return
-    life = UNUSED_SESSION_LIFE
+    renew = partial(sessions.renew_session, service.db, session, visit.browser, visit.now, UNUSED_SESSION_LIFE)
     try:
-        await anyio.to_thread.run_sync(sessions.renew_session, service.db, session, visit.browser, visit.now, life)
+        await anyio.to_thread.run_sync(renew)
     except StorageError as error:
         # The answer may hold the only copy of a secret, and the session lives on without.
         _LOG.warning("a session could not be renewed", reason=str(error))
         return
-    set_session_token(response, visit.request, service.settings, session.token, life.total_seconds())
+    set_session_token(visit, response, session.token, UNUSED_SESSION_LIFE)
 
 
 def _finish(visit: Visit, response: Response) -> Response:
     """Give a browser without a session the token that ties its forms to it."""
-    settings = visit.service.settings
     is_page = response.media_type == "text/html"
-    if visit.session is None and is_page and not read_form_token(visit.request, settings):
-        set_form_token(response, visit.request, settings, visit.request.state.form_token)
+    if visit.session is None and is_page and not _read_cookie(visit.request, visit.service, _FORM):
+        _set_cookie(visit, response, _FORM, visit.request.state.form_token, None)
     return response
 
 
 _SESSION, _FORM = "reelport-session", "reelport-form"
 _HOST_PREFIX = "__Host-"
 """Browsers take a cookie of such a name over TLS alone, for the whole host and no other."""
-_PURPOSE = "form"
 
 
 def is_secure(request: Request, settings: Settings) -> bool:
@@ -214,58 +208,25 @@ def is_secure(request: Request, settings: Settings) -> bool:
     return request.url.scheme == "https" or settings.public_url.startswith("https:")
 
 
-def read_session_token(request: Request, settings: Settings) -> str:
-    """Read the session's token from its cookie; empty without one."""
-    return request.cookies.get(_name(_SESSION, request, settings), "")
-
-
-def set_session_token(response: Response, request: Request, settings: Settings, token: str, seconds: float) -> None:
+def set_session_token(visit: Visit, response: Response, token: str, life: timedelta) -> None:
     """Give the browser a session's token for so long."""
-    _set(response, request, settings, _SESSION, token, int(seconds))
+    _set_cookie(visit, response, _SESSION, token, int(life.total_seconds()))
 
 
-def delete_session_token(response: Response, request: Request, settings: Settings) -> None:
+def delete_session_token(visit: Visit, response: Response) -> None:
     """Make the browser forget its session."""
-    _set(response, request, settings, _SESSION, "", 0)
+    _set_cookie(visit, response, _SESSION, "", 0)
 
 
-def read_form_token(request: Request, settings: Settings) -> str:
-    """Read the form token of a browser without a session; empty without one."""
-    return request.cookies.get(_name(_FORM, request, settings), "")
+def _set_cookie(visit: Visit, response: Response, name: str, value: str, seconds: int | None) -> None:
+    is_kept_to_tls = is_secure(visit.request, visit.service.settings)
+    name = _name_cookie(visit.request, visit.service, name)
+    response.set_cookie(name, value, seconds, path="/", secure=is_kept_to_tls, httponly=True, samesite="lax")
 
 
-def set_form_token(response: Response, request: Request, settings: Settings, token: str) -> None:
-    """Give a browser without a session a token for its forms."""
-    _set(response, request, settings, _FORM, token, None)
+def _read_cookie(request: Request, service: Service, name: str) -> str:
+    return request.cookies.get(_name_cookie(request, service, name), "")
 
 
-def make_form_token() -> str:
-    """Make a token for the forms of a browser without a session."""
-    return secrets.token_urlsafe(24)
-
-
-def make_csrf_token(service_secret: ServiceSecret, token: str) -> str:
-    """Make what each form sends back, bound to the token in the cookie."""
-    return service_secret.hash(_PURPOSE, token)
-
-
-def is_csrf_token(service_secret: ServiceSecret, token: str, given: str) -> bool:
-    """Whether a form was shown in the browser that has this token in its cookie."""
-    expected = make_csrf_token(service_secret, token)
-    return bool(token) and hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
-
-
-def _set(response: Response, request: Request, settings: Settings, name: str, value: str, seconds: int | None) -> None:
-    response.set_cookie(
-        _name(name, request, settings),
-        value,
-        max_age=seconds,
-        path="/",
-        secure=is_secure(request, settings),
-        httponly=True,
-        samesite="lax",
-    )
-
-
-def _name(name: str, request: Request, settings: Settings) -> str:
-    return f"{_HOST_PREFIX}{name}" if is_secure(request, settings) else name
+def _name_cookie(request: Request, service: Service, name: str) -> str:
+    return f"{_HOST_PREFIX}{name}" if is_secure(request, service.settings) else name

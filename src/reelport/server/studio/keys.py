@@ -44,35 +44,23 @@ _SEPARATORS = re.compile(r"[\s,]+")
 _TICKET = "rpn"
 
 
-async def show_keys(visit: Visit) -> Response:
-    """Show the organization's keys."""
-    return await _render_keys(visit)
-
-
-async def show_key(visit: Visit) -> Response:
-    """Show one key, and what may be done with it."""
-    return await _render_key(visit)
-
-
-async def show_new_key(visit: Visit) -> Response:
-    """Show the form for a new key."""
-    return await _render_new_key(visit)
-
-
 async def show_revocation(visit: Visit) -> Response:
     """Ask whether a key is to be revoked."""
     return pages.render(visit, "key_revoke.html", key=await _find_key(visit))
 
 
-async def _render_keys(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
-    holder, found = await anyio.to_thread.run_sync(_read_keys, visit.service.db, visit.organization)
+async def show_keys(visit: Visit, problems: Sequence[str] = ()) -> Response:
+    """Show the organization's keys."""
+    db, organization = visit.service.db, visit.organization
+    holder = await anyio.to_thread.run_sync(organizations.get_organization, db, organization)
+    found = await anyio.to_thread.run_sync(keys.list_keys, db, organization)
     valid = [key for key in found if key.revoked_at is None]
 
     def write() -> Response:
         return pages.render(
             visit,
             "keys.html",
-            status,
+            _INVALID if problems else 200,
             keys=valid,
             revoked=[key for key in found if key.revoked_at is not None],
             ending=[key for key in valid if expires_soon(key, visit.now)],
@@ -85,15 +73,19 @@ async def _render_keys(visit: Visit, status: int = 200, problems: Sequence[str] 
     return await write_page(visit, visit.organization_id, write)
 
 
-async def _render_key(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
-    key = await _find_key(visit)
+async def show_key(visit: Visit, problems: Sequence[str] = ()) -> Response:
+    """Show one key, and what may be done with it."""
+    key, slugs = await _find_key(visit), dict[str, str]()
+    if key.channels is not None:
+        known = await anyio.to_thread.run_sync(channel_registry.list_channels, visit.service.settings)
+        slugs = {each.id: each.slug for each in known}
     return pages.render(
         visit,
         "key.html",
-        status,
+        _INVALID if problems else 200,
         key=key,
         marks=list_marks(key, visit.now),
-        channels=None if key.channels is None else await _name_channels(visit, key.channels),
+        channels=None if key.channels is None else sorted(slugs.get(id_, id_) for id_ in key.channels),
         scopes=[scope for scope in Scope if scope.value in key.permissions],
         is_valid=key.revoked_at is None and not key.is_expired(visit.now),
         has_old_secret=key.old_secret_until is not None and visit.now < key.old_secret_until,
@@ -104,14 +96,15 @@ async def _render_key(visit: Visit, status: int = 200, problems: Sequence[str] =
     )
 
 
-async def _render_new_key(visit: Visit, status: int = 200, problems: Sequence[str] = ()) -> Response:
+async def show_new_key(visit: Visit, problems: Sequence[str] = ()) -> Response:
+    """Show the form for a new key."""
     settings, db, form = visit.service.settings, visit.service.db, visit.form
     holder, channels = await anyio.to_thread.run_sync(_read_choices, settings, db, visit.organization)
     days = min(_DEFAULT_DAYS, holder.max_key_days or _DEFAULT_DAYS)
     return pages.render(
         visit,
         "key_new.html",
-        status,
+        _INVALID if problems else 200,
         ticket=_make_ticket(visit),
         kinds=(KeyKind.PRIVATE, KeyKind.PUBLIC),
         kind=form.text("kind", KeyKind.PRIVATE),
@@ -130,27 +123,14 @@ async def _render_new_key(visit: Visit, status: int = 200, problems: Sequence[st
 async def _find_key(visit: Visit) -> Key:
     """Find the key that the path names; Refused (404) when it isn't the organization's."""
 
-    def look(connection: Connection) -> Key | None:
-        return keys.look_for_key(connection, clean_text(visit.request.path_params["key_id"]))
+    def look() -> Key | None:
+        with reading(visit.service.db) as connection:
+            return keys.look_for_key(connection, clean_text(visit.request.path_params["key_id"]))
 
-    found = await _read(visit.service.db, look)
+    found = await anyio.to_thread.run_sync(look)
     if found is None or found.organization_id != visit.organization_id:
         raise not_found()
     return found
-
-
-async def _read(db: Engine, work: Callable[[Connection], T]) -> T:
-    """Call `work` on a thread, in a transaction that reads."""
-
-    def call() -> T:
-        with reading(db) as connection:
-            return work(connection)
-
-    return await anyio.to_thread.run_sync(call)
-
-
-def _read_keys(db: Engine, organization: str) -> tuple[Organization, tuple[Key, ...]]:
-    return organizations.get_organization(db, organization), keys.list_keys(db, organization)
 
 
 def _read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Organization, tuple[Channel, ...]]:
@@ -162,18 +142,11 @@ def _read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Or
     return holder, tuple(sorted(channels, key=lambda each: (each.slug, each.id)))
 
 
-async def _name_channels(visit: Visit, ids: Sequence[str]) -> list[str]:
-    """Return the slugs of channels; the id of one that no table names."""
-    known = await anyio.to_thread.run_sync(channel_registry.list_channels, visit.service.settings)
-    slugs = {each.id: each.slug for each in known}
-    return sorted(slugs.get(id_, id_) for id_ in ids)
-
-
 async def create_key(visit: Visit) -> Response:
     """Make a key, and show its secret in this answer alone."""
     service, form, key_id = visit.service, visit.form, _read_ticket(visit)
     if not form.text("name"):
-        return await _render_new_key(visit, _INVALID, ["Give the key a name that says what it is for."])
+        return await show_new_key(visit, ["Give the key a name that says what it is for."])
     channels = [*form.texts("channel"), *(word for word in _SEPARATORS.split(form.text("channels")) if word)]
     work = partial(
         channel_registry.create_key,
@@ -192,7 +165,7 @@ async def create_key(visit: Visit) -> Response:
     except SentBefore:
         raise _refuse_repeat() from None
     except UsageError as error:
-        return await _render_new_key(visit, _INVALID, str(error).splitlines())
+        return await show_new_key(visit, str(error).splitlines())
     return pages.render(visit, "key_secret.html", new=new, is_rotated=False)
 
 
@@ -208,21 +181,20 @@ async def rotate_key(visit: Visit) -> Response:
     """Make a second secret of a key, and show it in this answer alone."""
     key, hours = await _find_key(visit), _read_hours(visit)
     if hours is None:
-        return await _render_key(visit, _INVALID, ["The grace is a number of hours, such as 24."])
+        return await show_key(visit, ["The grace is a number of hours, such as 24."])
+
+    def rotate(connection: Connection) -> NewKey:
+        if visit.form.text("version") != str(to_milliseconds(keys.find_key(connection, key.id).rotated_at)):
+            raise SentBefore(f"{key.id} was rotated since the form was shown.")
+        return keys.rotate_key(connection, visit.service.service_secret, key.id, hours, visit.actor, visit.now)
+
     try:
-        new = await _write(visit, partial(_rotate, visit=visit, key_id=key.id, hours=hours))
+        new = await _write(visit, rotate)
     except SentBefore:
         raise _refuse_repeat() from None
     except UsageError as error:
-        return await _render_key(visit, _INVALID, str(error).splitlines())
+        return await show_key(visit, str(error).splitlines())
     return pages.render(visit, "key_secret.html", new=new, is_rotated=True, hours=hours)
-
-
-def _rotate(connection: Connection, visit: Visit, key_id: str, hours: int) -> NewKey:
-    key = keys.find_key(connection, key_id)
-    if visit.form.text("version") != str(to_milliseconds(key.rotated_at)):
-        raise SentBefore(f"{key_id} was rotated since the form was shown.")
-    return keys.rotate_key(connection, visit.service.service_secret, key_id, hours, visit.actor, visit.now)
 
 
 async def cancel_rotation(visit: Visit) -> Response:
@@ -250,28 +222,28 @@ async def download_secret(visit: Visit) -> Response:
 
 async def limit_key_life(visit: Visit) -> Response:
     """Set how long keys live at most; asks first when some would end by it."""
+
+    def limit(connection: Connection) -> None:
+        holder = organizations.find_organization(connection, visit.organization)
+        organizations.limit_key_life(connection, holder, days, visit.actor, visit.now)
+
     try:
         days = parse_max_days(visit.form.text("days") or "none")
         found = await anyio.to_thread.run_sync(keys.list_keys, visit.service.db, visit.organization)
         ended = keys.find_too_old_keys(found, days, visit.now)
         if ended and not visit.form.has("confirmed"):
             return pages.render(visit, "key_age.html", days=days, keys=[key for key in found if key.id in ended])
-        await _write(visit, partial(_limit_key_life, visit=visit, days=days))
+        await _write(visit, limit)
     except UsageError as error:
-        return await _render_keys(visit, _INVALID, str(error).splitlines())
+        return await show_keys(visit, str(error).splitlines())
     return pages.redirect(f"{pages.ROOT}/keys")
-
-
-def _limit_key_life(connection: Connection, visit: Visit, days: int | None) -> None:
-    holder = organizations.find_organization(connection, visit.organization)
-    organizations.limit_key_life(connection, holder, days, visit.actor, visit.now)
 
 
 async def _change_key(visit: Visit, work: Callable[[Connection], Key | None]) -> Response:
     try:
         await _write(visit, work)
     except UsageError as error:
-        return await _render_key(visit, _INVALID, str(error).splitlines())
+        return await show_key(visit, str(error).splitlines())
     return pages.redirect(f"{pages.ROOT}/keys/{visit.request.path_params['key_id']}")
 
 
@@ -285,13 +257,15 @@ def _read_hours(visit: Visit) -> int | None:
 
 
 def _make_ticket(visit: Visit) -> str:
-    """Make the ticket of a form for a new key: the signed id of the key that it will make."""
-    return credentials.sign(visit.service.service_secret, _TICKET, keys.draw_key_id().encode(), _context(visit))
+    """Make the ticket of a form for a new key: the id of the key that it makes, signed for the organization."""
+    secret, organization = visit.service.service_secret, str(visit.organization_id)
+    return credentials.sign(secret, _TICKET, keys.draw_key_id().encode(), organization)
 
 
 def _read_ticket(visit: Visit) -> str:
     """Read the id of the key that a form is to make; Refused when the form isn't ours."""
-    payload = credentials.read_signed(visit.service.service_secret, _TICKET, visit.form.text("ticket"), _context(visit))
+    secret, organization = visit.service.service_secret, str(visit.organization_id)
+    payload = credentials.read_signed(secret, _TICKET, visit.form.text("ticket"), organization)
     if payload is None:
         raise Refused(403, "This form is too old", "Go back, load the page anew, and send the form again.")
     return payload.decode()
@@ -308,8 +282,3 @@ def _write_environment_file(address: str, key: keys.Key, secret: str) -> str:
     if key.kind is KeyKind.PUBLIC:
         lines += ["# A public key needs the sign-in of a user, too:", "# REELPORT_USERNAME=", "# REELPORT_PASSWORD="]
     return "\n".join(lines) + "\n"
-
-
-def _context(visit: Visit) -> str:
-    """Return what a ticket is valid for: a ticket of one organization makes no key of another."""
-    return str(visit.organization_id)

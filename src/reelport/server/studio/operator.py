@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import threading
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +55,7 @@ class OrganizationCounts:
 
 @dataclass(frozen=True, slots=True)
 class QueuedReport:
-    """A report that waits or runs. `why` says in a sentence what it waits for."""
+    """A report that waits or runs: nothing of what it holds. `why` says in a sentence what it waits for."""
 
     id: str
     organization: str
@@ -135,15 +135,19 @@ def read_platform(db: Engine, settings: Settings, now: datetime) -> Platform:
         )
         total = _SQL.run(connection, "total").scalar_one()
     ready = liveness.list_ready(db, settings)
-    entries = backlog.list_entries(db, unfinished_only=True, most=_QUEUE)
     ended = tallies.read_tallies(db).ended
-    tables, loads, problem = _read_tables(settings, now.date())
+    tables, loads, problem = tuple[TableReport, ...](), tuple[Load, ...](), ""
+    try:
+        loads = tuple(sorted(list_loads(settings.facts_root), key=lambda load: str(load.at), reverse=True)[:_LOADS])
+        tables = tables_report(settings.facts_root, now.date())
+    except ReelportError as error:
+        problem = str(error)
     return Platform(
         organizations,
         total,
         ready,
         tuple(owner for owner in liveness.list_living(settings) if owner not in ready),
-        tuple(_make_queued(entry, now) for entry in entries),
+        tuple(_make_queued(each, now) for each in backlog.list_entries(db, unfinished_only=True, most=_QUEUE)),
         tuple((outcome, reason, count) for (outcome, reason), count in sorted(ended.items())),
         tables,
         loads,
@@ -152,22 +156,14 @@ def read_platform(db: Engine, settings: Settings, now: datetime) -> Platform:
     )
 
 
-def _read_tables(settings: Settings, today: date) -> tuple[tuple[TableReport, ...], tuple[Load, ...], str]:
-    try:
-        found = sorted(list_loads(settings.facts_root), key=lambda load: str(load.at), reverse=True)
-        return tables_report(settings.facts_root, today), tuple(found[:_LOADS]), ""
-    except ReelportError as error:
-        return (), (), str(error)
-
-
 def _make_queued(entry: Entry, now: datetime) -> QueuedReport:
-    why = explain_wait(entry, now)
+    why = _explain_wait(entry, now)
     return QueuedReport(
         entry.id, entry.organization, entry.state, entry.place, entry.attempts, entry.created_at, entry.worker, why
     )
 
 
-def explain_wait(entry: Entry, now: datetime) -> str:
+def _explain_wait(entry: Entry, now: datetime) -> str:
     """Say what an unfinished report waits for, and why its last attempt failed, if one did."""
     sentences = []
     if entry.state == "running":

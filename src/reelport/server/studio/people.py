@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -25,9 +25,13 @@ _DONE = {
 """What is said after a change, by the word in the page's address."""
 
 
-async def show_people(visit: Visit) -> Response:
+async def show_people(visit: Visit, problems: Sequence[str] = (), email: str = "", role: str = "member") -> Response:
     """List the people, with a form to add one."""
-    return await _show(visit, done=_DONE.get(visit.request.query_params.get("done", ""), ""))
+    done = "" if problems else _DONE.get(visit.request.query_params.get("done", ""), "")
+    given = {"problems": problems, "done": done, "email": email, "role": role}
+    found = await _list(visit)
+    write = partial(pages.render, visit, "people.html", 400 if problems else 200, people=found, roles=people.ROLES)
+    return await write_page(visit, visit.organization_id, partial(write, **given))
 
 
 async def add_person(visit: Visit) -> Response:
@@ -41,10 +45,10 @@ async def add_person(visit: Visit) -> Response:
     try:
         link = await _change(visit, work)
     except AddressTaken as error:
-        return await _show(visit, problems=[str(error)], email=email, role=role)
+        return await show_people(visit, [str(error)], email, role)
     except UsageError as error:
         attempts.forgive(guesser, "")
-        return await _show(visit, problems=str(error).splitlines(), email=email, role=role)
+        return await show_people(visit, str(error).splitlines(), email, role)
     attempts.forgive(guesser, "")
     return _show_link(visit, link)
 
@@ -65,7 +69,7 @@ async def change_role(visit: Visit) -> Response:
     try:
         is_known = await _change(visit, partial(people.change_role, service.db, visit.user, _id(visit), role))
     except UsageError as error:
-        return await _show(visit, problems=str(error).splitlines())
+        return await show_people(visit, str(error).splitlines())
     if not is_known:
         raise not_found()
     # Whoever is no owner any more can't see the people.
@@ -116,15 +120,6 @@ async def _find_person(visit: Visit) -> Person:
 
 async def _list(visit: Visit) -> tuple[Person, ...]:
     return await anyio.to_thread.run_sync(people.list_people, visit.service.db, visit.organization_id, visit.now)
-
-
-async def _show(
-    visit: Visit, *, problems: list[str] | None = None, done: str = "", email: str = "", role: str = "member"
-) -> Response:
-    given = {"problems": problems or [], "done": done, "email": email, "role": role}
-    found = await _list(visit)
-    write = partial(pages.render, visit, "people.html", 400 if problems else 200, people=found, roles=people.ROLES)
-    return await write_page(visit, visit.organization_id, partial(write, **given))
 
 
 def _show_link(visit: Visit, link: NewPasswordLink) -> Response:

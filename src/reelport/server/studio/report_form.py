@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from urllib.parse import urlencode
@@ -24,16 +24,15 @@ from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.check import Rules
 from reelport.engine.mapping import find_title_dimension
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull
-from reelport.facts.log.freshness import Freshness, read_freshness
 from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
-from reelport.server.access.callers import REPORT_SCOPES, Caller
+from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import identify_studio
 from reelport.server.explore.view import NONE, Pairs, Parameter, View
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
 from reelport.server.studio import pages, reports
-from reelport.server.studio.explore import make_defaults
+from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.view_page import EMPTY, describe_freshness
 from reelport.server.studio.visit import Refused, Visit
 from reelport.wire import ASK, GRAPHQL_PATH, LOOK, TOKEN_PATH, Code
@@ -93,8 +92,14 @@ async def ask(visit: Visit) -> Response:
     question = await _read_question(visit, [pair for pair in visit.form.fields if pair[0] != "csrf"])
     if any(problem.fatal for problem in question.problems):
         return _show(visit, question, 422)
+    service, query = visit.service, question.query
+
+    def ask_as_studio() -> AskedReport:
+        caller = identify_studio(service.db, visit.organization_id, visit.now)
+        return ask_report(service.db, service.settings, caller, query, visit.now, visit.actor)
+
     try:
-        asked = await anyio.to_thread.run_sync(_ask, visit, question.query)
+        asked = await anyio.to_thread.run_sync(ask_as_studio)
     except QueueFull as full:
         raise Refused(429, "Too many unfinished reports", str(full), retry_after=10) from None
     except AccessError as error:
@@ -102,7 +107,7 @@ async def ask(visit: Visit) -> Response:
     except QueryRefused as refused:
         raise Refused(422, "That can't be asked for", " ".join(map(str, refused.problems))) from None
     if not asked.status.final:
-        await visit.service.long_polls.wait(visit.organization_id, frozenset({asked.id}), _WAIT_SECONDS)
+        await service.long_polls.wait(visit.organization_id, frozenset({asked.id}), _WAIT_SECONDS)
     return pages.redirect(f"{reports.PATH}/{asked.id}")
 
 
@@ -111,7 +116,7 @@ def shift_days(days: int, last: date) -> tuple[date, date]:
     return last - timedelta(days=days - 1), last
 
 
-def describe_rows(view: View) -> str:
+def _describe_rows(view: View) -> str:
     """Say which rows of the report the view shows; empty if it shows all of them."""
     if not view.kept:
         return ""
@@ -129,15 +134,6 @@ def write_link(fields: Iterable[tuple[str, str]]) -> str:
     return f"{reports.PATH}/new?{urlencode([(str(name), value) for name, value in fields])}"
 
 
-def _ask(visit: Visit, query: ReportQuery) -> AskedReport:
-    service = visit.service
-    return ask_report(service.db, service.settings, _find_caller(visit), query, visit.now, visit.actor)
-
-
-def _find_caller(visit: Visit) -> Caller:
-    return identify_studio(visit.service.db, visit.organization_id, visit.now)
-
-
 async def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question:
     given = dict(pairs)
     report = await reports.find_report(visit, given[_REPORT]) if _REPORT in given else None
@@ -145,14 +141,13 @@ async def _read_question(visit: Visit, pairs: list[tuple[str, str]]) -> Question
 
 
 def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedReport | None) -> Question:
-    freshness = read_freshness(visit.service.settings.facts_root, visit.now.date())
-    defaults = make_defaults(visit, freshness)
+    defaults = read_defaults(visit)
     if earlier is not None:
-        return _read_earlier(earlier, pairs, defaults, freshness)
+        return _read_earlier(earlier, pairs, defaults)
     columns = tuple(value for name, value in pairs if name == _COLUMN)
     parsed = parse_view([pair for pair in pairs if pair[0] != _COLUMN], defaults)
     view = parsed.view
-    base = add_titles(view.report_query(), defaults.rules)
+    base = _add_titles(view.report_query(), defaults.rules)
     query, wrong = _choose_columns(base, columns, [row for row, _ in view.kept], defaults)
     return Question(
         query,
@@ -161,14 +156,12 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
         (*parsed.problems, *wrong),
         not wrong,
         view,
-        describe_freshness(_known_metrics(query), freshness),
-        describe_rows(view),
+        describe_freshness(_known_metrics(query), defaults),
+        _describe_rows(view),
     )
 
 
-def _read_earlier(
-    report: ListedReport, given: list[tuple[str, str]], defaults: Defaults, freshness: Mapping[str, Freshness]
-) -> Question:
+def _read_earlier(report: ListedReport, given: list[tuple[str, str]], defaults: Defaults) -> Question:
     """Read the question of an earlier report with the given days and columns.
 
     Without days it has as many as before, up to the last complete day.
@@ -188,11 +181,11 @@ def _read_earlier(
         (*problems, *wrong),
         not any(problem.fatal for problem in (*problems, *wrong)),
         None,
-        describe_freshness(_known_metrics(query), freshness),
+        describe_freshness(_known_metrics(query), defaults),
     )
 
 
-def add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
+def _add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
     """Add a column of titles behind each column of ids, if it goes with the other columns."""
     for name in query.dimensions:
         title = find_title_dimension(Dimension[name])
@@ -352,8 +345,8 @@ def _write_python(query: ReportQuery, url: str) -> str:
     texts = {
         "METRICS": ascii(list(query.metrics)),
         "DIMENSIONS": ascii(list(query.dimensions)),
-        "START": _write_date(query.start.timetuple()[:3]),
-        "END": _write_date(query.end.timetuple()[:3]),
+        "START": _write_date(query.start),
+        "END": _write_date(query.end),
         "FILTERS": ascii(dict(query.filters)),
         "PRODUCT": ascii(query.product),
         "URL": ascii(url),
@@ -362,8 +355,8 @@ def _write_python(query: ReportQuery, url: str) -> str:
     return _fill(_PYTHON, texts)
 
 
-def _write_date(parts: tuple[int, ...]) -> str:
-    return f"date({', '.join(map(str, parts))})"
+def _write_date(day: date) -> str:
+    return f"date({day.year}, {day.month}, {day.day})"
 
 
 def _write_command(query: ReportQuery, url: str) -> str:

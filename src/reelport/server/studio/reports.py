@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,8 @@ _AGAIN_SECONDS = 2
 
 async def show_reports(visit: Visit) -> Response:
     """Show a page of the list, newest first."""
-    shown = _read_filter(visit)
+    state = visit.request.query_params.get("state", "")
+    shown = StateFilter(state) if state in set(StateFilter) else StateFilter.ALL
     cursor = Cursor.parse(visit.request.query_params.get("after", ""))
     service, now = visit.service, visit.now
     work = partial(report_list.list_reports, shown=shown, after=cursor)
@@ -60,7 +61,7 @@ async def show_reports(visit: Visit) -> Response:
         shown=shown,
         counts=counts,
         is_first=cursor is None,
-        next_path=_find_next_path(shown, page.next),
+        next_path=page.next and f"{PATH}?{urlencode({'state': shown.value, 'after': str(page.next)})}",
         again=_AGAIN_SECONDS if page.has_unfinished else 0,
         words=words(visit),
     )
@@ -126,7 +127,7 @@ def words(visit: Visit) -> Mapping[str, object]:
     return {
         "describe": describe_query,
         "duration": format_duration,
-        "complete": _describe_complete,
+        "complete": lambda day: "no day was complete" if day == NO_DAY else f"complete to {pages.format_day(day)}",
         "pretty": lambda query: json.dumps(query.to_wire(), indent=2, ensure_ascii=False),
         "time_left": lambda moment: _describe_time_left(moment - visit.now),
         "running_limit": visit.service.settings.running_limit,
@@ -170,21 +171,6 @@ def _describe_time_left(left: timedelta) -> str:
     return format_count(minutes, "minute")
 
 
-def _describe_complete(day: date) -> str:
-    return "no day was complete" if day == NO_DAY else f"complete to {pages.format_day(day)}"
-
-
-def _read_filter(visit: Visit) -> StateFilter:
-    given = visit.request.query_params.get("state", "")
-    return StateFilter(given) if given in set(StateFilter) else StateFilter.ALL
-
-
-def _find_next_path(shown: StateFilter, cursor: Cursor | None) -> str | None:
-    if cursor is None:
-        return None
-    return f"{PATH}?{urlencode({'state': shown.value, 'after': str(cursor)})}"
-
-
 _ROWS = 50
 """Rows of a file that a preview shows."""
 
@@ -203,13 +189,13 @@ async def show_preview(visit: Visit) -> Response:
         "report_preview.html",
         report=report,
         heading=describe_query(report.query),
-        chart=None if isinstance(chart, NoChart) else _embed(chart),
+        chart=None if isinstance(chart, NoChart) else Markup(embed_chart(chart)),  # noqa: S704 - its texts are escaped
         chart_heading=None if isinstance(chart, NoChart) else chart.heading,
         reason=chart.reason if isinstance(chart, NoChart) else None,
         kinds=view_page.list_kinds(),
         columns=columns,
         rows=[list(_write_cells(columns, row)) for row in rows],
-        write_total=_write_total,
+        write_total=lambda column: "" if column.total is None else _write_number(column, column.total),
         words=words(visit),
     )
 
@@ -273,14 +259,6 @@ def _present(file: Path) -> Iterator[None]:
 
 def _missing() -> Refused:
     return Refused(409, "There is no file", "The file of this report is missing: ask for it again.")
-
-
-def _embed(chart: Chart) -> Markup:
-    return Markup(embed_chart(chart))  # noqa: S704 - SVG whose texts are escaped where it is drawn
-
-
-def _write_total(column: PreviewColumn) -> str:
-    return "" if column.total is None else _write_number(column, column.total)
 
 
 def _write_cells(columns: Sequence[PreviewColumn], row: Sequence[str]) -> Iterator[Cell]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select
 from starlette.responses import Response
 
 from reelport.errors import UsageError
-from reelport.facts.log.freshness import read_freshness
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
@@ -23,7 +23,7 @@ from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import SAVED_VIEWS
 from reelport.server.studio import pages, report_form
-from reelport.server.studio.explore import load_freshness, make_defaults
+from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import clean_line
@@ -67,9 +67,16 @@ class ListedView:
         return self.parsed.view.at_its_days().params()
 
 
-async def show_saved(visit: Visit) -> Response:
+async def show_saved(visit: Visit, problems: Sequence[str] = ()) -> Response:
     """List the saved views by name."""
-    return await _show(visit)
+
+    def write() -> Response:
+        defaults = read_defaults(visit)
+        found = list_saved_views(visit.service.db, visit.organization_id)
+        views = [_list_view(visit, saved, defaults) for saved in found]
+        return pages.render(visit, "saved.html", 422 if problems else 200, views=views, problems=problems)
+
+    return await write_page(visit, visit.organization_id, write)
 
 
 async def save(visit: Visit) -> Response:
@@ -80,7 +87,7 @@ async def save(visit: Visit) -> Response:
     try:
         await anyio.to_thread.run_sync(work, name, parsed.view, visit.now)
     except UsageError as error:
-        return await _show(visit, 422, [str(error)])
+        return await show_saved(visit, [str(error)])
     return pages.redirect(PATH)
 
 
@@ -107,48 +114,33 @@ async def read_view(visit: Visit) -> ParsedView:
     # A range by its name has the days that it has now, which may be others than when the form was shown.
     left_out = {*_OWN_FIELDS, *({Parameter.START, Parameter.END} if visit.form.text(Parameter.PRESET) else ())}
     pairs = [pair for pair in visit.form.fields if pair[0] not in left_out]
-    parsed = parse_view(pairs, make_defaults(visit, await load_freshness(visit)))
+    parsed = parse_view(pairs, await anyio.to_thread.run_sync(read_defaults, visit))
     if parsed.problems:
         sentences = " ".join(problem.sentence for problem in parsed.problems)
         raise Refused(422, "This view can't be kept", sentences)
     return parsed
 
 
-async def _show(visit: Visit, status: int = 200, problems: list[str] | None = None) -> Response:
-    def write() -> Response:
-        return pages.render(visit, "saved.html", status, views=_list_views(visit), problems=problems or [])
-
-    return await write_page(visit, visit.organization_id, write)
-
-
-def _list_views(visit: Visit) -> list[ListedView]:
-    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root, visit.now.date()))
-    found = list_saved_views(visit.service.db, visit.organization_id)
-    return [_list_view(visit, saved, defaults) for saved in found]
-
-
 def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView:
     parsed = parse_view(saved.parameters, defaults)
-    if parsed.view.preset is not None:
-        return ListedView(saved, parsed, None, visit.may_change(saved.created_by))
-    last = defaults.last_day(parsed.view.metrics)
-    kept = [pair for pair in parsed.view.params() if pair[0] not in {Parameter.START, Parameter.END}]
-    start, end = report_form.shift_days(parsed.view.days, last)
-    newest = report_form.write_link([*kept, (Parameter.START, f"{start}"), (Parameter.END, f"{end}")])
+    newest = None
+    if parsed.view.preset is None:
+        kept = [pair for pair in parsed.view.params() if pair[0] not in {Parameter.START, Parameter.END}]
+        start, end = report_form.shift_days(parsed.view.days, defaults.last_day(parsed.view.metrics))
+        newest = report_form.write_link([*kept, (Parameter.START, f"{start}"), (Parameter.END, f"{end}")])
     return ListedView(saved, parsed, newest, visit.may_change(saved.created_by))
 
 
 def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime) -> str:
-    """Save a view under a name, and return its id.
-
-    One whose days were chosen by a range's name moves on with it.
+    """Save a view under a name, and return its id; its days move on where a range's name chose them.
 
     UsageError for a bad name, and when there are too many.
     """
     cleaned = clean_name(name)
 
     def save(connection: Connection) -> str:
-        if _count(connection, organization_id) >= _MOST:
+        saved = select(func.count()).select_from(SAVED_VIEWS).where(SAVED_VIEWS.c.organization_id == organization_id)
+        if connection.execute(saved).scalar_one() >= _MOST:
             raise UsageError(f"{_MOST} views are saved already: delete some that nobody needs.")
         row = {
             "id": credentials.short_id(),
@@ -159,7 +151,7 @@ def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: V
             "created_at": now,
         }
         connection.execute(SAVED_VIEWS.insert().values(**row))
-        _record(connection, organization_id, actor, Action.VIEW_SAVED, cleaned, now)
+        audit_log.record_action(connection, organization_id, actor, Action.VIEW_SAVED, cleaned, now)
         return str(row["id"])
 
     return write(db, save)
@@ -186,7 +178,7 @@ def delete_saved_view(db: Engine, organization_id: int, actor: Actor, view: Save
     def delete(connection: Connection) -> bool:
         deleted = connection.execute(SAVED_VIEWS.delete().where(*_is(organization_id, view.id))).rowcount == 1
         if deleted:
-            _record(connection, organization_id, actor, Action.VIEW_DELETED, view.name, now)
+            audit_log.record_action(connection, organization_id, actor, Action.VIEW_DELETED, view.name, now)
         return deleted
 
     return write(db, delete)
@@ -213,15 +205,3 @@ def _make_view(row: Row[*tuple[Any, ...]]) -> SavedView:
 
 def _is(organization_id: int, view_id: str) -> tuple[ColumnElement[bool], ...]:
     return SAVED_VIEWS.c.organization_id == organization_id, SAVED_VIEWS.c.id == clean_text(view_id)
-
-
-def _count(connection: Connection, organization_id: int) -> int:
-    saved = select(func.count()).select_from(SAVED_VIEWS).where(SAVED_VIEWS.c.organization_id == organization_id)
-    found: int = connection.execute(saved).scalar_one()
-    return found
-
-
-def _record(
-    connection: Connection, organization_id: int, actor: Actor, action: Action, name: str, now: datetime
-) -> None:
-    audit_log.record_action(connection, organization_id, actor, action, name, now)

@@ -6,6 +6,7 @@ The token in a link is 256 random bits, of which the state holds a keyed hash.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +18,6 @@ from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
 from reelport.errors import UsageError
-from reelport.facts.log.freshness import read_freshness
 from reelport.server import credentials
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
@@ -26,12 +26,12 @@ from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.options import list_options
 from reelport.server.explore.view import Pairs, View
-from reelport.server.explore.view_parameters import Defaults, parse_view
+from reelport.server.explore.view_parameters import parse_view
 from reelport.server.http.disconnection import run_while_connected
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
 from reelport.server.studio import pages
-from reelport.server.studio.explore import load_freshness, make_defaults
+from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
 from reelport.server.studio.saved_views import clean_name, read_parameters, read_view
 from reelport.server.studio.view_page import make_page
@@ -84,14 +84,6 @@ class OpenedView:
 
 
 @dataclass(frozen=True, slots=True)
-class Sharer:
-    """Who shares, and of which organization."""
-
-    organization_id: int
-    actor: Actor
-
-
-@dataclass(frozen=True, slots=True)
 class ListedLink:
     """A link as the page lists it: what it shows in words, and whether it still works."""
 
@@ -101,23 +93,38 @@ class ListedLink:
     may_change: bool
 
 
-async def show_links(visit: Visit) -> Response:
+async def show_links(visit: Visit, problems: Sequence[str] = (), link: str | None = None) -> Response:
     """List the organization's links, the newest first."""
-    return await _show(visit)
+
+    def write() -> Response:
+        defaults = read_defaults(visit)
+        found = list_shared_views(visit.service.db, visit.organization_id, visit.now)
+        links = [
+            ListedLink(
+                each,
+                parse_view(each.parameters, defaults).view.sentence(),
+                each.is_open(visit.now),
+                visit.may_change(each.created_by),
+            )
+            for each in found
+        ]
+        return pages.render(visit, "shared.html", 422 if problems else 200, links=links, problems=problems, link=link)
+
+    return await write_page(visit, visit.organization_id, write)
 
 
 async def share(visit: Visit) -> Response:
     """Make a link to the view of a form, and show it this once."""
     parsed = await read_view(visit)
     days, service = visit.form.text("days"), visit.service
-    sharer = Sharer(visit.organization_id, visit.actor)
-    share = partial(share_view, service.db, service.service_secret, sharer, visit.form.text("name"))
+    by = visit.organization_id, visit.actor
+    share = partial(share_view, service.db, service.service_secret, *by, visit.form.text("name"))
     try:
         lives = int(days) if days.isascii() and days.isdigit() and len(days) <= len(str(max(LIVES))) else 0
         token = await anyio.to_thread.run_sync(share, parsed.view, lives, visit.now)
     except UsageError as error:
-        return await _show(visit, 422, problems=[str(error)])
-    return await _show(visit, link=f"{visit.origin}{PATH}/{token}")
+        return await show_links(visit, [str(error)])
+    return await show_links(visit, link=f"{visit.origin}{PATH}/{token}")
 
 
 async def revoke_link(visit: Visit) -> Response:
@@ -149,8 +156,7 @@ async def open_link(visit: Visit) -> Response:
 
 
 async def _show_view(visit: Visit, opened: OpenedView) -> Response:
-    freshness = await load_freshness(visit)
-    defaults = make_defaults(visit, freshness)
+    defaults = await anyio.to_thread.run_sync(read_defaults, visit)
     parsed = parse_view(opened.shared.parameters, defaults)
     if parsed.problems:
         # Such as a metric that this version of the service doesn't know: other numbers must not be taken for it.
@@ -161,35 +167,21 @@ async def _show_view(visit: Visit, opened: OpenedView) -> Response:
     numbers = await run_while_connected(visit.request, compute)
 
     def write() -> Response:
-        page = make_page(parsed.view, numbers, defaults, freshness, list_options(parsed.view, defaults.rules))
+        page = make_page(parsed.view, numbers, defaults, list_options(parsed.view, defaults.rules))
         return pages.render(visit, "shared_view.html", page=page, shared=opened.shared)
 
     return await write_page(visit, partner, write)
 
 
-async def _show(
-    visit: Visit, status: int = 200, *, problems: list[str] | None = None, link: str | None = None
-) -> Response:
-    def write() -> Response:
-        links = _list_links(visit)
-        return pages.render(visit, "shared.html", status, links=links, problems=problems or [], link=link)
-
-    return await write_page(visit, visit.organization_id, write)
-
-
-def _list_links(visit: Visit) -> list[ListedLink]:
-    defaults = make_defaults(visit, read_freshness(visit.service.settings.facts_root, visit.now.date()))
-    found = list_shared_views(visit.service.db, visit.organization_id, visit.now)
-    return [_list_link(visit, each, defaults) for each in found]
-
-
-def _list_link(visit: Visit, shared: SharedView, defaults: Defaults) -> ListedLink:
-    sentence = parse_view(shared.parameters, defaults).view.sentence()
-    return ListedLink(shared, sentence, shared.is_open(visit.now), visit.may_change(shared.created_by))
-
-
 def share_view(
-    db: Engine, service_secret: ServiceSecret, sharer: Sharer, name: str, view: View, days: int, now: datetime
+    db: Engine,
+    service_secret: ServiceSecret,
+    organization_id: int,
+    actor: Actor,
+    name: str,
+    view: View,
+    days: int,
+    now: datetime,
 ) -> str:
     """Share a view for so many days, and return the token of its link.
 
@@ -202,25 +194,25 @@ def share_view(
     token = credentials.mint(_PREFIX)
 
     def share(connection: Connection) -> None:
-        _lock_sharer(connection, sharer)
-        _delete_ended(connection, sharer.organization_id, now)
-        if count_open_links(connection, sharer.organization_id, now) >= MOST:
+        _lock_sharer(connection, organization_id, actor)
+        _delete_ended(connection, organization_id, now)
+        if count_open_links(connection, organization_id, now) >= MOST:
             raise UsageError(f"{MOST} links are open already: revoke some that nobody needs.")
         row = {
             "id": credentials.short_id(),
             "token_hash": service_secret.hash(_PURPOSE, token),
-            "organization_id": sharer.organization_id,
+            "organization_id": organization_id,
             "name": cleaned,
             "parameters": view.at_its_days().url_query(),
-            "channels": json.dumps(sorted(find_readable_channels(connection, sharer.organization_id))),
-            "created_by": sharer.actor.name,
+            "channels": json.dumps(sorted(find_readable_channels(connection, organization_id))),
+            "created_by": actor.name,
             "created_at": now,
             "expires_at": now + timedelta(days=days),
         }
         connection.execute(SHARED_VIEWS.insert().values(**row))
         details = {"name": cleaned, "days": days}
-        id_, organization = str(row["id"]), sharer.organization_id
-        audit_log.record_action(connection, organization, sharer.actor, Action.VIEW_SHARED, id_, now, details)
+        id_ = str(row["id"])
+        audit_log.record_action(connection, organization_id, actor, Action.VIEW_SHARED, id_, now, details)
 
     write(db, share)
     return token
@@ -308,14 +300,14 @@ def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
     )
 
 
-def _lock_sharer(connection: Connection, sharer: Sharer) -> None:
+def _lock_sharer(connection: Connection, organization_id: int, sharer: Actor) -> None:
     """Lock the organization and the user: a removal meanwhile would not see the new link.
 
     UsageError when the user was removed.
     """
-    organization = ORGANIZATIONS.c.id == sharer.organization_id
+    organization = ORGANIZATIONS.c.id == organization_id
     connection.execute(select(ORGANIZATIONS.c.id).where(organization).with_for_update())
-    user = USERS.c.email == sharer.actor.name, USERS.c.organization_id == sharer.organization_id
+    user = USERS.c.email == sharer.name, USERS.c.organization_id == organization_id
     if connection.execute(select(USERS.c.id).where(*user).with_for_update()).first() is None:
         raise UsageError("You are no user of this organization any more.")
 

@@ -22,7 +22,7 @@ from reelport.query_sentence import name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
 from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, Sort, View
-from reelport.server.explore.view_parameters import LONGEST, Defaults, counted_tables
+from reelport.server.explore.view_parameters import LONGEST, Defaults
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
 from reelport.server.studio.number_text import (
@@ -111,9 +111,7 @@ class ViewPage:
     over_budget: OverBudget | None
 
 
-def make_page(
-    view: View, numbers: Numbers, defaults: Defaults, freshness: Mapping[str, Freshness], options: Options
-) -> ViewPage:
+def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options) -> ViewPage:
     """Make the page of a view and its numbers."""
     lines = numbers.lines if isinstance(numbers.lines, Lines) else Lines(())
     units, unknown = choose_units(view, numbers), find_unknown_days(view, defaults)
@@ -133,7 +131,7 @@ def make_page(
             for each in view.dimensions
         ),
         tuple(_list_filters(view)),
-        describe_freshness(view.metrics, freshness),
+        describe_freshness(view.metrics, defaults),
         last is None or view.end > last,
         unknown,
         numbers.over_budget,
@@ -153,14 +151,14 @@ def find_unknown_days(view: View, defaults: Defaults) -> str | None:
     return format_days(view.compared_days[0], min(view.compared_days[1], first - timedelta(1)))
 
 
-def describe_freshness(metrics: Iterable[Metric], freshness: Mapping[str, Freshness]) -> str:
+def describe_freshness(metrics: Iterable[Metric], defaults: Defaults) -> str:
     """Say to which day the tables of these metrics are complete, and when they were loaded.
 
     Tables of which the same is true are named together.
     """
     said: dict[str, list[str]] = {}
-    for table in counted_tables(metrics):
-        said.setdefault(_describe_table(freshness[table]), []).append(table)
+    for each in defaults.find_freshness(metrics):
+        said.setdefault(_describe_table(each), []).append(each.table)
     sentences = [f"{format_list(tables)}{words}" for words, tables in said.items()]
     return f"{capitalize('; '.join(sentences))}." if said else ""
 
