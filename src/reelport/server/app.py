@@ -27,13 +27,12 @@ from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
 from reelport.server.http.downloads import download
-from reelport.server.http.exact_route import ExactRoute
 from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import DurableReports, LongPolls
 from reelport.server.http.metrics import Metrics, StateMetrics
 from reelport.server.http.oauth import answer_public_token, answer_token
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
-from reelport.server.http.service import Service
+from reelport.server.http.service import ExactRoute, Service
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.document_limits import (
     ADDRESS_TOKEN_BODIES_BYTES,

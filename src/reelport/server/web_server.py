@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 
 from reelport.server.app import create_app
 from reelport.server.doctor.start_checks import raise_open_files
+from reelport.server.http.api_processes import BACKLOG, format_address
 from reelport.server.http.connections import ACCEPTED_AT_ONCE, Connection
-from reelport.server.http.listening import BACKLOG, format_address
 from reelport.server.http.long_poll import LongPolls
 from reelport.server.process import is_ending
 from reelport.server.settings import Settings

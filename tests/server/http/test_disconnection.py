@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from reelport.errors import StorageError
-from reelport.server.http.disconnection import run_while_connected
+from reelport.server.http.service import run_while_connected
 
 
 def request(gone: anyio.Event) -> Request:

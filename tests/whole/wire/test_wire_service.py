@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from reelport.errors import InternalError
-from reelport.server.http.listening import open_listener
+from reelport.server.http.api_processes import open_listener
 from reelport.server.settings import read_settings
 from reelport.testing import Service
 from reelport.wire import LOOK

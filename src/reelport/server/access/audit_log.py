@@ -170,18 +170,12 @@ def _is_of(organization_id: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def describe_action(entry: AuditEntry) -> str:
-    """Say what was done, on what, and how.
-
-    Such as `changed a role: ann@demo.example (was member, is owner)`. What has no value is left out.
-    """
+    """Say what was done, on what, and how: `changed a role: ann@demo.example (was member, is owner)`."""
     subject = "" if entry.subject in {"", entry.actor.name} else f": {entry.subject}"
     known = {name: value for name, value in entry.details.items() if value not in (None, "")}
-    details = ", ".join(f"{name.replace('_', ' ')} {_format_detail(value)}" for name, value in known.items())
+    texts = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in known.items()}
+    details = ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in texts.items())
     return f"{entry.action}{subject}{f' ({details})' if details else ''}"
-
-
-def _format_detail(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _shorten(text: str) -> str:

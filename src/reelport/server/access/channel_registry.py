@@ -98,19 +98,15 @@ def add_channels(
     ]
     # Load before granting access: a command that is killed in between has granted nothing.
     if rows:
-        _load_channels(settings, rows)
+        from reelport.facts.loading.object_rows import merge_rows  # noqa: PLC0415 - slow to import, as pyarrow is
+
+        merge_rows(settings.facts_root, CHANNELS, rows, f"{_BATCH}{short_id()}")
+        open_bus(settings).announce(Event(Kind.TABLE_ADVANCED, CHANNELS.name))
     organizations.allow_channels(db, holder.id, [each.id for each in channels])
     was = {each.id: known[each.id].slug for each in channels if each.id in known}
     return tuple(
         Rename(each.id, each.slug, was[each.id]) for each in channels if was.get(each.id, each.slug) != each.slug
     )
-
-
-def _load_channels(settings: Settings, rows: list[dict[str, str | None]]) -> None:
-    from reelport.facts.loading.object_rows import merge_rows  # noqa: PLC0415 - slow to import, as pyarrow is
-
-    merge_rows(settings.facts_root, CHANNELS, rows, f"{_BATCH}{short_id()}")
-    open_bus(settings).announce(Event(Kind.TABLE_ADVANCED, CHANNELS.name))
 
 
 def refuse_undo(table: str, batch: str) -> None:
@@ -128,7 +124,6 @@ def refuse_undo(table: str, batch: str) -> None:
 
 
 def _complete(channel: Channel, known: Channel | None) -> Channel:
-    """Fill the channel's missing name and account from the known row."""
     if known is None:
         return channel
     account_id = known.account_id if channel.account_id is None else channel.account_id
@@ -205,8 +200,13 @@ def create_key(
     wrong += find_problems(holder, permissions, channels, kind, details, now)
     known = {} if channels is None or holder is None else _index_by_name(db, settings, holder.id)
     if holder is not None:
-        wrong += [_describe_unknown(name, organization, known) for name in channels or () if name not in known]
-        wrong += [_describe_ambiguity(name, known[name]) for name in channels or () if len(known.get(name, ())) > 1]
+        for name in channels or ():
+            if name not in known:
+                near = nearest(name, known)
+                wrong.append(f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else ""))
+        for name in channels or ():
+            if len(ids := known.get(name, set())) > 1:  # limiting a key by it could pick the wrong one
+                wrong.append(f"{name!r} may mean {' or '.join(sorted(ids))}: name each channel by what is its own.")
     if wrong:
         raise UsageError("\n".join(wrong))
     limit = None if channels is None else {id_ for name in channels for id_ in known[name]}
@@ -216,26 +216,13 @@ def create_key(
 
 
 def _index_by_name(db: Engine, settings: Settings, organization_id: int) -> dict[str, set[str]]:
-    """Map ids and slugs to the ids of an organization's channels.
-
-    Two channels of the tables may share a slug.
-    """
+    """Map ids and slugs to the ids of an organization's channels: two may share a slug."""
     readable = organizations.list_readable_channels(db, organization_id)
     found = {id_: {id_} for id_ in readable}
     for each in list_channels(settings):
         if each.id in readable:
             found.setdefault(each.slug, set()).add(each.id)
     return found
-
-
-def _describe_ambiguity(name: str, ids: Collection[str]) -> str:
-    """Say that a name means several channels: limiting a key by it could pick the wrong one."""
-    return f"{name!r} may mean {' or '.join(sorted(ids))}: name each channel by what is its own."
-
-
-def _describe_unknown(name: str, organization: str, known: Collection[str]) -> str:
-    near = nearest(name, known)
-    return f"{organization} has no channel {name!r}." + (f" Did you mean {near}?" if near else "")
 
 
 _STDIN = Path("-")
@@ -262,16 +249,16 @@ def read_channels(path: Path) -> tuple[tuple[Entry, ...], tuple[LineProblem, ...
     except csv.Error as error:
         raise UsageError(f"{named} isn't CSV: {error}.") from None
     header = _parse_header(named, lines)
-    wrong = tuple(
-        (
-            line,
-            f"It has {format_count(len(cells), 'cell')}, and the header has {len(header)}.",
+    entries, wrong = list[Entry](), list[LineProblem]()
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            wrong.append((line, f"It has {format_count(len(cells), 'cell')}, and the header has {len(header)}."))
+            continue
+        row = dict(zip(header, cells, strict=True))
+        entries.append(
+            Entry(Channel(row["id"], row["slug"], row.get("name") or None, row.get("account") or None), line)
         )
-        for line, cells in lines[1:]
-        if len(cells) != len(header)
-    )
-    entries = tuple(Entry(_make_channel(header, cells), line) for line, cells in lines[1:] if len(cells) == len(header))
-    return entries, wrong
+    return tuple(entries), tuple(wrong)
 
 
 def _read_lines(file: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
@@ -290,8 +277,3 @@ def _parse_header(named: str, lines: Sequence[tuple[int, list[str]]]) -> list[st
     if wrong:
         raise UsageError(f"The header of {named} names the columns id, slug, name and account: {'; '.join(wrong)}.")
     return names
-
-
-def _make_channel(header: Sequence[str], cells: Sequence[str]) -> Channel:
-    row = dict(zip(header, cells, strict=True))
-    return Channel(row["id"], row["slug"], row.get("name") or None, row.get("account") or None)

@@ -158,10 +158,7 @@ def _find_granting_key(
 
 
 def _read_hashes(row: Row[*tuple[Any, ...]]) -> SecretHashes:
-    """Read the hashes of a key's secrets.
-
-    In its grace too an old secret gets no older than the organization allows.
-    """
+    # In its grace too an old secret gets no older than the organization allows.
     if row.old_secret_hash is None:
         return SecretHashes(row.secret_hash, row.next_secret_hash)
     aged = replace(read_terms(row), secret_created_at=to_moment(row.old_secret_created_at))
@@ -301,10 +298,7 @@ def _find_public_key(
 
 
 def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> Row[Any] | None:
-    """Lock a refresh token and return its row; None when it is worth nothing.
-
-    A stolen one ends its family.
-    """
+    """Lock a refresh token and return its row; None when it is worth nothing. A stolen one ends its family."""
     of_token = REFRESH_TOKENS.c.token_hash == token_hash
     user_id = select(REFRESH_TOKENS.c.user_id).where(of_token).scalar_subquery()
     _lock_user(connection, USERS.c.id == user_id)

@@ -56,18 +56,14 @@ class KeyUses:
 
 
 def store_uses(db: Engine, uses: Mapping[str, datetime]) -> int:
-    """Store when keys were used, unless it was stored less than INTERVAL before.
-
-    Returns for how many it was.
-    """
+    """Store when keys were used, unless it was less than INTERVAL ago; return for how many it was."""
 
     def store(connection: Connection) -> int:
         # In order of the ids: two processes that lock several keys then don't deadlock.
-        return sum(_store_use(connection, key_id, at) for key_id, at in sorted(uses.items()))
+        stored = 0
+        for key_id, at in sorted(uses.items()):
+            values = {"key_id": key_id, "used_at": to_milliseconds(at), "stale": to_milliseconds(at - INTERVAL)}
+            stored += SQL.run(connection, "note_use", values).rowcount
+        return stored
 
     return write(db, store)
-
-
-def _store_use(connection: Connection, key_id: str, at: datetime) -> int:
-    values = {"key_id": key_id, "used_at": to_milliseconds(at), "stale": to_milliseconds(at - INTERVAL)}
-    return SQL.run(connection, "note_use", values).rowcount

@@ -68,7 +68,10 @@ def find_problems(
 
     Unknown channels are not looked for. An organization that isn't known (None) limits no expiry.
     """
-    wrong = [*_find_permission_problems(permissions), *_find_name_problems(details.name)]
+    unknown = [name for name in permissions if name not in REPORT_SCOPES]
+    wrong = [f"There is no permission {name!r}.{suggest(name, REPORT_SCOPES)}" for name in unknown]
+    wrong += [] if permissions else [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
+    wrong += _find_name_problems(details.name)
     if kind not in _KINDS:
         wrong.append(f"There is no kind of key {kind!r}: it is {' or '.join(_KINDS)}.")
     if channels is not None and not channels:
@@ -76,15 +79,7 @@ def find_problems(
     return wrong + _find_expiry_problems(holder, details.expires, now)
 
 
-def _find_permission_problems(permissions: Collection[str]) -> list[str]:
-    if not permissions:
-        return [f"A key needs permissions: {', '.join(REPORT_SCOPES)}."]
-    unknown = [name for name in permissions if name not in REPORT_SCOPES]
-    return [f"There is no permission {name!r}.{suggest(name, REPORT_SCOPES)}" for name in unknown]
-
-
 def _find_name_problems(name: str) -> list[str]:
-    """List why a text can't be the name of a key; empty when it can."""
     if is_name(name, _LONGEST_NAME):
         return []
     return [f"A key's name is one line of at most {_LONGEST_NAME} characters: {NAME_RULE}."]
@@ -232,18 +227,15 @@ def _insert_key(
         limits = [{"key_id": row["id"], "channel_id": channel} for channel in set(channels)]
         connection.execute(KEY_CHANNELS.insert(), limits)
     if details.actor is not None:
-        _record_creation(connection, find_key(connection, str(row["id"])), details.actor, now)
-
-
-def _record_creation(connection: Connection, key: Key, actor: Actor, now: datetime) -> None:
-    said = {
-        "name": key.name,
-        "kind": key.kind,
-        "permissions": key.permissions,
-        "channels": "all" if key.channels is None else key.channels,
-        "expires": key.expires_at.isoformat(timespec="minutes") if key.expires_at else None,
-    }
-    _record_change(connection, key, actor, Action.KEY_CREATED, now, said)
+        key = find_key(connection, str(row["id"]))
+        said = {
+            "name": key.name,
+            "kind": key.kind,
+            "permissions": key.permissions,
+            "channels": "all" if key.channels is None else key.channels,
+            "expires": key.expires_at.isoformat(timespec="minutes") if key.expires_at else None,
+        }
+        _record_change(connection, key, details.actor, Action.KEY_CREATED, now, said)
 
 
 def draw_key_id() -> str:
@@ -265,11 +257,7 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
 
 
 def find_too_old_keys(keys: Iterable[Key], max_days: int | None, now: datetime) -> tuple[str, ...]:
-    """Find the valid keys (ids) that would expire at once under another longest life.
-
-    UsageError when it is none that keys may have.
-    """
-    key_expiry.check_max_days(max_days)
+    """Find the valid keys (ids) that would expire at once under another longest life."""
     valid = (key for key in keys if key.revoked_at is None and not key.is_expired(now))
     return tuple(key.id for key in valid if key_expiry.is_expired(replace(key.terms, max_days=max_days), now))
 
@@ -346,7 +334,6 @@ def _record_change(
     now: datetime,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Add a change of a key to the audit log, in the transaction of the change."""
     audit_log.record_action(connection, key.organization_id, actor, action, key.id, now, details)
 
 
@@ -355,36 +342,28 @@ IDLE = timedelta(days=30)
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 
 
-def list_marks(key: Key, now: datetime) -> tuple[str, ...]:
-    """List what an owner should know of a key at a glance, the most urgent first."""
-    if key.revoked_at is not None:
-        return ("revoked",)
-    return (*_mark_expiry(key, now), *_mark_rotation(key, now), *_mark_use(key, now))
-
-
 def expires_soon(key: Key, now: datetime) -> bool:
     """Whether a valid key expires within NOTICE."""
     expires_at = key.expires_at
     return key.revoked_at is None and expires_at is not None and now < expires_at <= now + NOTICE
 
 
-def _mark_expiry(key: Key, now: datetime) -> Iterator[str]:
+def list_marks(key: Key, now: datetime) -> tuple[str, ...]:
+    """List what an owner should know of a key at a glance, the most urgent first."""
+    return ("revoked",) if key.revoked_at is not None else tuple(_find_marks(key, now))
+
+
+def _find_marks(key: Key, now: datetime) -> Iterator[str]:
     expires_at = key.expires_at
     if key.is_expired(now):
         yield "expired"
     elif expires_at is not None and expires_soon(key, now):
         left = expires_at - now
         yield f"expires in {format_count(left // _DAY, 'day') if left >= _DAY else format_count(left // _HOUR, 'hour')}"
-
-
-def _mark_rotation(key: Key, now: datetime) -> Iterator[str]:
     if key.has_next_secret:
         yield "second secret unused"
     if key.old_secret_until is not None and now < key.old_secret_until:
         yield f"old secret until {key.old_secret_until:%Y-%m-%d %H:%M}"
-
-
-def _mark_use(key: Key, now: datetime) -> Iterator[str]:
     if key.last_used_at is None:
         # It isn't known whether keys that are older than the column were used before it.
         yield "never used" if key.created_by is not None else "no use known"
@@ -538,7 +517,7 @@ def find_or_create_studio_key(connection: Connection, organization_id: int, now:
     if found is not None:
         return found
     new = {
-        "id": f"{credentials.KEY_ID}_{credentials.short_id()}",
+        "id": draw_key_id(),
         "organization_id": organization_id,
         "secret_hash": _NO_SECRET,
         "permissions": " ".join(REPORT_SCOPES),

@@ -29,8 +29,8 @@ from reelport.server.access.users import (
     describe_links,
     end_logins,
     find_email_problems,
+    find_password_problems,
     insert_user,
-    list_password_problem,
     normalize_email,
 )
 from reelport.server.credentials import ServiceSecret
@@ -275,7 +275,7 @@ def set_password(
     """
     if find_link(db, service_secret, token, now) is None:
         return None
-    if wrong := list_password_problem(password):
+    if wrong := find_password_problems(password):
         raise UsageError("\n".join(wrong))
     hashed, token_hash = users.hash_password(password), service_secret.hash(_PURPOSE, token)
 

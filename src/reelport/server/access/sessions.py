@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, select
+from sqlalchemy import Connection, Engine, Row, delete, func, select
 
 from reelport.errors import UsageError
 from reelport.server import credentials
@@ -18,7 +18,7 @@ from reelport.server.access import audit_log, users
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import SQL, clean_text
 from reelport.server.access.grants import Password
-from reelport.server.access.users import Role, end_logins, is_password, list_password_problem
+from reelport.server.access.users import Role, end_logins, find_password_problems, is_password
 from reelport.server.credentials import ServiceSecret
 from reelport.server.state.database import reading, write, writing
 from reelport.server.state.tables import AUDIT_LOG, ORGANIZATIONS, SESSIONS, USERS
@@ -149,14 +149,16 @@ def renew_session(db: Engine, session: Session, browser: Browser, now: datetime,
     """Note that a session is used, and move its end on."""
     until = min(now + life, session.created_at + _LONGEST_LIFE)
     used = {"seen_at": now, "expires_at": until, "address": browser.address}
-    write(db, lambda connection: connection.execute(SESSIONS.update().where(_is(session.id)).values(**used)))
+    write(
+        db, lambda connection: connection.execute(SESSIONS.update().where(SESSIONS.c.id == session.id).values(**used))
+    )
 
 
 def end_session(db: Engine, session: Session, actor: Actor, now: datetime) -> None:
     """End a session: its cookie signs nobody in any more."""
 
     def end(connection: Connection) -> None:
-        connection.execute(delete(SESSIONS).where(_is(session.id)))
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.id == session.id))
         audit_log.record_action(connection, session.organization_id, actor, Action.SIGNED_OUT, session.email, now)
 
     write(db, end)
@@ -202,10 +204,6 @@ def _make_session(row: Row[*tuple[object, ...]], token: str = "") -> Session:
     )
 
 
-def _is(session_id: str) -> ColumnElement[bool]:
-    return SESSIONS.c.id == session_id
-
-
 def _delete_old_sessions(connection: Connection, user_id: str, now: datetime) -> None:
     of_user = SESSIONS.c.user_id == user_id
     connection.execute(delete(SESSIONS).where(of_user, SESSIONS.c.expires_at <= now))
@@ -215,12 +213,11 @@ def _delete_old_sessions(connection: Connection, user_id: str, now: datetime) ->
 
 
 def change_own_password(db: Engine, session: Session, current: str, new: str, actor: Actor, now: datetime) -> bool:
-    """Change the password of a session's user, and end every other login.
+    """Change the password of a session's user, and end every other login; False when `current` is wrong.
 
-    False when `current` is wrong.
     UsageError says why the new one can't be a password. Hashing takes some 40 ms of CPU.
     """
-    if wrong := list_password_problem(new):
+    if wrong := find_password_problems(new):
         raise UsageError("\n".join(wrong))
     of_user = USERS.c.id == session.user_id
     with reading(db) as connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -64,12 +63,12 @@ def normalize_email(given: str) -> str:
 def add_user(db: Engine, organization: str | None, email: str, role: str, password: str, now: datetime) -> User:
     """Add a user to an organization, or an operator to none; UsageError lists every problem."""
     address = normalize_email(email)
-    wrong = [
-        *find_email_problems(address),
-        *_find_role_problems(role, organization),
-        *list_password_problem(password),
-    ]
-    if wrong:
+    wrong = find_email_problems(address)
+    if role not in set(Role):
+        wrong.append(f"There is no role {role!r}: it is one of {', '.join(Role)}.")
+    elif (role == Role.OPERATOR) != (organization is None):
+        wrong.append("An operator is of no organization; every other user is of one.")
+    if wrong := [*wrong, *find_password_problems(password)]:
         raise UsageError("\n".join(wrong))
     hashed = hash_password(password)
     try:
@@ -121,7 +120,8 @@ def remove_user(db: Engine, email: str) -> int:
         links = 0
         if gone.organization_id is not None:
             links = end_links_of(connection, gone.organization_id, normalize_email(email), now)
-        _record(connection, gone.organization_id, Action.USER_REMOVED, email, describe_links(links))
+        address, details = normalize_email(email), describe_links(links)
+        audit_log.record_command(connection, gone.organization_id, Action.USER_REMOVED, address, details)
         return links
 
 
@@ -133,15 +133,14 @@ def check_exists(db: Engine, email: str) -> None:
 
 def change_password(db: Engine, email: str, password: str) -> None:
     """Give a user another password, and end every login at once; UsageError for no such user."""
-    wrong = list_password_problem(password)
-    if wrong:
+    if wrong := find_password_problems(password):
         raise UsageError("\n".join(wrong))
     hashed = hash_password(password)
     with writing(db) as connection:
         id_ = _find_id(connection, email)
         end_logins(connection, id_, hashed)
-        of_user = select(USERS.c.organization_id).where(USERS.c.id == id_)
-        _record(connection, connection.execute(of_user).scalar(), Action.PASSWORD_CHANGED, email)
+        organization_id = connection.execute(select(USERS.c.organization_id).where(USERS.c.id == id_)).scalar()
+        audit_log.record_command(connection, organization_id, Action.PASSWORD_CHANGED, normalize_email(email))
 
 
 def end_logins(
@@ -179,16 +178,6 @@ def describe_links(ended: int) -> dict[str, object]:
     return {"ended_links": ended} if ended else {}
 
 
-def _record(
-    connection: Connection,
-    organization_id: int | None,
-    action: Action,
-    email: str,
-    details: Mapping[str, object] | None = None,
-) -> None:
-    audit_log.record_command(connection, organization_id, action, normalize_email(email), details)
-
-
 def _draw_epoch() -> int:
     # Random: a counter in a state that was restored from a backup would repeat the epochs of ended logins.
     return secrets.randbits(_EPOCH_BITS)
@@ -201,20 +190,6 @@ def find_email_problems(address: str) -> list[str]:
     return [f"{address!r} is no e-mail address: it looks like name@example.com."]
 
 
-def _find_role_problems(role: str, organization: str | None) -> list[str]:
-    if role not in set(Role):
-        return [f"There is no role {role!r}: it is one of {', '.join(Role)}."]
-    if (role == Role.OPERATOR) != (organization is None):
-        return ["An operator is of no organization; every other user is of one."]
-    return []
-
-
-def list_password_problem(password: str) -> list[str]:
-    """List why a text can't be a password; empty when it can."""
-    problem = find_password_problem(password)
-    return [] if problem is None else [problem]
-
-
 SHORTEST, LONGEST = 12, 1000
 """Characters of a password."""
 NO_PASSWORD = ""
@@ -225,13 +200,11 @@ NO_PASSWORD = ""
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
 
 
-def find_password_problem(password: str) -> str | None:
-    """Say why a text can't be a password; None when it can. No kind of character is asked for."""
+def find_password_problems(password: str) -> list[str]:
+    """List why a text can't be a password; empty when it can. No kind of character is asked for."""
     if not SHORTEST <= len(password) <= LONGEST:
-        return f"A password has {SHORTEST} to {LONGEST:,} characters, and not {len(password):,}."
-    if not password.isprintable():
-        return "A password has printable characters alone."
-    return None
+        return [f"A password has {SHORTEST} to {LONGEST:,} characters, and not {len(password):,}."]
+    return [] if password.isprintable() else ["A password has printable characters alone."]
 
 
 def hash_password(password: str) -> str:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Self
 from urllib.parse import quote
@@ -37,7 +37,7 @@ from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDown
 from reelport.server.reports.report_access import FoundReport, find_linked_report
 from reelport.server.traces import tracing
 from reelport.spreadsheet_guard import SpreadsheetGuard
-from reelport.storage.file_store import FileStore, OpenFile
+from reelport.storage.file_store import OpenFile
 from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
@@ -88,17 +88,11 @@ class _SignedUrl:
 
 @dataclass(frozen=True, slots=True)
 class _OpenReport:
-    """A report whose open file has the recorded length.
+    """A report whose open file has the recorded length."""
 
-    With partner, last complete day, and query as JSON.
-    """
-
+    report: FoundReport
     record: FileRecord
-    organization_id: int
-    last_complete_day: date | None
     content: OpenFile
-    query: str
-    traceparent: str | None
 
 
 async def download(request: Request) -> Response:
@@ -113,23 +107,22 @@ async def download(request: Request) -> Response:
         with ExitStack() as resources:
             running = resources.enter_context(service.download_slots.hold_report(link.report_id, link.seconds_left))
             found = await anyio.to_thread.run_sync(_open_file, service, link)
-            _trace_download(link, found)
+            span = tracing.current_span()
+            span.set("reelport.report.id", link.report_id)
             if isinstance(found, _Refusal):
                 return _refuse(found)
+            span.link(found.report.traceparent)
             resources.callback(found.content.close)
-            resources.enter_context(service.download_slots.hold_partner(running, found.organization_id))
+            resources.enter_context(service.download_slots.hold_partner(running, found.report.organization_id))
             answer = _answer_guarded if signed_urls.EXCEL_SAFE in request.query_params else _answer
             return answer(request, link, found, running, resources)
     except NoFreeSlot as error:
+        sentence = f"The limit of running downloads of {error.limit} is reached: try again when one has ended."
+        full = _Refusal(429, "too_many_downloads", sentence)
+        if error.limit is Limit.SERVICE:
+            full = _Refusal(503, "temporarily_unavailable", sentence)
         # Close the connection: a client that opens thousands of URLs must not keep as many connections.
-        return _refuse(_describe_full(error.limit), **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
-
-
-def _trace_download(link: _SignedUrl, found: _OpenReport | _Refusal) -> None:
-    span = tracing.current_span()
-    span.set("reelport.report.id", link.report_id)
-    if isinstance(found, _OpenReport):
-        span.link(found.traceparent)
+        return _refuse(full, **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
 
 
 def _answer(
@@ -159,13 +152,13 @@ def _answer(
 
 
 def _describe_report(found: _OpenReport) -> dict[str, str]:
-    day = found.last_complete_day
+    day = found.report.last_complete_day
     complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
     return {ROWS_HEADER: str(found.record.rows), **complete}
 
 
 def _name_file(found: _OpenReport, ending: str) -> str:
-    return name_file(ReportQuery.from_wire(json.loads(found.query)), ending)
+    return name_file(ReportQuery.from_wire(json.loads(found.report.query)), ending)
 
 
 def _answer_guarded(
@@ -190,10 +183,7 @@ def _answer_guarded(
 
 
 def _hold_place(service: Service, resources: ExitStack) -> None:
-    """Hold one of the places for downloads that take a core's time.
-
-    NoFreeSlot when all are taken.
-    """
+    """Hold one of the places for downloads that take a core's time; NoFreeSlot when all are taken."""
     place = object()
     try:
         service.guarded_downloads.acquire_on_behalf_of_nowait(place)
@@ -208,20 +198,26 @@ def _refuse(refused: _Refusal, **headers: str) -> Response:
     return JSONResponse(body, refused.status, {**_SECURITY_HEADERS, "Cache-Control": "no-store", **again, **headers})
 
 
-def _describe_full(limit: Limit) -> _Refusal:
-    sentence = f"The limit of running downloads of {limit} is reached: try again when one has ended."
-    if limit is Limit.SERVICE:
-        return _Refusal(503, "temporarily_unavailable", sentence)
-    return _Refusal(429, "too_many_downloads", sentence)
-
-
 def _open_file(service: Service, link: _SignedUrl) -> _OpenReport | _Refusal:
-    found = _find_report(service, link)
-    if isinstance(found, _Refusal):
-        return found
-    if found.file is None:
+    report = _find_report(service, link)
+    if isinstance(report, _Refusal):
+        return report
+    if (record := report.file) is None:
         return _EXPIRED
-    return _open_record(service.settings.report_store, found, found.file)
+    try:
+        content = service.settings.report_store.open(record.name)
+    except FileNotFoundError:
+        _LOG.error("a finished file is missing", file=record.name)
+        return _EXPIRED
+    except StorageError:
+        # Such as a folder that is missing because its disk isn't mounted: the report hasn't expired.
+        _LOG.exception("a finished file can't be read", file=record.name)
+        return _UNAVAILABLE
+    if content.size != record.bytes:
+        content.close()
+        _LOG.error("a finished file has another length than its record", file=record.name)
+        return _DAMAGED
+    return _OpenReport(report, record, content)
 
 
 def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:
@@ -237,33 +233,11 @@ def _is_allowed(service: Service, link: _SignedUrl) -> bool:
     return _find_report(service, link) is not _INVALID_URL
 
 
-def _open_record(store: FileStore, report: FoundReport, record: FileRecord) -> _OpenReport | _Refusal:
-    try:
-        content = store.open(record.name)
-    except FileNotFoundError:
-        _LOG.error("a finished file is missing", file=record.name)
-        return _EXPIRED
-    except StorageError:
-        # Such as a folder that is missing because its disk isn't mounted: the report hasn't expired.
-        _LOG.exception("a finished file can't be read", file=record.name)
-        return _UNAVAILABLE
-    if content.size != record.bytes:
-        content.close()
-        _LOG.error("a finished file has another length than its record", file=record.name)
-        return _DAMAGED
-    return _OpenReport(
-        record, report.organization_id, report.last_complete_day, content, report.query, report.traceparent
-    )
-
-
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
 
 
 def _select_range(request: Request, tag: str, size: int) -> tuple[int, int, int]:
-    """Return status, first byte and length to send (RFC 9110).
-
-    Conditions (If-Match …) come first.
-    """
+    """Return status, first byte and length to send (RFC 9110): conditions (If-Match …) come first."""
     match_, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match_ is not None and not _matches_tag(match_, tag):
         return 412, 0, 0
@@ -296,10 +270,7 @@ def parse_range(header: str, size: int) -> tuple[int, int, int]:
 
 
 def format_attachment(name: str, plain: str) -> str:
-    """Format a Content-Disposition with the file's name (RFC 6266).
-
-    `plain` is the name for programs that know no other.
-    """
+    """Format a Content-Disposition (RFC 6266); `plain` is the name for programs that know no other."""
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 

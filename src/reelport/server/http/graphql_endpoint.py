@@ -28,9 +28,8 @@ from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.request import Request as GraphqlRequest
 from reelport.server.graphql.request import parse_body, parse_wait
 from reelport.server.graphql.resolvers import Context
-from reelport.server.http.disconnection import cancel_when_gone
 from reelport.server.http.long_poll import PollOutcome
-from reelport.server.http.service import Service
+from reelport.server.http.service import Service, cancel_when_gone
 from reelport.server.limits.body_budget import PendingBody
 from reelport.server.limits.document_limits import BODY_BYTES
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
@@ -115,22 +114,17 @@ async def _answer_in_turn(
 
     Finished reports in the answer are on the disk. ClientDisconnect when the client has gone while it waited.
     """
-    answer = await _execute_in_turn(service, request, caller, body, base, pending)
-    await service.durable_reports.ensure(answer.finished)
-    return answer
-
-
-async def _execute_in_turn(
-    service: Service, request: HttpRequest, caller: Caller, body: bytes, base: str, pending: PendingBody
-) -> _Answer:
     async with service.concurrency.turn(caller.organization_id) as waited:
         # This takes two rounds of the event loop, in which all other requests come first.
         if waited and await request.is_disconnected():
             raise ClientDisconnect
         pending.protect()
         if (short_query := _find_short_query(service, body)) is not None:
-            return await service.reads.run(_execute, service, caller, short_query, base)
-        return await anyio.to_thread.run_sync(_parse_and_execute, service, caller, body, base)
+            answer = await service.reads.run(_execute, service, caller, short_query, base)
+        else:
+            answer = await anyio.to_thread.run_sync(_parse_and_execute, service, caller, body, base)
+    await service.durable_reports.ensure(answer.finished)
+    return answer
 
 
 def _find_short_query(service: Service, body: bytes) -> GraphqlRequest | None:

@@ -32,7 +32,8 @@ async def answer_live(_: Request) -> JSONResponse:
 
 async def answer_health(request: Request) -> JSONResponse:
     """Answer 200 when reports can be asked for and made, else 503, with every check."""
-    checks = await anyio.to_thread.run_sync(_check_service, request.app.state.service)
+    service: Service = request.app.state.service
+    checks = await anyio.to_thread.run_sync(lambda: _check_process(service) | {"workers": _check_workers(service)})
     _log_change(request.app.state, checks)
     return _answer_checks(checks)
 
@@ -63,10 +64,6 @@ async def answer_metrics(request: Request) -> Response:
     service: Service = request.app.state.service
     page = await anyio.to_thread.run_sync(service.metrics.render)
     return Response(page, media_type=CONTENT_TYPE, headers=_NO_STORE)
-
-
-def _check_service(service: Service) -> dict[str, str]:
-    return _check_process(service) | {"workers": _check_workers(service)}
 
 
 def _check_process(service: Service) -> dict[str, str]:

@@ -55,8 +55,11 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._held = held
         self._registry = CollectorRegistry()
-        self._exported = _make_shared_registry() if METRICS_FOLDER in os.environ else self._registry
-        if self._exported is self._registry:
+        self._exported = self._registry
+        if METRICS_FOLDER in os.environ:
+            self._exported = CollectorRegistry()
+            MultiProcessCollector(self._exported)  # type: ignore[no-untyped-call]
+        else:
             ProcessCollector(registry=self._registry)
         self._exported.register(shared)
         self._requests = Counter(
@@ -104,12 +107,6 @@ class Metrics:
         """Render all metrics as text. Blocks while it reads the database."""
         self._held_now.set(self._held())
         return generate_latest(self._exported)
-
-
-def _make_shared_registry() -> CollectorRegistry:
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return registry
 
 
 class StateMetrics(Collector):

@@ -64,31 +64,27 @@ _GrantType = Callable[[Request, ClientCredentials, _Form], Awaitable[_Outcome]]
 
 async def answer_token(request: Request) -> JSONResponse:
     """Answer a private key's token request: always five keys, or an RFC 6749 error as JSON."""
-    return await _answer(request, _PRIVATE_GRANTS, _describe_private_refusal, _take_private_grant)
+    return await _answer(request, _PRIVATE_GRANTS)
 
 
 async def answer_public_token(request: Request) -> JSONResponse:
     """Answer a public key's token request, with the user's `uid` beside the five keys."""
-    return await _answer(request, _PUBLIC_GRANTS, _describe_public_refusal, _take_public_grant)
+    return await _answer(request, _PUBLIC_GRANTS)
 
 
-async def _answer(
-    request: Request,
-    grant_types: Mapping[str, _GrantType],
-    describe: Callable[[Refusal, _Form], str],
-    take: Callable[[Request, ClientCredentials], bytes],
-) -> JSONResponse:
+async def _answer(request: Request, grant_types: Mapping[str, _GrantType]) -> JSONResponse:
     service: Service = request.app.state.service
     try:
         _check_origin(request)
-        form = await _read_form(request, TOKEN_BODY_BYTES)
+        form = await _read_form(request)
         grant_type = _find_grant_type(form, grant_types)
         credentials = _read_credentials(request, form)
-        caller = take(request, credentials.client)
-        async with service.concurrency.turn(caller):
+        take = _take_public_grant if grant_types is _PUBLIC_GRANTS else _take_grant
+        async with service.concurrency.turn(take(request, credentials.client)):
             found = await grant_type(request, credentials.client, form)
             while isinstance(found, FirstUse):
-                await anyio.to_thread.run_sync(_activate_next_secret, service, found)
+                activate = partial(activate_next_secret, use=found, now=datetime.now(UTC))
+                await anyio.to_thread.run_sync(write, service.db, activate)
                 found = await grant_type(request, credentials.client, form)
     except _TokenRefused as refused:
         return _answer_refused(refused)
@@ -101,7 +97,10 @@ async def _answer(
     if isinstance(found, Grant):
         service.key_uses.note(credentials.client.id, datetime.now(UTC))
         return _answer_granted(found, form, _note_expiry(service, credentials.client, found))
-    return _answer_refusal(found, _SENTENCES.get(found) or describe(found, form), credentials)
+    sentence = _SENTENCES.get(found) or _describe_refusal(found, form, is_public=grant_types is _PUBLIC_GRANTS)
+    if found is Refusal.INVALID_CLIENT and credentials.basic:
+        return _answer_refused(_TokenRefused(found.value, sentence, 401), _BASIC)
+    return _answer_refused(_TokenRefused(found.value, sentence))
 
 
 def _check_origin(request: Request) -> None:
@@ -113,10 +112,6 @@ def _check_origin(request: Request) -> None:
         raise _TokenRefused("invalid_request", "A page of another site can't ask for tokens: ask from a program.", 403)
 
 
-def _activate_next_secret(service: Service, use: FirstUse) -> None:
-    write(service.db, partial(activate_next_secret, use=use, now=datetime.now(UTC)))
-
-
 def _note_expiry(service: Service, client: ClientCredentials, grant: Grant) -> Mapping[str, str]:
     """Log that a key expires soon, once a day; return the header that says it."""
     expires_at, now = grant.key_expires_at, datetime.now(UTC)
@@ -125,11 +120,6 @@ def _note_expiry(service: Service, client: ClientCredentials, grant: Grant) -> M
     if service.expiry_notices.take(client.id.encode()) == 0:
         _LOG.warning("a key expires soon", key=client.id, expires=expires_at.isoformat())
     return {KEY_EXPIRES_HEADER: f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
-
-
-def _take_private_grant(request: Request, client: ClientCredentials) -> bytes:
-    """Count a grant against the key's limit; return the hashed key. _TokenRefused beyond it."""
-    return _take_grant(request.app.state.service, hash_owner(client.id, client.secret))
 
 
 def _take_public_grant(request: Request, client: ClientCredentials) -> bytes:
@@ -143,10 +133,13 @@ def _take_public_grant(request: Request, client: ClientCredentials) -> bytes:
     if pause := service.site_grants.take(hash_owner(client.id, client.secret, site)):
         sentence = "Tokens are asked for with this key too often from this address: try again later."
         raise _refuse_too_many(service, pause, sentence)
-    return _take_grant(service, hash_owner(client.id, client.secret, PUBLIC_TOKEN_PATH))
+    return _take_grant(request, client, PUBLIC_TOKEN_PATH)
 
 
-def _take_grant(service: Service, caller: bytes) -> bytes:
+def _take_grant(request: Request, client: ClientCredentials, *path: str) -> bytes:
+    """Count a grant against the key's limit; return the hashed key. _TokenRefused beyond it."""
+    service: Service = request.app.state.service
+    caller = hash_owner(client.id, client.secret, *path)
     if pause := service.grants.take(caller):
         sentence = "This key asks for tokens too often: use each token until it expires, or try again later."
         raise _refuse_too_many(service, pause, sentence)
@@ -164,29 +157,14 @@ def _find_address(request: Request) -> str:
 
 async def _grant_by_secret(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
     service: Service = request.app.state.service
-    seconds = service.settings.token_seconds
-    read = partial(
-        grant_token,
-        service_secret=service.service_secret,
-        client=client,
-        scopes=_read_scopes(form),
-        now=datetime.now(UTC),
-        seconds=seconds,
-    )
-    return await service.reads.run(read)
+    read = partial(grant_token, seconds=service.settings.token_seconds)
+    return await service.reads.run(read, service.service_secret, client, _read_scopes(form), datetime.now(UTC))
 
 
 async def _grant_anonymously(request: Request, client: ClientCredentials, _form: _Form) -> _Outcome:
     service: Service = request.app.state.service
-    seconds = service.settings.public_token_seconds
-    read = partial(
-        grant_anonymous_token,
-        service_secret=service.service_secret,
-        client=client,
-        now=datetime.now(UTC),
-        seconds=seconds,
-    )
-    return await service.reads.run(read)
+    read = partial(grant_anonymous_token, seconds=service.settings.public_token_seconds)
+    return await service.reads.run(read, service.service_secret, client, datetime.now(UTC))
 
 
 async def _grant_by_password(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
@@ -195,16 +173,8 @@ async def _grant_by_password(request: Request, client: ClientCredentials, form: 
     address = _find_address(request)
     if pause := service.login_attempts.begin(address, password.stored_email):
         raise _refuse_too_many(service, pause, "Too many wrong passwords came from this address: try again later.")
-    work = partial(
-        grant_by_password,
-        service.db,
-        service.service_secret,
-        client,
-        password,
-        _read_scopes(form),
-        datetime.now(UTC),
-        _make_terms(service),
-    )
+    given = client, password, _read_scopes(form), datetime.now(UTC), _make_terms(service)
+    work = partial(grant_by_password, service.db, service.service_secret, *given)
     found: _Outcome = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
     if found is not Refusal.INVALID_GRANT:
         service.login_attempts.forgive(address, password.stored_email)
@@ -213,17 +183,8 @@ async def _grant_by_password(request: Request, client: ClientCredentials, form: 
 
 async def _grant_by_refresh_token(request: Request, client: ClientCredentials, form: _Form) -> _Outcome:
     service: Service = request.app.state.service
-    work = partial(
-        grant_by_refresh_token,
-        service.db,
-        service.service_secret,
-        client,
-        _require(form, "refresh_token"),
-        _read_scopes(form),
-        datetime.now(UTC),
-        _make_terms(service),
-    )
-    return await anyio.to_thread.run_sync(work)
+    given = client, _require(form, "refresh_token"), _read_scopes(form), datetime.now(UTC), _make_terms(service)
+    return await anyio.to_thread.run_sync(grant_by_refresh_token, service.db, service.service_secret, *given)
 
 
 _PRIVATE_GRANTS: dict[str, _GrantType] = {"client_credentials": _grant_by_secret}
@@ -263,11 +224,9 @@ def _make_terms(service: Service) -> Terms:
     return Terms(service.settings.public_token_seconds, timedelta(days=Limit.REFRESH_DAYS.default))
 
 
-def _describe_private_refusal(_refusal: Refusal, _form: _Form) -> str:
-    return f"This is a public key: it gets tokens with a user's password, at {PUBLIC_TOKEN_PATH}."
-
-
-def _describe_public_refusal(refusal: Refusal, form: _Form) -> str:
+def _describe_refusal(refusal: Refusal, form: _Form, *, is_public: bool) -> str:
+    if not is_public:
+        return f"This is a public key: it gets tokens with a user's password, at {PUBLIC_TOKEN_PATH}."
     if refusal is Refusal.UNAUTHORIZED_CLIENT:
         return f"This is a private key: it gets tokens with client_credentials, at {TOKEN_PATH}."
     if form["grant_type"] == "password":
@@ -286,12 +245,6 @@ def _answer_granted(grant: Grant, form: _Form, notice: Mapping[str, str]) -> JSO
     }
     user = {} if grant.user_id is None else {"uid": grant.user_id}
     return JSONResponse(body | user, headers={**_NO_STORE, **notice})
-
-
-def _answer_refusal(refusal: Refusal, sentence: str, credentials: _FoundCredentials) -> JSONResponse:
-    if refusal is Refusal.INVALID_CLIENT and credentials.basic:
-        return _answer_refused(_TokenRefused(refusal.value, sentence, 401), _BASIC)
-    return _answer_refused(_TokenRefused(refusal.value, sentence))
 
 
 def _answer_refused(refused: _TokenRefused, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -321,15 +274,15 @@ class _FoundCredentials:
     basic: bool
 
 
-async def _read_form(request: Request, max_bytes: int) -> dict[str, str]:
+async def _read_form(request: Request) -> dict[str, str]:
     """Read a form's fields: URL-encoded, multipart, or a JSON object sent as either."""
     forms = request.app.state.service.forms
-    with forms.hold(request.client.host if request.client else "") as pending:
-        body = await pending.read(request, max_bytes)
+    with forms.hold(_find_address(request)) as pending:
+        body = await pending.read(request, TOKEN_BODY_BYTES)
     if pending.dropped:
         raise _TokenRefused("temporarily_unavailable", "Too many requests are coming in at once: try again.", 503, 5)
     if body is None:
-        raise _TokenRefused("invalid_request", f"The body is longer than {max_bytes} bytes.", 413)
+        raise _TokenRefused("invalid_request", f"The body is longer than {TOKEN_BODY_BYTES} bytes.", 413)
     body = body.removeprefix(codecs.BOM_UTF8)  # Windows' shell writes one before JSON and forms
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -98,7 +98,7 @@ class RequestLog:
                 raise ClientDisconnect from None
 
         with (
-            _trace(scope, record) as span,
+            _trace(scope, record.route, record.method) as span,
             structlog.contextvars.bound_contextvars(request=request_id),
         ):
             try:
@@ -114,12 +114,6 @@ class RequestLog:
             finally:
                 _note_answer(span, record.status, record.bytes)
             _log_request(record, scope["state"])
-
-
-def _trace(scope: Scope, record: _RequestRecord) -> AbstractContextManager[Span]:
-    if record.route in _QUIET:
-        return nullcontext(Span())
-    return _trace_request(scope, record.route, record.method)
 
 
 def _log_request(record: _RequestRecord, state: Mapping[str, Any]) -> None:
@@ -152,11 +146,14 @@ async def _send_failure(route: str, send: Send) -> None:
 
 
 @contextmanager
-def _trace_request(scope: Scope, route: str, method: str) -> Iterator[Span]:
-    """Record a request as a span within the block, by OpenTelemetry's conventions for HTTP.
+def _trace(scope: Scope, route: str, method: str) -> Iterator[Span]:
+    """Record a request as a span within the block, by OpenTelemetry's conventions for HTTP; none of quiet routes.
 
     The span has no path and no query: they may hold the signature of a link.
     """
+    if route in _QUIET:
+        yield Span()
+        return
     attributes = {"http.request.method": method.replace("other", "_OTHER"), "http.route": route}
     parents = Headers(scope=scope).getlist("traceparent")
     # Several contradict each other: then there is no parent.
@@ -166,7 +163,6 @@ def _trace_request(scope: Scope, route: str, method: str) -> Iterator[Span]:
 
 
 def _note_answer(span: Span, status: int | None, size: int) -> None:
-    """Note the answer of a request: its status, None without one, and the bytes of its body."""
     span.set("http.response.body.size", size)
     if status is not None:
         span.set("http.response.status_code", status)

@@ -1,12 +1,19 @@
-"""The service object of an API process, which all its requests share."""
+"""What endpoints share: the service object, routes of one path, and work that ends with its client."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import anyio
 from sqlalchemy import Engine
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+from reelport.errors import ReelportError
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
@@ -59,3 +66,46 @@ class Service:
     guards: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_GUARDS))
     page_turns: Concurrency = field(default_factory=lambda: Concurrency(1))
     page_writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PAGE_WRITERS))
+
+
+Result = TypeVar("Result")
+
+
+async def cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:
+    """Cancel a scope when the request's client goes away. Read the request's body before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+async def run_while_connected(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Do work until the request's client goes away: then cancel it, and raise ClientDisconnect."""
+    results: list[Result] = []
+    # Kept, since a task group would raise it within a group.
+    failures: list[ReelportError] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cancel_when_gone, request, tasks.cancel_scope)
+        try:
+            results.append(await work())
+        except ReelportError as error:
+            failures.append(error)
+        tasks.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    if not results:
+        raise ClientDisconnect
+    return results[0]
+
+
+class ExactRoute(Route):
+    """A route of one path.
+
+    Starlette's own takes a path with a line feed at its end for the path without it: a proxy's rule for `/metrics`
+    doesn't know `/metrics%0A`, and lets it pass.
+    """
+
+    def __init__(
+        self, path: str, endpoint: Callable[[Request], Awaitable[Response]], *, methods: Collection[str]
+    ) -> None:
+        super().__init__(path, endpoint, methods=methods)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")

@@ -24,7 +24,7 @@ from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers,
 from reelport.server.explore.options import list_options
 from reelport.server.explore.view import SEVERAL, Comparison, Preset, Sort, View
 from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
-from reelport.server.http.disconnection import run_while_connected
+from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading
 from reelport.server.studio import pages, view_page

@@ -22,8 +22,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from reelport.catalog.labels import label_names
 from reelport.charts import write_page_stylesheet
-from reelport.server.http.disconnection import run_while_connected
 from reelport.server.http.request_log import STUDIO_PATH
+from reelport.server.http.service import run_while_connected
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Visit, not_found
 

@@ -27,7 +27,7 @@ from reelport.server.explore import file_preview
 from reelport.server.explore.file_preview import PreviewColumn, Rows, read_first_rows
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.files import signed_urls
-from reelport.server.http.disconnection import run_while_connected
+from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list, report_removal
 from reelport.server.reports.report_list import Cursor, ListedReport, State, StateFilter
 from reelport.server.reports.report_removal import Remover

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reelport.server.http.exact_route import ExactRoute
+from reelport.server.http.service import ExactRoute
 from reelport.server.studio import (
     account,
     audit,

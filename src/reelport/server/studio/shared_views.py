@@ -27,7 +27,7 @@ from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.options import list_options
 from reelport.server.explore.view import Pairs, View
 from reelport.server.explore.view_parameters import parse_view
-from reelport.server.http.disconnection import run_while_connected
+from reelport.server.http.service import run_while_connected
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
 from reelport.server.studio import pages
