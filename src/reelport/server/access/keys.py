@@ -257,7 +257,8 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
 
 
 def find_too_old_keys(keys: Iterable[Key], max_days: int | None, now: datetime) -> tuple[str, ...]:
-    """Find the valid keys (ids) that would expire at once under another longest life."""
+    """Find the valid keys (ids) that another longest life would end at once; UsageError for none that is allowed."""
+    key_expiry.check_max_days(max_days)
     valid = (key for key in keys if key.revoked_at is None and not key.is_expired(now))
     return tuple(key.id for key in valid if key_expiry.is_expired(replace(key.terms, max_days=max_days), now))
 
