@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from reelport.client.flows.download import Downloaded, Proof, Ranged
     from reelport.client.ranges.plan import Plan
-    from reelport.client.report import AsyncReport, Report
+    from reelport.client.reports import AsyncReport, Report
     from reelport.client.results.tables import Table
     from reelport.errors import (
         AccessError,
@@ -126,7 +126,7 @@ _MODULES = (
     "client.flows.download",
     "client.results.tables",
     "client.ranges.plan",
-    "client.report",
+    "client.reports",
     "client.client",
 )
 """Modules that hold these names, in order of the time that they take to import."""

@@ -12,19 +12,28 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, StepRunner
+from reelport.client.drivers.step_runners import AsyncStepRunner, ExclusiveLock, Halt, StepRunner
 from reelport.client.flows.operation import Probe, probe
 from reelport.client.ledger import Place, resolve_ledger
-from reelport.client.reports import AsyncReports, AsyncSleep, Reports, Sleep
+from reelport.client.reports import AsyncReports, Reports
 from reelport.client.session import Clock, Session
 from reelport.client.settings.config import Settings
-from reelport.client.steps import AsyncTransport, Body, Flow, Lost, Request, Step, T, Transport, note_asker
+from reelport.client.steps import (
+    AsyncSleep,
+    AsyncTransport,
+    Body,
+    Flow,
+    Lost,
+    Request,
+    Sleep,
+    Step,
+    T,
+    Transport,
+    note_asker,
+)
 from reelport.errors import ReelportError
-
-if TYPE_CHECKING:
-    from reelport.client.drivers.fork import Halt
 
 
 class _ClientBase(ABC):
@@ -81,20 +90,20 @@ class _ClientBase(ABC):
         merge. A range that takes more than `max_windows` reports is refused (100 by default).
         Closing it closes nothing.
         """
-        changed = _change_settings(
-            self._session.settings,
-            slots=slots,
-            windows=windows,
-            timeout=timeout,
-            patience=patience,
-            pace=pace,
-            confirm=confirm,
-            again=again,
-            any_columns=any_columns,
-            max_windows=max_windows,
-        )
+        given = {
+            "slots": slots,
+            "windows": windows,
+            "timeout": timeout,
+            "patience": patience,
+            "pace": pace,
+            "confirm": confirm,
+            "again": again,
+            "any_columns": any_columns,
+            "max_windows": max_windows,
+        }
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         other = copy.copy(self)
-        other._session, other._lent = self._session.with_settings(changed), True  # noqa: SLF001 - our own copy
+        other._session, other._lent = self._session.with_settings(replace(self._session.settings, **changed)), True  # noqa: SLF001 - our own copy
         other._bind_reports()  # noqa: SLF001 - the same
         return other
 
@@ -130,7 +139,8 @@ class Client(_ClientBase):
         sleep: Sleep = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        chosen = settings or _resolve_settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
+        key_parts = {"key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
+        chosen = settings or _resolve_settings(profile, insecure=insecure, url=url, **key_parts)
         super().__init__(chosen, ledger, clock, chance)
         self._transport = transport or _LazyHttp()
         self._sleep = sleep
@@ -186,7 +196,11 @@ class _LazyHttp:
     def open(self, request: Request) -> Body | Lost:
         with self._lock:
             if self._http is None:
-                self._http = self._make()
+                from reelport.client.drivers.http import Http  # noqa: PLC0415 - see the class
+
+                self._http = Http()
+                if self._closed:
+                    self._http.close()
         return self._http.open(request)
 
     def close(self) -> None:
@@ -194,14 +208,6 @@ class _LazyHttp:
             self._closed = True
             if self._http is not None:
                 self._http.close()
-
-    def _make(self) -> Transport:
-        from reelport.client.drivers.http import Http  # noqa: PLC0415 - see the class
-
-        made = Http()
-        if self._closed:
-            made.close()
-        return made
 
 
 class AsyncClient(_ClientBase):
@@ -225,9 +231,14 @@ class AsyncClient(_ClientBase):
         sleep: AsyncSleep | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        chosen = settings or _resolve_settings(profile, url, key, secret, username, password, bearer, insecure=insecure)
+        key_parts = {"key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
+        chosen = settings or _resolve_settings(profile, insecure=insecure, url=url, **key_parts)
         super().__init__(chosen, ledger, clock, chance)
-        self._transport = transport or _make_async_transport()
+        if transport is None:
+            from reelport.client.drivers.http import AsyncHttp  # noqa: PLC0415 - see there
+
+            transport = AsyncHttp()
+        self._transport = transport
         self._sleep = sleep or _sleep_async
         self._lock = ExclusiveLock()
         self._bind_reports()
@@ -273,18 +284,7 @@ class AsyncClient(_ClientBase):
                 await runner.close()
 
 
-def _resolve_settings(
-    profile: str | None,
-    url: str | None,
-    key: str | None,
-    secret: str | None,
-    username: str | None,
-    password: str | None,
-    bearer: str | None,
-    *,
-    insecure: bool,
-) -> Settings:
-    given = {"url": url, "key": key, "secret": secret, "username": username, "password": password, "bearer": bearer}
+def _resolve_settings(profile: str | None, *, insecure: bool, **given: str | None) -> Settings:
     if profile is None:
         return Settings.read(os.environ, **given, insecure=insecure)
     from reelport.client.settings.profiles import resolve  # noqa: PLC0415 - only a profile needs files read
@@ -300,16 +300,6 @@ def _closing_whole(flow: Flow[T], halt: Halt | None) -> Iterator[None]:
     finally:
         with halt.working() if halt else nullcontext():
             flow.close()
-
-
-def _change_settings(settings: Settings, **given: Any) -> Settings:
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})
-
-
-def _make_async_transport() -> AsyncTransport:
-    from reelport.client.drivers.http import AsyncHttp  # noqa: PLC0415 - see there
-
-    return AsyncHttp()
 
 
 async def _sleep_async(seconds: float) -> None:

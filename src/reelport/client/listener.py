@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from html import escape
 from importlib import import_module
@@ -31,7 +33,6 @@ from reelport.client.events import (
     Warned,
     WindowDone,
 )
-from reelport.client.flows.runner import warn
 from reelport.client.session import Session
 from reelport.wording import format_count, format_duration, format_size
 
@@ -40,6 +41,7 @@ logging.getLogger("reelport").addHandler(logging.NullHandler())
 
 _LOGGER = logging.getLogger("reelport.client")
 
+_OURS = __name__.partition(".")[0]
 _EVERY = 30.0  # seconds between two lines about the same wait or the same download
 _AGAIN = 5.0  # seconds between two lines about the same failure, however often it is retried meanwhile
 _SHOWN = 12  # letters of a report's token to show: enough to recognize it, too few to use it
@@ -187,6 +189,20 @@ def make_listener(session: Session, progress: Progress | None = None) -> Progres
             each(event)
 
     return tell
+
+
+def warn(event: Event) -> None:
+    """The default listener: a query's warnings become Python's; other events are ignored."""
+    if isinstance(event, Warned):
+        warnings.warn(str(event), UserWarning, stacklevel=_find_stack_level())
+
+
+def _find_stack_level() -> int:
+    """Count the stack frames up to our caller's own code, so that a warning points there."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def make_notebook_bar() -> Progress | None:

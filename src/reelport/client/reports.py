@@ -1,37 +1,41 @@
-"""`client.reports`: submit, attach and run reports. Blocking and asyncio."""
+"""`client.reports`: plan, submit, attach and run reports, and each report's own handle."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, overload
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from reelport.client.events import Progress
-from reelport.client.flows import fetch
-from reelport.client.flows.download import Downloaded
+from reelport.client.files.part import resolve_csv_target, translate_io_errors
+from reelport.client.flows import download, fetch, lifecycle
+from reelport.client.flows.download import Downloaded, Ranged
 from reelport.client.flows.lifecycle import ReportState
-from reelport.client.flows.runner import DEADLINE, AsyncRunner, Runner, to_seconds
-from reelport.client.flows.scratch import fetch_to
-from reelport.client.listener import make_listener
-from reelport.client.ranges.reports import AsyncRangeReports, RangeReports
-from reelport.client.report import AsyncReport, Report
+from reelport.client.listener import make_listener, warn
+from reelport.client.ranges.folder import resolve_folder
 from reelport.client.session import Session
-from reelport.client.steps import Flow
+from reelport.client.steps import DEADLINE, AsyncRunner, Flow, Runner, to_seconds, work
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus
 
 if TYPE_CHECKING:
+    from reelport.client.ranges.plan import Plan
     from reelport.client.results.tables import Table
 
 
-class _ReportMethods(ABC):
-    """What methods of `Reports` and `AsyncReports` promise; the twins' signatures follow.
+Done = TypeVar("Done", bound=Downloaded)
 
-    `help()` and editors show a method's text from here.
-    """
+
+class _ReportMethods(ABC):
+    """What methods of `Reports` and `AsyncReports` promise; `help()` shows the texts from here."""
 
     _session: Session
 
@@ -61,6 +65,24 @@ class _ReportMethods(ABC):
         removed with it.
         """
 
+    @abstractmethod
+    def plan(self, *args: Any, **options: Any) -> object:
+        """Plan a query over any range: its windows, their merge, and what the ledger already has.
+
+        Sends no request. Raises QueryRefused for everything wrong with the query except its length.
+        """
+
+    @abstractmethod
+    def run_range(self, *args: Any, **options: Any) -> object:
+        """Fetch a query's report over any range in windows, merged as into one long report.
+
+        Asks for two windows at a time, each with `deadline` seconds; halves a window whose report fails, down to a
+        day. Run again after a stop, it goes on where it stopped. With `keep_windows` the windows stay separate files
+        in the folder `to`. Raises MergeRefused, before it asks for anything, where windows can't be added up; Partial
+        where some windows are on disk and others can't be fetched. Without `to`, returns a table, whose temporary
+        file is removed with it.
+        """
+
     def _submit(
         self, query: ReportQuery, deadline: float | timedelta, progress: Progress | None, *, fresh: bool
     ) -> Flow[ReportState]:
@@ -77,10 +99,37 @@ class _ReportMethods(ABC):
         fresh: bool,
     ) -> Flow[Table | Downloaded]:
         tell, limit = make_listener(self._session, progress), to_seconds(deadline)
-        return fetch_to(to, lambda target: fetch.fetch(self._session, query, target, tell, deadline=limit, fresh=fresh))
+        return _fetch_to(
+            to, lambda target: fetch.fetch(self._session, query, target, tell, deadline=limit, fresh=fresh)
+        )
+
+    def _plan(self, query: ReportQuery) -> Flow[Plan]:
+        from reelport.client.ranges.plan import plan_range  # noqa: PLC0415 - what fetches and merges windows
+
+        return work(partial(plan_range, self._session, query))
+
+    def _run_range(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str] | None,
+        deadline: float | timedelta,
+        progress: Progress | None,
+        *,
+        fresh: bool,
+        keep_windows: bool,
+    ) -> Flow[Table | Ranged]:
+        from reelport.client.ranges.run import keep_windows as kept  # noqa: PLC0415 - most reports are no range
+        from reelport.client.ranges.run import run_range  # noqa: PLC0415 - the same
+
+        session, tell, limit = self._session, make_listener(self._session, progress), to_seconds(deadline)
+        if not keep_windows:
+            return _fetch_to(to, lambda target: run_range(session, query, target, tell, deadline=limit, fresh=fresh))
+        if to is None:
+            raise UsageError("Windows that are kept apart are files of their own: name the folder for them as `to`.")
+        return kept(session, query, resolve_folder(to), tell, deadline=limit, fresh=fresh)
 
 
-class Reports(_ReportMethods, RangeReports):
+class Reports(_ReportMethods):
     """A `Client`'s reports: ask for them, or attach to earlier ones."""
 
     def __init__(self, run: Runner, session: Session) -> None:
@@ -132,8 +181,45 @@ class Reports(_ReportMethods, RangeReports):
     ) -> Table | Downloaded:
         return self._run(self._fetch(query, to, deadline, progress, fresh=fresh))
 
+    def plan(self, query: ReportQuery) -> Plan:
+        return self._run(self._plan(query))
 
-class AsyncReports(_ReportMethods, AsyncRangeReports):
+    @overload
+    def run_range(
+        self,
+        query: ReportQuery,
+        to: None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: Literal[False] = False,
+    ) -> Table: ...
+    @overload
+    def run_range(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str],
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: bool = False,
+    ) -> Ranged: ...
+    def run_range(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: bool = False,
+    ) -> Table | Ranged:
+        return self._run(self._run_range(query, to, deadline, progress, fresh=fresh, keep_windows=keep_windows))
+
+
+class AsyncReports(_ReportMethods):
     """An `AsyncClient`'s reports: ask for them, or attach to earlier ones."""
 
     def __init__(self, run: AsyncRunner, session: Session) -> None:
@@ -185,6 +271,43 @@ class AsyncReports(_ReportMethods, AsyncRangeReports):
     ) -> Table | Downloaded:
         return await self._run(self._fetch(query, to, deadline, progress, fresh=fresh))
 
+    async def plan(self, query: ReportQuery) -> Plan:
+        return await self._run(self._plan(query))
+
+    @overload
+    async def run_range(
+        self,
+        query: ReportQuery,
+        to: None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: Literal[False] = False,
+    ) -> Table: ...
+    @overload
+    async def run_range(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str],
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: bool = False,
+    ) -> Ranged: ...
+    async def run_range(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+        keep_windows: bool = False,
+    ) -> Table | Ranged:
+        return await self._run(self._run_range(query, to, deadline, progress, fresh=fresh, keep_windows=keep_windows))
+
 
 def _make_unseen_state(token: str) -> ReportState:
     if not token.strip():
@@ -192,5 +315,164 @@ def _make_unseen_state(token: str) -> ReportState:
     return ReportState(token, ReportStatus.IN_PROGRESS)
 
 
-Sleep = Callable[[float], None]
-AsyncSleep = Callable[[float], Awaitable[None]]
+class _Handle(ABC):
+    """A report's token, query where known, last state; `help()` shows its texts from here."""
+
+    def __init__(self, session: Session, state: ReportState, query: ReportQuery | None) -> None:
+        self._session = session
+        self._state = state
+        self.query = query
+
+    @property
+    def token(self) -> str:
+        """The token that finds the report again: `client.reports.attach(token)`."""
+        return self._state.token
+
+    @property
+    def status(self) -> str:
+        """The status at the last look: a `ReportStatus`, or a word that this version doesn't know."""
+        return self._state.status
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook."""
+        from reelport.client.results.notebook_views import render_report  # noqa: PLC0415 - notebooks alone need it
+
+        return render_report(type(self).__name__, self.token, self.status, self.query)
+
+    @abstractmethod
+    def refresh(self) -> object:
+        """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
+
+    @abstractmethod
+    def wait(self, *args: Any, **options: Any) -> object:
+        """Wait until the report can be downloaded.
+
+        Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
+        """
+
+    @abstractmethod
+    def download(self, *args: Any, **options: Any) -> object:
+        """Write the whole CSV to `to`, in place of a file; on an error leave that and raise.
+
+        Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
+        other columns than asked for.
+        """
+
+    def _refresh(self) -> Flow[None]:
+        tell = make_listener(self._session, warn)
+        row = yield from fetch.recall_row(self._session, self.token)
+        self._state = yield from lifecycle.look_recorded(self._session, row, self.token, tell)
+
+    def _wait(self, deadline: float | timedelta, progress: Progress | None) -> Flow[None]:
+        tell, left = make_listener(self._session, progress), to_seconds(deadline)
+        row = yield from fetch.recall_row(self._session, self.token)
+        self._state = yield from lifecycle.wait_recorded(self._session, row, self.token, tell, deadline=left)
+
+    def _download(
+        self, to: str | os.PathLike[str] | None, progress: Progress | None, *, any_columns: bool
+    ) -> Flow[Table | Downloaded]:
+        tell = make_listener(self._session, progress)
+        return _fetch_to(to, partial(self._fetch, tell=tell, any_columns=any_columns))
+
+    def _fetch(self, target: Path, tell: Progress, *, any_columns: bool) -> Flow[Downloaded]:
+        row = yield from fetch.recall_row(self._session, self.token)
+        if not self._state.ready:
+            self._state = yield from download.look_up_links(self._session, self.token, tell)
+        return (
+            yield from fetch.download_recorded(
+                self._session, row, self._state, self.query, target, tell, any_columns=any_columns
+            )
+        )
+
+
+class Report(_Handle):
+    """A report that a `Client` asked for or attached to."""
+
+    def __init__(self, run: Runner, session: Session, state: ReportState, query: ReportQuery | None) -> None:
+        super().__init__(session, state, query)
+        self._run = run
+
+    def refresh(self) -> Report:
+        self._run(self._refresh())
+        return self
+
+    def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> Report:
+        self._run(self._wait(deadline, progress))
+        return self
+
+    @overload
+    def download(self, to: None = None, *, progress: Progress | None = None, any_columns: bool = False) -> Table: ...
+    @overload
+    def download(
+        self, to: str | os.PathLike[str], *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Downloaded: ...
+    def download(
+        self, to: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Table | Downloaded:
+        return self._run(self._download(to, progress, any_columns=any_columns))
+
+
+class AsyncReport(_Handle):
+    """A report that an `AsyncClient` asked for or attached to."""
+
+    def __init__(self, run: AsyncRunner, session: Session, state: ReportState, query: ReportQuery | None) -> None:
+        super().__init__(session, state, query)
+        self._run = run
+
+    async def refresh(self) -> AsyncReport:
+        await self._run(self._refresh())
+        return self
+
+    async def wait(self, *, deadline: float | timedelta = DEADLINE, progress: Progress | None = None) -> AsyncReport:
+        await self._run(self._wait(deadline, progress))
+        return self
+
+    @overload
+    async def download(
+        self, to: None = None, *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Table: ...
+    @overload
+    async def download(
+        self, to: str | os.PathLike[str], *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Downloaded: ...
+    async def download(
+        self, to: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, any_columns: bool = False
+    ) -> Table | Downloaded:
+        return await self._run(self._download(to, progress, any_columns=any_columns))
+
+
+class Scratch:
+    """A temporary folder, removed when garbage-collected or when the process ends."""
+
+    def __init__(self) -> None:
+        with translate_io_errors(Path(tempfile.gettempdir())):
+            self.folder = Path(tempfile.mkdtemp(prefix="reelport-")).resolve()
+        self._end = weakref.finalize(self, _remove, self.folder, os.getpid())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._end()
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # and not a forked child
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fetch_to(to: str | os.PathLike[str] | None, fetch: Callable[[Path], Flow[Done]]) -> Flow[Table | Done]:
+    """Run a flow that downloads to a path, or to a temporary file, returned as a table."""
+    return _fetch_table(fetch) if to is None else fetch(resolve_csv_target(to))
+
+
+def _fetch_table(fetch: Callable[[Path], Flow[Done]]) -> Flow[Table]:
+    with (yield from work(Scratch)) as scratch:
+        done = yield from fetch(scratch.folder / "report.csv")
+        from reelport.client.results.tables import Table  # noqa: PLC0415 - most reports go into files
+
+        return Table.of(done.path, kept_by=scratch)

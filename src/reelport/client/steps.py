@@ -6,14 +6,18 @@ client, the asyncio client and a test drive the same flow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import GeneratorType
 from typing import Protocol, TypeVar
 
-from reelport.errors import ReelportError
+from reelport.errors import ReelportError, UsageError
 
 T = TypeVar("T")
+
+DEADLINE = 2.5 * 3600  # longest wait in seconds: the two hours that the original service may need, and some room
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,22 @@ class Exclusive:
 
 Step = Send | Open | Read | Wait | Work | Fork | Exclusive
 Flow = Generator[Step, object, T]
+Sleep = Callable[[float], None]
+AsyncSleep = Callable[[float], Awaitable[None]]
+
+
+class Runner(Protocol):
+    """Runs a flow's steps, blocking."""
+
+    def __call__(self, flow: Flow[T], /) -> T:
+        """Run the flow and return its result."""
+
+
+class AsyncRunner(Protocol):
+    """Runs a flow's steps on the event loop."""
+
+    def __call__(self, flow: Flow[T], /) -> Awaitable[T]:
+        """Run the flow and give its result when awaited."""
 
 
 def note_asker(error: Exception, flow: Flow[object]) -> None:
@@ -180,3 +200,15 @@ class AsyncTransport(Protocol):
 
     async def close(self) -> None:
         """Close all connections."""
+
+
+def to_seconds(time: float | timedelta) -> float:
+    """Convert a deadline to seconds. Raises UsageError unless it is a number above 0."""
+    given: object = time
+    try:
+        number = time.total_seconds() if isinstance(time, timedelta) else float(time)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(given, bool | str | bytes) or not number > 0:
+        raise UsageError(f"A deadline is a number of seconds above 0, and not {str(time)[:80]!r}.")
+    return number

@@ -13,10 +13,9 @@ from typing import Any
 from reelport.catalog import Metric
 from reelport.client.client import Client
 from reelport.client.flows.fetch import mark_delivered
-from reelport.client.flows.runner import DEADLINE, to_seconds
 from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
-from reelport.client.steps import Flow, fork
+from reelport.client.steps import DEADLINE, Flow, fork, to_seconds
 from reelport.errors import ReelportError, UsageError
 from reelport.sql_quoting import quote_name
 from reelport.sync.copies import State, View, agree, time_field

@@ -31,10 +31,10 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from reelport.client.client import Client
 from reelport.client.flows.fetch import mark_delivered
-from reelport.client.flows.runner import DEADLINE, to_seconds
 from reelport.client.ranges.run import Bisection
 from reelport.client.ranges.windows import Window
 from reelport.client.settings.profiles import resolve
+from reelport.client.steps import DEADLINE, to_seconds
 from reelport.errors import QueryRefused, ReelportError, ServiceError, StorageError, UsageError, WindowEmptied
 from reelport.sql_quoting import quote_name
 from reelport.sync import spec_file

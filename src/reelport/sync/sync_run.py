@@ -15,11 +15,10 @@ from reelport.client.events import Asked, Event, Progress, Reused
 from reelport.client.files.sidecar import name_sidecar, read_sidecar
 from reelport.client.flows import fetch
 from reelport.client.flows.download import look_up_links
-from reelport.client.flows.runner import DEADLINE, to_seconds
 from reelport.client.ranges.run import Bisection, is_hopeless
 from reelport.client.ranges.windows import LONGEST_MONTH, Window
 from reelport.client.session import Session
-from reelport.client.steps import Flow, fork, work
+from reelport.client.steps import DEADLINE, Flow, fork, to_seconds, work
 from reelport.errors import InternalError, Partial, QueryRefused, ReelportError, SchemaDrift, ServiceError, UsageError
 from reelport.killpoints import reach
 from reelport.sync.coverage import cut_windows, days_in_range, missing_days, wanted_days

@@ -123,7 +123,7 @@ def test_a_fork_does_not_take_the_file_away() -> None:
     """A process that was forked off ends without removing what its parent still reads."""
     program = (
         "import os, sys\n"
-        "from reelport.client.flows.scratch import Scratch\n"
+        "from reelport.client.reports import Scratch\n"
         "print('ready', flush=True)\n"
         "scratch = Scratch()\n"
         "if not os.fork(): sys.exit()\n"

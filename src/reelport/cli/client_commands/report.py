@@ -32,7 +32,7 @@ from reelport.cli.arguments.options import (
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.client_commands.connection import connect, read_settings
 from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, write_report
-from reelport.client.flows.runner import DEADLINE
+from reelport.client.steps import DEADLINE
 from reelport.errors import QueryRefused, UsageError
 from reelport.local_path import refuse_address
 from reelport.query import ReportQuery
@@ -211,7 +211,7 @@ def _plan_chart(chart: list[str] | None, query: ReportQuery) -> ChartOutput | No
 def _list_value_checks(
     deadline: float, window_days: int | None = None, max_windows: int | None = None
 ) -> list[Callable[[], object]]:
-    from reelport.client.flows.runner import to_seconds
+    from reelport.client.steps import to_seconds
 
     return [
         partial(check_window_days, window_days),

@@ -29,7 +29,7 @@ from reelport.cli.arguments.options import (
 )
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.listing import PrintJson
-from reelport.client.flows.runner import DEADLINE
+from reelport.client.steps import DEADLINE
 from reelport.errors import ReelportError, UsageError
 from reelport.sync import spec_file
 from reelport.sync.spec import LOOKBACK, SETTLE, Spec

@@ -1,21 +1,28 @@
-"""Step runners: execute a flow's steps, blocking or on asyncio."""
+"""Step runners: execute a flow's steps, blocking or on asyncio; several flows side by side.
+
+Threads are daemons: a stop wakes those that wait, lets work end that has begun, and leaves behind one that hangs in
+the network, so that it keeps no interpreter alive.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager, nullcontext
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Protocol
 
-from reelport.client.flows.runner import AsyncRunner
-from reelport.client.reports import AsyncSleep, Sleep
 from reelport.client.steps import (
     TOO_SLOW,
     AsyncBody,
+    AsyncRunner,
+    AsyncSleep,
     AsyncTransport,
     Body,
     Exclusive,
+    Flow,
     Fork,
     Lost,
     Open,
@@ -23,21 +30,21 @@ from reelport.client.steps import (
     Reply,
     Request,
     Send,
+    Sleep,
     Step,
     Transport,
     Wait,
     Work,
 )
+from reelport.errors import ReelportError
 
 if TYPE_CHECKING:
     import asyncio
 
-    from reelport.client.drivers.fork import Drive, Halt
-
 _LARGEST_ANSWER = 16 << 20
 _TOO_LARGE = Lost("what it sends is too large to be an answer of a Reporting API")
-
 _LOOK = 1.0  # seconds between two checks for a Ctrl-C, where waiting hides it
+_GRACE = 2.0  # seconds that threads get to clean up when all must stop
 
 
 class StepRunner:
@@ -61,15 +68,16 @@ class StepRunner:
             self._halt.check()
         match step:
             case Wait(seconds):
-                self._pause(seconds)
+                if self._halt is None:
+                    self._sleep(seconds)
+                else:
+                    self._halt.pause(seconds, self._sleep)
                 return None
             case Work(task):
                 with self._halt.working() if self._halt else nullcontext():
                     return _run_shielded(task, self._remember_stop)
             case Fork(flows, at_once):
-                from reelport.client.drivers.fork import run_in_threads  # noqa: PLC0415 - one report needs no threads
-
-                return run_in_threads(self._drive, flows, at_once, self._halt)
+                return _run_in_threads(self._drive, flows, at_once, self._halt or Halt())
             case Exclusive(flow):
                 with self._lock:
                     return self._drive(flow, halt=self._halt)
@@ -97,12 +105,6 @@ class StepRunner:
     def _remember_stop(self, stop: BaseException) -> None:
         self._stop = stop
 
-    def _pause(self, seconds: float) -> None:
-        if self._halt is None:
-            self._sleep(seconds)
-        else:
-            self._halt.pause(seconds, self._sleep)
-
 
 class AsyncStepRunner:
     """Executes the steps of one flow on asyncio; holds its open response body."""
@@ -123,13 +125,9 @@ class AsyncStepRunner:
                 await self._sleep(seconds)
                 return None
             case Work(task):
-                from reelport.client.drivers.fork import run_work_in_thread  # noqa: PLC0415 - only asyncio's client needs it
-
-                return await run_work_in_thread(task, self._remember_stop)
+                return await _run_work_in_thread(task, self._remember_stop)
             case Fork(flows, at_once):
-                from reelport.client.drivers.fork import run_as_tasks  # noqa: PLC0415 - one report doesn't need it
-
-                return await run_as_tasks(self._run, flows, at_once)
+                return await _run_as_tasks(self._run, flows, at_once)
             case Exclusive(flow):
                 async with self._lock.of_running_loop():
                     return await self._run(flow)
@@ -221,38 +219,6 @@ async def _read_whole_async(body: AsyncBody, request: Request) -> Reply | Lost:
     return answer.complete(body.head)
 
 
-class _ShieldedTask:
-    def __init__(self, task: Callable[[], object]) -> None:
-        self._task = task
-        self._claim = threading.Lock()
-        self._done = threading.Event()
-        self._result: object = None
-        self._error: BaseException | None = None
-        self.thread = threading.Thread(target=self._do, name="reelport-work", daemon=True)
-
-    def claim(self) -> bool:
-        return self._claim.acquire(blocking=False)
-
-    def wait(self) -> None:
-        while not self._done.wait(_LOOK):
-            pass
-
-    def result(self) -> object:
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-    def _do(self) -> None:
-        if not self.claim():
-            return
-        try:
-            self._result = self._task()
-        except BaseException as error:  # noqa: BLE001 - raised where the result is taken
-            self._error = error
-        finally:
-            self._done.set()
-
-
 def _run_shielded(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
     """Run a task to its end, a Ctrl-C notwithstanding; a second one breaks it off.
 
@@ -261,13 +227,205 @@ def _run_shielded(task: Callable[[], object], stopped: Callable[[BaseException],
     """
     if threading.current_thread() is not threading.main_thread():
         return task()
-    doing = _ShieldedTask(task)
+    doing: Future[object] = Future()
+
+    def work() -> None:
+        if doing.set_running_or_notify_cancel():
+            try:
+                doing.set_result(task())
+            except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+                doing.set_exception(error)
+
     try:
-        doing.thread.start()
-        doing.wait()
+        threading.Thread(target=work, name="reelport-work", daemon=True).start()
+        _wait_for(doing)
     except BaseException as stop:  # a Ctrl-C above all
-        if doing.claim():
+        if doing.cancel():
             raise
         stopped(stop)
-        doing.wait()
+        _wait_for(doing)
+    return doing.result()
+
+
+def _wait_for(doing: Future[object]) -> None:
+    while not doing.done():
+        wait([doing], _LOOK)
+
+
+class Halted(BaseException):
+    """Raised in a thread to stop it because another thread failed or was interrupted."""
+
+
+class Halt:
+    """One stop switch for all threads of a fork, and of the forks within it."""
+
+    def __init__(self) -> None:
+        self._off = threading.Event()
+        self._works = 0
+        self._work_ended = threading.Condition()
+
+    def stop(self) -> None:
+        """Make every thread stop at its next step, and wake those that wait."""
+        self._off.set()
+
+    def check(self) -> None:
+        """Raise Halted when the switch is on."""
+        if self._off.is_set():
+            raise Halted
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Tell that the block is work which must come to its end."""
+        with self._work_ended:
+            self._works += 1
+        try:
+            yield
+        finally:
+            with self._work_ended:
+                self._works -= 1
+                self._work_ended.notify_all()
+
+    def wait_for_work(self) -> None:
+        """Wait for the end of the work that has begun; none begins once all must stop."""
+        with self._work_ended:
+            while self._works:
+                self._work_ended.wait(_LOOK)
+
+    def pause(self, seconds: float, sleep: Sleep) -> None:
+        """Let seconds pass. Raises Halted as soon as all must stop."""
+        if sleep is time.sleep:
+            self._off.wait(seconds)
+        else:
+            sleep(seconds)
+        self.check()
+
+
+class Drive(Protocol):
+    """Runs a flow's steps in the calling thread, until the flow ends or all must stop."""
+
+    def __call__(self, flow: Flow[object], /, halt: Halt | None) -> object:
+        """Run the flow and return its result."""
+
+
+def _run_in_threads(drive: Drive, flows: Sequence[Flow[object]], at_once: int, halt: Halt) -> list[object]:
+    """Run flows in `at_once` threads at most; return their results or ReelportErrors in order.
+
+    Any other exception of a flow, and a Ctrl-C here, stops all threads and is then raised. Work that has begun, such
+    as a row being written to the ledger, ends first; a second Ctrl-C breaks it off.
+    """
+    pool = _Pool(drive, flows, halt)
+    workers = [_Worker(pool.work, number) for number in range(min(at_once, len(flows)))]
+    try:
+        for worker in workers:
+            worker.start()
+        pool.wait(workers)
+    except BaseException:  # a Ctrl-C above all: no thread may run on
+        halt.stop()
+        until = time.monotonic() + _GRACE
+        for worker in workers:  # one that hangs is left behind
+            worker.wait_over(max(0.0, until - time.monotonic()))
+        halt.wait_for_work()
+        raise
+    return pool.outcomes
+
+
+class _Worker(threading.Thread):
+    """A fork's thread. An event marks its end: after a Ctrl-C, `join` takes it for ended."""
+
+    def __init__(self, work: Callable[[], None], number: int) -> None:
+        # In the caller's context, as asyncio's tasks are: a trace of the caller's leads on into its requests.
+        super().__init__(target=copy_context().run, args=(work,), name=f"reelport-{number}", daemon=True)
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            self._over.set()
+
+    def wait_over(self, seconds: float) -> bool:
+        return self.ident is None or self._over.wait(seconds)
+
+
+class _Pool:
+    def __init__(self, drive: Drive, flows: Sequence[Flow[object]], halt: Halt) -> None:
+        self._drive = drive
+        self._halt = halt
+        self._next: Iterator[tuple[int, Flow[object]]] = enumerate(flows)
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._failed_at = 0.0
+        self.outcomes: list[object] = [None] * len(flows)
+
+    def work(self) -> None:
+        try:
+            while (job := self._next_flow()) is not None:
+                place, flow = job
+                try:
+                    self.outcomes[place] = self._drive(flow, halt=self._halt)
+                except ReelportError as error:
+                    self.outcomes[place] = error
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
+            with self._lock:
+                if self._failure is None or isinstance(self._failure, Halted):
+                    self._failure, self._failed_at = error, time.monotonic()
+            self._halt.stop()
+
+    def wait(self, workers: list[_Worker]) -> None:
+        for worker in workers:
+            while not self._is_failure_known() and not worker.wait_over(_LOOK):
+                pass
+        if self._failure is not None:
+            raise self._failure
+
+    def _is_failure_known(self) -> bool:
+        """Whether the reason for stopping is known: after Halted, the real error may still come."""
+        if isinstance(self._failure, Halted):
+            return time.monotonic() - self._failed_at >= _GRACE
+        return self._failure is not None
+
+    def _next_flow(self) -> tuple[int, Flow[object]] | None:
+        self._halt.check()
+        with self._lock:
+            return next(self._next, None)
+
+
+async def _run_as_tasks(
+    run: Callable[[Flow[object]], Awaitable[object]], flows: Sequence[Flow[object]], at_once: int
+) -> list[object]:
+    """Run flows as asyncio tasks and return each one's result or ReelportError, in their order.
+
+    Any other exception of a flow, and a cancellation, cancels all tasks and is then raised.
+    """
+    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+    room = asyncio.Semaphore(at_once)
+
+    async def outcome(flow: Flow[object]) -> object:
+        async with room:
+            try:
+                return await run(flow)
+            except ReelportError as error:
+                return error
+
+    tasks = [asyncio.create_task(outcome(flow)) for flow in flows]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:  # cancellation above all: no task may run on
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+async def _run_work_in_thread(task: Callable[[], object], stopped: Callable[[BaseException], None]) -> object:
+    """Run a task in a thread to its end; `stopped` gets a cancellation, to raise it later."""
+    import asyncio  # noqa: PLC0415 - a third of the time that the blocking client takes to load
+
+    doing = asyncio.ensure_future(asyncio.to_thread(task))
+    while not doing.done():
+        try:
+            await asyncio.wait([doing])
+        except asyncio.CancelledError as stop:
+            stopped(stop)
     return doing.result()

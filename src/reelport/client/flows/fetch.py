@@ -14,11 +14,10 @@ from reelport.client.files.proof import Proof
 from reelport.client.flows.ask import acquire_report
 from reelport.client.flows.download import Downloaded, Times, download, find_downloaded
 from reelport.client.flows.lifecycle import ReportState, check_against_host, poll_once, wait_recorded
-from reelport.client.flows.runner import DEADLINE
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Session
-from reelport.client.steps import Flow, work
+from reelport.client.steps import DEADLINE, Flow, work
 from reelport.errors import RepeatedRows, ReportExpired, ReportFailed, SchemaDrift, StorageError
 from reelport.query import ReportQuery
 from reelport.wire import ReportStatus

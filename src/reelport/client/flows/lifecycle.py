@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,11 +14,10 @@ from reelport.client.flows import auth
 from reelport.client.flows.answers import OK, read_data
 from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
-from reelport.client.flows.runner import DEADLINE
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Session
-from reelport.client.steps import Flow, Reply, Send, Step, T, Wait, Work, work
+from reelport.client.steps import DEADLINE, Flow, Reply, Send, Step, T, Wait, Work, work
 from reelport.errors import (
     AskLost,
     IncompleteDownload,
@@ -30,7 +28,6 @@ from reelport.errors import (
     ReportFailed,
     ServiceError,
     Unreachable,
-    UsageError,
 )
 from reelport.query import ReportQuery
 from reelport.wire import APPLIED_HEADER, LOOK, PREFER_HEADER, TOUCH, ReportStatus
@@ -155,7 +152,7 @@ def wait(
     failures are retried until then, once the service has answered at all.
     """
     start = session.clock.seconds()
-    end = start + _check_deadline(deadline)
+    end = start + max(0.0, deadline)
     rhythm = pauses(session.chance)
     bare_since: float | None = None
     long_poll = end - start if just_asked and session.reelport is True else 0.0
@@ -256,12 +253,6 @@ def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: floa
             return since
         case _:
             return None
-
-
-def _check_deadline(deadline: float) -> float:
-    if math.isnan(deadline):
-        raise UsageError("A deadline is a number of seconds.")
-    return max(0.0, deadline)
 
 
 def _format_seconds(seconds: float) -> str:
