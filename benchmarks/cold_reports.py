@@ -22,7 +22,7 @@ from benchmarks.facts import START, Facts
 from reelport.facts.data_files.duckdb_session import path_list_sql
 from reelport.facts.log.remote_tables import RemoteTables, attach_tables
 from reelport.facts.log.snapshot import Snapshot, pin
-from reelport.facts.schema import OWNER
+from reelport.facts.tables import OWNER
 from reelport.storage.file_cache import FileCache, holding
 from reelport.storage.s3_address import ENDPOINT, S3Address
 

@@ -24,7 +24,7 @@ from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.log_entry import LogEntry
-from reelport.facts.schema import find_table
+from reelport.facts.tables import find_table
 
 _ROOM = 10_000_000_000
 """Bytes of the disk that stay free."""

@@ -34,7 +34,6 @@ LAYERS: dict[str, set[str]] = {
     "query": HEART,
     "check": HEART | {"query"},
     "additivity": HEART | {"query"},
-    "query_sentence": HEART | {"query"},
     "reference": HEART | {"query", "check"},
     "charts": HEART | {"query", "check", "additivity"},
     "client": HEART | {"query", "check", "additivity"},
@@ -42,8 +41,7 @@ LAYERS: dict[str, set[str]] = {
     "storage": HEART,
     "facts": HEART | {"query", "check", "storage"},
     "engine": HEART | {"query", "check", "storage", "facts"},
-    "server": HEART
-    | {"query", "query_sentence", "check", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},
+    "server": HEART | {"query", "check", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},
     "testing": HEART | {"query", "check", "charts", "client", "storage", "facts", "engine", "server"},
     "cli": HEART
     | {"query", "check", "additivity", "spreadsheet_guard", "reference", "charts", "client", "sync"}

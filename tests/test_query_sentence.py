@@ -6,8 +6,7 @@ from datetime import date
 
 import pytest
 
-from reelport.query import ReportQuery
-from reelport.query_sentence import describe_query, name_file
+from reelport.query import ReportQuery, describe_query, name_file
 
 START, END = date(2026, 7, 1), date(2026, 7, 4)
 

@@ -25,8 +25,7 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.snapshot import Snapshot, pin
-from reelport.facts.schema import BATCH, stored_schema
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import BATCH, TABLES, stored_schema
 from reelport.query import ReportQuery
 
 Rows = list[list[str]]

@@ -6,26 +6,28 @@ from reelport.catalog.filters import Filter
 from reelport.catalog.limits import Convention, Limit
 from reelport.catalog.meanings import Meaning
 from reelport.catalog.metrics import Metric
-from reelport.catalog.payees import Payee
-from reelport.catalog.products import Product
+from reelport.catalog.products import Payee, Product
 from reelport.catalog.row_types import (
     CellType,
     Difference,
     Distinct,
     Grain,
+    Known,
     Ratio,
     Role,
     Rule,
     Standing,
+    Standings,
+    Statement,
     Stock,
     Sum,
     Total,
     Unit,
+    describe_standings,
     measures,
     round_ratio,
 )
 from reelport.catalog.scopes import Scope
-from reelport.catalog.standings import Known, Standings, Statement, describe_standings
 from reelport.catalog.synonyms import find_synonyms
 from reelport.catalog.tags import TAG_ESCAPE, TAG_SEPARATOR, split_tags
 

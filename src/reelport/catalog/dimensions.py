@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from enum import unique
 
-from reelport.catalog.row_types import CellType, Grain, Standing
-from reelport.catalog.standings import DESCRIBED_NAME, DOCUMENTED_NAME, SCHEMA_NAME, Known, KnownRow
+from reelport.catalog.row_types import (
+    DESCRIBED_NAME,
+    DOCUMENTED_NAME,
+    SCHEMA_NAME,
+    CellType,
+    Grain,
+    Known,
+    KnownRow,
+    Standing,
+)
 from reelport.catalog.tags import TAG_SEPARATOR
 
 _DOCUMENTED, _SCHEMA, _INFERRED, _CHOSEN = Standing

@@ -8,8 +8,7 @@ from __future__ import annotations
 from enum import unique
 
 from reelport.catalog.dimensions import Dimension
-from reelport.catalog.row_types import Standing
-from reelport.catalog.standings import Known, KnownRow
+from reelport.catalog.row_types import Known, KnownRow, Standing
 
 _NAMED = Known(Standing.DOCUMENTED, Standing.INFERRED, Standing.CHOSEN)
 """A filter that the documentation names; its meaning is inferred from the name, and its values are our choice."""

@@ -9,17 +9,26 @@ from enum import unique
 
 from reelport.catalog.families import Family
 from reelport.catalog.families import Family as F  # noqa: N817 - a table wants short names
-from reelport.catalog.row_types import CellType, Difference, Distinct, Ratio, Rule, Standing, Stock, Sum, Total, Unit
-from reelport.catalog.row_types import Unit as U  # noqa: N817 - a table wants short names
-from reelport.catalog.standings import (
+from reelport.catalog.row_types import (
     DOCUMENTED_COUNT,
     DOCUMENTED_RATE,
     SCHEMA_COUNT,
     SCHEMA_RATE,
     STOCK,
+    CellType,
+    Difference,
+    Distinct,
     Known,
     KnownRow,
+    Ratio,
+    Rule,
+    Standing,
+    Stock,
+    Sum,
+    Total,
+    Unit,
 )
+from reelport.catalog.row_types import Unit as U  # noqa: N817 - a table wants short names
 
 _D, _S = DOCUMENTED_COUNT, SCHEMA_COUNT
 _RATE, _SCHEMA_RATE = DOCUMENTED_RATE, SCHEMA_RATE

@@ -20,8 +20,7 @@ from reelport.engine.trees import DIALECT, alias, left_join, parse_sql, subquery
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.data_files.projection import select_no_rows_sql
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.schema import OWNER
-from reelport.facts.tables import TABLES, Table
+from reelport.facts.tables import OWNER, TABLES, Table
 
 _MARK = re.compile(r"<(\w+)>")
 SourceSql = Callable[[Table, tuple[str, ...]], str]

@@ -15,7 +15,7 @@ from reelport.engine.resolved_query import make_source_query, resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.facts.data_files.duckdb_session import path_list_sql
 from reelport.facts.log.snapshot import Snapshot
-from reelport.facts.schema import OWNER
+from reelport.facts.tables import OWNER
 from reelport.query import ReportQuery
 
 _KEPT = 10_000

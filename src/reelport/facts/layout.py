@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 from reelport.errors import NewerData, StorageError, UsageError
-from reelport.storage.durable import translate_io_errors
+from reelport.storage.durable import private, translate_io_errors
 from reelport.storage.file_store import read_file
 from reelport.storage.local_folder import LocalFolder
-from reelport.storage.modes import private
 
 LAYOUT = 1
 FILE_NAME = "layout.json"

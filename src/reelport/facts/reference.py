@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reelport.facts.countries import COUNTRIES
 from reelport.facts.row_rules import END_DAY, FIRST_DAY, LONGEST_TEXT
-from reelport.facts.schema import BATCH, sort_keys
-from reelport.facts.tables import TABLES, Column, Kind, Table
+from reelport.facts.tables import BATCH, COUNTRIES, TABLES, Column, Kind, Table, sort_keys
 
 _KINDS = {
     Kind.TEXT: f"UTF-8, up to {LONGEST_TEXT:,} bytes. An empty text is an empty cell.",
@@ -27,7 +25,7 @@ _LISTS = (
     "Some columns accept only the texts of a list. A row with another text is refused. If a column's line links here, "
     "`--lenient` keeps such a row and counts it. Numbers depend on the other lists, so these always apply.\n\n"
     f"A country is one of {len(COUNTRIES):,} codes: those that ISO 3166-1 assigns (alpha-2), and `XK` for Kosovo "
-    "([list](../../src/reelport/facts/countries.py)). Withdrawn codes (`AN`), reserved ones (`EU`, `UK`) and private "
+    "([list](../../src/reelport/facts/tables.py)). Withdrawn codes (`AN`), reserved ones (`EU`, `UK`) and private "
     "ones (`ZZ`, `T1`) are refused: an unknown country is an empty cell "
     "([why](../decisions/0021-what-a-loaded-cell-may-hold.md))."
 )

@@ -23,12 +23,10 @@ from types import MappingProxyType
 from reelport.catalog import Grain
 from reelport.errors import UsageError
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.schema import find_table
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import TABLES, find_table
 from reelport.storage.digests import CheckedFiles, check_files
-from reelport.storage.durable import make_folder, replace_file, translate_io_errors
+from reelport.storage.durable import make_folder, private, replace_file, translate_io_errors
 from reelport.storage.locked_folders import lock_folder
-from reelport.storage.modes import private
 
 FOLDER = ".rollups"
 """The folder under the tables' root that holds rollups; it may be deleted at any time."""

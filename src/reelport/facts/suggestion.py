@@ -31,8 +31,7 @@ from reelport.facts.input.mapping import create_json_view
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import read_parquet_columns
 from reelport.facts.input.text_batches import add_conversion, read_batches, read_header
-from reelport.facts.schema import find_table
-from reelport.facts.tables import Column, Kind, Table
+from reelport.facts.tables import Column, Kind, Table, find_table
 from reelport.sql_quoting import quote_name, quote_text
 
 _ROWS, _VALUES = 2_000, 500

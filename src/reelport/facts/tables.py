@@ -1,14 +1,33 @@
-"""Declare the columns of every table: names, types, units and whether they may be empty.
-
-How tables are stored, loaded and queried is defined elsewhere.
-"""
+"""Declare every table: columns, types, units, whether they may be empty, and the Parquet and Delta schema."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
 
-from reelport.facts.countries import COUNTRIES
+from reelport.check import nearest
+from reelport.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+_ASSIGNED = (
+    "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ "
+    "CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO "
+    "FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE "
+    "JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO "
+    "MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW "
+    "PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM "
+    "TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
+)
+_USER_ASSIGNED = "XK"
+"""Kosovo has no assigned code. The EU, the IMF and CLDR use this one, from the range reserved for users."""
+
+COUNTRIES = tuple(sorted([*_ASSIGNED.split(), _USER_ASSIGNED]))
+"""Every code that a country cell may hold; withdrawn, reserved and private codes are not included."""
 
 
 class Kind(StrEnum):
@@ -360,3 +379,77 @@ TABLES: dict[str, Table] = {
     table.name: table for table in (PLAYS, ADS, EARNINGS, USAGE, VIDEOS, CHANNELS, PLAYERS, PLAYLISTS, ACCOUNTS)
 }
 """Every table by name, fact tables first."""
+
+
+MONTH = "month"
+"""The partition column of fact tables. It is never stored in the files."""
+BATCH = "batch"
+"""The last column of every fact file: the batch that the row was loaded with."""
+OWNER = "owner_channel_id"
+
+
+def find_table(name: str) -> Table:
+    """Find the table by name; UsageError with the nearest name when there is none."""
+    if name in TABLES:
+        return TABLES[name]
+    hint = nearest(name, TABLES)
+    guess = f"did you mean {hint}?" if hint else f"there are {', '.join(TABLES)}"
+    raise UsageError(f"there is no table {name!r}: {guess}")
+
+
+@cache
+def _arrow_types() -> dict[Kind, pa.DataType]:
+    import pyarrow as pa  # noqa: PLC0415 - slow to import; not needed to list tables
+
+    return {
+        Kind.TEXT: pa.string(),
+        Kind.COUNT: pa.int64(),
+        Kind.MONEY: pa.decimal128(18, 6),
+        Kind.DAY: pa.date32(),
+        Kind.MOMENT: pa.timestamp("us", "UTC"),
+        Kind.TEXTS: pa.list_(pa.string()),
+    }
+
+
+def stored_names(table: Table) -> tuple[str, ...]:
+    """List the columns of the table's Parquet files, in order."""
+    return (*(column.name for column in table.columns), *((BATCH,) if table.is_fact else ()))
+
+
+@cache
+def stored_schema(name: str) -> pa.Schema:
+    """Make the Arrow schema of a table's files; those of facts end with the batch column."""
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
+    table = TABLES[name]
+    fields = [pa.field(column.name, _arrow_types()[column.kind]) for column in table.columns]
+    return pa.schema(fields + ([pa.field(BATCH, _arrow_types()[Kind.TEXT])] if table.is_fact else []))
+
+
+@cache
+def delta_schema(name: str) -> pa.Schema:
+    """Make a Delta table's Arrow schema: stored columns, and of facts the partition."""
+    table = TABLES[name]
+    if not table.is_fact:
+        return stored_schema(name)
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
+    return stored_schema(name).append(pa.field(MONTH, _arrow_types()[Kind.TEXT]))
+
+
+def partition_columns(table: Table) -> list[str]:
+    """List the Delta partition columns."""
+    return [MONTH] if table.is_fact else []
+
+
+def sort_keys(table: Table) -> tuple[str, ...]:
+    """List the columns that files are sorted by.
+
+    The rows of a channel lie together, ordered by time, so that a report on one channel reads
+    few row groups; the video comes next, for reports by video and for compression.
+    """
+    if table.key is not None:
+        return (table.key,)
+    assert table.time is not None  # noqa: S101 - a table has a time or a key
+    extra = ("kind",) if any(column.name == "kind" for column in table.columns) else ()
+    return (OWNER, table.time, *extra, "video_id")

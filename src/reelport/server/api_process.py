@@ -19,7 +19,7 @@ def main() -> None:
     from reelport.server.process import exit_process, exit_with_parent  # noqa: PLC0415 - see above
     from reelport.server.settings import read_settings  # noqa: PLC0415 - see above
     from reelport.server.web_server import serve_on  # noqa: PLC0415 - see above
-    from reelport.storage.modes import private, set_readers  # noqa: PLC0415 - see above
+    from reelport.storage.durable import private, set_readers  # noqa: PLC0415 - see above
 
     settings = read_settings()
     set_readers(settings.readers)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reelport.errors import StorageError
 from reelport.server.settings import Settings
-from reelport.storage.modes import private
+from reelport.storage.durable import private
 
 SECRET_FILE = "secret.key"  # noqa: S105 - a file's name
 """The file of the service's secret in the data directory, where no setting gives it."""

@@ -20,7 +20,7 @@ from reelport.server.settings import Settings
 from reelport.server.state.database import connected, writing
 from reelport.server.state.own_tables import require_own_tables
 from reelport.server.state.secret_fingerprint import require_same_secret
-from reelport.storage.modes import private
+from reelport.storage.durable import private
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 _LOG = structlog.get_logger(__name__)

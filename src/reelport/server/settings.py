@@ -26,9 +26,9 @@ from reelport.local_path import refuse_address
 from reelport.server.masking import hide_passwords
 from reelport.storage import s3_address
 from reelport.storage.digests import CHECKED_BYTES
+from reelport.storage.durable import Readers
 from reelport.storage.file_store import FileStore
 from reelport.storage.local_folder import LocalFolder
-from reelport.storage.modes import Readers
 from reelport.storage.s3_address import S3Address
 
 _SHOWN = 80

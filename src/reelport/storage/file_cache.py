@@ -30,9 +30,8 @@ from tempfile import mkstemp
 
 from reelport.errors import StorageError
 from reelport.storage.digests import DIGITS, DigestCheck, FileDamaged, compute_digest
-from reelport.storage.durable import make_folder, sync_folder, translate_io_errors
+from reelport.storage.durable import make_folder, private, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile, check_name
-from reelport.storage.modes import private
 
 _FILES, _PARTS, _HOLDS, _DIGESTS, _LOCK = "files", "parts", "holds", "digests", "lock"
 _FETCHES = 4

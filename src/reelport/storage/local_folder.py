@@ -12,9 +12,8 @@ from pathlib import Path
 
 from reelport import killpoints
 from reelport.errors import StorageError
-from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
+from reelport.storage.durable import make_folder, private, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.file_store import FetchPlan, StoredFile, check_name, is_behind
-from reelport.storage.modes import private
 
 _READ_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 

@@ -29,9 +29,18 @@ from reelport.storage.durable import sync_file, translate_io_errors
 from reelport.storage.file_cache import FileCache
 from reelport.storage.file_store import FetchPlan, StoredFile, check_name, is_behind
 from reelport.storage.local_folder import LocalFile, LocalFolder
-from reelport.storage.retries import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETRIES, ask_again, get_retry_seconds
+from reelport.storage.retries import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MOST_RETRIES,
+    ask_again,
+    describe_failure,
+    describe_outage,
+    get_retry_seconds,
+    quotes_token,
+    shorten_message,
+)
 from reelport.storage.s3_address import S3Address, find_endpoint, is_loopback
-from reelport.storage.store_outage import describe_failure, describe_outage, quotes_token, shorten_message
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta

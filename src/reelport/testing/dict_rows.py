@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from reelport.check import nearest
 from reelport.errors import BadInput, UsageError
-from reelport.facts.schema import find_table
-from reelport.facts.tables import Kind, Table
+from reelport.facts.tables import Kind, Table, find_table
 
 if TYPE_CHECKING:
     import pyarrow as pa

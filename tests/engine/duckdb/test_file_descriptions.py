@@ -16,8 +16,7 @@ import pytest
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.plan import Pieces, Plan
 from reelport.facts.data_files.file_columns import read_files_sql
-from reelport.facts.schema import stored_schema
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import TABLES, stored_schema
 
 
 @pytest.mark.parametrize(("most_bytes", "readings"), [(10**9, 1), (1, 2)])

@@ -20,10 +20,9 @@ from reelport.engine.rollups.build import BuiltMonth, build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.tenant import Tenant
-from reelport.facts.loading.compaction import CompactedMonth, compact
+from reelport.facts.loading.compaction import CompactedMonth, compact, vacuum
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo_load
-from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import Rollup, add_rollup

@@ -24,8 +24,8 @@ from reelport.engine.rollups.choice import describe_use, list_stored, summarize_
 from reelport.engine.rollups.shape import identity_of, make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError, UsageError
+from reelport.facts.loading.compaction import copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.facts.rollups import Rollup, drop_rollup, list_files_by_day, list_rollups, list_segments
 from reelport.query import ReportQuery

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.data_files.file_columns import read_files_sql
 from reelport.facts.data_files.projection import project_sql
-from reelport.facts.schema import stored_schema
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import TABLES, stored_schema
 
 PLAYS = replace(TABLES["plays"], columns=tuple(column for column in TABLES["plays"].columns if column.default is None))
 """Plays as they are where no column has a default."""

@@ -16,7 +16,7 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import commit_name, open_store
-from reelport.facts.schema import find_table, stored_schema
+from reelport.facts.tables import find_table, stored_schema
 
 _TABLE = find_table("channels")
 _ROWS = pa.Table.from_pylist([{"id": "c1", "slug": "s", "name": "n", "account_id": None}])

@@ -14,7 +14,7 @@ from tests.cases import thin_out
 
 from reelport.errors import BadInput
 from reelport.facts.input.progress import Progress
-from reelport.facts.input.tolerance import parse_max_bad
+from reelport.facts.input.rejects import parse_max_bad
 from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import Preview, preview
 from reelport.facts.loading.undo import undo

@@ -11,12 +11,11 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.errors import BadInput
-from reelport.facts.countries import COUNTRIES
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import COUNTRIES, TABLES
 
 Ask = Callable[..., list[tuple[object, ...]]]
 HEADER = (

@@ -15,7 +15,7 @@ from reelport.facts.input.files import detect_format
 from reelport.facts.input.progress import ProgressMeter
 from reelport.facts.input.sources import ReaderFailure, make_sources
 from reelport.facts.loading.load import load
-from reelport.facts.schema import find_table
+from reelport.facts.tables import find_table
 
 Ask = Callable[..., list[tuple[object, ...]]]
 ROW = {

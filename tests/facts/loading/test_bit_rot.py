@@ -20,10 +20,9 @@ from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
 from reelport.errors import StorageError
-from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.compaction import compact, copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.object_rows import merge_rows
-from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import DIGESTS

@@ -17,10 +17,9 @@ import pytest
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import choose_parts
 from reelport.engine.rollups.shape import make_rollup
-from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo
-from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.snapshot import pin

@@ -16,7 +16,7 @@ from tests.cases import thin_out
 from reelport.errors import BadInput, UsageError
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.log.snapshot import pin
-from reelport.facts.schema import stored_schema
+from reelport.facts.tables import stored_schema
 
 Ask = Callable[..., list[tuple[object, ...]]]
 PLAYS = (

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.input.batch_names import name_batch
 from reelport.facts.input.files import detect_format
 from reelport.facts.input.progress import Progress
 from reelport.facts.loading import conflicts
+from reelport.facts.loading.conflicts import name_batch
 from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo
 from reelport.facts.log.history import list_loads
-from reelport.facts.schema import find_table
+from reelport.facts.tables import find_table
 
 Ask = Callable[..., list[tuple[object, ...]]]
 HEADER = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds\n"

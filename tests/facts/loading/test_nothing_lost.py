@@ -17,9 +17,8 @@ from tests.cases import thin_out
 
 from reelport.errors import BadInput, StorageError
 from reelport.facts.input.progress import Progress
-from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load
-from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.history import list_loads
 from reelport.facts.log.snapshot import newest_versions, pin

@@ -14,8 +14,7 @@ from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.object_rows import Row, merge_rows
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import read_entries, read_newest
-from reelport.facts.schema import stored_schema
-from reelport.facts.tables import CHANNELS
+from reelport.facts.tables import CHANNELS, stored_schema
 
 
 def _channel(id_: str, slug: str | None = None, name: str | None = None) -> Row:

@@ -19,10 +19,9 @@ from tests.facts.conftest import remote_tables
 from tests.storage.object_server import Fault, FaultyProxy
 
 from reelport.errors import OutcomeUnknown, StorageError, StoreUnavailable
-from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load
 from reelport.facts.loading.undo import undo
-from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import open_delta, open_table, read_newest, translate_delta_errors
 from reelport.facts.log.history import list_loads

@@ -25,10 +25,8 @@ from reelport.engine.scan_estimate import RowGroupIndex, list_scans
 from reelport.engine.tenant import Tenant
 from reelport.errors import NewerData
 from reelport.facts.data_files.duckdb_session import open_workspace
-from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.compaction import CopiedTable, compact, copy_by_roles, copy_tables_by_roles, vacuum
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.loading.role_copying import CopiedTable, copy_by_roles, copy_tables_by_roles
-from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.role_copies import find_original, find_part
@@ -64,7 +62,7 @@ FROM range(108000) AS t(i)
 COPY = """
 import sys
 from pathlib import Path
-from reelport.facts.loading.role_copying import copy_tables_by_roles
+from reelport.facts.loading.compaction import copy_tables_by_roles
 copy_tables_by_roles(Path(sys.argv[1]))
 """
 

@@ -18,8 +18,8 @@ from reelport.errors import StorageError
 from reelport.facts.data_files.rewriting import read_rows
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.data_files.work_folders import SPILL
+from reelport.facts.loading.compaction import vacuum
 from reelport.facts.loading.load import load
-from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import read_newest
@@ -28,7 +28,7 @@ from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name
 from reelport.facts.log.snapshot import pin
 from reelport.facts.log.table_marks import FOLDER
-from reelport.facts.schema import find_table
+from reelport.facts.tables import find_table
 
 Write = Callable[..., Path]
 

@@ -13,9 +13,8 @@ from tests.facts.log.small_log import load_days
 from tests.rotten_files import rotten
 
 from reelport.errors import UsageError
-from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.undo import undo_load
-from reelport.facts.loading.vacuuming import vacuum
 from reelport.facts.log.delta_log import TableVersion, list_files, open_table, read_newest, require_intact
 from reelport.facts.log.freshness import find_last_load
 from reelport.facts.log.history import list_loads, read_history, read_restated

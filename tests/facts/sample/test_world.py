@@ -9,8 +9,7 @@ import duckdb
 import pytest
 
 from reelport.facts.sample.sample import STORED, open_world, read_objects, spread_rows
-from reelport.facts.schema import stored_schema
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import TABLES, stored_schema
 
 START, END = date(2023, 6, 28), date(2023, 7, 4)
 Column = Callable[[str], list[Any]]

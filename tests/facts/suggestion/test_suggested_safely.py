@@ -21,8 +21,8 @@ from tests.cases import thin_out
 from reelport.cli.service_commands.facts_output import write_suggestion
 from reelport.errors import BadInput
 from reelport.facts.loading.load import load
-from reelport.facts.schema import find_table
 from reelport.facts.suggestion import ExportColumn, Suggestion, format_map, suggest, suggest_for_files
+from reelport.facts.tables import find_table
 
 ENDS = ("\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x00")
 PIECES = (

@@ -15,7 +15,7 @@ from tests.server.backup.conftest import Desk
 
 from reelport.errors import NewerData, ReelportError, StorageError, UsageError
 from reelport.facts import layout
-from reelport.facts.loading import compaction, vacuuming
+from reelport.facts.loading import compaction
 from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.undo import undo_load
 from reelport.facts.loading.verification import verify
@@ -340,7 +340,7 @@ def test_a_backup_while_tables_change_is_whole(desk: Desk) -> None:
             generate(root, date(2026, month, 1), date(2026, month, 4), 200)
             undo_load(root, list_loads(root, "plays")[-1])
             compaction.compact(root, today=date(2026, 12, 1))
-            vacuuming.vacuum(root, now=datetime.now(UTC))
+            compaction.vacuum(root, now=datetime.now(UTC))
 
     changing = threading.Thread(target=change)
     changing.start()

@@ -16,7 +16,7 @@ from reelport.server.queue import liveness
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connect, connected, reading, write
 from reelport.server.state.write_ahead import CHECKPOINT_COMMITS, LONG_LOG, SIZE_LIMIT, measure_log
-from reelport.storage.modes import private
+from reelport.storage.durable import private
 
 
 def told(settings: Settings, subject: str) -> list[tuple[bool, str]]:

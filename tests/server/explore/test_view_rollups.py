@@ -19,8 +19,8 @@ from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList
 from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.tenant import Tenant
+from reelport.facts.loading.compaction import copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.facts.rollups import add_rollup
 from reelport.server.explore.numbers import Figure, Leaderboard, Numbers, OverBudget, Totals

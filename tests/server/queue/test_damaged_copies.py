@@ -18,8 +18,8 @@ from tests.server.conftest import State
 from reelport.catalog import Product
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.errors import StorageError
+from reelport.facts.loading.compaction import CopiedTable, copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.loading.role_copying import CopiedTable, copy_tables_by_roles
 from reelport.facts.log.role_copies import LEAST_ROWS
 from reelport.query import ReportQuery
 from reelport.server.queue import attempt, backlog, jobs

@@ -22,9 +22,8 @@ from reelport.engine.rollups.choice import RollupList, plan_fetches
 from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.tenant import Tenant
 from reelport.errors import StoreUnavailable
-from reelport.facts.loading.compaction import compact
+from reelport.facts.loading.compaction import compact, copy_tables_by_roles
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.loading.role_copying import copy_tables_by_roles
 from reelport.facts.log.log_files import open_store
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups import add_rollup

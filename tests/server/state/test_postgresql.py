@@ -35,7 +35,7 @@ from reelport.server.state.postgresql_engine import IDLE_SECONDS
 from reelport.server.state.secret_fingerprint import require_same_secret
 from reelport.server.state.tallies import Outcome
 from reelport.server.state.write_probe import StateProbe
-from reelport.storage.modes import private
+from reelport.storage.durable import private
 from reelport.wire import ReportStatus
 
 

@@ -45,7 +45,7 @@ def open_state(data: Path | None, *, make: bool = False, only_read: bool = False
     from reelport.facts.layout import check_existing
     from reelport.server.settings import read_settings
     from reelport.server.state.database import connected
-    from reelport.storage.modes import private, set_readers
+    from reelport.storage.durable import private, set_readers
 
     settings = read_settings(data=data)
     set_readers(settings.readers)

@@ -81,7 +81,7 @@ def restore(
     from reelport.server.backup.damage import name_days
     from reelport.server.backup.restore import restore_backup
     from reelport.server.settings import read_settings
-    from reelport.storage.modes import set_readers
+    from reelport.storage.durable import set_readers
 
     settings = read_settings(data=data)
     set_readers(settings.readers)

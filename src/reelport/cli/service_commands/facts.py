@@ -30,12 +30,12 @@ from reelport.cli.service_commands.facts_output import (
 )
 from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
-from reelport.facts.input.tolerance import MaxBad, RejectCap, parse_max_bad
+from reelport.facts.input.rejects import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_existing, check_layout
 from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import TABLES
 from reelport.server.settings import Settings, read_settings
-from reelport.storage.modes import set_readers
+from reelport.storage.durable import set_readers
 from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def load(
 
 
 def _check_table(table: str) -> None:
-    from reelport.facts.schema import find_table
+    from reelport.facts.tables import find_table
 
     find_table(table)
 
@@ -353,7 +353,7 @@ def compact(
     Example: reelport compact --settled-after 30
     """
     from reelport.facts.loading.compaction import compact as merge
-    from reelport.facts.loading.role_copying import copy_tables_by_roles
+    from reelport.facts.loading.compaction import copy_tables_by_roles
 
     done = merge(
         facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
@@ -378,7 +378,7 @@ def vacuum(
 
     Example: reelport vacuum
     """
-    from reelport.facts.loading.vacuuming import vacuum as delete
+    from reelport.facts.loading.compaction import vacuum as delete
 
     for one in delete(facts_root(data), now=datetime.now(UTC), hours=hours):
         print(f"{one.table}: {format_count(one.files, 'file')} deleted, {format_size(one.bytes)}")

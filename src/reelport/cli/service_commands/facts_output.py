@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from reelport.facts.input.progress import Progress
-    from reelport.facts.input.row_writer import OutsideRows
     from reelport.facts.loading.conflicts import SharedDay
-    from reelport.facts.loading.load import LoadResult
+    from reelport.facts.loading.load import LoadResult, OutsideRows
     from reelport.facts.loading.preview import Preview
     from reelport.facts.loading.undo import UndoPlan
     from reelport.facts.log.history import Load

@@ -45,7 +45,7 @@ def sample(
     """
     from reelport.server.sandbox import fill
     from reelport.server.settings import read_settings
-    from reelport.storage.modes import set_readers
+    from reelport.storage.durable import set_readers
 
     settings = read_settings(data=data)
     set_readers(settings.readers)

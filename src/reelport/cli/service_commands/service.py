@@ -169,7 +169,7 @@ def copy(source: Place, target: Place, *, json: PrintJson = False) -> None:
 
 def _read_place(place: str) -> Settings:
     from reelport.server.settings import read_settings
-    from reelport.storage.modes import set_readers
+    from reelport.storage.durable import set_readers
 
     given = {"database_url": place} if is_address(place) else {"database_url": "", "data": Path(place)}
     settings = read_settings(**given)
@@ -201,7 +201,7 @@ def upgrade(
     Example: reelport upgrade --check
     """
     from reelport.server.settings import read_settings
-    from reelport.storage.modes import set_readers
+    from reelport.storage.durable import set_readers
 
     settings = read_settings(data=data)
     set_readers(settings.readers)

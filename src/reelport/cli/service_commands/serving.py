@@ -12,7 +12,7 @@ from reelport.cli.arguments.environment_variables import find_unknown_variables,
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.server.masking import hide_passwords
 from reelport.server.settings import Secret, Settings, read_settings, variable_name
-from reelport.storage.modes import set_readers
+from reelport.storage.durable import set_readers
 
 
 def _keep_as_written(_: type, words: Sequence[Token]) -> str:

@@ -42,12 +42,12 @@ from reelport.storage.digests import FileDamaged, check_files, compute_digest
 from reelport.storage.durable import (
     full_disk_sentence,
     make_folder,
+    private,
     sync_file,
     sync_folder,
     translate_io_errors,
 )
 from reelport.storage.file_cache import holding
-from reelport.storage.modes import private
 from reelport.wording import format_size
 
 _Counts = Mapping[date, int]

@@ -27,8 +27,7 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import Files, Rollup, Segment, list_files_by_day, list_rollups, list_segments
-from reelport.facts.schema import OWNER
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import OWNER, TABLES
 from reelport.query import ReportQuery
 from reelport.storage.file_store import FetchPlan
 from reelport.wording import format_count, format_list, format_size

@@ -18,8 +18,7 @@ from reelport.engine.trees import WIDEST_DECIMAL, parse_sql
 from reelport.errors import UsageError
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.rollups import Rollup
-from reelport.facts.schema import find_table, sort_keys
-from reelport.facts.tables import TABLES, Kind, Table
+from reelport.facts.tables import TABLES, Kind, Table, find_table, sort_keys
 from reelport.sql_quoting import quote_name
 from reelport.wording import format_list
 

@@ -26,8 +26,7 @@ from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import MEMORY
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.rollups import Rollup
-from reelport.facts.schema import OWNER
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import OWNER, TABLES
 from reelport.query import ReportQuery
 from reelport.sql_quoting import quote_name, quote_text
 

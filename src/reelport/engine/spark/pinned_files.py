@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from reelport.facts.data_files.projection import select_stored_sql
-from reelport.facts.schema import stored_names
-from reelport.facts.tables import Column, Kind, Table
+from reelport.facts.tables import Column, Kind, Table, stored_names
 from reelport.sql_quoting import quote_name
 
 _TYPES = {

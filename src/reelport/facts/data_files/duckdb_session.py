@@ -19,8 +19,7 @@ from reelport.errors import BadInput, StorageError, UsageError
 from reelport.facts.data_files.work_folders import SPILL, open_work_folder
 from reelport.facts.defaults import MEMORY
 from reelport.sql_quoting import quote_text
-from reelport.storage.durable import full_disk_sentence
-from reelport.storage.modes import private
+from reelport.storage.durable import full_disk_sentence, private
 
 Result = TypeVar("Result")
 

@@ -9,8 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from reelport.facts.row_rules import absent_sql, null_sql
-from reelport.facts.schema import BATCH, stored_names, stored_schema
-from reelport.facts.tables import Column, Table
+from reelport.facts.tables import BATCH, Column, Table, stored_names, stored_schema
 from reelport.sql_quoting import quote_name
 
 if TYPE_CHECKING:

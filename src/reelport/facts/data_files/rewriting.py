@@ -16,8 +16,7 @@ from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
 from reelport.facts.log.data_file import MONTH_FILE, DataFile
 from reelport.facts.log.delta_log import TableVersion, require_intact
-from reelport.facts.schema import BATCH
-from reelport.facts.tables import Kind, Table
+from reelport.facts.tables import BATCH, Kind, Table
 
 Mask = Callable[[pa.Table], pa.ChunkedArray]
 """A function that returns for each row whether it is chosen."""

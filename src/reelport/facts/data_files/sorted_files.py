@@ -23,8 +23,7 @@ from reelport.facts.log.data_file import MONTH_FILE, DataFile, name_month
 from reelport.facts.log.delta_log import read_added_paths, read_newest
 from reelport.facts.log.log_files import open_store
 from reelport.facts.log.remote_tables import find_remote, locate_drafts
-from reelport.facts.schema import BATCH, MONTH, OWNER, stored_schema
-from reelport.facts.tables import Table
+from reelport.facts.tables import BATCH, MONTH, OWNER, Table, stored_schema
 from reelport.storage.digests import compute_digest
 from reelport.storage.durable import make_folder, translate_io_errors
 

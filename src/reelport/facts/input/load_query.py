@@ -8,8 +8,7 @@ from datetime import datetime
 
 from reelport.check import nearest
 from reelport.facts.row_rules import RowRefusal, Rule, absent_sql, make_ahead_refusal, make_rule
-from reelport.facts.schema import OWNER, sort_keys
-from reelport.facts.tables import Table
+from reelport.facts.tables import OWNER, Table, sort_keys
 from reelport.sql_quoting import quote_name, quote_text
 
 REJECT = "_reject"

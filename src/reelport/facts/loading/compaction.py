@@ -1,38 +1,59 @@
-"""Compact tables: merge settled days' files into files of a month, sorted by owner.
+"""Look after tables: merge settled days into months, copy files by role, delete what nobody needs.
 
 A month's files are cut at owners, so that a report of few owners reads few of them: over an object store it fetches
-them whole. The rows don't change, and pinned snapshots stay readable.
+them whole. The rows don't change, and pinned snapshots stay readable. A copy by role serves reports of EMBED and CLAIM:
+it commits nothing, is named after its file, and reports that find none read the file.
 """
 
 from __future__ import annotations
 
+import secrets
+import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from reelport import killpoints
 from reelport.errors import StorageError, UsageError
-from reelport.facts.data_files.duckdb_session import open_workspace, parquet_source
+from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
-from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
-from reelport.facts.data_files.work_folders import claim_file, clear_dead_folders
-from reelport.facts.defaults import MEMORY, SETTLED_AFTER
-from reelport.facts.log.commits import Change, commit
+from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles, open_writer
+from reelport.facts.data_files.work_folders import LOCK, claim_file, clear_dead_folders, list_work_folders
+from reelport.facts.defaults import KEPT_HOURS, MEMORY, SETTLED_AFTER
+from reelport.facts.log.commits import Change, commit, find_missing_columns
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
 from reelport.facts.log.log_entry import LogEntry
-from reelport.facts.log.log_files import list_tables
-from reelport.facts.rollups import carry_over, keep_segments
-from reelport.facts.schema import OWNER, find_table, sort_keys
+from reelport.facts.log.log_files import LOG_FOLDER, list_tables, open_store, read_actions
+from reelport.facts.log.remote_tables import locate_drafts
+from reelport.facts.log.role_copies import (
+    LEAST_ROWS,
+    WHOLE,
+    add_digest,
+    find_copies,
+    find_original,
+    is_data_file,
+    list_parts,
+    list_roles,
+    name_copy,
+)
+from reelport.facts.rollups import carry_over, keep_segments, sweep
+from reelport.facts.tables import OWNER, Table, find_table, sort_keys, stored_schema
 from reelport.sql_quoting import quote_name
+from reelport.storage.digests import compute_digest
+from reelport.storage.durable import make_folder, private, translate_io_errors
 from reelport.storage.file_cache import holding
+from reelport.storage.file_store import FileStore
+from reelport.storage.locked_folders import lock_folder
 
 FILE_BYTES = 8 << 20
 """Bytes from which on a month's file ends where the next owner begins.
@@ -162,3 +183,199 @@ def _write_cut(staged: StagedFiles, month: str, rows: pa.Table, file_bytes: int)
             staged.end_file()
             rows = rows.slice(max(begin, 0))
     staged.write(MONTH_STEM, month, rows)
+
+
+_LEAST_GROUP = 4_096
+"""Rows from which a row group ends where another channel begins: so a channel's rows lie in few foreign ones."""
+_PART = "_part"
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedTable:
+    """How many copies of a table's files were written."""
+
+    table: str
+    copies: int
+
+
+def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = MEMORY) -> tuple[CopiedTable, ...]:
+    """Write the copies that files of the tables lack.
+
+    Raises StorageError, or NewerData where a table has columns that this version doesn't know: copies would lack
+    them, and stay. Those written so far stay.
+    """
+    done = []
+    for found in list_tables(root):
+        if not list_roles(found) or table not in {None, found.name}:
+            continue
+        # Two at once would replace each other's copies while reports read them.
+        with _lock_table(root / found.name), open_workspace(root, memory) as space:
+            now = read_newest(root, found)
+            find_missing_columns(now)
+            if copies := copy_by_roles(space, now, now.files):
+                done.append(CopiedTable(found.name, copies))
+    return tuple(done)
+
+
+@contextmanager
+def _lock_table(folder: Path) -> Iterator[None]:
+    """Let one process at a time copy the table; of an object store's, one of this machine.
+
+    Nothing of such a table need lie here yet.
+    """
+    place = locate_drafts(folder)
+    with translate_io_errors(place), private():
+        make_folder(place)
+    with translate_io_errors(place), lock_folder(place):
+        yield
+
+
+@private()
+def copy_by_roles(space: Workspace, now: TableVersion, files: Iterable[DataFile]) -> int:
+    """Write the copies that these data files lack; returns how many that were.
+
+    Each part is durable before it has its name. Raises StorageError; reports then read the files themselves.
+    """
+    written = 0
+    large = [file for file in files if file.rows >= LEAST_ROWS]
+    for role in list_roles(now.table):
+        parts = {file: {name_copy(file.path, role, part) for part in list_parts(file.rows)} for file in large}
+        existing = find_copies(now.store, (name for names in parts.values() for name in names)).keys()
+        for file, names in parts.items():
+            # A part that exists stays: reports may be reading it, and ties may be sorted otherwise this time.
+            if missing := names - existing:
+                require_intact(now, [file])
+                work = partial(_write_copy, space, now, file, role, missing)
+                space.run_interruptibly(work)
+                written += 1
+    return written
+
+
+def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str, missing: Collection[str]) -> None:
+    sql = _sorted_sql(now.table, str(now.path(file).absolute()), role, parts=len(list_parts(file.rows)))
+    with ExitStack() as drafts:
+        names = {part: name_copy(file.path, role, part) for part in list_parts(file.rows)}
+        paths = {part: _prepare_draft(space, now, name, drafts) for part, name in names.items() if name in missing}
+        with translate_io_errors(now.folder):
+            _write_parts(space, now.table, sql, role, paths)
+        killpoints.reach("role-copy")
+        for part, path in paths.items():
+            with translate_io_errors(path):
+                digest = compute_digest(path)
+            now.store.put_draft(path, add_digest(names[part], digest))
+
+
+def _prepare_draft(space: Workspace, now: TableVersion, name: str, drafts: ExitStack) -> Path:
+    """Prepare a draft that goes with the block or its killed process, unless it was put."""
+    path = now.store.prepare_draft(f"{name}.{secrets.token_hex(6)}.part")
+    claim_file(space.folder, path)
+    drafts.callback(_discard, path)
+    return path
+
+
+def _discard(draft: Path) -> None:
+    with suppress(OSError):
+        draft.unlink(missing_ok=True)
+
+
+def _sorted_sql(table: Table, path: str, role: str, *, parts: int) -> str:
+    keys = ", ".join(map(quote_name, (_PART, role, *(key for key in sort_keys(table) if key != OWNER))))
+    part = f"md5({quote_name(role)})[1]" if parts > 1 else f"'{WHOLE}'"
+    return (
+        f"SELECT *, {part} AS {_PART} FROM ({project_sql(table, parquet_source([path]))}) "  # noqa: S608 - our tables' names, quoted paths
+        f"WHERE {quote_name(role)} IS NOT NULL ORDER BY {keys}"
+    )
+
+
+def _write_parts(space: Workspace, table: Table, sql: str, role: str, paths: dict[str, Path]) -> None:
+    with ExitStack() as files:
+        writers = {part: files.enter_context(_open_part(table, path, role)) for part, path in paths.items()}
+        for part, rows in _group_rows(space.session.sql(sql).to_arrow_reader(ROW_GROUP), role):
+            if part in writers:
+                writers[part].write_table(rows.cast(stored_schema(table.name)), row_group_size=rows.num_rows)
+
+
+def _open_part(table: Table, path: Path, role: str) -> pq.ParquetWriter:
+    assert table.time is not None  # noqa: S101 - only facts have copies
+    # A row group's description is read for each report: nobody needs statistics of more than these two columns.
+    return open_writer(path, table, statistics=(role, table.time), stores_schema=False)
+
+
+def _group_rows(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[str, pa.Table]]:
+    """Cut sorted rows into row groups, each with its part.
+
+    One ends with its part, and with its channel as soon as it is large enough; a larger channel has some of its own.
+    """
+    waiting: list[pa.Table] = []
+    before = ("", "")
+    for run, rows in _list_runs(batches, role):
+        count = sum(each.num_rows for each in waiting)
+        is_other_part = run[0] != before[0]
+        if waiting and (is_other_part or (run != before and count >= _LEAST_GROUP) or count >= ROW_GROUP):
+            yield before[0], pa.concat_tables(waiting)
+            waiting = []
+        waiting.append(rows)
+        before = run
+    if waiting:
+        yield before[0], pa.concat_tables(waiting)
+
+
+def _list_runs(batches: Iterable[pa.RecordBatch], role: str) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+    """Yield the rows of one channel after the other, batch by batch, with part and channel."""
+    for batch in batches:
+        rows = pa.Table.from_batches([batch])
+        runs = pc.run_end_encode(batch.column(role))
+        start = 0
+        for channel, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            part = batch.column(_PART)[start].as_py()
+            yield (part, channel), rows.slice(start, end - start).drop_columns([_PART])
+            start = end
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumResult:
+    """How many files, and bytes of them, a vacuum deleted from one table, or of rollups."""
+
+    table: str
+    files: int
+    bytes: int
+
+
+def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[VacuumResult, ...]:
+    """Delete files replaced, or never committed, over `hours` before now, and their copies."""
+    if hours < KEPT_HOURS:
+        raise UsageError(f"files are kept for at least {KEPT_HOURS} hours: a running report may read them")
+    before = now - timedelta(hours=hours)
+    done = [_vacuum_table(root, table, before) for table in list_tables(root)]
+    if (swept := sweep(root, before)).files:
+        done.append(VacuumResult("rollups", swept.files, swept.bytes))
+    clear_dead_folders(root)
+    for folder in list_work_folders(root):
+        # No lock file: an older version made the folder, or its file system can't lock. Then only its age counts.
+        if not (folder / LOCK).exists() and folder.stat().st_mtime < before.timestamp():
+            shutil.rmtree(folder, ignore_errors=True)
+    return tuple(done)
+
+
+def _vacuum_table(root: Path, table: Table, before: datetime) -> VacuumResult:
+    folder = root / table.name
+    store = open_store(folder)
+    with translate_io_errors(folder):
+        # List the files before reading the log, so that a file committed in between is found in the log.
+        found = (file for file in store.list() if is_data_file(file.name) or find_original(file.name))
+        old = [file for file in found if file.modified_at < before]
+        kept = {file.path for file in read_newest(root, table).files} | set(_read_removed_since(store, before))
+        unneeded = [file for file in old if (find_original(file.name) or file.name) not in kept]
+        for file in unneeded:
+            store.delete(file.name)
+    return VacuumResult(table.name, len(unneeded), sum(file.size for file in unneeded))
+
+
+def _read_removed_since(store: FileStore, before: datetime) -> Iterator[str]:
+    for file in store.list(LOG_FOLDER):
+        if not file.name.endswith(".json") or file.modified_at < before:
+            continue
+        for action in read_actions(store, file.name):
+            removed = action.get("remove")
+            if removed and datetime.fromtimestamp(removed["deletionTimestamp"] / 1000, UTC) >= before:
+                yield removed["path"]

@@ -22,9 +22,8 @@ from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.log.log_entry import LogEntry
-from reelport.facts.schema import stored_schema
-from reelport.facts.tables import Table
-from reelport.storage.modes import private
+from reelport.facts.tables import Table, stored_schema
+from reelport.storage.durable import private
 
 Row = Mapping[str, str | None]
 """Every column of an object table, by name."""

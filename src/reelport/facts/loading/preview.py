@@ -28,9 +28,8 @@ from reelport.facts.input.load_query import (
 )
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
-from reelport.facts.input.row_writer import OutsideRows
+from reelport.facts.input.rejects import LoadTerms, MaxBad
 from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
-from reelport.facts.input.tolerance import LoadTerms, MaxBad
 from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.conflicts import (
     SharedDay,
@@ -43,12 +42,11 @@ from reelport.facts.loading.conflicts import (
     read_known_values,
     refuse_loaded_files,
 )
-from reelport.facts.loading.load import check_span, name_files
+from reelport.facts.loading.load import OutsideRows, check_span, name_files
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import is_standing
 from reelport.facts.log.log_entry import DayLeftOut
-from reelport.facts.schema import OWNER, find_table
-from reelport.facts.tables import Table
+from reelport.facts.tables import OWNER, Table, find_table
 from reelport.sql_quoting import quote_name
 
 _FILES_APART = 1 << 40

@@ -30,7 +30,7 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, read_newest, read_removed_paths, require_intact
 from reelport.facts.log.history import Load, active_batches, find_load_to_undo, list_loads, read_history, take_back
 from reelport.facts.log.log_entry import LogEntry
-from reelport.facts.schema import MONTH, find_table
+from reelport.facts.tables import MONTH, find_table
 from reelport.wording import format_count
 
 _Chosen = tuple[DataFile, Mask]

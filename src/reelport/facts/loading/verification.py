@@ -28,8 +28,7 @@ from reelport.facts.log.log_files import DamagedCommit, commit_name, list_commit
 from reelport.facts.log.remote_tables import find_remote
 from reelport.facts.log.role_copies import find_copies, is_data_file, list_parts, list_roles, name_copy, split_digest
 from reelport.facts.log.table_marks import was_made
-from reelport.facts.schema import BATCH, MONTH, sort_keys, stored_schema
-from reelport.facts.tables import TABLES, Table
+from reelport.facts.tables import BATCH, MONTH, TABLES, Table, sort_keys, stored_schema
 from reelport.storage.digests import is_intact, require_digest
 from reelport.storage.file_cache import holding
 from reelport.storage.file_store import FileStore

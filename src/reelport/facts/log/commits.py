@@ -40,10 +40,8 @@ from reelport.facts.log.log_entry import LogEntry, entry_to_json
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.table_marks import note_table
-from reelport.facts.schema import BATCH, MONTH, OWNER, delta_schema, partition_columns
-from reelport.facts.tables import Table
-from reelport.storage.durable import full_disk_sentence, make_folder, translate_io_errors
-from reelport.storage.modes import private
+from reelport.facts.tables import BATCH, MONTH, OWNER, Table, delta_schema, partition_columns
+from reelport.storage.durable import full_disk_sentence, make_folder, private, translate_io_errors
 from reelport.storage.retries import ask_again, get_retry_seconds
 
 CHECKPOINT_EVERY = 20

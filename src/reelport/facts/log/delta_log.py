@@ -31,13 +31,11 @@ from reelport.facts.log.log_files import (
 )
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.table_marks import find_newest
-from reelport.facts.schema import MONTH, OWNER
-from reelport.facts.tables import Table
+from reelport.facts.tables import MONTH, OWNER, Table
 from reelport.storage.digests import FileDamaged, is_intact
 from reelport.storage.durable import describe_message, to_plain_line, translate_io_errors
 from reelport.storage.file_store import FileStore
-from reelport.storage.retries import ask_again, get_retry_seconds
-from reelport.storage.store_outage import describe_outage, quotes_token
+from reelport.storage.retries import ask_again, describe_outage, get_retry_seconds, quotes_token
 
 _LONGEST = 120
 """Characters kept of the Delta library's message, which goes on with dumps of its own structures."""

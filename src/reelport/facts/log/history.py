@@ -24,8 +24,7 @@ from reelport.facts.log.delta_log import (
 )
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry, Span, intersect, merge_spans, parse_entry
 from reelport.facts.log.log_files import list_tables
-from reelport.facts.schema import find_table
-from reelport.facts.tables import Table
+from reelport.facts.tables import Table, find_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_files import find_commit_tag, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
 from reelport.facts.log.table_marks import find_newest
-from reelport.facts.schema import OWNER, find_table
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import OWNER, TABLES, find_table
 from reelport.storage.file_store import FetchPlan, FileStore
 
 ABSENT = -1

@@ -17,10 +17,9 @@ from reelport.errors import StorageError
 from reelport.facts.log.log_files import find_newest_commit, open_store
 from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.tables import TABLES
-from reelport.storage.durable import make_folder, translate_io_errors
+from reelport.storage.durable import give_to_owner, make_folder, private, translate_io_errors
 from reelport.storage.file_store import FileStore, read_file
 from reelport.storage.local_folder import LocalFolder
-from reelport.storage.modes import give_to_owner, private
 
 FOLDER = "_tables"
 """The folder beside the tables that holds the marks."""

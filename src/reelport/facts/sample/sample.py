@@ -25,8 +25,7 @@ from reelport.errors import UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.history import active_batches, read_history
-from reelport.facts.schema import BATCH, stored_schema
-from reelport.facts.tables import TABLES, USAGE_KINDS
+from reelport.facts.tables import BATCH, TABLES, USAGE_KINDS, stored_schema
 from reelport.storage.durable import make_folder, translate_io_errors
 
 FIRST_DAY = date(2020, 1, 1)

@@ -22,10 +22,9 @@ from typing import Any, BinaryIO
 
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.query import ReportQuery
-from reelport.storage.durable import make_folder, replace_file, sync_file, sync_folder, translate_io_errors
+from reelport.storage.durable import make_folder, private, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile
 from reelport.storage.local_folder import LocalFolder
-from reelport.storage.modes import private
 
 MARKER = "reelport-archive.json"
 """The file by which an archive is known."""

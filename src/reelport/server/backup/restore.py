@@ -47,8 +47,7 @@ from reelport.server.state.database import CLAIM, FREE_CLAIM, lock_tables, open_
 from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
-from reelport.storage.durable import strip_draft, translate_io_errors
-from reelport.storage.modes import private
+from reelport.storage.durable import private, strip_draft, translate_io_errors
 from reelport.wire import ReportStatus
 
 if TYPE_CHECKING:

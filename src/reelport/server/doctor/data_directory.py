@@ -19,8 +19,7 @@ from reelport.server.doctor import start_checks
 from reelport.server.queue.supervisor import can_begin
 from reelport.server.settings import Settings
 from reelport.server.state import database, revisions
-from reelport.storage.durable import describe_os_error
-from reelport.storage.modes import Readers
+from reelport.storage.durable import Readers, describe_os_error
 from reelport.wording import format_size
 
 _MIN_FREE_BYTES = 1_000_000_000

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from reelport.errors import UsageError
 from reelport.server.settings import Settings
-from reelport.storage.modes import Readers
+from reelport.storage.durable import Readers
 
 _OWNER_ONLY = ("secret.key", "workers", "spill", "facts/.work")
 """Paths that only the owner may read, whatever the setting: the secret, and files of running processes."""

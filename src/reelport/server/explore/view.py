@@ -14,8 +14,7 @@ from urllib.parse import urlencode
 
 from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.catalog.labels import label_dimension
-from reelport.query import ReportQuery
-from reelport.query_sentence import describe_query
+from reelport.query import ReportQuery, describe_query
 from reelport.wording import clean_line, format_list
 
 if TYPE_CHECKING:

@@ -28,8 +28,7 @@ from starlette.types import Receive, Scope, Send
 
 from reelport.engine.report_format import CSV
 from reelport.errors import StorageError
-from reelport.query import ReportQuery
-from reelport.query_sentence import name_file
+from reelport.query import ReportQuery, name_file
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.service import Service

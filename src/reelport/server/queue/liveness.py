@@ -26,8 +26,7 @@ from reelport.server.credentials import short_id
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, writing
 from reelport.server.state.statements import Statements
-from reelport.storage.durable import translate_io_errors
-from reelport.storage.modes import private
+from reelport.storage.durable import private, translate_io_errors
 
 _SUFFIX = ".lock"
 _SUPERVISOR = ".supervisor"

@@ -30,9 +30,8 @@ from reelport.server.state.database import connected, open_database, reading
 from reelport.server.state.own_tables import require_own_tables
 from reelport.server.state.revisions import read_revision
 from reelport.server.state.secret_fingerprint import read_fingerprint
-from reelport.storage.durable import translate_io_errors
+from reelport.storage.durable import private, translate_io_errors
 from reelport.storage.locked_folders import lock_folder
-from reelport.storage.modes import private
 from reelport.wording import advise_extra
 
 _RECORD_SECONDS = 0.2

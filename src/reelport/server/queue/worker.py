@@ -53,8 +53,7 @@ from reelport.server.state.database import StateUnavailable, connected
 from reelport.server.state.outage import sit_out
 from reelport.server.state.own_tables import require_own_tables
 from reelport.server.traces.tracing import current_span, traced
-from reelport.storage.durable import translate_io_errors
-from reelport.storage.modes import private
+from reelport.storage.durable import private, translate_io_errors
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
 
 _LOWEST = 19

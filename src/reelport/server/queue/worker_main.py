@@ -30,7 +30,7 @@ def main() -> None:
     from reelport.server import logs  # noqa: PLC0415 - see above
     from reelport.server.queue.worker import run_worker  # noqa: PLC0415 - see above
     from reelport.server.settings import read_settings  # noqa: PLC0415 - see above
-    from reelport.storage.modes import set_readers  # noqa: PLC0415 - see above
+    from reelport.storage.durable import set_readers  # noqa: PLC0415 - see above
 
     settings = read_settings()
     set_readers(settings.readers)

@@ -33,8 +33,7 @@ from reelport.server.state.sqlite_engine import (
     set_kind,
 )
 from reelport.server.state.state_record import find_traces, record_state, require_new, require_present
-from reelport.storage.durable import FULL_DISK, full_disk_sentence
-from reelport.storage.modes import private
+from reelport.storage.durable import FULL_DISK, full_disk_sentence, private
 
 T = TypeVar("T")
 

@@ -12,9 +12,8 @@ from sqlalchemy import Engine, text
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading
 from reelport.storage.birth_time import read_birth_time
-from reelport.storage.durable import sync_file, sync_folder, translate_io_errors
+from reelport.storage.durable import private, sync_file, sync_folder, translate_io_errors
 from reelport.storage.locked_folders import lock_folder
-from reelport.storage.modes import private
 
 NAME = "state.place"
 """The file of a data directory that holds the identity of its SQLite state, and the number of its own inode."""

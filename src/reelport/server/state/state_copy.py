@@ -24,7 +24,7 @@ from reelport.server.state.revisions import REVISION, describe_newer_revision, r
 from reelport.server.state.secret_fingerprint import read_fingerprint
 from reelport.server.state.state_record import describe_missing, find_traces, record_state
 from reelport.server.state.tables import METADATA
-from reelport.storage.modes import private
+from reelport.storage.durable import private
 from reelport.wording import format_count
 
 _BATCH = 1000

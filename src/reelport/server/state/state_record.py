@@ -15,10 +15,9 @@ from pathlib import Path
 from reelport.errors import StorageError
 from reelport.server.database_address import describe_place, parse_address
 from reelport.server.settings import Settings
-from reelport.storage.durable import translate_io_errors
+from reelport.storage.durable import give_to_owner, translate_io_errors
 from reelport.storage.file_store import read_file
 from reelport.storage.local_folder import LocalFolder
-from reelport.storage.modes import give_to_owner
 
 NAME = "state.database"
 """The file that says which database holds the state: `sqlite`, or `postgresql` and where that is."""

@@ -33,8 +33,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from reelport.errors import DiskFull, StorageError
-from reelport.storage.durable import describe_os_error, translate_io_errors
-from reelport.storage.modes import private
+from reelport.storage.durable import describe_os_error, private, translate_io_errors
 
 CHECKPOINT_COMMITS = 50
 """Commits of a process between two checkpoints.

@@ -19,7 +19,7 @@ from reelport.catalog import Metric
 from reelport.charts import Chart, NoChart, embed_chart
 from reelport.engine.plan import Plan
 from reelport.errors import StorageError
-from reelport.query_sentence import describe_query
+from reelport.query import describe_query
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
 from reelport.server.access.keys import identify_studio

@@ -17,8 +17,7 @@ from reelport.charts import Chart, LineChart, Series, count_settled, draw_file, 
 from reelport.charts.png_renderer import explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
 from reelport.facts.log.freshness import Freshness
-from reelport.query import ReportQuery
-from reelport.query_sentence import name_file
+from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
 from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, Sort, View
