@@ -1,7 +1,4 @@
-"""The archive: a folder of backups.
-
-Each has a manifest; their objects are named by SHA-256 and kept once.
-"""
+"""The archive: a folder of backups, each with a manifest, whose objects are named by SHA-256 and kept once."""
 
 from __future__ import annotations
 
@@ -12,32 +9,29 @@ import json
 import os
 import re
 import secrets
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from reelport.errors import NewerData, StorageError, UsageError
 from reelport.query import ReportQuery
 from reelport.storage.durable import make_folder, private, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile
 from reelport.storage.local_folder import LocalFolder
+from reelport.storage.locked_folders import open_scratch_folder
 
 MARKER = "reelport-archive.json"
 """The file by which an archive is known."""
 FACTS, FILES = STORES = ("facts", "files")
 """The stores that files are backed up from: the tables, and the finished reports."""
 _MANIFESTS, _OBJECTS, _WORK, _LOCK = "backups", "objects", "work", "lock"
-_WORK_PREFIX = "reelport-"
 _FORMAT = 1
 _CHUNK = 1 << 20
 _DIGEST = re.compile("[0-9a-f]{64}")
 _DRAFT = re.compile(r"[0-9a-f]{16}\.part")
 _MARKER_DRAFT = re.compile(re.escape(MARKER) + r"\.[0-9a-f]{12}\.part")
-_WORK_FOLDER = re.compile(_WORK_PREFIX + "[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +91,7 @@ class Manifest:
     def to_json(self) -> bytes:
         """Write the manifest."""
         probes = [{**asdict(probe), "query": probe.query.to_wire()} for probe in self.probes]
-        fields = {name: getattr(self, name) for name in self.__slots__ if name not in {"files", "probes", "state"}}
-        files = [asdict(file) for file in self.files]
-        body = {"format": _FORMAT, **fields, "state": asdict(self.state), "files": files, "probes": probes}
-        return json.dumps(body, indent=1).encode() + b"\n"
+        return json.dumps({"format": _FORMAT, **asdict(self), "probes": probes}, indent=1).encode() + b"\n"
 
 
 def parse_manifest(text: bytes, place: str) -> Manifest:
@@ -111,18 +102,17 @@ def parse_manifest(text: bytes, place: str) -> Manifest:
             raise NewerData(f"{place} was written by a newer version of Reelport: restore it with that version.")
         body["state"] = _parse_stored(body["state"])
         body["files"] = tuple(map(_parse_file, body["files"]))
-        body["probes"] = tuple(map(_parse_probe, body["probes"]))
+        body["probes"] = tuple(
+            Probe(**{**probe, "query": ReportQuery.from_wire(probe["query"]), "channels": tuple(probe["channels"])})
+            for probe in body["probes"]
+        )
         return Manifest(**body)
     except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise StorageError(f"{place} is damaged, or no manifest of a backup.") from error
 
 
-def _is_digest(text: object) -> bool:
-    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
-
-
 def _parse_stored(body: Mapping[str, Any]) -> Stored:
-    if not _is_digest(body["sha256"]) or not isinstance(body["size"], int) or body["size"] < 0:
+    if not _DIGEST.fullmatch(body["sha256"]) or not isinstance(body["size"], int) or body["size"] < 0:
         raise ValueError(body)
     return Stored(**body)
 
@@ -134,10 +124,6 @@ def _parse_file(body: Mapping[str, Any]) -> BackedUpFile:
     return file
 
 
-def _parse_probe(body: Mapping[str, Any]) -> Probe:
-    return Probe(**{**body, "query": ReportQuery.from_wire(body["query"]), "channels": tuple(body["channels"])})
-
-
 @dataclass(frozen=True, slots=True)
 class Archive:
     """The backups in a folder. Any number of them share their objects."""
@@ -145,8 +131,11 @@ class Archive:
     root: Path
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Let one process at a time change the archive; UsageError while another does."""
+    def writing(self) -> Iterator[Path]:
+        """Let one process at a time change the archive, and lend it a folder for its work.
+
+        UsageError while another does. What a killed one left in such a folder is deleted first.
+        """
         _claim_folder(self.root)
         with translate_io_errors(self.root), private():
             handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -155,27 +144,10 @@ class Archive:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"Another backup into {self.root} is running.") from None
-            with translate_io_errors(self.root):
-                for left in _list_work_left(self._work):
-                    shutil.rmtree(left)
-            yield
+            with translate_io_errors(self.root), open_scratch_folder("reelport-", self.root / _WORK) as work:
+                yield work
         finally:
             os.close(handle)
-
-    @property
-    def _work(self) -> Path:
-        return self.root / _WORK
-
-    @contextmanager
-    def open_work(self) -> Iterator[Path]:
-        """Lend a folder for what a backup needs while it is made.
-
-        What a killed one left goes with the next.
-        """
-        with translate_io_errors(self._work):
-            folder = tempfile.TemporaryDirectory(prefix=_WORK_PREFIX, dir=self._work)
-        with folder as name:
-            yield Path(name)
 
     def list_ids(self) -> tuple[str, ...]:
         """List the backups, the oldest first."""
@@ -190,13 +162,16 @@ class Archive:
         if not known or (id_ is not None and id_ not in known):
             there = f"it holds {', '.join(known[-5:])}" if known else "it holds none"
             raise UsageError(f"{self.root} has no backup{'' if id_ is None else f' {id_!r}'}: {there}.")
-        path = self.root / _MANIFESTS / f"{id_ or known[-1]}.json"
+        path = self._locate_manifest(id_ or known[-1])
         with translate_io_errors(path):
             return parse_manifest(path.read_bytes(), str(path))
 
+    def _locate_manifest(self, id_: str) -> Path:
+        return self.root / _MANIFESTS / f"{id_}.json"
+
     def add(self, manifest: Manifest) -> None:
         """Add a backup whose objects are all there: with this it exists."""
-        path = self.root / _MANIFESTS / f"{manifest.id}.json"
+        path = self._locate_manifest(manifest.id)
         with translate_io_errors(path), private():
             replace_file(path, manifest.to_json(), is_new=True)
 
@@ -213,18 +188,15 @@ class Archive:
                         size += len(data)
                 stored = Stored(digest.hexdigest(), size)
                 # What was read anyway mends an object that has been damaged.
-                if self._check(stored) is not None:
-                    self._keep(part, stored)
+                if self._find_fault(stored) is not None:
+                    path = self.locate(stored)
+                    make_folder(path.parent)
+                    sync_file(part)
+                    part.rename(path)
+                    sync_folder(path.parent)
             finally:
                 part.unlink(missing_ok=True)
         return stored
-
-    def _keep(self, part: Path, stored: Stored) -> None:
-        path = self.locate(stored)
-        make_folder(path.parent)
-        sync_file(part)
-        part.rename(path)
-        sync_folder(path.parent)
 
     def holds(self, stored: Stored) -> bool:
         """Whether an object is there with its size."""
@@ -243,11 +215,14 @@ class Archive:
         the folder.
         """
         [to] = LocalFolder(root).local_paths([name])
+        digest = hashlib.sha256()
         with translate_io_errors(to):
             make_folder(to.parent)
             with private(), to.open("xb") as copy:
-                is_whole = _read_through(self.locate(stored), copy.write) == stored.sha256
-            if not is_whole:
+                for data in _read_chunks(self.locate(stored)):
+                    digest.update(data)
+                    copy.write(data)
+            if digest.hexdigest() != stored.sha256:
                 to.unlink()
                 return False
             sync_file(to)
@@ -256,21 +231,23 @@ class Archive:
 
     def is_whole(self, stored: Stored) -> bool:
         """Whether an object is there with its bytes."""
+        digest = hashlib.sha256()
         with translate_io_errors(self.locate(stored)):
-            return _read_through(self.locate(stored), len) == stored.sha256
+            for data in _read_chunks(self.locate(stored)):
+                digest.update(data)
+        return self.holds(stored) and digest.hexdigest() == stored.sha256
 
-    def find_damage(self, manifest: Manifest) -> list[str]:
+    def list_faults(self, manifest: Manifest) -> list[str]:
         """List a sentence for each object of a backup that is missing or has other bytes."""
-        return [sentence for stored in sorted(manifest.contents, key=repr) if (sentence := self._check(stored))]
+        return [fault for stored in sorted(manifest.contents, key=repr) if (fault := self._find_fault(stored))]
 
-    def _check(self, stored: Stored) -> str | None:
-        path = self.locate(stored)
+    def _find_fault(self, stored: Stored) -> str | None:
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            return f"{path} can't be read: {error.strerror}."
-        return None if found == stored.sha256 else f"{path} is damaged: delete it, and the next backup writes it again."
+            if self.is_whole(stored):
+                return None
+        except StorageError as error:
+            return f"{error}."
+        return f"{self.locate(stored)} is missing, or damaged: delete it then, and the next backup writes it again."
 
     def prune(self, keep: int) -> tuple[str, ...]:
         """Delete all but the newest backups, and objects that none needs; return the ids that went.
@@ -282,20 +259,14 @@ class Archive:
             manifests = [self.read(id_) for id_ in known]
             needed = {stored.sha256 for manifest in manifests[-keep:] for stored in manifest.contents}
             for id_ in known[:-keep]:
-                (self.root / _MANIFESTS / f"{id_}.json").unlink()
-            # Drafts of killed backups go too: this process alone writes now.
-            for path in self._list_own_files():
-                if path.name not in needed:
+                self._locate_manifest(id_).unlink()
+            # Drafts of killed backups go too: this process alone writes now. Whatever else is there is somebody else's.
+            objects = self.root / _OBJECTS
+            for path in (*objects.glob("*.part"), *objects.glob("??/*")):
+                is_object = _DIGEST.fullmatch(path.name) and path.parent.name == path.name[:2]
+                if (is_object or _DRAFT.fullmatch(path.name)) and path.name not in needed:
                     path.unlink()
         return known[:-keep]
-
-    def _list_own_files(self) -> Iterator[Path]:
-        """List objects and drafts: whatever else lies in the folder is somebody else's."""
-        objects = self.root / _OBJECTS
-        yield from (path for path in objects.iterdir() if _DRAFT.fullmatch(path.name))
-        yield from (
-            path for path in objects.glob("??/*") if _is_digest(path.name) and path.parent.name == path.name[:2]
-        )
 
 
 def _claim_folder(root: Path) -> None:
@@ -306,8 +277,7 @@ def _claim_folder(root: Path) -> None:
     with translate_io_errors(root), private():
         make_folder(root)
         if not _is_marked(root):
-            foreign = [path for path in root.iterdir() if not _MARKER_DRAFT.fullmatch(path.name)]
-            if foreign:
+            if foreign := [path for path in root.iterdir() if not _MARKER_DRAFT.fullmatch(path.name)]:
                 raise UsageError(_describe_foreign(root, foreign))
             replace_file(root / MARKER, json.dumps({"archive": _FORMAT}).encode() + b"\n")
         for folder in (root / _MANIFESTS, root / _OBJECTS, root / _WORK):
@@ -337,36 +307,14 @@ def _describe_foreign(root: Path, foreign: list[Path]) -> str:
     return f"{sentence} {inner} is an archive: did you mean that one?" if (inner / MARKER).is_file() else sentence
 
 
-def _list_work_left(work: Path) -> Iterator[Path]:
-    """List the folders that killed backups left in the folder for work."""
-    for path in work.iterdir():
-        if _WORK_FOLDER.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-            yield path
-
-
-def _read_through(source: Path, take: Callable[[bytes], object]) -> str | None:
-    """Hand a file's bytes on, and return their SHA-256.
-
-    None where the file is missing, or the disk can't read it.
-    """
-    digest = hashlib.sha256()
+def _read_chunks(path: Path) -> Iterator[bytes]:
+    """Read a file: less of it, or nothing, where the disk can't read it or it is missing."""
     try:
-        file = source.open("rb")
+        with path.open("rb") as file:
+            while data := file.read(_CHUNK):
+                yield data
     except FileNotFoundError:
-        return None
-    with file:
-        while (data := _read_chunk(file)) != b"":
-            if data is None:
-                return None
-            digest.update(data)
-            take(data)
-    return digest.hexdigest()
-
-
-def _read_chunk(file: BinaryIO) -> bytes | None:
-    try:
-        return file.read(_CHUNK)
+        return
     except OSError as error:
-        if error.errno == errno.EIO:
-            return None
-        raise
+        if error.errno != errno.EIO:
+            raise

@@ -8,11 +8,10 @@ commit no version of a table can be read, and with it all of them can.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import cached_property
 
 from reelport import killpoints
 from reelport.errors import StorageError
@@ -49,9 +48,14 @@ class Bucket:
 
     def find_problems(self) -> Iterator[str]:
         """Say why the backup can't be restored there; nothing is touched."""
+        marks = {MARK} if self.owner is None else {MARK, store_owner.NAME, store_owner.PLACE_NAME}
+        made_anew = f"{table_marks.FOLDER}/"
         try:
-            held = {file.name: file.size for file in self.store.list() if not self._is_mark(file.name)}
-            yield from self._find_other_owners()
+            held = {file.name: file.size for file in self.store.list() if file.name not in marks}
+            if self.kind == FACTS:
+                held = {name: size for name, size in held.items() if not name.startswith(made_anew)}
+            if self.owner is not None:
+                yield from self._find_other_owners(self.owner)
             if (origin := self._read(MARK)) not in {None, self.origin}:
                 yield f"{self.url} holds a part of another backup ({origin}): restore that one, or name a new prefix."
             if foreign := sorted(held.keys() - self.files.keys()):
@@ -61,15 +65,20 @@ class Bucket:
         except StorageError as error:
             yield str(error)
 
-    def _is_mark(self, name: str) -> bool:
-        """Whether it is a mark: of a restore, of an owner, or of the tables, which are made anew."""
-        return name in self._marks or (self.kind == FACTS and name.startswith(f"{table_marks.FOLDER}/"))
+    def _find_other_owners(self, own: str) -> Iterator[str]:
+        if self._read(store_owner.NAME) not in {None, own}:
+            yield f"{self.url} holds the reports of a service with another secret: name another prefix."
+        if self._read(store_owner.PLACE_NAME) is not None:
+            yield (
+                f"{self.url} belongs to a service whose state is elsewhere: name another prefix; or, where that one "
+                f"never starts again, delete {store_owner.PLACE_NAME} there."
+            )
 
-    def restore(self, archive: Archive, *, without_damaged: bool) -> frozenset[str]:
-        """Upload what is missing there; return the names of files that the archive lacks.
+    def restore(self, archive: Archive, needed: Collection[Stored]) -> frozenset[str]:
+        """Upload what is missing there; return the names of files that are damaged or missing in the archive.
 
-        Those are damaged or missing in it. With one of them, tables get no commit, so that none can be read; with
-        `without_damaged` they do, unless the file is of a log. Raises StorageError; run again, it goes on.
+        If one of them is needed, no commit is put, so that no table can be read. Raises StorageError; run again, it
+        goes on.
         """
         self._claim(MARK, self.origin)
         if self.owner is not None:
@@ -79,17 +88,14 @@ class Bucket:
         commits = [name for name in missing if f"/{LOG_FOLDER}/" in name and self.kind == FACTS]
         others = [name for name in missing if name not in commits]
         lost = {name for name in _run_all(others, lambda name: self._upload(archive, name)) if name is not None}
-        lost_commits = {name for name in commits if not archive.is_whole(self.files[name])}
-        if not lost_commits and (self.kind == FILES or without_damaged or not lost):
-            self._commit_all(archive, commits, there)
+        lost |= {name for name in commits if not archive.is_whole(self.files[name])}
+        if not any(self.files[name] in needed for name in lost):
+            if commits:
+                self._require_own_logs(there)
+            for name in sorted(commits, key=lambda name: name.rpartition("/")[2], reverse=True):
+                self._commit(archive, name)
             self.store.delete(MARK)
-        return frozenset(lost | lost_commits)
-
-    def _commit_all(self, archive: Archive, commits: list[str], there: set[str]) -> None:
-        if commits:
-            self._require_own_logs(there)
-        for name in sorted(commits, key=lambda name: name.rpartition("/")[2], reverse=True):
-            self._commit(archive, name)
+        return frozenset(lost)
 
     def _require_own_logs(self, before: set[str]) -> None:
         """Raise StorageError where somebody else has begun a table while files were uploaded.
@@ -100,21 +106,6 @@ class Bucket:
         new = {name: size for name, size in logs.items() if name not in before}
         if new.keys() - self.files.keys() or self._list_changed(new):
             raise StorageError(f"{self.url}: somebody else has begun to write there ({list_some(sorted(new))}).")
-
-    @cached_property
-    def _marks(self) -> frozenset[str]:
-        return frozenset({MARK} if self.owner is None else {MARK, store_owner.NAME, store_owner.PLACE_NAME})
-
-    def _find_other_owners(self) -> Iterator[str]:
-        if self.owner is None:
-            return
-        if self._read(store_owner.NAME) not in {None, self.owner}:
-            yield f"{self.url} holds the reports of a service with another secret: name another prefix."
-        if self._read(store_owner.PLACE_NAME) is not None:
-            yield (
-                f"{self.url} belongs to a service whose state is elsewhere: name another prefix; or, where that one "
-                f"never starts again, delete {store_owner.PLACE_NAME} there."
-            )
 
     def _list_changed(self, held: dict[str, int]) -> list[str]:
         same_size = [name for name, size in held.items() if size == self.files[name].size]
@@ -145,6 +136,7 @@ class Bucket:
             raise StorageError(f"{self.url}: somebody else has just begun to write there.")
 
     def _upload(self, archive: Archive, name: str) -> str | None:
+        """Upload a file; give its name where it is damaged or missing."""
         content = self.files[name]
         if not archive.is_whole(content):
             return name

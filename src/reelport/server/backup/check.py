@@ -11,7 +11,7 @@ import pwd
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from reelport.server.state.database import open_database, upgrade, writing
 from reelport.storage.locked_folders import open_scratch_folder
 
 _DATABASE_OWNER = "reelport"
+_PREFIX = "reelport-verify-"
 _UNPRIVILEGED = "postgres"
 """The user whom Debian's package makes; PostgreSQL refuses to run as root."""
 
@@ -57,18 +58,18 @@ def find_faults(
     `scratch` is where it is restored to for the while; the system's folder for temporary files when None. A state of
     PostgreSQL goes into the empty database at the address `scratch_database`, or when None into a server of its own.
     """
-    faults = archive.find_damage(manifest)
-    if faults:
+    if faults := archive.list_faults(manifest):
         return faults
     if scratch is not None and not scratch.is_dir():
         raise UsageError(f"{scratch} is no folder: name one with as much room as the backup has bytes.")
-    with open_scratch_folder("reelport-verify-", scratch) as folder:
+    with open_scratch_folder(_PREFIX, scratch) as folder:
         place = replace(settings, data=folder / "data", database_url="", files_url="", facts_url="")
-        damage = _restore(archive, manifest, place, scratch, scratch_database)
-        tables = verify(place.facts_root)
+        with _lend_database(manifest.database, place, scratch, scratch_database) as address:
+            restore_backup(archive, manifest, replace(place, database_url=address), check_secret=False)
+        damage = None if address else check_state_file(place.state_file)
         return [
             *([] if damage is None else [damage]),
-            *(f"{table.table}: {finding}" for table in tables for finding in table.findings),
+            *(f"{table.table}: {finding}" for table in verify(place.facts_root) for finding in table.findings),
             *find_differences(settings, place.facts_root, manifest.versions, manifest.probes, folder),
         ]
 
@@ -78,7 +79,7 @@ def try_upgrade(settings: Settings, scratch: Path | None, scratch_database: str 
 
     StorageError when a migration fails, or leaves a damaged state.
     """
-    with open_scratch_folder("reelport-verify-", scratch) as folder:
+    with open_scratch_folder(_PREFIX, scratch) as folder:
         place = replace(settings, data=folder / "data", database_url="")
         place.data.mkdir()
         dump = folder / "dump" if settings.database_url else place.state_file
@@ -94,14 +95,6 @@ def try_upgrade(settings: Settings, scratch: Path | None, scratch_database: str 
                 db.dispose()
         if not address and (damage := check_state_file(place.state_file)):
             raise StorageError(damage)
-
-
-def _restore(
-    archive: Archive, manifest: Manifest, place: Settings, scratch: Path | None, scratch_database: str | None
-) -> str | None:
-    with _lend_database(manifest.database, place, scratch, scratch_database) as address:
-        restore_backup(archive, manifest, replace(place, database_url=address), check_secret=False)
-    return None if address else check_state_file(place.state_file)
 
 
 def _lend_database(
@@ -130,18 +123,31 @@ def _run_own_server(scratch: Path | None) -> Iterator[str]:
             "(Debian: postgresql), or name an empty database (--scratch-database)."
         )
     user = _find_user()
-    _forget_other_servers()
-    where = scratch if user is None else None
-    with _folder(where, user) as data, _folder(None, user) as socket:  # a socket's path has 107 letters at most
-        _create_cluster(initdb, data / "cluster", user)
-        words = ["-D", str(data / "cluster"), "-k", str(socket), *(f"-c{option}" for option in _OPTIONS)]
+    for name in [name for name in os.environ if name.startswith("PG")]:  # it would lead to another server
+        del os.environ[name]
+    where, uid, gid = (scratch, None, None) if user is None else (None, user.pw_uid, user.pw_gid)
+    # A socket's path has 107 letters at most.
+    with open_scratch_folder(_PREFIX, where, uid) as data, open_scratch_folder(_PREFIX, None, uid) as socket:
+        base = ["-D", str(data / "cluster")]
+        made = subprocess.run(
+            [initdb, *base, "-U", _DATABASE_OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            user=uid,
+            group=gid,
+            env=_ENVIRONMENT,
+            cwd=data,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise StorageError(f"No PostgreSQL could be made in {data}: {made.stderr.strip()}")
         with (data / "log").open("wb") as log:
             server = subprocess.Popen(
-                [Path(initdb).with_name("postgres"), *words],
+                [Path(initdb).with_name("postgres"), *base, "-k", socket, *(f"-c{option}" for option in _OPTIONS)],
                 stdout=log,
                 stderr=log,
-                user=user,
-                group=user,
+                user=uid,
+                group=gid,
                 env=_ENVIRONMENT,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - this command has one thread
             )
@@ -149,7 +155,39 @@ def _run_own_server(scratch: Path | None) -> Iterator[str]:
             _wait_until_ready(server, socket, data / "log")
             yield f"postgresql://{_DATABASE_OWNER}@/postgres?host={socket}"
         finally:
-            _stop(server)
+            server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
+            server.wait()
+
+
+def _find_user() -> pwd.struct_passwd | None:
+    """Find the user whom the server runs as; None for the one of this process."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(_UNPRIVILEGED)
+    except KeyError:
+        raise UsageError(
+            f"PostgreSQL doesn't run as root, and there is no user {_UNPRIVILEGED!r}: run this as another user, or "
+            "name an empty database (--scratch-database)."
+        ) from None
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+    import psycopg  # noqa: PLC0415 - an extra
+
+    for _ in range(_PATIENCE_SECONDS * 10):
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(host=str(socket), user=_DATABASE_OWNER, dbname="postgres").close()
+            return
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(0.1)
+            break
+    raise StorageError(f"The PostgreSQL to restore into did not start: {log.read_text(errors='replace').strip()}")
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the server when this process ends, however it does."""
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, int(signal.SIGQUIT))
 
 
 @contextmanager
@@ -167,74 +205,6 @@ def _lend_named_database(settings: Settings, address: str) -> Iterator[str]:
         yield address
     finally:
         _drop_tables(place)
-
-
-def _forget_other_servers() -> None:
-    """Let no variable of PostgreSQL's lead to another server than the own one."""
-    for name in [name for name in os.environ if name.startswith("PG")]:
-        del os.environ[name]
-
-
-def _find_user() -> str | None:
-    """The user whom the server runs as; None for the one of this process."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(_UNPRIVILEGED).pw_name
-    except KeyError:
-        raise UsageError(
-            f"PostgreSQL doesn't run as root, and there is no user {_UNPRIVILEGED!r}: run this as another user, or "
-            "name an empty database (--scratch-database)."
-        ) from None
-
-
-def _folder(parent: Path | None, user: str | None) -> AbstractContextManager[Path]:
-    return open_scratch_folder("reelport-verify-", parent, None if user is None else pwd.getpwnam(user).pw_uid)
-
-
-def _create_cluster(initdb: str, to: Path, user: str | None) -> None:
-    words = ["-D", str(to), "-U", _DATABASE_OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-    done = subprocess.run(
-        [initdb, *words],
-        user=user,
-        group=user,
-        env=_ENVIRONMENT,
-        cwd=to.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise StorageError(f"No PostgreSQL could be made in {to.parent}: {done.stderr.strip()}")
-
-
-def _wait_until_ready(server: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
-    import psycopg  # noqa: PLC0415 - an extra
-
-    for _ in range(_PATIENCE_SECONDS * 10):
-        try:
-            psycopg.connect(host=str(socket), user=_DATABASE_OWNER, dbname="postgres").close()
-        except psycopg.OperationalError:
-            pass
-        else:
-            return
-        try:
-            server.wait(0.1)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    raise StorageError(f"The PostgreSQL to restore into did not start: {log.read_text(errors='replace').strip()}")
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Stop it at once: nothing of it is kept."""
-    server.send_signal(signal.SIGQUIT)
-    server.wait()
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end the server when this process ends, however it does."""
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, int(signal.SIGQUIT))
 
 
 def _drop_tables(settings: Settings) -> None:

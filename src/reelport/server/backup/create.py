@@ -1,12 +1,9 @@
-"""Makes a backup while the service runs: the state first, then reports and tables.
-
-Probes prove its restore.
-"""
+"""Makes a backup while the service runs: the state first, then reports and tables, and probes that prove a restore."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from importlib.metadata import version
@@ -21,7 +18,7 @@ from reelport.engine.tenant import Tenant
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_uploaded
 from reelport.facts.log.role_copies import find_original
-from reelport.facts.log.snapshot import Snapshot, newest_versions, pin
+from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Probe, Stored
@@ -51,14 +48,17 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
     """
     if archive.root.resolve().is_relative_to(settings.data.resolve()):
         raise UsageError(f"{archive.root} is in the data directory itself: name a folder elsewhere, on another disk.")
-    with archive.writing(), archive.open_work() as work:
+    with archive.writing() as work:
         id_, known = _choose_id(archive, now), _list_known(archive)
         with reading(db) as connection:
             fingerprint = read_fingerprint(connection)
             channels = connection.execute(select(READABLE.c.channel_id).distinct()).scalars().all()
             reports = connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars().all()
         refuse_other_tables(db, settings)
-        state = _store_state(settings, archive)
+        dump_state(settings, work / "state")
+        with closing(LocalFolder(work).open("state")) as dump:
+            state = archive.store(dump)
+        (work / "state").unlink()
         versions = dict(newest_versions(settings.facts_root))
         files = (
             *_store_files(archive, settings.report_store, FILES, "", sorted(reports), known),
@@ -74,7 +74,7 @@ def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetim
             versions=versions,
             state=state,
             files=files,
-            probes=make_probes(settings, versions, channels, work),
+            probes=_make_probes(settings, versions, channels, work),
         )
         archive.add(manifest)
     return manifest
@@ -99,35 +99,27 @@ def _list_known(archive: Archive) -> _Known:
     return {key: content for key, content in found.items() if archive.holds(content)}
 
 
-def _store_state(settings: Settings, archive: Archive) -> Stored:
-    with archive.open_work() as folder:
-        dump_state(settings, folder / "state")
-        with closing(LocalFolder(folder).open("state")) as dump:
-            return archive.store(dump)
-
-
 def _store_tables(
     settings: Settings, archive: Archive, versions: Mapping[str, int], known: _Known
 ) -> Iterator[BackedUpFile]:
     snapshot = pin(settings.facts_root, versions, versions)
     for table in TABLES:
-        store = open_uploaded(settings.facts_root / table)
-        names = [name for name in store.list_names() if _belongs(name, versions[table])]
+        store, newest = open_uploaded(settings.facts_root / table), commit_name(versions[table])
+        # No draft, later commit, checkpoint or copy by role.
+        names = [
+            name
+            for name in store.list_names()
+            if (
+                name.endswith(".json") and name <= newest
+                if name.startswith(f"{LOG_FOLDER}/")
+                else not name.endswith(_DRAFT) and find_original(name) is None
+            )
+        ]
         stored = tuple(_store_files(archive, store, FACTS, f"{table}/", sorted(names), known))
         lost = {f"{table}/{file.path}" for file in snapshot.listing[table]} - {file.name for file in stored}
         if lost:
             raise StorageError(f"{min(lost)} is gone: run `reelport verify`, or back up again.")
         yield from stored
-
-
-def _belongs(name: str, version: int) -> bool:
-    """Whether a backup has this file of a table.
-
-    That is no draft, later commit, checkpoint or copy by role.
-    """
-    if not name.startswith(f"{LOG_FOLDER}/"):
-        return not name.endswith(_DRAFT) and find_original(name) is None
-    return name.endswith(".json") and name <= commit_name(version)
 
 
 def _store_files(
@@ -148,29 +140,27 @@ def _store_files(
         yield BackedUpFile(store_name, prefix + name, found.tag, content)
 
 
-def make_probes(
+def _make_probes(
     settings: Settings, versions: Mapping[str, int], channels: Iterable[str], work: Path
 ) -> tuple[Probe, ...]:
-    """Make a report over each table for these channels, over the last week of the facts.
-
-    `work` is a folder for what that needs.
-    """
+    """Make a report over each table for these channels, over the last week of the facts."""
     held = tuple(sorted(channels))
-    last = _find_last_day(pin(settings.facts_root, versions, versions))
+    listing = pin(settings.facts_root, versions, versions).listing
+    days = [file.last_day for files in listing.values() for file in files if file.last is not None]
+    last = max(days, default=date(2000, 1, _DAYS))
     queries = choose_queries(last - timedelta(days=_DAYS - 1), last)
     written = _write_all(settings, settings.facts_root, versions, ((query, held) for query in queries), work)
     return tuple(Probe(query, held, made.sha256, made.rows) for query, made in written)
 
 
 def find_differences(
-    settings: Settings, root: Path, versions: Mapping[str, int], probes: Iterable[Probe], work: Path
+    settings: Settings, root: Path, versions: Mapping[str, int], probes: Collection[Probe], work: Path
 ) -> list[str]:
     """List a sentence for each probe that the tables below `root` give other bytes for."""
-    expected = list(probes)
-    written = _write_all(settings, root, versions, ((probe.query, probe.channels) for probe in expected), work)
+    written = _write_all(settings, root, versions, ((probe.query, probe.channels) for probe in probes), work)
     return [
         f"The restored tables give another report for {query.canonical()}: {made.rows} rows, and not {probe.rows}."
-        for probe, (query, made) in zip(expected, written, strict=True)
+        for probe, (query, made) in zip(probes, written, strict=True)
         if made.sha256 != probe.sha256
     ]
 
@@ -182,20 +172,12 @@ def _write_all(
     asked: Iterable[tuple[ReportQuery, tuple[str, ...]]],
     work: Path,
 ) -> Iterator[tuple[ReportQuery, Written]]:
-    with tempfile.TemporaryDirectory(dir=work) as folder:
-        spill = Path(folder) / "spill"
-        with QueryEngine(settings.worker_memory, settings.worker_threads or 1, spill) as engine:
-            for query, channels in asked:
-                snapshot = pin(root, tables_of(query), versions)
-                session = engine.session()
-                yield (
-                    query,
-                    session.write(plan_pieces(query, Tenant(frozenset(channels)), snapshot), Path(folder) / "probe"),
-                )
-                session.close()
-
-
-def _find_last_day(snapshot: Snapshot) -> date:
-    """Find the last day that any table holds, or a day long ago."""
-    days = [file.last_day for files in snapshot.listing.values() for file in files if file.last is not None]
-    return max(days, default=date(2000, 1, _DAYS))
+    with (
+        tempfile.TemporaryDirectory(dir=work) as folder,
+        QueryEngine(settings.worker_memory, settings.worker_threads or 1, Path(folder) / "spill") as engine,
+    ):
+        for query, channels in asked:
+            pieces = plan_pieces(query, Tenant(frozenset(channels)), pin(root, tables_of(query), versions))
+            session = engine.session()
+            yield query, session.write(pieces, Path(folder) / "probe")
+            session.close()

@@ -11,7 +11,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from reelport.facts.log.snapshot import ABSENT
 from reelport.facts.log.table_marks import RECORD, restore_identity
 from reelport.server import credentials
 from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
-from reelport.server.backup.damage import describe_damage, is_needed
+from reelport.server.backup.damage import describe_damage, list_needed
 from reelport.server.backup.state_dump import (
     POSTGRESQL,
     SQLITE,
@@ -88,16 +88,24 @@ def restore_backup(
     Return what is left out: finished reports that are damaged or missing in the archive, which are expired then, and
     with `without_damaged` such data files of tables. StorageError names all else that is damaged.
     """
+    needed = list_needed(manifest, without_damaged=without_damaged)
+    # Names the backup and the database that its state goes to, to know a killed restore again.
+    origin = f"{manifest.id} {manifest.state.sha256} {describe_address(settings)}"
     with _lock(settings.data):
-        wrong = list(_find_problems(manifest, settings, check_secret=check_secret))
-        wrong += _find_missing(archive, manifest, without_damaged=without_damaged)
+        claim = DatabaseClaim.of(settings, origin) if settings.database_url else None
+        wrong = list(_find_problems(manifest, settings, claim, check_secret=check_secret))
+        if missing := {content for content in needed if not archive.holds(content)}:
+            wrong.append(describe_damage(archive, manifest, missing))
         if wrong:
             raise UsageError("\n".join(wrong))
         with translate_io_errors(settings.data):
             settings.data.chmod(0o777 & ~settings.readers.denied_bits)
-        _clear(settings)  # first: what is left may fill the disk
-        with _begin(manifest, settings) as must_load:
-            lost = _restore_files(archive, manifest, settings, without_damaged=without_damaged)
+            for path in _list_leftovers(settings):  # first: what is left may fill the disk
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if claim is None:
+            begin_restore(settings.data, origin)
+        with nullcontext(enter_result=False) if claim is None else claim.hold() as must_load:
+            lost = _restore_files(archive, manifest, settings, needed)
             if manifest.database == SQLITE:
                 archive.copy_out(manifest.state, settings.data, settings.state_file.name)
             elif must_load:  # else a restore that was killed has loaded it: all of it, or nothing
@@ -132,52 +140,29 @@ def _lock(data: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _describe_origin(manifest: Manifest, settings: Settings) -> str:
-    """Name a backup and the database that its state goes to, to know a killed restore again."""
-    return f"{manifest.id} {manifest.state.sha256} {describe_address(settings)}"
-
-
-def _begin(manifest: Manifest, settings: Settings) -> AbstractContextManager[bool]:
-    """Mark the data directory, and hold the database; gives whether the state must be loaded."""
-    if settings.database_url:
-        return _make_claim(manifest, settings).hold()
-    begin_restore(settings.data, _describe_origin(manifest, settings))
-    return nullcontext(enter_result=False)
-
-
-def _make_claim(manifest: Manifest, settings: Settings) -> DatabaseClaim:
-    return DatabaseClaim.of(settings, _describe_origin(manifest, settings))
-
-
-def _find_claim_problem(manifest: Manifest, settings: Settings) -> str | None:
-    return _make_claim(manifest, settings).find_problem() if settings.database_url else None
-
-
 def _restore_files(
-    archive: Archive, manifest: Manifest, settings: Settings, *, without_damaged: bool
+    archive: Archive, manifest: Manifest, settings: Settings, needed: Collection[Stored]
 ) -> set[BackedUpFile]:
-    """Copy the files of tables and reports out of the archive, and hash each on the way.
+    """Copy the files of tables and reports out of the archive; those of an object store go there.
 
-    Those of an object store go there. Return those that are damaged or missing in the archive, and left out.
+    Return those that are damaged or missing in the archive, and left out. StorageError where one of them is needed.
     """
+
+    def refuse(damaged: set[Stored]) -> None:
+        if damaged:
+            raise StorageError(describe_damage(archive, manifest, damaged))
+
     roots = {FACTS: settings.facts_root, FILES: settings.files_root}
-    damaged = set() if archive.is_whole(manifest.state) else {manifest.state}
     local = _list_local_files(manifest, settings)
     lost = {file for file in local if not archive.copy_out(file.content, roots[file.store], file.name)}
-    damaged |= {file.content for file in lost if is_needed(file, without_damaged=without_damaged)}
-    _refuse_damage(archive, manifest, damaged)
+    damaged = {file.content for file in lost if file.content in needed}
+    refuse(damaged if archive.is_whole(manifest.state) else {*damaged, manifest.state})
     for bucket in _list_buckets(manifest, settings):
-        names = bucket.restore(archive, without_damaged=without_damaged)
+        names = bucket.restore(archive, needed)
         there = {file for file in manifest.files if file.store == bucket.kind and file.name in names}
-        needed = {file.content for file in there if is_needed(file, without_damaged=without_damaged)}
-        _refuse_damage(archive, manifest, needed)
+        refuse({file.content for file in there if file.content in needed})
         lost |= there
     return lost
-
-
-def _refuse_damage(archive: Archive, manifest: Manifest, damaged: set[Stored]) -> None:
-    if damaged:
-        raise StorageError(describe_damage(archive, manifest, damaged))
 
 
 def _list_local_files(manifest: Manifest, settings: Settings) -> list[BackedUpFile]:
@@ -193,51 +178,47 @@ def _list_buckets(manifest: Manifest, settings: Settings) -> list[Bucket]:
     return list_buckets(manifest, settings)
 
 
-def _find_problems(manifest: Manifest, settings: Settings, *, check_secret: bool) -> Iterator[str]:
+def _find_problems(
+    manifest: Manifest, settings: Settings, claim: DatabaseClaim | None, *, check_secret: bool
+) -> Iterator[str]:
     if newer := describe_newer_revision(manifest.revision):
         yield newer
     if manifest.database != name_database(settings):
         needed = "set" if manifest.database == POSTGRESQL else "don't set"
         yield f"The state was in {manifest.database}: {needed} REELPORT_DATABASE_URL."
-    elif problem := find_tool_problem(manifest.database) or _find_claim_problem(manifest, settings):
+    elif problem := find_tool_problem(manifest.database) or (None if claim is None else claim.find_problem()):
         yield problem
-    if check_secret:
-        yield from _find_secret_problems(manifest, settings)
+    if check_secret and manifest.fingerprint is not None:
+        yield from _find_secret_problems(manifest.fingerprint, settings)
     for bucket in _list_buckets(manifest, settings):
         yield from bucket.find_problems()
     yield from _find_place_problems(manifest, settings)
 
 
-def _find_missing(archive: Archive, manifest: Manifest, *, without_damaged: bool) -> Iterator[str]:
-    needed = {file.content for file in manifest.files if is_needed(file, without_damaged=without_damaged)}
-    missing = {content for content in (manifest.state, *needed) if not archive.holds(content)}
-    if missing:
-        yield describe_damage(archive, manifest, missing)
-
-
-def _find_secret_problems(manifest: Manifest, settings: Settings) -> Iterator[str]:
+def _find_secret_problems(fingerprint: str, settings: Settings) -> Iterator[str]:
     """Say if the secret isn't the one that the keys were made under. None is made here."""
-    if manifest.fingerprint is None:
-        return
     bring = f"bring {settings.data / credentials.SECRET_FILE} from where you keep it, or set REELPORT_SECRET."
     if settings.secret is None and not (settings.data / credentials.SECRET_FILE).exists():
         yield f"The keys of the backup need their secret, which no backup holds: {bring}"
-    elif credentials.load_service_secret(settings).fingerprint != manifest.fingerprint:
+    elif credentials.load_service_secret(settings).fingerprint != fingerprint:
         yield f"The secret here is another one than the keys of the backup were made under: {bring}"
 
 
 def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str]:
     data = settings.data
+    is_unfinished = read_unfinished(data) is not None
     try:
         with translate_io_errors(data):
-            held = {path.name for path in data.iterdir()} if data.exists() else set()
-            near = next(path for path in (data, *data.parents) if path.exists())
-            free = shutil.disk_usage(near).free + _measure_leftovers(settings)
+            held = {path.name for path in data.iterdir()}
+            free = shutil.disk_usage(data).free
+            if is_unfinished:  # what the next restore frees before it writes
+                found = (file for path in _list_leftovers(settings) for file in (path, *path.rglob("*")))
+                free += sum(file.lstat().st_blocks * _BLOCK for file in found)
     except StorageError as error:
         yield str(error)
         return
-    own = {UNFINISHED_NAME} if read_unfinished(data) is None else _RESTORED
-    if {strip_draft(name) for name in held} - own - {credentials.SECRET_FILE}:
+    own = {credentials.SECRET_FILE} | (_RESTORED if is_unfinished else {UNFINISHED_NAME})
+    if {strip_draft(name) for name in held} - own:
         yield (
             f"{data} isn't empty: name a new directory, "
             f"with {credentials.SECRET_FILE} alone in it if that is where the secret is."
@@ -245,16 +226,7 @@ def _find_place_problems(manifest: Manifest, settings: Settings) -> Iterator[str
     kept = {manifest.state, *(file.content for file in _list_local_files(manifest, settings))}
     needed = int(_ROOM * sum(stored.size for stored in kept))
     if free < needed:
-        yield f"{near} has {free:,} bytes of room, and the backup needs {needed:,}."
-
-
-def _clear(settings: Settings) -> None:
-    with translate_io_errors(settings.data):
-        for path in _list_leftovers(settings):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        yield f"{data} has {free:,} bytes of room, and the backup needs {needed:,}."
 
 
 def _list_leftovers(settings: Settings) -> list[Path]:
@@ -263,35 +235,22 @@ def _list_leftovers(settings: Settings) -> list[Path]:
     return [path for path in settings.data.iterdir() if path.name not in kept]
 
 
-def _measure_leftovers(settings: Settings) -> int:
-    """Count the bytes on the disk that the next restore frees before it writes."""
-    if read_unfinished(settings.data) is None:
-        return 0
-    found = (file for path in _list_leftovers(settings) for file in (path, *path.rglob("*")))
-    return sum(file.lstat().st_blocks * _BLOCK for file in found)
-
-
 def _bring_up_to_date(settings: Settings, kept: set[str], tables: Iterable[str]) -> None:
     """Migrate the state, mark its tables, and expire reports whose files vanished."""
     db = open_database(settings)
     try:
         with private():
             upgrade(db)
-            _expire_lost_reports(db, kept)
+            with writing(db) as connection:
+                found = connection.execute(select(REPORTS.c.id, REPORTS.c.file).where(REPORTS.c.file.is_not(None)))
+                if lost := [row.id for row in found if row.file not in kept]:
+                    expired = {"status": ReportStatus.EXPIRED.value, "file": None}
+                    connection.execute(REPORTS.update().where(REPORTS.c.id.in_(lost)).values(expired))
             if (identity := read_tables_identity(db)) is not None:
                 restore_identity(settings.data, settings.facts_root, identity, tables)
             state_record.record_state(settings, is_new=True)
     finally:
         db.dispose()
-
-
-def _expire_lost_reports(db: Engine, kept: set[str]) -> None:
-    with writing(db) as connection:
-        found = connection.execute(select(REPORTS.c.id, REPORTS.c.file).where(REPORTS.c.file.is_not(None))).all()
-        lost = [row.id for row in found if row.file not in kept]
-        if lost:
-            ended = {"status": ReportStatus.EXPIRED.value, "file": None}
-            connection.execute(REPORTS.update().where(REPORTS.c.id.in_(lost)).values(ended))
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,13 +300,15 @@ class DatabaseClaim:
     def _take(self) -> bool:
         is_loaded = self.before == self._loaded_mark
         begin_restore(self.settings.data, self._loaded_mark if is_loaded else self._mark)
-        try:
-            with self._connect(writing) as connection:
-                must_load = self._claim(connection)
-        except UsageError:
+        with self._connect(writing) as connection:
+            lock_tables(connection)  # who looks after us sees the claim, be it a restore or a service that begins
+            problem, must_load = self._find_problem(connection), not _list_others(connection)
+            if problem is None and must_load and not inspect(connection).has_table(CLAIM):
+                connection.execute(_SET_CLAIM, {"token": self.token})
+        if problem is not None:
             if self.before is None:
                 cancel_restore(self.settings.data)
-            raise
+            raise UsageError(problem)
         if must_load and is_loaded:  # somebody has emptied the database since
             begin_restore(self.settings.data, self._mark)
         return must_load
@@ -363,15 +324,6 @@ class DatabaseClaim:
     @property
     def _loaded_mark(self) -> str:
         return f"{self._mark}\nloaded"
-
-    def _claim(self, connection: Connection) -> bool:
-        lock_tables(connection)  # who looks after us sees the claim, be it a restore or a service that begins
-        if problem := self._find_problem(connection):
-            raise UsageError(problem)
-        must_load = not _list_others(connection)
-        if must_load and not inspect(connection).has_table(CLAIM):
-            connection.execute(_SET_CLAIM, {"token": self.token})
-        return must_load
 
     def _find_problem(self, connection: Connection) -> str | None:
         held = connection.execute(_READ_CLAIM).scalar() if inspect(connection).has_table(CLAIM) else None

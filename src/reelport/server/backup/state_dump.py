@@ -104,18 +104,14 @@ def _run_tool(settings: Settings, name: str, *words: str) -> None:
         service.writelines(["[reelport]\n", *(f"{key}={value}\n" for key, value in found.items())])
         service.flush()
         service.seek(0)
-        _call(tool, name, words, service.fileno())
-
-
-def _call(tool: str, name: str, words: tuple[str, ...], service: int) -> None:
-    done = subprocess.run(
-        [tool, "--dbname", "service=reelport", *words],
-        env=os.environ | {"PGSERVICEFILE": f"/dev/fd/{service}"},
-        pass_fds=(service,),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        done = subprocess.run(
+            [tool, "--dbname", "service=reelport", *words],
+            env=os.environ | {"PGSERVICEFILE": f"/dev/fd/{service.fileno()}"},
+            pass_fds=(service.fileno(),),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         raise StorageError(f"{name} failed: {done.stderr.strip()}")
 
