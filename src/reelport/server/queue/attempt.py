@@ -45,8 +45,7 @@ from reelport.server.queue import jobs, liveness
 from reelport.server.queue.jobs import Claim
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
-from reelport.server.state.database import StateUnavailable, writing
-from reelport.server.state.outage import sit_out
+from reelport.server.state.database import StateUnavailable, sit_out, writing
 from reelport.server.state.tallies import Fallback, RollupCheck
 from reelport.server.traces import tracing
 from reelport.server.traces.span import Kind, Span, Value
@@ -228,22 +227,21 @@ def choose_aggregator(
         yield TracedAggregator(spark, "spark") if tracing.is_on() else spark, None
 
 
+@dataclass(frozen=True, slots=True)
 class TracedAggregator(Aggregator):
     """Records each aggregation as a span.
 
     For aggregators that take a step of their own: DuckDB aggregates in the statement that writes.
     """
 
-    def __init__(self, other: Aggregator, name: str) -> None:
-        self._other = other
-        self._name = name
+    other: Aggregator
+    name: str
 
     def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
         """Aggregate as the other does."""
         days = f"{aggregation.resolved.start}/{aggregation.resolved.end}"
-        attributes = {"reelport.aggregator": self._name, "reelport.days": days}
-        with tracing.span("aggregate", attributes=attributes):
-            return self._other.aggregate(aggregation, snapshot)
+        with tracing.span("aggregate", attributes={"reelport.aggregator": self.name, "reelport.days": days}):
+            return self.other.aggregate(aggregation, snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +262,7 @@ _GOING_WITHOUT = {
 def _list_ways(
     aggregator: Aggregator, rollups: RollupAggregator | None, snapshot: Snapshot, *, has_copies: bool
 ) -> Iterator[_Way]:
-    """List the ways to write a report, the fastest first.
-
-    The next one is asked for once the one before has failed.
-    """
+    """List the ways to write a report, the fastest first; each is asked for once the one before has failed."""
     yield _Way(aggregator, snapshot)
     if rollups is not None and rollups.was_used:
         yield _Way(aggregator.without(), snapshot, Fallback.SUMS)
@@ -276,10 +271,7 @@ def _list_ways(
 
 
 def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log: Log) -> tuple[_Way, Written]:
-    """Write a report by the first way that works, and say which.
-
-    Raises the last one's error if none does.
-    """
+    """Write a report by the first way that works, and say which. Raises the last one's error if none does."""
     way, reason = next(ways), ""
     while True:
         try:
@@ -296,10 +288,7 @@ def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log:
 
 
 def _list_copied(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    """List the tables of which the report reads copies by role, each with the role.
-
-    No file is fetched for it.
-    """
+    """List the tables of which the report reads copies by role, each with the role. No file is fetched for it."""
     query = claim.query
     if query.product == Product.CONTENT.name:
         return
@@ -312,10 +301,7 @@ def _list_copied(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[t
 def _delete_damaged(
     snapshot: Snapshot, claim: Claim, copied: list[tuple[str, str]], stopping: threading.Event, log: Log
 ) -> None:
-    """Delete the copies that can't be read.
-
-    A process that is `stopping` leaves them to the next one that they fail.
-    """
+    """Delete the copies that can't be read. A process that is `stopping` leaves them to the next one they fail."""
     for table, role in copied:
         files, folder = snapshot.data_files(table, claim.query.start, claim.query.end), snapshot.root / table
         try:
@@ -338,9 +324,7 @@ def _check_rollups(
     write_from_facts: Callable[[Path], Written],
     log: Log,
 ) -> Written:
-    """Tell which rollups a report was made from.
-
-    One of the sample is made from the facts too: that is the report.
+    """Tell which rollups a report was made from. One of the sample is made from the facts too: that is the report.
 
     Rollups that gave another one are used no more, until they are built anew.
     """
@@ -398,10 +382,3 @@ def trace_attempt(claim: Claim) -> Iterator[Span]:
     attributes: dict[str, Value] = {**name, "reelport.attempt": claim.attempt, "reelport.worker": claim.owner}
     with tracing.span("make report", kind=Kind.CONSUMER, parent=claim.traceparent, attributes=attributes) as span:
         yield span
-
-
-def note_file(file: FileRecord) -> None:
-    """Note in the span of an attempt what it made."""
-    span = tracing.current_span()
-    span.set("reelport.report.rows", file.rows)
-    span.set("reelport.report.bytes", file.bytes)

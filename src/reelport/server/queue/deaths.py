@@ -106,10 +106,7 @@ class Deaths:
             self._unrecorded.append(Death(pid, status, self._monotonic()))
 
     def record_due(self) -> None:
-        """Record in the state the deaths that are old enough.
-
-        Those that fail to be written stay for the next call.
-        """
+        """Record in the state the deaths that are old enough; one that fails stays for the next call."""
         with self._lock:
             now = self._monotonic()
             due = [death for death in self._unrecorded if now - death.at >= OUTLIVED_SECONDS]
@@ -125,18 +122,16 @@ class Deaths:
         reports: list[str] = []
         with liveness.lock_dead(self._settings, self._supervisor, death.pid) as owners:
             for owner in owners:
-                reports += self._release_jobs(owner, death)
+                if death.is_its_own:
+                    reports += record_death(self._db, owner, death.how, limit=ATTEMPTS, now=self._clock())
+                else:
+                    reports += requeue_jobs(self._db, owner)
         if liveness.is_unsettled(self._settings, self._supervisor, death.pid):
             return  # Another process held the worker's lock just then: try again at the next call.
         with self._lock:
             self._unrecorded.remove(death)
         if reports:
             _log.warning("reports of a dead worker queued again", reports=reports, reason=f"It {death.how}.")
-
-    def _release_jobs(self, owner: str, death: Death) -> tuple[str, ...]:
-        if not death.is_its_own:
-            return requeue_jobs(self._db, owner)
-        return record_death(self._db, owner, death.how, limit=ATTEMPTS, now=self._clock())
 
 
 def requeue_overdue(db: Engine, lease_seconds: float) -> tuple[str, ...]:

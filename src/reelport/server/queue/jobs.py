@@ -79,8 +79,7 @@ class Claim:
 
 def enqueue(connection: Connection, report_id: str, organization_id: int) -> None:
     """Queue a report, in the transaction that inserts it."""
-    queued = {"report_id": report_id, "organization_id": organization_id}
-    _SQL.run(connection, "put", queued)
+    _SQL.run(connection, "put", {"report_id": report_id, "organization_id": organization_id})
     publish(connection, Event(Kind.REPORT_QUEUED, report_id))
 
 
@@ -223,10 +222,7 @@ def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = In
 
 
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = InternalError.code) -> bool:
-    """Requeue the job after an attempt that failed with an error of the report.
-
-    The job is due after the pause.
-    """
+    """Requeue the job, due after the pause, after an attempt that failed with an error of the report."""
     with writing(db) as connection:
         return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
             connection, claim.report_id, reason=reason, reason_code=code, failures=claim.failures + 1
@@ -234,18 +230,11 @@ def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: 
 
 
 def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = DiskFull.code) -> bool:
-    """Requeue the job while the disk is full.
-
-    The job is due after the pause, which is added to `waited_for_room`.
-    """
+    """Requeue the job while the disk is full, due after the pause, which is added to `waited_for_room`."""
+    pause = {"pause_seconds": pause_seconds, "waited_seconds": pause_seconds}
     with writing(db) as connection:
-        return requeue(
-            connection,
-            claim.fence,
-            suspect=claim.suspect,
-            pause_seconds=pause_seconds,
-            waited_seconds=pause_seconds,
-        ) and update_report(connection, claim.report_id, reason=reason, reason_code=code)
+        requeued = requeue(connection, claim.fence, suspect=claim.suspect, **pause)
+        return requeued and update_report(connection, claim.report_id, reason=reason, reason_code=code)
 
 
 def give_back(db: Engine, claim: Claim) -> bool:
@@ -255,10 +244,7 @@ def give_back(db: Engine, claim: Claim) -> bool:
 
 
 def postpone(db: Engine, claim: Claim) -> bool:
-    """Requeue the job, due at once, as one too long for an express slot.
-
-    No failure is counted.
-    """
+    """Requeue the job, due at once, as one too long for an express slot; no failure is counted."""
     with writing(db) as connection:
         postponed = _SQL.run(connection, "postpone", claim.fence).rowcount == 1
         if postponed:
@@ -273,10 +259,7 @@ def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
 
 
 def cancel_job(connection: Connection, report_id: str, reason: str, now: datetime, *, by: Canceller) -> bool:
-    """Cancel a report that waits or runs; its worker finds the job gone and stops.
-
-    False when it had ended before.
-    """
+    """Cancel a report that waits or runs, whose worker then stops; False when it had ended before."""
     ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
     cancelled = ended and fail_report(connection, report_id, reason, now, code=ReasonCode.CANCELLED)
     if cancelled:
@@ -314,10 +297,7 @@ def requeue(
     pause_seconds: float,
     waited_seconds: float = 0.0,
 ) -> bool:
-    """Requeue the job of an attempt, due after the pause (LONGEST_PAUSE at most).
-
-    False when the lease was lost.
-    """
+    """Requeue the job of an attempt, due after at most LONGEST_PAUSE; False when the lease was lost."""
     freed = {
         **fence,
         "suspect": int(suspect),

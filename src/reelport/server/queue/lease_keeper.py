@@ -1,7 +1,4 @@
-"""A worker's background duties.
-
-It renews leases, stops cancelled attempts, requeues the jobs of dead workers, and sweeps.
-"""
+"""A worker's background duties: to renew leases, stop cancelled attempts, requeue jobs of dead workers, and sweep."""
 
 from __future__ import annotations
 
@@ -142,13 +139,10 @@ class LeaseKeeper:
                 each.interrupt(StopReason.LATE)
             elif each.is_express and each.seconds > self._express_seconds:
                 each.interrupt(StopReason.LONG)
-            if over < _LATE_SECONDS:
-                self._keep_lease(each)  # also of one that was interrupted: it may notice late, or be published
-
-    def _keep_lease(self, running: RunningAttempt) -> None:
-        if time.monotonic() - running.renewed_at > self._settings.lease_seconds / _BEATS:
-            jobs.renew_lease(self._db, running.claim, self._settings.lease_seconds)
-            running.renewed_at = time.monotonic()
+            # Also the lease of one that was interrupted: it may notice late, or be published.
+            if over < _LATE_SECONDS and time.monotonic() - each.renewed_at > self._settings.lease_seconds / _BEATS:
+                jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds)
+                each.renewed_at = time.monotonic()
 
     def _reap(self) -> None:
         overdue = deaths.requeue_overdue(self._db, self._settings.lease_seconds)
@@ -172,10 +166,7 @@ class LeaseKeeper:
 
 
 def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:
-    """Requeue and log the jobs of workers that died here unseen by a supervisor.
-
-    Returns the ids of the reports.
-    """
+    """Requeue and log the jobs of workers that died here unseen by a supervisor; returns their reports' ids."""
     released: list[str] = []
     with liveness.lock_unwatched_dead(settings) as dead:
         if dead:

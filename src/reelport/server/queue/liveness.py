@@ -17,7 +17,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -60,16 +60,7 @@ def _name_directory(settings: Settings) -> str:
         found = settings.data.stat()
         known += found.st_dev, found.st_ino
     place = hashlib.sha256(repr(known).encode()).hexdigest()[:8]
-    return f"{_read_host_name()}-{place}"
-
-
-def _read_host_name() -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "", socket.gethostname())[:40] or "host"
-
-
-def is_of_this_directory(settings: Settings, owner: str) -> bool:
-    """Whether the process of this name has, or had, its lock file in this data directory."""
-    return owner.rsplit("-", 2)[0] == _name_directory(settings)
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '', socket.gethostname())[:40] or 'host'}-{place}"
 
 
 def parse_pid(owner: str) -> int:
@@ -119,37 +110,24 @@ def _create_locked_file(settings: Settings, name: str, content: str) -> int:
     return descriptor
 
 
-@contextmanager
-def lock_unwatched_dead(settings: Settings) -> Iterator[tuple[str, ...]]:
-    """Lock the dead workers whose supervisor is dead too, for clean-up in the block.
-
-    Remove their files after the block.
-    """
+def lock_unwatched_dead(settings: Settings) -> AbstractContextManager[tuple[str, ...]]:
+    """Lock the dead workers whose supervisor is dead too, for clean-up in the block; their files go after that."""
     for path in settings.workers_root.glob(f"*{_SUPERVISOR}"):
         if _is_free(path):
             path.unlink(missing_ok=True)
     supervisors = {path.name.removesuffix(_SUPERVISOR) for path in settings.workers_root.glob(f"*{_SUPERVISOR}")}
-    with _lock_and_forget_dead(
+    return _lock_and_forget_dead(
         settings, [path for path in _list_files(settings) if _read_supervisor(path) not in supervisors]
-    ) as owners:
-        yield owners
+    )
 
 
-@contextmanager
-def lock_dead(settings: Settings, supervisor: str, pid: int) -> Iterator[tuple[str, ...]]:
-    """Lock a dead process that this supervisor watched, for clean-up in the block.
-
-    Remove its files after the block.
-    """
-    with _lock_and_forget_dead(settings, _find_watched(settings, supervisor, pid)) as owners:
-        yield owners
+def lock_dead(settings: Settings, supervisor: str, pid: int) -> AbstractContextManager[tuple[str, ...]]:
+    """Lock a dead process that this supervisor watched, for clean-up in the block; its files go after that."""
+    return _lock_and_forget_dead(settings, _find_watched(settings, supervisor, pid))
 
 
 def is_unsettled(settings: Settings, supervisor: str, pid: int) -> bool:
-    """Whether a process that this supervisor watched still has its file.
-
-    Then its death was not handled yet.
-    """
+    """Whether a process that this supervisor watched still has its file: its death was not handled yet then."""
     return bool(_find_watched(settings, supervisor, pid))
 
 
@@ -167,10 +145,7 @@ def _read_supervisor(path: Path) -> str:
 
 @contextmanager
 def _lock_and_forget_dead(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ...]]:
-    """Lock the files of dead workers and yield their names.
-
-    No other process cleans up after them meanwhile.
-    """
+    """Lock the files of dead workers and yield their names: no other process cleans up after them meanwhile."""
     locked: dict[str, int] = {}
     try:
         for path in files:
@@ -187,25 +162,14 @@ def _lock_and_forget_dead(settings: Settings, files: Iterable[Path]) -> Iterator
 
 def list_living(settings: Settings) -> tuple[str, ...]:
     """List the workers that are alive on this machine."""
-    return tuple(path.name.removesuffix(_SUFFIX) for path in _list_locked(settings))
+    # Files of the dead stay: `lock_unwatched_dead` cleans up after them.
+    locked = (path for path in _list_files(settings) if path.exists() and not _is_free(path))
+    return tuple(path.name.removesuffix(_SUFFIX) for path in locked)
 
 
 def spill_folder(settings: Settings, owner: str) -> Path:
-    """The folder that a worker spills to when its memory is full.
-
-    The folder is removed together with the worker's other files.
-    """
+    """The folder that a worker spills to when its memory is full; it goes with the worker's other files."""
     return settings.spill_root / owner
-
-
-def _list_locked(settings: Settings) -> Iterator[Path]:
-    """Yield the worker files that are locked.
-
-    Files of the dead stay: `lock_unwatched_dead` cleans up after them.
-    """
-    for path in _list_files(settings):
-        if path.exists() and not _is_free(path):
-            yield path
 
 
 def _list_files(settings: Settings) -> list[Path]:
@@ -255,5 +219,5 @@ def list_ready(db: Engine, settings: Settings) -> tuple[str, ...]:
     """List the workers that are ready now. StorageError when the state can't be read."""
     with reading(db) as connection:
         fresh = _SQL.run(connection, "fresh", {"longest": round(SILENT_SECONDS * 1000)}).scalars().all()
-    here = frozenset(list_living(settings))
-    return tuple(owner for owner in fresh if owner in here or not is_of_this_directory(settings, owner))
+    here, directory = frozenset(list_living(settings)), _name_directory(settings)
+    return tuple(owner for owner in fresh if owner in here or owner.rsplit("-", 2)[0] != directory)

@@ -41,10 +41,7 @@ _PREPARED = frozenset({SECRET_FILE, "lost+found"})
 
 
 def supervise(settings: Settings) -> None:
-    """Keep one worker running until SIGTERM or SIGINT.
-
-    StorageError when the data or the state can't be used.
-    """
+    """Keep one worker running until SIGTERM or SIGINT; StorageError when data or state can't be used."""
     begin_directory(settings)
     # Workers whose disk was unmounted must not make a new directory.
     require_layout(settings.data)
@@ -65,7 +62,11 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
     if workers == 0:
         yield
         return
-    _require_libraries(settings)
+    if settings.engine and find_spec("pyspark") is None:
+        raise UsageError(
+            "REELPORT_ENGINE names a Spark, and its client isn't installed: "
+            f"{advise_extra('server,spark', 'spark')}, or leave the setting out."
+        )
     db = open_database(settings)
     try:
         with liveness.hold_supervisor_name(settings) as name:
@@ -76,14 +77,6 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
                 yield
     finally:
         db.dispose()
-
-
-def _require_libraries(settings: Settings) -> None:
-    if settings.engine and find_spec("pyspark") is None:
-        raise UsageError(
-            "REELPORT_ENGINE names a Spark, and its client isn't installed: "
-            f"{advise_extra('server,spark', 'spark')}, or leave the setting out."
-        )
 
 
 class _Supervisor:
@@ -124,12 +117,9 @@ class _Supervisor:
         process = run_process(lambda: self._start_worker(*options), self.ending, self._patience)
         if isinstance(process, dict):
             return process
-        self._note_death(process.pid, process.returncode)
-        return {} if process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
-
-    def _note_death(self, pid: int, status: int) -> None:
         if not self.ending.is_set():
-            self._deaths.add(pid, status)
+            self._deaths.add(process.pid, process.returncode)
+        return {} if process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
 
     def _start_worker(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker whose standard input closes when this process ends, even by SIGKILL."""

@@ -35,7 +35,7 @@ from reelport.server.events.bus import Kind, Subscription, subscribe
 from reelport.server.files import retention
 from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
 from reelport.server.queue import attempt, deaths, jobs, liveness
-from reelport.server.queue.attempt import LeaseLost, clock, note_file, trace_attempt
+from reelport.server.queue.attempt import LeaseLost, Log, clock, trace_attempt
 from reelport.server.queue.jobs import Claim, ReasonCode
 from reelport.server.queue.lease_keeper import (
     EXPRESS_SECONDS,
@@ -49,8 +49,7 @@ from reelport.server.queue.warm_up import warm_up
 from reelport.server.queue.worker_memory import RestMemory
 from reelport.server.resources import release_memory
 from reelport.server.settings import Settings
-from reelport.server.state.database import StateUnavailable, connected
-from reelport.server.state.outage import sit_out
+from reelport.server.state.database import StateUnavailable, connected, sit_out
 from reelport.server.state.own_tables import require_own_tables
 from reelport.server.traces.tracing import current_span, traced
 from reelport.storage.durable import private, translate_io_errors
@@ -70,8 +69,6 @@ ROOM_SECONDS = 3600.0
 _LEAST_ROOM_PAUSE = 1.0
 _HEAD_START = 0.02
 """Seconds that a report has Python to itself until the engine makes it, before the next one is claimed."""
-_Passing = DiskFull | EngineUnavailable | StoreUnavailable
-"""What ends an attempt by no fault of its report."""
 
 
 @private()
@@ -103,7 +100,8 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
             signal.signal(number, lambda *_: worker.stop())
         if is_ending():
             worker.stop()
-        _attach_to_supervisor()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the service, which then stops its workers
+        exit_with_parent()
         if not isolated:
             warm_up(settings.facts_root, engine, liveness.spill_folder(settings, owner))
             # Objects of now stay as long as the process: a full collection that visits them takes 30 ms.
@@ -124,12 +122,12 @@ def run_worker(settings: Settings, supervisor: str, *, isolated: bool = False) -
 @contextmanager
 def _register(db: Database, owner: str) -> Iterator[None]:
     """Register the worker as ready within the block; the lease keeper sends its heartbeats."""
-    with log_storage_errors(_log):
+    with _log_storage_errors(_log):
         liveness.record_heartbeat(db, owner)
     try:
         yield
     finally:
-        with log_storage_errors(_log):
+        with _log_storage_errors(_log):
             liveness.unregister(db, owner)
 
 
@@ -176,17 +174,8 @@ def without_signals() -> Iterator[None]:
             signal.raise_signal(noticed)
 
 
-def _attach_to_supervisor() -> None:
-    """Ignore Ctrl-C, and end together with the supervisor."""
-    # A Ctrl-C in the terminal stops the service, which then stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    exit_with_parent()
-
-
 class Worker:
-    """Claims on one thread, makes reports on `slots` others and an express one.
-
-    One more keeps leases.
+    """Claims on one thread, makes reports on `slots` others and an express one; one more keeps leases.
 
     An isolated worker makes only suspects, and ends when none is due.
     """
@@ -251,7 +240,9 @@ class Worker:
                         return
                     self._events.wait()
                 else:
-                    running = self._start_attempt(claim, is_express=self._is_full())
+                    running = RunningAttempt(claim, self._engine.session(), is_express=self._is_full())
+                    with self._running_lock:
+                        self._running.add(running)
                     pool.submit(self._make_report, running)
                     running.session.underway.wait(_HEAD_START)
             self._drain()
@@ -312,12 +303,6 @@ class Worker:
             if each.is_express and each.stop is None and not self._is_full():
                 each.is_express = False
 
-    def _start_attempt(self, claim: Claim, *, is_express: bool) -> RunningAttempt:
-        running = RunningAttempt(claim, self._engine.session(), is_express)
-        with self._running_lock:
-            self._running.add(running)
-        return running
-
     def _drain(self) -> None:
         until = time.monotonic() + self._settings.drain_seconds
         while running := self._list_running():
@@ -354,7 +339,8 @@ class Worker:
             )
             seconds = round(time.monotonic() - running.started_at, 3)
             log.info("report finished", rows=record.rows, bytes=record.bytes, seconds=seconds)
-            note_file(record)
+            current_span().set("reelport.report.rows", record.rows)
+            current_span().set("reelport.report.bytes", record.bytes)
         except Cancelled:
             self._settle_interrupted(running, log)
         except LeaseLost as error:  # what failed beside it is told too: it may be the disk after all
@@ -368,7 +354,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever it was, the report must reach a final state
             self._handle_failure(claim, error, log)
 
-    def _settle_interrupted(self, running: RunningAttempt, log: structlog.typing.FilteringBoundLogger) -> None:
+    def _settle_interrupted(self, running: RunningAttempt, log: Log) -> None:
         """Requeue or fail the job of an interrupted attempt, by the reason of the interruption."""
         why = running.stop or StopReason.TAKEN
         log.info("attempt interrupted", reason=why.value)
@@ -385,12 +371,11 @@ class Worker:
             case StopReason.TAKEN:
                 pass
 
-    def _settle(self, work: Callable[[], object], log: structlog.typing.FilteringBoundLogger) -> None:
-        """Record the end of an attempt; where the state fails, its lease runs out."""
-        with log_storage_errors(log):
+    def _settle(self, work: Callable[[], object], log: Log) -> None:
+        with _log_storage_errors(log):
             sit_out(work, self._stopping)
 
-    def _handle_failure(self, claim: Claim, error: Exception, log: structlog.typing.FilteringBoundLogger) -> None:
+    def _handle_failure(self, claim: Claim, error: Exception, log: Log) -> None:
         """Retry with backoff, or fail the report after its last attempt or for a wrong request."""
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
@@ -409,12 +394,18 @@ class Worker:
 
         self._settle(record, log)
 
-    def _wait(self, claim: Claim, error: _Passing, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Requeue for half the time waited so far (1 to 60 s): the report is not to blame.
+    def _wait(self, claim: Claim, error: DiskFull | EngineUnavailable | StoreUnavailable, log: Log) -> None:
+        """Requeue for half the time waited so far (1 to 60 s), and fail after ROOM_SECONDS in all.
 
-        Fail it after ROOM_SECONDS in all.
+        The report is not to blame.
         """
-        what, advice, event = _describe_lack(error)
+        match error:
+            case DiskFull():
+                what, advice, event = "room", "Make room", "no room on the disk"
+            case EngineUnavailable():
+                what, advice, event = "the engine", "Bring it back", "no engine for large reports"
+            case StoreUnavailable():
+                what, advice, event = "the object store", "Bring it back", "no object store"
         left = self._room_seconds - claim.waited_for_room
         pause = min(max(claim.waited_for_room / 2, _LEAST_ROOM_PAUSE), jobs.LONGEST_PAUSE, left)
         log.warning(event, reason=str(error), waited=claim.waited_for_room, pause=pause)
@@ -427,23 +418,9 @@ class Worker:
             self._settle(lambda: jobs.wait_for_room(self._db, claim, waits, pause, code=error.code), log)
 
 
-def _describe_lack(error: _Passing) -> tuple[str, str, str]:
-    """Say what a report waits for, what an operator does about it, and how the log names it."""
-    match error:
-        case DiskFull():
-            return "room", "Make room", "no room on the disk"
-        case EngineUnavailable():
-            return "the engine", "Bring it back", "no engine for large reports"
-        case StoreUnavailable():
-            return "the object store", "Bring it back", "no object store"
-
-
 @contextmanager
-def log_storage_errors(log: structlog.typing.FilteringBoundLogger) -> Iterator[None]:
-    """Log a StorageError of the state instead of raising it.
-
-    The lease then runs out, and the job is requeued.
-    """
+def _log_storage_errors(log: Log) -> Iterator[None]:
+    """Log a StorageError of the state instead of raising it: the lease then runs out, and the job is requeued."""
     try:
         yield
     except StorageError as error:
