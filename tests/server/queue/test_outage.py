@@ -18,8 +18,7 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import attempt, backlog, jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.state.database import StateUnavailable
-from reelport.server.state.outage import sit_out
+from reelport.server.state.database import StateUnavailable, sit_out
 from reelport.server.state.tallies import read_tallies
 from reelport.server.state.write_ahead import WriteAheadLog
 

@@ -1,12 +1,10 @@
-"""Opens, migrates, reads and writes the state database, SQLite or PostgreSQL.
-
-This module knows nothing of the tables' content.
-"""
+"""Opens, migrates, reads and writes the state database, SQLite or PostgreSQL, whatever its tables hold."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +31,7 @@ from reelport.server.state.sqlite_engine import (
     set_kind,
 )
 from reelport.server.state.state_record import find_traces, record_state, require_new, require_present
+from reelport.server.state.write_ahead import StateLocked
 from reelport.storage.durable import FULL_DISK, full_disk_sentence, private
 
 T = TypeVar("T")
@@ -43,6 +42,7 @@ _NO_PRIVILEGE = "42501"
 _DEADLOCK = "40P01"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
 _UPGRADE_LOCK = 7_236_118_642
+_OUTAGE_PAUSE_SECONDS = 0.5
 
 CLAIM = "reelport_restore"
 """The table by which a restore holds an empty PostgreSQL for its state."""
@@ -94,31 +94,21 @@ def _open_state(settings: Settings, *, make: bool) -> Engine | None:
     require_present(settings, traces)
     if not (make or settings.database_url or settings.state_file.exists()):
         return None
-    db = open_database(settings)
-    try:
+    with ExitStack() as unless_open:  # the connections must not stay open
+        db = open_database(settings)
+        unless_open.callback(db.dispose)
         with private():
-            is_there = _bring_up_to_date(db, settings, traces, make=make)
-    except Exception:  # raised again; the connections must not stay open
-        db.dispose()
-        raise
-    if is_there:
+            with reading(db) as connection:
+                found = read_revision(connection)
+            if found is None:
+                require_new(settings, traces)
+                if not make:
+                    return None
+            if found != REVISION:
+                upgrade(db)
+            record_state(settings, is_new=found is None)
+        unless_open.pop_all()
         return db
-    db.dispose()
-    return None
-
-
-def _bring_up_to_date(db: Engine, settings: Settings, traces: Sequence[Path], *, make: bool) -> bool:
-    """Migrate the state and record where it is; False where none is there nor made."""
-    with reading(db) as connection:
-        found = read_revision(connection)
-    if found is None:
-        require_new(settings, traces)
-        if not make:
-            return False
-    if found != REVISION:
-        upgrade(db)
-    record_state(settings, is_new=found is None)
-    return True
 
 
 def open_database(settings: Settings, *, is_unhurried: bool = False) -> Engine:
@@ -179,10 +169,7 @@ def write(db: Engine, work: Callable[[Connection], T], *, seen_early: bool = Fal
 
 
 def sync_commits(db: Engine) -> None:
-    """Return once all that any process committed is on the disk.
-
-    StorageError when the disk fails.
-    """
+    """Return once all that any process committed is on the disk; StorageError when the disk fails."""
     log = get_log(db)
     if log is not None:
         log.sync()
@@ -245,6 +232,20 @@ def _choose_error(error: DatabaseError) -> type[StorageError]:
 
 def _first_line(error: DatabaseError) -> str:
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0].rstrip(".")
+
+
+def sit_out(work: Callable[[], T], stopping: threading.Event) -> T:
+    """Return the result of `work`, done again while the state is unavailable or locked.
+
+    Raises what it was refused by once `stopping` is set. An outage may hide that a commit went through: what is done
+    twice must be as if it was done once.
+    """
+    while True:
+        try:
+            return work()
+        except (StateUnavailable, StateBusy, StateLocked):
+            if stopping.wait(_OUTAGE_PAUSE_SECONDS):
+                raise
 
 
 def read_state_revision(settings: Settings) -> str | None:

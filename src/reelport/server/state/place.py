@@ -43,8 +43,14 @@ def identify_place(db: Engine, settings: Settings) -> str:
         return f"postgresql {cluster} {database}"
     path = settings.data / NAME
     with translate_io_errors(path), lock_folder(settings.data):
-        identity = _read(path) or _make(path)
-        _record(path)
+        if (identity := _read(path)) is None:
+            identity = secrets.token_hex(16)
+            path.with_name(SEEN_NAME).unlink(missing_ok=True)
+            _write(path, lambda handle: f"{identity} {os.fstat(handle).st_ino}")
+        found, seen = path.stat(), path.with_name(SEEN_NAME)
+        record = " ".join([str(found.st_dev), str(found.st_ctime_ns), *_read_birth(path)])
+        if not seen.exists() or seen.read_bytes() != record.encode():
+            _write(seen, lambda _: record)
         return f"sqlite {identity}"
 
 
@@ -58,15 +64,8 @@ def find_place(db: Engine, settings: Settings) -> str | None:
     return identity and f"sqlite {identity}"
 
 
-def _make(path: Path) -> str:
-    """Make an identity, whole or not at all."""
-    identity = secrets.token_hex(16)
-    path.with_name(SEEN_NAME).unlink(missing_ok=True)
-    _write(path, lambda handle: f"{identity} {os.fstat(handle).st_ino}")
-    return identity
-
-
 def _write(path: Path, compose: Callable[[int], str]) -> None:
+    """Write a file, whole or not at all; `compose` gets its descriptor."""
     part = path.with_name(f".{path.name}-{secrets.token_hex(6)}")
     try:
         with private(), part.open("x", encoding="ascii") as file:
@@ -85,27 +84,17 @@ def _read(path: Path) -> str | None:
         found = path.stat()
     except (FileNotFoundError, ValueError):
         return None
-    return identity if inode == str(found.st_ino) and not _is_elsewhere(path, found) else None
-
-
-def _is_elsewhere(path: Path, found: os.stat_result) -> bool:
-    """Whether device, time of change and time of birth are all others than those last seen."""
+    if inode != str(found.st_ino):
+        return None
     try:
         device, changed, *born = path.with_name(SEEN_NAME).read_text("ascii").split()
     except (FileNotFoundError, ValueError):
-        return False
+        return identity
     is_same_file = bool(born) and born == _read_birth(path)
-    return device != str(found.st_dev) and changed != str(found.st_ctime_ns) and not is_same_file
+    is_elsewhere = device != str(found.st_dev) and changed != str(found.st_ctime_ns) and not is_same_file
+    return None if is_elsewhere else identity
 
 
 def _read_birth(path: Path) -> list[str]:
     born = read_birth_time(path)
     return [] if born is None else [str(born)]
-
-
-def _record(path: Path) -> None:
-    """Record what the file's device and times are now, if they were others."""
-    found, seen = path.stat(), path.with_name(SEEN_NAME)
-    record = " ".join([str(found.st_dev), str(found.st_ctime_ns), *_read_birth(path)])
-    if not seen.exists() or seen.read_bytes() != record.encode():
-        _write(seen, lambda _: record)

@@ -28,7 +28,9 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
     where the state accepts it.
     """
     if not credentials.has_service_secret(settings):
-        _require_no_keys(db)
+        with reading(db) as connection:
+            if read_fingerprint(connection) is not None and _has_keys(connection):
+                raise UsageError(_OTHER)
     own = credentials.load_service_secret(settings)
     with reading(db) as connection:
         is_known = read_fingerprint(connection) == own.fingerprint
@@ -42,17 +44,8 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
     return own
 
 
-def _require_no_keys(db: Engine) -> None:
-    with reading(db) as connection:
-        if read_fingerprint(connection) is not None and _has_keys(connection):
-            raise UsageError(_OTHER)
-
-
 def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, str]:
-    """Whether the state can be served with this secret, and a sentence about it.
-
-    None is a secret that is not created yet.
-    """
+    """Whether the state can be served with this secret (None: not created yet), and a sentence about it."""
     with reading(db) as connection:
         if not _has_keys(connection):
             return True, "It holds no key yet: the first one is made under the secret of that time."
@@ -62,10 +55,7 @@ def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, st
 
 
 def _is_accepted(connection: Connection, service_secret: ServiceSecret) -> bool:
-    """Whether no unrevoked key was made under another secret.
-
-    A state without a fingerprint accepts any secret.
-    """
+    """Whether no unrevoked key was made under another secret. A state without a fingerprint accepts any."""
     return read_fingerprint(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
 
 

@@ -73,10 +73,7 @@ def choose_journal(folder: Path) -> Journal:
 
 
 def detect_file_system(path: Path, mounts: Path = _MOUNTS) -> str:
-    """Detect the type of the file system that holds a path, existing or not.
-
-    Empty when the system doesn't tell.
-    """
+    """Detect the file system of a path, existing or not; empty when the system doesn't tell."""
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
@@ -185,10 +182,7 @@ def open_sqlite(settings: Settings, options: dict[str, object]) -> Engine:
 
 
 def open_reader(settings: Settings) -> Engine:
-    """Open the SQLite file read-only for one thread, without waiting for locks.
-
-    Its reads raise StateBusy while a commit runs.
-    """
+    """Open the SQLite file read-only for one thread; a read raises StateBusy while a commit runs."""
     db = create_engine(
         "sqlite://",
         creator=partial(open_file, settings.state_file, 0),
@@ -210,27 +204,18 @@ def get_log(db: Engine) -> WriteAheadLog | None:
 
 
 def get_queue(db: Engine) -> WriteQueue | None:
-    """Get the queue in which the writers of an engine take turns.
-
-    None where the database lets many write.
-    """
+    """Get the queue in which the writers of an engine take turns; None where the database lets many write."""
     found: WriteQueue | None = db.get_execution_options().get(_QUEUE_OPTION)
     return found
 
 
 def set_kind(connection: Connection, kind: TransactionKind) -> None:
-    """Say what the connection's next transaction does.
-
-    If nobody does, it writes, and its commit is synced.
-    """
+    """Say what the connection's next transaction does; by default it writes, and its commit is synced."""
     connection.info[_KIND] = kind
 
 
 def _dispose(db: Engine, log: WriteAheadLog, close: bool = True) -> None:
-    """Close the connections of an engine, and the log.
-
-    A log that SQLite has removed would else keep its disk from being remounted.
-    """
+    """Close an engine's connections, and the log: a removed one would keep its disk from being remounted."""
     Engine.dispose(db, close)
     log.close()
 
@@ -278,10 +263,7 @@ def _configure_reader(log: WriteAheadLog, connection: sqlite3.Connection, _entry
 
 @contextmanager
 def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    """Close a connection that can't be set up, as on a read-only disk.
-
-    The pool would forget it without closing it.
-    """
+    """Close a connection that can't be set up: the pool would forget it without closing it."""
     try:
         yield
     except (sqlite3.Error, StorageError, NewerData):
@@ -290,10 +272,7 @@ def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _check_file(file: Path, connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """Discard a connection whose file was removed or replaced, or may be written again.
-
-    The connection would still read and write the old file.
-    """
+    """Discard a connection that would go on with a file that was removed, replaced, or may be written again."""
     if isinstance(connection, ImmutableConnection) and not is_immutable(file):
         raise exc.DisconnectionError
     try:
@@ -314,10 +293,7 @@ def _begin_by(db: Engine, journal: Journal) -> None:
 
 
 def _begin(journal: Journal, connection: PoolProxiedConnection) -> None:
-    """Begin a transaction; a writer takes its lock at once.
-
-    Reading first and locking later could lose an update.
-    """
+    """Begin a transaction. A writer takes its lock at once: an update could be lost if it read first."""
     driver: sqlite3.Connection = connection.driver_connection  # type: ignore[assignment]
     kind = connection.info.pop(_KIND, TransactionKind.SYNCED)
     if kind is TransactionKind.READING:

@@ -56,10 +56,12 @@ def copy_state(source: Settings, target: Settings) -> CopiedState:
     if wrong := list(_find_problems(source, target)):
         raise UsageError("\n".join(wrong))
     with private(), _opened(source) as origin, _opened(target) as goal, writing(origin) as read:
-        _keep_unchanged(read)
+        if source.database_url:  # SQLite's transaction lets nobody write by itself
+            read.execute(text(f"LOCK TABLE {', '.join(METADATA.tables)} IN EXCLUSIVE MODE NOWAIT"))
         with writing(goal) as write:
             for connection in (read, write):
-                _wait_for_other(connection)
+                if connection.dialect.name == "postgresql":  # it does nothing while the other database works
+                    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             upgrade_within(write)
             if held := _describe_rows(write):
                 raise UsageError(f"{describe_state(target)} isn't empty any more: {held}.")
@@ -126,8 +128,7 @@ def _find_source_problems(source: Settings, target: Settings) -> Iterator[str]:
         yield from _find_processes(source, connection)
         fingerprint = read_fingerprint(connection)
     if fingerprint is not None:
-        at_hand = [settings for settings in (source, target) if _has_secret(settings)]
-        yield from dict.fromkeys(filter(None, (_describe_other_secret(each, fingerprint) for each in at_hand)))
+        yield from dict.fromkeys(filter(None, (_describe_other_secret(each, fingerprint) for each in (source, target))))
 
 
 def _find_target_problems(target: Settings) -> Iterator[str]:
@@ -159,10 +160,7 @@ def _describe_rows(connection: Connection) -> str:
 
 
 def _find_processes(settings: Settings, connection: Connection) -> Iterator[str]:
-    """Say which processes use a state.
-
-    With PostgreSQL they have a session, with SQLite they hear of events.
-    """
+    """Say which processes use a state: by their sessions in PostgreSQL, or as they hear of SQLite's events."""
     if settings.database_url:
         found = [f"{name or 'a session'} ({pid})" for pid, name in connection.execute(_SESSIONS)]
     else:
@@ -171,37 +169,15 @@ def _find_processes(settings: Settings, connection: Connection) -> Iterator[str]
         yield f"{describe_state(settings)} is in use: stop {', '.join(found)} first."
 
 
-def _has_secret(settings: Settings) -> bool:
-    """Whether a place says which secret goes with it.
-
-    A PostgreSQL has no data directory of its own.
-    """
-    own = not settings.database_url and (settings.data / credentials.SECRET_FILE).exists()
-    return own or settings.secret is not None
-
-
 def _describe_other_secret(settings: Settings, fingerprint: str) -> str | None:
-    """Describe a secret under which the keys would all be refused; None when it is theirs."""
-    if credentials.load_service_secret(settings).fingerprint == fingerprint:
+    """Describe a secret under which the keys would all be refused; None when it is theirs, or not known."""
+    # A PostgreSQL has no data directory of its own.
+    has_own = not settings.database_url and (settings.data / credentials.SECRET_FILE).exists()
+    is_known = has_own or settings.secret is not None
+    if not is_known or credentials.load_service_secret(settings).fingerprint == fingerprint:
         return None
     where = "REELPORT_SECRET" if settings.secret else settings.data / credentials.SECRET_FILE
     return f"The keys were made under another secret than {where}, with which they would all be refused: bring theirs."
-
-
-def _keep_unchanged(connection: Connection) -> None:
-    """Let nobody write the source until the end of the transaction.
-
-    SQLite does by the transaction itself.
-    """
-    if connection.dialect.name == "postgresql":
-        names = ", ".join(METADATA.tables)
-        connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE NOWAIT"))
-
-
-def _wait_for_other(connection: Connection) -> None:
-    """Let a transaction do nothing for as long as the other database works."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def _copy_rows(read: Connection, write: Connection, table: Table) -> int:

@@ -8,7 +8,7 @@ before there were records is known by the files of reports, which only a service
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,20 +32,17 @@ def find_traces(settings: Settings) -> tuple[Path, ...]:
     Whoever wants to know whether it is missing asks this before looking for the state: another process that begins
     at the same time makes the state first, and these afterwards.
     """
+    found = []
     with translate_io_errors(settings.data):
-        return tuple(_list_traces(settings))
-
-
-def _list_traces(settings: Settings) -> Iterator[Path]:
-    data = settings.data
-    if (data / NAME).exists():
-        yield data / NAME
-    if settings.database_url and settings.state_file.exists():
-        yield settings.state_file
-    # Not a secret: it may lie ready for a first start. Nor other files: the folder may be a disk of its own.
-    with suppress(PermissionError, NotADirectoryError, FileNotFoundError):
-        if any(_REPORT_FILE.fullmatch(path.name) for path in settings.files_root.iterdir()):
-            yield settings.files_root
+        if (settings.data / NAME).exists():
+            found.append(settings.data / NAME)
+        if settings.database_url and settings.state_file.exists():
+            found.append(settings.state_file)
+        # Not a secret: it may lie ready for a first start. Nor other files: the folder may be a disk of its own.
+        with suppress(PermissionError, NotADirectoryError, FileNotFoundError):
+            if any(_REPORT_FILE.fullmatch(path.name) for path in settings.files_root.iterdir()):
+                found.append(settings.files_root)
+    return tuple(found)
 
 
 def require_present(settings: Settings, traces: Sequence[Path]) -> None:
@@ -105,7 +102,8 @@ def record_state(settings: Settings, *, is_new: bool, is_proven: bool = False) -
     Another record is replaced for a state that is made just now, or `is_proven` by its secret. StorageError when
     the record of a new state can't be written. An older one may be read where nothing can be written.
     """
-    found, recorded = _name_database(settings), _read(settings.data)
+    place = settings.database_url and describe_place(parse_address(settings.database_url))
+    found, recorded = f"{_POSTGRESQL} {place}" if place else _SQLITE, _read(settings.data)
     if recorded == found or (recorded is not None and not (is_new or is_proven)):
         return
     try:
@@ -115,12 +113,6 @@ def record_state(settings: Settings, *, is_new: bool, is_proven: bool = False) -
             raise
         return
     give_to_owner(settings.data / NAME)
-
-
-def _name_database(settings: Settings) -> str:
-    if not settings.database_url:
-        return _SQLITE
-    return f"{_POSTGRESQL} {describe_place(parse_address(settings.database_url))}"
 
 
 def _read(data: Path) -> str | None:

@@ -60,10 +60,7 @@ class Fallback(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound.
-
-    `total` is in seconds.
-    """
+    """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound; `total` in seconds."""
 
     counts: tuple[int, ...]
     total: float
@@ -71,9 +68,8 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Tallies:
-    """All counters.
+    """All counters: ends by (outcome, reason), fallbacks by what could not be read.
 
-    Ends are by (outcome, reason), fallbacks by what could not be read.
     `last_backup` is when the last backup ended, in seconds since 1970; 0 before the first.
     """
 
@@ -133,14 +129,13 @@ def read_tallies(db: Engine) -> Tallies:
             ended[outcome, reason] = value
     checks = {outcome: rows.get((_ROLLUP_CHECK, outcome), 0) for outcome in RollupCheck}
     fallbacks = {unread: rows.get((_FALLBACK, unread), 0) for unread in Fallback}
-    times = {each: _make_histogram(rows, each) for each in Times}
+    buckets = [_format_bucket(place) for place in range(len(BOUNDS) + 1)]
+    times = {
+        each: Histogram(tuple(rows.get((each, bucket), 0) for bucket in buckets), rows.get((each, _SUM), 0) / 1000)
+        for each in Times
+    }
     last_backup = rows.get((_BACKUP, ""), 0) / 1000
     return Tallies(ended, times, checks, fallbacks, rows.get((_FETCHED, ""), 0), last_backup)
-
-
-def _make_histogram(rows: dict[tuple[str, str], int], times: Times) -> Histogram:
-    counts = tuple(rows.get((times, _format_bucket(place)), 0) for place in range(len(BOUNDS) + 1))
-    return Histogram(counts, rows.get((times, _SUM), 0) / 1000)
 
 
 def _count_time(times: Times, seconds: float) -> dict[tuple[str, str], int]:

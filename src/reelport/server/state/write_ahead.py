@@ -1,6 +1,4 @@
-"""The write-ahead log of a SQLite state: one process at a time writes or checkpoints it.
-
-Its file is synced here too.
+"""The write-ahead log of a SQLite state: one process at a time writes or checkpoints it. Its file is synced here too.
 
 SQLite lets one connection checkpoint while another one writes. In most versions that may lose commits
 (sqlite.org/wal.html#walresetbug): a checkpoint that runs while a commit starts the log anew marks new frames as copied.
@@ -218,10 +216,7 @@ class WriteAheadLog:
         self._file.watch()
 
     def _require_new_blocks(self) -> None:
-        """Raise StorageError unless the disk takes as many new bytes as the log has.
-
-        A copy that fails could leave the same holes in the state.
-        """
+        """Raise StorageError unless the disk takes the log's bytes anew: a copy could leave the same holes."""
         left = measure_log(self._state)
         with translate_io_errors(self._log), TemporaryFile(dir=self._state.parent) as probe:
             while left > 0:
@@ -254,10 +249,7 @@ class WriteAheadLog:
                 return None
 
     def _record_files(self, descriptor: int, before: str) -> None:
-        """Record the log, and the state that was written to.
-
-        Another file may have taken its place meanwhile.
-        """
+        """Record the log, and the state that was written to: another may have taken its place meanwhile."""
         try:
             state = _identify(self._state)
             state = state if state.split(":")[:2] == before.split(":")[:2] else before
@@ -279,10 +271,7 @@ def _warn(event: str, **details: str) -> None:
 
 
 def measure_log(state: Path) -> int:
-    """Measure the bytes of a state's log; 0 without one.
-
-    No commit begins it anew while a read goes on that began before: it grows for as long.
-    """
+    """Measure the bytes of a state's log; 0 without one. It grows for as long as a read goes on."""
     try:
         return state.with_name(f"{state.name}-wal").stat().st_size
     except FileNotFoundError:
@@ -307,16 +296,12 @@ def open_file(state: Path, busy_seconds: float) -> sqlite3.Connection:
 def is_immutable(state: Path) -> bool:
     """Whether a state can't be written here, and nobody keeps a log of it elsewhere."""
     try:
-        return bool(os.statvfs(state.parent).f_flag & os.ST_RDONLY) and not _has_log(state)
+        is_read_only = bool(os.statvfs(state.parent).f_flag & os.ST_RDONLY)
     except OSError:
         return False
-
-
-def _has_log(state: Path) -> bool:
-    try:
-        return measure_log(state) > 0
-    except OSError:
-        return False
+    with suppress(OSError):
+        return is_read_only and measure_log(state) == 0
+    return is_read_only
 
 
 def _identify(file: Path) -> str:

@@ -36,22 +36,16 @@ class StateProbe:
         self._writable = False
 
     def is_writable(self) -> bool:
-        """Whether a row could be written within the last FRESH_SECONDS.
-
-        Waits for other writers as any writer does.
-        """
+        """Whether a row could be written within FRESH_SECONDS. Waits for other writers as any writer does."""
         with self._lock:
             if time.monotonic() - self._probed_at >= FRESH_SECONDS:
-                self._writable = self._write()
+                try:
+                    with writing(self._db) as connection:
+                        connection.execute(_PROBE)
+                    require_room(self._db)
+                    self._writable = True
+                except StorageError as error:
+                    _log.warning("the state can't be written", reason=str(error))
+                    self._writable = False
                 self._probed_at = time.monotonic()
             return self._writable
-
-    def _write(self) -> bool:
-        try:
-            with writing(self._db) as connection:
-                connection.execute(_PROBE)
-            require_room(self._db)
-        except StorageError as error:
-            _log.warning("the state can't be written", reason=str(error))
-            return False
-        return True

@@ -29,10 +29,7 @@ MOST = 50
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """One piece of work of one thread, and its result or error.
-
-    `woken` is set when it is done, or when its thread is to write the next batch.
-    """
+    """One thread's work and its result; `woken` is set when it is done, or its thread is to write a batch."""
 
     begin: Begin
     do: Callable[[Connection], Any]
@@ -53,12 +50,6 @@ class _Work:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the thread whose work this is
             self.error = error
-
-    def outcome(self) -> Any:  # noqa: ANN401 - what the work gives
-        """Return the result of the work, or raise its error."""
-        if self.error is not None:
-            raise self.error
-        return self.result
 
 
 class WriteQueue:
@@ -91,41 +82,32 @@ class WriteQueue:
         """
         own = _Work(begin, do, sync)
         try:
-            self._join(own)
+            with self._waiting_lock:
+                self._waiting.append(own)
+                if not self._is_led:
+                    self._is_led = True
+                    own.woken.set()
             own.woken.wait()
             if not own.done:
                 self._write_batch()
         except BaseException:  # a thread that is stopped hands its turn on, or all that wait would wait for ever
             self._give_up(own)
             raise
-        result: T = own.outcome()
+        if own.error is not None:
+            raise own.error
+        result: T = own.result
         return result
-
-    def _join(self, own: _Work) -> None:
-        with self._waiting_lock:
-            self._waiting.append(own)
-            if not self._is_led:
-                self._is_led = True
-                own.woken.set()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Keep the other threads' writes out of the block, which is one transaction."""
-        with self._writer_lock, self._pause():
-            yield
-
-    @contextmanager
-    def _pause(self) -> Iterator[None]:
-        self._leave_room()
-        try:
-            yield
-        finally:
-            self._ended_at = time.monotonic()
-
-    def _leave_room(self) -> None:
-        """Wait until the pause since the last transaction is over."""
-        if (left := self._ended_at + self._pause_seconds - time.monotonic()) > 0:
-            time.sleep(left)
+        with self._writer_lock:
+            if (left := self._ended_at + self._pause_seconds - time.monotonic()) > 0:
+                time.sleep(left)
+            try:
+                yield
+            finally:
+                self._ended_at = time.monotonic()
 
     def _write_batch(self) -> None:
         batch: list[_Work] = []
