@@ -22,7 +22,7 @@ from reelport.server.state.database import reading, writing
 from reelport.server.state.postgresql_engine import unhurried
 from reelport.server.state.tables import AUDIT_LOG, JOBS, MOMENTS, REPORTS, Moment
 from reelport.server.state.tallies import Outcome
-from reelport.storage.file_store import FileStore, OpenFile
+from reelport.storage.file_store import FileStore
 from reelport.wire import ReportStatus
 
 RECORDS_KEPT = timedelta(days=30)
@@ -66,13 +66,9 @@ def sweep(db: Engine, settings: Settings, now: datetime, is_stopping: Callable[[
     a service many thousands of reports are over, and no process's end waits for them. Two sweeps at the same time
     expire each report once.
     """
+    is_over = REPORTS.c.status.in_(_EXPIRING), REPORTS.c.expires_at <= now
     with reading(db) as connection:
-        over = connection.execute(
-            select(REPORTS.c.id, REPORTS.c.file).where(
-                REPORTS.c.status.in_(_EXPIRING),
-                REPORTS.c.expires_at <= now,
-            )
-        ).all()
+        over = connection.execute(select(REPORTS.c.id, REPORTS.c.file).where(*is_over)).all()
     expired = 0
     for report in over:
         if is_stopping():
@@ -179,48 +175,35 @@ _CHUNK_BYTES = 1 << 20
 
 
 def check_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
-    """Check the size and SHA-256 of every finished report's file, and look for orphans.
+    """Check each finished report's file by size and SHA-256, and look for orphans.
 
     Returns how many were checked, and a sentence for each fault.
     """
+    columns = REPORTS.c.id, REPORTS.c.file, REPORTS.c.bytes, REPORTS.c.sha256
+    finished = select(*columns).where(REPORTS.c.status == ReportStatus.FINISHED.value)
     with reading(db) as connection:
-        rows = connection.execute(
-            select(REPORTS.c.id, REPORTS.c.file, REPORTS.c.bytes, REPORTS.c.sha256).where(
-                REPORTS.c.status == ReportStatus.FINISHED.value
-            )
-        ).all()
-    faults = [
-        f"Report {row.id}: {fault}"
-        for row in rows
-        if (fault := _find_fault(settings.report_store, row.file, row.bytes, row.sha256))
-        and _is_still_finished(db, row.id)
-    ]
+        rows = connection.execute(finished).all()
+    faults = []
+    for row in rows:
+        if fault := _find_fault(settings.report_store, row.file, row.bytes, row.sha256):
+            with reading(db) as connection:  # a sweep may have expired it meanwhile
+                if connection.execute(finished.where(REPORTS.c.id == row.id)).first() is not None:
+                    faults.append(f"Report {row.id}: {fault}")
     faults += [f"{name} belongs to no report." for name in find_orphans(db, settings)]
     return len(rows), tuple(faults)
 
 
 def _find_fault(store: FileStore, name: str, size: int, sha256: str) -> str | None:
+    digest = hashlib.sha256()
     try:
         with closing(store.open(name)) as file:
-            length, found = file.size, _hash_file(file)
+            length = file.size
+            for position in range(0, length, _CHUNK_BYTES):
+                digest.update(file.read(position, _CHUNK_BYTES))
     except FileNotFoundError:
         return f"its file {name} is gone."
     except StorageError as error:
         return f"its file can't be read: {error}."
     if length != size:
         return f"its file {name} has {length} bytes and should have {size}."
-    return None if found == sha256 else f"the bytes of its file {name} have changed."
-
-
-def _hash_file(file: OpenFile) -> str:
-    digest = hashlib.sha256()
-    for position in range(0, file.size, _CHUNK_BYTES):
-        digest.update(file.read(position, _CHUNK_BYTES))
-    return digest.hexdigest()
-
-
-def _is_still_finished(db: Engine, report_id: str) -> bool:
-    """Whether the report is still finished: a sweep may have expired it during the check."""
-    kept = select(REPORTS.c.id).where(REPORTS.c.id == report_id, REPORTS.c.status == ReportStatus.FINISHED.value)
-    with reading(db) as connection:
-        return connection.execute(kept).first() is not None
+    return None if digest.hexdigest() == sha256 else f"the bytes of its file {name} have changed."

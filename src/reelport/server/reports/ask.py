@@ -1,7 +1,4 @@
-"""Asks for a report: queues it, or reuses an earlier report of the same request.
-
-The limits of what may be queued are here.
-"""
+"""Asks for a report: queues it within limits, or reuses an earlier report of the same request."""
 
 from __future__ import annotations
 
@@ -83,10 +80,7 @@ _INSERT_REPORT = REPORTS.insert()
 
 @dataclass(frozen=True, slots=True)
 class AskedReport:
-    """The answer to an ask. `id` is the public name, for logs and links.
-
-    `token` is the caller's secret handle.
-    """
+    """The answer to an ask: `id` is the public name, for logs and links; `token` the caller's secret handle."""
 
     id: str
     token: str
@@ -122,22 +116,15 @@ def ask_report(
     when access was withdrawn since the caller was identified.
     """
     with tracing.span("ask report", kind=Kind.PRODUCER) as span:
-        asked = _check_and_ask(db, settings, caller, query, now, asker, span)
+        found = find_problems(query, caller.scopes, now.date(), make_rules(settings))
+        if any(problem.fatal for problem in found):
+            raise QueryRefused(found)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the state stores milliseconds
+        until = time.monotonic() + _PIN_SECONDS
+        while (asked := _ask_once(db, settings, caller, query, now, asker, span, until)) is None:
+            time.sleep(_PAUSE_SECONDS)
         span.set("reelport.report.id", asked.id)
         return asked
-
-
-def _check_and_ask(
-    db: Engine, settings: Settings, caller: Caller, query: ReportQuery, now: datetime, asker: Actor | None, span: Span
-) -> AskedReport:
-    found = find_problems(query, caller.scopes, now.date(), make_rules(settings))
-    if any(problem.fatal for problem in found):
-        raise QueryRefused(found)
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the state stores milliseconds
-    until = time.monotonic() + _PIN_SECONDS
-    while (asked := _ask_once(db, settings, caller, query, now, asker, span, until)) is None:
-        time.sleep(_PAUSE_SECONDS)
-    return asked
 
 
 def _ask_once(
@@ -150,11 +137,9 @@ def _ask_once(
     span: Span,
     until: float,
 ) -> AskedReport | None:
-    """Reuse a report or queue one; None while the versions of an earlier report are awaited.
-
-    Once `until` (monotonic) has passed, it awaits no versions.
-    """
-    question = _hash_ask(query, caller)
+    """Reuse a report or queue one; None while an earlier one's versions are awaited, `until` (monotonic) at most."""
+    # Equal for the same query over the same channels.
+    question = hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
     # The asker needs time to fetch the file: an earlier report is reused if half of its life is left.
     least = now + timedelta(hours=settings.retention_hours) / 2
     # Read at most once, and if possible before the transaction, in which all other writers wait.
@@ -171,7 +156,10 @@ def _ask_once(
         # The span is handed on: another thread may be the one that writes.
         answer = _insert_report(connection, settings, caller, query, question, now, span.traceparent)
         if asker is not None:
-            _record_asker(connection, caller, asker, answer)
+            connection.execute(REPORTS.update().where(REPORTS.c.id == answer.id).values(asked_by=asker.name))
+            audit_log.record_action(
+                connection, caller.organization_id, asker, Action.REPORT_ASKED, answer.id, answer.created_at
+            )
         return answer
 
     with reading(db) as connection:
@@ -186,16 +174,8 @@ def _ask_once(
     return write(db, reuse_or_insert, seen_early=True)
 
 
-def _hash_ask(query: ReportQuery, caller: Caller) -> str:
-    """Hash an ask: equal for the same query over the same channels."""
-    return hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
-
-
 def _read_ask_state(connection: Connection, caller: Caller, question: str, least: datetime) -> _AskState:
-    """Read the key's newest report for the same ask, and its partner's jobs.
-
-    The report doesn't expire before `least`.
-    """
+    """Read the key's newest report for the same ask that doesn't expire before `least`, and its partner's jobs."""
     asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "least": least}
     return connection.execute(_ASK_STATE, asked).one()
 
@@ -203,18 +183,18 @@ def _read_ask_state(connection: Connection, caller: Caller, question: str, least
 def _reuse_report(
     settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]], span: Span
 ) -> AskedReport | None:
-    """Return the earlier report if its facts are the newest and its file is there; else None."""
-    if ask_state.id is None or not _may_be_current(ask_state, versions) or not _has_file(settings, ask_state):
+    """Return the earlier report if its facts are the newest, or will be, and its file is there; else None."""
+    if ask_state.id is None or _is_in_doubt(ask_state):
+        return None
+    pinned, now = ({}, {}) if ask_state.versions is None else (json.loads(ask_state.versions), versions())
+    if any(now.get(table, -1) != version for table, version in pinned.items()) or not _has_file(settings, ask_state):
         return None
     span.link(ask_state.traceparent)
     return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at)
 
 
 def _is_awaited(settings: Settings, ask_state: _AskState, until: float) -> bool:
-    """Whether to wait for an earlier report's versions: one just begun has them soon.
-
-    It doesn't wait once `until` (monotonic) has passed.
-    """
+    """Whether to wait for an earlier report's versions, `until` (monotonic): one just begun has them soon."""
     if not _is_in_doubt(ask_state):
         return False
     held_seconds = settings.lease_seconds - ask_state.leased / 1000
@@ -229,22 +209,8 @@ def _is_in_doubt(ask_state: _AskState) -> bool:
     return ask_state.versions is None and ask_state.leased is not None
 
 
-def _may_be_current(ask_state: _AskState, versions: Callable[[], Mapping[str, int]]) -> bool:
-    """Whether a report is, or will be, made of tables as they are now."""
-    if ask_state.versions is None:
-        return not _is_in_doubt(ask_state)
-    return _are_current(ask_state.versions, versions())
-
-
-def _are_current(pinned: str, now: Mapping[str, int]) -> bool:
-    return all(now.get(table, -1) == version for table, version in json.loads(pinned).items())
-
-
 def _has_file(settings: Settings, found: _AskState) -> bool:
-    """Whether a report has its file, or needs none yet.
-
-    One whose file is missing or truncated is made again.
-    """
+    """Whether a report has its file, or needs none yet: with a missing or truncated one it is made again."""
     if found.file is None:
         return True
     try:
@@ -306,9 +272,3 @@ def _insert_report(
     connection.execute(_INSERT_REPORT, row)
     jobs.enqueue(connection, asked.id, caller.organization_id)
     return asked
-
-
-def _record_asker(connection: Connection, caller: Caller, asker: Actor, asked: AskedReport) -> None:
-    connection.execute(REPORTS.update().where(REPORTS.c.id == asked.id).values(asked_by=asker.name))
-    organization, now = caller.organization_id, asked.created_at
-    audit_log.record_action(connection, organization, asker, Action.REPORT_ASKED, asked.id, now)

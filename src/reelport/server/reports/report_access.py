@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, bindparam
+from sqlalchemy import Connection, Engine, Select, bindparam
 
 from reelport.catalog import Scope
 from reelport.errors import Problem, QueryRefused
@@ -28,9 +28,7 @@ _BY_ID = REPORTS.select().where(REPORTS.c.id == bindparam("name"))
 
 @dataclass(frozen=True, slots=True)
 class FoundReport:
-    """A report as it is now.
-
-    `file` is set when the status is FINISHED, `query` is its query as JSON.
+    """A report as it is now: `file` is set when the status is FINISHED, `query` is its query as JSON.
 
     `last_complete_day` is that of the facts that the report is made of; None when it isn't known. `traceparent` is the
     span of its ask, if traces were recorded.
@@ -87,9 +85,17 @@ def _find_visible(
     connection: Connection, caller: Caller, query: Select[*tuple[Any, ...]], name: str, now: datetime
 ) -> FoundReport | None:
     row = connection.execute(query, {"name": name}).first()
-    if row is None or not _may_read_reports(caller) or not _may_see(caller, row):
+    may_see = row is not None and (
+        _may_read_reports(caller)
+        and row.organization_id == caller.organization_id
+        and caller.scopes >= set(row.scopes.split())
+        and caller.channels >= set(json.loads(row.channels))
+    )
+    if row is None or not may_see:
         return None
-    status = _status_at(row, now)
+    status = ReportStatus[row.status]
+    if row.expires_at <= now and status is not ReportStatus.FAILED:  # a sweep may store that later
+        status = ReportStatus.EXPIRED
     file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
     complete = parse_complete_day(row.last_complete_day)
     times = row.created_at, row.expires_at
@@ -100,17 +106,3 @@ def _find_visible(
 
 def _may_read_reports(caller: Caller) -> bool:
     return not caller.scopes.isdisjoint({Scope.CREATE_REPORTS, Scope.READ_REPORTS})
-
-
-def _may_see(caller: Caller, row: Row[*tuple[Any, ...]]) -> bool:
-    return (
-        row.organization_id == caller.organization_id
-        and caller.scopes >= set(row.scopes.split())
-        and caller.channels >= set(json.loads(row.channels))
-    )
-
-
-def _status_at(row: Row[*tuple[Any, ...]], now: datetime) -> ReportStatus:
-    """The status at this time: it shows that a report expired before a sweep stores that."""
-    status = ReportStatus[row.status]
-    return ReportStatus.EXPIRED if row.expires_at <= now and status is not ReportStatus.FAILED else status

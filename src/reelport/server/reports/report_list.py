@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select
 
 from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused
@@ -153,7 +153,11 @@ def list_reports(
     """List a page of an organization's reports, newest first, those of its keys too."""
     wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, *_list_conditions(shown, now))
     if after is not None:
-        wanted = wanted.where(_is_after(after))
+        # The first condition alone lets the index begin at the cursor.
+        wanted = wanted.where(
+            REPORTS.c.created_at <= after.created_at,
+            or_(REPORTS.c.created_at < after.created_at, REPORTS.c.id < after.id),
+        )
     wanted = wanted.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id.desc()).limit(PAGE + 1)
     with reading(db) as connection:
         rows = connection.execute(wanted).all()
@@ -205,30 +209,13 @@ def _list_conditions(shown: StateFilter, now: datetime) -> Iterable[ColumnElemen
         case StateFilter.FAILED:
             return (status == ReportStatus.FAILED.value,)
         case StateFilter.EXPIRED:
-            return (
-                or_(
-                    status == ReportStatus.EXPIRED.value,
-                    and_(status != ReportStatus.FAILED.value, is_over),
-                ),
-            )
-
-
-def _is_after(cursor: Cursor) -> ColumnElement[bool]:
-    # The first condition alone lets the index begin at the cursor.
-    return and_(
-        REPORTS.c.created_at <= cursor.created_at,
-        or_(REPORTS.c.created_at < cursor.created_at, REPORTS.c.id < cursor.id),
-    )
+            return (or_(status == ReportStatus.EXPIRED.value, and_(status != ReportStatus.FAILED.value, is_over)),)
 
 
 def _find_places(connection: Connection, organization_id: int) -> dict[str, int]:
-    waiting = _select_waiting(organization_id)
-    return {report: place for place, report in enumerate(connection.execute(waiting).scalars(), 1)}
-
-
-def _select_waiting(organization_id: int) -> Select[str]:
     waiting = JOBS.c.organization_id == organization_id, JOBS.c.owner.is_(None)
-    return select(JOBS.c.report_id).where(*waiting).order_by(JOBS.c.number)
+    reports = connection.execute(select(JOBS.c.report_id).where(*waiting).order_by(JOBS.c.number)).scalars()
+    return {report: place for place, report in enumerate(reports, 1)}
 
 
 def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], settings: Settings, now: datetime) -> ListedReport:
@@ -253,14 +240,6 @@ def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], settings: S
         last_complete_day=parse_complete_day(row.last_complete_day),
         file=row.file,
     )
-
-
-def _find_reason(row: Row[*tuple[Any, ...]], state: State) -> str | None:
-    if row.reason is None:
-        return None
-    if state is State.FAILED:
-        return _explain_failure(row.reason_code, row.reason, row.id)
-    return _explain_pause(row.reason_code) if state is State.WAITING else None
 
 
 def _state_of(row: Row[*tuple[Any, ...]], now: datetime) -> State:
@@ -295,16 +274,17 @@ _FAILED = {
 _NOT_MADE = "The platform could not make it, which is not your request's fault: ask again"
 
 
-def _explain_pause(code: str | None) -> str:
-    """Say why a report waits after an attempt; `code` is None for reasons of older versions."""
-    return _WAITS.get(code or "", _TRIED_AGAIN)
-
-
-def _explain_failure(code: str | None, text: str, report_id: str) -> str:
-    """Say why a report failed, and what to do. A reason about the request keeps its own words."""
-    if code in _OWN:
-        return text
-    return f"{_FAILED.get(code or '', _NOT_MADE)}, or tell the platform the report's id, {report_id}."
+def _find_reason(row: Row[*tuple[Any, ...]], state: State) -> str | None:
+    """Say why a report failed, and what to do, or why it waits after an attempt; None for another state."""
+    match state:
+        case State.FAILED if row.reason is not None and row.reason_code in _OWN:
+            text: str = row.reason
+            return text
+        case State.FAILED if row.reason is not None:
+            return f"{_FAILED.get(row.reason_code, _NOT_MADE)}, or tell the platform the report's id, {row.id}."
+        case State.WAITING if row.reason is not None:
+            return _WAITS.get(row.reason_code, _TRIED_AGAIN)
+    return None
 
 
 def list_asked_queries(db: Engine, since: datetime) -> Iterator[tuple[ReportQuery, Tenant]]:

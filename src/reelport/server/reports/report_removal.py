@@ -38,7 +38,8 @@ def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -
         reason = f"It was cancelled by {remover.actor.name}."
         cancelled = jobs.cancel_job(connection, report_id, reason, now, by=jobs.Canceller.USER)
         if cancelled:
-            _record(connection, remover, Action.REPORT_CANCELLED, report_id, now)
+            subject = Action.REPORT_CANCELLED, report_id, now
+            audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
         return cancelled
 
     return write(db, cancel)
@@ -56,7 +57,8 @@ def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: s
         if found is None or connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id)).first():
             return False, None
         connection.execute(REPORTS.delete().where(REPORTS.c.id == report_id))
-        _record(connection, remover, Action.REPORT_DELETED, report_id, now)
+        subject = Action.REPORT_DELETED, report_id, now
+        audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
         return True, found.file
 
     deleted, file = write(db, delete)
@@ -72,7 +74,3 @@ def _lock(connection: Connection, remover: Remover, report_id: str) -> Row[*tupl
     connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id).with_for_update())
     of_organization = REPORTS.c.id == report_id, REPORTS.c.organization_id == remover.organization_id
     return connection.execute(select(REPORTS.c.file).where(*of_organization).with_for_update()).first()
-
-
-def _record(connection: Connection, remover: Remover, action: Action, report_id: str, now: datetime) -> None:
-    audit_log.record_action(connection, remover.organization_id, remover.actor, action, report_id, now)

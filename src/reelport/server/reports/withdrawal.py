@@ -6,7 +6,7 @@ Each is one transaction: every request after it is refused or finds nothing. The
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -72,7 +72,10 @@ def remove_channels(
     """
     with writing(db) as connection, unhurried(connection):
         holder = organizations.lock_organization(connection, organization)
-        _check_readable(connection, holder, channels)
+        known = find_readable_channels(connection, holder.id)
+        wrong = [_describe_unread(holder.name, id_, known) for id_ in channels if id_ not in known]
+        if wrong or not channels:
+            raise UsageError("\n".join(wrong) or "Name the channels that are to be removed by --id.")
         gone = frozenset(channels)
         lists = _find_channel_lists(connection, holder.id, gone)
         ended = _count_withdrawal(connection, holder.id, gone, lists)
@@ -94,10 +97,7 @@ def remove_channels(
 
 
 def remove_organization(db: Engine, settings: Settings, organization: str) -> Withdrawal:
-    """Delete an organization with its keys, tokens and reports; its name becomes free.
-
-    UsageError when there is no such organization.
-    """
+    """Delete an organization with its keys, tokens and reports; UsageError when there is none of that name."""
     with writing(db) as connection, unhurried(connection):
         holder = organizations.lock_organization(connection, organization)
         lists = _find_channel_lists(connection, holder.id, None)
@@ -129,18 +129,9 @@ def _describe(ended: Withdrawal) -> dict[str, object]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _check_readable(connection: Connection, holder: organizations.Organization, channels: Collection[str]) -> None:
-    known = find_readable_channels(connection, holder.id)
-    wrong = [f"{holder.name} reads no channel {id_!r}.{_suggest(id_, known)}" for id_ in channels if id_ not in known]
-    if not channels:
-        wrong = ["Name the channels that are to be removed by --id."]
-    if wrong:
-        raise UsageError("\n".join(wrong))
-
-
-def _suggest(id_: str, known: Collection[str]) -> str:
+def _describe_unread(organization: str, id_: str, known: Collection[str]) -> str:
     near = nearest(id_, known)
-    return f" Did you mean {near}?" if near else ""
+    return f"{organization} reads no channel {id_!r}.{f' Did you mean {near}?' if near else ''}"
 
 
 def _count_withdrawal(
@@ -151,13 +142,19 @@ def _count_withdrawal(
     `lists` comes from `_find_channel_lists`.
     """
     ended, narrowed = _find_affected_keys(connection, organization_id, gone)
-    rows = [row for channels in lists for row in _find_reports(connection, organization_id, channels)]
+    reports = (
+        select(REPORTS.c.status, REPORTS.c.file, JOBS.c.number, JOBS.c.owner)
+        .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
+        .where(REPORTS.c.organization_id == organization_id)
+    )
+    rows = [row for channels in lists for row in connection.execute(reports.where(REPORTS.c.channels == channels))]
     states = [_classify(row) for row in rows]
+    users = select(func.count()).select_from(USERS).where(USERS.c.organization_id == organization_id)
     return Withdrawal(
         channels=len(find_readable_channels(connection, organization_id) if gone is None else gone),
         keys=ended,
         narrowed=narrowed,
-        users=_count_users(connection, organization_id) if gone is None else 0,
+        users=connection.execute(users).scalar_one() if gone is None else 0,
         waiting=states.count("waiting"),
         running=states.count("running"),
         finished=states.count("finished"),
@@ -186,12 +183,6 @@ def _find_affected_keys(
     return ended, tuple(key for key in keys if key in held and held[key] & gone and key not in ended)
 
 
-def _count_users(connection: Connection, organization_id: int) -> int:
-    of_organization = select(func.count()).select_from(USERS).where(USERS.c.organization_id == organization_id)
-    count: int = connection.execute(of_organization).scalar_one()
-    return count
-
-
 def _select_keys(organization_id: int) -> Select[str]:
     return select(KEYS.c.id).where(KEYS.c.organization_id == organization_id)
 
@@ -206,15 +197,6 @@ def _find_channel_lists(connection: Connection, organization_id: int, gone: froz
     return tuple(text for text in texts if gone is None or not gone.isdisjoint(json.loads(text)))
 
 
-def _find_reports(connection: Connection, organization_id: int, channels: str) -> Iterator[Row[*tuple[str, ...]]]:
-    found = (
-        select(REPORTS.c.status, REPORTS.c.file, JOBS.c.number, JOBS.c.owner)
-        .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
-        .where(REPORTS.c.organization_id == organization_id, REPORTS.c.channels == channels)
-    )
-    yield from connection.execute(found)
-
-
 def _classify(row: Row[*tuple[str, ...]]) -> str:
     if row.number is not None:
         return "waiting" if row.owner is None else "running"
@@ -222,10 +204,7 @@ def _classify(row: Row[*tuple[str, ...]]) -> str:
 
 
 def _delete_reports(connection: Connection, organization_id: int, lists: Iterable[str]) -> None:
-    """Delete the reports over these channel lists.
-
-    A worker that makes one finds its job gone, and stops.
-    """
+    """Delete the reports over these channel lists. A worker that makes one finds its job gone, and stops."""
     # Lock jobs by number, as every transaction does that writes several: otherwise two could deadlock.
     held = select(JOBS.c.number).where(JOBS.c.organization_id == organization_id).order_by(JOBS.c.number)
     connection.execute(held.with_for_update())
