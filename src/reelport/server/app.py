@@ -142,21 +142,21 @@ def build_service(settings: Settings, db: Engine) -> Service:
 
 async def _sweep(settings: Settings, db: Engine, stopping: threading.Event) -> None:
     """Periodically delete expired reports and files, in one of the processes each time."""
+
+    def sweep_once() -> None:
+        if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
+            with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
+                retention.sweep_unless_jumped(db, settings, datetime.now(UTC), stopping.is_set)
+
     while True:
         try:
-            await anyio.to_thread.run_sync(_sweep_once, settings, db, stopping)
+            await anyio.to_thread.run_sync(sweep_once)
             await anyio.to_thread.run_sync(release_memory)
         except (ReelportError, OSError) as error:
             _LOG.warning("the sweep failed", reason=str(error))
         except Exception:  # noqa: BLE001 - whatever it was, the next sweep is made, and nothing beside it ends
             _LOG.exception("the sweep failed")
         await anyio.sleep(settings.sweep_seconds)
-
-
-def _sweep_once(settings: Settings, db: Engine, stopping: threading.Event) -> None:
-    if jobs.claim_chore(db, "sweep", settings.sweep_seconds):
-        with retry_for(BRIEF_SECONDS):  # the process's end waits for it, and the next sweep does what it left
-            retention.sweep_unless_jumped(db, settings, datetime.now(UTC), stopping.is_set)
 
 
 async def _answer_not_found(request: Request, error: Exception) -> Response:
@@ -182,10 +182,7 @@ async def _answer_not_found(request: Request, error: Exception) -> Response:
 
 
 class BriefRetries:
-    """Middleware that lets requests wait only briefly for an object store that is away.
-
-    A request holds a thread while it waits.
-    """
+    """Middleware that lets requests, each of which holds a thread, wait only briefly for a lost object store."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

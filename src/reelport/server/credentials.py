@@ -1,7 +1,4 @@
-"""Makes, recognises, hashes and signs ids, secrets and tokens, by the service's secret.
-
-This module doesn't know who holds which.
-"""
+"""Makes, recognises, hashes and signs ids, secrets and tokens, by the service's secret, whoever holds them."""
 
 from __future__ import annotations
 
@@ -108,10 +105,7 @@ def _derive_key(secret: bytes, purpose: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSecret:
-    """The service's secret.
-
-    Each purpose has a key derived from it, so that no hash is valid for another purpose.
-    """
+    """The service's secret. Each purpose has a key derived from it: no hash is valid for another purpose."""
 
     _secret: bytes
 

@@ -41,10 +41,7 @@ _ONE_HOST = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]+)(?::(?P<port>\d+))?")
 
 
 def parse_address(address: str) -> URL:
-    """Parse the URL of a PostgreSQL, of several hosts too.
-
-    UsageError, which quotes no part of it, when it is wrong or ambiguous.
-    """
+    """Parse the URL of a PostgreSQL, of several hosts too; UsageError, which quotes no part of it, when wrong."""
     if address.count("@") > 1:
         raise UsageError(_UNCLEAR)
     try:
@@ -59,10 +56,7 @@ def parse_address(address: str) -> URL:
 
 
 def set_parameter(address: str, name: str, value: str) -> str:
-    """Set a parameter of an address, in the place of the one that it may give.
-
-    UsageError as by `parse_address`.
-    """
+    """Set a parameter of an address, in the place of the one that it may give."""
     return parse_address(address).update_query_dict({name: value}).render_as_string(hide_password=False)
 
 

@@ -6,6 +6,7 @@ on a full disk, or a pipe whose reader is gone: no request, report or start fail
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -45,7 +46,9 @@ class LogStream(io.TextIOBase):
     def __init__(self, out: TextIO) -> None:
         super().__init__()
         self._out = out
-        self._descriptor = _find_descriptor(out)
+        self._descriptor: int | None = None
+        with contextlib.suppress(OSError):
+            self._descriptor = out.fileno()
         self._lost = 0
         self._is_cut = False
 
@@ -80,13 +83,6 @@ class LogStream(io.TextIOBase):
             self._is_cut = bool(left) and (self._is_cut or len(left) < len(line))
 
 
-def _find_descriptor(out: TextIO) -> int | None:
-    try:
-        return out.fileno()
-    except OSError:
-        return None
-
-
 @dataclass(slots=True)
 class _Window:
     began: float
@@ -109,7 +105,8 @@ class LogThrottle:
             if window is None or now >= window.began + _WINDOW_SECONDS:
                 missed = max(window.count - _MAX_LINES, 0) if window else 0
                 self._windows.pop(cause, None)
-                self._drop_oldest()
+                while len(self._windows) >= _MAX_CAUSES:
+                    del self._windows[next(iter(self._windows))]
                 self._windows[cause] = _Window(now, 1)
                 return f"{missed} such lines were left out before" if missed else ""
             window.count += 1
@@ -131,10 +128,6 @@ class LogThrottle:
         if record.levelno < logging.WARNING:
             return True
         return self.admit((record.name, str(record.msg)[:200], _name_error(record.exc_info))) is not None
-
-    def _drop_oldest(self) -> None:
-        while len(self._windows) >= _MAX_CAUSES:
-            del self._windows[next(iter(self._windows))]
 
 
 def _name_error(raised: Any) -> str:  # noqa: ANN401 - the type of `exc_info` varies

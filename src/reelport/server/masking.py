@@ -25,14 +25,8 @@ _PATTERNS = (
 
 
 def hide_passwords(text: str) -> str:
-    """Replace each password in a text by HIDDEN.
-
-    In a PostgreSQL URL, replace everything before the last @ except `user:`.
-    """
-    return EXAMPLE.join(_hide(part) for part in text.split(EXAMPLE))
-
-
-def _hide(text: str) -> str:
+    """Replace each password in a text by HIDDEN; in a PostgreSQL URL all before the last @ but `user:`."""
+    parts = text.split(EXAMPLE)
     for pattern in _PATTERNS:
-        text = pattern.sub(lambda found: found["keep"] + HIDDEN, text)
-    return text
+        parts = [pattern.sub(lambda found: found["keep"] + HIDDEN, part) for part in parts]
+    return EXAMPLE.join(parts)

@@ -58,15 +58,15 @@ def wait_for_end() -> None:
 
 def exit_with_parent() -> None:
     """Exit once the parent process has ended, which closes standard input."""
-    threading.Thread(target=_wait_for_parent, name="parent", daemon=True).start()
 
+    def wait() -> None:
+        # Not `sys.stdin.read`: a thread that waits in it holds the buffer's lock, which breaks the interpreter's exit.
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        # At once, as if killed: nobody supervises this process any more, and a new service may be starting already.
+        os._exit(1)
 
-def _wait_for_parent() -> None:
-    # Not `sys.stdin.read`: a thread that waits in it holds the buffer's lock, which breaks the interpreter's exit.
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
-    # Exit at once, as if killed: nobody supervises this process any more, and a new service may be starting already.
-    os._exit(1)
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def lower_priority(steps: int) -> None:
@@ -145,31 +145,19 @@ def run_process(
 
     Its standard input is open meanwhile, so that it notices when this process has ended.
     """
-    process = start_process(start)
-    if isinstance(process, dict):
-        return process
+    try:
+        process = start()
+    except OSError as error:  # too many processes or open files, too little memory: all of that passes
+        return {"reason": f"it could not be started: {describe_os_error(error)}"}
     while process.poll() is None and not stopping.wait(POLL_SECONDS):
         pass
     if process.poll() is None:
         process.terminate()
-        stop_process(process, patience)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
     if process.stdin is not None:
         process.stdin.close()
     return process
-
-
-def start_process(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes] | Ended:
-    """Start a process; say why it could not be started."""
-    try:
-        return start()
-    except OSError as error:  # too many processes or open files, too little memory: all of that passes
-        return {"reason": f"it could not be started: {describe_os_error(error)}"}
-
-
-def stop_process(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Wait for a process that was told to end; kill it after `patience` seconds."""
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -31,10 +31,7 @@ def count_cores(membership: Path = _MEMBERSHIP, groups: Path = _GROUPS) -> int:
 
 
 def find_memory_limit(membership: Path = _MEMBERSHIP, groups: Path = _GROUPS) -> int | None:
-    """Find the bytes that the processes of the control group may use together.
-
-    None without a limit.
-    """
+    """Find the bytes that the processes of the control group may use together; None without a limit."""
     texts = [
         *_read_all(membership, groups, "", "memory.max"),
         *_read_all(membership, groups, "memory", "memory.limit_in_bytes"),
@@ -56,21 +53,14 @@ def _list_folders(membership: Path, groups: Path, controller: str) -> Iterator[P
     In version 2 the name of the controller is "". In a container the path may be the host's, of which only the root
     is seen.
     """
-    path = _find_path(membership, controller)
-    if path is None:
-        return
     root = groups / controller
-    folder = root / path.strip("/")
-    yield from (each for each in (folder, *folder.parents) if each == root or root in each.parents)
-
-
-def _find_path(membership: Path, controller: str) -> str | None:
     with suppress(OSError):
         for line in membership.read_text().splitlines():
             _, names, path = line.split(":", 2)
             if controller in names.split(","):
-                return path
-    return None
+                folder = root / path.strip("/")
+                yield from (each for each in (folder, *folder.parents) if each == root or root in each.parents)
+                return
 
 
 def _parse_quota(text: str) -> float | None:

@@ -29,22 +29,18 @@ def fill(
     made, and when other sample facts are loaded for one of the days.
     """
     check_arguments(start, end, rows, seed)
-    _require_no_others(settings)
-    with connected(settings) as db:
-        require_own_tables(db, settings)
-        loaded = generate(settings.facts_root, start, end, rows, seed, progress)
-        for name, channels in loaded.organizations.items():
-            organizations.allow_channels(db, _organization(db, name).id, channels)
-    return loaded
-
-
-def _require_no_others(settings: Settings) -> None:
     used = (settings.data / RECORD).exists()
     if settings.facts_url and not used and identify_tables(settings.data, settings.facts_root) is not None:
         raise UsageError(
             f"{settings.facts_url} holds the tables of a service already, and sample facts would be among them. Name "
             "another prefix (REELPORT_FACTS_URL)."
         )
+    with connected(settings) as db:
+        require_own_tables(db, settings)
+        loaded = generate(settings.facts_root, start, end, rows, seed, progress)
+        for name, channels in loaded.organizations.items():
+            organizations.allow_channels(db, _organization(db, name).id, channels)
+    return loaded
 
 
 def _organization(db: Engine, name: str) -> organizations.Organization:

@@ -41,14 +41,10 @@ def _format_rows() -> Iterator[str]:
         if field.metadata["section"]:
             yield f"\n## {field.metadata['section']}\n"
             yield "| variable | takes | default | read by | meaning |\n|---|---|---|---|---|"
-        yield _format_row(field, kinds[field.name])
-
-
-def _format_row(field: Field[Any], kind: object) -> str:
-    default = "" if field.default in {None, ""} else f"`{field.default}`"
-    readers = ", ".join(name for reader, name in READERS.items() if field.metadata[reader])
-    cells = (f"`{variable_name(field.name)}`", _describe_kind(field, kind), default, readers)
-    return "| " + " | ".join([*cells, str(field.metadata["description"]).replace("|", "\\|")]) + " |"
+        default = "" if field.default in {None, ""} else f"`{field.default}`"
+        readers = ", ".join(name for reader, name in READERS.items() if field.metadata[reader])
+        cells = (f"`{variable_name(field.name)}`", _describe_kind(field, kinds[field.name]), default, readers)
+        yield "| " + " | ".join([*cells, str(field.metadata["description"]).replace("|", "\\|")]) + " |"
 
 
 def _describe_kind(field: Field[Any], kind: object) -> str:
@@ -57,16 +53,13 @@ def _describe_kind(field: Field[Any], kind: object) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if kind is int or kind is float:
-        unit = _UNITS.get(field.name.rpartition("_")[2], "")
+        unit, bounds = _UNITS.get(field.name.rpartition("_")[2], ""), describe_bounds(field.metadata)
         number = "a whole number" if kind is int else "a number"
-        return f"{number}{f' of {unit}' if unit else ''}{_join_bounds(describe_bounds(field.metadata), unit)}"
+        if not unit:
+            return f"{number}{bounds}"
+        return f"{number} of {unit}{',' if bounds else ''}{bounds.replace(' of at', ' at')}"
     if kind is Path:
         return "a path"
     if kind is Secret:
         return f"a text of at least {field.metadata['min_length']} characters"
     return field.metadata["form"] or "a text"
-
-
-def _join_bounds(bounds: str, unit: str) -> str:
-    """Join the bounds of a number to its words; after a unit they need a comma."""
-    return f",{bounds.replace(' of at', ' at')}" if unit and bounds else bounds

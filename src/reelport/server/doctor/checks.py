@@ -10,13 +10,13 @@ import sqlite3
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import func, select, text
 
 from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.memory_size import parse_size
@@ -65,6 +65,7 @@ _PROBES = "probes"
 """A name beside those of the tables."""
 _CONTENT = b"written by reelport doctor"
 _FACTS = [name for name, table in TABLES.items() if table.is_fact]
+_MAY_CREATE = text("SELECT has_schema_privilege(current_schema(), 'CREATE')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +96,18 @@ def run_checks(settings: Settings) -> tuple[Finding, ...]:
         "port": _check_port,
         "links": _check_links,
     }
+    findings = []
     with retry_for(BRIEF_SECONDS):
-        return tuple(
-            Finding(subject, *found) for subject, check in checks.items() for found in _run_check(check, settings)
-        )
-
-
-def _run_check(
-    check: Callable[[Settings], Iterator[tuple[bool, str]]], settings: Settings
-) -> Iterator[tuple[bool, str]]:
-    try:
-        yield from ((well, hide_passwords(sentence)) for well, sentence in check(settings))
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        yield False, hide_passwords(f"{where}{describe_os_error(error)}.")
-    except ReelportError as error:
-        yield False, hide_passwords(str(error))
+        for subject, check in checks.items():
+            try:
+                for well, sentence in check(settings):
+                    findings.append(Finding(subject, well, hide_passwords(sentence)))
+            except OSError as error:
+                where = f"{error.filename}: " if error.filename else ""
+                findings.append(Finding(subject, False, hide_passwords(f"{where}{describe_os_error(error)}.")))
+            except ReelportError as error:
+                findings.append(Finding(subject, False, hide_passwords(str(error))))
+    return tuple(findings)
 
 
 def _check_secret(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -142,7 +139,12 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
             found = revisions.read_revision(connection)
             if found is None:
                 empty = describe_empty(settings, traces)
-                yield from _check_new_database(connection) if empty is None else iter([(False, empty)])
+                yield (
+                    empty is None,
+                    empty or "It is new and holds no state yet: the first serve, org or sample makes it.",
+                )
+                if empty is None and settings.database_url and not connection.execute(_MAY_CREATE).scalar():
+                    yield False, "Its user may make no tables in it: GRANT CREATE ON SCHEMA public TO that user."
                 return
             current = found == revisions.REVISION
             behind = f"At revision {found}, not {revisions.REVISION}: serve brings it there."
@@ -150,45 +152,25 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
             if current:
                 skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
                 yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
-                yield _check_secret_fingerprint(settings, db)
+                # Without a secret yet, don't load it: loading would create one.
+                made = has_service_secret(settings)
+                yield secret_fingerprint.describe(db, load_service_secret(settings) if made else None)
             if settings.database_url:
-                yield from _check_writable(connection)
+                if connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
+                    advice = (
+                        "end REELPORT_DATABASE_URL with ?target_session_attrs=read-write, and name every host in it"
+                    )
+                    yield False, f"It takes no writes, as a standby doesn't: {advice}."
             else:
-                if (size := measure_log(settings.state_file)) > LONG_LOG:
-                    yield False, _describe_long_log(settings.state_file, size)
+                state = settings.state_file
+                if (size := measure_log(state)) > LONG_LOG:
+                    why = "a read that began long ago keeps it growing, be it a backup or another program"
+                    end = f"Find the program (fuser {state}) and let it end: the log is cut soon after."
+                    yield False, f"The write-ahead log {state}-wal has {format_size(size)}: {why}. {end}"
                 sound = connection.execute(text("PRAGMA quick_check")).scalar()
                 yield sound == "ok", f"SQLite's own check of the file says: {sound}."
     finally:
         db.dispose()
-
-
-def _describe_long_log(state: Path, size: int) -> str:
-    return (
-        f"The write-ahead log {state}-wal has {format_size(size)}: a read that began long ago keeps it growing, be it "
-        f"a backup or another program. Find the program (fuser {state}) and let it end: the log is cut soon after."
-    )
-
-
-def _check_new_database(connection: Connection) -> Iterator[tuple[bool, str]]:
-    """Check an empty database: on PostgreSQL, whether its user may create tables."""
-    yield True, "It is new and holds no state yet: the first serve, org or sample makes it."
-    if connection.dialect.name == "postgresql":
-        allowed = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
-        if not allowed:
-            yield False, "Its user may make no tables in it: GRANT CREATE ON SCHEMA public TO that user."
-
-
-def _check_writable(connection: Connection) -> Iterator[tuple[bool, str]]:
-    """Check that PostgreSQL takes writes: a standby answers every read."""
-    if connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
-        advice = "end REELPORT_DATABASE_URL with ?target_session_attrs=read-write, and name every host in it"
-        yield False, f"It takes no writes, as a standby doesn't: {advice}."
-
-
-def _check_secret_fingerprint(settings: Settings, db: Engine) -> tuple[bool, str]:
-    # Without a secret yet, don't load it: loading would create one.
-    made = has_service_secret(settings)
-    return secret_fingerprint.describe(db, load_service_secret(settings) if made else None)
 
 
 def _check_open_files(_: Settings) -> Iterator[tuple[bool, str]]:
@@ -198,20 +180,17 @@ def _check_open_files(_: Settings) -> Iterator[tuple[bool, str]]:
 
 def _check_workers(settings: Settings) -> Iterator[tuple[bool, str]]:
     names = liveness.list_living(settings)
-    with open_state(settings) as (opened, revision):
-        db = opened if revision == revisions.REVISION else None
-        count = _count_jobs(db) if db else 0
-        living = names or (liveness.list_ready(db, settings) if db else ())
+    with open_state(settings) as (db, revision):
+        count, living = 0, names
+        if db is not None and revision == revisions.REVISION:
+            with database.reading(db) as connection:
+                count = connection.execute(select(func.count()).select_from(JOBS)).scalar_one()
+            living = names or liveness.list_ready(db, settings)
     if count and not living:
         waiting = format_count(count, "report waits or runs", "reports wait or run")
         yield False, f"{waiting}, and no worker lives: start `reelport serve` or `reelport worker`."
     elif settings.workers_root.is_dir():
         yield True, f"{len(names)} alive on this machine{': ' if names else ''}{', '.join(names)}."
-
-
-def _count_jobs(db: Engine) -> int:
-    with database.reading(db) as connection:
-        return connection.execute(select(func.count()).select_from(JOBS)).scalar_one()
 
 
 def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -230,14 +209,9 @@ def _check_files(settings: Settings) -> Iterator[tuple[bool, str]]:
     if not older:
         yield not orphans, f"{count}{advice if orphans else ''}."
     else:
-        yield False, f"{count}, of which {_describe_older_files(older)}"
-
-
-def _describe_older_files(older: Collection[str]) -> str:
-    return (
-        f"{format_count(len(older), 'is', 'are')} older than the state, such as {min(older)}, and no sweep removes "
-        "them: bring the state back that they belong to, or move them away."
-    )
+        of_them = f"{format_count(len(older), 'is', 'are')} older than the state, such as {min(older)}"
+        advice = "bring the state back that they belong to, or move them away"
+        yield False, f"{count}, of which {of_them}, and no sweep removes them: {advice}."
 
 
 def _check_engine(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -289,20 +263,20 @@ def _check(store: FileStore, url: str) -> Iterator[tuple[bool, str]]:
         well = read_file(store, name) == _CONTENT
         took = time.perf_counter() - started
         yield well, f"{url}: {f'A probe was put and read in {took * 1000:.0f} ms' if well else 'It gives other bytes'}."
-        yield _check_condition(store, name, url)
+        try:
+            store.put(name, _CONTENT, is_new=True)
+        except FileExistsError:
+            yield True, f"{url}: Of two writers of one name it takes the first."
+        else:
+            yield (
+                False,
+                f"{url}: It ignores the condition If-None-Match of a put: of two loads at once one could be lost.",
+            )
     except BaseException:  # a Ctrl-C too must leave no probe behind; it is raised again
         with suppress(StorageError):  # the first error says more
             store.delete(name)
         raise
     store.delete(name)
-
-
-def _check_condition(store: FileStore, name: str, url: str) -> tuple[bool, str]:
-    try:
-        store.put(name, _CONTENT, is_new=True)
-    except FileExistsError:
-        return True, f"{url}: Of two writers of one name it takes the first."
-    return False, f"{url}: It ignores the condition If-None-Match of a put: of two loads at once one could be lost."
 
 
 def check_spark(settings: Settings) -> Iterator[tuple[bool, str]]:

@@ -86,24 +86,18 @@ class Subscription:
         self.put(b"\n")
 
     def put(self, line: bytes) -> None:
-        """Put a line into the pipe; it is lost where the pipe is full or closed.
-
-        A full pipe holds enough to end the wait.
-        """
+        """Put a line into the pipe; lost where that is closed, or full, which is enough to end the wait."""
         with suppress(OSError):
             os.write(self._writer, line)
 
     def _receive(self) -> tuple[Event, ...]:
-        lines = self._read().splitlines()
-        events = tuple(filter(None, map(Event.decode, lines)))
-        return events if len(events) == len(lines) else ()
-
-    def _read(self) -> bytes:
         read = b""
         with suppress(BlockingIOError):
             while more := os.read(self._reader, _MOST):
                 read += more
-        return read
+        lines = read.splitlines()
+        events = tuple(filter(None, map(Event.decode, lines)))
+        return events if len(events) == len(lines) else ()
 
 
 OPTION = "event_bus"

@@ -76,7 +76,11 @@ class NotifyBus:
                         connection.execute(f"LISTEN {_PREFIX}{kind}")
                     # An event that was published before is missed: reading the state finds its change.
                     subscription.wake()
-                    _forward_until(ended, connection, subscription)
+                    while True:
+                        for event in filter(None, map(_read_notification, connection.notifies(timeout=0))):
+                            subscription.put(event.encode())
+                        if ended in _wait(None, ended, connection.fileno()):
+                            return
             except (psycopg.Error, UnicodeError) as error:  # a database without an encoding delivers any bytes
                 _log.warning("can't listen for events, trying again", reason=str(error).strip())
                 _wait(_RETRY_SECONDS, ended)
@@ -87,10 +91,9 @@ def _make_notification(event: Event) -> tuple[str, str]:
 
 
 def _read_notification(notification: psycopg.Notify) -> Event | None:
-    """Read an event; None for what is none.
+    """Read an event; None for what is none, as every role that may connect to the database may notify.
 
-    Every role that may connect to the database may notify. An event is one line that goes through a pipe at once and
-    whole.
+    An event is one line that goes through a pipe at once and whole.
     """
     if not notification.payload.isprintable():
         return None
@@ -104,12 +107,3 @@ def _wait(seconds: float | None, *descriptors: int) -> set[int]:
     for descriptor in descriptors:
         waiting.register(descriptor, select.POLLIN)
     return {descriptor for descriptor, _ in waiting.poll(None if seconds is None else seconds * 1000)}
-
-
-def _forward_until(ended: int, connection: psycopg.Connection, subscription: Subscription) -> None:
-    while True:
-        for notification in connection.notifies(timeout=0):
-            if event := _read_notification(notification):
-                subscription.put(event.encode())
-        if ended in _wait(None, ended, connection.fileno()):
-            return

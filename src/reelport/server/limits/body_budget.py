@@ -26,10 +26,7 @@ class PendingBody:
         self.scope = anyio.CancelScope()
 
     async def read(self, request: Request, limit: int) -> bytes | None:
-        """Read the whole body; None as soon as its header or its length exceeds `limit`.
-
-        The rest stays unread: the connection discards it and closes after the answer.
-        """
+        """Read the whole body; None as soon as its header or its length exceeds `limit`, the rest unread."""
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             return None

@@ -44,6 +44,8 @@ MAX_SUGGESTIONS = 20
 """Most wrong names of one request for which a similar right one is searched."""
 
 _INTROSPECTION = frozenset({"__schema", "__type"})
+_MANY = 1_000_000
+"""A count from which on its digits say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +143,8 @@ def find_excesses(document: DocumentNode, limits: DocumentLimits) -> tuple[str, 
         ("spreads of fragments", sizes.spreads, MAX_FRAGMENT_SPREADS),
     )
     return tuple(
-        f"The document has {_format_count(count)} {noun}: at most {limit} are taken, with fragments expanded."
+        f"The document has {count if count < _MANY else 'over a million'} {noun}: at most {limit} are taken, "
+        "with fragments expanded."
         for noun, count, limit in found
         if count > limit
     )
-
-
-def _format_count(count: int) -> str:
-    return str(count) if count < 1_000_000 else "over a million"  # noqa: PLR2004 - used only here

@@ -120,10 +120,7 @@ class DownloadSlots:
 
     @contextmanager
     def hold_report(self, report_id: str, link_seconds: float) -> Iterator[RunningDownload]:
-        """Hold one of a report's slots within the block; NoFreeSlot when all are taken.
-
-        `link_seconds` is how long the download's signed URL is still valid.
-        """
+        """Hold one of a report's slots within the block for a link valid so long; NoFreeSlot if all are taken."""
         if len(self._of_report.get(report_id, ())) >= self._settings.report_downloads:
             self._make_room(self._of_report[report_id], Limit.REPORT)
         running = RunningDownload(report_id, link_seconds, self._clock)

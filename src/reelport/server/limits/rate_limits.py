@@ -40,7 +40,9 @@ class TokenBuckets:
         now = self._clock()
         bucket = self._buckets.get(owner)
         if bucket is None:
-            self._drop_full_buckets(now)
+            if len(self._buckets) >= _MAX_BUCKETS:
+                full = self._capacity / self._rate
+                self._buckets = {who: each for who, each in self._buckets.items() if now < each.filled_at + full}
             bucket = self._buckets[owner] = _Bucket(self._capacity, now)
         bucket.left, bucket.filled_at = min(self._capacity, bucket.left + (now - bucket.filled_at) * self._rate), now
         if bucket.left < 1:
@@ -53,17 +55,9 @@ class TokenBuckets:
         if bucket := self._buckets.get(owner):
             bucket.left = min(self._capacity, bucket.left + 1)
 
-    def _drop_full_buckets(self, now: float) -> None:
-        if len(self._buckets) >= _MAX_BUCKETS:
-            full = self._capacity / self._rate
-            self._buckets = {who: each for who, each in self._buckets.items() if now < each.filled_at + full}
-
 
 def hash_owner(*texts: str) -> bytes:
-    """Hash what identifies an owner, such as a key's id and secret.
-
-    Then a client that knows only the id of a key can't use up its bucket.
-    """
+    """Hash what identifies an owner: with a key's secret, so that who knows its id alone can't use up its bucket."""
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).digest()
 
 
@@ -85,10 +79,7 @@ class LoginAttempts:
         self._of_address = TokenBuckets(_ADDRESS_MINUTE, _ADDRESS_BURST, clock)
 
     def begin(self, address: str, email: str) -> float:
-        """Begin an attempt and return 0, or return the seconds until one may begin.
-
-        `email` is the user's as it is stored: another spelling would count as another user.
-        """
+        """Begin an attempt and return 0, or return the seconds until one may; `email` as it is stored."""
         site, user = _hash_owners(address, email)
         if pause := self._of_address.take(site):
             return pause

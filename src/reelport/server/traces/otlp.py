@@ -34,14 +34,18 @@ class OtlpTracer:
     """Records spans and sends them by OTLP over HTTP. Thread-safe."""
 
     def __init__(self, role: str) -> None:
+        is_named = bool(os.environ.get("OTEL_SERVICE_NAME"))
+        is_named |= f"{SERVICE_NAME}=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+        resource = {"service.version": version(_NAME), "reelport.role": role}
+        resource |= {} if is_named else {SERVICE_NAME: _NAME}
         # Ended by `stop`, not at exit: there the SDK would wait half a minute for a collector that is gone.
-        self._provider = TracerProvider(resource=_make_resource(role), shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer(_NAME, version(_NAME))
 
     @contextmanager
     def record(self, name: str, kind: Kind, parent: str | None, attributes: Mapping[str, Value]) -> Iterator[Span]:
-        """Record the block as a span."""
+        """Record the block as a span; its parent is a `traceparent`, None: the span around it."""
         with self._tracer.start_as_current_span(
             name,
             context=_read_context(parent),
@@ -76,7 +80,9 @@ class _RecordedSpan(Span):
         context = span.get_span_context()
         if context.is_valid:
             self.trace_id = trace.format_trace_id(context.trace_id)
-            self.traceparent = _write_traceparent(span)
+            carrier: dict[str, str] = {}
+            _PROPAGATOR.inject(carrier, trace.set_span_in_context(span, Context()))
+            self.traceparent = carrier.get(_TRACEPARENT)
 
     def set(self, name: str, value: Value) -> None:
         """Set an attribute."""
@@ -85,9 +91,9 @@ class _RecordedSpan(Span):
     def link(self, traceparent: str | None) -> None:
         """Link the span of another trace."""
         if traceparent is not None:
-            context = trace.get_current_span(_PROPAGATOR.extract({_TRACEPARENT: traceparent}, Context()))
-            if context.get_span_context().is_valid:
-                self._span.add_link(context.get_span_context())
+            context = trace.get_current_span(_read_context(traceparent)).get_span_context()
+            if context.is_valid:
+                self._span.add_link(context)
 
     def fail(self, code: str) -> None:
         """Mark the step as failed, by the code of an error."""
@@ -95,18 +101,6 @@ class _RecordedSpan(Span):
         self._span.set_attribute("error.type", code)
 
 
-def _make_resource(role: str) -> Resource:
-    named = os.environ.get("OTEL_SERVICE_NAME") or f"{SERVICE_NAME}=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    name = {} if named else {SERVICE_NAME: _NAME}
-    return Resource.create({**name, "service.version": version(_NAME), "reelport.role": role})
-
-
 def _read_context(traceparent: str | None) -> Context | None:
     """The context that a `traceparent` names; None for the one of the running code."""
     return None if traceparent is None else _PROPAGATOR.extract({_TRACEPARENT: traceparent}, Context())
-
-
-def _write_traceparent(span: trace.Span) -> str | None:
-    carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier, trace.set_span_in_context(span, Context()))
-    return carrier.get(_TRACEPARENT)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from datetime import timedelta
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Protocol
 
 Value = str | int | float | bool | Sequence[str]
 """A value of an attribute. None names a secret, a token, a partner or a number of its report."""
@@ -37,21 +34,3 @@ class Span:
 
     def fail(self, code: str) -> None:
         """Mark the step as failed; `code` is that of an error, never its text."""
-
-
-class Tracer(Protocol):
-    """Records spans, and sends them in the background."""
-
-    def record(
-        self, name: str, kind: Kind, parent: str | None, attributes: Mapping[str, Value]
-    ) -> AbstractContextManager[Span]:
-        """Record the block as a span; its parent is a `traceparent`, None: the span around it."""
-
-    def record_wait(self, name: str, parent: str, waited: timedelta, attributes: Mapping[str, Value]) -> None:
-        """Record a span that began so long ago and ends now."""
-
-    def current(self) -> Span:
-        """The span that this block is in."""
-
-    def stop(self) -> None:
-        """Send what is left, for two seconds at most."""

@@ -10,11 +10,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
-from reelport.server.traces.span import Kind, Span, Tracer, Value
+from reelport.server.traces.span import Kind, Span, Value
 from reelport.wording import advise_extra
+
+if TYPE_CHECKING:
+    from reelport.server.traces.otlp import OtlpTracer
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Variables that name the collector: traces are recorded when one of them is set."""
@@ -27,7 +31,7 @@ _log = structlog.get_logger(__name__)
 class _Process:
     """The tracer of this process; None while nothing is recorded."""
 
-    tracer: Tracer | None = None
+    tracer: OtlpTracer | None = None
 
 
 def is_wanted(environment: Mapping[str, str]) -> bool:
@@ -39,9 +43,9 @@ def is_wanted(environment: Mapping[str, str]) -> bool:
 
 @contextmanager
 def traced(role: str) -> Iterator[None]:
-    """Record spans within the block, if the environment asks for it.
+    """Record spans of a process in this role within the block, if the environment asks for it.
 
-    `role` says what the process does. What keeps it from recording is logged, and raises nothing.
+    What keeps it from recording is logged, and raises nothing.
     """
     if not is_wanted(os.environ):
         yield
@@ -55,7 +59,7 @@ def traced(role: str) -> Iterator[None]:
             tracer.stop()
 
 
-def _start(role: str) -> Tracer | None:
+def _start(role: str) -> OtlpTracer | None:
     protocol = next((value for name in _PROTOCOLS if (value := os.environ.get(name))), _HTTP)
     if protocol != _HTTP:
         _log.warning("no traces are recorded", reason=f"The protocol is {protocol}, and only {_HTTP} is spoken here.")
