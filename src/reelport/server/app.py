@@ -182,7 +182,7 @@ async def _answer_not_found(request: Request, error: Exception) -> Response:
 
 
 class BriefRetries:
-    """Middleware that lets requests, each of which holds a thread, wait only briefly for a lost object store."""
+    """Lets requests wait only briefly for an object store that is away: each holds a thread."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Makes, recognises, hashes and signs ids, secrets and tokens, by the service's secret, whoever holds them."""
+"""Makes, recognises, hashes and signs ids, secrets and tokens, by the service's secret."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _derive_key(secret: bytes, purpose: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSecret:
-    """The service's secret. Each purpose has a key derived from it: no hash is valid for another purpose."""
+    """The service's secret. A hash for one purpose is valid for no other."""
 
     _secret: bytes
 

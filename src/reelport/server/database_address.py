@@ -41,7 +41,7 @@ _ONE_HOST = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]+)(?::(?P<port>\d+))?")
 
 
 def parse_address(address: str) -> URL:
-    """Parse the URL of a PostgreSQL, of several hosts too; UsageError, which quotes no part of it, when wrong."""
+    """Parse the URL of a PostgreSQL. The UsageError for a wrong one quotes no part of it."""
     if address.count("@") > 1:
         raise UsageError(_UNCLEAR)
     try:

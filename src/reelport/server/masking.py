@@ -25,7 +25,7 @@ _PATTERNS = (
 
 
 def hide_passwords(text: str) -> str:
-    """Replace each password in a text by HIDDEN; in a PostgreSQL URL all before the last @ but `user:`."""
+    """Hide each password in a text; in a PostgreSQL URL all before the last @ but `user:`."""
     parts = text.split(EXAMPLE)
     for pattern in _PATTERNS:
         parts = [pattern.sub(lambda found: found["keep"] + HIDDEN, part) for part in parts]

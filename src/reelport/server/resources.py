@@ -31,7 +31,7 @@ def count_cores(membership: Path = _MEMBERSHIP, groups: Path = _GROUPS) -> int:
 
 
 def find_memory_limit(membership: Path = _MEMBERSHIP, groups: Path = _GROUPS) -> int | None:
-    """Find the bytes that the processes of the control group may use together; None without a limit."""
+    """Find the bytes that the control group's processes may use together; None without a limit."""
     texts = [
         *_read_all(membership, groups, "", "memory.max"),
         *_read_all(membership, groups, "memory", "memory.limit_in_bytes"),

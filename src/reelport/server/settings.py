@@ -9,14 +9,15 @@ runs.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from reelport.catalog import Limit
 from reelport.engine.memory_size import parse_size
@@ -38,8 +39,29 @@ DATA_ADVICE = (
     "REELPORT_FACTS_URL and REELPORT_FILES_URL take s3:// for tables and report files."
 )
 """What goes elsewhere in place of the data directory, for whoever gives an address for it."""
-_SIZE, _SIZE_FORM = r"\d+(\.\d+)?\s?[KMGT]i?B", "a number and a unit, such as 2GB"
 PREFIX = "REELPORT_"
+
+
+class ReadBy(enum.Flag):
+    """Who reads a setting: the API, workers, or commands."""
+
+    SERVICE = enum.auto()
+    WORKER = enum.auto()
+    COMMAND = enum.auto()
+
+
+class Form(NamedTuple):
+    """What a text must look like: a regular expression, and the same in words."""
+
+    pattern: str
+    words: str
+
+
+_SERVICE, _WORKER, _COMMAND = ReadBy
+_ALL = _SERVICE | _WORKER | _COMMAND
+_SIZE = Form(r"\d+(\.\d+)?\s?[KMGT]i?B", "a number and a unit, such as 2GB")
+_S3 = Form(s3_address.PATTERN, s3_address.FORM)
+_SPARK = Form(f"({server_address.PATTERN})?", "the address of a Spark Connect server, such as sc://spark.example:15002")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +79,20 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     min_length: int = 0,
-    pattern: str = "",
-    form: str = "",
+    form: Form | None = None,
     shown: bool = True,
     section: str = "",
-    service: bool = True,
-    worker: bool = False,
-    command: bool = False,
+    by: ReadBy = ReadBy.SERVICE,
 ) -> Any:  # noqa: ANN401 - a field of any type
-    """Declare a setting: its default, its description, and the values it takes.
+    """Declare a setting: its default, its description, who reads it, and the values it takes.
 
-    `form` says in words what `pattern` requires. `shown=False` keeps the setting out of `repr`, and its value out of
-    errors. `service`, `worker`, `command`: the API, workers and commands read it. The reference page begins a `section`
+    `shown=False` keeps the setting out of `repr`, and its value out of errors. The reference page begins a `section`
     with it.
     """
-    bounds = {"ge": ge, "gt": gt, "le": le, "min_length": min_length}
-    rules = {**bounds, "pattern": pattern, "form": form, "shown": shown}
-    told = {"description": description, "section": section}
-    readers = {"service": service, "worker": worker, "command": command}
-    return dataclasses.field(default=default, repr=shown, metadata={**told, **readers, **rules})
+    rules = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "form": form, "shown": shown}
+    readers = {str(reader.name).lower(): reader in by for reader in ReadBy}
+    told = {"description": description, "section": section, **readers}
+    return dataclasses.field(default=default, repr=shown, metadata={**told, **rules})
 
 
 def parse_value(kind: object, rules: Mapping[str, Any], given: object) -> object:
@@ -83,24 +100,24 @@ def parse_value(kind: object, rules: Mapping[str, Any], given: object) -> object
     if isinstance(kind, UnionType):  # `X | None`: None is never given
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
-        return _parse_choice(get_args(kind), given)
+        if given not in get_args(kind):
+            raise ValueError(f"It is {' or '.join(map(repr, get_args(kind)))}, and not {str(given)[:_SHOWN]!r}.")
+        return str(given)
     if kind is int or kind is float:
         return _parse_number(kind is int, rules, given)
     if kind is Path:
         return _parse_path(str(given))
-    if kind is Secret:
-        return _parse_secret(rules, given)
+    if kind is Secret:  # whose error never quotes the value
+        secret = given if isinstance(given, Secret) else Secret(str(given))
+        if len(secret.text) < rules["min_length"]:
+            raise ValueError(f"It has at least {rules['min_length']} characters, and not {len(secret.text)}.")
+        return secret
     text = str(given)
-    if rules["pattern"] and not re.fullmatch(rules["pattern"], text):
+    form: Form | None = rules["form"]
+    if form is not None and not re.fullmatch(form.pattern, text):
         given_text = f", and not {hide_passwords(text)[:_SHOWN]!r}" if rules["shown"] else ""
-        raise ValueError(f"It is {rules['form']}{given_text}.")
+        raise ValueError(f"It is {form.words}{given_text}.")
     return text
-
-
-def _parse_choice(choices: tuple[str, ...], given: object) -> str:
-    if given not in choices:
-        raise ValueError(f"It is {' or '.join(map(repr, choices))}, and not {str(given)[:_SHOWN]!r}.")
-    return str(given)
 
 
 def _parse_path(given: str) -> Path:
@@ -144,52 +161,34 @@ def describe_bounds(rules: Mapping[str, Any]) -> str:
     return ""
 
 
-def _parse_secret(rules: Mapping[str, Any], given: object) -> Secret:
-    """Parse a secret; its error never quotes the value."""
-    secret = given if isinstance(given, Secret) else Secret(str(given))
-    if len(secret.text) < rules["min_length"]:
-        raise ValueError(f"It has at least {rules['min_length']} characters, and not {len(secret.text)}.")
-    return secret
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SettingTable:
-    """A field for each setting, in the order in which help and the reference page show them."""
+class Settings:
+    """Settings of a service, in the order of help. Only `read_settings` checks them."""
 
     data: Path = setting(
         Path("reelport-data"),
-        worker=True,
         section="Where things are",
-        command=True,
+        by=_ALL,
         description="Directory of the tables, the state and the finished files.",
     )
     readable_by: Literal["owner", "group"] = setting(
         "owner",
-        worker=True,
-        command=True,
+        by=_ALL,
         description="Who may read that directory: only the user of its processes, or that user's group too.",
     )
     database_url: str = setting(
-        "",
-        worker=True,
-        command=True,
-        description="PostgreSQL address of the state; empty: SQLite in the data directory.",
-        shown=False,
+        "", by=_ALL, description="PostgreSQL address of the state; empty: SQLite in the data directory.", shown=False
     )
     facts_url: str = setting(
         "",
-        pattern=s3_address.PATTERN,
-        form=s3_address.FORM,
-        worker=True,
-        command=True,
+        form=_S3,
+        by=_ALL,
         description="Where the tables are, such as s3://bucket/prefix; empty: in the data directory.",
     )
     files_url: str = setting(
         "",
-        pattern=s3_address.PATTERN,
-        form=s3_address.FORM,
-        worker=True,
-        command=True,
+        form=_S3,
+        by=_ALL,
         description="Where finished report files are, such as s3://bucket/prefix; empty: in the data directory.",
     )
     link_signer: Literal["service", "store"] = setting(
@@ -198,17 +197,14 @@ class SettingTable:
     )
     cache_size: str = setting(
         "10GB",
-        pattern=_SIZE,
-        form=_SIZE_FORM,
-        worker=True,
-        command=True,
+        form=_SIZE,
+        by=_ALL,
         description="Size of a machine's cache of files in an object store, without files that are being read.",
     )
     secret: Secret | None = setting(
         None,
         min_length=32,
-        worker=True,
-        command=True,
+        by=_ALL,
         description="Secret for hashing keys and signing links; empty: the file secret.key in the data directory.",
     )
 
@@ -247,12 +243,14 @@ class SettingTable:
     )
 
     running_limit: int = setting(
-        Limit.RUNNING_REPORTS.default, ge=1, worker=True, section="Reports", description=Limit.RUNNING_REPORTS.sentence
+        Limit.RUNNING_REPORTS.default,
+        ge=1,
+        section="Reports",
+        by=_SERVICE | _WORKER,
+        description=Limit.RUNNING_REPORTS.sentence,
     )
     waiting_limit: int = setting(
-        100,
-        ge=0,
-        description="Reports of one partner that may wait while others of it run; further ones are refused.",
+        100, ge=0, description="Reports of one partner that may wait while others of it run; further ones are refused."
     )
     day_limit: int = setting(Limit.RANGE_DAYS.default, ge=1, description=Limit.RANGE_DAYS.sentence)
     retention_hours: float = setting(Limit.RETENTION_HOURS.default, gt=0, description=Limit.RETENTION_HOURS.sentence)
@@ -268,85 +266,68 @@ class SettingTable:
         3,
         ge=1,
         le=64,
-        worker=True,
-        service=False,
+        by=_WORKER,
         description="Reports that one worker makes at the same time. With more than --running-limit, one partner can't "
         "take all slots.",
     )
     worker_memory: str = setting(
         "2GB",
-        pattern=_SIZE,
-        form=_SIZE_FORM,
-        worker=True,
-        service=False,
-        command=True,
+        form=_SIZE,
+        by=_WORKER | _COMMAND,
         description="Memory of one worker; less if its container or control group allows less.",
     )
     worker_threads: int = setting(
         0,
         ge=0,
         le=1024,
-        worker=True,
-        service=False,
-        command=True,
+        by=_WORKER | _COMMAND,
         description="Threads of one worker's engine; 0: one for each core that it may use.",
     )
     worker_nice: int = setting(
         10,
         ge=0,
         le=20,
-        worker=True,
-        service=False,
+        by=_WORKER,
         description="Priority of workers, as nice(1) counts: 0 is that of the API, 19 the lowest. With 20 their engine "
         "gets only idle cores (SCHED_IDLE).",
     )
     generation_seconds: int = setting(
         Limit.GENERATION_SECONDS.default,
         ge=1,
-        worker=True,
-        service=False,
+        by=_WORKER,
         description="Longest time that one attempt at a report may take.",
     )
     lease_seconds: float = setting(
-        30,
-        ge=1,
-        worker=True,
-        service=False,
-        description="Time after which a worker without a heartbeat loses its report.",
+        30, ge=1, by=_WORKER, description="Time after which a worker without a heartbeat loses its report."
     )
     drain_seconds: float = setting(
-        5,
-        ge=0,
-        worker=True,
-        service=False,
-        description="Time that running reports have to end when a worker is stopped.",
+        5, ge=0, by=_WORKER, description="Time that running reports have to end when a worker is stopped."
     )
     sweep_seconds: float = setting(
-        60, gt=0, worker=True, description="Seconds between two sweeps, which delete expired reports and files."
+        60,
+        gt=0,
+        by=_SERVICE | _WORKER,
+        description="Seconds between two sweeps, which delete expired reports and files.",
     )
 
     engine: str = setting(
         "",
-        pattern=f"({server_address.PATTERN})?",
-        form="the address of a Spark Connect server, such as sc://spark.example:15002",
-        worker=True,
+        form=_SPARK,
         section="Reports that are too large for one machine",
-        service=False,
+        by=_WORKER,
         description="Spark Connect server that aggregates large reports; empty: DuckDB makes all of them.",
         shown=False,
     )
     spark_from_rows: int = setting(
         2_000_000_000,
         ge=0,
-        worker=True,
-        service=False,
+        by=_WORKER,
         description="Reports that read at least so many rows of facts, by the files' statistics, go to Spark.",
     )
 
     explore_memory: str = setting(
         "512MB",
-        pattern=_SIZE,
-        form=_SIZE_FORM,
+        form=_SIZE,
         section="The explorer of Studio, in each API process",
         description="Memory of the explorer's engine; for a view that needs more, the page offers a report.",
     )
@@ -360,9 +341,8 @@ class SettingTable:
 
     rollups: Literal["on", "off", "after-load"] = setting(
         "on",
-        worker=True,
         section="Rollups",
-        command=True,
+        by=_ALL,
         description="Whether reports and views use the rollups that `reelport rollups` builds. With after-load, each "
         "load also builds the table's rollups.",
     )
@@ -370,27 +350,16 @@ class SettingTable:
         0.01,
         ge=0,
         le=1,
-        worker=True,
-        service=False,
+        by=_WORKER,
         description="Share of reports from rollups that are also made from the facts, and compared.",
     )
     rollup_space: str = setting(
-        "10GB",
-        pattern=_SIZE,
-        form=_SIZE_FORM,
-        service=False,
-        command=True,
-        description="Disk space that all rollups together may take.",
+        "10GB", form=_SIZE, by=_COMMAND, description="Disk space that all rollups together may take."
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(
-        "info", worker=True, section="Log", description="Lowest level that is logged."
+        "info", section="Log", by=_SERVICE | _WORKER, description="Lowest level that is logged."
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(SettingTable):
-    """Settings of a service, its workers and commands. Only `read_settings` checks them."""
 
     @property
     def facts_root(self) -> Path:
@@ -480,18 +449,16 @@ def read_settings(**given: object) -> Settings:
             values[field.name] = None if value is None else parse_value(kinds[field.name], field.metadata, value)
         except ValueError as error:
             wrong.append(f"{variable_name(field.name)} (--{field.name.replace('_', '-')}): {error}")
-    wrong += _find_store_faults(values.get("facts_url"), values.get("files_url"))
-    if values.get("engine") and values.get("facts_url"):
+    facts, files = values.get("facts_url"), values.get("files_url")
+    if facts or files:
+        wrong += s3_address.find_faults(os.environ)
+    if facts and files and S3Address.parse(facts).overlaps(S3Address.parse(files)):
+        both = f"{variable_name('facts_url')} and {variable_name('files_url')}"
+        wrong.append(f"{both}: One is in the other: take two prefixes.")
+    if values.get("engine") and facts:
         wrong.append(
             f"{variable_name('engine')}: Spark doesn't see tables in an object store: leave one of the two out."
         )
     if wrong:
         raise UsageError("\n".join(wrong))
     return Settings(**values)
-
-
-def _find_store_faults(facts: str | None, files: str | None) -> Iterator[str]:
-    if facts or files:
-        yield from s3_address.find_faults(os.environ)
-    if facts and files and S3Address.parse(facts).overlaps(S3Address.parse(files)):
-        yield f"{variable_name('facts_url')} and {variable_name('files_url')}: One is in the other: take two prefixes."

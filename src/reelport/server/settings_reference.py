@@ -8,7 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from reelport.server.settings import Secret, Settings, describe_bounds, variable_name
+from reelport.server.settings import Form, Secret, Settings, describe_bounds, variable_name
 
 READERS = {"service": "service", "worker": "workers", "command": "commands"}
 """Who may read a setting: the name in its declaration, and on the page."""
@@ -62,4 +62,5 @@ def _describe_kind(field: Field[Any], kind: object) -> str:
         return "a path"
     if kind is Secret:
         return f"a text of at least {field.metadata['min_length']} characters"
-    return field.metadata["form"] or "a text"
+    form: Form | None = field.metadata["form"]
+    return "a text" if form is None else form.words

@@ -119,7 +119,7 @@ class _Server(uvicorn.Server):
 
 
 def log_exhaustion(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log one line when no connection can be accepted, which asyncio tries again; other errors as usual."""
+    """Log one line when no connection can be accepted; handle other errors as usual."""
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:
         _LOG.error("no further connection can be accepted now", reason=error.strerror)

@@ -75,7 +75,7 @@ class Bucket:
             )
 
     def restore(self, archive: Archive, needed: Collection[Stored]) -> frozenset[str]:
-        """Upload what is missing there; return the names of files that are damaged or missing in the archive.
+        """Upload what is missing there; return the names of files that the archive lacks.
 
         If one of them is needed, no commit is put, so that no table can be read. Raises StorageError; run again, it
         goes on.

@@ -1,4 +1,4 @@
-"""Makes a backup while the service runs: the state first, then reports and tables, and probes that prove a restore."""
+"""Makes a backup while the service runs: first the state, then reports, then tables."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _lock(data: Path) -> Iterator[None]:
 def _restore_files(
     archive: Archive, manifest: Manifest, settings: Settings, needed: Collection[Stored]
 ) -> set[BackedUpFile]:
-    """Copy the files of tables and reports out of the archive; those of an object store go there.
+    """Copy the files of tables and reports out, into object stores where they belong there.
 
     Return those that are damaged or missing in the archive, and left out. StorageError where one of them is needed.
     """

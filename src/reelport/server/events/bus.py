@@ -86,7 +86,7 @@ class Subscription:
         self.put(b"\n")
 
     def put(self, line: bytes) -> None:
-        """Put a line into the pipe; lost where that is closed, or full, which is enough to end the wait."""
+        """Put a line into the pipe; a full one loses it, and holds enough to end the wait."""
         with suppress(OSError):
             os.write(self._writer, line)
 

@@ -91,7 +91,7 @@ def _make_notification(event: Event) -> tuple[str, str]:
 
 
 def _read_notification(notification: psycopg.Notify) -> Event | None:
-    """Read an event; None for what is none, as every role that may connect to the database may notify.
+    """Read an event; None for what is none: whoever may connect to the database may notify.
 
     An event is one line that goes through a pipe at once and whole.
     """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PipeBus:
-    """Sends events through the named pipes of a folder, whose names tell which kinds their processes want."""
+    """Sends events through a folder's named pipes, whose names tell the kinds they are for."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -69,7 +69,7 @@ def _has_reader(pipe: Path) -> bool:
 
 
 def _make_pipe(pipe: Path) -> int:
-    """Make a pipe and open it, before its final name: one of that name has a reader while its process lives."""
+    """Make a pipe and open it before it has its final name, so that it has a reader then."""
     pipe.parent.mkdir(parents=True, exist_ok=True)
     draft = pipe.with_suffix(".new")
     os.mkfifo(draft, 0o600)

@@ -34,7 +34,7 @@ def parse_name(name: str) -> tuple[str, int] | None:
 
 
 def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
-    """Make the path of an attempt's own draft: a stalled one can't touch a later attempt's file."""
+    """Make the path of an attempt's own draft, which no stalled attempt can touch."""
     return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
 
 
@@ -51,7 +51,7 @@ def measure_draft(settings: Settings, report_id: str, attempt: int) -> int:
 
 
 def publish_draft(settings: Settings, draft: Path, written: Written) -> FileRecord:
-    """Make a written draft durable, then give it its final name: such a file is complete, even after a crash."""
+    """Make a draft durable, then give it its final name: what has one is complete."""
     killpoints.reach("write")
     name = CSV.file_name(draft.stem)
     settings.report_store.put_draft(draft, name)

@@ -26,7 +26,7 @@ class PendingBody:
         self.scope = anyio.CancelScope()
 
     async def read(self, request: Request, limit: int) -> bytes | None:
-        """Read the whole body; None as soon as its header or its length exceeds `limit`, the rest unread."""
+        """Read the whole body; None, with the rest unread, as soon as it exceeds `limit`."""
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             return None

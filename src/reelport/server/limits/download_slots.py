@@ -120,7 +120,7 @@ class DownloadSlots:
 
     @contextmanager
     def hold_report(self, report_id: str, link_seconds: float) -> Iterator[RunningDownload]:
-        """Hold one of a report's slots within the block for a link valid so long; NoFreeSlot if all are taken."""
+        """Hold one of a report's slots for a link that is valid so long; NoFreeSlot without one."""
         if len(self._of_report.get(report_id, ())) >= self._settings.report_downloads:
             self._make_room(self._of_report[report_id], Limit.REPORT)
         running = RunningDownload(report_id, link_seconds, self._clock)

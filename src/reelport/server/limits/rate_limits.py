@@ -57,7 +57,7 @@ class TokenBuckets:
 
 
 def hash_owner(*texts: str) -> bytes:
-    """Hash what identifies an owner: with a key's secret, so that who knows its id alone can't use up its bucket."""
+    """Hash what identifies an owner: a key's secret too, else others could use up its bucket."""
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).digest()
 
 
@@ -79,7 +79,7 @@ class LoginAttempts:
         self._of_address = TokenBuckets(_ADDRESS_MINUTE, _ADDRESS_BURST, clock)
 
     def begin(self, address: str, email: str) -> float:
-        """Begin an attempt and return 0, or return the seconds until one may; `email` as it is stored."""
+        """Begin an attempt and return 0, or the seconds until one may; `email` as it is stored."""
         site, user = _hash_owners(address, email)
         if pause := self._of_address.take(site):
             return pause

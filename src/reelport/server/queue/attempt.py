@@ -262,7 +262,7 @@ _GOING_WITHOUT = {
 def _list_ways(
     aggregator: Aggregator, rollups: RollupAggregator | None, snapshot: Snapshot, *, has_copies: bool
 ) -> Iterator[_Way]:
-    """List the ways to write a report, the fastest first; each is asked for once the one before has failed."""
+    """List the ways to write a report; the next is asked for once the one before has failed."""
     yield _Way(aggregator, snapshot)
     if rollups is not None and rollups.was_used:
         yield _Way(aggregator.without(), snapshot, Fallback.SUMS)
@@ -271,7 +271,7 @@ def _list_ways(
 
 
 def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log: Log) -> tuple[_Way, Written]:
-    """Write a report by the first way that works, and say which. Raises the last one's error if none does."""
+    """Write a report by the first way that works, and say which; raise the last one's error."""
     way, reason = next(ways), ""
     while True:
         try:
@@ -288,7 +288,7 @@ def _write_by_first(ways: Iterator[_Way], write: Callable[[_Way], Written], log:
 
 
 def _list_copied(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-    """List the tables of which the report reads copies by role, each with the role. No file is fetched for it."""
+    """List the tables and roles whose copies the report reads; no file is fetched for it."""
     query = claim.query
     if query.product == Product.CONTENT.name:
         return
@@ -301,7 +301,7 @@ def _list_copied(claim: Claim, tenant: Tenant, snapshot: Snapshot) -> Iterator[t
 def _delete_damaged(
     snapshot: Snapshot, claim: Claim, copied: list[tuple[str, str]], stopping: threading.Event, log: Log
 ) -> None:
-    """Delete the copies that can't be read. A process that is `stopping` leaves them to the next one they fail."""
+    """Delete the copies that can't be read; a process that is `stopping` leaves them."""
     for table, role in copied:
         files, folder = snapshot.data_files(table, claim.query.start, claim.query.end), snapshot.root / table
         try:
@@ -324,7 +324,7 @@ def _check_rollups(
     write_from_facts: Callable[[Path], Written],
     log: Log,
 ) -> Written:
-    """Tell which rollups a report was made from. One of the sample is made from the facts too: that is the report.
+    """Tell which rollups a report was made from; make one of the sample from the facts too.
 
     Rollups that gave another one are used no more, until they are built anew.
     """

@@ -73,7 +73,7 @@ _ENTRIES = (
 
 
 def list_entries(db: Engine, *, unfinished_only: bool = False, most: int = _MOST_LISTED) -> tuple[Entry, ...]:
-    """List the `most` newest reports, newest first; with `unfinished_only`, only those that wait or run."""
+    """List the `most` newest reports, or of those that wait or run, the newest first."""
     query = _ENTRIES.order_by(REPORTS.c.created_at.desc(), REPORTS.c.id).limit(most)
     if unfinished_only:
         query = query.where(JOBS.c.number.is_not(None))

@@ -106,7 +106,7 @@ class Deaths:
             self._unrecorded.append(Death(pid, status, self._monotonic()))
 
     def record_due(self) -> None:
-        """Record in the state the deaths that are old enough; one that fails stays for the next call."""
+        """Record the deaths that are old enough; one that can't be stays for the next call."""
         with self._lock:
             now = self._monotonic()
             due = [death for death in self._unrecorded if now - death.at >= OUTLIVED_SECONDS]

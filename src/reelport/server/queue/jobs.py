@@ -222,7 +222,7 @@ def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = In
 
 
 def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = InternalError.code) -> bool:
-    """Requeue the job, due after the pause, after an attempt that failed with an error of the report."""
+    """Requeue the job, due after the pause, after an attempt that its report made fail."""
     with writing(db) as connection:
         return requeue(connection, claim.fence, suspect=claim.suspect, pause_seconds=pause_seconds) and update_report(
             connection, claim.report_id, reason=reason, reason_code=code, failures=claim.failures + 1
@@ -230,7 +230,7 @@ def retry(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: 
 
 
 def wait_for_room(db: Engine, claim: Claim, reason: str, pause_seconds: float, *, code: str = DiskFull.code) -> bool:
-    """Requeue the job while the disk is full, due after the pause, which is added to `waited_for_room`."""
+    """Requeue the job while the disk is full, and add the pause to `waited_for_room`."""
     pause = {"pause_seconds": pause_seconds, "waited_seconds": pause_seconds}
     with writing(db) as connection:
         requeued = requeue(connection, claim.fence, suspect=claim.suspect, **pause)
@@ -259,7 +259,7 @@ def cancel(db: Engine, report_id: str, reason: str, now: datetime) -> bool:
 
 
 def cancel_job(connection: Connection, report_id: str, reason: str, now: datetime, *, by: Canceller) -> bool:
-    """Cancel a report that waits or runs, whose worker then stops; False when it had ended before."""
+    """Cancel a report that waits or runs; False when it had ended. Its worker then stops."""
     ended = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount == 1
     cancelled = ended and fail_report(connection, report_id, reason, now, code=ReasonCode.CANCELLED)
     if cancelled:
@@ -297,7 +297,7 @@ def requeue(
     pause_seconds: float,
     waited_seconds: float = 0.0,
 ) -> bool:
-    """Requeue the job of an attempt, due after at most LONGEST_PAUSE; False when the lease was lost."""
+    """Requeue an attempt's job, due after at most LONGEST_PAUSE; False when it lost its lease."""
     freed = {
         **fence,
         "suspect": int(suspect),

@@ -1,4 +1,4 @@
-"""A worker's background duties: to renew leases, stop cancelled attempts, requeue jobs of dead workers, and sweep."""
+"""A worker's background duties: leases, cancelled attempts, jobs of dead workers, sweeps."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class LeaseKeeper:
 
 
 def release_dead_workers(db: Engine, settings: Settings) -> tuple[str, ...]:
-    """Requeue and log the jobs of workers that died here unseen by a supervisor; returns their reports' ids."""
+    """Requeue the jobs of workers that died here unseen; returns the ids of their reports."""
     released: list[str] = []
     with liveness.lock_unwatched_dead(settings) as dead:
         if dead:

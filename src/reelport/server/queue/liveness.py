@@ -111,7 +111,7 @@ def _create_locked_file(settings: Settings, name: str, content: str) -> int:
 
 
 def lock_unwatched_dead(settings: Settings) -> AbstractContextManager[tuple[str, ...]]:
-    """Lock the dead workers whose supervisor is dead too, for clean-up in the block; their files go after that."""
+    """Lock the dead workers whose supervisor is dead too; their files go after the block."""
     for path in settings.workers_root.glob(f"*{_SUPERVISOR}"):
         if _is_free(path):
             path.unlink(missing_ok=True)
@@ -122,12 +122,12 @@ def lock_unwatched_dead(settings: Settings) -> AbstractContextManager[tuple[str,
 
 
 def lock_dead(settings: Settings, supervisor: str, pid: int) -> AbstractContextManager[tuple[str, ...]]:
-    """Lock a dead process that this supervisor watched, for clean-up in the block; its files go after that."""
+    """Lock a dead process that this supervisor watched; its files go after the block."""
     return _lock_and_forget_dead(settings, _find_watched(settings, supervisor, pid))
 
 
 def is_unsettled(settings: Settings, supervisor: str, pid: int) -> bool:
-    """Whether a process that this supervisor watched still has its file: its death was not handled yet then."""
+    """Whether the death of a process that this supervisor watched was not handled yet."""
     return bool(_find_watched(settings, supervisor, pid))
 
 
@@ -145,7 +145,7 @@ def _read_supervisor(path: Path) -> str:
 
 @contextmanager
 def _lock_and_forget_dead(settings: Settings, files: Iterable[Path]) -> Iterator[tuple[str, ...]]:
-    """Lock the files of dead workers and yield their names: no other process cleans up after them meanwhile."""
+    """Lock the files of dead workers, so that no other process cleans up after them."""
     locked: dict[str, int] = {}
     try:
         for path in files:
@@ -168,7 +168,7 @@ def list_living(settings: Settings) -> tuple[str, ...]:
 
 
 def spill_folder(settings: Settings, owner: str) -> Path:
-    """The folder that a worker spills to when its memory is full; it goes with the worker's other files."""
+    """The folder that a worker spills to, which goes with the worker's other files."""
     return settings.spill_root / owner
 
 

@@ -41,7 +41,7 @@ _PREPARED = frozenset({SECRET_FILE, "lost+found"})
 
 
 def supervise(settings: Settings) -> None:
-    """Keep one worker running until SIGTERM or SIGINT; StorageError when data or state can't be used."""
+    """Keep one worker running until SIGTERM; StorageError when data or state can't be used."""
     begin_directory(settings)
     # Workers whose disk was unmounted must not make a new directory.
     require_layout(settings.data)

@@ -175,7 +175,7 @@ def without_signals() -> Iterator[None]:
 
 
 class Worker:
-    """Claims on one thread, makes reports on `slots` others and an express one; one more keeps leases.
+    """Claims on one thread, keeps leases on another, makes reports on `slots` and one more.
 
     An isolated worker makes only suspects, and ends when none is due.
     """
@@ -420,7 +420,7 @@ class Worker:
 
 @contextmanager
 def _log_storage_errors(log: Log) -> Iterator[None]:
-    """Log a StorageError of the state instead of raising it: the lease then runs out, and the job is requeued."""
+    """Log a StorageError of the state instead: the job is requeued when its lease runs out."""
     try:
         yield
     except StorageError as error:

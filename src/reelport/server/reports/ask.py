@@ -1,4 +1,4 @@
-"""Asks for a report: queues it within limits, or reuses an earlier report of the same request."""
+"""Asks for a report: queues it within limits, or reuses an earlier one."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ _INSERT_REPORT = REPORTS.insert()
 
 @dataclass(frozen=True, slots=True)
 class AskedReport:
-    """The answer to an ask: `id` is the public name, for logs and links; `token` the caller's secret handle."""
+    """The answer to an ask: `id` is public, for logs and links; `token` the caller's secret."""
 
     id: str
     token: str
@@ -137,7 +137,7 @@ def _ask_once(
     span: Span,
     until: float,
 ) -> AskedReport | None:
-    """Reuse a report or queue one; None while an earlier one's versions are awaited, `until` (monotonic) at most."""
+    """Reuse a report or queue one; None while it awaits an earlier one's versions, `until`."""
     # Equal for the same query over the same channels.
     question = hashlib.sha256("\n".join([query.fingerprint(), *sorted(caller.channels)]).encode()).hexdigest()
     # The asker needs time to fetch the file: an earlier report is reused if half of its life is left.
@@ -175,7 +175,7 @@ def _ask_once(
 
 
 def _read_ask_state(connection: Connection, caller: Caller, question: str, least: datetime) -> _AskState:
-    """Read the key's newest report for the same ask that doesn't expire before `least`, and its partner's jobs."""
+    """Read the key's newest report for the ask, valid until `least`, and its partner's jobs."""
     asked = {"organization": caller.organization_id, "key": caller.key_id, "question": question, "least": least}
     return connection.execute(_ASK_STATE, asked).one()
 
@@ -183,7 +183,7 @@ def _read_ask_state(connection: Connection, caller: Caller, question: str, least
 def _reuse_report(
     settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]], span: Span
 ) -> AskedReport | None:
-    """Return the earlier report if its facts are the newest, or will be, and its file is there; else None."""
+    """Return the earlier report if its facts are the newest and its file is there; else None."""
     if ask_state.id is None or _is_in_doubt(ask_state):
         return None
     pinned, now = ({}, {}) if ask_state.versions is None else (json.loads(ask_state.versions), versions())
@@ -194,7 +194,7 @@ def _reuse_report(
 
 
 def _is_awaited(settings: Settings, ask_state: _AskState, until: float) -> bool:
-    """Whether to wait for an earlier report's versions, `until` (monotonic): one just begun has them soon."""
+    """Whether to wait for an earlier report's versions: one just begun has them soon."""
     if not _is_in_doubt(ask_state):
         return False
     held_seconds = settings.lease_seconds - ask_state.leased / 1000
@@ -210,7 +210,7 @@ def _is_in_doubt(ask_state: _AskState) -> bool:
 
 
 def _has_file(settings: Settings, found: _AskState) -> bool:
-    """Whether a report has its file, or needs none yet: with a missing or truncated one it is made again."""
+    """Whether a report has its whole file, or needs none yet: else it is made again."""
     if found.file is None:
         return True
     try:

@@ -28,7 +28,7 @@ _BY_ID = REPORTS.select().where(REPORTS.c.id == bindparam("name"))
 
 @dataclass(frozen=True, slots=True)
 class FoundReport:
-    """A report as it is now: `file` is set when the status is FINISHED, `query` is its query as JSON.
+    """A report as it is now. `file` is set when it is FINISHED, `query` is JSON.
 
     `last_complete_day` is that of the facts that the report is made of; None when it isn't known. `traceparent` is the
     span of its ask, if traces were recorded.

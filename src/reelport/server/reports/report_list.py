@@ -275,7 +275,7 @@ _NOT_MADE = "The platform could not make it, which is not your request's fault: 
 
 
 def _find_reason(row: Row[*tuple[Any, ...]], state: State) -> str | None:
-    """Say why a report failed, and what to do, or why it waits after an attempt; None for another state."""
+    """Say why a report failed, and what to do, or why it waits after an attempt."""
     match state:
         case State.FAILED if row.reason is not None and row.reason_code in _OWN:
             text: str = row.reason

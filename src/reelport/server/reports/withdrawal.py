@@ -97,7 +97,7 @@ def remove_channels(
 
 
 def remove_organization(db: Engine, settings: Settings, organization: str) -> Withdrawal:
-    """Delete an organization with its keys, tokens and reports; UsageError when there is none of that name."""
+    """Delete an organization with its keys, tokens and reports; UsageError when there is none."""
     with writing(db) as connection, unhurried(connection):
         holder = organizations.lock_organization(connection, organization)
         lists = _find_channel_lists(connection, holder.id, None)
@@ -204,7 +204,7 @@ def _classify(row: Row[*tuple[str, ...]]) -> str:
 
 
 def _delete_reports(connection: Connection, organization_id: int, lists: Iterable[str]) -> None:
-    """Delete the reports over these channel lists. A worker that makes one finds its job gone, and stops."""
+    """Delete the reports over these channel lists; a worker that makes one stops."""
     # Lock jobs by number, as every transaction does that writes several: otherwise two could deadlock.
     held = select(JOBS.c.number).where(JOBS.c.organization_id == organization_id).order_by(JOBS.c.number)
     connection.execute(held.with_for_update())

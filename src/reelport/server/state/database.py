@@ -1,4 +1,4 @@
-"""Opens, migrates, reads and writes the state database, SQLite or PostgreSQL, whatever its tables hold."""
+"""Opens, migrates, reads and writes the state database, SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def write(db: Engine, work: Callable[[Connection], T], *, seen_early: bool = Fal
 
 
 def sync_commits(db: Engine) -> None:
-    """Return once all that any process committed is on the disk; StorageError when the disk fails."""
+    """Return once all that was committed is on the disk; StorageError when the disk fails."""
     log = get_log(db)
     if log is not None:
         log.sync()

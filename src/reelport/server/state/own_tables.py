@@ -1,4 +1,4 @@
-"""Which tables a service's reports are made of, by its state: a machine that names others is refused."""
+"""Which tables a state's reports are made of; a machine that names others is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RECORD = text("INSERT INTO identities (name, value) VALUES (:name, :value) ON C
 
 
 def require_own_tables(db: Engine, settings: Settings) -> None:
-    """Raise StorageError unless the tables are those of the state; the first that are used become them."""
+    """Raise StorageError unless the tables are the state's; the first ones used become them."""
     known = read_tables_identity(db)
     found = identify_tables(settings.data, settings.facts_root, make=True, known=known)
     if known is None:

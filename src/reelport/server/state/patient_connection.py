@@ -60,7 +60,7 @@ class PatientConnection(psycopg.Connection):
 def connect_patiently(
     _dialect: object, _record: object, words: Sequence[Any], parameters: Mapping[str, Any]
 ) -> PatientConnection:
-    """Connect for SQLAlchemy's pool; an answer may take three times the address's `tcp_user_timeout`."""
+    """Connect for a pool; an answer may take three times the address's `tcp_user_timeout`."""
     connection = PatientConnection.connect(*words, **parameters)
     connection.cursor_factory = StepwiseCursor
     connection.patience = _TIMES * int(parameters.get("tcp_user_timeout", 0)) / 1000 or None

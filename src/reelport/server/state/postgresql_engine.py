@@ -26,7 +26,7 @@ _ENCODING = "UTF8"
 
 
 def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool) -> Engine:
-    """Open the database at this address; its first use raises UsageError where its encoding isn't UTF8.
+    """Open the database; its first use raises UsageError where its encoding isn't UTF8.
 
     `is_unhurried`: any statement may take as long as it does.
     """

@@ -29,7 +29,7 @@ _BATCH = 50
 
 @dataclass(eq=False, slots=True)
 class _WaitingRead:
-    """A read that found the state busy; `woken` is set when it is done, or its task is to retry for all."""
+    """A read that found the state busy; `woken` when done, or when it is to retry for all."""
 
     read: Callable[[Engine], Any]
     until: float = field(default_factory=lambda: time.monotonic() + BUSY_SECONDS)
@@ -68,7 +68,7 @@ class Reads:
         return self._reader is not None
 
     async def run(self, read: Callable[[Engine, *Ts], T], *args: *Ts) -> T:
-        """Call `read`, again while the state is busy, and return its result; StorageError when it fails."""
+        """Call `read`, again while the state is busy. StorageError when the state fails."""
         if self._reader is None:
             return await anyio.to_thread.run_sync(read, self._db, *args)
         if not self._waiting:

@@ -45,7 +45,7 @@ def require_same_secret(db: Engine, settings: Settings) -> ServiceSecret:
 
 
 def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, str]:
-    """Whether the state can be served with this secret (None: not created yet), and a sentence about it."""
+    """Whether this secret (None: not created yet) can serve the state, and a sentence."""
     with reading(db) as connection:
         if not _has_keys(connection):
             return True, "It holds no key yet: the first one is made under the secret of that time."
@@ -55,7 +55,7 @@ def describe(db: Engine, service_secret: ServiceSecret | None) -> tuple[bool, st
 
 
 def _is_accepted(connection: Connection, service_secret: ServiceSecret) -> bool:
-    """Whether no unrevoked key was made under another secret. A state without a fingerprint accepts any."""
+    """Whether no valid key was made under another secret; without a fingerprint none was."""
     return read_fingerprint(connection) in {None, service_secret.fingerprint} or not _has_keys(connection)
 
 

@@ -182,7 +182,7 @@ def open_sqlite(settings: Settings, options: dict[str, object]) -> Engine:
 
 
 def open_reader(settings: Settings) -> Engine:
-    """Open the SQLite file read-only for one thread; a read raises StateBusy while a commit runs."""
+    """Open the SQLite file to read in one thread; StateBusy for a read while a commit runs."""
     db = create_engine(
         "sqlite://",
         creator=partial(open_file, settings.state_file, 0),
@@ -204,18 +204,18 @@ def get_log(db: Engine) -> WriteAheadLog | None:
 
 
 def get_queue(db: Engine) -> WriteQueue | None:
-    """Get the queue in which the writers of an engine take turns; None where the database lets many write."""
+    """Get the queue in which an engine's writers take turns; None where many may write."""
     found: WriteQueue | None = db.get_execution_options().get(_QUEUE_OPTION)
     return found
 
 
 def set_kind(connection: Connection, kind: TransactionKind) -> None:
-    """Say what the connection's next transaction does; by default it writes, and its commit is synced."""
+    """Say what the next transaction does; by default it writes, and its commit is synced."""
     connection.info[_KIND] = kind
 
 
 def _dispose(db: Engine, log: WriteAheadLog, close: bool = True) -> None:
-    """Close an engine's connections, and the log: a removed one would keep its disk from being remounted."""
+    """Close an engine's connections, and the log, which would keep its disk from a remount."""
     Engine.dispose(db, close)
     log.close()
 
@@ -272,7 +272,7 @@ def _close_on_error(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _check_file(file: Path, connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """Discard a connection that would go on with a file that was removed, replaced, or may be written again."""
+    """Discard a connection whose file was removed or replaced, or may be written again."""
     if isinstance(connection, ImmutableConnection) and not is_immutable(file):
         raise exc.DisconnectionError
     try:
@@ -293,7 +293,7 @@ def _begin_by(db: Engine, journal: Journal) -> None:
 
 
 def _begin(journal: Journal, connection: PoolProxiedConnection) -> None:
-    """Begin a transaction. A writer takes its lock at once: an update could be lost if it read first."""
+    """Begin a transaction; a writer takes its lock before it reads, so that no update is lost."""
     driver: sqlite3.Connection = connection.driver_connection  # type: ignore[assignment]
     kind = connection.info.pop(_KIND, TransactionKind.SYNCED)
     if kind is TransactionKind.READING:

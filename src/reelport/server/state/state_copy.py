@@ -160,7 +160,7 @@ def _describe_rows(connection: Connection) -> str:
 
 
 def _find_processes(settings: Settings, connection: Connection) -> Iterator[str]:
-    """Say which processes use a state: by their sessions in PostgreSQL, or as they hear of SQLite's events."""
+    """Say which processes use a state: by PostgreSQL's sessions, or the pipes for events."""
     if settings.database_url:
         found = [f"{name or 'a session'} ({pid})" for pid, name in connection.execute(_SESSIONS)]
     else:
@@ -170,7 +170,7 @@ def _find_processes(settings: Settings, connection: Connection) -> Iterator[str]
 
 
 def _describe_other_secret(settings: Settings, fingerprint: str) -> str | None:
-    """Describe a secret under which the keys would all be refused; None when it is theirs, or not known."""
+    """Describe a secret that isn't the keys' own; None when it is, or isn't known."""
     # A PostgreSQL has no data directory of its own.
     has_own = not settings.database_url and (settings.data / credentials.SECRET_FILE).exists()
     is_known = has_own or settings.secret is not None

@@ -60,7 +60,7 @@ class Fallback(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A histogram of durations: `counts` per bucket of BOUNDS and one without a bound; `total` in seconds."""
+    """A histogram of seconds: `counts` per bucket of BOUNDS and one more, and their `total`."""
 
     counts: tuple[int, ...]
     total: float

@@ -1,4 +1,4 @@
-"""The write-ahead log of a SQLite state: one process at a time writes or checkpoints it. Its file is synced here too.
+"""The write-ahead log of a SQLite state, whose one writer also checkpoints and syncs it.
 
 SQLite lets one connection checkpoint while another one writes. In most versions that may lose commits
 (sqlite.org/wal.html#walresetbug): a checkpoint that runs while a commit starts the log anew marks new frames as copied.
@@ -216,7 +216,7 @@ class WriteAheadLog:
         self._file.watch()
 
     def _require_new_blocks(self) -> None:
-        """Raise StorageError unless the disk takes the log's bytes anew: a copy could leave the same holes."""
+        """Raise StorageError unless the disk takes so many new bytes: a copy could have holes too."""
         left = measure_log(self._state)
         with translate_io_errors(self._log), TemporaryFile(dir=self._state.parent) as probe:
             while left > 0:
@@ -249,7 +249,7 @@ class WriteAheadLog:
                 return None
 
     def _record_files(self, descriptor: int, before: str) -> None:
-        """Record the log, and the state that was written to: another may have taken its place meanwhile."""
+        """Record the log, and the state that was written to, even if it was replaced meanwhile."""
         try:
             state = _identify(self._state)
             state = state if state.split(":")[:2] == before.split(":")[:2] else before
@@ -271,7 +271,7 @@ def _warn(event: str, **details: str) -> None:
 
 
 def measure_log(state: Path) -> int:
-    """Measure the bytes of a state's log; 0 without one. It grows for as long as a read goes on."""
+    """Measure the bytes of a state's log, which grows while a read goes on; 0 without one."""
     try:
         return state.with_name(f"{state.name}-wal").stat().st_size
     except FileNotFoundError:

@@ -36,7 +36,7 @@ class StateProbe:
         self._writable = False
 
     def is_writable(self) -> bool:
-        """Whether a row could be written within FRESH_SECONDS. Waits for other writers as any writer does."""
+        """Whether a row could be written within FRESH_SECONDS. Waits for other writers."""
         with self._lock:
             if time.monotonic() - self._probed_at >= FRESH_SECONDS:
                 try:

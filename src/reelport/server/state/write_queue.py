@@ -29,7 +29,7 @@ MOST = 50
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """One thread's work and its result; `woken` is set when it is done, or its thread is to write a batch."""
+    """One thread's work and result; `woken` when done, or when it is to write the next batch."""
 
     begin: Begin
     do: Callable[[Connection], Any]
