@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
+from tests.disks import limit_file_size
 
 from reelport.catalog import Dimension, Family, Metric, Product
 from reelport.check import Rules, problems
@@ -123,13 +123,6 @@ def test_a_disk_that_fills_up_between_pieces_is_named(world: World, tmp_path: Pa
     """The second piece has no room: a StorageError, and nothing is left of the first."""
     query = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_ID"], START, END)
     first = len(world.text(replace(query, end=date(2023, 6, 30)), MINE))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (first + 10, limits[1]))
-    try:
-        with pytest.raises(StorageError, match="too large"):
-            world.engine.session().write(
-                plan_pieces(query, READER, world.snapshot, worth=0, size=1), tmp_path / "r.csv"
-            )
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with limit_file_size(first + 10), pytest.raises(StorageError, match="too large"):
+        world.engine.session().write(plan_pieces(query, READER, world.snapshot, worth=0, size=1), tmp_path / "r.csv")
     assert list(tmp_path.iterdir()) == []

@@ -8,17 +8,17 @@ import io
 import json
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import structlog
+from tests.disks import limit_file_size
 from tests.patience import PATIENCE, free_port, until
 
 from reelport.server import logs
@@ -66,7 +66,7 @@ def test_a_line_of_which_a_part_was_taken_ends_before_the_next_one(tmp_path: Pat
         logs.configure(read_settings(), stream)
         log = structlog.get_logger()
         log.info("whole")
-        with file_size(path.stat().st_size + 5):
+        with limit_file_size(path.stat().st_size + 5):
             log.info("cut")
             log.info("lost")
         log.info("told")
@@ -76,17 +76,6 @@ def test_a_line_of_which_a_part_was_taken_ends_before_the_next_one(tmp_path: Pat
     assert json.loads(whole)["event"] == "whole"
     lines = [json.loads(line) for line in (told, after)]
     assert [(line["event"], line.get("lines_lost")) for line in lines] == [("told", 2), ("after", None)]
-
-
-@contextmanager
-def file_size(most: int) -> Iterator[None]:
-    """No file of this process can grow beyond this, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_service_whose_log_has_no_room_runs_and_ends_as_ever(tmp_path: Path) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
 from tests.cases import thin_out
+from tests.disks import limit_file_size
 from tests.patience import PATIENCE, child, end_of, until
 
 from reelport.engine.compile import compile_query
@@ -200,7 +199,7 @@ def test_a_file_that_can_not_be_written_is_named(engine: QueryEngine, plan: Plan
     for path in (tmp_path / "none" / "r.csv", tmp_path / "folder"):
         with pytest.raises(StorageError):
             engine.session().write(single_piece(plan), path)
-    with _largest_file(100_000), pytest.raises(StorageError):
+    with limit_file_size(100_000), pytest.raises(StorageError):
         engine.session().write(single_piece(plan), tmp_path / "r.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert engine.session().write(single_piece(plan), tmp_path / "r.csv").rows > 0
@@ -296,14 +295,3 @@ class _caught:  # noqa: N801 - it is called like a function
             run()
         except ReelportError as error:
             self.errors.append(error)
-
-
-@contextmanager
-def _largest_file(size: int) -> Iterator[None]:
-    """No file of this process grows beyond the size: what a full disk is to a writer."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

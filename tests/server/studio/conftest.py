@@ -9,6 +9,8 @@ from starlette.testclient import TestClient
 from tests.server.api import Api
 from tests.server.studio.visitor import Visitor, add_user
 
+from reelport.server.access import organizations
+
 OWNER, MEMBER, OPERATOR = "ann@demo.example", "mia@demo.example", "olga@platform.example"
 
 Visitors = Callable[[str | None], Visitor]
@@ -21,6 +23,14 @@ def people(api: Api) -> Api:
     add_user(api.service, MEMBER, "member")
     add_user(api.service, OPERATOR, "operator", None)
     return api
+
+
+@pytest.fixture(scope="module")
+def rival(people: Api) -> str:
+    """An owner of another organization."""
+    organizations.add_organization(people.service.db, "rival", people.service_now())
+    add_user(people.service, "rob@rival.example", "owner", "rival")
+    return "rob@rival.example"
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OWNER, Visitors
-from tests.server.studio.visitor import add_user
 
 from reelport.query import ReportQuery
-from reelport.server.access import audit_log, organizations
+from reelport.server.access import audit_log
 from reelport.server.reports import report_list
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
@@ -25,14 +24,6 @@ from reelport.server.studio import report_form
 
 VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news"
 FORM = "/studio/reports"
-
-
-@pytest.fixture(scope="module")
-def rival(people: Api) -> str:
-    """Somebody of another organization."""
-    organizations.add_organization(people.service.db, "rival", people.service_now())
-    add_user(people.service, "rob@rival.example", "owner", "rival")
-    return "rob@rival.example"
 
 
 def query_of(api: Api, report_id: str) -> ReportQuery:

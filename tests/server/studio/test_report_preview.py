@@ -7,11 +7,9 @@ import re
 import pytest
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, Visitors
-from tests.server.studio.test_reports import finished, rival, waiting
+from tests.server.studio.test_reports import finished, waiting
 
 from reelport.charts.png_renderer import explain_absence
-
-__all__ = ["rival"]
 
 BODY = b"day,views\n2026-01-01,3\n2026-01-02,1204\n2026-01-03,500\n"
 

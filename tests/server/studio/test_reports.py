@@ -5,29 +5,18 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF8
 
-import pytest
 from sqlalchemy import select
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OWNER, Visitors
-from tests.server.studio.visitor import add_user
 
 from reelport.errors import StorageError
-from reelport.server.access import audit_log, organizations
+from reelport.server.access import audit_log
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
 
 BODY = b"day,views\n2026-01-01,3\n"
-STRANGER = "rob@rival.example"
-
-
-@pytest.fixture(scope="module")
-def rival(people: Api) -> str:
-    """Somebody of another organization."""
-    organizations.add_organization(people.service.db, "rival", people.service_now())
-    add_user(people.service, STRANGER, "owner", "rival")
-    return STRANGER
 
 
 def newest(api: Api) -> str:

@@ -10,22 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OWNER, Visitors
-from tests.server.studio.visitor import Visitor, add_user
+from tests.server.studio.visitor import Visitor
 
-from reelport.server.access import audit_log, organizations
+from reelport.server.access import audit_log
 from reelport.server.studio import saved_views
 
 VIEW = "metric=VIEWS&by=VIDEO_ID&from=2026-07-01&to=2026-07-04&channelSlug=demo-news&compare=previous"
 FORM, SAVED = "/studio/reports/new", "/studio/saved"
-STRANGER = "rob@rival.example"
-
-
-@pytest.fixture(scope="module")
-def rival(people: Api) -> str:
-    """Somebody of another organization."""
-    organizations.add_organization(people.service.db, "rival", people.service_now())
-    add_user(people.service, STRANGER, "owner", "rival")
-    return STRANGER
 
 
 def save(visitor: Visitor, name: str) -> str:
