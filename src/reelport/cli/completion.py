@@ -22,7 +22,7 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-def completion(shell: Annotated[Shell, Parameter(help="Whose script.")], /) -> None:
+def completion(shell: Annotated[Shell, Parameter(help="The shell.")], /) -> None:
     """Print the script that completes commands, options and names in a shell.
 
     Example: reelport completion bash

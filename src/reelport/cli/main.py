@@ -30,12 +30,15 @@ _SERVICE = "reelport.cli.service_commands"
 CLIENT_COMMANDS = {
     "report": (f"{_CLIENT}.report:REPORT", "Ask for a report, wait for it, download it."),
     "plan": (f"{_CLIENT}.plan:plan", "Show the windows that a report over any range takes; calls nothing."),
-    "jobs": (f"{_CLIENT}.jobs:JOBS", "Reports that this machine asked for, and which of them hold a slot."),
-    "sync": (f"{_CLIENT}.sync:SYNC", "Keep a local copy of reports right: a DuckDB file or a Parquet folder."),
-    "fields": (f"{_CLIENT}.fields:FIELDS", "Metrics, dimensions, filters and products, and what goes together."),
+    "jobs": (f"{_CLIENT}.jobs:JOBS", "Reports that this machine requested, and which of them hold a slot."),
+    "sync": (f"{_CLIENT}.sync:SYNC", "Keep a local copy of reports up to date: a DuckDB file or a Parquet folder."),
+    "fields": (
+        f"{_CLIENT}.fields:FIELDS",
+        "List and explain metrics, dimensions, filters and products, and what goes together.",
+    ),
     "check": (f"{_CLIENT}.check:check", "Check address, key and permissions; asks for no report."),
-    "auth": (f"{_CLIENT}.auth:AUTH", "Keep a key for later, say which one is used, forget it."),
-    "config": (f"{_CLIENT}.auth:CONFIG", "The settings in force, and where each comes from."),
+    "auth": (f"{_CLIENT}.auth:AUTH", "Save a key, show which key is used, delete it."),
+    "config": (f"{_CLIENT}.auth:CONFIG", "Show the settings, and where each comes from."),
     "completion": ("reelport.cli.completion:completion", "Print the shell's completion script."),
 }
 SERVER_COMMANDS = {

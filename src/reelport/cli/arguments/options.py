@@ -111,25 +111,25 @@ Whole = Annotated[int, Parameter(converter=_parse_whole_number)]
 Token = Annotated[str, Parameter(help="What `report submit` printed.")]
 Url = Annotated[str | None, Parameter(help="The service; otherwise REELPORT_URL, otherwise Dailymotion.")]
 Insecure = Annotated[
-    bool, Parameter(negative=(), help="Send the key in clear text, to a plain http address of another machine.")
+    bool, Parameter(negative=(), help="Allow plain http to another machine: the key is sent in clear text.")
 ]
 Profile = Annotated[
     str | None,
-    Parameter(completer=complete_profiles, help="Address and key kept under this name by `reelport auth login`."),
+    Parameter(completer=complete_profiles, help="The profile that `reelport auth login` saved under this name."),
 ]
-Quiet = Annotated[bool, Parameter(["--quiet", "-q"], negative=(), help="Say nothing but errors.")]
+Quiet = Annotated[bool, Parameter(["--quiet", "-q"], negative=(), help="Print only errors.")]
 Json = Annotated[
     bool,
-    Parameter("--json", negative=(), help="Tell what happens as lines of JSON, the last one a `result`."),
+    Parameter("--json", negative=(), help="Print events as lines of JSON; the last one is a `result`."),
 ]
 Deadline = Annotated[
     float,
     Parameter(
-        help="Seconds to wait for the report at most (20 for a service that is silent); it can be taken up again."
+        help="Longest wait for the report, in seconds (20 if the service does not answer). The report continues."
     ),
 ]
 AnyColumns = Annotated[
-    bool, Parameter(negative=(), help="Take a report whose columns are others, fewer or in another order.")
+    bool, Parameter(negative=(), help="Accept a report with other columns, fewer columns or another order.")
 ]
 WindowDays = Annotated[
     int | None,
@@ -137,14 +137,12 @@ WindowDays = Annotated[
         help="Days of a report at most; else REELPORT_WINDOW_DAYS, else as many as the service was found to take: 180."
     ),
 ]
-MaxWindows = Annotated[
-    int | None, Parameter(help="Reports that a long range may take; one that takes more is refused: 100.")
-]
+MaxWindows = Annotated[int | None, Parameter(help="Most reports of a long range; a longer range is refused (100).")]
 Again = Annotated[
     bool,
-    Parameter(negative=(), help="Ask again where the answer to an ask was lost: there may be two reports then."),
+    Parameter(negative=(), help="Ask again after a lost answer; this may make a second report."),
 ]
-Fresh = Annotated[bool, Parameter(negative=(), help="Ask anew, even where a report of before would serve.")]
+Fresh = Annotated[bool, Parameter(negative=(), help="Ask for a new report, even if an earlier one could be used.")]
 
 
 @Parameter(name="*")
@@ -177,7 +175,7 @@ class QueryOptions:
         Parameter(
             negative=(),
             completer=complete_metrics,
-            help="What to count: VIEWS,TIME_WATCHED_SECONDS or the option repeated.",
+            help="What to count: VIEWS,TIME_WATCHED_SECONDS, or repeat the option.",
         ),
     ]
     dimensions: Annotated[
@@ -185,11 +183,11 @@ class QueryOptions:
         Parameter(
             negative=(),
             completer=complete_dimensions,
-            help="What to split it by, in the order of the columns.",
+            help="What to split the numbers by, in the order of the columns.",
         ),
     ] = None
     start: Annotated[str, Parameter(help=f"The first day (UTC): {_DAY}.")]
-    end: Annotated[str, Parameter(help="The last day, which is included.")]
+    end: Annotated[str, Parameter(help="The last day, included.")]
     product: Annotated[
         str, Parameter(completer=complete_products, help="Whose data: CONTENT (what you own), EMBED, CLAIM or ALL.")
     ] = DEFAULT_PRODUCT
@@ -199,7 +197,7 @@ class QueryOptions:
             "--filter",
             negative=(),
             completer=complete_filters,
-            help="Keep only some rows: NAME=VALUE; repeat it for more filters.",
+            help="Keep only some rows: NAME=VALUE. Repeat the option for more filters.",
         ),
     ] = None
 

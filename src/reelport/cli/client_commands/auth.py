@@ -39,7 +39,7 @@ from reelport.wording import advise_extra, format_list
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
-AUTH = App(name="auth", help="Keep a key for later, say which one is used, forget it.", help_format="plaintext")
+AUTH = App(name="auth", help="Save a key, show which key is used, delete it.", help_format="plaintext")
 
 _LONGEST = 4096
 _SECONDS, _SILENCE = 9.0, 4.0
@@ -63,22 +63,22 @@ class Store(StrEnum):
 @AUTH.command
 def login(
     *,
-    key: Annotated[str | None, Parameter(help="The key's id; asked for on a terminal.")] = None,
+    key: Annotated[str | None, Parameter(help="The key's id; without it, the terminal asks.")] = None,
     url: Url = None,
-    profile: Annotated[str | None, Parameter(help="The name to keep it under; otherwise `default`.")] = None,
+    profile: Annotated[str | None, Parameter(help="The name of the profile; otherwise `default`.")] = None,
     kind: Annotated[Kind | None, Parameter(help="A private or a public API key, or a bearer token.")] = None,
     username: Annotated[str | None, Parameter(help="The account of a public key.")] = None,
     store: Annotated[
-        Store, Parameter(help="The system's keyring, or a file that holds the secret in clear for you alone.")
+        Store, Parameter(help="The system's keyring, or a file in clear text that only you can read.")
     ] = Store.KEYRING,
     insecure: Insecure = False,
-    offline: Annotated[bool, Parameter(negative=(), help="Keep it without trying it.")] = False,
+    offline: Annotated[bool, Parameter(negative=(), help="Save the key without trying it.")] = False,
 ) -> None:
-    """Keep a key for later: asks for the secret without showing it, or reads it from stdin.
+    """Save a key. Asks for the secret without showing it, or reads it from stdin.
 
     Example: echo "$SECRET" | reelport auth login --key "$KEY" --store file
 
-    The secret goes to the keyring, or to a file when --store file says so;
+    The secret goes to the keyring, or with --store file to a file;
     address and id go to config.toml. A public key has a secret and a
     password: on stdin they are two lines.
     """
@@ -106,11 +106,11 @@ def login(
 
 @AUTH.command
 def status(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
-    """Say which key is used and where each part of it comes from. Calls nothing.
+    """Show which key is used and where each part of it comes from. Sends no request.
 
     Example: reelport auth status
 
-    The exit status is 4 when the key isn't whole. `reelport check` tries it.
+    The exit status is 4 if a part of the key is missing. `reelport check` tries the key.
     """
     found = find_in_force(os.environ, profile=profile, url=url)
     shown = [found.settings[part] for part in ("profile", "url", "kind", *found.needed)]
@@ -126,7 +126,7 @@ def status(*, url: Url = None, profile: Profile = None, json: PrintJson = False)
 
 @AUTH.command
 def logout(*, url: Url = None, profile: Profile = None) -> None:
-    """Forget a key's secret wherever it is kept. Address and id stay in config.toml.
+    """Delete a key's stored secret. Address and id stay in config.toml.
 
     Example: reelport auth logout
     """
@@ -258,7 +258,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-CONFIG = App(name="config", help="The settings in force, and where each comes from.", help_format="plaintext")
+CONFIG = App(name="config", help="Show the settings, and where each comes from.", help_format="plaintext")
 
 _NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_COLOR")
 """Environment variables that the libraries below obey."""
@@ -266,7 +266,7 @@ _NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE
 
 @CONFIG.command
 def show(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -> None:
-    """Show every setting in force and where it comes from; of a secret only whether it is set.
+    """Show every setting and where it comes from. Of a secret, show only whether it is set.
 
     Example: reelport config show
     """
@@ -279,7 +279,7 @@ def show(*, url: Url = None, profile: Profile = None, json: PrintJson = False) -
 
 @CONFIG.command
 def path(*, json: PrintJson = False) -> None:
-    """Show the files that settings, secrets and memory are in, and which of them are there.
+    """Show the files of settings, secrets and ledger, and which of them exist.
 
     Example: reelport config path
     """

@@ -226,7 +226,9 @@ def _metrics(families: Iterable[Family]) -> list[str]:
 
 
 FIELDS = App(
-    name="fields", help="Metrics, dimensions, filters and products, and what goes together.", help_format="plaintext"
+    name="fields",
+    help="List and explain metrics, dimensions, filters and products, and what goes together.",
+    help_format="plaintext",
 )
 
 _MANY = 13
@@ -257,7 +259,7 @@ def explain(
     *,
     json: PrintJson = False,
 ) -> None:
-    """Say what a name means, how it adds up, over which ranges, and what it goes with.
+    """Show what a name means, how it adds up, and what it goes with.
 
     Example: reelport fields explain VIEW_THROUGH_RATE
     """
@@ -283,7 +285,7 @@ def compat(
     ] = None,
     json: PrintJson = False,
 ) -> None:
-    """Say what may be added to some names, or why they don't go together and what would.
+    """Show what can be added to names, or why they don't go together and which names would.
 
     Example: reelport fields compat --metrics VIEWS,UPLOADS --dimensions DAY
     """

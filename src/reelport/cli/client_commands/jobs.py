@@ -22,7 +22,7 @@ from reelport.query import ReportQuery
 from reelport.wording import format_count
 
 JOBS = App(
-    name="jobs", help="Reports that this machine asked for, and which of them hold a slot.", help_format="plaintext"
+    name="jobs", help="Reports that this machine requested, and which of them hold a slot.", help_format="plaintext"
 )
 
 _RECENT = timedelta(hours=48)
@@ -34,10 +34,10 @@ Job = Annotated[str, Parameter(help="Its number in `jobs list`, or its token.")]
 @JOBS.command(name="list")
 def list_jobs(
     *,
-    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Older ones too, and those forgotten.")] = False,
+    all_: Annotated[bool, Parameter(name="--all", negative=(), help="Also show older and forgotten reports.")] = False,
     json: PrintJson = False,
 ) -> None:
-    """List reports asked for within 48 hours, and any that hold a slot. Calls nothing.
+    """List reports of the last 48 hours, and those that hold a slot. Sends no request.
 
     Example: reelport jobs list
     """
@@ -56,7 +56,7 @@ def list_jobs(
 
 @JOBS.command
 def show(job: Job, /, *, json: PrintJson = False) -> None:
-    """Show all that is known of a report, and the command that resumes it. Calls nothing.
+    """Show everything about a report, and the command that continues it. Sends no request.
 
     Example: reelport jobs show 1
     """
@@ -72,7 +72,7 @@ def show(job: Job, /, *, json: PrintJson = False) -> None:
 
 @JOBS.command
 def forget(*jobs: Job, json: PrintJson = False) -> None:
-    """Forget reports: they hold no slot here, and are asked for anew. The service isn't told.
+    """Forget reports: they hold no slot, and are requested again. Sends no request.
 
     Example: reelport jobs forget 1
     """
@@ -88,12 +88,12 @@ def forget(*jobs: Job, json: PrintJson = False) -> None:
 @JOBS.command
 def prune(
     *,
-    older_than: Annotated[str, Parameter(help="The age since the ask: 30d for 30 days, 12h for 12 hours.")],
-    dry_run: Annotated[bool, Parameter(negative=(), help="List what would be removed, and remove nothing.")] = False,
-    yes: Annotated[bool, Parameter(negative=(), help="Do it without asking, as programs must.")] = False,
+    older_than: Annotated[str, Parameter(help="The age since the request: 30d for 30 days, 12h for 12 hours.")],
+    dry_run: Annotated[bool, Parameter(negative=(), help="List the reports, but delete nothing.")] = False,
+    yes: Annotated[bool, Parameter(negative=(), help="Do not ask for confirmation; programs need this.")] = False,
     json: PrintJson = False,
 ) -> None:
-    """Remove old reports from the ledger. Keeps files, and what holds a slot or is undelivered.
+    """Delete old reports from the ledger, but no files, unfinished or undelivered reports.
 
     Example: reelport jobs prune --older-than 30d --dry-run
     """

@@ -50,7 +50,7 @@ Picture = Annotated[
     Parameter(
         consume_multiple=(0, 1),
         negative=(),
-        help="Draw the first metric by the first dimension: here, or into a .png or .svg FILE.",
+        help="Draw the first metric by the first dimension: in the terminal, or to a .png or .svg FILE.",
     ),
 ]
 
@@ -81,7 +81,7 @@ def run(
     Example: reelport report run --metrics VIEWS --dimensions DAY,VIDEO_TITLE --start 7d --end yesterday -o views.csv
 
     The key comes from REELPORT_API_KEY and REELPORT_API_SECRET, or a profile.
-    A long range is fetched in windows; run again, the command resumes.
+    A long range is fetched in windows. If it is interrupted, run the command again.
     """
     from reelport.cli.output.progress import reporting
 
@@ -180,7 +180,7 @@ def download(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download a report; waits for it where need be.
+    """Download a report; waits for it if needed.
 
     Example: reelport report download TOKEN -o views.csv
     """

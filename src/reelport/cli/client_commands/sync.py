@@ -93,24 +93,22 @@ def _warn(what: str) -> None:
 
 SYNC = App(
     name="sync",
-    help="Keep a local copy of reports right: a DuckDB file or a Parquet folder.",
+    help="Keep a local copy of reports up to date: a DuckDB file or a Parquet folder.",
     help_format="plaintext",
 )
 
-Names = Annotated[list[str] | None, Parameter(negative=(), help="Reports of the file, by name; all without one.")]
+Names = Annotated[list[str] | None, Parameter(negative=(), help="Names of reports in the file; without names, all.")]
 Sheet = Annotated[Path, Parameter(["--file", "-f"], help="The file that names the reports.")]
 AllowEmpty = Annotated[
-    bool, Parameter(negative=(), help="Take a window that comes back empty where rows are: let them vanish.")
+    bool, Parameter(negative=(), help="Accept an empty window for days that have rows: the rows are deleted.")
 ]
-EveryDay = Annotated[bool, Parameter(negative=(), help="Read every day anew, the verified ones too.")]
-From = Annotated[
-    str | None, Parameter("--from", help="Read these days again and no others, verified or not: the first one.")
-]
-To = Annotated[str | None, Parameter("--to", help="The last one; without it, the last that is kept.")]
+EveryDay = Annotated[bool, Parameter(negative=(), help="Read every day again, also verified days.")]
+From = Annotated[str | None, Parameter("--from", help="Read only these days again, verified or not: the first day.")]
+To = Annotated[str | None, Parameter("--to", help="The last day; otherwise the last day of the copy.")]
 
 OnFailure = Annotated[
     str | None,
-    Parameter(help="A shell command to run if this run fails: it gets the failure as a line of JSON on its stdin."),
+    Parameter(help="A shell command to run if this run fails. Its stdin gets the failure as a line of JSON."),
 ]
 
 _FIRST = """\
@@ -169,7 +167,7 @@ def run(
 
     Example: reelport sync run views_by_day
 
-    Stopped at any point, a copy holds each window as it was before or as it is after; the same command resumes.
+    If it is stopped, each window has its old or its new rows. The same command continues.
     """
     from reelport.cli.client_commands.connection import connect, read_settings
     from reelport.cli.client_commands.sync_output import SyncProgress, range_options
@@ -201,7 +199,7 @@ def run(
 
 @SYNC.command
 def status(names: Names = None, /, *, file: Sheet = Path(spec_file.NAME), json: PrintJson = False) -> None:
-    """Draw which days are there, which for good, and which are to be read. Calls nothing.
+    """Show which days are there, verified or missing. Sends no request.
 
     Example: reelport sync status
     """
@@ -217,8 +215,8 @@ def verify(
     /,
     *,
     file: Sheet = Path(spec_file.NAME),
-    start: Annotated[str | None, Parameter(help="The first day to compare; otherwise some two weeks ago.")] = None,
-    end: Annotated[str | None, Parameter(help="The last one; otherwise the last that is there.")] = None,
+    start: Annotated[str | None, Parameter(help="The first day to compare; otherwise about two weeks ago.")] = None,
+    end: Annotated[str | None, Parameter(help="The last day; otherwise the last day of the copy.")] = None,
     service: ServiceOptions = IN_FORCE,
     again: Again = False,
     window_days: WindowDays = None,
@@ -226,7 +224,7 @@ def verify(
     json: PrintJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read days again and show how far they moved: the right lookback. Changes nothing.
+    """Read days again and show the lookback that catches their changes. Changes nothing.
 
     Example: reelport sync verify views_by_day
     """

@@ -68,15 +68,14 @@ class Delivery:
         Format | None,
         Parameter(
             "--format",
-            help="The form of the data; otherwise what the file's name says, otherwise table on a terminal, else csv.",
+            help="The format; otherwise by the file's name; otherwise table on a terminal, csv in a pipe.",
         ),
     ] = None
     excel_safe: Annotated[
         bool,
         Parameter(
             negative=(),
-            help="Make a CSV for spreadsheets: a mark of UTF-8 in front, an apostrophe before each cell that they "
-            "would take for a formula.",
+            help="Make a CSV that is safe in spreadsheets: an apostrophe before each cell that looks like a formula.",
         ),
     ] = False
 

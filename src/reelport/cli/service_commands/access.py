@@ -33,7 +33,7 @@ Data = Annotated[
     Path | None,
     Parameter(converter=parse_data_directory, help="The data directory; else REELPORT_DATA, else ./reelport-data."),
 ]
-Yes = Annotated[bool, Parameter(negative="", help="Do it without a question.")]
+Yes = Annotated[bool, Parameter(negative="", help="Do not ask for confirmation.")]
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def list_organizations(*, json: PrintJson = False, data: Data = None) -> None:
 
 @ORG.command(name="remove")
 def remove_organization(name: OrgName, *, yes: Yes = False, json: PrintJson = False, data: Data = None) -> None:
-    """End an organization, its keys, tokens and reports, for good; shows them and asks first.
+    """Delete an organization with its keys, tokens and reports. Shows them and asks first.
 
     Example: reelport org remove rival --yes
     """
@@ -143,15 +143,15 @@ def _counts(ended: Withdrawal) -> dict[str, object]:
 @ORG.command(name="max-key-age")
 def limit_key_age(
     name: OrgName,
-    days: Annotated[str, Parameter(help="How many days its keys live at most, or none.")],
+    days: Annotated[str, Parameter(help="Longest life of its keys in days, or none.")],
     *,
     yes: Yes = False,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Set how long an organization's keys live at most; shows which end by it, and asks first.
+    """Limit the age of an organization's keys. Shows which keys expire now, and asks first.
 
-    It counts from the day on which a key's secret was made, so that a rotation begins it anew.
+    The age counts from the day when a key's secret was made. A rotation starts it again.
 
     Example: reelport org max-key-age acme 90
 
@@ -181,22 +181,22 @@ def limit_key_age(
 def add_channel(
     *,
     org: Org,
-    id: Annotated[str | None, Parameter(help="Its id, as facts carry it; it never changes.")] = None,  # noqa: A002 - the option's name
+    id: Annotated[str | None, Parameter(help="Its id, as in the facts; it never changes.")] = None,  # noqa: A002 - the option's name
     slug: Annotated[str | None, Parameter(help="Its slug, as in addresses.")] = None,
     name: Annotated[str | None, Parameter(help="Its name.")] = None,
-    account: Annotated[str | None, Parameter(help="The id of the account that holds it.")] = None,
+    account: Annotated[str | None, Parameter(help="The id of its account.")] = None,
     from_: Annotated[
         Path | None,
         Parameter(
             name="--from",
             allow_leading_hyphen=True,
-            help="Many, from a CSV file with the columns id, slug, name and account; - is standard input.",
+            help="Read channels from a CSV file with the columns id, slug, name and account; - is stdin.",
         ),
     ] = None,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Enter or rename a channel, and let an organization read it. What isn't given stays.
+    """Add or change a channel, and let an organization read it. Other values stay.
 
     A rename counts for every organization that reads the channel, and is said with what it was called. Of a file's
     channels all are entered or none: everything that is wrong with it is said at once.
@@ -241,11 +241,11 @@ def _read_entries(
 def remove_channels(
     *,
     org: Org,
-    id: Annotated[list[str], Parameter(negative=(), help="Ids by commas.")],  # noqa: A002 - the option's name
+    id: Annotated[list[str], Parameter(negative=(), help="Ids, separated by commas.")],  # noqa: A002 - the option's name
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Let an organization read channels no longer: reports that cover one go with their files.
+    """Withdraw channels from an organization. Deletes reports that cover them, with files.
 
     Keys and links to shared views that are left without a channel are revoked. Facts stay.
 
@@ -291,9 +291,9 @@ _MOST = 10_000
 
 def audit(
     *,
-    org: Annotated[str | None, Parameter(help="Only what concerns this organization.")] = None,
-    person: Annotated[str, Parameter(help="Only of this person, by e-mail address or system user.")] = "",
-    action: Annotated[str, Parameter(help="Only what was done, as the list calls it: 'created a key'.")] = "",
+    org: Annotated[str | None, Parameter(help="Only rows of this organization.")] = None,
+    person: Annotated[str, Parameter(help="Only rows of this person: e-mail address or system user.")] = "",
+    action: Annotated[str, Parameter(help="Only this action, as the list names it: 'created a key'.")] = "",
     since: Annotated[
         str | None, Parameter(help="From this day on (UTC): YYYY-MM-DD, today, yesterday, or 30d.")
     ] = None,

@@ -61,8 +61,7 @@ def restore(
         bool,
         Parameter(
             negative="",
-            help="Leave out data files of tables that are damaged or missing in the archive: reports of their days "
-            "fail until they are loaded anew.",
+            help="Leave out table files that are damaged or missing in the archive. Load their days again afterwards.",
         ),
     ] = False,
     json: PrintJson = False,
@@ -101,7 +100,7 @@ def verify_backup(
     *,
     id: Id = None,  # noqa: A002 - the option's name
     scratch: Annotated[
-        Path | None, Parameter(help="Where it is restored to for the while; the system's temporary folder by default.")
+        Path | None, Parameter(help="The folder for the temporary restore; otherwise the system's temporary folder.")
     ] = None,
     scratch_database: Annotated[
         str | None,

@@ -52,7 +52,7 @@ DataOption = Annotated[
         help="The data directory; REELPORT_DATA names it too.",
     ),
 ]
-MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory to sort in; more than that spills to the disk.")]
+MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory for sorting; the rest spills to disk.")]
 
 LOAD = App(name="load", help="Load facts and objects from files; list and undo loads.")
 
@@ -78,28 +78,28 @@ class LoadOptions:
     """Options of a load and its dry run: mapping, days, and rows that can't be loaded."""
 
     map: Annotated[Path | None, Parameter(help="A file with one SELECT over `input`.")] = None
-    replace_days: Annotated[str | None, Parameter(help="A day, or START:END: days that the files restate.")] = None
-    strict: Annotated[bool, Parameter(negative="", help="Refuse the whole batch when any row is bad.")] = False
-    max_bad: Annotated[
-        str | None, Parameter(help="100 or 5%: more bad rows than this end the load, and nothing is loaded.")
+    replace_days: Annotated[
+        str | None, Parameter(help="A day, or START:END. The files replace all rows of these days.")
     ] = None
+    strict: Annotated[bool, Parameter(negative="", help="Refuse the batch if one row is bad.")] = False
+    max_bad: Annotated[str | None, Parameter(help="100 or 5%: refuse the batch if more rows are bad.")] = None
     lenient: Annotated[
         bool,
         Parameter(
             negative="",
-            help="Take texts outside their list (a country, a device) where no number depends on it, and count them.",
+            help="Accept and count texts that are not in their list (country, device), if no number depends on it.",
         ),
     ] = False
     again: Annotated[
         bool,
-        Parameter(negative="", help="Add the rows of files that another load had, or that are given twice."),
+        Parameter(negative="", help="Load files that another load has, or that are named twice."),
     ] = False
     rejects: Annotated[Path | None, Parameter(help="Where bad rows go; default: beside the first file.")] = None
     reject_rows: Annotated[
-        Whole, Parameter(env_var=REJECT_ROWS_VARIABLE, help="Bad rows that the reject file keeps; all are counted.")
+        Whole, Parameter(env_var=REJECT_ROWS_VARIABLE, help="Most bad rows in the reject file; all are counted.")
     ] = REJECT_ROWS
     reject_bytes: Annotated[
-        Whole, Parameter(env_var=REJECT_BYTES_VARIABLE, help="Bytes that the reject file may have.")
+        Whole, Parameter(env_var=REJECT_BYTES_VARIABLE, help="Largest size of the reject file, in bytes.")
     ] = REJECT_BYTES
     memory: MemoryOption = MEMORY
 
@@ -116,17 +116,15 @@ class LoadOptions:
 def load(
     table: Annotated[str, Parameter(help=f"One of: {', '.join(TABLES)}.")],
     /,
-    *files: Annotated[Path, Parameter(help="Files of one batch; what each is, is read off its first bytes.")],
+    *files: Annotated[Path, Parameter(help="Files of one batch. The first bytes of each show its format.")],
     data: DataOption = DEFAULT_DATA,
-    dry_run: Annotated[bool, Parameter(negative="", help="Judge all rows, show the first ones, load nothing.")] = False,
+    dry_run: Annotated[bool, Parameter(negative="", help="Check all rows, show the first ones, load nothing.")] = False,
     suggest_map: Annotated[
         bool,
-        Parameter(
-            negative="", help="Write a mapping to start from, to TABLE.map.sql or where --map says; load nothing."
-        ),
+        Parameter(negative="", help="Write a first mapping to TABLE.map.sql, or to the file of --map; load nothing."),
     ] = False,
     force: Annotated[
-        bool, Parameter(["--force", "-f"], negative="", help="Let --suggest-map write over a file.")
+        bool, Parameter(["--force", "-f"], negative="", help="Let --suggest-map overwrite a file.")
     ] = False,
     options: LoadOptions | None = None,
     json: PrintJson = False,
@@ -274,15 +272,15 @@ def load_list(
 
 @LOAD.command(name="undo")
 def load_undo(
-    batch: Annotated[str, Parameter(help="Its name, as `load list` shows it, or the beginning of it.")],
+    batch: Annotated[str, Parameter(help="Its name in `load list`, or the beginning of the name.")],
     /,
     *,
     data: DataOption = DEFAULT_DATA,
-    table: Annotated[str | None, Parameter(help="The table, when batches of several have this name.")] = None,
-    yes: Annotated[bool, Parameter(negative="", help="Do it without asking, as programs must.")] = False,
+    table: Annotated[str | None, Parameter(help="The table, if several tables have a batch of this name.")] = None,
+    yes: Annotated[bool, Parameter(negative="", help="Do not ask for confirmation; programs need this.")] = False,
     json: PrintJson = False,
 ) -> None:
-    """Take back a load: its rows go, what it replaced comes back. Shows both and asks first.
+    """Undo a load: its rows go, and rows that it replaced come back. Shows both and asks first.
 
     Example: reelport load undo BATCH --yes
     """
@@ -390,8 +388,8 @@ NOBODY = "(nobody)"
 def payees(
     *,
     data: DataOption = DEFAULT_DATA,
-    start: Annotated[date | None, Parameter(help="First day; left out: from the first one loaded.")] = None,
-    end: Annotated[date | None, Parameter(help="Last day, included; left out: to the last one loaded.")] = None,
+    start: Annotated[date | None, Parameter(help="First day; otherwise the first loaded day.")] = None,
+    end: Annotated[date | None, Parameter(help="Last day, included; otherwise the last loaded day.")] = None,
     memory: MemoryOption = MEMORY,
     json: PrintJson = False,
 ) -> None:

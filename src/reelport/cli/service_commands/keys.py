@@ -30,20 +30,20 @@ def create_key(
     org: Org,
     permissions: Annotated[list[str], Parameter(negative=(), help=f"Scopes by commas: {', '.join(Scope)}.")],
     channels: Annotated[
-        list[str] | None, Parameter(negative=(), help="Slugs or ids by commas: read these channels only.")
+        list[str] | None, Parameter(negative=(), help="Slugs or ids, separated by commas: read only these channels.")
     ] = None,
     kind: Annotated[
         Literal["private", "public"],
-        Parameter(help="private: gets tokens by its secret alone; public: with a user's password."),
+        Parameter(help="private: gets tokens by its secret; public: also needs a user's password."),
     ] = "private",
-    name: Annotated[str, Parameter(help="What it is for, as lists show it.")] = "",
+    name: Annotated[str, Parameter(help="Its purpose, shown in lists.")] = "",
     expires: Annotated[
-        str | None, Parameter(help="After how many days it expires, or the date (UTC) from which on it is refused.")
+        str | None, Parameter(help="Days until it expires, or the date (UTC) from which it is refused.")
     ] = None,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Create a key; print its id and its secret, which can't be had again.
+    """Create a key; print its id and, only now, its secret.
 
     Example: reelport key create --org acme --permissions create_reports,access_ads
 
@@ -77,7 +77,7 @@ def list_keys(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """List the keys, with who made them, their last use, their expiry, and what to look at.
+    """List the keys: who made them, last use, expiry, and warnings.
 
     Example: reelport key list --org acme
     """
@@ -114,7 +114,7 @@ def _make_row(key: Key, slugs: Mapping[str, str], now: datetime) -> dict[str, ob
 @KEY.command(name="rename")
 def rename_key(
     id: KeyId,  # noqa: A002 - the argument's name
-    name: Annotated[str, Parameter(help="What it is for; '' takes the name away.")],
+    name: Annotated[str, Parameter(help="Its purpose; '' removes the name.")],
     *,
     json: PrintJson = False,
     data: Data = None,
@@ -137,15 +137,15 @@ def rotate_key(
     id: KeyId,  # noqa: A002 - the argument's name
     *,
     grace: Annotated[
-        int | None, Parameter(help="Hours that the old secret is valid after the first use of the new one, 0 to 720.")
+        int | None, Parameter(help="Hours that the old secret works after the first use of the new one, 0 to 720.")
     ] = None,
-    cancel: Annotated[bool, Parameter(negative="", help="Take back a second secret that was not used yet.")] = False,
+    cancel: Annotated[bool, Parameter(negative="", help="Cancel a second secret that was not used yet.")] = False,
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Make a second secret of a key and print it; it can't be had again.
+    """Make a second secret for a key and print it, only now.
 
-    Its first use makes it the key's secret. The old one is valid until then, and for the grace (else 24 hours) after.
+    Both secrets work. After the first use of the new one, the old one works for the grace (24 hours).
 
     Example: reelport key rotate KEY --grace 48
 
@@ -191,7 +191,7 @@ def revoke_key(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """End a key and every token of it at once, for good; asks first at a terminal.
+    """Revoke a key with all its tokens, at once and for ever. Asks first at a terminal.
 
     Example: reelport key revoke KEY
     """

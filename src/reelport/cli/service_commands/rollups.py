@@ -31,17 +31,19 @@ Name = Annotated[str, Parameter(help="Its name, as `rollups list` shows it.")]
 @ROLLUPS.command
 def suggest(
     *,
-    days: Annotated[Whole, Parameter(help="Days back from now whose reports count.")] = 30,
-    add: Annotated[bool, Parameter(negative="", help="Add what is suggested; `rollups build` builds it.")] = False,
+    days: Annotated[Whole, Parameter(help="Reports of so many last days count.")] = 30,
+    add: Annotated[
+        bool, Parameter(negative="", help="Add the suggested rollups; `rollups build` builds them.")
+    ] = False,
     memory: MemoryOption = MEMORY,
     data: DataOption = DEFAULT_DATA,
     json: PrintJson = False,
 ) -> None:
-    """Suggest rollups that would have saved the reports asked for most reading.
+    """Suggest the rollups that would have saved recent reports most reading.
 
     Example: reelport rollups suggest --days 30
 
-    Together with those that there are they take at most REELPORT_ROLLUP_SPACE, as far as one day of facts tells.
+    With the existing ones they take at most REELPORT_ROLLUP_SPACE, estimated from one day of facts.
     """
     from reelport.engine.memory_size import parse_size
     from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
@@ -113,7 +115,7 @@ def build(
     memory: MemoryOption = MEMORY,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Build each day that a rollup lacks, or whose files have changed.
+    """Build the days that a rollup lacks, and those whose files have changed.
 
     Example: reelport rollups build
     """
@@ -168,7 +170,7 @@ def drop(
     all: Annotated[bool, Parameter(negative="", help="All rollups.")] = False,  # noqa: A002 - the option's name
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Delete rollups. Reports are made from the facts then, and stay the same.
+    """Delete rollups. Reports are then made from the facts, with the same bytes.
 
     Example: reelport rollups drop --all
     """
@@ -185,7 +187,9 @@ def drop(
 def explain(
     ask: QueryOptions,
     *,
-    org: Annotated[str | None, Parameter(help="The organization that asks; left out: one that owns all.")] = None,
+    org: Annotated[
+        str | None, Parameter(help="The organization that asks; otherwise one that owns all channels.")
+    ] = None,
     data: DataOption = DEFAULT_DATA,
     json: PrintJson = False,
 ) -> None:

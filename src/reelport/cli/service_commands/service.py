@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 QUEUE = App(name="queue", help="Reports that wait, run or ended.")
 
-Report = Annotated[str, Parameter(help="Its token, or its name in the list and in the log.")]
+Report = Annotated[str, Parameter(help="Its token, or its id in the list and the log.")]
 
 
 @QUEUE.command(name="list")
 def list_queue(
     *,
-    all: Annotated[bool, Parameter(negative="", help="Those that ended too.")] = False,  # noqa: A002 - the option's name
+    all: Annotated[bool, Parameter(negative="", help="Also list reports that ended.")] = False,  # noqa: A002 - the option's name
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
@@ -58,7 +58,7 @@ def list_queue(
 
 @QUEUE.command(name="show")
 def show_report(report: Report, *, json: PrintJson = False, data: Data = None) -> None:
-    """Show all that is known of a report, and why it failed if it did.
+    """Show everything about a report, and why it failed.
 
     Example: reelport queue show REPORT
     """
@@ -70,7 +70,7 @@ def show_report(report: Report, *, json: PrintJson = False, data: Data = None) -
 
 @QUEUE.command(name="cancel")
 def cancel_report(report: Report, *, json: PrintJson = False, data: Data = None) -> None:
-    """End a report that waits or runs: it has failed then, and its partner's place is free.
+    """Cancel a report that waits or runs. It ends as failed, and frees its partner's slot.
 
     Example: reelport queue cancel REPORT
     """
@@ -146,16 +146,14 @@ def doctor(*, json: PrintJson = False, data: Data = None) -> None:
 
 STATE = App(name="state", help="The database of organizations, keys and reports.")
 
-Place = Annotated[
-    str, Parameter(help="A data directory, for its SQLite; or postgresql://…, its password better in ~/.pgpass.")
-]
+Place = Annotated[str, Parameter(help="A data directory (SQLite) or postgresql://…; keep the password in ~/.pgpass.")]
 
 
 @STATE.command(name="copy")
 def copy(source: Place, target: Place, *, json: PrintJson = False) -> None:
     """Copy the whole state into an empty database: SQLite to PostgreSQL, or back.
 
-    Stop every process of the service first. It is copied whole or not at all, and stays unchanged where it was. Tables
+    Stop every process of the service first. The state is copied whole or not at all; the source stays unchanged. Tables
     and report files stay in the data directory; the secret goes along with it.
 
     Example: reelport state copy restored postgresql://reelport@db.internal/reelport
@@ -179,10 +177,10 @@ def _read_place(place: str) -> Settings:
 
 def upgrade(
     *,
-    check: Annotated[bool, Parameter(negative="", help="Only try it, and show what it does.")] = False,
+    check: Annotated[bool, Parameter(negative="", help="Only try the migration, and show what it does.")] = False,
     scratch: Annotated[
         Path | None,
-        Parameter(help="Where --check copies the state to for the while; the system's temporary folder by default."),
+        Parameter(help="The folder for the temporary copy; otherwise the system's temporary folder."),
     ] = None,
     scratch_database: Annotated[
         str | None,

@@ -104,7 +104,7 @@ def change_password(
     json: PrintJson = False,
     data: Data = None,
 ) -> None:
-    """Give a user another password, and end at once every token granted with the old one.
+    """Change a user's password, and end all tokens of the old one at once.
 
     Example: echo "$PASSWORD" | reelport user password ann@acme.example --password-stdin
     """
@@ -120,7 +120,7 @@ def change_password(
 def remove_user(
     email: Annotated[str, Parameter(help="The address of the user.")], *, json: PrintJson = False, data: Data = None
 ) -> None:
-    """Remove a user, and end the tokens granted by the password and the links that were shared.
+    """Remove a user, and end the user's tokens and shared links.
 
     Example: reelport user remove ann@acme.example
     """
