@@ -22,8 +22,8 @@ NO_KEY = (
 KNOWN = "name a file .csv, .json, .ndjson, .jsonl, .parquet, .pq."
 ASK = "--metrics VIEWS --start 2d --end 1d"
 NEEDS_METRICS = (
-    "`reelport report run` needs a value for --metrics: What to count: VIEWS,TIME_WATCHED_SECONDS or the option "
-    "repeated."
+    "`reelport report run` needs a value for --metrics: What to count: VIEWS,TIME_WATCHED_SECONDS, or repeat the "
+    "option."
 )
 NEEDS_OUTPUT = (
     "`reelport report run` needs a value for --output: The file to write; without it the data goes to stdout."

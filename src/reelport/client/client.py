@@ -114,11 +114,11 @@ class _ClientBase(ABC):
 class Client(_ClientBase):
     """Gets reports from a Reporting API: `client.reports.run(query, "views.csv")`.
 
-    `key` and `secret` are a private API key; with `username` and `password` a public one; `bearer` is an access token
-    from elsewhere. What isn't given comes from the environment (REELPORT_URL, REELPORT_API_KEY,
-    REELPORT_API_SECRET …), or with `profile` from the profile of that name; `settings` replace them all. The default
-    address is Dailymotion's. `ledger` is the file that records the reports asked for; by default it is the
-    user's own in REELPORT_HOME, and with False there is none: every call then asks. Threads may share a client.
+    `key` and `secret` are a private API key. With `username` and `password` the key is a public one. `bearer` is an
+    access token in place of a key. Other values come from the environment (REELPORT_URL, REELPORT_API_KEY,
+    REELPORT_API_SECRET …), or with `profile` from that profile. `settings` replaces all of them. The default address
+    is Dailymotion's. `ledger` is the file that records requested reports, by default the user's own in REELPORT_HOME.
+    With `ledger=False` there is none, and every call requests a new report. Threads may share a client.
     """
 
     def __init__(

@@ -21,14 +21,14 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The service accepted the ask; `token` finds the report again, from any machine."""
+    """The service accepted the request; `token` finds the report again, from any machine."""
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """An earlier report, asked for `age` seconds ago, is reused. `token` finds it."""
+    """An earlier report, requested `age` seconds ago, is reused. `token` finds it."""
 
     token: str
     age: float
@@ -36,7 +36,7 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The ask must wait, for this reason; the next try is in `seconds`."""
+    """The request for a report must wait, for this reason; the next try is in `seconds`."""
 
     reason: str
     seconds: float
@@ -44,7 +44,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A look at the report: status, seconds waited, seconds to the next look (None: the last)."""
+    """A status query: its status, seconds waited, seconds to the next query (None: the last)."""
 
     token: str
     status: str
@@ -62,7 +62,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class KeyExpires:
-    """The service says that the API key expires soon: after `at` it gives no token for it."""
+    """The API key expires soon: after `at` the service gives no token for it."""
 
     at: datetime
 
@@ -98,7 +98,7 @@ class InWindow:
 
 @dataclass(frozen=True, slots=True)
 class WindowDone:
-    """A window's file is on disk: now `done` of the range's `windows` are."""
+    """A window's file is on disk, as are `done` of the range's `windows` now."""
 
     start: date
     end: date
@@ -109,7 +109,7 @@ class WindowDone:
 
 @dataclass(frozen=True, slots=True)
 class Bisected:
-    """A window's report failed; the client asks for its halves, the later from `middle` on."""
+    """A window's report failed; the client asks for its halves. The later one begins at `middle`."""
 
     start: date
     end: date
@@ -119,7 +119,7 @@ class Bisected:
 
 @dataclass(frozen=True, slots=True)
 class FewerDays:
-    """The service takes at most `days` days a report; from now on none has more."""
+    """The service accepts at most `days` days a report; later windows have no more."""
 
     days: int
     reason: str

@@ -43,26 +43,25 @@ class _ReportMethods(ABC):
     def submit(self, *args: Any, **options: Any) -> object:
         """Ask for a report, or reuse an earlier one (see `run`).
 
-        Raises QueryRefused with every problem, before anything is sent where possible; SlotsFull when all
-        slots of the key stayed taken for `deadline` seconds.
+        Raises QueryRefused with every problem, before it sends the query if possible. Raises SlotsFull if no slot of
+        the key becomes free within `deadline` seconds.
         """
 
     @abstractmethod
     def attach(self, *args: Any, **options: Any) -> object:
-        """Return a report that was asked for earlier, here or elsewhere; sends nothing.
+        """Return a report that was requested earlier, here or elsewhere. Sends no request.
 
-        With the query, a download checks the report's columns against it.
+        If you pass the query, a download checks the report's columns.
         """
 
     @abstractmethod
     def run(self, *args: Any, **options: Any) -> object:
         """Ask for a report, wait for it and download it.
 
-        Called again after a stop at any point, it goes on where it stopped: a report that was asked for and not
-        delivered is always reused. After delivery, a Reelport service is asked again, as it gives the same report
-        while nothing changed; another host's report is reused until it expires, unless its range was not over
-        when it was asked for. `fresh` asks anew even so. Without `to`, returns a table, whose temporary file is
-        removed with it.
+        If a call is stopped, call again: it continues, because an undelivered report is always reused. After delivery,
+        a Reelport service is asked again; it gives the same report while nothing has changed. Another host's report is
+        reused until it expires, unless its range was not over when it was requested. `fresh` always asks for a new
+        report. Without `to`, returns a table; its temporary file is deleted with it.
         """
 
     @abstractmethod
@@ -76,11 +75,11 @@ class _ReportMethods(ABC):
     def run_range(self, *args: Any, **options: Any) -> object:
         """Fetch a query's report over any range in windows, merged as into one long report.
 
-        Asks for two windows at a time, each with `deadline` seconds; halves a window whose report fails, down to a
-        day. Run again after a stop, it goes on where it stopped. With `keep_windows` the windows stay separate files
-        in the folder `to`. Raises MergeRefused, before it asks for anything, where windows can't be added up; Partial
-        where some windows are on disk and others can't be fetched. Without `to`, returns a table, whose temporary
-        file is removed with it.
+        Asks for two windows at a time, each with `deadline` seconds. Halves a window whose report fails, down to a
+        day. If a call is stopped, call again: it continues. With `keep_windows` the windows stay separate files in the
+        folder `to`. Raises MergeRefused, before it sends a request, if windows can't be merged. Raises Partial if some
+        windows are on disk and others can't be fetched. Without `to`, returns a table; its temporary file is deleted
+        with it.
         """
 
     def _submit(
@@ -330,7 +329,7 @@ class _Handle(ABC):
 
     @property
     def status(self) -> str:
-        """The status at the last look: a `ReportStatus`, or a word that this version doesn't know."""
+        """The last known status: a `ReportStatus`, or a word that this version doesn't know."""
         return self._state.status
 
     def __repr__(self) -> str:
@@ -344,7 +343,7 @@ class _Handle(ABC):
 
     @abstractmethod
     def refresh(self) -> object:
-        """Look once. Raises ReportExpired when the service doesn't, or no longer, know the report."""
+        """Query the status once. Raises ReportExpired if the service doesn't know the report."""
 
     @abstractmethod
     def wait(self, *args: Any, **options: Any) -> object:
@@ -355,10 +354,10 @@ class _Handle(ABC):
 
     @abstractmethod
     def download(self, *args: Any, **options: Any) -> object:
-        """Write the whole CSV to `to`, in place of a file; on an error leave that and raise.
+        """Write the whole CSV to `to`. On an error, a file that is there stays unchanged.
 
-        Without `to`, returns a table, whose temporary file is removed with it. With `any_columns` the report may have
-        other columns than asked for.
+        Without `to`, returns a table; its temporary file is deleted with it. With `any_columns` the report may have
+        other columns than requested.
         """
 
     def _refresh(self) -> Flow[None]:

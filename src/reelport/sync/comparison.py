@@ -34,8 +34,8 @@ Number = int | Decimal
 class Moved:
     """A day (for months, the first) on which the copy and the service differ.
 
-    `gone` counts rows that only the copy has, `come` rows that only the service has: a row that has changed counts in
-    both. `sums` has each additive metric's sum before and now.
+    `gone` counts rows that only the copy has, `come` rows that only the service has. A changed row counts in both.
+    `sums` has each additive metric's sum before and now.
     """
 
     day: date

@@ -19,8 +19,8 @@ from reelport.sync.staging import count_rows
 class Coverage:
     """A copy's days: wanted; of these verified, moving (to be read again), missing.
 
-    `outdated`: the copy was made by another query, and every day is read again. `last_success` is when a run last ended
-    with nothing left to read (UTC); runs of named days don't count.
+    `outdated`: the copy was made by another query, so every day is read again. `last_success` is the end (UTC) of the
+    last run that left nothing to read; runs of named days don't count.
     """
 
     spec: Spec

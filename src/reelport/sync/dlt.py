@@ -117,10 +117,10 @@ def load(
 ) -> list[LoadInfo]:
     """Bring reports up to date in a pipeline: a load package, with state, for each window.
 
-    What an earlier run left half done is loaded first. With `every_day` every day is read again, by this run or, where
-    it ends early, the next; with `start`, `end` or both only the days between them. Raises the error of the first
-    window that can't be read; windows before it are loaded. Raises UsageError for rows of another service, unless all
-    days are read again, and for a range of which a report keeps no day.
+    The unfinished work of an earlier run is loaded first. With `every_day` every day is read again; if that run ends
+    early, the next one continues. With `start`, `end` or both, only the days between them are read. Raises the error
+    of the first window that can't be read; windows before it are loaded. Raises UsageError for rows of another
+    service, unless all days are read again, and for a range in which a report keeps no day.
     """
     specs, limit = spec_file.read(file, only=only, placed=False), to_seconds(deadline)
     named = named_days(specs, datetime.now(UTC).date(), start, end, every_day=every_day)

@@ -44,12 +44,12 @@ def run(
 ) -> tuple[Loaded, ...]:
     """Bring specs' copies up to date; return loaded windows. `deadline`: a report's, seconds.
 
-    As many windows are read at a time as the key has slots. A window whose report fails is read in halves, down to a
-    day. A window that can't be read leaves its copy unchanged, and the others go on unless they would fail the same
-    way. Then Partial is raised, or the window's own error where none was loaded or the run had to stop. With
-    `every_day` every day is read again, verified ones too, by this run or, where it ends early, the next. With `start`,
-    `end` or both only the days between them are read. Raises UsageError while another sync works on one of the
-    destinations, when one holds rows of another service, or where a copy keeps none of the named days.
+    As many windows are read at a time as the key has slots. If a window's report fails, it is read in halves, down to
+    a day. If a window can't be read, its copy stays unchanged, and the run continues with the others unless they would
+    fail too. Then it raises Partial, or the window's error if no window was loaded or the run had to stop. With
+    `every_day` every day is read again, also verified days. If that run ends early, the next one continues. With
+    `start`, `end` or both, only the days between them are read. Raises UsageError if another sync uses a destination,
+    if a destination has rows of another service, or if a copy keeps none of the named days.
     """
     specs, limit = tuple(specs), to_seconds(deadline)
     session, today = client.session, today or datetime.now(UTC).date()

@@ -58,8 +58,8 @@ _PORT_IN_USE = "is in use by another program"
 class Service:
     """Runs `reelport serve` in its own process; the service answers while the block runs.
 
-    `data` is its data directory, which is kept; without it a temporary one is used and deleted. Any setting of the
-    service may be given by name; UsageError names unknown ones. `environment` is added to that of its processes.
+    `data` is its data directory, which is kept. Without it a temporary directory is used and deleted. Any setting of
+    the service may be given by name; UsageError names unknown ones. `environment` adds variables to its processes.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Service:
             users.add_user(db, organization, email, role, password, datetime.now(UTC))
 
     def sample(self, start: date, end: date, *, rows: int = 10_000, seed: int = 1) -> None:
-        """Load sample facts of these days for the organizations `demo` and `rival`, made too."""
+        """Add the organizations `demo` and `rival`, and load sample facts of these days for them."""
         from reelport.server import sandbox  # noqa: PLC0415 - a service without facts need not wait for it
 
         sandbox.fill(self.settings, start, end, rows, seed)
@@ -137,9 +137,9 @@ class Service:
     def load(self, table: str, rows: pa.Table | Iterable[Mapping[str, object]]) -> None:
         """Load your own rows into a table: an Arrow table, or one dict for each row.
 
-        Dicts hold Python values: dates and datetimes (UTC where they have no zone), ints, Decimals and floats, texts,
-        lists of texts; an absent key or None is an empty cell. Raises BadInput, with every row and column that can't
-        be loaded; then nothing is loaded.
+        Dicts hold Python values: dates and datetimes (UTC if they have no zone), ints, Decimals and floats, texts,
+        lists of texts. An absent key or None is an empty cell. If anything can't be loaded, raises BadInput with every
+        row and column, and loads nothing.
         """
         from reelport.facts.loading.load import load_arrow  # noqa: PLC0415 - the same
 

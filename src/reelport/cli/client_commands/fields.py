@@ -234,7 +234,7 @@ FIELDS = App(
 _MANY = 13
 """With as many metrics, a terminal shows families instead of names."""
 
-_BY_COMMAS = "Names by commas, or the option repeated."
+_BY_COMMAS = "Names, separated by commas; or repeat the option."
 
 
 @FIELDS.command(name="list")

@@ -53,9 +53,9 @@ _NO_ADDRESS = "no web address"
 class Downloaded:
     """A report on disk, and the proof that it is whole. `rows` are those below the header.
 
-    `sidecar` is the JSON file beside the report with these facts and its origin; None where another file has that
-    name. `last_complete_day` is the last day that was complete in the service's facts when the report was made: later
-    days may still get rows. None where the service doesn't tell, `date.min` where it says that no day is complete.
+    `sidecar` is the JSON file beside the report with these facts and its origin. It is None if another file has that
+    name. `last_complete_day` is the last day whose facts were complete when the report was made: later days may still
+    get rows. It is None if the service doesn't say, and `date.min` if no day is complete.
     """
 
     path: Path
@@ -463,9 +463,8 @@ def _split(address: str) -> SplitResult | None:
 class Ranged(Downloaded):
     """A report over any range on disk; `windows` are the reports it was made of.
 
-    Where windows were kept apart, `path` is their folder, `bytes` and `rows` are totals, and the whole has neither a
-    SHA-256 nor a sidecar. After a merge the windows' own files are gone. `last_complete_day` is the earliest of the
-    windows'.
+    If windows stay separate, `path` is their folder, `bytes` and `rows` are totals, and there is neither a SHA-256 nor
+    a sidecar. A merge deletes the windows' files. `last_complete_day` is the earliest one of the windows.
     """
 
     windows: tuple[Downloaded, ...] = ()

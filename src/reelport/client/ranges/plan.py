@@ -42,8 +42,8 @@ class Planned:
 class Plan:
     """A query's windows, oldest first, how many at a time, and how they are merged.
 
-    `way` is the merge rule, None where windows can't be merged: `refusal` then says why, and what would work. `silent`
-    are metrics that are asked for beside the query's own, and dropped after the merge.
+    `way` is the merge rule. If windows can't be merged it is None, and `refusal` says why, and what would work.
+    `silent` are metrics that are requested only for the merge and dropped after it.
     """
 
     query: ReportQuery

@@ -45,8 +45,8 @@ class Table:
     | day | date | date32 | datetime64 |
     | hour, minute | datetime, UTC | timestamp("us", "UTC") | datetime64, UTC |
 
-    Where a vendor's numbers have more digits than the catalog says, they keep them: the Arrow
-    column is then a decimal with as many. Column names are in lower case; `header` has the file's own names.
+    If a vendor's numbers have more digits than the catalog says, they keep their digits, also in
+    Arrow. Column names are in lower case; `header` has the file's own names.
     """
 
     path: Path

@@ -27,8 +27,8 @@ _REELPORT = b"\r\nReelport-Version: 0\r\n"
 class Vendor(Behaviour):
     """A fake Reporting API. It answers while the block runs, as its settings say.
 
-    It serves both kinds of key: `/oauth/v1/token` and `/graphql`, `/oauth/token` and `/`. It reads an ask's input and a
-    status query's token from the variables of the request, and knows no more of GraphQL.
+    It serves private keys (`/oauth/v1/token`, `/graphql`) and public keys (`/oauth/token`, `/`). It reads an ask's
+    input and a status query's token from the variables of the request, and understands no other GraphQL.
     """
 
     def __post_init__(self) -> None:
