@@ -203,7 +203,7 @@ def _list_kinds(table: str) -> tuple[str, ...]:
 
 
 def draw_facts(world: duckdb.DuckDBPyConnection, table: str, counts: RowCounts) -> Iterator[pa.Table]:
-    """Draw the rows of a fact table by days, one portion at a time; columns that aren't drawn are empty."""
+    """Draw a fact table's rows by days, in portions. Columns that aren't drawn are empty."""
     kinds = _list_kinds(table)
     portion: list[Lot] = []
     for day in counts[kinds[0]]:
@@ -219,7 +219,7 @@ def draw_facts(world: duckdb.DuckDBPyConnection, table: str, counts: RowCounts) 
 
 
 def draw(world: duckdb.DuckDBPyConnection, table: str, lots: Sequence[Lot]) -> pa.Table:
-    """Draw the rows of a fact table for these lots, in no order; the same lot always gives the same rows."""
+    """Draw a fact table's rows for these lots, in no order. A lot always gives the same rows."""
     world.execute("TRUNCATE lots")
     world.executemany("INSERT INTO lots VALUES (?, ?, ?, ?)", lots)
     world.execute(_ORDINALS)
