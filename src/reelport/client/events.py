@@ -109,7 +109,7 @@ class WindowDone:
 
 @dataclass(frozen=True, slots=True)
 class Bisected:
-    """A window's report failed; the client asks for its halves. The later one begins at `middle`."""
+    """A window's report failed; the client asks for its halves, split at `middle`."""
 
     start: date
     end: date
