@@ -6,6 +6,10 @@ buffers only a piece of its request body and a piece of its answer.
 
 Framing refuses request smuggling, and bodies mostly of chunk framing: parsing a chunk costs as much as some hundreds of
 bytes, and its framing is never counted as part of the body.
+
+uvicorn has no hook for this: its settings limit neither slow heads nor slow readers, an app sees a request once its
+head is parsed, and its body without frames. A protocol of our own around uvicorn's would parse each request twice. So
+`Connection` extends the class of uvicorn, whose version is bounded, by its callbacks and the attributes it shows.
 """
 
 from __future__ import annotations
@@ -105,10 +109,7 @@ class _StrictFraming(h11.Connection):
 
 
 def _to_origin_form(request: h11.Request) -> h11.Request:
-    """Return a request whose target is a path.
-
-    The host of a whole address becomes its Host, whatever the header said (RFC 9112, 3.2.2).
-    """
+    # The host of a whole address becomes its Host, whatever the header said (RFC 9112, 3.2.2).
     address = _ABSOLUTE_FORM.fullmatch(request.target)
     if address is None:
         return request
@@ -301,10 +302,7 @@ class Connection(H11Protocol):
         self._sockets_own.close()
 
     def _show_cut(self, *, left: int) -> None:
-        """End a cut answer by a reset where its client would take it for a whole one.
-
-        `left` are its buffered bytes that won't be sent.
-        """
+        """End an answer by a reset where its client would take it for whole without `left` buffered bytes."""
         mine = self._sockets_own.get_extra_info("socket")
         if mine is not None and self.conn.hides_cut(left):
             mine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -348,10 +346,7 @@ class Connection(H11Protocol):
             timer.cancel()
 
     def _end_timer(self, seconds: float, left: int) -> None:
-        """Close the connection.
-
-        A client that has read some of the bytes `left` gets the time again.
-        """
+        """Close the connection, unless its client has read some of the bytes `left`: it gets the time again."""
         if self._sockets_own.get_write_buffer_size() < left and not self._discarding:
             self._stop_timer()
             self._start_timer(seconds)
@@ -367,7 +362,6 @@ class Connection(H11Protocol):
 
 
 def _limit_buffers(transport: asyncio.Transport) -> None:
-    """Limit the buffers of a connection: for reading, for writing, and in the operating system."""
     transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
     _limit_read_size(transport, _READ_AHEAD_BYTES)
     # Else the system would buffer megabytes for a slow client. Bytes in flight in the network stay unlimited.
@@ -377,5 +371,4 @@ def _limit_buffers(transport: asyncio.Transport) -> None:
 
 
 def _limit_read_size(transport: asyncio.Transport, count: int) -> None:
-    """Let asyncio read at most this many bytes from the system at once."""
-    transport.max_size = count  # type: ignore[attr-defined]
+    transport.max_size = count  # type: ignore[attr-defined]  # what asyncio reads from the system at once
