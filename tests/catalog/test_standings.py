@@ -26,7 +26,7 @@ from reelport.catalog import (
 )
 from reelport.cli.client_commands.fields import explain_entry
 from reelport.reference import catalog_page, standing_letter
-from reelport.server.graphql.schema import build_sdl
+from reelport.server.graphql.resolvers import build_sdl
 
 Entry = Metric | Dimension | Filter | Product
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reelport.facts.reference import format_tables_page
 from reelport.reference import catalog_page, errors_page
-from reelport.server.graphql.schema import build_sdl
+from reelport.server.graphql.resolvers import build_sdl
 from reelport.server.settings_reference import format_settings_page
 
 ROOT = Path(__file__).parents[3]

@@ -16,7 +16,7 @@ from graphql import (
 from tests.server.api import Api
 
 from reelport.catalog import Dimension, Filter, Metric, Product, describe_standings
-from reelport.server.graphql import schema
+from reelport.server.graphql import resolvers
 from reelport.wire import ReportStatus
 
 # Copied by hand from the tables of the Reporting API's reference.
@@ -96,7 +96,7 @@ def arguments(field: object) -> str:
 
 def test_the_shipped_sdl_is_what_the_catalog_says() -> None:
     """`make docs` would change nothing."""
-    assert schema.read_shipped_sdl() == schema.build_sdl()
+    assert resolvers.read_shipped_sdl() == resolvers.build_sdl()
 
 
 def test_fields_types_and_nullability_are_the_references(served: GraphQLSchema) -> None:
@@ -106,7 +106,7 @@ def test_fields_types_and_nullability_are_the_references(served: GraphQLSchema) 
 
 def test_the_page_of_links_defaults_to_the_first() -> None:
     """`page` has the default 1, as in the reference."""
-    assert "page: Int = 1" in schema.read_shipped_sdl()
+    assert "page: Int = 1" in resolvers.read_shipped_sdl()
 
 
 def test_nodes_are_those_of_the_reference(served: GraphQLSchema) -> None:
@@ -181,6 +181,6 @@ def test_tools_may_ask_for_all_that_introspection_knows(api: Api) -> None:
     )
     answer = api.graphql(everything)
     assert "errors" not in answer
-    assert build_schema(schema.read_shipped_sdl()).type_map.keys() <= {
+    assert build_schema(resolvers.read_shipped_sdl()).type_map.keys() <= {
         t["name"] for t in answer["data"]["__schema"]["types"]
     }

@@ -10,7 +10,7 @@ import pytest
 from graphql import build_client_schema, build_schema, get_introspection_query, print_schema
 from tests.cases import thin_out
 
-from reelport.server.graphql.schema import read_shipped_sdl
+from reelport.server.graphql.resolvers import read_shipped_sdl
 from reelport.testing import Service
 
 from .conftest import ASK, INPUT, PAYLOAD, Wire, token_of

@@ -1,7 +1,7 @@
 """Parses and validates GraphQL documents, finds answer paths, caches them by their text.
 
-Programs send the same few documents again and again with other variables. A text is looked up before it is parsed;
-only documents within the hard limits are cached, so the limits hold for every request.
+Programs send the same few documents again and again with other variables. Only documents within the hard limits are
+cached, so the limits hold for every request.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -20,19 +22,30 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     ListValueNode,
+    MaxIntrospectionDepthRule,
     Node,
     ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
+    TypeInfo,
+    TypeInfoVisitor,
     ValueNode,
+    ValuesOfCorrectTypeRule,
+    VariableDefinitionNode,
     VariableNode,
+    Visitor,
+    VisitorAction,
     get_operation_ast,
     parse,
+    specified_rules,
+    validate,
+    visit,
 )
+from graphql.language import SKIP
 
-from reelport.server.graphql import values
 from reelport.server.graphql.faults import Fault, Path, list_locations
+from reelport.server.graphql.values import ValueChecker
 from reelport.server.limits import document_limits
 from reelport.server.limits.document_limits import DocumentLimits
 from reelport.wire import Code
@@ -63,9 +76,8 @@ class Operation:
     def is_short_read(self) -> bool:
         """Whether it is a query of few fields, no introspection: it changes nothing, and is short."""
         introspects = any(field.name.value in _INTROSPECTION for field, _ in self.paths.roots)
-        return (
-            self.node.operation is OperationType.QUERY and not introspects and self.paths.field_count <= _SHORT_FIELDS
-        )
+        is_query = self.node.operation is OperationType.QUERY
+        return is_query and not introspects and self.paths.field_count <= _SHORT_FIELDS
 
 
 class DocumentCache:
@@ -145,20 +157,51 @@ def _find_operation(schema: GraphQLSchema, document: DocumentNode, name: str | N
     return Operation(document, node, paths, _find_faults(schema, document, paths))
 
 
+_RULES = (*(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule), MaxIntrospectionDepthRule)
+
+
 def _find_faults(schema: GraphQLSchema, document: DocumentNode, paths: NodePaths) -> list[Fault]:
     """Find what is wrong with a document; problems of values come last."""
-    literals = []
-    for problem, whole, part in values.find_literal_problems(schema, document):
-        place = paths.find(whole)
-        literals.append(Fault.from_problem(problem, place.path, part, place.input))
-    if len(literals) > document_limits.MAX_LISTED:
-        return literals
+    types = TypeInfo(schema)
+    literals = _LiteralVisitor(types, paths)
+    visit(document, TypeInfoVisitor(types, literals))
     faults = []
-    for error in values.find_errors(schema, document):
-        place = paths.find(*error.nodes or ())
-        where = list_locations(error)
-        faults.append(Fault(Code.INVALID_DOCUMENT, error.message, place.path, where, place.input or None))
-    return [*faults, *literals]
+    if len(literals.faults) <= document_limits.MAX_LISTED:
+        for error in validate(schema, document, _RULES, max_errors=document_limits.MAX_INVALID):
+            place = paths.find(*error.nodes or ())
+            where = list_locations(error)
+            faults.append(Fault(Code.INVALID_DOCUMENT, error.message, place.path, where, place.input or None))
+    return [*faults, *literals.faults]
+
+
+class _LiteralVisitor(Visitor):
+    """Collects what is wrong with a document's values, each visited once; one more than are listed."""
+
+    def __init__(self, types: TypeInfo, paths: NodePaths) -> None:
+        super().__init__()
+        self._types = types
+        self._paths = paths
+        self._checker = ValueChecker()
+        self.faults: list[Fault] = []
+
+    def enter_argument(self, node: ArgumentNode, *_: object) -> VisitorAction:
+        """Check the value of an argument."""
+        self._check(node.value)
+        return SKIP
+
+    def enter_variable_definition(self, node: VariableDefinitionNode, *_: object) -> None:
+        """Check the default value of a variable."""
+        if node.default_value is not None:
+            self._check(node.default_value)
+
+    def _check(self, value: ValueNode) -> None:
+        type_, place = self._types.get_input_type(), self._paths.find(value)
+        if type_ is not None:
+            found = self._checker.find_problems(value, type_)
+            left = document_limits.MAX_LISTED + 1 - len(self.faults)
+            self.faults += [
+                Fault.from_problem(each, place.path, part, place.input) for each, part in islice(found, left)
+            ]
 
 
 @dataclass(frozen=True, slots=True)

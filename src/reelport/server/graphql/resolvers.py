@@ -1,16 +1,20 @@
-"""Resolvers: each calls a use case and returns its result as an object of the schema.
+"""The executable schema: the shipped one, and resolvers that call a use case each and return an object of it.
 
 A refused field is null and adds its reasons to the context's `faults`; other fields are not affected. All problems of
 a report query are found together, also those that it would still have with the right names.
+
+`schema.graphql` is what the package ships and the service reads. Its fixed types are written by hand; `make docs`
+writes the rest, and a test compares that with the catalog.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from importlib import resources
 from typing import Any, TypeVar
 
 import graphql
@@ -25,7 +29,7 @@ from graphql import (
 )
 from sqlalchemy import Engine
 
-from reelport.catalog import Dimension, Filter, Metric, Product
+from reelport.catalog import Dimension, Filter, Metric, Product, describe_standings
 from reelport.check import Rules
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.query import ReportQuery
@@ -34,7 +38,6 @@ from reelport.server.credentials import ServiceSecret
 from reelport.server.files import signed_urls
 from reelport.server.files.report_files import FileRecord
 from reelport.server.graphql.faults import Fault
-from reelport.server.graphql.schema import read_shipped_sdl
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.ask import AskedReport
@@ -109,10 +112,6 @@ def _ask_report(context: Context, wire: Object) -> AskedReport:
     if asked.status is ReportStatus.FINISHED:
         context.finished.add(asked.id)
     return asked
-
-
-def _resolve_partner(_: object, info: _Info) -> Object:
-    return _make_partner(info.context)
 
 
 def _make_partner(context: Context) -> Object:
@@ -248,17 +247,14 @@ def _run_or_refuse(info: _Info, do: Callable[[], _T]) -> _T | None:
     except AccessError as changed:
         context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), str(changed))))
     except StorageError as error:
-        if (context.repeatable and isinstance(error, StateBusy)) or _is_unread(info, error):
+        # A query changes nothing: where the state was away for it, it is refused whole.
+        is_unread = info.operation.operation is OperationType.QUERY and isinstance(error, StateUnavailable)
+        if is_unread or (context.repeatable and isinstance(error, StateBusy)):
             raise
         _LOG.error("the state can't be used", reason=str(error))
         sentence = "The service can't do this now: try again."
         context.faults.append(_make_fault(info, Problem(Code.UNAVAILABLE, (), sentence)))
     return None
-
-
-def _is_unread(info: _Info, error: StorageError) -> bool:
-    """Whether the state was away for a query, which changes nothing: it is refused whole."""
-    return info.operation.operation is OperationType.QUERY and isinstance(error, StateUnavailable)
 
 
 def _make_fault(info: _Info, problem: Problem) -> Fault:
@@ -279,7 +275,7 @@ def build_schema() -> GraphQLSchema:
 
 
 _RESOLVERS: dict[tuple[str, str], Callable[..., Object | None]] = {
-    ("Query", "partner"): _resolve_partner,
+    ("Query", "partner"): lambda _, info: _make_partner(info.context),
     ("Query", "node"): _resolve_node,
     ("Mutation", "askPartnerReportFile"): _resolve_ask,
     ("PartnerSpace", "reportFile"): _resolve_report_file,
@@ -295,7 +291,10 @@ def find_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, 
         query = ReportQuery.from_wire(whole)
     except QueryRefused as refused:
         wrong = refused.problems
-        query = ReportQuery.from_wire(_repair_dates(whole, {str(problem.path[0]) for problem in wrong}, today))
+        names = {str(problem.path[0]) for problem in wrong}
+        # The other date in place of a wrong one: no problem of the range is then reported.
+        others = {name: today if other in names else wire[other] for name, other in _OTHER_END.items() if name in names}
+        query = ReportQuery.from_wire({**whole, **others})
     reported = {problem.path for problem in wrong}
     found = ask.find_problems(query, scopes, today, rules)
     return (*wrong, *(problem for problem in found if problem.path not in reported))
@@ -303,20 +302,22 @@ def find_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, 
 
 def foresee_problems(wire: Mapping[str, Any], scopes: frozenset[str], today: date, rules: Rules) -> tuple[Problem, ...]:
     """Find the problems of an input with unknown enum names, apart from those names themselves."""
-    unknown = set(_find_unknown(wire))
+    unknown = {
+        (part, index)
+        for part, known in _LISTS.items()
+        for index, name in enumerate(_as_list(wire[part]))
+        if name is not None and name not in known
+    }
     return tuple(each for each in find_problems(_drop_unknown(wire), scopes, today, rules) if each.path not in unknown)
-
-
-def _find_unknown(wire: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
-    for part, known in _LISTS.items():
-        for index, name in enumerate(_as_list(wire[part])):
-            if name is not None and name not in known:
-                yield part, index
 
 
 def _drop_unknown(wire: Mapping[str, Any]) -> dict[str, Any]:
     """Remove unknown names from an input; a null replaces those in lists, to keep indexes."""
-    filters = {name: value for name, value in (wire.get("filters") or {}).items() if _is_known_filter(name, value)}
+    filters = {
+        name: value
+        for name, value in (wire.get("filters") or {}).items()
+        if name in Filter.__members__ and (not Filter[name].choices or value in Filter[name].choices)
+    }
     product = wire.get("product")
     return {
         **wire,
@@ -326,16 +327,37 @@ def _drop_unknown(wire: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_known_filter(name: str, value: object) -> bool:
-    return name in Filter.__members__ and (not Filter[name].choices or value in Filter[name].choices)
-
-
 def _as_list(value: object) -> list[Any]:
-    """Return a list as it is, and a single value as a list of one, as GraphQL coerces it."""
     return value if isinstance(value, list) else [value]
 
 
-def _repair_dates(wire: Mapping[str, Any], wrong: set[str], today: date) -> dict[str, Any]:
-    """Replace a wrong date by the other one, so that no problem of the range is reported."""
-    dates = {name: wire[other] if other not in wrong else today for name, other in _OTHER_END.items() if name in wrong}
-    return {**wire, **dates}
+_CATALOG = "# From here on `make docs` writes what the catalog says.\n"
+
+
+def read_shipped_sdl() -> str:
+    """Read the shipped SDL file."""
+    return resources.files(__package__).joinpath("schema.graphql").read_text("utf-8")
+
+
+def build_sdl() -> str:
+    """Build the whole schema as SDL text: the shipped file with the types of today's catalog."""
+    fixed, _, _ = read_shipped_sdl().partition(_CATALOG)
+    filters = "\n\n".join(f'  """{_describe(row)}"""\n  {row.name}: {row.wire_type}' for row in Filter)
+    types = [
+        f'"""What to keep. Every filter may be left out."""\ninput PartnerReportFilters {{\n{filters}\n}}\n',
+        _format_enum("PartnerReportStatus", "Where a report stands.", ((s.value, s.sentence) for s in ReportStatus)),
+        _format_enum("PartnerReportMetric", "What can be counted.", ((m.name, _describe(m)) for m in Metric)),
+        _format_enum("PartnerReportDimension", "What it can be split by.", ((d.name, _describe(d)) for d in Dimension)),
+        _format_enum("PartnerReportProduct", "Whose data a report keeps.", ((p.name, _describe(p)) for p in Product)),
+        *(_format_enum(f.wire_type, f.sentence, ((choice, "") for choice in f.choices)) for f in Filter if f.choices),
+    ]
+    return "\n".join([fixed + _CATALOG, *types])
+
+
+def _describe(row: Metric | Dimension | Filter | Product) -> str:
+    return f"{row.sentence} ({describe_standings(row.standings)})"
+
+
+def _format_enum(name: str, sentence: str, values: Iterable[tuple[str, str]]) -> str:
+    lines = [f'  """{said}"""\n  {value}' if said else f"  {value}" for value, said in values]
+    return f'"""{sentence}"""\nenum {name} {{\n' + "\n".join(lines) + "\n}\n"

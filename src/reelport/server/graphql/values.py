@@ -1,19 +1,15 @@
-"""Checks values and validates a document; finds every problem with its place.
+"""Checks the values of a request; finds every problem with its place.
 
-graphql-core checks single values. This check also limits their size, suggests names, and uses the sentences and codes
-of `check` for names.
+graphql-core checks scalars. This check also limits sizes, and refuses names with the sentences and codes of `check`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from graphql import (
-    ArgumentNode,
-    DocumentNode,
     EnumValueNode,
     GraphQLEnumType,
     GraphQLError,
@@ -22,29 +18,16 @@ from graphql import (
     GraphQLList,
     GraphQLNonNull,
     GraphQLScalarType,
-    GraphQLSchema,
     ListValueNode,
-    MaxIntrospectionDepthRule,
     Node,
     NullValueNode,
     ObjectValueNode,
     StringValueNode,
-    TypeInfo,
-    TypeInfoVisitor,
     Undefined,
-    ValueNode,
-    ValuesOfCorrectTypeRule,
-    VariableDefinitionNode,
     VariableNode,
-    Visitor,
-    VisitorAction,
-    specified_rules,
-    validate,
     validate_input_literal,
     validate_input_value,
-    visit,
 )
-from graphql.language import SKIP
 
 from reelport import check
 from reelport.catalog import Filter
@@ -52,9 +35,7 @@ from reelport.errors import Problem
 from reelport.query import parse_day
 from reelport.server.graphql.faults import Path
 from reelport.server.limits.document_limits import (
-    MAX_INVALID,
     MAX_LIST_ITEMS,
-    MAX_LISTED,
     MAX_SUGGESTIONS,
     MAX_TEXT_LENGTH,
 )
@@ -121,16 +102,12 @@ class ValueChecker:
             elif isinstance(field.type, GraphQLNonNull) and field.default_value is Undefined:
                 sentence = f"{name} is missing: {type_.name} needs it."
                 yield Problem(Code.INVALID_VALUE, (*path, name), sentence), value
-        unknown = [name for name in given if name not in type_.fields]
-        for name in unknown[:MAX_LIST_ITEMS]:
-            yield self._refuse_field(name, type_, path), given[name]
-
-    def _refuse_field(self, name: str, type_: GraphQLInputObjectType, path: Path) -> Problem:
-        nearest = self._suggest(name, type_.fields)
-        is_filter = type_.name == _FILTERS
-        what = f"There is no filter {name[:80]!r}." if is_filter else f"{type_.name} has no field {name[:80]!r}."
-        code = Code.UNKNOWN_FILTER if is_filter else Code.INVALID_VALUE
-        return Problem(code, (*path, name[:80]), what + check.advice(nearest, type_.fields), nearest)
+        is_filters = type_.name == _FILTERS
+        code = Code.UNKNOWN_FILTER if is_filters else Code.INVALID_VALUE
+        for name in [name for name in given if name not in type_.fields][:MAX_LIST_ITEMS]:
+            nearest = self._suggest(name, type_.fields)
+            what = f"There is no filter {name[:80]!r}." if is_filters else f"{type_.name} has no field {name[:80]!r}."
+            yield Problem(code, (*path, name[:80]), what + check.advice(nearest, type_.fields), nearest), given[name]
 
     def _check_enum(self, value: Value, type_: GraphQLEnumType, path: Path) -> Iterator[Problem]:
         noun, code = _ENUMS.get(type_.name, (type_.name, Code.INVALID_VALUE))
@@ -162,74 +139,15 @@ def _check_scalar(value: Value, type_: GraphQLScalarType, path: Path) -> Iterato
         yield Problem(Code.TOO_LARGE, path, sentence)
     elif isinstance(text, str) and _UNSTORABLE.search(text):
         yield Problem(Code.INVALID_VALUE, path, "The text holds a NUL or half a surrogate pair, which no text may.")
-    elif errors := _coerce_scalar(value, type_):
-        yield Problem(Code.INVALID_VALUE, path, errors[0].message)
-    elif type_.name == "DateTime" and not _is_day(text):
-        sentence = f"{text[:80]!r} is no date: give YYYY-MM-DD, or an ISO 8601 time."
-        yield Problem(Code.BAD_DATE, path, sentence)
-
-
-def _coerce_scalar(value: Value, type_: GraphQLScalarType) -> list[GraphQLError]:
-    errors: list[GraphQLError] = []
-    validate = validate_input_literal if isinstance(value, Node) else validate_input_value
-    validate(value, type_, lambda error, _: errors.append(error))
-    return errors
-
-
-def _is_day(text: str) -> bool:
-    try:
-        parse_day(text)
-    except ValueError:
-        return False
-    return True
-
-
-class LiteralProblem(NamedTuple):
-    """A problem in the document: `whole` is an argument's value or a default, `part` is wrong."""
-
-    problem: Problem
-    whole: ValueNode
-    part: ValueNode
-
-
-class _LiteralVisitor(Visitor):
-    """Collects problems of a document's values, each visited once; one more than are listed."""
-
-    def __init__(self, types: TypeInfo) -> None:
-        super().__init__()
-        self._types = types
-        self._checker = ValueChecker()
-        self.found: list[LiteralProblem] = []
-
-    def enter_argument(self, node: ArgumentNode, *_: object) -> VisitorAction:
-        """Check the value of an argument."""
-        self._check(node.value)
-        return SKIP
-
-    def enter_variable_definition(self, node: VariableDefinitionNode, *_: object) -> None:
-        """Check the default value of a variable."""
-        if node.default_value is not None:
-            self._check(node.default_value)
-
-    def _check(self, value: ValueNode) -> None:
-        type_ = self._types.get_input_type()
-        if type_ is not None:
-            problems = self._checker.find_problems(value, type_)
-            left = MAX_LISTED + 1 - len(self.found)
-            self.found += [LiteralProblem(problem, value, part) for problem, part in islice(problems, left)]
-
-
-_RULES = (*(rule for rule in specified_rules if rule is not ValuesOfCorrectTypeRule), MaxIntrospectionDepthRule)
-
-
-def find_errors(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
-    """List every error of a document, apart from its values, that doesn't depend on variables."""
-    return validate(schema, document, _RULES, max_errors=MAX_INVALID)
-
-
-def find_literal_problems(schema: GraphQLSchema, document: DocumentNode) -> list[LiteralProblem]:
-    """List the problems of a document's values."""
-    types = TypeInfo(schema)
-    visitor = _LiteralVisitor(types)
-    visit(document, TypeInfoVisitor(types, visitor))
-    return visitor.found
+    else:
+        errors: list[GraphQLError] = []
+        validate = validate_input_literal if isinstance(value, Node) else validate_input_value
+        validate(value, type_, lambda error, _: errors.append(error))
+        if errors:
+            yield Problem(Code.INVALID_VALUE, path, errors[0].message)
+        elif type_.name == "DateTime":
+            try:
+                parse_day(text)
+            except ValueError:
+                sentence = f"{text[:80]!r} is no date: give YYYY-MM-DD, or an ISO 8601 time."
+                yield Problem(Code.BAD_DATE, path, sentence)

@@ -23,10 +23,9 @@ from starlette.responses import Response
 from reelport.errors import StorageError
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
-from reelport.server.graphql.answer import answer_request
+from reelport.server.graphql.answer import Request as GraphqlRequest
+from reelport.server.graphql.answer import answer_request, parse_body, parse_wait
 from reelport.server.graphql.faults import Fault, format_refusal
-from reelport.server.graphql.request import Request as GraphqlRequest
-from reelport.server.graphql.request import parse_body, parse_wait
 from reelport.server.graphql.resolvers import Context
 from reelport.server.http.long_poll import PollOutcome
 from reelport.server.http.service import Service, cancel_when_gone
