@@ -19,9 +19,8 @@ from benchmarks.view_rollups import build
 from reelport.catalog import Dimension, Metric
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.freshness import Freshness
-from reelport.server.explore.statements import Rows
 from reelport.server.explore.view import View
-from reelport.server.explore.view_engine import Part, ViewEngine
+from reelport.server.explore.view_engine import Part, Rows, ViewEngine
 from reelport.server.explore.view_parameters import Defaults, parse_view
 from reelport.server.settings import read_settings
 

@@ -29,7 +29,8 @@ from reelport.facts.rollups import Rollup, add_rollup
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Totals
-from reelport.server.explore.statements import (
+from reelport.server.explore.view import Comparison, Sort, View, default_grain
+from reelport.server.explore.view_engine import (
     ENTRIES,
     MORE_ENTRIES,
     Statement,
@@ -42,7 +43,6 @@ from reelport.server.explore.statements import (
     read_lines,
     read_totals,
 )
-from reelport.server.explore.view import Comparison, Sort, View, default_grain
 
 TENANT = Tenant(sample.MINE)
 _VALUES = {

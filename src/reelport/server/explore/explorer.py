@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,8 +23,7 @@ from reelport.wording import format_duration
 if TYPE_CHECKING:
     from reelport.engine.duckdb.engine import Session
     from reelport.engine.plan import Plan
-    from reelport.server.explore.statements import Rows
-    from reelport.server.explore.view_engine import Outcome, Part, PlannedPart, ViewEngine
+    from reelport.server.explore.view_engine import Outcome, Part, PlannedPart, Rows, ViewEngine
 
 _STATEMENTS = 2
 """Statements of one view that run at the same time, on average."""
@@ -111,13 +109,20 @@ class Explorer:
         """Compute the parts of a view. Those that are not done within its time are over it."""
         outcomes: dict[Part, Outcome] = {}
         failures: list[ReelportError] = []
+
+        async def run(part: Part, planned: PlannedPart) -> None:
+            try:
+                outcomes[part] = await self._run_in_session(engine, partial(engine.run, planned=planned))
+            except ReelportError as error:  # kept, since the task group would raise it within a group
+                failures.append(error)
+
         with anyio.move_on_after(self._settings.explore_seconds):
             async with self._partners.turn(partner), self._slots:
                 planned = await anyio.to_thread.run_sync(engine.plan, view, tenant)
                 outcomes |= {part: plan.outcome for part, plan in planned.items() if plan.outcome is not None}
                 async with anyio.create_task_group() as tasks:
                     for part in planned.keys() - outcomes.keys():
-                        tasks.start_soon(self._run, engine, planned[part], _Result(part, outcomes, failures))
+                        tasks.start_soon(run, part, planned[part])
         if failures:
             raise failures[0]
         return engine.read(view, outcomes, self._late)
@@ -125,13 +130,6 @@ class Explorer:
     @property
     def _late(self) -> OverBudget:
         return OverBudget(f"It took longer than {format_duration(self._settings.explore_seconds)}.")
-
-    async def _run(self, engine: ViewEngine, planned: PlannedPart, result: _Result) -> None:
-        """Run one statement; an error is kept, since the task group would raise it within a group."""
-        try:
-            result.outcomes[result.part] = await self._run_in_session(engine, partial(engine.run, planned=planned))
-        except ReelportError as error:
-            result.failures.append(error)
 
     async def _run_in_session(self, engine: ViewEngine, work: Callable[[Session], Outcome]) -> Outcome:
         """Work with a session in a thread. A cancellation interrupts it and waits for its end."""
@@ -153,12 +151,3 @@ class Explorer:
             if self._engine is None:
                 self._engine = ViewEngine(self._settings)
             return self._engine
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """Where the outcome of one part goes, or the error that kept it from having one."""
-
-    part: Part
-    outcomes: dict[Part, Outcome]
-    failures: list[ReelportError]

@@ -12,14 +12,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from reelport.additivity import plan_cell
+from reelport.additivity import Added, plan_cell
 from reelport.catalog import Dimension, Distinct, Metric, Stock
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts import Chart, ChartPlan, Group, Groups, NoChart, plan_report_chart
-from reelport.charts.report_chart import Formula, list_places
+from reelport.charts.report_chart import MOST_BARS, MOST_PANELS, Formula, list_places
 from reelport.engine.plan import Plan
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import OverBudget
+from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.file_store import FileStore
 
 _ENOUGH = 256 << 10
@@ -79,33 +80,29 @@ async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None,
 
 async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[PreviewColumn, ...]:
     """Total the columns of a report, each where its rows add up."""
-    from reelport.server.explore.file_statements import compile_totals  # noqa: PLC0415 - loads DuckDB
-
     dimensions = [Dimension[name] for name in query.dimensions]
     many = next((row for row in dimensions if row.many_valued), None)
     formulas: list[Formula] = [None if many else plan_cell(query, name) for name in query.metrics]
-    rows = await fetch(compile_totals(file, query, formulas))
+    columns = [query.metrics[place] for formula in formulas for place in list_places(formula)]
+    sums = "".join(f", sum({_number(name)})" for name in columns)
+    rows = await fetch(Plan(f"SELECT count(*){sums} FROM {_read(file, query)}", ()))  # noqa: S608 - names are quoted
     return (*map(_make_column, dimensions), *_list_totals(query, many, formulas, rows))
 
 
 async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverBudget:
     """Sum a report's rows by the keys of its chart: of categories the largest alone."""
-    from reelport.server.explore.file_statements import (  # noqa: PLC0415 - loads DuckDB
-        compile_largest,
-        compile_panels,
-        compile_times,
-    )
-
     if plan.category is None:
-        rows = await fetch(compile_times(file, plan))
+        rows = await fetch(_compile_sums(file, plan, plan.keys))
         return rows if isinstance(rows, OverBudget) else Groups.of_sums(rows, 1, plan.formula)
-    largest = await fetch(compile_largest(file, plan))
+    largest = await fetch(_compile_largest(file, plan))
     if isinstance(largest, OverBudget):
         return largest
     many = largest[0][-1] if largest else 0
     if plan.time is None or not largest:
         return Groups.of_sums([row[:-1] for row in largest], len(plan.keys), plan.formula, many)
-    rows = await fetch(compile_panels(file, plan, [row[0] for row in largest]))
+    chosen = ", ".join(quote_text(row[0]) for row in largest)
+    where = f"WHERE coalesce({quote_name(plan.keys[-1])}, '') IN ({chosen})"
+    rows = await fetch(_compile_sums(file, plan, plan.keys, where=where))
     return rows if isinstance(rows, OverBudget) else Groups.of_sums(rows, len(plan.keys), plan.formula, many)
 
 
@@ -123,18 +120,13 @@ def _list_totals(
         elif formula is None:
             yield replace(column, reason=_say_why(metric, many))
         else:
-            yield replace(column, total=_total(formula, sums[place : place + width]))
+            # Of several rows: the value of one would be its own number, which sums give too.
+            needed = tuple(Decimal(each or 0) for each in sums[place : place + width])
+            yield replace(column, total=Group(2, None, needed).value(formula))
         place += width
 
 
-def _total(formula: Formula, sums: Sequence[Decimal | int | None]) -> Decimal | None:
-    """Compute a metric's value over all rows, of the sums that its formula needs."""
-    several = 2  # That of one row would be its own number, which sums give too.
-    return Group(several, None, tuple(Decimal(each or 0) for each in sums)).value(formula)
-
-
 def _say_why(metric: Metric, many: Dimension | None) -> str:
-    """Say why a metric's rows have no total."""
     match metric.rule:
         case Distinct():
             return "One viewer may be counted in several rows."
@@ -150,3 +142,51 @@ def _make_column(dimension: Dimension) -> PreviewColumn:
     """Make the column of a dimension: a text, or a time of its grain."""
     label, grain = capitalize(label_dimension(dimension)), dimension.grain
     return PreviewColumn(dimension.header, label, *(("text",) if grain is None else (grain.name.lower(), "time")))
+
+
+def _compile_largest(file: Path, plan: ChartPlan) -> Plan:
+    """Compile the sums of a report's largest categories. Last in each row is how many there are."""
+    key, most = plan.keys[-1], MOST_BARS if plan.time is None else MOST_PANELS
+    sums = _compile_sums(file, plan, [key], f"{_compile_order(plan)} AS value").sql
+    names = ", ".join(f"#{place}" for place in range(1, 4 + len(plan.sums)))
+    order = f"ORDER BY value DESC NULLS LAST, {quote_name(key)} LIMIT {most:d}"
+    return Plan(f"SELECT {names}, count(*) OVER () FROM ({sums}) {order}", ())  # noqa: S608 - names are quoted
+
+
+def _compile_sums(file: Path, plan: ChartPlan, keys: Sequence[str], more: str | None = None, where: str = "") -> Plan:
+    """Compile rows of keys, a count, the number of one row, and the formula's sums."""
+    cells = [f"coalesce({quote_name(key)}, '') AS {quote_name(key)}" for key in keys]
+    sums = [f"sum({_number(name)})" for name in plan.sums]
+    shown = [*cells, "count(*)", f"any_value({_number(plan.metric)})", *sums, *([more] if more else [])]
+    places = ", ".join(str(place + 1) for place in range(len(keys)))
+    rows = f"{_read(file, plan.query)} {where} GROUP BY {places}"
+    return Plan(f"SELECT {', '.join(shown)} FROM {rows}", ())  # noqa: S608 - names and texts are quoted
+
+
+def _compile_order(plan: ChartPlan) -> str:
+    """Compile what categories are sorted by: the metric's value of all their rows."""
+    sums = [f"sum({_number(name)})" for name in plan.sums]
+    match plan.formula:
+        case None:
+            return f"max({_number(plan.metric)})"
+        case Added():
+            return sums[0]
+        case _:
+            return f"{sums[0]}::DOUBLE / nullif({' + '.join(sums[1:])}, 0)"
+
+
+def _read(file: Path, query: ReportQuery) -> str:
+    """Compile the rows of a report's file: all cells as text, empty ones as NULL."""
+    from reelport.facts.data_files.duckdb_session import escape_glob  # noqa: PLC0415 - loads DuckDB
+
+    names = [name.lower() for name in (*query.dimensions, *query.metrics)]
+    columns = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
+    options = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', nullstr = ''"
+    # A folder's name, as `views=12`, would stand in place of the file's column.
+    path = quote_text(escape_glob(str(file.absolute())))
+    return f"read_csv({path}, {options}, hive_partitioning = false, columns = {{{columns}}})"
+
+
+def _number(metric: str) -> str:
+    digits = Metric[metric.upper()].digits
+    return f"CAST({quote_name(metric.lower())} AS DECIMAL(38, {digits:d}))"

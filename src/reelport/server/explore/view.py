@@ -184,10 +184,7 @@ class View:
         return ReportQuery.of(self.metrics, dimensions, start, end, filters, self.product)
 
     def sentence(self) -> str:
-        """Say which report the view stands for, and what it shows of it.
-
-        In plain words, without a full stop.
-        """
+        """Say which report the view stands for, and what it shows of it, without a full stop."""
         kept = [f"{label_dimension(row)} {clean_line(cell) or '(empty)'}" for row, cell in self.kept]
         alone = f", of {format_list(kept)} alone" if kept else ""
         return f"{describe_query(self.report_query())}{alone}"

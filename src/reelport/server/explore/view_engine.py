@@ -1,8 +1,8 @@
-"""The explorer's engine: plans a view's parts within its read budget, and runs them.
+"""The explorer's engine: plans a view's parts within its read budget, compiles and runs them, reads their rows.
 
-Rows of statements are kept: the same SQL over the same immutable files gives the same.
-
-Importing this module loads DuckDB: a process does so at its first view.
+Each statement wraps the compiled SQL of a report, so that its numbers are cells of that report. Rows of statements are
+kept: the same SQL over the same immutable files gives the same. Importing this module loads DuckDB: a process does so
+at its first view.
 """
 
 from __future__ import annotations
@@ -10,18 +10,23 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from reelport.catalog import Dimension
+from reelport.catalog import Dimension, Grain, Metric
 from reelport.engine.aggregation import Aggregator
+from reelport.engine.compile import compile_query, tables_of
 from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import QueryEngine, Session
+from reelport.engine.leaderboard import Ranking, compile_leaderboard, keep_cells
+from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
@@ -31,32 +36,34 @@ from reelport.errors import InternalError, OutOfMemory, StorageError, StoreUnava
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.log.table_marks import identify_tables
-from reelport.server.explore.numbers import Numbers, OverBudget, Totals
-from reelport.server.explore.statements import (
-    Rows,
-    Statement,
-    add_up_lines,
-    compile_board,
-    compile_lines,
-    compile_totals,
-    is_total_of_lines,
-    read_leaderboard,
-    read_lines,
-    read_totals,
-    tables_of_view,
+from reelport.query import ReportQuery
+from reelport.server.explore.numbers import (
+    Entry,
+    Figure,
+    Leaderboard,
+    Lines,
+    Number,
+    Numbers,
+    OverBudget,
+    Point,
+    Totals,
+    explain_missing_share,
 )
-from reelport.server.explore.view import View
+from reelport.server.explore.view import Sort, View
 from reelport.server.resources import count_cores
 from reelport.server.settings import Settings
 from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 
+Rows = Sequence[tuple[Any, ...]]
 Outcome = Rows | OverBudget
 """What a part gave: its rows, or why there are none."""
-_KEPT = 256
+_KEPT_STATEMENTS = 256
 """Statements whose rows are kept: of a view a few hundred rows each."""
 _MOST_ROWS_KEPT = 5_000
 _log = structlog.get_logger()
 Value = TypeVar("Value")
+ENTRIES, MORE_ENTRIES = 10, 100
+"""Entries of a leaderboard, and of the one that is longer."""
 TOTALS, LINES = "totals", "lines"
 Part = str | Dimension
 """A part of a view: TOTALS, LINES or the dimension of a leaderboard."""
@@ -70,22 +77,19 @@ class PlannedPart:
     """
 
     plan: PartPlan
-    budget: ReadBudget
+    budget: _ReadBudget
     rows: int = 0
     outcome: Outcome | None = None
 
 
 class ViewEngine:
-    """One DuckDB for the views of this process.
-
-    It writes nothing: what exceeds its memory fails instead of being spilled.
-    """
+    """One DuckDB for the views of this process. What exceeds its memory fails: nothing is spilled."""
 
     def __init__(self, settings: Settings, threads: int = 0) -> None:
         within = (settings.facts_root, settings.files_root, settings.cache_root)
         self._engine = QueryEngine(settings.explore_memory, threads or count_cores(), None, within=within)
         self._settings = settings
-        self._cache = RowCache(_KEPT)
+        self._cache = _RowCache(_KEPT_STATEMENTS)
         self._row_groups = RowGroupIndex(self._engine)
 
     def close(self) -> None:
@@ -106,12 +110,12 @@ class ViewEngine:
         if ABSENT in snapshot.versions.values():
             identify_tables(self._settings.data, root)
         rollups = RollupList() if self._settings.rollups == "off" else RollupList.read(root)
-        budget = ReadBudget(self._settings.explore_rows)
+        budget = _ReadBudget(self._settings.explore_rows)
         return {
-            part: self._plan(plan_part(part, view, tenant, snapshot, rollups), budget) for part in _list_parts(view)
+            part: self._plan(_plan_part(part, view, tenant, snapshot, rollups), budget) for part in _list_parts(view)
         }
 
-    def _plan(self, plan: PartPlan, budget: ReadBudget) -> PlannedPart:
+    def _plan(self, plan: PartPlan, budget: _ReadBudget) -> PlannedPart:
         if (known := self._cache.find(plan.statement.plan)) is not None:
             return PlannedPart(plan, budget, outcome=known)
         rows = self._count_rows(plan, budget.left)
@@ -133,10 +137,7 @@ class ViewEngine:
             return self._run_from_facts(session, planned)
 
     def fetch(self, session: Session, plan: Plan) -> Rows:
-        """Fetch the rows of a plan, and keep them where they are few.
-
-        Raises what `Session.fetch` does.
-        """
+        """Fetch the rows of a plan, and keep them where they are few; raise what `Session.fetch` does."""
         rows = self._cache.find(plan)
         if rows is None:
             rows = session.fetch(plan, "this page")
@@ -146,13 +147,20 @@ class ViewEngine:
 
     def read(self, view: View, outcomes: Mapping[Part, Outcome], missing: OverBudget) -> Numbers:
         """Read the numbers of a view. `missing` is the outcome of parts that have none."""
-        return _read_numbers(view, {part: outcomes.get(part, missing) for part in _list_parts(view)})
+        outcomes = {part: outcomes.get(part, missing) for part in _list_parts(view)}
+        if is_total_of_lines(view):
+            totals = _read(outcomes[LINES], lambda rows: add_up_lines(view, rows))
+        else:
+            totals = _read(outcomes[TOTALS], lambda rows: read_totals(view, rows))
+        whole = totals if isinstance(totals, Totals) else None
+        boards = {
+            dimension: _read(outcomes[dimension], lambda rows, by=dimension: read_leaderboard(view, by, rows, whole))  # type: ignore[misc]
+            for dimension in view.dimensions
+        }
+        return Numbers(totals, _read(outcomes[LINES], lambda rows: read_lines(view, rows)), boards)
 
     def _run_from_facts(self, session: Session, planned: PlannedPart) -> Outcome:
-        """Run the part without rollups and copies by role.
-
-        Rollups that fail once more are read no longer.
-        """
+        """Run the part without rollups and copies by role; rollups that fail once more are read no longer."""
         plan, budget = planned.plan, planned.budget
         plain = plan.plan_from_facts()
         refused = budget.spend(self._count_rows(plain, budget.left + planned.rows), instead_of=planned.rows)
@@ -187,19 +195,6 @@ def _list_parts(view: View) -> tuple[Part, ...]:
     return (LINES, *view.dimensions) if is_total_of_lines(view) else (TOTALS, LINES, *view.dimensions)
 
 
-def _read_numbers(view: View, outcomes: Mapping[Part, Outcome]) -> Numbers:
-    if is_total_of_lines(view):
-        totals = _read(outcomes[LINES], lambda rows: add_up_lines(view, rows))
-    else:
-        totals = _read(outcomes[TOTALS], lambda rows: read_totals(view, rows))
-    whole = totals if isinstance(totals, Totals) else None
-    boards = {
-        dimension: _read(outcomes[dimension], lambda rows, by=dimension: read_leaderboard(view, by, rows, whole))  # type: ignore[misc]
-        for dimension in view.dimensions
-    }
-    return Numbers(totals, _read(outcomes[LINES], lambda rows: read_lines(view, rows)), boards)
-
-
 def _read(outcome: Outcome, read: Callable[[Rows], Value]) -> Value | OverBudget:
     return outcome if isinstance(outcome, OverBudget) else read(outcome)
 
@@ -224,7 +219,7 @@ class PartPlan:
         return any(scan.role in ROLES for scan in self.scans)
 
 
-def plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
+def _plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
     """Plan a part of a view by the rollups that a report of the same numbers would read."""
     aggregator = RollupAggregator(rollups)
     statement = _compile(part, view, tenant, snapshot, aggregator if rollups else DUCKDB)
@@ -236,7 +231,7 @@ def plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollup
         tuple(scan for scan, reading in zip(scans, readings, strict=True) if reading is None),
         sum(reading.rows for reading in readings if reading is not None),
         aggregator if aggregator.was_used else None,
-        partial(plan_part, part, view, tenant, snapshot.without_copies(), RollupList()),
+        partial(_plan_part, part, view, tenant, snapshot.without_copies(), RollupList()),
     )
 
 
@@ -249,7 +244,7 @@ def _compile(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, aggrega
             return compile_whole(view, tenant, snapshot, aggregator)
 
 
-class ReadBudget:
+class _ReadBudget:
     """The read budget of one view: its parts may read `most` rows together.
 
     Any thread may use it: parts run side by side.
@@ -267,10 +262,7 @@ class ReadBudget:
             return self._most - self._read
 
     def spend(self, rows: int, instead_of: int = 0) -> OverBudget | None:
-        """Count the rows of a part, instead of those that were counted for it before.
-
-        What doesn't fit is not counted: then say so.
-        """
+        """Count the rows of a part, instead of those counted for it before; what doesn't fit isn't, and is told."""
         with self._lock:
             read = self._read - instead_of + rows
             if read <= self._most:
@@ -279,7 +271,7 @@ class ReadBudget:
         return OverBudget(f"It would read up to {read:,} rows; a page reads {self._most:,} at most.")
 
 
-class RowCache:
+class _RowCache:
     """The rows of the statements that were used last, `size` of them. Any thread may use it."""
 
     def __init__(self, size: int) -> None:
@@ -306,3 +298,139 @@ class RowCache:
 def _hash(plan: Plan) -> bytes:
     """Hash a plan's SQL, which may name hundreds of files."""
     return hashlib.sha256(plan.sql.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a view: its plan, and the queries of the reports whose facts it reads."""
+
+    plan: Plan
+    queries: tuple[ReportQuery, ...]
+
+
+def tables_of_view(view: View) -> frozenset[str]:
+    """The tables to pin for a view."""
+    titles = (table for dimension in view.dimensions for table in title_tables(dimension))
+    return tables_of(view.report_query()) | frozenset(titles)
+
+
+def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
+    """Compile the totals: a row of the view's days and one of the compared days."""
+    return _stack(view, (), _queries(view, ()), tenant, snapshot, aggregator)
+
+
+def compile_lines(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:
+    """Compile the lines: a row for each time with facts, of the view's and the compared days."""
+    queries = _queries(view, (view.time,))
+    queries = queries if view.compares_lines else queries[:1]
+    return _stack(view, (view.time,), queries, tenant, snapshot, aggregator)
+
+
+def compile_board(
+    view: View, dimension: Dimension, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB
+) -> Statement:
+    """Compile the leaderboard of a dimension."""
+    queries = _queries(view, (dimension,))
+    rows = MORE_ENTRIES if view.longer is dimension else ENTRIES
+    ranking = Ranking(view.ranked_by, rows, by_change=view.sort is Sort.CHANGE, lowest_first=view.reverse)
+    plan = compile_leaderboard(queries[0], view.compared_days, ranking, tenant, snapshot, aggregator, view.kept)
+    return Statement(plan, queries)
+
+
+def _queries(view: View, dimensions: tuple[Dimension, ...]) -> tuple[ReportQuery, ...]:
+    compared = view.compared_days
+    return (view.query(dimensions), *([view.query(dimensions, compared)] if compared else []))
+
+
+def _stack(
+    view: View,
+    shown: tuple[Dimension, ...],
+    queries: tuple[ReportQuery, ...],
+    tenant: Tenant,
+    snapshot: Snapshot,
+    aggregator: Aggregator,
+) -> Statement:
+    """Stack the rows of reports, each behind the number of its query."""
+    compiled = (compile_query(query, tenant, snapshot, aggregator, ordered=False).sql for query in queries)
+    selects = (keep_cells(sql, view.kept, shown) for sql in compiled)
+    sql = "\nUNION ALL\n".join(f"SELECT {side}, * FROM ({select})" for side, select in enumerate(selects))  # noqa: S608 - SQL that was compiled
+    return Statement(Plan(sql, ()), queries)
+
+
+def read_totals(view: View, rows: Rows) -> Totals:
+    """Read the rows of `compile_totals`."""
+    sides = {row[0]: row[1:] for row in rows}
+    return Totals(tuple(_pair(view.metrics, sides.get(0), sides.get(1))))
+
+
+def is_total_of_lines(view: View) -> bool:
+    """Whether the lines add up to the totals, so that no statement is needed for these."""
+    return all(metric.additive for metric in view.metrics) and (view.compares_lines or view.compared_days is None)
+
+
+def add_up_lines(view: View, rows: Rows) -> Totals:
+    """Add the rows of `compile_lines` up to the totals, where `is_total_of_lines` says so."""
+    sides: dict[int, list[tuple[Number, ...]]] = {}
+    for side, _, *values in rows:
+        sides.setdefault(side, []).append(tuple(values))
+    sums = {
+        side: [sum(value or 0 for value in column) for column in zip(*found, strict=True)]
+        for side, found in sides.items()
+    }
+    return Totals(tuple(_pair(view.metrics, sums.get(0), sums.get(1))))
+
+
+def read_lines(view: View, rows: Rows) -> Lines:
+    """Read the rows of `compile_lines`."""
+    sides: dict[int, dict[date, tuple[Number, ...]]] = {0: {}, 1: {}}
+    for side, time, *values in rows:
+        sides[side][time if isinstance(time, date) else date.fromisoformat(f"{time}-01")] = tuple(values)
+    back = timedelta(0) if view.compared_days is None else view.start - view.compared_days[0]
+    points = (
+        Point(day, tuple(_pair(view.metrics, sides[0].get(day), sides[1].get(day - back)))) for day in _list_times(view)
+    )
+    return Lines(tuple(points))
+
+
+def read_leaderboard(view: View, dimension: Dimension, rows: Rows, totals: Totals | None) -> Leaderboard:
+    """Read the rows of `compile_board`. Without the totals there are no shares and no rest."""
+    reasons = {
+        metric: reason for metric in view.metrics if (reason := explain_missing_share(metric, dimension)) is not None
+    }
+    wholes = tuple(
+        None if totals is None or metric in reasons else totals.figures[place].value
+        for place, metric in enumerate(view.metrics)
+    )
+    entries = []
+    for cell, title, _, compared, is_shown, *values in rows:
+        now, before = values[: len(view.metrics)], values[len(view.metrics) :]
+        figures = tuple(_pair(view.metrics, now, before if compared else None))
+        shares = tuple(
+            None if not whole or whole < 0 else Decimal(value or 0) / Decimal(whole)
+            for value, whole in zip(now, wholes, strict=True)
+        )
+        entries.append(Entry(cell, title, figures, shares, is_shown))
+    shown = [entry for entry in entries if entry.is_shown]
+    rest = tuple(
+        None if whole is None else whole - sum(entry.figures[place].value or 0 for entry in shown)
+        for place, whole in enumerate(wholes)
+    )
+    count, compared = (rows[0][2], rows[0][3]) if rows else (0, 0)
+    return Leaderboard(dimension, tuple(entries), count, compared, rest, reasons)
+
+
+def _pair(metrics: Iterable[Metric], now: Sequence[Number] | None, before: Sequence[Number] | None) -> Iterator[Figure]:
+    """Pair the numbers of two rows. A row that is None isn't there, and gives no number."""
+    for place, metric in enumerate(metrics):
+        yield Figure(*(None if row is None else _fill(metric, row[place]) for row in (now, before)))
+
+
+def _fill(metric: Metric, value: Number) -> Number:
+    return 0 if value is None and metric.additive else value
+
+
+def _list_times(view: View) -> Iterator[date]:
+    days = (view.start + timedelta(number) for number in range(view.days))
+    if view.grain is Grain.MONTH:
+        return iter(dict.fromkeys(day.replace(day=1) for day in days))
+    return days

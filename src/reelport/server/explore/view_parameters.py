@@ -95,11 +95,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class ParsedView:
-    """A view, and everything that was wrong in its URL.
-
-    `is_relative` says that the URL left days to when it was followed, by a preset alone or by naming none: the page
-    goes on to the URL of the view, which has them.
-    """
+    """A view, and everything that was wrong in its URL. One that `is_relative` names no days, or a preset alone."""
 
     view: View
     problems: tuple[Problem, ...] = ()
@@ -111,7 +107,7 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
 
     It never raises for what they hold: each problem has its sentence, and what it is about is left out or replaced.
     """
-    url = read_url(pairs)
+    url = _read_url(pairs)
     kept, boards = _read_kept(url), _read_boards(url, defaults)
     asked = _read_query(url, defaults, (*boards, *(dimension.name for dimension in kept)))
     # Default leaderboards that don't go with the metrics are nobody's mistake.
@@ -126,13 +122,17 @@ def parse_view(pairs: Iterable[tuple[str, str]], defaults: Defaults) -> ParsedVi
     return ParsedView(view, tuple(url.problems), is_relative=not has_days)
 
 
-def _read_boards(url: UrlTexts, defaults: Defaults) -> tuple[str, ...]:
+def _read_boards(url: _UrlTexts, defaults: Defaults) -> tuple[str, ...]:
     by = tuple(dimension.name for dimension in defaults.dimensions)
     named = url.names(Parameter.DIMENSION) if Parameter.DIMENSION in url.texts else by
-    return _leave_out_times(url, tuple(name for name in named if name != NONE))
+    times = [name for name in named if name in Dimension.__members__ and Dimension[name].grain is not None]
+    for name in times:
+        sentence = f"{name} is no leaderboard: the lines go by time already."
+        url.report(Parameter.DIMENSION, Code.INVALID_VALUE, sentence)
+    return tuple(name for name in named if name not in {*times, NONE})
 
 
-def _read_query(url: UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) -> ReportQuery:
+def _read_query(url: _UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) -> ReportQuery:
     """Read what the URL asks for as an unchecked query by these dimensions and, last, the time."""
     metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
     start, end = _read_days(url, defaults.last_day(_known_metrics(metrics) or defaults.metrics))
@@ -144,7 +144,7 @@ def _read_query(url: UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) 
     return ReportQuery.of(metrics, by, start, end, filters, product)
 
 
-def _read_kept(url: UrlTexts) -> dict[Dimension, str]:
+def _read_kept(url: _UrlTexts) -> dict[Dimension, str]:
     """Read the cells that the view is narrowed to, the last one of each dimension."""
     kept = {}
     for text in url.names(Parameter.KEPT):
@@ -158,7 +158,7 @@ def _read_kept(url: UrlTexts) -> dict[Dimension, str]:
     return {dimension: kept[dimension] for dimension in Dimension if dimension in kept}
 
 
-def _read_days(url: UrlTexts, complete: date) -> tuple[date, date]:
+def _read_days(url: _UrlTexts, complete: date) -> tuple[date, date]:
     """Read the days: dates, a preset's, or the default range up to a given or complete day."""
     preset = url.choice(Parameter.PRESET, _PRESETS)
     start, end = url.day(Parameter.START, EARLIEST), url.day(Parameter.END, EARLIEST)
@@ -170,19 +170,11 @@ def _read_days(url: UrlTexts, complete: date) -> tuple[date, date]:
     return start or max(DEFAULT_PRESET.resolve(end)[0], EARLIEST), end
 
 
-def _find_preset(url: UrlTexts, view: View, defaults: Defaults) -> Preset | None:
+def _find_preset(url: _UrlTexts, view: View, defaults: Defaults) -> Preset | None:
     """Find the preset that the view's days were chosen by, if they are its days."""
     has_days = url.single(Parameter.START) or url.single(Parameter.END)
     preset = _PRESETS.get(url.single(Parameter.PRESET), None if has_days else DEFAULT_PRESET)
     return preset if preset and defaults.is_current(preset, view.start, view.end) else None
-
-
-def _leave_out_times(url: UrlTexts, names: tuple[str, ...]) -> tuple[str, ...]:
-    times = [name for name in names if name in Dimension.__members__ and Dimension[name].grain is not None]
-    for name in times:
-        sentence = f"{name} is no leaderboard: the lines go by time already."
-        url.problems.append(Problem(Code.INVALID_VALUE, (Parameter.DIMENSION.value,), sentence))
-    return tuple(name for name in names if name not in times)
 
 
 def _fit(asked: ReportQuery, defaults: Defaults) -> ReportQuery:
@@ -232,7 +224,7 @@ def _describe_cut(query: ReportQuery, defaults: Defaults) -> Iterator[Problem]:
         yield Problem(Code.RANGE_TOO_LONG, (Parameter.START.value,), sentence, first.isoformat())
 
 
-def _make_view(url: UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, str]) -> View:
+def _make_view(url: _UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, str]) -> View:
     """Make the view of a checked query and of the rest of the URL, which depends on it."""
     metrics = _known_metrics(query.metrics)
     *asked, time = (Dimension[name] for name in query.dimensions)
@@ -264,7 +256,7 @@ def _known_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
 
 
 @dataclass(slots=True)
-class UrlTexts:
+class _UrlTexts:
     """The texts of each known parameter, and the problems found while they are read."""
 
     texts: dict[str, list[str]] = field(default_factory=dict)
@@ -305,9 +297,9 @@ class UrlTexts:
         self.problems.append(Problem(code, (str(parameter),), sentence))
 
 
-def read_url(pairs: Iterable[tuple[str, str]]) -> UrlTexts:
+def _read_url(pairs: Iterable[tuple[str, str]]) -> _UrlTexts:
     """Sort the pairs of a URL's query by name, without those that can't be meant."""
-    url = UrlTexts()
+    url = _UrlTexts()
     for place, (name, text) in enumerate(pairs):
         if place == _MOST:
             url.report("", Code.TOO_LARGE, f"Only the first {_MOST} parameters of the address were read.")
