@@ -96,7 +96,7 @@ class Service:
             if name not in {known.name for known in organizations.list_organizations(db)}:
                 organizations.add_organization(db, name, datetime.now(UTC))
             for channel in channels:
-                channel_registry.add_channel(db, self.settings, name, channel)
+                channel_registry.add_channels(db, self.settings, name, [channel_registry.Entry(channel)])
 
     def key(
         self,

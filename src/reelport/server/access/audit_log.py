@@ -74,10 +74,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A row of the log. `subject` is what was acted on: an id, a name or an address.
-
-    `organization_id` is None where it concerns the platform.
-    """
+    """A row of the log about `subject`; without an organization it concerns the platform."""
 
     number: int
     at: datetime
@@ -170,7 +167,7 @@ def _is_of(organization_id: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def describe_action(entry: AuditEntry) -> str:
-    """Say what was done, on what, and how: `changed a role: ann@demo.example (was member, is owner)`."""
+    """Say what was done, on what, and how: `changed a role: ann@x.example (was member)`."""
     subject = "" if entry.subject in {"", entry.actor.name} else f": {entry.subject}"
     known = {name: value for name, value in entry.details.items() if value not in (None, "")}
     texts = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in known.items()}

@@ -1,7 +1,4 @@
-"""Makes and reads access tokens; finds the caller of one: key, organization, scopes and channels.
-
-Tokens are signed and not stored.
-"""
+"""Makes and reads access tokens, which are not stored; finds the caller of one."""
 
 from __future__ import annotations
 

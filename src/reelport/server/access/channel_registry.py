@@ -65,21 +65,13 @@ LineProblem = tuple[int, str]
 """A line number in a list of channels (0 for none), and what is wrong with that line."""
 
 
-def add_channel(db: Engine, settings: Settings, organization: str, channel: Channel) -> tuple[Rename, ...]:
-    """Register or rename a channel, and let the organization read it. Idempotent.
-
-    A name or an account that is None stays as it was. Returns the rename, if there was one. UsageError when the slug
-    belongs to another channel.
-    """
-    return add_channels(db, settings, organization, [Entry(channel)])
-
-
 def add_channels(
     db: Engine, settings: Settings, organization: str, entries: Sequence[Entry], wrong: Iterable[LineProblem] = ()
 ) -> tuple[Rename, ...]:
-    """Do what `add_channel` does for all entries, or for none.
+    """Register or rename channels, and let the organization read them: all, or none.
 
-    UsageError lists every problem, in order of lines.
+    A name or an account that is None stays as it was. Returns what was renamed. Idempotent. UsageError lists every
+    problem, in order of lines.
     """
     known = {each.id: each for each in list_channels(settings)}
     found = sorted([*wrong, *_find_problems(entries, known)], key=itemgetter(0))
@@ -110,10 +102,7 @@ def add_channels(
 
 
 def refuse_undo(table: str, batch: str) -> None:
-    """Raise UsageError when `channel add` made the batch.
-
-    Undoing it would take slug and name from channels in use.
-    """
+    """Refuse an undo of `channel add`: it would take slug and name from channels in use."""
     if table == CHANNELS.name and batch.startswith(_BATCH):
         raise UsageError(
             f"batch {batch} was made by `reelport channel add`: without its rows, channels that partners may read "
@@ -154,10 +143,7 @@ def _format_line(entry: Entry) -> str:
 
 
 def _check_words(channel: Channel, known: Channel | None) -> Iterator[str]:
-    """Yield a sentence for each id, slug, account or name that is malformed.
-
-    Values already stored are accepted.
-    """
+    """Yield what is wrong with an id, slug, account or name that is not stored already."""
     kept = set[str | None]() if known is None else {known.id, known.slug, known.account_id}
     for what, word in (("id", channel.id), ("slug", channel.slug), ("account", channel.account_id)):
         if word is not None and word not in kept and not organizations.is_id(word, _LONGEST):
@@ -187,10 +173,7 @@ def create_key(
     kind: str = KeyKind.PRIVATE,
     details: KeyDetails | None = None,
 ) -> NewKey:
-    """Create a key, limited to `channels` (slugs or ids) unless None.
-
-    UsageError lists every problem.
-    """
+    """Create a key, limited to `channels` (slugs or ids); UsageError lists every problem."""
     wrong, holder = list[str](), None
     try:
         holder = organizations.get_organization(db, organization)

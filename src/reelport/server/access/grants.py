@@ -135,11 +135,7 @@ def _grant(
 def _find_granting_key(
     connection: Connection, service_secret: ServiceSecret, client: ClientCredentials, now: datetime
 ) -> _GrantingKey | Refusal | FirstUse:
-    """Find a valid key by its id and secret.
-
-    INVALID_CLIENT when it is unknown, revoked, expired or Studio's, or the secret is wrong. FirstUse when the secret
-    is the next one of a rotation.
-    """
+    """Find a valid key by its id and secret; FirstUse where that is the next one of a rotation."""
     found = SQL.run(connection, "key", {"key_id": clean_text(client.id)}).first()
     # Hash and compare for an unknown key too: the time that a refusal takes must not reveal which ids exist.
     given = service_secret.hash(SECRET_PURPOSE, client.secret)
@@ -298,7 +294,10 @@ def _find_public_key(
 
 
 def _lock_refresh_token(connection: Connection, token_hash: str, key_id: str, now: datetime) -> Row[Any] | None:
-    """Lock a refresh token and return its row; None when it is worth nothing. A stolen one ends its family."""
+    """Lock a refresh token, and return its row unless it is worth nothing.
+
+    A stolen one ends its family.
+    """
     of_token = REFRESH_TOKENS.c.token_hash == token_hash
     user_id = select(REFRESH_TOKENS.c.user_id).where(of_token).scalar_subquery()
     _lock_user(connection, USERS.c.id == user_id)

@@ -58,10 +58,7 @@ def earliest(*moments: datetime | None) -> datetime | None:
 
 
 def parse_expiry(given: str, now: datetime) -> datetime:
-    """Parse when a key expires: in a number of days, or at the beginning (UTC) of a date.
-
-    ValueError says what is wrong.
-    """
+    """Parse when a key expires: in days, or where a date begins (UTC); ValueError says why not."""
     if _DAYS.fullmatch(given):
         if not 1 <= int(given) <= MOST_DAYS:
             raise ValueError(f"A key expires after 1 to {MOST_DAYS} days, not {given}.")
@@ -77,10 +74,7 @@ def parse_expiry(given: str, now: datetime) -> datetime:
 
 
 def parse_max_days(given: str) -> int | None:
-    """Parse the longest life of keys in days; `none` is no limit.
-
-    UsageError for any other text.
-    """
+    """Parse the longest life of keys in days; `none` is no limit. UsageError else."""
     if given == "none":
         return None
     if not _DAYS.fullmatch(given):

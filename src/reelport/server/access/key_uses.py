@@ -56,7 +56,7 @@ class KeyUses:
 
 
 def store_uses(db: Engine, uses: Mapping[str, datetime]) -> int:
-    """Store when keys were used, unless it was less than INTERVAL ago; return for how many it was."""
+    """Store when keys were used, unless done within INTERVAL; return for how many it was."""
 
     def store(connection: Connection) -> int:
         # In order of the ids: two processes that lock several keys then don't deadlock.

@@ -257,7 +257,10 @@ def list_keys(db: Engine, organization: str | None = None) -> tuple[Key, ...]:
 
 
 def find_too_old_keys(keys: Iterable[Key], max_days: int | None, now: datetime) -> tuple[str, ...]:
-    """Find the valid keys (ids) that another longest life would end at once; UsageError for none that is allowed."""
+    """Find the valid keys (ids) that another longest life would end at once.
+
+    UsageError for a life that no key may have.
+    """
     key_expiry.check_max_days(max_days)
     valid = (key for key in keys if key.revoked_at is None and not key.is_expired(now))
     return tuple(key.id for key in valid if key_expiry.is_expired(replace(key.terms, max_days=max_days), now))
@@ -399,10 +402,7 @@ class SecretHashes:
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """The next secret of a key was used for the first time.
-
-    Call `activate_next_secret`, then ask again.
-    """
+    """The next secret of a key is used first: call `activate_next_secret`, then ask again."""
 
     key_id: str
     secret_hash: str

@@ -25,10 +25,7 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """A partner of the platform, and the tenant of its reports.
-
-    `max_key_days` is the longest life of its keys; None: as long as each key says.
-    """
+    """A partner of the platform, and the tenant of its reports; the longest life of its keys."""
 
     id: int
     name: str
@@ -50,10 +47,7 @@ def add_organization(db: Engine, name: str, now: datetime) -> Organization:
 
 
 def is_id(word: str, longest: int) -> bool:
-    """Whether an id or slug is printable, without blanks or commas.
-
-    Each must fit into a comma-separated list.
-    """
+    """Whether an id or slug is printable, and fits into a list with commas and blanks."""
     return 1 <= len(word) <= longest and word.isprintable() and not any(sign.isspace() or sign == "," for sign in word)
 
 

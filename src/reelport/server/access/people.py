@@ -1,4 +1,4 @@
-"""The people of an organization, as its owners manage them, and the links by which they set passwords.
+"""The people of an organization, as its owners manage them, and links for passwords.
 
 Each change is made while the organization is locked, and by somebody who is an owner of it then (else NoOwner is
 raised): so the last owner can't go, whatever other owners do at the same moment. A link is used once. It holds a
@@ -47,10 +47,7 @@ class NoOwner(UsageError):
 
 
 class AddressTaken(UsageError):
-    """A user of another organization, or an operator, has this address.
-
-    The sentence doesn't say which: who else uses the service is not an owner's to know.
-    """
+    """Somebody elsewhere has this address: who, is not an owner's to know."""
 
 
 @dataclass(frozen=True, slots=True)

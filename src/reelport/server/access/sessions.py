@@ -213,9 +213,9 @@ def _delete_old_sessions(connection: Connection, user_id: str, now: datetime) ->
 
 
 def change_own_password(db: Engine, session: Session, current: str, new: str, actor: Actor, now: datetime) -> bool:
-    """Change the password of a session's user, and end every other login; False when `current` is wrong.
+    """Change the password of a session's user, and end every other login.
 
-    UsageError says why the new one can't be a password. Hashing takes some 40 ms of CPU.
+    False when `current` is wrong. UsageError says why the new one can't be a password.
     """
     if wrong := find_password_problems(new):
         raise UsageError("\n".join(wrong))

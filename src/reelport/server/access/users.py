@@ -1,4 +1,4 @@
-"""Users: people with e-mail address and password, hashed by Argon2id; adds, lists and removes them."""
+"""Users: people with e-mail address and password, which Argon2id hashes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,7 @@ _EPOCH_BITS = 63
 
 
 class Role(StrEnum):
-    """What a user may see and do in Studio. For reports by a public key, the key decides.
-
-    An operator is the platform's, of no organization.
-    """
+    """What a user may see and do in Studio. An operator is of no organization."""
 
     OWNER = "owner"
     MEMBER = "member"
@@ -106,10 +103,7 @@ def list_users(db: Engine, organization: str | None = None) -> tuple[User, ...]:
 
 
 def remove_user(db: Engine, email: str) -> int:
-    """Remove a user, and end every login at once; UsageError when there is none.
-
-    Links to views that the user shared end too: returns how many.
-    """
+    """Remove a user with every login; return how many shared links ended. UsageError for none."""
     now = datetime.now(UTC)
     with writing(db) as connection:
         id_ = _find_id(connection, email)
@@ -146,10 +140,7 @@ def change_password(db: Engine, email: str, password: str) -> None:
 def end_logins(
     connection: Connection, user_id: str, password_hash: str | None = None, *, kept_session: str | None = None
 ) -> None:
-    """End a user's sessions, tokens and links for a password; perhaps set another password.
-
-    The session of the id `kept_session` goes on.
-    """
+    """End all logins of a user but `kept_session` (id), and links; perhaps set a password."""
     epoch = _draw_epoch()
     values = {"epoch": epoch} if password_hash is None else {"epoch": epoch, "password_hash": password_hash}
     # The user first: a transaction that begins a session or grants a token locks the row, and then finds another epoch.
@@ -201,7 +192,7 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Ty
 
 
 def find_password_problems(password: str) -> list[str]:
-    """List why a text can't be a password; empty when it can. No kind of character is asked for."""
+    """List why a text can't be a password. No kind of character is asked for."""
     if not SHORTEST <= len(password) <= LONGEST:
         return [f"A password has {SHORTEST} to {LONGEST:,} characters, and not {len(password):,}."]
     return [] if password.isprintable() else ["A password has printable characters alone."]

@@ -28,10 +28,7 @@ _ENOUGH = 256 << 10
 
 
 def read_first_rows(store: FileStore, name: str, most: int) -> list[list[str]]:
-    """Read at most `most` rows after the header. FileNotFoundError without the file.
-
-    Fewer are read where rows are longer than anybody reads.
-    """
+    """Read the first rows, fewer if they are huge. FileNotFoundError without the file."""
     with closing(store.open(name)) as file:
         content = file.read(0, _ENOUGH)
         whole = len(content) == file.size
@@ -49,9 +46,7 @@ Fetch = Callable[[Plan], Awaitable[Rows | OverBudget]]
 
 @dataclass(frozen=True, slots=True)
 class PreviewColumn:
-    """A column of a report: its name in the file, in words, and what its cells are.
-
-    `look` is `text`, `time` or `number`.
+    """A column of a report; `look` is `text`, `time` or `number`.
 
     `total` is what all rows come to; None for a dimension, and where `reason` says why there is none.
     """
@@ -65,10 +60,7 @@ class PreviewColumn:
 
 
 async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None, fetch: Fetch) -> Chart | NoChart:
-    """Draw the chart that suits a report, of its file; or say why there is none.
-
-    Times after the last complete day are marked as such whose numbers may have changed since.
-    """
+    """Draw the chart that suits a report, with times that may still change, or say why not."""
     plan = plan_report_chart(query)
     if isinstance(plan, NoChart):
         return plan
@@ -145,7 +137,7 @@ def _make_column(dimension: Dimension) -> PreviewColumn:
 
 
 def _compile_largest(file: Path, plan: ChartPlan) -> Plan:
-    """Compile the sums of a report's largest categories. Last in each row is how many there are."""
+    """Compile the sums of a report's largest categories, last in each row how many there are."""
     key, most = plan.keys[-1], MOST_BARS if plan.time is None else MOST_PANELS
     sums = _compile_sums(file, plan, [key], f"{_compile_order(plan)} AS value").sql
     names = ", ".join(f"#{place}" for place in range(1, 4 + len(plan.sums)))

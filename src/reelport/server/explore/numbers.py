@@ -55,10 +55,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The numbers over time: every day or month of the view, in order.
-
-    Lines by month are not compared: months differ in length.
-    """
+    """The numbers of every day or month of the view; months, of unlike length, uncompared."""
 
     points: tuple[Point, ...]
 

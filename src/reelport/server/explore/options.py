@@ -44,10 +44,7 @@ class Options:
 
 
 def list_options(view: View, rules: Rules) -> Options:
-    """List what the view has, what can be added to it, and what can't with the reason.
-
-    The reason is the sentence by which a report with it would be refused.
-    """
+    """List what the view has and could have; what not, with why a report would be refused."""
     # Reasons depend on names alone: days and values of filters would only spoil the cache.
     filters = tuple(sorted(_pair(filter_) for filter_, _ in view.filters))
     return _list_options(replace(view.report_query(), filters=filters, start=_DAY, end=_DAY), view.dimensions, rules)

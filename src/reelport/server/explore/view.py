@@ -48,10 +48,7 @@ class Preset(Enum):
         self.days = days
 
     def resolve(self, complete: date) -> tuple[date, date]:
-        """Find the first and last day, given the last complete day.
-
-        This month is that of the last complete day, up to it; last month is the whole month before.
-        """
+        """Find the first and last day, given the last complete day, which is in "this month"."""
         if self.days is not None:
             return complete - timedelta(self.days - 1), complete
         first = complete.replace(day=1)
@@ -165,19 +162,14 @@ class View:
         return self.start - back, self.end - back
 
     def report_query(self) -> ReportQuery:
-        """The query of the report that this view stands for.
+        """The query of the report that this view stands for, whatever it is compared with.
 
-        It has all metrics by the time of the lines, by every leaderboard's dimension and by those of `kept`, narrowed
-        by the filters. Its rows are thus finer than what the view shows, which are those with the kept cells. The
-        comparison is no part of it.
+        Its rows are finer than what the view shows, which are those with the kept cells.
         """
         return self.query((self.time, *self.dimensions))
 
     def query(self, dimensions: tuple[Dimension, ...], days: tuple[date, date] | None = None) -> ReportQuery:
-        """The query of one part of the view: of its totals, its lines or a leaderboard.
-
-        The dimensions of `kept` come after those of the part. `days` are others than the view's.
-        """
+        """The query of one part of the view; `days` are others than its own, `kept` comes last."""
         start, end = days or (self.start, self.end)
         dimensions = tuple(dict.fromkeys((*dimensions, *(dimension for dimension, _ in self.kept))))
         filters = {filter_.name: value for filter_, value in self.filters}

@@ -1,4 +1,4 @@
-"""The explorer's engine: plans a view's parts within its read budget, compiles and runs them, reads their rows.
+"""The explorer's engine: plans, compiles and runs the parts of a view within its budget.
 
 Each statement wraps the compiled SQL of a report, so that its numbers are cells of that report. Rows of statements are
 kept: the same SQL over the same immutable files gives the same. Importing this module loads DuckDB: a process does so
@@ -71,10 +71,7 @@ Part = str | Dimension
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """A part of a view: its plan, and its outcome where no engine is needed to know it.
-
-    `rows` are those that it was counted for in the view's budget.
-    """
+    """A planned part of a view, counted in its budget with `rows`; `outcome` where known."""
 
     plan: PartPlan
     budget: _ReadBudget
@@ -83,7 +80,7 @@ class PlannedPart:
 
 
 class ViewEngine:
-    """One DuckDB for the views of this process. What exceeds its memory fails: nothing is spilled."""
+    """One DuckDB for the views of this process. What exceeds its memory fails, unspilled."""
 
     def __init__(self, settings: Settings, threads: int = 0) -> None:
         within = (settings.facts_root, settings.files_root, settings.cache_root)
@@ -137,7 +134,7 @@ class ViewEngine:
             return self._run_from_facts(session, planned)
 
     def fetch(self, session: Session, plan: Plan) -> Rows:
-        """Fetch the rows of a plan, and keep them where they are few; raise what `Session.fetch` does."""
+        """Fetch the rows of a plan, and keep few ones; raise what `Session.fetch` does."""
         rows = self._cache.find(plan)
         if rows is None:
             rows = session.fetch(plan, "this page")
@@ -160,7 +157,7 @@ class ViewEngine:
         return Numbers(totals, _read(outcomes[LINES], lambda rows: read_lines(view, rows)), boards)
 
     def _run_from_facts(self, session: Session, planned: PlannedPart) -> Outcome:
-        """Run the part without rollups and copies by role; rollups that fail once more are read no longer."""
+        """Run the part from facts alone; rollups that fail once more are read no longer."""
         plan, budget = planned.plan, planned.budget
         plain = plan.plan_from_facts()
         refused = budget.spend(self._count_rows(plain, budget.left + planned.rows), instead_of=planned.rows)
@@ -245,10 +242,7 @@ def _compile(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, aggrega
 
 
 class _ReadBudget:
-    """The read budget of one view: its parts may read `most` rows together.
-
-    Any thread may use it: parts run side by side.
-    """
+    """The rows that parts of one view may read together. Any thread may use it."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -262,7 +256,7 @@ class _ReadBudget:
             return self._most - self._read
 
     def spend(self, rows: int, instead_of: int = 0) -> OverBudget | None:
-        """Count the rows of a part, instead of those counted for it before; what doesn't fit isn't, and is told."""
+        """Count the rows of a part, instead of those counted before; say so when they don't fit."""
         with self._lock:
             read = self._read - instead_of + rows
             if read <= self._most:

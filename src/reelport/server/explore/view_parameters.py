@@ -95,7 +95,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class ParsedView:
-    """A view, and everything that was wrong in its URL. One that `is_relative` names no days, or a preset alone."""
+    """A view, and all that was wrong in its URL; `is_relative` if that named no days."""
 
     view: View
     problems: tuple[Problem, ...] = ()
@@ -135,7 +135,7 @@ def _read_boards(url: _UrlTexts, defaults: Defaults) -> tuple[str, ...]:
 def _read_query(url: _UrlTexts, defaults: Defaults, dimensions: tuple[str, ...]) -> ReportQuery:
     """Read what the URL asks for as an unchecked query by these dimensions and, last, the time."""
     metrics = url.names(Parameter.METRIC) or tuple(metric.name for metric in defaults.metrics)
-    start, end = _read_days(url, defaults.last_day(_known_metrics(metrics) or defaults.metrics))
+    start, end = _read_days(url, defaults.last_day(known_metrics(metrics) or defaults.metrics))
     grain = url.choice(Parameter.GRAIN, _GRAINS) or default_grain(min((end - start).days + 1, defaults.rules.days))
     filters = dict.fromkeys(url.names(Parameter.EMPTY), "")
     filters |= {name: url.single(name) for name in Filter.__members__ if url.single(name)}
@@ -226,7 +226,7 @@ def _describe_cut(query: ReportQuery, defaults: Defaults) -> Iterator[Problem]:
 
 def _make_view(url: _UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, str]) -> View:
     """Make the view of a checked query and of the rest of the URL, which depends on it."""
-    metrics = _known_metrics(query.metrics)
+    metrics = known_metrics(query.metrics)
     *asked, time = (Dimension[name] for name in query.dimensions)
     dimensions = tuple(row for row in asked if row.name in boards)
     filters = dict(query.filters)
@@ -251,7 +251,8 @@ def _make_view(url: _UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept
     )
 
 
-def _known_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
+def known_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
+    """The metrics of these names; unknown names are left out."""
     return tuple(Metric[name] for name in names if name in Metric.__members__)
 
 

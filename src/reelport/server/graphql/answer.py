@@ -1,4 +1,4 @@
-"""Reads and answers a GraphQL request: parses it strictly, prepares its document, checks variables, executes it.
+"""Reads and answers a GraphQL request.
 
 All errors of a document are reported together, in the form of `faults`; nothing of a refused document is executed.
 """
@@ -128,10 +128,7 @@ def parse_wait(headers: Iterable[str], most: int) -> int:
 
 
 def answer_request(documents: DocumentCache, request: Request, context: Context) -> dict[str, Any]:
-    """Return the answer: always with `data`, and with `errors` only when there are any.
-
-    StateUnavailable when the state was away for a query.
-    """
+    """Return the answer, with `data` always; StateUnavailable when the state was away."""
     prepared = documents.prepare(request.query, request.operation)
     if not isinstance(prepared, Operation):
         return format_refusal(prepared)

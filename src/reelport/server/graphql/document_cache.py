@@ -175,7 +175,7 @@ def _find_faults(schema: GraphQLSchema, document: DocumentNode, paths: NodePaths
 
 
 class _LiteralVisitor(Visitor):
-    """Collects what is wrong with a document's values, each visited once; one more than are listed."""
+    """Collects what is wrong with a document's values; one more than are listed."""
 
     def __init__(self, types: TypeInfo, paths: NodePaths) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The executable schema: the shipped one, and resolvers that call a use case each and return an object of it.
+"""The executable schema: the shipped SDL, and resolvers that call a use case each.
 
 A refused field is null and adds its reasons to the context's `faults`; other fields are not affected. All problems of
 a report query are found together, also those that it would still have with the right names.

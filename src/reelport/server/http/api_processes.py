@@ -1,4 +1,4 @@
-"""Opens the service's listening socket, starts API processes on it, and restarts those that die.
+"""Opens the listening socket, starts API processes on it, and restarts those that die.
 
 They stop with the service. Each process accepts connections by itself, so a process that dies loses only its own
 connections. All of them keep their metrics in files of one folder, and each reports the sum.

@@ -302,7 +302,7 @@ class Connection(H11Protocol):
         self._sockets_own.close()
 
     def _show_cut(self, *, left: int) -> None:
-        """End an answer by a reset where its client would take it for whole without `left` buffered bytes."""
+        """End a cut answer by a reset where it would be taken for whole without `left` bytes."""
         mine = self._sockets_own.get_extra_info("socket")
         if mine is not None and self.conn.hides_cut(left):
             mine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -346,7 +346,7 @@ class Connection(H11Protocol):
             timer.cancel()
 
     def _end_timer(self, seconds: float, left: int) -> None:
-        """Close the connection, unless its client has read some of the bytes `left`: it gets the time again."""
+        """Close the connection, unless its client has read some of the bytes `left` meanwhile."""
         if self._sockets_own.get_write_buffer_size() < left and not self._discarding:
             self._stop_timer()
             self._start_timer(seconds)

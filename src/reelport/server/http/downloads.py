@@ -129,15 +129,7 @@ def _answer(
 ) -> Response:
     service: Service = request.app.state.service
     tag = f'"{found.record.sha256}"'
-    headers = {
-        **_SECURITY_HEADERS,
-        "ETag": tag,
-        **_describe_report(found),
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-transform",
-        "Content-Type": CSV.media_type,
-        "Content-Disposition": format_attachment(_name_file(found, "csv"), CSV.file_name(link.report_id)),
-    }
+    headers = {**_make_headers(found, "csv", link.report_id), "ETag": tag, "Accept-Ranges": "bytes"}
     status, first, length = _select_range(request, tag, found.record.bytes)
     if status in {206, 416}:
         part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
@@ -145,19 +137,8 @@ def _answer(
     if status not in {200, 206}:
         return Response(status_code=status, headers=headers)
     is_allowed = partial(_is_allowed, service, link)
-    kept = resources.pop_all()
-    transfer = _Transfer(service, found.content, is_allowed, first, length, running, kept)
+    transfer = _Transfer(service, found.content, is_allowed, first, length, running, resources.pop_all())
     return _Download(status, {**headers, "Content-Length": str(length)}, transfer)
-
-
-def _describe_report(found: _OpenReport) -> dict[str, str]:
-    day = found.report.last_complete_day
-    complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
-    return {ROWS_HEADER: str(found.record.rows), **complete}
-
-
-def _name_file(found: _OpenReport, ending: str) -> str:
-    return name_file(ReportQuery.from_wire(json.loads(found.report.query)), ending)
 
 
 def _answer_guarded(
@@ -166,23 +147,28 @@ def _answer_guarded(
     """Make the response with the file for spreadsheets: whole, with no length or checksum."""
     service: Service = request.app.state.service
     _hold_place(service, resources)
-    headers = {
-        **_SECURITY_HEADERS,
-        **_describe_report(found),
-        "Cache-Control": "private, no-transform",
-        "Content-Type": CSV.media_type,
-        "Content-Disposition": format_attachment(
-            _name_file(found, "excel-safe.csv"), CSV.file_name(f"{link.report_id}-excel-safe")
-        ),
-    }
-    is_allowed = partial(_is_allowed, service, link)
-    kept, whole = resources.pop_all(), found.record.bytes
+    headers = _make_headers(found, "excel-safe.csv", f"{link.report_id}-excel-safe")
+    is_allowed, whole = partial(_is_allowed, service, link), found.record.bytes
+    kept = resources.pop_all()
     transfer = _Transfer(service, found.content, is_allowed, 0, whole, running, kept, SpreadsheetGuard())
     return _Download(200, headers, transfer)
 
 
+def _make_headers(found: _OpenReport, ending: str, plain_name: str) -> dict[str, str]:
+    """Make what both kinds of files have: what the report says of itself, and the file's name."""
+    name, day = name_file(ReportQuery.from_wire(json.loads(found.report.query)), ending), found.report.last_complete_day
+    return {
+        **_SECURITY_HEADERS,
+        ROWS_HEADER: str(found.record.rows),
+        **({} if day is None else {COMPLETE_HEADER: format_complete_day(day)}),
+        "Cache-Control": "private, no-transform",
+        "Content-Type": CSV.media_type,
+        "Content-Disposition": format_attachment(name, CSV.file_name(plain_name)),
+    }
+
+
 def _hold_place(service: Service, resources: ExitStack) -> None:
-    """Hold one of the places for downloads that take a core's time; NoFreeSlot when all are taken."""
+    """Hold one of the places for downloads that take a core's time, or raise NoFreeSlot."""
     place = object()
     try:
         service.guarded_downloads.acquire_on_behalf_of_nowait(place)
@@ -236,7 +222,7 @@ _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNO
 
 
 def _select_range(request: Request, tag: str, size: int) -> tuple[int, int, int]:
-    """Return status, first byte and length to send (RFC 9110): conditions (If-Match …) come first."""
+    """Return status, first byte and length to send (RFC 9110); conditions come first."""
     match_, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if match_ is not None and not _matches_tag(match_, tag):
         return 412, 0, 0
@@ -269,7 +255,7 @@ def parse_range(header: str, size: int) -> tuple[int, int, int]:
 
 
 def format_attachment(name: str, plain: str) -> str:
-    """Format a Content-Disposition (RFC 6266); `plain` is the name for programs that know no other."""
+    """Format a Content-Disposition (RFC 6266); `plain` is the name for old programs."""
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 

@@ -51,10 +51,7 @@ class DurableReports:
             self._known.popitem(last=False)
 
     async def ensure(self, finished: frozenset[str]) -> None:
-        """Return once the ends of these reports, which were read before, are on the disk.
-
-        StorageError when the disk fails.
-        """
+        """Return once the ends of these reports are on the disk; StorageError when it fails."""
         if not finished <= self._known.keys():
             await anyio.to_thread.run_sync(sync_commits, self._db)
             self.note(finished)
@@ -109,10 +106,7 @@ class LongPolls:
         return len(self._waiters)
 
     async def wait(self, partner: int, reports: frozenset[str], seconds: float) -> PollOutcome:
-        """Wait until one of these unfinished reports ends or the time is over.
-
-        Return at once beyond the limits.
-        """
+        """Wait until one of these unfinished reports ends, or the time. Beyond limits: not at all."""
         if self._stopping or self._is_full(partner):
             return PollOutcome.STOPPING if self._stopping else PollOutcome.FULL
         waiter = _Waiter(partner, reports)
@@ -127,10 +121,7 @@ class LongPolls:
         return waiter.outcome
 
     def _is_full(self, partner: int) -> bool:
-        """Whether a partner may not wait now.
-
-        Its first long poll is allowed whatever other partners do, unless long polling is off.
-        """
+        """Whether a partner may not wait now; where long polling is on, its first query always may."""
         limit = self._settings.held_looks
         own = sum(waiter.partner == partner for waiter in self._waiters)
         return not limit or own >= -(-limit // 2) or (own > 0 and len(self._waiters) >= limit)

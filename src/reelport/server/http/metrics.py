@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, time
 from http import HTTPStatus
 from itertools import accumulate
@@ -110,10 +110,7 @@ class Metrics:
 
 
 class StateMetrics(Collector):
-    """Collects metrics at scrape time, which are the same in every API process.
-
-    What can't be read has no series, and no zero.
-    """
+    """Collects at scrape time what every API process would say. What can't be read is left out."""
 
     def __init__(self, db: Engine, settings: Settings) -> None:
         self._db = db
@@ -161,28 +158,21 @@ class StateMetrics(Collector):
 
     def _collect_reports(self) -> Iterator[Metric]:
         read = tallies.read_tallies(self._db)
-        ended = CounterMetricFamily(
-            "reelport_reports_ended", "Reports that ended, by how and why.", labels=("outcome", "reason")
+        yield _make_counter(
+            "reelport_reports_ended", "Reports that ended, by how and why.", ("outcome", "reason"), read.ended.items()
         )
-        for labels, count in sorted(read.ended.items()):
-            ended.add_metric(labels, count)
-        yield ended
-        checks = CounterMetricFamily(
+        yield _make_counter(
             "reelport_rollup_checks",
             "Reports made from rollups and from the facts too, by what came of comparing them.",
-            labels=("outcome",),
+            ("outcome",),
+            (((outcome,), count) for outcome, count in read.rollup_checks.items()),
         )
-        for outcome, count in read.rollup_checks.items():
-            checks.add_metric((outcome,), count)
-        yield checks
-        fallbacks = CounterMetricFamily(
+        yield _make_counter(
             "reelport_report_fallbacks",
             "Reports made from the facts, because sums or copies that are kept beside them could not be read.",
-            labels=("kept",),
+            ("kept",),
+            (((unread,), count) for unread, count in read.fallbacks.items()),
         )
-        for unread, count in read.fallbacks.items():
-            fallbacks.add_metric((unread,), count)
-        yield fallbacks
         yield CounterMetricFamily(
             "reelport_fetched_bytes", "Bytes of tables that reports fetched from an object store.", read.fetched_bytes
         )
@@ -222,6 +212,15 @@ class StateMetrics(Collector):
         if not self._settings.database_url:
             size = measure_log(self._settings.state_file)
             yield GaugeMetricFamily("reelport_state_log_bytes", "Size of the write-ahead log of a SQLite state.", size)
+
+
+def _make_counter(
+    name: str, sentence: str, labels: tuple[str, ...], counts: Iterable[tuple[tuple[str, ...], int]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, sentence, labels=labels)
+    for values, count in sorted(counts):
+        family.add_metric(values, count)
+    return family
 
 
 def _make_histogram(name: str, sentence: str, histogram: tallies.Histogram) -> HistogramMetricFamily:

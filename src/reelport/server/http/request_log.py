@@ -147,7 +147,7 @@ async def _send_failure(route: str, send: Send) -> None:
 
 @contextmanager
 def _trace(scope: Scope, route: str, method: str) -> Iterator[Span]:
-    """Record a request as a span within the block, by OpenTelemetry's conventions for HTTP; none of quiet routes.
+    """Record a request as a span, by OpenTelemetry's conventions for HTTP; no quiet route.
 
     The span has no path and no query: they may hold the signature of a link.
     """

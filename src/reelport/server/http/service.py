@@ -1,4 +1,4 @@
-"""What endpoints share: the service object, routes of one path, and work that ends with its client."""
+"""What endpoints share: the service object, exact routes, work that ends with its client."""
 
 from __future__ import annotations
 

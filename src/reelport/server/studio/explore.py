@@ -1,4 +1,4 @@
-"""The explorer, `/studio/explore`: a view of an organization's numbers, and its charts as files."""
+"""The explorer, `/studio/explore`: a view of an organization's numbers, and its charts."""
 
 from __future__ import annotations
 
@@ -141,10 +141,7 @@ class _Suggestion:
 
 
 async def _suggest_values(visit: Visit, view: View, numbers: Numbers, defaults: Defaults) -> list[_Suggestion]:
-    """Suggest values for the filters of a view that has no numbers.
-
-    They are of these days, and of the view's other filters.
-    """
+    """Suggest values of these days and other filters, for a view that has no numbers."""
     if not isinstance(numbers.lines, Lines) or any(
         figure != Figure(None) for point in numbers.lines.points for figure in point.figures
     ):

@@ -1,4 +1,4 @@
-"""Stands before every endpoint of Studio: finds the session by its cookie, and checks right and form."""
+"""Stands before every endpoint of Studio: finds the session, checks right and form."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def _read_hours(visit: Visit) -> int | None:
 
 
 def _make_ticket(visit: Visit) -> str:
-    """Make the ticket of a form for a new key: the id of the key that it makes, signed for the organization."""
+    """Sign the id of the key that a form for a new key will make."""
     secret, organization = visit.service.service_secret, str(visit.organization_id)
     return credentials.sign(secret, _TICKET, keys.draw_key_id().encode(), organization)
 

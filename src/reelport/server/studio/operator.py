@@ -55,7 +55,7 @@ class OrganizationCounts:
 
 @dataclass(frozen=True, slots=True)
 class QueuedReport:
-    """A report that waits or runs: nothing of what it holds. `why` says in a sentence what it waits for."""
+    """A report that waits or runs, and nothing of what it holds. `why` says what it waits for."""
 
     id: str
     organization: str

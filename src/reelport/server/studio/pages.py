@@ -1,4 +1,4 @@
-"""Renders pages: templates, their filters, the security headers of every answer; serves styles and script.
+"""Renders pages, with their security headers; serves styles and script.
 
 Files have a hash in their address, and are compressed. Pages are not: their length would tell of secrets in them,
 beside what somebody else put into their address.
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache, partial
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -26,6 +26,7 @@ from reelport.server.http.request_log import STUDIO_PATH
 from reelport.server.http.service import run_while_connected
 from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Visit, not_found
+from reelport.wording import format_size
 
 ROOT = STUDIO_PATH
 _POLICY = {
@@ -86,13 +87,13 @@ async def write_page(visit: Visit, organization_id: Hashable, write: Callable[[]
 
     Few large pages are written at a time: all share one core with the event loop, which answers others meanwhile.
     """
-    return await run_while_connected(visit.request, partial(_write, visit, organization_id, write))
-
-
-async def _write(visit: Visit, organization_id: Hashable, write: Callable[[], Response]) -> Response:
     service = visit.service
-    async with service.page_turns.turn(organization_id):
-        return await anyio.to_thread.run_sync(write, limiter=service.page_writers)
+
+    async def write_in_turn() -> Response:
+        async with service.page_turns.turn(organization_id):
+            return await anyio.to_thread.run_sync(write, limiter=service.page_writers)
+
+    return await run_while_connected(visit.request, write_in_turn)
 
 
 def redirect(path: str) -> Response:
@@ -139,16 +140,6 @@ def format_second(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def format_bytes(count: int) -> str:
-    """Write a size: 3.2 MB; units of a thousand."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004 - a unit of SI
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
 _BROWSERS = (
     ("Edg/", "Edge"),
     ("OPR/", "Opera"),
@@ -187,7 +178,7 @@ _FILTERS: Mapping[str, Any] = {
     "moment": format_moment,
     "second": format_second,
     "browser": describe_browser,
-    "bytes": format_bytes,
+    "bytes": format_size,
     "labelled": label_names,
 }
 

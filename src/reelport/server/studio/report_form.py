@@ -28,7 +28,7 @@ from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.access.keys import identify_studio
 from reelport.server.explore.view import NONE, Pairs, Parameter, View
-from reelport.server.explore.view_parameters import Defaults, parse_view
+from reelport.server.explore.view_parameters import Defaults, known_metrics, parse_view
 from reelport.server.reports.ask import AskedReport, ask_report, find_problems
 from reelport.server.reports.report_list import ListedReport
 from reelport.server.studio import pages, reports
@@ -156,17 +156,14 @@ def _read_pairs(visit: Visit, pairs: list[tuple[str, str]], earlier: ListedRepor
         (*parsed.problems, *wrong),
         not wrong,
         view,
-        describe_freshness(_known_metrics(query), defaults),
+        describe_freshness(known_metrics(query.metrics), defaults),
         _describe_rows(view),
     )
 
 
 def _read_earlier(report: ListedReport, given: list[tuple[str, str]], defaults: Defaults) -> Question:
-    """Read the question of an earlier report with the given days and columns.
-
-    Without days it has as many as before, up to the last complete day.
-    """
-    first, last = shift_days(report.query.days, defaults.last_day(_known_metrics(report.query)))
+    """Read the question of an earlier report; without days for as many, up to the last."""
+    first, last = shift_days(report.query.days, defaults.last_day(known_metrics(report.query.metrics)))
     problems: list[Problem] = []
     start, end = (
         _read_day(dict(given), name, day, problems) for name, day in ((Parameter.START, first), (Parameter.END, last))
@@ -181,7 +178,7 @@ def _read_earlier(report: ListedReport, given: list[tuple[str, str]], defaults: 
         (*problems, *wrong),
         not any(problem.fatal for problem in (*problems, *wrong)),
         None,
-        describe_freshness(_known_metrics(query), defaults),
+        describe_freshness(known_metrics(query.metrics), defaults),
     )
 
 
@@ -221,10 +218,6 @@ def _list_columns(
     fitting = [row.name for row in (*allowed.dimensions, *allowed.metrics) if row.name not in own]
     columns = tuple(Column(name, labels.get(name, name), name in chosen, name in fixed) for name in own)
     return columns, tuple(Column(name, labels[name], is_chosen=False) for name in fitting)
-
-
-def _known_metrics(query: ReportQuery) -> tuple[Metric, ...]:
-    return tuple(Metric[name] for name in query.metrics if name in Metric.__members__)
 
 
 def _read_day(given: dict[str, str], name: str, default: date, problems: list[Problem]) -> date:

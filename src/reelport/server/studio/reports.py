@@ -1,4 +1,4 @@
-"""The reports of the organization: `/studio/reports`, each one's own page, and the preview of its file."""
+"""The reports of the organization, `/studio/reports`, and the preview of each one's file."""
 
 from __future__ import annotations
 
@@ -108,10 +108,7 @@ async def download_report(visit: Visit) -> Response:
 
 
 async def find_report(visit: Visit, report_id: str) -> ListedReport:
-    """Find a report of the visitor's organization.
-
-    Refused as not found for an unknown one and for another organization's.
-    """
+    """Find a report of the visitor's organization; any other is refused as not found."""
     service = visit.service
     work = partial(
         report_list.find_listed_report, service.db, service.settings, visit.organization_id, report_id, visit.now
@@ -245,10 +242,7 @@ async def _read_rows(visit: Visit, file: Path) -> list[list[str]]:
 
 @contextmanager
 def _present(file: Path) -> Iterator[None]:
-    """Refuse the page when the block can't read a file that is gone.
-
-    A report may be deleted at any moment.
-    """
+    """Refuse the page when the file is gone: a report may be deleted at any moment."""
     try:
         yield
     except StorageError as error:

@@ -107,10 +107,7 @@ async def delete_view(visit: Visit) -> Response:
 
 
 async def read_view(visit: Visit) -> ParsedView:
-    """Read the view of a form.
-
-    Refused when something in it is wrong: another view must not be taken for it.
-    """
+    """Read the view of a form; Refused when something is wrong: no other is taken for it."""
     # A range by its name has the days that it has now, which may be others than when the form was shown.
     left_out = {*_OWN_FIELDS, *({Parameter.START, Parameter.END} if visit.form.text(Parameter.PRESET) else ())}
     pairs = [pair for pair in visit.form.fields if pair[0] not in left_out]
@@ -132,9 +129,9 @@ def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView
 
 
 def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime) -> str:
-    """Save a view under a name, and return its id; its days move on where a range's name chose them.
+    """Save a view under a name, and return its id; UsageError for a bad name, or too many.
 
-    UsageError for a bad name, and when there are too many.
+    Its days move on where a range's name chose them.
     """
     cleaned = clean_name(name)
 

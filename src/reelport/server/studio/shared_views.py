@@ -301,10 +301,7 @@ def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
 
 
 def _lock_sharer(connection: Connection, organization_id: int, sharer: Actor) -> None:
-    """Lock the organization and the user: a removal meanwhile would not see the new link.
-
-    UsageError when the user was removed.
-    """
+    """Lock organization and user: a removal would not see the new link. UsageError without."""
     organization = ORGANIZATIONS.c.id == organization_id
     connection.execute(select(ORGANIZATIONS.c.id).where(organization).with_for_update())
     user = USERS.c.email == sharer.name, USERS.c.organization_id == organization_id

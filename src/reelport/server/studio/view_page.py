@@ -1,4 +1,4 @@
-"""The page of a view, as values for its template: totals, charts, tables, leaderboards, filters; charts as files."""
+"""The page of a view, as values for its template; charts as files."""
 
 from __future__ import annotations
 
@@ -151,10 +151,7 @@ def find_unknown_days(view: View, defaults: Defaults) -> str | None:
 
 
 def describe_freshness(metrics: Iterable[Metric], defaults: Defaults) -> str:
-    """Say to which day the tables of these metrics are complete, and when they were loaded.
-
-    Tables of which the same is true are named together.
-    """
+    """Say to which day the tables of these metrics are complete, and when they were loaded."""
     said: dict[str, list[str]] = {}
     for each in defaults.find_freshness(metrics):
         said.setdefault(_describe_table(each), []).append(each.table)
@@ -299,10 +296,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class BoardRow:
-    """A row of a leaderboard.
-
-    `view` is the one that it filters to, None where that is the view already.
-    """
+    """A row of a leaderboard, and the view that it filters to, unless that is the view already."""
 
     cell: str
     title: str | None
@@ -335,10 +329,7 @@ def make_board(
     *,
     can_change: bool = True,
 ) -> Board:
-    """Make the table of a leaderboard.
-
-    Where some of the compared days have no data, nothing `can_change`.
-    """
+    """Make the table of a leaderboard; without `can_change`, no change is told."""
     label = capitalize(label_dimension(dimension))
     if isinstance(board, OverBudget):
         return Board(dimension, label, (), (), (), None, None, board)

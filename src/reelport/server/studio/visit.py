@@ -1,4 +1,4 @@
-"""A visit: one request to Studio, who makes it, the form that it sent, and why it may be refused."""
+"""A visit: one request to Studio, who makes it, its form, and why it may be refused."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Visit:
 
 
 def begin_attempt(visit: Visit, guesser: str, name: str, sentence: str) -> None:
-    """Count an attempt of a guesser at a name until it is forgiven; Refused (429) after too many."""
+    """Count an attempt of a guesser at a name, until forgiven; Refused (429) after too many."""
     if pause := visit.service.login_attempts.begin(guesser, name):
         raise Refused(429, "Too many attempts", sentence, math.ceil(pause))
 
@@ -164,8 +164,5 @@ class SignInNeeded(Exception):
 
 
 def not_found() -> Refused:
-    """Make the refusal (404) of an id that is unknown or another organization's.
-
-    It doesn't say which.
-    """
+    """Make the refusal (404) of an id that is unknown or another organization's alike."""
     return Refused(404, "Nothing is here", "There is no such page, or it isn't yours to see.")
