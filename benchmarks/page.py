@@ -74,7 +74,7 @@ def _print_goals(record: Record) -> Iterator[str]:
 
 def _describe(record: Record) -> str:
     versions, load = record["versions"], [record["load_before"][0], record["load_after"][0]]
-    who = ", ".join(f"{name} {reason}" for name, reason in sorted(record.get("skipped", {}).items()))
+    who = ", ".join(f"{name} ({reason})" for name, reason in sorted(record.get("skipped", {}).items()))
     return (
         f"{record['when'][:16].replace('T', ' ')}, commit {record['commit']['id'][:7]}, {record['machine']['cores']} "
         f"cores, DuckDB {versions['duckdb']}, load averages {load[0]} before and {load[1]} after."

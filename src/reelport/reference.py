@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -32,6 +33,8 @@ from reelport.catalog import (
 from reelport.errors import ReelportError
 from reelport.wire import Code
 
+_LONG_LIST, _FEW_MORE = 10, 3
+"""A list of so many names, with so few more of its own, is shown by the family that it extends."""
 _GENERATED = "<!-- Made by `make docs` from the catalog: change the catalog, not this page. -->"
 
 
@@ -193,13 +196,25 @@ def _format_matrix() -> str:
 def _format_family(family: Family) -> str:
     scopes = "".join(f" Needs `{scope}`." for scope in sorted(family.scopes))
     kinds = {"Documented": "D", "Inferred": "i", "Only if the service is permissive": "p"}
-    letters = {each: matrix_letter(family, each) for each in Dimension}
     lines = (
-        f"- {kind}: {', '.join(f'`{each}`' for each, found in letters.items() if found == letter)}"
-        for kind, letter in kinds.items()
-        if letter in letters.values()
+        f"- {kind}: {_format_names(family, letter)}" for kind, letter in kinds.items() if _find_names(family, letter)
     )
     return "\n".join([f"### {family}\n\n{family.sentence}{scopes}\n", f"- Metrics: {_format_members(family)}", *lines])
+
+
+def _find_names(family: Family, letter: str) -> tuple[Dimension, ...]:
+    return tuple(each for each in Dimension if matrix_letter(family, each) == letter)
+
+
+def _format_names(family: Family, letter: str) -> str:
+    """List a family's dimensions; if an earlier family has all but three of them, name that family and the others."""
+    names = _find_names(family, letter)
+    for earlier in itertools.takewhile(lambda each: each is not family, Family):
+        shared = _find_names(earlier, letter)
+        if len(shared) >= _LONG_LIST and {*shared} <= {*names} and len(names) - len(shared) <= _FEW_MORE:
+            more = (f"`{each}`" for each in names if each not in shared)
+            return ", ".join([f"all of [{earlier}](#{str(earlier).lower()})", *more])
+    return ", ".join(f"`{each}`" for each in names)
 
 
 def matrix_letter(family: Family, dimension: Dimension) -> str:
@@ -228,7 +243,9 @@ def _format_filters() -> str:
             _append_letter(
                 ", ".join(f"`{choice}`" for choice in each.choices) or text, each.standings, Statement.VALUES
             ),
-            ", ".join(family.name for family in Family if each in family.filters),
+            ", ".join(family.name for family in Family if each in family.filters)
+            if any(each not in family.filters for family in Family)
+            else "all",
         )
         for each in Filter
     )

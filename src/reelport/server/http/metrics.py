@@ -67,7 +67,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "reelport_request_seconds",
-            "Time to the first byte of an answer, without the time of a long poll. Refusals by 429 don't count.",
+            "Time to the first byte of an answer, without long polls and 429.",
             ("route",),
             buckets=_SECONDS,
             registry=self._registry,
@@ -76,13 +76,13 @@ class Metrics:
         self.errors = Counter("reelport_errors", "Errors in answers, by code.", ("code",), registry=self._registry)
         self._held_now = Gauge(
             "reelport_held_looks",
-            "Status queries that wait for a report now (long polls).",
+            "Status queries that wait for their reports now (long polls).",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
         self.long_polls = Counter(
             "reelport_held_looks_ended",
-            "Status queries that preferred to wait for an unfinished report, by outcome.",
+            "Long polls that ended, by outcome.",
             ("outcome",),
             registry=self._registry,
         )
@@ -163,13 +163,13 @@ class StateMetrics(Collector):
         )
         yield _make_counter(
             "reelport_rollup_checks",
-            "Reports made from rollups and from the facts too, by what came of comparing them.",
+            "Reports made from rollups and also from the facts, by the result of the comparison.",
             ("outcome",),
             (((outcome,), count) for outcome, count in read.rollup_checks.items()),
         )
         yield _make_counter(
             "reelport_report_fallbacks",
-            "Reports made from the facts, because sums or copies that are kept beside them could not be read.",
+            "Reports made from the facts, because a rollup or a copy by role could not be read.",
             ("kept",),
             (((unread,), count) for unread, count in read.fallbacks.items()),
         )
@@ -192,7 +192,7 @@ class StateMetrics(Collector):
     def _collect_tables(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "reelport_table_last_complete_day_timestamp_seconds",
-            "Beginning (UTC) of the last day that a table of facts holds whole.",
+            "Beginning (UTC) of a fact table's last complete day.",
             labels=("table",),
         )
         root, today = self._settings.facts_root, datetime.now(UTC).date()
