@@ -182,11 +182,9 @@ def parse_column_name(name: str) -> ColumnName:
     words = [part.lower() for word in _WORD.findall(name) for part in _CAMEL.split(word)]
     rest = [word for word in words if word not in _MICRO]
     # The last unit word counts. A short one, such as "h" or "mb", counts only at the end of a longer name.
-    place = next((at for at in reversed(range(len(rest))) if rest[at] in _UNITS and _is_unit(rest, at)), None)
+    is_long, end = len(rest) > 1, len(rest) - 1
+    ends = (at for at in range(end, -1, -1) if rest[at] in _UNITS and (len(rest[at]) > 2 or (is_long and at == end)))  # noqa: PLR2004 - such as "h" or "mb"
+    place = next(ends, None)
     unit, factor = _UNITS[rest.pop(place)] if place is not None else (None, "1")
     bare = [word for word in rest if word not in _IDLE] or rest
     return ColumnName(" ".join(words), " ".join(bare), unit, "0.000001" if _MICRO & {*words} else factor)
-
-
-def _is_unit(words: list[str], place: int) -> bool:
-    return len(words[place]) > 2 or (place == len(words) - 1 and len(words) > 1)  # noqa: PLR2004 - such as "h" or "mb"

@@ -291,37 +291,26 @@ def sweep(root: Path, before: datetime) -> SweptRollups:
     older version may still run.
     """
     with keep_segments(root), translate_io_errors(root / FOLDER):
-        _forget_outdated(root, before)
+        from reelport.facts.log.delta_log import read_newest  # noqa: PLC0415 - loads the Delta library
+
+        for rollup in list_rollups(root):
+            newest = list_files_by_day(read_newest(root, find_table(rollup.table)).files)
+            segments = [each for each in list_segments(root, rollup) if _is_older(each.manifest, before)]
+            delete_manifests(segment for segment in segments if not segment.valid_days(newest))
         named = {segment.data for rollup in list_rollups(root) for segment in list_segments(root, rollup)}
         old = [path for path in _list_files(root) if path not in named and _is_older(path, before)]
         size = _measure(old)
         for path in old:
             path.unlink(missing_ok=True)
-        _delete_empty_folders(root)
+        for folder in (root / FOLDER).glob("*"):
+            with suppress(OSError):  # it has files
+                folder.rmdir()
     return SweptRollups(len(old), size)
-
-
-def _forget_outdated(root: Path, before: datetime) -> None:
-    from reelport.facts.log.delta_log import read_newest  # noqa: PLC0415 - loads the Delta library
-
-    for rollup in list_rollups(root):
-        newest = list_files_by_day(read_newest(root, find_table(rollup.table)).files)
-        delete_manifests(
-            segment
-            for segment in list_segments(root, rollup)
-            if _is_older(segment.manifest, before) and not segment.valid_days(newest)
-        )
 
 
 def _list_files(root: Path) -> list[Path]:
     """List the files of data, whole or unfinished, in the folders of rollups, known or not."""
     return [path for path in (root / FOLDER).glob("*/*") if path.suffix in {DATA, ".part"}]
-
-
-def _delete_empty_folders(root: Path) -> None:
-    for folder in (root / FOLDER).glob("*"):
-        with suppress(OSError):  # it has files
-            folder.rmdir()
 
 
 def check_rollups(root: Path) -> CheckedFiles:

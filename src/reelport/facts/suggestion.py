@@ -29,7 +29,7 @@ from reelport.facts.input.files import FileFormat, InputFile, detect_format
 from reelport.facts.input.load_query import FILE, LINE
 from reelport.facts.input.mapping import create_json_view
 from reelport.facts.input.progress import ProgressMeter
-from reelport.facts.input.sources import read_parquet_columns
+from reelport.facts.input.sources import ReaderFailure, Reading, read_parquet_columns
 from reelport.facts.input.text_batches import add_conversion, read_batches, read_header
 from reelport.facts.tables import Column, Kind, Table, find_table
 from reelport.sql_quoting import quote_name, quote_text
@@ -262,7 +262,8 @@ def _read_columns(space: Workspace, file: InputFile) -> tuple[ExportColumn, ...]
             types = dict(read_parquet_columns(space.session, file))
             relation = parquet_source([str(file.path)])
         case FileFormat.NDJSON:
-            create_json_view(space, _INPUT, [file], lambda *_: None, ProgressMeter([file], lambda _: None))
+            reading = Reading(space, lambda *_: None, ReaderFailure(), ProgressMeter([file], None))
+            create_json_view(reading, _INPUT, [file])
             described = space.session.execute(f"DESCRIBE {_INPUT}").fetchall()
             types, relation = {name: kind for name, kind, *_ in described}, _INPUT
     found = [ExportColumn(name, kind, (), (name,)) for name, kind in types.items()]
@@ -296,7 +297,7 @@ def _read_csv_columns(file: InputFile) -> tuple[ExportColumn, ...]:
         if not broken:
             broken.append(f"line {line}: {add_conversion(reason)}")
 
-    part = next(read_batches([(0, file)], names, reject, ProgressMeter([file], lambda _: None)), None)
+    part = next(read_batches([(0, file)], names, reject, ProgressMeter([file], None)), None)
     if part is None:
         why = f" ({broken[0]})" if broken else ""
         raise BadInput(f"{file.path} has a header and no row that can be read{why}: a mapping is guessed by rows too")

@@ -13,7 +13,7 @@ from reelport.errors import BadInput
 from reelport.facts.data_files.duckdb_session import open_workspace
 from reelport.facts.input.files import detect_format
 from reelport.facts.input.progress import ProgressMeter
-from reelport.facts.input.sources import ReaderFailure, make_sources
+from reelport.facts.input.sources import ReaderFailure, Reading, make_sources
 from reelport.facts.loading.load import load
 from reelport.facts.tables import find_table
 
@@ -43,8 +43,8 @@ def _write(folder: Path, form: str, rows: Sequence[Mapping[str, str]]) -> list[P
 def _count_sources(root: Path, paths: Sequence[Path]) -> int:
     files = detect_format(paths)
     with open_workspace(root, "1GB") as space:
-        meter = ProgressMeter(files, None)
-        return len(make_sources(space, find_table("plays"), files, lambda *_: None, ReaderFailure(), meter))
+        reading = Reading(space, lambda *_: None, ReaderFailure(), ProgressMeter(files, None))
+        return len(make_sources(reading, find_table("plays"), files))
 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])

@@ -29,6 +29,10 @@ _TICK = 0.5
 """Seconds between two polls of the query's progress."""
 _BUGS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.ResourceInUseException)
 """Errors that mean that a query of Reelport itself is wrong, not the input."""
+_OFF = (
+    *("enable_progress_bar_print", "preserve_insertion_order", "python_enable_replacements"),
+    *("autoinstall_known_extensions", "autoload_known_extensions"),
+)
 _STOPPED = re.compile(r"\bKeyboardInterrupt(?:: (\d+))?\s*$")
 """Finds, at the end of an error of DuckDB, the stop that came while it called Python; and the number of its signal."""
 
@@ -73,22 +77,15 @@ def open_workspace(root: Path, memory: str = MEMORY, threads: int | None = None)
             raise UsageError(f"memory is a number and a unit, such as {MEMORY}, and not {memory!r}") from error
         try:
             with translate_engine_errors(root):
-                _configure(session, threads)
+                session.execute("SET TimeZone = 'UTC'")
+                session.execute("SET enable_progress_bar = true")  # query_progress() needs it
+                for setting in _OFF:
+                    session.execute(f"SET {setting} = false")
+                if threads is not None:
+                    session.execute(f"SET threads = {threads:d}")
                 yield Workspace(session, folder)
         finally:
             session.close()
-
-
-def _configure(session: duckdb.DuckDBPyConnection, threads: int | None) -> None:
-    session.execute("SET TimeZone = 'UTC'")
-    session.execute("SET enable_progress_bar = true")  # query_progress() needs it
-    session.execute("SET enable_progress_bar_print = false")
-    session.execute("SET preserve_insertion_order = false")
-    session.execute("SET python_enable_replacements = false")
-    session.execute("SET autoinstall_known_extensions = false")
-    session.execute("SET autoload_known_extensions = false")
-    if threads is not None:
-        session.execute(f"SET threads = {threads:d}")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
@@ -37,16 +37,11 @@ def read_files_sql(table: Table, paths: list[str]) -> str:
     It goes into FROM, before `AS name`. The files are at least one. Where none lacks any column, nothing is filled in:
     the rows are the same, and the engine binds the statement in half the time.
     """
-    if has_defaults(table) or not _are_complete(table, paths):
-        return f"({project_sql(table, parquet_source(paths))})"
-    return _read_parquet(paths)
-
-
-def _are_complete(table: Table, paths: Iterable[str]) -> bool:
     try:
-        return all(_is_complete(table, path) for path in paths)
+        is_complete = not has_defaults(table) and all(_is_complete(table, path) for path in paths)
     except duckdb.Error:  # whoever reads the file tells what is wrong with it
-        return False
+        is_complete = False
+    return _read_parquet(paths) if is_complete else f"({project_sql(table, parquet_source(paths))})"
 
 
 @lru_cache(maxsize=_MOST_FILES)

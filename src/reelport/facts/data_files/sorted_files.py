@@ -20,7 +20,7 @@ from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
 from reelport.facts.data_files.projection import to_schema
 from reelport.facts.log.data_file import MONTH_FILE, DataFile, name_month
-from reelport.facts.log.delta_log import read_added_paths, read_newest
+from reelport.facts.log.delta_log import read_newest, read_paths
 from reelport.facts.log.log_files import open_store
 from reelport.facts.log.remote_tables import find_remote, locate_drafts
 from reelport.facts.tables import BATCH, MONTH, OWNER, Table, stored_schema
@@ -46,22 +46,17 @@ def open_writer(
         to,
         schema,
         compression="zstd",
-        use_dictionary=[_name_values(field) for field in schema if field.name != table.time],
+        # The values of a list are in a column of their own.
+        use_dictionary=[
+            f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+            for field in schema
+            if field.name != table.time
+        ],
         column_encoding=None if table.time is None else {table.time: "DELTA_BINARY_PACKED"},
         write_statistics=True if statistics is None else list(statistics),
         store_schema=stores_schema,
         write_page_checksum=True,
     )
-
-
-def _name_values(field: pa.Field) -> str:
-    """Name the file's column of a field's values: of a list it is the one of its elements."""
-    return f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
-
-
-def _name_day_file(day: date, batch: str) -> str:
-    """Name a day's file without its suffix: the day, then a hash of the batch name."""
-    return f"{day.isoformat()}-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
 
 
 def _claim_nothing(_: Path) -> None:
@@ -109,9 +104,8 @@ class _SortedFileWriter:
             self.path.unlink(missing_ok=True)
             raise
 
-    @property
-    def written_bytes(self) -> int:
-        """The bytes that were written to disk so far."""
+    def tell(self) -> int:
+        """Count the bytes that were written to disk so far."""
         return int(self._file.tell())
 
     def write(self, rows: pa.Table) -> None:
@@ -151,21 +145,17 @@ class _SortedFileWriter:
             self._flush(1)
         self._writer.close()
         self._file.close()
-        if self._days is not None:
-            self._name_by_days(self._days)
+        if self._days is not None:  # a month file is named by its days, which are known now
+            name = f"{name_month(self._days)}-{self._token}.parquet"
+            named = self.path.with_name(name)
+            if named != self.path:
+                self._claim(named)
+            self.path = self.path.rename(named)
+            self._relative = f"{MONTH}={self._month}/{name}"
         killpoints.reach("load-write")
         size, digest = self.path.stat().st_size, compute_digest(self.path)
         ends = self._first, self._last, self._low, self.last_owner, self._newest
         return DataFile(self._relative, size, self._rows, self._month, *ends, digest)
-
-    def _name_by_days(self, days: set[date]) -> None:
-        """Rename a month file by its days, which are known once all rows are written."""
-        name = f"{name_month(days)}-{self._token}.parquet"
-        named = self.path.with_name(name)
-        if named != self.path:
-            self._claim(named)
-        self.path = self.path.rename(named)
-        self._relative = f"{MONTH}={self._month}/{name}"
 
     def discard(self) -> None:
         """Delete the unfinished file."""
@@ -218,7 +208,7 @@ class StagedFiles:
         try:
             now = read_newest(self._folder.parent, self._table)
             later = range(now.version, self._since, -1)
-            return any(not done.isdisjoint(read_added_paths(now, version)) for version in later)
+            return any(not done.isdisjoint(read_paths(now, version, "add")) for version in later)
         except (ReelportError, ValueError):
             return True
 
@@ -237,7 +227,8 @@ class StagedFiles:
     def write_day(self, day: date, batch: str, rows: pa.Table) -> None:
         """Write a day's sorted rows with the batch column; all of a day must come together."""
         batches = pa.repeat(pa.scalar(batch), rows.num_rows)
-        self.write(_name_day_file(day, batch), f"{day:%Y-%m}", rows.append_column(BATCH, batches))
+        stem = f"{day.isoformat()}-{hashlib.sha256(batch.encode()).hexdigest()[:12]}"
+        self.write(stem, f"{day:%Y-%m}", rows.append_column(BATCH, batches))
 
     def write(self, stem: str, month: str | None, rows: pa.Table) -> None:
         """Write sorted rows to the file of this stem and month; a new one starts a file."""
@@ -245,7 +236,7 @@ class StagedFiles:
             return
         with translate_io_errors(self._folder):
             if self._stem != (stem, month):
-                self._end()
+                self.end_file()
                 self._open = _SortedFileWriter(locate_drafts(self._folder), self._table, stem, month, self._claim)
                 self._stem = (stem, month)
             if self._open is not None:
@@ -259,13 +250,10 @@ class StagedFiles:
     @property
     def open_bytes(self) -> int:
         """The bytes on the disk of the file that is being written; 0 between two files."""
-        return 0 if self._open is None else self._open.written_bytes
+        return 0 if self._open is None else self._open.tell()
 
     def end_file(self) -> None:
         """Finish the open file; the next rows start a new one, even with the same stem."""
-        self._end()
-
-    def _end(self) -> None:
         if self._open is not None:
             with translate_io_errors(self._open.path):
                 self._done.append(self._open.close())
@@ -274,7 +262,7 @@ class StagedFiles:
 
     def finish(self) -> tuple[DataFile, ...]:
         """Finish the last file, make all durable in their store and return them, uncommitted."""
-        self._end()
+        self.end_file()
         for parent in {Path(file.path).parent for file in self._done}:
             self._store.sync(*(file.path for file in self._done if Path(file.path).parent == parent))
         self._finished = True

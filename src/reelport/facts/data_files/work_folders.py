@@ -70,17 +70,13 @@ def _clear_dead_folders(root: Path) -> None:
         # Suppressed: the folder is another user's, is still locked, or its load has just ended.
         with suppress(OSError), (folder / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _clear_folder(root, folder)
-
-
-def _clear_folder(root: Path, folder: Path) -> None:
-    claimed = folder / _CLAIMED
-    if claimed.exists():
-        for name in claimed.read_bytes().splitlines():
-            Path(os.fsdecode(name)).unlink(missing_ok=True)
-        claimed.unlink()
-    if not any(_is_without_log(root / name) for name in TABLES):
-        shutil.rmtree(folder)
+            claimed = folder / _CLAIMED
+            if claimed.exists():
+                for name in claimed.read_bytes().splitlines():
+                    Path(os.fsdecode(name)).unlink(missing_ok=True)
+                claimed.unlink()
+            if not any(_is_without_log(root / name) for name in TABLES):
+                shutil.rmtree(folder)
 
 
 def _is_without_log(table: Path) -> bool:

@@ -6,7 +6,7 @@ is, or else only the lines of it that DuckDB can read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -24,15 +24,13 @@ from reelport.facts.data_files.duckdb_session import (
 )
 from reelport.facts.input.files import READ_ERRORS, FileFormat, InputFile, damaged_sentence
 from reelport.facts.input.load_query import FILE, LINE, OUTPUT, RowSource
-from reelport.facts.input.progress import ProgressMeter
-from reelport.facts.input.sources import ReaderFailure, read_parquet_columns
+from reelport.facts.input.sources import Reading, read_parquet_columns
 from reelport.facts.input.text_batches import (
     BATCH_ROWS,
+    NOT_UTF8,
     LineReader,
-    Reject,
     decode_line,
     parse_object,
-    read_batches,
     read_header,
     text_schema,
 )
@@ -70,43 +68,29 @@ def read_mapping(path: Path) -> str:
     return text
 
 
-def run_mapping(
-    space: Workspace,
-    files: Sequence[InputFile],
-    text: str,
-    reject: Reject,
-    failure: ReaderFailure,
-    meter: ProgressMeter,
-    *,
-    in_order: bool,
-) -> RowSource:
-    """Make the source of the mapping's output.
-
-    A row has no file, and its line is its number in the output.
+def run_mapping(reading: Reading, files: Sequence[InputFile], text: str, *, in_order: bool) -> RowSource:
+    """Make the source of the mapping's output: a row has no file, and its line is its number there.
 
     With `in_order`, rows that the mapping's own ORDER BY leaves even are in the order of their files.
     """
     forms = sorted({file.format for file in files})
     if len(forms) > 1:
         raise BadInput(f"a mapping takes files of one form; these are {' and '.join(forms)}")
+    space = reading.space
     match forms[0]:
         case FileFormat.PARQUET:
-            paths = _create_parquet_views(space, files)
+            paths = _create_parquet_view(space, files)
         case FileFormat.CSV:
-            paths = _create_csv_views(space, _stage_csv(space, files, reject, failure, meter))
+            paths = _create_csv_view(reading, files)
         case FileFormat.NDJSON:
-            paths = create_json_view(space, INPUT, files, reject, meter)
-    meter.is_engine_reading = True
+            paths = create_json_view(reading, INPUT, files)
+    reading.meter.is_engine_reading = True
     if in_order:
         space.session.execute("SET threads = 1")  # Several threads sort rows in pieces, and mix even ones.
     _restrict_access(space, paths)
-    return _make_source(space, text.strip().rstrip(";"))
-
-
-def _make_source(space: Workspace, body: str) -> RowSource:
     try:
-        _create_view(space, _MAPPED, f"{body}\n")
-        types = _read_columns(space, _MAPPED)
+        _create_view(space, _MAPPED, text.strip().rstrip(";") + "\n")
+        types = {name: kind for name, kind, *_ in space.session.execute(f"DESCRIBE {_MAPPED}").fetchall()}
     except duckdb.Error as error:
         # The rest of the message quotes our statement around the mapping, whose lines are numbered differently.
         message = str(error).partition("\n\nLINE ")[0]
@@ -114,37 +98,27 @@ def _make_source(space: Workspace, body: str) -> RowSource:
     return RowSource(f"(SELECT *, {_NUMBER} FROM {_MAPPED})", types, "CAST(NULL AS INTEGER)", quote_name(LINE), OUTPUT)  # noqa: S608 - fixed names
 
 
-def _read_columns(space: Workspace, view: str) -> dict[str, str]:
-    return {name: kind for name, kind, *_ in space.session.execute(f"DESCRIBE {view}").fetchall()}
-
-
 def _create_view(space: Workspace, name: str, body: str) -> None:
     space.session.execute(f"CREATE TEMP VIEW {name} AS {body}")
 
 
-def _stage_csv(
-    space: Workspace, files: Sequence[InputFile], reject: Reject, failure: ReaderFailure, meter: ProgressMeter
-) -> Path:
-    """Convert CSV files to one Parquet file of texts and places, to be read repeatedly."""
+def _create_csv_view(reading: Reading, files: Sequence[InputFile]) -> list[str]:
+    """Convert CSV files to one Parquet file of texts and places, which can be read repeatedly."""
     headers = {read_header(file) for file in files}
     if len(headers) > 1:
         raise BadInput("a mapping takes CSV files of one header; these have different ones")
     names = headers.pop()
-    staged = space.folder / "input.parquet"
+    staged = reading.space.folder / "input.parquet"
     with translate_io_errors(staged), pq.ParquetWriter(str(staged), text_schema(names), compression="zstd") as writer:
-        for batch in failure.watch(read_batches(list(enumerate(files)), names, reject, meter), meter):
+        for batch in reading.read_texts(list(enumerate(files)), names):
             writer.write_batch(batch)
-    return staged
-
-
-def _create_csv_views(space: Workspace, staged: Path) -> list[str]:
-    rows = parquet_source([str(staged)])
+    places, rows = f"{quote_name(FILE)}, {quote_name(LINE)}", parquet_source([str(staged)])
     with translate_engine_errors(staged):
-        _create_view(space, INPUT, f"SELECT * EXCLUDE ({quote_name(FILE)}, {quote_name(LINE)}) FROM {rows}")  # noqa: S608 - all are quoted
+        _create_view(reading.space, INPUT, f"SELECT * EXCLUDE ({places}) FROM {rows}")  # noqa: S608 - all are quoted
     return [str(staged)]
 
 
-def _create_parquet_views(space: Workspace, files: Sequence[InputFile]) -> list[str]:
+def _create_parquet_view(space: Workspace, files: Sequence[InputFile]) -> list[str]:
     paths = [str(file.path) for file in files]
     exact: dict[str, str] = {}  # by names in lower case: files may spell one name in several ways
     for file in files:
@@ -165,9 +139,7 @@ def _restrict_access(space: Workspace, paths: Sequence[str]) -> None:
     space.session.execute("SET lock_configuration = true")
 
 
-def create_json_view(
-    space: Workspace, name: str, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter
-) -> list[str]:
+def create_json_view(reading: Reading, name: str, files: Sequence[InputFile]) -> list[str]:
     """Create a view of the files' objects, as DuckDB types them; return the paths it reads.
 
     DuckDB reads the files to their end to detect the types, and fails on a single bad line. Only then is each line
@@ -179,18 +151,14 @@ def create_json_view(
     paths = [str(file.path) for file in files]
     with translate_engine_errors(files[0].path):
         try:
-            _create_record_view(space, name, paths, compressions.pop())
+            _create_record_view(reading.space, name, paths, compressions.pop())
         except (duckdb.InvalidInputException, duckdb.BinderException):
-            paths = [_stage_valid_lines(space, files, reject, meter)]
-            _create_staged_view(space, name, paths, files[0])
+            paths = [_stage_valid_lines(reading, files)]
+            try:
+                _create_record_view(reading.space, name, paths, None)
+            except duckdb.BinderException as error:  # such as for objects without any key
+                raise BadInput(f"{files[0].path}: its objects make no table: {str(error).splitlines()[0]}") from error
     return paths
-
-
-def _create_staged_view(space: Workspace, name: str, paths: list[str], first: InputFile) -> None:
-    try:
-        _create_record_view(space, name, paths, None)
-    except duckdb.BinderException as error:  # such as for objects without any key
-        raise BadInput(f"{first.path}: its objects make no table: {str(error).splitlines()[0]}") from error
 
 
 def _create_record_view(space: Workspace, name: str, paths: list[str], compression: str | None) -> None:
@@ -210,57 +178,41 @@ def _create_read_json_view(
     # only would be lost, and fractions rounded.
     sampled = "sample_size = -1, maximum_sample_files = -1"
     how = f"{form}, {sampled}, hive_partitioning = false"
-    space.session.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM read_json({path_list_sql(paths)}, {how})")  # noqa: S608
+    _create_view(space, name, f"SELECT * FROM read_json({path_list_sql(paths)}, {how})")  # noqa: S608 - all are quoted
 
 
-def _stage_valid_lines(space: Workspace, files: Sequence[InputFile], reject: Reject, meter: ProgressMeter) -> str:
+def _stage_valid_lines(reading: Reading, files: Sequence[InputFile]) -> str:
     """Write the valid lines of all files to one file in the work folder; return its path."""
-    staged, found = space.folder / "input.ndjson", False
+    staged, found = reading.space.folder / "input.ndjson", False
     with translate_io_errors(staged), staged.open("wb") as into:
         for number, file in enumerate(files):
-            for lines in _read_line_batches(file):
-                good = _filter_objects(space, lines, number, reject)
-                found = found or bool(good)
-                into.writelines(raw + b"\n" for _, raw in good)
-                meter.add_read_rows(len(good))
+            try:
+                with file.open() as stream:
+                    lines = ((line, raw) for line, raw in LineReader(stream, file) if raw.strip())
+                    while batch := list(islice(lines, BATCH_ROWS)):
+                        good = _filter_objects(reading, batch, number)
+                        found = found or bool(good)
+                        into.writelines(raw + b"\n" for _, raw in good)
+                        reading.meter.add_read_rows(len(good))
+            except READ_ERRORS as error:
+                raise BadInput(damaged_sentence(file, error)) from error
     if not found:
         raise BadInput(f"{files[0].path}: no line holds a JSON object whose keys all have a name")
     return str(staged)
 
 
-def _read_line_batches(file: InputFile) -> Iterator[list[tuple[int, bytes]]]:
-    try:
-        with file.open() as stream:
-            lines = ((line, raw) for line, raw in LineReader(stream, file) if raw.strip())
-            while batch := list(islice(lines, BATCH_ROWS)):
-                yield batch
-    except READ_ERRORS as error:
-        raise BadInput(damaged_sentence(file, error)) from error
-
-
-def _filter_objects(
-    space: Workspace, lines: Sequence[tuple[int, bytes]], number: int, reject: Reject
-) -> list[tuple[int, bytes]]:
+def _filter_objects(reading: Reading, lines: Sequence[tuple[int, bytes]], number: int) -> list[tuple[int, bytes]]:
     """Keep lines that DuckDB reads as objects, reject others; other parsers differ."""
-    texts = pa.table({"line": pa.array([_decode_or_none(raw) for _, raw in lines], pa.string())})
-    space.session.register(_JSON_LINES, texts)
-    valid = [bool(verdict) for (verdict,) in space.session.execute(_IS_OBJECT).fetchall()]
-    space.session.unregister(_JSON_LINES)
-    for (line, raw), is_valid in zip(lines, valid, strict=True):
+    session = reading.space.session
+    decoded = [decode_line(raw) for _, raw in lines]
+    texts = [text if reason is None or not reason.startswith(NOT_UTF8) else None for text, reason in decoded]
+    session.register(_JSON_LINES, pa.table({"line": pa.array(texts, pa.string())}))
+    valid = [bool(verdict) for (verdict,) in session.execute(_IS_OBJECT).fetchall()]
+    session.unregister(_JSON_LINES)
+    for (line, raw), (text, _), is_valid in zip(lines, decoded, valid, strict=True):
         if not is_valid:
-            reject(number, line, _describe_line(raw), decode_line(raw)[0])
+            reason = parse_object(raw)
+            if not isinstance(reason, str):
+                reason = "it has a key without a name" if "" in reason else "it is no JSON that can be taken"
+            reading.reject(number, line, reason, text)
     return [line for line, is_valid in zip(lines, valid, strict=True) if is_valid]
-
-
-def _decode_or_none(raw: bytes) -> str | None:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
-def _describe_line(raw: bytes) -> str:
-    value = parse_object(raw)
-    if isinstance(value, str):
-        return value
-    return "it has a key without a name" if "" in value else "it is no JSON that can be taken"

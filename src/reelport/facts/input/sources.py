@@ -10,6 +10,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
 
@@ -61,14 +62,21 @@ class ReaderFailure:
             raise
 
 
-def make_sources(
-    space: Workspace,
-    table: Table,
-    files: Sequence[InputFile],
-    reject: Reject,
-    failure: ReaderFailure,
-    meter: ProgressMeter,
-) -> tuple[RowSource, ...]:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading of a load's files: its session, and what hears of broken lines, of failures and of progress."""
+
+    space: Workspace
+    reject: Reject
+    failure: ReaderFailure
+    meter: ProgressMeter
+
+    def read_texts(self, files: Sequence[tuple[int, InputFile]], names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+        """Read text files as `read_batches` does; what fails is kept, for DuckDB keeps only its message."""
+        return self.failure.watch(read_batches(files, names, self.reject, self.meter), self.meter)
+
+
+def make_sources(reading: Reading, table: Table, files: Sequence[InputFile]) -> tuple[RowSource, ...]:
     """Make a source for each group with the same columns; BadInput with every file's problems.
 
     Of text files the order of columns doesn't count: each further source takes memory and time of its own.
@@ -79,7 +87,7 @@ def make_sources(
     for number, file in enumerate(files):
         try:
             columns = (
-                read_parquet_columns(space.session, file)
+                read_parquet_columns(reading.space.session, file)
                 if file.format is FileFormat.PARQUET
                 else _read_text_columns(file, table)
             )
@@ -91,11 +99,13 @@ def make_sources(
             groups[key].append((number, file))
     if problems:
         raise BadInput("\n".join(problems))
-    meter.stored = sum(pq.read_metadata(file.path).num_rows for file in files if file.format is FileFormat.PARQUET)
+    reading.meter.stored = sum(
+        pq.read_metadata(file.path).num_rows for file in files if file.format is FileFormat.PARQUET
+    )
     return tuple(
         _make_parquet_source(group, shapes[key])
         if key[0] is FileFormat.PARQUET
-        else _make_text_source(space.session, group, shapes[key], reject, failure, meter)
+        else _make_text_source(reading, group, shapes[key])
         for key, group in groups.items()
     )
 
@@ -211,20 +221,11 @@ def _make_parquet_source(group: Sequence[tuple[int, InputFile]], types: dict[str
     return RowSource(relation, types, file, f"{_ROW_NUMBER} + 1", _name_group(group))
 
 
-def _make_text_source(
-    session: duckdb.DuckDBPyConnection,
-    group: Sequence[tuple[int, InputFile]],
-    types: dict[str, str],
-    reject: Reject,
-    failure: ReaderFailure,
-    meter: ProgressMeter,
-) -> RowSource:
+def _make_text_source(reading: Reading, group: Sequence[tuple[int, InputFile]], types: dict[str, str]) -> RowSource:
     """Make one source of text files with the same columns, in any order. It is read once."""
     names = tuple(types)
-    stream = failure.watch(read_batches(group, names, reject, meter), meter)
-    return _make_arrow_source(
-        session, pa.RecordBatchReader.from_batches(text_schema(names), stream), types, _name_group(group), group[0][0]
-    )
+    reader = pa.RecordBatchReader.from_batches(text_schema(names), reading.read_texts(group, names))
+    return _make_arrow_source(reading.space.session, reader, types, _name_group(group), group[0][0])
 
 
 def _make_arrow_source(

@@ -30,7 +30,7 @@ _MARK = b"\xef\xbb\xbf"
 _LONGEST_RECORD = 1 << 20
 """The most bytes of a record with line breaks inside quotes; beyond it the quote counts as unclosed."""
 
-_NOT_UTF8 = "it is not UTF-8"
+NOT_UTF8 = "it is not UTF-8"
 
 Record = tuple[int, list[str] | str, str]
 """The line where the record begins, its fields or the reason why it is broken, and its raw text."""
@@ -115,9 +115,7 @@ def decode_line(raw: bytes) -> tuple[str, str | None]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        return raw.decode(
-            "utf-8", "backslashreplace"
-        ), f"{_NOT_UTF8} (byte 0x{raw[error.start]:02x} at {error.start + 1})"
+        return raw.decode("utf-8", "backslashreplace"), _describe_byte(raw, error)
     if "\0" in text:
         return text, "it holds a NUL character"
     if "\r" in text:
@@ -125,9 +123,13 @@ def decode_line(raw: bytes) -> tuple[str, str | None]:
     return text, None
 
 
+def _describe_byte(raw: bytes, error: UnicodeDecodeError) -> str:
+    return f"{NOT_UTF8} (byte 0x{raw[error.start]:02x} at {error.start + 1})"
+
+
 def add_conversion(reason: str) -> str:
     """Add how to convert a file to the reason that `decode_line` gives for its first line."""
-    if not reason.startswith(_NOT_UTF8):
+    if not reason.startswith(NOT_UTF8):
         return reason
     return f"{reason}: convert the file to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, or -f with the encoding that it is in)"
 
@@ -191,7 +193,7 @@ def parse_object(raw: bytes) -> dict[str, Any] | str:
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return f"it is not UTF-8 (byte 0x{raw[error.start]:02x} at {error.start + 1})"
+        return _describe_byte(raw, error)
     except RecursionError:
         return "it is nested too deep"
     except ValueError as error:
@@ -204,25 +206,23 @@ def _parse_row(raw: bytes, known: frozenset[str]) -> dict[str, str | None] | str
     value = parse_object(raw)
     if isinstance(value, str):
         return value
-    if _count_key_signs(raw) > len(value) and (twice := _find_repeated_keys(raw)):
+    # Perhaps too many (a colon in a text), never too few.
+    keys = raw.count(b'":') + raw.count(b'" ') + raw.count(b'"\t')
+    if keys > len(value) and (twice := _find_repeated_keys(raw)):
         return f"{twice[0]}: the line has this key more than once"
     problems = [] if value.keys() <= known else [f"unknown column {name!r}" for name in value if name not in known]
     for name, one in value.items():
         if one is None or isinstance(one, str):
             continue
-        text = _list_to_text(one)
-        if text is None:
-            what = "true or false" if isinstance(one, bool) else "nested"
-            problems.append(f"{name}: a value that is {what} can't be taken")
-        value[name] = text
+        if isinstance(one, list) and all(part is None or isinstance(part, str) for part in one):
+            value[name] = json.dumps([part for part in one if part is not None], ensure_ascii=False)
+            continue
+        what = "true or false" if isinstance(one, bool) else "nested"
+        problems.append(f"{name}: a value that is {what} can't be taken")
+        value[name] = None
     if b"\\u" in raw:
         problems += [f"{name}: {why}" for name, one in value.items() if (why := _find_bad_text(one))]
     return "; ".join(problems) or value
-
-
-def _count_key_signs(raw: bytes) -> int:
-    """Count the keys that a line may have: perhaps too many (a colon in a text), never too few."""
-    return raw.count(b'":') + raw.count(b'" ') + raw.count(b'"\t')
 
 
 def _find_repeated_keys(raw: bytes) -> list[str]:
@@ -250,13 +250,6 @@ def _find_bad_text(text: str | None) -> str | None:
     return None
 
 
-def _list_to_text(value: object) -> str | None:
-    """Write a list of texts as JSON, without nulls; None for any other value."""
-    if isinstance(value, list) and all(part is None or isinstance(part, str) for part in value):
-        return json.dumps([part for part in value if part is not None], ensure_ascii=False)
-    return None
-
-
 def read_header(file: InputFile) -> tuple[str, ...]:
     """Read a text file's column names: its CSV header, or its first NDJSON object's keys."""
     try:
@@ -264,7 +257,10 @@ def read_header(file: InputFile) -> tuple[str, ...]:
             lines = LineReader(stream, file)
             if file.format is FileFormat.CSV:
                 return _read_csv_header(lines, file)
-            return _read_first_keys(lines, file)
+            for _, raw in lines:
+                if raw.strip() and isinstance(value := parse_object(raw), dict):
+                    return tuple(value)
+        raise BadInput(f"{file.path}: no line holds a JSON object")
     except READ_ERRORS as error:
         raise BadInput(damaged_sentence(file, error)) from error
 
@@ -295,13 +291,6 @@ def _make_converting_command(file: InputFile, mark: str) -> str:
     if file.compression is None:
         return f'python3 -c "{code}" < {named} > {made}'
     return f'{file.compression} -dc {named} | python3 -c "{code}" > {made}'
-
-
-def _read_first_keys(lines: LineReader, file: InputFile) -> tuple[str, ...]:
-    for _, raw in lines:
-        if raw.strip() and isinstance(value := parse_object(raw), dict):
-            return tuple(value)
-    raise BadInput(f"{file.path}: no line holds a JSON object")
 
 
 def read_batches(

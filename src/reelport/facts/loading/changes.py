@@ -186,7 +186,10 @@ def _apply_merge(
             new, old = now.paths(loaded.files), now.paths(now.files)
             if old and not count_missing(table, new, old, space):
                 return None
-            renamed.append(_check_values(table, new, old))
+            known, given = read_values(table, old), read_values(table, new)
+            if (shared := describe_shared(table, known, given)) is not None:
+                raise BadInput(f"nothing was loaded: {shared}")
+            renamed.append(count_renamed(known, given))
             staged = stack.enter_context(StagedFiles(now.folder, table, now.version, claim))
             attempts.append(staged)
             for batch in space.session.sql(_merge_sql(table, new, old)).to_arrow_reader(ROW_GROUP):
@@ -197,14 +200,6 @@ def _apply_merge(
         if version is not None:
             attempts[-1].keep()
     return AppliedLoad(version, (), loaded.entry, renamed=0 if version is None else renamed[-1])
-
-
-def _check_values(table: Table, new: list[str], old: list[str]) -> int:
-    """Raise BadInput for values that two objects would share; return how many get another."""
-    known, given = read_values(table, old), read_values(table, new)
-    if (shared := describe_shared(table, known, given)) is not None:
-        raise BadInput(f"nothing was loaded: {shared}")
-    return count_renamed(known, given)
 
 
 def count_missing(table: Table, these: list[str], those: list[str], space: Workspace) -> int:

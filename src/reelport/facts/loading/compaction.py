@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -52,7 +52,6 @@ from reelport.sql_quoting import quote_name
 from reelport.storage.digests import compute_digest
 from reelport.storage.durable import make_folder, private, translate_io_errors
 from reelport.storage.file_cache import holding
-from reelport.storage.file_store import FileStore
 from reelport.storage.locked_folders import lock_folder
 
 FILE_BYTES = 8 << 20
@@ -256,8 +255,12 @@ def _write_copy(space: Workspace, now: TableVersion, file: DataFile, role: str, 
     with ExitStack() as drafts:
         names = {part: name_copy(file.path, role, part) for part in list_parts(file.rows)}
         paths = {part: _prepare_draft(space, now, name, drafts) for part, name in names.items() if name in missing}
-        with translate_io_errors(now.folder):
-            _write_parts(space, now.table, sql, role, paths)
+        with translate_io_errors(now.folder), ExitStack() as files:
+            writers = {part: files.enter_context(_open_part(now.table, path, role)) for part, path in paths.items()}
+            for part, rows in _group_rows(space.session.sql(sql).to_arrow_reader(ROW_GROUP), role):
+                if part in writers:
+                    stored = rows.cast(stored_schema(now.table.name))
+                    writers[part].write_table(stored, row_group_size=rows.num_rows)
         killpoints.reach("role-copy")
         for part, path in paths.items():
             with translate_io_errors(path):
@@ -269,13 +272,13 @@ def _prepare_draft(space: Workspace, now: TableVersion, name: str, drafts: ExitS
     """Prepare a draft that goes with the block or its killed process, unless it was put."""
     path = now.store.prepare_draft(f"{name}.{secrets.token_hex(6)}.part")
     claim_file(space.folder, path)
-    drafts.callback(_discard, path)
+
+    @drafts.callback
+    def discard() -> None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
     return path
-
-
-def _discard(draft: Path) -> None:
-    with suppress(OSError):
-        draft.unlink(missing_ok=True)
 
 
 def _sorted_sql(table: Table, path: str, role: str, *, parts: int) -> str:
@@ -285,14 +288,6 @@ def _sorted_sql(table: Table, path: str, role: str, *, parts: int) -> str:
         f"SELECT *, {part} AS {_PART} FROM ({project_sql(table, parquet_source([path]))}) "  # noqa: S608 - our tables' names, quoted paths
         f"WHERE {quote_name(role)} IS NOT NULL ORDER BY {keys}"
     )
-
-
-def _write_parts(space: Workspace, table: Table, sql: str, role: str, paths: dict[str, Path]) -> None:
-    with ExitStack() as files:
-        writers = {part: files.enter_context(_open_part(table, path, role)) for part, path in paths.items()}
-        for part, rows in _group_rows(space.session.sql(sql).to_arrow_reader(ROW_GROUP), role):
-            if part in writers:
-                writers[part].write_table(rows.cast(stored_schema(table.name)), row_group_size=rows.num_rows)
 
 
 def _open_part(table: Table, path: Path, role: str) -> pq.ParquetWriter:
@@ -364,18 +359,12 @@ def _vacuum_table(root: Path, table: Table, before: datetime) -> VacuumResult:
         # List the files before reading the log, so that a file committed in between is found in the log.
         found = (file for file in store.list() if is_data_file(file.name) or find_original(file.name))
         old = [file for file in found if file.modified_at < before]
-        kept = {file.path for file in read_newest(root, table).files} | set(_read_removed_since(store, before))
+        kept = {file.path for file in read_newest(root, table).files}
+        for file in store.list(LOG_FOLDER):
+            if file.name.endswith(".json") and file.modified_at >= before:
+                removed = [action["remove"] for action in read_actions(store, file.name) if "remove" in action]
+                kept |= {one["path"] for one in removed if one["deletionTimestamp"] >= before.timestamp() * 1000}
         unneeded = [file for file in old if (find_original(file.name) or file.name) not in kept]
         for file in unneeded:
             store.delete(file.name)
     return VacuumResult(table.name, len(unneeded), sum(file.size for file in unneeded))
-
-
-def _read_removed_since(store: FileStore, before: datetime) -> Iterator[str]:
-    for file in store.list(LOG_FOLDER):
-        if not file.name.endswith(".json") or file.modified_at < before:
-            continue
-        for action in read_actions(store, file.name):
-            removed = action.get("remove")
-            if removed and datetime.fromtimestamp(removed["deletionTimestamp"] / 1000, UTC) >= before:
-                yield removed["path"]

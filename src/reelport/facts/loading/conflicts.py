@@ -209,21 +209,15 @@ def format_shared_days(shared: Sequence[SharedDay], days: Sequence[date], *, is_
     rows = format_count(sum(one.rows for one in shared), "row")
     named = ", ".join(f"{one.day} ({one.rows:,})" for one in shared[:_DAYS_SHOWN])
     more = f" and {format_count(len(shared) - _DAYS_SHOWN, 'more day')}" if len(shared) > _DAYS_SHOWN else ""
+    gaps = (max(days) - min(days)).days + 1 - len(set(days))
+    which = "one day between them that has" if gaps == 1 else f"{gaps:,} days between them that have"
+    emptied = f", and empties {which} no rows in the files: for rows that came late, load whole days" if gaps else ""
     added, again = ("would be added", "load the files") if is_dry else ("added", "load the files again")
     return (
         f"{rows} {added} to {format_count(len(shared), 'day')} on which other batches have rows: {named}{more}. "
         f"If they are the same facts, they count twice: {again} with --replace-days {min(days)}:{max(days)}, which "
-        f"removes all other rows of these days{_describe_gaps(days)}"
+        f"removes all other rows of these days{emptied}"
     )
-
-
-def _describe_gaps(days: Sequence[date]) -> str:
-    """Say how many days between the load's own a replacement would empty."""
-    gaps = (max(days) - min(days)).days + 1 - len(set(days))
-    if not gaps:
-        return ""
-    which = "one day between them that has" if gaps == 1 else f"{gaps:,} days between them that have"
-    return f", and empties {which} no rows in the files: for rows that came late, load whole days"
 
 
 def count_replaced_rows(now: TableVersion, span: tuple[date, date]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelport.errors import BadInput, UsageError
-from reelport.facts.data_files.duckdb_session import Workspace, open_workspace
+from reelport.facts.data_files.duckdb_session import open_workspace
 from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.data_files.work_folders import claim_file
 from reelport.facts.defaults import MEMORY
@@ -29,6 +29,7 @@ from reelport.facts.input.rejects import LoadTerms, MaxBad, RejectCap, Rejects, 
 from reelport.facts.input.sources import (
     ArrowRows,
     ReaderFailure,
+    Reading,
     blame_input,
     check_columns,
     make_arrow_rows_source,
@@ -96,11 +97,16 @@ class RowWriter:
         read = self._total()
         if not self.rows and read is not None:
             self._bad.check_share(read)
-        self._count(part)
+        if OUTSIDE in part.column_names:
+            _add_counts(self.outside, pc.list_flatten(part.column(OUTSIDE)))
+        if self._owners is not None and OWNER in part.column_names:
+            _add_counts(self._owners, part.column(OWNER))
         kept = part.select([name for name in part.column_names if name not in {REJECT, OUTSIDE}])
         if self._table.is_fact:
-            for day, of_day in _split_by_day(kept):
-                self._staged.write_day(day, self._batch, of_day)
+            runs, start = pc.run_end_encode(kept.column(DAY).combine_chunks()), 0
+            for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+                self._staged.write_day(day, self._batch, kept.slice(start, end - start).drop_columns([DAY]))
+                start = end
                 if not self.days or self.days[-1] != day:
                     self.days.append(day)
         else:
@@ -108,24 +114,10 @@ class RowWriter:
         self.rows += part.num_rows
         self._meter.report_written(self.rows, None if read is None else read - self._bad.count)
 
-    def _count(self, part: pa.Table) -> None:
-        if OUTSIDE in part.column_names:
-            _add_counts(self.outside, pc.list_flatten(part.column(OUTSIDE)))
-        if self._owners is not None and OWNER in part.column_names:
-            _add_counts(self._owners, part.column(OWNER))
-
 
 def _add_counts(counter: Counter[str], texts: pa.ChunkedArray) -> None:
     for one in pc.value_counts(texts.combine_chunks()).to_pylist():
         counter[one["values"]] += one["counts"]
-
-
-def _split_by_day(part: pa.Table) -> Iterable[tuple[date, pa.Table]]:
-    runs = pc.run_end_encode(part.column(DAY).combine_chunks())
-    start = 0
-    for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        yield day, part.slice(start, end - start).drop_columns([DAY])
-        start = end
 
 
 _BATCH_SHOWN = 8
@@ -215,7 +207,8 @@ def load(
     """
     found = find_table(table)
     check_span(found, replace)
-    inputs, text = _read_inputs(files, mapping)
+    inputs = detect_format([Path(file) for file in files])
+    text = None if mapping is None else read_mapping(mapping)
     named = name_files(found, text, replace, inputs, again=again)
     seen, is_mapped = read_newest(root, found), text is not None
     batch, names = choose_batch(seen, named), tuple(str(file.path) for file in inputs)
@@ -231,14 +224,16 @@ def load(
     with open_workspace(root, memory, threads) as space:
         claim = partial(claim_file, space.folder)
         bad = Rejects(into, names, cap, max_bad, claim, strict=strict)
+        reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter(inputs, progress))
         try:
-            return _load_files(request, space, inputs, text, bad, ProgressMeter(inputs, progress))
+            if text is None:
+                sources = make_sources(reading, found, inputs)
+            else:
+                # Of object rows with the same key, the last one is kept.
+                sources = (run_mapping(reading, inputs, text, in_order=not found.is_fact),)
+            return _load_sources(request, reading, sources, bad, inputs)
         finally:
             bad.discard()
-
-
-def _read_inputs(files: Sequence[Path], mapping: Path | None) -> tuple[tuple[InputFile, ...], str | None]:
-    return detect_format([Path(file) for file in files]), None if mapping is None else read_mapping(mapping)
 
 
 def load_arrow(
@@ -267,17 +262,8 @@ def load_arrow(
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory) as space:
         bad = Rejects(None, (batch,), strict=True)
-        try:
-            return _load_sources(
-                request,
-                space,
-                (make_arrow_rows_source(space, rows, batch),),
-                bad,
-                ReaderFailure(),
-                ProgressMeter((), progress),
-            )
-        finally:
-            bad.discard()
+        reading = Reading(space, bad.add_broken_line, ReaderFailure(), ProgressMeter((), progress))
+        return _load_sources(request, reading, (make_arrow_rows_source(space, rows, batch),), bad)
 
 
 def check_span(table: Table, span: tuple[date, date] | None) -> None:
@@ -297,14 +283,13 @@ def _find_rejects_path(
     paths = [file.path for file in files]
     if mapping is None:
         refuse_reject_files(paths)
-    path = given or _choose_rejects_path(root, batch, files)
+    path = given or _choose_rejects_path(root, batch, files[0].path.absolute())
     check_rejects_path(path, root, paths if mapping is None else [*paths, mapping])
     return path
 
 
-def _choose_rejects_path(root: Path, batch: str, files: Sequence[InputFile]) -> Path:
+def _choose_rejects_path(root: Path, batch: str, beside: Path) -> Path:
     """Choose the batch's reject file: beside the first file, or else in the data directory."""
-    beside = files[0].path.absolute()
     try:
         with TemporaryFile(dir=beside.parent):
             pass
@@ -334,50 +319,33 @@ def _make_check(
     return check
 
 
-def _load_files(
-    request: _LoadRequest,
-    space: Workspace,
-    files: Sequence[InputFile],
-    text: str | None,
-    bad: Rejects,
-    meter: ProgressMeter,
-) -> LoadResult:
-    failure = ReaderFailure()
-    if text is not None:
-        ordered = not request.table.is_fact  # Of object rows with the same key, the last one is kept.
-        found: tuple[RowSource, ...] = (
-            run_mapping(space, files, text, bad.add_broken_line, failure, meter, in_order=ordered),
-        )
-    else:
-        found = make_sources(space, request.table, files, bad.add_broken_line, failure, meter)
-
-    def total() -> int | None:
-        return None if text is not None else meter.rows + bad.lines + meter.stored
-
-    return _load_sources(request, space, found, bad, failure, meter, files, total)
-
-
 def _load_sources(
     request: _LoadRequest,
-    space: Workspace,
+    reading: Reading,
     found: Sequence[RowSource],
     bad: Rejects,
-    failure: ReaderFailure,
-    meter: ProgressMeter,
     inputs: Sequence[InputFile] = (),
-    total: Total = lambda: None,
 ) -> LoadResult:
+    space, meter = reading.space, reading.meter
+
+    def total() -> int | None:
+        return meter.rows + bad.lines + meter.stored if inputs and not request.is_mapped else None
+
     check_columns(request.table, found, inputs)
     with ExitStack() as stack:
         folder = request.root / request.table.name
         claim = partial(claim_file, space.folder)
         staged = stack.enter_context(StagedFiles(folder, request.table, request.since, claim))
         writer = RowWriter(request.table, request.batch, staged, bad, meter, total, request.owners)
-        with failure.reraise(), blame_input(space, inputs, found):
+        with reading.failure.reraise(), blame_input(space, inputs, found):
             query = sorted_load_sql(request.table, found, lenient=request.lenient, now=request.now)
             space.run_interruptibly(lambda: writer.write(space.session.sql(query)), meter.report_engine_share)
         check_unchanged(inputs)
-        _refuse_bad_rows(request, writer, bad, total)
+        read = total() or writer.rows + bad.count
+        if (why := request.terms.refuse_bad_rows(writer.rows, bad.count, read)) is not None:
+            raise bad.make_refusal(read, why)
+        if (problem := request.terms.find_problem(writer.rows, writer.days, request.names)) is not None:
+            raise BadInput(f"nothing was loaded: {problem}")
         files = staged.finish()
         bad.finish()
         meter.report_committing(writer.rows)
@@ -433,20 +401,7 @@ def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: A
         outside=tuple(OutsideRows(reason, rows) for reason, rows in sorted(writer.outside.items())),
         shared_days=done.shared_days,
         removed=done.removed,
-        later_rows=_count_later(request, done),
+        # Of days after the load's own; none where that isn't known.
+        later_rows=sum(file.rows for file in done.files if request.now and file.first_day > request.now.date()),
         renamed=done.renamed,
     )
-
-
-def _count_later(request: _LoadRequest, done: AppliedLoad) -> int:
-    """Count the rows of days after the load's own; 0 where that isn't known."""
-    return 0 if request.now is None else sum(one.rows for one in done.files if one.first_day > request.now.date())
-
-
-def _refuse_bad_rows(request: _LoadRequest, writer: RowWriter, bad: Rejects, total: Total) -> None:
-    """Raise BadInput if the terms don't allow bad rows, or good ones can't be committed."""
-    read = total() or writer.rows + bad.count
-    if (why := request.terms.refuse_bad_rows(writer.rows, bad.count, read)) is not None:
-        raise bad.make_refusal(read, why)
-    if (problem := request.terms.find_problem(writer.rows, writer.days, request.names)) is not None:
-        raise BadInput(f"nothing was loaded: {problem}")

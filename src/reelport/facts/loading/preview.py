@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from reelport.facts.data_files.duckdb_session import Workspace, open_reading_workspace
+from reelport.facts.data_files.duckdb_session import open_reading_workspace
 from reelport.facts.defaults import MEMORY
 from reelport.facts.input.files import InputFile, detect_format
 from reelport.facts.input.load_query import (
@@ -29,7 +29,7 @@ from reelport.facts.input.load_query import (
 from reelport.facts.input.mapping import read_mapping, run_mapping
 from reelport.facts.input.progress import ProgressCallback, ProgressMeter
 from reelport.facts.input.rejects import LoadTerms, MaxBad
-from reelport.facts.input.sources import ReaderFailure, blame_input, check_columns, make_sources
+from reelport.facts.input.sources import ReaderFailure, Reading, blame_input, check_columns, make_sources
 from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.conflicts import (
     SharedDay,
@@ -119,25 +119,34 @@ class Preview:
 class _PreviewRequest:
     table: Table
     inputs: tuple[InputFile, ...]
+    names: tuple[str, ...]
     mapping: str | None
     lenient: bool
+    now: datetime | None
     bad: _BrokenLines
-    failure: ReaderFailure
-    meter: ProgressMeter
-    now: datetime | None = None
+    reading: Reading
 
-    def sources(self, space: Workspace) -> tuple[RowSource, ...]:
+    def open_sources(self) -> tuple[RowSource, ...]:
         """Make the sources of the rows; the source of a text file can be read only once."""
         if self.mapping is not None:
-            return (
-                run_mapping(space, self.inputs, self.mapping, self.bad.add, self.failure, self.meter, in_order=False),
-            )
-        return make_sources(space, self.table, self.inputs, self.bad.add, self.failure, self.meter)
+            return (run_mapping(self.reading, self.inputs, self.mapping, in_order=False),)
+        return make_sources(self.reading, self.table, self.inputs)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The paths of the files, as text."""
-        return tuple(str(file.path) for file in self.inputs)
+    def reopen(self, given: tuple[RowSource, ...]) -> tuple[RowSource, ...]:
+        """Make the sources again, to read them once more; a mapping's output stays."""
+        if self.mapping is not None:
+            return given
+        self.bad.reset()
+        self.reading.meter.restart()
+        return self.open_sources()
+
+    def query(
+        self, given: Sequence[RowSource], sql: str, tick: Callable[[float], None] = lambda _: None
+    ) -> list[tuple[Any, ...]]:
+        """Run a query over the sources; BadInput names the file that can't be read."""
+        space = self.reading.space
+        with self.reading.failure.reraise(), blame_input(space, self.inputs, given):
+            return space.run_interruptibly(lambda: space.session.execute(sql).fetchall(), tick)
 
     def refusal(self, terms: LoadTerms, judged: RowCheck) -> str | None:
         """Say why the batch would not be loaded on these terms; None when it would."""
@@ -176,10 +185,21 @@ def preview(
     batch = choose_batch(seen, named)
     if found.is_fact and replace is None and not again and not is_standing(seen, batch):
         refuse_loaded_files(seen, batch, inputs, named.files)
-    bad = _BrokenLines(tuple(str(file.path) for file in inputs), count)
-    request = _PreviewRequest(found, inputs, text, lenient, bad, ReaderFailure(), ProgressMeter(inputs, progress), now)
+    names = tuple(str(file.path) for file in inputs)
+    bad = _BrokenLines(names, count)
     with open_reading_workspace(root, memory) as space:
-        shown, judged, values = _examine(space, request, count)
+        reading = Reading(space, bad.add, ReaderFailure(), ProgressMeter(inputs, progress))
+        request = _PreviewRequest(found, inputs, names, text, lenient, now, bad, reading)
+        space.session.execute("SET preserve_insertion_order = true")
+        given = request.open_sources()
+        check_columns(found, given, inputs)
+        shown = _read_first_rows(request, given, count)
+        given = request.reopen(given)
+        values: Values = {}
+        if found.unique is not None:
+            values = _read_values(request, given)
+            given = request.reopen(given)
+        judged = _check_rows(request, given)
     result = Preview(
         table,
         batch,
@@ -193,63 +213,21 @@ def preview(
     )
     if not found.is_fact:
         return _compare_values(result, seen, values)
-    result = _compare_with_table(result, seen) if replace is None else _count_replaced(result, seen, replace)
-    return result if now is None else dataclasses.replace(result, later_rows=_count_later(result, now.date()))
+    if replace is None:
+        result = _compare_with_table(result, seen)
+    elif not result.refusal:
+        result = dataclasses.replace(result, removed=count_replaced_rows(seen, replace))
+    if now is None or not result.rows_to_load:
+        return result
+    later = {day for day in judged.days if day > now.date()}.difference(one.day for one in result.left_out)
+    return dataclasses.replace(result, later_rows=sum(judged.days[day] for day in later))
 
 
-def _count_later(result: Preview, today: date) -> int:
-    if not result.rows_to_load:
-        return 0
-    left_out = {one.day for one in result.left_out}
-    return sum(rows for day, rows in result.judged.days.items() if day > today and day not in left_out)
-
-
-def _examine(
-    space: Workspace, request: _PreviewRequest, count: int
-) -> tuple[list[tuple[str | None, ...]], RowCheck, Values]:
-    """Read the first rows and the unique values, then check and count all rows."""
-    space.session.execute("SET preserve_insertion_order = true")
-    given = request.sources(space)
-    check_columns(request.table, given, request.inputs)
-    shown = _read_first_rows(space, request, given, count)
-    given = _reopen(space, request, given)
-    values: Values = {}
-    if request.table.unique is not None:
-        values = _read_values(space, request, given)
-        given = _reopen(space, request, given)
-    with request.failure.reraise(), blame_input(space, request.inputs, given):
-        judged = _check_rows(
-            space,
-            request.table,
-            given,
-            request.bad,
-            request.names,
-            lenient=request.lenient,
-            meter=request.meter,
-            now=request.now,
-        )
-    return shown, judged, values
-
-
-def _reopen(space: Workspace, request: _PreviewRequest, given: tuple[RowSource, ...]) -> tuple[RowSource, ...]:
-    """Make the sources again: those of text files can be read only once.
-
-    A mapping's output stays.
-    """
-    if request.mapping is not None:
-        return given
-    request.bad.reset()
-    request.meter.restart()
-    return request.sources(space)
-
-
-def _read_values(space: Workspace, request: _PreviewRequest, given: Sequence[RowSource]) -> Values:
+def _read_values(request: _PreviewRequest, given: Sequence[RowSource]) -> Values:
     """Read the unique values of all good rows; of those with the same key, the last one's."""
     names = f"{quote_name(request.table.key or '')}, {quote_name(request.table.unique or '')}"
     rows = sorted_load_sql(request.table, given, lenient=request.lenient)
-    query = f"SELECT {names} FROM ({rows}) WHERE {REJECT} IS NULL"  # noqa: S608 - our tables' own names
-    with request.failure.reraise(), blame_input(space, request.inputs, given):
-        return dict(space.run_interruptibly(lambda: space.session.execute(query).fetchall()))
+    return dict(request.query(given, f"SELECT {names} FROM ({rows}) WHERE {REJECT} IS NULL"))  # noqa: S608 - our tables' own names
 
 
 def _compare_values(result: Preview, now: TableVersion, values: Values) -> Preview:
@@ -272,21 +250,13 @@ def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
     return dataclasses.replace(result, refusal=refusal, already=already, left_out=left_out, shared_days=shared)
 
 
-def _count_replaced(result: Preview, now: TableVersion, span: tuple[date, date]) -> Preview:
-    return result if result.refusal else dataclasses.replace(result, removed=count_replaced_rows(now, span))
-
-
-def _read_first_rows(
-    space: Workspace, request: _PreviewRequest, given: Sequence[RowSource], count: int
-) -> list[tuple[str | None, ...]]:
+def _read_first_rows(request: _PreviewRequest, given: Sequence[RowSource], count: int) -> list[tuple[str | None, ...]]:
     """Read the first rows as texts, each with the reason for its refusal as the last cell."""
     texts = ", ".join(f"CAST({quote_name(column.name)} AS VARCHAR)" for column in request.table.columns)
     rows = " UNION ALL ".join(
         load_sql(request.table, source, lenient=request.lenient, now=request.now) for source in given
     )
-    query = f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}"  # noqa: S608 - our tables' own names
-    with request.failure.reraise(), blame_input(space, request.inputs, given):
-        return space.run_interruptibly(lambda: space.session.execute(query).fetchall())
+    return request.query(given, f"SELECT {texts}, {REJECT}.reason FROM ({rows}) LIMIT {count:d}")  # noqa: S608 - our tables' own names
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,20 +290,24 @@ class RowCheck:
     owners: Mapping[str, int]
 
 
-def _check_rows(
-    space: Workspace,
-    table: Table,
-    given: Sequence[RowSource],
-    bad: _BrokenLines,
-    names: Sequence[str],
-    *,
-    lenient: bool,
-    meter: ProgressMeter,
-    now: datetime | None = None,
-) -> RowCheck:
-    """Read the sources to their end and count; `bad` counts lines that are no rows."""
-    query = _counting_sql(table, given, lenient=lenient, now=now)
-    found = space.run_interruptibly(lambda: space.session.execute(query).fetchall(), meter.report_engine_share)
+def _check_rows(request: _PreviewRequest, given: Sequence[RowSource]) -> RowCheck:
+    """Read the sources to their end and count."""
+    table, bad = request.table, request.bad
+    name = quote_name(table.time or table.key or "")
+    sql = _COUNTED.format(
+        owner=f"CASE WHEN {PROBLEMS} IS NULL THEN {quote_name(OWNER)} END",
+        day=f"CASE WHEN {PROBLEMS} IS NULL THEN CAST({name} AS DATE) END" if table.is_fact else "NULL",
+        key="NULL" if table.is_fact else name,
+        problems=PROBLEMS,
+        outside=OUTSIDE,
+        file=quote_name(FILE),
+        line=quote_name(LINE),
+        apart=_FILES_APART,
+        rows=" UNION ALL ".join(
+            dry_run_sql(table, source, lenient=request.lenient, now=request.now) for source in given
+        ),
+    )
+    found = request.query(given, sql, request.reading.meter.report_engine_share)
     groups = [group for owner, *group in found if owner is None]
     owners = {owner: rows if table.is_fact else keys for owner, *_, rows, keys, _ in found if owner is not None}
     days: Counter[date] = Counter()
@@ -347,7 +321,8 @@ def _check_rows(
         days.update({day: count} if table.is_fact else {})
         outside.update(dict.fromkeys(beyond or (), count))
     rejects = sum(group[3] for group in groups if group[1] is not None) + bad.count
-    reasons = (*_collect_reasons(groups, names), *_broken_line_reasons(bad))
+    lines = [Reason(kind, count, line.reason, line.file, line.line) for kind, (count, line) in bad.kinds.items()]
+    reasons = (*_collect_reasons(groups, request.names), *lines)
     return RowCheck(
         read + bad.count,
         rows,
@@ -356,21 +331,6 @@ def _check_rows(
         tuple(sorted(reasons, key=lambda one: -one.rows)),
         tuple(OutsideRows(reason, count) for reason, count in sorted(outside.items())),
         owners,
-    )
-
-
-def _counting_sql(table: Table, given: Sequence[RowSource], *, lenient: bool, now: datetime | None) -> str:
-    name = quote_name(table.time or table.key or "")
-    return _COUNTED.format(
-        owner=f"CASE WHEN {PROBLEMS} IS NULL THEN {quote_name(OWNER)} END",
-        day=f"CASE WHEN {PROBLEMS} IS NULL THEN CAST({name} AS DATE) END" if table.is_fact else "NULL",
-        key="NULL" if table.is_fact else name,
-        problems=PROBLEMS,
-        outside=OUTSIDE,
-        file=quote_name(FILE),
-        line=quote_name(LINE),
-        apart=_FILES_APART,
-        rows=" UNION ALL ".join(dry_run_sql(table, source, lenient=lenient, now=now) for source in given),
     )
 
 
@@ -387,11 +347,6 @@ def _collect_reasons(groups: Sequence[Sequence[Any]], names: Sequence[str]) -> I
         _, line, example, reason = first[kind]
         file = example["file"]
         yield Reason(kind, count, reason, None if file is None else names[file], line)
-
-
-def _broken_line_reasons(bad: _BrokenLines) -> Iterator[Reason]:
-    for kind, (count, line) in bad.kinds.items():
-        yield Reason(kind, count, line.reason, line.file, line.line)
 
 
 @dataclass(frozen=True, slots=True)

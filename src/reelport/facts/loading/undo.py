@@ -27,7 +27,7 @@ from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.loading.changes import count_missing
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.delta_log import TableVersion, read_newest, read_removed_paths, require_intact
+from reelport.facts.log.delta_log import TableVersion, read_newest, read_paths, require_intact
 from reelport.facts.log.history import Load, active_batches, find_load_to_undo, list_loads, read_history, take_back
 from reelport.facts.log.log_entry import LogEntry
 from reelport.facts.tables import MONTH, find_table
@@ -112,9 +112,8 @@ def _count_objects(root: Path, now: TableVersion, undoing: _UndoChange) -> tuple
 def undo(root: Path, batch: str, table: str | None = None) -> UndoResult:
     """Undo the newest active load of the batch, given by its name or the beginning of it.
 
-    This removes exactly the load's rows, whichever files they are in by now. Undoing a replacement
-    also restores what it replaced, as long as the old files exist and no later load touched these
-    days. Raises UsageError when the load can't be undone; then nothing has changed.
+    This removes exactly the load's rows, whichever files they are in by now. Undoing a replacement also restores what
+    it replaced. Raises UsageError when the load can't be undone; then nothing has changed.
     """
     return undo_load(root, find_load_to_undo(list_loads(root, table), batch))
 
@@ -134,7 +133,13 @@ def undo_load(root: Path, load: Load) -> UndoResult:
             for file, mask in undoing.removed if found.is_fact else ():
                 rewrite_file(staged, now, file, negate(mask))
             kept = _sum_rows(staged.finish())
-            _restore(now, undoing.restored, staged)
+            for file, mask in undoing.restored:
+                if found.is_fact:
+                    rewrite_file(staged, now, file, mask)
+                    continue
+                require_intact(now, [file])
+                for rows in read_rows(now.path(file), found):
+                    staged.write("rows", None, rows)
             adds = staged.finish()
             removed, restored = _sum_rows(touched) - kept, _sum_rows(adds) - kept
             if not found.is_fact:
@@ -152,16 +157,6 @@ def undo_load(root: Path, load: Load) -> UndoResult:
 
 def _sum_rows(files: Iterable[DataFile]) -> int:
     return sum(file.rows for file in files)
-
-
-def _restore(now: TableVersion, given: Iterable[_Chosen], staged: StagedFiles) -> None:
-    for file, mask in given:
-        if now.table.is_fact:
-            rewrite_file(staged, now, file, mask)
-        else:
-            require_intact(now, [file])
-            for rows in read_rows(now.path(file), now.table):
-                staged.write("rows", None, rows)
 
 
 def _plan_change(now: TableVersion, load: Load) -> _UndoChange:
@@ -211,16 +206,12 @@ def _refuse_if_changed_later(load: Load, later: list[Load]) -> None:
 
 def _find_replaced_files(now: TableVersion, load: Load) -> list[DataFile]:
     """Find the files that the load replaced; UsageError when vacuum has deleted any of them."""
-    paths = read_removed_paths(now, load.version)
+    paths = read_paths(now, load.version, "remove")
     deleted = [path for path in paths if now.store.find(path) is None]
     if deleted:
         raise UsageError(
             f"batch {load.batch} can't be undone: what it replaced was vacuumed "
             f"({format_count(len(deleted), 'file')} of it); load the former rows again with --replace-days"
         )
-    return [DataFile(path, 0, 0, _parse_month(path)) for path in paths]
-
-
-def _parse_month(path: str) -> str | None:
-    folder = Path(path).parent.name
-    return folder.removeprefix(f"{MONTH}=") if folder.startswith(f"{MONTH}=") else None
+    months = [Path(path).parent.name.partition(f"{MONTH}=")[2] for path in paths]
+    return [DataFile(path, 0, 0, month or None) for path, month in zip(paths, months, strict=True)]

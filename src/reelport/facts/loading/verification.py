@@ -35,6 +35,7 @@ from reelport.storage.file_store import FileStore
 from reelport.wording import format_count
 
 _CHUNK_BYTES = 1 << 20
+_LOST_LOG = "its log is lost: {} files, such as {}, are in no commit"
 _WRITING_KINDS = {"load", "compact"}
 """Kinds of commits to fact tables whose files must hold exactly the rows that the commit records."""
 
@@ -64,10 +65,6 @@ def verify(root: Path) -> tuple[VerifyResult, ...]:
     return tuple(_verify_table(root, table) for table in TABLES.values() if _exists(root, table.name))
 
 
-def _describe_lost_log(files: Sequence[str]) -> str:
-    return f"its log is lost: {len(files)} files, such as {files[0]}, are in no commit"
-
-
 def _exists(root: Path, name: str) -> bool:
     """Whether there is or was a table, or files of one whose log is lost."""
     folder = root / name
@@ -84,14 +81,14 @@ def _verify_table(root: Path, table: Table) -> VerifyResult:
         log = _check_log(root / table.name, table)
         known = log.findings
         if before and not log.commits and was_made(root, table.name):
-            return VerifyResult(table.name, 0, 0, (_describe_lost_log(sorted(before)),))
+            return VerifyResult(table.name, 0, 0, (_LOST_LOG.format(len(before), min(before)),))
         now = read_newest(root, table)
     except (StorageError, NewerData) as error:
         return VerifyResult(table.name, 0, 0, known or (str(error),))
     left = tuple(sorted(name for name in before if name not in log.named and store.find(name)))
     findings = [*log.findings]
     if left and not log.commits and not any(list_work_folders(root)):
-        findings.append(_describe_lost_log(left))
+        findings.append(_LOST_LOG.format(len(left), left[0]))
     unproven = 0
     for file in now.files:
         columns, digest = log.columns.get(file.path, frozenset()), log.digests.get(file.path)
@@ -114,7 +111,11 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], dige
         with _fetch_file(now, file.path) as path:
             if digest is not None and not is_intact(path, digest):
                 yield f"its bytes are not those that were written: {_describe_cure(file, digest)}"
-            yield from _check_content(now, file, columns, path)
+            with pq.ParquetFile(path, page_checksum_verification=True) as whole:
+                if whole.metadata.num_rows != file.rows:
+                    yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
+                wrong = list(_check_columns(whole.schema_arrow, now.table, columns))
+                yield from wrong or _check_rows(whole, now.table, file)
     except (*DAMAGE_ERRORS, OSError, StorageError) as error:
         yield f"the file can't be read: {str(error).splitlines()[0]}"
 
@@ -127,16 +128,6 @@ def _describe_cure(file: DataFile, digest: str | None) -> str:
     again = "" if file.first is None else f", or load {file.first_day} to {file.last_day} again with --replace-days"
     kept = "" if digest is None else f", objects/{digest[:2]}/{digest}"
     return f"put the file of a backup in its place{kept}{again}"
-
-
-def _check_content(now: TableVersion, file: DataFile, columns: frozenset[str], path: Path) -> Iterator[str]:
-    with pq.ParquetFile(path, page_checksum_verification=True) as whole:
-        if whole.metadata.num_rows != file.rows:
-            yield f"the file has {format_count(whole.metadata.num_rows, 'row')}, its record {file.rows:,}"
-        if wrong := list(_check_columns(whole.schema_arrow, now.table, columns)):
-            yield from wrong
-            return
-        yield from _check_rows(whole, now.table, file)
 
 
 def _find_copies(now: TableVersion, file: DataFile) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -320,16 +311,13 @@ class _Commit:
 
 def _parse_commit(actions: Sequence[Mapping[str, Any]]) -> _Commit:
     adds = [action["add"] for action in actions if "add" in action]
+    schemas = (json.loads(action["metaData"]["schemaString"]) for action in actions if "metaData" in action)
     return _Commit(
         next((action["commitInfo"] for action in actions if "commitInfo" in action), None),
         {add["path"]: int(json.loads(add["stats"])["numRecords"]) for add in adds},
         frozenset(action["remove"]["path"] for action in actions if "remove" in action),
-        next((_column_names(action["metaData"]) for action in actions if "metaData" in action), None),
+        next((frozenset(field["name"] for field in schema["fields"]) for schema in schemas), None),
     )
-
-
-def _column_names(meta: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(field["name"] for field in json.loads(meta["schemaString"])["fields"])
 
 
 def _find_faults(commit: _Commit, table: Table, active: Collection[str], cure: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -104,9 +104,15 @@ def _add_missing_columns(root: Path, table: Table) -> TableVersion:
     """Return the table's newest version, once its log has all declared columns."""
     now = read_newest(root, table)
     missing = find_missing_columns(now)
-    if not missing:
+    if now.delta is None or not missing:
         return now
-    _add_columns(now, missing)
+    fields = [field for field in Schema.from_arrow(delta_schema(table.name)).fields if field.name in missing]
+    with translate_delta_errors(now.folder):
+        now.delta.alter.add_columns(
+            fields,
+            commit_properties=CommitProperties(max_commit_retries=0),
+            post_commithook_properties=_NO_HOOKS,
+        )
     _sync_commit(now.folder, now.version + 1)
     return read_newest(root, table)
 
@@ -127,22 +133,6 @@ def find_missing_columns(now: TableVersion) -> tuple[str, ...]:
             "change it with the version or tool that added them"
         )
     return tuple(name for name in declared if name not in known)
-
-
-def _add_columns(now: TableVersion, names: tuple[str, ...]) -> None:
-    """Commit the columns to the log's schema; the data files don't change."""
-    assert now.delta is not None  # noqa: S101 - a table that doesn't exist has no missing columns
-    with translate_delta_errors(now.folder):
-        now.delta.alter.add_columns(
-            [_declared_field(now, name) for name in names],
-            commit_properties=CommitProperties(max_commit_retries=0),
-            post_commithook_properties=_NO_HOOKS,
-        )
-
-
-def _declared_field(now: TableVersion, name: str) -> Field:
-    fields = Schema.from_arrow(delta_schema(now.table.name)).fields
-    return next(field for field in fields if field.name == name)
 
 
 def _create(root: Path, table: Table) -> DeltaTable:

@@ -27,6 +27,7 @@ from reelport.facts.log.log_files import (
     has_log,
     open_store,
     read_actions,
+    read_commit,
     read_each,
 )
 from reelport.facts.log.remote_tables import describe_place, find_remote
@@ -253,30 +254,16 @@ def read_commits(now: TableVersion, versions: range | None = None) -> Iterator[d
     if now.delta is None:
         return
     versions = range(now.version + 1) if versions is None else versions
-    for version, actions in zip(versions, read_each(now.folder, versions, partial(_fetch_actions, now)), strict=True):
+    for version, actions in zip(
+        versions, read_each(now.folder, versions, partial(read_commit, now.folder)), strict=True
+    ):
         for action in actions:
             if "commitInfo" in action:
                 yield {**action["commitInfo"], "version": version}
 
 
-def _fetch_actions(now: TableVersion, version: int) -> list[dict[str, Any]]:
-    try:
-        return read_actions(now.store, commit_name(version))
-    except FileNotFoundError as error:
-        raise StorageError(f"{describe_place(now.folder)}: commit {version} is gone; run reelport verify") from error
-
-
-def read_removed_paths(now: TableVersion, version: int) -> tuple[str, ...]:
-    """Read the paths of the data files that the commit of this version removed."""
-    return _read_paths(now, version, "remove")
-
-
-def read_added_paths(now: TableVersion, version: int) -> tuple[str, ...]:
-    """Read the paths of the data files that the commit of this version added."""
-    return _read_paths(now, version, "add")
-
-
-def _read_paths(now: TableVersion, version: int, kind: str) -> tuple[str, ...]:
+def read_paths(now: TableVersion, version: int, kind: str) -> tuple[str, ...]:
+    """Read the paths of the data files that the commit of this version added (`add`) or removed (`remove`)."""
     with translate_io_errors(now.folder):
         actions = read_actions(now.store, commit_name(version))
     return tuple(action[kind]["path"] for action in actions if kind in action)
@@ -324,16 +311,12 @@ def _read_digests(now: TableVersion, paths: AbstractSet[str]) -> Mapping[str, st
         _LAST_DIGESTS.clear()
         _LAST_DIGESTS[key] = known
     while known.low and not paths <= known.digests.keys():
-        _read_more_digests(now, known)
+        low = choose_older(now.version, known.low)
+        for info in read_commits(now, range(known.low - 1, low - 1, -1)):
+            for path, digest in parse_digests(info).items():
+                known.digests.setdefault(path, digest)
+        known.low = low
     return known.digests
-
-
-def _read_more_digests(now: TableVersion, known: _KnownDigests) -> None:
-    low = choose_older(now.version, known.low)
-    for info in read_commits(now, range(known.low - 1, low - 1, -1)):
-        for path, digest in parse_digests(info).items():
-            known.digests.setdefault(path, digest)
-    known.low = low
 
 
 def require_intact(now: TableVersion, files: Collection[DataFile]) -> None:

@@ -20,15 +20,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from reelport.errors import ReelportError, StorageError
+from reelport.errors import ReelportError
 from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.log_entry import LogEntry, Span, intersect, is_within, merge_spans, parse_entry
-from reelport.facts.log.log_files import commit_name, open_store, read_actions, read_each
-from reelport.facts.log.remote_tables import describe_place
+from reelport.facts.log.log_files import read_commit, read_each
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
-from reelport.facts.tables import TABLES, Table
+from reelport.facts.tables import TABLES
 
 _LAST_HOUR = 23
 _DAY = timedelta(days=1)
@@ -141,12 +139,12 @@ def _list_days(file: DataFile, today: date) -> list[date]:
 
 
 def _has_first_hour(dated: Iterable[DataFile]) -> bool:
-    first = min((file.first for file in dated if file.first is not None), key=_moment)
+    first = min((file.first for file in dated if file.first is not None), key=str)
     return not (isinstance(first, datetime) and first.astimezone(UTC).hour)
 
 
 def _has_last_hour(dated: Iterable[DataFile], today: date) -> bool:
-    last = max((_find_last_moment(file, today) for file in dated), key=_moment)
+    last = max((_find_last_moment(file, today) for file in dated), key=str)
     return not (isinstance(last, datetime) and last.astimezone(UTC).hour < _LAST_HOUR)
 
 
@@ -160,10 +158,6 @@ def _find_last_moment(file: DataFile, today: date) -> datetime | date:
         return file.last
     day = _list_days(file, today)[-1]
     return datetime.combine(day, time(), UTC) if isinstance(file.last, datetime) else day
-
-
-def _moment(value: datetime | date) -> str:
-    return value.isoformat()
 
 
 def find_last_load(folder: Path, version: int) -> LogEntry | None:
@@ -204,27 +198,16 @@ def _list_standing(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
 
 def _read_entry(folder: Path, version: int) -> LogEntry | None:
     """Read what a commit did to loads, without its days and files; None of another commit."""
-    for action in _read_actions(folder, version):
+    for action in read_commit(folder, version):
         if "reelport" in (info := action.get("commitInfo", {})):
             entry = parse_entry({**info, "version": version})
-            is_known = 0 < entry.undoes < version and _is_load_of(folder, entry.undoes, entry.batch)
+            undone = _read_entry(folder, entry.undoes) if 0 < entry.undoes < version else None
+            # Undos of earlier versions may name another load.
+            is_known = undone is not None and undone.kind != "undo" and undone.batch == entry.batch
             undoes = entry.undoes if is_known else 0
             if entry.kind in {"load", "replace", "undo"}:
                 return LogEntry(entry.kind, entry.batch, undoes=undoes, version=version, at=entry.at)
     return None
-
-
-def _read_actions(folder: Path, version: int) -> list[dict[str, Any]]:
-    try:
-        return read_actions(open_store(folder), commit_name(version))
-    except FileNotFoundError as error:
-        raise StorageError(f"{describe_place(folder)}: commit {version} is gone; run reelport verify") from error
-
-
-def _is_load_of(folder: Path, version: int, batch: str) -> bool:
-    """Whether a commit loaded the batch: undos of earlier versions may name another load."""
-    found = _read_entry(folder, version)
-    return found is not None and found.kind != "undo" and found.batch == batch
 
 
 COUNTED = tuple(name for name, table in TABLES.items() if table.is_fact or table.born)
@@ -253,14 +236,13 @@ def read_freshness(root: Path, today: date, tables: Iterable[str] = COUNTED) -> 
 
 def find_freshness(snapshot: Snapshot, today: date) -> Mapping[str, Freshness]:
     """Find the freshness of a snapshot's counted tables as of this day (UTC), by name."""
-    return {name: _find_freshness(snapshot, name, today) for name in snapshot.listing if name in COUNTED}
-
-
-def _find_freshness(snapshot: Snapshot, table: str, today: date) -> Freshness:
-    files = snapshot.listing[table]
-    loaded = _find_load_time(snapshot.root, table, snapshot.versions[table], files)
-    days = read_completeness(snapshot.root, table, snapshot.versions[table], files, today)
-    return Freshness(table, days.last, loaded, days.first)
+    found = {}
+    for table in (name for name in snapshot.listing if name in COUNTED):
+        version, files = snapshot.versions[table], snapshot.listing[table]
+        days = read_completeness(snapshot.root, table, version, files, today)
+        loaded = _find_load_time(snapshot.root, table, version, files)
+        found[table] = Freshness(table, days.last, loaded, days.first)
+    return found
 
 
 # Once for these files, whose names no other table has.
@@ -290,24 +272,25 @@ class TableReport:
 
 def tables_report(root: Path, today: date) -> tuple[TableReport, ...]:
     """Report on every table, as declared, with its complete days as of this one (UTC)."""
-    return tuple(_report_table(root, table, today) for table in TABLES.values())
-
-
-def _report_table(root: Path, table: Table, today: date) -> TableReport:
     from reelport.facts.log.delta_log import read_newest  # noqa: PLC0415 - loads the Delta library
 
-    now = read_newest(root, table)
-    files, none = now.files, Completeness(None, None)
-    last = find_last_load(now.folder, now.version) if now.delta else None
-    days = read_completeness(root, table.name, now.version, files, today) if table.is_fact or table.born else none
-    return TableReport(
-        table.name,
-        sum(file.rows for file in files),
-        len(files),
-        sum(file.size for file in files),
-        days.first,
-        days.last,
-        last.at if last else None,
-        last.batch if last else None,
-        days.missing,
-    )
+    reports = []
+    for table in TABLES.values():
+        now = read_newest(root, table)
+        last, days = find_last_load(now.folder, now.version) if now.delta else None, Completeness(None, None)
+        if table.name in COUNTED:
+            days = read_completeness(root, table.name, now.version, now.files, today)
+        reports.append(
+            TableReport(
+                table.name,
+                sum(file.rows for file in now.files),
+                len(now.files),
+                sum(file.size for file in now.files),
+                days.first,
+                days.last,
+                last.at if last else None,
+                last.batch if last else None,
+                days.missing,
+            )
+        )
+    return tuple(reports)

@@ -74,7 +74,20 @@ def _make_history(table: Table, entries: Iterable[LogEntry]) -> tuple[Load, ...]
     for entry in entries:
         match entry.kind:
             case "load" | "replace":
-                found.append(_to_load(table, entry))
+                load = Load(
+                    table=table.name,
+                    batch=entry.batch,
+                    at=entry.at,
+                    rows=entry.rows,
+                    rejects=entry.rejects,
+                    days=tuple(map(date.fromisoformat, entry.days)),
+                    replaced=entry.span and (date.fromisoformat(entry.span[0]), date.fromisoformat(entry.span[1])),
+                    sources=entry.sources,
+                    version=entry.version,
+                    left_out=entry.left_out,
+                    files=entry.files,
+                )
+                found.append(load)
             case "undo" if (place := _find_undone(found, entry)) is not None:
                 load = found[place]
                 is_other = entry.undoes not in {0, load.version}
@@ -92,24 +105,6 @@ def _find_undone(found: Sequence[Load], entry: LogEntry) -> int | None:
     standing = [place for place, load in enumerate(found) if load.batch == entry.batch and not load.undone]
     named = [place for place in standing if found[place].version == entry.undoes]
     return max(named or standing, default=None)
-
-
-def _to_load(table: Table, entry: LogEntry) -> Load:
-    span = entry.span and (date.fromisoformat(entry.span[0]), date.fromisoformat(entry.span[1]))
-    days = tuple(map(date.fromisoformat, entry.days))
-    return Load(
-        table=table.name,
-        batch=entry.batch,
-        at=entry.at,
-        rows=entry.rows,
-        rejects=entry.rejects,
-        days=days,
-        replaced=span,
-        sources=entry.sources,
-        version=entry.version,
-        left_out=entry.left_out,
-        files=entry.files,
-    )
 
 
 def active_batches(history: Iterable[Load]) -> frozenset[str]:

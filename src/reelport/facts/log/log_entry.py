@@ -83,10 +83,12 @@ def parse_entry(commit: dict[str, object]) -> LogEntry:
         days=tuple(record.get("days", ())),
         sources=tuple(record.get("sources", ())),
         span=(span[0], span[1]) if span else None,
-        left_out=tuple(_parse_day_left_out(*one) for one in record.get("left_out", ())),
+        left_out=tuple(DayLeftOut(date.fromisoformat(day), *rest) for day, *rest in record.get("left_out", ())),
         undoes=int(record.get("undoes", 0)),
         files=tuple(record.get("files", ())),
-        restated=_parse_spans(record["restated"]) if "restated" in record else None,
+        restated=tuple((date.fromisoformat(first), date.fromisoformat(last)) for first, last in record["restated"])
+        if "restated" in record
+        else None,
         version=version,
         at=datetime.fromtimestamp(stamp / 1000, UTC),
     )
@@ -100,11 +102,3 @@ def entry_to_json(entry: LogEntry) -> dict[str, object]:
     if entry.restated is not None:
         record["restated"] = [[first.isoformat(), last.isoformat()] for first, last in entry.restated]
     return record
-
-
-def _parse_spans(spans: Iterable[tuple[str, str]]) -> tuple[Span, ...]:
-    return tuple((date.fromisoformat(first), date.fromisoformat(last)) for first, last in spans)
-
-
-def _parse_day_left_out(day: str, rows: int, replaced_by: str) -> DayLeftOut:
-    return DayLeftOut(date.fromisoformat(day), rows, replaced_by)

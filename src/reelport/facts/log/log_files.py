@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reelport.errors import StorageError
-from reelport.facts.log.remote_tables import find_remote
+from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.tables import TABLES, Table
 from reelport.storage.file_store import FileStore, read_file
 from reelport.storage.local_folder import LocalFolder
@@ -116,6 +116,14 @@ def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in content.decode().split("\n") if line.strip()]
     except ValueError as error:
         raise DamagedCommit(f"{store.describe(name)} is cut or damaged; run reelport verify") from error
+
+
+def read_commit(folder: Path, version: int) -> list[dict[str, Any]]:
+    """Read the actions of a table's commit. StorageError when its file is missing or cut."""
+    try:
+        return read_actions(open_store(folder), commit_name(version))
+    except FileNotFoundError as error:
+        raise StorageError(f"{describe_place(folder)}: commit {version} is gone; run reelport verify") from error
 
 
 def find_damaged_commit(folder: Path) -> DamagedCommit | None:

@@ -77,7 +77,9 @@ class Snapshot:
         if channels is None or role == OWNER or not self.reads_copies:
             return {file.path: file.size for file in chosen}
         names = choose_paths(store, {file.path: file.rows for file in chosen}, role, channels)
-        return _estimate_sizes(chosen, names)
+        # Of a copy nothing is recorded: the bytes of its parts are estimated.
+        sizes = {file.path: (file.size, file.size // len(list_parts(file.rows))) for file in chosen}
+        return {name: sizes[name][0] if name in sizes else sizes[find_original(name) or ""][1] for name in names}
 
     def has_copies(self, table: str, start: date, end: date, channels: frozenset[str], role: str) -> bool:
         """Whether `files` lists a copy by the role, whose existence is looked up and nothing else."""
@@ -104,12 +106,6 @@ class Snapshot:
         return tuple(chosen)
 
 
-def _estimate_sizes(files: Iterable[DataFile], names: Iterable[str]) -> dict[str, int]:
-    """Estimate the bytes of files and parts of copies: of a copy nothing is recorded."""
-    sizes = {file.path: (file.size, file.size // len(list_parts(file.rows))) for file in files}
-    return {name: sizes[name][0] if name in sizes else sizes[find_original(name) or ""][1] for name in names}
-
-
 def _may_own(file: DataFile, owners: list[str]) -> bool:
     if file.low_owner is None or file.high_owner is None:
         return True
@@ -128,9 +124,12 @@ def pin(root: Path, tables: Iterable[str], versions: Mapping[str, int] | None = 
         wanted = versions.get(name) if versions is not None else None
         version = newest_version(root, name) if wanted is None else wanted
         pinned[name] = version
-        listing[name] = (
-            () if version == ABSENT else _list_files_at(root, name, version, _commit_identity(root, name, version))
-        )
+        listing[name] = ()
+        if version != ABSENT:
+            tag = find_commit_tag(open_store(root / name), version)
+            if tag is None:
+                raise StorageError(f"version {version} of {root / name} is gone")
+            listing[name] = _list_files_at(root, name, version, tag)
     return Snapshot(root, MappingProxyType(pinned), MappingProxyType(listing))
 
 
@@ -143,13 +142,6 @@ def newest_version(root: Path, name: str) -> int:
     """The newest version of the table, -1 when it doesn't exist yet; StorageError when it did."""
     found = find_newest(root, find_table(name).name)
     return ABSENT if found is None else found
-
-
-def _commit_identity(root: Path, name: str, version: int) -> str:
-    tag = find_commit_tag(open_store(root / name), version)
-    if tag is None:
-        raise StorageError(f"version {version} of {root / name} is gone")
-    return tag
 
 
 @lru_cache(maxsize=KEPT_LISTINGS)
