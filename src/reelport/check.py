@@ -66,7 +66,10 @@ def problems(
     found += _check_names(
         query.metrics, "metrics", "metric", Metric.__members__, Code.UNKNOWN_METRIC, rules, fitting_metrics
     )
-    found += _check_metrics(query, rules)
+    if not query.metrics:
+        fits = next((metric.name for metric in allowed_with(query, rules).metrics), None)
+        none = " None goes with all of these dimensions and filters." if fits is None else ""
+        found.append(Problem(Code.NO_METRICS, ("metrics",), f"Ask for at least one metric.{none}", fits))
     found += _check_names(
         query.dimensions,
         "dimensions",
@@ -76,11 +79,14 @@ def problems(
         rules,
         fitting_dimensions,
     )
-    found += _check_dimension_count(query, rules)
+    if (extra := len(query.dimensions) - rules.dimensions) > 0:
+        sentence = f"{len(query.dimensions)} dimensions are more than {rules.dimensions}: leave out {extra}."
+        found.append(Problem(Code.TOO_MANY_DIMENSIONS, ("dimensions",), sentence))
     found += _check_pairs(query, metrics, dimensions, rules)
     found += _check_range(query, today, rules)
     found += _check_filters(query, metrics, rules)
-    found += _check_product(query, rules)
+    if query.product not in (known := Product.__members__):
+        found.append(_make_name_problem(query.product, ("product",), "product", known, Code.UNKNOWN_PRODUCT, rules))
     if scopes is not None:
         found += _check_scopes(query, metrics, scopes)
     return tuple(found)
@@ -150,13 +156,6 @@ def advice(near: str | None, names: Iterable[str]) -> str:
     return f" Did you mean {near}?" if near else few
 
 
-def _check_metrics(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
-    if not query.metrics:
-        fits = next((metric.name for metric in allowed_with(query, rules).metrics), None)
-        none = " None goes with all of these dimensions and filters." if fits is None else ""
-        yield Problem(Code.NO_METRICS, ("metrics",), f"Ask for at least one metric.{none}", fits)
-
-
 def _find_fitting_names(
     query: ReportQuery, metrics: list[Metric], dimensions: list[Dimension], rules: Rules
 ) -> tuple[frozenset[str], frozenset[str]]:
@@ -203,13 +202,6 @@ def _make_name_problem(
     return Problem(code, path, f"{what}{advice(near, known)}", near, fatal=rules.strict)
 
 
-def _check_dimension_count(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
-    extra = len(query.dimensions) - rules.dimensions
-    if extra > 0:
-        sentence = f"{len(query.dimensions)} dimensions are more than {rules.dimensions}: leave out {extra}."
-        yield Problem(Code.TOO_MANY_DIMENSIONS, ("dimensions",), sentence)
-
-
 def _check_pairs(
     query: ReportQuery, metrics: list[Metric], dimensions: list[Dimension], rules: Rules
 ) -> Iterator[Problem]:
@@ -252,10 +244,7 @@ def _make_pair_problem(
 
 
 def _is_ruled_out(family: Family, dimension: Dimension) -> bool:
-    """Whether the vendor's documentation rules the pair out.
-
-    That is so when it documents both, and doesn't list them together.
-    """
+    """Whether the vendor documents both, and doesn't list them together."""
     return family.standing is dimension.standing is Standing.DOCUMENTED
 
 
@@ -287,28 +276,13 @@ def _check_filters(query: ReportQuery, metrics: list[Metric], rules: Rules) -> I
             yield _make_name_problem(value, path, f"{name}", row.choices, Code.UNKNOWN_FILTER_VALUE, rules)
         against = [metric for metric in metrics if row not in metric.family.filters]
         if against:
-            yield _make_filter_problem(path, against, _find_usable_filters(query, metrics), rules)
-
-
-def _make_filter_problem(path: tuple[str, str], against: list[Metric], free: list[str], rules: Rules) -> Problem:
-    what = "can't be narrowed" if rules.strict else "isn't known to be narrowed"
-    advice = f"{', '.join(free)} would work." if free else "No other filter goes with all of the metrics."
-    near = free[0] if len(free) == 1 else None
-    sentence = f"{_format_metrics(against)} {what} by {path[1]}. {advice}"
-    return Problem(Code.INCOMPATIBLE_FILTER, path, sentence, near, fatal=rules.strict)
-
-
-def _find_usable_filters(query: ReportQuery, metrics: list[Metric]) -> list[str]:
-    """Find the filters that go with all of the metrics and that the query doesn't have yet."""
-    common = frozenset(Filter).intersection(*(family.filters for family in _collect_families(metrics)))
-    taken = dict(query.filters)
-    return [each.name for each in Filter if each in common and each.name not in taken]
-
-
-def _check_product(query: ReportQuery, rules: Rules) -> Iterator[Problem]:
-    if query.product not in Product.__members__:
-        known = Product.__members__
-        yield _make_name_problem(query.product, ("product",), "product", known, Code.UNKNOWN_PRODUCT, rules)
+            common = frozenset(Filter).intersection(*(family.filters for family in _collect_families(metrics)))
+            free = [each.name for each in Filter if each in common and each.name not in dict(query.filters)]
+            what = "can't be narrowed" if rules.strict else "isn't known to be narrowed"
+            advice = f"{', '.join(free)} would work." if free else "No other filter goes with all of the metrics."
+            near = free[0] if len(free) == 1 else None
+            sentence = f"{_format_metrics(against)} {what} by {name}. {advice}"
+            yield Problem(Code.INCOMPATIBLE_FILTER, path, sentence, near, fatal=rules.strict)
 
 
 def _check_scopes(query: ReportQuery, metrics: list[Metric], scopes: Collection[str]) -> Iterator[Problem]:

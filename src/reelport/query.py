@@ -49,10 +49,7 @@ class ReportQuery:
         filters: Mapping[str, object] | None = None,
         product: object = DEFAULT_PRODUCT,
     ) -> Self:
-        """Make a query from names or rows of the catalog.
-
-        Raises UsageError with every argument of a wrong type.
-        """
+        """Make a query from names or rows. UsageError with every argument of a wrong type."""
         wrong: list[str] = []
         metric_names = _read_names("metrics", metrics, wrong)
         dimension_names = _read_names("dimensions", dimensions, wrong)
@@ -66,9 +63,17 @@ class ReportQuery:
 
         Raises QueryRefused with every date that can't be parsed. A null filter or product counts as left out.
         """
-        dates, problems = _parse_dates(wire)
+        dates: dict[str, date] = {}
+        problems: list[Problem] = []
+        for name in ("startDate", "endDate"):
+            value = wire.get(name)
+            try:
+                dates[name] = value if isinstance(value, date) else parse_day(str(value))
+            except ValueError:
+                sentence = f"{str(value)[:80]!r} is no date: give YYYY-MM-DD, or an ISO 8601 time."
+                problems.append(Problem(Code.BAD_DATE, (name,), sentence))
         if problems:
-            raise QueryRefused(problems)
+            raise QueryRefused(tuple(problems))
         filters = {name: str(value) for name, value in (wire.get("filters") or {}).items() if value is not None}
         return cls.of(
             _read_wire_names(wire["metrics"]),
@@ -111,10 +116,7 @@ class ReportQuery:
 
 
 def parse_day(text: str) -> date:
-    """Parse an ISO 8601 date or time to its day in UTC. ValueError for any other text.
-
-    A time without an offset is UTC.
-    """
+    """Parse an ISO 8601 date or time (UTC without an offset) to its day in UTC. ValueError."""
     if _DAY.fullmatch(text):
         return date.fromisoformat(text)
     if not _MOMENT.fullmatch(text):
@@ -124,19 +126,6 @@ def parse_day(text: str) -> date:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).date()
     except OverflowError:
         raise ValueError(f"{text!r} leaves the calendar") from None
-
-
-def _parse_dates(wire: Mapping[str, Any]) -> tuple[dict[str, date], tuple[Problem, ...]]:
-    dates: dict[str, date] = {}
-    problems: list[Problem] = []
-    for name in ("startDate", "endDate"):
-        value = wire.get(name)
-        try:
-            dates[name] = value if isinstance(value, date) else parse_day(str(value))
-        except ValueError:
-            sentence = f"{str(value)[:80]!r} is no date: give YYYY-MM-DD, or an ISO 8601 time."
-            problems.append(Problem(Code.BAD_DATE, (name,), sentence))
-    return dates, tuple(problems)
 
 
 def _read_wire_names(items: Iterable[Any]) -> tuple[str, ...]:
@@ -183,29 +172,28 @@ _MOST_NAMED = 3
 
 
 def describe_query(query: ReportQuery) -> str:
-    """Say which report a query asks for, without a full stop.
-
-    Names that aren't in the catalog stay as they are.
-    """
-    metrics = [label_metric(Metric[name]) if name in Metric.__members__ else name for name in query.metrics]
-    by = [label_dimension(Dimension[name]) if name in Dimension.__members__ else name for name in query.dimensions]
+    """Say which report a query asks for, without a full stop; unknown names stay."""
+    metrics, by = _label_columns(query)
     split = f" by {format_list(by)}" if by else " in all"
     limits = "".join(_list_limits(query))
     return f"{capitalize(format_list(metrics))}{split}{limits}, {format_days(query.start, query.end)}"
 
 
 def name_file(query: ReportQuery, ending: str) -> str:
-    """Name the file of a report for what is in it.
-
-    Such as `views-by-day_demo-news_2026-11-02_2026-11-29.csv`.
-    """
-    what = _join_words([label_metric(Metric[name]) if name in Metric.__members__ else name for name in query.metrics])
-    by = [label_dimension(Dimension[name]) if name in Dimension.__members__ else name for name in query.dimensions]
+    """Name a report's file, such as `views-by-day_demo-news_2026-11-02_2026-11-29.csv`."""
+    metrics, by = _label_columns(query)
+    what = _join_words(metrics)
     product = [] if query.product == Product.CONTENT.name else [query.product]
     values = [value for _, value in sorted(query.filters, key=_place)]
     limits = [part for text in (*product, *values) if (part := _write_part(text))]
     split = f"{what}-by-{_join_words(by)}" if by else what
     return f"{'_'.join([split, *limits, str(query.start), str(query.end)])}.{ending}"
+
+
+def _label_columns(query: ReportQuery) -> tuple[list[str], list[str]]:
+    metrics = [label_metric(Metric[name]) if name in Metric.__members__ else name for name in query.metrics]
+    by = [label_dimension(Dimension[name]) if name in Dimension.__members__ else name for name in query.dimensions]
+    return metrics, by
 
 
 def _join_words(labels: Sequence[str]) -> str:

@@ -166,10 +166,7 @@ def measures(rule: Rule) -> tuple[str, ...]:
 
 
 class Row(Enum):
-    """An enum whose members are rows of the catalog.
-
-    A member prints as its name, not its whole definition.
-    """
+    """An enum whose members are rows of the catalog; a member prints as its name."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}.{self.name}"
@@ -239,10 +236,7 @@ class KnownRow(Row):
 
 
 def describe_standings(standings: Standings) -> str:
-    """Describe the statements by standing, the best known first.
-
-    For example "Documented: name, meaning. Inferred: adding up.".
-    """
+    """Describe the statements by standing, such as "Documented: name. Inferred: adding up."."""
     by_standing = {rank: [each for each, standing in standings.items() if standing is rank] for rank in Standing}
     return " ".join(f"{rank.capitalize()}: {', '.join(found)}." for rank, found in by_standing.items() if found)
 

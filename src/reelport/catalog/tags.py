@@ -17,8 +17,5 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def split_tags(cell: str) -> tuple[str, ...]:
-    """Split a CONTENT_TAG_LIST cell that Reelport wrote into its tags, in order.
-
-    An empty cell has none.
-    """
+    """Split a CONTENT_TAG_LIST cell that Reelport wrote into its tags; an empty one has none."""
     return tuple(_ESCAPED.sub(r"\1", tag) for tag in _TAG.findall(cell))

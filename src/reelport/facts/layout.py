@@ -47,10 +47,7 @@ def check_existing(data: Path) -> None:
 
 
 def begin_restore(data: Path, origin: str) -> None:
-    """Let nothing use the data directory until `end_restore`.
-
-    `origin` says what is restored, and where to.
-    """
+    """Let nothing use the data directory until `end_restore`; `origin` says what is restored."""
     LocalFolder(data).put(UNFINISHED_NAME, origin.encode())
 
 

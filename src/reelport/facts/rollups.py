@@ -92,10 +92,7 @@ def find_rollup(root: Path, name: str) -> Rollup:
 
 
 def drop_rollup(root: Path, rollup: Rollup) -> None:
-    """Delete the rollup: its record first, then its files.
-
-    A report that reads one of them at this moment is made again from the facts.
-    """
+    """Delete the rollup, its record first; a report that reads it is made again from facts."""
     folder = rollup.folder(root)
     with translate_io_errors(folder):
         (folder / _DEFINITION).unlink(missing_ok=True)
@@ -145,10 +142,7 @@ class Segment:
 
 @lru_cache(maxsize=64)
 def list_files_by_day(files: tuple[DataFile, ...]) -> Mapping[date, Files]:
-    """List for each day the files of a table's version that may hold rows of it.
-
-    No day is listed where a file, of another tool's, doesn't tell its days.
-    """
+    """List for each day the files that may hold its rows; no day if a file doesn't tell its days."""
     if any(file.first is None or file.last is None for file in files):
         return MappingProxyType({})
     found: dict[date, set[str]] = {}
@@ -159,10 +153,7 @@ def list_files_by_day(files: tuple[DataFile, ...]) -> Mapping[date, Files]:
 
 
 def list_segments(root: Path, rollup: Rollup, identity: str | None = None) -> tuple[Segment, ...]:
-    """List the rollup's segments, or those of this identity alone, by name.
-
-    A manifest that is damaged or vanishes meanwhile is left out: its days are read from the facts.
-    """
+    """List the rollup's segments, or those of this identity, by name; damaged ones are left out."""
     return tuple(each for each in _list_segments_in(rollup.folder(root)) if identity in {None, each.identity})
 
 

@@ -126,10 +126,7 @@ def make_rule(column: Column, source: str, relation: str) -> Rule | str:
 
 
 def make_ahead_refusal(column: Column, value: str, now: datetime) -> RowRefusal:
-    """Make the reason to refuse a fact too far ahead of this moment.
-
-    `value` is the SQL of its converted time.
-    """
+    """Make the reason to refuse a fact too far ahead of now; `value` is the SQL of its time."""
     limit = now + _MOST_AHEAD
     latest = str(limit.date()) if column.kind is Kind.DAY else limit.isoformat()
     late = f"({value}) > CAST({quote_text(latest)} AS {_SQL_TYPES[column.kind]}) AND ({value}) < '{END_DAY}'"
@@ -239,10 +236,7 @@ def _format_rounded(source: str) -> str:
 
 
 def exact_half_sql(name: str) -> str:
-    """Write the SQL of a half float that fails where it may have been rounded.
-
-    It is for a column in a mapping, behind which nothing tells half floats from FLOAT.
-    """
+    """Write SQL of a half float, for a mapping, that fails where it may have been rounded."""
     column = quote_name(name)
     told = f"{quote_text(name + ': ')} || {_shown_sql(column)} || {quote_text(' ' + _format_rounded(HALF_FLOAT))}"
     is_rounded = f"isfinite({column}) AND abs({column}) >= {2 ** _EXACT_BITS[HALF_FLOAT]}"

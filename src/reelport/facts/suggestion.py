@@ -409,10 +409,7 @@ def _number_pattern(form: tuple[str, str], *, is_whole: bool = False) -> str:
 
 
 def _read_numbers(given: ExportColumn, sql: str, *, only_whole: bool) -> Conversions:
-    """Read a column as numbers: two ways if the values don't show what their commas mean.
-
-    A way is doubtful if most of its numbers have a fraction.
-    """
+    """Read a column as numbers, in two ways if need be; doubtful if most have a fraction."""
     if re.fullmatch(_NUMBERS, given.type):
         is_broken = not given.mostly_matches(_WHOLE)
         return () if only_whole and is_broken else (Conversion(sql, is_doubtful=is_broken),)

@@ -47,10 +47,7 @@ def is_intact(path: Path, digest: str) -> bool:
 
 
 def require_digest(path: Path, digest: str) -> None:
-    """Raise FileDamaged where the file's bytes are not those of the digest.
-
-    OSError when it can't be read.
-    """
+    """Raise FileDamaged where the file's bytes are not the digest's, OSError if unreadable."""
     if not is_intact(path, digest):
         raise _tell_damaged(path)
 
@@ -69,10 +66,7 @@ class CheckedFiles:
 
 
 def check_files(files: Iterable[tuple[Path, str | None]]) -> CheckedFiles:
-    """Compare files with their digests.
-
-    One that vanishes meanwhile is not counted, one that can't be read is wrong.
-    """
+    """Compare files with their digests; a vanished one isn't counted, an unreadable one is wrong."""
     count, unproven, damaged = 0, 0, []
     for path, digest in files:
         count += 1
@@ -120,10 +114,7 @@ class DigestCheck:
         self._left = most_bytes
 
     def require(self, path: Path, digest: str | None) -> None:
-        """Raise FileDamaged where the bytes are not those that were written.
-
-        A file that is gone passes: whoever reads it tells so.
-        """
+        """Raise FileDamaged where the bytes are not those that were written; a gone file passes."""
         try:
             status = path.stat()
             key = str(path), status.st_ino, status.st_size, status.st_mtime_ns

@@ -219,9 +219,6 @@ def replace_file(path: Path, content: bytes, *, is_new: bool = False) -> None:
 
 
 def strip_draft(name: str) -> str:
-    """Return the name of the file whose draft a killed `replace_file` left under this name.
-
-    Any other name stays as it is.
-    """
+    """Return the file's name if this is that of a killed `replace_file`'s draft; else the name."""
     found = _DRAFT.search(name)
     return name if found is None or found.end() != len(name) else name[: found.start()]

@@ -141,11 +141,11 @@ class FileCache:
             self._hold([name])
             make_folder(self.path(name).parent)
             if self.check_bytes:
-                self._digests.record(self.path(name), compute_digest(path))
+                self._record_digest(name, compute_digest(path))
             try:
                 path.rename(self.path(name))
             except OSError as error:
-                self._digests.forget(self.path(name))
+                self._locate_digest(name).unlink(missing_ok=True)
                 if error.errno != errno.EXDEV:
                     raise
                 path.unlink()  # the cache is on another disk: whoever reads it fetches it
@@ -153,10 +153,9 @@ class FileCache:
 
     def forget(self, name: str) -> None:
         """Delete a file's copy: the file is deleted."""
-        path = self.path(name)
         with translate_io_errors(self.root), suppress(NotADirectoryError):
-            path.unlink(missing_ok=True)
-            self._digests.forget(path)
+            self.path(name).unlink(missing_ok=True)
+            self._locate_digest(name).unlink(missing_ok=True)
 
     def delete_surplus(self) -> None:
         """Delete the least recently used files that nobody holds, until the rest fits."""
@@ -173,24 +172,39 @@ class FileCache:
             for _, path, size in files:
                 if surplus <= 0:
                     return
-                if path.relative_to(self.root / _FILES).as_posix() not in held:
+                if (own := path.relative_to(self.root / _FILES)).as_posix() not in held:
                     path.unlink(missing_ok=True)
-                    self._digests.forget(path)
+                    (self.root / _DIGESTS / own).unlink(missing_ok=True)
                     surplus -= size
 
-    @property
-    def _digests(self) -> _CachedDigests:
-        return _CachedDigests(self.root / _DIGESTS, self.root / _FILES)
+    def _locate_digest(self, name: str) -> Path:
+        """Locate the digest of a copy; it needn't be durable: one that is lost or half there proves nothing."""
+        return self.root / _DIGESTS / f"{self.folder}{name}"
+
+    def _record_digest(self, name: str, digest: str) -> None:
+        """Record the digest of a copy, before it gets its name."""
+        own = self._locate_digest(name)
+        make_folder(own.parent)
+        own.write_text(digest, "ascii")
+
+    def _is_damaged(self, name: str, check: DigestCheck) -> bool:
+        """Whether the bytes of a copy are not those that were fetched, as far as the check goes."""
+        try:
+            found = self._locate_digest(name).read_text("ascii")
+        except (OSError, UnicodeDecodeError):
+            return False
+        try:
+            check.require(self.path(name), found if _DIGEST_FORM.fullmatch(found) else None)
+        except FileDamaged:
+            return True
+        return False
 
     def _find_damaged(self, names: Sequence[str]) -> frozenset[str]:
-        """Find the files whose copies have rotted.
-
-        They stay until they are replaced, for others may read them now.
-        """
+        """Find the files whose copies have rotted; others may read them until they are replaced."""
         if not self.check_bytes:
             return frozenset()
         check = DigestCheck(self.check_bytes)
-        return frozenset(name for name in names if self._digests.is_damaged(self.path(name), check))
+        return frozenset(name for name in names if self._is_damaged(name, check))
 
     def _hold(self, names: Sequence[str]) -> None:
         for folder in (_FILES, _PARTS, _HOLDS):
@@ -228,7 +242,7 @@ class FileCache:
                 raise
             make_folder(self.path(name).parent)
             if self.check_bytes:
-                self._digests.record(self.path(name), digest)
+                self._record_digest(name, digest)
             part.rename(self.path(name))
             sync_folder(self.path(name).parent)
         return size
@@ -334,42 +348,3 @@ def note_use(path: Path) -> None:
 def used_at(status: os.stat_result) -> int:
     """When the file of this status was last used or written, in nanoseconds."""
     return max(status.st_atime_ns, status.st_mtime_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class _CachedDigests:
-    """The digests of the files below `files`, each in a file of the same name below `root`.
-
-    They needn't be durable: one that is lost or half there proves nothing, and its file is read as it is.
-    """
-
-    root: Path
-    files: Path
-
-    def record(self, path: Path, digest: str) -> None:
-        """Record the digest of a file of the cache, before it gets its name."""
-        own = self._locate(path)
-        make_folder(own.parent)
-        own.write_text(digest, "ascii")
-
-    def is_damaged(self, path: Path, check: DigestCheck) -> bool:
-        """Whether the bytes of a file are not those that were fetched, as far as the check goes."""
-        try:
-            check.require(path, self._read(path))
-        except FileDamaged:
-            return True
-        return False
-
-    def forget(self, path: Path) -> None:
-        """Delete the digest of a file that is deleted."""
-        self._locate(path).unlink(missing_ok=True)
-
-    def _read(self, path: Path) -> str | None:
-        try:
-            found = self._locate(path).read_text("ascii")
-        except (OSError, UnicodeDecodeError):
-            return None
-        return found if _DIGEST_FORM.fullmatch(found) else None
-
-    def _locate(self, path: Path) -> Path:
-        return self.root / path.relative_to(self.files)

@@ -62,10 +62,7 @@ class FileStore(Protocol):
     """
 
     def list_names(self, under: str = "", *, after: str = "") -> Iterator[str]:
-        """Yield the name of each file below this folder, put or draft, once and in no order.
-
-        With `after` only names that come behind it in the order of their bytes.
-        """
+        """Yield the names of files and drafts below this folder, in no order, behind `after`."""
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
         """Yield every such file with its size and time, which may take longer than names alone."""
@@ -80,10 +77,7 @@ class FileStore(Protocol):
         """Open a file. FileNotFoundError without it, StorageError without the store."""
 
     def put(self, name: str, content: bytes, *, is_new: bool = False) -> None:
-        """Write a file: durable on return; if killed, complete or as before.
-
-        With `is_new`, raise FileExistsError if there is such a file: of several writers one wins.
-        """
+        """Write a file: durable, whole or as before. `is_new`: FileExistsError for one there."""
 
     def prepare_draft(self, name: str) -> Path:
         """Return the path of a draft of this name. One never put stays listed."""

@@ -181,10 +181,7 @@ class ObjectStore:
         killpoints.reach("rename")
 
     def upload(self, source: Path, name: str, digest: str) -> None:
-        """Upload a file of this machine, which stays, and note its SHA-256 with it.
-
-        A file so named is whole; a killed upload leaves none.
-        """
+        """Upload a file of this machine, whole or not at all, and note its SHA-256 with it."""
         self._check(name)
         self._upload(source, name, {_DIGEST: digest})
 
@@ -216,10 +213,7 @@ class ObjectStore:
             self._require_bucket()
 
     def sign(self, name: str, until: datetime) -> str | None:
-        """Make a link of the store's own, where it signs: good until then or a second longer.
-
-        It can't be withdrawn.
-        """
+        """Make a link of the store, where it signs, good until then; it can't be withdrawn."""
         if not self.signs:
             return None
         self._check(name)
@@ -404,10 +398,7 @@ class ObjectFile:
         return taken
 
     def _fetch(self) -> bytes:
-        """Fetch the next bytes of the transfer; none when it broke.
-
-        The next call then begins another.
-        """
+        """Fetch the next bytes of the transfer; none when it broke, and the next call begins another."""
         if self._transfer is None:
             self._transfer = self._begin_transfer(self._position + len(self._waiting))
         try:
@@ -433,22 +424,15 @@ class ObjectFile:
 
 @contextmanager
 def _translate_object_errors(place: str) -> Iterator[None]:
-    """Turn the library's errors into a StorageError that names the place.
-
-    It is StoreUnavailable where the store can't be reached, or refuses for now or these credentials.
-    """
+    """Turn the library's errors into StorageError, or StoreUnavailable, naming the place."""
     try:
         yield
     except BaseError as error:
         message = str(error)
         if (outage := describe_outage(message)) is None:
-            raise StorageError(f"{place}: {_describe_message(message)}") from error
+            line = shorten_message(message)
+            is_missing = "<Code>NoSuchBucket</Code>" in line
+            told = "the store has no such bucket: make it, or name another" if is_missing else describe_failure(line)
+            raise StorageError(f"{place}: {told}") from error
         cause = None if quotes_token(message) else error
         raise StoreUnavailable(f"{place}: {outage}") from cause
-
-
-def _describe_message(message: str) -> str:
-    line = shorten_message(message)
-    if "<Code>NoSuchBucket</Code>" in line:
-        return "the store has no such bucket: make it, or name another"
-    return describe_failure(line)

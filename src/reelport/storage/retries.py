@@ -48,10 +48,7 @@ def get_retry_seconds() -> float:
 
 
 def ask_again(ask: Callable[[], T], seconds: float) -> T:
-    """Call until the answer comes whole, for so many seconds at most.
-
-    Any other error is raised at once.
-    """
+    """Call until the answer comes whole, for so many seconds; other errors are raised at once."""
     until, pause = time.monotonic() + seconds, FIRST_PAUSE
     while True:
         try:

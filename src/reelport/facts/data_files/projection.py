@@ -72,10 +72,7 @@ def project_rows(table: Table, rows: pa.Table) -> pa.Table:
 
 
 def to_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Convert the columns to the types of this schema, whose names they have.
-
-    Nothing is cast that has its type: a cast imports all of Arrow's functions.
-    """
+    """Cast columns to this schema's types, if needed: a cast imports all of Arrow's functions."""
     return rows if rows.schema.equals(schema) else rows.cast(schema)
 
 

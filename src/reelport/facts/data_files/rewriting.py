@@ -63,10 +63,7 @@ def all_of(one: Mask, other: Mask) -> Mask:
 
 
 def rewrite_file(staged: StagedFiles, now: TableVersion, file: DataFile, mask: Mask) -> None:
-    """Write the rows chosen by the mask into a new file of the kind; none for no row.
-
-    Raises StorageError for a damaged file, whose damage would be carried on.
-    """
+    """Write the rows that the mask chooses into a new file. StorageError for a damaged file."""
     require_intact(now, [file])
     name = Path(file.path).name
     stem = MONTH_STEM if name.startswith(MONTH_FILE) else "-".join(name.split("-")[:-1])

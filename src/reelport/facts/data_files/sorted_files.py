@@ -64,10 +64,7 @@ def _claim_nothing(_: Path) -> None:
 
 
 class _SortedFileWriter:
-    """Writes one Parquet file; rows must come sorted.
-
-    `claim` is told of each path of the file, before it lies there.
-    """
+    """Writes one Parquet file of sorted rows; `claim` hears of each path before it is used."""
 
     def __init__(
         self,

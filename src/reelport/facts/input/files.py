@@ -188,10 +188,7 @@ def _detect_by_content(path: Path, compression: str | None, head: bytes) -> File
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether the first bytes of a file are UTF-8 without a NUL.
-
-    A character may be cut at their end.
-    """
+    """Whether a file's first bytes are UTF-8 without a NUL; a character may be cut at their end."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
@@ -200,10 +197,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _is_json(line: bytes) -> bool:
-    """Whether a line is JSON.
-
-    If it is no object, the other lines may be rows all the same.
-    """
+    """Whether a line is JSON; if it is no object, other lines may still be rows."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):

@@ -133,10 +133,7 @@ def _place_sql(source: RowSource) -> str:
 def sorted_load_sql(
     table: Table, sources: Sequence[RowSource], *, lenient: bool = False, now: datetime | None = None
 ) -> str:
-    """Write a load's whole query: bad rows first, then good ones in sort order.
-
-    Of object rows with the same key, the last one is kept.
-    """
+    """Write a load's query: bad rows first, then good ones sorted; of equal keys the last row."""
     names = ", ".join([*(quote_name(column.name) for column in table.columns), *([OUTSIDE] if lenient else [])])
     rows = " UNION ALL ".join(load_sql(table, source, lenient=lenient, now=now) for source in sources)
     keys = ", ".join(quote_name(name) for name in sort_keys(table))

@@ -259,10 +259,7 @@ def refuse_reject_files(paths: Sequence[Path]) -> None:
 
 
 def check_rejects_path(path: Path, root: Path, others: Sequence[Path]) -> None:
-    """Raise UsageError for the load's own files, and for one that exists and is no reject file.
-
-    Called before anything is opened for writing.
-    """
+    """Raise UsageError for a path that the load reads, or that holds anything but rejects."""
     for other in others:
         if path.exists() and other.exists() and path.samefile(other):
             same = f"{path}" if path.absolute() == other.absolute() else f"{path} (the same file as {other})"

@@ -161,10 +161,7 @@ def _find_absent_columns(table: Table, found: Sequence[RowSource], files: Sequen
 
 @contextmanager
 def blame_input(space: Workspace, files: Sequence[InputFile], found: Sequence[RowSource]) -> Iterator[None]:
-    """When DuckDB fails in the block, raise BadInput naming the damaged file or the mapping.
-
-    DuckDB's own message gives the bytes or the value that failed, but seldom the file.
-    """
+    """When DuckDB fails in the block, raise BadInput naming the damaged file or the mapping."""
     try:
         yield
     except duckdb.Error as error:
@@ -195,10 +192,7 @@ def _is_readable(space: Workspace, file: InputFile) -> bool:
 
 
 def _read_text_columns(file: InputFile, table: Table) -> tuple[tuple[str, str], ...]:
-    """Read a text file's columns, all text. NDJSON may have any of the table's in any line.
-
-    Keys of NDJSON are in the table's order, unknown ones after them.
-    """
+    """Read a text file's columns, all text; any line of NDJSON may have any of the table's."""
     names = read_header(file)
     if file.format is FileFormat.NDJSON:
         known = tuple(column.name for column in table.columns)

@@ -128,10 +128,7 @@ def _are_merged(files: Iterable[DataFile], file_bytes: int) -> bool:
 def _merge(
     root: Path, seen: TableVersion, month: str, files: tuple[DataFile, ...], memory: str, file_bytes: int
 ) -> int:
-    """Merge the month's files; return how many they are then.
-
-    0, and nothing done, if a process changed them.
-    """
+    """Merge the month's files; return how many they are then, 0 if a process changed them."""
     table, folder = seen.table, seen.folder
     keys = ", ".join(map(quote_name, sort_keys(table)))
     with ExitStack() as stack:
@@ -170,10 +167,7 @@ def _merge(
 
 
 def _write_cut(staged: StagedFiles, month: str, rows: pa.Table, file_bytes: int) -> None:
-    """Write rows that come sorted.
-
-    A file that is large enough ends with the owner of its last row.
-    """
+    """Write sorted rows; a file that is large enough ends with the owner of its last row."""
     if staged.open_bytes >= file_bytes:
         is_another = pc.not_equal(rows.column(OWNER), pa.scalar(staged.last_owner))
         begin = pc.index(is_another, True).as_py()
@@ -218,10 +212,7 @@ def copy_tables_by_roles(root: Path, *, table: str | None = None, memory: str = 
 
 @contextmanager
 def _lock_table(folder: Path) -> Iterator[None]:
-    """Let one process at a time copy the table; of an object store's, one of this machine.
-
-    Nothing of such a table need lie here yet.
-    """
+    """Let one process of this machine at a time copy the table."""
     place = locate_drafts(folder)
     with translate_io_errors(place), private():
         make_folder(place)

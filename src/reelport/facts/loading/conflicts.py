@@ -232,10 +232,7 @@ def count_replaced_rows(now: TableVersion, span: tuple[date, date]) -> int:
 
 
 def read_values(table: Table, paths: Sequence[str]) -> dict[str, str]:
-    """Read the unique values of these data files; empty for a table without such a column.
-
-    Raises StorageError for a damaged file.
-    """
+    """Read the unique values of data files, if the table has any. StorageError for damage."""
     if table.unique is None:
         return {}
     import pyarrow.parquet as pq  # noqa: PLC0415 - slow to import; most loads are of other tables

@@ -80,10 +80,7 @@ class RowWriter:
         self._owners = owners
 
     def write(self, found: duckdb.DuckDBPyRelation) -> None:
-        """Write the good rows of a query.
-
-        Bad rows come first, so that too many of them end the load before a good one is written.
-        """
+        """Write a query's good rows; bad ones come first, so that too many end the load early."""
         for batch in found.to_arrow_reader(ROW_GROUP):
             part = pa.Table.from_batches([batch])
             refused = part.num_rows - part.column(REJECT).null_count

@@ -103,10 +103,7 @@ class Preview:
 
     @property
     def owners(self) -> Mapping[str, int]:
-        """How many rows of each owner the load would add or merge.
-
-        Empty where it would leave days out.
-        """
+        """How many rows of each owner the load would add; empty where it would leave days out."""
         return self.judged.owners if self.rows_to_load and not self.left_out else {}
 
     @property
@@ -261,10 +258,7 @@ def _read_first_rows(request: _PreviewRequest, given: Sequence[RowSource], count
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason why rows are refused: how many have it; place and message of the first.
-
-    `file` is None where the row of a mapping's output isn't made of one row of a file.
-    """
+    """Why rows are refused: how many; place and message of the first; `file` if it is known."""
 
     reason: str
     rows: int

@@ -113,10 +113,7 @@ def active_batches(history: Iterable[Load]) -> frozenset[str]:
 
 
 def is_standing(now: TableVersion, batch: str) -> bool:
-    """Whether a load of the batch stands.
-
-    The whole log is read only where the batch's counter says so.
-    """
+    """Whether a load of the batch stands; reads the log only if the batch's counter says so."""
     # The undo that noted another load left the batch's counter as that of a loaded one.
     return now.is_loaded(batch) and batch in active_batches(read_history(now))
 
@@ -190,10 +187,7 @@ def find_load_to_undo(known: Iterable[Load], batch: str) -> Load:
 
 
 def read_restated(folder: Path, table: Table, version: int) -> tuple[Span, ...]:
-    """Read the days that standing replacements restate at this version of the table.
-
-    Raises StorageError where the log can't be read.
-    """
+    """Read the days that replacements restate at this version. StorageError for a bad log."""
     return _read_noted_spans(TableVersion(table, folder, version, (), open_table(folder, version))) or ()
 
 

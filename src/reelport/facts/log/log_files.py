@@ -40,10 +40,7 @@ def open_store(folder: Path) -> FileStore:
 
 
 def open_uploaded(folder: Path) -> FileStore:
-    """Open the store of a table's files to read it, without drafts of an object store.
-
-    No commit names a file that is a draft alone.
-    """
+    """Open the store of a table's files to read what is uploaded: drafts are left out."""
     remote = find_remote(folder)
     return LocalFolder(folder) if remote is None else remote.open_store(folder, has_drafts=False)
 
@@ -54,10 +51,7 @@ def commit_name(version: int) -> str:
 
 
 def find_commit_tag(store: FileStore, version: int) -> str | None:
-    """Find the tag of a commit's file; None when there is none.
-
-    It tells this commit from one of the same number in a table that was deleted and created again.
-    """
+    """Find the tag of a commit's file, which a table made anew doesn't share; None without it."""
     found = store.find(commit_name(version))
     return None if found is None else found.tag
 
@@ -106,10 +100,7 @@ def _read_hint(store: FileStore) -> int | None:
 
 
 def read_actions(store: FileStore, name: str) -> list[dict[str, Any]]:
-    """Read the actions of a commit.
-
-    FileNotFoundError when its file is missing, DamagedCommit when it is cut.
-    """
+    """Read a commit's actions. FileNotFoundError without its file, DamagedCommit if it is cut."""
     content = read_file(store, name)
     try:
         # A text may hold other ends of lines, such as U+2028, which JSON doesn't escape.
@@ -140,10 +131,7 @@ def find_damaged_commit(folder: Path) -> DamagedCommit | None:
 
 
 def read_each(folder: Path, versions: range, read: Callable[[int], Result]) -> Iterator[Result]:
-    """Yield what `read` gives for each version, in order.
-
-    Of an object store several are read at once.
-    """
+    """Yield what `read` gives for each version, in order; an object store's several at once."""
     if find_remote(folder) is None:
         yield from map(read, versions)
         return

@@ -28,10 +28,7 @@ class RemoteTables:
     cache: FileCache
 
     def open_store(self, folder: Path, *, has_drafts: bool = True) -> FileStore:
-        """Open the store of the table that this folder stands for.
-
-        Without this machine's drafts it is only read.
-        """
+        """Open the store of the table of this folder; without drafts of this machine to read only."""
         from reelport.storage.object_store import ObjectStore  # noqa: PLC0415 - loads a library that few need
 
         cache = replace(self.cache, folder=f"{self.cache.folder}{folder.name}/")

@@ -53,10 +53,7 @@ def find_part(channel: str) -> str:
 
 
 def name_copy(path: str, role: str, part: str) -> str:
-    """Name a part of a data file's copy.
-
-    Other readers of Delta tables ignore folders that begin so.
-    """
+    """Name a part of a data file's copy; other readers of Delta tables ignore such folders."""
     return f"{_PREFIX}{role.removesuffix(_SUFFIX)}/{part}/{path}"
 
 

@@ -44,10 +44,7 @@ class Snapshot:
         channels: frozenset[str] | None = None,
         role: str = OWNER,
     ) -> tuple[str, ...]:
-        """List the paths of `data_files`, which are fetched where they aren't here.
-
-        With another role than the owner's, those of their copies where there are any.
-        """
+        """List the paths of `data_files`, fetched if need be; by another role, those of copies."""
         chosen = self.data_files(table, start, end, channels if role == OWNER else None)
         return self.paths(table, chosen, channels, role)
 

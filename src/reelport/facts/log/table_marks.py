@@ -79,10 +79,7 @@ def was_made(root: Path, name: str) -> bool:
 
 
 def find_newest(root: Path, name: str) -> int | None:
-    """Find the version of a table's newest commit; None where it was never made.
-
-    StorageError where it was: it is missing.
-    """
+    """Find a table's newest version; None if it was never made, StorageError if it is missing."""
     found = find_newest_commit(root / name)
     if found is not None or not was_made(root, name):
         return found
@@ -95,10 +92,7 @@ def find_newest(root: Path, name: str) -> int | None:
 
 
 def mark_tables(root: Path) -> None:
-    """Mark the tables that are there.
-
-    A load that was killed, or of an earlier release, may have left that out.
-    """
+    """Mark the tables that are there: a killed load may have left that out."""
     _mark(root, (name for name in TABLES if find_newest_commit(root / name) is not None))
 
 
