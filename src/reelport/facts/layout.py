@@ -83,7 +83,13 @@ def read_layout(data: Path) -> int:
     path = data / FILE_NAME
     with translate_io_errors(path):
         text = read_file(LocalFolder(data), FILE_NAME)
-    return _parse_layout(text, path)
+    try:
+        found = json.loads(text)["layout"]
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, int):
+        raise StorageError(f'{path} is damaged, or no file of Reelport: it should hold {{"layout": {LAYOUT}}}')
+    return found
 
 
 def _check_file(data: Path) -> None:
@@ -102,17 +108,3 @@ def require_layout(data: Path) -> None:
     """
     if not _has_layout(data):
         raise StorageError(f"{data} is no data directory of Reelport: is its disk there?")
-
-
-def _parse_layout(text: bytes, path: Path) -> int:
-    try:
-        found = json.loads(text)["layout"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(_damaged_sentence(path)) from error
-    if not isinstance(found, int):
-        raise StorageError(_damaged_sentence(path))
-    return found
-
-
-def _damaged_sentence(path: Path) -> str:
-    return f'{path} is damaged, or no file of Reelport: it should hold {{"layout": {LAYOUT}}}'

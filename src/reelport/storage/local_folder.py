@@ -27,7 +27,6 @@ class LocalFile:
     size: int
 
     def read(self, position: int, count: int) -> bytes:
-        """Read up to `count` bytes from this position; fewer only at the file's end."""
         with translate_io_errors(self.path):
             return os.pread(self.descriptor, count, position)
 
@@ -44,7 +43,6 @@ class LocalFile:
         return bytes(memoryview(buffer)[:read])
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self.descriptor)
 
 
@@ -55,17 +53,14 @@ class LocalFolder:
     root: Path
 
     def list_names(self, under: str = "", *, after: str = "") -> Iterator[str]:
-        """Yield the name of every file below this folder of the store, behind `after`."""
         folder = self._locate(under) if under else self.root
         with translate_io_errors(folder):
             yield from (name for name in _walk(folder, f"{under}/" if under else "") if is_behind(name, after))
 
     def list(self, under: str = "") -> Iterator[StoredFile]:
-        """Yield every file below this folder of the store, without those that vanish meanwhile."""
         return (found for name in self.list_names(under) if (found := self.find(name)) is not None)
 
     def find(self, name: str) -> StoredFile | None:
-        """Find one file; None when there is none of this name, or a folder."""
         path = self._locate(name)
         with translate_io_errors(path), suppress(FileNotFoundError, NotADirectoryError):
             status = path.stat()
@@ -73,11 +68,9 @@ class LocalFolder:
         return None
 
     def describe(self, name: str) -> str:
-        """Name the place of a file: its path."""
         return str(self.root / name)
 
     def open(self, name: str) -> LocalFile:
-        """Open a file. FileNotFoundError without it, StorageError without the folder."""
         path = self._locate(name)
         with translate_io_errors(path, FileNotFoundError):
             try:
@@ -89,13 +82,11 @@ class LocalFolder:
             return LocalFile(path, descriptor, os.fstat(descriptor).st_size)
 
     def put(self, name: str, content: bytes, *, is_new: bool = False) -> None:
-        """Write a file durably, whole or not at all; `is_new`: FileExistsError for one there."""
         path = self._make_room(name)
         with translate_io_errors(path, FileExistsError), private():
             replace_file(path, content, is_new=is_new)
 
     def prepare_draft(self, name: str) -> Path:
-        """Return the path of a draft, which lies among the files. Its folder is made."""
         return self._make_room(name)
 
     def put_draft(self, draft: Path, name: str) -> None:
@@ -109,7 +100,6 @@ class LocalFolder:
             killpoints.reach("rename")
 
     def sync(self, *names: str) -> None:
-        """Return once these files of one folder, and its entries, are on the disk."""
         paths = [self._locate(name) for name in names]
         with translate_io_errors(self.root):
             for path in paths:
@@ -117,7 +107,6 @@ class LocalFolder:
             sync_folder(paths[-1].parent)
 
     def delete(self, name: str) -> None:
-        """Delete a file or a draft if it exists."""
         path = self._locate(name)
         with translate_io_errors(path):
             path.unlink(missing_ok=True)
@@ -127,7 +116,6 @@ class LocalFolder:
         return None
 
     def local_paths(self, names: Iterable[str]) -> tuple[Path, ...]:
-        """Return the paths of these files, which need not exist."""
         return tuple(map(self._locate, names))
 
     def fetch_again(self, name: str) -> Path:

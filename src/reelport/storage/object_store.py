@@ -137,14 +137,12 @@ class ObjectStore:
             yield page
 
     def find(self, name: str) -> StoredFile | None:
-        """Find a file or a draft of this machine."""
         if (draft := self.drafts.find(name)) is not None:
             return draft
         meta = self._find_meta(name)
         return None if meta is None else _describe(meta)
 
     def describe(self, name: str) -> str:
-        """Name the place of a file: its address."""
         return str(self.address.below(name))
 
     def open(self, name: str) -> ObjectFile | LocalFile:
@@ -159,7 +157,6 @@ class ObjectStore:
             raise FileNotFoundError(f"{self.address}/{name}") from None
 
     def put(self, name: str, content: bytes, *, is_new: bool = False) -> None:
-        """Write a file; `is_new`: FileExistsError for one that another writer put."""
         self._check(name)
         with self._translate_errors(name), self._translate_missing():
             if is_new:
@@ -168,7 +165,6 @@ class ObjectStore:
                 self._ask(lambda: obstore.put(self._client, name, content, use_multipart=False))
 
     def prepare_draft(self, name: str) -> Path:
-        """Return the path of a draft on this machine."""
         return self.drafts.prepare_draft(name)
 
     def put_draft(self, draft: Path, name: str) -> None:
@@ -203,7 +199,6 @@ class ObjectStore:
                 self.cache.adopt(path, path.relative_to(self.drafts.root).as_posix())
 
     def delete(self, name: str) -> None:
-        """Delete a file, a draft and what the cache has of it."""
         self.drafts.delete(name)
         self.cache.forget(name)
         try:
@@ -363,7 +358,6 @@ class ObjectFile:
 
     @property
     def size(self) -> int:
-        """The bytes of the file."""
         return self._meta["size"]
 
     def read(self, position: int, count: int) -> bytes:
@@ -389,7 +383,6 @@ class ObjectFile:
         return self._take(count) if position == self._position and self._waiting else None
 
     def close(self) -> None:
-        """End the transfer."""
         self._transfer, self._waiting = None, memoryview(b"")
 
     def _take(self, count: int) -> bytes:

@@ -127,7 +127,8 @@ def _detect_file(path: Path) -> InputFile:
         raise BadInput(f"{path} can't be read: {error.strerror}") from error
     if not stamp[1]:
         raise BadInput(f"{path} is empty")
-    compression = _detect_compression(start)
+    is_zstd = start.startswith(_ZSTD) or _SKIPPABLE.match(start)
+    compression = "gzip" if start.startswith(_GZIP) else "zstd" if is_zstd else None
     unpacked = InputFile(path, FileFormat.CSV, compression, stamp)
     try:
         with unpacked.open() as file:
@@ -135,12 +136,6 @@ def _detect_file(path: Path) -> InputFile:
     except READ_ERRORS as error:
         raise BadInput(damaged_sentence(unpacked, error)) from error
     return InputFile(path, _detect_by_content(path, compression, head), compression, stamp)
-
-
-def _detect_compression(start: bytes) -> str | None:
-    if start.startswith(_GZIP):
-        return "gzip"
-    return "zstd" if start.startswith(_ZSTD) or _SKIPPABLE.match(start) else None
 
 
 def _read_stamp(path: Path) -> tuple[int, int, int]:
@@ -159,15 +154,6 @@ def check_unchanged(files: Sequence[InputFile]) -> None:
             raise BadInput(f"nothing was loaded: {file.path} changed while it was read; load it when it is complete")
 
 
-def _refuse_foreign(path: Path, head: bytes) -> None:
-    if head.startswith(_OLD_EXCEL) or (head.startswith(_ZIP) and path.suffix.lower() in _WORKBOOKS):
-        raise BadInput(f"{path} is a workbook: save its sheet as CSV in UTF-8, and load that")
-    if head.startswith(_ZIP):
-        raise BadInput(f"{path} is a ZIP archive: unpack it, and load what it holds")
-    if head.startswith(_UTF16_MARKS) or (b"\0" in head and head.count(b"\0") * 3 > len(head)):
-        raise BadInput(f"{path} is written in UTF-16 or UTF-32: convert it to UTF-8 (iconv -t UTF-8)")
-
-
 def _detect_by_content(path: Path, compression: str | None, head: bytes) -> FileFormat:
     if head.startswith(_PARQUET):
         if compression is not None:
@@ -175,7 +161,12 @@ def _detect_by_content(path: Path, compression: str | None, head: bytes) -> File
         return FileFormat.PARQUET
     if not head.strip():
         raise BadInput(f"{path} is empty")
-    _refuse_foreign(path, head)
+    if head.startswith(_OLD_EXCEL) or (head.startswith(_ZIP) and path.suffix.lower() in _WORKBOOKS):
+        raise BadInput(f"{path} is a workbook: save its sheet as CSV in UTF-8, and load that")
+    if head.startswith(_ZIP):
+        raise BadInput(f"{path} is a ZIP archive: unpack it, and load what it holds")
+    if head.startswith(_UTF16_MARKS) or (b"\0" in head and head.count(b"\0") * 3 > len(head)):
+        raise BadInput(f"{path} is written in UTF-16 or UTF-32: convert it to UTF-8 (iconv -t UTF-8)")
     endings = {suffix.lower() for suffix in path.suffixes}
     if ".parquet" in endings and not _is_text(head):
         raise BadInput(f"{path} is no Parquet file, for all its name: it doesn't begin with PAR1")

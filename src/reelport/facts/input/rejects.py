@@ -229,13 +229,9 @@ class Rejects:
         listed = "\n".join(f"  {line}" for line in self.first) + (f"\n  … and {more:,} more" if more else "")
         count = format_count(self.count, "row")
         among = f"{count} so far" if total is None else f"{self.count:,} of {format_count(total, 'row')}"
-        return f"{among} can't be taken{self._format_where()}:\n{listed}"
-
-    def _format_where(self) -> str:
-        if not self.path or not self.kept:
-            return ""
         which = "all" if self.kept == self.count else f"the first {self.kept:,}"
-        return f" ({which} are in {self.path})"
+        where = f" ({which} are in {self.path})" if self.path and self.kept else ""
+        return f"{among} can't be taken{where}:\n{listed}"
 
 
 def _format_csv_line(cells: Sequence[object]) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,12 +180,9 @@ def blame_input(space: Workspace, files: Sequence[InputFile], found: Sequence[Ro
 
 
 def _is_readable(space: Workspace, file: InputFile) -> bool:
-    def read() -> None:
-        for _ in space.session.sql(f"FROM {parquet_source([str(file.path)])}").to_arrow_reader(ROW_GROUP):
-            pass
-
+    source = f"FROM {parquet_source([str(file.path)])}"
     try:
-        space.run_interruptibly(read)
+        space.run_interruptibly(lambda: deque(space.session.sql(source).to_arrow_reader(ROW_GROUP), maxlen=0))
     except duckdb.Error as error:
         return isinstance(error, duckdb.OutOfMemoryException)
     return True

@@ -245,11 +245,6 @@ def read_values(table: Table, paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def read_known_values(now: TableVersion) -> dict[str, str]:
-    """Read the unique values of a version of a table."""
-    return read_values(now.table, now.paths(now.files))
-
-
 def count_renamed(known: Values, new: Values) -> int:
     """Count the known objects that get another value."""
     return sum(known.get(key, value) != value for key, value in new.items())

@@ -37,7 +37,11 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
     new version, or None when it has all these rows already.
     """
     last = list({row[table.key or ""]: row for row in rows}.values())
-    new, entry = _to_arrow(table, last), LogEntry("load", batch, len(last), sources=(batch,))
+    # Arrow imports pandas, where it is installed, to make a table of Python's values; it reads JSON without.
+    lines = pa.py_buffer("\n".join(map(json.dumps, last)).encode())
+    options = arrow_json.ParseOptions(explicit_schema=stored_schema(table.name), unexpected_field_behavior="error")
+    new = arrow_json.read_json(lines, parse_options=options)
+    entry = LogEntry("load", batch, len(last), sources=(batch,))
     with ExitStack() as stack:
         attempts: list[StagedFiles] = []
 
@@ -55,13 +59,6 @@ def merge_rows(root: Path, table: Table, rows: Sequence[Row], batch: str) -> int
         if version is not None:
             attempts[-1].keep()
     return version
-
-
-def _to_arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
-    # Arrow imports pandas, where it is installed, to make a table of Python's values; it reads JSON without.
-    lines = pa.py_buffer("\n".join(map(json.dumps, rows)).encode())
-    options = arrow_json.ParseOptions(explicit_schema=stored_schema(table.name), unexpected_field_behavior="error")
-    return arrow_json.read_json(lines, parse_options=options)
 
 
 def _read_all(now: TableVersion) -> pa.Table:

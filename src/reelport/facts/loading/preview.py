@@ -39,7 +39,7 @@ from reelport.facts.loading.conflicts import (
     count_replaced_rows,
     describe_shared,
     find_shared_days,
-    read_known_values,
+    read_values,
     refuse_loaded_files,
 )
 from reelport.facts.loading.load import OutsideRows, check_span, name_files
@@ -230,7 +230,7 @@ def _read_values(request: _PreviewRequest, given: Sequence[RowSource]) -> Values
 def _compare_values(result: Preview, now: TableVersion, values: Values) -> Preview:
     if result.refusal or not values:
         return result
-    known = read_known_values(now)
+    known = read_values(now.table, now.paths(now.files))
     shared = describe_shared(now.table, known, values)
     return dataclasses.replace(result, refusal=shared, renamed=0 if shared else count_renamed(known, values))
 

@@ -42,7 +42,10 @@ def identify_tables(data: Path, root: Path, *, make: bool = False, known: str | 
     if not make:
         return found
     if found is None:
-        found = _make_identity(root)
+        mark_tables(root)  # those that an earlier version made
+        with suppress(FileExistsError):  # another process was first
+            _put(root, IDENTITY, f"{secrets.token_hex(8)}\n".encode(), is_new=True)
+        found = read_file(_open_marks(root), IDENTITY).decode("utf-8", "replace").strip()
     if _read(LocalFolder(data), RECORD) != found:
         _record(data, found)
     return found
@@ -94,14 +97,6 @@ def find_newest(root: Path, name: str) -> int | None:
 def mark_tables(root: Path) -> None:
     """Mark the tables that are there: a killed load may have left that out."""
     _mark(root, (name for name in TABLES if find_newest_commit(root / name) is not None))
-
-
-def _make_identity(root: Path) -> str:
-    """Give the tables an identity, and mark those that an earlier version made."""
-    mark_tables(root)
-    with suppress(FileExistsError):  # another process was first
-        _put(root, IDENTITY, f"{secrets.token_hex(8)}\n".encode(), is_new=True)
-    return read_file(_open_marks(root), IDENTITY).decode("utf-8", "replace").strip()
 
 
 def _record(data: Path, identity: str) -> None:
