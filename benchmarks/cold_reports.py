@@ -20,7 +20,7 @@ from tests.storage.object_server import BUCKET, CREDENTIALS, FaultyProxy, serve_
 
 from benchmarks.facts import START, Facts
 from reelport.facts.data_files.duckdb_session import path_list_sql
-from reelport.facts.log.remote_tables import RemoteTables, attach_tables
+from reelport.facts.log.log_files import RemoteTables, attach_tables
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.tables import OWNER
 from reelport.storage.file_cache import FileCache, holding

@@ -21,9 +21,8 @@ from benchmarks.facts import Facts
 from benchmarks.kept_sums import prepare_rollups
 from reelport.facts.loading.load import load
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.log_entry import DataFile, LogEntry
 from reelport.facts.tables import find_table
 
 _ROOM = 10_000_000_000

@@ -17,7 +17,7 @@ from reelport.check import Rules, problems
 from reelport.engine.compile import compile_query, plan_pieces
 from reelport.engine.tenant import Tenant
 from reelport.errors import StorageError
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery

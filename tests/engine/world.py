@@ -23,7 +23,7 @@ from reelport.engine.duckdb.engine import QueryEngine
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.object_rows import merge_rows
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.tables import BATCH, TABLES, stored_schema
 from reelport.query import ReportQuery

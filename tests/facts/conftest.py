@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from reelport.facts.data_files.duckdb_session import parquet_source
-from reelport.facts.log.remote_tables import RemoteTables, attach_tables
+from reelport.facts.log.log_files import RemoteTables, attach_tables
 from reelport.facts.log.snapshot import pin
 from reelport.storage.file_cache import FileCache
 from reelport.storage.s3_address import S3Address

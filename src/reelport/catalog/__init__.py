@@ -1,6 +1,6 @@
 """The catalog: all that can be asked, as data, shared by client and service."""
 
-from reelport.catalog.dimensions import Dimension
+from reelport.catalog.dimensions import TAG_ESCAPE, TAG_SEPARATOR, Dimension, split_tags
 from reelport.catalog.families import Family
 from reelport.catalog.filters import Filter
 from reelport.catalog.limits import Convention, Limit
@@ -29,7 +29,6 @@ from reelport.catalog.row_types import (
 )
 from reelport.catalog.scopes import Scope
 from reelport.catalog.synonyms import find_synonyms
-from reelport.catalog.tags import TAG_ESCAPE, TAG_SEPARATOR, split_tags
 
 __all__ = [
     "TAG_ESCAPE",

@@ -1,4 +1,4 @@
-"""Products and payees: which facts count for the tenant's channels, and whose the money of a row is."""
+"""Products and payees: which facts count for a tenant, and whose the money of a row is."""
 
 from __future__ import annotations
 

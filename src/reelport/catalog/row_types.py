@@ -1,4 +1,4 @@
-"""What rows of the catalog are made of: types, units, rules, and how well each statement is known."""
+"""What rows of the catalog are made of, and how well each statement is known."""
 
 from __future__ import annotations
 

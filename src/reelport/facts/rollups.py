@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from reelport.catalog import Grain
 from reelport.errors import UsageError
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.tables import TABLES, find_table
 from reelport.storage.digests import CheckedFiles, check_files
 from reelport.storage.durable import make_folder, private, replace_file, translate_io_errors

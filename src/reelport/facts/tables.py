@@ -1,4 +1,4 @@
-"""Declare every table: columns, types, units, whether they may be empty, and the Parquet and Delta schema."""
+"""Declare every table: columns, types, units, and the Parquet and Delta schema."""
 
 from __future__ import annotations
 

@@ -366,7 +366,7 @@ class Settings:
         """Directory of the fact tables, or what stands for them in this process."""
         root = self.data / "facts"
         if self.facts_url:
-            from reelport.facts.log.remote_tables import RemoteTables, attach_tables  # noqa: PLC0415 - needs POSIX
+            from reelport.facts.log.log_files import RemoteTables, attach_tables  # noqa: PLC0415 - needs POSIX
             from reelport.storage.file_cache import FileCache  # noqa: PLC0415 - the same
 
             cache = FileCache(self.cache_root, parse_size(self.cache_size), "facts/", CHECKED_BYTES)

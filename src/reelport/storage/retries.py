@@ -1,4 +1,4 @@
-"""What is done when an object store fails: ask again for a while, then say what keeps the store from answering.
+"""When an object store fails: ask again for a while, then say what keeps it from answering.
 
 Time bounds it, not a number: pauses are random, and a number of them may be over in a second. The libraries send a
 request again until an answer begins; a small one that breaks in its middle they give up, and it is asked again here.

@@ -21,7 +21,7 @@ from reelport.engine.duckdb.engine import Cancelled, QueryEngine, Session
 from reelport.engine.plan import Pieces, Plan, single_piece
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError, ReelportError, StorageError, UsageError
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery

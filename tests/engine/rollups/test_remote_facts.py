@@ -16,7 +16,7 @@ from reelport.engine.rollups.shape import make_rollup
 from reelport.engine.rollups.suggestion import count_demand, suggest_rollups
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
-from reelport.facts.log.remote_tables import attach_tables
+from reelport.facts.log.log_files import attach_tables
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups import add_rollup
 from reelport.query import ReportQuery

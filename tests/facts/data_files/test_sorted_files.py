@@ -12,9 +12,8 @@ import pytest
 
 from reelport.facts.data_files.sorted_files import StagedFiles, open_writer
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_newest
-from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.log_entry import DataFile, LogEntry
 from reelport.facts.log.log_files import commit_name, open_store
 from reelport.facts.tables import find_table, stored_schema
 

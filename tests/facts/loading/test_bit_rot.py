@@ -26,9 +26,8 @@ from reelport.facts.loading.object_rows import merge_rows
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import DIGESTS
-from reelport.facts.log.log_files import list_commits, open_store
+from reelport.facts.log.log_files import attach_tables, list_commits, open_store
 from reelport.facts.log.object_reader import read_rows
-from reelport.facts.log.remote_tables import attach_tables
 from reelport.facts.log.role_copies import LEAST_ROWS, delete_damaged_copies, find_original
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups import add_rollup, check_rollups

@@ -21,7 +21,7 @@ from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups import add_rollup, list_files_by_day, list_segments
 

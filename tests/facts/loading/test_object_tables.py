@@ -25,8 +25,7 @@ from reelport.facts.loading.undo import undo
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import open_delta, open_table, read_newest, translate_delta_errors
 from reelport.facts.log.history import list_loads
-from reelport.facts.log.log_files import DamagedCommit, commit_name, open_store
-from reelport.facts.log.remote_tables import RemoteTables, attach_tables
+from reelport.facts.log.log_files import DamagedCommit, RemoteTables, attach_tables, commit_name, open_store
 from reelport.facts.log.snapshot import newest_versions, pin
 from reelport.facts.tables import TABLES
 from reelport.killpoints import VARIABLE

@@ -18,8 +18,8 @@ from reelport.facts.loading.compaction import CompactedMonth, compact, vacuum
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import plan_undo, undo
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.data_file import MONTH_FILE
 from reelport.facts.log.history import list_loads
+from reelport.facts.log.log_entry import MONTH_FILE
 from reelport.facts.log.log_files import open_store
 from reelport.facts.log.snapshot import pin
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from tests.facts.conftest import remote_tables
 
-from reelport.facts.log.log_files import LOG_FOLDER
-from reelport.facts.log.remote_tables import attach_tables
+from reelport.facts.log.log_files import LOG_FOLDER, attach_tables
 from reelport.facts.tables import EARNINGS
 
 from .small_log import load_days

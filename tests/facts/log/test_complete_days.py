@@ -18,10 +18,9 @@ from reelport.errors import UsageError
 from reelport.facts.loading.compaction import compact
 from reelport.facts.loading.load import load, load_arrow
 from reelport.facts.loading.undo import undo
-from reelport.facts.log.data_file import DataFile, name_month, parse_days
 from reelport.facts.log.delta_log import list_files_at
 from reelport.facts.log.freshness import find_completeness, last_complete_day, read_completeness, tables_report
-from reelport.facts.log.log_entry import merge_spans
+from reelport.facts.log.log_entry import DataFile, merge_spans, name_month, parse_days
 from reelport.facts.log.log_files import commit_name
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import EARNINGS, TABLES, USAGE

@@ -16,8 +16,7 @@ from tests.storage.object_server import Fault, FaultyProxy
 
 from reelport.errors import StorageError, StoreUnavailable
 from reelport.facts.log.freshness import find_last_load
-from reelport.facts.log.log_files import commit_name, open_store
-from reelport.facts.log.remote_tables import attach_tables
+from reelport.facts.log.log_files import attach_tables, commit_name, open_store
 from reelport.storage.retries import retry_for
 
 FIRST, SECOND = date(2026, 11, 11), date(2026, 11, 12)

@@ -13,8 +13,7 @@ from tests.storage.object_server import Fault, FaultyProxy
 from reelport.errors import NewerData, StorageError, StoreUnavailable
 from reelport.facts.loading.verification import verify
 from reelport.facts.log.delta_log import list_files_at
-from reelport.facts.log.log_files import HINT, commit_name, open_store
-from reelport.facts.log.remote_tables import attach_tables
+from reelport.facts.log.log_files import HINT, attach_tables, commit_name, open_store
 from reelport.facts.log.snapshot import newest_version, pin
 from reelport.facts.tables import EARNINGS, PLAYS
 from reelport.storage.retries import retry_for

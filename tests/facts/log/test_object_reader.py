@@ -11,8 +11,8 @@ from tests.facts.conftest import remote_tables
 from reelport.errors import StorageError
 from reelport.facts.loading.object_rows import Row, merge_rows
 from reelport.facts.log.delta_log import read_newest
+from reelport.facts.log.log_files import attach_tables
 from reelport.facts.log.object_reader import read_rows
-from reelport.facts.log.remote_tables import attach_tables
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import CHANNELS
 from reelport.storage.file_cache import FileCache

@@ -15,8 +15,8 @@ from reelport.errors import NewerData, StorageError
 from reelport.facts.layout import LAYOUT, check_layout
 from reelport.facts.loading.load import load
 from reelport.facts.log.commits import CHECKPOINT_EVERY
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.freshness import find_freshness, tables_report
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import KEPT_LISTINGS, newest_versions, pin
 from reelport.facts.tables import PLAYS, TABLES
 

@@ -18,8 +18,8 @@ from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, 
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.defaults import KEPT_HOURS, MEMORY
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import read_newest, require_intact
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import (
     DATA,

@@ -23,7 +23,7 @@ from reelport.engine.rollups.shape import identity_of, is_summable, list_columns
 from reelport.engine.scan_estimate import RowGroupIndex, Scan
 from reelport.engine.tenant import Tenant
 from reelport.errors import InternalError
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.role_copies import ROLES
 from reelport.facts.log.snapshot import Snapshot, pin
 from reelport.facts.rollups import Files, Rollup, Segment, list_files_by_day, list_rollups, list_segments

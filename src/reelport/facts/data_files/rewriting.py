@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from reelport.facts.damage import translate_damage
 from reelport.facts.data_files.projection import project_rows
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles
-from reelport.facts.log.data_file import MONTH_FILE, DataFile
 from reelport.facts.log.delta_log import TableVersion, require_intact
+from reelport.facts.log.log_entry import MONTH_FILE, DataFile
 from reelport.facts.tables import BATCH, Kind, Table
 
 Mask = Callable[[pa.Table], pa.ChunkedArray]

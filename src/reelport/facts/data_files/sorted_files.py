@@ -19,10 +19,9 @@ import pyarrow.parquet as pq
 from reelport import killpoints
 from reelport.errors import OutcomeUnknown, ReelportError, StorageError
 from reelport.facts.data_files.projection import to_schema
-from reelport.facts.log.data_file import MONTH_FILE, DataFile, name_month
 from reelport.facts.log.delta_log import read_newest, read_paths
-from reelport.facts.log.log_files import open_store
-from reelport.facts.log.remote_tables import find_remote, locate_drafts
+from reelport.facts.log.log_entry import MONTH_FILE, DataFile, name_month
+from reelport.facts.log.log_files import find_remote, locate_drafts, open_store
 from reelport.facts.tables import BATCH, MONTH, OWNER, Table, stored_schema
 from reelport.storage.digests import compute_digest
 from reelport.storage.durable import make_folder, translate_io_errors

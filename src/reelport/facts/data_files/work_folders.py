@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from reelport.facts.log.log_files import LOG_FOLDER
-from reelport.facts.log.remote_tables import find_remote
+from reelport.facts.log.log_files import LOG_FOLDER, find_remote
 from reelport.facts.tables import TABLES
 from reelport.storage.durable import translate_io_errors
 from reelport.storage.locked_folders import lock_folder

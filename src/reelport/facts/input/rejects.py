@@ -1,4 +1,4 @@
-"""Bad rows: how many a load tolerates, and the reject file, with file, line, reason and the raw row as JSON."""
+"""Bad rows: how many a load tolerates, and the reject file that keeps them."""
 
 from __future__ import annotations
 

@@ -21,10 +21,9 @@ from reelport.facts.data_files.rewriting import in_days, negate, rewrite_file
 from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.loading.conflicts import SharedDay, count_renamed, describe_shared, find_shared_days, read_values
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, require_intact
 from reelport.facts.log.history import find_superseded_days, is_standing, read_history, restate
-from reelport.facts.log.log_entry import DayLeftOut, LogEntry, Span
+from reelport.facts.log.log_entry import DataFile, DayLeftOut, LogEntry, Span
 from reelport.facts.tables import Table
 from reelport.sql_quoting import quote_name
 from reelport.wording import format_count

@@ -1,4 +1,4 @@
-"""Look after tables: merge settled days into months, copy files by role, delete what nobody needs.
+"""Merge settled days into months, copy files by role, delete what nobody needs.
 
 A month's files are cut at owners, so that a report of few owners reads few of them: over an object store it fetches
 them whole. The rows don't change, and pinned snapshots stay readable. A copy by role serves reports of EMBED and CLAIM:
@@ -30,11 +30,9 @@ from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, Staged
 from reelport.facts.data_files.work_folders import LOCK, claim_file, clear_dead_folders, list_work_folders
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit, find_missing_columns
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
-from reelport.facts.log.log_entry import LogEntry
-from reelport.facts.log.log_files import LOG_FOLDER, list_tables, open_store, read_actions
-from reelport.facts.log.remote_tables import locate_drafts
+from reelport.facts.log.log_entry import DataFile, LogEntry
+from reelport.facts.log.log_files import LOG_FOLDER, list_tables, locate_drafts, open_store, read_actions
 from reelport.facts.log.role_copies import (
     LEAST_ROWS,
     WHOLE,

@@ -26,10 +26,9 @@ from reelport.facts.data_files.rewriting import (
 from reelport.facts.data_files.sorted_files import StagedFiles
 from reelport.facts.loading.changes import count_missing
 from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, read_newest, read_paths, require_intact
 from reelport.facts.log.history import Load, active_batches, find_load_to_undo, list_loads, read_history, take_back
-from reelport.facts.log.log_entry import LogEntry
+from reelport.facts.log.log_entry import DataFile, LogEntry
 from reelport.facts.tables import MONTH, find_table
 from reelport.wording import format_count
 

@@ -22,10 +22,9 @@ from reelport.errors import NewerData, StorageError
 from reelport.facts.damage import DAMAGE_ERRORS
 from reelport.facts.data_files.sorted_files import ROW_GROUP
 from reelport.facts.data_files.work_folders import list_work_folders, open_work_folder
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import TableVersion, parse_digests, read_newest
-from reelport.facts.log.log_files import DamagedCommit, commit_name, list_commits, open_store, read_actions
-from reelport.facts.log.remote_tables import find_remote
+from reelport.facts.log.log_entry import DataFile
+from reelport.facts.log.log_files import DamagedCommit, commit_name, find_remote, list_commits, open_store, read_actions
 from reelport.facts.log.role_copies import find_copies, is_data_file, list_parts, list_roles, name_copy, split_digest
 from reelport.facts.log.table_marks import was_made
 from reelport.facts.tables import BATCH, MONTH, TABLES, Table, sort_keys, stored_schema

@@ -22,7 +22,6 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from reelport import killpoints
 from reelport.errors import NewerData, OutcomeUnknown, StorageError
-from reelport.facts.log.data_file import DataFile
 from reelport.facts.log.delta_log import (
     DIGESTS,
     RESTATED,
@@ -36,9 +35,8 @@ from reelport.facts.log.delta_log import (
     storage_options,
     translate_delta_errors,
 )
-from reelport.facts.log.log_entry import LogEntry, entry_to_json
-from reelport.facts.log.log_files import LOG_FOLDER, commit_name, open_store, read_actions
-from reelport.facts.log.remote_tables import describe_place, find_remote
+from reelport.facts.log.log_entry import DataFile, LogEntry, entry_to_json
+from reelport.facts.log.log_files import LOG_FOLDER, commit_name, describe_place, find_remote, open_store, read_actions
 from reelport.facts.log.table_marks import note_table
 from reelport.facts.tables import BATCH, MONTH, OWNER, Table, delta_schema, partition_columns
 from reelport.storage.durable import full_disk_sentence, make_folder, private, translate_io_errors

@@ -17,20 +17,20 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from reelport.errors import NewerData, StorageError, StoreUnavailable
-from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.log_entry import LogEntry, parse_entry
+from reelport.facts.log.log_entry import DataFile, LogEntry, parse_entry
 from reelport.facts.log.log_files import (
     DamagedCommit,
     choose_older,
     commit_name,
+    describe_place,
     find_damaged_commit,
+    find_remote,
     has_log,
     open_store,
     read_actions,
     read_commit,
     read_each,
 )
-from reelport.facts.log.remote_tables import describe_place, find_remote
 from reelport.facts.log.table_marks import find_newest
 from reelport.facts.tables import MONTH, OWNER, Table
 from reelport.storage.digests import FileDamaged, is_intact

@@ -22,8 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from reelport.errors import ReelportError
-from reelport.facts.log.data_file import DataFile
-from reelport.facts.log.log_entry import LogEntry, Span, intersect, is_within, merge_spans, parse_entry
+from reelport.facts.log.log_entry import DataFile, LogEntry, Span, intersect, is_within, merge_spans, parse_entry
 from reelport.facts.log.log_files import read_commit, read_each
 from reelport.facts.log.snapshot import ABSENT, Snapshot, pin
 from reelport.facts.tables import TABLES

@@ -10,7 +10,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from reelport.errors import StorageError
 from reelport.facts.log.delta_log import open_table
-from reelport.facts.log.remote_tables import describe_place, find_remote
+from reelport.facts.log.log_files import describe_place, find_remote
 from reelport.facts.log.snapshot import pin
 from reelport.facts.tables import Table
 from reelport.storage.durable import to_plain_line

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.log_files import LOG_FOLDER, open_store
 from reelport.facts.tables import Table
 from reelport.storage.digests import DIGITS, is_intact

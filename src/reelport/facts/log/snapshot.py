@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reelport.errors import StorageError
-from reelport.facts.log.data_file import DataFile
+from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.log_files import find_commit_tag, open_store
 from reelport.facts.log.role_copies import choose_paths, find_original, list_parts
 from reelport.facts.log.table_marks import find_newest

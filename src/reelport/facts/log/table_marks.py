@@ -14,8 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from reelport.errors import StorageError
-from reelport.facts.log.log_files import find_newest_commit, open_store
-from reelport.facts.log.remote_tables import describe_place, find_remote
+from reelport.facts.log.log_files import describe_place, find_newest_commit, find_remote, open_store
 from reelport.facts.tables import TABLES
 from reelport.storage.durable import give_to_owner, make_folder, private, translate_io_errors
 from reelport.storage.file_store import FileStore, read_file
