@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reelport.server.doctor import start_checks
+from reelport.server.doctor import data_directory
 from reelport.server.doctor.start_checks import find_link_fault
 from reelport.server.settings import read_settings
 
@@ -22,10 +22,10 @@ def test_pipes_and_sockets_of_running_processes_are_no_files_that_are_closed(tmp
     with closing(socket.socket(socket.AF_UNIX)) as listening:
         listening.bind(str(spill / "socket"))
         (spill / "socket").chmod(0o200)
-        assert start_checks.list_inaccessible(tmp_path) == ()
+        assert data_directory.list_inaccessible(tmp_path) == ()
     (spill / "file").write_text("x")
     (spill / "file").chmod(0o200)
-    assert start_checks.list_inaccessible(tmp_path) == (spill / "file",)
+    assert data_directory.list_inaccessible(tmp_path) == (spill / "file",)
 
 
 @pytest.mark.parametrize(

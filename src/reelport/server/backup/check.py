@@ -32,7 +32,7 @@ from reelport.server.backup.state_dump import (
     name_database,
 )
 from reelport.server.settings import Settings
-from reelport.server.state.database import open_database, upgrade, writing
+from reelport.server.state.database import opened, upgrade, writing
 from reelport.storage.locked_folders import open_scratch_folder
 
 _DATABASE_OWNER = "reelport"
@@ -46,6 +46,7 @@ _OPTIONS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "jit=off",
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 """The server's: another user may read it, and this process has secrets in its own."""
 
+_FUNCTIONS = text("SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = current_schema::regnamespace")
 _PATIENCE_SECONDS = 300
 _SET_DEATH_SIGNAL = 1
 
@@ -88,11 +89,8 @@ def try_upgrade(settings: Settings, scratch: Path | None, scratch_database: str 
             copy = replace(place, database_url=address)
             if address:
                 load_state(copy, dump)
-            db = open_database(copy)
-            try:
+            with opened(copy) as db:
                 upgrade(db)
-            finally:
-                db.dispose()
         if not address and (damage := check_state_file(place.state_file)):
             raise StorageError(damage)
 
@@ -204,20 +202,9 @@ def _lend_named_database(settings: Settings, address: str) -> Iterator[str]:
     try:
         yield address
     finally:
-        _drop_tables(place)
-
-
-def _drop_tables(settings: Settings) -> None:
-    db = open_database(settings)
-    try:
-        with writing(db) as connection:
+        with opened(place) as db, writing(db) as connection:
             found = MetaData()
             found.reflect(connection)
             found.drop_all(connection)
-            functions = text(
-                "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = current_schema::regnamespace"
-            )
-            for function in connection.execute(functions).scalars().all():
+            for function in connection.execute(_FUNCTIONS).scalars().all():
                 connection.execute(text(f"DROP FUNCTION {function}"))
-    finally:
-        db.dispose()

@@ -104,22 +104,20 @@ def _store_tables(
 ) -> Iterator[BackedUpFile]:
     snapshot = pin(settings.facts_root, versions, versions)
     for table in TABLES:
-        store, newest = open_uploaded(settings.facts_root / table), commit_name(versions[table])
-        # No draft, later commit, checkpoint or copy by role.
-        names = [
-            name
-            for name in store.list_names()
-            if (
-                name.endswith(".json") and name <= newest
-                if name.startswith(f"{LOG_FOLDER}/")
-                else not name.endswith(_DRAFT) and find_original(name) is None
-            )
-        ]
+        store = open_uploaded(settings.facts_root / table)
+        names = [name for name in store.list_names() if _belongs(name, versions[table])]
         stored = tuple(_store_files(archive, store, FACTS, f"{table}/", sorted(names), known))
         lost = {f"{table}/{file.path}" for file in snapshot.listing[table]} - {file.name for file in stored}
         if lost:
             raise StorageError(f"{min(lost)} is gone: run `reelport verify`, or back up again.")
         yield from stored
+
+
+def _belongs(name: str, version: int) -> bool:
+    """Whether a backup has this file of a table: no draft, later commit, checkpoint or copy by role."""
+    if not name.startswith(f"{LOG_FOLDER}/"):
+        return not name.endswith(_DRAFT) and find_original(name) is None
+    return name.endswith(".json") and name <= commit_name(version)
 
 
 def _store_files(

@@ -52,7 +52,8 @@ def _advise(archive: Archive, manifest: Manifest, damaged: Collection[Stored]) -
     others, spared = [id_ for id_ in archive.list_ids() if id_ != manifest.id], []
     for id_ in others:
         with suppress(ReelportError):  # what can't be read is no way out
-            spared += [id_] if archive.read(id_).contents.isdisjoint(damaged) else []
+            if archive.read(id_).contents.isdisjoint(damaged):
+                spared.append(id_)
     if spared:
         ways.insert(0, f"restore one of the backups that need none of them (--id): {', '.join(spared)}")
     if list_needed(manifest, without_damaged=True).isdisjoint(damaged):

@@ -11,13 +11,13 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy import Connection, inspect, select, text
 
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.layout import (
@@ -43,7 +43,7 @@ from reelport.server.backup.state_dump import (
 )
 from reelport.server.settings import Settings
 from reelport.server.state import state_record
-from reelport.server.state.database import CLAIM, FREE_CLAIM, lock_tables, open_database, reading, upgrade, writing
+from reelport.server.state.database import CLAIM, FREE_CLAIM, lock_tables, opened, reading, upgrade, writing
 from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
@@ -237,20 +237,16 @@ def _list_leftovers(settings: Settings) -> list[Path]:
 
 def _bring_up_to_date(settings: Settings, kept: set[str], tables: Iterable[str]) -> None:
     """Migrate the state, mark its tables, and expire reports whose files vanished."""
-    db = open_database(settings)
-    try:
-        with private():
-            upgrade(db)
-            with writing(db) as connection:
-                found = connection.execute(select(REPORTS.c.id, REPORTS.c.file).where(REPORTS.c.file.is_not(None)))
-                if lost := [row.id for row in found if row.file not in kept]:
-                    expired = {"status": ReportStatus.EXPIRED.value, "file": None}
-                    connection.execute(REPORTS.update().where(REPORTS.c.id.in_(lost)).values(expired))
-            if (identity := read_tables_identity(db)) is not None:
-                restore_identity(settings.data, settings.facts_root, identity, tables)
-            state_record.record_state(settings, is_new=True)
-    finally:
-        db.dispose()
+    with opened(settings) as db, private():
+        upgrade(db)
+        with writing(db) as connection:
+            found = connection.execute(select(REPORTS.c.id, REPORTS.c.file).where(REPORTS.c.file.is_not(None)))
+            if lost := [row.id for row in found if row.file not in kept]:
+                expired = {"status": ReportStatus.EXPIRED.value, "file": None}
+                connection.execute(REPORTS.update().where(REPORTS.c.id.in_(lost)).values(expired))
+        if (identity := read_tables_identity(db)) is not None:
+            restore_identity(settings.data, settings.facts_root, identity, tables)
+        state_record.record_state(settings, is_new=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +271,7 @@ class DatabaseClaim:
 
     def find_problem(self) -> str | None:
         """Say why the database can't be restored into, if it can't."""
-        with self._connect(reading) as connection:
+        with opened(self.settings) as db, reading(db) as connection:
             return self._find_problem(connection)
 
     @contextmanager
@@ -300,7 +296,7 @@ class DatabaseClaim:
     def _take(self) -> bool:
         is_loaded = self.before == self._loaded_mark
         begin_restore(self.settings.data, self._loaded_mark if is_loaded else self._mark)
-        with self._connect(writing) as connection:
+        with opened(self.settings) as db, writing(db) as connection:
             lock_tables(connection)  # who looks after us sees the claim, be it a restore or a service that begins
             problem, must_load = self._find_problem(connection), not _list_others(connection)
             if problem is None and must_load and not inspect(connection).has_table(CLAIM):
@@ -314,7 +310,7 @@ class DatabaseClaim:
         return must_load
 
     def _give_back(self) -> None:
-        with self._connect(writing) as connection:
+        with opened(self.settings) as db, writing(db) as connection:
             connection.execute(text(f"DROP TABLE IF EXISTS {CLAIM}"))
 
     @property
@@ -332,15 +328,6 @@ class DatabaseClaim:
         # Without the claim only a mark tells whose state it is: another's restore may have ended meanwhile.
         is_own = self.before == self._loaded_mark or (held is not None and self.before == self._mark)
         return None if is_own or not _list_others(connection) else _NOT_EMPTY
-
-    @contextmanager
-    def _connect(self, use: Callable[[Engine], AbstractContextManager[Connection]]) -> Iterator[Connection]:
-        db = open_database(self.settings)
-        try:
-            with use(db) as connection:
-                yield connection
-        finally:
-            db.dispose()
 
 
 def _list_others(connection: Connection) -> set[str]:

@@ -15,7 +15,7 @@ from sqlalchemy import inspect
 from reelport.errors import DiskFull, StorageError, UsageError
 from reelport.server.database_address import describe_place, parse_address
 from reelport.server.settings import Settings
-from reelport.server.state.database import open_database, reading
+from reelport.server.state.database import opened, reading
 from reelport.server.state.sqlite_engine import is_full
 from reelport.server.state.write_ahead import is_immutable
 from reelport.storage.durable import FULL_DISK
@@ -59,12 +59,8 @@ def load_state(settings: Settings, dump: Path) -> None:
 
 def list_tables(settings: Settings) -> tuple[str, ...]:
     """List the tables of the database; StorageError when it can't be reached."""
-    db = open_database(settings)
-    try:
-        with reading(db) as connection:
-            return tuple(inspect(connection).get_table_names())
-    finally:
-        db.dispose()
+    with opened(settings) as db, reading(db) as connection:
+        return tuple(inspect(connection).get_table_names())
 
 
 def describe_address(settings: Settings) -> str:

@@ -133,44 +133,35 @@ def _check_database(settings: Settings) -> Iterator[tuple[bool, str]]:
         if not settings.state_file.exists():
             yield True, "No state yet: the first serve, org or sample makes it."
             return
-    db = database.open_database(settings)
-    try:
-        with database.reading(db) as connection:
-            found = revisions.read_revision(connection)
-            if found is None:
-                empty = describe_empty(settings, traces)
-                yield (
-                    empty is None,
-                    empty or "It is new and holds no state yet: the first serve, org or sample makes it.",
-                )
-                if empty is None and settings.database_url and not connection.execute(_MAY_CREATE).scalar():
-                    yield False, "Its user may make no tables in it: GRANT CREATE ON SCHEMA public TO that user."
-                return
-            current = found == revisions.REVISION
-            behind = f"At revision {found}, not {revisions.REVISION}: serve brings it there."
-            yield current, f"At revision {found}." if current else revisions.describe_newer_revision(found) or behind
-            if current:
-                skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
-                yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
-                # Without a secret yet, don't load it: loading would create one.
-                made = has_service_secret(settings)
-                yield secret_fingerprint.describe(db, load_service_secret(settings) if made else None)
-            if settings.database_url:
-                if connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
-                    advice = (
-                        "end REELPORT_DATABASE_URL with ?target_session_attrs=read-write, and name every host in it"
-                    )
-                    yield False, f"It takes no writes, as a standby doesn't: {advice}."
-            else:
-                state = settings.state_file
-                if (size := measure_log(state)) > LONG_LOG:
-                    why = "a read that began long ago keeps it growing, be it a backup or another program"
-                    end = f"Find the program (fuser {state}) and let it end: the log is cut soon after."
-                    yield False, f"The write-ahead log {state}-wal has {format_size(size)}: {why}. {end}"
-                sound = connection.execute(text("PRAGMA quick_check")).scalar()
-                yield sound == "ok", f"SQLite's own check of the file says: {sound}."
-    finally:
-        db.dispose()
+    with database.opened(settings) as db, database.reading(db) as connection:
+        found = revisions.read_revision(connection)
+        if found is None:
+            empty = describe_empty(settings, traces)
+            yield empty is None, empty or "It is new and holds no state yet: the first serve, org or sample makes it."
+            if empty is None and settings.database_url and not connection.execute(_MAY_CREATE).scalar():
+                yield False, "Its user may make no tables in it: GRANT CREATE ON SCHEMA public TO that user."
+            return
+        current = found == revisions.REVISION
+        behind = f"At revision {found}, not {revisions.REVISION}: serve brings it there."
+        yield current, f"At revision {found}." if current else revisions.describe_newer_revision(found) or behind
+        if current:
+            skew = abs(connection.execute(text("SELECT clock_ms()")).scalar_one() / 1000 - time.time())
+            yield skew < _MOST_SKEW, f"Its clock and this machine's are {skew:.3f} s apart."
+            # Without a secret yet, don't load it: loading would create one.
+            made = has_service_secret(settings)
+            yield secret_fingerprint.describe(db, load_service_secret(settings) if made else None)
+        if settings.database_url:
+            if connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
+                advice = "end REELPORT_DATABASE_URL with ?target_session_attrs=read-write, and name every host in it"
+                yield False, f"It takes no writes, as a standby doesn't: {advice}."
+        else:
+            state = settings.state_file
+            if (size := measure_log(state)) > LONG_LOG:
+                why = "a read that began long ago keeps it growing, be it a backup or another program"
+                end = f"Find the program (fuser {state}) and let it end: the log is cut soon after."
+                yield False, f"The write-ahead log {state}-wal has {format_size(size)}: {why}. {end}"
+            sound = connection.execute(text("PRAGMA quick_check")).scalar()
+            yield sound == "ok", f"SQLite's own check of the file says: {sound}."
 
 
 def _check_open_files(_: Settings) -> Iterator[tuple[bool, str]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
+import shlex
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +29,8 @@ _MIN_FREE_BYTES = 1_000_000_000
 _MIN_FREE_SHARE = 0.05
 _MAX_SYNC_SECONDS = 0.2
 _SYNCS = 5
+_OWNER_ONLY = ("secret.key", "workers", "spill", "facts/.work")
+"""Paths that only the owner may read, whatever the setting: the secret, and files of running processes."""
 _HOW_MADE = "the first load, sample, org add or serve makes it"
 
 
@@ -82,12 +87,16 @@ def check_permissions(settings: Settings) -> Iterator[tuple[bool, str]]:
         return
     audience = "its owner" if readers is Readers.OWNER else "its owner and group"
     hint = " (its group may read them where REELPORT_READABLE_BY=group)" if readers is Readers.OWNER else ""
-    too_open, too_closed = start_checks.list_too_open(data, readers), start_checks.list_too_closed(data, readers)
+    modes, own = tuple(_walk_modes(data)), {data / name for name in _OWNER_ONLY}
+    too_open = [path for path, mode in modes if stat.S_IMODE(mode) & readers.denied_bits]
+    too_closed = [path for path, mode in modes if readers.needed_bits(mode) & ~mode and not own & {path, *path.parents}]
     if too_open:
-        closing = start_checks.format_closing_command(data, readers)
+        denied = "go-rwx" if readers is Readers.OWNER else "g-w,o-rwx"
+        closing = f"chmod -R {denied} {shlex.quote(str(data))}"
         yield False, f"{_count_paths(too_open)} open to more than {audience}{hint}. To close them: {closing}"
     if too_closed:
-        opening = start_checks.format_group_command(data)
+        spared = " ".join(f"-name {Path(name).name} -prune -o" for name in _OWNER_ONLY)
+        opening = f"find {shlex.quote(str(data))}/. {spared} -exec chmod g+rX {{}} +"
         why = "though REELPORT_READABLE_BY=group lets it"
         yield False, f"{_count_paths(too_closed)} closed to its group, {why}. To open them: {opening}"
     if not too_open and not too_closed:
@@ -99,12 +108,67 @@ def check_access(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Check that this user can read and write all of it, as commands that write must."""
     if not settings.data.is_dir():
         return
-    if inaccessible := start_checks.list_inaccessible(settings.data):
-        mend = start_checks.format_owner_command(settings.data)
+    if inaccessible := list_inaccessible(settings.data):
+        mend = _format_owner_command(settings.data)
         closed = f"{_count_paths(inaccessible)} closed to the user of its commands, who has to read and write."
         yield False, f"{closed} Mend it: {mend}"
     else:
         yield True, "Its user can read and write what is in it."
+
+
+def list_inaccessible(data: Path) -> tuple[Path, ...]:
+    """List what this user can't use: unwritable folders and databases, other unreadable files.
+
+    Nothing is closed to root. For root, list what the owner can't use: the owner's services need those files.
+    """
+    return tuple(path for path, mode in _walk_modes(data) if not _is_usable(path, mode))
+
+
+def _format_owner_command(data: Path) -> str:
+    """Return the command, or advice, that lets this user use all of the directory."""
+    owner = data.stat().st_uid
+    if os.geteuid() in {0, owner}:
+        return f"chmod -R u+rwX {shlex.quote(str(data))}"
+    give = f"chown -R {_name_user(os.geteuid())} {shlex.quote(str(data))}"
+    return f"run Reelport as {_name_user(owner)}, to whom it belongs, or give it to this user as root: {give}"
+
+
+def _is_usable(path: Path, mode: int) -> bool:
+    if stat.S_ISDIR(mode):
+        needed = os.R_OK | os.W_OK | os.X_OK
+    else:
+        needed = os.R_OK | os.W_OK if path.name.startswith("state.db") else os.R_OK
+    # The owner's permission bits are R_OK, W_OK and X_OK, shifted by six.
+    denied_to_owner = os.geteuid() == 0 and needed << 6 & ~mode
+    return not denied_to_owner and (os.access(path, needed) or not path.exists())
+
+
+def _name_user(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Yield a folder and all folders and regular files in it with modes.
+
+    Skips symbolic links, and the pipes and sockets of running processes.
+    """
+    waiting = [folder]
+    yield folder, folder.stat().st_mode
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    mode = entry.stat(follow_symlinks=False).st_mode
+                    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                        yield Path(entry.path), mode
+                    if stat.S_ISDIR(mode):
+                        waiting.append(Path(entry.path))
+        except (FileNotFoundError, PermissionError):
+            # `list_inaccessible` reports folders that can't be listed.
+            continue
 
 
 def _count_paths(paths: Sequence[Path]) -> str:

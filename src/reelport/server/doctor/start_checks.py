@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 import resource
 import shlex
@@ -15,75 +14,11 @@ from urllib.parse import urlsplit
 
 from reelport.errors import UsageError
 from reelport.server.settings import Settings
-from reelport.storage.durable import Readers
 
-_OWNER_ONLY = ("secret.key", "workers", "spill", "facts/.work")
-"""Paths that only the owner may read, whatever the setting: the secret, and files of running processes."""
 _MIN_FILES = 256
 """Fewest open files with which the service starts: fewer would leave too few connections."""
 _MAX_FILES = 65_536
 """Most open files to ask for: more are of no use, and on some systems a new process visits every possible one."""
-
-
-def list_too_open(data: Path, readers: Readers) -> tuple[Path, ...]:
-    """List what more users may read or change than should. Skips files that vanish meanwhile."""
-    return tuple(path for path, mode in _walk_modes(data) if stat.S_IMODE(mode) & readers.denied_bits)
-
-
-def format_closing_command(data: Path, readers: Readers) -> str:
-    """Return the shell command that takes read and write permission from other users."""
-    denied = "go-rwx" if readers is Readers.OWNER else "g-w,o-rwx"
-    return f"chmod -R {denied} {shlex.quote(str(data))}"
-
-
-def list_too_closed(data: Path, readers: Readers) -> tuple[Path, ...]:
-    """List what the group should be able to read and can't; nothing if only the owner should."""
-    own = {data / name for name in _OWNER_ONLY}
-    return tuple(
-        path
-        for path, mode in _walk_modes(data)
-        if readers.needed_bits(mode) & ~mode and not own & {path, *path.parents}
-    )
-
-
-def format_group_command(data: Path) -> str:
-    """Return the shell command that lets the group read everything that it should."""
-    own = " ".join(f"-name {Path(name).name} -prune -o" for name in _OWNER_ONLY)
-    return f"find {shlex.quote(str(data))}/. {own} -exec chmod g+rX {{}} +"
-
-
-def list_inaccessible(data: Path) -> tuple[Path, ...]:
-    """List what this user can't use: unwritable folders and databases, other unreadable files.
-
-    Nothing is closed to root. For root, list what the owner can't use: the owner's services need those files.
-    """
-    return tuple(path for path, mode in _walk_modes(data) if not _is_usable(path, mode))
-
-
-def format_owner_command(data: Path) -> str:
-    """Return the command, or advice, that lets this user use all of the directory."""
-    owner = data.stat().st_uid
-    if os.geteuid() in {0, owner}:
-        return f"chmod -R u+rwX {shlex.quote(str(data))}"
-    give = f"chown -R {_name_user(os.geteuid())} {shlex.quote(str(data))}"
-    return f"run Reelport as {_name_user(owner)}, to whom it belongs, or give it to this user as root: {give}"
-
-
-def _is_usable(path: Path, mode: int) -> bool:
-    if stat.S_ISDIR(mode):
-        needed = os.R_OK | os.W_OK | os.X_OK
-    else:
-        needed = os.R_OK | os.W_OK if path.name.startswith("state.db") else os.R_OK
-    # The owner's permission bits are R_OK, W_OK and X_OK, shifted by six.
-    denied_to_owner = os.geteuid() == 0 and needed << 6 & ~mode
-    return not denied_to_owner and (os.access(path, needed) or not path.exists())
-
-
-def _name_user(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
 
 
 def describe_replaceable(data: Path) -> tuple[str, ...]:
@@ -120,27 +55,6 @@ def _is_private_group(number: int, owner: int) -> bool:
         return number == pwd.getpwuid(owner).pw_gid and not grp.getgrgid(number).gr_mem
     except KeyError:
         return False
-
-
-def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield a folder and all folders and regular files in it with modes.
-
-    Skips symbolic links, and the pipes and sockets of running processes.
-    """
-    waiting = [folder]
-    yield folder, folder.stat().st_mode
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    mode = entry.stat(follow_symlinks=False).st_mode
-                    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-                        yield Path(entry.path), mode
-                    if stat.S_ISDIR(mode):
-                        waiting.append(Path(entry.path))
-        except (FileNotFoundError, PermissionError):
-            # `list_inaccessible` reports folders that can't be listed.
-            continue
 
 
 def find_link_fault(settings: Settings) -> str | None:

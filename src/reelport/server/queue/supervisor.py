@@ -26,7 +26,7 @@ from reelport.server.process import Ended, exit_process, keep_running, run_proce
 from reelport.server.queue import jobs, liveness, worker_memory
 from reelport.server.queue.deaths import Deaths
 from reelport.server.settings import Settings
-from reelport.server.state.database import connected, open_database, reading
+from reelport.server.state.database import connected, opened, reading
 from reelport.server.state.own_tables import require_own_tables
 from reelport.server.state.revisions import read_revision
 from reelport.server.state.secret_fingerprint import read_fingerprint
@@ -67,16 +67,11 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
             "REELPORT_ENGINE names a Spark, and its client isn't installed: "
             f"{advise_extra('server,spark', 'spark')}, or leave the setting out."
         )
-    db = open_database(settings)
-    try:
-        with liveness.hold_supervisor_name(settings) as name:
-            supervisor = _Supervisor(settings, db, name)
-            works = [supervisor.record_deaths, supervisor.keep_isolated_worker]
-            works += [supervisor.keep_worker] * workers
-            with run_threads("supervisor", works, supervisor.ending):
-                yield
-    finally:
-        db.dispose()
+    with opened(settings) as db, liveness.hold_supervisor_name(settings) as name:
+        supervisor = _Supervisor(settings, db, name)
+        works = [supervisor.record_deaths, supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
+        with run_threads("supervisor", works, supervisor.ending):
+            yield
 
 
 class _Supervisor:
@@ -167,12 +162,8 @@ def _find_state_fault(settings: Settings) -> str | None:
     """Say why this is not the state of the service that the worker is for; None if it is."""
     if not has_service_secret(settings):
         return "set REELPORT_SECRET to the service's secret."
-    db = open_database(settings)
-    try:
-        with reading(db) as connection:
-            found = None if read_revision(connection) is None else read_fingerprint(connection)
-    finally:
-        db.dispose()
+    with opened(settings) as db, reading(db) as connection:
+        found = None if read_revision(connection) is None else read_fingerprint(connection)
     if found is None:
         return "the database of REELPORT_DATABASE_URL belongs to no service yet. Start `reelport serve` first."
     if found != load_service_secret(settings).fingerprint:

@@ -123,6 +123,16 @@ def open_database(settings: Settings, *, is_unhurried: bool = False) -> Engine:
 
 
 @contextmanager
+def opened(settings: Settings, *, is_unhurried: bool = False) -> Iterator[Engine]:
+    """Open the state database within the block, as `open_database` does."""
+    db = open_database(settings, is_unhurried=is_unhurried)
+    try:
+        yield db
+    finally:
+        db.dispose()
+
+
+@contextmanager
 def reading(db: Engine) -> Iterator[Connection]:
     """Run the block in a transaction that only reads; it blocks no writer."""
     with _translate_errors(), db.connect() as connection:
@@ -257,12 +267,8 @@ def read_state_revision(settings: Settings) -> str | None:
     require_present(settings, traces)
     if not settings.database_url and not settings.state_file.exists():
         return None
-    db = open_database(settings)
-    try:
-        with reading(db) as connection:
-            found = read_revision(connection)
-    finally:
-        db.dispose()
+    with opened(settings) as db, reading(db) as connection:
+        found = read_revision(connection)
     if found is None:
         require_new(settings, traces)
     return found

@@ -6,10 +6,9 @@ No service may run on either. What is wrong is told before anything is written, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, Table, func, inspect, select, text
+from sqlalchemy import Connection, Table, func, inspect, select, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from reelport import killpoints
@@ -19,7 +18,7 @@ from reelport.server import credentials
 from reelport.server.database_address import describe_place, parse_address
 from reelport.server.events import pipes
 from reelport.server.settings import Settings
-from reelport.server.state.database import open_database, reading, upgrade_within, writing
+from reelport.server.state.database import opened, reading, upgrade_within, writing
 from reelport.server.state.revisions import REVISION, describe_newer_revision, read_revision
 from reelport.server.state.secret_fingerprint import read_fingerprint
 from reelport.server.state.state_record import describe_missing, find_traces, record_state
@@ -55,7 +54,12 @@ def copy_state(source: Settings, target: Settings) -> CopiedState:
     """
     if wrong := list(_find_problems(source, target)):
         raise UsageError("\n".join(wrong))
-    with private(), _opened(source) as origin, _opened(target) as goal, writing(origin) as read:
+    with (
+        private(),
+        opened(source, is_unhurried=True) as origin,
+        opened(target, is_unhurried=True) as goal,
+        writing(origin) as read,
+    ):
         if source.database_url:  # SQLite's transaction lets nobody write by itself
             read.execute(text(f"LOCK TABLE {', '.join(METADATA.tables)} IN EXCLUSIVE MODE NOWAIT"))
         with writing(goal) as write:
@@ -78,15 +82,6 @@ def describe_state(settings: Settings) -> str:
     if settings.database_url:
         return f"PostgreSQL {describe_place(parse_address(settings.database_url))}"
     return str(settings.state_file)
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Engine]:
-    db = open_database(settings, is_unhurried=True)
-    try:
-        yield db
-    finally:
-        db.dispose()
 
 
 def _find_problems(source: Settings, target: Settings) -> Iterator[str]:
@@ -120,7 +115,7 @@ def _find_source_problems(source: Settings, target: Settings) -> Iterator[str]:
     if (missing := describe_missing(source, find_traces(source))) is not None:
         yield missing
         return
-    with _opened(source) as db, reading(db) as connection:
+    with opened(source) as db, reading(db) as connection:
         found = read_revision(connection)
         if found != REVISION:
             yield _describe_revision(place, found, "bring it there by `reelport upgrade` first")
@@ -135,7 +130,7 @@ def _find_target_problems(target: Settings) -> Iterator[str]:
     if not target.database_url and not target.state_file.exists():
         return
     place = describe_state(target)
-    with _opened(target) as db, reading(db) as connection:
+    with opened(target) as db, reading(db) as connection:
         tables = set(inspect(connection).get_table_names())
         found = read_revision(connection)
         if not tables:
