@@ -48,10 +48,7 @@ def is_well_formed(prefix: str, text: str) -> bool:
 
 
 def sign(service_secret: ServiceSecret, prefix: str, payload: bytes, context: str = "") -> str:
-    """Make a text that carries a payload and its HMAC signature; `read_signed` reads it.
-
-    The text doesn't carry `context`, but is valid only with the same one.
-    """
+    """Sign a payload; `read_signed` reads the text, which is valid with the same context only."""
     body = _encode_base64(payload + _compute_signature(service_secret, prefix, payload, context))
     return f"{prefix}_{body}{_compute_checksum(prefix, body)}"
 

@@ -7,10 +7,7 @@ from typing import Any, cast
 
 
 def import_structlog() -> None:
-    """Import structlog without Rich, which it would load for tracebacks that we print plainly.
-
-    Call it first in a process. Whatever imports Rich later gets it.
-    """
+    """Import structlog without Rich, which only tracebacks would need; first in a process."""
     modules = cast("dict[str, Any]", sys.modules)
     if "rich" in modules or "structlog" in modules:
         return

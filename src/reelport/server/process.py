@@ -70,10 +70,7 @@ def exit_with_parent() -> None:
 
 
 def lower_priority(steps: int) -> None:
-    """Lower the priority of this process, of all of its threads, by so many steps of nice(1).
-
-    A thread that starts later has the priority of the one that starts it.
-    """
+    """Lower the priority of this process's threads, and of later ones, by steps of nice(1)."""
     lowered: set[int] = set()
     nice = os.getpriority(os.PRIO_PROCESS, 0) + steps
     # On Linux each thread has a priority of its own. Threads that others start meanwhile are found in the next round.
@@ -141,10 +138,7 @@ def keep_running(
 def run_process(
     start: Callable[[], subprocess.Popen[bytes]], stopping: threading.Event, patience: float
 ) -> subprocess.Popen[bytes] | Ended:
-    """Run a process to its end or until `stopping`; then by SIGKILL after `patience` seconds.
-
-    Its standard input is open meanwhile, so that it notices when this process has ended.
-    """
+    """Run a process to its end or until `stopping`, then by SIGKILL after `patience` seconds."""
     try:
         process = start()
     except OSError as error:  # too many processes or open files, too little memory: all of that passes

@@ -28,10 +28,7 @@ _LOG = structlog.get_logger(__name__)
 
 @private()
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. UsageError, before all else, for a taken port.
-
-    An error that keeps the app from starting is raised unchanged, before the log says that the service listens.
-    """
+    """Serve until SIGTERM or SIGINT; UsageError, before all else, for a taken port."""
     logs.configure(settings)
     # Child processes inherit the limit. Raises UsageError when it is too low.
     start_checks.raise_open_files()

@@ -84,11 +84,7 @@ def setting(
     section: str = "",
     by: ReadBy = ReadBy.SERVICE,
 ) -> Any:  # noqa: ANN401 - a field of any type
-    """Declare a setting: its default, its description, who reads it, and the values it takes.
-
-    `shown=False` keeps the setting out of `repr`, and its value out of errors. The reference page begins a `section`
-    with it.
-    """
+    """Declare a setting; `shown=False` keeps its value out of `repr` and of errors."""
     rules = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "form": form, "shown": shown}
     readers = {str(reader.name).lower(): reader in by for reader in ReadBy}
     told = {"description": description, "section": section, **readers}
@@ -434,10 +430,7 @@ def variable_name(name: str) -> str:
 
 
 def read_settings(**given: object) -> Settings:
-    """Read the settings: given, environment, default. UsageError lists every wrong one.
-
-    A given None and an empty environment variable count as not given.
-    """
+    """Read the settings: given, variable, default. UsageError lists every wrong one."""
     kinds = get_type_hints(Settings)
     values: dict[str, Any] = {}
     wrong: list[str] = []

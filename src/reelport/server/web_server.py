@@ -76,10 +76,7 @@ class _Server(uvicorn.Server):
         self._lifespan: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving, with a longer listen queue than uvicorn's, the number accepted at once.
-
-        A process that was told to end before starts, and ends at once.
-        """
+        """Start serving, with a longer listen queue; a process told to end before ends at once."""
         self.should_exit = self.should_exit or is_ending()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(log_exhaustion)

@@ -44,10 +44,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class BackedUpFile:
-    """A file of the tables (`facts`) or a finished report (`files`).
-
-    `tag` tells whether it was written again since.
-    """
+    """A file of the tables or a finished report; its `tag` tells if it was written again."""
 
     store: str
     name: str
@@ -67,10 +64,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A whole backup.
-
-    `versions` are those of the tables; `fingerprint` is the secret's, None before the first key.
-    """
+    """A whole backup; `fingerprint` is that of the secret, None before the first key."""
 
     id: str
     made_at: str
@@ -209,11 +203,7 @@ class Archive:
         return self.root / _OBJECTS / stored.sha256[:2] / stored.sha256
 
     def copy_out(self, stored: Stored, root: Path, name: str) -> bool:
-        """Copy an object to a new file of a folder, durably.
-
-        Return False, and leave no file, where it is damaged or missing. StorageError when the name would lead out of
-        the folder.
-        """
+        """Copy an object to a new file of a folder; False, and no file, if it isn't whole."""
         [to] = LocalFolder(root).local_paths([name])
         digest = hashlib.sha256()
         with translate_io_errors(to):
@@ -270,10 +260,7 @@ class Archive:
 
 
 def _claim_folder(root: Path) -> None:
-    """Make a new or empty folder an archive, durably.
-
-    UsageError for a folder that holds something else, and for an archive with a file where a folder should be.
-    """
+    """Make a new or empty folder an archive, durably; UsageError for one with other things."""
     with translate_io_errors(root), private():
         make_folder(root)
         if not _is_marked(root):

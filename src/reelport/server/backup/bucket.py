@@ -98,10 +98,7 @@ class Bucket:
         return frozenset(lost)
 
     def _require_own_logs(self, before: set[str]) -> None:
-        """Raise StorageError where somebody else has begun a table while files were uploaded.
-
-        Commits of this backup would go on with that one.
-        """
+        """Raise StorageError where somebody else has begun a table: our commits would go on there."""
         logs = {file.name: file.size for file in self.store.list() if f"/{LOG_FOLDER}/" in file.name}
         new = {name: size for name, size in logs.items() if name not in before}
         if new.keys() - self.files.keys() or self._list_changed(new):

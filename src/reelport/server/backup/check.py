@@ -76,10 +76,7 @@ def find_faults(
 
 
 def try_upgrade(settings: Settings, scratch: Path | None, scratch_database: str | None = None) -> None:
-    """Migrate a copy of the state at a scratch place, as `find_faults` lends one.
-
-    StorageError when a migration fails, or leaves a damaged state.
-    """
+    """Migrate a copy of the state at a scratch place; StorageError if it fails or is damaged."""
     with open_scratch_folder(_PREFIX, scratch) as folder:
         place = replace(settings, data=folder / "data", database_url="")
         place.data.mkdir()
@@ -190,10 +187,7 @@ def _die_with_parent() -> None:
 
 @contextmanager
 def _lend_named_database(settings: Settings, address: str) -> Iterator[str]:
-    """Lend an empty database; drop what was restored into it at the end.
-
-    UsageError when it has tables: they are left alone.
-    """
+    """Lend an empty database, and empty it again; UsageError when it has tables."""
     if not address:
         raise UsageError("--scratch-database is empty: name a database.")
     place = replace(settings, database_url=address)

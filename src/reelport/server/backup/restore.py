@@ -118,10 +118,7 @@ def restore_backup(
 
 @contextmanager
 def _lock(data: Path) -> Iterator[None]:
-    """Make the directory if needed, and let one restore at a time use it.
-
-    One that was made and is still empty goes again after an error.
-    """
+    """Let one restore at a time use the directory; one made for it goes if it fails early."""
     is_new = not data.exists()
     with translate_io_errors(data), private():
         data.mkdir(parents=True, exist_ok=True)
@@ -143,10 +140,7 @@ def _lock(data: Path) -> Iterator[None]:
 def _restore_files(
     archive: Archive, manifest: Manifest, settings: Settings, needed: Collection[Stored]
 ) -> set[BackedUpFile]:
-    """Copy the files of tables and reports out, into object stores where they belong there.
-
-    Return those that are damaged or missing in the archive, and left out. StorageError where one of them is needed.
-    """
+    """Copy files out, also to object stores; return lost ones, StorageError if one is needed."""
 
     def refuse(damaged: set[Stored]) -> None:
         if damaged:

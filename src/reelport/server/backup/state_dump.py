@@ -48,10 +48,7 @@ def dump_state(settings: Settings, to: Path) -> None:
 
 
 def load_state(settings: Settings, dump: Path) -> None:
-    """Load a dump into an empty PostgreSQL database: all of it or nothing.
-
-    SQLite's dump is the state file itself.
-    """
+    """Load a dump into an empty PostgreSQL database, all of it or nothing."""
     _run_tool(
         settings, "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges", str(dump)
     )

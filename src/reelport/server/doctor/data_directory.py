@@ -61,10 +61,7 @@ def _is_new(settings: Settings) -> bool:
 
 @contextmanager
 def open_state(settings: Settings) -> Iterator[tuple[Engine | None, str | None]]:
-    """Open the database within the block, if there is one, and read its revision.
-
-    The revision is "" where it can't be read: the check of the database itself reports why.
-    """
+    """Open the database, if there is one, with its revision: "" where it can't be read."""
     db, revision = None, None
     try:
         if settings.database_url or settings.state_file.exists():
@@ -151,10 +148,7 @@ def _name_user(user: int) -> str:
 
 
 def _walk_modes(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield a folder and all folders and regular files in it with modes.
-
-    Skips symbolic links, and the pipes and sockets of running processes.
-    """
+    """Yield a folder and the folders and regular files in it, with their modes."""
     waiting = [folder]
     yield folder, folder.stat().st_mode
     while waiting:

@@ -91,10 +91,7 @@ def _make_notification(event: Event) -> tuple[str, str]:
 
 
 def _read_notification(notification: psycopg.Notify) -> Event | None:
-    """Read an event; None for what is none: whoever may connect to the database may notify.
-
-    An event is one line that goes through a pipe at once and whole.
-    """
+    """Read an event of one line; None for what is none: any role of the database may notify."""
     if not notification.payload.isprintable():
         return None
     event = Event.decode(f"{notification.channel.removeprefix(_PREFIX)} {notification.payload}".encode())

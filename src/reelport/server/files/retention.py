@@ -112,10 +112,7 @@ def _delete_old_records(db: Engine, now: datetime) -> None:
 
 
 def find_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], bool] = lambda: False) -> tuple[str, ...]:
-    """List the names of report files that belong to no finished report and no running attempt.
-
-    A killed process left them. Once `is_stopping` it lists no more, and finds only some of them.
-    """
+    """List report files of no finished report and no running attempt, until `is_stopping`."""
     # List files before reading records: a file made in between then has its record.
     names = takewhile(lambda _: not is_stopping(), settings.report_store.list_names())
     found = [(name, made) for name in names if (made := report_files.parse_name(name))]
@@ -153,10 +150,7 @@ def _is_older(settings: Settings, name: str, before: datetime | None) -> bool:
 
 
 def remove_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], bool] = lambda: False) -> int:
-    """Delete the orphans that this state can have left; returns how many it deleted.
-
-    It leaves off once `is_stopping`. UsageError where the store is another service's.
-    """
+    """Delete orphans that this state can have left, until `is_stopping`; returns how many."""
     require_own_store(db, settings)
     orphans = find_orphans(db, settings, is_stopping)
     before = _read_birth(db) if orphans else None
@@ -175,10 +169,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def check_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
-    """Check each finished report's file by size and SHA-256, and look for orphans.
-
-    Returns how many were checked, and a sentence for each fault.
-    """
+    """Check each finished file, and look for orphans: how many, and a sentence per fault."""
     columns = REPORTS.c.id, REPORTS.c.file, REPORTS.c.bytes, REPORTS.c.sha256
     finished = select(*columns).where(REPORTS.c.status == ReportStatus.FINISHED.value)
     with reading(db) as connection:

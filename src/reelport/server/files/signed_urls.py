@@ -17,10 +17,7 @@ EXCEL_SAFE = "excel_safe"
 
 
 def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: datetime) -> str:
-    """Make a report's download link: path and query, valid until `until` for anyone who has it.
-
-    The signature does not cover access: `report_access.find_linked_report` refuses a link whose key lost it.
-    """
+    """Make a report's download link for whoever has it; each download checks the key's access."""
     # Rounded up: else a link would expire within its report's last second.
     expires = math.ceil(until.timestamp())
     query = urlencode(

@@ -24,10 +24,7 @@ PLACE_NAME = ".reelport-state"
 
 
 def require_own_store(db: Engine, settings: Settings) -> None:
-    """Claim the prefix of the report files for this service's state, where it lies.
-
-    A prefix of this very state keeps up with its secret. UsageError when it belongs to another one.
-    """
+    """Claim the prefix of report files for this state; UsageError if it is another one's."""
     if not settings.files_url:
         return
     own, place = require_same_secret(db, settings).fingerprint, identify_place(db, settings)

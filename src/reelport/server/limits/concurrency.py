@@ -22,10 +22,7 @@ class Concurrency:
 
     @asynccontextmanager
     async def turn(self, caller: Hashable) -> AsyncIterator[bool]:
-        """Hold the caller's limiter within the block; yields whether it had to wait.
-
-        A free one takes no round of the event loop, as `async with` does, in which all other requests come first.
-        """
+        """Hold the caller's limiter, a free one at once; yields whether it had to wait."""
         limiter, borrower = self.limiter_of(caller), object()
         try:
             limiter.acquire_on_behalf_of_nowait(borrower)

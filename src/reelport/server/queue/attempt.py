@@ -133,10 +133,7 @@ def make_report(
 
 @contextmanager
 def _explain_by_lost_lease(db: Database, claim: Claim) -> Iterator[None]:
-    """Raise LeaseLost for an error of the block when the lease was lost.
-
-    A worker that stood still for longer than its lease finds its draft removed by others.
-    """
+    """Raise LeaseLost for an error of the block after a lost lease: others remove its draft."""
     try:
         yield
     except (Cancelled, StateUnavailable):
@@ -229,10 +226,7 @@ def choose_aggregator(
 
 @dataclass(frozen=True, slots=True)
 class TracedAggregator(Aggregator):
-    """Records each aggregation as a span.
-
-    For aggregators that take a step of their own: DuckDB aggregates in the statement that writes.
-    """
+    """Records each aggregation as a span, for aggregators that take a step of their own."""
 
     other: Aggregator
     name: str

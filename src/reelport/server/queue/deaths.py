@@ -55,10 +55,7 @@ _ENDED = (
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker that ended unasked.
-
-    `status` is its exit status, negative for a signal; `at` is monotonic, in seconds.
-    """
+    """A worker's unasked end: status, negative for a signal, and monotonic time in seconds."""
 
     pid: int
     status: int

@@ -208,10 +208,7 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
 
 
 def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = InternalError.code) -> bool:
-    """End the report as FAILED; False, and nothing changed, when the lease was lost.
-
-    `reason` is a sentence for operators; `code` is the error's code or a ReasonCode, for metrics and for the partner.
-    """
+    """End the report as FAILED with a sentence for operators; False if the lease was lost."""
     with writing(db) as connection:
         failed = delete_job(connection, claim.fence) and fail_report(
             connection, claim.report_id, reason, now, code=code, failures=claim.failures + 1

@@ -49,10 +49,7 @@ class StopReason(StrEnum):
 
 @dataclass(eq=False)
 class RunningAttempt:
-    """One attempt that is being made; its times are monotonic, in seconds.
-
-    In an express slot it has EXPRESS_SECONDS, unless another slot takes it over meanwhile.
-    """
+    """One attempt that is being made; its times are monotonic, in seconds."""
 
     claim: Claim
     session: Session

@@ -40,10 +40,7 @@ _FORGOTTEN_SECONDS = 3600.0
 
 
 def make_owner_name(settings: Settings) -> str:
-    """Make a name of this process, unique over all machines.
-
-    Its parts are host, directory, process id and a random id.
-    """
+    """Make a unique name of this process: host, directory, process id and a random id."""
     return f"{_name_directory(settings)}-{os.getpid()}-{short_id()}"
 
 
@@ -70,10 +67,7 @@ def parse_pid(owner: str) -> int:
 
 @contextmanager
 def hold_name(settings: Settings, owner: str, supervisor: str = "") -> Iterator[None]:
-    """Count as alive under this name until the block or the process ends.
-
-    `supervisor` is the name of the supervisor that watches this process, '' for none.
-    """
+    """Count as alive until the block or process ends; '' is the name of no supervisor."""
     descriptor = _create_locked_file(settings, f"{owner}{_SUFFIX}", supervisor)
     try:
         yield
@@ -95,10 +89,7 @@ def hold_supervisor_name(settings: Settings) -> Iterator[str]:
 
 
 def _create_locked_file(settings: Settings, name: str, content: str) -> int:
-    """Create a file and lock it until its descriptor, which is returned, is closed.
-
-    StorageError when that fails.
-    """
+    """Create a file, locked until the descriptor that is returned is closed."""
     with translate_io_errors(settings.workers_root), private():
         settings.workers_root.mkdir(parents=True, exist_ok=True)
         # Lock it before it has its final name: nobody can find it unlocked while this process lives.

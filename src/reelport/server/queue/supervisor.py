@@ -55,10 +55,7 @@ def supervise(settings: Settings) -> None:
 
 @contextmanager
 def run_workers(settings: Settings, workers: int) -> Iterator[None]:
-    """Keep `workers` processes running within the block, and an isolated one for suspects.
-
-    UsageError where a library that they need isn't installed.
-    """
+    """Keep so many workers running, and one for suspects; UsageError without their library."""
     if workers == 0:
         yield
         return

@@ -48,10 +48,7 @@ def warm_up(root: Path, engine: QueryEngine, folder: Path) -> None:
 
 
 def choose_queries(start: date, end: date) -> Iterator[ReportQuery]:
-    """Choose valid queries over these days that together read every table.
-
-    They ask for each metric by day, and for the first metric by each dimension.
-    """
+    """Choose valid queries over these days that together read every table."""
     days = next(dimension for dimension in Dimension if dimension.grain is Grain.DAY)
     first = next(iter(Metric))
     asked: set[str] = set()

@@ -395,10 +395,7 @@ class Worker:
         self._settle(record, log)
 
     def _wait(self, claim: Claim, error: DiskFull | EngineUnavailable | StoreUnavailable, log: Log) -> None:
-        """Requeue for half the time waited so far (1 to 60 s), and fail after ROOM_SECONDS in all.
-
-        The report is not to blame.
-        """
+        """Requeue for half the time waited so far (1 to 60 s), and fail after ROOM_SECONDS in all."""
         match error:
             case DiskFull():
                 what, advice, event = "room", "Make room", "no room on the disk"

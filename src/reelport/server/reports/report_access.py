@@ -47,10 +47,7 @@ class FoundReport:
 
 
 def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundReport | None:
-    """Find the report of that token; None when there is none, or none that this caller may see.
-
-    QueryRefused when the caller's access token may neither create nor read reports.
-    """
+    """Find a caller's report by token, or None; QueryRefused if its scopes read none."""
     if not _may_read_reports(caller):
         raise QueryRefused((make_scope_problem(Scope.READ_REPORTS, ("reportToken",), caller.scopes),))
     if not credentials.is_well_formed(credentials.REPORT_TOKEN, token):
@@ -60,10 +57,7 @@ def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundR
 
 
 def find_linked_report(db: Engine, report_id: str, key_id: str, now: datetime) -> FoundReport | None:
-    """Find the report that a key's link opens; call it at every download.
-
-    None when there is no such report, or the key is revoked or expired or may not see the report any more.
-    """
+    """Find the report of a key's link, at every download; None if it may not see it any more."""
     with reading(db) as connection:
         holder = callers.find_holder(connection, key_id, now)
         return None if holder is None else _find_visible(connection, holder, _BY_ID, report_id, now)

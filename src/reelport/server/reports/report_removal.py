@@ -27,10 +27,7 @@ class Remover:
 
 
 def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -> bool:
-    """End a waiting or running report as failed, with who did it as its reason.
-
-    Its worker finds the job gone and stops. False when it had ended before, or is another organization's.
-    """
+    """End a report as failed, with who did it as reason; False for an ended or foreign one."""
 
     def cancel(connection: Connection) -> bool:
         if _lock(connection, remover, report_id) is None:

@@ -137,10 +137,7 @@ def _describe_unread(organization: str, id_: str, known: Collection[str]) -> str
 def _count_withdrawal(
     connection: Connection, organization_id: int, gone: frozenset[str] | None, lists: Iterable[str]
 ) -> Withdrawal:
-    """Count what goes with these channels (`gone`), or with the whole organization when None.
-
-    `lists` comes from `_find_channel_lists`.
-    """
+    """Count what goes with these channels (`gone`), or with the whole organization when None."""
     ended, narrowed = _find_affected_keys(connection, organization_id, gone)
     reports = (
         select(REPORTS.c.status, REPORTS.c.file, JOBS.c.number, JOBS.c.owner)
@@ -166,10 +163,7 @@ def _count_withdrawal(
 def _find_affected_keys(
     connection: Connection, organization_id: int, gone: frozenset[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Find the keys to revoke, and those that lose some of their channels.
-
-    Neither list has revoked keys, or Studio's key, which nobody made.
-    """
+    """Find the valid keys to revoke, and those to narrow; not Studio's, which nobody made."""
     listed = KEYS.c.revoked_at.is_(None), KEYS.c.kind != KeyKind.STUDIO.value
     alive = KEYS.c.organization_id == organization_id, *listed
     keys = connection.execute(select(KEYS.c.id).where(*alive).order_by(KEYS.c.id)).scalars().all()
@@ -188,10 +182,7 @@ def _select_keys(organization_id: int) -> Select[str]:
 
 
 def _find_channel_lists(connection: Connection, organization_id: int, gone: frozenset[str] | None) -> tuple[str, ...]:
-    """Find the distinct channel lists of reports that contain one of these channels.
-
-    Every list when `gone` is None. Many reports have the same list, so each list is parsed once.
-    """
+    """Find the distinct channel lists of reports with one of these channels; None: all."""
     lists = select(REPORTS.c.channels).where(REPORTS.c.organization_id == organization_id).distinct()
     texts = connection.execute(lists).scalars().all()
     return tuple(text for text in texts if gone is None or not gone.isdisjoint(json.loads(text)))

@@ -64,10 +64,7 @@ class StateUnavailable(StorageError):
 
 @contextmanager
 def connected(settings: Settings, *, make: bool = True) -> Iterator[Engine]:
-    """Open the state database within the block, as `connect` does.
-
-    Unless `make`, an empty state that goes with the block stands for one that was never made.
-    """
+    """Open the state as `connect` does; unless `make`, an empty one stands for none."""
     with ExitStack() as stack:
         db = _open_state(settings, make=make)
         if db is None:
@@ -78,11 +75,7 @@ def connected(settings: Settings, *, make: bool = True) -> Iterator[Engine]:
 
 
 def connect(settings: Settings) -> Engine:
-    """Open the state database and migrate it; make it where there never was one.
-
-    StorageError when that fails, or when the data directory had a state that is missing; NewerData when a newer version
-    made it.
-    """
+    """Open the state, and migrate or make it. StorageError when it fails or is missing."""
     db = _open_state(settings, make=True)
     assert db is not None  # noqa: S101 - it was made
     return db
@@ -112,10 +105,7 @@ def _open_state(settings: Settings, *, make: bool) -> Engine | None:
 
 
 def open_database(settings: Settings, *, is_unhurried: bool = False) -> Engine:
-    """Open the state database without migrating it, as to diagnose a damaged one.
-
-    `is_unhurried`: of PostgreSQL any statement may take as long as it does, as those of a copy of the state.
-    """
+    """Open the state unmigrated; in PostgreSQL statements take their time if `is_unhurried`."""
     options: dict[str, object] = {OPTION: open_bus(settings)}
     if settings.database_url:
         return open_postgresql(settings.database_url, options, is_unhurried=is_unhurried)
@@ -259,10 +249,7 @@ def sit_out(work: Callable[[], T], stopping: threading.Event) -> T:
 
 
 def read_state_revision(settings: Settings) -> str | None:
-    """Read the revision of the state; None when there is no state yet.
-
-    StorageError when the data directory had one that is missing.
-    """
+    """Read the state's revision; None for one never made, StorageError for a missing one."""
     traces = find_traces(settings)
     require_present(settings, traces)
     if not settings.database_url and not settings.state_file.exists():
@@ -293,10 +280,7 @@ def upgrade(db: Engine) -> None:
 
 
 def upgrade_within(connection: Connection) -> None:
-    """Migrate the database to REVISION in this transaction, one process at a time.
-
-    StorageError where a state is being restored into it.
-    """
+    """Migrate the database, one process at a time; StorageError while a state is restored."""
     with unhurried(connection):
         lock_tables(connection)
         if read_revision(connection) is None and inspect(connection).has_table(CLAIM):

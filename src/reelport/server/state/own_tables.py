@@ -24,10 +24,7 @@ def require_own_tables(db: Engine, settings: Settings) -> None:
 
 
 def refuse_other_tables(db: Engine, settings: Settings) -> None:
-    """Raise StorageError where the tables are not those of the state, and change nothing.
-
-    A data directory that has used none yet, as a new machine's, can't tell.
-    """
+    """Raise StorageError for tables that are not the state's; change nothing."""
     identify_tables(settings.data, settings.facts_root, known=read_tables_identity(db))
 
 

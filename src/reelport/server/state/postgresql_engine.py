@@ -52,10 +52,7 @@ def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool)
 
 
 def _require_encoding(connection: psycopg.Connection, _entry: ConnectionPoolEntry) -> None:
-    """Raise UsageError for a database that can't hold every text, or can't tell what is one.
-
-    The server tells its encoding when a session begins. A proxy may not: then it is believed.
-    """
+    """Raise UsageError for an encoding other than UTF8; a proxy that tells none is believed."""
     found = connection.info.parameter_status("server_encoding")
     if found in {None, _ENCODING}:
         return
@@ -83,10 +80,7 @@ def _limit_lost_transactions(connection: psycopg.Connection, _entry: ConnectionP
 
 @contextmanager
 def unhurried(connection: Connection) -> Iterator[None]:
-    """Let statements of the block take as long as they do, on any database.
-
-    A migration, or a delete of very many rows, would else be given up each time that it is tried.
-    """
+    """Let statements of the block, such as a migration's, take as long as they do."""
     driver = connection.connection.driver_connection
     patience = getattr(driver, "patience", None)
     if driver is None or patience is None:

@@ -28,10 +28,7 @@ def read_revision(connection: Connection) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step between two revisions.
-
-    `backward_compatible` says that processes of the release before, which run already, go on beside it.
-    """
+    """One step between revisions. Beside a `backward_compatible` one, processes go on."""
 
     revision: str
     sentence: str
@@ -39,10 +36,7 @@ class Migration:
 
 
 def list_pending(found: str | None) -> tuple[Migration, ...]:
-    """List the migrations from a revision to REVISION, in their order; None: an empty database.
-
-    NewerData when this version doesn't know the revision.
-    """
+    """List the migrations from a revision (None: an empty database); NewerData if unknown."""
     require_known_revision(found)
     scripts = reversed(list(_open_scripts().iterate_revisions("head", found or "base")))
     return tuple(
@@ -58,10 +52,7 @@ def require_known_revision(found: str | None) -> None:
 
 
 def describe_newer_revision(found: str | None) -> str | None:
-    """Describe a revision that a newer version of Reelport made.
-
-    None when this version knows the revision.
-    """
+    """Describe a revision that a newer Reelport made; None for one that is known."""
     known = {script.revision for script in _open_scripts().walk_revisions()}
     if found is None or found in known:
         return None

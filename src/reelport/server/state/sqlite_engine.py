@@ -120,10 +120,7 @@ def try_begin(driver: sqlite3.Connection, busy_seconds: int, read_seconds: float
 
 
 def execute_once_free(driver: sqlite3.Connection, statement: str, busy_seconds: int) -> None:
-    """Execute a statement for which SQLite itself waits for nobody.
-
-    sqlite3.OperationalError when another connection still is in its way after `busy_seconds`.
-    """
+    """Execute a statement for which SQLite itself doesn't wait, within `busy_seconds`."""
     until = time.monotonic() + busy_seconds
     while True:
         try:

@@ -68,10 +68,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Tallies:
-    """All counters: ends by (outcome, reason), fallbacks by what could not be read.
-
-    `last_backup` is when the last backup ended, in seconds since 1970; 0 before the first.
-    """
+    """All counters. `last_backup` is its end in seconds since 1970; 0 before the first."""
 
     ended: dict[tuple[str, str], int]
     times: dict[Times, Histogram]

@@ -98,11 +98,7 @@ class WriteAheadLog:
             self._record_files(descriptor, state)
 
     def sync(self) -> None:
-        """Return once every commit of now is on the disk, with those that were made without a sync.
-
-        Those that are in the log no more were copied into the state by a checkpoint, which syncs both. StorageError
-        when the disk fails.
-        """
+        """Return once every commit of now is on the disk; StorageError when the disk fails."""
         self._file.sync()
 
     def close(self) -> None:
@@ -283,10 +279,7 @@ class ImmutableConnection(sqlite3.Connection):
 
 
 def open_file(state: Path, busy_seconds: float) -> sqlite3.Connection:
-    """Open a state file; where nothing can be written, as a file that nobody changes.
-
-    SQLite reads a write-ahead log by a file of shared memory that it would have to make there.
-    """
+    """Open a state file; where nothing can be written, as a file that nobody changes."""
     if is_immutable(state):
         address = f"{state.absolute().as_uri()}?immutable=1"
         return sqlite3.connect(address, busy_seconds, uri=True, check_same_thread=False, factory=ImmutableConnection)
@@ -363,10 +356,7 @@ class LogFile:
                 self._watched = found
 
     def sync(self) -> None:
-        """Return once what was written into the file before is on the disk; without a file at once.
-
-        StorageError when the disk fails, or failed before and the log wasn't emptied since.
-        """
+        """Return once what was written is on the disk; StorageError if the disk fails, or did."""
         own = self._free.get()
         try:
             with translate_io_errors(self._path):

@@ -43,10 +43,7 @@ def is_wanted(environment: Mapping[str, str]) -> bool:
 
 @contextmanager
 def traced(role: str) -> Iterator[None]:
-    """Record spans of a process in this role within the block, if the environment asks for it.
-
-    What keeps it from recording is logged, and raises nothing.
-    """
+    """Record spans in the block if the environment asks for it; what prevents it is logged."""
     if not is_wanted(os.environ):
         yield
         return
@@ -88,10 +85,7 @@ def span(
     parent: str | None = None,
     attributes: Mapping[str, Value] | None = None,
 ) -> Iterator[Span]:
-    """Record the block as a span.
-
-    `parent` is the `traceparent` of a span in another process; None: the span around the block, or a trace of its own.
-    """
+    """Record the block as a span; its parent is a `traceparent`, None: the span around it."""
     tracer = _Process.tracer
     if tracer is None:
         yield _NOT_RECORDED
