@@ -1,8 +1,8 @@
 """Records in a data directory which database holds its state.
 
 So a state that is missing is never made anew. The record is written once the state is committed, and changed only for
-a state whose secret is at hand: a command with the address of another service's changes nothing. A directory from
-before there were records is known by the files of reports, which only a service with a state leaves in it.
+a state whose secret is at hand: a command with the address of another service's changes nothing. A directory without a
+record is known by the files of reports, which only a service with a state leaves in it.
 """
 
 from __future__ import annotations

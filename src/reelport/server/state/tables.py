@@ -248,7 +248,7 @@ SECRET_FINGERPRINTS: Final = Table(
 )
 
 # A report as its caller sees it. The first claim fills `versions`, and `last_complete_day` of the facts in those, as
-# the wire writes it (NULL: pinned before this column existed); the end of the report fills the columns of its file.
+# the wire writes it; the end of the report fills the columns of its file.
 # `attempts` were begun. Of them `failures` ended with an error of the report, `deaths` with the death of a worker that
 # made nothing beside it, and `losses` with a process whose end isn't blamed on the report. `reason` is the operator's;
 # `reason_code` decides what its partner reads of it (`reports/report_list`). `traceparent` (W3C) is the span in
