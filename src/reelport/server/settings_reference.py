@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import Field, fields
 from pathlib import Path
 from types import UnionType
@@ -32,19 +31,17 @@ Other settings: [an object store's](../operate/object-store.md) `AWS_…` variab
 
 def format_settings_page() -> str:
     """Format the page as Markdown."""
-    return "\n".join([_GENERATED, "", "# Settings of the service", "", _INTRODUCTION.rstrip(), *_format_rows(), ""])
-
-
-def _format_rows() -> Iterator[str]:
+    lines = [_GENERATED, "", "# Settings of the service", "", _INTRODUCTION.rstrip()]
     kinds = get_type_hints(Settings)
     for field in fields(Settings):
         if field.metadata["section"]:
-            yield f"\n## {field.metadata['section']}\n"
-            yield "| variable | takes | default | read by | meaning |\n|---|---|---|---|---|"
+            lines.append(f"\n## {field.metadata['section']}\n")
+            lines.append("| variable | takes | default | read by | meaning |\n|---|---|---|---|---|")
         default = "" if field.default in {None, ""} else f"`{field.default}`"
         readers = ", ".join(name for reader, name in READERS.items() if field.metadata[reader])
         cells = (f"`{variable_name(field.name)}`", _describe_kind(field, kinds[field.name]), default, readers)
-        yield "| " + " | ".join([*cells, str(field.metadata["description"]).replace("|", "\\|")]) + " |"
+        lines.append("| " + " | ".join([*cells, str(field.metadata["description"]).replace("|", "\\|")]) + " |")
+    return "\n".join([*lines, ""])
 
 
 def _describe_kind(field: Field[Any], kind: object) -> str:

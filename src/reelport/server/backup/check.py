@@ -144,7 +144,8 @@ def _run_own_server(scratch: Path | None) -> Iterator[str]:
                 user=uid,
                 group=gid,
                 env=_ENVIRONMENT,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - this command has one thread
+                # The kernel ends the server when this process ends, however it does; this command has one thread.
+                preexec_fn=lambda: ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, int(signal.SIGQUIT)),  # noqa: PLW1509
             )
         try:
             _wait_until_ready(server, socket, data / "log")
@@ -178,11 +179,6 @@ def _wait_until_ready(server: subprocess.Popen[bytes], socket: Path, log: Path) 
             server.wait(0.1)
             break
     raise StorageError(f"The PostgreSQL to restore into did not start: {log.read_text(errors='replace').strip()}")
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end the server when this process ends, however it does."""
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, int(signal.SIGQUIT))
 
 
 @contextmanager

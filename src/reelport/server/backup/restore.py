@@ -82,11 +82,9 @@ def restore_backup(
 ) -> tuple[BackedUpFile, ...]:
     """Restore a backup into the data directory of these settings, and into its empty database.
 
-    UsageError lists every reason why that can't be; nothing was touched then. A restore that was killed is refused by
-    every other command, and begun anew by the next restore.
-
-    Return what is left out: finished reports that are damaged or missing in the archive, which are expired then, and
-    with `without_damaged` such data files of tables. StorageError names all else that is damaged.
+    UsageError lists every reason why that can't be; nothing was touched then. Return what is left out: finished reports
+    that are damaged or missing in the archive, which are expired then, and with `without_damaged` such data files of
+    tables. StorageError names all else that is damaged. After a kill only a restore may use the directory.
     """
     needed = list_needed(manifest, without_damaged=without_damaged)
     # Names the backup and the database that its state goes to, to know a killed restore again.

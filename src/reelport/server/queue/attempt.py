@@ -199,11 +199,8 @@ def choose_aggregator(
 ) -> Iterator[tuple[Aggregator, RollupAggregator | None]]:
     """Choose who aggregates a report, for the block in which it is written; and its rollups.
 
-    It is DuckDB, within the statement that writes, with rollups where there are any; or Spark, where one is set and so
-    many rows are to be read even with rollups.
-
-    To add one: implement `engine.aggregation.Aggregator` in a room of `engine`, and decide here when it is used; it is
-    imported only then. It may be asked several times, once per piece.
+    It is DuckDB, or Spark where one is set and so many rows are to be read even with rollups. To add one: implement
+    `engine.aggregation.Aggregator` in a room of `engine`, and decide here when it is imported and used.
     """
     rollups = RollupList() if settings.rollups == "off" else RollupList.read(settings.facts_root)
     span, rows = tracing.current_span(), 0

@@ -110,10 +110,8 @@ def ask_report(
 ) -> AskedReport:
     """Queue a report, or return a current one that the same key asked for earlier.
 
-    `asker` is the user who asks in Studio: a report that is queued says so, and so does the audit log.
-
-    QueryRefused lists every problem; QueueFull when the partner is at its limit of unfinished reports; AccessError
-    when access was withdrawn since the caller was identified.
+    `asker` is the user who asks in Studio. QueryRefused lists every problem; QueueFull when the partner is at its limit
+    of unfinished reports; AccessError when access was withdrawn since the caller was identified.
     """
     with tracing.span("ask report", kind=Kind.PRODUCER) as span:
         found = find_problems(query, caller.scopes, now.date(), make_rules(settings))

@@ -73,12 +73,9 @@ class WriteQueue:
         return len(self._waiting)
 
     def run(self, begin: Begin, do: Callable[[Connection], T], sync: Sync | None = None) -> T:
-        """Return the result of `do` once it is on the disk.
+        """Return the result of `do` once it is on the disk; StorageError when that fails.
 
-        `sync` sees to that where a commit of `begin` doesn't. It is called while others write already, once for all
-        that are committed together.
-
-        StorageError when the transaction or the sync failed.
+        Where a commit of `begin` doesn't see to that, `sync` does, once for all that are committed together.
         """
         own = _Work(begin, do, sync)
         try:
