@@ -114,7 +114,7 @@ def _store_tables(
 
 
 def _belongs(name: str, version: int) -> bool:
-    """Whether a backup has this file of a table: no draft, later commit, checkpoint or copy by role."""
+    """Whether a backup has a table's file: no draft, later commit, checkpoint or copy by role."""
     if not name.startswith(f"{LOG_FOLDER}/"):
         return not name.endswith(_DRAFT) and find_original(name) is None
     return name.endswith(".json") and name <= commit_name(version)
