@@ -207,7 +207,7 @@ def _find_names(family: Family, letter: str) -> tuple[Dimension, ...]:
 
 
 def _format_names(family: Family, letter: str) -> str:
-    """List a family's dimensions; if an earlier family has all but three of them, name that family and the others."""
+    """List a family's dimensions, or an earlier family that has all but three, and those."""
     names = _find_names(family, letter)
     for earlier in itertools.takewhile(lambda each: each is not family, Family):
         shared = _find_names(earlier, letter)

@@ -142,7 +142,7 @@ class Segment:
 
 @lru_cache(maxsize=64)
 def list_files_by_day(files: tuple[DataFile, ...]) -> Mapping[date, Files]:
-    """List for each day the files that may hold its rows; no day if a file doesn't tell its days."""
+    """List for each day the files that may hold its rows; nothing if a file tells no days."""
     if any(file.first is None or file.last is None for file in files):
         return MappingProxyType({})
     found: dict[date, set[str]] = {}
@@ -153,7 +153,7 @@ def list_files_by_day(files: tuple[DataFile, ...]) -> Mapping[date, Files]:
 
 
 def list_segments(root: Path, rollup: Rollup, identity: str | None = None) -> tuple[Segment, ...]:
-    """List the rollup's segments, or those of this identity, by name; damaged ones are left out."""
+    """List the rollup's whole segments, or those of this identity, by name."""
     return tuple(each for each in _list_segments_in(rollup.folder(root)) if identity in {None, each.identity})
 
 

@@ -66,7 +66,7 @@ class CheckedFiles:
 
 
 def check_files(files: Iterable[tuple[Path, str | None]]) -> CheckedFiles:
-    """Compare files with their digests; a vanished one isn't counted, an unreadable one is wrong."""
+    """Compare files with their digests; a vanished one doesn't count, an unreadable is wrong."""
     count, unproven, damaged = 0, 0, []
     for path, digest in files:
         count += 1

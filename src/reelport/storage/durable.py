@@ -1,4 +1,4 @@
-"""Durable writes (fsync, atomic replace), who may read them, and plain words for the system's errors.
+"""Durable writes (fsync, atomic replace), their modes, and words for the system's errors.
 
 Tables, state, report files and spill files are written by several libraries, so one umask applies to all of them. The
 umask is set for the whole process while a `private` block is open, and restored after the last one.

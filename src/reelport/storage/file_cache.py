@@ -178,7 +178,7 @@ class FileCache:
                     surplus -= size
 
     def _locate_digest(self, name: str) -> Path:
-        """Locate the digest of a copy; it needn't be durable: one that is lost or half there proves nothing."""
+        """Locate the digest of a copy, which needn't be durable: half of one proves nothing."""
         return self.root / _DIGESTS / f"{self.folder}{name}"
 
     def _record_digest(self, name: str, digest: str) -> None:

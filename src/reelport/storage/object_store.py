@@ -391,7 +391,7 @@ class ObjectFile:
         return taken
 
     def _fetch(self) -> bytes:
-        """Fetch the next bytes of the transfer; none when it broke, and the next call begins another."""
+        """Fetch the next bytes of the transfer; none when it broke: the next call begins another."""
         if self._transfer is None:
             self._transfer = self._begin_transfer(self._position + len(self._waiting))
         try:

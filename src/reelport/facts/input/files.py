@@ -179,7 +179,7 @@ def _detect_by_content(path: Path, compression: str | None, head: bytes) -> File
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether a file's first bytes are UTF-8 without a NUL; a character may be cut at their end."""
+    """Whether a file's first bytes are UTF-8 without a NUL; their last character may be cut."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:

@@ -69,7 +69,7 @@ def read_mapping(path: Path) -> str:
 
 
 def run_mapping(reading: Reading, files: Sequence[InputFile], text: str, *, in_order: bool) -> RowSource:
-    """Make the source of the mapping's output: a row has no file, and its line is its number there.
+    """Make the source of the mapping's output, where a row's line is its number.
 
     With `in_order`, rows that the mapping's own ORDER BY leaves even are in the order of their files.
     """

@@ -64,7 +64,7 @@ class ReaderFailure:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of a load's files: its session, and what hears of broken lines, of failures and of progress."""
+    """One reading of a load's files: its session, and what hears of failures and progress."""
 
     space: Workspace
     reject: Reject
@@ -72,7 +72,7 @@ class Reading:
     meter: ProgressMeter
 
     def read_texts(self, files: Sequence[tuple[int, InputFile]], names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-        """Read text files as `read_batches` does; what fails is kept, for DuckDB keeps only its message."""
+        """Read text files as `read_batches` does; keep what fails: DuckDB keeps only its message."""
         return self.failure.watch(read_batches(files, names, self.reject, self.meter), self.meter)
 
 

@@ -1,4 +1,4 @@
-"""Names a load's batch, and finds its conflicts: known files, days with rows, unique values.
+"""Names a load's batch and finds its conflicts: known files, days with rows, unique values.
 
 A file of facts that an earlier load has loaded, alone or with others, is refused. Rows on days of other batches are
 added to theirs, or replace them. Two objects may not share a value such as the slug of a channel. Tables with such a

@@ -263,7 +263,7 @@ def read_commits(now: TableVersion, versions: range | None = None) -> Iterator[d
 
 
 def read_paths(now: TableVersion, version: int, kind: str) -> tuple[str, ...]:
-    """Read the paths of the data files that the commit of this version added (`add`) or removed (`remove`)."""
+    """Read the paths of the data files that a version's commit did `add` or `remove`."""
     with translate_io_errors(now.folder):
         actions = read_actions(now.store, commit_name(version))
     return tuple(action[kind]["path"] for action in actions if kind in action)
