@@ -47,7 +47,7 @@ class BatchName:
 def name_batch(
     table: Table,
     mapping: str | None,
-    span: tuple[str, str] | None,
+    span: tuple[date, date] | None,
     files: Sequence[InputFile],
     *,
     again: bool = False,
@@ -76,10 +76,10 @@ def name_batch(
     )
 
 
-def _hash_load(table: Table, mapping: str | None, span: tuple[str, str] | None, digests: Sequence[bytes]) -> str:
+def _hash_load(table: Table, mapping: str | None, span: tuple[date, date] | None, digests: Sequence[bytes]) -> str:
     digest = hashlib.sha256()
     asked = (mapping or "").replace("\r\n", "\n").replace("\r", "\n")
-    for part in ("reelport-batch-1", table.name, asked, *(span or ("", ""))):
+    for part in ("reelport-batch-1", table.name, asked, *(map(str, span) if span else ("", ""))):
         digest.update(hashlib.sha256(part.encode()).digest())
     for one in digests:
         digest.update(one)

@@ -55,68 +55,6 @@ class OutsideRows:
     rows: int
 
 
-class RowWriter:
-    """Writes a load's rows; counts rows, days, owners, and texts outside their lists."""
-
-    def __init__(
-        self,
-        table: Table,
-        batch: str,
-        staged: StagedFiles,
-        bad: Rejects,
-        meter: ProgressMeter,
-        total: Total,
-        owners: Counter[str] | None = None,
-    ) -> None:
-        self.rows = 0
-        self.days: list[date] = []
-        self.outside: Counter[str] = Counter()
-        self._table = table
-        self._batch = batch
-        self._staged = staged
-        self._bad = bad
-        self._meter = meter
-        self._total = total
-        self._owners = owners
-
-    def write(self, found: duckdb.DuckDBPyRelation) -> None:
-        """Write a query's good rows; bad ones come first, so that too many end the load early."""
-        for batch in found.to_arrow_reader(ROW_GROUP):
-            part = pa.Table.from_batches([batch])
-            refused = part.num_rows - part.column(REJECT).null_count
-            for row in part.column(REJECT).slice(0, refused).to_pylist():
-                self._bad.add_row(row["file"], row["line"], row["reason"], row["raw"])
-            part = part.slice(refused)
-            if part.num_rows:
-                self._write_good_rows(part)
-
-    def _write_good_rows(self, part: pa.Table) -> None:
-        read = self._total()
-        if not self.rows and read is not None:
-            self._bad.check_share(read)
-        if OUTSIDE in part.column_names:
-            _add_counts(self.outside, pc.list_flatten(part.column(OUTSIDE)))
-        if self._owners is not None and OWNER in part.column_names:
-            _add_counts(self._owners, part.column(OWNER))
-        kept = part.select([name for name in part.column_names if name not in {REJECT, OUTSIDE}])
-        if self._table.is_fact:
-            runs, start = pc.run_end_encode(kept.column(DAY).combine_chunks()), 0
-            for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-                self._staged.write_day(day, self._batch, kept.slice(start, end - start).drop_columns([DAY]))
-                start = end
-                if not self.days or self.days[-1] != day:
-                    self.days.append(day)
-        else:
-            self._staged.write("rows", None, kept.drop_columns([DAY]))
-        self.rows += part.num_rows
-        self._meter.report_written(self.rows, None if read is None else read - self._bad.count)
-
-
-def _add_counts(counter: Counter[str], texts: pa.ChunkedArray) -> None:
-    for one in pc.value_counts(texts.combine_chunks()).to_pylist():
-        counter[one["values"]] += one["counts"]
-
-
 _BATCH_SHOWN = 8
 """Characters of the batch that its reject file is named by: an export may come by the same name every hour."""
 
@@ -174,6 +112,59 @@ class _LoadRequest:
         return self.terms.span
 
 
+class _RowWriter:
+    """Writes a load's rows; counts rows, days, owners, and texts outside their lists."""
+
+    def __init__(
+        self, request: _LoadRequest, staged: StagedFiles, bad: Rejects, meter: ProgressMeter, total: Total
+    ) -> None:
+        self.rows = 0
+        self.days: list[date] = []
+        self.outside: Counter[str] = Counter()
+        self._request = request
+        self._staged = staged
+        self._bad = bad
+        self._meter = meter
+        self._total = total
+
+    def write(self, found: duckdb.DuckDBPyRelation) -> None:
+        """Write a query's good rows; bad ones come first, so that too many end the load early."""
+        for batch in found.to_arrow_reader(ROW_GROUP):
+            part = pa.Table.from_batches([batch])
+            refused = part.num_rows - part.column(REJECT).null_count
+            for row in part.column(REJECT).slice(0, refused).to_pylist():
+                self._bad.add_row(row["file"], row["line"], row["reason"], row["raw"])
+            part = part.slice(refused)
+            if part.num_rows:
+                self._write_good_rows(part)
+
+    def _write_good_rows(self, part: pa.Table) -> None:
+        read = self._total()
+        if not self.rows and read is not None:
+            self._bad.check_share(read)
+        if OUTSIDE in part.column_names:
+            _add_counts(self.outside, pc.list_flatten(part.column(OUTSIDE)))
+        if self._request.owners is not None and OWNER in part.column_names:
+            _add_counts(self._request.owners, part.column(OWNER))
+        kept = part.select([name for name in part.column_names if name not in {REJECT, OUTSIDE}])
+        if self._request.table.is_fact:
+            runs, start = pc.run_end_encode(kept.column(DAY).combine_chunks()), 0
+            for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+                self._staged.write_day(day, self._request.batch, kept.slice(start, end - start).drop_columns([DAY]))
+                start = end
+                if not self.days or self.days[-1] != day:
+                    self.days.append(day)
+        else:
+            self._staged.write("rows", None, kept.drop_columns([DAY]))
+        self.rows += part.num_rows
+        self._meter.report_written(self.rows, None if read is None else read - self._bad.count)
+
+
+def _add_counts(counter: Counter[str], texts: pa.ChunkedArray) -> None:
+    for one in pc.value_counts(texts.combine_chunks()).to_pylist():
+        counter[one["values"]] += one["counts"]
+
+
 def load(
     root: Path,
     table: str,
@@ -206,7 +197,7 @@ def load(
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
-    named = name_files(found, text, replace, inputs, again=again)
+    named = name_batch(found, text, replace, inputs, again=again)
     seen, is_mapped = read_newest(root, found), text is not None
     batch, names = choose_batch(seen, named), tuple(str(file.path) for file in inputs)
     into = _find_rejects_path(rejects, root, batch, inputs, mapping)
@@ -295,14 +286,6 @@ def _choose_rejects_path(root: Path, batch: str, beside: Path) -> Path:
     return beside.with_name(f"{beside.name}.{batch[:_BATCH_SHOWN]}.rejects.csv")
 
 
-def name_files(
-    table: Table, mapping: str | None, span: tuple[date, date] | None, files: Sequence[InputFile], *, again: bool
-) -> BatchName:
-    """Name a load's batch: a hash of table, mapping, days and the files' contents."""
-    days = (span[0].isoformat(), span[1].isoformat()) if span else None
-    return name_batch(table, mapping, days, files, again=again)
-
-
 def _make_check(
     batch: str, files: Sequence[InputFile], named: BatchName, since: TableVersion
 ) -> Callable[[TableVersion], None]:
@@ -333,7 +316,7 @@ def _load_sources(
         folder = request.root / request.table.name
         claim = partial(claim_file, space.folder)
         staged = stack.enter_context(StagedFiles(folder, request.table, request.since, claim))
-        writer = RowWriter(request.table, request.batch, staged, bad, meter, total, request.owners)
+        writer = _RowWriter(request, staged, bad, meter, total)
         with reading.failure.reraise(), blame_input(space, inputs, found):
             query = sorted_load_sql(request.table, found, lenient=request.lenient, now=request.now)
             space.run_interruptibly(lambda: writer.write(space.session.sql(query)), meter.report_engine_share)
@@ -355,7 +338,7 @@ def _load_sources(
     return _make_result(request, writer, bad, done)
 
 
-def _make_entry(request: _LoadRequest, writer: RowWriter, bad: Rejects) -> LogEntry:
+def _make_entry(request: _LoadRequest, writer: _RowWriter, bad: Rejects) -> LogEntry:
     return LogEntry(
         kind="replace" if request.span else "load",
         batch=request.batch,
@@ -379,7 +362,7 @@ def _find_loaded(now: TableVersion, batch: str, *, strict: bool) -> LoadResult:
     return LoadResult(now.table.name, batch, rejects=rejects, already=True)
 
 
-def _make_result(request: _LoadRequest, writer: RowWriter, bad: Rejects, done: AppliedLoad) -> LoadResult:
+def _make_result(request: _LoadRequest, writer: _RowWriter, bad: Rejects, done: AppliedLoad) -> LoadResult:
     result = LoadResult(
         request.table.name,
         request.batch,

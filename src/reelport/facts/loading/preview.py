@@ -39,10 +39,11 @@ from reelport.facts.loading.conflicts import (
     count_replaced_rows,
     describe_shared,
     find_shared_days,
+    name_batch,
     read_values,
     refuse_loaded_files,
 )
-from reelport.facts.loading.load import OutsideRows, check_span, name_files
+from reelport.facts.loading.load import OutsideRows, check_span
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import is_standing
 from reelport.facts.log.log_entry import DayLeftOut
@@ -178,7 +179,7 @@ def preview(
     check_span(found, replace)
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
-    named, seen = name_files(found, text, replace, inputs, again=again), read_newest(root, found)
+    named, seen = name_batch(found, text, replace, inputs, again=again), read_newest(root, found)
     batch = choose_batch(seen, named)
     if found.is_fact and replace is None and not again and not is_standing(seen, batch):
         refuse_loaded_files(seen, batch, inputs, named.files)
