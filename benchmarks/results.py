@@ -19,7 +19,7 @@ RATIOS = {"medium": 0.3, "huge": 1.0, "platform": 1.3, "daily": 0.1}
 SERVICE_FROM_SECONDS = 1.0
 RATIO_ROWS = 100_000_000
 """Rows from which these goals count for every report; with fewer, where the bare engine takes a second and more."""
-ASK_TO_FINISHED_SECONDS = 0.025
+ASK_TO_FINISHED_SECONDS = 0.035
 CROWD_RATIO = 0.9
 GROWTH_RATIO = 2.0
 """How many times as long a report of one channel may take over ten times the facts."""
