@@ -10,8 +10,8 @@ from tests.server.explore.views import DEFAULTS, RULES, views
 from reelport import check
 from reelport.catalog import Dimension, Filter, Grain, Metric
 from reelport.check import Rules
-from reelport.server.explore.options import list_options
 from reelport.server.explore.view import View
+from reelport.server.explore.view_parameters import list_options
 
 VIEW = View((Metric.VIEWS,), (Dimension.VIDEO_ID,), DEFAULTS.today, DEFAULTS.today, Metric.VIEWS, Grain.DAY)
 

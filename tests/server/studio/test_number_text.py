@@ -9,7 +9,7 @@ import pytest
 
 from reelport.catalog import Metric
 from reelport.server.explore.numbers import Figure, Number
-from reelport.server.studio.number_text import write_change, write_number, write_share
+from reelport.server.studio.view_page import write_change, write_number, write_share
 
 MONEY, VIEWS = Metric.ESTIMATED_EARNINGS_EUR, Metric.VIEWS
 

@@ -11,11 +11,9 @@ from reelport.catalog import Dimension, Filter, Grain, Metric
 from reelport.check import Rules
 from reelport.facts.log.freshness import Freshness
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Numbers, OverBudget, Point, Totals
-from reelport.server.explore.options import list_options
 from reelport.server.explore.view import Comparison, View
-from reelport.server.explore.view_parameters import Defaults
-from reelport.server.studio.number_text import MetricUnit
-from reelport.server.studio.view_page import ViewPage, find_filter, keep_value, make_board, make_page
+from reelport.server.explore.view_parameters import Defaults, list_options
+from reelport.server.studio.view_page import MetricUnit, ViewPage, find_filter, keep_value, make_board, make_page
 
 FIRST, COMPLETE, TODAY = date(2026, 6, 1), date(2026, 7, 20), date(2026, 7, 22)
 DEFAULTS = Defaults((Metric.VIEWS,), (), {"plays": Freshness("plays", COMPLETE, None, FIRST)}, TODAY)

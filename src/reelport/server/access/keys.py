@@ -203,39 +203,27 @@ def create_key(
             "secret_hash": service_secret.hash(SECRET_PURPOSE, new.secret),
             "permissions": " ".join(scope for scope in REPORT_SCOPES if scope in permissions),
             "kind": kind,
+            "limited": int(channels is not None),
+            "created_at": now,
+            "name": details.name,
+            "created_by": details.created_by,
+            "expires_at": key_expiry.parse_expiry(details.expires, now) if details.expires else None,
         }
-        _insert_key(connection, row, channels, details, now)
+        connection.execute(KEYS.insert().values(row))
+        if channels is not None:
+            limits = [{"key_id": new.id, "channel_id": channel} for channel in set(channels)]
+            connection.execute(KEY_CHANNELS.insert(), limits)
+        if details.actor is not None:
+            key = find_key(connection, new.id)
+            said = {
+                "name": key.name,
+                "kind": key.kind,
+                "permissions": key.permissions,
+                "channels": "all" if key.channels is None else key.channels,
+                "expires": key.expires_at.isoformat(timespec="minutes") if key.expires_at else None,
+            }
+            _record_change(connection, key, details.actor, Action.KEY_CREATED, now, said)
     return new
-
-
-def _insert_key(
-    connection: Connection,
-    row: Mapping[str, object],
-    channels: Collection[str] | None,
-    details: KeyDetails,
-    now: datetime,
-) -> None:
-    known = {
-        "limited": int(channels is not None),
-        "created_at": now,
-        "name": details.name,
-        "created_by": details.created_by,
-        "expires_at": key_expiry.parse_expiry(details.expires, now) if details.expires else None,
-    }
-    connection.execute(KEYS.insert().values({**row, **known}))
-    if channels is not None:
-        limits = [{"key_id": row["id"], "channel_id": channel} for channel in set(channels)]
-        connection.execute(KEY_CHANNELS.insert(), limits)
-    if details.actor is not None:
-        key = find_key(connection, str(row["id"]))
-        said = {
-            "name": key.name,
-            "kind": key.kind,
-            "permissions": key.permissions,
-            "channels": "all" if key.channels is None else key.channels,
-            "expires": key.expires_at.isoformat(timespec="minutes") if key.expires_at else None,
-        }
-        _record_change(connection, key, details.actor, Action.KEY_CREATED, now, said)
 
 
 def draw_key_id() -> str:

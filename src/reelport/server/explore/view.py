@@ -183,22 +183,6 @@ class View:
 
     def params(self) -> Pairs:
         """The canonical parameters of the view's URL: what is by default so is left out."""
-        return tuple((str(name), value) for name, value in self._list_pairs())
-
-    def url_query(self) -> str:
-        """The canonical query of the view's URL, without the question mark."""
-        return urlencode(self.params())
-
-    def at_its_days(self) -> View:
-        """The view at its own days, however they were chosen."""
-        return replace(self, preset=None)
-
-    def rolling_query(self) -> str:
-        """The query of a URL that moves on: with its range's name in place of its days."""
-        days = {Parameter.START, Parameter.END} if self.preset else frozenset[Parameter]()
-        return urlencode([pair for pair in self.params() if pair[0] not in days])
-
-    def _list_pairs(self) -> list[tuple[str, str]]:
         pairs: list[tuple[str, str]] = [(Parameter.METRIC, metric.name) for metric in self.metrics]
         by = [dimension.name for dimension in self.dimensions] or [NONE]
         pairs += [(Parameter.DIMENSION, name) for name in by]
@@ -218,7 +202,21 @@ class View:
             (Parameter.GRAIN, self.grain.name.lower(), self.grain is not default_grain(self.days)),
             (Parameter.LONGER, self.longer.name if self.longer else "", self.longer is not None),
         )
-        return pairs + [(name, value) for name, value, is_said in optional if is_said]
+        pairs += [(name, value) for name, value, is_said in optional if is_said]
+        return tuple((str(name), value) for name, value in pairs)
+
+    def url_query(self) -> str:
+        """The canonical query of the view's URL, without the question mark."""
+        return urlencode(self.params())
+
+    def at_its_days(self) -> View:
+        """The view at its own days, however they were chosen."""
+        return replace(self, preset=None)
+
+    def rolling_query(self) -> str:
+        """The query of a URL that moves on: with its range's name in place of its days."""
+        days = {Parameter.START, Parameter.END} if self.preset else frozenset[Parameter]()
+        return urlencode([pair for pair in self.params() if pair[0] not in days])
 
 
 def default_grain(days: int) -> Grain:

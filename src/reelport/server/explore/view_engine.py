@@ -108,15 +108,13 @@ class ViewEngine:
             identify_tables(self._settings.data, root)
         rollups = RollupList() if self._settings.rollups == "off" else RollupList.read(root)
         budget = _ReadBudget(self._settings.explore_rows)
-        return {
-            part: self._plan(_plan_part(part, view, tenant, snapshot, rollups), budget) for part in _list_parts(view)
-        }
-
-    def _plan(self, plan: PartPlan, budget: _ReadBudget) -> PlannedPart:
-        if (known := self._cache.find(plan.statement.plan)) is not None:
-            return PlannedPart(plan, budget, outcome=known)
-        rows = self._count_rows(plan, budget.left)
-        return PlannedPart(plan, budget, rows, budget.spend(rows))
+        planned = dict[Part, PlannedPart]()
+        for part in _list_parts(view):
+            plan = _plan_part(part, view, tenant, snapshot, rollups)
+            known = self._cache.find(plan.statement.plan)
+            rows = 0 if known is not None else self._count_rows(plan, budget.left)
+            planned[part] = PlannedPart(plan, budget, rows, known if known is not None else budget.spend(rows))
+        return planned
 
     def run(self, session: Session, planned: PlannedPart) -> Outcome:
         """Run the statement of a part, and keep its rows.
@@ -219,7 +217,11 @@ class PartPlan:
 def _plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
     """Plan a part of a view by the rollups that a report of the same numbers would read."""
     aggregator = RollupAggregator(rollups)
-    statement = _compile(part, view, tenant, snapshot, aggregator if rollups else DUCKDB)
+    used = aggregator if rollups else DUCKDB
+    if isinstance(part, Dimension):
+        statement = compile_board(view, part, tenant, snapshot, used)
+    else:
+        statement = (compile_totals if part == TOTALS else compile_lines)(view, tenant, snapshot, used)
     scans = [scan for query in statement.queries for scan in list_scans(query, tenant, snapshot)]
     # Choices and scans both go by query, then by source.
     readings = [choice.reading for choice in aggregator.choices] if rollups else [None] * len(scans)
@@ -230,15 +232,6 @@ def _plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollu
         aggregator if aggregator.was_used else None,
         partial(_plan_part, part, view, tenant, snapshot.without_copies(), RollupList()),
     )
-
-
-def _compile(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator) -> Statement:
-    match part:
-        case Dimension():
-            return compile_board(view, part, tenant, snapshot, aggregator)
-        case _:
-            compile_whole = compile_totals if part == TOTALS else compile_lines
-            return compile_whole(view, tenant, snapshot, aggregator)
 
 
 class _ReadBudget:

@@ -21,9 +21,8 @@ from reelport.facts.log.freshness import read_freshness
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.explore.explorer import Superseded
 from reelport.server.explore.numbers import Figure, Leaderboard, Lines, Numbers, OverBudget
-from reelport.server.explore.options import list_options
 from reelport.server.explore.view import SEVERAL, Comparison, Preset, Sort, View
-from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
+from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports.ask import make_rules
 from reelport.server.state.database import reading

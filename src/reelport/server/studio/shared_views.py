@@ -24,9 +24,8 @@ from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text, find_readable_channels
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
-from reelport.server.explore.options import list_options
 from reelport.server.explore.view import Pairs, View
-from reelport.server.explore.view_parameters import parse_view
+from reelport.server.explore.view_parameters import list_options, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.state.database import reading, write
 from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
@@ -194,7 +193,12 @@ def share_view(
     token = credentials.mint(_PREFIX)
 
     def share(connection: Connection) -> None:
-        _lock_sharer(connection, organization_id, actor)
+        # Locked, organization and user: a removal meanwhile would not see the new link.
+        organization = ORGANIZATIONS.c.id == organization_id
+        connection.execute(select(ORGANIZATIONS.c.id).where(organization).with_for_update())
+        sharer = USERS.c.email == actor.name, USERS.c.organization_id == organization_id
+        if connection.execute(select(USERS.c.id).where(*sharer).with_for_update()).first() is None:
+            raise UsageError("You are no user of this organization any more.")
         _delete_ended(connection, organization_id, now)
         if count_open_links(connection, organization_id, now) >= MOST:
             raise UsageError(f"{MOST} links are open already: revoke some that nobody needs.")
@@ -242,7 +246,8 @@ def open_shared_view(
         view = _make_view(row)
         counted = SHARED_VIEWS.update().where(SHARED_VIEWS.c.id == view.id)
         connection.execute(counted.values(opened=view.opened + 1, opened_at=now))
-        if view.opened_at is None or _minute(view.opened_at) != _minute(now):
+        minute = now.replace(second=0, microsecond=0)
+        if view.opened_at is None or view.opened_at.replace(second=0, microsecond=0) != minute:
             details = {"name": view.name, "opened": view.opened + 1}
             actor, organization = Actor(_VISITOR, address), view.organization_id
             audit_log.record_action(connection, organization, actor, Action.SHARED_VIEW_OPENED, view.id, now, details)
@@ -263,9 +268,8 @@ def list_shared_views(db: Engine, organization_id: int, now: datetime) -> tuple[
 def find_shared_view(db: Engine, organization_id: int, view_id: str) -> SharedView | None:
     """Find a link by its id; None for an unknown one and for another organization's."""
     of_organization = SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
-    wanted = _SHARED.where(*of_organization)
     with reading(db) as connection:
-        row = connection.execute(wanted).first()
+        row = connection.execute(_SHARED.where(*of_organization)).first()
     return None if row is None else _make_view(row)
 
 
@@ -276,8 +280,7 @@ def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime
         alive = SHARED_VIEWS.c.id == view.id, SHARED_VIEWS.c.revoked_at.is_(None)
         revoked = connection.execute(SHARED_VIEWS.update().where(*alive).values(revoked_at=now)).rowcount == 1
         if revoked:
-            details = {"name": view.name}
-            action = Action.SHARED_VIEW_REVOKED
+            details, action = {"name": view.name}, Action.SHARED_VIEW_REVOKED
             audit_log.record_action(connection, view.organization_id, actor, action, view.id, now, details)
         return revoked
 
@@ -300,15 +303,6 @@ def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
     )
 
 
-def _lock_sharer(connection: Connection, organization_id: int, sharer: Actor) -> None:
-    """Lock organization and user: a removal would not see the new link. UsageError without."""
-    organization = ORGANIZATIONS.c.id == organization_id
-    connection.execute(select(ORGANIZATIONS.c.id).where(organization).with_for_update())
-    user = USERS.c.email == sharer.name, USERS.c.organization_id == organization_id
-    if connection.execute(select(USERS.c.id).where(*user).with_for_update()).first() is None:
-        raise UsageError("You are no user of this organization any more.")
-
-
 def _delete_ended(connection: Connection, organization_id: int, now: datetime) -> None:
     """Delete links that are listed no more, and the oldest of too many ended ones."""
     links = SHARED_VIEWS.c
@@ -316,7 +310,3 @@ def _delete_ended(connection: Connection, organization_id: int, now: datetime) -
     by_age = select(links.id).where(*has_ended).order_by(links.created_at.desc(), links.id)
     is_over = or_(links.expires_at <= now - _KEPT, links.id.in_(by_age.offset(_ENDED_KEPT)))
     connection.execute(SHARED_VIEWS.delete().where(*has_ended, is_over))
-
-
-def _minute(moment: datetime) -> datetime:
-    return moment.replace(second=0, microsecond=0)

@@ -1,10 +1,11 @@
-"""The page of a view, as values for its template; charts as files."""
+"""The page of a view, as values for its template: numbers as people read them, and charts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from decimal import Decimal
 from functools import partial
 
 import anyio.to_thread
@@ -14,25 +15,16 @@ from starlette.responses import Response
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
 from reelport.charts import Chart, LineChart, Series, count_settled, draw_file, draw_inline_bar, embed_chart
+from reelport.charts.amounts import choose_unit
 from reelport.charts.png_renderer import explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
 from reelport.facts.log.freshness import Freshness
 from reelport.query import ReportQuery, name_file
 from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Number, Numbers, OverBudget, Totals
-from reelport.server.explore.options import Options
 from reelport.server.explore.view import Comparison, Sort, View
-from reelport.server.explore.view_parameters import LONGEST, Defaults
+from reelport.server.explore.view_parameters import LONGEST, Defaults, Options
 from reelport.server.http.downloads import format_attachment
 from reelport.server.studio import pages
-from reelport.server.studio.number_text import (
-    NO_NUMBER,
-    MetricUnit,
-    choose_units,
-    group_digits,
-    name_amount,
-    write_full,
-    write_share,
-)
 from reelport.server.studio.pages import format_day, format_moment
 from reelport.server.studio.visit import not_found
 from reelport.wording import format_days, format_list
@@ -113,14 +105,14 @@ class ViewPage:
 def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options) -> ViewPage:
     """Make the page of a view and its numbers."""
     lines = numbers.lines if isinstance(numbers.lines, Lines) else Lines(())
-    units, unknown = choose_units(view, numbers), find_unknown_days(view, defaults)
+    units, unknown = choose_units(view, numbers), _find_unknown_days(view, defaults)
     last = defaults.complete_day(view.metrics)
     return ViewPage(
         view,
         view.sentence(),
         format_list([label_metric(metric) for metric in view.metrics]),
         format_list([label_dimension(dimension) for dimension in view.dimensions]) or "none",
-        describe_comparison(view),
+        format_days(*view.compared_days) if view.compared_days else None,
         tuple(_make_totals(view, units, numbers.totals, can_change=unknown is None)),
         tuple(_draw_charts(view, lines, defaults)),
         tuple(_name_columns(view, units)),
@@ -137,12 +129,7 @@ def make_page(view: View, numbers: Numbers, defaults: Defaults, options: Options
     )
 
 
-def describe_comparison(view: View) -> str | None:
-    """Say which days the view is compared with; None without a comparison."""
-    return format_days(*view.compared_days) if view.compared_days else None
-
-
-def find_unknown_days(view: View, defaults: Defaults) -> str | None:
+def _find_unknown_days(view: View, defaults: Defaults) -> str | None:
     """Say which of the compared days lie before the first complete one; None where none does."""
     first = defaults.first_day(view.metrics)
     if view.compared_days is None or view.compared_days[0] >= first:
@@ -235,6 +222,7 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
     times = tuple(format_time(day, view.grain) for day in days)
     name = name_amount(metric)
     values = [point.figures[place].value for point in lines.points]
+    partial_times = list_partial(times, view.grain, view.start, view.end)
     chart = LineChart(
         f"{name} by {GRAIN_WORDS[view.grain]}",
         times,
@@ -242,15 +230,9 @@ def make_line_chart(view: View, lines: Lines, place: int, complete: DaySpan) -> 
         metric.unit,
         view.grain,
         count_settled(times, view.grain, complete and complete[1], view.end),
-        note_partial(times, view),
+        (f"Of {format_list(partial_times)} only a part is shown.",) if partial_times else (),
     )
     return _compare(chart, view, lines, place, complete)
-
-
-def note_partial(times: tuple[str, ...], view: View) -> tuple[str, ...]:
-    """Say of which months the view has only a part."""
-    partial = list_partial(times, view.grain, view.start, view.end)
-    return (f"Of {format_list(partial)} only a part is shown.",) if partial else ()
 
 
 def _compare(chart: LineChart, view: View, lines: Lines, place: int, complete: DaySpan) -> LineChart:
@@ -385,7 +367,7 @@ def _make_row(
 
 def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *, can_change: bool) -> Iterator[Cell]:
     for metric, figure, share in zip(view.metrics, entry.figures, entry.shares, strict=True):
-        yield Cell(units[metric].write(figure.value), write_full(figure.value))
+        yield _make_cell(units[metric], figure.value)
         if metric is view.ranked_by:
             yield Cell(write_share(share), "")
             if view.comparison is not Comparison.NONE:
@@ -448,12 +430,137 @@ def require_kind(kind: str) -> None:
 
 async def answer_chart(chart: Chart, kind: str, query: ReportQuery) -> Response:
     """Answer with a chart as a file of this kind, named for the query whose numbers it shows."""
-    content = await anyio.to_thread.run_sync(_render, chart, kind)
+    draw = (lambda: draw_file(chart).encode()) if kind == "svg" else (lambda: render_png(chart))
+    content = await anyio.to_thread.run_sync(draw)
     disposition = format_attachment(name_file(query, kind), f"chart.{kind}")
-    return Response(
-        content, headers={**pages.HEADERS, "Content-Type": _MEDIA_TYPES[kind], "Content-Disposition": disposition}
-    )
+    headers = {**pages.HEADERS, "Content-Type": _MEDIA_TYPES[kind], "Content-Disposition": disposition}
+    return Response(content, headers=headers)
 
 
-def _render(chart: Chart, kind: str) -> bytes:
-    return draw_file(chart).encode() if kind == "svg" else render_png(chart)
+NO_NUMBER = "\N{EN DASH}"
+_THIN = "\N{NARROW NO-BREAK SPACE}"
+_MINUS = "\N{MINUS SIGN}"
+_LEAST_SCALED = Decimal("0.1")
+_DIGITS, _FINE_DIGITS = 2, 4
+_LEAST_MONEY = Decimal("0.01")
+_CURRENCIES = {"EUR": "€", "USD": "$"}
+"""The sign of each currency, by the word with which the units of its amounts begin."""
+_ENDING = {"seconds": " seconds", "bytes": " bytes"}
+"""Endings of names that tell a unit, for units that amounts are told in larger ones of."""
+
+
+def write_number(metric: Metric, value: Number) -> str:
+    """Write a cell: whole numbers in full, two digits of decimals (four below 1), money signed."""
+    if value is None:
+        return NO_NUMBER
+    if sign := _CURRENCIES.get(metric.unit.value.partition(" ")[0]):
+        return _write_money(sign, Decimal(value))
+    if isinstance(value, int):
+        return group_digits(f"{value:,}")
+    digits = _DIGITS if abs(value) >= 1 or not value else _FINE_DIGITS
+    return group_digits(f"{value:,.{min(digits, metric.digits)}f}")
+
+
+def _write_money(sign: str, value: Decimal) -> str:
+    """Write an amount with two digits, so that those of a column stand below each other."""
+    if value and abs(value) < _LEAST_MONEY:
+        return f"{_MINUS if value < 0 else ''}<\N{NO-BREAK SPACE}{sign}{_LEAST_MONEY}"
+    return f"{_MINUS if value < 0 else ''}{sign}{group_digits(f'{abs(value):,.2f}')}"
+
+
+def write_full(value: Number) -> str:
+    """Write a cell as the report's file has it."""
+    return "" if value is None else str(value)
+
+
+def write_share(share: Decimal | None) -> str:
+    """Write a share of a total: 12.3 %."""
+    return NO_NUMBER if share is None else f"{group_digits(f'{share * 100:,.1f}')}{_THIN}%"
+
+
+def write_change(figure: Figure, write: Callable[[Number], str]) -> str:
+    """Write how much a number changed: by what part, else by how much, which `write` writes."""
+    if figure.difference is None:
+        return NO_NUMBER
+    if figure.change is not None:
+        percent = round(abs(figure.change) * 100, 1)
+        sign = _sign(figure.difference) if percent else ""
+        return f"{sign}{group_digits(f'{percent:,.1f}')}{_THIN}%"
+    size = -figure.difference if figure.difference < 0 else figure.difference
+    return f"{_sign(figure.difference)}{write(size)}"
+
+
+def _sign(difference: int | Decimal) -> str:
+    return _MINUS if difference < 0 else "+" if difference > 0 else ""
+
+
+def group_digits(text: str) -> str:
+    """Set thousands apart by thin spaces, and write a minus as wide as a digit."""
+    return text.replace(",", _THIN).replace("-", _MINUS)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricUnit:
+    """How a metric's numbers are written: divided by `divisor`, as amounts of `unit`."""
+
+    metric: Metric
+    divisor: int = 1
+    unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The heading of a column: the name, with the unit that its numbers are divided for."""
+        name = name_amount(self.metric)
+        return f"{name} ({self.unit})" if self.is_named_apart else name
+
+    @property
+    def is_named_apart(self) -> bool:
+        """Whether the unit must be told beside the name."""
+        return bool(self.unit) and self.unit not in name_amount(self.metric).lower() and bool(_find_ending(self.metric))
+
+    def write(self, value: Number) -> str:
+        """Write a number in this unit."""
+        if self.divisor == 1 or value is None:
+            return write_number(self.metric, value)
+        scaled = Decimal(value) / self.divisor
+        is_small = scaled and abs(scaled) < _LEAST_SCALED
+        return f"< {_LEAST_SCALED}" if is_small else group_digits(f"{scaled:,.1f}")
+
+    def write_change(self, figure: Figure) -> str:
+        """Write how much a number changed."""
+        return write_change(figure, self.write)
+
+
+def choose_units(view: View, numbers: Numbers) -> dict[Metric, MetricUnit]:
+    """Choose the unit of each metric of a view: that of its chart, by its largest number."""
+    units = {}
+    for place, metric in enumerate(view.metrics):
+        values = (value for value in _list_values(view, numbers, place) if value is not None)
+        divisor, unit = choose_unit(metric.unit, max((abs(float(value)) for value in values), default=0.0))
+        units[metric] = MetricUnit(metric, int(divisor), unit)
+    return units
+
+
+def name_amount(metric: Metric) -> str:
+    """Name a metric at the beginning of a heading, without a unit that is told beside it."""
+    label, ending = label_metric(metric), _find_ending(metric)
+    return capitalize(label.removesuffix(ending))
+
+
+def _find_ending(metric: Metric) -> str:
+    """Find the end of the metric's name that tells its unit; empty where it has none."""
+    ending = _ENDING.get(metric.unit.value, "")
+    return ending if ending and label_metric(metric).endswith(ending) else ""
+
+
+def _list_values(view: View, numbers: Numbers, place: int) -> Iterable[Number]:
+    """List the numbers of the metric's chart, or its total where there is no chart."""
+    match numbers.lines, numbers.totals:
+        case Lines(points), _:
+            figures = [point.figures[place] for point in points]
+        case _, Totals(totals):
+            figures = [totals[place]]
+        case _:
+            figures = []
+    befores = (figure.before for figure in figures) if view.compares_lines else ()
+    return [*(figure.value for figure in figures), *befores]
