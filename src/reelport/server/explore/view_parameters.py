@@ -226,7 +226,6 @@ def _describe_cut(query: ReportQuery, defaults: Defaults) -> Iterator[Problem]:
 
 
 def _make_view(url: _UrlTexts, query: ReportQuery, boards: tuple[str, ...], kept: Mapping[Dimension, str]) -> View:
-    """Make the view of a checked query and of the rest of the URL, which depends on it."""
     metrics = known_metrics(query.metrics)
     *asked, time = (Dimension[name] for name in query.dimensions)
     dimensions = tuple(row for row in asked if row.name in boards)

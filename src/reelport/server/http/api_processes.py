@@ -22,6 +22,50 @@ from reelport.errors import UsageError
 from reelport.server.process import Ended, keep_running, run_process, run_threads
 from reelport.server.settings import Settings
 
+BACKLOG = 2048
+
+
+@contextmanager
+def open_listener(settings: Settings) -> Iterator[socket.socket]:
+    """Open a listening socket on the host and port of the settings; UsageError when that fails."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # Name the protocol: only then asyncio sets TCP_NODELAY, without which each answer waits 40 ms.
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UsageError(f"The host {settings.host!r} is none of this machine's: {error.strerror}.") from None
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(where)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise UsageError(_explain_bind_error(settings, error)) from None
+        yield listener
+
+
+def _explain_bind_error(settings: Settings, error: OSError) -> str:
+    place = f"{settings.host}:{settings.port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"{place} is in use by another program: stop it, or take another port with --port (REELPORT_PORT), "
+                "0 for a free one."
+            )
+        case errno.EACCES:
+            return f"{place} may not be used by this user: take a port above 1023 with --port (REELPORT_PORT)."
+        case _:
+            return f"{place} can't be listened on: {error.strerror}."
+
+
+def format_address(listener: socket.socket) -> str:
+    """Format the address of a listening socket as a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable that makes `prometheus_client` sum the metrics of several processes; read at its import."""
 STOP_SECONDS = 15.0
@@ -70,47 +114,3 @@ class _ProcessSupervisor:
             process_group=0,
             env={**os.environ, **self.settings.environment(), METRICS_FOLDER: str(self.metrics_folder)},
         )
-
-
-BACKLOG = 2048
-
-
-@contextmanager
-def open_listener(settings: Settings) -> Iterator[socket.socket]:
-    """Open a listening socket on the host and port of the settings; UsageError when that fails."""
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        # Name the protocol: only then asyncio sets TCP_NODELAY, without which each answer waits 40 ms.
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UsageError(f"The host {settings.host!r} is none of this machine's: {error.strerror}.") from None
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(where)
-            listener.listen(BACKLOG)
-        except OSError as error:
-            raise UsageError(_explain_bind_error(settings, error)) from None
-        yield listener
-
-
-def _explain_bind_error(settings: Settings, error: OSError) -> str:
-    place = f"{settings.host}:{settings.port}"
-    match error.errno:
-        case errno.EADDRINUSE:
-            return (
-                f"{place} is in use by another program: stop it, or take another port with --port (REELPORT_PORT), "
-                "0 for a free one."
-            )
-        case errno.EACCES:
-            return f"{place} may not be used by this user: take a port above 1023 with --port (REELPORT_PORT)."
-        case _:
-            return f"{place} can't be listened on: {error.strerror}."
-
-
-def format_address(listener: socket.socket) -> str:
-    """Format the address of a listening socket as a URL."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

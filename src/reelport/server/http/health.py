@@ -44,7 +44,7 @@ async def answer_ready(request: Request) -> JSONResponse:
 
 
 def _log_change(state: State, checks: Mapping[str, str]) -> None:
-    """Log failed checks when they changed since the last probe: those come often."""
+    # Only what changed since the last probe: those come often.
     before, state.checks = getattr(state, "checks", None), checks
     wrong = {part: found for part, found in checks.items() if found != "ok"}
     if wrong and checks != before:

@@ -39,8 +39,6 @@ _MOST_SUGGESTED = 3
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The view of a URL, and what it was read with."""
-
     parsed: ParsedView
     defaults: Defaults
     has_channels: bool
@@ -110,8 +108,6 @@ def _show(visit: Visit, asked: _Asked, numbers: Numbers, suggestions: list[_Sugg
 
 @dataclass(frozen=True, slots=True)
 class _PresetLink:
-    """A link to a range by name, with the days that it has now."""
-
     label: str
     days: str
     address: str

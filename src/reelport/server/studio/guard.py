@@ -99,7 +99,7 @@ async def _find_visitor(request: Request, service: Service) -> Visit:
 
 def _make_visit(request: Request, service: Service, session: Session | None) -> Visit:
     token = session.token if session else _read_cookie(request, service, _FORM)
-    # A new token gives a form that no browser has been shown.
+    # Without a cookie the token is new: no form that a browser was shown has it.
     request.state.form_token = token or secrets.token_urlsafe(24)
     csrf = service.service_secret.hash("form", request.state.form_token)
     return Visit(request, service, session, csrf, datetime.now(UTC))

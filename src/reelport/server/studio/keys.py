@@ -134,7 +134,6 @@ async def _find_key(visit: Visit) -> Key:
 
 
 def _read_choices(settings: Settings, db: Engine, organization: str) -> tuple[Organization, tuple[Channel, ...]]:
-    """Read an organization and the channels that it may read, by slug."""
     holder = organizations.get_organization(db, organization)
     readable = organizations.list_readable_channels(db, holder.id)
     known = {each.id: each for each in channel_registry.list_channels(settings)}
@@ -277,7 +276,6 @@ def _refuse_repeat() -> Refused:
 
 
 def _write_environment_file(address: str, key: keys.Key, secret: str) -> str:
-    """Write the variables that a client of the key reads, for a file `.env`."""
     lines = [f"REELPORT_URL={address}", f"REELPORT_API_KEY={key.id}", f"REELPORT_API_SECRET={secret}"]
     if key.kind is KeyKind.PUBLIC:
         lines += ["# A public key needs the sign-in of a user, too:", "# REELPORT_USERNAME=", "# REELPORT_PASSWORD="]

@@ -182,7 +182,6 @@ def _explain_wait(entry: Entry, now: datetime) -> str:
 
 
 def _list_disks(settings: Settings) -> list[Disk]:
-    """List the disks of the data directory, of finished reports and of what workers spill."""
     named: dict[int, list[str]] = {}
     folders: dict[int, Path] = {}
     for name, wanted in (

@@ -195,7 +195,6 @@ def _add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
 def _choose_columns(
     base: ReportQuery, columns: tuple[str, ...], fixed: Collection[Dimension], defaults: Defaults
 ) -> tuple[ReportQuery, tuple[Problem, ...]]:
-    """Give the query the chosen columns, or its own, and tell what is wrong with it."""
     if not columns:
         return base, find_problems(base, frozenset(REPORT_SCOPES), defaults.today, defaults.rules)
     chosen = [name for name in dict.fromkeys(columns) if name != NONE]
