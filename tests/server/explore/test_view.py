@@ -1,7 +1,8 @@
-"""A view is written to a URL and parsed from it, and whatever is wrong in one is told and replaced."""
+"""A view is written to a URL and parsed from it; what is wrong in one, and what could be added, is told."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from urllib.parse import parse_qsl
 
@@ -15,7 +16,7 @@ from reelport.catalog import Dimension, Filter, Grain, Metric, Product
 from reelport.check import Rules
 from reelport.facts.log.freshness import COUNTED, Freshness
 from reelport.server.explore.view import Comparison, Parameter, Preset, Sort, View
-from reelport.server.explore.view_parameters import Defaults, ParsedView, parse_view
+from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
 from reelport.wire import Code
 
 START, END = date(2026, 3, 1), date(2026, 3, 4)
@@ -310,3 +311,46 @@ def test_a_text_given_for_a_filter_counts_more_than_its_empty_cells() -> None:
     assert empty.view.filters == ((Filter.visitorDomainGroup, ""),)
     typed = parse("by=none&empty=visitorDomainGroup&visitorDomainGroup=news")
     assert typed.view.filters == ((Filter.visitorDomainGroup, "news"),)
+
+
+VIEW = View((Metric.VIEWS,), (Dimension.VIDEO_ID,), DEFAULTS.today, DEFAULTS.today, Metric.VIEWS, Grain.DAY)
+
+
+@given(views())
+def test_every_option_without_a_reason_fits_and_every_other_has_a_reason(view: View) -> None:
+    """What is offered makes a report that can be asked for; what isn't would be refused with that sentence."""
+    options = list_options(view, RULES)
+    for metric in options.metrics:
+        if not metric.is_chosen:
+            query = replace(view, metrics=(*view.metrics, metric.row)).report_query()
+            found = check.problems(query, today=DEFAULTS.today, rules=RULES)
+            assert next((problem.sentence for problem in found), None) == metric.reason
+    for dimension in options.dimensions:
+        if not dimension.is_chosen:
+            query = replace(view, dimensions=(*view.dimensions, dimension.row)).report_query()
+            assert bool(check.problems(query, today=DEFAULTS.today, rules=RULES)) == (dimension.reason is not None)
+
+
+def test_what_a_view_has_is_chosen() -> None:
+    """Times are no leaderboards, and no option."""
+    options = list_options(replace(VIEW, filters=((Filter.mediaType, "LIVE"),)), RULES)
+    assert [option.row for option in options.metrics if option.is_chosen] == [Metric.VIEWS]
+    assert [option.row for option in options.dimensions if option.is_chosen] == [Dimension.VIDEO_ID]
+    assert [option.row for option in options.filters if option.is_chosen] == [Filter.mediaType]
+    assert all(option.row.grain is None for option in options.dimensions)
+
+
+def test_what_only_narrows_a_view_may_become_a_leaderboard() -> None:
+    """It isn't chosen, and its dimension is no second one."""
+    options = list_options(replace(VIEW, kept=((Dimension.VISITOR_COUNTRY, "FR"),)), Rules(dimensions=3))
+    (country,) = (option for option in options.dimensions if option.row is Dimension.VISITOR_COUNTRY)
+    assert (country.is_chosen, country.reason) == (False, None)
+    (device,) = (option for option in options.dimensions if option.row is Dimension.VISITOR_DEVICE_TYPE)
+    assert device.reason == "4 dimensions are more than 3: leave out 1."
+
+
+def test_a_full_view_says_that_it_is_full() -> None:
+    """One more leaderboard would be one dimension too many."""
+    options = list_options(VIEW, Rules(dimensions=2))
+    reasons = {option.reason for option in options.dimensions if option.row is Dimension.ACTION}
+    assert reasons == {"3 dimensions are more than 2: leave out 1."}

@@ -1,19 +1,41 @@
-"""The page of a view: which of its times may still move, and its leaderboards."""
+"""The page of a view: numbers as people read them, what may still move, and leaderboards."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
+from functools import partial
 
 import pytest
 
 from reelport.catalog import Dimension, Filter, Grain, Metric
 from reelport.check import Rules
 from reelport.facts.log.freshness import Freshness
-from reelport.server.explore.numbers import Entry, Figure, Leaderboard, Lines, Numbers, OverBudget, Point, Totals
+from reelport.server.explore.numbers import (
+    Entry,
+    Figure,
+    Leaderboard,
+    Lines,
+    Number,
+    Numbers,
+    OverBudget,
+    Point,
+    Totals,
+)
 from reelport.server.explore.view import Comparison, View
 from reelport.server.explore.view_parameters import Defaults, list_options
-from reelport.server.studio.view_page import MetricUnit, ViewPage, find_filter, keep_value, make_board, make_page
+from reelport.server.studio.view_page import (
+    MetricUnit,
+    ViewPage,
+    find_filter,
+    keep_value,
+    make_board,
+    make_page,
+    write_change,
+    write_number,
+    write_share,
+)
 
 FIRST, COMPLETE, TODAY = date(2026, 6, 1), date(2026, 7, 20), date(2026, 7, 22)
 DEFAULTS = Defaults((Metric.VIEWS,), (), {"plays": Freshness("plays", COMPLETE, None, FIRST)}, TODAY)
@@ -125,3 +147,50 @@ def test_a_board_over_the_budget_says_why() -> None:
 
 def _board(*entries: Entry, rows: int) -> Leaderboard:
     return Leaderboard(Dimension.VISITOR_COUNTRY, entries, rows, 1, (0,), {})
+
+
+MONEY, VIEWS = Metric.ESTIMATED_EARNINGS_EUR, Metric.VIEWS
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        (VIEWS, None, "\N{EN DASH}"),
+        (VIEWS, 0, "0"),
+        (VIEWS, 2**63, "9 223 372 036 854 775 808"),
+        (MONEY, Decimal("1234.567890"), "€1 234.57"),
+        (MONEY, Decimal("-12.5"), "\N{MINUS SIGN}€12.50"),
+        (MONEY, Decimal("0.123456"), "€0.12"),
+        (MONEY, Decimal("-0.004321"), "\N{MINUS SIGN}<\N{NO-BREAK SPACE}€0.01"),
+        (MONEY, Decimal("0.000000"), "€0.00"),
+        (Metric.ECPM_USD, Decimal("0.5"), "$0.50"),
+        (Metric.VIEW_THROUGH_RATE, Decimal("0.05"), "0.05"),
+        (Metric.FILL_RATE, Decimal("0.1234"), "0.1234"),
+    ],
+)
+def test_a_number_is_rounded_only_behind_the_point(metric: Metric, value: Number, text: str) -> None:
+    """Thousands are set apart by narrow spaces; what is missing is a dash."""
+    assert write_number(metric, value) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (Figure(150, 100), "+50.0 %"),
+        (Figure(0, 100), "\N{MINUS SIGN}100.0 %"),
+        (Figure(100, 100), "0.0 %"),
+        (Figure(9_999, 10_000), "0.0 %"),
+        (Figure(1500, 0), "+1 500"),
+        (Figure(0, 0), "0"),
+        (Figure(5, None), "\N{EN DASH}"),
+    ],
+)
+def test_a_change_is_a_percentage_where_there_was_something(figure: Figure, text: str) -> None:
+    """From nothing it is the number itself; one that is rounded to none has no sign."""
+    assert write_change(figure, partial(write_number, VIEWS)) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
+
+
+def test_a_share_is_a_percentage_with_one_digit() -> None:
+    """There may be none."""
+    assert write_share(Decimal("0.12345")) == "12.3\N{NARROW NO-BREAK SPACE}%"
+    assert write_share(None) == "\N{EN DASH}"
