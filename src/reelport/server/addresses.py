@@ -9,10 +9,7 @@ _SITE_BITS = 64
 
 
 def unmap_address(address: str) -> str:
-    """Write an IPv4 address in the form of IPv6 (`::ffff:192.0.2.1`) as IPv4; keep other texts.
-
-    A socket of both versions gives it in that form, and so do some proxies.
-    """
+    """Write an IPv4 address in the form of IPv6 (`::ffff:192.0.2.1`) as IPv4; keep other texts."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:  # a socket in the file system has no address

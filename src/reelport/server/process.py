@@ -84,10 +84,8 @@ def lower_priority(steps: int) -> None:
 
 
 def idle_foreign_threads() -> None:
-    """Let threads that Python didn't start run only on cores that nothing else wants.
-
-    They are an engine's. Python's own threads hold locks for which others wait.
-    """
+    """Let threads that Python didn't start run only on cores that nothing else wants."""
+    # They are an engine's. Python's own threads hold locks for which others wait.
     own = {thread.native_id for thread in threading.enumerate()}
     for thread in _list_threads() - own:
         with suppress(ProcessLookupError):  # it has ended meanwhile

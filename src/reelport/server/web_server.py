@@ -47,7 +47,7 @@ def serve_app(app: Starlette, settings: Settings, listener: socket.socket) -> No
         # One of several processes accepts one connection at a time: else the first to wake would take a whole burst.
         backlog=ACCEPTED_AT_ONCE if settings.processes == 1 else 1,
         server_header=False,
-        lifespan="off",  # `_Server` runs the lifespan itself
+        lifespan="off",  # `_Server` runs it: uvicorn would log a traceback and exit where the app can't start
         ws="none",
         # Else a request runs in the span of an earlier one of its connection, which a proxy gives to another partner.
         reset_contextvars=True,
@@ -60,10 +60,7 @@ def serve_app(app: Starlette, settings: Settings, listener: socket.socket) -> No
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that ends long polls when it stops, instead of waiting for them.
-
-    It also runs the app's lifespan: uvicorn would log a traceback and exit where the app can't start.
-    """
+    """A uvicorn server that runs the app's lifespan, and ends long polls when it stops."""
 
     def __init__(
         self, config: uvicorn.Config, connection: type[Connection], app: Starlette, settings: Settings

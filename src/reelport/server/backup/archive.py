@@ -126,10 +126,7 @@ class Archive:
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """Let one process at a time change the archive, and lend it a folder for its work.
-
-        UsageError while another does. What a killed one left in such a folder is deleted first.
-        """
+        """Lend a folder for work to one writer at a time; UsageError to another."""
         _claim_folder(self.root)
         with translate_io_errors(self.root), private():
             handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

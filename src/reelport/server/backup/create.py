@@ -41,14 +41,11 @@ _DAYS = 7
 
 
 def create_backup(db: Engine, settings: Settings, archive: Archive, now: datetime) -> Manifest:
-    """Add a backup to the archive, and return what it holds.
-
-    The state is read before the tables: what it names is there then. A file that vanishes meanwhile is left out if
-    no version needs it: a report that expired, or what a vacuum deleted. StorageError when a needed one is gone.
-    """
+    """Add a backup to the archive; StorageError when a file that a version needs is gone."""
     if archive.root.resolve().is_relative_to(settings.data.resolve()):
         raise UsageError(f"{archive.root} is in the data directory itself: name a folder elsewhere, on another disk.")
     with archive.writing() as work:
+        # The state is read before the tables: what it names is there then. A report that expires meanwhile is left out.
         id_, known = _choose_id(archive, now), _list_known(archive)
         with reading(db) as connection:
             fingerprint = read_fingerprint(connection)

@@ -114,10 +114,7 @@ def check_access(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def list_inaccessible(data: Path) -> tuple[Path, ...]:
-    """List what this user can't use: unwritable folders and databases, other unreadable files.
-
-    Nothing is closed to root. For root, list what the owner can't use: the owner's services need those files.
-    """
+    """List what this user, or for root the owner, can't use: folders, databases, other files."""
     return tuple(path for path, mode in _walk_modes(data) if not _is_usable(path, mode))
 
 

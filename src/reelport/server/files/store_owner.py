@@ -39,10 +39,7 @@ def require_own_store(db: Engine, settings: Settings) -> None:
 
 
 def find_owner_fault(db: Engine, settings: Settings) -> str | None:
-    """Say why `require_own_store` would refuse the prefix; None where it wouldn't.
-
-    It changes nothing. Whether the secret is that of the state is another question: either one may be the prefix's.
-    """
+    """Say why `require_own_store` would refuse the prefix; None where it wouldn't."""
     if not settings.files_url:
         return None
     with reading(db) as connection:

@@ -214,10 +214,7 @@ class Worker:
         self._events.wake()
 
     def run(self) -> None:
-        """Make reports until `stop`, or until it has made enough (see REPORTS).
-
-        It waits `drain_seconds` for the running ones then, and requeues those that remain.
-        """
+        """Make reports until `stop`, or until it has made enough (see REPORTS), then drain."""
         keeper = threading.Thread(target=self._keep_leases, name="keeper")
         keeper.start()
         try:

@@ -22,10 +22,7 @@ _TIMES = 3
 
 
 class StepwiseCursor(psycopg.Cursor[Any]):
-    """A cursor that sends the next statement once the one before is answered.
-
-    So PostgreSQL sees that a process which is frozen between two of them does nothing, and ends its transaction.
-    """
+    """A cursor that sends a statement after the answer to the last: a frozen one looks idle."""
 
     def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
         """Run a statement once for each; `rowcount` is that of the last."""

@@ -26,10 +26,7 @@ _ENCODING = "UTF8"
 
 
 def open_postgresql(url: str, options: dict[str, object], *, is_unhurried: bool) -> Engine:
-    """Open the database; its first use raises UsageError where its encoding isn't UTF8.
-
-    `is_unhurried`: any statement may take as long as it does.
-    """
+    """Open the database; its first use raises UsageError where its encoding isn't UTF8."""
     address = parse_address(url)
     address = address.set(query={**PARAMETERS, **address.query})
     # Last in, first out: after a failover the connection that was made anew is used, before others are made.
