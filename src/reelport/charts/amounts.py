@@ -137,7 +137,6 @@ def list_numbers(values: Sequence[Number | None]) -> list[tuple[int, Number]]:
 
 
 def _strip_zeros(text: str) -> str:
-    """Remove zeros after the second decimal digit."""
     whole, point, digits = text.partition(".")
     return f"{whole}{point}{digits[:2]}{digits[2:].rstrip('0')}"
 

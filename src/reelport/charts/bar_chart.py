@@ -81,7 +81,6 @@ def _lay_out(chart: BarChart, width: float) -> _Layout:
 
 
 def _draw_head(chart: BarChart, layout: _Layout) -> Iterator[str]:
-    """Say what the numbers and the marks on the bars are."""
     said = [layout.scale.unit_beside(chart.heading), f"| {chart.comparison}" if chart.comparison else ""]
     words = ", ".join(filter(None, said))
     if words:

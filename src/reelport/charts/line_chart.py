@@ -87,7 +87,6 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
 
 
 def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[Plot, list[str]]:
-    """Place the plot in a chart; draw the names of the lines and of the unit around it."""
     names = _list_names(chart)
     beside = bool(names) and _have_room_beside(names, width, height)
     above = _arrange_above(names, width) if names and not beside else []
@@ -116,7 +115,6 @@ def _list_series(chart: LineChart) -> list[Series]:
 
 
 def _list_names(chart: LineChart) -> list[_Name]:
-    """List the names of the lines; none where a line is alone, for the heading names it."""
     names = [_name(each, _kind_of(place)) for place, each in enumerate(chart.series)]
     if chart.comparison is not None:
         names.append(_name(chart.comparison, "chart-line chart-earlier"))

@@ -103,7 +103,6 @@ def draw_line(plot: Plot, values: Sequence[Number | None], kind: str, first_movi
 
 
 def _list_runs(values: Sequence[Number | None]) -> list[list[tuple[int, Number]]]:
-    """Split values at the missing ones into runs of numbers, each with its place."""
     runs: list[list[tuple[int, Number]]] = [[]]
     for place, value in enumerate(values):
         if value is not None:

@@ -32,17 +32,9 @@ def completion(shell: Annotated[Shell, Parameter(help="The shell.")], /) -> None
     zsh: a file _reelport in a folder of $fpath
     fish: ~/.config/fish/completions/reelport.fish
     """
-    app = build_application(CLIENT_COMMANDS, SERVER_COMMANDS if _can_serve() else {})
+    can_serve = all(find_spec(name) is not None for name in _SERVER_LIBRARIES)
+    app = build_application(CLIENT_COMMANDS, SERVER_COMMANDS if can_serve else {})
     script = app.generate_completion(prog_name="reelport", shell=shell.value)
-    print(_with_bare_commas(script) if shell is Shell.BASH else script)
-
-
-def _with_bare_commas(script: str) -> str:
-    """Keep the bash script from escaping commas: the next name of a list would not complete."""
+    # The bash script escapes commas, and the next name of a list would not complete.
     quoted = """printf -v _q '%q' "$_x";"""
-    return script.replace(quoted, quoted + ' _q="${_q//\\\\,/,}";')
-
-
-def _can_serve() -> bool:
-    """Tell whether the libraries of the extra `server` are installed, without loading one."""
-    return all(find_spec(name) is not None for name in _SERVER_LIBRARIES)
+    print(script.replace(quoted, quoted + ' _q="${_q//\\\\,/,}";') if shell is Shell.BASH else script)

@@ -80,7 +80,6 @@ def main() -> None:
 
 
 def _print_end(console: Console, error: BaseException, *, stopped: bool) -> bool:
-    """Print why the demo ended early; return whether the user stopped it."""
     match error:
         case _ if stopped:
             console.print("\nStopped; nothing is left running.")
@@ -218,7 +217,6 @@ def make_empty_folder(folder: Path) -> None:
 
 
 def _format_cell(column: str, cell: str) -> str:
-    """Format a cell for people: a number with the digits of its metric, at most four."""
     metric = Metric.__members__.get(column.upper())
     return f"{float(cell):,.{min(metric.digits, 4)}f}" if metric and cell else make_label(cell)
 

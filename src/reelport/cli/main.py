@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import NoReturn, cast
 
 from cyclopts import App, CycloptsError
@@ -93,18 +94,12 @@ _COLLECT_AFTER = 100_000
 and finds none, for what it imports stays."""
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("reelport")
-
-
 def build_application(client: Mapping[str, Command], server: Mapping[str, Command]) -> App:
     """Build the command line of these commands."""
     app = App(
         name="reelport",
         help="The open reporting system for video: the service, and the client that fetches its reports.",
-        version=_version,
+        version=lambda: import_module("importlib.metadata").version("reelport"),
         help_format="plaintext",
     )
     for group, commands in (("For a partner", client), ("For a platform", server)):
@@ -162,34 +157,26 @@ def _run_command_line(words: list[str]) -> None:
 
 def _call_command(words: list[str]) -> None:
     """Parse the words and call their command; those that print events install own handlers."""
-    if not_text := next((word for word in words if _holds_bytes(word)), None):
+    # What isn't UTF-8 neither a request nor the ledger could hold.
+    if not_text := next((word for word in words if word != word.encode(errors="replace").decode()), None):
         _explain_words(words, UsageError(f"{not_text[:80]!r} is no text: the command line is read as UTF-8."))
     command, bound, _ = APP.parse_args(words, exit_on_error=False, print_error=False)
     is_ours = command.__module__.startswith("reelport")  # and not a help of cyclopts
     if is_ours:
-        _check_paths(words, bound.arguments)
+        from reelport.cli.arguments.usage_errors import refuse_addresses
+
+        try:
+            refuse_addresses(words[0], bound.arguments)
+        except UsageError as error:
+            _explain_words(words, error)
     if tuple(words[:2]) not in EVENT_COMMANDS:
         stop_signals.install_handlers()
     if is_ours and not {tuple(words[:1]), tuple(words[:2])} & _WARN_THEMSELVES:
-        _warn_of_variables(of_service=words[0] in SERVER_COMMANDS)
+        from reelport.cli.arguments.environment_variables import find_unknown_variables
+
+        for unknown in find_unknown_variables(of_service=words[0] in SERVER_COMMANDS):
+            print(f"reelport: warning: {unknown}", file=sys.stderr)
     command(*bound.args, **bound.kwargs)
-
-
-def _check_paths(words: list[str], arguments: Mapping[str, object]) -> None:
-    from reelport.cli.arguments.usage_errors import refuse_addresses
-
-    try:
-        refuse_addresses(words[0], arguments)
-    except UsageError as error:
-        _explain_words(words, error)
-
-
-def _warn_of_variables(*, of_service: bool) -> None:
-    """Warn on stderr of environment variables that begin with REELPORT_ and that nothing reads."""
-    from reelport.cli.arguments.environment_variables import find_unknown_variables
-
-    for unknown in find_unknown_variables(of_service=of_service):
-        print(f"reelport: warning: {unknown}", file=sys.stderr)
 
 
 def _refuse_unknown(words: list[str]) -> None:
@@ -203,22 +190,15 @@ def _refuse_unknown(words: list[str]) -> None:
         raise UsageError(f"there is no command {words[0]!r}: {advice}")
 
 
-def _holds_bytes(word: str) -> bool:
-    """Whether a word is no UTF-8: neither a request nor the ledger could hold it."""
-    return not word.isascii() and word != word.encode(errors="replace").decode()
-
-
 def _refuse_service(words: list[str]) -> None:
-    """Refuse a command of the service where that doesn't run, before its imports fail."""
-    if not words or words[0] not in SERVER_COMMANDS:
-        return
-    from reelport.client.files.locks import POSIX
+    if words and words[0] in SERVER_COMMANDS:
+        from reelport.client.files.locks import POSIX
 
-    if not POSIX:
-        raise UsageError(
-            f"'reelport {words[0]}' is the service's, which runs on Linux, and not here: on Windows use WSL or a "
-            f"container. The client's commands run here: {', '.join(CLIENT_COMMANDS)}."
-        )
+        if not POSIX:
+            raise UsageError(
+                f"'reelport {words[0]}' is the service's, which runs on Linux, and not here: on Windows use WSL or a "
+                f"container. The client's commands run here: {', '.join(CLIENT_COMMANDS)}."
+            )
 
 
 def _show_all_help(words: list[str]) -> None:
@@ -258,7 +238,6 @@ def print_error(error: ReelportError) -> None:
 
 
 def _flush_rest() -> None:
-    """Write what stdout still holds, or drop it: what ended the command is said already."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -271,7 +250,6 @@ def _discard_output() -> None:
 
 
 def _explain_full_disk(error: OSError) -> NoReturn:
-    """Report that stdout can't be written, and exit. Other files are handled elsewhere."""
     if error.filename is not None or error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}:
         raise error
     _discard_output()

@@ -92,13 +92,11 @@ def _is_in_time_order(query: ReportQuery) -> bool:
 
 
 def _count_facts(query: ReportQuery, snapshot: Snapshot) -> int:
-    """Count the rows of facts in the files of the query's days, of all tenants."""
     tables = (name for name in tables_of(query) if TABLES[name].is_fact)
     return sum(file.rows for name in tables for file in snapshot.listing[name] if file.touches(query.start, query.end))
 
 
 def _find_last_day(start: date, months: int) -> date:
-    """Find the last day of a span of months that begins with the month of `start`."""
     passed = start.year * 12 + start.month - 1 + months
     return date(passed // 12, passed % 12 + 1, 1) - timedelta(days=1)
 
@@ -136,7 +134,6 @@ def tables_of(query: ReportQuery) -> frozenset[str]:
 
 
 def _list_objects(query: ReportQuery, snapshot: Snapshot) -> Iterator[StoredObjects]:
-    """List the object tables that the query reads, as its SQL reads them."""
     for name in sorted(tables_of(query)):
         if not TABLES[name].is_fact and (files := snapshot.files(name)):
             sql = read_files_sql(TABLES[name], list(files))

@@ -162,7 +162,6 @@ def _midnight(day: date) -> exp.Expr:
 
 
 def _matches_filter(source_query: SourceQuery, row: Filter, value: str, relations: Relations) -> exp.Expr:
-    """Whether the filter's cell equals the value; an empty value equals an empty cell."""
     text = value.lower() if row.choices else value
     match CELLS[row.dimension]:
         case ColumnCell(column):
@@ -212,7 +211,6 @@ def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[
 
 
 def _source_column(source: Source, name: str) -> exp.Column:
-    """The source's column for a usual name; InternalError when it has none."""
     own = source.column(name)
     if own is None:
         raise InternalError(f"{source.name} facts have no {name}")
@@ -231,7 +229,6 @@ def _text_column(source: Source, name: str) -> exp.Expr:
 
 
 def _measure_value(measure: str, table: str) -> exp.Expr:
-    """The SQL of a measure's value in one row of the table."""
     return qualify(MEASURES[measure].value, table)
 
 

@@ -82,7 +82,6 @@ def _columns(source: str, *names: str) -> dict[str, Measure]:
 
 
 def _counts(source: str, table: Table, prefix: str = "") -> dict[str, Measure]:
-    """Make a measure of every count column of the table whose name begins with `prefix`."""
     counts = (column.name for column in table.columns if column.kind is Kind.COUNT)
     return _columns(source, *(name for name in counts if name.startswith(prefix)))
 

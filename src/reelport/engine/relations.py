@@ -29,7 +29,6 @@ LookupCells = Mapping[Dimension, LookupCell]
 
 
 def _read_parquet(table: Table, files: tuple[str, ...]) -> str:
-    """Have DuckDB read the files, which may lack some of the columns."""
     return read_files_sql(table, list(files))
 
 

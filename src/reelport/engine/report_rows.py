@@ -47,7 +47,6 @@ def select_report_rows(
 
 
 def _format_cell(dimension: Dimension, cell: exp.Expr) -> exp.Expr:
-    """Format a time as the CSV writes it; leave any other cell as it is."""
     if dimension.type not in _TIME_FORMATS:
         return cell
     return call("STRFTIME", cell, exp.Literal.string(_TIME_FORMATS[dimension.type]))

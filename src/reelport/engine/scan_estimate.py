@@ -99,7 +99,6 @@ class RowGroupIndex:
         return sum(group.rows for group in found if group.may_hold(scan, channels))
 
     def _read(self, paths: list[str], scan: Scan) -> None:
-        """Read the footers of files of the scan that are not known yet."""
         if not paths:
             return
         session = self._engine.session()

@@ -15,8 +15,11 @@ def has_terminal() -> bool:
 
 
 def is_confirmed(question: str) -> bool:
-    """Ask at the terminal; return whether the answer is yes. Raises UsageError without one."""
+    """Ask at the terminal whether to go on; a no is told. Raises UsageError without a terminal."""
     if not has_terminal():
         raise UsageError("nothing was changed: there is no terminal to ask at; add --yes to do it without asking")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline(_LONGEST_ANSWER).strip().lower() in {"y", "yes"}
+    if sys.stdin.readline(_LONGEST_ANSWER).strip().lower() in {"y", "yes"}:
+        return True
+    print("Nothing was changed.", file=sys.stderr)
+    return False

@@ -8,7 +8,7 @@ version may know it, and Kubernetes sets REELPORT_SERVICE_HOST and its like by i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reelport import killpoints
@@ -39,11 +39,12 @@ def find_unknown_variables(
     `of_service` looks among the service's names first: the client's are loaded only for what isn't there.
     """
     ours = {name for name in environment if name.startswith(PREFIX)}
-    known: set[str] = set()
-    for names in _known_names(of_service=of_service):
-        known |= names
+    known = {REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE} | killpoints.TEST_VARIABLES
+    sides = (_name_client_variables, _name_service_variables)
+    for names in reversed(sides) if of_service else sides:
         if ours <= known:
             return ()
+        known |= names()
     return tuple(UnknownVariable(name, _nearest_name(name, known)) for name in sorted(ours - known))
 
 
@@ -51,14 +52,6 @@ def refuse_mistyped_variables() -> None:
     """Raise UsageError with each unknown variable that is near to a known one."""
     if lines := [str(each) for each in find_unknown_variables(of_service=True) if each.near]:
         raise UsageError("\n".join(lines))
-
-
-def _known_names(*, of_service: bool) -> Iterator[frozenset[str]]:
-    """Give sets of known names, those that the caller has loaded or is cheap to load first."""
-    yield frozenset({REJECT_ROWS_VARIABLE, REJECT_BYTES_VARIABLE}) | killpoints.TEST_VARIABLES
-    sides = (_name_client_variables, _name_service_variables)
-    for names in reversed(sides) if of_service else sides:
-        yield names()
 
 
 def _name_client_variables() -> frozenset[str]:
@@ -77,7 +70,6 @@ def _nearest_name(name: str, known: set[str]) -> str | None:
     """Return the variable probably meant. Names are compared without their common prefix."""
     from reelport.check import nearest
 
-    near = nearest(
-        name.removeprefix(PREFIX), sorted(each.removeprefix(PREFIX) for each in known - killpoints.TEST_VARIABLES)
-    )
+    others = sorted(each.removeprefix(PREFIX) for each in known - killpoints.TEST_VARIABLES)
+    near = nearest(name.removeprefix(PREFIX), others)
     return None if near is None else f"{PREFIX}{near}"

@@ -102,7 +102,8 @@ def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:
     metrics = [Metric[name] for name in _resolve_names(query.metrics, Metric.__members__)]
     dimensions = [Dimension[name] for name in _resolve_names(query.dimensions, Dimension.__members__)]
     filters = _resolve_names((name for name, _ in query.filters), Filter.__members__)
-    chosen = max(_list_combinations(metrics, dimensions, filters), key=_count_kept, default=None)
+    combinations_ = _list_combinations(metrics, dimensions, filters)
+    chosen = max(combinations_, key=lambda kept: (sum(len(names) for names in kept), len(kept[0])), default=None)
     if chosen is None:
         return None
     kept_metrics, kept_dimensions, kept_filters = chosen
@@ -115,12 +116,9 @@ def nearest_valid_query(query: ReportQuery) -> ReportQuery | None:
     )
 
 
-_Combination = tuple[list[Metric], list[Dimension], list[str]]
-
-
 def _list_combinations(
     metrics: list[Metric], dimensions: list[Dimension], filters: list[str]
-) -> Iterator[_Combination]:
+) -> Iterator[tuple[list[Metric], list[Dimension], list[str]]]:
     """Give for each choice of families its metrics, and the dimensions and filters fitting all."""
     families = list(dict.fromkeys(metric.family for metric in metrics))
     for count in range(len(families), 0, -1):
@@ -136,17 +134,11 @@ def _list_combinations(
 
 
 def _fit_dimension(dimension: Dimension, row: frozenset[Dimension], grain: Grain) -> Dimension | None:
-    """Return the dimension, or the finest allowed time for a finer one; None if nothing fits."""
     if dimension in row:
         return dimension
     if dimension.grain is None or dimension.grain >= grain:
         return None
     return next((each for each in row if each.grain == grain), None)
-
-
-def _count_kept(combination: _Combination) -> tuple[int, int]:
-    metrics, dimensions, filters = combination
-    return len(metrics) + len(dimensions) + len(filters), len(metrics)
 
 
 def _resolve_names(names: Iterable[str], known: Iterable[str]) -> list[str]:

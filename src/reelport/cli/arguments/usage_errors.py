@@ -34,7 +34,7 @@ def refuse_together(*checks: Callable[[], object], beside: Sequence[Callable[[],
 
 
 def find_error(check: Callable[[], object]) -> ReelportError | None:
-    """Run a check and return its UsageError, AccessError or QueryRefused; None where it passes."""
+    """Run a check; return its UsageError, AccessError or QueryRefused, if any."""
     try:
         check()
     except (UsageError, AccessError, QueryRefused) as error:
@@ -64,8 +64,10 @@ def describe_syntax_error(error: CycloptsError) -> str:
             word = (token.keyword or token.value).partition("=")[0]
             if word == "-":
                 return "'-' would be standard input, which isn't read here: write it to a file, and name that."
-            near_option = _nearest_option(word, error)
-            advice = f"did you mean {near_option}?" if near_option else f"see `{command} --help`."
+            known = {name for argument in error.argument_collection if argument.parse for name in argument.names}
+            options = sorted(name.removeprefix("--") for name in known if name.startswith("--"))
+            near_option = nearest(word.lstrip("-"), options)  # without hyphens, which make all names alike
+            advice = f"did you mean --{near_option}?" if near_option else f"see `{command} --help`."
             return f"There is no option {word}: {advice}"
         case UnusedCliTokensError(unused_tokens=[first, *_]):
             return f"{first!r} is one word too many: what holds blanks needs quotes, and a list has commas alone."
@@ -77,13 +79,6 @@ def describe_syntax_error(error: CycloptsError) -> str:
 def _format_argument(argument: Argument) -> str:
     """Format an argument's name: `--option`, or the upper-case word of a positional argument."""
     return argument.name.lstrip("-").upper() if argument.field_info.is_positional else argument.name
-
-
-def _nearest_option(word: str, error: UnknownOptionError) -> str | None:
-    """Return the option that was probably meant. Names are compared without their hyphens."""
-    known = {name for argument in error.argument_collection if argument.parse for name in argument.names}
-    near = nearest(word.lstrip("-"), sorted(name.removeprefix("--") for name in known if name.startswith("--")))
-    return None if near is None else f"--{near}"
 
 
 _ADVICE = {

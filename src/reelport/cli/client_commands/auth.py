@@ -175,7 +175,6 @@ def _read_open_parts(known: Mapping[str, str], words: Mapping[str, str | None]) 
 
 
 def _prompt(question: str, before: str) -> str:
-    """Ask at the terminal; without one or an answer, return the value known before."""
     if not _is_interactive():
         return before
     print(f"{question}{f' [{before}]' if before else ''}: ", end="", file=sys.stderr, flush=True)
@@ -183,7 +182,6 @@ def _prompt(question: str, before: str) -> str:
 
 
 def _choose_keyring(store: Store) -> KeyringBackend | None:
-    """Return the secret's keyring; None for a file. Raises AccessError if there is none."""
     ring = secrets.find_keyring() if store is Store.KEYRING else None
     if ring is None and store is Store.KEYRING:
         raise AccessError(
@@ -196,7 +194,6 @@ def _choose_keyring(store: Store) -> KeyringBackend | None:
 
 
 def _read_secret(part: str) -> str:
-    """Read a secret from the terminal, without showing it, or from the next line of stdin."""
     try:
         secret = _prompt_hidden(part) if _is_interactive() else sys.stdin.readline(_LONGEST + 2) if sys.stdin else ""
     except EOFError:
@@ -213,7 +210,6 @@ def _is_interactive() -> bool:
 
 
 def _require_text(text: str, part: str) -> str:
-    """Strip a text. Raises UsageError where it is too long or has unprintable characters."""
     text = text.strip()
     if not text.isprintable() or len(text) > _LONGEST:
         raise UsageError(f"The {part} can't be right: it is one line of at most {_LONGEST} characters that print.")
@@ -310,6 +306,5 @@ def _list_settings(found: InForce) -> Iterator[tuple[str, str, str]]:
 
 
 def _without_login(text: str) -> str:
-    """Hide the user name and password of an address."""
     login, at, rest = text.rpartition("@")
     return f"{urlsplit(login).scheme}://…@{rest}" if at else text

@@ -171,7 +171,6 @@ def _format_offset(skew: float) -> str:
 
 
 def _print_findings(found: InForce, findings: list[Finding], failure: ReelportError | None, *, as_json: bool) -> None:
-    """Print the findings; JSON includes the error, which otherwise goes to stderr."""
     if as_json:
         error = failure and {"code": failure.code, "sentence": str(failure)}
         checked = [asdict(each) for each in findings]

@@ -269,7 +269,6 @@ def explain(
 
 
 def _list_sentences(entry: Entry) -> Facts:
-    """Return texts for people: how well each statement is known, and the rules, one line each."""
     return {"standing": "", "standings": describe_standings(entry.standings), "rules": "\n".join(rules_of(entry))}
 
 
@@ -316,7 +315,6 @@ def _build_query(metrics: list[str], dimensions: list[str], filters: list[str]) 
 
 
 def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
-    """Raise QueryRefused with every problem of a combination, and with the nearest valid one."""
     problems = check.problems(query, today=query.end)
     # Naming no metric yet is fine, unless none would fit the other names.
     found = tuple(each for each in problems if each.code != Code.NO_METRICS or each.nearest is None)
@@ -358,7 +356,6 @@ def _print_page(facts: Facts, *, as_json: bool) -> None:
 
 
 def _format_names(found: list[str]) -> str:
-    """Format names for people; many metrics by their families."""
     if len(found) < _MANY or found[0] not in Metric.__members__:
         return ", ".join(found)
     families = dict.fromkeys(Metric[name].family.name for name in found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +44,7 @@ def list_jobs(
     now = datetime.now(UTC)
     ledger = _ledger()
     known = ledger.list_rows()
-    rows = [row for row in known if all_ or _is_current(row, now)]
+    rows = [row for row in known if all_ or _describe_slot(row, now) or _is_recent(row, now)]
     if json:
         print_json([_details(row, now) for row in rows])
         return
@@ -101,34 +101,34 @@ def prune(
     ledger, before = _ledger(), now - _parse_age(older_than)
     rows = ledger.list_prunable(before)
     if rows and not dry_run:
-        if not yes and not is_confirmed(_format_removal_question(rows, now)):
-            print("Nothing was changed.", file=sys.stderr)
+        living = sum(row.state in TOKEN_STATES and now < row.expires for row in rows)
+        lost = f" {living:,} of them could still be had without asking again." if living else ""
+        question = f"Remove {format_count(len(rows), 'report')} from the ledger?{lost} Files stay."
+        if not yes and not is_confirmed(question):
             return
         rows = ledger.prune(before)
     none = f"Nothing in {ledger.path} is older than {older_than} and can be removed."
-    print_list([_prune(row) for row in rows], as_json=json, none=none)
+    shown = [
+        {
+            "id": row.id,
+            "state": row.state,
+            "asked": row.asked or row.created,
+            "service": row.service,
+            "report": _report(row.query, ","),
+        }
+        for row in rows
+    ]
+    print_list(shown, as_json=json, none=none)
     if rows:
         done = "would be removed" if dry_run else "removed"
         print(f"{format_count(len(rows), 'report')} {done} from {ledger.path}.", file=sys.stderr)
 
 
 def _parse_age(text: str) -> timedelta:
-    """Parse an age such as 30d or 12h. Raises UsageError for anything else."""
     found = _AGE.fullmatch(text.strip().lower())
     if found is None:
         raise UsageError(f"--older-than: {text[:80]!r} is no age: give days or hours, such as 30d or 12h.")
     return timedelta(**{{"d": "days", "h": "hours"}[found[2]]: int(found[1])})
-
-
-def _format_removal_question(rows: Sequence[Row], now: datetime) -> str:
-    living = sum(row.state in TOKEN_STATES and now < row.expires for row in rows)
-    lost = f" {living:,} of them could still be had without asking again." if living else ""
-    return f"Remove {format_count(len(rows), 'report')} from the ledger?{lost} Files stay."
-
-
-def _prune(row: Row) -> Mapping[str, object]:
-    asked = row.asked or row.created
-    return {"id": row.id, "state": row.state, "asked": asked, "service": row.service, "report": _report(row.query, ",")}
 
 
 def _ledger() -> Ledger:
@@ -136,7 +136,6 @@ def _ledger() -> Ledger:
 
 
 def _find_row(ledger: Ledger, job: str) -> Row:
-    """Find the row by its number or token. Raises UsageError where there is none."""
     word = job.strip()
     number = int(word) if word.isascii() and word.isdecimal() and len(word) < 19 else 0  # noqa: PLR2004 - SQLite's numbers
     row = ledger.find(word) or (ledger.get(number) if number else None)
@@ -145,9 +144,8 @@ def _find_row(ledger: Ledger, job: str) -> Row:
     return row
 
 
-def _is_current(row: Row, now: datetime) -> bool:
-    recent = now - row.created < _RECENT and row.state is not State.FORGOTTEN
-    return recent or row.is_in_flight(now, reelport=False)
+def _is_recent(row: Row, now: datetime) -> bool:
+    return now - row.created < _RECENT and row.state is not State.FORGOTTEN
 
 
 def _summarize(row: Row, now: datetime) -> Mapping[str, object]:
@@ -182,7 +180,6 @@ def _report(query: ReportQuery, comma: str) -> str:
 
 
 def _describe_slot(row: Row, now: datetime) -> str | None:
-    """Say whether the report holds a slot of the key, or until when it may; None if it doesn't."""
     if not row.is_in_flight(now, reelport=False):
         return None
     guessed = row.token is None and not row.is_alive(now)
@@ -190,6 +187,8 @@ def _describe_slot(row: Row, now: datetime) -> str | None:
 
 
 def _details(row: Row, now: datetime) -> Mapping[str, object]:
+    file = _find_file(row)
+    again = ["reelport", "report", "run", *format_options(row.query), *(["-o", str(file)] if file else [])]
     return {
         "id": row.id,
         "token": row.token,
@@ -206,24 +205,16 @@ def _details(row: Row, now: datetime) -> Mapping[str, object]:
         "looked": row.looked,
         "finished": row.finished,
         "expires": row.expires if row.state in TOKEN_STATES else None,
-        "file": _find_file(row),
+        "file": file,
         "bytes": row.bytes,
         "rows": row.rows,
         "sha256": row.sha256,
         "proof": row.proof,
         "error": row.error,
-        "again": _resume_command(row),
+        "again": quote_command([*again, "--url", row.service]),
     }
 
 
 def _find_file(row: Row) -> Path | None:
     """Return the report's file if it exists; one for stdout or another format is gone by then."""
     return row.path if row.path is not None and row.path.exists() else None
-
-
-def _resume_command(row: Row) -> str:
-    """Format the command that asks for the same report, and so resumes it."""
-    words = ["reelport", "report", "run", *format_options(row.query)]
-    file = _find_file(row)
-    words += ["-o", str(file)] if file else []
-    return quote_command([*words, "--url", row.service])

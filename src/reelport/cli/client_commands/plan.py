@@ -133,7 +133,6 @@ def _list_sentences(planned: Plan, pace: Pace) -> list[str]:
 
 
 def _format_estimate(planned: Plan, pace: Pace) -> str:
-    """Format how long a plan's reports take; an empty text where that is unknown."""
     longest, typical = pace.of_all(planned)
     sentences = []
     if typical is not None:

@@ -221,7 +221,6 @@ def _list_value_checks(
 
 
 def _make_chart_check(chart: list[str] | None, to: Delivery, *, json: bool) -> Iterator[Callable[[], object]]:
-    """Give the check of where a chart is drawn, which holds whatever the query is."""
     if chart:
         from reelport.cli.output.chart import check_picture
 
@@ -231,7 +230,6 @@ def _make_chart_check(chart: list[str] | None, to: Delivery, *, json: bool) -> I
 
 
 def _refuse_chart_among_json(to: Delivery) -> None:
-    """Raise UsageError for a terminal chart on stderr, where `--json` prints its lines."""
     if to.output is None and not _is_drawn_alone(to):
         raise UsageError(
             "--chart draws on stderr here, where --json puts its lines: name a picture (--chart FILE.png), or put the "
@@ -275,7 +273,6 @@ def _fetch_report(
 def _format_window_options(
     window_days: int | None, max_windows: int | None, *, any_columns: bool, keep_windows: bool
 ) -> list[str]:
-    """Format the options for windows and columns, for the command that resumes."""
     words = [] if window_days is None else ["--window-days", str(window_days)]
     words += [] if max_windows is None else ["--max-windows", str(max_windows)]
     words += ["--any-columns"] if any_columns else []
@@ -283,7 +280,6 @@ def _format_window_options(
 
 
 def _resolve_windows_folder(to: Delivery, chart: list[str] | None) -> str:
-    """Return the folder of `--keep-windows`. Raises UsageError beside options it excludes."""
     plain = to.is_unchanged_csv and format_of(to.form, to.output) is Format.CSV
     if to.output is None or not plain or chart is not None:
         raise UsageError(
@@ -294,7 +290,6 @@ def _resolve_windows_folder(to: Delivery, chart: list[str] | None) -> str:
 
 
 def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
-    """Choose the download's target: the output for an unchanged CSV, else a spool file."""
     from reelport.cli.client_commands.spool import open_spool
     from reelport.client.files.part import resolve_target
 

@@ -47,7 +47,6 @@ def open_spool(name: str) -> Iterator[Path]:
 
 
 def _remove_expired(home: Path) -> None:
-    """Remove unused spool folders that are older than a report's retention."""
     before = time.time() - Limit.RETENTION_HOURS.default * 3600
     for place in home.iterdir():
         with suppress(OSError):

@@ -261,14 +261,12 @@ def _read_specs_and_days(
     beside: Callable[[], object],
     more: Sequence[Callable[[], object]] = (),
 ) -> tuple[tuple[Spec, ...], date | None, date | None]:
-    """Read specs and days. Raises one UsageError with all problems, those of `beside` too."""
     read = partial(spec_file.read, file, only=names or ())
     refuse_together(read, partial(_parse_days, days), *more, beside=[beside])
     return read(), *_parse_days(days)
 
 
 def _parse_days(given: Mapping[str, str | None]) -> tuple[date | None, date | None]:
-    """Parse the first and last day from two options. Raises UsageError with every problem."""
     wrong: list[str] = []
     today = datetime.now(UTC).date()
     first, last = (None if text is None else parse_day_word(name, text, today, wrong) for name, text in given.items())

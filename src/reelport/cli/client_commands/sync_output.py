@@ -248,7 +248,6 @@ def _format_change(before: Number, now: Number) -> str:
 
 
 def _reread_command(found: Comparison, options: Sequence[str]) -> str | None:
-    """Format the command that reads changed days which no run reads itself; None without such."""
     if found.overdue is None:
         return None
     return quote_command(["reelport", "sync", "run", found.spec.name, *range_options(*found.overdue), *options])

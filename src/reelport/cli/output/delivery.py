@@ -97,7 +97,6 @@ class Delivery:
         return shape
 
     def _refuse_misnamed_csv(self, shape: Format) -> None:
-        """Raise UsageError for a CSV in a file whose name promises something else."""
         name = Path(self.output or "").name
         suffix = Path(name).suffix.lower()
         if shape is Format.CSV and suffix in {*_SUFFIXES, *_WORKBOOKS} - {".csv"}:
@@ -180,7 +179,6 @@ def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> 
 
 
 def _copy_sidecar(target: Path, done: Downloaded, made: dict[str, object]) -> None:
-    """Write a copy of the CSV's sidecar beside the target, with the target's size and SHA-256."""
     from reelport.client.files.locks import replace_whole
     from reelport.client.files.part import translate_io_errors
     from reelport.client.files.sidecar import find_sidecar_path, read_sidecar
@@ -224,7 +222,6 @@ def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
 
 
 def _print_report(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
-    """Write a report to stdout; on a terminal, without control characters."""
     from reelport.cli.output.listing import CleanedOutput
 
     if not sys.stdout.isatty():

@@ -58,8 +58,9 @@ def print_fields(fields: Mapping[str, object], *, as_json: bool) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, in which control characters are escaped."""
-    print(escape_controls(json.dumps(value, default=format_value, ensure_ascii=False, indent=2)))
+    """Print a value as JSON; control characters, of which `json` escapes some, are escaped."""
+    text = json.dumps(value, default=format_value, ensure_ascii=False, indent=2)
+    print(_STEERING_INSIDE_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def format_value(value: object) -> str:
@@ -116,20 +117,13 @@ def _build_narrow_table(rows: Sequence[Mapping[str, str]]) -> Table:
 
 
 def _find_needed_width(rows: Sequence[Mapping[str, str]]) -> int:
-    """Return the width below which a wide table would break words, other than long ones."""
+    """The width below which a wide table would break words, other than long ones."""
     words = [[word for text in (name, *(row[name] for row in rows)) for word in text.split()] for name in rows[0]]
     return sum(min(max(map(len, each), default=0), _LONG_WORD) + _GAP for each in words)
 
 
-_STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
-
-def escape_controls(text: str) -> str:
-    """Write the control characters of a JSON text as escapes.
-
-    `json` escapes only some of them.
-    """
-    return _STEERING_INSIDE_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+_STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, and halves of characters that a file's name may hold."""
 
 
 class CleanedOutput:

@@ -78,7 +78,6 @@ class JsonEvents(ResumableCommand):
             self._print_event(_WORD.sub("_", type(event).__name__).lower(), {**report, **_fields_of(event)})
 
     def _is_throttled(self, event: Event, window: str) -> bool:
-        """Whether a line about received bytes was printed less than a second ago."""
         if not isinstance(event, Received) or event.bytes == event.total:
             return False
         now = time.monotonic()
@@ -196,7 +195,6 @@ def _interruption_error(reporter: ProgressReporter, stop: KeyboardInterrupt) -> 
 
 
 def _can_resume(reporter: ProgressReporter, error: ReelportError) -> bool:
-    """Whether the command, run again, resumes instead of failing the same or starting anew."""
     match error:
         case QueueFull():
             return True

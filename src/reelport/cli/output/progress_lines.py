@@ -65,7 +65,6 @@ def explain_moving_days(query: ReportQuery | None, complete: date | None) -> str
 
 
 def _describe_nothing(query: ReportQuery) -> str:
-    """Say that the key may read nothing of these days, or that the filters let nothing through."""
     place = f"for these metrics of {_format_days(query)} with --product {query.product}"
     if not query.filters:
         return f"there is no data {place} that this key may read"
@@ -75,7 +74,6 @@ def _describe_nothing(query: ReportQuery) -> str:
 
 
 def _has_text(query: ReportQuery) -> bool:
-    """Whether a filter has a text, and not only values of a list, such as LIVE."""
     listed = {row.name for row in Filter if row.choices}
     return any(value and name not in listed for name, value in query.filters)
 

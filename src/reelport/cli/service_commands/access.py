@@ -38,9 +38,9 @@ Yes = Annotated[bool, Parameter(negative="", help="Do not ask for confirmation."
 
 @contextmanager
 def open_state(data: Path | None, *, make: bool = False, only_read: bool = False) -> Iterator[tuple[Settings, Engine]]:
-    """Open the settings and the state database. The data directory must exist, unless `make`.
+    """Open settings and state of a data directory that exists, unless `make`.
 
-    With `only_read` no state is made where there is none yet: an empty one stands for it.
+    With `only_read` an empty state stands for one that isn't there yet.
     """
     from reelport.facts.layout import check_existing
     from reelport.server.settings import read_settings
@@ -53,10 +53,6 @@ def open_state(data: Path | None, *, make: bool = False, only_read: bool = False
         check_existing(settings.data)
     with private(), connected(settings, make=not only_read) as db:
         yield settings, db
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def split_names(given: Iterable[str]) -> tuple[str, ...]:
@@ -73,7 +69,7 @@ def add_organization(name: OrgName, *, json: PrintJson = False, data: Data = Non
     from reelport.server.access import organizations
 
     with open_state(data, make=True) as (_, db):
-        added = organizations.add_organization(db, name, _now())
+        added = organizations.add_organization(db, name, datetime.now(UTC))
     print_fields({"organization": added.name}, as_json=json)
 
 
@@ -110,7 +106,6 @@ def remove_organization(name: OrgName, *, yes: Yes = False, json: PrintJson = Fa
         if not yes:
             print(_describe_removal(name, withdrawal.preview_removal(db, name)), file=sys.stderr)
             if not is_confirmed(f"Remove {name}?"):
-                print("Nothing was changed.", file=sys.stderr)
                 return
         ended = withdrawal.remove_organization(db, settings, name)
     print_fields({"organization": name, **_counts(ended)}, as_json=json)
@@ -165,15 +160,14 @@ def limit_key_age(
 
     limit = parse_max_days(days)
     with open_state(data) as (_, db):
-        ended = keys.find_too_old_keys(keys.list_keys(db, name), limit, _now())
+        ended = keys.find_too_old_keys(keys.list_keys(db, name), limit, datetime.now(UTC))
         if ended and not yes:
             print(f"{format_count(len(ended), 'key')} would expire at once: {', '.join(ended)}.", file=sys.stderr)
             if not is_confirmed(f"Limit the keys of {name} to {format_count(limit or 0, 'day')}?"):
-                print("Nothing was changed.", file=sys.stderr)
                 return
         with writing(db) as connection:
             holder = organizations.find_organization(connection, name)
-            organizations.limit_key_life(connection, holder, limit, Actor.of_command(), _now())
+            organizations.limit_key_life(connection, holder, limit, Actor.of_command(), datetime.now(UTC))
     print_fields({"organization": name, "max_key_days": limit, "expired_keys": ended}, as_json=json)
 
 
@@ -225,7 +219,6 @@ def add_channel(
 def _read_entries(
     source: Path | None, id_: str | None, slug: str | None, name: str | None, account: str | None
 ) -> tuple[Sequence[Entry], Sequence[LineProblem]]:
-    """Read the channels from the options or the file, with the problems of the file's lines."""
     from reelport.server.access.channel_registry import Channel, Entry, read_channels
 
     if source is not None:
@@ -258,7 +251,7 @@ def remove_channels(
         known = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
         # Ids with a comma date from before commas were refused, and must stay removable.
         ids = [word for each in id for word in ([each] if each in known else split_names([each]))]
-        ended = withdrawal.remove_channels(db, settings, org, ids, _now())
+        ended = withdrawal.remove_channels(db, settings, org, ids, datetime.now(UTC))
     print_fields({"organization": org, **_counts(ended)}, as_json=json)
 
 
@@ -273,17 +266,10 @@ def list_channels(*, org: Org, json: PrintJson = False, data: Data = None) -> No
     with open_state(data, only_read=True) as (settings, db):
         readable = organizations.list_readable_channels(db, organizations.get_organization(db, org).id)
         known = {each.id: each for each in channel_registry.list_channels(settings)}
-    rows = [
-        {
-            "slug": known[id_].slug if id_ in known else None,
-            "id": id_,
-            "name": known[id_].name if id_ in known else None,
-        }
-        for id_ in sorted(readable)
-    ]
-    print_list(
-        rows, as_json=json, none=f"{org} may read no channel yet: `reelport channel add --org {org}` enters one."
-    )
+    found = ((id_, known.get(id_)) for id_ in sorted(readable))
+    rows = [{"slug": one and one.slug, "id": id_, "name": one and one.name} for id_, one in found]
+    none = f"{org} may read no channel yet: `reelport channel add --org {org}` enters one."
+    print_list(rows, as_json=json, none=none)
 
 
 _MOST = 10_000
@@ -335,7 +321,6 @@ def audit(
 
 
 def _parse_since(since: str | None, action: str, limit: int) -> datetime | None:
-    """Return the moment that `--since` names; UsageError lists every problem of the options."""
     from reelport.server.access.audit_log import Action
     from reelport.server.access.organizations import suggest
 

@@ -12,12 +12,12 @@ from cyclopts import Parameter, validators
 from reelport.cli.output.listing import PrintJson, print_fields
 from reelport.cli.service_commands.access import Data, open_state
 from reelport.errors import StorageError
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from reelport.server.backup.archive import Manifest
-    from reelport.server.settings import Settings
 
 Archive = Annotated[Path, Parameter(help="The folder of the backups.")]
 Id = Annotated[str | None, Parameter(help="Which backup; the newest by default.")]
@@ -69,10 +69,10 @@ def restore(
 ) -> None:
     """Restore a backup into an empty data directory.
 
-    The secret that its keys were made under must be there. What is wrong is said before anything is touched.
+    The secret that its keys were made under must be there. Problems are told before anything is changed.
     Finished reports that are damaged or missing in the archive are left out, with a warning.
-    One that was killed is begun anew by the next. Tables and reports go to the object store that
-    REELPORT_FACTS_URL and REELPORT_FILES_URL name, where they are set: what is there already stays.
+    After a restore that was killed, run the command again: it begins anew. Tables and reports go to the
+    object store that REELPORT_FACTS_URL and REELPORT_FILES_URL name; what is there already stays.
 
     Example: reelport restore backups --data restored
     """
@@ -88,11 +88,16 @@ def restore(
     found = archive.read(id)
     left_out = restore_backup(archive, found, settings, without_damaged=without_damaged)
     reports, facts = ([file for file in left_out if file.store == store] for store in (FILES, FACTS))
-    _warn_of_reports([file.name for file in reports])
-    _warn_of_facts(name_days(archive, found, facts))
+    if reports:
+        count = format_count(len(reports), "finished report is", "finished reports are")
+        _warn(count, [file.name for file in reports], "They are shown as expired, and can be asked for again.")
+    if days := name_days(archive, found, facts):
+        count = format_count(len(days), "file of the tables is", "files of the tables are")
+        _warn(count, days, "Load these days anew (--replace-days): their reports fail until then.")
     lists = {"reports_left_out": reports, "facts_left_out": facts}
     told = {name: [file.name for file in files] if json else len(files) for name, files in lists.items()}
-    print_fields({**_describe(found), **told, "restored_to": _list_places(settings)}, as_json=json)
+    places = ", ".join(filter(None, (str(settings.data), settings.facts_url, settings.files_url)))
+    print_fields({**_describe(found), **told, "restored_to": places}, as_json=json)
 
 
 def verify_backup(
@@ -105,15 +110,15 @@ def verify_backup(
     scratch_database: Annotated[
         str | None,
         Parameter(
-            help="An empty database to restore a state of PostgreSQL into, emptied afterwards; by default a server "
-            "of its own is started for the while."
+            help="An empty database to restore a state of PostgreSQL into, emptied afterwards; by default the "
+            "command starts a server of its own."
         ),
     ] = None,
     json: PrintJson = False,
 ) -> None:
-    """Restore a backup to a scratch place, check every file, and make its reports again.
+    """Restore a backup to a temporary place, check every file, and make some of its reports again.
 
-    The exit status is 1 when anything differs. Neither secret nor data directory is needed.
+    The exit status is 1 if anything differs. Needs neither the secret nor the data directory.
 
     Example: reelport verify-backup backups
     """
@@ -130,10 +135,7 @@ def verify_backup(
 
 
 def _record_end(db: Engine) -> None:
-    """Record for `/metrics` that a backup has ended.
-
-    A backup is whole also where the state can't be written.
-    """
+    """Record the backup's end for `/metrics`. It is whole also where the state can't be written."""
     from reelport.server.state.database import writing
     from reelport.server.state.tallies import record_backup
 
@@ -144,31 +146,11 @@ def _record_end(db: Engine) -> None:
         print(f"reelport: warning: /metrics doesn't tell of this backup: {error}", file=sys.stderr)
 
 
-def _warn_of_reports(names: list[str]) -> None:
-    from reelport.wording import format_count
-
-    if names:
-        count = format_count(len(names), "finished report is", "finished reports are")
-        _warn(count, names, "They are shown as expired, and can be asked for again.")
-
-
-def _warn_of_facts(days: list[str]) -> None:
-    from reelport.wording import format_count
-
-    if days:
-        count = format_count(len(days), "file of the tables is", "files of the tables are")
-        _warn(count, days, "Load these days anew (--replace-days): their reports fail until then.")
-
-
 def _warn(count: str, names: list[str], then: str) -> None:
     from reelport.server.backup.damage import list_some
 
     left_out = f"{count} damaged or missing in the archive, and left out: {list_some(names)}."
     print(f"reelport: warning: {left_out} {then}", file=sys.stderr)
-
-
-def _list_places(settings: Settings) -> str:
-    return ", ".join(filter(None, (str(settings.data), settings.facts_url, settings.files_url)))
 
 
 def _describe(manifest: Manifest) -> dict[str, object]:

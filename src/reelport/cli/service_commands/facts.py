@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,22 +19,25 @@ from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
 from reelport.cli.arguments.options import DEFAULT_DATA, Whole, parse_data_directory
 from reelport.cli.arguments.usage_errors import refuse_together
-from reelport.cli.output.listing import PrintJson
+from reelport.cli.output.listing import PrintJson, print_json
 from reelport.cli.service_commands.facts_output import (
     LoadProgress,
+    build_after_load,
     describe_missing_days,
     format_moment,
     print_loads,
+    print_preview,
+    print_result,
     print_rows,
     print_undo_plan,
-    to_json,
+    write_suggestion,
 )
 from reelport.errors import BadInput, UsageError
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, REJECT_BYTES, REJECT_ROWS, SETTLED_AFTER
 from reelport.facts.input.rejects import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_existing, check_layout
 from reelport.facts.log.table_marks import identify_tables
-from reelport.facts.tables import TABLES
+from reelport.facts.tables import TABLES, find_table
 from reelport.server.settings import Settings, read_settings
 from reelport.storage.durable import set_readers
 from reelport.wording import format_count, format_size
@@ -68,7 +72,6 @@ def facts_root(data: Path, *, make: bool = False) -> Path:
 
 
 def _name_root(settings: Settings, data: Path) -> Path:
-    """Name the tables' folder below the data directory, as that was named."""
     return settings.facts_root if settings.facts_url else data / FACTS_FOLDER
 
 
@@ -136,13 +139,10 @@ def load(
     Bad rows go to a reject file with their line and reason. The same files loaded twice change nothing.
     """
     terms = options or LoadOptions()
-    refuse_together(lambda: _check_table(table), lambda: _check_files(files), terms.span, terms.limit)
+    refuse_together(partial(find_table, table), partial(_check_files, files), terms.span, terms.limit)
     if suggest_map:
-        from reelport.cli.service_commands.facts_output import write_suggestion
-
-        write_suggestion(
-            _name_root(read_settings(data=data), data), table, files, terms.map, terms.memory, force=force, as_json=json
-        )
+        root = _name_root(read_settings(data=data), data)
+        write_suggestion(root, table, files, terms.map, terms.memory, force=force, as_json=json)
         return
     if force:
         raise UsageError("--force goes with --suggest-map: nothing else is written over a file")
@@ -152,19 +152,12 @@ def load(
         _load(data, table, files, terms, as_json=json)
 
 
-def _check_table(table: str) -> None:
-    from reelport.facts.tables import find_table
-
-    find_table(table)
-
-
 def _check_files(files: Sequence[Path]) -> None:
     if not files:
         raise UsageError("no file was given: name the files to load after the table")
 
 
 def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
-    from reelport.cli.service_commands.facts_output import print_result
     from reelport.facts.loading.load import load as load_files
     from reelport.server.access.unread_rows import describe_unread_rows
 
@@ -190,15 +183,9 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
         )
     if not result.already:
         _announce(data, table)
-        _build_rollups(data, table, terms.memory)
+        build_after_load(data, table, terms.memory)
     note = None if result.already else describe_unread_rows(read_settings(data=data), owners)
     print_result(result, note, again=terms.again, as_json=as_json)
-
-
-def _build_rollups(data: Path, table: str, memory: str) -> None:
-    from reelport.cli.service_commands.facts_output import build_after_load
-
-    build_after_load(data, table, memory)
 
 
 def _announce(data: Path, *tables: str) -> None:
@@ -210,8 +197,6 @@ def _announce(data: Path, *tables: str) -> None:
 
 
 def _dry_run(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
-    """Check the files and print the result. Raises BadInput where the load would be refused."""
-    from reelport.cli.service_commands.facts_output import print_preview
     from reelport.facts.loading.preview import preview
     from reelport.server.access.unread_rows import describe_unread_rows
 
@@ -262,7 +247,7 @@ def load_list(
 
     found = list_loads(facts_root(data), table)
     if json:
-        print(to_json([asdict(one) for one in found]))
+        print_json([asdict(one) for one in found])
         return
     if not found:
         print(f"Nothing is loaded into {table or 'any table'} of {data} yet.", file=sys.stderr)
@@ -293,13 +278,12 @@ def load_undo(
     if not (yes and json):
         with redirect_stdout(sys.stderr if json else sys.stdout):
             print_undo_plan(plan)
-    if not yes and not is_confirmed(f"Take back batch {plan.load.batch} of {plan.load.table}?"):
-        print("Nothing was changed.", file=sys.stderr)
+    if not yes and not is_confirmed(f"Undo batch {plan.load.batch} of {plan.load.table}?"):
         return
     done = undo.undo_load(root, plan.load)
     _announce(data, done.table)
     if json:
-        print(to_json(asdict(done) | {"days": [asdict(one) for one in plan.days]}))
+        print_json(asdict(done) | {"days": [asdict(one) for one in plan.days]})
         return
     back = f", {format_count(done.restored, 'row')} restored" if done.restored else ""
     print(f"{done.table}: batch {done.batch} undone, {format_count(done.removed, 'row')} removed{back}")
@@ -314,7 +298,7 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
 
     found = tables_report(facts_root(data), datetime.now(UTC).date())
     if json:
-        print(to_json([asdict(one) for one in found]))
+        print_json([asdict(one) for one in found])
         return
     rows = [
         [
@@ -340,30 +324,28 @@ def compact(
     *,
     data: DataOption = DEFAULT_DATA,
     table: Annotated[str | None, Parameter(help="Only this table.")] = None,
-    settled_after: Annotated[Whole, Parameter(help="Days after which a day is settled.")] = SETTLED_AFTER,
+    settled_after: Annotated[Whole, Parameter(help="Merge days that are older than so many days.")] = SETTLED_AFTER,
     role_copies: Annotated[
         bool, Parameter(help="Copy files sorted by publisher and claimer, for reports of EMBED and CLAIM.")
     ] = True,
     memory: MemoryOption = MEMORY,
 ) -> None:
-    """Merge settled days into month files, and copy files by role, for faster reports.
+    """Merge the files of old days into files of a month, and copy files by role: faster reports.
 
     Example: reelport compact --settled-after 30
     """
     from reelport.facts.loading.compaction import compact as merge
     from reelport.facts.loading.compaction import copy_tables_by_roles
 
-    done = merge(
-        facts_root(data), today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory
-    )
+    root = facts_root(data)
+    done = merge(root, today=datetime.now(UTC).date(), settled_after=settled_after, table=table, memory=memory)
     _announce(data, *{one.table for one in done})
     for one in done:
-        print(
-            f"{one.table}: {one.month} merged, {one.files:,} files into {one.into:,}, {format_count(one.rows, 'row')}"
-        )
+        merged = f"{one.month} merged, {one.files:,} files into {one.into:,}"
+        print(f"{one.table}: {merged}, {format_count(one.rows, 'row')}")
     if not done:
         print("nothing to merge")
-    for copied in copy_tables_by_roles(facts_root(data), table=table, memory=memory) if role_copies else ():
+    for copied in copy_tables_by_roles(root, table=table, memory=memory) if role_copies else ():
         print(f"{copied.table}: {format_count(copied.copies, 'copy', 'copies')} by role written")
 
 
@@ -403,7 +385,7 @@ def payees(
         raise UsageError(f"--end {end} is before --start {start}")
     found = sum_by_payee(facts_root(data), start, end, memory)
     if json:
-        print(to_json([asdict(one) for one in found]))
+        print_json([asdict(one) for one in found])
         return
     if not found:
         print(f"{data} has no earnings of these days: see `reelport tables`.", file=sys.stderr)

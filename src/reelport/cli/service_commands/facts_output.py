@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Self, TextIO
 
-from reelport.cli.output.listing import print_list
+from reelport.cli.output.listing import print_json, print_list
 from reelport.errors import ReelportError, UsageError
 from reelport.facts.tables import TABLES
 from reelport.server.settings import read_settings
@@ -79,7 +79,6 @@ def print_loads(loads: Sequence[Load]) -> None:
 
 
 def _describe_unsure(one: Load) -> str:
-    """Say what an undo that noted another load may have left out, and what to do."""
     days = one.replaced and f"{one.replaced[0]}:{one.replaced[1]}"
     again = f"load the former rows of {days} again with --replace-days {days}" if days else "load its files again"
     return (
@@ -124,16 +123,10 @@ def format_moment(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ") if moment else ""
 
 
-def to_json(value: object) -> str:
-    """Format a value as indented JSON; days and paths become texts."""
-    text = json.dumps(value, default=str, ensure_ascii=False, indent=2)
-    return text.encode("utf-8", "backslashreplace").decode()  # half a character, of a file's name, as JSON escapes it
-
-
 def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: bool) -> None:
     """Print what a load did, `again` or not, and a note on its channels."""
     if as_json:
-        print(to_json(asdict(result) | {"note": note}))
+        print_json(asdict(result) | {"note": note})
         return
     if result.already:
         undo = _explain_second_load(result, again=again)
@@ -145,8 +138,7 @@ def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: 
     _print_later_rows(result.table, result.later_rows)
     if result.renamed:
         print(f"{result.table}: {format_count(result.renamed, 'known channel')} got another slug, for all partners")
-    if result.shared_days:
-        _print_shared_days(result.table, result.shared_days, result.days, is_dry=False)
+    _print_shared_days(result.table, result.shared_days, result.days, is_dry=False)
     if result.left_out:
         from reelport.facts.loading.changes import format_left_out
 
@@ -160,20 +152,18 @@ def print_result(result: LoadResult, note: str | None, *, again: bool, as_json: 
 
 def _print_later_rows(table: str, rows: int) -> None:
     if rows:
-        which, shown = ("is of a day", "it") if rows == 1 else ("are of days", "them")
-        print(
-            f"{table}: {format_count(rows, 'row')} {which} later than today (UTC): no report shows {shown} until then"
-        )
+        which, shown = ("row is of a day", "it") if rows == 1 else ("rows are of days", "them")
+        print(f"{table}: {rows:,} {which} later than today (UTC): no report shows {shown} until then")
 
 
 def _print_shared_days(table: str, shared: Sequence[SharedDay], days: Sequence[date], *, is_dry: bool) -> None:
-    from reelport.facts.loading.conflicts import format_shared_days
+    if shared:
+        from reelport.facts.loading.conflicts import format_shared_days
 
-    print(f"{table}: {format_shared_days(shared, days, is_dry=is_dry)}")
+        print(f"{table}: {format_shared_days(shared, days, is_dry=is_dry)}")
 
 
 def _explain_second_load(loaded: LoadResult | Preview, *, again: bool) -> str:
-    """Say how to load facts once more; nothing stands in the way of objects, which merge."""
     if not TABLES[loaded.table].is_fact:
         return ""
     undo = f"first run: reelport load undo {loaded.batch}"
@@ -198,9 +188,8 @@ def _format_rejects(result: LoadResult) -> str:
         return "none of them kept"
     if result.rejects_kept == result.rejects:
         return f"see {result.rejects_file}"
-    return (
-        f"the first {result.rejects_kept:,} are in {result.rejects_file}, which is full (--reject-rows, --reject-bytes)"
-    )
+    full = "which is full (--reject-rows, --reject-bytes)"
+    return f"the first {result.rejects_kept:,} are in {result.rejects_file}, {full}"
 
 
 def _print_outside(table: str, outside: Sequence[OutsideRows], done: str) -> None:
@@ -211,14 +200,18 @@ def _print_outside(table: str, outside: Sequence[OutsideRows], done: str) -> Non
 def print_preview(shown: Preview, note: str | None, *, again: bool, as_json: bool) -> None:
     """Print what a dry run found: first rows, totals over all rows, a note on their channels."""
     if as_json:
-        print(to_json({**_facts(shown), "note": note}))
+        print_json({**_facts(shown), "note": note})
         return
     names = (*shown.columns, "problem")
     rows = [(*row, reason) for row, reason in zip(shown.rows, shown.reasons, strict=True)]
     used = [place for place, name in enumerate(names) if name == "problem" or any(row[place] for row in rows)]
     if rows:
         print_rows([names[place] for place in used], [[row[place] or "" for place in used] for row in rows])
-    _print_broken_lines(shown)
+    if shown.broken:
+        which = "" if shown.broken == len(shown.lines) else f"; the first {len(shown.lines):,} of them"
+        print(f"{format_count(shown.broken, 'line')} can't be taken{which}:")
+        for one in shown.lines:
+            print(f"  {clean_line(one.file)} line {one.line}: {clean_line(one.reason)}")
     _print_judged(shown, again=again)
     if note is not None:
         print(f"{shown.table}: {note}")
@@ -251,15 +244,6 @@ def _facts(shown: Preview) -> Mapping[str, object]:
     }
 
 
-def _print_broken_lines(shown: Preview) -> None:
-    if not shown.broken:
-        return
-    which = "" if shown.broken == len(shown.lines) else f"; the first {len(shown.lines):,} of them"
-    print(f"{format_count(shown.broken, 'line')} can't be taken{which}:")
-    for one in shown.lines:
-        print(f"  {clean_line(one.file)} line {one.line}: {clean_line(one.reason)}")
-
-
 def _print_judged(shown: Preview, *, again: bool) -> None:
     judged = shown.judged
     if judged.rejects:
@@ -282,8 +266,7 @@ def _print_judged(shown: Preview, *, again: bool) -> None:
     _print_later_rows(shown.table, shown.later_rows)
     if shown.renamed:
         print(f"{shown.table}: {format_count(shown.renamed, 'known channel')} would get another slug, for all partners")
-    if shown.shared_days:
-        _print_shared_days(shown.table, shown.shared_days, days_landing, is_dry=True)
+    _print_shared_days(shown.table, shown.shared_days, days_landing, is_dry=True)
     print(f"{shown.table}: {_rows_and_days(shown.rows_to_load, days_landing, 'would be loaded')}")
 
 
@@ -312,13 +295,8 @@ class LoadProgress:
             from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bar
 
-            columns = (
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TimeElapsedColumn(),
-            )
+            text, bar, share = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+            columns = (SpinnerColumn(), text, bar, share, TimeElapsedColumn())
             self._bar = Bar(*columns, console=Console(file=self._stream), transient=True)
             self._bar.add_task("reading", total=None)
             self._bar.start()
@@ -345,17 +323,12 @@ class LoadProgress:
         """Show this progress."""
         self._last = progress
         if self._bar is not None:
-            share = progress.share
-            self._bar.update(
-                self._bar.task_ids[0],
-                description=_format_state(progress, with_share=False),
-                completed=share or 0,
-                total=None if share is None else 1,
-            )
+            text, share = _format_state(progress, with_share=False), progress.share
+            (task,) = self._bar.task_ids
+            self._bar.update(task, description=text, completed=share or 0, total=None if share is None else 1)
 
 
 def _format_state(progress: Progress | None, *, with_share: bool = True) -> str:
-    """Format the progress: `reading 12.0 MB of 48.0 MB (25%), 80,000 rows`."""
     if progress is None:
         return "reading"
     rows = format_count(progress.rows, "row")
@@ -390,13 +363,13 @@ def write_suggestion(
     _write_file(place, format_map(found, files, place), force=force)
     command = shlex.join(["reelport", "load", table, *map(str, files), "--map", str(place), "--dry-run"])
     if as_json:
-        print(to_json(_suggestion_as_json(found, place, command)))
+        print_json(_suggestion_as_json(found, place, command))
     else:
         _print_suggestion(found, place, command)
 
 
 def _write_file(place: Path, text: str, *, force: bool) -> None:
-    """Write the mapping whole or not at all; into a pipe or device, and through a link."""
+    """Write whole or not at all; into a pipe or device, and through a link."""
     content = text.encode("utf-8", "replace")
     try:
         if force and place.exists() and not place.is_file():
@@ -404,9 +377,8 @@ def _write_file(place: Path, text: str, *, force: bool) -> None:
         else:
             replace_file(place.resolve() if force else place, content, is_new=not force)
     except FileExistsError:
-        raise UsageError(
-            f"{place} is there already: name another place by --map, or write over it by --force"
-        ) from None
+        advice = "name another place by --map, or write over it by --force"
+        raise UsageError(f"{place} is there already: {advice}") from None
     except OSError as error:
         raise to_storage_error(f"{place} can't be written: {describe_os_error(error, place)}", error) from error
 
@@ -456,12 +428,10 @@ def build_after_load(data: Path, table: str, memory: str) -> None:
 
     root = settings.facts_root
     try:
-        for month in build_rollups(
-            root, list_rollups(root, table), space=parse_size(settings.rollup_space), memory=memory
-        ):
+        space = parse_size(settings.rollup_space)
+        for month in build_rollups(root, list_rollups(root, table), space=space, memory=memory):
             if month.problem is not None:
-                print(
-                    f"reelport: warning: {month.rollup}: {month.month} is not built: {month.problem}", file=sys.stderr
-                )
+                failed = f"{month.rollup}: {month.month} is not built: {month.problem}"
+                print(f"reelport: warning: {failed}", file=sys.stderr)
     except ReelportError as error:
         print(f"reelport: warning: rollups are not built: {error}; run `reelport rollups build`", file=sys.stderr)

@@ -153,9 +153,6 @@ def rotate_key(
     """
     if cancel and grace is not None:
         raise UsageError("--grace is for a new secret, --cancel takes one back: give one of them.")
-    if cancel:
-        _cancel_rotation(id, json=json, data=data)
-        return
     from reelport.server.access import keys
     from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import writing
@@ -163,24 +160,16 @@ def rotate_key(
 
     hours = keys.DEFAULT_GRACE_HOURS if grace is None else grace
     with open_state(data) as (settings, db):
-        secret = require_same_secret(db, settings)
+        secret = None if cancel else require_same_secret(db, settings)
         with writing(db) as connection:
+            if secret is None:
+                keys.cancel_rotation(connection, id, Actor.of_command(), datetime.now(UTC))
+                print_fields({"id": id, "rotation": "cancelled"}, as_json=json)
+                return
             new = keys.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": new.id, "secret": new.secret, "grace_hours": hours}, as_json=json)
-    print(
-        f"The secret of before is valid until the first use of this one, and {format_count(hours, 'hour')} longer.",
-        file=sys.stderr,
-    )
-
-
-def _cancel_rotation(key_id: str, *, json: bool, data: Data) -> None:
-    from reelport.server.access import keys
-    from reelport.server.access.audit_log import Actor
-    from reelport.server.state.database import writing
-
-    with open_state(data) as (_, db), writing(db) as connection:
-        keys.cancel_rotation(connection, key_id, Actor.of_command(), datetime.now(UTC))
-    print_fields({"id": key_id, "rotation": "cancelled"}, as_json=json)
+    longer = format_count(hours, "hour")
+    print(f"The secret of before is valid until the first use of this one, and {longer} longer.", file=sys.stderr)
 
 
 @KEY.command(name="revoke")
@@ -204,7 +193,6 @@ def revoke_key(
         with reading(db) as connection:
             keys.find_key(connection, id)  # nobody is asked about a key that isn't there
         if not yes and has_terminal() and not is_confirmed(f"End the key {id}, its tokens and its links, for good?"):
-            print("Nothing was changed.", file=sys.stderr)
             return
         ended = keys.revoke_key(db, id, datetime.now(UTC), Actor.of_command())
     print_fields({"id": id, "revoked": "now" if ended else "before"}, as_json=json)

@@ -75,15 +75,12 @@ def suggest(
     none = f"No rollup would save the reports of the last {format_count(days, 'day')} anything worth its space."
     print_list(rows, as_json=json, none=none)
     if known:
-        print(_describe_known(len(known)), file=sys.stderr)
+        there = f"{format_count(len(known), 'rollup')} that {'is' if len(known) == 1 else 'are'} there"
+        counted = "would save, built or not, is counted already: `saved` is what comes on top of it."
+        print(f"What the {there} {counted}", file=sys.stderr)
     if add:
         for each in found:
             add_rollup(root, each.rollup)
-
-
-def _describe_known(number: int) -> str:
-    there = f"{format_count(number, 'rollup')} that {'is' if number == 1 else 'are'} there"
-    return f"What the {there} would save, built or not, is counted already: `saved` is what comes on top of it."
 
 
 @ROLLUPS.command(name="add")
@@ -102,9 +99,8 @@ def add_rollup(
     from reelport.engine.rollups.shape import make_rollup
     from reelport.facts import rollups
 
-    rollup = make_rollup(
-        table, (name.lower() for name in split_names(list(columns))), Grain.HOUR if hour else Grain.DAY
-    )
+    names = (name.lower() for name in split_names(list(columns)))
+    rollup = make_rollup(table, names, Grain.HOUR if hour else Grain.DAY)
     is_new = rollups.add_rollup(facts_root(data), rollup)
     print(f"{rollup.name}: {'added' if is_new else 'is there already'}; build it by `reelport rollups build`")
 
@@ -199,7 +195,7 @@ def explain(
     """
     from reelport.check import problems
     from reelport.engine.compile import tables_of
-    from reelport.engine.rollups.choice import RollupList, describe_fetch, plan_fetches
+    from reelport.engine.rollups.choice import RollupList, describe_fetch, describe_use, plan_fetches
     from reelport.engine.rollups.choice import explain as choose
     from reelport.facts.log.snapshot import pin
 
@@ -218,7 +214,11 @@ def explain(
     if settings.rollups == "off":
         print("REELPORT_ROLLUPS is off: every report is made from the facts.", file=sys.stderr)
     for choice in choices:
-        _print_choice(choice)
+        print(f"{choice.source} from {describe_use(choice)}")
+        for name, why in sorted(choice.refused.items()):
+            print(f"  not from {name}: {why}")
+        if choice.reading is None and not choice.refused:
+            print(f"  there is no rollup of {choice.table}: see `reelport rollups suggest`")
         if choice.source in fetches:
             print(f"  the facts would be fetched: {describe_fetch(fetches[choice.source])}")
 
@@ -236,16 +236,6 @@ def _find_tenant(settings: Settings, org: str | None, snapshot: Snapshot) -> Ten
     with connected(settings, make=False) as db:
         organization = organizations.get_organization(db, org)
         return Tenant(organizations.list_readable_channels(db, organization.id))
-
-
-def _print_choice(choice: Choice) -> None:
-    from reelport.engine.rollups.choice import describe_use
-
-    print(f"{choice.source} from {describe_use(choice)}")
-    for name, why in sorted(choice.refused.items()):
-        print(f"  not from {name}: {why}")
-    if choice.reading is None and not choice.refused:
-        print(f"  there is no rollup of {choice.table}: see `reelport rollups suggest`")
 
 
 def _to_fields(choice: Choice) -> dict[str, object]:

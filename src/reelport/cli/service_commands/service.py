@@ -17,7 +17,6 @@ from reelport.local_path import is_address
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
-    from reelport.server.queue import backlog
     from reelport.server.settings import Settings
 
 QUEUE = App(name="queue", help="Reports that wait, run or ended.")
@@ -65,7 +64,8 @@ def show_report(report: Report, *, json: PrintJson = False, data: Data = None) -
     from reelport.server.queue import backlog
 
     with open_state(data, only_read=True) as (_, db):
-        print_fields(_report_fields(backlog.get_entry(db, report)), as_json=json)
+        entry = backlog.get_entry(db, report)
+    print_fields({**asdict(entry), "query": entry.query.to_wire()}, as_json=json)
 
 
 @QUEUE.command(name="cancel")
@@ -79,10 +79,6 @@ def cancel_report(report: Report, *, json: PrintJson = False, data: Data = None)
     with open_state(data) as (_, db):
         ended = backlog.cancel(db, report, datetime.now(UTC))
     print_fields({"report": ended.id, "state": ended.state, "reason": ended.reason}, as_json=json)
-
-
-def _report_fields(entry: backlog.Entry) -> dict[str, object]:
-    return {**asdict(entry), "query": entry.query.to_wire()}
 
 
 _DAMAGED_ROLLUP = "its bytes are not those that were written: delete it, and run reelport rollups build"
@@ -116,10 +112,8 @@ def verify(*, json: PrintJson = False, data: Data = None) -> None:
     if not json:
         print(f"All is as recorded: every table, and {format_count(files, 'finished file')}.")
         for name, count in unproven.items():
-            print(
-                f"{name}: {format_count(count, 'file')} without a digest, written by an older version: right as far as "
-                "can be told."
-            )
+            files_ = format_count(count, "file")
+            print(f"{name}: {files_} without a digest, written by an older version: right as far as can be told.")
         for name, paths in left.items():
             print(
                 f"{name}: {format_count(len(paths), 'file')} in no commit, such as {paths[0]}: left by a command that "
@@ -185,8 +179,8 @@ def upgrade(
     scratch_database: Annotated[
         str | None,
         Parameter(
-            help="An empty database to copy a state of PostgreSQL into, emptied afterwards; by default a server "
-            "of its own is started for the while."
+            help="An empty database to copy a state of PostgreSQL into, emptied afterwards; by default the command "
+            "starts a server of its own."
         ),
     ] = None,
     json: PrintJson = False,
@@ -204,7 +198,8 @@ def upgrade(
     settings = read_settings(data=data)
     set_readers(settings.readers)
     done = _check(settings, scratch, scratch_database) if check else _upgrade(settings)
-    print_fields(done if json else {**done, **_shorten(done)}, as_json=json)
+    lists = {name: "\n  ".join(["", *value]) for name, value in done.items() if isinstance(value, list)}
+    print_fields(done if json else done | lists, as_json=json)
 
 
 def _upgrade(settings: Settings) -> dict[str, object]:
@@ -240,10 +235,6 @@ def _check(settings: Settings, scratch: Path | None, scratch_database: str | Non
         "seconds": round(time.monotonic() - started, 3),
         "old_processes": _describe_old_processes(blockers, is_needed=bool(pending)),
     }
-
-
-def _shorten(done: dict[str, object]) -> dict[str, object]:
-    return {name: "\n  ".join(["", *value]) for name, value in done.items() if isinstance(value, list)}
 
 
 def _describe_old_processes(blockers: list[str], *, is_needed: bool) -> str:

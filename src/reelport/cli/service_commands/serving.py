@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, make_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -82,8 +82,13 @@ def worker(*, settings: WorkerSettings = None) -> None:
 
 
 def _start_log(flags: _GivenFlags | None) -> Settings:
-    """Read the settings, configure the log, and log warnings about how they were given."""
-    settings = _read_settings(flags)
+    """Read the settings, configure the log, and log warnings about how they were given.
+
+    Raises UsageError with each wrong setting and each mistyped variable.
+    """
+    given = {} if flags is None else vars(flags)
+    refuse_together(lambda: read_settings(**given), refuse_mistyped_variables)
+    settings = read_settings(**given)
     set_readers(settings.readers)
     from reelport.server.log_library import import_structlog
 
@@ -96,21 +101,12 @@ def _start_log(flags: _GivenFlags | None) -> Settings:
     log = structlog.get_logger(__name__)
     for unknown in find_unknown_variables(of_service=True):
         log.warning("unknown variable", reason=str(unknown))
-    for sentence in _find_visible_secrets(flags):
+    for sentence in _find_visible_secrets(given):
         log.warning("others can see a secret", reason=sentence)
     return settings
 
 
-def _read_settings(flags: _GivenFlags | None) -> Settings:
-    """Read the settings. Raises UsageError with each wrong one and each mistyped variable."""
-    given = {} if flags is None else vars(flags)
-    refuse_together(lambda: read_settings(**given), refuse_mistyped_variables)
-    return read_settings(**given)
-
-
-def _find_visible_secrets(flags: _GivenFlags | None) -> Iterator[str]:
-    """Give a sentence for each secret that was given as a flag."""
-    given = {} if flags is None else vars(flags)
+def _find_visible_secrets(given: Mapping[str, str | None]) -> Iterator[str]:
     if given.get("secret"):
         yield _format_visible_secret(
             "--secret", variable_name("secret"), "or in the file secret.key of the data directory"

@@ -22,7 +22,7 @@ FromStdin = Annotated[
 
 
 def _read_password(from_stdin: bool) -> str:
-    """Read a new password, from the terminal twice: a command line would show it to all."""
+    # Never from an option: a command line is shown to all.
     if from_stdin:
         password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
         if not password:

@@ -198,7 +198,6 @@ def open_sink(to: Path, folder: Path, on_full: Callable[[], object]) -> Iterator
 
 
 def _make_pipe(pipe: Path) -> None:
-    """Make a pipe that only this user can open."""
     try:
         os.mkfifo(pipe, 0o600)
     except OSError as error:

@@ -264,7 +264,6 @@ class Session:
             self._room.bytes = room
 
     def _copy_all(self, pieces: Pieces, out: CsvSink, report_format: ReportFormat) -> int:
-        """Write one piece after the other; returns the number of rows."""
         total, rows = 0, None
         while (plan := _next_plan(pieces, rows)) is not None:
             rows = self._copy(plan, out, report_format.copy_options(is_first=rows is None))
@@ -293,7 +292,6 @@ class Session:
 
 
 def _measure_folder(folder: Path) -> int:
-    """Add up the bytes of the folder's files, some of which may vanish meanwhile."""
     size = 0
     for file in folder.iterdir():
         with suppress(FileNotFoundError):
@@ -302,7 +300,6 @@ def _measure_folder(folder: Path) -> int:
 
 
 def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
-    """Get the plan of the next piece, given the rows of the previous one; None after the last."""
     try:
         return pieces.send(rows)
     except StopIteration:

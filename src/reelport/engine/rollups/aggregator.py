@@ -51,7 +51,6 @@ class RollupRelations(Relations):
         return subquery(exp.Var(this=" UNION ALL ".join(parts)), table)
 
     def _list_paths(self, source_query: SourceQuery, reading: Reading) -> list[str]:
-        """List the files of facts that hold the days which the rollup doesn't give."""
         channels = self.channels if source_query.owner_only else None
         table, others = reading.rollup.table, reading.other_days
         files = self.snapshot.data_files(table, self.start, self.end, channels)
@@ -59,7 +58,6 @@ class RollupRelations(Relations):
         return list(self.snapshot.paths(table, wanted, channels))
 
     def _list_sources(self, reading: Reading, paths: list[str]) -> Iterable[str]:
-        """Write what is read: segments read to their end, those read in part, the facts."""
         # A segment may still hold days that have no facts any more: those of the report must not be read.
         whole = [segment for segment, days in reading.parts if self._list_days(segment) == days]
         if whole:

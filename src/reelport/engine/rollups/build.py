@@ -183,7 +183,6 @@ def _write_readable(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: 
 
 
 def _write(work: Workspace, rollup: Rollup, snapshot: Snapshot, month: _Month, draft: Path) -> _Counts:
-    """Write the month's rows; returns how many each day has."""
     _require_intact_facts(snapshot, rollup.table, month)
     order = ", ".join(map(quote_name, row_order(rollup)))
     rows = " UNION ALL ".join(_select_rows(rollup, snapshot, month))
@@ -204,13 +203,11 @@ def _require_intact_facts(snapshot: Snapshot, table: str, month: _Month) -> None
 
 
 def _list_summed(snapshot: Snapshot, table: str, month: _Month) -> list[DataFile]:
-    """List the files that hold the days that are summed from the facts."""
     names = frozenset[str]().union(*(month.days[day] for day in month.missing))
     return [file for file in snapshot.data_files(table) if file.path in names]
 
 
 def _select_rows(rollup: Rollup, snapshot: Snapshot, month: _Month) -> Iterator[str]:
-    """Select what older segments hold, then the sums of the days that are missing."""
     columns = ", ".join(map(quote_name, rollup_columns(rollup)))
     for segment, days in month.kept:
         source = parquet_source([str(segment.data)])

@@ -112,7 +112,6 @@ def count_demand(queries: Iterable[tuple[ReportQuery, Tenant]], snapshot: Snapsh
 
 
 def _list_reads(query: ReportQuery, tenant: Tenant) -> Iterator[Reads]:
-    """List what the sources of a query read, but for those that no rollup can serve."""
     resolved = resolve_query(query, tenant)
     for source in find_sources(resolved.metrics):
         source_query = make_source_query(resolved, source)
@@ -154,7 +153,6 @@ def suggest_rollups(
 
 
 def _sample_facts(work: Workspace, snapshot: Snapshot, table: str) -> _Facts | None:
-    """Read the newest file of a table; None without files."""
     files = snapshot.data_files(table)
     if not files:
         return None
@@ -203,7 +201,6 @@ def _run(work: Workspace, sql: str) -> list[tuple[str | None, int]]:
 
 
 def _list_candidates(costs: Mapping[Reads, float]) -> Iterator[Rollup]:
-    """List a rollup for each of the needs whose reports read most."""
     by_needs: Counter[Needs] = Counter()
     for reads, cost in costs.items():
         by_needs[reads.needs] += round(cost)
@@ -242,5 +239,4 @@ def _find_saved(candidate: _Candidate, costs: Mapping[Reads, float], left: Mappi
 
 
 def _lower(left: dict[Reads, float], candidate: _Candidate) -> None:
-    """Lower the shares of what reports cost to read, as they do with this rollup."""
     left.update((reads, min(left[reads], share)) for reads, share in candidate.shares.items())

@@ -120,7 +120,6 @@ class SparkAggregator(Aggregator):
         return self._connection
 
     def _wait(self, running: Future[None]) -> None:
-        """Wait for what runs; when the report is cancelled, have the server stop it first."""
         while not wait([running], _LOOK_SECONDS).done:
             if self._cancelled.is_set():
                 self._interrupt(running)

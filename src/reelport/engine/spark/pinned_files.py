@@ -64,5 +64,4 @@ class PinnedFiles:
 
 
 def _spark_type(column: Column | None) -> str:
-    """The type of a stored column: one that isn't declared is the batch that a row came with."""
     return _TYPES[column.kind if column else Kind.TEXT]
