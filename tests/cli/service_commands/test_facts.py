@@ -107,7 +107,7 @@ def test_an_undo_asks_at_a_terminal(
         said = command.communicate()[1]
     os.close(ours)
     os.close(theirs)
-    assert f"Take back batch {undoable} of earnings? [y/N]" in said
+    assert f"Undo batch {undoable} of earnings? [y/N]" in said
     assert ("Nothing was changed." in said) is not undone
     assert command.returncode == 0
     assert json.loads(reelport("load", "list", "--json")[1])[1]["undone"] is undone

@@ -116,7 +116,7 @@ def verify_backup(
     ] = None,
     json: PrintJson = False,
 ) -> None:
-    """Restore a backup to a temporary place, check every file, and make some of its reports again.
+    """Restore a backup to a temporary place, check every file, make its reports again.
 
     The exit status is 1 if anything differs. Needs neither the secret nor the data directory.
 

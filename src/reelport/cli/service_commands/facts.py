@@ -330,7 +330,7 @@ def compact(
     ] = True,
     memory: MemoryOption = MEMORY,
 ) -> None:
-    """Merge the files of old days into files of a month, and copy files by role: faster reports.
+    """Merge files of old days into files of a month, copy files by role: for faster reports.
 
     Example: reelport compact --settled-after 30
     """
