@@ -13,15 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from reelport.engine.aggregation import (
-    AggregatedRelation,
-    Aggregation,
-    Aggregator,
-    plan_aggregation,
-    read_arrow,
-    read_parquet,
-)
-from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.aggregation import Aggregation, Aggregator, plan_aggregation, read_parquet
+from reelport.engine.grouping import DUCKDB
 from reelport.facts.log.snapshot import Snapshot
 
 
@@ -31,7 +24,7 @@ class ByParquet(Aggregator):
 
     folder: Path
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
         """Aggregate into files, whose names no earlier report had."""
         rows = aggregated(aggregation, snapshot)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -43,14 +36,6 @@ class ByParquet(Aggregator):
         return read_parquet(aggregation, [str(file) for file in files])
 
 
-class ByArrow(Aggregator):
-    """Hands over a stream of Arrow batches of a few rows each, which can be read once."""
-
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
-        """Aggregate into a stream."""
-        return read_arrow(aggregation, aggregated(aggregation, snapshot).to_reader(max_chunksize=50))
-
-
 @dataclass(frozen=True)
 class ByHalves(Aggregator):
     """Adds up, key by key, the days up to `cut`, kept as Parquet, and fresh facts of the others."""
@@ -58,16 +43,16 @@ class ByHalves(Aggregator):
     cut: date
     folder: Path
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
         """Aggregate the days to keep, and leave the others to the statement that adds both up."""
         whole = aggregation.resolved
         before, after = replace(whole, end=self.cut), replace(whole, start=self.cut + timedelta(days=1))
-        kept = ByParquet(self.folder).aggregate(plan_aggregation(before), snapshot).select
-        fresh = DUCKDB.aggregate(plan_aggregation(after), snapshot).select
+        kept = ByParquet(self.folder).aggregate(plan_aggregation(before), snapshot)
+        fresh = DUCKDB.aggregate(plan_aggregation(after), snapshot)
         keys = [exp.column(key.header) for key in aggregation.keys]
         sums = [exp.func("SUM", exp.column(each.name)).as_(each.name) for each in aggregation.measures]
         both = exp.union(kept, fresh, distinct=False).subquery("parts")
-        return AggregatedRelation(exp.select(*keys, *sums).from_(both).group_by(*keys).having("COUNT(*) > 0"))
+        return exp.select(*keys, *sums).from_(both).group_by(*keys).having("COUNT(*) > 0")
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,7 @@ class Recorded(Aggregator):
     other: Aggregator
     asked: list[Aggregation] = field(default_factory=list)
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
         """Aggregate as the other one does."""
         self.asked.append(aggregation)
         return self.other.aggregate(aggregation, snapshot)
@@ -85,7 +70,7 @@ class Recorded(Aggregator):
 
 def aggregated(aggregation: Aggregation, snapshot: Snapshot) -> pa.Table:
     """The aggregation's rows, of its columns and types, in the reverse of the order that a report has."""
-    select = DUCKDB.aggregate(aggregation, snapshot).select.sql("duckdb")
+    select = DUCKDB.aggregate(aggregation, snapshot).sql("duckdb")
     columns = ", ".join(f"CAST({name} AS {type_}) AS {name}" for name, type_ in aggregation.columns.items())
     with _database().cursor() as session:  # to open one for each aggregation would take longer than most of them
         session.execute("SET TimeZone = 'UTC'")

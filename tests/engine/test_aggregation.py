@@ -8,41 +8,33 @@ from datetime import date, timedelta
 from itertools import cycle, islice
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sqlglot import exp
 from tests.cases import thin_out
 
 from reelport.catalog import Dimension, Distinct, Family, Grain, Metric, Product, Stock
 from reelport.check import Rules, problems
-from reelport.engine.aggregation import (
-    AggregatedRelation,
-    Aggregation,
-    Aggregator,
-    plan_aggregation,
-    read_arrow,
-)
+from reelport.engine.aggregation import Aggregation, Aggregator, plan_aggregation
 from reelport.engine.compile import compile_query
-from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.plan import single_piece
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.tenant import Tenant
-from reelport.errors import InternalError, StorageError
 from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import TABLES
 from reelport.query import ReportQuery
 
 from . import sample
-from .aggregators import ByArrow, ByHalves, ByParquet, Recorded, aggregated
+from .aggregators import ByHalves, ByParquet, Recorded
 from .drawn import queries
 from .few import ME, earned, play, stored
 from .sample import END, MINE, START
 from .world import World, laid
 
 ONCE = 10**9
-FORMS = ("parquet", "arrow")
 FEWER = settings(max_examples=settings().max_examples // 2)
 """Each example is two or three reports; `--hypothesis-profile explore` still draws hundreds."""
 
@@ -50,9 +42,9 @@ EVERYTHING = Rules(permissive=True, dimensions=len(Dimension))
 LATE = ReportQuery.of(["VIEWS"], ["VIDEO_ID", "VIDEO_TITLE", "CONTENT_TAG_LIST"], START, END)
 
 
-@pytest.fixture(params=FORMS, scope="module")
-def elsewhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Aggregator:
-    return ByArrow() if request.param == "arrow" else ByParquet(tmp_path_factory.mktemp("aggregated"))
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Aggregator:
+    return ByParquet(tmp_path_factory.mktemp("aggregated"))
 
 
 def adds_up_over_days(query: ReportQuery) -> bool:
@@ -77,12 +69,7 @@ def of_family(family: Family, product: Product) -> Iterator[ReportQuery]:
         yield ReportQuery.of([metric], split, START, END, {}, product)
 
 
-@pytest.mark.parametrize(
-    ("family", "product", "elsewhere"),
-    thin_out(zip(Family, cycle(Product), cycle(FORMS), strict=False), 14),
-    ids=str,
-    indirect=["elsewhere"],
-)
+@pytest.mark.parametrize(("family", "product"), thin_out(zip(Family, cycle(Product), strict=False), 14), ids=str)
 def test_a_report_is_the_same_wherever_it_was_aggregated(
     world: World, elsewhere: Aggregator, family: Family, product: Product
 ) -> None:
@@ -107,7 +94,7 @@ def test_an_aggregation_tells_the_columns_of_its_relation(world: World, family: 
     told = {"TEXT": "VARCHAR"}
     for query in of_family(family, Product.ALL):
         aggregation = planned(query)
-        select = DUCKDB.aggregate(aggregation, world.snapshot).select.sql("duckdb")
+        select = DUCKDB.aggregate(aggregation, world.snapshot).sql("duckdb")
         given = {name: type_ for name, type_, *_ in world.plain.execute(f"DESCRIBE {select}").fetchall()}
         columns = {name: told.get(type_, type_).replace(" ", "") for name, type_ in aggregation.columns.items()}
         assert list(given) == list(columns)
@@ -116,9 +103,9 @@ def test_an_aggregation_tells_the_columns_of_its_relation(world: World, family: 
         assert given.items() >= columns.items()
 
 
-def test_each_piece_is_aggregated_by_itself(world: World) -> None:
+def test_each_piece_is_aggregated_by_itself(world: World, elsewhere: Aggregator) -> None:
     """Whoever aggregates a report by day is asked for one month after the other."""
-    recorded = Recorded(ByArrow())
+    recorded = Recorded(elsewhere)
     query = ReportQuery.of(["VIEWS"], ["DAY"], START, END)
     assert world.text(query, MINE, aggregator=recorded) == world.text(query, MINE)
     asked = [(each.resolved.start, each.resolved.end) for each in recorded.asked]
@@ -167,9 +154,9 @@ def test_writing_reads_the_relation_and_lookups_alone(world: World) -> None:
     without = replace(world.snapshot, listing=objects)
 
     class Before(Aggregator):
-        def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+        def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
             assert snapshot is without
-            return read_arrow(aggregation, aggregated(aggregation, world.snapshot))
+            return ByParquet(world.folder / "late").aggregate(aggregation, world.snapshot)
 
     plan = compile_query(LATE, Tenant(MINE), without, Before())
     assert [key.name for key in planned(LATE).keys] == ["VIDEO_ID"]
@@ -204,31 +191,3 @@ def test_what_is_not_additive_does_not_add_up(
     by_day = replace(query, dimensions=("DAY",))
     assert adds_up_over_days(by_day)
     assert world.text(by_day, ME, worth=ONCE, aggregator=added) == world.text(by_day, ME)
-
-
-def test_rows_of_one_report_are_out_of_reach_once_it_is_written(world: World, tmp_path: Path) -> None:
-    """The very session that read an Arrow relation, and any other, finds none by its name afterwards."""
-    session, plan = world.engine.session(), compile_query(LATE, Tenant(MINE), world.snapshot, ByArrow())
-    session.write(single_piece(plan), tmp_path / "r.csv")
-    for later in (session, world.engine.session()):
-        with pytest.raises(InternalError, match="does not exist"):
-            later.write(single_piece(replace(plan, arrow={})), tmp_path / "s.csv")
-
-
-def test_a_relation_that_breaks_off_leaves_no_half_file(world: World, tmp_path: Path) -> None:
-    """A stream that fails after its first rows fails the report, in words that tell why."""
-
-    class BreaksOff(Aggregator):
-        def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
-            rows = aggregated(aggregation, snapshot)
-
-            def batches() -> Iterator[pa.RecordBatch]:
-                yield from rows.to_batches(max_chunksize=1)[:2]
-                raise OSError("the executor is gone")
-
-            return read_arrow(aggregation, pa.RecordBatchReader.from_batches(rows.schema, batches()))
-
-    plan = compile_query(LATE, Tenant(MINE), world.snapshot, BreaksOff())
-    with pytest.raises(StorageError, match="the executor is gone"):
-        world.engine.session().write(single_piece(plan), tmp_path / "r.csv")
-    assert list(tmp_path.iterdir()) == []

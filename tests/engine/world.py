@@ -18,8 +18,8 @@ from duckdb.func import FunctionNullHandling
 
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
-from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.tenant import Tenant
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.object_rows import merge_rows

@@ -7,9 +7,8 @@ Only the first half may be computed elsewhere, so that the bytes of a report nev
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlglot import exp
 
@@ -21,18 +20,15 @@ from reelport.engine.trees import WIDEST_DECIMAL, alias, cast
 from reelport.facts.data_files.duckdb_session import parquet_source
 from reelport.facts.log.snapshot import Snapshot
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_ARROW = "aggregated"
+_TIMES = ("TIMESTAMP", "DATE")
+"""The SQL types of times finer than a day, and of days and months."""
 
 
 @dataclass(frozen=True, slots=True)
 class AggregatedMeasure:
-    """A measure as a column of the aggregated relation.
+    """A measure as a column: a sum, or a count of distinct values; `digits` are decimal digits.
 
-    It is a sum, or counts distinct values. A stock is a sum, too: `engine.grouping` leaves the rows of its day alone.
-    `digits` are decimal digits, 0 for a count.
+    A stock is a sum, too: `engine.grouping` leaves the rows of its day alone.
     """
 
     name: str
@@ -41,19 +37,13 @@ class AggregatedMeasure:
 
     @property
     def type(self) -> str:
-        """Its SQL type.
-
-        Sums are decimals, which Parquet holds exactly: DuckDB would write a HUGEINT as a double.
-        """
+        """Its SQL type. Sums are decimals, as DuckDB writes a HUGEINT to Parquet as a double."""
         return "BIGINT" if self.is_distinct_count else f"DECIMAL({WIDEST_DECIMAL}, {self.digits})"
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """What is aggregated for a report: its columns are the keys to group by, then the measures.
-
-    Dimensions that are looked up by a key (`engine.relations.late_lookups`) are no keys: they wait for the second half.
-    """
+    """What is aggregated: columns to group by, but for those looked up late, then the measures."""
 
     resolved: ResolvedQuery
     sources: tuple[SourceQuery, ...]
@@ -63,7 +53,7 @@ class Aggregation:
     @property
     def columns(self) -> dict[str, str]:
         """The SQL type of each column, by name and in order. Times are UTC, without a zone."""
-        keys = {key.header: _key_type(key.grain) for key in self.keys}
+        keys = {key.header: "TEXT" if key.grain is None else _TIMES[key.grain >= Grain.DAY] for key in self.keys}
         return keys | {measure.name: measure.type for measure in self.measures}
 
 
@@ -82,56 +72,24 @@ def plan_aggregation(resolved: ResolvedQuery) -> Aggregation:
     )
 
 
-def _key_type(grain: Grain | None) -> str:
-    if grain is None:
-        return "TEXT"
-    return "DATE" if grain >= Grain.DAY else "TIMESTAMP"
-
-
-@dataclass(frozen=True, slots=True)
-class AggregatedRelation:
-    """SQL for DuckDB that selects an aggregation's columns, a row per combination of keys.
-
-    The rows may come in any order. `arrow` has the Arrow tables or streams that the SQL names.
-    """
-
-    select: exp.Query
-    arrow: Mapping[str, pa.Table | pa.RecordBatchReader] = field(default_factory=dict)
-
-
-def read_parquet(aggregation: Aggregation, files: Sequence[str]) -> AggregatedRelation:
-    """Read a relation from Parquet files that have the aggregation's columns and types."""
-    return AggregatedRelation(_select_columns(aggregation, exp.Var(this=parquet_source(list(files)))))
-
-
-def read_arrow(aggregation: Aggregation, rows: pa.Table | pa.RecordBatchReader) -> AggregatedRelation:
-    """Read a relation from Arrow rows that have the aggregation's columns and types."""
-    return AggregatedRelation(_select_columns(aggregation, exp.to_table(_ARROW)), {_ARROW: rows})
-
-
-def _select_columns(aggregation: Aggregation, relation: exp.Expr) -> exp.Select:
-    """Select the columns as DuckDB itself aggregates them.
-
-    Sums of counts are HUGEINT: rates are computed in whole numbers (`engine.report_rows`).
-    """
-    types = aggregation.columns | {
-        measure.name: "HUGEINT"
-        for measure in aggregation.measures
-        if not measure.is_distinct_count and not measure.digits
-    }
+def read_parquet(aggregation: Aggregation, files: Sequence[str]) -> exp.Select:
+    """Select an aggregation's columns from Parquet files that have its columns and types."""
+    # As DuckDB itself aggregates them: rates are computed in whole numbers, so sums of counts are HUGEINT.
+    sums = [measure.name for measure in aggregation.measures if not measure.is_distinct_count and not measure.digits]
+    types = aggregation.columns | dict.fromkeys(sums, "HUGEINT")
     columns = (alias(cast(exp.column(name), type_), name) for name, type_ in types.items())
-    return exp.select(*columns).from_(relation, copy=False)
+    return exp.select(*columns).from_(exp.Var(this=parquet_source(list(files))), copy=False)
 
 
 class Aggregator(ABC):
     """Aggregates reports: DuckDB does it inside of the statement that writes them."""
 
     @abstractmethod
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
         """Aggregate the pinned facts of the aggregation's days, tenant and filters.
 
-        Called once per piece, on the thread that writes the report; it may take long. The relation is read once, before
-        the next call.
+        Gives SQL for DuckDB: the aggregation's columns, a row per combination of keys, in any order. Called once per
+        piece, on the thread that writes the report; it may take long. The SQL runs once, before the next call.
         """
 
     def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int | None:  # noqa: ARG002 - for others

@@ -1,11 +1,7 @@
 """Compiles a query for a tenant and a snapshot to SQL, in pieces if it is long.
 
-The steps over sqlglot trees are pure.
-
-A report is aggregated, then its rows are written. Columns and rows of the SQL are those of the CSV, in that order.
-
 A piece is a few months of a long report, and needs a fraction of its memory; its rows are written to the disk while the
-next piece is computed. The result does not depend on where the report is split.
+next piece is computed. The bytes of the report don't depend on where it is split.
 """
 
 from __future__ import annotations
@@ -18,13 +14,13 @@ from sqlglot import exp
 
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.engine.aggregation import Aggregator, plan_aggregation
-from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.mapping import CELLS, LOOKUPS, LookupCell, find_sources
 from reelport.engine.plan import Pieces, Plan, StoredObjects
 from reelport.engine.relations import Relations
 from reelport.engine.report_format import CSV, ReportFormat
 from reelport.engine.report_rows import select_report_rows
-from reelport.engine.resolved_query import ResolvedQuery, resolve_query
+from reelport.engine.resolved_query import resolve_query
 from reelport.engine.tenant import Tenant
 from reelport.engine.trees import DIALECT, alias, cast
 from reelport.facts.data_files.file_columns import read_files_sql
@@ -77,23 +73,17 @@ def plan_pieces(
 def _is_worth_splitting(
     query: ReportQuery, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator, worth: int
 ) -> bool:
-    if not _is_in_time_order(query) or query.end <= _find_last_day(query.start, 1):
+    # Rows are in order of time, and none spans two months, if time comes first.
+    is_in_time_order = bool(query.dimensions) and Dimension[query.dimensions[0]].grain is not None
+    if not is_in_time_order or query.end <= _find_last_day(query.start, 1):
         return False
-    if _count_facts(query, snapshot) < worth:
+    tables = (name for name in tables_of(query) if TABLES[name].is_fact)
+    files = (file for name in tables for file in snapshot.listing[name] if file.touches(query.start, query.end))
+    if sum(file.rows for file in files) < worth:
         return False
     # Of rollups far fewer rows may be read. They are asked last: to choose them takes longer than to count the facts.
     rows = aggregator.count_rows_read(plan_aggregation(resolve_query(query, tenant)), snapshot)
     return rows is None or rows >= worth
-
-
-def _is_in_time_order(query: ReportQuery) -> bool:
-    """Whether the report's rows are in order of time, and no row spans two months."""
-    return bool(query.dimensions) and Dimension[query.dimensions[0]].grain is not None
-
-
-def _count_facts(query: ReportQuery, snapshot: Snapshot) -> int:
-    tables = (name for name in tables_of(query) if TABLES[name].is_fact)
-    return sum(file.rows for name in tables for file in snapshot.listing[name] if file.touches(query.start, query.end))
 
 
 def _find_last_day(start: date, months: int) -> date:
@@ -117,11 +107,13 @@ def compile_query(
     resolved = resolve_query(query, tenant)
     aggregation = plan_aggregation(resolved)
     if not aggregation.sources:
-        return Plan(_select_nothing(resolved).sql(dialect=DIALECT, copy=False), resolved.headers)
-    relation = aggregator.aggregate(aggregation, snapshot)
-    tree = select_report_rows(aggregation, relation.select, Relations.of(snapshot, resolved), ordered=ordered)
-    objects = tuple(_list_objects(query, snapshot))
-    return Plan(tree.sql(dialect=DIALECT, copy=False), resolved.headers, relation.arrow, objects)
+        types = ["TEXT"] * len(resolved.dimensions) + ["HUGEINT"] * len(resolved.metrics)
+        columns = [alias(cast(exp.null(), type_), name) for type_, name in zip(types, resolved.headers, strict=True)]
+        nothing = exp.select(*columns).where(exp.false())
+        return Plan(nothing.sql(dialect=DIALECT, copy=False), resolved.headers)
+    aggregated = aggregator.aggregate(aggregation, snapshot)
+    tree = select_report_rows(aggregation, aggregated, Relations.of(snapshot, resolved), ordered=ordered)
+    return Plan(tree.sql(dialect=DIALECT, copy=False), resolved.headers, tuple(_list_objects(query, snapshot)))
 
 
 def tables_of(query: ReportQuery) -> frozenset[str]:
@@ -138,9 +130,3 @@ def _list_objects(query: ReportQuery, snapshot: Snapshot) -> Iterator[StoredObje
         if not TABLES[name].is_fact and (files := snapshot.files(name)):
             sql = read_files_sql(TABLES[name], list(files))
             yield StoredObjects(sql, sum(file.rows for file in snapshot.listing[name]))
-
-
-def _select_nothing(resolved: ResolvedQuery) -> exp.Select:
-    types = ["TEXT"] * len(resolved.dimensions) + ["HUGEINT"] * len(resolved.metrics)
-    columns = (alias(cast(exp.null(), type_), header) for type_, header in zip(types, resolved.headers, strict=True))
-    return exp.select(*columns).where(exp.false())

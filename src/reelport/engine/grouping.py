@@ -1,6 +1,7 @@
-"""The SQL of an aggregation over facts: filters each source, stacks and groups the rows.
+"""The SQL of an aggregation over facts, and DuckDB as the aggregator that runs it.
 
-Rows are those of the query's days, of the tenant and of the filters; of a stock, those of its day (`_is_latest_day`).
+It filters the rows of each source, stacks and groups them. Rows are those of the query's days, of the tenant and of the
+filters; of a stock, those of its day (`_is_latest_day`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from datetime import date, timedelta
 from sqlglot import exp
 
 from reelport.catalog import Distinct, Filter, Grain, Stock
-from reelport.engine.aggregation import AggregatedMeasure, Aggregation
+from reelport.engine.aggregation import AggregatedMeasure, Aggregation, Aggregator
 from reelport.engine.mapping import CELLS, LOOKUPS, MEASURES, QUALIFYING, ColumnCell, LookupCell, Source, TimeCell
 from reelport.engine.relations import LookupCells, Relations, early_lookups, join_lookups, late_lookups, lookup_column
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.tenant_filter import channel_joins, is_own_row, qualifying_channel
 from reelport.engine.trees import alias, call, cast, left_join, number, qualify, select, subquery
 from reelport.errors import InternalError
+from reelport.facts.log.snapshot import Snapshot
 from reelport.facts.tables import Kind
 
 _STACKED = "facts"
@@ -29,14 +31,25 @@ group of its own: with many dimensions, or by day and video.
 """
 
 
-def group_rows(aggregation: Aggregation, relations: Relations) -> exp.Select:
-    """Select the aggregation's columns, a row per combination of keys.
+class DuckDBAggregator(Aggregator):
+    """Aggregates by a subquery, so that the rows of a report go through one statement."""
 
-    The aggregation must have a source.
-    """
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
+        """Give the subquery. It computes nothing yet."""
+        return group_rows(aggregation, Relations.of(snapshot, aggregation.resolved))
+
+
+DUCKDB = DuckDBAggregator()
+
+
+def group_rows(aggregation: Aggregation, relations: Relations) -> exp.Select:
+    """Select the columns of an aggregation that has a source, a row per combination of keys."""
     keys = [exp.column(key.header, _STACKED) for key in aggregation.keys]
     values = (alias(_aggregate(measure), measure.name) for measure in aggregation.measures)
-    stacked = _stack([_select_source_rows(each, relations) for each in aggregation.sources])
+    first, *others = (_select_source_rows(each, relations) for each in aggregation.sources)
+    stacked: exp.Query = first
+    for other in others:
+        stacked = exp.Union(this=stacked, expression=other, distinct=False)
     tree = select(*keys, *values).from_(subquery(stacked, _STACKED), copy=False)
     if keys:
         return tree.group_by(*(key.copy() for key in keys), copy=False)
@@ -49,14 +62,6 @@ def _aggregate(measure: AggregatedMeasure) -> exp.Expr:
     if measure.is_distinct_count:
         return exp.Count(this=exp.Distinct(expressions=[column]))
     return exp.Sum(this=column)
-
-
-def _stack(selects: list[exp.Select]) -> exp.Query:
-    first, *others = selects
-    tree: exp.Query = first
-    for other in others:
-        tree = exp.Union(this=tree, expression=other, distinct=False)
-    return tree
 
 
 def _select_source_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
@@ -105,9 +110,8 @@ def _select_facts(source_query: SourceQuery, relations: Relations, *, summed: bo
     """Select the needed columns of the rows that count; with `summed`, summed by ids."""
     resolved, table = source_query.resolved, source_query.source.table
     columns = _needed_columns(source_query)
-    values = {
-        name: _measure_value(name, table) for name in resolved.measures if MEASURES[name].source is source_query.source
-    }
+    here = [name for name in resolved.measures if MEASURES[name].source is source_query.source]
+    values = {name: qualify(MEASURES[name].value, table) for name in here}
     selected = [alias(tree, name) for name, tree in columns.items()]
     selected += [alias(exp.Sum(this=tree) if summed else tree, name) for name, tree in values.items()]
     tree = select(*selected).from_(relations.rows(source_query), copy=False)
@@ -190,8 +194,7 @@ def _equals(cell: exp.Expr, text: str) -> exp.Expr:
 def _is_latest_day(source_query: SourceQuery, relations: Relations) -> Iterable[exp.Expr]:
     """Whether the day is the last of its time bucket with a row of the tenant's in the source.
 
-    Other tenants' rows don't move that day, nor does a filter: the reports of all values of a filter add up to the
-    whole.
+    A filter doesn't move that day: the reports of all values of a filter add up to the whole.
     """
     resolved, source = source_query.resolved, source_query.source
     finest = min((dimension.grain for dimension in resolved.dimensions if dimension.grain), default=None)
@@ -226,10 +229,6 @@ def _text_column(source: Source, name: str) -> exp.Expr:
     """The column as text: cells are grouped, filtered and sorted as text."""
     column = _source_column(source, name)
     return column if source.kind(column.name) is Kind.TEXT else cast(column, "TEXT")
-
-
-def _measure_value(measure: str, table: str) -> exp.Expr:
-    return qualify(MEASURES[measure].value, table)
 
 
 def _time_bucket(source: Source, grain: Grain) -> exp.Expr:

@@ -1,10 +1,7 @@
 """Compiles a leaderboard: the first rows of a report by one dimension, ranked by a metric.
 
-Its cells are those of the report, whose SQL it wraps. Beside them it has the cells of the same report of other days,
-and the title of what an id names.
-
-It also keeps the rows of a report that have given cells, such as those of one country. That is for views alone: the
-wire has filters of its own, and no report is narrowed by it.
+It wraps the SQL of the report, adds the cells of other days and titles, and can keep the rows that have given cells.
+That is for views alone: the wire has filters of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from sqlglot import exp
 from reelport.catalog import Dimension, Metric
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query
-from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.mapping import TITLE, find_title_cell
 from reelport.engine.plan import Plan
 from reelport.engine.relations import Relations
@@ -116,22 +113,14 @@ def _score(ranking: Ranking) -> str:
 
 
 def keep_cells(sql: str, kept: KeptCells, shown: Collection[Dimension]) -> str:
-    """Keep the rows with these cells.
+    """Keep the rows with these cells; dimensions that are not `shown` lose their columns.
 
-    The report must have all of these dimensions. Columns of those that are not `shown` are left out. A kept dimension
-    has one cell in all rows, so that leaving its column out merges no rows: every number stays a cell of the report.
+    A kept dimension has one cell in all rows, so that no rows merge: every number stays a cell of the report.
     """
     if not kept:
         return sql
-    conditions = " AND ".join(_write_condition(dimension, cell) for dimension, cell in kept)
+    texts = {cell: f"= {exp.Literal.string(cell).sql(dialect=DIALECT)}" if cell else "IS NULL" for _, cell in kept}
+    conditions = " AND ".join(f"{quote_name(dimension.header)} {texts[cell]}" for dimension, cell in kept)
     hidden = ", ".join(quote_name(dimension.header) for dimension, _ in kept if dimension not in shown)
     columns = f"* EXCLUDE ({hidden})" if hidden else "*"
     return f"SELECT {columns} FROM ({sql}) WHERE {conditions}"  # noqa: S608 - names of the catalog's, a quoted literal, and SQL that was compiled
-
-
-def _write_condition(dimension: Dimension, cell: str) -> str:
-    return (
-        f"{quote_name(dimension.header)} = {exp.Literal.string(cell).sql(dialect=DIALECT)}"
-        if cell
-        else f"{quote_name(dimension.header)} IS NULL"
-    )

@@ -67,10 +67,7 @@ SOURCES: Mapping[str, Source] = {
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Where one measure is stored: its source, and the SQL of its value in one row.
-
-    `digits` are the value's decimal digits.
-    """
+    """Where a measure is stored: source, SQL of its value in a row, its decimal digits."""
 
     source: Source
     value: str
@@ -177,10 +174,7 @@ class ColumnCell:
 
 @dataclass(frozen=True, slots=True)
 class LookupCell:
-    """A cell that is looked up by an id.
-
-    `key` is the facts' column with the id, `column` the one to take from the lookup.
-    """
+    """A cell that is looked up: `column` of the lookup, by the id in the facts' column `key`."""
 
     key: str
     lookup: str

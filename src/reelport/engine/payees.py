@@ -33,10 +33,7 @@ ORDER BY paid.payee NULLS LAST
 
 @dataclass(frozen=True, slots=True)
 class PayeeTotal:
-    """What one channel is paid: its rows of earnings, and their sums.
-
-    `channel` is None for money of nobody.
-    """
+    """What one channel is paid: rows of earnings, their sums; None for money of nobody."""
 
     channel: str | None
     slug: str | None

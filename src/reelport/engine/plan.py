@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from collections.abc import Generator
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +18,12 @@ class StoredObjects:
 class Plan:
     """One SELECT that gives the rows of a CSV in order, and the CSV's header.
 
-    `arrow` has the Arrow tables or streams that the SQL names. `objects` are object tables whose relation is a part
-    of the SQL, letter by letter: who has their rows at hand may put another one in its place.
+    The relations of `objects` are parts of the SQL, letter by letter: an engine that has their rows in memory replaces
+    them.
     """
 
     sql: str
     columns: tuple[str, ...]
-    arrow: Mapping[str, pa.Table | pa.RecordBatchReader] = field(default_factory=dict)
     objects: tuple[StoredObjects, ...] = ()
 
 

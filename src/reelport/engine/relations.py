@@ -64,7 +64,8 @@ class Relations:
 
         With `role`, a column, of those in which a channel of the tenant has that role.
         """
-        return _name(self.facts_sql(table, role), name)
+        files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
+        return _name(self._read(table, files), name)
 
     def objects(self, table: str, name: str) -> exp.Expr:
         """A relation of all rows of an object table."""
@@ -75,11 +76,6 @@ class Relations:
         text = _write_lookup(which, frozenset(columns))
         filled = _MARK.sub(lambda mark: self.objects_sql(mark[1]), text)
         return subquery(exp.Var(this=filled), name)
-
-    def facts_sql(self, table: str, role: str | None) -> str:
-        """Write the relation of all columns that `facts` names."""
-        files = self.snapshot.files(table, self.start, self.end, self.channels if role else None, role or OWNER)
-        return self._read(table, files)
 
     def objects_sql(self, table: str) -> str:
         """Write the relation of all columns that `objects` names."""
@@ -107,11 +103,7 @@ def _name(relation: str, name: str) -> exp.Expr:
 
 
 def late_lookups(resolved: ResolvedQuery) -> LookupCells:
-    """The lookups whose id is itself a dimension of the report.
-
-    Each id has one value, so they need no grouping. A title that is looked up once per row of the report, not per
-    row of facts, is neither hashed nor compared.
-    """
+    """The lookups whose id is itself a dimension of the report: they need no grouping."""
     ids = {
         cell.column for cell in (CELLS[dimension] for dimension in resolved.dimensions) if isinstance(cell, ColumnCell)
     }

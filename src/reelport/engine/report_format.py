@@ -28,10 +28,7 @@ class ReportFormat:
         return stem + self.suffix
 
     def copy_options(self, *, is_first: bool) -> str:
-        """Return the options of COPY for a piece.
-
-        InternalError for a further piece that can't be appended.
-        """
+        """Options of COPY for a piece. InternalError for a further one that can't be appended."""
         options = self.first if is_first else self.further
         if options is None:
             raise InternalError(f"a {self.suffix} file can't be written in pieces")

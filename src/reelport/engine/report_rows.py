@@ -90,7 +90,9 @@ def _divide(ratio: Ratio, table: str, money: int) -> exp.Expr:
 
     n / d is sign(n) * ((2 * |n| + d) // (2 * d)).
     """
-    numerator = _to_integer(_sum_or_zero(ratio.numerator, table), money)
+    numerator = _sum_or_zero(ratio.numerator, table)
+    if money:
+        numerator = cast(_multiply(numerator, 10**money), "HUGEINT")
     above = _multiply(exp.Abs(this=numerator.copy()), 2 * ratio.scale * 10**ratio.digits)
     below = call("NULLIF", _add_sums(ratio.denominator, table), number(0))
     one = 10**money
@@ -102,10 +104,6 @@ def _divide(ratio: Ratio, table: str, money: int) -> exp.Expr:
     return _to_decimal(signed, ratio.digits)
 
 
-def _to_integer(amount: exp.Expr, digits: int) -> exp.Expr:
-    return cast(_multiply(amount, 10**digits), "HUGEINT") if digits else amount
-
-
 def _multiply(amount: exp.Expr, factor: int) -> exp.Expr:
     if factor == 1:
         return amount
@@ -114,10 +112,7 @@ def _multiply(amount: exp.Expr, factor: int) -> exp.Expr:
 
 
 def _to_decimal(whole: exp.Expr, digits: int) -> exp.Expr:
-    """Convert an integer number of the smallest unit to a decimal.
-
-    This multiplies, as a division would give a double.
-    """
+    """Convert a number of the smallest unit to a decimal: a division would give a double."""
     unit = exp.Literal.string(f"{10**-digits:.{digits}f}")
     wide = cast(whole, f"DECIMAL({WIDEST_DECIMAL - digits}, 0)")
     return exp.Mul(this=wide, expression=cast(unit, f"DECIMAL({digits}, {digits})"))

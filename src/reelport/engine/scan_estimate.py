@@ -56,10 +56,7 @@ def list_scans(query: ReportQuery, tenant: Tenant, snapshot: Snapshot) -> Iterat
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A row group: its rows, and the least and highest channel and day (None: not told).
-
-    The channels are those in the role of a scan.
-    """
+    """A row group: its rows, its least and highest channel (in a scan's role) and day, if told."""
 
     rows: int
     low_channel: str | None
@@ -69,9 +66,8 @@ class RowGroup:
 
     def may_hold(self, scan: Scan, channels: Sequence[str]) -> bool:
         """Whether a row of the scan may be in it."""
-        days = (self.first is None or self.first <= str(scan.end)) and (
-            self.last is None or self.last >= str(scan.start)
-        )
+        begins, ends = self.first or "", self.last or "9999-12-31"
+        days = begins <= str(scan.end) and ends >= str(scan.start)
         if scan.channels is None or self.low_channel is None or self.high_channel is None:
             return days
         return days and any(self.low_channel <= channel <= self.high_channel for channel in channels)

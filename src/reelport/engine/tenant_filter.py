@@ -17,10 +17,9 @@ _KEPT = 64
 
 
 def is_own_row(source_query: SourceQuery) -> exp.Expr:
-    """Whether a row is the tenant's.
+    """Whether a row is the tenant's: one of its channels has one of the query's roles.
 
-    It is where one of the tenant's channels has one of the query's roles, and is the payee of a paid row. Where several
-    roles count, a paid row needs only its payee to be the tenant's, in whatever role or none.
+    A paid row also needs that channel as its payee; where several roles count, only a payee of the tenant's.
     """
     if len(source_query.roles) > 1:
         return exp.or_(
@@ -36,10 +35,9 @@ def is_own_row(source_query: SourceQuery) -> exp.Expr:
 
 
 def channel_joins(source_query: SourceQuery) -> Iterator[tuple[exp.Expr, exp.Expr]]:
-    """Where several roles count, yield joins of the tenant's channels by each role column.
+    """Where several roles count, join the tenant's channels by each: relation and condition.
 
-    Each comes with its condition. `is_own_row` and `qualifying_channel` read these joins. Comparing several columns
-    with a list of many channels goes row by row; joins take a tenth of the time. Each channel is listed once, so a
+    Comparing several columns with a list of many channels takes ten times as long. Each channel is listed once, so a
     join never duplicates a row.
     """
     if len(source_query.roles) > 1:
@@ -49,10 +47,7 @@ def channel_joins(source_query: SourceQuery) -> Iterator[tuple[exp.Expr, exp.Exp
 
 
 def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
-    """The tenant's channel by which the row is the tenant's.
-
-    That is the payee, or the first of the roles that matches.
-    """
+    """The channel by which the row is the tenant's: the payee, or the first role that matches."""
     if len(source_query.roles) == 1:
         return exp.column(source_query.roles[0], source_query.source.table)
     first, *others = (_joined_id(name) for name in _candidate_channels(source_query))
@@ -60,10 +55,7 @@ def qualifying_channel(source_query: SourceQuery) -> exp.Expr:
 
 
 def _candidate_channels(source_query: SourceQuery) -> dict[str, exp.Expr]:
-    """Where several roles count, the channels that can make a row the tenant's.
-
-    That is the payee, or one channel per role.
-    """
+    """The channels that can make a row the tenant's: the payee, or one for each role."""
     if source_query.source.paid:
         return {_PAYEE: _payee(source_query)}
     return {role: exp.column(role, source_query.source.table) for role in source_query.roles}

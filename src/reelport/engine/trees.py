@@ -14,10 +14,7 @@ WIDEST_DECIMAL = 38
 
 @cache
 def parse_sql(sql: str) -> exp.Expr:
-    """Parse a constant piece of SQL. The tree is cached.
-
-    Copy it before you change it or insert it into another.
-    """
+    """Parse a constant piece of SQL; cached: copy the tree before you change or insert it."""
     return sqlglot.parse_one(sql, read=DIALECT)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from reelport.catalog import Grain
 from reelport.engine.compile import plan_pieces, tables_of
-from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import BuiltMonth, build_rollups
 from reelport.engine.rollups.choice import RollupList

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
-from reelport.engine.duckdb.aggregator import DUCKDB
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.choice import RollupList
 from reelport.facts.log.snapshot import pin

@@ -24,8 +24,8 @@ from tests.patience import until
 
 from reelport.catalog import Dimension, Family, Metric, Product
 from reelport.engine.compile import plan_pieces
-from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import Cancelled, QueryEngine, Session
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
 from reelport.errors import EngineUnavailable, StorageError

@@ -18,8 +18,8 @@ from tests.server.explore.views import views
 
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.engine.aggregation import Aggregator
-from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.rollups.aggregator import RollupAggregator
 from reelport.engine.rollups.build import build_rollups
 from reelport.engine.rollups.choice import RollupList

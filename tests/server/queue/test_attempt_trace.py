@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.engine.aggregators import ByArrow
+from tests.engine.aggregators import ByParquet
 from tests.engine.few import ME, play
 from tests.engine.world import laid
 from tests.patience import until
@@ -95,7 +95,9 @@ def test_what_another_engine_aggregates_is_a_span_of_the_report(collector: Colle
         with tracing.span("write report"):
             with choose_aggregator(claim, snapshot, settings, engine.session()) as (chosen, _):
                 assert isinstance(chosen, TracedAggregator)
-            pieces = plan_pieces(query, tenant, snapshot, aggregator=TracedAggregator(ByArrow(), "spark"))
+            pieces = plan_pieces(
+                query, tenant, snapshot, aggregator=TracedAggregator(ByParquet(tmp_path / "parts"), "spark")
+            )
             engine.session().write(pieces, tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_text() == f"day,views\n{DAY},1\n"
     (span,), (whole,) = collector.named("aggregate"), collector.named("write report")

@@ -17,7 +17,7 @@ from tests.server.studio.visitor import Visitor, add_user
 
 from reelport.catalog import Family, Metric
 from reelport.catalog.labels import capitalize, label_metric
-from reelport.charts.png_renderer import explain_absence
+from reelport.charts.drawing import explain_absence
 from reelport.facts.log.freshness import last_complete_day
 from reelport.facts.log.snapshot import pin
 from reelport.server.access import organizations

@@ -9,7 +9,7 @@ from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, Visitors
 from tests.server.studio.test_reports import finished, waiting
 
-from reelport.charts.png_renderer import explain_absence
+from reelport.charts.drawing import explain_absence
 
 BODY = b"day,views\n2026-01-01,3\n2026-01-02,1204\n2026-01-03,500\n"
 

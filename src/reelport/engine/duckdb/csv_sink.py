@@ -62,7 +62,10 @@ class CsvSink:
             os.set_blocking(self._reading, True)
             # Another program that reads the pipe would take bytes away: from here on nobody but root can open it.
             pipe.chmod(0o200)
-            _enlarge_pipe(self._reading)
+            # For fewer switches of threads. Outside Linux, and over the user's limit, it keeps its size.
+            if hasattr(fcntl, "F_SETPIPE_SZ"):
+                with suppress(OSError):
+                    fcntl.fcntl(self._reading, fcntl.F_SETPIPE_SZ, _CHUNK)
             _READERS.serve(self)
             undone.pop_all()
 
@@ -115,10 +118,7 @@ class CsvSink:
         self._on_full()
 
     def _check_pipe(self) -> None:
-        """Raise FileExistsError when the pipe was replaced.
-
-        DuckDB then wrote to a new file of that name.
-        """
+        """Raise FileExistsError if the pipe was replaced: DuckDB then wrote to a new file."""
         if not os.path.samestat(self.pipe.lstat(), os.fstat(self._reading)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.pipe))
 
@@ -136,16 +136,15 @@ class CsvSink:
                 self._on_full()
 
     def _store(self, data: memoryview) -> None:
-        _write_all(self._file, data)
+        left = data
+        while left:
+            left = left[os.write(self._file, left) :]
         self._digest.update(data)
         self.bytes += len(data)
 
 
 class _Readers:
-    """Threads that read from sinks: one for each open sink.
-
-    They stay, since to start one takes a while.
-    """
+    """Threads that read from sinks, one for each open sink; starting one takes a while."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -203,18 +202,3 @@ def _make_pipe(pipe: Path) -> None:
     except OSError as error:
         error.filename = str(pipe)  # os.mkfifo leaves it out
         raise
-
-
-def _write_all(file: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(file, data) :]
-
-
-def _enlarge_pipe(pipe: int) -> None:
-    """Enlarge the pipe's buffer, for fewer switches of threads.
-
-    The buffer keeps its size outside Linux, and over the user's limit.
-    """
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with suppress(OSError):
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _CHUNK)

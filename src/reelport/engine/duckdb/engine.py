@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
@@ -42,7 +42,7 @@ _KEPT_FOOTERS = "SELECT coalesce(sum(memory_usage_bytes), 0) FROM duckdb_memory(
 _SPILL_SHARE = 0.9
 """The share of free disk space that spilled files may take: other files live on the disk too."""
 _SPILL_STEP = 0.02
-"""By how much of itself that room must have changed for the limit to be set anew, which takes a statement."""
+"""The share by which that room must change before the limit is set again, which takes a statement."""
 _INTERRUPT_SECONDS = 0.02
 """Seconds between two interrupts while a write is being cancelled."""
 MOST_FOOTER_BYTES = 16_000_000
@@ -88,7 +88,8 @@ class QueryEngine:
         if spill is not None:
             spill.mkdir(parents=True, exist_ok=True)
         self._spill = spill and spill.absolute()
-        limit = _compute_memory_limit(memory_limit)
+        whole = parse_size(memory_limit)
+        limit = max(whole - _INTERPRETER, whole // 2)
         self._database = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": f"{limit}B"})
         for statement in _list_settings(spill, within, keeps_footers):
             self._database.execute(statement)
@@ -197,7 +198,7 @@ class Session:
             with _translate_errors(what):
                 self._check_cancelled()
                 with self._residents.reading(self._connection, plan) as sql:
-                    return self._execute(sql, plan.arrow)
+                    return self._connection.execute(sql).fetchall()  # all: an open result keeps its files open
         finally:
             self._idle.set()
 
@@ -250,11 +251,11 @@ class Session:
             self._connection.interrupt()
 
     def _raise_spill_limit(self, spill: Path) -> None:
-        """Raise DuckDB's spill limit to the disk's free space now.
-
-        DuckDB keeps to what was free at its first spill.
-        """
-        room = _measure_folder(spill) + int(_SPILL_SHARE * shutil.disk_usage(spill).free)
+        # By itself DuckDB keeps to what was free at its first spill.
+        room = int(_SPILL_SHARE * shutil.disk_usage(spill).free)
+        for file in spill.iterdir():
+            with suppress(FileNotFoundError):
+                room += file.stat().st_size
         if abs(room - self._room.bytes) <= _SPILL_STEP * self._room.bytes:
             return
         # DuckDB refuses a limit below what others have spilled meanwhile: then the old limit stays. If the session is
@@ -276,27 +277,11 @@ class Session:
         path = exp.Literal.string(str(out.pipe)).sql(dialect="duckdb")
         self.underway.set()
         with self._residents.reading(self._connection, plan) as sql:
-            return int(self._execute(f"COPY ({sql}) TO {path} ({options})", plan.arrow)[0][0])
+            return int(self._connection.execute(f"COPY ({sql}) TO {path} ({options})").fetchall()[0][0])
 
     def _check_cancelled(self) -> None:
         if self.cancelled.is_set():
             raise Cancelled("the report was stopped")
-
-    def _execute(self, sql: str, arrow: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        with ExitStack() as stack:
-            for name, rows in arrow.items():
-                self._connection.register(name, rows)
-                stack.callback(self._connection.unregister, name)
-            # Fetch all rows: an open result keeps its files open.
-            return self._connection.execute(sql).fetchall()
-
-
-def _measure_folder(folder: Path) -> int:
-    size = 0
-    for file in folder.iterdir():
-        with suppress(FileNotFoundError):
-            size += file.stat().st_size
-    return size
 
 
 def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
@@ -306,17 +291,8 @@ def _next_plan(pieces: Pieces, rows: int | None) -> Plan | None:
         return None
 
 
-def _compute_memory_limit(memory_limit: str) -> int:
-    """Compute DuckDB's limit in bytes: the process's without the interpreter and libraries."""
-    limit = parse_size(memory_limit)
-    return max(limit - _INTERPRETER, limit // 2)
-
-
 def _list_settings(spill: Path | None, within: tuple[Path, ...], keeps_footers: bool) -> Iterator[str]:
-    """List the statements that set the engine up.
-
-    They are all GLOBAL: each report has a cursor of its own, which inherits nothing that is set for a connection.
-    """
+    """List the statements that set the engine up: GLOBAL, as cursors inherit nothing else."""
     yield "SET GLOBAL TimeZone = 'UTC'"
     # An empty name lets DuckDB spill nothing.
     yield f"SET GLOBAL temp_directory = {exp.Literal.string(str(spill or '')).sql(dialect='duckdb')}"
@@ -348,10 +324,7 @@ def _keep_footers(keeps: bool) -> str:
 
 @contextmanager
 def _translate_errors(what: str) -> Iterator[None]:
-    """Raise DuckDB's and the system's errors as errors of ours, each with what to do next.
-
-    `what` names the file or the rows that are made.
-    """
+    """Raise DuckDB's and the system's errors as ours. `what` names what is made."""
     try:
         yield
     except duckdb.InterruptException as error:
@@ -401,10 +374,7 @@ class ResidentTables:
 
     @contextmanager
     def reading(self, connection: duckdb.DuckDBPyConnection, plan: Plan) -> Iterator[str]:
-        """Give the plan's SQL for the block, with kept tables in place of their files.
-
-        Raises what DuckDB raises while it reads a table that is to be kept.
-        """
+        """Give the plan's SQL for the block, with kept tables in place of their files."""
         sql = plan.sql
         with ExitStack() as stack:
             for objects in plan.objects:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 
 from sqlglot import exp
 
-from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator
-from reelport.engine.duckdb.aggregator import DUCKDB
-from reelport.engine.grouping import group_rows
+from reelport.engine.aggregation import Aggregation, Aggregator
+from reelport.engine.grouping import DUCKDB, group_rows
 from reelport.engine.relations import Relations
 from reelport.engine.resolved_query import SourceQuery
 from reelport.engine.rollups.choice import (
@@ -80,13 +79,9 @@ def in_days_sql(table: str, days: Iterable[date]) -> str:
     ranges = []
     for first, last in find_runs(days):
         after = last + timedelta(days=1)
-        low, high = (f"DATE '{day}'" if is_day else _format_midnight(day) for day in (first, after))
+        low, high = (f"DATE '{day}'" if is_day else f"TIMESTAMPTZ '{day} 00:00:00+00:00'" for day in (first, after))
         ranges.append(f"({quote_name(name)} >= {low} AND {quote_name(name)} < {high})")
     return f"({' OR '.join(ranges)})"
-
-
-def _format_midnight(day: date) -> str:
-    return f"TIMESTAMPTZ '{datetime.combine(day, time(), UTC):%Y-%m-%d %H:%M:%S}+00:00'"
 
 
 def find_runs(days: Iterable[date]) -> Iterable[tuple[date, date]]:
@@ -113,7 +108,7 @@ class RollupAggregator(Aggregator):
         self._check = check
         self._known: list[tuple[Snapshot, SourceQuery, Choice]] = []
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
         """Give a subquery, which computes nothing yet, where rollups give any of the days."""
         chosen = [self._choose(source_query, snapshot) for source_query in aggregation.sources]
         self.choices.extend(chosen)
@@ -124,7 +119,7 @@ class RollupAggregator(Aggregator):
             return DUCKDB.aggregate(aggregation, snapshot)
         asked = aggregation.resolved
         relations = RollupRelations(snapshot, asked.start, asked.end, asked.tenant.channels, readings=readings)
-        return AggregatedRelation(group_rows(aggregation, relations))
+        return group_rows(aggregation, relations)
 
     def count_rows_read(self, aggregation: Aggregation, snapshot: Snapshot) -> int:
         """Count the rows that are read at most, of rollups or of facts."""
@@ -135,10 +130,7 @@ class RollupAggregator(Aggregator):
         return DUCKDB
 
     def require_intact(self, check: DigestCheck) -> None:
-        """Compare what is read with its digests, as far as the check goes.
-
-        Raises StorageError where it differs.
-        """
+        """Compare what is read with its digests, as far as checked: StorageError if it differs."""
         for choice in self.choices:
             for segment, _ in () if choice.reading is None else choice.reading.parts:
                 check.require(segment.data, segment.digest)

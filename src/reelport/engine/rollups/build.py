@@ -125,18 +125,12 @@ def _list_months(root: Path, rollup: Rollup, snapshot: Snapshot) -> Iterator[_Mo
 
 
 def _is_provable(rollup: Rollup, segment: Segment) -> bool:
-    """Whether days may be copied from the segment.
-
-    Its file is there, then, and can be compared with its digest.
-    """
+    """Whether days may be copied: the file is there, to be compared with its digest."""
     return segment.identity == identity_of(rollup) and segment.digest is not None and segment.data.exists()
 
 
 def _leave_out_damaged(month: _Month) -> _Month:
-    """Have the days of damaged segments summed from the facts.
-
-    Copied from there, a new digest would prove the damage.
-    """
+    """Sum days of damaged segments from the facts: a copy's new digest would prove the damage."""
     checked = check_files((segment.data, segment.digest) for segment, _ in month.kept)
     return replace(month, kept=tuple(part for part in month.kept if part[0].data not in checked.damaged))
 

@@ -1,8 +1,6 @@
-"""Chooses the rollup that one source of a report reads, and the days of it.
+"""Chooses the rollup that a source of a report reads, and the days of it; says why.
 
-A day is read from a rollup only if that day was built from exactly the pinned version's files; all of its other days
-are read from the facts. It also says in words which rollups a report uses and why others are refused, and lists the
-rollups that are stored.
+A day is read from a rollup only if that day was built from exactly the pinned version's files, else from the facts.
 """
 
 from __future__ import annotations
@@ -103,7 +101,7 @@ class RollupList:
 def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -> Choice:
     """Choose the rollup that makes the fewest rows be read, if any makes it no more."""
     source = source_query.source
-    file_rows = _count_rows(_list_fact_files(source_query, snapshot))
+    file_rows = sum(file.rows for file in _list_fact_files(source_query, snapshot))
     refused: dict[str, str] = {}
     readings: list[Reading] = []
     needs = find_needs(source_query)
@@ -133,11 +131,10 @@ def count_rows_read(aggregation: Aggregation, snapshot: Snapshot, rollups: Rollu
 
 
 def _count_copied_rows(source_query: SourceQuery, snapshot: Snapshot) -> int | None:
-    """Count the rows read of copies by the one role that counts; None without copies.
+    """Count the rows that are read of copies by the one role that counts; None without copies.
 
-    Rollups are sorted by owner, so a report by another role reads all rows of theirs: how many copies save is told by
-    their row groups alone. A copy that can't be read is for the report to tell, and
-    one whose description is too large is counted by its file.
+    Row groups alone tell how much copies save over rollups, which are sorted by owner. A copy that can't be read is for
+    the report to tell.
     """
     resolved, source, role = source_query.resolved, source_query.source, source_query.only_role
     asked = resolved.start, resolved.end, resolved.tenant.channels
@@ -161,10 +158,6 @@ def _list_fact_files(source_query: SourceQuery, snapshot: Snapshot) -> tuple[Dat
     return snapshot.data_files(table, resolved.start, resolved.end, channels)
 
 
-def _count_rows(files: Iterable[DataFile]) -> int:
-    return sum(file.rows for file in files)
-
-
 def _read_days(
     source_query: SourceQuery, snapshot: Snapshot, rollup: Rollup, segments: tuple[Segment, ...]
 ) -> Reading | str:
@@ -180,8 +173,7 @@ def _read_days(
     built = frozenset().union(*(days for _, days in parts))
     others = frozenset(asked) - built
     rest = list_files_of_days(_list_fact_files(source_query, snapshot), by_day, others)
-    found = [segment.days[day] for segment, days in parts for day in days]
-    rows = sum(day.rows for day in found) + _count_rows(rest)
+    rows = sum(segment.days[day].rows for segment, days in parts for day in days) + sum(file.rows for file in rest)
     return Reading(rollup, parts, frozenset(asked), rows)
 
 
@@ -200,20 +192,14 @@ def choose_parts(segments: Iterable[Segment], asked: Mapping[date, Files]) -> Pa
 def list_files_of_days(
     files: Iterable[DataFile], by_day: Mapping[date, Files], days: Iterable[date]
 ) -> tuple[DataFile, ...]:
-    """List those of the files that may hold rows of any of the days.
-
-    `by_day` has the names of each day's files.
-    """
+    """List those of the files that may hold rows of the days; `by_day` has each day's names."""
     names = frozenset[str]().union(*(by_day[day] for day in days))
     return tuple(file for file in files if file.path in names)
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The columns and the grain that a rollup must have.
-
-    Columns that every rollup of the table keeps are left out.
-    """
+    """Columns and grain that a rollup must have, but for columns that every rollup keeps."""
 
     table: str
     columns: frozenset[str]
@@ -333,14 +319,13 @@ class StoredRollup:
 
 def list_stored(root: Path) -> tuple[StoredRollup, ...]:
     """List every rollup, by name."""
-    return tuple(_describe(root, rollup) for rollup in list_rollups(root))
-
-
-def _describe(root: Path, rollup: Rollup) -> StoredRollup:
-    files = pin(root, (rollup.table,)).listing[rollup.table]
-    by_day = list_files_by_day(files)
-    parts = choose_parts(list_segments(root, rollup, identity_of(rollup)), by_day)
-    rows = sum(segment.days[day].rows for segment, days in parts for day in days)
-    valid = sum(len(days) for _, days in parts)
-    size = sum(segment.data.stat().st_size for segment, _ in parts if segment.data.exists())
-    return StoredRollup(rollup, valid, len(by_day), rows, sum(file.rows for file in files), size)
+    found = []
+    for rollup, segments in RollupList.read(root).segments.items():
+        files = pin(root, (rollup.table,)).listing[rollup.table]
+        by_day = list_files_by_day(files)
+        parts = choose_parts(segments, by_day)
+        rows = sum(segment.days[day].rows for segment, days in parts for day in days)
+        valid = sum(len(days) for _, days in parts)
+        size = sum(segment.data.stat().st_size for segment, _ in parts if segment.data.exists())
+        found.append(StoredRollup(rollup, valid, len(by_day), rows, sum(file.rows for file in files), size))
+    return tuple(found)

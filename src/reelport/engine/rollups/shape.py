@@ -34,7 +34,8 @@ def make_rollup(table: str, columns: Iterable[str], grain: Grain = Grain.DAY) ->
     found, chosen = find_table(table), sorted(set(columns) - tenant_columns(table))
     wrong = []
     if not found.is_fact:
-        wrong.append(f"{table} has no facts to sum: there are rollups of {format_list(_fact_tables())}")
+        others = format_list([each.name for each in TABLES.values() if each.is_fact])
+        wrong.append(f"{table} has no facts to sum: there are rollups of {others}")
     elif grain is Grain.HOUR and found.column(found.time or "").kind is not Kind.MOMENT:
         wrong.append(f"{table} has days and no hours")
     allowed = groupable_columns(found) if found.is_fact else frozenset(chosen)
@@ -42,10 +43,6 @@ def make_rollup(table: str, columns: Iterable[str], grain: Grain = Grain.DAY) ->
     if wrong:
         raise UsageError("\n".join(wrong))
     return Rollup(table, grain, tuple(chosen))
-
-
-def _fact_tables() -> list[str]:
-    return [table.name for table in TABLES.values() if table.is_fact]
 
 
 def groupable_columns(table: Table) -> frozenset[str]:
@@ -75,15 +72,14 @@ def tenant_columns(table: str) -> frozenset[str]:
 @cache
 def summed_columns(table: str) -> frozenset[str]:
     """The columns that additive metrics sum: a rollup's measures."""
-    return frozenset(name for tree in _additive_values(table) for name in _summed_by(tree))
+    return frozenset(column.name for tree in _additive_values(table) for column in tree.find_all(exp.Column))
 
 
 @cache
 def told_apart_columns(table: str) -> frozenset[str]:
     """The columns that a measure tests for being empty.
 
-    Rows that have them are summed apart from rows that lack them. So a sum is empty exactly where each summed value is,
-    and the test gives the same over the sums.
+    Rows with and without them are summed apart, so that the test gives the same over the sums.
     """
     tests = (test for tree in _additive_values(table) for test in tree.find_all(exp.Is))
     return frozenset(column.name for test in tests for column in test.find_all(exp.Column))
@@ -116,10 +112,6 @@ def _additive_values(table: str) -> Iterator[exp.Expr]:
     for name in sorted({name for rule in additive for name in measures(rule)}):
         if MEASURES[name].source.table == table and is_summable(name):
             yield parse_sql(MEASURES[name].value)
-
-
-def _summed_by(tree: exp.Expr) -> Iterator[str]:
-    return (column.name for column in tree.find_all(exp.Column))
 
 
 def rollup_columns(rollup: Rollup) -> tuple[str, ...]:
@@ -162,8 +154,7 @@ def row_order(rollup: Rollup) -> tuple[str, ...]:
 def identity_of(rollup: Rollup) -> str:
     """The identity of a rollup's content: the layout, and the SQL that makes its rows.
 
-    That has every rule by which facts become sums. So another version of Reelport uses no file that it would have made
-    otherwise.
+    So another version of Reelport uses no file that it would have made otherwise.
     """
     sql = select_sums(rollup, f"({project_sql(TABLES[rollup.table], _FACTS)})")
     return hashlib.sha256(f"{LAYOUT} {sql}".encode()).hexdigest()

@@ -1,9 +1,7 @@
 """Suggests rollups by what reports asked for: most rows spared for their space.
 
-What reading costs is the rows of the channels that ask, of the facts or of a rollup, as the newest file tells: a rollup
-may have half as many rows as the facts, and a twentieth of those of a channel whose rows are alike. A greedy choice: of
-the candidates that fit, the one that spares most a byte, again and again, each time by what those chosen before it
-leave to spare.
+What reading costs is the rows of the channels that ask, of the facts or of a rollup, as the newest file tells. A greedy
+choice: of the candidates that fit, the one that spares most a byte, again and again.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import sqlglot
 from sqlglot import exp
 
-from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator, read_parquet
+from reelport.engine.aggregation import Aggregation, Aggregator, read_parquet
 from reelport.engine.duckdb.engine import Cancelled
 from reelport.engine.grouping import group_rows
 from reelport.engine.mapping import MEASURES
@@ -65,7 +65,7 @@ class SparkAggregator(Aggregator):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
         """Aggregate on the server, and give the file of what came of it.
 
         Raises Cancelled, OSError when the file can't be written, and as `SparkConnection.stream`.
@@ -83,10 +83,7 @@ class SparkAggregator(Aggregator):
         return read_parquet(aggregation, [str(self._file)])
 
     def close(self) -> None:
-        """Delete the file, and release the session.
-
-        That is done in the background: the server may not answer.
-        """
+        """Delete the file; release the session in the background: the server may not answer."""
         self._remove_file()
         if connection := self._connection:
             self._connection = None
@@ -94,19 +91,16 @@ class SparkAggregator(Aggregator):
 
     def _run(self, running: Future[None], aggregation: Aggregation, sql: str, files: PinnedFiles, to: Path) -> None:
         try:
-            self._stream(aggregation, sql, files, to)
+            rows = self._connect().stream(sql, files)
+            with _AggregatedFile(aggregation, to) as out:
+                for part in rows:
+                    if self._cancelled.is_set():
+                        break
+                    out.write(part)
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
             running.set_exception(error)
         else:
             running.set_result(None)
-
-    def _stream(self, aggregation: Aggregation, sql: str, files: PinnedFiles, to: Path) -> None:
-        rows = self._connect().stream(sql, files)
-        with _AggregatedFile(aggregation, to) as out:
-            for part in rows:
-                if self._cancelled.is_set():
-                    return
-                out.write(part)
 
     def _connect(self) -> SparkConnection:
         if self._connection is None:
@@ -129,10 +123,7 @@ class SparkAggregator(Aggregator):
         running.result()
 
     def _interrupt(self, running: Future[None]) -> None:
-        """Interrupt what runs until it has ended.
-
-        Once is not enough: the server overlooks an interrupt before the work has begun.
-        """
+        """Interrupt what runs until it has ended: the server overlooks one before the work begins."""
         until = time.monotonic() + _STOP_SECONDS
         while not running.done() and time.monotonic() < until:
             if connection := self._connection:
@@ -148,32 +139,21 @@ class SparkAggregator(Aggregator):
 
 
 def _translate(aggregation: Aggregation, relations: Relations) -> str:
-    """Write the aggregation as Spark's SQL, with its columns and types.
-
-    InternalError for a function whose meaning in Spark nobody has told.
-    """
+    """Write the aggregation as Spark's SQL. InternalError for a function without a translation."""
     # Parsed anew: in the tree of the other engine functions are called by its own names, and files are text.
     tree = sqlglot.parse_one(group_rows(aggregation, relations).sql(DIALECT), read=DIALECT)
-    _widen_sums(tree)
-    _rename_functions(tree)
-    columns = (alias(cast(exp.column(name), type_), name) for name, type_ in aggregation.columns.items())
-    return exp.select(*columns).from_(subquery(tree, "aggregated"), copy=False).sql(_SPARK)
-
-
-def _widen_sums(tree: exp.Expr) -> None:
     for found in list(tree.find_all(exp.Sum)):
         measure = MEASURES.get(found.parent.alias) if isinstance(found.parent, exp.Alias) else None
         if measure is None:
             raise InternalError(f"{found.sql(DIALECT)} is no sum of a measure")
         found.set("this", cast(found.this, f"DECIMAL({WIDEST_DECIMAL}, {measure.digits})"))
-
-
-def _rename_functions(tree: exp.Expr) -> None:
-    for found in list(tree.find_all(exp.Anonymous)):
-        name = found.name.upper()
+    for called in list(tree.find_all(exp.Anonymous)):
+        name = called.name.upper()
         if name not in _FUNCTIONS:
             raise InternalError(f"{name} has no translation to Spark")
-        found.set("this", _FUNCTIONS[name])
+        called.set("this", _FUNCTIONS[name])
+    columns = (alias(cast(exp.column(name), type_), name) for name, type_ in aggregation.columns.items())
+    return exp.select(*columns).from_(subquery(tree, "aggregated"), copy=False).sql(_SPARK)
 
 
 class _AggregatedFile:

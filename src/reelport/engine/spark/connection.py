@@ -58,10 +58,7 @@ _NOT_SEEN = ("FAILED_READ_FILE", "PATH_NOT_FOUND", "FileNotFoundException", "FIL
 
 
 class SparkConnection:
-    """One session on the server.
-
-    Its work goes by one tag, by which it is interrupted, and known in Spark's pages.
-    """
+    """One session on the server. Its work goes by one tag, known in Spark's pages."""
 
     def __init__(self, address: str, tag: str) -> None:
         """Connect to nothing yet. InternalError for a parameter that Spark doesn't take."""
@@ -93,7 +90,10 @@ class SparkConnection:
         """
         with self._translate_errors():
             self._session.addTag(self._tag)
-            self._set_up()
+            if not self._is_set_up:
+                for name, value in _SETTINGS.items():
+                    self._session.conf.set(name, value)
+                self._is_set_up = True
             for view in views:
                 reader = self._session.read.schema(view.schema).options(**_READ_OPTIONS)
                 reader.parquet(*view.addresses).createOrReplaceTempView(view.name)
@@ -104,10 +104,7 @@ class SparkConnection:
                     yield part
 
     def interrupt(self) -> None:
-        """Have the server stop what runs.
-
-        An unreachable server runs nothing that anybody waits for.
-        """
+        """Have the server stop what runs, if it can be reached."""
         try:
             self._session.interruptTag(self._tag)
         except (PySparkException, grpc.RpcError, ValueError):  # ValueError: the channel was closed meanwhile
@@ -117,12 +114,6 @@ class SparkConnection:
         """Release the session on the server, if it can be reached, and hang up."""
         self._session.client.set_retry_policies([])
         self._session.stop()
-
-    def _set_up(self) -> None:
-        if not self._is_set_up:
-            for name, value in _SETTINGS.items():
-                self._session.conf.set(name, value)
-            self._is_set_up = True
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -31,19 +31,13 @@ class FileView:
 
     @property
     def schema(self) -> str:
-        """The view's columns and their types, as Spark declares them.
-
-        A column that a file lacks is null there.
-        """
+        """The view's columns and types, as Spark declares them; null where a file lacks one."""
         declared = {column.name: column for column in self.table.columns}
         return ", ".join(f"`{name}` {_spark_type(declared.get(name))}" for name in stored_names(self.table))
 
     @property
     def addresses(self) -> list[str]:
-        """The files' addresses for Spark, whatever file system its cluster reads by default.
-
-        Spark takes a name for a pattern, so what means something in one is escaped.
-        """
+        """The files' addresses for Spark, which takes a name for a pattern: its signs are escaped."""
         return ["file://" + _PATTERN_SIGN.sub(lambda sign: f"\\{sign[0]}", file) for file in self.files]
 
 

@@ -20,14 +20,15 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy import Engine as Database
+from sqlglot import exp
 
 from reelport import killpoints
 from reelport.catalog import Metric, Product
-from reelport.engine.aggregation import AggregatedRelation, Aggregation, Aggregator, plan_aggregation
+from reelport.engine.aggregation import Aggregation, Aggregator, plan_aggregation
 from reelport.engine.compile import plan_pieces, tables_of
-from reelport.engine.duckdb.aggregator import DUCKDB
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.duckdb.engine import Cancelled, Session
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.mapping import find_sources
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
@@ -228,7 +229,7 @@ class TracedAggregator(Aggregator):
     other: Aggregator
     name: str
 
-    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> AggregatedRelation:
+    def aggregate(self, aggregation: Aggregation, snapshot: Snapshot) -> exp.Query:
         """Aggregate as the other does."""
         days = f"{aggregation.resolved.start}/{aggregation.resolved.end}"
         with tracing.span("aggregate", attributes={"reelport.aggregator": self.name, "reelport.days": days}):
