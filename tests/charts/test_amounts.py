@@ -54,7 +54,7 @@ def test_numbers_in_full_lose_nothing() -> None:
         (Unit.SECONDS, 36_000, "hours", ["0", "2.5", "5", "7.5", "10"]),
         (Unit.BYTES, 130_000_000_000, "GB", ["0", "50", "100", "150"]),
         (Unit.PERCENT, 87, "percent", ["0", "25", "50", "75", "100"]),
-        (Unit.EUR, 3, "EUR", ["0", "1", "2", "3"]),
+        (Unit.EUR, 3, "EUR", ["€0", "€1", "€2", "€3"]),
         (None, 0, "", ["0", "1"]),
     ],
 )
@@ -73,3 +73,16 @@ def test_an_axis_holds_nought_and_every_number(values: list[float | int | None],
     assert 2 <= len(scale.ticks) <= most or most == 2
     assert list(scale.ticks) == sorted(set(scale.ticks))
     assert all(-1e-9 <= scale.place(value) <= 1 + 1e-9 for value in (0, *values) if value is not None)
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        (Unit.EUR, ["-€20", "€0", "€10\N{NO-BREAK SPACE}k"]),
+        (Unit.USD_PER_1000_IMPRESSIONS, ["-$20", "$0", "$10\N{NO-BREAK SPACE}k"]),
+    ],
+)
+def test_an_axis_of_money_has_the_sign_of_its_currency(unit: Unit, said: list[str]) -> None:
+    """Before each number, after a minus: the heading may be far away."""
+    scale = choose_scale([Decimal("12345.5"), Decimal(-20)], unit, 4)
+    assert [scale.format(value) for value in (-20, 0, 10_000)] == said

@@ -23,6 +23,9 @@ _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
 }
 """For a unit: from which amount on it is divided by what, and the name of what it then is."""
 
+_CURRENCIES = {"EUR": "€", "USD": "$"}
+"""The sign of each currency, by the word with which the units of its amounts begin."""
+
 _SINGULARS = {
     Unit.VIEWS: "view",
     Unit.SECONDS: "second",
@@ -41,7 +44,7 @@ _SINGULARS = {
 class Scale:
     """An axis of amounts, from `low` to `high`, with ticks.
 
-    Numbers on it are written divided by `divisor`, which makes them amounts of `unit`.
+    Numbers on it are written divided by `divisor`, which makes them amounts of `unit`, and after the `sign` of money.
     """
 
     low: float
@@ -49,6 +52,7 @@ class Scale:
     ticks: tuple[float, ...]
     divisor: float
     unit: str
+    sign: str = ""
 
     def place(self, value: Number) -> float:
         """Return where a number lies on the axis: 0 at its low end, 1 at its high end."""
@@ -60,7 +64,8 @@ class Scale:
 
     def format(self, value: Number) -> str:
         """Format a number shortly, in the axis' unit."""
-        return format_short(float(value) / self.divisor)
+        amount = float(value) / self.divisor
+        return f"-{self.sign}{format_short(-amount)}" if amount < 0 else f"{self.sign}{format_short(amount)}"
 
 
 def choose_scale(values: Iterable[Number | None], unit: Unit | None, most: int) -> Scale:
@@ -69,9 +74,8 @@ def choose_scale(values: Iterable[Number | None], unit: Unit | None, most: int) 
     fitted = fit_scale(numbers, unit)
     divisor = fitted.divisor
     whole = divisor == 1 and all(number == int(number) for number in numbers)
-    ticks = tuple(
-        tick * divisor for tick in round_ticks(fitted.low / divisor, fitted.high / divisor, most, whole=whole)
-    )
+    rounded = round_ticks(fitted.low / divisor, fitted.high / divisor, most, whole=whole)
+    ticks = tuple(tick * divisor for tick in rounded)
     return replace(fitted, low=min(fitted.low, ticks[0]), high=max(fitted.high, ticks[-1]), ticks=ticks)
 
 
@@ -80,7 +84,12 @@ def fit_scale(values: Iterable[Number | None], unit: Unit | None) -> Scale:
     numbers = [float(value) for value in values if value is not None]
     low, high = min(0.0, *numbers, 0.0), max(0.0, *numbers, 0.0)
     divisor, name = choose_unit(unit, max(high, -low))
-    return Scale(low, high if high > low else 1.0, (), divisor, name)
+    return Scale(low, high if high > low else 1.0, (), divisor, name, currency_sign(unit))
+
+
+def currency_sign(unit: Unit | None) -> str:
+    """The sign of a unit's currency; empty where its amounts are no money."""
+    return _CURRENCIES.get(unit.value.partition(" ")[0], "") if unit else ""
 
 
 def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
@@ -92,10 +101,7 @@ def choose_unit(unit: Unit | None, largest: float) -> tuple[float, str]:
 
 
 def round_ticks(low: float, high: float, most: int, *, whole: bool) -> tuple[float, ...]:
-    """Return at most `most` round numbers at equal steps, with the range between them.
-
-    Returns 0 and 1 for an empty range.
-    """
+    """At most `most` round numbers at equal steps around the range; 0 and 1 for an empty one."""
     if high <= low:
         return (0.0, 1.0)
     step = _round_up((high - low) / max(most - 1, 1))
@@ -108,10 +114,7 @@ def round_ticks(low: float, high: float, most: int, *, whole: bool) -> tuple[flo
 
 
 def format_short(value: float) -> str:
-    """Format a number with three digits at most: 12.3 k, 4 M, 0.42.
-
-    A number of 16 digits and more is written by powers of ten.
-    """
+    """Format with three digits at most: 12.3 k, 4 M, 0.42; from 16 digits on by powers of ten."""
     size = abs(value)
     if size >= _LONGEST:
         return f"{value:.2g}"
@@ -125,7 +128,10 @@ def format_full(value: Number | None, unit: Unit | None = None) -> str:
     """Format a number with all its digits and its unit: 12,345 views; `no number` for None."""
     if value is None:
         return "no number"
-    text = f"{value:,}" if isinstance(value, int) else _strip_zeros(f"{Decimal(str(value)):,f}")
+    text = f"{value:,}"
+    if not isinstance(value, int):
+        whole, point, digits = f"{Decimal(str(value)):,f}".partition(".")
+        text = f"{whole}{point}{digits[:2]}{digits[2:].rstrip('0')}"
     if unit is None:
         return text
     return f"{text} {_SINGULARS.get(unit, unit.value) if value == 1 else unit.value}"
@@ -134,11 +140,6 @@ def format_full(value: Number | None, unit: Unit | None = None) -> str:
 def list_numbers(values: Sequence[Number | None]) -> list[tuple[int, Number]]:
     """Return the numbers among values, each with its place."""
     return [(place, value) for place, value in enumerate(values) if value is not None]
-
-
-def _strip_zeros(text: str) -> str:
-    whole, point, digits = text.partition(".")
-    return f"{whole}{point}{digits[:2]}{digits[2:].rstrip('0')}"
 
 
 def _round_up(step: float) -> float:

@@ -119,10 +119,7 @@ def _simplify(cluster: str) -> str:
 
 
 def measure_text(text: str, size: float = _SIZE) -> float:
-    """Return the width that a text takes at most, in units of its chart.
-
-    It is estimated, as its font is the reader's.
-    """
+    """The width that a text takes at most, estimated, as its font is the reader's."""
     return size * sum(map(_measure_sign, text))
 
 

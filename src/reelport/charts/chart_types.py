@@ -85,10 +85,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """Bars by category, in the order given.
-
-    `comparison` says what each bar's `earlier` number is of.
-    """
+    """Bars by category, in the order given; `comparison` says what their `earlier` is of."""
 
     heading: str
     bars: tuple[Bar, ...]

@@ -1,16 +1,19 @@
-"""Draws any chart, for a page or as a file that stands alone."""
+"""Draws any chart: for a page, or as a file, SVG or PNG (extra `charts`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
 
 from reelport.charts import svg
 from reelport.charts.bar_chart import draw_bar_chart
 from reelport.charts.chart_types import BarChart, Chart, LineChart, SmallMultiples
 from reelport.charts.line_chart import draw_line_chart, draw_small_multiples
 from reelport.charts.sentences import describe_moving
-from reelport.charts.stylesheet import write_file_stylesheet
+from reelport.charts.stylesheet import FONTS, write_file_stylesheet
 from reelport.charts.svg import Picture, embed_picture, write_file
+from reelport.wording import advise_extra
 
 NARROW, MEDIUM, WIDE, WIDEST = 340, 480, 680, 1000
 """The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has."""
@@ -20,6 +23,10 @@ _TOOLTIPS = {NARROW: 0, MEDIUM: 31, WIDE: 62, WIDEST: 200}
 """How many times have tooltips at most: those of more would be most of a page's bytes, and too thin to point at."""
 
 _FILE_WIDTH, _FILE_TOOLTIPS = 760, 400
+_SCALE = 2
+_WORD = (
+    f'<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="16" font-family="{FONTS}">A</text></svg>'
+)
 
 
 def draw(chart: Chart, width: float, tooltips: int = 0) -> Picture:
@@ -40,16 +47,47 @@ def embed_chart(chart: Chart) -> str:
     screens that are touched, has no tooltips.
     """
     pictures = [embed_picture(draw(chart, width, _TOOLTIPS[width]), kind) for width, kind in _KINDS.items()]
-    notes = "".join(svg.element("p", svg.escape_words(note)) for note in list_notes(chart))
+    notes = "".join(svg.element("p", svg.escape_words(note)) for note in _list_notes(chart))
     caption = svg.element("figcaption", notes) if notes else ""
     return svg.element("figure", *pictures, caption, class_="chart")
 
 
 def draw_file(chart: Chart) -> str:
     """Write a chart as an SVG file, with its heading and notes."""
-    return write_file(draw(chart, _FILE_WIDTH, _FILE_TOOLTIPS), list_notes(chart), write_file_stylesheet())
+    return write_file(draw(chart, _FILE_WIDTH, _FILE_TOOLTIPS), _list_notes(chart), write_file_stylesheet())
 
 
-def list_notes(chart: Chart) -> Sequence[str]:
-    """List a chart's notes, and which of its numbers may still change."""
+def _list_notes(chart: Chart) -> Sequence[str]:
     return chart.notes if isinstance(chart, BarChart) else [*chart.notes, *describe_moving(chart)]
+
+
+@cache
+def explain_absence() -> str | None:
+    """Say why no PNG can be rendered here and what helps; None where one can be."""
+    if find_spec("resvg_py") is None:
+        return f"A chart as PNG needs an extra: {advise_extra('charts')}."
+    if not draws_texts():
+        return (
+            "A chart as PNG needs a font, and this machine has none of DejaVu Sans, Liberation Sans, Arial and Noto "
+            "Sans: install one, such as Debian's package fonts-dejavu-core."
+        )
+    return None
+
+
+def draws_texts(*, without_fonts: bool = False) -> bool:
+    """Whether the renderer draws a letter: without a font of a chart it leaves out all texts."""
+    import resvg_py
+
+    blank = _WORD.replace("A</text>", "</text>")
+    drawn = (resvg_py.svg_to_bytes(svg_string=each, skip_system_fonts=without_fonts) for each in (_WORD, blank))
+    return next(drawn) != next(drawn)
+
+
+def render_png(chart: Chart) -> bytes:
+    """Render a chart as PNG, twice as large as its SVG. Fetches nothing.
+
+    A letter that the chart's fonts lack is taken from any other font of the machine; one that none has is a box.
+    """
+    import resvg_py
+
+    return bytes(resvg_py.svg_to_bytes(svg_string=draw_file(chart), zoom=_SCALE))

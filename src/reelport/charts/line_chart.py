@@ -56,10 +56,7 @@ _PANEL_HEAD, _PANEL_AXIS, _BETWEEN = 26, 28, 20
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A line's name, and the classes that it is drawn by.
-
-    `end` is the place and the number that it ends with, None for a line without numbers.
-    """
+    """A line's name, its classes, the place and number that it ends with, if it has any."""
 
     words: str
     kind: str
@@ -71,7 +68,8 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
 
     With more times than `tooltips` none of them has one.
     """
-    values = [value for each in _list_series(chart) for value in each.values]
+    compared = [chart.comparison] if chart.comparison else []
+    values = [value for each in (*chart.series, *compared) for value in each.values]
     if all(value is None for value in values):
         return draw_sentence(chart.heading, NO_NUMBER if chart.times else NO_ROWS, width)
     wide = width >= _NARROW
@@ -80,7 +78,10 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     elements += draw_moving(plot, chart.first_moving)
     elements += draw_amounts(plot)
     elements += draw_times(plot, choose_ticks(plot, chart.times, chart.grain), width)
-    elements += _draw_lines(chart, plot)
+    if chart.comparison is not None:
+        elements += draw_line(plot, chart.comparison.values, "chart-line chart-earlier", plot.times)
+    for place, each in reversed(list(enumerate(chart.series))):
+        elements += draw_line(plot, each.values, _kind_of(place), chart.first_moving)
     if len(chart.times) <= tooltips:
         elements += draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
@@ -88,12 +89,15 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
 
 def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[Plot, list[str]]:
     names = _list_names(chart)
-    beside = bool(names) and _have_room_beside(names, width, height)
+    # Names go at the ends of lines if the chart is wide, and high enough for all.
+    beside = bool(names) and width >= _NARROW and len(names) * _NAME_HEIGHT <= height
     above = _arrange_above(names, width) if names and not beside else []
     unit = scale.unit_beside(chart.heading)
     top = (above[-1][1] + _NAME_HEIGHT + GAP if above else 0) + _HEAD
     left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
-    right = _measure_beside(names, width) if beside else 8
+    right = 8.0
+    if beside:
+        right = min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
     plot = Plot(left, top, width - left - right, height, len(chart.times), scale)
     elements = list(_draw_above(above))
     if unit:
@@ -101,17 +105,6 @@ def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tup
     if beside:
         elements += _draw_beside(names, plot, right)
     return plot, elements
-
-
-def _draw_lines(chart: LineChart, plot: Plot) -> Iterator[str]:
-    if chart.comparison is not None:
-        yield from draw_line(plot, chart.comparison.values, "chart-line chart-earlier", plot.times)
-    for place, each in reversed(list(enumerate(chart.series))):
-        yield from draw_line(plot, each.values, _kind_of(place), chart.first_moving)
-
-
-def _list_series(chart: LineChart) -> list[Series]:
-    return [*chart.series, *([chart.comparison] if chart.comparison else [])]
 
 
 def _list_names(chart: LineChart) -> list[_Name]:
@@ -151,10 +144,7 @@ def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool 
 
 
 def draw_sparkline(values: Sequence[Number | None], first_moving: int | None = None, width: float = 120) -> str:
-    """Draw a line as high as a line of text, from 0 up, without axes.
-
-    It says nothing to a screen reader: its numbers stand beside it.
-    """
+    """Draw a line as high as a line of text, from 0 up, without axes; for eyes alone."""
     scale = choose_scale(values, None, 2)
     plot = Plot(4, 4, width - 8, 16, len(values), scale)
     line = draw_line(plot, values, "chart-line chart-s0", len(values) if first_moving is None else first_moving)
@@ -170,13 +160,10 @@ def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: floa
     yield svg.text(cut_to_room(series.name, width), 0, 12, class_="chart-name")
     yield from draw_moving(plot, chart.first_moving)
     yield from draw_amounts(plot)
-    yield from draw_times(plot, _pick_ends(make_ticks(chart.times, chart.grain, 3)), width)
+    ticks = make_ticks(chart.times, chart.grain, 3)
+    ends = dict.fromkeys((min(ticks), max(ticks)))
+    yield from draw_times(plot, {place: ticks[place] for place in ends}, width)
     yield from draw_line(plot, series.values, "chart-line chart-s0", chart.first_moving)
-
-
-def _pick_ends(ticks: dict[int, str]) -> dict[int, str]:
-    places = list(ticks)
-    return {place: ticks[place] for place in dict.fromkeys([places[0], places[-1]])}
 
 
 def _describe_panel(series: Series, chart: SmallMultiples) -> str:
@@ -185,15 +172,6 @@ def _describe_panel(series: Series, chart: SmallMultiples) -> str:
         return f"{series.name}: no numbers"
     place, value = max(numbers, key=lambda each: each[1])
     return f"{series.name}: highest {format_full(value, chart.unit)} on {describe_time(chart.times[place])}"
-
-
-def _have_room_beside(names: Sequence[_Name], width: float, height: float) -> bool:
-    """Whether names go at the ends of lines: the chart is wide, and high enough for all."""
-    return width >= _NARROW and len(names) * _NAME_HEIGHT <= height
-
-
-def _measure_beside(names: Sequence[_Name], width: float) -> float:
-    return min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
 
 
 def _draw_beside(names: Sequence[_Name], plot: Plot, room: float) -> Iterator[str]:

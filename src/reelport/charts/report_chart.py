@@ -231,47 +231,28 @@ class ChartPlan:
         return None if row is None else row.unit
 
     def draw(self, groups: Groups, last_complete: date | None = None, *, moving: bool = False) -> Chart:
-        """Return the chart of the report's grouped rows.
-
-        With `moving`, times after the last complete day are marked as such whose numbers may still change.
-        """
+        """Draw the grouped rows; with `moving`, times after the last complete day are marked."""
         if self.time is None:
-            return self._draw_bars(groups)
-        times = fit_times(groups, self._grain, MOST_TIMES, filled=True)
-        settled = self._count_settled(times, last_complete) if moving else None
-        return self._draw_lines(times, settled) if self.category is None else self._draw_multiples(times, settled)
-
-    @property
-    def _grain(self) -> Grain:
-        return find_grain(self.time) or Grain.DAY
-
-    def _count_settled(self, times: Times, last_complete: date | None) -> int:
-        return count_settled(times.labels, times.grain, last_complete, self.query.end)
-
-    def _draw_lines(self, times: Times, settled: int | None) -> LineChart:
+            return draw_largest(groups, self.metric, self.category or "", list_query_notes(self.query))
+        times = fit_times(groups, find_grain(self.time) or Grain.DAY, MOST_TIMES, filled=True)
+        settled = count_settled(times.labels, times.grain, last_complete, self.query.end) if moving else None
+        notes = (*list_query_notes(self.query), *times.list_notes(self.query.start, self.query.end))
+        if self.category is not None:
+            return self._draw_multiples(times, settled, notes)
         values = {key[0]: value for key, value in times.groups.list_values()}
         series = Series(name_as_heading(self.metric), tuple(values.get(label) for label in times.labels))
         heading = head_times(self.metric, times)
-        return LineChart(heading, times.labels, (series,), self.unit, times.grain, settled, self._note(times))
+        return LineChart(heading, times.labels, (series,), self.unit, times.grain, settled, notes)
 
-    def _draw_multiples(self, times: Times, settled: int | None) -> SmallMultiples:
+    def _draw_multiples(self, times: Times, settled: int | None, notes: tuple[str, ...]) -> SmallMultiples:
         values = dict(times.groups.list_values())
         chosen, many = _choose_largest(times.groups)
-        series = tuple(
-            Series(make_label(name), tuple(values.get((label, name)) for label in times.labels)) for name in chosen
-        )
-        what = (
-            f"{name_as_heading(self.metric)} by {GRAIN_WORDS[times.grain]} and {name_in_sentence(self.category or '')}"
-        )
-        heading = f"{what}, the largest {len(chosen)} of {many:,}" if many > len(chosen) else what
-        heading = f"{heading}{times.tell_left_out()}"
-        return SmallMultiples(heading, times.labels, series, self.unit, times.grain, settled, self._note(times))
-
-    def _draw_bars(self, groups: Groups) -> BarChart:
-        return draw_largest(groups, self.metric, self.category or "", list_query_notes(self.query))
-
-    def _note(self, times: Times) -> tuple[str, ...]:
-        return (*list_query_notes(self.query), *times.list_notes(self.query.start, self.query.end))
+        numbers = {name: tuple(values.get((label, name)) for label in times.labels) for name in chosen}
+        series = tuple(Series(make_label(name), found) for name, found in numbers.items())
+        by = f"{GRAIN_WORDS[times.grain]} and {name_in_sentence(self.category or '')}"
+        largest = f", the largest {len(chosen)} of {many:,}" if many > len(chosen) else ""
+        heading = f"{name_as_heading(self.metric)} by {by}{largest}{times.tell_left_out()}"
+        return SmallMultiples(heading, times.labels, series, self.unit, times.grain, settled, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,10 +288,7 @@ def plan_report_chart(query: ReportQuery) -> ChartPlan | NoChart:
 def plan_chart_by(
     query: ReportQuery, time: str | None, category: str | None, others: Sequence[str]
 ) -> ChartPlan | NoChart:
-    """Plan the chart of a report's first metric by a time, a category or both.
-
-    Rows are added up over the other dimensions.
-    """
+    """Plan the chart of the first metric by a time, a category or both, summed over `others`."""
     metric = query.metrics[0]
     formula = plan_cell(query, metric)
     rows = [Dimension.__members__.get(name) for name in others]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reelport.catalog import Grain
 from reelport.charts.amounts import format_full, list_numbers
-from reelport.charts.chart_types import BarChart, ChartOverTime, LineChart, Number, Series
+from reelport.charts.chart_types import BarChart, ChartOverTime, LineChart, Series
 from reelport.charts.time_axis import GRAIN_WORDS, describe_time
 from reelport.wording import format_count
 
@@ -64,13 +64,11 @@ def _describe_series(series: Series, times: Sequence[str], chart: ChartOverTime)
         return f"{series.name}: no numbers."
     lowest, highest = (pick(numbers, key=lambda each: each[1]) for pick in (min, max))
     extremes = {"lowest": lowest, "highest": highest, "last": numbers[-1]}
-    said = [f"{word} {_describe_number(each, times, chart)}" for word, each in extremes.items()]
+    when = "on" if chart.grain <= Grain.DAY else "in"
+    said = [
+        f"{word} {format_full(value, chart.unit)} {when} {describe_time(times[place])}"
+        for word, (place, value) in extremes.items()
+    ]
     missing = len(series.values) - len(numbers)
     gaps = f" {format_count(missing, GRAIN_WORDS[chart.grain])} without a number." if missing else ""
     return f"{series.name}: {', '.join(said)}.{gaps}"
-
-
-def _describe_number(found: tuple[int, Number], times: Sequence[str], chart: ChartOverTime) -> str:
-    place, value = found
-    when = "on" if chart.grain <= Grain.DAY else "in"
-    return f"{format_full(value, chart.unit)} {when} {describe_time(times[place])}"

@@ -68,10 +68,7 @@ _PAGE_RULES = """\
 
 
 def write_page_stylesheet() -> str:
-    """Write the styles of charts in a page.
-
-    Colours follow the page's custom properties, or the reader's choice of light or dark.
-    """
+    """Write the styles of charts in a page, in its own colours or the reader's light or dark."""
     properties = {name: f"var(--chart-{name})" for name in _COLOURS}
     where = ".chart-picture,.chart-inline-bar,.chart-sparkline,.chart"
     light, dark = ("".join(_define(name, shade) for name in _COLOURS) for shade in ("light", "dark"))
@@ -86,14 +83,11 @@ def write_file_stylesheet() -> str:
 
 
 def _write_rules(values: dict[str, str]) -> str:
-    rules = _RULES.replace("{looks}", "".join(_write_look(name, dash, values[name]) for name, dash in _DASHES.items()))
+    looks = (f".chart-{name}{{color:{values[name]};stroke-dasharray:{dash}}}\n" for name, dash in _DASHES.items())
+    rules = _RULES.replace("{looks}", "".join(looks))
     for name, value in values.items():
         rules = rules.replace(f"{{{name}}}", value)
     return rules
-
-
-def _write_look(name: str, dash: str, colour: str) -> str:
-    return f".chart-{name}{{color:{colour};stroke-dasharray:{dash}}}\n"
 
 
 def _define(name: str, shade: str) -> str:

@@ -91,10 +91,7 @@ def count_settled(labels: Sequence[str], grain: int, last_complete: date | None,
 
 
 def describe_time(label: str) -> str:
-    """Write a label's time for a sentence: 1 Jul 2026 05:00, 1 Jul 2026, Jul 2026, 2026.
-
-    A label that is no time stays as it is.
-    """
+    """Write a time in words: 1 Jul 2026 05:00, 1 Jul 2026, Jul 2026. Other labels stay."""
     moment = parse_time(label)
     if moment is None:
         return label

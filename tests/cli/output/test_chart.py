@@ -22,7 +22,7 @@ from tests.disks import small_disk
 
 from reelport.charts import BarChart, Chart, LineChart
 from reelport.charts.chart_labels import make_label, split_clusters
-from reelport.cli.output.chart import cut_to_width, plan_chart, wrap_to_width
+from reelport.cli.output.chart import cut_to_width, plan_chart
 from reelport.errors import StorageError, UsageError
 from reelport.query import ReportQuery
 
@@ -274,13 +274,3 @@ def test_no_label_is_wider_than_it_may_be(text: str, width: int) -> None:
     assert "".join(split_clusters(label)) == label
     if short != label:
         assert label.startswith(short.removesuffix("…"))
-
-
-@given(TEXTS, st.integers(2, 40))
-def test_a_wrapped_label_is_whole(text: str, width: int) -> None:
-    """Its lines are no wider than they may be, and hold everything but blanks."""
-    label = make_label(text)
-    lines = wrap_to_width(label, width).split("\n")
-    assert max(map(cell_len, lines)) <= width
-    assert re.sub(r"[\s\u2068\u2069]", "", "".join(lines)) == re.sub(r"\s", "", label)
-    assert wrap_to_width("A night at the ministry", 11) == "A night at\nthe\nministry"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from reelport.charts import Bar, BarChart, Chart, NoChart, draw_file
 from reelport.charts.chart_labels import format_number, isolate, make_label
-from reelport.charts.png_renderer import explain_absence, render_png
+from reelport.charts.drawing import explain_absence, render_png
 from reelport.charts.report_chart import (
     ChartPlan,
     Groups,
@@ -113,7 +112,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 def draw_lines(chart: BarChart, width: int, *, fancy: bool = True) -> Grid:
     """Draw the bars as lines of this width. Long labels are cut, so that columns stay aligned."""
     labels = [make_label(bar.label) for bar in chart.bars]
-    numbers = [_format(bar) for bar in chart.bars]
+    numbers = [format_number(None if bar.value is None else Decimal(str(bar.value))) for bar in chart.bars]
     right = max(map(len, numbers), default=0)
     left = min(max(map(cell_len, labels), default=0), max(width // 3, width - right - 4 - _LEAST_BAR))
     room = max(width - left - right - 4, 8)
@@ -123,15 +122,12 @@ def draw_lines(chart: BarChart, width: int, *, fancy: bool = True) -> Grid:
     table.add_column(width=left, no_wrap=True)
     table.add_column(width=room, style="blue")
     table.add_column(width=right, justify="right")
-    for label, text, drawn in zip(labels, numbers, _bar_label(chart.bars, room, fancy=fancy), strict=True):
-        table.add_row(Text(isolate(cut_to_width(label, left))), Text(drawn), Text(text))
-    return table
-
-
-def _bar_label(bars: Sequence[Bar], room: int, *, fancy: bool) -> list[str]:
-    values = [max(float(bar.value or 0), 0) for bar in bars]
+    values = [max(float(bar.value or 0), 0) for bar in chart.bars]
     largest = max(values, default=0) or 1
-    return [_bar(value / largest * room, fancy=fancy) for value in values]
+    for label, text, value in zip(labels, numbers, values, strict=True):
+        bar = _bar(value / largest * room, fancy=fancy)
+        table.add_row(Text(isolate(cut_to_width(label, left))), Text(bar), Text(text))
+    return table
 
 
 def _bar(length: float, *, fancy: bool) -> str:
@@ -141,20 +137,6 @@ def _bar(length: float, *, fancy: bool) -> str:
     return "█" * whole + _EIGHTHS[part].strip() or ("▏" if length else "")
 
 
-def _format(bar: Bar) -> str:
-    return format_number(None if bar.value is None else Decimal(str(bar.value)))
-
-
 def cut_to_width(text: str, width: int) -> str:
     """Cut a text to at most `width` terminal columns, with an ellipsis where it was longer."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
-
-
-def wrap_to_width(text: str, width: int) -> str:
-    """Wrap a text to lines of at most `width` terminal columns, at blanks where possible."""
-    lines = [""]
-    for word in text.split():
-        for piece in chop_cells(word, width):
-            longer = f"{lines[-1]} {piece}".strip()
-            lines[-1:] = [longer] if cell_len(longer) <= width else [lines[-1], piece]
-    return "\n".join(map(isolate, lines))

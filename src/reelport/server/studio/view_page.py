@@ -15,8 +15,8 @@ from starlette.responses import Response
 from reelport.catalog import Dimension, Filter, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_filter, label_metric
 from reelport.charts import Chart, LineChart, Series, count_settled, draw_file, draw_inline_bar, embed_chart
-from reelport.charts.amounts import choose_unit
-from reelport.charts.png_renderer import explain_absence, render_png
+from reelport.charts.amounts import choose_unit, currency_sign
+from reelport.charts.drawing import explain_absence, render_png
 from reelport.charts.time_axis import GRAIN_WORDS, format_time, list_partial
 from reelport.facts.log.freshness import Freshness
 from reelport.query import ReportQuery, name_file
@@ -443,8 +443,6 @@ _MINUS = "\N{MINUS SIGN}"
 _LEAST_SCALED = Decimal("0.1")
 _DIGITS, _FINE_DIGITS = 2, 4
 _LEAST_MONEY = Decimal("0.01")
-_CURRENCIES = {"EUR": "€", "USD": "$"}
-"""The sign of each currency, by the word with which the units of its amounts begin."""
 _ENDING = {"seconds": " seconds", "bytes": " bytes"}
 """Endings of names that tell a unit, for units that amounts are told in larger ones of."""
 
@@ -453,7 +451,7 @@ def write_number(metric: Metric, value: Number) -> str:
     """Write a cell: whole numbers in full, two digits of decimals (four below 1), money signed."""
     if value is None:
         return NO_NUMBER
-    if sign := _CURRENCIES.get(metric.unit.value.partition(" ")[0]):
+    if sign := currency_sign(metric.unit):
         return _write_money(sign, Decimal(value))
     if isinstance(value, int):
         return group_digits(f"{value:,}")

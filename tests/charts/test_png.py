@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reelport.charts import Bar, BarChart, LineChart, Series
-from reelport.charts.png_renderer import draws_texts, explain_absence, render_png
+from reelport.charts.drawing import draws_texts, explain_absence, render_png
 
 
 def test_a_png_is_the_same_each_time() -> None:
