@@ -17,13 +17,14 @@ from deploy.fleet.spark_cluster import find_spark
 from rich.console import Console
 
 from reelport.cli import demo
+from reelport.query import ReportQuery
 
 
 def run_demo(fleet: Fleet) -> None:
     """Ask, wait, download, show a table and a chart, as `make demo` does, as a partner of the fleet."""
     console, folder = Console(highlight=False), fleet.folder / "demo"
     folder.mkdir()
-    query = demo.build_query(START, START + timedelta(days=DAYS - 1))
+    query = ReportQuery.of(demo.METRICS, demo.DIMENSIONS, START, START + timedelta(days=DAYS - 1))
     found = demo.fetch(console, fleet.url, fleet.make_key("demo"), query, folder / "views.csv")
     demo.show(console, found, query)
 

@@ -20,7 +20,7 @@ import pytest
 from tests import forked
 from tests.cases import thin_out
 
-from reelport.cli.client_commands.spool import open_spool
+from reelport.cli.client_commands.report import open_spool
 from reelport.facts.layout import check_layout
 from reelport.testing import Vendor
 

@@ -5,9 +5,7 @@ With `--studio` the service runs on until Ctrl-C, for its pages.
 
 from __future__ import annotations
 
-import csv
 import io
-import itertools
 import secrets
 import shutil
 import signal
@@ -15,20 +13,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from reelport.catalog import Dimension, Metric
-from reelport.charts.chart_labels import make_label, name_as_heading
-from reelport.cli.output.chart import plan_chart, wrap_to_width
+from reelport.cli.output.chart import plan_chart
+from reelport.cli.output.table_view import print_table
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.flows.download import Downloaded
@@ -45,10 +41,6 @@ ROWS, SAMPLE_DAYS = 150_000, 190
 DAYS = 30
 """Days of the report."""
 _SHOWN = 8
-_GAP = 3
-"""Blanks between two columns of the table."""
-
-_LEAST_TITLE = 12
 _DEADLINE = 600.0
 _EMAIL = "demo@example.com"
 _MARK = ".made-by-reelport-demo"
@@ -76,31 +68,26 @@ def main() -> None:
         demonstrate(console, FOLDER.resolve(), studio=studio)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whoever tries a demo is not shown our insides
         # A library that is interrupted may raise an error of its own.
-        sys.exit(130 if _print_end(console, error, stopped=stopped) else getattr(error, "exit_status", 1))
-
-
-def _print_end(console: Console, error: BaseException, *, stopped: bool) -> bool:
-    match error:
-        case _ if stopped:
-            console.print("\nStopped; nothing is left running.")
-        case ReelportError():
-            console.print(f"\n[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
-        case _:
-            console.print(f"\n[red]The demo failed, and that is our fault:[/] {escape(repr(error))}", soft_wrap=True)
-    return stopped
+        match error:
+            case _ if stopped:
+                console.print("\nStopped; nothing is left running.")
+                sys.exit(130)
+            case ReelportError():
+                console.print(f"\n[red]The demo could not go on:[/] {escape(str(error))}", soft_wrap=True)
+            case _:
+                fault = "[red]The demo failed, and that is our fault:[/]"
+                console.print(f"\n{fault} {escape(repr(error))}", soft_wrap=True)
+        sys.exit(getattr(error, "exit_status", 1))
 
 
 def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None:
-    """Show the main job from end to end. Leaves its files in the folder, and no process.
-
-    With `studio` the service then runs until Ctrl-C.
-    """
+    """Show the main job from end to end; with `studio` the service then runs until Ctrl-C."""
     from reelport.testing import Service
 
     begun = time.perf_counter()
     make_empty_folder(folder)
     last = datetime.now(UTC).date() - timedelta(days=1)
-    query = build_query(last - timedelta(days=DAYS - 1), last)
+    query = ReportQuery.of(METRICS, DIMENSIONS, last - timedelta(days=DAYS - 1), last)
     service = Service(folder / "service")
     console.print("[bold]Reelport[/]: both ends of a Reporting API, on sample facts\n")
     console.print("[bold]The platform[/]")
@@ -146,11 +133,6 @@ def keep_studio_open(console: Console, service: Service, password: str) -> None:
     console.print()
 
 
-def build_query(first: date, last: date) -> ReportQuery:
-    """Build the query of the demo's report."""
-    return ReportQuery.of(METRICS, DIMENSIONS, first, last)
-
-
 def fetch(console: Console, url: str, key: Key, query: ReportQuery, to: Path) -> Downloaded:
     """Ask, wait and download as a partner, with a ledger beside the file, not the user's own."""
     console.print("\n[bold]The partner[/]")
@@ -168,35 +150,11 @@ def fetch(console: Console, url: str, key: Key, query: ReportQuery, to: Path) ->
 
 def show(console: Console, report: Downloaded, query: ReportQuery) -> None:
     """Print the report's first rows and its chart; write the chart as a picture."""
-    console.print(draw_rows(report.path, _SHOWN, console.width))
+    console.print(f"[bold]The first rows of {report.path.name}[/]")
+    print_table(console, report.table(), report.rows, most=_SHOWN)
     console.print()
     plan_chart(query, None).draw(report.path, console)
     plan_chart(query, str(report.path.with_suffix(".png"))).draw(report.path, Console(quiet=True))
-
-
-def draw_rows(path: Path, most: int, width: int) -> Table:
-    """Draw the CSV's first rows as a table of this width. Titles wrap and are never cut."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = next(rows)
-        cells = [
-            [_format_cell(*pair) for pair in zip(header, row, strict=True)] for row in itertools.islice(rows, most)
-        ]
-    table = Table(title=f"The first rows of {path.name}", title_justify="left", title_style="bold",
-                  box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")  # fmt: skip
-    columns = list(zip(*cells, strict=True)) or [()] * len(header)
-    widths = [
-        max(map(cell_len, (*name_as_heading(name).split(), *each))) for name, each in zip(header, columns, strict=True)
-    ]
-    title = header.index(Dimension.VIDEO_TITLE.header)
-    others = sum(widths) - widths[title] + _GAP * (len(widths) - 1)
-    widths[title] = min(widths[title], max(width - others, _LEAST_TITLE))
-    for name, room in zip(header, widths, strict=True):
-        counted = name.upper() in Metric.__members__
-        table.add_column(name_as_heading(name), justify="right" if counted else "left", width=room)
-    for row in cells:
-        table.add_row(*(wrap_to_width(cell, room) for cell, room in zip(row, widths, strict=True)))
-    return table
 
 
 def make_empty_folder(folder: Path) -> None:
@@ -214,11 +172,6 @@ def make_empty_folder(folder: Path) -> None:
                 found.unlink()
     except OSError as error:
         raise UsageError(f"{folder} can't be made anew: {error.strerror or error}.") from error
-
-
-def _format_cell(column: str, cell: str) -> str:
-    metric = Metric.__members__.get(column.upper())
-    return f"{float(cell):,.{min(metric.digits, 4)}f}" if metric and cell else make_label(cell)
 
 
 @contextmanager

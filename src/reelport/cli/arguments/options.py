@@ -21,6 +21,7 @@ from reelport.query import DEFAULT_PRODUCT, ReportQuery, parse_day
 if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
 
+_LISTS = ("metrics", "dimensions", "filters")
 Suggestions = Iterator[tuple[str, str]]
 """Each word that may be typed, with its meaning."""
 
@@ -68,17 +69,13 @@ def _complete_list(context: CompletionContext, rows: Iterable[Metric | Dimension
 
 def _allowed_names(context: CompletionContext, part: str) -> Allowed:
     """Return what may be added to the typed names, those before the last comma included."""
-    typed = {name: _typed_names(context, name) for name in ("metrics", "dimensions", "filters")}
+    given = {name: context.get(name.removesuffix("s") if name == "filters" else name) for name in _LISTS}
+    typed = {name: ",".join(value.raw_tokens).split(",") if value else [] for name, value in given.items()}
     typed[part] += context.incomplete.rpartition(",")[0].split(",")
     chosen = {name: [word.strip().upper() for word in words if word.strip()] for name, words in typed.items()}
     known = {row.name.upper(): row.name for row in Filter}
     narrowed = {known.get(name, name): "" for word in chosen["filters"] if (name := word.partition("=")[0])}
     return allowed_with(ReportQuery.of(chosen["metrics"], chosen["dimensions"], date.min, date.min, narrowed))
-
-
-def _typed_names(context: CompletionContext, name: str) -> list[str]:
-    value = context.get("filter" if name == "filters" else name)
-    return [word for token in value.raw_tokens for word in token.split(",")] if value else []
 
 
 _DAYS_AGO = re.compile(r"(\d{1,4})d")
@@ -96,10 +93,7 @@ def _parse_whole_number(_: type, tokens: Sequence[Word]) -> int:
 
 
 def parse_data_directory(_: type, tokens: Sequence[Word]) -> Path:
-    """Parse the name of a data directory: an empty variable counts as not given.
-
-    An empty option is an error.
-    """
+    """Parse a data directory's name: an empty variable is none, an empty option an error."""
     name = tokens[0].value
     if not name and tokens[0].source == "cli":
         raise ValueError("it is empty, and would be the current folder: name the data directory")
@@ -134,7 +128,7 @@ AnyColumns = Annotated[
 WindowDays = Annotated[
     int | None,
     Parameter(
-        help="Days of a report at most; else REELPORT_WINDOW_DAYS, else as many as the service was found to take: 180."
+        help="Days of a report at most; else REELPORT_WINDOW_DAYS, else as many as the service was found to take: 180.",
     ),
 ]
 MaxWindows = Annotated[int | None, Parameter(help="Most reports of a long range; a longer range is refused (100).")]
@@ -211,30 +205,23 @@ class QueryOptions:
 
     def read(self, today: date, wrong: list[str]) -> ReportQuery:
         """Build the query as far as possible; append problems of days and filters to `wrong`."""
-        start, end = (
-            parse_day_word("--start", self.start, today, wrong),
-            parse_day_word("--end", self.end, today, wrong),
-        )
-        filters = _parse_filters(self.filters or [], wrong)
-        product = self.product.strip().upper()
-        return ReportQuery.of(
-            split_names(self.metrics), split_names(self.dimensions or []), start, end, filters, product
-        )
+        start = parse_day_word("--start", self.start, today, wrong)
+        end = parse_day_word("--end", self.end, today, wrong)
+        filters, product = _parse_filters(self.filters or [], wrong), self.product.strip().upper()
+        metrics, dimensions = split_names(self.metrics), split_names(self.dimensions or [])
+        return ReportQuery.of(metrics, dimensions, start, end, filters, product)
 
 
-def check_window_days(days: int | None) -> None:
-    """Raise UsageError, by the option's name, for a number of days that no report can have."""
-    _check_count("--window-days", "days", days)
-
-
-def check_max_windows(windows: int | None) -> None:
-    """Raise UsageError, by the option's name, for a number of windows that no range can have."""
-    _check_count("--max-windows", "reports", windows)
-
-
-def _check_count(option: str, what: str, count: int | None) -> None:
-    if count is not None and not 0 < count <= _MOST_DAYS:
-        raise UsageError(f"{option} takes a whole number of {what} from 1 to {_MOST_DAYS:,}, and not {count}.")
+def check_windows(days: int | None, windows: int | None = None) -> None:
+    """Raise UsageError, by option, for numbers that no report and no range can have."""
+    given = (("--window-days", "days", days), ("--max-windows", "reports", windows))
+    wrong = [
+        f"{option} takes a whole number of {what} from 1 to {_MOST_DAYS:,}, and not {count}."
+        for option, what, count in given
+        if count is not None and not 0 < count <= _MOST_DAYS
+    ]
+    if wrong:
+        raise UsageError("\n".join(wrong))
 
 
 def format_options(query: ReportQuery) -> list[str]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
 
+from reelport.cli.arguments.confirmation import has_terminal
 from reelport.cli.arguments.options import Insecure, Profile, Url
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.listing import PrintJson, print_json, print_list
@@ -151,15 +152,12 @@ def format_setting(setting: Setting) -> str:
 
 
 def _read_open_parts(known: Mapping[str, str], words: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the key's open parts, from options, terminal, old profile or environment.
-
-    Raises UsageError with each part that is missing everywhere.
-    """
+    """Return the key's open parts. Raises UsageError with each that is missing everywhere."""
     kind = words["kind"] or known.get("kind", "private")
     host = (PublicKey if kind == "public" else PrivateKey).host
     url = words["url"] or known.get("url") or os.environ.get(VARIABLES["url"], "").strip() or host
     wrong = find_error(lambda: normalize_url(url))
-    if wrong and _is_interactive():
+    if wrong and has_terminal():
         raise wrong
     given = {"url": url if wrong else normalize_url(url), "kind": kind}
     wanted = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
@@ -175,7 +173,7 @@ def _read_open_parts(known: Mapping[str, str], words: Mapping[str, str | None]) 
 
 
 def _prompt(question: str, before: str) -> str:
-    if not _is_interactive():
+    if not has_terminal():
         return before
     print(f"{question}{f' [{before}]' if before else ''}: ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline(_LONGEST + 2).strip() or before
@@ -195,7 +193,7 @@ def _choose_keyring(store: Store) -> KeyringBackend | None:
 
 def _read_secret(part: str) -> str:
     try:
-        secret = _prompt_hidden(part) if _is_interactive() else sys.stdin.readline(_LONGEST + 2) if sys.stdin else ""
+        secret = _prompt_hidden(part) if has_terminal() else sys.stdin.readline(_LONGEST + 2) if sys.stdin else ""
     except EOFError:
         secret = ""
     except UnicodeDecodeError:
@@ -203,10 +201,6 @@ def _read_secret(part: str) -> str:
     if not secret.strip():
         raise UsageError(f"No {part} was given: type it on a terminal, or give it as a line of stdin.")
     return _require_text(secret, part)
-
-
-def _is_interactive() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _require_text(text: str, part: str) -> str:
@@ -286,10 +280,8 @@ def path(*, json: PrintJson = False) -> None:
         "secrets": home / SECRETS_FILE,
         "ledger": home / "ledger.db",
     }
-    rows = [
-        {"file": name, "there": "yes" if file.exists() else "no", "path": str(file)} for name, file in files.items()
-    ]
-    print_list(rows, as_json=json)
+    there = {name: "yes" if file.exists() else "no" for name, file in files.items()}
+    print_list([{"file": name, "there": there[name], "path": str(file)} for name, file in files.items()], as_json=json)
 
 
 def _list_settings(found: InForce) -> Iterator[tuple[str, str, str]]:
@@ -302,9 +294,5 @@ def _list_settings(found: InForce) -> Iterator[tuple[str, str, str]]:
     for variable in _NETWORK:
         for name in (variable, variable.lower()):
             if text := os.environ.get(name, ""):
-                yield name.lower(), _without_login(text), name
-
-
-def _without_login(text: str) -> str:
-    login, at, rest = text.rpartition("@")
-    return f"{urlsplit(login).scheme}://…@{rest}" if at else text
+                login, at, rest = text.rpartition("@")
+                yield name.lower(), f"{urlsplit(login).scheme}://…@{rest}" if at else text, name

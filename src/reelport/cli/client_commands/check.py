@@ -129,13 +129,11 @@ def _findings(found: InForce, probe: Probe) -> Iterator[Finding]:
         yield Finding("expiry", Verdict.WARNING, str(KeyExpires(probe.key_expires)))
     yield _scopes(probe.scopes)
     if probe.version is not None:
-        yield Finding(
-            "service", Verdict.WELL, f"Reelport {probe.version}: queries are held to all rules before they are sent"
-        )
+        known = f"Reelport {probe.version}: queries are held to all rules before they are sent"
+        yield Finding("service", Verdict.WELL, known)
     else:
-        yield Finding(
-            "service", Verdict.UNSAID, "not a Reelport service: names and combinations unknown to us are only warned of"
-        )
+        unknown = "not a Reelport service: names and combinations unknown to us are only warned of"
+        yield Finding("service", Verdict.UNSAID, unknown)
     yield _clock(probe.skew)
 
 
@@ -157,11 +155,8 @@ def _clock(skew: float | None) -> Finding:
         return Finding("clock", Verdict.WELL, "the same as the service's")
     if abs(skew) < _SKEW:
         return Finding("clock", Verdict.WELL, _format_offset(skew))
-    return Finding(
-        "clock",
-        Verdict.WARNING,
-        f"{_format_offset(skew)}: set it right, or days begin and tokens end at the wrong time",
-    )
+    advice = "set it right, or days begin and tokens end at the wrong time"
+    return Finding("clock", Verdict.WARNING, f"{_format_offset(skew)}: {advice}")
 
 
 def _format_offset(skew: float) -> str:
@@ -176,7 +171,6 @@ def _print_findings(found: InForce, findings: list[Finding], failure: ReelportEr
         checked = [asdict(each) for each in findings]
         print_json({"url": found["url"], "well": failure is None, "findings": checked, "error": error})
         return
-    if not findings:
-        return
-    rows = [{"verdict": each.verdict, "subject": each.subject, "finding": each.sentence} for each in findings]
-    print_list(rows, as_json=False)
+    if findings:
+        rows = [{"verdict": each.verdict, "subject": each.subject, "finding": each.sentence} for each in findings]
+        print_list(rows, as_json=False)

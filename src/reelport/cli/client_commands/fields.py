@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from reelport import check
-from reelport.additivity import Added, Rate
+from reelport.additivity import Added
 from reelport.catalog import (
     Dimension,
     Distinct,
@@ -37,7 +37,7 @@ from reelport.cli.arguments.options import (
 )
 from reelport.cli.arguments.query_problems import nearest_valid_query, problems_by_option
 from reelport.cli.output.listing import PrintJson, format_value, print_json, print_list
-from reelport.client.ranges.merge_rules import MergePlan, plan_merge
+from reelport.client.ranges.merge_rules import plan_merge
 from reelport.errors import MergeRefused, Problem, QueryRefused, UsageError
 from reelport.query import ReportQuery
 from reelport.reference import describe_adding, describe_rule
@@ -116,13 +116,11 @@ def explain_entry(entry: Entry) -> Facts:
             return facts | _product(entry)
 
 
-def standings_of(entry: Entry) -> dict[str, str]:
-    """Return how well each statement about the entry is known."""
+def _list_standings(entry: Entry) -> dict[str, str]:
     return {str(statement): str(standing) for statement, standing in entry.standings.items()}
 
 
-def rules_of(entry: Entry) -> list[str]:
-    """Return the rules that involve the entry, each with how well it is known."""
+def _list_rules(entry: Entry) -> list[str]:
     names = {entry.name, entry.family.name} if isinstance(entry, Metric) else {entry.name}
     return [f"{rule.sentence} ({rule.standing})" for rule in Meaning if names & set(rule.about)]
 
@@ -133,25 +131,20 @@ def describe_ranges(metric: Metric) -> str:
     try:
         how = plan_merge(ReportQuery.of([metric], [], date.min, date.min), months=True, ordered=True)
     except MergeRefused:
-        return f"up to {limit}; longer only with a dimension of time: {_obstacle(metric)}"
-    if isinstance(how.cells[0], Added):
+        match metric.rule:
+            case Distinct():
+                obstacle = "what is in two windows would count twice"
+            case Stock():
+                obstacle = "it is what there is on one day, and days don't add up"
+            case _:
+                obstacle = "no metric gives the parts that it is computed from"
+        return f"up to {limit}; longer only with a dimension of time: {obstacle}"
+    cell = how.cells[0]
+    if isinstance(cell, Added):
         return f"any; beyond {limit} the reports of its windows are added up"
-    return f"any; beyond {limit} computed anew from {_parts(how, how.cells[0])}, asked for beside it"
-
-
-def _obstacle(metric: Metric) -> str:
-    match metric.rule:
-        case Distinct():
-            return "what is in two windows would count twice"
-        case Stock():
-            return "it is what there is on one day, and days don't add up"
-        case _:
-            return "no metric gives the parts that it is computed from"
-
-
-def _parts(how: MergePlan, rate: Rate) -> str:
-    above, *below = (how.asked.metrics[column] for column in (rate.numerator, *rate.denominator))
-    return f"{above} / {below[0]}" if len(below) == 1 else f"{above} / ({' + '.join(below)})"
+    above, *below = (how.asked.metrics[column] for column in (cell.numerator, *cell.denominator))
+    parts = below[0] if len(below) == 1 else f"({' + '.join(below)})"
+    return f"any; beyond {limit} computed anew from {above} / {parts}, asked for beside it"
 
 
 def _metric(metric: Metric) -> Facts:
@@ -167,8 +160,8 @@ def _metric(metric: Metric) -> Facts:
         "scopes": [str(scope) for scope in (Scope.CREATE_REPORTS, *sorted(family.scopes))],
         "family": f"{family}: {family.sentence}",
         "standing": str(metric.standing),
-        "standings": standings_of(metric),
-        "rules": rules_of(metric),
+        "standings": _list_standings(metric),
+        "rules": _list_rules(metric),
         "dimensions": [row.name for row in Dimension if row in family.documented],
         "dimensions_inferred": [row.name for row in Dimension if row in family.inferred],
         "filters": [row.name for row in Filter if row in family.filters],
@@ -183,8 +176,8 @@ def _dimension(dimension: Dimension) -> Facts:
         "adds_up": over,
         "ranges": _list_incompatible(dimension),
         "standing": str(dimension.standing),
-        "standings": standings_of(dimension),
-        "rules": rules_of(dimension),
+        "standings": _list_standings(dimension),
+        "rules": _list_rules(dimension),
         "metrics": _metrics(family for family in Family if dimension in family.documented),
         "metrics_inferred": _metrics(family for family in Family if dimension in family.inferred),
         "filters": [row.name for row in Filter if row.dimension is dimension],
@@ -196,8 +189,8 @@ def _filter(row: Filter) -> Facts:
         "values": " or ".join(row.choices) or "a text; the empty text keeps rows whose cell is empty",
         "looks_at": row.dimension.name,
         "standing": str(row.standing),
-        "standings": standings_of(row),
-        "rules": rules_of(row),
+        "standings": _list_standings(row),
+        "rules": _list_rules(row),
         "metrics": _metrics(family for family in Family if row in family.filters),
     }
 
@@ -206,7 +199,7 @@ def _product(product: Product) -> Facts:
     return {
         "keeps": f"rows of which one of your channels is the {' or the '.join(product.roles)}",
         "standing": str(product.standing),
-        "standings": standings_of(product),
+        "standings": _list_standings(product),
         "goes_with": "every metric and every dimension",
     }
 
@@ -265,11 +258,10 @@ def explain(
     """
     entry = find_entry(name)
     facts = explain_entry(entry)
-    _print_page(facts if json else facts | _list_sentences(entry), as_json=json)
-
-
-def _list_sentences(entry: Entry) -> Facts:
-    return {"standing": "", "standings": describe_standings(entry.standings), "rules": "\n".join(rules_of(entry))}
+    if not json:
+        sentences = {"standings": describe_standings(entry.standings), "rules": "\n".join(_list_rules(entry))}
+        facts |= {"standing": "", **sentences}
+    _print_page(facts, as_json=json)
 
 
 @FIELDS.command
@@ -323,7 +315,11 @@ def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
     near = nearest_valid_query(query)
     refusal = problems_by_option(found)
     if as_json:
-        print_json({"problems": [_problem(each) for each in found], "possible": near and _combination(near)})
+        problems_ = [
+            {"code": each.code, "path": list(each.path), "sentence": each.sentence, "nearest": each.nearest}
+            for each in found
+        ]
+        print_json({"problems": problems_, "possible": near and _combination(near)})
     if near is not None:
         words = " ".join(f"--{part} {','.join(chosen)}" for part, chosen in _combination(near).items() if chosen)
         refusal = (*refusal, Problem(found[-1].code, (), f"This would work: {words}", words, fatal=False))
@@ -333,10 +329,6 @@ def _refuse_impossible(query: ReportQuery, *, as_json: bool) -> None:
 def _combination(query: ReportQuery) -> dict[str, list[str]]:
     filters = [name for name, _ in query.filters]
     return {"metrics": list(query.metrics), "dimensions": list(query.dimensions), "filter": filters}
-
-
-def _problem(problem: Problem) -> dict[str, object]:
-    return {"code": problem.code, "path": list(problem.path), "sentence": problem.sentence, "nearest": problem.nearest}
 
 
 def _print_page(facts: Facts, *, as_json: bool) -> None:

@@ -50,9 +50,11 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
     if planned.refusal is not None:
         raise MergeRefused(planned.refusal)
     if not json:
-        print_list(
-            [_row(number, each) for number, each in enumerate(_facts_of_windows(planned), start=1)], as_json=False
-        )
+        from reelport.client.ranges.plan import Standing
+
+        windows = enumerate(_facts_of_windows(planned), start=1)
+        rows = [{"window": n, **each, "state": Standing[str(each["state"]).upper()]} for n, each in windows]
+        print_list(rows, as_json=False)
         print("\n".join(_list_sentences(planned, pace)), file=sys.stderr)
 
 
@@ -69,22 +71,18 @@ class Pace:
         rows = session.ledger.list_rows()
         own = [row for row in rows if row.identity == session.settings.identity]
         took = [row.finished - row.asked for row in own if row.finished and row.asked][-_REMEMBERED:]
-        limit = timedelta(seconds=Limit.GENERATION_SECONDS.default)
-        return cls(
-            limit if session.settings.is_dailymotion else None, sorted(took)[(len(took) - 1) // 2] if took else None
-        )
+        limit = timedelta(seconds=Limit.GENERATION_SECONDS.default) if session.settings.is_dailymotion else None
+        return cls(limit, sorted(took)[(len(took) - 1) // 2] if took else None)
 
-    def of_all(self, planned: Plan) -> tuple[timedelta | None, timedelta | None]:
-        """Estimate a plan's reports, at most and by experience, with all slots at work."""
+    def of_all(self, planned: Plan) -> Pace:
+        """Estimate a plan's reports with all slots at work."""
         rounds = math.ceil(planned.to_make / planned.slots)
-        return (
-            None if self.at_most is None else rounds * self.at_most,
-            None if self.typical is None else rounds * self.typical,
-        )
+        return Pace(self.at_most and rounds * self.at_most, self.typical and rounds * self.typical)
 
 
 def _facts(planned: Plan, pace: Pace) -> dict[str, object]:
-    longest, typical = pace.of_all(planned)
+    whole = pace.of_all(planned)
+    longest, typical = whole.at_most, whole.typical
     return {
         "query": planned.query.to_wire(),
         "windows": _facts_of_windows(planned),
@@ -111,12 +109,6 @@ def _facts_of_windows(planned: Plan) -> list[dict[str, object]]:
     ]
 
 
-def _row(number: int, facts: dict[str, object]) -> dict[str, object]:
-    from reelport.client.ranges.plan import Standing
-
-    return {"window": number, **facts, "state": Standing[str(facts["state"]).upper()]}
-
-
 def _list_sentences(planned: Plan, pace: Pace) -> list[str]:
     from reelport.client.ranges.plan import Standing
 
@@ -133,12 +125,11 @@ def _list_sentences(planned: Plan, pace: Pace) -> list[str]:
 
 
 def _format_estimate(planned: Plan, pace: Pace) -> str:
-    longest, typical = pace.of_all(planned)
-    sentences = []
-    if typical is not None:
-        seconds = typical.total_seconds()
+    whole, sentences = pace.of_all(planned), []
+    if whole.typical is not None:
+        seconds = whole.typical.total_seconds()
         time = "less than a second" if seconds < 1 else f"some {format_duration(seconds)}"
         sentences.append(f"{time}, as far as your earlier reports there tell")
-    if longest is not None:
-        sentences.append(f"{format_duration(longest.total_seconds())} at most, often far less")
+    if whole.at_most is not None:
+        sentences.append(f"{format_duration(whole.at_most.total_seconds())} at most, often far less")
     return f": {'; '.join(sentences)}" if sentences else ""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from reelport.catalog import Limit
 from reelport.cli.arguments.options import (
     IN_FORCE,
     Again,
@@ -25,14 +29,16 @@ from reelport.cli.arguments.options import (
     ServiceOptions,
     Token,
     WindowDays,
-    check_max_windows,
-    check_window_days,
+    check_windows,
     format_options,
 )
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.client_commands.connection import connect, read_settings
 from reelport.cli.output.delivery import AS_IT_CAME, Delivery, Format, format_of, write_report
-from reelport.client.steps import DEADLINE
+from reelport.client.files.locks import remove_folder, try_lock_folder
+from reelport.client.files.part import resolve_target, translate_io_errors
+from reelport.client.settings.config import resolve_home
+from reelport.client.steps import DEADLINE, to_seconds
 from reelport.errors import QueryRefused, UsageError
 from reelport.local_path import refuse_address
 from reelport.query import ReportQuery
@@ -86,19 +92,22 @@ def run(
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet, output=to.output) as reporter:
-        sizes = {"window_days": window_days, "max_windows": max_windows}
         drawn = partial(_plan_chart, chart)
         refuse_together(
             lambda: drawn(ask.query()),
             lambda: _resolve_windows_folder(to, chart) if keep_windows else to.shape(),
-            *_list_value_checks(deadline, **sizes),
+            partial(check_windows, window_days, max_windows),
+            partial(to_seconds, deadline),
             *_make_chart_check(chart, to, json=json),
             beside=_list_settings_checks(ask, service),
         )
         query = reporter.remember_query(ask.query())
         reporter.resume = ["run", *format_options(query), *to.words(), *service.words()]
         reporter.resume += [] if chart is None else ["--chart", *chart]
-        reporter.resume += _format_window_options(**sizes, any_columns=any_columns, keep_windows=keep_windows)
+        reporter.resume += [] if window_days is None else ["--window-days", str(window_days)]
+        reporter.resume += [] if max_windows is None else ["--max-windows", str(max_windows)]
+        reporter.resume += ["--any-columns"] if any_columns else []
+        reporter.resume += ["--keep-windows"] if keep_windows else []
         with connect(service) as client:
             chosen = client.with_options(
                 again=again, any_columns=any_columns, windows=window_days, max_windows=max_windows
@@ -130,9 +139,8 @@ def submit(
     from reelport.cli.output.progress import reporting
 
     with reporting(json=json, quiet=quiet) as reporter:
-        refuse_together(
-            ask.query, *_list_value_checks(deadline, window_days), beside=_list_settings_checks(ask, service)
-        )
+        values = (partial(check_windows, window_days), partial(to_seconds, deadline))
+        refuse_together(ask.query, *values, beside=_list_settings_checks(ask, service))
         query = reporter.remember_query(ask.query())
         reporter.resume = ["submit", *format_options(query), *service.words()]
         with connect(service) as client:
@@ -190,13 +198,10 @@ def download(
         refuse_together(to.shape, beside=[partial(read_settings, service)])
         reporter.token = token
         reporter.resume = ["download", token, *to.words(), *service.words()]
-        reporter.resume += _format_window_options(None, None, any_columns=any_columns, keep_windows=False)
+        reporter.resume += ["--any-columns"] if any_columns else []
         with connect(service) as client, _open_target(to, token) as target:
-            report = (
-                client.with_options(any_columns=any_columns)
-                .reports.attach(token)
-                .wait(deadline=deadline, progress=reporter)
-            )
+            report = client.with_options(any_columns=any_columns).reports.attach(token)
+            report.wait(deadline=deadline, progress=reporter)
             _deliver(report.download(target, progress=reporter), to, reporter)
 
 
@@ -206,18 +211,6 @@ def _plan_chart(chart: list[str] | None, query: ReportQuery) -> ChartOutput | No
     from reelport.cli.output.chart import plan_chart
 
     return plan_chart(query, chart[0] if chart else None)
-
-
-def _list_value_checks(
-    deadline: float, window_days: int | None = None, max_windows: int | None = None
-) -> list[Callable[[], object]]:
-    from reelport.client.steps import to_seconds
-
-    return [
-        partial(check_window_days, window_days),
-        partial(check_max_windows, max_windows),
-        partial(to_seconds, deadline),
-    ]
 
 
 def _make_chart_check(chart: list[str] | None, to: Delivery, *, json: bool) -> Iterator[Callable[[], object]]:
@@ -270,15 +263,6 @@ def _fetch_report(
     return reports.run_range(query, target, deadline=deadline, progress=reporter, fresh=fresh, keep_windows=apart)
 
 
-def _format_window_options(
-    window_days: int | None, max_windows: int | None, *, any_columns: bool, keep_windows: bool
-) -> list[str]:
-    words = [] if window_days is None else ["--window-days", str(window_days)]
-    words += [] if max_windows is None else ["--max-windows", str(max_windows)]
-    words += ["--any-columns"] if any_columns else []
-    return [*words, *(["--keep-windows"] if keep_windows else [])]
-
-
 def _resolve_windows_folder(to: Delivery, chart: list[str] | None) -> str:
     plain = to.is_unchanged_csv and format_of(to.form, to.output) is Format.CSV
     if to.output is None or not plain or chart is not None:
@@ -290,9 +274,6 @@ def _resolve_windows_folder(to: Delivery, chart: list[str] | None) -> str:
 
 
 def _open_target(to: Delivery, name: str) -> AbstractContextManager[Path]:
-    from reelport.cli.client_commands.spool import open_spool
-    from reelport.client.files.part import resolve_target
-
     shape = to.shape()
     if to.output is not None and shape is Format.CSV and not to.excel_safe:
         return nullcontext(resolve_target(to.output))
@@ -311,3 +292,46 @@ def _deliver(done: Downloaded, to: Delivery, reporter: ProgressReporter, picture
         picture.draw(done.path, Console(highlight=False, stderr=not alone))
         more |= {} if picture.file is None else {"chart": str(picture.file)}
     reporter.report_download(done, to.output, more, drawn=alone)
+
+
+_SPOOLS = "landing"
+"""Folder of the user's home for downloads on their way elsewhere, where a restarted command finds them."""
+
+_SPOOLED = "report.csv"
+
+
+@contextmanager
+def open_spool(name: str) -> Iterator[Path]:
+    """Give a path to download to: the same for a name, unless another process uses it.
+
+    A command deletes its spool file when it succeeds. The first command after two days deletes abandoned ones.
+    """
+    home = resolve_home(os.environ) / _SPOOLS
+    with translate_io_errors(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_expired(home)
+        place = home / name
+        lock = try_lock_folder(place)
+    if lock is None:
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=home) as other:
+            yield Path(other) / _SPOOLED
+        return
+    try:
+        yield place / _SPOOLED
+    except BrokenPipeError:
+        remove_folder(place, lock)  # The reader of our output has closed the pipe.
+        raise
+    except BaseException:  # the partial download stays for the same command, which resumes it
+        os.close(lock)
+        raise
+    remove_folder(place, lock)
+
+
+def _remove_expired(home: Path) -> None:
+    before = time.time() - Limit.RETENTION_HOURS.default * 3600
+    for place in home.iterdir():
+        with suppress(OSError):
+            if place.stat().st_mtime < before:
+                lock = try_lock_folder(place)
+                if lock is not None:
+                    remove_folder(place, lock)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -24,7 +24,7 @@ from reelport.cli.arguments.options import (
     Quiet,
     ServiceOptions,
     WindowDays,
-    check_window_days,
+    check_windows,
     parse_day_word,
 )
 from reelport.cli.arguments.usage_errors import refuse_together
@@ -43,12 +43,9 @@ _STDERR = 2
 
 @contextmanager
 def run_on_failure(command: str | None, facts: Mapping[str, object], *, patience: float = _PATIENCE) -> Iterator[None]:
-    """Run a shell command where the block fails.
+    """Run a shell command if the block fails; its stdin is failure and facts as a line of JSON.
 
-    It gets the failure and the facts as one line of JSON on its stdin.
-
-    The block's error goes on unchanged, whatever the command does. What the command prints goes to stderr. A stop by
-    Ctrl-C or SIGTERM is no failure.
+    The block's error goes on unchanged. What the command prints goes to stderr. A stop is no failure.
     """
     try:
         yield
@@ -72,19 +69,12 @@ def _run_user_command(command: str, line: str, patience: float) -> None:
     try:
         process.communicate(f"{line}\n".encode(), timeout=patience)
     except subprocess.TimeoutExpired:
-        _kill(process)
+        process.kill() if sys.platform == "win32" else os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         _warn(f"took longer than {format_count(round(patience), 'second')} and was ended.")
         return
     if process.returncode:
         _warn(f"ended with status {process.returncode}.")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _warn(what: str) -> None:
@@ -177,10 +167,9 @@ def run(
     facts = {"file": str(file.absolute()), "reports": names or []}
     with run_on_failure(on_failure, facts), reporting(json=json, quiet=quiet, output=str(file)) as reporter:
         settings = partial(read_settings, service)
-        specs, first, last = _read_specs_and_days(
-            file, names, {"--from": start, "--to": end}, beside=settings, more=[partial(check_window_days, window_days)]
-        )
-        rest = _format_other_options(file, service, window_days, allow_empty=allow_empty)
+        values, days = partial(check_windows, window_days), {"--from": start, "--to": end}
+        specs, first, last = _read_specs_and_days(file, names, days, values, beside=settings)
+        rest = [*_format_other_options(file, service, window_days), *(["--allow-empty"] if allow_empty else [])]
         reporter.group, reporter.resume = "sync", ["run", *(names or []), *rest, *range_options(first, last)]
         with connect(service) as client:
             loaded = sync_run.run(
@@ -234,17 +223,15 @@ def verify(
     from reelport.sync import comparison
 
     settings = partial(read_settings, service)
-    specs, first, last = _read_specs_and_days(
-        file, names, {"--start": start, "--end": end}, beside=settings, more=[partial(check_window_days, window_days)]
-    )
+    values, days = partial(check_windows, window_days), {"--start": start, "--end": end}
+    specs, first, last = _read_specs_and_days(file, names, days, values, beside=settings)
     rest = _format_other_options(file, service, window_days)
     with reporting(json=False, quiet=quiet or json) as reporter, connect(service) as connected:
         reporter.group, reporter.resume = "sync", ["verify", *(names or []), *rest]
         compared, client = [], connected.with_options(again=again, windows=window_days)
         for spec in specs:
-            found = comparison.verify(
-                spec, client, tell=SyncProgress(reporter), start=first, end=last, deadline=deadline
-            )
+            tell = SyncProgress(reporter)
+            found = comparison.verify(spec, client, tell=tell, start=first, end=last, deadline=deadline)
             compared.append(found)
             if not json:
                 reporter.stop_bars()
@@ -257,12 +244,12 @@ def _read_specs_and_days(
     file: Path,
     names: list[str] | None,
     days: Mapping[str, str | None],
+    values: Callable[[], object],
     *,
     beside: Callable[[], object],
-    more: Sequence[Callable[[], object]] = (),
 ) -> tuple[tuple[Spec, ...], date | None, date | None]:
     read = partial(spec_file.read, file, only=names or ())
-    refuse_together(read, partial(_parse_days, days), *more, beside=[beside])
+    refuse_together(read, partial(_parse_days, days), values, beside=[beside])
     return read(), *_parse_days(days)
 
 
@@ -277,12 +264,6 @@ def _parse_days(given: Mapping[str, str | None]) -> tuple[date | None, date | No
     return first, last
 
 
-def _format_other_options(
-    file: Path, service: ServiceOptions, window_days: int | None, *, allow_empty: bool = False
-) -> list[str]:
+def _format_other_options(file: Path, service: ServiceOptions, window_days: int | None) -> list[str]:
     words = ["--file", str(file)] if file != Path(spec_file.NAME) else []
-    words += ["--profile", service.profile] if service.profile else []
-    words += ["--insecure"] if service.insecure else []
-    words += ["--allow-empty"] if allow_empty else []
-    words += [] if window_days is None else ["--window-days", str(window_days)]
-    return words + (["--url", service.url] if service.url else [])
+    return [*words, *service.words(), *([] if window_days is None else ["--window-days", str(window_days)])]

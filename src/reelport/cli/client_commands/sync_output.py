@@ -32,12 +32,12 @@ def draw_calendar(standing: Coverage, *, fancy: bool) -> Text:
     drawn = Text()
     for number, month in enumerate(_list_months(standing)):
         drawn.append("\n" if number else "").append(f"  {month:%Y-%m}  ", style="dim")
-        for day in _list_days(month):
-            word = _state_of_day(standing, day)
-            if word is None:
+        for day in (month + timedelta(days=passed) for passed in range(month_last(month).day)):
+            if day not in standing.wanted:
                 drawn.append(_OUTSIDE)
                 continue
-            block, plain, style = _BLOCKS[word]
+            state = "verified" if day in standing.verified else "moving" if day in standing.moving else "missing"
+            block, plain, style = _BLOCKS[state]
             drawn.append(block if fancy else plain, style=style)
     return drawn
 
@@ -56,25 +56,12 @@ def draw_legend(*, fancy: bool) -> Text:
     return drawn
 
 
-def _state_of_day(standing: Coverage, day: date) -> str | None:
-    if day not in standing.wanted:
-        return None
-    if day in standing.verified:
-        return "verified"
-    return "moving" if day in standing.moving else "missing"
-
-
 def _list_months(standing: Coverage) -> Iterator[date]:
     spans = standing.wanted.spans
     month, last = (month_first(spans[0][0]), spans[-1][1]) if spans else (date.max, date.min)
     while month <= last:
         yield month
         month = month_last(month) + timedelta(days=1)
-
-
-def _list_days(month: date) -> Iterator[date]:
-    for number in range(month_last(month).day):
-        yield month + timedelta(days=number)
 
 
 class SyncProgress:
@@ -143,13 +130,15 @@ def print_coverage(standings: Iterable[Coverage], *, json: bool) -> None:
 
 
 def print_comparison(found: Comparison, options: Sequence[str] = ()) -> None:
-    """Print how far the numbers of a copy have changed, in a table and words.
-
-    `options` make the suggested command use the same file and service.
-    """
+    """Print how far a copy's numbers have changed; `options` go into the suggested command."""
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     if found.moved:
-        console.print(_table(found))
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("day", "", "rows", "gone", "come", *found.moved[0].sums):
+            table.add_column(name, justify="left" if name in {"day", ""} else "right")
+        for each in found.moved:
+            table.add_row(*_cells(each))
+        console.print(table)
     console.print(_format_verdict(found, options))
 
 
@@ -166,21 +155,15 @@ def range_options(first: date | None, last: date | None) -> list[str]:
 
 def _headline(each: Coverage) -> Text:
     line = Text().append(each.spec.name, style="bold")
-    line.append(
-        f"  {_relative_path(each.spec.place.path)}, {format_count(each.rows, 'row')}; "
-        f"{format_count(len(each.verified), 'day')} verified"
-    )
+    place, here = each.spec.place.path, Path.cwd()
+    line.append(f"  {place.relative_to(here) if place.is_relative_to(here) else place}, ")
+    line.append(f"{format_count(each.rows, 'row')}; {format_count(len(each.verified), 'day')} verified")
     line.append(f", {len(each.moving):,} moving, {len(each.missing):,} missing")
     if each.last_success:
         line.append(f"; last brought up to date on {each.last_success:%Y-%m-%d %H:%M} UTC")
     if each.outdated:
         line.append("; the report asks for something else now: the next run reads every day again", style="yellow")
     return line
-
-
-def _relative_path(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _coverage_as_json(each: Coverage) -> dict[str, object]:
@@ -221,17 +204,6 @@ def _comparison_as_json(found: Comparison, options: Sequence[str]) -> dict[str, 
             for each in found.moved
         ],
     }
-
-
-def _table(found: Comparison) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    names = list(found.moved[0].sums)
-    table.add_column("day")
-    for name in ("", "rows", "gone", "come", *names):
-        table.add_column(name, justify="right" if name else "left")
-    for each in found.moved:
-        table.add_row(*_cells(each))
-    return table
 
 
 def _cells(each: Moved) -> list[str]:

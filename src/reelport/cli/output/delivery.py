@@ -153,29 +153,22 @@ def write_report(done: Downloaded, to: Delivery) -> dict[str, object]:
 
 
 def _write_file(done: Downloaded, to: Delivery, form: Format) -> dict[str, object]:
-    from reelport.client.files.part import resolve_target
+    from reelport.client.files.locks import replace_whole
+    from reelport.client.files.part import resolve_target, translate_io_errors
 
     cells = 0
     if to.output is None:
         cells = _to_stdout(done, form, excel_safe=to.excel_safe)
     elif to.excel_safe or form is not Format.CSV:
         target = resolve_target(to.output)
-        cells = _into(target, done, form, excel_safe=to.excel_safe)
+        if form is Format.PARQUET:
+            done.table().parquet(target)
+        else:
+            with translate_io_errors(target), replace_whole(target) as part, part.open("xb") as file:
+                cells = _write_rows(done, form, file, excel_safe=to.excel_safe)
         safe = {"excel_safe": True, "changed_cells": cells} if to.excel_safe else {}
         _copy_sidecar(target, done, {"form": form.value, **safe})
     return {"changed_cells": cells} if to.excel_safe else {}
-
-
-def _into(target: Path, done: Downloaded, form: Format, *, excel_safe: bool) -> int:
-    from reelport.client.files.locks import replace_whole
-    from reelport.client.files.part import translate_io_errors
-    from reelport.client.results.tables import Table
-
-    if form is Format.PARQUET:
-        Table.of(done.path).parquet(target)
-        return 0
-    with translate_io_errors(target), replace_whole(target) as part, part.open("xb") as file:
-        return _write_rows(done, form, file, excel_safe=excel_safe)
 
 
 def _copy_sidecar(target: Path, done: Downloaded, made: dict[str, object]) -> None:
@@ -208,11 +201,16 @@ def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
             from rich.console import Console
 
             from reelport.cli.output.table_view import print_table
-            from reelport.client.results.tables import Table
 
-            print_table(Console(highlight=False), Table.of(done.path), done.rows)
+            print_table(Console(highlight=False), done.table(), done.rows)
+        elif sys.stdout.isatty():
+            from reelport.cli.output.listing import CleanedOutput
+
+            cleaned = CleanedOutput(sys.stdout.buffer)
+            cells = _write_rows(done, form, cleaned, excel_safe=excel_safe)
+            cleaned.finish()
         else:
-            cells = _print_report(done, form, excel_safe=excel_safe)
+            cells = _write_rows(done, form, sys.stdout.buffer, excel_safe=excel_safe)
         sys.stdout.flush()
     except BrokenPipeError:
         raise  # The reader has closed the pipe; the command line handles this.
@@ -221,24 +219,11 @@ def _to_stdout(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
     return cells
 
 
-def _print_report(done: Downloaded, form: Format, *, excel_safe: bool) -> int:
-    from reelport.cli.output.listing import CleanedOutput
-
-    if not sys.stdout.isatty():
-        return _write_rows(done, form, sys.stdout.buffer, excel_safe=excel_safe)
-    cleaned = CleanedOutput(sys.stdout.buffer)
-    cells = _write_rows(done, form, cleaned, excel_safe=excel_safe)
-    cleaned.finish()
-    return cells
-
-
 def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, excel_safe: bool) -> int:
     report = done.path
     if form is Format.CSV:
         return _write_guarded(report, file) if excel_safe else _copy(report, file)
-    from reelport.client.results.tables import Table
-
-    table = Table.of(report)
+    table = done.table()
     match form:
         case Format.JSON:
             _write_texts(_json_array(table), file)

@@ -111,27 +111,18 @@ class JsonEvents(ResumableCommand):
     def report_failure(self, error: ReelportError, resume: str | None) -> ReelportError:
         """Print the result of a failure; return the error to raise."""
         token = getattr(error, "token", None) or self.token
-        facts: dict[str, object] = {
-            "ok": False,
-            "status": error.exit_status,
-            "code": error.code,
-            "error": without_resume_advice(error),
-        }
-        facts |= {"token": token} if token else {}
-        facts |= (
-            {"problems": [_fields_of(problem) for problem in error.problems]} if isinstance(error, QueryRefused) else {}
-        )
+        facts: dict[str, object] = {"ok": False, "status": error.exit_status, "code": error.code}
+        facts |= {"error": without_resume_advice(error)} | ({"token": token} if token else {})
+        if isinstance(error, QueryRefused):
+            facts["problems"] = [_fields_of(problem) for problem in error.problems]
         facts |= {"resume": resume} if resume else {}
         self._print_event("result", facts)
         return error
 
     def _print_event(self, event: str, facts: Mapping[str, object]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        print(
-            json.dumps({"event": event, "time": now} | dict(facts), default=_to_json_value),
-            file=self._stream,
-            flush=True,
-        )
+        line = json.dumps({"event": event, "time": now} | dict(facts), default=_to_json_value)
+        print(line, file=self._stream, flush=True)
 
 
 def _fields_of(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the events, which are dataclasses
@@ -171,7 +162,9 @@ def reporting(*, json: bool, quiet: bool, output: str | None = None) -> Iterator
                 reporter.say(f"warning: {unknown}")
             yield reporter
     except KeyboardInterrupt as stop:
-        _raise_reported(reporter, _interruption_error(reporter, stop), alone=json and aside)
+        early = Interrupted("Interrupted before anything was asked for.", stop_signals.exit_status_of(stop))
+        late = NotFinished("Interrupted; nothing is lost.", reporter.token or "")
+        _raise_reported(reporter, late if reporter.resume else early, alone=json and aside)
     except ReelportError as error:
         _raise_reported(reporter, error, alone=json and aside)
 
@@ -180,18 +173,11 @@ def _raise_reported(reporter: ProgressReporter, error: ReelportError, *, alone: 
     """Report an error and raise it; with `alone` exit, as the result on stderr says it."""
     if isinstance(error, QueryRefused) and reporter.query is not None:
         error = name_options(error, reporter.query)
-    error = reporter.report_failure(
-        error, reporter.resume_command() if reporter.resume and _can_resume(reporter, error) else None
-    )
+    can_resume = reporter.resume and _can_resume(reporter, error)
+    error = reporter.report_failure(error, reporter.resume_command() if can_resume else None)
     if alone:
         sys.exit(error.exit_status)
     raise error
-
-
-def _interruption_error(reporter: ProgressReporter, stop: KeyboardInterrupt) -> ReelportError:
-    if not reporter.resume:
-        return Interrupted("Interrupted before anything was asked for.", stop_signals.exit_status_of(stop))
-    return NotFinished("Interrupted; nothing is lost.", reporter.token or "")
 
 
 def _can_resume(reporter: ProgressReporter, error: ReelportError) -> bool:

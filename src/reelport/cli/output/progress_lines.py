@@ -54,10 +54,7 @@ def explain_no_rows(query: ReportQuery | None, complete: date | None) -> str:
 
 
 def explain_moving_days(query: ReportQuery | None, complete: date | None) -> str | None:
-    """Say that the last days of a report aren't complete; None where they are, or nobody knows.
-
-    `complete` is as for `explain_no_rows`.
-    """
+    """Say that the report's last days aren't complete (`complete` as above); None if they are."""
     if query is None or complete is None or complete >= query.end:
         return None
     moving = "numbers" if complete < query.start else "numbers of later days"
@@ -69,13 +66,10 @@ def _describe_nothing(query: ReportQuery) -> str:
     if not query.filters:
         return f"there is no data {place} that this key may read"
     filters = quote_command(word for name, value in query.filters for word in ("--filter", f"{name}={value}"))
-    spelled = " (a text may have to be spelled as in the data, also in upper and lower case)"
-    return f"no data {place} passes {filters}{spelled if _has_text(query) else ''}, or this key may read none of it"
-
-
-def _has_text(query: ReportQuery) -> bool:
     listed = {row.name for row in Filter if row.choices}
-    return any(value and name not in listed for name, value in query.filters)
+    has_text = any(value and name not in listed for name, value in query.filters)
+    spelled = " (a text may have to be spelled as in the data, also in upper and lower case)" if has_text else ""
+    return f"no data {place} passes {filters}{spelled}, or this key may read none of it"
 
 
 def _describe_complete(complete: date) -> str:
@@ -96,10 +90,7 @@ _AGAIN = 5.0
 
 
 def open_terminal() -> Console | None:
-    """Return the terminal that stderr is; None for a pipe, which needs no library.
-
-    It obeys NO_COLOR.
-    """
+    """Return the terminal that stderr is, which obeys NO_COLOR; None for a pipe."""
     if not sys.stderr.isatty():
         return None
     from rich.console import Console
@@ -127,10 +118,7 @@ class ResumableCommand:
 
 
 class ProgressLines(ResumableCommand):
-    """Prints a flow's events for a person. Pass it as `progress`, inside its own `with`.
-
-    Without a console, lines go to stderr as they are.
-    """
+    """Prints a flow's events for a person: on the console, else on stderr. Use it in a `with`."""
 
     def __init__(
         self, console: Console | None, *, quiet: bool = False, seconds: Callable[[], float] = time.monotonic

@@ -27,13 +27,13 @@ _LEAST = 12
 """Characters that a longer text gets at least, even where the terminal is too narrow."""
 
 
-def print_table(console: Console, table: Table, rows: int) -> None:
+def print_table(console: Console, table: Table, rows: int, most: int = _SHOWN) -> None:
     """Print the first rows of a table, and the number of all rows where there are more."""
-    shape, least = _draw_table(table)
+    shape, least = _draw_table(table, most)
     console.width = max(console.width, least) if console.is_terminal else _WIDE
     console.print(shape, crop=False)
-    if rows > _SHOWN:
-        console.print(f"The first {_SHOWN} of {rows:,} rows; --format csv gives them all.")
+    if rows > most:
+        console.print(f"The first {most} of {rows:,} rows; --format csv gives them all.")
 
 
 def format_moment(time: datetime) -> str:
@@ -41,19 +41,17 @@ def format_moment(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
 
 
-def _draw_table(table: Table) -> tuple[Drawn, int]:
-    """Build a table of the first rows; return it with its least width in characters.
-
-    Long texts are cut, numbers and days never.
-    """
+def _draw_table(table: Table, most: int) -> tuple[Drawn, int]:
+    """Build a table of the first rows, with its least width: long texts are cut, numbers never."""
     shape = Drawn(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    shown = [tuple(_format_cell(cell) for cell in row) for row in islice(table.tuples(), _SHOWN)]
+    shown = [tuple(_format_cell(cell) for cell in row) for row in islice(table.tuples(), most)]
     least = 3 * len(table.columns)
     for place, column in enumerate(table.columns):
         title = clean_line(column.name.replace("_", " "))
         whole = max(map(cell_len, (*title.split(), *(row[place] for row in shown))))
         fixed = None if column.type is CellType.TEXT else whole
-        shape.add_column(title, justify="right" if _is_number(column) else "left", width=fixed, overflow="fold")
+        is_number = column.type in {CellType.INTEGER, CellType.DECIMAL}
+        shape.add_column(title, justify="right" if is_number else "left", width=fixed, overflow="fold")
         least += fixed or min(whole, _LEAST)
     for row in shown:
         shape.add_row(*(_fit_columns(cell, column) for cell, column in zip(row, table.columns, strict=True)))
@@ -76,7 +74,3 @@ def _format_cell(cell: Cell) -> str:
             return format_moment(cell)
         case date():
             return cell.isoformat()
-
-
-def _is_number(column: Column) -> bool:
-    return column.type in {CellType.INTEGER, CellType.DECIMAL}

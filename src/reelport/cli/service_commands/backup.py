@@ -135,7 +135,7 @@ def verify_backup(
 
 
 def _record_end(db: Engine) -> None:
-    """Record the backup's end for `/metrics`. It is whole also where the state can't be written."""
+    """Record the backup's end for `/metrics`, if the state can be written: it is whole anyway."""
     from reelport.server.state.database import writing
     from reelport.server.state.tallies import record_backup
 

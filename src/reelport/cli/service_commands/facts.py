@@ -17,9 +17,10 @@ from cyclopts import App, Parameter
 
 from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
-from reelport.cli.arguments.options import DEFAULT_DATA, Whole, parse_data_directory
+from reelport.cli.arguments.options import Whole
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.listing import PrintJson, print_json
+from reelport.cli.service_commands.access import Data
 from reelport.cli.service_commands.facts_output import (
     LoadProgress,
     build_after_load,
@@ -38,7 +39,7 @@ from reelport.facts.input.rejects import MaxBad, RejectCap, parse_max_bad
 from reelport.facts.layout import check_existing, check_layout
 from reelport.facts.log.table_marks import identify_tables
 from reelport.facts.tables import TABLES, find_table
-from reelport.server.settings import Settings, read_settings
+from reelport.server.settings import read_settings
 from reelport.storage.durable import set_readers
 from reelport.wording import format_count, format_size
 
@@ -61,18 +62,13 @@ MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory for sortin
 LOAD = App(name="load", help="Load facts and objects from files; list and undo loads.")
 
 
-def facts_root(data: Path, *, make: bool = False) -> Path:
+def facts_root(data: Path | None, *, make: bool = False) -> Path:
     """Return the tables' folder. Without `make` the directory must exist, of a known version."""
     settings = read_settings(data=data)
     set_readers(settings.readers)
-    (check_layout if make else check_existing)(data)
-    root = _name_root(settings, data)
-    identify_tables(data, root, make=make)
-    return root
-
-
-def _name_root(settings: Settings, data: Path) -> Path:
-    return settings.facts_root if settings.facts_url else data / FACTS_FOLDER
+    (check_layout if make else check_existing)(settings.data)
+    identify_tables(settings.data, settings.facts_root, make=make)
+    return settings.facts_root
 
 
 @Parameter(name="*")
@@ -141,7 +137,7 @@ def load(
     terms = options or LoadOptions()
     refuse_together(partial(find_table, table), partial(_check_files, files), terms.span, terms.limit)
     if suggest_map:
-        root = _name_root(read_settings(data=data), data)
+        root = read_settings(data=data).facts_root
         write_suggestion(root, table, files, terms.map, terms.memory, force=force, as_json=json)
         return
     if force:
@@ -157,7 +153,7 @@ def _check_files(files: Sequence[Path]) -> None:
         raise UsageError("no file was given: name the files to load after the table")
 
 
-def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
+def _load(data: Path | None, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     from reelport.facts.loading.load import load as load_files
     from reelport.server.access.unread_rows import describe_unread_rows
 
@@ -188,7 +184,7 @@ def _load(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, 
     print_result(result, note, again=terms.again, as_json=as_json)
 
 
-def _announce(data: Path, *tables: str) -> None:
+def _announce(data: Path | None, *tables: str) -> None:
     from reelport.server.events.bus import Event, Kind
     from reelport.server.events.pipes import open_bus
 
@@ -196,14 +192,14 @@ def _announce(data: Path, *tables: str) -> None:
         open_bus(read_settings(data=data)).announce(Event(Kind.TABLE_ADVANCED, table))
 
 
-def _dry_run(data: Path, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
+def _dry_run(data: Path | None, table: str, files: Sequence[Path], terms: LoadOptions, *, as_json: bool) -> None:
     from reelport.facts.loading.preview import preview
     from reelport.server.access.unread_rows import describe_unread_rows
 
     settings = read_settings(data=data)
     with LoadProgress(sys.stderr, as_json=as_json) as progress:
         shown = preview(
-            _name_root(settings, data),
+            settings.facts_root,
             table,
             files,
             mapping=terms.map,
@@ -235,7 +231,7 @@ def parse_days(text: str) -> tuple[date, date]:
 @LOAD.command(name="list")
 def load_list(
     *,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
     table: Annotated[str | None, Parameter(help="Only the loads of this table.")] = None,
     json: PrintJson = False,
 ) -> None:
@@ -250,7 +246,8 @@ def load_list(
         print_json([asdict(one) for one in found])
         return
     if not found:
-        print(f"Nothing is loaded into {table or 'any table'} of {data} yet.", file=sys.stderr)
+        place = read_settings(data=data).data
+        print(f"Nothing is loaded into {table or 'any table'} of {place} yet.", file=sys.stderr)
         return
     print_loads(found)
 
@@ -289,7 +286,7 @@ def load_undo(
     print(f"{done.table}: batch {done.batch} undone, {format_count(done.removed, 'row')} removed{back}")
 
 
-def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
+def tables(*, data: Data = None, json: PrintJson = False) -> None:
     """Show what is loaded: rows, first and last complete day, last load.
 
     Example: reelport tables
@@ -317,12 +314,13 @@ def tables(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
         if one.missing_days:
             print(f"{one.table}: {describe_missing_days(one.missing_days)}", file=sys.stderr)
     if not any(one.rows for one in found):
-        print(f"Nothing is loaded into {data} yet: `reelport load TABLE FILES`, or `reelport sample`.", file=sys.stderr)
+        advice = "`reelport load TABLE FILES`, or `reelport sample`."
+        print(f"Nothing is loaded into {read_settings(data=data).data} yet: {advice}", file=sys.stderr)
 
 
 def compact(
     *,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
     table: Annotated[str | None, Parameter(help="Only this table.")] = None,
     settled_after: Annotated[Whole, Parameter(help="Merge days that are older than so many days.")] = SETTLED_AFTER,
     role_copies: Annotated[
@@ -351,7 +349,7 @@ def compact(
 
 def vacuum(
     *,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
     hours: Annotated[Whole, Parameter(help=f"Hours that a replaced file is kept: at least {KEPT_HOURS}.")] = KEPT_HOURS,
 ) -> None:
     """Delete files replaced, or left by a killed load, so long ago that no report reads them.
@@ -388,7 +386,8 @@ def payees(
         print_json([asdict(one) for one in found])
         return
     if not found:
-        print(f"{data} has no earnings of these days: see `reelport tables`.", file=sys.stderr)
+        place = read_settings(data=data).data
+        print(f"{place} has no earnings of these days: see `reelport tables`.", file=sys.stderr)
         return
     rows = [[one.channel or NOBODY, one.slug or "", *_numbers([one])] for one in found]
     print_rows(["payee", "slug", "rows", "EUR", "USD"], [*rows, ["total", "", *_numbers(found)]])

@@ -414,11 +414,8 @@ def _suggestion_as_json(found: Suggestion, place: Path, command: str) -> dict[st
     }
 
 
-def build_after_load(data: Path, table: str, memory: str) -> None:
-    """Build the table's rollups, where the settings say so.
-
-    What goes wrong is told, and fails no load.
-    """
+def build_after_load(data: Path | None, table: str, memory: str) -> None:
+    """Build the table's rollups, if the settings say so. An error is a warning."""
     settings = read_settings(data=data)
     if settings.rollups != "after-load":
         return

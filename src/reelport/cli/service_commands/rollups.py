@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import DEFAULT_DATA, QueryOptions, Whole, split_names
+from reelport.cli.arguments.options import QueryOptions, Whole, split_names
 from reelport.cli.output.listing import PrintJson, print_json, print_list
-from reelport.cli.service_commands.facts import DataOption, MemoryOption, facts_root
+from reelport.cli.service_commands.access import Data
+from reelport.cli.service_commands.facts import MemoryOption, facts_root
 from reelport.errors import QueryRefused, UsageError
 from reelport.facts.defaults import MEMORY
 from reelport.server.settings import read_settings
@@ -36,7 +37,7 @@ def suggest(
         bool, Parameter(negative="", help="Add the suggested rollups; `rollups build` builds them.")
     ] = False,
     memory: MemoryOption = MEMORY,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
     json: PrintJson = False,
 ) -> None:
     """Suggest the rollups that would have saved recent reports most reading.
@@ -89,7 +90,7 @@ def add_rollup(
     /,
     *columns: Annotated[str, Parameter(help="Columns to group by, beside those of channels and kinds.")],
     hour: Annotated[bool, Parameter(negative="", help="Keep hours; else days.")] = False,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Add a rollup by its columns. It is used once `rollups build` has built it.
 
@@ -109,7 +110,7 @@ def add_rollup(
 def build(
     *names: Annotated[str, Parameter(help="Only these rollups.")],
     memory: MemoryOption = MEMORY,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Build the days that a rollup lacks, and those whose files have changed.
 
@@ -139,7 +140,7 @@ def _print_month(built: BuiltMonth) -> None:
 
 
 @ROLLUPS.command(name="list")
-def list_all(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> None:
+def list_all(*, data: Data = None, json: PrintJson = False) -> None:
     """List the rollups: columns, how many days of the newest facts each has, rows, size.
 
     Example: reelport rollups list
@@ -164,7 +165,7 @@ def list_all(*, data: DataOption = DEFAULT_DATA, json: PrintJson = False) -> Non
 def drop(
     *names: Name,
     all: Annotated[bool, Parameter(negative="", help="All rollups.")] = False,  # noqa: A002 - the option's name
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Delete rollups. Reports are then made from the facts, with the same bytes.
 

@@ -6,12 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
-from reelport.cli.arguments.options import Whole, parse_data_directory
+from reelport.cli.arguments.options import Whole
+from reelport.cli.service_commands.access import Data
 from reelport.wording import format_count
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ def sample(
     end: date,
     rows: Whole = 100_000,
     seed: Whole = 1,
-    data: Annotated[Path | None, Parameter(converter=parse_data_directory)] = None,
+    data: Data = None,
 ) -> None:
     """Fill the tables with believable facts, for the organizations demo and rival.
 
@@ -41,7 +39,7 @@ def sample(
         end: Last day, included.
         rows: Facts in all tables together; seven in ten are plays.
         seed: Whole number that the facts are drawn from.
-        data: Directory of the tables and the state.
+        data: The data directory; else REELPORT_DATA, else ./reelport-data.
     """
     from reelport.server.sandbox import fill
     from reelport.server.settings import read_settings
