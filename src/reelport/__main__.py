@@ -18,11 +18,10 @@ def run() -> None:
     try:
         main()
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
-        stop_signals.exit_on_stop(status)
-        if sys.argv[1:2] and sys.argv[1] in ENDED_AT_ONCE:
+        stop_signals.exit_on_stop(end.code if isinstance(end.code, int) else 1)
+        if isinstance(end.code, int) and ENDED_AT_ONCE.intersection(sys.argv[1:2]):
             sys.stderr.flush()
-            os._exit(status)
+            os._exit(end.code)
         raise
 
 

@@ -183,7 +183,7 @@ def test_of_several_windows_the_last_says_up_to_which_day_data_is_complete(tmp_p
     """The first ones may have been made when less was complete: their days are complete since."""
     made = [Downloaded(tmp_path, 10, "", 1, Proof.CHECKSUM, None, date(2026, month, 28)) for month in (7, 11)]
     told = Told()
-    told.narrator.remember_query(ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 11, 29)))
+    told.narrator.query = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 11, 29))
     told.narrator.report_download(Ranged.kept(tmp_path, made), "a", {})
     assert told.hear()[-1].endswith("is complete up to 2026-11-28: numbers of later days may still change")
 

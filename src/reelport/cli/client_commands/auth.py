@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.confirmation import has_terminal
-from reelport.cli.arguments.options import Insecure, Profile, Url
+from reelport.cli.arguments.options import Insecure, Profile, Url, has_terminal
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.client.settings import profile_file, secrets

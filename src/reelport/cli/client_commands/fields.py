@@ -64,15 +64,8 @@ class Part(StrEnum):
 
 def list_entries(part: Part) -> tuple[Entry, ...]:
     """Return all entries in one part of the catalog, in its order."""
-    match part:
-        case Part.METRICS:
-            return tuple(Metric)
-        case Part.DIMENSIONS:
-            return tuple(Dimension)
-        case Part.FILTERS:
-            return tuple(Filter)
-        case Part.PRODUCTS:
-            return tuple(Product)
+    found: dict[Part, Iterable[Entry]] = dict(zip(Part, (Metric, Dimension, Filter, Product), strict=True))
+    return tuple(found[part])
 
 
 def find_entry(name: str) -> Entry:

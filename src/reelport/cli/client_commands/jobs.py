@@ -12,8 +12,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.confirmation import is_confirmed
-from reelport.cli.arguments.options import format_options
+from reelport.cli.arguments.options import format_options, is_confirmed
 from reelport.cli.output.listing import PrintJson, print_fields, print_json, print_list, quote_command
 from reelport.client.ledger import Ledger, resolve_ledger
 from reelport.client.ledger_rows import TOKEN_STATES, Row, State

@@ -101,7 +101,7 @@ def run(
             *_make_chart_check(chart, to, json=json),
             beside=_list_settings_checks(ask, service),
         )
-        query = reporter.remember_query(ask.query())
+        query = reporter.query = ask.query()
         reporter.resume = ["run", *format_options(query), *to.words(), *service.words()]
         reporter.resume += [] if chart is None else ["--chart", *chart]
         reporter.resume += [] if window_days is None else ["--window-days", str(window_days)]
@@ -141,7 +141,7 @@ def submit(
     with reporting(json=json, quiet=quiet) as reporter:
         values = (partial(check_windows, window_days), partial(to_seconds, deadline))
         refuse_together(ask.query, *values, beside=_list_settings_checks(ask, service))
-        query = reporter.remember_query(ask.query())
+        query = reporter.query = ask.query()
         reporter.resume = ["submit", *format_options(query), *service.words()]
         with connect(service) as client:
             report = client.with_options(again=again, windows=window_days).reports.submit(
@@ -264,7 +264,7 @@ def _fetch_report(
 
 
 def _resolve_windows_folder(to: Delivery, chart: list[str] | None) -> str:
-    plain = to.is_unchanged_csv and format_of(to.form, to.output) is Format.CSV
+    plain = not to.excel_safe and format_of(to.form, to.output) is Format.CSV
     if to.output is None or not plain or chart is not None:
         raise UsageError(
             "--keep-windows puts a CSV file a window, as it came, into the folder named by -o; it draws nothing."

@@ -79,11 +79,6 @@ class Delivery:
         ),
     ] = False
 
-    @property
-    def is_unchanged_csv(self) -> bool:
-        """Whether the output is the CSV as it was downloaded, byte for byte."""
-        return self.form in {None, Format.CSV} and not self.excel_safe
-
     def shape(self) -> Format:
         """Return the format to write. UsageError: it isn't there, or the file can't be written."""
         from reelport.client.files.part import resolve_csv_target, resolve_target

@@ -107,11 +107,6 @@ class ResumableCommand:
         self.group = "report"
         self.resume: list[str] = []
 
-    def remember_query(self, query: ReportQuery) -> ReportQuery:
-        """Remember the query, and return it."""
-        self.query = query
-        return query
-
     def resume_command(self) -> str:
         """Format the command that resumes the work."""
         return quote_command(["reelport", self.group, *self.resume])

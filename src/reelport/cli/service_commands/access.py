@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.options import parse_data_directory, parse_day_word
+from reelport.cli.arguments.options import is_confirmed, parse_data_directory, parse_day_word
 from reelport.cli.output.listing import PrintJson, print_fields, print_list
 from reelport.errors import UsageError
 from reelport.wording import format_count
@@ -99,7 +99,6 @@ def remove_organization(name: OrgName, *, yes: Yes = False, json: PrintJson = Fa
 
     Example: reelport org remove rival --yes
     """
-    from reelport.cli.arguments.confirmation import is_confirmed
     from reelport.server.reports import withdrawal
 
     with open_state(data) as (settings, db):
@@ -152,7 +151,6 @@ def limit_key_age(
 
     Example: reelport org max-key-age acme none
     """
-    from reelport.cli.arguments.confirmation import is_confirmed
     from reelport.server.access import keys, organizations
     from reelport.server.access.audit_log import Actor
     from reelport.server.access.key_expiry import parse_max_days

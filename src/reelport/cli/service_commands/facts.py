@@ -1,11 +1,11 @@
-"""`load`, `tables`, `compact`, `vacuum`, `payees`: load facts and maintain their tables."""
+"""`load`, `tables`, `compact`, `vacuum`, `payees`, `sample`: load facts, maintain their tables."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from reelport.cli.arguments.confirmation import is_confirmed
 from reelport.cli.arguments.environment_variables import REJECT_BYTES_VARIABLE, REJECT_ROWS_VARIABLE
-from reelport.cli.arguments.options import Whole
+from reelport.cli.arguments.options import Whole, is_confirmed
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.listing import PrintJson, print_json
 from reelport.cli.service_commands.access import Data
@@ -44,7 +43,10 @@ from reelport.storage.durable import set_readers
 from reelport.wording import format_count, format_size
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from reelport.engine.payees import PayeeTotal
+    from reelport.facts.sample import sample as sample_facts
 
 FACTS_FOLDER = "facts"
 
@@ -397,3 +399,66 @@ def _numbers(found: Sequence[PayeeTotal]) -> list[str]:
     eur = sum((one.eur for one in found), Decimal(0))
     usd = sum((one.usd for one in found), Decimal(0))
     return [f"{sum(one.rows for one in found):,}", f"{eur:,.6f}", f"{usd:,.6f}"]
+
+
+def sample(
+    *,
+    start: date,
+    end: date,
+    rows: Whole = 100_000,
+    seed: Whole = 1,
+    data: Data = None,
+) -> None:
+    """Fill the tables with believable facts, for the organizations demo and rival.
+
+    Example: reelport sample --start 2024-01-01 --end 2024-01-31 --rows 5000
+
+    The same days, rows and seed give the same facts. The same call twice
+    changes nothing; another call adds another range, and is refused when
+    sample facts lie on one of its days.
+
+    Args:
+        start: First day, from 2020-01-01.
+        end: Last day, included.
+        rows: Facts in all tables together; seven in ten are plays.
+        seed: Whole number that the facts are drawn from.
+        data: The data directory; else REELPORT_DATA, else ./reelport-data.
+    """
+    from reelport.server.sandbox import fill
+
+    settings = read_settings(data=data)
+    set_readers(settings.readers)
+    with _show_sample_progress() as progress:
+        found = fill(settings, start, end, rows, seed, progress)
+    if not found.changed:
+        print(f"These sample facts are in {settings.data} already; nothing was changed.", file=sys.stderr)
+    for table, count in found.rows.items():
+        print(f"{table:<10}{count:>14,}")
+    for organization, slugs in found.slugs.items():
+        print(f"{organization:<10}{', '.join(slugs)}")
+
+
+@contextmanager
+def _show_sample_progress() -> Iterator[sample_facts.Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _print_drawn
+        return
+    columns = (TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(table: str, done: int, total: int) -> None:
+            if table not in tasks:
+                tasks[table] = bars.add_task(table, total=total)
+            bars.update(tasks[table], completed=done)
+
+        yield tell
+
+
+def _print_drawn(table: str, done: int, total: int) -> None:
+    if done == total:
+        print(f"{table}: {format_count(total, 'row')} drawn", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from reelport.catalog import Scope
+from reelport.cli.arguments.options import has_terminal, is_confirmed
 from reelport.cli.output.listing import PrintJson, print_fields, print_list
 from reelport.cli.service_commands.access import Data, Org, Yes, open_state, split_names
 from reelport.errors import UsageError
@@ -184,7 +185,6 @@ def revoke_key(
 
     Example: reelport key revoke KEY
     """
-    from reelport.cli.arguments.confirmation import has_terminal, is_confirmed
     from reelport.server.access import keys
     from reelport.server.access.audit_log import Actor
     from reelport.server.state.database import reading

@@ -1,6 +1,6 @@
 """The sink for DuckDB's CSV: reads a named pipe into a file while DuckDB writes.
 
-It hashes, counts and syncs on the way. A short report fits into the pipe: the thread that made it reads it once it is
+It hashes and counts on the way. A short report fits into the pipe: the thread that made it reads it once it is
 whole, for to wake another thread takes longer than that.
 """
 

@@ -18,8 +18,6 @@ from reelport.engine.rollups.choice import (
     RollupList,
     choose,
     list_files_of_days,
-    summarize_refusals,
-    summarize_uses,
 )
 from reelport.engine.rollups.shape import rollup_columns
 from reelport.engine.trees import subquery
@@ -139,14 +137,6 @@ class RollupAggregator(Aggregator):
         """Let no report use the rollups that were read, until they are built anew."""
         readings = [choice.reading for choice in self.choices if choice.reading is not None]
         forget_files(segment for reading in readings for segment, _ in reading.parts)
-
-    def describe_uses(self) -> list[str]:
-        """Say what was read of which rollup."""
-        return summarize_uses(self.choices)
-
-    def describe_refusals(self) -> list[str]:
-        """Say why rollups were not read."""
-        return summarize_refusals(self.choices)
 
     @property
     def was_used(self) -> bool:

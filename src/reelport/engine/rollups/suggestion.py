@@ -146,8 +146,17 @@ def suggest_rollups(
     for rollup in present:
         if rollup in measured:
             _lower(left, measured[rollup])
-    reports = {reads: asked[reads].reports for reads in costs}
-    return tuple(_choose([measured[each] for each in wanted], costs, reports, left, space))
+    candidates, total, chosen = [measured[each] for each in wanted], sum(costs.values()) or 1, []
+    while fitting := [each for each in candidates if each.bytes <= space]:
+        best = max(fitting, key=lambda each: (_find_saved(each, costs, left) / max(each.bytes, 1), each.rollup.name))
+        saved = _find_saved(best, costs, left) / total
+        candidates.remove(best)
+        if saved >= _LEAST_SAVED:
+            served = sum(asked[reads].reports for reads, share in best.shares.items() if share < left[reads])
+            chosen.append(Suggestion(best.rollup, served, saved, best.rows, best.bytes))
+            _lower(left, best)
+            space -= best.bytes
+    return tuple(chosen)
 
 
 def _sample_facts(work: Workspace, snapshot: Snapshot, table: str) -> _Facts | None:
@@ -209,26 +218,6 @@ def _list_candidates(costs: Mapping[Reads, float]) -> Iterator[Rollup]:
         )
         for needs in of_table[:_MOST_NEEDS]:
             yield Rollup(table, needs.grain, tuple(sorted(needs.columns)))
-
-
-def _choose(
-    candidates: list[_Candidate],
-    costs: Mapping[Reads, float],
-    reports: Mapping[Reads, int],
-    left: dict[Reads, float],
-    space: int,
-) -> Iterator[Suggestion]:
-    total = sum(costs.values()) or 1
-    while fitting := [each for each in candidates if each.bytes <= space]:
-        best = max(fitting, key=lambda each: (_find_saved(each, costs, left) / max(each.bytes, 1), each.rollup.name))
-        saved = _find_saved(best, costs, left) / total
-        candidates.remove(best)
-        if saved < _LEAST_SAVED:
-            continue
-        served = sum(reports[reads] for reads, share in best.shares.items() if share < left[reads])
-        yield Suggestion(best.rollup, served, saved, best.rows, best.bytes)
-        _lower(left, best)
-        space -= best.bytes
 
 
 def _find_saved(candidate: _Candidate, costs: Mapping[Reads, float], left: Mapping[Reads, float]) -> float:

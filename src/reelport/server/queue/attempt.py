@@ -32,7 +32,7 @@ from reelport.engine.grouping import DUCKDB
 from reelport.engine.mapping import find_sources
 from reelport.engine.resolved_query import resolve_query
 from reelport.engine.rollups.aggregator import RollupAggregator
-from reelport.engine.rollups.choice import RollupList, count_rows_read
+from reelport.engine.rollups.choice import RollupList, count_rows_read, summarize_refusals, summarize_uses
 from reelport.engine.tenant import Tenant
 from reelport.errors import DiskFull, EngineUnavailable, InternalError, OutOfMemory, StorageError, StoreUnavailable
 from reelport.facts.layout import require_layout
@@ -320,8 +320,8 @@ def _check_rollups(
 
     Rollups that gave another one are used no more, until they are built anew.
     """
-    used = rollups.describe_uses()
-    log.info("rollups chosen", used=used, refused=rollups.describe_refusals())
+    used = summarize_uses(rollups.choices)
+    log.info("rollups chosen", used=used, refused=summarize_refusals(rollups.choices))
     tracing.current_span().set("reelport.rollups.used", used)  # why others were refused names what was asked for
     if not rollups.was_used or not is_sampled(claim.report_id, settings.rollup_checks):
         return written
