@@ -21,8 +21,8 @@ from tests.spark_cluster import running_cluster
 from benchmarks.facts import CHANNELS, START, Facts
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import plan_pieces, tables_of
-from reelport.engine.grouping import DUCKDB
 from reelport.engine.duckdb.engine import QueryEngine
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.spark.aggregator import SparkAggregator
 from reelport.engine.tenant import Tenant
 from reelport.facts.log.snapshot import Snapshot, pin

@@ -1,4 +1,4 @@
-"""Options that several commands share: completed in a shell, parsed into a query; questions."""
+"""What several commands share: options, their completion in a shell, a question."""
 
 from __future__ import annotations
 

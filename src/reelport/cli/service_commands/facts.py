@@ -1,4 +1,4 @@
-"""`load`, `tables`, `compact`, `vacuum`, `payees`, `sample`: load facts, maintain their tables."""
+"""`load`, `tables`, `compact`, `vacuum`, `payees`, `sample`: facts and their tables."""
 
 from __future__ import annotations
 
@@ -48,17 +48,6 @@ if TYPE_CHECKING:
     from reelport.engine.payees import PayeeTotal
     from reelport.facts.sample import sample as sample_facts
 
-FACTS_FOLDER = "facts"
-
-DataOption = Annotated[
-    Path,
-    Parameter(
-        name="--data",
-        env_var="REELPORT_DATA",
-        converter=parse_data_directory,
-        help="The data directory; REELPORT_DATA names it too.",
-    ),
-]
 MemoryOption = Annotated[str, Parameter(name="--memory", help="Memory for sorting; the rest spills to disk.")]
 
 LOAD = App(name="load", help="Load facts and objects from files; list and undo loads.")
@@ -118,7 +107,7 @@ def load(
     table: Annotated[str, Parameter(help=f"One of: {', '.join(TABLES)}.")],
     /,
     *files: Annotated[Path, Parameter(help="Files of one batch. The first bytes of each show its format.")],
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
     dry_run: Annotated[bool, Parameter(negative="", help="Check all rows, show the first ones, load nothing.")] = False,
     suggest_map: Annotated[
         bool,
@@ -259,7 +248,7 @@ def load_undo(
     batch: Annotated[str, Parameter(help="Its name in `load list`, or the beginning of the name.")],
     /,
     *,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
     table: Annotated[str | None, Parameter(help="The table, if several tables have a batch of this name.")] = None,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask for confirmation; programs need this.")] = False,
     json: PrintJson = False,
@@ -369,7 +358,7 @@ NOBODY = "(nobody)"
 
 def payees(
     *,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
     start: Annotated[date | None, Parameter(help="First day; otherwise the first loaded day.")] = None,
     end: Annotated[date | None, Parameter(help="Last day, included; otherwise the last loaded day.")] = None,
     memory: MemoryOption = MEMORY,

@@ -187,7 +187,7 @@ def explain(
     org: Annotated[
         str | None, Parameter(help="The organization that asks; otherwise one that owns all channels.")
     ] = None,
-    data: DataOption = DEFAULT_DATA,
+    data: Data = None,
     json: PrintJson = False,
 ) -> None:
     """Say which rollup a report would use, why others are refused, what is fetched.

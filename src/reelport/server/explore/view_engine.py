@@ -23,8 +23,8 @@ import structlog
 from reelport.catalog import Dimension, Grain, Metric
 from reelport.engine.aggregation import Aggregator
 from reelport.engine.compile import compile_query, tables_of
-from reelport.engine.grouping import DUCKDB
 from reelport.engine.duckdb.engine import QueryEngine, Session
+from reelport.engine.grouping import DUCKDB
 from reelport.engine.leaderboard import Ranking, compile_leaderboard, keep_cells
 from reelport.engine.mapping import title_tables
 from reelport.engine.plan import Plan
