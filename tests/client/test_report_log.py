@@ -189,7 +189,7 @@ def test_both_clients_log_and_tell_no_secret(heard: Heard, tmp_path: Path) -> No
     """Over real sockets, with every logger at its finest: the steps are there, and nothing that gives access."""
     with Vendor() as vendor:
         run_both(vendor, tmp_path)
-        access = list(vendor._access.tokens)  # noqa: SLF001 - what it gave out is what must not be seen
+        access = list(vendor._tokens)  # noqa: SLF001 - what it gave out is what must not be seen
         links = list(vendor._files.given)  # noqa: SLF001 - the same
     text = "\n".join(heard.lines)
     for step in ("asked for report", "waited for report", "retrying", "downloaded report", "merged 2 windows"):
@@ -204,7 +204,7 @@ def test_both_clients_log_and_tell_no_secret(heard: Heard, tmp_path: Path) -> No
 def test_a_token_that_was_renewed_is_still_a_secret(vendor: Vendor, client: Client) -> None:
     """An answer that comes late may tell the token with which it was asked for: the log doesn't."""
     client.probe()
-    (first,) = vendor._access.tokens  # noqa: SLF001 - what it gave out is what must not be seen
+    (first,) = vendor._tokens  # noqa: SLF001 - what it gave out is what must not be seen
     vendor.revoke_tokens()
     client.probe()
     assert len(vendor.grants) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip as gzip_format
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum, unique
 from typing import Any, Literal
@@ -154,7 +154,23 @@ def _compress(cut: Cut, data: bytes, headers: Mapping[str, str]) -> Body:
 
 
 @dataclass(kw_only=True, eq=False)
-class Behaviour:
+class Counts:
+    """What the vendor was asked so far."""
+
+    looks: int = field(default=0, init=False)
+    """How many status queries came."""
+    refused: int = field(default=0, init=False)
+    """How many asks were refused because too many reports were unfinished."""
+    refused_queries: int = field(default=0, init=False)
+    """How many asks were refused for their query."""
+    peak: int = field(default=0, init=False)
+    """The most reports that were unfinished at once."""
+    downloads: int = field(default=0, init=False)
+    """How many requests for a file came, valid or not."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Behaviour(Counts):
     """What the vendor does, and what it does wrong."""
 
     running: int = 2

@@ -66,7 +66,6 @@ class Files:
 
     behaviour: Behaviour
     given: dict[str, Link] = field(default_factory=dict)
-    downloads: int = 0
     ranges: list[str] = field(default_factory=list)
     made: dict[str, tuple[object, list[bytes]]] = field(default_factory=dict, repr=False)
 
@@ -86,7 +85,7 @@ class Files:
 
     def answer(self, request: Request, link: Link | None, wire: Wire) -> Body:
         """Answer a download."""
-        self.downloads += 1
+        self.behaviour.downloads += 1
         if asked := request.headers.get("range"):
             self.ranges.append(asked)
         if link is None:

@@ -50,10 +50,6 @@ class Reports:
     behaviour: Behaviour
     links: Callable[[str], list[str]]
     asks: list[dict[str, Any]] = field(default_factory=list)
-    looks: int = 0
-    refused: int = 0
-    refused_queries: int = 0
-    peak: int = 0
     known: dict[str, Report] = field(default_factory=dict)
 
     def answer(self, body: dict[str, Any]) -> bytes | None:
@@ -106,11 +102,11 @@ class Reports:
         if sentence is None and (days := ReportQuery.from_wire(wire).days) > self.behaviour.longest:
             sentence = f"The period of {days} days is longer than {self.behaviour.longest}."
         if sentence is not None:
-            self.refused_queries += 1
+            self.behaviour.refused_queries += 1
             return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
         if self._find_same(wire) is not None or self.unfinished() + self.behaviour.outside < self.behaviour.running:
             return None
-        self.refused += 1
+        self.behaviour.refused += 1
         sentence = "Too many reports are being generated."
         if self.behaviour.refusal == "429":
             return json_reply({"error": {"message": sentence}}, 429, self.retry_header())
@@ -137,7 +133,7 @@ class Reports:
     def _add_report(self, wire: dict[str, Any]) -> Report:
         report = Report(f"report-{secrets.token_hex(8)}", wire, self._is_failing(wire))
         self.known[report.token] = report
-        self.peak = max(self.peak, self.unfinished())
+        self.behaviour.peak = max(self.behaviour.peak, self.unfinished())
         return report
 
     def _is_failing(self, wire: dict[str, Any]) -> bool:
@@ -149,7 +145,7 @@ class Reports:
                 return which(wire)
 
     def _answer_look(self, token: str, page: _Page) -> dict[str, Any] | None:
-        self.looks += 1
+        self.behaviour.looks += 1
         report = self.known.get(token)
         if report is None:
             return None

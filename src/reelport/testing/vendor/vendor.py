@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from reelport.testing.vendor.behaviour import Behaviour, Body
@@ -33,7 +33,12 @@ class Vendor(Behaviour):
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
-        self._access = _Access(self)
+        self.key, self.secret = "key-of-the-vendor", f"secret-{secrets.token_hex(16)}"
+        self.username, self.password = "owner@example.org", f"password-{secrets.token_hex(8)}"
+        self.bearer = f"bearer-{secrets.token_hex(16)}"
+        self._grants: list[str] = []
+        self._tokens: dict[str, float] = {}
+        self._refreshers: set[str] = set()
         self._files = Files(self)
         self._reports = Reports(self, lambda token: self._files.links(self.url, token))
         self._port = 0
@@ -48,31 +53,6 @@ class Vendor(Behaviour):
         return f"http://127.0.0.1:{self._port}"
 
     @property
-    def key(self) -> str:
-        """The id of the only API key, which is private and public at once."""
-        return self._access.key
-
-    @property
-    def secret(self) -> str:
-        """That key's secret."""
-        return self._access.secret
-
-    @property
-    def username(self) -> str:
-        """The user to whom the public key belongs."""
-        return self._access.username
-
-    @property
-    def password(self) -> str:
-        """That user's password."""
-        return self._access.password
-
-    @property
-    def bearer(self) -> str:
-        """A bearer token that never expires."""
-        return self._access.bearer
-
-    @property
     def asks(self) -> list[dict[str, Any]]:
         """The inputs of all accepted asks, including those whose answer was lost."""
         with self._lock:
@@ -85,35 +65,10 @@ class Vendor(Behaviour):
             return list(self._reports.known)
 
     @property
-    def refused(self) -> int:
-        """How many asks were refused because too many reports were unfinished."""
-        return self._reports.refused
-
-    @property
-    def refused_queries(self) -> int:
-        """How many asks were refused for their query."""
-        return self._reports.refused_queries
-
-    @property
-    def looks(self) -> int:
-        """How many status queries came."""
-        return self._reports.looks
-
-    @property
-    def peak(self) -> int:
-        """The most reports that were unfinished at once."""
-        return self._reports.peak
-
-    @property
     def grants(self) -> list[str]:
         """The grant type of each request for a token."""
         with self._lock:
-            return list(self._access.grants)
-
-    @property
-    def downloads(self) -> int:
-        """How many requests for a file came, valid or not."""
-        return self._files.downloads
+            return list(self._grants)
 
     @property
     def asked_ranges(self) -> list[str]:
@@ -124,9 +79,9 @@ class Vendor(Behaviour):
     def revoke_tokens(self, *, refresh: bool = False) -> None:
         """Revoke every token except `bearer`; with `refresh` refresh tokens too."""
         with self._lock:
-            self._access.tokens.clear()
+            self._tokens.clear()
             if refresh:
-                self._access.refreshers.clear()
+                self._refreshers.clear()
 
     def expire_links(self) -> None:
         """Expire every link; the next status query gives new ones."""
@@ -195,7 +150,7 @@ class Vendor(Behaviour):
         with self._lock:
             match request.method, request.path:
                 case "POST", str(path) if path in {TOKEN_PATH, _PUBLIC_TOKEN_PATH}:
-                    return Body(self._access.grant(request, public=path == _PUBLIC_TOKEN_PATH))
+                    return Body(self._grant(request, public=path == _PUBLIC_TOKEN_PATH))
                 case "POST", str(path) if path in {GRAPHQL_PATH, _PUBLIC_GRAPHQL_PATH}:
                     before = len(self._reports.asks)
                     answer = self._graphql(request)
@@ -211,46 +166,29 @@ class Vendor(Behaviour):
         if self.unavailable > 0:
             self.unavailable -= 1
             return json_reply({"error": "unavailable"}, 503, self._reports.retry_header())
-        if not self._access.allows(request.bearer):
+        known = request.bearer == self.bearer or time.monotonic() < self._tokens.get(request.bearer, 0.0)
+        if not known:
             sentence = "The token is unknown or has expired."
             if self.token_refusal == "errors":  # noqa: S105 - a word, no secret
                 return json_reply(refuse(sentence, "invalid_token"))
             return json_reply({"error": "invalid_token", "error_description": sentence}, 401)
         return self._reports.answer(request.json())
 
-
-@dataclass
-class _Access:
-    """A key, a user, and an endless bearer token. Callers must hold the vendor's lock."""
-
-    behaviour: Behaviour
-    key: str = "key-of-the-vendor"
-    secret: str = field(default_factory=lambda: f"secret-{secrets.token_hex(16)}", repr=False)
-    username: str = "owner@example.org"
-    password: str = field(default_factory=lambda: f"password-{secrets.token_hex(8)}", repr=False)
-    bearer: str = field(default_factory=lambda: f"bearer-{secrets.token_hex(16)}", repr=False)
-    grants: list[str] = field(default_factory=list)
-    tokens: dict[str, float] = field(default_factory=dict, repr=False)
-    refreshers: set[str] = field(default_factory=set, repr=False)
-
-    def allows(self, token: str) -> bool:
-        return token == self.bearer or time.monotonic() < self.tokens.get(token, 0.0)
-
-    def grant(self, request: Request, *, public: bool) -> bytes:
+    def _grant(self, request: Request, *, public: bool) -> bytes:
         form = request.form()
         kind = form.get("grant_type", "")
-        self.grants.append(kind)
+        self._grants.append(kind)
         if (form.get("client_id"), form.get("client_secret")) != (self.key, self.secret):
             return json_reply({"error": "invalid_client", "error_description": "Unknown key."}, 400)
         match kind, public:
             case "client_credentials", False:
-                missing = self.behaviour.lacks & set(form.get("scope", "").split())
+                missing = self.lacks & set(form.get("scope", "").split())
                 return (
                     json_reply({"error": "invalid_scope"}, 400) if missing else self._new_token(form.get("scope", ""))
                 )
             case "password", True if (form.get("username"), form.get("password")) == (self.username, self.password):
                 return self._new_token("", refresh=True)
-            case "refresh_token", True if form.get("refresh_token", "") in self.refreshers:
+            case "refresh_token", True if form.get("refresh_token", "") in self._refreshers:
                 return self._new_token("", refresh=True)
             case (("password" | "refresh_token"), True):
                 return json_reply({"error": "invalid_grant", "error_description": "Wrong, used up or expired."}, 400)
@@ -259,10 +197,10 @@ class _Access:
 
     def _new_token(self, scope: str, *, refresh: bool = False) -> bytes:
         token = f"token-{secrets.token_hex(16)}"
-        life = self.behaviour.token_life
-        self.tokens[token] = time.monotonic() + life
+        life = self.token_life
+        self._tokens[token] = time.monotonic() + life
         answer = {"access_token": token, "expires_in": life, "scope": scope, "token_type": "Bearer"}
         if refresh:
             answer["refresh_token"] = f"refresh-{secrets.token_hex(16)}"
-            self.refreshers.add(str(answer["refresh_token"]))
+            self._refreshers.add(str(answer["refresh_token"]))
         return json_reply(answer)
