@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.cases import thin_out
 
-from reelport.errors import SchemaDrift, ServiceError, StorageError, WindowEmptied
+from reelport.errors import RepeatedRows, SchemaDrift, ServiceError, StorageError, WindowEmptied
 from reelport.sync.destinations import open_destination
 from reelport.sync.parquet_folder import CURRENT
 from reelport.sync.spec import Contract, Days, Kind, Place, Spec
@@ -45,6 +45,14 @@ def test_a_window_is_replaced_and_nothing_else(spec: Spec) -> None:
     state = open_destination(spec.place).state(spec)
     assert state.present == Days.between(day(1), day(4))
     assert (state.service, state.has_meaning_of(spec)) == ("http://here", True)
+
+
+def test_rows_that_repeat_a_key_are_refused_whatever_columns_come(spec: Spec) -> None:
+    """A report with other columns than asked for is taken by name, and no row of it may count twice."""
+    header = "visitor_country,views,day,more\n"
+    with pytest.raises(RepeatedRows, match=r"FR,2026-01-01,x: .* Tell the service"):
+        put(spec, f"{header}FR,1,2026-01-01,x\nDE,1,2026-01-01,x\nFR,2,2026-01-01,x\n", 1, 1)
+    assert put(spec, f"{header},1,2026-01-01,x\n,2,2026-01-01,x\n", 1, 1).rows == 2, "an empty cell may be many things"
 
 
 def test_the_same_window_twice_changes_nothing(spec: Spec) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Self
 
+from reelport.catalog import Metric
+from reelport.client.files.shape import build_repeated
 from reelport.client.ranges.windows import Window
 from reelport.errors import NewerData, SchemaDrift, ServiceError, StorageError, WindowEmptied
 from reelport.sql_quoting import quote_name, quote_text
@@ -57,8 +59,8 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, 
 
     `kept` is empty while there is no copy: then whole numbers beyond 64 bits are DECIMAL(38,0) from the start. Without
     `widens`, numbers too fine or too large for a column are kept as text, as words among numbers are. Raises
-    SchemaDrift where the contract forbids the change, or a row has no day; ServiceError for a row outside of the
-    window.
+    SchemaDrift where the contract forbids the change, or a row has no day; RepeatedRows; ServiceError for a row outside
+    of the window.
     """
     asked = fields_of(spec.columns)
     base = kept or asked
@@ -69,6 +71,8 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, 
     lost = [field.name for field in asked if field.name not in stage.columns]
     _require_days(spec, base, stage, window)
     misfits = stage.misfits((*base, *new))
+    if misfits or stage.columns != spec.columns:
+        _refuse_repeats(spec, stage)
     if not kept:
         large = {one.field: wider for one in misfits if (wider := one.wider) and wider.digits == one.field.digits}
         base, new = (tuple(large.get(field, field) for field in fields) for fields in (base, new))
@@ -100,6 +104,18 @@ def _require_days(spec: Spec, base: tuple[Field, ...], stage: Stage, window: Win
     outside = stage.count(f"NOT ({within_sql(f'({cast_sql(time)})', time.type, window.start, window.end)})")
     if outside:
         raise ServiceError(f"The report has {format_count(outside, 'row')} outside of {window}.")
+
+
+def _refuse_repeats(spec: Spec, stage: Stage) -> None:
+    """Raise RepeatedRows for two rows of a key. A report as it was asked for was checked while it came."""
+    if not {name.lower() for name in spec.dimensions} <= set(stage.columns):
+        return
+    keys = [quote_name(name) for name in stage.columns if name.upper() not in Metric.__members__]
+    known = " AND ".join(f"{key} IS NOT NULL" for key in keys)  # an empty cell may stand for several things
+    listed = ", ".join(keys)
+    twice = f"SELECT {listed} FROM {STAGE} WHERE {known} GROUP BY {listed} HAVING count(*) > 1"  # noqa: S608 - quoted
+    if found := stage.con.execute(twice).fetchone():
+        raise build_repeated(",".join(found))
 
 
 def time_field(spec: Spec, fields: tuple[Field, ...]) -> Field:

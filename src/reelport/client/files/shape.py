@@ -33,13 +33,12 @@ _NUMBERS = frozenset({CellType.INTEGER, CellType.DECIMAL})
 _LONGEST_ROW = 1 << 20
 """Bytes of a row that are held in memory until its end comes."""
 _A_DAY = {Grain.MINUTE: 24 * 60, Grain.HOUR: 24, Grain.DAY: 1}
-_AS_IT_IS = "To take it as it is: --any-columns (client.with_options(any_columns=True))."
-
 # Advice that holds for a window of a range or a sync too, whose files can't be taken as they are.
-_REPORT_IT = (
-    "Tell the service: the same command asks for the report anew. `reelport report download TOKEN --any-columns` saves "
-    "the file as it is (client.with_options(any_columns=True))."
+_AS_IT_IS = (
+    "`reelport report download TOKEN --any-columns` saves the file as it is "
+    "(client.reports.attach(TOKEN).download(FILE, any_columns=True))."
 )
+_REPORT_IT = f"Tell the service: the same command asks for the report anew. {_AS_IT_IS}"
 
 
 def parse_columns(line: bytes) -> tuple[str, ...]:
@@ -299,8 +298,7 @@ class _RowCells:
         elif self._most is not None and self._rows + len(keys) > self._most:
             self._problem = build_too_many(self._most)
         elif (key := self._find_repeat(keys)) is not None:
-            shown = key.decode(errors="replace").rstrip(",")[:200]
-            self._problem = RepeatedRows(f"Two rows of the report are of {shown}: they would count twice. {_REPORT_IT}")
+            self._problem = build_repeated(key.decode(errors="replace").rstrip(","))
         self._rows += len(keys)
 
     def end(self) -> None:
@@ -347,6 +345,11 @@ def _metric_pattern(name: str) -> bytes:
     """Return the pattern of a metric's cells; any text for one that the catalog lacks."""
     row = Metric.__members__.get(name)
     return _NUMBER if row is not None and row.type in _NUMBERS else _CELL
+
+
+def build_repeated(key: str) -> RepeatedRows:
+    """Build the error for two rows that have the same dimensions."""
+    return RepeatedRows(f"Two rows of the report are of {key[:200]}: they would count twice. {_REPORT_IT}")
 
 
 def build_too_many(most: int) -> RepeatedRows:
