@@ -118,7 +118,7 @@ def test_both_clients_drive_a_flow_of_their_session(vendor: Vendor, query: Repor
             return (await client.drive(ask(client.session, query, silently))).token
 
     with Client(vendor.url, vendor.key, vendor.secret, ledger=False) as client:
-        assert client.with_options(slots=1).session.slots == 1
+        assert client.with_options(slots=1).session.settings.slots == 1
         assert client.drive(ask(client.session, query, silently)).token != asyncio.run(other())
 
 

@@ -7,8 +7,9 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote, quote_plus
 
 from reelport import check
@@ -91,19 +92,9 @@ class Session:
             self.access.reelport = False
 
     @property
-    def grant(self) -> Grant | None:
-        """The present grant."""
-        return self.access.grant
-
-    @property
     def reelport(self) -> bool | None:
         """Whether the host is a Reelport service; None until it has answered."""
         return self.access.reelport
-
-    @property
-    def slots(self) -> int:
-        """How many reports of this key may be in flight at a time."""
-        return self.settings.slots
 
     @property
     def windows(self) -> int:
@@ -142,9 +133,8 @@ class Session:
     def build_question(self, query: ReportQuery, *, fresh: bool = False, current: bool = False) -> Question:
         """Build the ledger's question: query, key, host's kind, slots, whether to reuse reports."""
         settings = self.settings
-        return Question(
-            settings.url, settings.identity, query, self.reelport is True, self.slots, fresh, settings.again, current
-        )
+        key, reelport, again = settings.identity, self.reelport is True, settings.again
+        return Question(settings.url, key, query, reelport, settings.slots, fresh, again, current)
 
     def check_query(self, query: ReportQuery) -> tuple[Problem, ...]:
         """Check a query; return its warnings. Raises QueryRefused with all when one is fatal."""
@@ -156,10 +146,12 @@ class Session:
 
     def redact(self, text: str) -> str:
         """Make a text from outside printable: no secrets, tokens or controls; at most 1000 signs."""
-        grant = self.grant
+        grant = self.access.grant
         present = (grant.token, grant.refresh or "") if grant else ()
-        held = [*self.settings.key.secrets, *present, *self.access.given]
-        spelled = {word for secret in held if len(secret) >= _SECRET for word in _list_spellings(secret)}
+        held = [*astuple(self.settings.key), *present, *self.access.given]
+        # A service may echo a secret plain, in an address, in a form, in HTML.
+        spelling = (str, partial(quote, safe=""), quote, quote_plus, html.escape)
+        spelled = {spell(secret) for secret in held if len(secret) >= _SECRET for spell in spelling}
         for word in sorted(spelled, key=len, reverse=True):
             text = text.replace(word, "[redacted]")
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split())[:1000])
@@ -167,11 +159,6 @@ class Session:
     def with_settings(self, settings: Settings) -> Session:
         """Return a session with other settings; it shares what is learned of the service."""
         return replace(self, settings=settings)
-
-
-def _list_spellings(secret: str) -> tuple[str, ...]:
-    """List how a service may echo a secret: plain, in an address, in a form, in HTML."""
-    return secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret)
 
 
 def _name_run_range(problem: Problem) -> Problem:

@@ -104,7 +104,7 @@ def verify(
     with tempfile.TemporaryDirectory(prefix="reelport-") as folder:
         tell = one_at_a_time(with_log(session, tell))
         reads = [_fetch_again(session, spec, window, Path(folder), tell, limit) for window in windows]
-        found = client.drive(fork(reads, session.slots))
+        found = client.drive(fork(reads, session.settings.slots))
         for error in found:
             if isinstance(error, ReelportError):
                 raise error

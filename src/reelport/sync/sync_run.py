@@ -189,7 +189,7 @@ class _Run:
 
     def sync_windows(self, client: Client, tasks: Sequence[_Task]) -> list[tuple[Spec, Outcome]]:
         try:
-            found = client.drive(fork([self._sync_window(task) for task in tasks], self._session.slots))
+            found = client.drive(fork([self._sync_window(task) for task in tasks], self._session.settings.slots))
         finally:
             # Wait for a load in progress, which must end before the lock is released; later loads are refused.
             self._closed = True

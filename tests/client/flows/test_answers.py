@@ -131,7 +131,7 @@ def test_nothing_that_prints_holds_a_secret(session: Session, time: Time, what: 
     """Neither session, settings, grant nor request tells the secret or the bearer token."""
     hand = FlowDriver(time, reply(looked("IN_PROGRESS")))
     hand.drive(lifecycle.look(session, REPORT, ignore_event))
-    printed = what([session, session.grant, session.settings, hand.sent])
+    printed = what([session, session.access.grant, session.settings, hand.sent])
     assert SECRET not in printed
     assert TOKEN not in printed
 

@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
@@ -58,15 +58,8 @@ class Http:
         """Send a request; return the response, its body still open. UsageError once closed."""
         _refuse_closed(closed=self._client.is_closed)
         try:
-            made = self._client.build_request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                content=request.body,
-                timeout=_build_timeout(request),
-                extensions={"trace": trace},
-            )
-            with _without_signatures(), bounded_head(request):
+            made = _build_request(self._client, request, _trace)
+            with _without_signatures(), _bounded_head(request):
                 response = self._client.send(made, stream=True, auth=None, follow_redirects=request.method == "GET")
                 return _Body(response, request.timeout)
         except (httpx2.RequestError, *_NO_ADDRESS) as error:
@@ -115,16 +108,9 @@ class AsyncHttp:
         _refuse_closed(closed=self._client.is_closed)
         self._follow_loop()
         try:
-            made = self._client.build_request(
-                request.method,
-                request.url,
-                headers=request.headers,
-                content=request.body,
-                timeout=_build_timeout(request),
-                extensions={"trace": trace_async},
-            )
+            made = _build_request(self._client, request, _trace_async)
             follow = request.method == "GET"
-            with _without_signatures(), bounded_head(request):
+            with _without_signatures(), _bounded_head(request):
                 return _AsyncBody(await self._client.send(made, stream=True, auth=None, follow_redirects=follow))
         except (httpx2.RequestError, *_NO_ADDRESS) as error:
             return _describe_loss(error)
@@ -207,8 +193,14 @@ def _build_headers() -> dict[str, str]:
     return {"user-agent": build_user_agent(), "accept-encoding": "identity", "accept": "*/*"}
 
 
-def _build_timeout(request: Request) -> httpx2.Timeout:
-    return httpx2.Timeout(request.timeout, connect=min(request.timeout, _CONNECT_SECONDS))
+def _build_request(
+    client: httpx2.Client | httpx2.AsyncClient, request: Request, follow: Callable[[str, dict[str, Any]], object]
+) -> httpx2.Request:
+    timeout = httpx2.Timeout(request.timeout, connect=min(request.timeout, _CONNECT_SECONDS))
+    content, extensions = request.body, {"trace": follow}
+    return client.build_request(
+        request.method, request.url, headers=request.headers, content=content, timeout=timeout, extensions=extensions
+    )
 
 
 def _read_head(response: httpx2.Response) -> Reply:
@@ -217,7 +209,7 @@ def _read_head(response: httpx2.Response) -> Reply:
 
 def _describe_loss(error: httpx2.RequestError | httpx2.InvalidURL | UnicodeError) -> Lost:
     """Describe a failed request. Leaves its address out: that may be a signed URL."""
-    if isinstance(error, SlowHead):
+    if isinstance(error, _SlowHead):
         return TOO_SLOW
     if isinstance(error, _NO_ADDRESS):
         return Lost("the link is no address", sent=False)
@@ -320,7 +312,7 @@ def _cut_to_host(argument: object) -> object:
     return f"{argument.scheme}://{argument.netloc.decode()}/…" if isinstance(argument, httpx2.URL) else argument
 
 
-class SlowHead(httpx2.ReadTimeout):
+class _SlowHead(httpx2.ReadTimeout):
     """The head of an answer came in pieces for longer than the request allows."""
 
 
@@ -337,13 +329,13 @@ class _Head:
 
     @contextmanager
     def count(self) -> Iterator[None]:
-        """Count the seconds of a wait for bytes; SlowHead where none is left.
+        """Count the seconds of a wait for bytes; _SlowHead where none is left.
 
         At most the silence after which the library gives up counts: beyond that the process, or its event loop, stood
         still.
         """
         if self._left <= 0:
-            raise SlowHead("the head of the answer only trickles")
+            raise _SlowHead("the head of the answer only trickles")
         began = time.monotonic()
         yield
         if self._begun:
@@ -356,8 +348,8 @@ _HEAD: ContextVar[_Head | None] = ContextVar("reelport_head", default=None)
 
 
 @contextmanager
-def bounded_head(request: Request) -> Iterator[None]:
-    """Raise SlowHead for slow heads of the block's request, which needs the extension `trace`."""
+def _bounded_head(request: Request) -> Iterator[None]:
+    """Raise _SlowHead for slow heads of the block's request, which needs the extension `trace`."""
     before = _HEAD.set(_Head(request))
     try:
         yield
@@ -365,8 +357,7 @@ def bounded_head(request: Request) -> Iterator[None]:
         _HEAD.reset(before)
 
 
-def trace(event: str, info: dict[str, Any]) -> None:
-    """Follow a blocking request: count the reads of each stream that it opens."""
+def _trace(event: str, info: dict[str, Any]) -> None:
     if _is_opened(event):
         stream = info["return_value"]
         read = stream.read
@@ -380,8 +371,7 @@ def trace(event: str, info: dict[str, Any]) -> None:
     _note_answer(event)
 
 
-async def trace_async(event: str, info: dict[str, Any]) -> None:
-    """Follow a request on asyncio, as `trace` does."""
+async def _trace_async(event: str, info: dict[str, Any]) -> None:
     if _is_opened(event):
         stream = info["return_value"]
         read = stream.read

@@ -15,15 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reelport.client.steps import Lost, Reply
-from reelport.errors import (
-    AccessError,
-    Problem,
-    QueryRefused,
-    QueueFull,
-    ReelportError,
-    ServiceError,
-    Unreachable,
-)
+from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, ReelportError, ServiceError, Unreachable
 from reelport.wire import Code
 from reelport.wording import format_count
 
@@ -179,10 +171,7 @@ def _read_problem(error: dict[str, Any], redact: Redact) -> Problem:
     path = tuple(step if isinstance(step, int) else redact(str(step)) for step in steps)
     sentence = error.get("message") or "The service refused without a word."
     return Problem(
-        redact(str(code)),
-        path,
-        redact(str(sentence)),
-        redact(nearest) if isinstance(nearest, str) else None,
+        redact(str(code)), path, redact(str(sentence)), redact(nearest) if isinstance(nearest, str) else None
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -24,6 +24,7 @@ WISHED = (Scope.CREATE_REPORTS, Scope.READ_REPORTS, Scope.ACCESS_ADS, Scope.ACCE
 _LIFE = 3600.0
 _MARGIN = 60.0
 _REFUSALS = frozenset({400, UNAUTHORIZED, FORBIDDEN})
+_HEADERS = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
 
 
 def get_token(
@@ -47,13 +48,13 @@ def get_token(
 
 def discard_token(session: Session, token: str) -> None:
     """Mark a token that the service refused as stale, unless another flow renewed it meanwhile."""
-    grant = session.grant
+    grant = session.access.grant
     if grant is not None and grant.token == token:
         session.access.grant = replace(grant, renew_at=float("-inf"))
 
 
 def _find_current_token(session: Session) -> str | None:
-    grant = session.grant
+    grant = session.access.grant
     return grant.token if grant is not None and session.clock.seconds() < grant.renew_at else None
 
 
@@ -72,8 +73,9 @@ def _renew_token(
     """
     if (token := _find_current_token(session)) is not None:
         return token
-    access = session.access
-    _share_failure(access, tries, late=session.clock.seconds() > until)
+    access, late = session.access, session.clock.seconds() > until
+    if access.tries != tries and access.failure is not None and (late or isinstance(access.failure, AccessError)):
+        raise copy.copy(access.failure)  # another flow's, met while this one waited: a retry can't help
     access.failure = None
     try:
         grant = yield from _get_grant(session, key, tell, needed, policy.left(session, until))
@@ -86,19 +88,15 @@ def _renew_token(
     return grant.token
 
 
-def _share_failure(access: Access, tries: int, *, late: bool) -> None:
-    """Raise another flow's error, met while this one waited, when a retry can't help."""
-    failure = access.failure
-    if access.tries != tries and failure is not None and (late or isinstance(failure, AccessError)):
-        raise copy.copy(failure)
-
-
 def _get_grant(
     session: Session, key: PrivateKey | PublicKey, tell: Progress, needed: tuple[Scope, ...], policy: RetryPolicy
 ) -> Flow[Grant]:
     """Get a grant by the first form that the service doesn't refuse."""
+    settings = session.settings
     for form in _list_forms(session, key, needed):
-        request, retries = _build_request(session, form), Retries(session, tell, policy)
+        body = urlencode(form).encode()
+        request = Request("POST", settings.token_url or settings.url, _HEADERS, body, settings.timeout, settings.pace)
+        retries = Retries(session, tell, policy)
         while (seconds := retries.pause_after((yield Send(request)))) is not None:
             yield Wait(seconds)
         if not _refuses_form(session, key, retries.reply):
@@ -129,10 +127,11 @@ def _list_forms(session: Session, key: PrivateKey | PublicKey, needed: tuple[Sco
     match key:
         case PrivateKey():
             form = {"grant_type": "client_credentials"} | form
-            return [form | _format_scope(scopes) for scopes in (WISHED, (Scope.CREATE_REPORTS, *needed))]
+            tried = (WISHED, (Scope.CREATE_REPORTS, *needed))
+            return [form | {"scope": " ".join(dict.fromkeys(scopes))} for scopes in tried]
         case PublicKey():
             login = form | {"grant_type": "password", "username": key.username, "password": key.password}
-            refresh = session.grant.refresh if session.grant else None
+            refresh = session.access.grant.refresh if session.access.grant else None
             again = [] if refresh is None else [form | {"grant_type": "refresh_token", "refresh_token": refresh}]
             return [*again, login]
 
@@ -141,17 +140,6 @@ def _refuses_form(session: Session, key: PrivateKey | PublicKey, reply: Reply) -
     if isinstance(key, PublicKey):
         return reply.status in _REFUSALS
     return reply.status != OK and parse_object(reply, session.redact).get("error") == "invalid_scope"
-
-
-def _build_request(session: Session, form: Mapping[str, str]) -> Request:
-    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-    url = session.settings.token_url or session.settings.url
-    settings = session.settings
-    return Request("POST", url, headers, urlencode(form).encode(), settings.timeout, settings.pace)
-
-
-def _format_scope(scopes: Iterable[Scope]) -> dict[str, str]:
-    return {"scope": " ".join(dict.fromkeys(scopes))}
 
 
 def _read_grant(session: Session, reply: Reply, refresh: str | None = None) -> Grant:

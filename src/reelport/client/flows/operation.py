@@ -97,7 +97,7 @@ def probe(session: Session) -> Flow[Probe]:
     reply = yield from run_operation(session, TOUCH, {}, ignore_event, impatient)
     after = session.clock.now()
     _check_reply(session, reply)
-    grant = session.grant
+    grant = session.access.grant
     return Probe(
         session.settings.url,
         reply.headers.get(VERSION_HEADER.lower()) if session.reelport else None,

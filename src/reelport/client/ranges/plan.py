@@ -76,8 +76,8 @@ def plan_range(session: Session, query: ReportQuery) -> Plan:
         made = build_merge_plan(session, query, windows)
     except MergeRefused as refused:
         planned = _plan_windows(session, query, windows)
-        return Plan(query, planned, session.slots, None, refusal=str(refused))
-    return Plan(query, _plan_windows(session, made.asked, windows), session.slots, made.rule, made.silent)
+        return Plan(query, planned, session.settings.slots, None, refusal=str(refused))
+    return Plan(query, _plan_windows(session, made.asked, windows), session.settings.slots, made.rule, made.silent)
 
 
 def check_range_query(session: Session, query: ReportQuery) -> None:

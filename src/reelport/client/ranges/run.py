@@ -71,8 +71,8 @@ def run_range(
 ) -> Flow[Ranged]:
     """Put a query's report over any range under the target's name, as one long report.
 
-    Asks for `session.slots` windows at a time; each has `deadline` seconds. Stopped at any point and run again, this
-    goes on where it stopped. Raises MergeRefused before it asks for anything, Partial when some windows are on disk and
+    Asks for as many windows at a time as the key has slots; each has `deadline` seconds. Stopped at any point and run
+    again, this goes on where it stopped. Raises MergeRefused before it asks for anything, Partial when some windows are on disk and
     others can't be fetched, and UsageError for a range of more than `max_windows` windows.
     """
     windows = yield from _cut_range(session, query)
@@ -254,7 +254,9 @@ class WindowFetcher:
         months = needs_whole_months(self._query, self._session.windows)
         parts = [split_by_existing(window, existing) for window in windows]
         self._bisections = [Bisection(self._session, each, months=months) for each in parts]
-        outcomes = yield from fork([self._fetch_windows(each) for each in self._bisections], self._session.slots)
+        outcomes = yield from fork(
+            [self._fetch_windows(each) for each in self._bisections], self._session.settings.slots
+        )
         found: list[Downloaded | Missing] = []
         for window, outcome in zip(windows, outcomes, strict=True):
             found += [Missing(window, outcome)] if isinstance(outcome, ReelportError) else outcome

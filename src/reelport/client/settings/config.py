@@ -67,11 +67,6 @@ class PrivateKey:
     graphql_path = GRAPHQL_PATH
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """Texts that must never be printed."""
-        return (self.id, self.secret)
-
-    @property
     def name(self) -> str:
         """The key's id, which isn't secret."""
         return self.id
@@ -90,11 +85,6 @@ class PublicKey:
     host = PUBLIC_HOST
     token_path = PUBLIC_TOKEN_PATH
     graphql_path = PUBLIC_GRAPHQL_PATH
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Texts that must never be printed."""
-        return (self.id, self.secret, self.username, self.password)
 
     @property
     def name(self) -> str:
@@ -116,11 +106,6 @@ class Bearer:
     def __post_init__(self) -> None:
         if not is_token(self.token):
             raise AccessError("What was given as a bearer token is none: it holds blanks or letters beyond ASCII.")
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Texts that must never be printed."""
-        return (self.token,)
 
     @property
     def name(self) -> str:
@@ -310,16 +295,11 @@ def _is_loopback(host: str) -> bool:
 def _is_valid_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        named = parts.scheme in {"http", "https"} and _is_host(parts.hostname or "") and parts.port != 0
+        named = parts.scheme in {"http", "https"} and parts.port != 0
     except ValueError:
         return False
-    return named and url.isprintable() and " " not in url
-
-
-def _is_host(name: str) -> bool:
-    """Whether every label has the length that the DNS takes; a resolver raises for `a..b`."""
-    labels = name.removesuffix(".").split(".")
-    return all(0 < len(label) <= _LONGEST_LABEL for label in labels)
+    labels = (parts.hostname or "").removesuffix(".").split(".")  # a resolver raises for `a..b`
+    return named and all(0 < len(each) <= _LONGEST_LABEL for each in labels) and url.isprintable() and " " not in url
 
 
 def _advise_on_url(url: str) -> str:
