@@ -325,7 +325,11 @@ class Ledger:
                     others -= ours.is_in_flight(now, reelport=question.reelport)
                     return Claimed(self._read_one(db.execute(_RECLAIM, again)), others)
                 case Ask():
-                    return Claimed(self._insert(db, question, now), others)
+                    db.execute("DELETE FROM reports WHERE created < ?", (_format_time(now - _KEPT),))
+                    query = question.query
+                    values = (question.service, question.identity, query.fingerprint(), query.canonical())
+                    new = db.execute(_INSERT, (*values, *self._new_lease(now), _format_time(now)))
+                    return Claimed(self._read_one(new), others)
                 case Reuse(row) if row.is_alive(now):
                     return Reuse(replace(row, owner=None))  # The row stays its owner's: we must not release it.
                 case Reuse(row):
@@ -350,16 +354,14 @@ class Ledger:
         """Count the asks of a key that the service took after a moment; 0 without a moment."""
         sql = "SELECT count(*) FROM reports WHERE identity = ? AND asked > ?"
         with self._store.begin_read() as db:
-            found = (
-                None if db is None or moment is None else db.execute(sql, (identity, _format_time(moment))).fetchone()
-            )
-        return int(found[0]) if found else 0
+            if db is None or moment is None:
+                return 0
+            (count,) = db.execute(sql, (identity, _format_time(moment))).fetchone()
+        return int(count)
 
     def has_taken_similar(self, identity: str, query: ReportQuery) -> bool:
         """Whether the service ever took a query of this key that differs only in its days."""
-        with self._store.begin_read() as db:
-            sql = "SELECT * FROM reports WHERE identity = ? AND token IS NOT NULL"
-            rows = () if db is None else self._read_all(db.execute(sql, (identity,)))
+        rows = self._read("SELECT * FROM reports WHERE identity = ? AND token IS NOT NULL", identity)
         return any(row.query.within(query.start, query.end) == query for row in rows)
 
     def record_token(self, row: Row, token: str) -> Row:
@@ -448,29 +450,16 @@ class Ledger:
 
     def find(self, token: str, identity: str | None = None) -> Row | None:
         """Return the latest row with a report's token, of one key or of any."""
-        with self._store.begin_read() as db:
-            found = (
-                []
-                if db is None
-                else self._read_all(
-                    db.execute(
-                        "SELECT * FROM reports WHERE token = ? AND coalesce(?, identity) = identity ORDER BY id DESC",
-                        (token, identity),
-                    )
-                )
-            )
-        return next(iter(found), None)
+        sql = "SELECT * FROM reports WHERE token = ? AND coalesce(?, identity) = identity ORDER BY id DESC"
+        return next(iter(self._read(sql, token, identity)), None)
 
     def get(self, number: int) -> Row | None:
         """Return the row with this number."""
-        with self._store.begin_read() as db:
-            found = [] if db is None else self._read_all(db.execute("SELECT * FROM reports WHERE id = ?", (number,)))
-        return next(iter(found), None)
+        return next(iter(self._read("SELECT * FROM reports WHERE id = ?", number)), None)
 
     def list_rows(self) -> tuple[Row, ...]:
         """Return every row, oldest first."""
-        with self._store.begin_read() as db:
-            return () if db is None else self._read_all(db.execute("SELECT * FROM reports ORDER BY id"))
+        return self._read("SELECT * FROM reports ORDER BY id")
 
     def forget(self, row: Row) -> None:
         """Make a row hold no slot, never reused. UsageError while a process works on it."""
@@ -514,15 +503,13 @@ class Ledger:
         rows = self._read_all(db.execute(_OF_QUESTION, (question.identity, question.query.fingerprint())))
         return rows if self.is_kept else tuple(row for row in rows if question.again and row.state is State.UNKNOWN)
 
-    def _insert(self, db: sqlite3.Connection, question: Question, now: datetime) -> Row:
-        db.execute("DELETE FROM reports WHERE created < ?", (_format_time(now - _KEPT),))
-        query = question.query
-        values = (question.service, question.identity, query.fingerprint(), query.canonical())
-        return self._read_one(db.execute(_INSERT, (*values, *self._new_lease(now), _format_time(now))))
-
     @staticmethod
     def _new_lease(now: datetime, owner: str | None = None) -> tuple[str, str]:
         return owner or new_owner(), _format_time(now + LEASE)
+
+    def _read(self, sql: str, *values: object) -> tuple[Row, ...]:
+        with self._store.begin_read() as db:
+            return () if db is None else self._read_all(db.execute(sql, values))
 
     def _read_one(self, found: sqlite3.Cursor) -> Row:
         return self._read_all(found)[0]

@@ -36,16 +36,10 @@ _TOKEN = frozenset(
 ) | {"401"}
 _FORBIDDEN = frozenset({"access_forbidden", "forbidden", "access_denied", "insufficient_scope", "missing_permissions"})
 _ACCESS = _TOKEN | _FORBIDDEN | {"403"}
-_FULL = frozenset({Code.TOO_MANY_REPORTS, "too_many_requests", "rate_limited", "rate_limit_exceeded", "throttled"}) | {
-    "quota_exceeded",
-    "429",
-}
-_FAULT = frozenset({Code.INTERNAL, Code.UNAVAILABLE, "internal_server_error", "service_unavailable", "timeout"}) | {
-    "500",
-    "502",
-    "503",
-    "504",
-}
+_FULL = {Code.TOO_MANY_REPORTS, "too_many_requests", "rate_limited", "rate_limit_exceeded", "throttled"}
+_FULL |= {"quota_exceeded", "429"}
+_FAULT = {Code.INTERNAL, Code.UNAVAILABLE, "internal_server_error", "service_unavailable", "timeout"}
+_FAULT |= {"500", "502", "503", "504"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +73,9 @@ def find_failure(answer: Reply | Lost, host: str, now: datetime, redact: Redact)
 
 def parse_object(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     """Parse a reply's body as a JSON object. Raises Unreachable: no Reporting API is there."""
+    unasked = reply.headers.get("content-encoding") == "gzip"
     try:
-        value = json.loads(_decompress(reply))
+        value = json.loads(zlib.decompressobj(wbits=_GZIP).decompress(reply.body, _LARGEST) if unasked else reply.body)
     except (ValueError, RecursionError, zlib.error):
         value = None
     if isinstance(value, dict):
@@ -99,7 +94,8 @@ def find_fault(reply: Reply, redact: Redact) -> TransientFailure | None:
 def refuses_token(reply: Reply, redact: Redact) -> bool:
     """Whether an answer refuses the token and has no data: another token may be tried."""
     codes, _, data = _describe_reply(reply, redact)
-    return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not _has_data(data))
+    held = any(value is not None for value in data.values()) if isinstance(data, dict) else data is not None
+    return reply.status == UNAUTHORIZED or (bool(codes & _TOKEN) and not held)
 
 
 def read_data(reply: Reply, redact: Redact) -> Mapping[str, Any]:
@@ -117,7 +113,8 @@ def read_data(reply: Reply, redact: Redact) -> Mapping[str, Any]:
     if problems:
         raise _build_refusal(problems, held)
     if reply.status != OK or held is None:
-        raise ServiceError(f"The service answered HTTP {reply.status} without data: {_list_keys(answer, redact)}")
+        keys = redact(", ".join(sorted(str(key) for key in answer))) or "an empty object"
+        raise ServiceError(f"The service answered HTTP {reply.status} without data: {keys}")
     return held
 
 
@@ -138,10 +135,6 @@ def _describe_reply(reply: Reply, redact: Redact) -> tuple[set[str], str, object
         return set(), "", None
     problems = tuple(_read_problems(answer, redact))
     return {problem.code.lower() for problem in problems}, _join_sentences(problems), answer.get("data")
-
-
-def _has_data(data: object) -> bool:
-    return any(value is not None for value in data.values()) if isinstance(data, dict) else data is not None
 
 
 def _read_problems(answer: Mapping[str, Any], redact: Redact) -> Iterator[Problem]:
@@ -167,7 +160,8 @@ def _read_problem(error: dict[str, Any], redact: Redact) -> Problem:
     # An engine that names the broken rule of the GraphQL specification gives no code of its own.
     code = code or (Code.INVALID_DOCUMENT if extensions.get("rule") else "refused")
     nearest = extensions.get("nearest")
-    steps = _as_list(extensions.get("inputPath") or error.get("path"))[:_LONGEST_PATH]
+    steps = extensions.get("inputPath") or error.get("path")
+    steps = steps[:_LONGEST_PATH] if isinstance(steps, list) else []
     path = tuple(step if isinstance(step, int) else redact(str(step)) for step in steps)
     sentence = error.get("message") or "The service refused without a word."
     return Problem(
@@ -215,12 +209,6 @@ def _count_seconds_until(date: str, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-def _decompress(reply: Reply) -> bytes:
-    if reply.headers.get("content-encoding") != "gzip":
-        return reply.body
-    return zlib.decompressobj(wbits=_GZIP).decompress(reply.body, _LARGEST)
-
-
 def _describe_body(reply: Reply, redact: Redact) -> str:
     if reply.headers.get("location"):
         return "a redirect elsewhere"
@@ -228,11 +216,3 @@ def _describe_body(reply: Reply, redact: Redact) -> str:
         return "an HTML page"
     kind = redact(reply.headers.get("content-type", ""))
     return f"a body of {kind} that can't be read" if reply.body and kind else "nothing readable"
-
-
-def _list_keys(answer: Mapping[str, Any], redact: Redact) -> str:
-    return redact(", ".join(sorted(str(key) for key in answer))) or "an empty object"
-
-
-def _as_list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -56,8 +56,9 @@ def fetch(
         except (ReportExpired, ReportFailed) as error:
             if just_asked and (asked_anew or isinstance(error, ReportFailed)):
                 raise
-            if not (yield from _is_gone(session.ledger, row)):
-                raise
+            found = yield from work(partial(session.ledger.get, row.id))
+            if found is not None and found.state not in {State.FAILED, State.EXPIRED}:
+                raise  # The service may still have it: only a report that is gone is asked for anew.
             asked_anew = just_asked
         finally:
             _release(session.ledger, row)
@@ -168,12 +169,6 @@ def _find_existing_file(row: Row, target: Path) -> Downloaded | None:
 
 def _was_asked_since(began: datetime, row: Row) -> bool:
     return row.asked is not None and row.asked >= began
-
-
-def _is_gone(ledger: Ledger, row: Row) -> Flow[bool]:
-    """Whether the service no longer has the report, so that only a new one can serve."""
-    found = yield from work(partial(ledger.get, row.id))
-    return found is None or found.state in {State.FAILED, State.EXPIRED}
 
 
 def _release(ledger: Ledger, row: Row) -> None:

@@ -119,10 +119,8 @@ def look(
 
     With `long_poll`, long-polls a Reelport service for up to so many seconds, until the report ends.
     """
-    seconds = (
-        int(min(long_poll, _LONG_POLL_SECONDS, session.settings.timeout / 2)) if session.reelport is not False else 0
-    )
-    headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 else None
+    seconds = int(min(long_poll, _LONG_POLL_SECONDS, session.settings.timeout / 2))
+    headers = {PREFER_HEADER.lower(): f"wait={seconds}"} if seconds > 0 and session.reelport is not False else None
     began = session.clock.seconds()
     try:
         reply = yield from run_operation(session, LOOK, {"reportToken": token}, tell, policy, headers=headers)
@@ -231,11 +229,9 @@ def _build_ask_lost(error: ReelportError, *, answered: bool = False) -> AskLost:
 
 
 def _build_wait_policy(token: str, left: float) -> RetryPolicy:
-    return RetryPolicy(left, longest=left, at_end=partial(_build_out_of_reach, token))
-
-
-def _build_out_of_reach(token: str, error: ReelportError) -> NotFinished:
-    return build_not_finished(token, f"can't be looked at any more ({error})")
+    return RetryPolicy(
+        left, longest=left, at_end=lambda error: build_not_finished(token, f"can't be looked at any more ({error})")
+    )
 
 
 def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: float) -> float | None:

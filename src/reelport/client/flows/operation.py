@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -37,16 +38,10 @@ def run_operation(
     fault = partial(find_fault, redact=session.redact)
     for _ in range(2):
         token = yield from auth.get_token(session, tell, scopes, policy)
-        sent = {
-            "authorization": f"Bearer {token}",
-            "content-type": "application/json",
-            "accept": "application/json",
-            **(make_trace_headers() if session.reelport else {}),
-        }
+        sent = {"authorization": f"Bearer {token}", "content-type": "application/json", "accept": "application/json"}
+        sent |= {**(make_trace_headers() if session.reelport else {}), **(headers or {})}
         settings = session.settings
-        request = Request(
-            "POST", settings.graphql_url, {**sent, **(headers or {})}, body, settings.timeout, settings.pace
-        )
+        request = Request("POST", settings.graphql_url, sent, body, settings.timeout, settings.pace)
         retries = Retries(session, tell, policy, fault)
         while (seconds := retries.pause_after((yield Send(request)))) is not None:
             yield Wait(seconds)
@@ -96,7 +91,8 @@ def probe(session: Session) -> Flow[Probe]:
     before = session.clock.now()
     reply = yield from run_operation(session, TOUCH, {}, ignore_event, impatient)
     after = session.clock.now()
-    _check_reply(session, reply)
+    with suppress(QueryRefused):  # A Reporting API may refuse this query.
+        read_data(reply, session.redact)
     grant = session.access.grant
     return Probe(
         session.settings.url,
@@ -106,14 +102,6 @@ def probe(session: Session) -> Flow[Probe]:
         _measure_skew(reply, before + (after - before) / 2),
         session.access.key_expires,
     )
-
-
-def _check_reply(session: Session, reply: Reply) -> None:
-    """Raise when the reply isn't a Reporting API's; a refusal of the query is one."""
-    try:
-        read_data(reply, session.redact)
-    except QueryRefused:
-        return
 
 
 def _measure_skew(reply: Reply, now: datetime) -> float | None:

@@ -84,10 +84,12 @@ class Retries:
         if failure.acted and self._policy.once is not None:
             raise self._policy.once(failure.error) from failure.error
         if failure.too_many and self._policy.asking:
-            raise _build_queue_full(failure) from failure.error
+            full = QueueFull(f"{failure.error} Too many reports may be unfinished: ask again later.")
+            full.retry_after = failure.retry_after
+            raise full from failure.error
         seconds, now = max(failure.retry_after or 0.0, next(self._pauses)), self._session.clock.seconds()
         if now + seconds > (self._until if failure.retry_after is None else self._obeyed):
-            raise self._policy.at_end(_add_advice(failure, now - self._began).error) from failure.error
+            raise self._policy.at_end(_add_advice(failure, now - self._began)) from failure.error
         self._tell(Retrying(str(failure.error), seconds))
         return seconds
 
@@ -99,15 +101,9 @@ class Retries:
         return self._find_fault(answer) if failure is None and isinstance(answer, Reply) else failure
 
 
-def _add_advice(failure: TransientFailure, waited: float) -> TransientFailure:
+def _add_advice(failure: TransientFailure, waited: float) -> ReelportError:
     if failure.acted or not isinstance(failure.error, Unreachable):
-        return failure
+        return failure.error
     tried = f" Tried for {waited:.0f} s." if waited >= 1 else ""
     advice = "Check the address (REELPORT_URL), the network, and that the service runs."
-    return replace(failure, error=Unreachable(f"{failure.error}{tried} {advice}"))
-
-
-def _build_queue_full(failure: TransientFailure) -> QueueFull:
-    full = QueueFull(f"{failure.error} Too many reports may be unfinished: ask again later.")
-    full.retry_after = failure.retry_after
-    return full
+    return Unreachable(f"{failure.error}{tried} {advice}")

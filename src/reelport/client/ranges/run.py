@@ -72,8 +72,8 @@ def run_range(
     """Put a query's report over any range under the target's name, as one long report.
 
     Asks for as many windows at a time as the key has slots; each has `deadline` seconds. Stopped at any point and run
-    again, this goes on where it stopped. Raises MergeRefused before it asks for anything, Partial when some windows are on disk and
-    others can't be fetched, and UsageError for a range of more than `max_windows` windows.
+    again, this goes on where it stopped. Raises MergeRefused before it asks for anything, Partial when some windows are
+    on disk and others can't be fetched, and UsageError for a range of more than `max_windows` windows.
     """
     windows = yield from _cut_range(session, query)
     events = WindowEvents(tell)
@@ -182,20 +182,8 @@ def _hash_query(session: Session, query: ReportQuery) -> str:
 
 
 def _format_manifest(session: Session, plan: MergePlan, done: Ranged) -> bytes:
-    now = session.clock.now()
-    whole = Sidecar(
-        service=session.settings.url,
-        report="",
-        query=plan.query,
-        asked=None,
-        finished=None,
-        downloaded=now,
-        bytes=done.bytes,
-        sha256=done.sha256,
-        rows=done.rows,
-        proof=done.proof.word,
-        last_complete_day=done.last_complete_day,
-    )
+    facts = (done.bytes, done.sha256, done.rows, done.proof.word, done.last_complete_day)
+    whole = Sidecar(session.settings.url, "", plan.query, None, None, session.clock.now(), *facts)
     said: dict[str, Any] = json.loads(whole.to_json())
     said |= {
         "report": None,
@@ -286,20 +274,15 @@ class WindowFetcher:
         return found
 
     def _fetch_window(self, window: Window) -> Flow[Downloaded]:
-        return fetch(
-            self._session,
+        query, target, tell = (
             self._query.within(window.start, window.end),
             self._folder.file(window),
             self._events.of(window),
-            deadline=self._deadline,
-            fresh=self._fresh,
-            part=isinstance(self._folder, Folder),  # A window that will be merged is only a part of the result.
-            window=True,
         )
-
-
-def _format_more(windows: int) -> str:
-    return f" and {windows} more for the same reason" if windows else ""
+        part = isinstance(self._folder, Folder)  # A window that will be merged is only a part of the result.
+        limit, fresh = self._deadline, self._fresh
+        tell = self._events.of(window)
+        return fetch(self._session, query, target, tell, deadline=limit, fresh=fresh, part=part, window=True)
 
 
 def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) -> ReelportError:
@@ -309,7 +292,10 @@ def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) ->
         return first
     same = Counter(id(each.error) for each in missing)
     firsts = {id(each.error): each for each in reversed(missing)}.values()
-    lines = [f"{each.window}{_format_more(same[id(each.error)] - 1)}: {each.error}" for each in reversed(firsts)]
+    lines = []
+    for each in reversed(firsts):
+        also = f" and {more} more for the same reason" if (more := same[id(each.error)] - 1) else ""
+        lines.append(f"{each.window}{also}: {each.error}")
     if len(lines) > _TOLD:
         lines[_TOLD:] = [f"… and {len(lines) - _TOLD} more."]
     whole = format_count(len(found), "window")
