@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from reelport.catalog import Metric
 from reelport.client.client import Client
@@ -147,11 +145,16 @@ def _compare(spec: Spec, state: State, view: View, delivery: Delivery) -> tuple[
     # A column that is new, or whose type has changed, can't be compared; the other columns are.
     shared = tuple(field for field in view.fields if field.name in staged.columns and field in agreement.fields)
     new = f"SELECT {agreement.select()} FROM {STAGE} WHERE {agreement.rows}"  # noqa: S608 - names are quoted
-    sums = tuple(field.name for field in shared if _is_additive(field.name))
+    additive = {metric.name.lower() for metric in Metric if metric.additive}
+    sums = tuple(field.name for field in shared if field.name in additive)
     rows = view.con.execute(
         _differences_sql(time_field(spec, view.fields), shared, sums, view.relation, new, delivery.window)
     )
-    return tuple(_parse_moved(spec, state, row, sums) for row in rows.fetchall())
+    moved = []
+    for day, before, now, gone, come, *pairs in rows.fetchall():
+        totals = dict(zip(sums, zip(pairs[::2], pairs[1::2], strict=True), strict=True))
+        moved.append(Moved(day, _last_day(spec, day) in state.verified, before, now, gone, come, totals))
+    return tuple(moved)
 
 
 def _differences_sql(
@@ -176,16 +179,5 @@ def _differences_sql(
         """  # noqa: S608 - names are quoted
 
 
-def _parse_moved(spec: Spec, state: State, row: Sequence[Any], sums: tuple[str, ...]) -> Moved:
-    day, before, now, gone, come, *pairs = row
-    totals = dict(zip(sums, zip(pairs[::2], pairs[1::2], strict=True), strict=True))
-    return Moved(day, _last_day(spec, day) in state.verified, before, now, gone, come, totals)
-
-
 def _last_day(spec: Spec, day: date) -> date:
     return month_last(day) if spec.monthly else day
-
-
-def _is_additive(name: str) -> bool:
-    row = Metric.__members__.get(name.upper())
-    return row is not None and row.additive

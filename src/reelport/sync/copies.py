@@ -77,8 +77,10 @@ def agree(spec: Spec, kept: tuple[Field, ...], stage: Stage, window: Window, *, 
         large = {one.field: wider for one in misfits if (wider := one.wider) and wider.digits == one.field.digits}
         base, new = (tuple(large.get(field, field) for field in fields) for fields in (base, new))
         misfits = tuple(one for one in misfits if one.field not in large)
-    if spec.contract is Contract.FREEZE:
-        _refuse_changes(spec, new, lost, misfits)
+    if spec.contract is Contract.FREEZE and (new or lost or misfits):
+        wrong = [f"there is a new column {field.name}" for field in new]
+        wrong += [f"there is no column {name}" for name in lost] + [str(misfit) for misfit in misfits]
+        raise SchemaDrift(f"The contract of {spec.name} is freeze, and nothing was changed: {'; '.join(wrong)}.")
     notes = [f"the report has no column {name}: left empty" for name in lost]
     match spec.contract:
         case Contract.DISCARD_VALUE:
@@ -123,14 +125,6 @@ def time_field(spec: Spec, fields: tuple[Field, ...]) -> Field:
     found = next((field for field in (*fields, *fields_of(spec.columns)) if field.name == spec.time), None)
     assert found is not None  # noqa: S101 - a spec without a time is refused when it is read
     return found
-
-
-def _refuse_changes(spec: Spec, new: tuple[Field, ...], lost: list[str], misfits: tuple[Misfit, ...]) -> None:
-    wrong = [f"there is a new column {field.name}" for field in new]
-    wrong += [f"there is no column {name}" for name in lost]
-    wrong += [str(misfit) for misfit in misfits]
-    if wrong:
-        raise SchemaDrift(f"The contract of {spec.name} is freeze, and nothing was changed: {'; '.join(wrong)}.")
 
 
 def _evolve(
@@ -286,13 +280,16 @@ class State:
         present = self.present if fits else NONE
         verified = self.verified if fits else NONE
         still = days & Days.between(date.min, spec.last_final_day(delivery.asked.date()))
-        complete = _complete_days(spec, delivery, days)
+        told = delivery.last_complete_day
+        complete = NONE
+        if told is not None and told != NO_DAY:
+            complete = days & Days.between(date.min, spec.last_whole_day(told))
         return replace(
             self,
             service=delivery.service,
             identity=spec.identity,
             present=present | days,
-            verified=(verified - days) | (still if delivery.last_complete_day is None else still & complete),
+            verified=(verified - days) | (still if told is None else still & complete),
             vouched=((self.vouched if fits else NONE) - days) | complete,
         )
 
@@ -325,9 +322,3 @@ class State:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"The state of this copy can't be read ({error}): was it changed by hand?") from None
-
-
-def _complete_days(spec: Spec, delivery: Delivery, days: Days) -> Days:
-    """Return the delivery's days with complete facts; none where it isn't told."""
-    last = delivery.last_complete_day
-    return NONE if last is None or last == NO_DAY else days & Days.between(date.min, spec.last_whole_day(last))

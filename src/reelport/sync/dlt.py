@@ -202,7 +202,8 @@ class _Resource:
         session = run.client.session
         held = self._check_held(_HeldCopy.from_text(kept.get("held")), session.settings.url)
         spec = limit_window(spec, session)
-        missing = missing_days(spec, held.trust(spec), session.settings.url, datetime.now(UTC).date())
+        last_row = held.filled.spans[-1][1] if held.filled.spans else None
+        missing = missing_days(spec, held.state.trust(spec, last_row), session.settings.url, datetime.now(UTC).date())
         days = run.named.get(spec.name, missing)
         todo = cut_windows(spec, days - run.read.get(spec.name, NONE))
         now = todo if run.at_most is None else todo[: run.at_most]
@@ -282,9 +283,6 @@ class _HeldCopy:
     filled: Days = NONE
     time: str = ""
 
-    def trust(self, spec: Spec) -> State:
-        return self.state.trust(spec, self.filled.spans[-1][1] if self.filled.spans else None)
-
     def stale_days(self, spec: Spec, delivery: Delivery) -> Days:
         """Return the days outside of the delivery whose rows must be deleted with it.
 
@@ -339,13 +337,9 @@ def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path) ->
         firsts = {first for first, _ in found}
         if empty := [[spec.name, day] for day in days if day not in firsts]:
             con.executemany(_TOMBSTONE, empty)
-        table = _require_keys(con.sql("FROM batch").to_arrow_table())
-    filled = Days.of((first, month_last(first) if spec.monthly else first) for first, _ in found)
-    return _Batch(table, sum(count for _, count in found), filled, agreement.fields, agreement.notes)
-
-
-def _require_keys(table: pa.Table) -> pa.Table:
+        table = con.sql("FROM batch").to_arrow_table()
     for name in _KEY:
         at = table.schema.get_field_index(name)
         table = table.cast(table.schema.set(at, table.schema.field(at).with_nullable(False)))
-    return table
+    filled = Days.of((first, month_last(first) if spec.monthly else first) for first, _ in found)
+    return _Batch(table, sum(count for _, count in found), filled, agreement.fields, agreement.notes)

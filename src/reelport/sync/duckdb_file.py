@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from typing import TYPE_CHECKING
 
 from reelport.errors import StorageError, UsageError
@@ -53,7 +52,11 @@ class DuckDBFile:
             return State()
         with self._open(read_only=True) as con:
             state = _read_state(con, spec)
-            return state.trust(spec, _last_day_with_rows(con, spec)) if state.has_meaning_of(spec) else state
+            if not state.has_meaning_of(spec):
+                return state
+            time = time_field(spec, _read_fields(con, spec))
+            last = f"SELECT max({day_sql(quote_name(time.name), time.type)}) FROM {_table_name(spec)}"  # noqa: S608 - quoted
+            return state.trust(spec, (con.execute(last).fetchone() or (None,))[0])
 
     @contextmanager
     def view(self, spec: Spec) -> Iterator[View | None]:
@@ -172,12 +175,6 @@ def _apply_columns(con: DuckDBPyConnection, spec: Spec, kept: tuple[Field, ...],
             con.execute(f"ALTER TABLE {_table_name(spec)} ADD COLUMN {quote_name(field.name)} {field.type}")
         elif before[field.name] != field.type:
             con.execute(f"ALTER TABLE {_table_name(spec)} ALTER COLUMN {quote_name(field.name)} TYPE {field.type}")
-
-
-def _last_day_with_rows(con: DuckDBPyConnection, spec: Spec) -> date | None:
-    told = time_field(spec, _read_fields(con, spec))
-    found = con.execute(f"SELECT max({day_sql(quote_name(told.name), told.type)}) FROM {_table_name(spec)}").fetchone()  # noqa: S608 - quoted
-    return found[0] if found else None
 
 
 def _read_state(con: DuckDBPyConnection, spec: Spec) -> State:

@@ -319,16 +319,15 @@ class Manifest:
             raise StorageError(f"{path} can't be read ({error}): was it changed by hand?") from None
 
 
-def _fsync_path(path: Path) -> Path:
-    """Flush a file's bytes, or a folder's names, to the disk; return the path."""
+def _fsync_path(path: Path) -> None:
+    """Flush a file's bytes, or a folder's names, to the disk."""
     if not POSIX and path.is_dir():
-        return path  # Windows syncs no folders: NTFS writes down names by itself.
+        return  # Windows syncs no folders: NTFS writes down names by itself.
     handle = os.open(path, os.O_RDONLY if POSIX else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-    return path
 
 
 def _point_link(link: Path, target: str) -> None:

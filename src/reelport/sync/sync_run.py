@@ -165,12 +165,6 @@ def _collect_loaded(outcomes: Sequence[Outcome]) -> tuple[Loaded, ...]:
     return loaded
 
 
-def _add_spec_name(error: ReelportError, spec: Spec) -> ReelportError:
-    if not isinstance(error, QueryRefused):
-        return error
-    return QueryRefused(tuple(replace(problem, path=(spec.name, *problem.path)) for problem in error.problems))
-
-
 class _Run:
     """What a run's windows share: listener and loader, one at a time, and a stop flag."""
 
@@ -214,7 +208,10 @@ class _Run:
                 if stops := is_hopeless(error):
                     self.stopped = True
                 self._tell(Failed(spec.name, window, str(error), stops))
-                found.append(_add_spec_name(error, spec))
+                if isinstance(error, QueryRefused):
+                    named = [replace(problem, path=(spec.name, *problem.path)) for problem in error.problems]
+                    error = QueryRefused(tuple(named))
+                found.append(error)
         return found
 
     def _fetch_and_load(self, spec: Spec, window: Window, *, fresh: bool) -> Flow[Loaded]:
@@ -280,7 +277,9 @@ def fetch_window(
         row = yield from fetch.recall_row(session, listener.token)
         state = yield from look_up_links(session, listener.token, listener)
         got = yield from fetch.download_recorded(session, row, state, None, target, listener, any_columns=True)
-    token, asked = _read_sidecar(target) or (listener.token, listener.asked)
+    token, asked, noted = listener.token, listener.asked, read_sidecar(name_sidecar(target)) or {}
+    if isinstance(noted.get("asked"), str):
+        token, asked = str(noted["report"]), datetime.fromisoformat(noted["asked"]).astimezone(UTC)
     return Delivery(window, target, token, asked, session.settings.url, got.last_complete_day)
 
 
@@ -292,7 +291,10 @@ def _mark_loaded(session: Session, delivery: Delivery) -> Flow[None]:
 
 def discard_report(session: Session, delivery: Delivery) -> Flow[None]:
     """Forget a report that can't be loaded, so that the next ask is new, and its file."""
-    yield from _forget_report(session, delivery.token)
+    row = yield from fetch.recall_row(session, delivery.token)
+    if row is not None:
+        with suppress(UsageError):
+            yield from work(partial(session.ledger.forget, row))
     _remove_files(delivery.file)
 
 
@@ -302,21 +304,6 @@ def remove_leftovers(folder: Path, spec: Spec) -> None:
         path.unlink(missing_ok=True)
 
 
-def _forget_report(session: Session, token: str) -> Flow[None]:
-    row = yield from fetch.recall_row(session, token)
-    if row is not None:
-        with suppress(UsageError):
-            yield from work(partial(session.ledger.forget, row))
-
-
 def _remove_files(file: Path) -> None:
     for path in (file, name_sidecar(file)):
         path.unlink(missing_ok=True)
-
-
-def _read_sidecar(target: Path) -> tuple[str, datetime] | None:
-    """Read the report's token and time of its ask from the sidecar; None without both."""
-    noted = read_sidecar(name_sidecar(target))
-    if noted is None or not isinstance(noted.get("asked"), str):
-        return None
-    return str(noted["report"]), datetime.fromisoformat(noted["asked"]).astimezone(UTC)

@@ -122,7 +122,9 @@ class Part:
         self._published = False
         with translate_io_errors(target):
             self._file, self.path = _open_part(target, token)
-            self._keep_mode()
+            if hasattr(os, "fchmod"):  # Windows has no file modes.
+                with suppress(FileNotFoundError):  # a private file stays private
+                    os.fchmod(self._file.fileno(), stat.S_IMODE(target.stat().st_mode))
             _remove_abandoned(target, self.path)
             self.found = os.fstat(self._file.fileno()).st_size
         self.size, self._tally = 0, Tally()
@@ -235,12 +237,6 @@ class Part:
         self._tally.feed(data, ends)
         self.size += len(data)
 
-    def _keep_mode(self) -> None:
-        if not hasattr(os, "fchmod"):
-            return  # Windows has no file modes.
-        with suppress(FileNotFoundError):
-            os.fchmod(self._file.fileno(), stat.S_IMODE(self.target.stat().st_mode))
-
 
 def _open_part(target: Path, token: str) -> tuple[BinaryIO, Path]:
     path = target.with_name(f"{target.name}.{hashlib.sha256(token.encode()).hexdigest()[:8]}.part")
@@ -282,14 +278,11 @@ def _remove_abandoned(target: Path, own: Path) -> None:
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
             if left.fullmatch(entry.name) and entry.name != own.name and entry.is_file(follow_symlinks=False):
-                _remove_unless_held(Path(entry.path))
-
-
-def _remove_unless_held(path: Path) -> None:
-    with suppress(OSError), path.open("r+b") as file:
-        if try_lock(file.fileno()) and has_name(file.fileno(), path):
-            _close_before_rename(file)
-            path.unlink()
+                path = Path(entry.path)
+                with suppress(OSError), path.open("r+b") as file:
+                    if try_lock(file.fileno()) and has_name(file.fileno(), path):
+                        _close_before_rename(file)
+                        path.unlink()
 
 
 @contextmanager

@@ -169,7 +169,9 @@ class Digest:
 
 def read_digests(headers: Mapping[str, str]) -> tuple[Digest, ...]:
     """Read the digests in a whole file's headers; skips malformed and unknown ones."""
-    found = [Digest("ETag", "md5", bytes.fromhex(tag[1]), explicit=False)] if (tag := _read_md5_tag(headers)) else []
+    # An ETag may be an MD5, as in object stores; others may look the same.
+    tag = _MD5_TAG.fullmatch(headers.get("etag", "").strip().removeprefix("W/"))
+    found = [Digest("ETag", "md5", bytes.fromhex(tag[1]), explicit=False)] if tag else []
     for header, name, text in _list_digest_texts(headers):
         word = name.lower().replace("-", "")
         algorithm = _ALIASES.get(word, word)
@@ -243,11 +245,6 @@ def _build_crc_table(polynomial: int) -> tuple[int, ...]:
             value = value >> 1 ^ (polynomial if value & 1 else 0)  # noqa: PLW2901 - the remainder so far
         found.append(value)
     return tuple(found)
-
-
-def _read_md5_tag(headers: Mapping[str, str]) -> re.Match[str] | None:
-    """Match an ETag that may be an MD5, as in object stores; others may look the same."""
-    return _MD5_TAG.fullmatch(headers.get("etag", "").strip().removeprefix("W/"))
 
 
 def _list_digest_texts(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -313,7 +313,8 @@ class _RowCells:
         if not self._rows:
             self._first = keys[0]
         beside = [self._last, *keys] if self._rows else keys
-        repeated = [one for one, following in pairwise(beside) if one == following] if _has_twins(beside) else []
+        has_twins = any(map(eq, beside, beside[1:]))  # many times as fast as the search
+        repeated = [one for one, following in pairwise(beside) if one == following] if has_twins else []
         if keys.count(self._first) > (not self._rows):
             repeated.append(self._first)
         self._last = keys[-1]
@@ -329,10 +330,6 @@ class _RowCells:
         name, cell = next((name, cell) for name, cell in pairs if not re.fullmatch(_metric_pattern(name), cell))
         shown = cell.decode(errors="replace")[:80]
         return SchemaDrift(f"Row {self._rows + at + 1}, column {name.lower()}: {shown!r} is no number. {_AS_IT_IS}")
-
-
-def _has_twins(keys: list[bytes]) -> bool:
-    return any(map(eq, keys, keys[1:]))
 
 
 def _compile_row(query: ReportQuery) -> re.Pattern[bytes]:

@@ -372,10 +372,8 @@ def _publish(
 ) -> Downloaded:
     part, complete = on_disk.part, find_earliest(on_disk.complete)
     beside = sidecar.find_sidecar_path(part.target)
-    origin, facts = (
-        (session.settings.url, token, query, times.asked, times.finished),
-        (part.size, part.sha256, part.rows),
-    )
+    origin = (session.settings.url, token, query, times.asked, times.finished)
+    facts = (part.size, part.sha256, part.rows)
     known_of = Sidecar(*origin, session.clock.now(), *facts, proof.word, complete)
     part.publish(beside, known_of.to_json().encode())
     return Downloaded(part.target, *facts, proof, beside, complete)

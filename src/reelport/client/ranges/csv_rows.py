@@ -49,7 +49,8 @@ def read_rows(path: Path, width: int) -> Iterator[Row]:
             cells = _split_cells(line)
             if len(cells) != columns:
                 raise IncompleteDownload(f"A row of {path.name} has {len(cells)} cells where its header has {columns}.")
-            yield Row(_build_key(cells[:width]), cells)
+            key = tuple([(_unquote(cell) if cell.startswith(b'"') else cell) or _LAST for cell in cells[:width]])
+            yield Row(key, cells)
 
 
 def read_sorted_rows(path: Path, width: int) -> Iterator[Row]:
@@ -124,10 +125,6 @@ def _sort_runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:
             run, size = [], 0
     run.sort(key=by_key)
     yield run
-
-
-def _build_key(cells: list[bytes]) -> tuple[bytes, ...]:
-    return tuple([(_unquote(cell) if cell.startswith(b'"') else cell) or _LAST for cell in cells])
 
 
 def _unquote(cell: bytes) -> bytes:

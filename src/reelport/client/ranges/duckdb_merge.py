@@ -12,12 +12,11 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from reelport.additivity import Added, Cell, Rate
 from reelport.catalog import Metric
@@ -92,16 +91,12 @@ def _connect(folder: Path) -> DuckDBPyConnection:
     try:
         con = duckdb.connect(config=settings)
         con.execute("SET enable_progress_bar = false")
-        con.execute(f"SET memory_limit = '{_compute_memory_limit(con)} bytes'")
+        ((own,),) = con.execute("SELECT current_setting('memory_limit')").fetchall()
+        number, unit = str(own).split()
+        con.execute(f"SET memory_limit = '{min(MEMORY, int(float(number) * _UNITS[unit] * _SHARE))} bytes'")
     except (duckdb.Error, ValueError, KeyError) as error:
         raise Declined(_format_first_line(error)) from error
     return con
-
-
-def _compute_memory_limit(con: DuckDBPyConnection) -> int:
-    ((own,),) = con.execute("SELECT current_setting('memory_limit')").fetchall()
-    number, unit = str(own).split()
-    return min(MEMORY, int(float(number) * _UNITS[unit] * _SHARE))
 
 
 class _Job:
@@ -140,18 +135,15 @@ class _Job:
             raise Declined("it was stopped")
 
     def _merge(self) -> None:
-        self._check_headers()
+        columns = len(self._plan.asked.dimensions) + len(self._plan.asked.metrics)
+        if not self._plan.width or any(count_columns(path) != columns for path in self._paths):
+            raise Declined("rows have no key, or a header has another number of columns than was asked for")
         bodies = _measure_bodies(self._paths, self._check)
         statements = _Statements(self._plan, self._paths, bodies)
         if self._plan.rule is MergeRule.SUMMED:
             self._add_up(statements, bodies)
         else:
             self._put_in_order(statements, bodies)
-
-    def _check_headers(self) -> None:
-        columns = len(self._plan.asked.dimensions) + len(self._plan.asked.metrics)
-        if not self._plan.width or any(count_columns(path) != columns for path in self._paths):
-            raise Declined("rows have no key, or a header has another number of columns than was asked for")
 
     def _add_up(self, statements: _Statements, bodies: _Bodies) -> None:
         self._con.execute("SET preserve_insertion_order = false")  # The order is made at the end.
@@ -186,7 +178,7 @@ class _Statements:
         self._metrics = [f"c{place}" for place in range(width, width + len(plan.asked.metrics))]
         self._digits = [Metric[name].digits if name in Metric.__members__ else 0 for name in plan.asked.metrics]
         columns = ", ".join(f"'{name}': 'VARCHAR'" for name in (*self._keys, *self._metrics))
-        files = ", ".join(quote_text(_escape_glob(str(path))) for path in paths)
+        files = ", ".join(quote_text(re.sub(r"[*?\[]", r"[\g<0>]", str(path))) for path in paths)  # no globs
         self._source = f"read_csv([{files}], columns = {{{columns}}}, {_READER})"
 
     def put_in_order(self, to: Path) -> str:
@@ -304,11 +296,6 @@ def _copy_to(query: str, to: Path) -> str:
     return f"COPY ({query}) TO {quote_text(str(to))} ({_LINES})"
 
 
-def _escape_glob(path: str) -> str:
-    return re.sub(r"[*?\[]", r"[\g<0>]", path)
-
-
-@dataclass(frozen=True, slots=True)
 class _Bodies:
     """Measurements of several files together, below their headers.
 
@@ -316,10 +303,29 @@ class _Bodies:
     `pairs` is the number of `""`, and `bare_marks` says whether a `#` stands outside of quotes.
     """
 
-    bytes: int
-    quotes: bool
-    pairs: int
-    bare_marks: bool
+    def __init__(self) -> None:
+        self.bytes = self.pairs = 0
+        self.quotes = self.bare_marks = False
+
+    def add(self, pieces: Iterable[bytes]) -> None:
+        """Add the body of a file, in pieces of any size."""
+        inside, last, held = False, b"\n", b""
+        for data in pieces:
+            self.bytes += len(data)
+            last = data[-1:]
+            if held or b'"' in data:
+                self.quotes = True
+                if not self.bare_marks and b"#" in data:
+                    self.bare_marks = b"#" in b"".join(data.split(b'"')[inside::2])
+                inside ^= data.count(b'"') % 2 == 1
+                # A run of quotes may continue in the next piece.
+                ended = (held + data).rstrip(b'"')
+                held = (held + data)[len(ended) :]
+                self.pairs += ended.count(b'""')
+            elif not inside:
+                self.bare_marks = self.bare_marks or b"#" in data
+        self.pairs += held.count(b'""')
+        self.bytes += last != b"\n"
 
 
 def _measure_bodies(paths: Sequence[Path], check: Callable[[], None], *, headers: bool = True) -> _Bodies:
@@ -327,53 +333,16 @@ def _measure_bodies(paths: Sequence[Path], check: Callable[[], None], *, headers
 
     Calls `check` after each megabyte; `check` may raise to end the work.
     """
-    scans = [_Scan() for _ in paths]
-    for path, scan in zip(paths, scans, strict=True):
+    bodies = _Bodies()
+
+    def read(file: BinaryIO) -> Iterator[bytes]:
+        while data := file.read(_AT_ONCE):
+            check()
+            yield data
+
+    for path in paths:
         with path.open("rb") as file:
             if headers:
                 file.readline()
-            while data := file.read(_AT_ONCE):
-                check()
-                scan.feed(data)
-        scan.end()
-    return _Bodies(
-        sum(scan.bytes for scan in scans),
-        any(scan.quotes for scan in scans),
-        sum(scan.pairs for scan in scans),
-        any(scan.bare_marks for scan in scans),
-    )
-
-
-class _Scan:
-    """Measures one body."""
-
-    def __init__(self) -> None:
-        self.bytes = self.pairs = 0
-        self.quotes = self.bare_marks = False
-        self._inside = False
-        self._last = b"\n"
-        self._held = b""
-
-    def feed(self, data: bytes) -> None:
-        self.bytes += len(data)
-        self._last = data[-1:]
-        if self._held or b'"' in data:
-            self._count_quotes(data)
-        elif not self._inside:
-            self.bare_marks = self.bare_marks or b"#" in data
-
-    def end(self) -> None:
-        self.pairs += self._held.count(b'""')
-        self.bytes += self._last != b"\n"
-
-    def _count_quotes(self, data: bytes) -> None:
-        self.quotes = True
-        if not self.bare_marks and b"#" in data:
-            outside = data.split(b'"')[self._inside :: 2]
-            self.bare_marks = b"#" in b"".join(outside)
-        self._inside ^= data.count(b'"') % 2 == 1
-        data = self._held + data
-        # A run of quotes may continue in the next piece.
-        ended = data.rstrip(b'"')
-        self._held = data[len(ended) :]
-        self.pairs += ended.count(b'""')
+            bodies.add(read(file))
+    return bodies

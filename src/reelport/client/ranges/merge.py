@@ -139,10 +139,10 @@ def _merge_sorted(plan: MergePlan, paths: Sequence[Path], output: Output, scratc
                 left.append(between[-1])
                 rows = _merge_rows(group, plan.width)
                 with between[-1].open("wb") as file:
-                    rows = _format_sums(plan, rows) if summed else rows
+                    rows = _add_up(plan, rows, whole=False) if summed else rows
                     yield from _write_rows(rows, read_header(group[0]), file.write)
         rows = _merge_rows(left, plan.width)
-        rows = _compute_cells(plan, rows) if summed else rows
+        rows = _add_up(plan, rows, whole=True) if summed else rows
         yield from _write_rows(rows, _format_header(plan), output.write)
     finally:
         _remove(between)
@@ -170,16 +170,11 @@ def _sum_rows(plan: MergePlan, rows: Iterable[Row]) -> Iterator[tuple[Row, list[
             yield first, sums
 
 
-def _format_sums(plan: MergePlan, rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield rows of plain sums, for a later merge to add to."""
+def _add_up(plan: MergePlan, rows: Iterable[Row], *, whole: bool) -> Iterator[Row]:
+    """Yield a row for each key: of the query's own cells, or, unless `whole`, of plain sums for a later merge."""
     for (key, cells), sums in _sum_rows(plan, rows):
-        yield Row(key, [*cells[: plan.width], *map(_format_number, sums)])
-
-
-def _compute_cells(plan: MergePlan, rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield rows of the query's own cells, computed from the sums."""
-    for (key, cells), sums in _sum_rows(plan, rows):
-        yield Row(key, [*cells[: plan.width], *[compute_cell(made, sums) for made in plan.cells]])
+        found = [compute_cell(made, sums) for made in plan.cells] if whole else map(_format_number, sums)
+        yield Row(key, [*cells[: plan.width], *found])
 
 
 def _write_rows(rows: Iterable[Row], header: bytes, write: Callable[[bytes], object]) -> Generator[None]:

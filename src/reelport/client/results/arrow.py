@@ -44,7 +44,8 @@ def write_parquet(path: Path, columns: tuple[Column, ...], to: Path) -> None:
     """Write all rows to Parquet, block by block; the file gets its name only when whole."""
     with replace_whole(to) as part:
         try:
-            _write_groups(part, build_schema(columns), _read_blocks(path, columns))
+            blocks = iter(()) if _is_empty(path) else csv.open_csv(path, *_build_options(columns))
+            _write_groups(part, build_schema(columns), blocks)
         except pa.ArrowInvalid:
             wide = _widen_types(path, columns)
             _write_groups(part, wide, _read_batches(path, columns, wide))
@@ -79,11 +80,6 @@ def _build_options(columns: tuple[Column, ...]) -> tuple[csv.ReadOptions, csv.Pa
         column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
     )
     return read, parse, convert
-
-
-def _read_blocks(path: Path, columns: tuple[Column, ...]) -> Iterator[pa.RecordBatch]:
-    if not _is_empty(path):
-        yield from csv.open_csv(path, *_build_options(columns))
 
 
 def _is_empty(path: Path) -> bool:

@@ -50,16 +50,16 @@ def describe_column(column: Column) -> str:
 
 def look_up_columns(columns: Iterable[str]) -> tuple[Column, ...]:
     """Look up columns in the catalog, by their names in any case."""
-    return tuple(_look_up(name) for name in columns)
-
-
-def _look_up(name: str) -> Column:
-    wire = name.upper()
-    if wire in Dimension.__members__:
-        return Column(name.lower(), Dimension[wire].type)
-    if wire in Metric.__members__:
-        return Column(name.lower(), Metric[wire].type, Metric[wire].digits)
-    return Column(name.lower(), CellType.TEXT, known=False)
+    found = []
+    for name in columns:
+        dimension, metric = Dimension.__members__.get(name.upper()), Metric.__members__.get(name.upper())
+        if dimension is not None:
+            found.append(Column(name.lower(), dimension.type))
+        elif metric is not None:
+            found.append(Column(name.lower(), metric.type, metric.digits))
+        else:
+            found.append(Column(name.lower(), CellType.TEXT, known=False))
+    return tuple(found)
 
 
 def read_typed_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
@@ -106,7 +106,7 @@ def find_parser(kind: CellType) -> Read:
     """Return the parser for cells of a type. The parser raises ValueError for an invalid text."""
     match kind:
         case CellType.TEXT | CellType.MONTH:
-            return _parse_text
+            return str
         case CellType.INTEGER:
             return _parse_integer
         case CellType.DECIMAL:
@@ -171,10 +171,6 @@ def _split_row(row: str) -> list[str | None]:
 
 def _strip_line_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
-
-
-def _parse_text(text: str) -> str:
-    return text
 
 
 def _parse_integer(text: str) -> int | Decimal | None:

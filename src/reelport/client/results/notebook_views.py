@@ -90,8 +90,7 @@ def _render_facts(title: str, facts: Mapping[str, object]) -> str:
 
 
 def _render_cell(column: Column, cell: Cell) -> str:
-    shown = "<i>null</i>" if cell is None else _escape(cell)
-    return f"<td{_format_style(column, wraps=True)}>{shown}</td>"
+    return f"<td{_format_style(column, wraps=True)}>{'<i>null</i>' if cell is None else _escape(cell)}</td>"
 
 
 def _format_style(column: Column, *, wraps: bool = False) -> str:

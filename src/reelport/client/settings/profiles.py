@@ -130,7 +130,10 @@ def find_in_force(
     chosen = Setting("profile", None, _UNSET)
     if not faults.errors:
         chosen = faults.attempt(lambda: _choose_profile(environment, profile, files), chosen)
-    arguments, outside = _read_arguments(given), _read_environment(environment)
+    # An empty text counts as not given.
+    arguments = _Layer({name: text.strip() for name, text in given.items() if text and text.strip()}, "argument")
+    texts = {name: environment.get(variable, "").strip() for name, variable in VARIABLES.items()}
+    outside = _Layer({name: text for name, text in texts.items() if text}, "environment", variables=True)
     name = chosen.value or ""
     tables = [_Layer(file.profiles[name], f"{file.path} [profiles.{name}]") for file in files if name in file.profiles]
     order = [arguments, *tables, outside] if profile else [arguments, outside, *tables]
@@ -276,17 +279,6 @@ class _Layer:
         if name not in self.values:
             return None
         return Setting(name, self.values[name], VARIABLES.get(name, self.source) if self.variables else self.source)
-
-
-def _read_arguments(given: Mapping[str, str | None]) -> _Layer:
-    """Build the layer of a call's or command's arguments; an empty text counts as not given."""
-    return _Layer({name: value.strip() for name, value in given.items() if value and value.strip()}, "argument")
-
-
-def _read_environment(variables: Mapping[str, str]) -> _Layer:
-    """Build the layer of environment variables; an empty text counts as not given."""
-    texts = {name: variables.get(variable, "").strip() for name, variable in VARIABLES.items()}
-    return _Layer({name: text for name, text in texts.items() if text}, "environment", variables=True)
 
 
 def _find_first(layers: Sequence[_Layer], name: str, default: str | None = None) -> Setting:

@@ -91,7 +91,7 @@ class Files:
         if link is None:
             return Body(json_reply({"error": "AccessDenied", "message": "Request has expired."}, 403))
         plain = self._parts(link.token, wire)[link.number]
-        data = self._packed(plain)
+        data = plain if self.behaviour.gzip is None else gzip.compress(plain, mtime=0)
         headers = self._headers(data)
         if (complete := self.behaviour.last_complete_day(wire)) is not None:
             headers[COMPLETE_HEADER] = format_complete_day(complete)
@@ -127,9 +127,6 @@ class Files:
         if self.behaviour.ranges:
             headers["accept-ranges"] = "bytes"
         return headers | _etag(self.behaviour, data) | {name: _digest(name, data) for name in self.behaviour.digests}
-
-    def _packed(self, data: bytes) -> bytes:
-        return data if self.behaviour.gzip is None else gzip.compress(data, mtime=0)
 
     def _parts(self, token: str, wire: Wire) -> list[bytes]:
         """Return the plain files of a report; they are made again only where the settings change."""

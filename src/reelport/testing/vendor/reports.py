@@ -23,14 +23,6 @@ _INLINE = re.compile(r'reportToken\s*:\s*"([^"]+)"')
 _NUMBERS = re.compile(r"downloadLinks\s*\(([^)]*)\)")
 
 
-def _is_input(wire: dict[str, Any]) -> bool:
-    try:
-        ReportQuery.from_wire(wire)
-    except (QueryRefused, KeyError, TypeError, AttributeError):
-        return False
-    return True
-
-
 @dataclass
 class Report:
     """One accepted report."""
@@ -60,7 +52,11 @@ class Reports:
             wires = [value for value in variables.values() if isinstance(value, dict) and "metrics" in value]
             if not wires:
                 return json_reply(refuse("Give the input as a variable.", "bad_request", (_ASK,)))
-            return self._ask(wires[0]) if _is_input(wires[0]) else json_reply(refuse(_ODD, "bad_request", (_ASK,)))
+            try:
+                ReportQuery.from_wire(wires[0])
+            except (QueryRefused, KeyError, TypeError, AttributeError):
+                return json_reply(refuse(_ODD, "bad_request", (_ASK,)))
+            return self._ask(wires[0])
         if _LOOK in document:
             inline = _INLINE.search(document)
             tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]
@@ -118,7 +114,11 @@ class Reports:
 
     def _take_ask(self, wire: dict[str, Any]) -> bytes:
         self.asks.append(wire)
-        report = self._find_same(wire) or self._add_report(wire)
+        report = self._find_same(wire)
+        if report is None:
+            report = Report(f"report-{secrets.token_hex(8)}", wire, self._is_failing(wire))
+            self.known[report.token] = report
+            self.behaviour.peak = max(self.behaviour.peak, self.unfinished())
         found = {_LOOK: {"reportToken": report.token, "status": self.behaviour.status_words[0]}}
         return json_reply({"data": {_ASK: found}})
 
@@ -129,12 +129,6 @@ class Reports:
             if one.wire == wire and self._current_state(one) in {_UNFINISHED, _FINISHED}
         )
         return next(living, None) if self.behaviour.dedups else None
-
-    def _add_report(self, wire: dict[str, Any]) -> Report:
-        report = Report(f"report-{secrets.token_hex(8)}", wire, self._is_failing(wire))
-        self.known[report.token] = report
-        self.behaviour.peak = max(self.behaviour.peak, self.unfinished())
-        return report
 
     def _is_failing(self, wire: dict[str, Any]) -> bool:
         match self.behaviour.fails:
