@@ -13,9 +13,8 @@ from tests.cases import keep_one_kind
 from reelport import Client
 from reelport.client.events import Saved
 from reelport.client.ranges.windows import Window
-from reelport.sync.copies import Replaced
 from reelport.sync.destinations import open_destination
-from reelport.sync.events import OfWindow, SyncEvent
+from reelport.sync.events import Loaded, OfWindow, SyncEvent
 from reelport.sync.spec import Kind, Place, Spec
 from reelport.sync.staging import Delivery
 from reelport.testing import Vendor
@@ -24,7 +23,7 @@ from .vendors import Numbers, follow_midnight
 
 HEADER = "day,visitor_country,views,estimated_earnings_eur\n"
 
-Deliver = Callable[..., Replaced]
+Deliver = Callable[..., Loaded]
 Kept = Callable[..., list[tuple[object, ...]]]
 
 
@@ -98,7 +97,7 @@ def spec_at(place: Place) -> Spec:
     return Spec("earned", ("VIEWS", "ESTIMATED_EARNINGS_EUR"), ("DAY", "VISITOR_COUNTRY"), day(1), place)
 
 
-def put(spec: Spec, text: str, first: int, last: int, *, allow_empty: bool = False, report: str = "t") -> Replaced:
+def put(spec: Spec, text: str, first: int, last: int, *, allow_empty: bool = False, report: str = "t") -> Loaded:
     """Replace a window of a copy by a report of these rows."""
     file = spec.place.work_folder / "report.csv"
     file.write_text(text, "utf-8")

@@ -175,15 +175,6 @@ def _build_agreement(
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """The result of replacing a window: rows before, rows now, and notes on columns and values."""
-
-    before: int
-    rows: int
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """A copy open for reading: DuckDB connection, rows as a relation, fields."""
 

@@ -12,8 +12,9 @@ from typing import Protocol
 from reelport.client.files.locks import replace_whole, try_lock
 from reelport.client.files.part import translate_io_errors
 from reelport.errors import StorageError, UsageError
-from reelport.sync.copies import Replaced, State, View
+from reelport.sync.copies import State, View
 from reelport.sync.duckdb_file import DuckDBFile
+from reelport.sync.events import Loaded
 from reelport.sync.parquet_folder import ParquetFolder
 from reelport.sync.spec import Days, Kind, Place, Spec
 from reelport.sync.staging import Delivery
@@ -28,7 +29,7 @@ class Destination(Protocol):
     def state(self, spec: Spec) -> State:
         """Return a copy's state, as far as its rows confirm it; the empty one without it."""
 
-    def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
+    def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Loaded:
         """Replace all rows of the delivery's window and add its days to the state, atomically.
 
         Changes nothing where it raises: SchemaDrift by the contract, WindowEmptied when the window had rows and would

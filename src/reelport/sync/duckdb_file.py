@@ -12,7 +12,6 @@ from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.sync.copies import (
     Agreement,
-    Replaced,
     State,
     View,
     agree,
@@ -22,6 +21,7 @@ from reelport.sync.copies import (
     select_stamped,
     time_field,
 )
+from reelport.sync.events import Loaded
 from reelport.sync.spec import Days, Place, Spec
 from reelport.sync.staging import OWN, Delivery, Field, count_rows, day_sql, load_stage, open_duckdb
 
@@ -68,7 +68,7 @@ class DuckDBFile:
             fields = _read_fields(con, spec)
             yield View(con, _table_name(spec), fields) if fields else None
 
-    def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
+    def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Loaded:
         """Replace the delivery's window in one transaction."""
         with self._open(read_only=False) as con:
             staged = load_stage(con, delivery.file)
@@ -89,7 +89,7 @@ class DuckDBFile:
                 _write_state(con, spec, state.after(spec, delivery))
                 reach("sync-stated")
             reach("sync-committed")
-        return Replaced(before, rows, agreement.notes)
+        return Loaded(spec.name, delivery.window, before, rows, delivery.token, agreement.notes)
 
     def unverify(self, spec: Spec, days: Days | None = None) -> None:
         """Mark these days of a spec, or all of them, as not verified."""

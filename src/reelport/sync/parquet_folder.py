@@ -31,7 +31,6 @@ from reelport.killpoints import reach
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.sync.copies import (
     Agreement,
-    Replaced,
     State,
     View,
     agree,
@@ -40,6 +39,7 @@ from reelport.sync.copies import (
     select_stamped,
     time_field,
 )
+from reelport.sync.events import Loaded
 from reelport.sync.spec import Days, Place, Spec, month_first
 from reelport.sync.staging import OWN, Delivery, Field, count_rows, day_sql, load_stage, open_duckdb
 
@@ -79,7 +79,7 @@ class ParquetFolder:
         with open_duckdb(self._place.work_folder / "spill") as con:
             yield View(con, _read_parquet_sql(folder, [file.name for file in manifest.files]), manifest.fields)
 
-    def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Replaced:
+    def replace(self, spec: Spec, delivery: Delivery, *, allow_empty: bool = False) -> Loaded:
         """Replace the delivery's window: write a new version, then point the link to it."""
         home = self._place.path / spec.name
         current, old = self._read_version(spec) or (home, None)
@@ -101,7 +101,7 @@ class ParquetFolder:
             _point_link(self._current_link(spec), f"{VERSIONS}/{version.name}")
             reach("sync-committed")
             remove_old_versions(home)
-        return Replaced(before, rows, agreement.notes)
+        return Loaded(spec.name, delivery.window, before, rows, delivery.token, agreement.notes)
 
     def unverify(self, spec: Spec, days: Days | None = None) -> None:
         """Mark a spec's days, or all, as unverified, in a new version of the same files."""

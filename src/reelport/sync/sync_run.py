@@ -233,8 +233,7 @@ class _Run:
         with self._loading:
             if self._closed:
                 raise InternalError("The run was stopped before this window was loaded.")
-            found = self.copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
-        return Loaded(spec.name, delivery.window, found.before, found.rows, delivery.token, found.notes)
+            return self.copies[spec.place].replace(spec, delivery, allow_empty=self._allow_empty)
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ from reelport.wording import format_count, format_duration
 if TYPE_CHECKING:
     from reelport.client.results.tables import Table
 
-__all__ = ["Downloaded", "Proof", "Times", "download", "find_downloaded", "look_up_links"]
+__all__ = ["Downloaded", "Proof", "download", "find_downloaded", "look_up_links"]
 
 # Bytes that the pace's time must bring; the same as what makes a try of a download worth its while.
 LEAST_BYTES = 1 << 16
@@ -82,14 +82,6 @@ class Downloaded:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """When a report was asked for and when it finished (UTC); None where unknown."""
-
-    asked: datetime | None = None
-    finished: datetime | None = None
-
-
 def download(
     session: Session,
     state: ReportState,
@@ -97,7 +89,8 @@ def download(
     query: ReportQuery | None,
     tell: Progress,
     *,
-    times: Times = Times(),
+    asked: datetime | None = None,
+    finished: datetime | None = None,
 ) -> Flow[Downloaded]:
     """Download files into one under the target's name; a failure leaves that untouched.
 
@@ -116,7 +109,7 @@ def download(
                 on_disk.keep_or_drop()
                 yield from _pause_or_raise(session, state.token, tries, error, on_disk, tell)
             state = yield from look_up_links(session, state.token, tell)
-        done = yield from work(partial(_publish, session, state.token, query, times, on_disk, proof))
+        done = yield from work(partial(_publish, session, state.token, query, (asked, finished), on_disk, proof))
     tell(Saved(state.token, done.bytes, done.rows))
     return done
 
@@ -368,12 +361,16 @@ def _fetch_again(session: Session, link: str, on_disk: _OnDisk, intake: Intake) 
 
 
 def _publish(
-    session: Session, token: str, query: ReportQuery | None, times: Times, on_disk: _OnDisk, proof: Proof
+    session: Session,
+    token: str,
+    query: ReportQuery | None,
+    times: tuple[datetime | None, datetime | None],
+    on_disk: _OnDisk,
+    proof: Proof,
 ) -> Downloaded:
     part, complete = on_disk.part, find_earliest(on_disk.complete)
     beside = sidecar.find_sidecar_path(part.target)
-    origin = (session.settings.url, token, query, times.asked, times.finished)
-    facts = (part.size, part.sha256, part.rows)
+    origin, facts = (session.settings.url, token, query, *times), (part.size, part.sha256, part.rows)
     known_of = Sidecar(*origin, session.clock.now(), *facts, proof.word, complete)
     part.publish(beside, known_of.to_json().encode())
     return Downloaded(part.target, *facts, proof, beside, complete)

@@ -12,7 +12,7 @@ from reelport import killpoints
 from reelport.client.events import Progress
 from reelport.client.files.proof import Proof
 from reelport.client.flows.ask import acquire_report
-from reelport.client.flows.download import Downloaded, Times, download, find_downloaded
+from reelport.client.flows.download import Downloaded, download, find_downloaded
 from reelport.client.flows.lifecycle import ReportState, check_against_host, poll_once, wait_recorded
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
@@ -143,9 +143,8 @@ def _download_row(
 ) -> Flow[Downloaded]:
     ledger = session.ledger
     row = (yield from work(partial(ledger.get, row.id))) or row
-    times = Times(row.asked, row.finished)
     try:
-        done = yield from download(session, state, target, query, tell, times=times)
+        done = yield from download(session, state, target, query, tell, asked=row.asked, finished=row.finished)
     except ReportExpired:
         # Perhaps only the link has expired: look at the report.
         yield from poll_once(session, row, tell)
