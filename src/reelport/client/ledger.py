@@ -69,7 +69,6 @@ CREATE INDEX reports_by_state ON reports (identity, state);
 CREATE INDEX reports_by_token ON reports (token) WHERE token IS NOT NULL;
 """
 
-
 FILE = "ledger.db"
 
 _KEPT = timedelta(days=90)

@@ -23,7 +23,6 @@ from reelport.query import ReportQuery
 LEASE = timedelta(minutes=5)  # how long an owner on another machine counts as alive after its last heartbeat
 _numbers = itertools.count(1)
 
-
 LIFE = timedelta(hours=48)  # how long the service keeps a report, counted from the ask
 # How long making a report may take, and so how long an ask whose answer was lost may hold a slot.
 HOLD = timedelta(hours=2)

@@ -49,7 +49,6 @@ _TOKEN = 6  # shortest token, in letters, to redact from other texts: a shorter 
 _ADDRESS = re.compile(r"(https?://)(?:[^\s/?#@]*@)?([^\s/?#]*)(?:[/?#]\S*)?", re.IGNORECASE)
 _ARGUMENTS = re.compile(r"\?[^\s=]+=\S*")
 
-
 _REDRAWN = 0.1  # seconds between two updates during a download
 _LONGEST = 300
 

@@ -41,7 +41,6 @@ _NUMBER = re.compile(r"(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|DECIMAL\(\d+,(\
 _PLAIN = r"[+-]?\d+(\.\d*)?"
 _DAY_SHAPE = r"\d{4}-\d{2}-\d{2}"
 
-
 STAGE = "temp.main.stage"
 _HEADER_BYTES = 1 << 16
 _ON_FULL_DISK = "The disk is full: make room, and run the same again. "

@@ -42,7 +42,6 @@ _BRIEF = RetryPolicy(2.0)  # how long a look at a dead process's report is retri
 _LONGEST = 60.0
 _LOCAL = 1.0  # longest pause between two looks into the ledger, in seconds
 
-
 # Seconds to wait for reports that aren't in this ledger, where the refusal speaks of reports in flight.
 _OUTSIDE = 600.0
 

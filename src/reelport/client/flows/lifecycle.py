@@ -43,7 +43,6 @@ _UNKNOWN = frozenset({"not_found", "report_not_found", "unknown_report", "invali
 _MOST_PAGES = 1000  # most pages of links to read: a vendor that never ends its pages is an error
 _MALFORMED = "The service's answer has not the shape that the Reporting API's schema gives it."
 
-
 _SIGN_OF_LIFE = 60.0  # seconds after which a wait renews its lease on a row (heartbeat)
 
 

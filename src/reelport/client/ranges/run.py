@@ -52,9 +52,7 @@ _OVER = object()
 
 _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")
 
-
 _TOLD = 10  # most missing windows that an error lists; it only counts the others
-
 
 # Most failed reports before the windows that are left aren't halved any more; two bad days cause about as many.
 _FAILURES = 16

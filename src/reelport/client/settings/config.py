@@ -25,7 +25,6 @@ PRIVATE_HOST = "https://partner.api.dailymotion.com"
 PUBLIC_HOST = "https://graphql.api.dailymotion.com"  # the host where Dailymotion's public API keys are valid
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
-
 DAILYMOTION_URL = PRIVATE_HOST  # the default host, where Dailymotion's private API keys are valid
 URL = "REELPORT_URL"
 KEY = "REELPORT_API_KEY"

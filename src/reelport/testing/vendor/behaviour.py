@@ -14,7 +14,6 @@ from reelport.testing.vendor.messages import head
 _TRAILER = 8
 _HTML = b"<!DOCTYPE html>\n<html><body><h1>Down for maintenance</h1></body></html>\n"
 
-
 Wire = Mapping[str, Any]  # the input of an ask as JSON
 
 
