@@ -108,7 +108,10 @@ def _require_days(spec: Spec, base: tuple[Field, ...], stage: Stage, window: Win
 
 
 def _refuse_repeats(spec: Spec, stage: Stage) -> None:
-    """Raise RepeatedRows for two rows of a key. A report as it was asked for was checked while it came."""
+    """Raise RepeatedRows for two rows of a key.
+
+    A report with the columns that were asked for was checked while it came.
+    """
     if not {name.lower() for name in spec.dimensions} <= set(stage.columns):
         return
     keys = [quote_name(name) for name in stage.columns if name.upper() not in Metric.__members__]

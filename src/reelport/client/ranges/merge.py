@@ -171,7 +171,7 @@ def _sum_rows(plan: MergePlan, rows: Iterable[Row]) -> Iterator[tuple[Row, list[
 
 
 def _add_up(plan: MergePlan, rows: Iterable[Row], *, whole: bool) -> Iterator[Row]:
-    """Yield a row for each key: of the query's own cells, or, unless `whole`, of plain sums for a later merge."""
+    """Yield a row for each key: of the query's cells, or of plain sums unless `whole`."""
     for (key, cells), sums in _sum_rows(plan, rows):
         found = [compute_cell(made, sums) for made in plan.cells] if whole else map(_format_number, sums)
         yield Row(key, [*cells[: plan.width], *found])
