@@ -19,7 +19,7 @@ from reelport.cli.main import main
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.verification import verify
-from reelport.facts.log.snapshot import newest_versions
+from reelport.facts.log.snapshot import ABSENT, newest_versions
 from reelport.server.backup.archive import Archive, Manifest, Stored
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.damage import name_days
@@ -186,6 +186,7 @@ def test_a_restore_into_a_bucket_leaves_out_what_one_into_a_folder_does(desk: Da
     desk.damage(lost_file.name)
     with pytest.raises(StorageError, match=r"plays of \d January 2026"):
         restore_backup(desk.archive, desk.made, place)
+    assert {*newest_versions(place.facts_root).values()} == {ABSENT}
     left_out = restore_backup(desk.archive, desk.made, place, without_damaged=True)
     assert [file.store for file in left_out].count("files") == 1
     assert [file for file in left_out if file.store == "facts"] == [lost_file]
