@@ -10,6 +10,8 @@ from rich.console import Console
 from starlette.testclient import TestClient
 
 from reelport.cli.demo import make_user, tell_of_studio
+from reelport.cli.output.table_view import print_table
+from reelport.client.results.tables import Table
 from reelport.server.app import create_app
 from reelport.server.settings import read_settings
 from reelport.testing import Service
@@ -31,3 +33,11 @@ def test_the_demo_ends_by_saying_how_to_open_studio_and_sign_in(tmp_path: Path) 
         csrf = browser.get("/studio").text.partition('name="csrf" value="')[2].partition('"')[0]
         page = browser.post("/studio/sign-in", data={"csrf": csrf, "email": email, "password": password}).text
     assert "Sign out" in page
+
+
+def test_a_table_leaves_the_width_of_its_console(tmp_path: Path) -> None:
+    """The chart below it is drawn in that width, also where there is no terminal."""
+    (tmp_path / "views.csv").write_text("day,views\n2026-07-01,3\n")
+    console = Console(file=io.StringIO(), width=80)
+    print_table(console, Table.of(tmp_path / "views.csv"), 1)
+    assert console.width == 80

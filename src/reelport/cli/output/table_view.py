@@ -30,8 +30,10 @@ _LEAST = 12
 def print_table(console: Console, table: Table, rows: int, most: int = _SHOWN) -> None:
     """Print the first rows of a table, and the number of all rows where there are more."""
     shape, least = _draw_table(table, most)
-    console.width = max(console.width, least) if console.is_terminal else _WIDE
+    before = console.width
+    console.width = max(before, least) if console.is_terminal else _WIDE
     console.print(shape, crop=False)
+    console.width = before
     if rows > most:
         console.print(f"The first {most} of {rows:,} rows; --format csv gives them all.")
 
