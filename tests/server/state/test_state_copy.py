@@ -174,6 +174,18 @@ def test_the_service_runs_on_with_old_tokens_and_links(new_database: Callable[..
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_rows_of_a_target_are_counted_for_as_long_as_it_takes(filled: State, target: Settings) -> None:
+    """A connection's patience ends at three times `tcp_user_timeout`: a count of many rows may take longer."""
+    copy_state(filled.settings, target)
+    with psycopg.connect(target.database_url, autocommit=True) as slow:
+        slow.execute("DROP TABLE saved_views")
+        slow.execute("CREATE VIEW saved_views AS SELECT 1 FROM pg_sleep(1)")
+    hasty = replace(target, database_url=f"{target.database_url}?tcp_user_timeout=100")
+    with pytest.raises(UsageError, match=r"isn't empty: .*saved_views holds 1 row"):
+        copy_state(filled.settings, hasty)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_what_cant_be_copied_is_told_at_once(filled: State, target: Settings, tmp_path: Path) -> None:
     """Before anything is written, every reason together; and neither database changes."""
     rows = read_rows(filled.settings)

@@ -115,7 +115,7 @@ def _find_source_problems(source: Settings, target: Settings) -> Iterator[str]:
     if (missing := describe_missing(source, find_traces(source))) is not None:
         yield missing
         return
-    with opened(source) as db, reading(db) as connection:
+    with opened(source, is_unhurried=True) as db, reading(db) as connection:
         found = read_revision(connection)
         if found != REVISION:
             yield _describe_revision(place, found, "bring it there by `reelport upgrade` first")
@@ -130,7 +130,7 @@ def _find_target_problems(target: Settings) -> Iterator[str]:
     if not target.database_url and not target.state_file.exists():
         return
     place = describe_state(target)
-    with opened(target) as db, reading(db) as connection:
+    with opened(target, is_unhurried=True) as db, reading(db) as connection:
         tables = set(inspect(connection).get_table_names())
         found = read_revision(connection)
         if not tables:
