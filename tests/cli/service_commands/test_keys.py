@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -104,6 +106,17 @@ def test_a_rotation_prints_the_second_secret_once_and_can_be_cancelled(run: Run)
     assert "second secret unused" not in listed(run)[0]["marks"]
     status, _, err = run("key", "rotate", key["id"], "--cancel")
     assert (status, "nothing to take back" in err) == (2, True)
+
+
+def test_a_cancelled_rotation_stays_so_where_nobody_reads_of_it(run: Run, tmp_path: Path) -> None:
+    """It is told once it is done: a print that fails takes nothing back, in Python without buffers neither."""
+    key = create(run)
+    run("key", "rotate", key["id"])
+    words = [sys.executable, "-m", "reelport", "key", "rotate", key["id"], "--cancel", "--data", str(tmp_path / "data")]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdout=full, stderr=PIPE, check=False)
+    assert (done.returncode, b"stdout takes no more" in done.stderr) == (1, True)
+    assert "second secret unused" not in listed(run)[0]["marks"]
 
 
 def test_an_organizations_keys_get_a_longest_life(run: Run) -> None:

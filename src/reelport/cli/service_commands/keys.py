@@ -159,14 +159,15 @@ def rotate_key(
     from reelport.server.state.database import writing
     from reelport.server.state.secret_fingerprint import require_same_secret
 
+    if cancel:
+        with open_state(data) as (_, db), writing(db) as connection:
+            keys.cancel_rotation(connection, id, Actor.of_command(), datetime.now(UTC))
+        print_fields({"id": id, "rotation": "cancelled"}, as_json=json)
+        return
     hours = keys.DEFAULT_GRACE_HOURS if grace is None else grace
     with open_state(data) as (settings, db):
-        secret = None if cancel else require_same_secret(db, settings)
+        secret = require_same_secret(db, settings)
         with writing(db) as connection:
-            if secret is None:
-                keys.cancel_rotation(connection, id, Actor.of_command(), datetime.now(UTC))
-                print_fields({"id": id, "rotation": "cancelled"}, as_json=json)
-                return
             new = keys.rotate_key(connection, secret, id, hours, Actor.of_command(), datetime.now(UTC))
     print_fields({"id": new.id, "secret": new.secret, "grace_hours": hours}, as_json=json)
     longer = format_count(hours, "hour")
