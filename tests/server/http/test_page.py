@@ -24,7 +24,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "http.md").read_text(
 SETTINGS: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
 BOUNDS = {
     "time until a request is complete": Connection.request_seconds,
-    "time in which a reader takes less than 64 kB of its answer": Connection.stalled_seconds,
+    "time for a client to read 64 kB of its answer": Connection.stalled_seconds,
     "connections": Connection.max_connections,
     "bytes of answers that wait for their readers": Connection.unsent_bytes,
     "downloads of one report": SETTINGS["report_downloads"],

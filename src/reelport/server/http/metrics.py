@@ -163,7 +163,7 @@ class StateMetrics(Collector):
         )
         yield _make_counter(
             "reelport_rollup_checks",
-            "Reports made from rollups and also from the facts, by the result of the comparison.",
+            "Reports made twice, from rollups and from the facts, by whether the results were equal.",
             ("outcome",),
             (((outcome,), count) for outcome, count in read.rollup_checks.items()),
         )
