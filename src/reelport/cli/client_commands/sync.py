@@ -69,7 +69,10 @@ def _run_user_command(command: str, line: str, patience: float) -> None:
     try:
         process.communicate(f"{line}\n".encode(), timeout=patience)
     except subprocess.TimeoutExpired:
-        process.kill() if sys.platform == "win32" else os.killpg(process.pid, signal.SIGKILL)
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         _warn(f"took longer than {format_count(round(patience), 'second')} and was ended.")
         return
