@@ -272,14 +272,9 @@ class WindowFetcher:
         return found
 
     def _fetch_window(self, window: Window) -> Flow[Downloaded]:
-        query, target, tell = (
-            self._query.within(window.start, window.end),
-            self._folder.file(window),
-            self._events.of(window),
-        )
+        query, target = self._query.within(window.start, window.end), self._folder.file(window)
         part = isinstance(self._folder, Folder)  # A window that will be merged is only a part of the result.
-        limit, fresh = self._deadline, self._fresh
-        tell = self._events.of(window)
+        limit, fresh, tell = self._deadline, self._fresh, self._events.of(window)
         return fetch(self._session, query, target, tell, deadline=limit, fresh=fresh, part=part, window=True)
 
 
