@@ -151,7 +151,7 @@ def fetch(console: Console, url: str, key: Key, query: ReportQuery, to: Path) ->
 def show(console: Console, report: Downloaded, query: ReportQuery) -> None:
     """Print the report's first rows and its chart; write the chart as a picture."""
     console.print(f"[bold]The first rows of {report.path.name}[/]")
-    print_table(console, report.table(), _SHOWN, most=_SHOWN)
+    print_table(console, report.table(), _SHOWN, most=_SHOWN, wraps=True)
     console.print()
     plan_chart(query, None).draw(report.path, console)
     plan_chart(query, str(report.path.with_suffix(".png"))).draw(report.path, Console(quiet=True))

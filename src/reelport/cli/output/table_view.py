@@ -27,11 +27,14 @@ _LEAST = 12
 """Characters that a longer text gets at least, even where the terminal is too narrow."""
 
 
-def print_table(console: Console, table: Table, rows: int, most: int = _SHOWN) -> None:
-    """Print the first rows of a table, and the number of all rows where there are more."""
-    shape, least = _draw_table(table, most)
+def print_table(console: Console, table: Table, rows: int, most: int = _SHOWN, *, wraps: bool = False) -> None:
+    """Print the first rows of a table, and the number of all rows where there are more.
+
+    Long texts are cut in a terminal and whole in a pipe. With `wraps` they are whole in the console's own width.
+    """
+    shape, least = _draw_table(table, most, wraps=wraps)
     before = console.width
-    console.width = max(before, least) if console.is_terminal else _WIDE
+    console.width = max(before, least) if console.is_terminal or wraps else _WIDE
     console.print(shape, crop=False)
     console.width = before
     if rows > most:
@@ -43,8 +46,8 @@ def format_moment(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
 
 
-def _draw_table(table: Table, most: int) -> tuple[Drawn, int]:
-    """Build a table of the first rows, with its least width: long texts are cut, numbers never."""
+def _draw_table(table: Table, most: int, *, wraps: bool) -> tuple[Drawn, int]:
+    """Build a table of the first rows, with its least width: long texts are cut or wrapped, numbers never."""
     shape = Drawn(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     shown = [tuple(_format_cell(cell) for cell in row) for row in islice(table.tuples(), most)]
     least = 3 * len(table.columns)
@@ -56,12 +59,14 @@ def _draw_table(table: Table, most: int) -> tuple[Drawn, int]:
         shape.add_column(title, justify="right" if is_number else "left", width=fixed, overflow="fold")
         least += fixed or min(whole, _LEAST)
     for row in shown:
-        shape.add_row(*(_fit_columns(cell, column) for cell, column in zip(row, table.columns, strict=True)))
+        columns = zip(row, table.columns, strict=True)
+        shape.add_row(*(_fit_column(cell, column, wraps=wraps) for cell, column in columns))
     return shape, least
 
 
-def _fit_columns(cell: str, column: Column) -> Text:
-    return Text(cell, no_wrap=True, overflow="ellipsis") if column.type is CellType.TEXT else Text(cell)
+def _fit_column(cell: str, column: Column, *, wraps: bool) -> Text:
+    is_cut = column.type is CellType.TEXT and not wraps
+    return Text(cell, no_wrap=True, overflow="ellipsis") if is_cut else Text(cell)
 
 
 def _format_cell(cell: Cell) -> str:
