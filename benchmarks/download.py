@@ -9,6 +9,7 @@ at every row. Each of ours is a new process, whose imports don't count.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import subprocess
@@ -107,9 +108,14 @@ def _pieces(kind: str, size: int) -> Iterator[bytes]:
     yield b"day,video_title,views\n"
     title = KINDS[kind]
     for day in (1, 2):
-        block = "".join(f"2026-01-0{day},{title(row)},{row}\n" for row in range(_BLOCK_ROWS)).encode()
-        for _ in range(-(-size // 2 // len(block))):
+        left = size // 2
+        for first in itertools.count(0, _BLOCK_ROWS):
+            rows = range(first, first + _BLOCK_ROWS)
+            block = "".join(f"2026-01-0{day},{title(row)},{row}\n" for row in rows).encode()
             yield block
+            left -= len(block)
+            if left <= 0:
+                break
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import subprocess
 import time
@@ -124,10 +125,12 @@ def without_checksum(pieces: Iterable[bytes]) -> Iterator[Source]:
 def _pieces(size: int) -> Iterator[bytes]:
     """A CSV of at least so many bytes; every tenth title has quotes."""
     yield b"day,video_title,views\n"
-    rows = (
-        f'2026-01-0{1 + n % 2},"A title, and number {n} of it",{n}\n' if n % 10 == 0 else f"2026-01-01,Video {n},{n}\n"
-        for n in range(_BLOCK_ROWS)
-    )
-    block = "".join(rows).encode()
-    for _ in range(-(-size // len(block))):
+    for first in itertools.count(0, _BLOCK_ROWS):
+        block = "".join(
+            f'2026-01-01,"A title, and number {n} of it",{n}\n' if n % 10 == 0 else f"2026-01-01,Video {n},{n}\n"
+            for n in range(first, first + _BLOCK_ROWS)
+        ).encode()
         yield block
+        size -= len(block)
+        if size <= 0:
+            return
