@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelport.engine.rollups.build import build_rollups
-from reelport.engine.rollups.choice import choose_parts
+from reelport.engine.rollups.choice import RollupList, choose_parts, explain
 from reelport.engine.rollups.shape import make_rollup
+from reelport.engine.tenant import Tenant
 from reelport.facts.loading.compaction import compact, vacuum
 from reelport.facts.loading.load import load_arrow
 from reelport.facts.loading.undo import undo
@@ -24,6 +25,7 @@ from reelport.facts.loading.verification import verify
 from reelport.facts.log.log_entry import DataFile
 from reelport.facts.log.snapshot import pin
 from reelport.facts.rollups import add_rollup, list_files_by_day, list_segments
+from reelport.query import ReportQuery
 
 Ask = Callable[..., list[tuple[object, ...]]]
 LATER = date(2023, 9, 1)
@@ -160,3 +162,15 @@ def test_rollups_stay_right_for_the_files_that_a_day_lies_in(root: Path) -> None
     assert date(2023, 7, 9) not in valid()
     load_arrow(root, "plays", rows(1_000, 3, 5), "restated", replace=(date(2023, 7, 3), date(2023, 7, 3)))
     assert valid().isdisjoint(days)
+
+
+def test_a_rollup_is_weighed_by_the_owners_that_a_report_reads(root: Path) -> None:
+    """A report reads its own owners' rows of a rollup as of the facts: the rows of others don't count against it."""
+    rollup = make_rollup("plays", ["video_id"])
+    add_rollup(root, rollup)
+    build_rollups(root, [rollup], space=10**9)
+    query = ReportQuery.of(["VIEWS"], ["DAY", "VIDEO_ID"], date(2023, 7, 1), date(2023, 7, DAYS))
+    (choice,) = explain(query, Tenant(frozenset({SMALL[0]})), pin(root, ["plays"]), RollupList.read(root))
+    assert choice.fact_rows < 150_000
+    assert choice.reading is not None
+    assert choice.reading.rows <= choice.fact_rows

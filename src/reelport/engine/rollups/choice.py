@@ -40,7 +40,7 @@ Parts = tuple[tuple[Segment, frozenset[date]], ...]
 class Reading:
     """What is read of a rollup: its parts for their days, and facts for all other days.
 
-    `rows` are those that are read at most, of both; `all_days` are the days of the report that have facts.
+    `rows` are about those that are read, of both; `all_days` are the days of the report that have facts.
     """
 
     rollup: Rollup
@@ -120,8 +120,8 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
         best = None
     for each in readings:
         if each is not best:
-            other = "the facts" if best is None else best.rollup.name
-            refused[each.rollup.name] = f"{format_count(each.rows, 'row')} to read: {other} needs no more"
+            other = "the facts need" if best is None else f"{best.rollup.name} needs"
+            refused[each.rollup.name] = f"{format_count(each.rows, 'row')} to read: {other} no more"
     return Choice(source.name, source.table, best, refused, fact_rows)
 
 
@@ -172,9 +172,13 @@ def _read_days(
         return "its days were built from other files: build it" if stale else "none of these days is built: build it"
     built = frozenset().union(*(days for _, days in parts))
     others = frozenset(asked) - built
-    rest = list_files_of_days(_list_fact_files(source_query, snapshot), by_day, others)
-    rows = sum(segment.days[day].rows for segment, days in parts for day in days) + sum(file.rows for file in rest)
-    return Reading(rollup, parts, frozenset(asked), rows)
+    own = _list_fact_files(source_query, snapshot)
+    everybodys = snapshot.data_files(source_query.source.table, resolved.start, resolved.end)
+    # Both are sorted by owner: a report reads about the share of a rollup that it reads of the facts.
+    share = sum(file.rows for file in own) / max(sum(file.rows for file in everybodys), 1)
+    built_rows = sum(segment.days[day].rows for segment, days in parts for day in days)
+    rest = list_files_of_days(own, by_day, others)
+    return Reading(rollup, parts, frozenset(asked), round(built_rows * share) + sum(file.rows for file in rest))
 
 
 def choose_parts(segments: Iterable[Segment], asked: Mapping[date, Files]) -> Parts:
