@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def ask_for_a_view(page: Page) -> None:
     page.wait_for_url("**videoOwnerChannelSlug=demo-news**")
     page.get_by_role("link", name="As a report").click()
     page.get_by_role("button", name="Ask for the report").click()
+    page.wait_for_url(re.compile("/studio/reports/[0-9a-z]{12}$"))
 
 
 def wait_until_it_is_finished(page: Page, *, script: bool) -> None:
