@@ -75,7 +75,7 @@ class Choice:
 
     @property
     def rows(self) -> int:
-        """The rows that are read at most."""
+        """About the rows that are read."""
         return self.fact_rows if self.reading is None else self.reading.rows
 
 
@@ -100,14 +100,18 @@ class RollupList:
 
 def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -> Choice:
     """Choose the rollup that makes the fewest rows be read, if any makes it no more."""
-    source = source_query.source
-    file_rows = sum(file.rows for file in _list_fact_files(source_query, snapshot))
+    source, resolved = source_query.source, source_query.resolved
+    files = snapshot.data_files(source.table, resolved.start, resolved.end)
+    own = _list_fact_files(source_query, snapshot)
+    file_rows = sum(file.rows for file in own)
+    # Both are sorted by owner: a report reads about the share of a rollup that it reads of the facts.
+    share = file_rows / max(sum(file.rows for file in files), 1)
     refused: dict[str, str] = {}
     readings: list[Reading] = []
     needs = find_needs(source_query)
     for rollup, segments in rollups.of_table(source.table).items():
         problem = needs if isinstance(needs, str) else needs.find_lack(rollup)
-        reading = problem or _read_days(source_query, snapshot, rollup, segments)
+        reading = problem or _read_days(source_query, snapshot, rollup, segments, own, share)
         if isinstance(reading, Reading):
             readings.append(reading)
         else:
@@ -126,7 +130,7 @@ def choose(source_query: SourceQuery, snapshot: Snapshot, rollups: RollupList) -
 
 
 def count_rows_read(aggregation: Aggregation, snapshot: Snapshot, rollups: RollupList) -> int:
-    """Count the rows that a report reads at most, of rollups or of facts."""
+    """Count about the rows that a report reads, of rollups or of facts."""
     return sum(choose(source_query, snapshot, rollups).rows for source_query in aggregation.sources)
 
 
@@ -159,9 +163,17 @@ def _list_fact_files(source_query: SourceQuery, snapshot: Snapshot) -> tuple[Dat
 
 
 def _read_days(
-    source_query: SourceQuery, snapshot: Snapshot, rollup: Rollup, segments: tuple[Segment, ...]
+    source_query: SourceQuery,
+    snapshot: Snapshot,
+    rollup: Rollup,
+    segments: tuple[Segment, ...],
+    own: tuple[DataFile, ...],
+    share: float,
 ) -> Reading | str:
-    """Find what can be read of the rollup; a sentence where that is no day."""
+    """Find what can be read of the rollup; a sentence where that is no day.
+
+    `own` are the files of facts that the report may read, `share` is the part of all rows that they hold.
+    """
     resolved, by_day = source_query.resolved, list_files_by_day(snapshot.listing[source_query.source.table])
     asked = {day: files for day, files in by_day.items() if resolved.start <= day <= resolved.end}
     if not asked:
@@ -172,10 +184,6 @@ def _read_days(
         return "its days were built from other files: build it" if stale else "none of these days is built: build it"
     built = frozenset().union(*(days for _, days in parts))
     others = frozenset(asked) - built
-    own = _list_fact_files(source_query, snapshot)
-    everybodys = snapshot.data_files(source_query.source.table, resolved.start, resolved.end)
-    # Both are sorted by owner: a report reads about the share of a rollup that it reads of the facts.
-    share = sum(file.rows for file in own) / max(sum(file.rows for file in everybodys), 1)
     built_rows = sum(segment.days[day].rows for segment, days in parts for day in days)
     rest = list_files_of_days(own, by_day, others)
     return Reading(rollup, parts, frozenset(asked), round(built_rows * share) + sum(file.rows for file in rest))
