@@ -21,7 +21,7 @@ LONGEST, LONGEST_OF_TESTS = 700, 400
 _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 
 # What each part may import, beside itself. Whatever is not named here may not be imported.
-HEART = {"errors", "wire", "catalog", "killpoints", "wording", "local_path", "sql_quoting"}
+HEART = {"errors", "wire", "report_details", "catalog", "killpoints", "wording", "local_path", "sql_quoting"}
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "killpoints": set(),
@@ -31,6 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "spreadsheet_guard": set(),
     "catalog": set(),
     "wire": {"catalog"},
+    "report_details": {"errors", "wire"},
     "query": HEART,
     "check": HEART | {"query"},
     "additivity": HEART | {"query"},

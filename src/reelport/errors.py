@@ -141,9 +141,25 @@ class AskLost(Unreachable):
 
 
 class ReportFailed(ServiceError):
-    """The report ended in FAILED: ask for it again."""
+    """The report ended in FAILED.
+
+    `reason` is the code of the reason if the service tells one (`reelport.report_details.FailureReason`), else None.
+    """
 
     code = "report_failed"
+    reason: str | None = None
+
+
+class ReportTooLarge(ReportFailed):
+    """The report needs more memory or time than one may have: ask for less."""
+
+    code = "report_too_large"
+
+
+class ReportCancelled(ReportFailed):
+    """Somebody cancelled the report."""
+
+    code = "report_cancelled"
 
 
 class ReportExpired(ServiceError):
