@@ -130,6 +130,8 @@ class Code(StrEnum):
     TOO_MANY_REPORTS = "too_many_reports", "The partner has reached its limit of unfinished reports: try later."
     TOO_LARGE = "too_large", "The request is larger, deeper or longer than the service accepts."
     UNAUTHENTICATED = "unauthenticated", "The bearer token is absent, unknown, expired or revoked."
+    NOT_FOUND = "not_found", "There is nothing at this address, or the token may not see it."
+    WRONG_METHOD = "wrong_method", "The address doesn't take this method."
     UNAVAILABLE = "unavailable", "The service can't answer now: try again."
     INTERNAL = "internal_error", "The service failed; it isn't the request's fault."
 

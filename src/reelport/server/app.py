@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
+from reelport.report_details import REPORTS_PATH
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
@@ -31,8 +32,10 @@ from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import DurableReports, LongPolls
 from reelport.server.http.metrics import Metrics, StateMetrics
 from reelport.server.http.oauth import answer_public_token, answer_token
+from reelport.server.http.problems import answer_problem, is_below_v1
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
 from reelport.server.http.service import ExactRoute, Service
+from reelport.server.http.v1 import answer_report
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.document_limits import (
     ADDRESS_TOKEN_BODIES_BYTES,
@@ -52,7 +55,7 @@ from reelport.server.state.write_probe import StateProbe
 from reelport.server.studio.guard import refuse_unrouted
 from reelport.server.studio.routes import make_routes as make_studio_routes
 from reelport.storage.retries import BRIEF_SECONDS, retry_for
-from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
+from reelport.wire import FILES_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH, Code
 
 _LOG = structlog.get_logger(__name__)
 KEY_GRANTS = 600
@@ -97,6 +100,7 @@ def create_app(settings: Settings) -> Starlette:
             ExactRoute(PUBLIC_TOKEN_PATH, answer_public_token, methods=["POST"]),
             ExactRoute(PUBLIC_GRAPHQL_PATH, answer_graphql, methods=["POST"]),
             ExactRoute(f"{FILES_PATH}/{CSV.file_name('{report_id:str}')}", download, methods=["GET"]),
+            ExactRoute(f"{REPORTS_PATH}/{{report_id:str}}", answer_report, methods=["GET"]),
             ExactRoute(HEALTH_PATH, health.answer_health, methods=["GET"]),
             ExactRoute(READY_PATH, health.answer_ready, methods=["GET"]),
             ExactRoute(LIVE_PATH, health.answer_live, methods=["GET"]),
@@ -166,6 +170,10 @@ async def _answer_not_found(request: Request, error: Exception) -> Response:
         page = await refuse_unrouted(request, status)
         page.headers.update(headers or {})
         return page
+    if is_below_v1(request.url.path):
+        if status == 405:  # noqa: PLR2004 - a status of HTTP
+            return answer_problem(request, Code.WRONG_METHOD, f"{request.method} is not taken here.", 405, headers)
+        return answer_problem(request, Code.NOT_FOUND, "Nothing is at this address.", 404)
     if request.url.path == PUBLIC_GRAPHQL_PATH:
         status, headers = 404, None  # a browser finds what is where
     if status == 405:  # noqa: PLR2004 - a status of HTTP

@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from starlette.testclient import TestClient
 from tests.server.api import Api
 
+from reelport.report_details import REPORTS_PATH
 from reelport.server.access import keys, organizations
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.app import create_app
@@ -42,7 +43,9 @@ def test_a_query_is_refused_whole_and_an_ask_may_have_been_taken(
                 headers={"Authorization": f"Bearer {api.token}"},
             )
             fetched = client.get(link)
+            told = client.get(f"{REPORTS_PATH}/{report}", headers={"Authorization": f"Bearer {api.token}"})
             asked = api.ask(**api.new())
-    assert [(each.status_code, each.headers["retry-after"]) for each in (looked, fetched)] == [(503, "5")] * 2
+    assert [(each.status_code, each.headers["retry-after"]) for each in (looked, fetched, told)] == [(503, "5")] * 3
+    assert told.json()["code"] == "unavailable"
     assert [error["extensions"]["code"] for error in looked.json()["errors"] + asked["errors"]] == ["unavailable"] * 2
     assert asked["data"] == {"askPartnerReportFile": None}

@@ -9,16 +9,18 @@ import pytest
 from sqlalchemy import text
 from tests.server.conftest import State
 
-from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused, StorageError
+from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused, StorageError, StoreUnavailable
 from reelport.query import ReportQuery
+from reelport.report_details import Failure, FailureReason
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import Caller
 from reelport.server.access.keys import identify_studio
 from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, deaths, jobs
-from reelport.server.queue.jobs import Claim, ReasonCode
-from reelport.server.reports import report_list
+from reelport.server.queue.jobs import Claim
+from reelport.server.queue.reasons import ReasonCode
+from reelport.server.reports import report_access, report_list
 from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.reports.report_list import PAGE, Cursor, ReportPage, StateFilter
 from reelport.server.state.database import writing
@@ -51,7 +53,7 @@ def test_each_report_says_what_it_is_in(state: State, caller: Caller) -> None:
     found = {report.id: report for report in shown(state, caller).reports}
     assert [found[name].state for name in asked] == ["finished", "running", "failed", "waiting", "waiting"]
     assert (found[asked[0]].rows, found[asked[0]].bytes, found[asked[0]].seconds) == (1, 2, 3)
-    assert (found[asked[1]].written, found[asked[2]].reason) == (7, "No.")
+    assert (found[asked[1]].written, found[asked[2]].reason) == (7, f"No. {FailureReason.CANCELLED.advice}")
     assert [found[name].place for name in asked] == [None, None, None, 1, 2]
     by = {each: {report.id for report in shown(state, caller, each).reports} for each in StateFilter}
     assert by[StateFilter.ALL] == set(asked)
@@ -127,7 +129,7 @@ def test_a_report_of_studio_says_who_asked(state: State, caller: Caller) -> None
 
 
 INSIDE = "s3://tables/eu/plays: the object store fails: GET http://127.0.0.1:25501/tables?list-type=2"
-LATE = "It was not made in 60 seconds: ask for less."
+LATE = "It was not made in 60 seconds."
 
 
 @pytest.fixture
@@ -152,26 +154,41 @@ def read(state: State, report: AskedReport) -> str:
     return str(found.reason)
 
 
+def read_by_wire(state: State, report: AskedReport) -> Failure | None:
+    """What a program reads of it."""
+    caller = state.caller(state.key("demo"))
+    found = report_access.find_report(state.db, caller, report.token, state.now)
+    assert found is not None
+    return found.details.failure
+
+
+def describe(reason: FailureReason) -> Failure:
+    """What a program reads of a report that failed for this reason, without a text of its own."""
+    return Failure(reason.value, reason.sentence, reason.advice)
+
+
 def read_as_operator(state: State, report: AskedReport) -> str:
     """What an operator reads of it."""
     return str(backlog.get_entry(state.db, report.id).reason)
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "reason"),
     [
-        (StorageError.code, "The platform could not make it, which is not your request's fault: ask again, or tell"),
-        (DiskFull.code, "The platform had no room for it, for too long: ask again later, or tell"),
-        (EngineUnavailable.code, "A part of the platform was away for too long: ask again later, or tell"),
-        (OutOfMemory.code, "It is too large for the platform: ask for less (fewer days or dimensions), or tell"),
+        (StorageError.code, FailureReason.NOT_MADE),
+        (DiskFull.code, FailureReason.NO_ROOM),
+        (EngineUnavailable.code, FailureReason.UNAVAILABLE),
+        (StoreUnavailable.code, FailureReason.UNAVAILABLE),
+        (OutOfMemory.code, FailureReason.TOO_LARGE),
     ],
 )
 def test_a_failed_report_says_what_to_do_and_nothing_of_the_inside(
-    state: State, asked: AskedReport, code: str, said: str
+    state: State, asked: AskedReport, code: str, reason: FailureReason
 ) -> None:
-    """The partner reads a sentence by the kind of error, with the id to tell; the operator the error itself."""
+    """The partner reads a sentence and advice by the kind of error, by wire and Studio; the operator the error."""
     assert jobs.fail(state.db, claim(state, asked), INSIDE, state.now, code=code)
-    assert read(state, asked) == f"{said} the platform the report's id, {asked.id}."
+    assert read_by_wire(state, asked) == describe(reason)
+    assert read(state, asked) == f"{reason.sentence} {reason.advice}"
     assert read_as_operator(state, asked) == INSIDE
 
 
@@ -198,7 +215,8 @@ def test_a_lost_process_is_told_without_its_signal(state: State, asked: AskedRep
         connection.execute(text("UPDATE jobs SET not_before = 0"))
     assert jobs.claim(state.db, "w", running=9, lease_seconds=30, suspect=True) is not None
     deaths.record_death(state.db, "w", "was killed by SIGKILL", limit=2, now=state.now)
-    assert read(state, asked).startswith("It is too large for the platform: ask for less")
+    assert read_by_wire(state, asked) == describe(FailureReason.TOO_LARGE)
+    assert read(state, asked) == f"{FailureReason.TOO_LARGE.sentence} {FailureReason.TOO_LARGE.advice}"
     assert "REELPORT_WORKER_MEMORY" in read_as_operator(state, asked)
 
 
@@ -211,18 +229,29 @@ def test_a_process_that_is_only_silent_is_not_said_to_have_ended(state: State, a
     assert read(state, asked) == "its process gave no sign of life, which is not its fault: it is made again"
 
 
-@pytest.mark.parametrize(("code", "own"), [(ReasonCode.TOO_LATE, LATE), (QueryRefused.code, "metrics.0: No metric.")])
-def test_what_is_about_the_request_stays_as_it_is(state: State, asked: AskedReport, code: str, own: str) -> None:
-    """Its words are the partner's: it says what to change."""
+@pytest.mark.parametrize(
+    ("code", "own", "reason"),
+    [
+        (ReasonCode.TOO_LATE, LATE, FailureReason.TOO_LATE),
+        (QueryRefused.code, "metrics.0: No metric.", FailureReason.REFUSED),
+    ],
+)
+def test_what_is_about_the_request_stays_as_it_is(
+    state: State, asked: AskedReport, code: str, own: str, reason: FailureReason
+) -> None:
+    """Its words are the partner's: it says what was wrong, and the reason what to change."""
     assert jobs.fail(state.db, claim(state, asked), own, state.now, code=code)
-    assert read(state, asked) == own
+    assert read_by_wire(state, asked) == Failure(reason.value, own, reason.advice)
+    assert read(state, asked) == f"{own} {reason.advice}"
 
 
 def test_a_cancelled_report_says_by_whom(state: State, asked: AskedReport) -> None:
     """Also after an attempt that failed."""
     assert jobs.retry(state.db, claim(state, asked), INSIDE, 0, code=StorageError.code)
     backlog.cancel(state.db, asked.id, state.now)
-    assert read(state, asked) == "It was cancelled by an operator."
+    own, reason = "It was cancelled by an operator.", FailureReason.CANCELLED
+    assert read_by_wire(state, asked) == Failure(reason.value, own, reason.advice)
+    assert read(state, asked) == f"{own} {reason.advice}"
 
 
 def test_a_reason_of_an_older_version_tells_nothing(state: State, asked: AskedReport) -> None:
@@ -230,4 +259,5 @@ def test_a_reason_of_an_older_version_tells_nothing(state: State, asked: AskedRe
     assert jobs.fail(state.db, claim(state, asked), INSIDE, state.now)
     with state.db.begin() as connection:
         connection.execute(text("UPDATE reports SET reason_code = NULL"))
-    assert read(state, asked).startswith("The platform could not make it")
+    assert read_by_wire(state, asked) == describe(FailureReason.NOT_MADE)
+    assert read(state, asked) == f"{FailureReason.NOT_MADE.sentence} {FailureReason.NOT_MADE.advice}"

@@ -6,6 +6,7 @@ import pytest
 from tests.server.conftest import State
 
 from reelport.engine.duckdb.csv_sink import Written
+from reelport.report_details import FailureReason
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import COMMAND_LINE, Actor
 from reelport.server.access.callers import Caller
@@ -62,7 +63,10 @@ def test_a_cancelled_report_has_failed_and_says_by_whom(state: State, caller: Ca
         assert report_removal.cancel_report(state.db, remover, asked.id, state.now)
         found = listed(state, caller, asked.id)
         assert found is not None
-        assert (found.state, found.reason) == ("failed", "It was cancelled by ann@demo.example.")
+        assert (found.state, found.reason) == (
+            "failed",
+            f"It was cancelled by ann@demo.example. {FailureReason.CANCELLED.advice}",
+        )
         assert not report_removal.cancel_report(state.db, remover, asked.id, state.now)
     assert not jobs.find_held(state.db, [taken])
     assert not finish(state, taken)

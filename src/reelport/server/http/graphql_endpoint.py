@@ -21,12 +21,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from reelport.errors import StorageError
-from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.graphql.answer import Request as GraphqlRequest
 from reelport.server.graphql.answer import answer_request, parse_body, parse_wait
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
+from reelport.server.http.bearer import BearerRefusal, authenticate
 from reelport.server.http.long_poll import PollOutcome
 from reelport.server.http.service import Service, cancel_when_gone
 from reelport.server.limits.body_budget import PendingBody
@@ -34,8 +34,6 @@ from reelport.server.limits.document_limits import BODY_BYTES
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
-_REALM = 'Bearer realm="reelport"'
-_SCHEME = "bearer"
 _SHORT_BODY = 10_000
 """Longest body that is parsed as JSON on the event loop: it takes a tenth of a millisecond."""
 
@@ -169,25 +167,9 @@ def _execute(db: Engine, service: Service, caller: Caller, graphql_request: Grap
 
 
 async def _authenticate(service: Service, request: HttpRequest) -> Caller | Response:
-    headers = request.headers.getlist("authorization")
-    if len(headers) > 1:
-        # A proxy in between may have checked the other one.
-        fault = Fault(Code.UNAUTHENTICATED, f"There are {len(headers)} Authorization headers: send one.")
-        return _refuse(request, fault, 400, **{"WWW-Authenticate": f'{_REALM}, error="invalid_request"'})
-    header = headers[0] if headers else ""
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != _SCHEME or not token.strip():
-        fault = Fault(Code.UNAUTHENTICATED, "There is no bearer token: send `Authorization: Bearer …`.")
-        return _refuse(request, fault, 401, **{"WWW-Authenticate": _REALM})
-    now = datetime.now(UTC)
-    # Limited for each token: else thousands of requests with one token would be looked up before anybody else's.
-    async with service.concurrency.turn(token):
-        caller = await service.reads.run(callers.identify_caller, service.service_secret, token.strip(), now)
-    if caller is None:
-        fault = Fault(Code.UNAUTHENTICATED, "The token is unknown, expired or revoked: ask for a new one.")
-        challenge = f'{_REALM}, error="invalid_token", error_description="unknown, expired or revoked"'
-        return _refuse(request, fault, 401, **{"WWW-Authenticate": challenge})
-    service.key_uses.note(caller.key_id, now)
+    caller = await authenticate(service, request)
+    if isinstance(caller, BearerRefusal):
+        return _refuse(request, Fault(Code.UNAUTHENTICATED, caller.sentence), caller.status, **caller.headers)
     return caller
 
 

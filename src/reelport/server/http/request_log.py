@@ -18,9 +18,11 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reelport.report_details import REPORTS_PATH
 from reelport.server.addresses import unmap_address
 from reelport.server.credentials import short_id
 from reelport.server.graphql.faults import Fault, format_refusal
+from reelport.server.http.problems import PROBLEM_TYPE, V1_PATH, format_problem, is_below_v1
 from reelport.server.http.service import Service
 from reelport.server.traces import tracing
 from reelport.server.traces.span import Kind, Span
@@ -133,16 +135,19 @@ def _log_request(record: _RequestRecord, state: Mapping[str, Any]) -> None:
 def _name_route(path: str) -> str:
     if path in _ROUTES:
         return path
-    parents = (FILES_PATH, STUDIO_PATH)
+    parents = (FILES_PATH, REPORTS_PATH, STUDIO_PATH, V1_PATH)
     return next((parent for parent in parents if path == parent or path.startswith(f"{parent}/")), "other")
 
 
 async def _send_failure(route: str, send: Send) -> None:
-    errors = format_refusal([Fault(Code.INTERNAL, _FAILURE)])
-    body = errors if route in _GRAPHQL else {"error": "internal_error", "error_description": _FAILURE}
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    kind, body = "application/json", json.dumps({"error": "internal_error", "error_description": _FAILURE}).encode()
+    if route in _GRAPHQL:
+        body = json.dumps(format_refusal([Fault(Code.INTERNAL, _FAILURE)])).encode()
+    elif is_below_v1(route):
+        kind, body = PROBLEM_TYPE, format_problem(Code.INTERNAL, _FAILURE, 500)
+    headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+    await send({"type": "http.response.body", "body": body})
 
 
 @contextmanager

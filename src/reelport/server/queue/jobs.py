@@ -20,6 +20,7 @@ from reelport.errors import DiskFull, InternalError
 from reelport.query import ReportQuery
 from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
+from reelport.server.queue.reasons import ReasonCode, choose_partner_reason
 from reelport.server.state import tables, tallies
 from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.statements import Statements
@@ -30,16 +31,6 @@ from reelport.wire import NO_DAY, ReportStatus, format_complete_day
 _SQL = Statements("queue/jobs")
 LONGEST_PAUSE = 60.0
 """The longest backoff, in seconds, between two attempts at a report."""
-
-
-class ReasonCode(StrEnum):
-    """The codes of reasons that are no error's; every other reason has the code of its error."""
-
-    CANCELLED = "cancelled"
-    TOO_LATE = "too_late"
-    WORKER_DIED = "worker_died"
-    WORKER_LOST = "worker_lost"
-    WORKER_SILENT = "worker_silent"
 
 
 class Canceller(StrEnum):
@@ -207,11 +198,25 @@ def finish(db: Engine, claim: Claim, file: FileRecord, now: datetime) -> bool:
         return True
 
 
-def fail(db: Engine, claim: Claim, reason: str, now: datetime, *, code: str = InternalError.code) -> bool:
-    """End the report as FAILED with a sentence for operators; False if the lease was lost."""
+def fail(
+    db: Engine,
+    claim: Claim,
+    reason: str,
+    now: datetime,
+    *,
+    code: str = InternalError.code,
+    partner_reason: str | None = None,
+) -> bool:
+    """End the report as FAILED, as `fail_report` does; False if the lease was lost."""
     with writing(db) as connection:
         failed = delete_job(connection, claim.fence) and fail_report(
-            connection, claim.report_id, reason, now, code=code, failures=claim.failures + 1
+            connection,
+            claim.report_id,
+            reason,
+            now,
+            code=code,
+            partner_reason=partner_reason,
+            failures=claim.failures + 1,
         )
         if failed:
             tallies.count_end(connection, Outcome.FAILED, code)
@@ -308,10 +313,26 @@ def requeue(
 
 
 def fail_report(
-    connection: Connection, report_id: str, reason: str, now: datetime, *, code: str, **counts: int
+    connection: Connection,
+    report_id: str,
+    reason: str,
+    now: datetime,
+    *,
+    code: str,
+    partner_reason: str | None = None,
+    **counts: int,
 ) -> bool:
-    """Set a report's status to FAILED, with its reason, the code of that and the given counts."""
-    ended = {"status": ReportStatus.FAILED.value, "reason": reason, "reason_code": code, "ended_at": now}
+    """Set a report's status to FAILED, with its reason, the code of that and the given counts.
+
+    `partner_reason` is what its partner reads, None for what the code allows.
+    """
+    ended = {
+        "status": ReportStatus.FAILED.value,
+        "reason": reason,
+        "reason_code": code,
+        "partner_reason": partner_reason or choose_partner_reason(code, reason),
+        "ended_at": now,
+    }
     publish(connection, Event(Kind.REPORT_ENDED, report_id))
     return update_report(connection, report_id, **ended, **counts)
 

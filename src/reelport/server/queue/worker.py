@@ -36,7 +36,7 @@ from reelport.server.files import retention
 from reelport.server.process import exit_process, exit_with_parent, idle_foreign_threads, is_ending, lower_priority
 from reelport.server.queue import attempt, deaths, jobs, liveness
 from reelport.server.queue.attempt import LeaseLost, Log, clock, trace_attempt
-from reelport.server.queue.jobs import Claim, ReasonCode
+from reelport.server.queue.jobs import Claim
 from reelport.server.queue.lease_keeper import (
     EXPRESS_SECONDS,
     WATCH_SECONDS,
@@ -45,6 +45,7 @@ from reelport.server.queue.lease_keeper import (
     StopReason,
     release_dead_workers,
 )
+from reelport.server.queue.reasons import ReasonCode
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.queue.worker_memory import RestMemory
 from reelport.server.resources import release_memory
@@ -360,7 +361,7 @@ class Worker:
             case StopReason.LEAVING:
                 self._settle(lambda: jobs.give_back(self._db, running.claim), log)
             case StopReason.LATE:
-                reason = f"It was not made in {self._settings.generation_seconds} seconds: ask for less."
+                reason = f"It was not made in {self._settings.generation_seconds} seconds."
                 code = ReasonCode.TOO_LATE
                 self._settle(lambda: jobs.fail(self._db, running.claim, reason, clock(), code=code), log)
             case StopReason.LONG:
@@ -377,6 +378,7 @@ class Worker:
         known = isinstance(error, ReelportError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         code = error.code if isinstance(error, ReelportError) else InternalError.code
+        code = OutOfMemory.code if isinstance(error, MemoryError) else code
         last = claim.failures + 1 >= deaths.ATTEMPTS or isinstance(error, RequestError)
         log.warning("attempt failed", reason=reason, last=last, exc_info=None if known else error)
         current_span().fail(code)

@@ -14,16 +14,19 @@ from sqlalchemy import Connection, Engine, Select, bindparam
 
 from reelport.catalog import Scope
 from reelport.errors import Problem, QueryRefused
+from reelport.report_details import ReportDetails
 from reelport.server import credentials
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.files.report_files import FileRecord
+from reelport.server.reports import details
+from reelport.server.reports.details import PartnerLoad
 from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
-from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH, Code, ReportStatus, parse_complete_day
+from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH, Code, ReportStatus
 
-_BY_TOKEN = REPORTS.select().where(REPORTS.c.token == bindparam("name"))
-_BY_ID = REPORTS.select().where(REPORTS.c.id == bindparam("name"))
+_BY_TOKEN = details.select_with_job().where(REPORTS.c.token == bindparam("name"))
+_BY_ID = details.select_with_job().where(REPORTS.c.id == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class FoundReport:
     """A report as it is now. `file` is set when it is FINISHED, `query` is JSON.
 
     `last_complete_day` is that of the facts that the report is made of; None when it isn't known. `traceparent` is the
-    span of its ask, if traces were recorded.
+    span of its ask, if traces were recorded. `details` are what `/v1/` and `extensions` tell; `load` is its partner's.
     """
 
     id: str
@@ -42,8 +45,10 @@ class FoundReport:
     expires_at: datetime
     file: FileRecord | None
     query: str
-    last_complete_day: date | None = None
-    traceparent: str | None = None
+    last_complete_day: date | None
+    traceparent: str | None
+    details: ReportDetails
+    load: PartnerLoad
 
 
 def find_report(db: Engine, caller: Caller, token: str, now: datetime) -> FoundReport | None:
@@ -87,14 +92,22 @@ def _find_visible(
     )
     if row is None or not may_see:
         return None
-    status = ReportStatus[row.status]
-    if row.expires_at <= now and status is not ReportStatus.FAILED:  # a sweep may store that later
-        status = ReportStatus.EXPIRED
+    status = details.find_status(row, now)
     file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
-    complete = parse_complete_day(row.last_complete_day)
-    times = row.created_at, row.expires_at
+    told = details.describe_report(row, now)
     return FoundReport(
-        row.id, row.token, row.organization_id, status, *times, file, row.query, complete, row.traceparent
+        row.id,
+        row.token,
+        row.organization_id,
+        status,
+        row.created_at,
+        row.expires_at,
+        file,
+        row.query,
+        told.last_complete_day,
+        row.traceparent,
+        told,
+        PartnerLoad(row.unfinished, row.waiting),
     )
 
 

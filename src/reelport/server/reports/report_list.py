@@ -17,11 +17,10 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select
 
 from reelport.engine.tenant import Tenant
-from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused
 from reelport.query import ReportQuery
 from reelport.server.access.callers import clean_text
 from reelport.server.files import report_files
-from reelport.server.queue.jobs import ReasonCode
+from reelport.server.queue import reasons
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, sync_commits
 from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_moment
@@ -253,37 +252,14 @@ def _state_of(row: Row[*tuple[Any, ...]], now: datetime) -> State:
     return State.WAITING if row.owner is None else State.RUNNING
 
 
-_OWN = frozenset({ReasonCode.CANCELLED, ReasonCode.TOO_LATE, QueryRefused.code})
-"""Reasons that are about the partner's request: their text names nothing of the platform."""
-_WAITS = {
-    DiskFull.code: "the platform has no room for it now: it goes on by itself",
-    EngineUnavailable.code: "a part of the platform is away: it goes on by itself",
-    OutOfMemory.code: "it needs much memory: it is made again, alone",
-    ReasonCode.WORKER_DIED: "its process ended early: it is made again, alone",
-    ReasonCode.WORKER_LOST: "its process ended early, which is not its fault: it is made again",
-    ReasonCode.WORKER_SILENT: "its process gave no sign of life, which is not its fault: it is made again",
-}
-_TRIED_AGAIN = "the platform could not make it yet: it tries again by itself"
-_TOO_LARGE = "It is too large for the platform: ask for less (fewer days or dimensions)"
-_FAILED = {
-    DiskFull.code: "The platform had no room for it, for too long: ask again later",
-    EngineUnavailable.code: "A part of the platform was away for too long: ask again later",
-    OutOfMemory.code: _TOO_LARGE,
-    ReasonCode.WORKER_DIED: _TOO_LARGE,
-}
-_NOT_MADE = "The platform could not make it, which is not your request's fault: ask again"
-
-
 def _find_reason(row: Row[*tuple[Any, ...]], state: State) -> str | None:
     """Say why a report failed, and what to do, or why it waits after an attempt."""
     match state:
-        case State.FAILED if row.reason is not None and row.reason_code in _OWN:
-            text: str = row.reason
-            return text
         case State.FAILED if row.reason is not None:
-            return f"{_FAILED.get(row.reason_code, _NOT_MADE)}, or tell the platform the report's id, {row.id}."
+            failure = reasons.describe_failure(row.reason_code, row.partner_reason)
+            return f"{failure.message} {failure.advice}"
         case State.WAITING if row.reason is not None:
-            return _WAITS.get(row.reason_code, _TRIED_AGAIN)
+            return reasons.describe_wait(row.reason_code)
     return None
 
 

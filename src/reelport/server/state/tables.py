@@ -251,8 +251,8 @@ SECRET_FINGERPRINTS: Final = Table(
 # the wire writes it; the end of the report fills the columns of its file.
 # `attempts` were begun. Of them `failures` ended with an error of the report, `deaths` with the death of a worker that
 # made nothing beside it, and `losses` with a process whose end isn't blamed on the report. `reason` is the operator's;
-# `reason_code` decides what its partner reads of it (`reports/report_list`). `traceparent` (W3C) is the span in
-# which it was asked for, which its attempts continue; NULL where no traces are recorded.
+# its partner reads `partner_reason`, or else the sentence of the `reason_code` (`queue/reasons`). `traceparent` (W3C)
+# is the span in which it was asked for, which its attempts continue; NULL where no traces are recorded.
 REPORTS: Final = Table(
     "reports",
     METADATA,
@@ -269,6 +269,7 @@ REPORTS: Final = Table(
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("reason_code", Text),
+    Column("partner_reason", Text),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Column("ended_at", Moment),

@@ -189,6 +189,7 @@ def _create_reports() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text()),
         sa.Column("reason_code", sa.Text()),
+        sa.Column("partner_reason", sa.Text()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger()),

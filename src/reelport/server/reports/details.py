@@ -1,0 +1,82 @@
+"""What a partner is told of a report and of its slots, read with the report in one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+
+from reelport.report_details import ReportDetails, Slots, State
+from reelport.server.queue import reasons
+from reelport.server.queue.reasons import ReasonCode
+from reelport.server.settings import Settings
+from reelport.server.state.tables import JOBS, REPORTS
+from reelport.wire import ReportStatus, parse_complete_day
+
+_OTHERS = JOBS.alias("others")
+_OF_PARTNER = select(func.count()).select_from(_OTHERS).where(_OTHERS.c.organization_id == REPORTS.c.organization_id)
+_WAITING = _OF_PARTNER.where(_OTHERS.c.owner.is_(None))
+_PLACE = _WAITING.where(_OTHERS.c.number <= JOBS.c.number)
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerLoad:
+    """How many reports of a partner are unfinished, and how many of those wait."""
+
+    unfinished: int
+    waiting: int
+
+    def count_slots(self, settings: Settings) -> Slots:
+        """Count the partner's slots: an ask is refused where as many are used as there are.
+
+        Where reports may wait, those that run take none of the slots of those: the limit grows by them.
+        """
+        if settings.waiting_limit == 0:
+            return Slots(self.unfinished, settings.running_limit)
+        return Slots(self.unfinished, self.unfinished - self.waiting + settings.waiting_limit)
+
+
+def select_with_job() -> Select[*tuple[Any, ...]]:
+    """Select reports with their jobs' columns, their place, and the load of their partner."""
+    counts = _PLACE.scalar_subquery().label("place"), _OF_PARTNER.scalar_subquery().label("unfinished")
+    return select(REPORTS, JOBS.c.owner, *counts, _WAITING.scalar_subquery().label("waiting")).outerjoin(
+        JOBS, JOBS.c.report_id == REPORTS.c.id
+    )
+
+
+def find_status(row: Row[*tuple[Any, ...]], now: datetime) -> ReportStatus:
+    """Find the status of a report's row now: a sweep may store later that it expired."""
+    status = ReportStatus[row.status]
+    return ReportStatus.EXPIRED if row.expires_at <= now and status is not ReportStatus.FAILED else status
+
+
+def find_state(row: Row[*tuple[Any, ...]], now: datetime) -> State:
+    """Find the state of a report's row, which has the `owner` of its job."""
+    match find_status(row, now):
+        case ReportStatus.IN_PROGRESS:
+            return State.QUEUED if row.owner is None else State.RUNNING
+        case ReportStatus.FAILED:
+            return State.CANCELLED if row.reason_code == ReasonCode.CANCELLED else State.FAILED
+        case ReportStatus.FINISHED:
+            return State.FINISHED
+        case ReportStatus.EXPIRED:
+            return State.EXPIRED
+
+
+def describe_report(row: Row[*tuple[Any, ...]], now: datetime) -> ReportDetails:
+    """Describe a report's row of `select_with_job` to its partner."""
+    state = find_state(row, now)
+    has_failed = state in {State.FAILED, State.CANCELLED}
+    return ReportDetails(
+        row.token,
+        state,
+        place=row.place if state is State.QUEUED else None,
+        rows=row.rows,
+        bytes=row.bytes,
+        sha256=row.sha256,
+        last_complete_day=parse_complete_day(row.last_complete_day),
+        expires_at=row.expires_at,
+        failure=reasons.describe_failure(row.reason_code, row.partner_reason) if has_failed else None,
+    )
