@@ -34,18 +34,21 @@ LAYERS: dict[str, set[str]] = {
     "report_details": {"errors", "wire"},
     "query": HEART,
     "check": HEART | {"query"},
+    "cells": HEART | {"query"},
+    "xlsx": HEART | {"query", "cells"},
     "additivity": HEART | {"query"},
     "reference": HEART | {"query", "check"},
     "charts": HEART | {"query", "check", "additivity"},
-    "client": HEART | {"query", "check", "additivity"},
-    "sync": HEART | {"query", "check", "client"},
+    "client": HEART | {"query", "check", "cells", "additivity"},
+    "sync": HEART | {"query", "check", "cells", "client"},
     "storage": HEART,
     "facts": HEART | {"query", "check", "storage"},
     "engine": HEART | {"query", "check", "storage", "facts"},
-    "server": HEART | {"query", "check", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},
+    "server": HEART
+    | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "charts", "storage", "facts", "engine"},
     "testing": HEART | {"query", "check", "charts", "client", "storage", "facts", "engine", "server"},
     "cli": HEART
-    | {"query", "check", "additivity", "spreadsheet_guard", "reference", "charts", "client", "sync"}
+    | {"query", "check", "cells", "xlsx", "additivity", "spreadsheet_guard", "reference", "charts", "client", "sync"}
     | {"storage", "facts", "engine", "server", "testing"},
     "__main__": {"cli"},
     "__init__": HEART | {"query", "check", "client"},

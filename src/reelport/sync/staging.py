@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.catalog import CellType
+from reelport.cells import PRECISION, Column, look_up_columns
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import parse_columns
 from reelport.client.ranges.windows import Window
-from reelport.client.results.cells import PRECISION, Column, look_up_columns
 from reelport.errors import SchemaDrift, ServiceError, StorageError, UsageError
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.sync.spec import Days

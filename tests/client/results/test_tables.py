@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.cases import thin_out
 
 from reelport.catalog import CellType, Dimension, Metric
-from reelport.client.results.cells import look_up_columns
+from reelport.cells import look_up_columns
 from reelport.client.results.tables import Table
 from reelport.errors import IncompleteDownload, SchemaDrift, StorageError
 

@@ -25,8 +25,8 @@ from reelport.wording import advise_extra
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
+    from reelport.cells import Cell
     from reelport.client.flows.download import Downloaded
-    from reelport.client.results.cells import Cell
     from reelport.client.results.tables import Table
 
 

@@ -13,7 +13,7 @@ from rich.table import Table as Drawn
 from rich.text import Text
 
 from reelport.catalog import CellType
-from reelport.client.results.cells import Cell, Column
+from reelport.cells import Cell, Column
 from reelport.client.results.tables import Table
 from reelport.wording import clean_line
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from reelport.catalog import CellType
+from reelport.cells import PRECISION, Cell, Column
 from reelport.client.files.locks import replace_whole
-from reelport.client.results.cells import PRECISION, Cell, Column, read_typed_rows
+from reelport.client.results.typed_rows import read_typed_rows
 from reelport.errors import SchemaDrift
 
 # Bytes per read of Arrow's reader. It reads ahead of the writer: blocks eight times as large would take 400 MB.

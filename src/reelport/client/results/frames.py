@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelport.catalog import CellType
-from reelport.client.results.cells import Column
+from reelport.cells import Column
 from reelport.errors import SchemaDrift
 
 _MOMENT = pa.timestamp("us")

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from reelport.catalog import CellType
-from reelport.client.results.cells import Cell, Column
+from reelport.cells import Cell, Column
 from reelport.errors import ReelportError
 from reelport.query import ReportQuery
 from reelport.wording import format_count, format_size

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reelport.catalog import CellType
+from reelport.cells import Cell, Column, describe_column, look_up_columns
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, parse_names
-from reelport.client.results.cells import Cell, Column, count_rows, describe_column, look_up_columns, read_typed_rows
 from reelport.client.results.notebook_views import render_table
+from reelport.client.results.typed_rows import count_rows, read_typed_rows
 from reelport.errors import ReelportError, SchemaDrift, UsageError
 from reelport.local_path import refuse_address
 from reelport.wording import advise_extra, format_count

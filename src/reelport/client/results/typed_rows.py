@@ -1,4 +1,4 @@
-"""Columns typed by the catalog, and their cells; an empty cell isn't an empty text.
+"""Read a CSV's rows, cells typed by the catalog; an empty cell isn't an empty text.
 
 Python's own reader can't tell those two apart, and refuses cells above 128 kB.
 """
@@ -6,60 +6,18 @@ Python's own reader can't tell those two apart, and refuses cells above 128 kB.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reelport.catalog import CellType, Dimension, Metric
+from reelport.cells import Cell, Column, find_parser
 from reelport.client.files.shape import Lines
 from reelport.errors import IncompleteDownload, SchemaDrift
-from reelport.query import parse_day
-
-PRECISION = 38  # digits that a decimal column can hold, before and after the point together
-Cell = str | int | Decimal | date | datetime | None
-Read = Callable[[str], Cell]
 
 _LONGEST = 64 << 20  # most characters of one row: a longer one means a quote that never closes
-_BLANKS = " \t"  # blanks allowed around a number or a time; Arrow's reader allows them too
 _AT_ONCE = 1 << 20
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)')
 _BARE = re.compile(r"[^,]*+")
-_INTEGER = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column: name in lower case, type (text where it isn't `known`), a decimal's digits."""
-
-    name: str
-    type: CellType
-    digits: int = 0
-    known: bool = True
-
-
-def describe_column(column: Column) -> str:
-    """Describe a column: its name, type, and a decimal's digits after the point."""
-    digits = f" ({column.digits} digits after the point)" if column.digits else ""
-    return f"{column.name}: {column.type.name.lower()}{digits}{'' if column.known else ', not in the catalog'}"
-
-
-def look_up_columns(columns: Iterable[str]) -> tuple[Column, ...]:
-    """Look up columns in the catalog, by their names in any case."""
-    found = []
-    for name in columns:
-        dimension, metric = Dimension.__members__.get(name.upper()), Metric.__members__.get(name.upper())
-        if dimension is not None:
-            found.append(Column(name.lower(), dimension.type))
-        elif metric is not None:
-            found.append(Column(name.lower(), metric.type, metric.digits))
-        else:
-            found.append(Column(name.lower(), CellType.TEXT, known=False))
-    return tuple(found)
 
 
 def read_typed_rows(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
@@ -100,21 +58,6 @@ def count_rows(path: Path, width: int) -> int:
             lines.feed(data)
             before = data[-2:]
     return lines.rows
-
-
-def find_parser(kind: CellType) -> Read:
-    """Return the parser for cells of a type. The parser raises ValueError for an invalid text."""
-    match kind:
-        case CellType.TEXT | CellType.MONTH:
-            return str
-        case CellType.INTEGER:
-            return _parse_integer
-        case CellType.DECIMAL:
-            return _parse_decimal
-        case CellType.DAY:
-            return _parse_day
-        case CellType.HOUR | CellType.MINUTE:
-            return _parse_moment
 
 
 def _build_drift(number: int, row: list[str | None], columns: Sequence[Column]) -> SchemaDrift:
@@ -171,36 +114,3 @@ def _split_row(row: str) -> list[str | None]:
 
 def _strip_line_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
-
-
-def _parse_integer(text: str) -> int | Decimal | None:
-    """Parse a whole number; a fraction that a vendor gives there stays a Decimal."""
-    if text.isdecimal() and text.isascii():
-        return int(text)
-    bare = text.strip(_BLANKS)
-    return int(bare) if _INTEGER.fullmatch(bare) else _parse_decimal(text)
-
-
-def _parse_decimal(text: str) -> Decimal | None:
-    if not text:
-        return None  # An empty number is null, with or without quotes.
-    bare = text.strip(_BLANKS)
-    if not _DECIMAL.fullmatch(bare):
-        raise ValueError(text)
-    return Decimal(bare)
-
-
-@lru_cache(4096)
-def _parse_day(text: str) -> date | None:
-    return parse_day(text.strip(_BLANKS)) if text else None
-
-
-@lru_cache(4096)
-def _parse_moment(text: str) -> datetime | None:
-    """Parse a time and convert it to UTC; without an offset it is UTC."""
-    if not text:
-        return None
-    text = text.strip(_BLANKS)
-    parse_day(text)  # Accepts only a day and a time; Python's own parser accepts more.
-    moment = datetime.fromisoformat(text.replace(",", ".").upper())
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
