@@ -20,8 +20,8 @@ from benchmarks.growth import (
     read_records,
     write_table,
 )
-from benchmarks.results import KEPT, Record
-from benchmarks.tables import Goal, print_goals
+from benchmarks.results import KEPT, Record, goals
+from benchmarks.tables import print_goals
 from reelport.charts.drawing import draw_file
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -65,20 +65,18 @@ def write_figures(records: Sequence[Record], crowd: Record | None) -> Iterator[s
     for rows, record in newest.items():
         yield from ("", f"**{format_rows(rows)} rows.** {_describe(record)}", "", *_print_goals(record))
     if crowd is not None:
-        yield from ("", f"**At once.** {_describe(crowd)}", "", *_print_goals(crowd))
+        yield from ("", f"**A hundred partners.** {_describe(crowd)}", "", *_print_goals(crowd))
 
 
 def _print_goals(record: Record) -> Iterator[str]:
-    return print_goals(Goal(**each) for each in record["goals"])
+    return print_goals(goals(record))
 
 
 def _describe(record: Record) -> str:
     versions, load = record["versions"], [record["load_before"][0], record["load_after"][0]]
-    who = ", ".join(f"{name} ({reason})" for name, reason in sorted(record.get("skipped", {}).items()))
     return (
         f"{record['when'][:16].replace('T', ' ')}, commit {record['commit']['id'][:7]}, {record['machine']['cores']} "
         f"cores, DuckDB {versions['duckdb']}, load averages {load[0]} before and {load[1]} after."
-        + (f" Not measured: {who}." if who else "")
     )
 
 

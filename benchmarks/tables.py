@@ -113,9 +113,9 @@ def _crowd(crowd: Mapping[str, Any]) -> Iterator[str]:
     yield f"| small reports a second, {f'with {named}' if named else 'settings as delivered'} | |"
     yield "|---|---|"
     yield f"| one partner's backlog | {crowd['back_to_back']:.1f} |"
-    yield f"| {crowd['partners']} partners at once | {crowd['at_once']:.1f} |"
+    yield f"| {crowd['partners']} partners together | {crowd['at_once']:.1f} |"
     yield ""
-    yield from _latency({f"{crowd['partners']} at once": {name: crowd[name] for name in ("ask", "look", "report")}})
+    yield from _latency({f"{crowd['partners']} partners": {name: crowd[name] for name in ("ask", "look", "report")}})
 
 
 _PARTS: Mapping[str, Callable[[Any], Iterator[str]]] = {

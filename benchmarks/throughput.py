@@ -1,9 +1,9 @@
-"""A hundred partners who ask at once, beside one partner's backlog: reports a second, and how soon they are answered.
+"""A hundred partners who ask together, beside one partner's backlog: reports a second, and how soon they are answered.
 
     .venv/bin/python -m benchmarks.throughput --rows 10000000
 
 *Back to back*: one partner has asked for 90 small reports; they are made one after the other, as many at a time as it
-may have. *At once*: each of a hundred partners asks for a small report, looks at it every second until it is finished,
+may have. *Together*: each of a hundred partners asks for a small report, looks at it every second until it is finished,
 and asks for the next one. Both in turns. A request's time goes from its first byte to the last of its answer. First
 with the settings for many partners on few cores (docs/operate/one-machine.md), then as the service is delivered.
 """

@@ -107,20 +107,39 @@ def _append_letter(text: object, standings: Standings, statement: Statement) -> 
 
 
 def _format_metrics() -> str:
-    head = ("metric", "means", "how it is made", "unit", "digits and scale", "adds up", "family")
+    legend = (
+        "A metric counts in whole numbers, and its rows add up, unless its line says otherwise "
+        f"[{standing_letter(Standing.INFERRED)}]."
+    )
+    head = ("metric", "means", "how it is made", "unit, digits", "adds up", "family")
     rows = (
         (
             _append_letter(f"`{each}`", each.standings, Statement.NAME),
             _append_letter(each.sentence, each.standings, Statement.MEANING),
             _append_letter(_link_payees(describe_rule(each.rule)), each.standings, Statement.FORMULA),
-            _append_letter(each.unit, each.standings, Statement.UNIT),
-            _append_letter(describe_scale(each), each.standings, Statement.SCALE),
-            _append_letter(describe_adding(each.rule), each.standings, Statement.ADDING),
+            _format_unit(each),
+            _format_adding(each),
             f"[{each.family}](#{str(each.family).lower()})",
         )
         for each in Metric
     )
-    return _format_table(head, rows)
+    return f"{legend}\n\n{_format_table(head, rows)}"
+
+
+def _format_unit(metric: Metric) -> str:
+    """Give the unit and, unless they are those of the legend, the digits."""
+    unit = _append_letter(metric.unit, metric.standings, Statement.UNIT)
+    if metric.digits == 0 and metric.standings.get(Statement.SCALE) is Standing.INFERRED:
+        return unit
+    return f"{unit}, {_append_letter(describe_scale(metric), metric.standings, Statement.SCALE)}"
+
+
+def _format_adding(metric: Metric) -> str:
+    """Say how rows add up, unless it is as the legend says."""
+    says = describe_adding(metric.rule)
+    if says == "yes" and metric.standings.get(Statement.ADDING) is Standing.INFERRED:
+        return ""
+    return _append_letter(says, metric.standings, Statement.ADDING)
 
 
 def _link_payees(formula: str) -> str:
@@ -129,17 +148,19 @@ def _link_payees(formula: str) -> str:
 
 
 def _format_dimensions() -> str:
-    head = ("dimension", "means", "cells", "rows add up over it")
+    head = ("dimension", "means", "cells")
     rows = (
         (
             _append_letter(f"`{each}`", each.standings, Statement.NAME),
             _append_letter(each.sentence, each.standings, Statement.MEANING),
             _append_letter(each.type, each.standings, Statement.VALUES),
-            _append_letter("no" if each.many_valued else "yes", each.standings, Statement.ADDING),
         )
         for each in Dimension
     )
-    return _format_table(head, rows)
+    many_valued = ", ".join(f"`{each}`" for each in Dimension if each.many_valued)
+    weakest = max((each.standings[Statement.ADDING] for each in Dimension), key=list(Standing).index)
+    legend = f"Rows add up over every dimension except {many_valued} [{standing_letter(weakest)}]."
+    return f"{legend}\n\n{_format_table(head, rows)}"
 
 
 def _format_products() -> str:
@@ -163,7 +184,7 @@ def _format_scopes() -> str:
 
 def _format_meanings() -> str:
     rules = _format_table(
-        ("about", "says", "standing"), ((each.title, each.sentence, each.standing) for each in Meaning)
+        ("about", "says"), ((each.title, f"{each.sentence} [{standing_letter(each.standing)}]") for each in Meaning)
     )
     return f"{rules}\n\n### Whose the money is\n\n{_format_payees()}"
 
@@ -172,7 +193,7 @@ def _format_payees() -> str:
     head = ("monetization_type of the row", "payee", "counts in", "without such a channel", "standing")
     rows = (
         (
-            f"`{each.kind}`" if each.kind else "not told",
+            f"`{each.kind}`" if each.kind else "empty",
             f"the {each.role}",
             ", ".join(product.name for product in Product if each.role in product.roles),
             "can't be" if each.role is Role.OWNER else "nobody's",
@@ -187,8 +208,8 @@ def _format_payees() -> str:
 
 def _format_matrix() -> str:
     legend = (
-        "Metrics of one family go with the same dimensions. A report may mix families if each of its dimensions goes "
-        "with each of its metrics."
+        "Metrics of one family go with the same dimensions; [the table](#metrics) names the family of each metric. "
+        "A report may mix families if each of its dimensions goes with each of its metrics."
     )
     return "\n\n".join([legend, *(_format_family(family) for family in Family)])
 
@@ -199,7 +220,7 @@ def _format_family(family: Family) -> str:
     lines = (
         f"- {kind}: {_format_names(family, letter)}" for kind, letter in kinds.items() if _find_names(family, letter)
     )
-    return "\n".join([f"### {family}\n\n{family.sentence}{scopes}\n", f"- Metrics: {_format_members(family)}", *lines])
+    return "\n".join([f"### {family}\n\n{family.sentence}{scopes}\n", *lines])
 
 
 def _find_names(family: Family, letter: str) -> tuple[Dimension, ...]:
@@ -229,10 +250,6 @@ def matrix_letter(family: Family, dimension: Dimension) -> str:
     return "p" if dimension in family.carried else "-"
 
 
-def _format_members(family: Family) -> str:
-    return ", ".join(f"`{metric}`" for metric in Metric if metric.family is family)
-
-
 def _format_filters() -> str:
     head = ("filter", "means", "values", "families")
     text = "a text; the empty text keeps empty cells"
@@ -253,9 +270,9 @@ def _format_filters() -> str:
 
 
 def _format_limits() -> str:
-    settable = ((each.sentence, f"{each.default} {each.unit}", each.standing) for each in Limit)
-    fixed = ((each.sentence, each.says, each.standing) for each in Convention)
-    return _format_table(("limit", "default, or how it is", "standing"), (*settable, *fixed))
+    settable = ((each.sentence, f"{each.default} {each.unit} [{standing_letter(each.standing)}]") for each in Limit)
+    fixed = ((each.sentence, f"{each.says} [{standing_letter(each.standing)}]") for each in Convention)
+    return _format_table(("limit", "default, or fixed rule"), (*settable, *fixed))
 
 
 def describe_scale(metric: Metric) -> str:

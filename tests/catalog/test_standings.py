@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 
 import pytest
 from tests.cases import thin_out
 
 from reelport.catalog import (
+    Difference,
     Dimension,
     Family,
     Filter,
@@ -21,6 +22,8 @@ from reelport.catalog import (
     Standing,
     Standings,
     Statement,
+    Sum,
+    Total,
     Unit,
     describe_standings,
 )
@@ -124,19 +127,29 @@ def test_each_standing_is_shown(entry: Entry) -> None:
 
 
 def test_the_page_marks_every_statement() -> None:
-    """Each row of the page bears as many letters as there are statements, and those that they have."""
-    rows = {
-        line.split("`")[1]: line for line in catalog_page().splitlines() if line.startswith("| `") and "] |" in line
-    }
+    """Each row bears the letters of its statements, or a sentence above the table says them for all rows."""
+    page = catalog_page()
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `") and "] |" in line}
+    assert "counts in whole numbers, and its rows add up, unless its line says otherwise [I]." in page
+    assert "Rows add up over every dimension except `CONTENT_TAG` [I]." in page
     assert set(rows) == {entry.name for entry in ENTRIES} | {str(scope) for scope in Scope}
     for entry in ENTRIES:
-        marks = [
-            f"[{standing_letter(entry.standings[each])}] |" for each in STATED[type(entry)] if each in entry.standings
-        ]
-        found = list(
-            chain.from_iterable(part.split()[-1:] for part in rows[entry.name].split(" |") if part.endswith("]"))
-        )
-        assert [f"{mark} |" for mark in found] == marks
+        stated = [each for each in STATED[type(entry)] if each in entry.standings]
+        marks = [standing_letter(entry.standings[each]) for each in stated if not said_of_all(entry, each)]
+        assert re.findall(r" \[([DSIC])\]", rows[entry.name]) == marks
+
+
+def said_of_all(entry: Entry, statement: Statement) -> bool:
+    match entry, statement:
+        case Dimension(), Statement.ADDING:
+            assert entry.many_valued == (entry is Dimension.CONTENT_TAG)
+        case Metric(digits=0), Statement.SCALE:
+            pass
+        case Metric(rule=Sum() | Total() | Difference()), Statement.ADDING:
+            pass
+        case _:
+            return False
+    return entry.standings[statement] is Standing.INFERRED
 
 
 def test_rules_that_names_share_are_told_with_each() -> None:

@@ -51,38 +51,38 @@ class Dimension(KnownRow):
     DAY = _TIME.but(values=_INFERRED), "Day of the event (UTC).", CellType.DAY, Grain.DAY
     MONTH = _TIME, "Month of the event (UTC).", CellType.MONTH, Grain.MONTH
 
-    CHANNEL_SLUG = _NAMED.but(meaning=_CHOSEN), "Slug of your channel by which the row is yours."
+    CHANNEL_SLUG = _NAMED.but(meaning=_CHOSEN), "Slug of your channel for which the row counts."
     VIDEO_OWNER_CHANNEL_SLUG = _NAMED, "Slug of the channel that owns the video."
     VIDEO_OWNER_ID = _SEEN, "Id of the account that owns the video."
     VIDEO_OWNER_USERNAME = _SEEN, "User name of the account that owns the video."
-    OWNER_OR_PARENT_USERNAME = _SEEN, "User name of the owner's parent account, or of the owner where there is none."
+    OWNER_OR_PARENT_USERNAME = _SEEN, "User name of the owner's parent account, or of the owner if there is no parent."
     PUBLISHER_CHANNEL = _NAMED, "Slug of the channel whose player or page showed the video."
     PUBLISHER_ID = _NAMED, "Id of the account whose player or page showed the video."
     PUBLISHER_OR_PARENT_USERNAME = (
         _SEEN,
-        "User name of the publisher's parent account, or of the publisher where there is none.",
+        "User name of the publisher's parent account, or of the publisher if there is no parent.",
     )
     CLAIMER_CHANNEL = _SEEN, "Slug of the channel that claimed the video."
     CLAIMER_OR_PARENT_USERNAME = (
         _SEEN,
-        "User name of the claimer's parent account, or of the claimer where there is none.",
+        "User name of the claimer's parent account, or of the claimer if there is no parent.",
     )
-    ACCOUNT_ID = _SEEN.but(meaning=_CHOSEN), "Id of the account that the fact is booked on: the owner's."
-    ACCOUNT_USERNAME = _SEEN.but(meaning=_CHOSEN), "User name of the account that the fact is booked on: the owner's."
-    PARENT_ACCOUNT_ID = _SEEN, "Id of that account's parent account; empty where there is none."
-    PARENT_ACCOUNT_USERNAME = _SEEN, "User name of that account's parent account; empty where there is none."
+    ACCOUNT_ID = _SEEN.but(meaning=_CHOSEN), "Id of the fact's account: the account of the video's owner."
+    ACCOUNT_USERNAME = _SEEN.but(meaning=_CHOSEN), "User name of the fact's account: the account of the video's owner."
+    PARENT_ACCOUNT_ID = _SEEN, "Id of that account's parent account; empty if there is none."
+    PARENT_ACCOUNT_USERNAME = _SEEN, "User name of that account's parent account; empty if there is none."
 
     VIDEO_ID = _NAMED.but(values=_INFERRED), "Public id of the video."
     VIDEO_TITLE = _NAMED, "Title of the video."
     VISIBILITY = _NAMED, "Who may see the uploaded video."
     MEDIA_TYPE = _NAMED.but(values=_INFERRED), "Kind of media: video or live."
     CONTENT_TYPE = _SEEN, "Kind of content."
-    CONTENT_TAG = _NAMED, "One tag of the video; a row a tag, and one empty row for untagged videos.", True
+    CONTENT_TAG = _NAMED, "One tag of the video: each tag has a row; a video without tags has one empty cell.", True
     CONTENT_TAG_LIST = (
         _NAMED.but(meaning=_CHOSEN),
-        f"All tags of the video in one cell, with {TAG_SEPARATOR} between them; a backslash marks one inside a tag.",
+        f"All tags of the video in one cell, with {TAG_SEPARATOR} between them; inside a tag it follows a backslash.",
     )
-    PLAYLIST_ID = _NAMED.but(values=_INFERRED), "Playlist that the video was played from; empty when none."
+    PLAYLIST_ID = _NAMED.but(values=_INFERRED), "Playlist that the video was played from; empty if there is none."
     PLAYLIST_TITLE = _NAMED, "Title of that playlist."
     PLAYLIST_TYPE = _SEEN, "Type of that playlist."
     VIDEO_POSITION = _NAMED, "Place of the video in the play sequence."

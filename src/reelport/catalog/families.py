@@ -112,7 +112,7 @@ class Family(Row):
     )
     ADS = "What ad opportunities there were.", NONE, _ADS, _AD_FACTS - _ADS, _ALL_FILTERS, Grain.MINUTE, _ADS_SCOPE
     ADS_BLANK = (
-        "Which of them were not eligible.",
+        "Which ad opportunities were not eligible.",
         NONE,
         _ADS | {D.NOAD_REASON_READABLE},
         _AD_FACTS - _ADS - {D.NOAD_REASON_READABLE},
@@ -121,7 +121,7 @@ class Family(Row):
         _ADS_SCOPE,
     )
     ADS_MISSED = (
-        "Which of them got no impression, and why.",
+        "Which ad opportunities got no impression, and why.",
         NONE,
         _ADS | _MISSES,
         _AD_FACTS - _ADS - _MISSES,
@@ -130,7 +130,7 @@ class Family(Row):
         _ADS_SCOPE,
     )
     ADS_SOLD = (
-        "Which of them were sold, and to whom.",
+        "Which ad opportunities were sold, and to whom.",
         NONE,
         _ADS | _BUYERS,
         _AD_FACTS - _ADS - _BUYERS,

@@ -19,10 +19,10 @@ class Meaning(Row):
 
     # fmt: off
     STOCK_DAY = "The day of a stock", _CHOSEN, ("STORAGE",), (
-        "A stock is the sum of one day: the latest day in the range, or in each time bucket, on which your channels "
-        "have any row of storage. Rows of other channels don't change that day.")
+        "A stock is the sum of one day: the latest day of the range, or of each time bucket, that has a row of storage "
+        "of your channels.")
     STOCK_FILTERS = "A stock and filters", _CHOSEN, ("STORAGE",), (
-        "A filter doesn't change that day, so the reports of all values of a filter add up to the whole.")
+        "A filter doesn't change that day. So the reports of all values of a filter add up to the whole.")
     STOCK_LATE = "A stock and a late channel", _CHOSEN, ("STORAGE",), (
         "All your channels have the same day. A channel without a row on that day counts as empty, even if its data is "
         "late. To see the days of each channel, add DAY.")
@@ -52,8 +52,8 @@ class Meaning(Row):
         "A website's row without a publisher, and a claim without a claimer, count for no partner. `reelport payees` "
         "shows the operator this money, and the money of each channel.")
     MONEY_OVER_ADS = "Money over ads", _CHOSEN, ("REVENUE_ADS",), (
-        "ECPM and ERPM divide by the ads whose payee you are, by the same rule, in the same product. NB_IMPRESSION and "
-        "SELLABLE_INVENTORY also count ads that you have a role in but others are paid for.")
+        "ECPM and ERPM divide your money by the ads for which you are paid, in the same product. NB_IMPRESSION and "
+        "SELLABLE_INVENTORY also count ads in which you have a role, but for which others are paid.")
     # fmt: on
 
     def __init__(self, title: str, standing: Standing, about: tuple[str, ...], sentence: str) -> None:

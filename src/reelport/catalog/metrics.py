@@ -64,7 +64,7 @@ class Metric(KnownRow):
     VIEW_THROUGH_RATE = (_SEEN_RATE, F.AUDIENCE,
         Ratio("watched_of_known_length", ("watchable_seconds",), scale=100, digits=2),
         U.PERCENT,
-        "Time watched as a part of the time there was to watch; plays of videos without a known length are left out.")
+        "Time watched, divided by the length of the viewed videos; videos of unknown length are left out.")
     AVERAGE_WATCH_TIME_SEC = (_RATE, F.AUDIENCE, Ratio("time_watched_seconds", ("views",), digits=2),
         U.SECONDS_PER_VIEW,
         "Time watched a view; empty without views.")
@@ -75,7 +75,7 @@ class Metric(KnownRow):
     LIVE_TIME_WATCHED_SECONDS = (_D, F.LIVE, Sum("live_time_watched_seconds"), U.SECONDS,
         "Time that live streams were watched.")
     LIVE_VIEWERS = (_DISTINCT, F.LIVE, Distinct("live_viewer"), U.VIEWERS,
-        "Different viewers of live streams among the plays that tell theirs: a lower bound where some don't.")
+        "Different viewers of live streams; a lower bound if some plays have no viewer.")
 
     ESTIMATED_EARNINGS_EUR = (_MONEY, F.REVENUE, Sum("eur_of_payee", digits=6), U.EUR,
         "Estimated earnings in EUR.")
@@ -131,7 +131,7 @@ class Metric(KnownRow):
     NO_MONETIZED_INVENTORY = (_S, F.ADS, Sum("no_monetized_inventory"), U.AD_OPPORTUNITIES,
         "Ad opportunities that were not monetized.")
     IMPRESSIONS = (_S, F.ADS, Sum("impressions"), U.IMPRESSIONS,
-        "Ads displayed, by the second count that the schema names so.")
+        "Ads displayed, by a second count that the schema names IMPRESSIONS.")
     NB_P1_IMPRESSION = (_S, F.ADS, Sum("nb_p1_impression"), U.IMPRESSIONS,
         "Ads displayed in the first pre-roll position.")
     AD_VIEW_COMPLETED = _S, F.ADS, Sum("ad_view_completed"), U.IMPRESSIONS, "Ads watched to the end."

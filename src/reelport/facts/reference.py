@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from reelport.facts.row_rules import END_DAY, FIRST_DAY, LONGEST_TEXT
@@ -47,9 +48,21 @@ def format_tables_page() -> str:
         "## Lists",
         _LISTS,
     ]
+    shared = _find_shared()
+    parts += ["## Columns of several tables", "Each fact table below names those that it has.", _format_columns(shared)]
     for table in TABLES.values():
-        parts += [f"## {table.name}", table.sentence, _format_layout(table), _format_columns(table)]
+        own = tuple(column for column in table.columns if column not in shared)
+        parts += [f"## {table.name}", table.sentence, _format_layout(table), _format_columns(own)]
+        if named := [f"`{column.name}`" for column in table.columns if column in shared]:
+            parts += [f"And [columns of several tables](#columns-of-several-tables): {', '.join(named)}."]
     return "\n\n".join(parts) + "\n"
+
+
+def _find_shared() -> tuple[Column, ...]:
+    """Find the columns that several fact tables have alike, one for each name."""
+    uses = Counter(column for table in TABLES.values() if table.key is None for column in table.columns)
+    most = {column.name: column for column, _ in reversed(uses.most_common())}
+    return tuple(column for column, count in uses.items() if count > 1 and most[column.name] is column)
 
 
 def _format_layout(table: Table) -> str:
@@ -59,8 +72,8 @@ def _format_layout(table: Table) -> str:
     return f"A fact table with time `{table.time}`, sorted by {keys}. Column `{BATCH}` names the load of a row."
 
 
-def _format_columns(table: Table) -> str:
-    return _format_grid(("column", "type", "meaning"), map(_format_row, table.columns))
+def _format_columns(columns: tuple[Column, ...]) -> str:
+    return _format_grid(("column", "type", "meaning"), map(_format_row, columns))
 
 
 def _format_row(column: Column) -> tuple[str, ...]:

@@ -115,8 +115,8 @@ _DAY = Column("day", Kind.DAY, "The day that the row sums up (UTC).", required=T
 
 _CHANNELS = (
     _text("owner_channel_id", "Channel that owns the video.", required=True),
-    _text("publisher_channel_id", "Channel whose player or page showed it; empty when nobody's."),
-    _text("claimer_channel_id", "Channel that claimed it; empty when unclaimed."),
+    _text("publisher_channel_id", "Channel whose player or page showed it; empty if there is none."),
+    _text("claimer_channel_id", "Channel that claimed it; empty if there is none."),
 )
 _PLACE = (
     _text("playlist_id", "Playlist it was played from."),
@@ -127,11 +127,11 @@ _VISITOR = (
     Column(
         "visitor_country",
         Kind.TEXT,
-        "Country of the visitor; empty where it isn't known.",
+        "Country of the visitor; empty if unknown.",
         choices=COUNTRIES,
         called="country code of ISO 3166-1 alpha-2, in capitals",
     ),
-    _text("visitor_device_type", "Kind of device; empty where it isn't known.", choices=DEVICES),
+    _text("visitor_device_type", "Kind of device; empty if unknown.", choices=DEVICES),
     _text("visitor_domain_group", "Group of domains that the page belongs to."),
     _text("visitor_subdomain", "Host that the page was on."),
 )
@@ -148,7 +148,7 @@ _SELLING = (
     _text("content_type", "Kind of content."),
     _text(
         "payee_channel_id",
-        "Channel that the money belongs to, where the platform names it; empty: the one that monetization_type tells.",
+        "Channel that gets the money; if empty, monetization_type decides.",
     ),
 )
 
@@ -218,7 +218,7 @@ ADS = Table(
             "impressions",
             0,
             ("nb_impression", "Ads displayed."),
-            ("impressions", "Ads displayed, by the second count that the wire names IMPRESSIONS."),
+            ("impressions", "Ads displayed, by a second count that the schema names IMPRESSIONS."),
             ("nb_p1_impression", "Ads displayed in the first pre-roll position."),
             ("ad_view_completed", "Ads watched to the end."),
             ("ad_view_not_completed", "Ads not watched to the end."),
@@ -263,7 +263,7 @@ USAGE = Table(
         _DAY,
         _text(
             "kind",
-            "Which of the four the row tells of; its counts are the ones so named.",
+            "Kind of use: the row fills the columns that begin with this word.",
             required=True,
             choices=USAGE_KINDS,
             decisive=True,

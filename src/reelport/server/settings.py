@@ -206,9 +206,7 @@ class Settings:
 
     host: str = setting("127.0.0.1", section="HTTP", description="Address to listen on.")
     port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    processes: int = setting(
-        1, ge=1, le=64, description="API processes on the port; with 1 the serving process answers itself."
-    )
+    processes: int = setting(1, ge=1, le=64, description="API processes on the port.")
     public_url: str = setting("", description="Address that links begin with; empty: the address that the caller used.")
     link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query signs a new one.")
     look_seconds: int = setting(
@@ -220,8 +218,8 @@ class Settings:
     held_looks: int = setting(
         100,
         ge=0,
-        description="Status queries that one API process lets wait for their reports at the same time (long polls). "
-        "Further ones are answered at once.",
+        description="Status queries that wait for their reports at the same time in one API process (long polls). "
+        "Further ones are answered immediately.",
     )
     token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description=Limit.TOKEN_SECONDS.sentence)
     public_token_seconds: int = setting(
@@ -246,13 +244,13 @@ class Settings:
         description=Limit.RUNNING_REPORTS.sentence,
     )
     waiting_limit: int = setting(
-        100, ge=0, description="Reports of one partner that may wait while others of it run; further ones are refused."
+        100, ge=0, description="Reports of one partner that may wait in the queue; further ones are refused."
     )
     day_limit: int = setting(Limit.RANGE_DAYS.default, ge=1, description=Limit.RANGE_DAYS.sentence)
     retention_hours: float = setting(Limit.RETENTION_HOURS.default, gt=0, description=Limit.RETENTION_HOURS.sentence)
     inferred: Literal["as listed", "permissive"] = setting(
         "as listed",
-        description="Whether inferred rows of the matrix refuse dimensions that they don't list, or accept them.",
+        description="With permissive, the service also accepts the dimensions that the catalog lists for it.",
     )
 
     workers: int = setting(
@@ -284,7 +282,7 @@ class Settings:
         ge=0,
         le=20,
         by=_WORKER,
-        description="Priority of workers, as nice(1) counts: 0 is that of the API, 19 the lowest. With 20 their engine "
+        description="Priority of workers, as for nice(1): 0 is the API's priority, 19 the lowest. With 20 the engine "
         "gets only idle cores (SCHED_IDLE).",
     )
     generation_seconds: int = setting(

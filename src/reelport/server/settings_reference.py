@@ -60,4 +60,4 @@ def _describe_kind(field: Field[Any], kind: object) -> str:
     if kind is Secret:
         return f"a text of at least {field.metadata['min_length']} characters"
     form: Form | None = field.metadata["form"]
-    return "a text" if form is None else form.words
+    return "a text" if form is None else form.words.partition(": ")[0]
