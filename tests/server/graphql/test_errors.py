@@ -51,7 +51,7 @@ def places(answer: dict[str, Any]) -> list[tuple[str, list[Any]]]:
 def test_a_good_answer_has_no_errors_key(api: Api) -> None:
     """Not even an empty one: clients take its presence for failure."""
     answer = api.ask(clientMutationId="mine")
-    assert answer.keys() == {"data"}
+    assert answer.keys() == {"data", "extensions"}
     payload = answer["data"]["askPartnerReportFile"]
     assert payload["status"] == "SUCCESS"
     assert payload["clientMutationId"] == "mine"

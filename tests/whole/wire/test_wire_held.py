@@ -44,6 +44,12 @@ def status(reply: Reply) -> Any:  # noqa: ANN401 - JSON
     return reply.json["data"]["partner"]["reportFile"]["status"]
 
 
+def told(reply: Reply) -> Any:  # noqa: ANN401 - JSON
+    """What a look tells of its report beyond the schema."""
+    (report,) = reply.json["extensions"]["reelport"]["reports"]
+    return report
+
+
 def numbers(wire: Wire) -> dict[str, float]:
     """The service's own numbers about held looks."""
     page = wire.send("GET", "/metrics").body.decode()
@@ -91,10 +97,12 @@ def test_the_end_of_a_report_is_told_at_once(idle: Wire, aside: ThreadPoolExecut
     db.dispose()
     reply = cancelled.result()
     assert (status(reply), reply.headers["preference-applied"]) == ("FAILED", "wait=60")
+    assert told(reply)["state"] == "cancelled"
     assert not made.done()
     finish(idle.service, b"day,views\n")
     reply = made.result()
     assert (status(reply), reply.headers["preference-applied"]) == ("FINISHED", "wait=60")
+    assert (told(reply)["state"], told(reply)["rows"]) == ("finished", 0)
     assert reply.json["data"]["partner"]["reportFile"]["downloadLinks"]["edges"]
     assert ended(idle, "changed") == changed + 2
 

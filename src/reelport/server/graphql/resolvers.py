@@ -41,6 +41,7 @@ from reelport.server.graphql.faults import Fault
 from reelport.server.limits.document_limits import MAX_LISTED
 from reelport.server.reports import ask, report_access
 from reelport.server.reports.ask import AskedReport
+from reelport.server.reports.details import Extension
 from reelport.server.reports.report_access import FoundReport
 from reelport.server.settings import Settings
 from reelport.server.state.database import StateBusy, StateUnavailable
@@ -59,8 +60,9 @@ class Context:
     """The context of one request. `base` is the beginning of download links.
 
     `repeatable`: the request is retried when the database was busy.
-    Resolvers add to the last four: `faults` are the errors of refused fields, `unfinished` and `finished` the public
-    ids of such reports that the answer tells of, `complete_days` the last complete days of finished ones.
+    Resolvers add to the last five: `faults` are the errors of refused fields, `unfinished` and `finished` the public
+    ids of such reports that the answer tells of, `complete_days` the last complete days of finished ones; `extension`
+    is what it tells of all of them beyond the schema.
     """
 
     db: Engine
@@ -74,6 +76,7 @@ class Context:
     unfinished: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     complete_days: set[date] = field(default_factory=set)
+    extension: Extension = field(default_factory=Extension)
 
 
 _Info = GraphQLResolveInfo[Context]
@@ -109,6 +112,7 @@ def _ask_report(context: Context, wire: Object) -> AskedReport:
             find_problems(wire, context.caller.scopes, context.now.date(), ask.make_rules(context.settings))
         ) from None
     asked = ask.ask_report(context.db, context.settings, context.caller, query, context.now)
+    context.extension.tell(asked.details, asked.load.count_slots(context.settings))
     if asked.status is ReportStatus.FINISHED:
         context.finished.add(asked.id)
     return asked
@@ -133,6 +137,8 @@ def _find_report(context: Context, token: str) -> FoundReport | None:
 
 def _read_report(context: Context, token: str) -> FoundReport | None:
     found = report_access.find_report(context.db, context.caller, token, context.now)
+    if found is not None:
+        context.extension.tell(found.details, found.load.count_slots(context.settings))
     if found is not None and found.file is not None:
         context.finished.add(found.id)
         if found.last_complete_day is not None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
@@ -18,11 +18,14 @@ from reelport.catalog import Limit, Scope
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, StorageError
 from reelport.facts.log.snapshot import newest_versions
 from reelport.query import ReportQuery
+from reelport.report_details import ReportDetails, State
 from reelport.server import credentials
 from reelport.server.access import audit_log, callers
 from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import Caller
 from reelport.server.queue import jobs
+from reelport.server.reports import details
+from reelport.server.reports.details import PartnerLoad
 from reelport.server.reports.report_access import make_scope_problem
 from reelport.server.settings import Settings
 from reelport.server.state.database import reading, sync_commits, write
@@ -43,22 +46,11 @@ _AskState = Row[*tuple[Any, ...]]
 """A row of `_ASK_STATE`: an earlier report's columns (NULL when none fits), and the counts of the partner's jobs."""
 
 _UNFINISHED = select(func.count()).select_from(JOBS).where(JOBS.c.organization_id == bindparam("organization"))
-_LEASED = select(type_coerce(JOBS.c.leased_until, BigInteger) - func.clock_ms(type_=BigInteger)).where(
-    JOBS.c.report_id == REPORTS.c.id, JOBS.c.owner.is_not(None)
-)
+_LEASED = type_coerce(JOBS.c.leased_until, BigInteger) - func.clock_ms(type_=BigInteger)
 """For how many milliseconds yet a worker has a report on its lease; NULL where none has it."""
 _SAME_ASK = (
-    select(
-        REPORTS.c.id,
-        REPORTS.c.token,
-        REPORTS.c.status,
-        REPORTS.c.created_at,
-        REPORTS.c.versions,
-        REPORTS.c.file,
-        REPORTS.c.bytes,
-        REPORTS.c.traceparent,
-        _LEASED.scalar_subquery().label("leased"),
-    )
+    details.select_with_job()
+    .add_columns(_LEASED.label("leased"))
     .where(
         REPORTS.c.key_id == bindparam("key"),
         REPORTS.c.fingerprint == bindparam("question"),
@@ -80,12 +72,17 @@ _INSERT_REPORT = REPORTS.insert()
 
 @dataclass(frozen=True, slots=True)
 class AskedReport:
-    """The answer to an ask: `id` is public, for logs and links; `token` the caller's secret."""
+    """The answer to an ask: `id` is public, for logs and links; `token` the caller's secret.
+
+    `details` are what `extensions` tell of it; `load` is that of its partner. Both are of this moment.
+    """
 
     id: str
     token: str
     status: ReportStatus
     created_at: datetime
+    details: ReportDetails = field(compare=False)
+    load: PartnerLoad = field(compare=False)
 
 
 def make_rules(settings: Settings) -> check.Rules:
@@ -148,11 +145,12 @@ def _ask_once(
         ask_state = _read_ask_state(connection, caller, question, least)
         if _is_awaited(settings, ask_state, until):
             return None
-        if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
+        if (answer := _reuse_report(settings, ask_state, versions, span, now)) is not None:
             return answer
-        _check_queue_limit(settings, ask_state)
+        load = PartnerLoad(ask_state.unfinished, ask_state.waiting)
+        _check_queue_limit(settings, load)
         # The span is handed on: another thread may be the one that writes.
-        answer = _insert_report(connection, settings, caller, query, question, now, span.traceparent)
+        answer = _insert_report(connection, settings, caller, query, question, load, now, span.traceparent)
         if asker is not None:
             connection.execute(REPORTS.update().where(REPORTS.c.id == answer.id).values(asked_by=asker.name))
             audit_log.record_action(
@@ -164,7 +162,7 @@ def _ask_once(
         ask_state = _read_ask_state(connection, caller, question, least)
     if _is_awaited(settings, ask_state, until):
         return None
-    if (answer := _reuse_report(settings, ask_state, versions, span)) is not None:
+    if (answer := _reuse_report(settings, ask_state, versions, span, now)) is not None:
         if answer.status is ReportStatus.IN_PROGRESS:
             sync_commits(db)  # the earlier ask may not be on the disk yet
         return answer
@@ -179,16 +177,17 @@ def _read_ask_state(connection: Connection, caller: Caller, question: str, least
 
 
 def _reuse_report(
-    settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]], span: Span
+    settings: Settings, ask_state: _AskState, versions: Callable[[], Mapping[str, int]], span: Span, now: datetime
 ) -> AskedReport | None:
     """Return the earlier report if its facts are the newest and its file is there; else None."""
     if ask_state.id is None or _is_in_doubt(ask_state):
         return None
-    pinned, now = ({}, {}) if ask_state.versions is None else (json.loads(ask_state.versions), versions())
-    if any(now.get(table, -1) != version for table, version in pinned.items()) or not _has_file(settings, ask_state):
+    pinned, newest = ({}, {}) if ask_state.versions is None else (json.loads(ask_state.versions), versions())
+    if any(newest.get(table, -1) != version for table, version in pinned.items()) or not _has_file(settings, ask_state):
         return None
     span.link(ask_state.traceparent)
-    return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at)
+    told, load = details.describe_report(ask_state, now), PartnerLoad(ask_state.unfinished, ask_state.waiting)
+    return AskedReport(ask_state.id, ask_state.token, ReportStatus[ask_state.status], ask_state.created_at, told, load)
 
 
 def _is_awaited(settings: Settings, ask_state: _AskState, until: float) -> bool:
@@ -229,15 +228,15 @@ def _lock_organization(connection: Connection, caller: Caller, now: datetime) ->
         raise AccessError("What this key may read has changed just now: ask again.")
 
 
-def _check_queue_limit(settings: Settings, ask_state: _AskState) -> None:
-    if settings.waiting_limit == 0 and ask_state.unfinished >= settings.running_limit:
+def _check_queue_limit(settings: Settings, load: PartnerLoad) -> None:
+    slots = load.count_slots(settings)
+    if slots.used < slots.limit:
+        return
+    if settings.waiting_limit == 0:
         raise QueueFull(
-            f"{ask_state.unfinished} reports of this partner are unfinished already: ask again when one has ended."
+            f"{load.unfinished} reports of this partner are unfinished already: ask again when one has ended."
         )
-    if 0 < settings.waiting_limit <= ask_state.waiting:
-        raise QueueFull(
-            f"{ask_state.waiting} reports of this partner are waiting already: ask again when some have ended."
-        )
+    raise QueueFull(f"{load.waiting} reports of this partner are waiting already: ask again when some have ended.")
 
 
 def _insert_report(
@@ -246,12 +245,14 @@ def _insert_report(
     caller: Caller,
     query: ReportQuery,
     question: str,
+    before: PartnerLoad,
     now: datetime,
     traceparent: str | None,
 ) -> AskedReport:
-    asked = AskedReport(
-        credentials.short_id(), credentials.mint(credentials.REPORT_TOKEN), ReportStatus.IN_PROGRESS, now
-    )
+    token, expires_at = credentials.mint(credentials.REPORT_TOKEN), now + timedelta(hours=settings.retention_hours)
+    load = PartnerLoad(before.unfinished + 1, before.waiting + 1)
+    told = ReportDetails(token, State.QUEUED, place=load.waiting, expires_at=expires_at)
+    asked = AskedReport(credentials.short_id(), token, ReportStatus.IN_PROGRESS, now, told, load)
     row = {
         "id": asked.id,
         "token": asked.token,
@@ -263,7 +264,7 @@ def _insert_report(
         "fingerprint": question,
         "status": asked.status.value,
         "created_at": now,
-        "expires_at": now + timedelta(hours=settings.retention_hours),
+        "expires_at": expires_at,
         "attempts": 0,
         "traceparent": traceparent,
     }

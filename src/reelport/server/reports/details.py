@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select
 
-from reelport.report_details import ReportDetails, Slots, State
+from reelport.report_details import EXTENSION, ReportDetails, Slots, State
 from reelport.server.queue import reasons
 from reelport.server.queue.reasons import ReasonCode
 from reelport.server.settings import Settings
@@ -19,6 +19,26 @@ _OTHERS = JOBS.alias("others")
 _OF_PARTNER = select(func.count()).select_from(_OTHERS).where(_OTHERS.c.organization_id == REPORTS.c.organization_id)
 _WAITING = _OF_PARTNER.where(_OTHERS.c.owner.is_(None))
 _PLACE = _WAITING.where(_OTHERS.c.number <= JOBS.c.number)
+
+
+@dataclass(slots=True)
+class Extension:
+    """What an answer of GraphQL tells of its reports beyond the schema, each once."""
+
+    reports: dict[str, ReportDetails] = field(default_factory=dict)
+    slots: Slots | None = None
+
+    def tell(self, details: ReportDetails, slots: Slots) -> None:
+        """Tell of a report, and of its partner's slots, in place of what was told of them before."""
+        self.reports[details.id] = details
+        self.slots = slots
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Write `extensions`; None if no report was told."""
+        if self.slots is None:
+            return None
+        told = [details.to_json() for details in self.reports.values()]
+        return {EXTENSION: {"reports": told, "slots": self.slots.to_json()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +59,15 @@ class PartnerLoad:
 
 
 def select_with_job() -> Select[*tuple[Any, ...]]:
-    """Select reports with their jobs' columns, their place, and the load of their partner."""
-    counts = _PLACE.scalar_subquery().label("place"), _OF_PARTNER.scalar_subquery().label("unfinished")
-    return select(REPORTS, JOBS.c.owner, *counts, _WAITING.scalar_subquery().label("waiting")).outerjoin(
-        JOBS, JOBS.c.report_id == REPORTS.c.id
-    )
+    """Select reports with the owner of their job, and their place in the queue."""
+    place = _PLACE.scalar_subquery().label("place")
+    return select(REPORTS, JOBS.c.owner, place).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
+
+
+def select_with_load() -> Select[*tuple[Any, ...]]:
+    """Select the same with the load of their partner: `unfinished` and `waiting`."""
+    counts = _OF_PARTNER.scalar_subquery().label("unfinished"), _WAITING.scalar_subquery().label("waiting")
+    return select_with_job().add_columns(*counts)
 
 
 def find_status(row: Row[*tuple[Any, ...]], now: datetime) -> ReportStatus:

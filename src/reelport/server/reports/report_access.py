@@ -25,8 +25,8 @@ from reelport.server.state.database import reading
 from reelport.server.state.tables import REPORTS
 from reelport.wire import PUBLIC_TOKEN_PATH, TOKEN_PATH, Code, ReportStatus
 
-_BY_TOKEN = details.select_with_job().where(REPORTS.c.token == bindparam("name"))
-_BY_ID = details.select_with_job().where(REPORTS.c.id == bindparam("name"))
+_BY_TOKEN = details.select_with_load().where(REPORTS.c.token == bindparam("name"))
+_BY_ID = details.select_with_load().where(REPORTS.c.id == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
