@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from starlette.testclient import TestClient
 
-from reelport.cli.demo import make_user, tell_of_studio
+from reelport.cli.demo import tell_of_studio
 from reelport.cli.output.table_view import print_table
+from reelport.cli.service_commands.sandbox import make_world
 from reelport.client.results.tables import Table
 from reelport.server.app import create_app
 from reelport.server.settings import read_settings
@@ -21,8 +22,7 @@ def test_the_demo_ends_by_saying_how_to_open_studio_and_sign_in(tmp_path: Path) 
     """The program is there, and an API over the folder that is named lets in whom it names."""
     service, said = Service(tmp_path / "demo-output" / "service", workers=0), io.StringIO()
     console = Console(file=said, width=80)
-    service.organization("demo")
-    tell_of_studio(console, service.data, make_user(console, service))
+    tell_of_studio(console, service.data, make_world(console, service, rows=100, days=1).password)
     found = re.search(
         r"(\S+) serve --data (\S+)\n +page +\S+/studio\n +e-mail +(\S+)\n +password (\S+)\n", said.getvalue()
     )

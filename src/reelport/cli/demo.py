@@ -6,29 +6,35 @@ With `--studio` the service runs on until Ctrl-C, for its pages.
 from __future__ import annotations
 
 import io
-import secrets
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from reelport.catalog import Dimension, Metric
 from reelport.cli.output.chart import plan_chart
 from reelport.cli.output.table_view import print_table
+from reelport.cli.service_commands.sandbox import (
+    EMAIL,
+    OPEN_PAGES,
+    Credentials,
+    make_empty_folder,
+    make_world,
+    run_service,
+    show_step,
+)
 from reelport.client.client import Client
 from reelport.client.events import Event, Looked, Progress, Received
 from reelport.client.flows.download import Downloaded
-from reelport.errors import ReelportError, UsageError
+from reelport.errors import ReelportError
 from reelport.query import ReportQuery
 from reelport.wording import format_count, format_size
 
@@ -42,7 +48,6 @@ DAYS = 30
 """Days of the report."""
 _SHOWN = 8
 _DEADLINE = 600.0
-_EMAIL = "demo@example.com"
 _MARK = ".made-by-reelport-demo"
 
 METRICS = (Metric.VIEWS, Metric.TIME_WATCHED_SECONDS, Metric.VIEW_THROUGH_RATE, Metric.ESTIMATED_EARNINGS_EUR)
@@ -85,65 +90,51 @@ def demonstrate(console: Console, folder: Path, *, studio: bool = False) -> None
     from reelport.testing import Service
 
     begun = time.perf_counter()
-    make_empty_folder(folder)
-    last = datetime.now(UTC).date() - timedelta(days=1)
-    query = ReportQuery.of(METRICS, DIMENSIONS, last - timedelta(days=DAYS - 1), last)
-    service = Service(folder / "service")
+    make_empty_folder(folder, _MARK, "demo")
+    service = Service(folder / "service", environment=OPEN_PAGES)
     console.print("[bold]Reelport[/]: both ends of a Reporting API, on sample facts\n")
     console.print("[bold]The platform[/]")
-    first = last - timedelta(days=SAMPLE_DAYS - 1)
-    with _show_step(console, f"loads {ROWS:,} sample facts, {first} to {last}"):
-        service.sample(first, last, rows=ROWS)
-    with _run_service(console, service):
-        with _show_step(console, "makes a key for the organization demo, with every permission"):
-            key = service.key("demo")
-        report = fetch(console, service.url, key, query, folder / "views.csv")
+    world = make_world(console, service, rows=ROWS, days=SAMPLE_DAYS)
+    query = ReportQuery.of(METRICS, DIMENSIONS, world.last - timedelta(days=DAYS - 1), world.last)
+    with run_service(console, service):
+        report = fetch(console, service.url, world.key, query, folder / "views.csv")
         show(console, report, query)
         console.print(f"\nThe CSV    {report.path}\nThe chart  {report.path.with_suffix('.png')}", soft_wrap=True)
-        password = make_user(console, service)
         if studio:
-            keep_studio_open(console, service, password)
+            keep_studio_open(console, service, world.password)
     if not studio:
-        tell_of_studio(console, folder / "service", password)
+        tell_of_studio(console, folder / "service", world.password)
     console.print(f"\nAll that was started is stopped. {time.perf_counter() - begun:.1f} s in all.")
-
-
-def make_user(console: Console, service: Service) -> str:
-    """Make the demo's user, and return the password: drawn anew each time."""
-    password = secrets.token_urlsafe(12)
-    with _show_step(console, "makes a user for Studio, who is an owner of demo"):
-        service.user("demo", _EMAIL, password)
-    return password
 
 
 def tell_of_studio(console: Console, data: Path, password: str) -> None:
     """Print how to open Studio over what the demo has left, and how to sign in."""
     console.print("Studio     opens on what this demo made (as `make demo STUDIO=1` does) with")
     console.print(f"           {Path(sys.executable).with_name('reelport')} serve --data {data}", soft_wrap=True)
-    console.print(f"  page     http://127.0.0.1:8642/studio\n  e-mail   {_EMAIL}\n  password {password}")
+    console.print(f"  page     http://127.0.0.1:8642/studio\n  e-mail   {EMAIL}\n  password {password}")
 
 
 def keep_studio_open(console: Console, service: Service, password: str) -> None:
     """Print where to sign in, and wait for Ctrl-C. The service listens on loopback alone."""
     console.print(f"\n[bold]Studio[/]     {service.url}/studio", soft_wrap=True)
-    console.print(f"  e-mail   {_EMAIL}\n  password {password}\n\nCtrl-C ends it.")
+    console.print(f"  e-mail   {EMAIL}\n  password {password}\n\nCtrl-C ends it.")
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)
     console.print()
 
 
-def fetch(console: Console, url: str, key: Key, query: ReportQuery, to: Path) -> Downloaded:
+def fetch(console: Console, url: str, key: Key | Credentials, query: ReportQuery, to: Path) -> Downloaded:
     """Ask, wait and download as a partner, with a ledger beside the file, not the user's own."""
     console.print("\n[bold]The partner[/]")
     console.print(f"  wants {', '.join(query.metrics)}")
     with Client(url, key.id, key.secret, ledger=to.with_name("ledger.db")) as client:
-        with _show_step(console, "asks for a report") as tell:
-            report = client.reports.submit(query, progress=tell)
-        with _show_step(console, "waits until the report is finished") as tell:
-            report.wait(deadline=_DEADLINE, progress=tell)
-        with _show_step(console, "downloads it") as tell:
-            done = report.download(to, progress=tell)
+        with show_step(console, "asks for a report") as tell:
+            report = client.reports.submit(query, progress=_tell_events(tell))
+        with show_step(console, "waits until the report is finished") as tell:
+            report.wait(deadline=_DEADLINE, progress=_tell_events(tell))
+        with show_step(console, "downloads it") as tell:
+            done = report.download(to, progress=_tell_events(tell))
     console.print(f"    {format_count(done.rows, 'row')}, {format_size(done.bytes)}; {done.proof}\n")
     return done
 
@@ -157,33 +148,8 @@ def show(console: Console, report: Downloaded, query: ReportQuery) -> None:
     plan_chart(query, str(report.path.with_suffix(".png"))).draw(report.path, Console(quiet=True))
 
 
-def make_empty_folder(folder: Path) -> None:
-    """Make an empty folder for the demo. Deletes files only in a folder that a demo made."""
-    try:
-        folder.mkdir(exist_ok=True)
-        mark = folder / _MARK
-        if not mark.exists() and any(folder.iterdir()):
-            raise UsageError(f"{folder} is not a demo's: move it away, or run the demo in another folder.")
-        mark.touch()
-        for found in folder.iterdir():
-            if found.is_dir() and not found.is_symlink():
-                shutil.rmtree(found)
-            elif found != mark:  # The mark stays all the time, or a demo stopped here could not be run again.
-                found.unlink()
-    except OSError as error:
-        raise UsageError(f"{folder} can't be made anew: {error.strerror or error}.") from error
-
-
-@contextmanager
-def _show_step(console: Console, what: str) -> Iterator[Progress]:
-    begun = time.perf_counter()
-    with console.status(f"{what} …") as status:
-        yield lambda event: status.update(f"{what} … {_format_event(event)}")
-    line = Table.grid(expand=True)
-    line.add_column(ratio=1)
-    line.add_column(justify="right", no_wrap=True)
-    line.add_row(f"  {what}", f"{time.perf_counter() - begun:6.2f} s")
-    console.print(line)
+def _tell_events(tell: Callable[[str], None]) -> Progress:
+    return lambda event: tell(_format_event(event))
 
 
 def _format_event(event: Event) -> str:
@@ -194,17 +160,6 @@ def _format_event(event: Event) -> str:
             return f"{format_size(received)} of {format_size(total or received)}"
         case _:
             return ""
-
-
-@contextmanager
-def _run_service(console: Console, service: Service) -> Iterator[None]:
-    with ExitStack() as stack:
-        with _show_step(console, f"starts the service on {service.url}"):
-            stack.enter_context(service)
-        try:
-            yield
-        finally:
-            service.data.with_name("service.log").write_text(service.log, "utf-8")
 
 
 if __name__ == "__main__":

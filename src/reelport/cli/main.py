@@ -52,6 +52,7 @@ SERVER_COMMANDS = {
     "vacuum": (f"{_SERVICE}.facts:vacuum", "Delete files that no report can need any more."),
     "rollups": (f"{_SERVICE}.rollups:ROLLUPS", "Sums of facts by day or hour, from which reports are made faster."),
     "explain": (f"{_SERVICE}.rollups:explain", "Say which rollups a report uses, and why not the others."),
+    "sandbox": (f"{_SERVICE}.sandbox:sandbox", "Run a service on sample facts, with keys, to try a program on."),
     "sample": (f"{_SERVICE}.facts:sample", "Fill the tables with believable facts to try things on."),
     "org": (f"{_SERVICE}.access:ORG", "Organizations: the partners."),
     "channel": (f"{_SERVICE}.access:CHANNEL", "Channels, and who may read them."),

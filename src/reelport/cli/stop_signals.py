@@ -35,6 +35,11 @@ def exit_on_stop(status: int) -> None:
     _install(lambda *_: os._exit(status))
 
 
+def ignore_stops() -> None:
+    """Ignore further stops: what was started is being ended and deleted."""
+    _install(signal.SIG_IGN)
+
+
 def exit_status_of(stop: KeyboardInterrupt) -> int:
     """Return a stopped process's exit status, as shells have it: 128 plus the signal's number."""
     number = stop.args[0] if stop.args else signal.SIGINT

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -67,6 +68,8 @@ class Service:
     ) -> None:
         _refuse_unknown(settings)
         self._own = Path(tempfile.mkdtemp(prefix="reelport-"))
+        # A program that is stopped before the block begins leaves nothing either.
+        self._remove_own = weakref.finalize(self, _remove_folder, self._own, os.getpid())
         self.settings: Settings = read_settings(
             **{"data": data or self._own / "data", "port": _free_port(), **settings}
         )
@@ -199,6 +202,11 @@ class Service:
         words = [sys.executable, "-m", "reelport", "serve"]
         return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
+    def wait(self) -> None:
+        """Wait until the serving process ends by itself. Returns at once when it doesn't run."""
+        if self._process is not None:
+            self._process.wait()
+
     def stop(self) -> None:
         """Stop the service by SIGTERM; its workers have ended when this returns."""
         self._stop_by(signal.SIGTERM)
@@ -235,7 +243,7 @@ class Service:
     def _clean_up(self) -> None:
         if self._process is not None:
             self.stop()
-        shutil.rmtree(self._own, ignore_errors=True)
+        self._remove_own()
 
     def _stop_by(self, number: signal.Signals) -> None:
         if self._process is None:
@@ -270,6 +278,11 @@ class Service:
                 return bool(reply.status == 200)  # noqa: PLR2004 - the status of all being well
         except (URLError, OSError):
             return False
+
+
+def _remove_folder(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # and not in a fork, which ends first
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_arrow(rows: object) -> bool:

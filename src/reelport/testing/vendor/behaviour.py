@@ -186,6 +186,8 @@ class Behaviour(Counts):
     """Days that one report may cover."""
     refuses: Callable[[Wire], str | None] = lambda _: None
     """Returns the sentence with which an ask is refused; None accepts it."""
+    refuses_every: int | None = None
+    """Of so many asks one is refused, the first, as if the key had too many unfinished reports; None refuses none."""
     unavailable: int = 0
     """How many of the next GraphQL requests get HTTP 503."""
 
@@ -250,3 +252,5 @@ class Behaviour(Counts):
     """What goes wrong with a download."""
     cut_times: int | None = None
     """How many of the next downloads go wrong; None means all."""
+    cut_every: int = 1
+    """Of so many downloads one goes wrong, the first."""

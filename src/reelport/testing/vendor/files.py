@@ -106,7 +106,8 @@ class Files:
 
     def _goes_wrong(self) -> bool:
         times = self.behaviour.cut_times
-        if self.behaviour.cut is None or times == 0:
+        is_spared = (self.behaviour.downloads - 1) % self.behaviour.cut_every != 0
+        if self.behaviour.cut is None or times == 0 or is_spared:
             return False
         if times is not None:
             self.behaviour.cut_times = times - 1

@@ -100,13 +100,20 @@ class Reports:
         if sentence is not None:
             self.behaviour.refused_queries += 1
             return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
-        if self._find_same(wire) is not None or self.unfinished() + self.behaviour.outside < self.behaviour.running:
+        if not self._is_crowded(wire):
             return None
         self.behaviour.refused += 1
         sentence = "Too many reports are being generated."
         if self.behaviour.refusal == "429":
             return json_reply({"error": {"message": sentence}}, 429, self.retry_header())
         return json_reply(refuse(sentence, "bad_request", (_ASK,), {_ASK: None}))
+
+    def _is_crowded(self, wire: dict[str, Any]) -> bool:
+        every = self.behaviour.refuses_every
+        if every is not None and (len(self.asks) + self.behaviour.refused) % every == 0:
+            return True
+        crowded = self.unfinished() + self.behaviour.outside >= self.behaviour.running
+        return crowded and self._find_same(wire) is None
 
     def retry_header(self) -> dict[str, str]:
         """Return the `Retry-After` header, where one is set."""

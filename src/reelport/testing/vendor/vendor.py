@@ -31,6 +31,9 @@ class Vendor(Behaviour):
     input and a status query's token from the variables of the request, and understands no other GraphQL.
     """
 
+    port: int = 0
+    """The port to listen on; 0 takes a free one."""
+
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
         self.key, self.secret = "key-of-the-vendor", f"secret-{secrets.token_hex(16)}"
@@ -41,7 +44,6 @@ class Vendor(Behaviour):
         self._refreshers: set[str] = set()
         self._files = Files(self)
         self._reports = Reports(self, lambda token: self._files.links(self.url, token))
-        self._port = 0
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._threads: list[threading.Thread] = []
@@ -50,7 +52,7 @@ class Vendor(Behaviour):
     @property
     def url(self) -> str:
         """The vendor's address, without a slash at the end."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def asks(self) -> list[dict[str, Any]]:
@@ -91,8 +93,8 @@ class Vendor(Behaviour):
     def start(self) -> None:
         """Listen, on the same port as before a `stop`."""
         self._stopping.clear()
-        self._listener = socket.create_server(("127.0.0.1", self._port))
-        self._port = self._listener.getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), name="vendor", daemon=True)
         self._acceptor.start()
 

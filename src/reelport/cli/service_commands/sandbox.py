@@ -1,0 +1,379 @@
+"""`sandbox`: the service on sample facts, or a vendor that misbehaves."""
+
+from __future__ import annotations
+
+import json as json_format
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from cyclopts import Parameter
+
+from reelport.catalog import Dimension, Grain
+from reelport.catalog.first_look import FIRST_DIMENSIONS, FIRST_METRICS
+from reelport.check import advice, nearest
+from reelport.cli import stop_signals
+from reelport.cli.output.listing import PrintJson, print_fields
+from reelport.errors import InternalError, UsageError
+from reelport.query import ReportQuery
+from reelport.wire import GRAPHQL_PATH, TOKEN_PATH
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reelport.testing import Service, Vendor
+
+ORGANIZATION, EMAIL = "demo", "demo@example.com"
+OPEN_PAGES = {"REELPORT_GRAPHIQL": "yes"}
+"""The pages of a service that are closed unless somebody opens them."""
+ROWS, DAYS = 30_000, 60
+"""Facts of the sandbox's sample, and the days that they are of: a month, and the month before to compare it with."""
+_ASKED_DAYS = 7
+_RECORD = "sandbox.json"
+"""The file of a kept folder that says what was made there. It is empty until all of it is made."""
+_MOST_PORT = 65535
+_OWNER_ALONE = 0o600
+
+_MISBEHAVIOURS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "cut": ("Of two downloads, one ends in the middle.", {"cut_every": 2}),
+    "slow": ("A report takes 15 seconds, and the answer to an ask 2.", {"makes_in": 15.0, "answers_asks_in": 2.0}),
+    "refuse": ("Of two asks, one is refused as one too many.", {"refuses_every": 2}),
+    "expire": (
+        "A token expires after 20 seconds, a link after 5, a report after 60.",
+        {"token_life": 20, "link_expires": 5.0, "expires_after": 60.0},
+    ),
+}
+"""What the vendor may do wrong, as a sentence and as the vendor's settings."""
+
+
+def sandbox(
+    *,
+    keep: Annotated[
+        Path | None,
+        Parameter(help="Keep everything in this folder. The next call continues with it, with the same keys."),
+    ] = None,
+    port: Annotated[int | None, Parameter(help="The port to listen on; otherwise a free one.")] = None,
+    misbehave: Annotated[
+        list[str] | None,
+        Parameter(
+            negative=(),
+            help="Run a vendor without data in place of the service. It does these things wrong, separated by commas: "
+            + " ".join(f"{word}: {sentence}" for word, (sentence, _) in _MISBEHAVIOURS.items()),
+        ),
+    ] = None,
+    json: PrintJson = False,
+) -> None:
+    """Run the service on sample facts until Ctrl-C, and print all that a program needs.
+
+    Example: reelport sandbox
+
+    Example: reelport sandbox --misbehave cut,slow
+
+    It listens on this machine alone. Without --keep it deletes everything at the end.
+    """
+    words = _read_misbehaviours(misbehave, port, keep)
+    _stop_with_terminal()
+    if words:
+        from reelport.testing import Vendor
+
+        settings = {name: value for word in words for name, value in _MISBEHAVIOURS[word][1].items()}
+        with Vendor(port=port or 0, **_cut(settings)) as vendor:
+            _print_offer(_describe_vendor(vendor, words), as_json=json)
+            _wait_for_stop(signal.pause)
+        return
+    from rich.console import Console
+
+    from reelport.testing import Service
+
+    console = Console(stderr=True, highlight=False)
+    with _open_folder(keep) as folder:
+        given = {} if port is None else {"port": port}
+        service = Service(folder / "service", environment=OPEN_PAGES, **given)
+        world = _recall_world(folder) or _make_kept_world(console, folder, service)
+        with run_service(console, service):
+            _print_offer(_describe_service(service, world, keep), as_json=json)
+            _wait_for_stop(service.wait)
+            stop_signals.ignore_stops()
+
+
+def _cut(settings: Mapping[str, Any]) -> dict[str, Any]:
+    from reelport.testing import Cut
+
+    return {**settings, **({"cut": Cut.CONTENT_LENGTH} if "cut_every" in settings else {})}
+
+
+def _read_misbehaviours(given: list[str] | None, port: int | None, keep: Path | None) -> list[str]:
+    """Return the words of --misbehave. UsageError with everything wrong with the options."""
+    words = [word.strip().lower() for each in given or () for word in each.split(",") if word.strip()]
+    wrong = [
+        f"--misbehave: there is no {word[:80]!r}.{advice(nearest(word, _MISBEHAVIOURS), _MISBEHAVIOURS)}"
+        for word in words
+        if word not in _MISBEHAVIOURS
+    ]
+    if given is not None and not words:
+        wrong.append(f"--misbehave: name what goes wrong: {', '.join(_MISBEHAVIOURS)}.")
+    if given is not None and keep is not None:
+        wrong.append("--keep: a vendor that misbehaves has no data to keep. Leave out one of the two options.")
+    if port is not None and not 0 < port <= _MOST_PORT:
+        wrong.append(f"--port takes a number from 1 to {_MOST_PORT:,}, and not {port}.")
+    elif port is not None and _is_taken(port):
+        wrong.append(f"--port: {port} is in use by another program. Name another port, or leave the option out.")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return words
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the service does: an ended one is no obstacle
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A key as it is printed."""
+
+    id: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a partner has of a sample: days, channels, keys, and a password for Studio."""
+
+    first: date
+    last: date
+    channels: tuple[str, ...]
+    scopes: tuple[str, ...]
+    key: Credentials
+    public_key: Credentials
+    password: str
+
+    def to_json(self) -> str:
+        """Write the world, secrets included."""
+        return json_format.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self | None:
+        """Read what `to_json` writes; None for anything else."""
+        try:
+            found = json_format.loads(text)
+            days = date.fromisoformat(found["first"]), date.fromisoformat(found["last"])
+            keys = Credentials(**found["key"]), Credentials(**found["public_key"])
+            return cls(*days, tuple(found["channels"]), tuple(found["scopes"]), *keys, str(found["password"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def make_world(console: Console, service: Service, *, rows: int = ROWS, days: int = DAYS) -> World:
+    """Load sample facts up to yesterday, and make two keys and a person of a partner.
+
+    The sandbox and the demo both begin so.
+    """
+    from reelport.server.access.callers import REPORT_SCOPES
+    from reelport.server.sandbox import fill
+
+    last = datetime.now(UTC).date() - timedelta(days=1)
+    first = last - timedelta(days=days - 1)
+    with show_step(console, f"loads {rows:,} sample facts, {first} to {last}"):
+        channels = fill(service.settings, first, last, rows).slugs[ORGANIZATION]
+    with show_step(console, f"makes keys for the organization {ORGANIZATION}, with every permission"):
+        key, public = service.key(ORGANIZATION), service.key(ORGANIZATION, kind="public")
+    password = secrets.token_urlsafe(12)
+    with show_step(console, f"makes a user for Studio, who is an owner of {ORGANIZATION}"):
+        service.user(ORGANIZATION, EMAIL, password)
+    keys = Credentials(key.id, key.secret), Credentials(public.id, public.secret)
+    return World(first, last, channels, REPORT_SCOPES, *keys, password)
+
+
+@contextmanager
+def _open_folder(keep: Path | None) -> Iterator[Path]:
+    """Give the folder that is kept, or one that is deleted at the end."""
+    if keep is not None:
+        yield keep.absolute()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="reelport-sandbox-"))
+    try:
+        yield folder
+    finally:
+        stop_signals.ignore_stops()
+        shutil.rmtree(folder)
+
+
+def _recall_world(folder: Path) -> World | None:
+    """Return the world of an earlier sandbox; None where it hasn't made all of it."""
+    try:
+        return World.from_json((folder / _RECORD).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder} can't be read: {error}.") from error
+
+
+def _make_kept_world(console: Console, folder: Path, service: Service) -> World:
+    make_empty_folder(folder, _RECORD, "sandbox")
+    world = make_world(console, service)
+    (folder / _RECORD).write_text(world.to_json(), "utf-8")
+    return world
+
+
+def make_empty_folder(folder: Path, mark: str, maker: str) -> None:
+    """Make a folder empty but for the file `mark`. Deletes only where `mark` was there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / mark).exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not a {maker}'s: move it away, or use another folder.")
+        (folder / mark).touch(_OWNER_ALONE)
+        for found in folder.iterdir():
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)
+            elif found.name != mark:  # The mark stays all the time, or a command stopped here could not be run again.
+                found.unlink()
+    except OSError as error:
+        raise UsageError(f"{folder} can't be made anew: {error.strerror or error}.") from error
+
+
+@contextmanager
+def show_step(console: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """Show a step and what the caller says of it, and at its end how long it took."""
+    from rich.table import Table
+
+    begun = time.perf_counter()
+    with console.status(f"{what} …") as status:
+        yield lambda more: status.update(f"{what} … {more}")
+    line = Table.grid(expand=True)
+    line.add_column(ratio=1)
+    line.add_column(justify="right", no_wrap=True)
+    line.add_row(f"  {what}", f"{time.perf_counter() - begun:6.2f} s")
+    console.print(line)
+
+
+@contextmanager
+def run_service(console: Console, service: Service) -> Iterator[None]:
+    """Run the service while the block runs; its log stays beside its data."""
+    with ExitStack() as stack:
+        with show_step(console, f"starts the service on {service.url}"):
+            stack.enter_context(service)
+        try:
+            yield
+        finally:
+            service.data.with_name("service.log").write_text(service.log, "utf-8")
+
+
+def _stop_with_terminal() -> None:
+    """Let the end of the terminal stop the sandbox as Ctrl-C does."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, stop)
+
+
+def _wait_for_stop(wait: Callable[[], object]) -> None:
+    """Wait until the sandbox is stopped. InternalError if the wait ends otherwise."""
+    try:
+        wait()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return
+    raise InternalError("The service has ended by itself. With --keep FOLDER its log is in FOLDER/service.log.")
+
+
+def _describe_service(service: Service, world: World, keep: Path | None) -> dict[str, object]:
+    return {
+        "address": service.url,
+        "key": asdict(world.key),
+        "scopes": world.scopes,
+        "channels": world.channels,
+        "first_day": world.first.isoformat(),
+        "last_day": world.last.isoformat(),
+        "public_key": {**asdict(world.public_key), "username": EMAIL, "password": world.password},
+        "studio": f"{service.url}/studio",
+        "graphiql": f"{service.url}{GRAPHQL_PATH}",
+        "folder": None if keep is None else str(keep.absolute()),
+        "curl": list_curl_lines(service.url, world.key, world.scopes, world.last),
+    }
+
+
+def _describe_vendor(vendor: Vendor, words: Sequence[str]) -> dict[str, object]:
+    key, yesterday = Credentials(vendor.key, vendor.secret), datetime.now(UTC).date() - timedelta(days=1)
+    return {
+        "address": vendor.url,
+        "key": asdict(key),
+        "public_key": {**asdict(key), "username": vendor.username, "password": vendor.password},
+        "misbehaves": {word: _MISBEHAVIOURS[word][0] for word in words},
+        # It invents rows for every name, so it has no mistake to show.
+        "curl": list_curl_lines(vendor.url, key, ("create_reports",), yesterday)[:-1],
+    }
+
+
+def list_curl_lines(url: str, key: Credentials, scopes: Sequence[str], last: date) -> tuple[str, ...]:
+    """Write lines for a POSIX shell: token, ask, look, download, a mistake. In this order."""
+    day = next(each for each in Dimension if each.grain is Grain.DAY)
+    query = ReportQuery.of(FIRST_METRICS, [day, FIRST_DIMENSIONS[0]], last - timedelta(days=_ASKED_DAYS - 1), last)
+    form = f"-d grant_type=client_credentials -d client_id={key.id} -d client_secret={key.secret}"
+    post = f"curl -s {url}{GRAPHQL_PATH} -H \"Authorization: Bearer $token\" -H 'Content-Type: application/json'"
+    ask = "mutation ($input: AskPartnerReportFileInput!) { askPartnerReportFile(input: $input) { reportFile %s } }"
+    body = {"query": ask % "{ reportToken }", "variables": {"input": query.to_wire()}}
+    look = "query ($token: String!) { partner { reportFile(reportToken: $token) %s } }"
+    links = {"query": look % "{ status downloadLinks { edges { node { link } } } }"}
+    asked = json_format.dumps(body)
+    looked = f"""{json_format.dumps(links)[:-1]}, "variables": {{"token": "'"$report"'"}}}}"""
+    mistaken = asked.replace(f'"{FIRST_METRICS[0].name}"', f'"{FIRST_METRICS[0].name[:-1]}Z"')
+    grant = f"curl -s {url}{TOKEN_PATH} {form} -d scope={'+'.join(scopes)}"
+    return (
+        f'token=$({grant} | {_pick("access_token")}); echo "$token"',
+        f"report=$({post} -d '{asked}' | {_pick('reportToken')}); echo \"$report\"",
+        f"look=$({post} -H 'Prefer: wait=10' -d '{looked}'); echo \"$look\"",
+        f'curl -s "$(echo "$look" | {_pick("link")})" -o report.csv && head -3 report.csv',
+        f"{post} -d '{mistaken}'",
+    )
+
+
+def _pick(name: str) -> str:
+    """Write the command that picks a text out of JSON: a shell has no better one everywhere."""
+    return rf"""sed -n 's/.*"{name}": *"\([^"]*\)".*/\1/p'"""
+
+
+def _print_offer(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what a stranger needs: for programs as one line of JSON."""
+    if as_json:
+        print(json_format.dumps(facts), flush=True)
+        return
+    public = facts["public_key"]
+    shown = {
+        "address": facts["address"],
+        "key": facts["key"]["id"],
+        "secret": facts["key"]["secret"],
+        "scopes": facts.get("scopes"),
+        "channels": facts.get("channels"),
+        "days": f"{facts['first_day']} to {facts['last_day']}" if "first_day" in facts else None,
+        "public key": public["id"],
+        "its secret": public["secret"],
+        "e-mail": public["username"],
+        "password": public["password"],
+        "Studio": facts.get("studio"),
+        "GraphiQL": facts.get("graphiql"),
+        "folder": facts.get("folder"),
+        **facts.get("misbehaves", {}),
+    }
+    print_fields({name: value for name, value in shown.items() if value is not None}, as_json=False)
+    print("\nPaste these lines into a shell. Repeat the third while it says IN_PROGRESS.\n")
+    print("\n".join(facts["curl"]))
+    print("\nCtrl-C ends it.", flush=True)

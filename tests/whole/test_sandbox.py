@@ -1,0 +1,162 @@
+"""`reelport sandbox` as a process: what it prints works when it is pasted, and it leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.patience import until
+from tests.whole.test_client_demo import ENVIRONMENT, processes_of, sign_in
+
+SANDBOX = [sys.executable, "-m", "reelport", "sandbox"]
+
+
+@dataclass
+class Sandbox:
+    """A sandbox that runs, and what it has printed."""
+
+    process: subprocess.Popen[str]
+    said: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines for a shell."""
+        return [line for line in self.said.splitlines() if "curl -s" in line]
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop it, and wait until it has ended well."""
+        self.process.send_signal(number)
+        self.process.wait(300)
+        assert self.process.returncode == 0
+
+
+@contextmanager
+def run_sandbox(folder: Path, *options: str) -> Iterator[Sandbox]:
+    """Run a sandbox in a folder, whose temporary files lie there too, until the block's end or until it is stopped."""
+    (folder / "tmp").mkdir(exist_ok=True)
+    environment = ENVIRONMENT | {"TMPDIR": str(folder / "tmp")}
+    words = [*SANDBOX, *options]
+    with (
+        (folder / "errors").open("w") as errors,
+        subprocess.Popen(
+            words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8"
+        ) as process,
+    ):
+        assert process.stdout is not None
+        said = ""
+        while "Ctrl-C ends it" not in said and not said.startswith("{"):
+            line = process.stdout.readline()
+            assert line, (folder / "errors").read_text()
+            said += line
+        try:
+            yield Sandbox(process, said)
+        finally:
+            process.terminate()
+
+
+def paste(folder: Path, lines: list[str]) -> str:
+    """Paste lines into a shell of a folder; return what it shows."""
+    words = ["sh", "-eu", "-c", "\n".join(lines)]
+    return subprocess.run(words, cwd=folder, stdout=subprocess.PIPE, encoding="utf-8", check=True, timeout=300).stdout
+
+
+def test_the_lines_that_a_sandbox_prints_work_and_nothing_is_left(tmp_path: Path) -> None:
+    """Pasted, they get a token, a report and its file, and see a mistake explained. After Ctrl-C nothing is there."""
+    with run_sandbox(tmp_path) as sandbox:
+        shown = paste(tmp_path, sandbox.lines)
+        assert len(sandbox.lines) == 5
+        assert (tmp_path / "report.csv").read_text().startswith("day,video_owner_channel_slug,views,")
+        assert len((tmp_path / "report.csv").read_text().splitlines()) == 1 + 3 * 7
+        assert "Did you mean VIEWS?" in shown
+        found = re.search(r"e-mail +(\S+)\npassword +(\S+)\nStudio +(http://127\.0\.0\.1:\d+)/studio", sandbox.said)
+        assert found, sandbox.said
+        sign_in(found[3], found[1], found[2])
+        sandbox.stop()
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert until(lambda: processes_of(tmp_path) == [])
+
+
+@pytest.mark.long
+def test_a_kept_sandbox_continues_with_the_same_keys(tmp_path: Path) -> None:
+    """Its program is not told another key, and its report is the same. One line of JSON has all of it, for programs."""
+    files, keys = [], []
+    for _ in range(2):
+        with run_sandbox(tmp_path, "--keep", "kept", "--json") as sandbox:
+            facts = json.loads(sandbox.said)
+            paste(tmp_path, facts["curl"])
+            files.append((tmp_path / "report.csv").read_bytes())
+            keys.append((facts["key"], facts["public_key"], facts["first_day"], facts["channels"]))
+            sandbox.stop(signal.SIGTERM)
+    assert files[0] == files[1]
+    assert keys[0] == keys[1]
+    assert (tmp_path / "kept" / "sandbox.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_sandbox_that_is_stopped_while_it_is_made_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, a plain kill and the end of the terminal end it as soon as it has begun to load."""
+    (tmp_path / "tmp").mkdir()
+    environment = ENVIRONMENT | {"TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen(SANDBOX, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as process:
+        assert until(lambda: list((tmp_path / "tmp").glob("*/service/facts")) != [])
+        process.send_signal(number)
+        process.wait(300)
+    assert process.returncode == 128 + number
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert until(lambda: processes_of(tmp_path) == [])
+
+
+def test_a_sandbox_may_be_a_vendor_that_misbehaves(tmp_path: Path) -> None:
+    """The first ask is refused as one too many, the first download is cut; the same lines once more get all of it."""
+    with run_sandbox(tmp_path, "--misbehave", "cut,refuse") as sandbox:
+        token, ask, look, download = sandbox.lines
+        assert paste(tmp_path, [token, ask]).splitlines()[1] == ""
+        cut = [token, ask, look, f"{download.partition(' && ')[0]} || echo status $?"]
+        assert paste(tmp_path, cut).splitlines()[-1] == "status 18"  # curl's, of a file that ended too early
+        assert "day,video_owner_channel_slug,views,time_watched_seconds" in paste(
+            tmp_path, [token, ask, ask, look, download]
+        )
+        sandbox.stop()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--misbehave", "cutt"], "Did you mean cut?"),
+        (["--misbehave", "cut", "--keep", "here"], "no data to keep"),
+        (["--port", "70000"], "from 1 to 65,535"),
+        (["--keep", "mine"], "is not a sandbox's"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_made(
+    tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    """Each ends with status 2 and says what to give; somebody's own folder stays as it is."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    words = [*SANDBOX, *options]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    """Two sandboxes can't listen on one port: the second says so, and what to do."""
+    with run_sandbox(tmp_path, "--misbehave", "slow") as sandbox:
+        port = sandbox.said.partition("http://127.0.0.1:")[2].partition("\n")[0]
+        words = [*SANDBOX, "--port", port]
+        done = subprocess.run(words, env=dict(os.environ), capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 2
+    assert f"{port} is in use by another program" in done.stderr
