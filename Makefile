@@ -13,7 +13,7 @@ SETUP_ENV := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never \
 	$(if $(PIP_CERT),SSL_CERT_FILE="$${SSL_CERT_FILE:-$(PIP_CERT)}")
 
 .DEFAULT_GOAL := words
-.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences dist install-check check spark spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
+.PHONY: words setup demo test test-long test-all test-objects test-busy test-half compile kills outages lint types types-here types-elsewhere advisories licences dist install-check check spark node spark-matrix bench bench-rivals capacity fleet containers serve docs site pictures clean
 
 words: ## print these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -102,6 +102,9 @@ check: $(READY) ## lint, types, advisories and test-all, as CI runs them
 spark: $(READY) ## unpack the Spark that tests start into .spark (450 MB to fetch; needs Java 17)
 	@$(BIN)/python supply_chain/spark.py
 
+node: $(READY) ## install the programs of npm that tests run into .node (140 MB; needs Node.js)
+	@$(BIN)/python supply_chain/node.py
+
 spark-matrix: compile spark ## every oracle case and the whole matrix by Spark (more than half an hour)
 	@REELPORT_AGGREGATOR=spark $(BIN)/pytest -q -p no:xdist tests/engine/test_catalog_numbers.py tests/engine/test_filters.py \
 		tests/engine/test_mixed_families.py tests/engine/test_meaning.py tests/engine/test_money.py \
@@ -139,4 +142,4 @@ pictures: $(READY) ## make the pictures of the tour of Studio anew; needs a Chro
 	@$(BIN)/python docs/tutorial/make_pictures.py
 
 clean: ## remove what the other words made, the environment included
-	@rm -rf $(VENV) .spark site dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .spark .node site dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

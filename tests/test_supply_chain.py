@@ -109,6 +109,17 @@ def test_the_build_backend_is_the_locked_one(lock: list[dict[str, Any]]) -> None
     assert "--no-build-isolation -e ." in (ROOT / "Makefile").read_text("utf-8")
 
 
+def test_the_programs_of_npm_are_pinned_by_hash() -> None:
+    """Each package of their lock has its hash, and none the address of a registry: the machine's is used."""
+    text = (SUPPLY_CHAIN / "node" / "package-lock.json").read_text("utf-8")
+    packages: dict[str, dict[str, Any]] = json.loads(text)["packages"]
+    asked = json.loads((SUPPLY_CHAIN / "node" / "package.json").read_text("utf-8"))["dependencies"]
+    assert packages.pop("")["dependencies"] == asked
+    assert all(version[0].isdigit() for version in asked.values())
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert not any("resolved" in package for package in packages.values())
+
+
 def test_the_list_of_licences_tells_the_lock(lock: list[dict[str, Any]]) -> None:
     """`make licences` has been run after the last change of the lock: every package, version and purpose."""
     packages = runpy.run_path(str(SUPPLY_CHAIN / "licences.py"))["read_lock"](ROOT / "uv.lock")

@@ -55,7 +55,21 @@ def test_a_link_needs_no_header_and_gives_the_whole_file(api: Api, link: str) ->
     assert reply.headers["accept-ranges"] == "bytes"
     assert reply.headers["x-content-type-options"] == "nosniff"
     assert reply.headers["referrer-policy"] == "no-referrer"
-    assert reply.headers["cache-control"].startswith("private")
+
+
+def test_the_holders_cache_may_keep_a_file_until_its_link_expires(api: Api, link: str) -> None:
+    """It never changes, and no other cache may keep it; what is no file is not kept."""
+    expires = int(parse_qs(urlsplit(link).query)["expires"][0])
+    for headers in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": "*"}):
+        before = datetime.now(UTC).timestamp()
+        kept = re.fullmatch(
+            r"private, no-transform, max-age=(\d+), immutable",
+            api.client.get(link, headers=headers).headers["cache-control"],
+        )
+        assert kept is not None
+        assert expires - datetime.now(UTC).timestamp() - 1 <= int(kept[1]) <= expires - before
+    for headers in ({"Range": "bytes=99999-"}, {"If-Match": '"other"'}):
+        assert api.client.get(link, headers=headers).headers["cache-control"] == "no-store"
 
 
 def test_a_head_says_the_same_without_the_file(api: Api, link: str) -> None:

@@ -47,6 +47,7 @@ def test_a_grant_has_five_keys_always(api: Api) -> None:
     assert reply.json()["refresh_token"] is None
     assert (reply.json()["expires_in"], reply.json()["token_type"]) == (3600, "Bearer")
     assert reply.headers["cache-control"] == "no-store"
+    assert "pragma" not in reply.headers  # a header of requests, for caches of HTTP/1.0
 
 
 def test_unknown_scopes_and_those_the_key_lacks_are_left_out(api: Api) -> None:

@@ -41,6 +41,8 @@ _NAME_CODES |= {Code.UNKNOWN_FILTER_VALUE, Code.BAD_DATE}
 """Codes of wrong names and dates, which leave the shape of the input right."""
 _WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]{1,9})"|([0-9]{1,9}))\s*(?:;.*)?', re.IGNORECASE)
 _LONGEST = 200
+_OPTIONAL: dict[str, tuple[type, str]] = {"variables": (dict, "an object"), "operationName": (str, "a text")}
+_STRICT: dict[str, tuple[type, str]] = {"extensions": (dict, "an object")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,11 @@ class Request:
     operation: str | None
 
 
-def parse_body(body: bytes) -> Request | Fault:
-    """Parse a body; return what is wrong with it instead when it is refused."""
+def parse_body(body: bytes, *, strict: bool = False) -> Request | Fault:
+    """Parse a body; return what is wrong with it instead when it is refused.
+
+    Programs in the wild may send any `extensions`, which are ignored; `strict` refuses all but an object.
+    """
     try:
         given = json.loads(
             body.decode("utf-8-sig"),
@@ -71,10 +76,10 @@ def parse_body(body: bytes) -> Request | Fault:
         return Fault(Code.BAD_BODY, f"The body isn't JSON: {error.msg}, at line {error.lineno}, column {error.colno}.")
     except ValueError:
         return Fault(Code.BAD_BODY, "The body holds a number with too many digits.")
-    return _parse_request(given)
+    return _parse_request(given, strict=strict)
 
 
-def _parse_request(given: Any) -> Request | Fault:  # noqa: ANN401 - JSON
+def _parse_request(given: Any, *, strict: bool) -> Request | Fault:  # noqa: ANN401 - JSON
     match given:
         case list():
             return Fault(
@@ -86,12 +91,10 @@ def _parse_request(given: Any) -> Request | Fault:  # noqa: ANN401 - JSON
             return Fault(Code.BAD_BODY, "The body has no `query`: send the document as a text of that name.")
         case _:
             return Fault(Code.BAD_BODY, "The body isn't an object: send one with a `query`.")
-    variables, operation = given.get("variables"), given.get("operationName")
-    if not (variables is None or isinstance(variables, dict)):
-        return Fault(Code.BAD_BODY, "`variables` isn't an object.")
-    if not (operation is None or isinstance(operation, str)):
-        return Fault(Code.BAD_BODY, "`operationName` isn't a text.")
-    return Request(query, variables or {}, operation or None)
+    for name, (kind, noun) in (_OPTIONAL | _STRICT if strict else _OPTIONAL).items():
+        if not isinstance(given.get(name), kind | None):
+            return Fault(Code.BAD_BODY, f"`{name}` isn't {noun}.")
+    return Request(query, given.get("variables") or {}, given.get("operationName") or None)
 
 
 class _AmbiguousJson(ValueError):

@@ -129,11 +129,13 @@ def _answer(
 ) -> Response:
     service: Service = request.app.state.service
     tag = f'"{found.record.sha256}"'
-    headers = {**_make_headers(found, "csv", link.report_id), "ETag": tag, "Accept-Ranges": "bytes"}
+    headers = {**_make_headers(found, link, "csv", link.report_id), "ETag": tag, "Accept-Ranges": "bytes"}
     status, first, length = _select_range(request, tag, found.record.bytes)
     if status in {206, 416}:
         part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
         headers["Content-Range"] = f"bytes {part}/{found.record.bytes}"
+    if status in {412, 416}:
+        headers["Cache-Control"] = "no-store"
     if status not in {200, 206}:
         return Response(status_code=status, headers=headers)
     is_allowed = partial(_is_allowed, service, link)
@@ -147,21 +149,24 @@ def _answer_guarded(
     """Make the response with the file for spreadsheets: whole, with no length or checksum."""
     service: Service = request.app.state.service
     _hold_place(service, resources)
-    headers = _make_headers(found, "excel-safe.csv", f"{link.report_id}-excel-safe")
+    headers = _make_headers(found, link, "excel-safe.csv", f"{link.report_id}-excel-safe")
     is_allowed, whole = partial(_is_allowed, service, link), found.record.bytes
     kept = resources.pop_all()
     transfer = _Transfer(service, found.content, is_allowed, 0, whole, running, kept, SpreadsheetGuard())
     return _Download(200, headers, transfer)
 
 
-def _make_headers(found: _OpenReport, ending: str, plain_name: str) -> dict[str, str]:
-    """Make what both kinds of files have: what the report says of itself, and the file's name."""
+def _make_headers(found: _OpenReport, link: _SignedUrl, ending: str, plain_name: str) -> dict[str, str]:
+    """Make what both kinds of files have: what the report says of itself, and the file's name.
+
+    A link's file never changes: the cache of its holder may keep it until the link expires, and no other cache may.
+    """
     name, day = name_file(ReportQuery.from_wire(json.loads(found.report.query)), ending), found.report.last_complete_day
     return {
         **_SECURITY_HEADERS,
         ROWS_HEADER: str(found.record.rows),
         **({} if day is None else {COMPLETE_HEADER: format_complete_day(day)}),
-        "Cache-Control": "private, no-transform",
+        "Cache-Control": f"private, no-transform, max-age={max(int(link.seconds_left), 0)}, immutable",
         "Content-Type": CSV.media_type,
         "Content-Disposition": format_attachment(name, CSV.file_name(plain_name)),
     }

@@ -1,6 +1,7 @@
 """`POST /graphql`: checks the bearer token, reads the body, answers.
 
-GraphQL errors come with HTTP 200 too.
+As `application/json` GraphQL errors come with HTTP 200 too, as on the copied wire. A client that accepts
+`application/graphql-response+json` gets the statuses of the GraphQL-over-HTTP specification.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from reelport.server.graphql.answer import Request as GraphqlRequest
 from reelport.server.graphql.answer import answer_request, parse_body, parse_wait
 from reelport.server.graphql.faults import Fault, format_refusal
 from reelport.server.graphql.resolvers import Context
+from reelport.server.http.accept import find_quality, is_named
 from reelport.server.http.bearer import BearerRefusal, authenticate
 from reelport.server.http.long_poll import PollOutcome
 from reelport.server.http.service import Service, cancel_when_gone
@@ -34,6 +36,9 @@ from reelport.server.limits.document_limits import BODY_BYTES
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
+_JSON, _GRAPHQL_JSON = "application/json", "application/graphql-response+json"
+_PARTIAL_SUCCESS = 294
+"""The specification's own status of an answer with both data and errors."""
 _SHORT_BODY = 10_000
 """Longest body that is parsed as JSON on the event loop: it takes a tenth of a millisecond."""
 
@@ -61,9 +66,8 @@ class _Answer:
 async def answer_graphql(request: HttpRequest) -> Response:
     """Answer a GraphQL request; refuse every method but POST."""
     service: Service = request.app.state.service
-    if request.method != "POST":
-        fault = Fault(Code.BAD_BODY, f"{request.method} is not taken here: POST a JSON object with a `query`.")
-        return _refuse(request, fault, 405, Allow="POST")
+    if (refused := _check_head(request)) is not None:
+        return refused
     try:
         caller = await _authenticate(service, request)
         if isinstance(caller, Response):
@@ -80,6 +84,20 @@ async def answer_graphql(request: HttpRequest) -> Response:
         _LOG.error("the state can't be used", reason=str(error))
         fault = Fault(Code.UNAVAILABLE, "The service can't answer now: try again.")
         return _refuse(request, fault, 503, **{"Retry-After": "5"})
+
+
+def _check_head(request: HttpRequest) -> Response | None:
+    """Refuse what the head of a request shows: its method, and media types that are not ours."""
+    if request.method != "POST":
+        fault = Fault(Code.BAD_BODY, f"{request.method} is not taken here: POST a JSON object with a `query`.")
+        return _refuse(request, fault, 405, Allow="POST")
+    if not _accepts_either(request):
+        fault = Fault(Code.BAD_BODY, f"Answers are {_JSON} or {_GRAPHQL_JSON}: accept one of them.")
+        return _refuse(request, fault, 406)
+    if _wants_statuses(request) and not _is_utf8_json(request.headers.get("content-type", "")):
+        fault = Fault(Code.BAD_BODY, f"Send the body as `Content-Type: {_JSON}`, in UTF-8.")
+        return _refuse(request, fault, 415)
+    return None
 
 
 async def _answer_or_wait(
@@ -116,18 +134,19 @@ async def _answer_in_turn(
         if waited and await request.is_disconnected():
             raise ClientDisconnect
         pending.protect()
-        if (short_query := _find_short_query(service, body)) is not None:
+        strict = _wants_statuses(request)
+        if (short_query := _find_short_query(service, body, strict=strict)) is not None:
             answer = await service.reads.run(_execute, service, caller, short_query, base)
         else:
-            answer = await anyio.to_thread.run_sync(_parse_and_execute, service, caller, body, base)
+            answer = await anyio.to_thread.run_sync(_parse_and_execute, service, caller, body, base, strict)
     await service.durable_reports.ensure(answer.finished)
     return answer
 
 
-def _find_short_query(service: Service, body: bytes) -> GraphqlRequest | None:
+def _find_short_query(service: Service, body: bytes, *, strict: bool) -> GraphqlRequest | None:
     if not service.reads.runs_on_event_loop or len(body) > _SHORT_BODY:
         return None
-    graphql_request = parse_body(body)
+    graphql_request = parse_body(body, strict=strict)
     if isinstance(graphql_request, Fault):
         return None
     operation = service.documents.find_prepared(graphql_request.query, graphql_request.operation)
@@ -151,8 +170,8 @@ async def _wait_for_reports(
     return end
 
 
-def _parse_and_execute(service: Service, caller: Caller, body: bytes, base: str) -> _Answer:
-    graphql_request = parse_body(body)
+def _parse_and_execute(service: Service, caller: Caller, body: bytes, base: str, strict: bool = False) -> _Answer:
+    graphql_request = parse_body(body, strict=strict)
     if isinstance(graphql_request, Fault):
         return _Answer(format_refusal([graphql_request]))
     return _execute(service.db, service, caller, graphql_request, base)
@@ -191,9 +210,38 @@ def _reply(
         for code in codes:
             service.metrics.errors.labels(code).inc()
         request.state.note = {"codes": codes, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()[:16]}
+    media_type = _JSON
+    if _wants_statuses(request):
+        media_type = f"{_GRAPHQL_JSON}; charset=utf-8"
+        if answer["data"] is None:  # Every root field is nullable: nothing was executed.
+            answer, status = {"errors": answer["errors"]}, 400 if status == 200 else status  # noqa: PLR2004
+        elif "errors" in answer:
+            status = _PARTIAL_SUCCESS
     return Response(
         json.dumps(answer, separators=(",", ":")),
         status,
         {"Cache-Control": "no-store", **(headers or {})},
-        media_type="application/json",
+        media_type=media_type,
     )
+
+
+def _read_accept(request: HttpRequest) -> str:
+    return ",".join(request.headers.getlist("accept"))
+
+
+def _accepts_either(request: HttpRequest) -> bool:
+    accept = _read_accept(request)
+    return find_quality(accept, _JSON) > 0 or find_quality(accept, _GRAPHQL_JSON) > 0
+
+
+def _wants_statuses(request: HttpRequest) -> bool:
+    """Whether to answer by the specification: the client names its media type, and prefers no other."""
+    accept = _read_accept(request)
+    quality = find_quality(accept, _GRAPHQL_JSON)
+    return is_named(accept, _GRAPHQL_JSON) and quality > 0 and quality >= find_quality(accept, _JSON)
+
+
+def _is_utf8_json(content_type: str) -> bool:
+    name, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = {part.partition("=")[2].strip('" ') for part in parameters if part.startswith("charset")}
+    return name == _JSON and charsets <= {"utf-8", "utf8"}

@@ -48,7 +48,7 @@ from reelport.server.state.database import write
 from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 _LOG = structlog.get_logger(__name__)
-_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_NO_STORE = {"Cache-Control": "no-store"}
 _BASIC = {"WWW-Authenticate": 'Basic realm="reelport", charset="UTF-8"'}
 _SENTENCES = {
     Refusal.INVALID_CLIENT: "There is no such key, it has expired or was revoked, or the secret is wrong.",

@@ -1,0 +1,45 @@
+"""The programs of npm for tests, where they are installed."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+_MADE = runpy.run_path(str(Path(__file__).parents[1] / "supply_chain" / "node.py"))
+HOME: Path = _MADE["HOME"]
+
+
+def run_node(*words: str | Path, **environment: str) -> str:
+    """Run Node.js among the installed packages, and give what it prints; the test is skipped where they are missing."""
+    return _run([_find_node(), *map(str, words)], environment, HOME)
+
+
+def run_program(name: str, folder: Path, *words: str, **environment: str) -> str:
+    """Run an installed program in a folder, from which the packages can be imported."""
+    node = _find_node()
+    if not (modules := folder / "node_modules").exists():
+        modules.symlink_to(HOME / "node_modules")
+    return _run([node, str(modules / ".bin" / name), *words], environment, folder)
+
+
+def _find_node() -> str:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node.js is not installed")
+    if not _MADE["is_installed"]():
+        pytest.skip("the programs of npm are not here: make node")
+    return node
+
+
+def _run(words: list[str], environment: Mapping[str, str], folder: Path) -> str:
+    done = subprocess.run(
+        words, cwd=folder, env={**os.environ, **environment}, check=False, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
