@@ -16,7 +16,7 @@ HOME: Path = _MADE["HOME"]
 
 
 def run_node(*words: str | Path, **environment: str) -> str:
-    """Run Node.js among the installed packages, and give what it prints; the test is skipped where they are missing."""
+    """Run Node.js among the packages and give what it prints; skip the test without them."""
     return _run([_find_node(), *map(str, words)], environment, HOME)
 
 

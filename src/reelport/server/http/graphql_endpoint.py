@@ -235,7 +235,7 @@ def _accepts_either(request: HttpRequest) -> bool:
 
 
 def _wants_statuses(request: HttpRequest) -> bool:
-    """Whether to answer by the specification: the client names its media type, and prefers no other."""
+    """Whether the client names the specification's media type, and prefers no other."""
     accept = _read_accept(request)
     quality = find_quality(accept, _GRAPHQL_JSON)
     return is_named(accept, _GRAPHQL_JSON) and quality > 0 and quality >= find_quality(accept, _JSON)
