@@ -286,6 +286,17 @@ def test_rows_that_repeat_a_day_are_told_with_advice_that_helps_a_sync(
     assert (kept(spec, "day, views"), len(vendor.asks)) == (expected(numbers), 4)
 
 
+def test_rows_that_repeat_a_day_beside_a_new_column_name_their_report(
+    run: Run, vendor: Vendor, numbers: Numbers, spec: Spec
+) -> None:
+    """The copy finds them while it loads: the error has the token by which the service finds the report."""
+    numbers.columns, numbers.more = "day,views,new", ",1"
+    vendor.csv = lambda wire: numbers.csv(wire) + numbers.csv(wire).splitlines(keepends=True)[-1]
+    with pytest.raises(RepeatedRows) as caught:
+        run(replace(spec, window=180))
+    assert [caught.value.token] == vendor.tokens
+
+
 def test_an_ask_whose_answer_is_lost_is_not_repeated(run: Run, vendor: Vendor, spec: Spec) -> None:
     """The other windows go on; the next run doesn't ask for the lost one either, as it may be in the making."""
     vendor.loses_ask = "after"

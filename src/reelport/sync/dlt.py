@@ -248,8 +248,8 @@ class _Resource:
             delivery = run.client.drive(flow)
             try:
                 found = self._build_batch(delivery, held, folder)
-            except ServiceError:
-                run.client.drive(discard_report(session, delivery))
+            except ServiceError as error:
+                run.client.drive(discard_report(session, delivery, error))
                 raise
         run.brought.append(delivery.file)
         if run.at_most is None:

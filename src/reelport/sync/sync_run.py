@@ -222,8 +222,8 @@ class _Run:
         reach("sync-fetched")
         try:
             loaded = yield from work(partial(self._load, spec, delivery))
-        except ServiceError:
-            yield from discard_report(self._session, delivery)
+        except ServiceError as error:
+            yield from discard_report(self._session, delivery, error)
             raise
         yield from _mark_loaded(self._session, delivery)
         self._tell(loaded)
@@ -288,8 +288,9 @@ def _mark_loaded(session: Session, delivery: Delivery) -> Flow[None]:
     _remove_files(delivery.file)
 
 
-def discard_report(session: Session, delivery: Delivery) -> Flow[None]:
-    """Forget a report that can't be loaded, so that the next ask is new, and its file."""
+def discard_report(session: Session, delivery: Delivery, error: ServiceError) -> Flow[None]:
+    """Forget a report that can't be loaded, so that the next ask is new; the error names it."""
+    error.token = error.token or delivery.token
     row = yield from fetch.recall_row(session, delivery.token)
     if row is not None:
         with suppress(UsageError):
