@@ -11,20 +11,19 @@ from reelport.catalog import Unit
 from reelport.charts.chart_types import Number
 
 _SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
-_LONGEST = 1e15
-"""From here on numbers are written by powers of ten."""
+_LONGEST = 1e15  # from here on numbers are written by powers of ten
 
 _STEPS = (1, 2, 2.5, 5, 10)
+# For a unit: from which amount on it is divided by what, and the name of what it then is.
 _LARGER_UNITS: dict[Unit, tuple[tuple[float, float, str], ...]] = {
     Unit.SECONDS: ((7200, 3600, "hours"), (120, 60, "minutes")),
     Unit.BYTES: tuple(
         (size, size, name) for size, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
     ),
 }
-"""For a unit: from which amount on it is divided by what, and the name of what it then is."""
 
+# The sign of each currency, by the word with which the units of its amounts begin.
 _CURRENCIES = {"EUR": "€", "USD": "$"}
-"""The sign of each currency, by the word with which the units of its amounts begin."""
 
 _SINGULARS = {
     Unit.VIEWS: "view",

@@ -15,15 +15,9 @@ from reelport.charts.svg import Picture, draw_sentence
 
 _NARROW = 480
 _BAR = 14
-_ROWS = (42, 24)
-"""The height of a narrow chart's row, whose name is above its bar, and of a wide one's."""
-
-_NAME = 15
-"""Room for a name above its bar."""
-
-_NAMES = 0.4
-"""The share of a wide chart's width that names may take."""
-
+_ROWS = (42, 24)  # the height of a narrow chart's row, whose name is above its bar, and of a wide one's
+_NAME = 15  # room for a name above its bar
+_NAMES = 0.4  # the share of a wide chart's width that names may take
 _NONE = "-"
 
 

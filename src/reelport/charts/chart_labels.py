@@ -18,15 +18,13 @@ _REGIONS = range(0x1F1E6, 0x1F200)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _EMOJI_VARIANT = "\ufe0f"
 _MOST_MARKS = 2
-_OVERLAY = 1
-"""Unicode's combining class of marks that strike a letter through."""
-
+_OVERLAY = 1  # Unicode's combining class of marks that strike a letter through
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
-_SIZE = 12
-"""The font size of a chart's texts."""
+_SIZE = 12  # the font size of a chart's texts
 
+# Widths of ASCII in DejaVu Sans and Liberation Sans (Arial), the larger rounded up, by the font's size.
 _WIDTHS = {
     sign: tenths / 10
     for tenths, signs in {
@@ -41,7 +39,6 @@ _WIDTHS = {
     }.items()
     for sign in signs
 }
-"""Widths of ASCII in DejaVu Sans and Liberation Sans (Arial), the larger rounded up, by the font's size."""
 
 _OTHER_ASCII, _OTHER, _WIDE = 0.7, 0.9, 1.3
 _INVISIBLE = {"Mn", "Me", "Cf"}

@@ -15,12 +15,12 @@ from reelport.charts.stylesheet import FONTS, write_file_stylesheet
 from reelport.charts.svg import Picture, embed_picture, write_file
 from reelport.wording import advise_extra
 
+# The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has.
 NARROW, MEDIUM, WIDE, WIDEST = 340, 480, 680, 1000
-"""The widths that a chart for a page is drawn in; its stylesheet shows the one that suits the room it has."""
 
 _KINDS = {NARROW: "chart-narrow", MEDIUM: "chart-medium", WIDE: "chart-wide", WIDEST: "chart-widest"}
+# How many times have tooltips at most: those of more would be most of a page's bytes, and too thin to point at.
 _TOOLTIPS = {NARROW: 0, MEDIUM: 31, WIDE: 62, WIDEST: 200}
-"""How many times have tooltips at most: those of more would be most of a page's bytes, and too thin to point at."""
 
 _FILE_WIDTH, _FILE_TOOLTIPS = 760, 400
 _SCALE = 2

@@ -23,35 +23,19 @@ from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, descri
 from reelport.charts.svg import Picture, draw_sentence
 from reelport.charts.time_axis import describe_time, make_ticks
 
-_KINDS = 6
-"""How many looks of lines there are, each a colour and a dash of its own."""
-
+_KINDS = 6  # how many looks of lines there are, each a colour and a dash of its own
 _NARROW = 560
 _HEIGHTS = (190, 240)
-_TICKS = (4, 5)
-"""Of a narrow and of a wide chart: the plot's height, and ticks of amounts at most."""
-
-_HEAD = 24
-"""Room above a plot for its unit: also where there is none, so that charts side by side are alike."""
-
-_AXIS = 26
-"""Room below a plot for its times."""
-
-_NAME_HEIGHT = 16
-"""The height of a name."""
-
-_SAMPLE = 16
-"""The width of the piece of line beside a name."""
-
-_SHARE = 0.28
-"""The share of a chart's width that names at the ends of its lines may take."""
-
-_LEAST_PANEL = 150
-"""The width that a panel has at least, where the chart has room for two."""
-
+_TICKS = (4, 5)  # of a narrow and of a wide chart: the plot's height, and ticks of amounts at most
+_HEAD = 24  # room above a plot for its unit: also where there is none, so that charts side by side are alike
+_AXIS = 26  # room below a plot for its times
+_NAME_HEIGHT = 16  # the height of a name
+_SAMPLE = 16  # the width of the piece of line beside a name
+_SHARE = 0.28  # the share of a chart's width that names at the ends of its lines may take
+_LEAST_PANEL = 150  # the width that a panel has at least, where the chart has room for two
 _PANEL_HEIGHT = 84
+# Room above a panel's plot for its name, below it for its times, and between panels.
 _PANEL_HEAD, _PANEL_AXIS, _BETWEEN = 26, 28, 20
-"""Room above a panel's plot for its name, below it for its times, and between panels."""
 
 
 @dataclass(frozen=True, slots=True)

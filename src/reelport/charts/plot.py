@@ -12,17 +12,10 @@ from reelport.charts.chart_labels import measure_text
 from reelport.charts.chart_types import Number
 from reelport.charts.time_axis import MOST_TICKS, make_ticks
 
-GAP = 6
-"""Room between a text and what it is beside."""
-
-_HATCH = 7
-"""Units between two strokes of a hatched area."""
-
-_DOT = 3
-"""The radius of a point."""
-
-_MANY = 150
-"""With more times than this lines are fine."""
+GAP = 6  # room between a text and what it is beside
+_HATCH = 7  # units between two strokes of a hatched area
+_DOT = 3  # the radius of a point
+_MANY = 150  # with more times than this lines are fine
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,17 +28,14 @@ from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wording import format_list
 
-Key = tuple[str, ...]
-"""What rows have in common: a time or a category, or a time and a category."""
+Key = tuple[str, ...]  # what rows have in common: a time or a category, or a time and a category
 
 Number = int | Decimal
 
+# How to compute the metric for several rows, from the report's columns by index; None where rows don't add up.
 Formula = Added | Rate | None
-"""How to compute the metric for several rows, from the report's columns by index; None where rows don't add up."""
 
-MOST_TIMES = 400
-"""With more times they are rolled up, or the last ones drawn."""
-
+MOST_TIMES = 400  # with more times they are rolled up, or the last ones drawn
 MOST_BARS = 20
 MOST_PANELS = 12
 _FILTER_ROOM = 420

@@ -12,8 +12,7 @@ from reelport.wording import format_count
 
 NO_NUMBER = "No row has a number."
 NO_ROWS = "The report has no rows to draw."
-_MOST_DESCRIBED = 6
-"""Series or bars that a description names."""
+_MOST_DESCRIBED = 6  # series or bars that a description names
 
 
 def describe_lines(chart: ChartOverTime) -> str:

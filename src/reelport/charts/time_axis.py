@@ -9,15 +9,12 @@ from reelport.catalog import Grain
 
 YEAR = Grain.MONTH + 1
 GRAIN_WORDS = {Grain.MINUTE: "minute", Grain.HOUR: "hour", Grain.DAY: "day", Grain.MONTH: "month", YEAR: "year"}
+# How many characters of a time's label name its hour, day, month or year.
 LABEL_LENGTHS = {Grain.HOUR: 13, Grain.DAY: 10, Grain.MONTH: 7, YEAR: 4}
-"""How many characters of a time's label name its hour, day, month or year."""
 
-MOST_FILLED = 4000
-"""With more times than this between first and last, gaps are not drawn."""
-
+MOST_FILLED = 4000  # with more times than this between first and last, gaps are not drawn
 MOST_TICKS = 8
-_LONGEST_TICK = 17
-"""Characters of a tick that is no time, which some vendor may send."""
+_LONGEST_TICK = 17  # characters of a tick that is no time, which some vendor may send
 
 
 def parse_time(label: str) -> datetime | None:

@@ -10,8 +10,7 @@ from cyclopts import Parameter
 
 from reelport.cli.main import CLIENT_COMMANDS, SERVER_COMMANDS, build_application
 
-_SERVER_LIBRARIES = ("sqlalchemy", "duckdb", "pyarrow", "deltalake")
-"""Libraries that the service's commands need."""
+_SERVER_LIBRARIES = ("sqlalchemy", "duckdb", "pyarrow", "deltalake")  # libraries that the service's commands need
 
 
 class Shell(StrEnum):

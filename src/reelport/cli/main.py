@@ -19,11 +19,9 @@ from cyclopts import App, CycloptsError
 from reelport.cli import stop_signals
 from reelport.errors import ReelportError, StorageError, UsageError
 
-COMPLETE = "__complete"
-"""The hidden command by which a shell's completion script asks what may be typed next."""
+COMPLETE = "__complete"  # the hidden command by which a shell's completion script asks what may be typed next
 
-Command = tuple[str, str]
-"""A command's import path, and what it does."""
+Command = tuple[str, str]  # a command's import path, and what it does
 
 _CLIENT = "reelport.cli.client_commands"
 _SERVICE = "reelport.cli.service_commands"
@@ -70,29 +68,27 @@ SERVER_COMMANDS = {
 }
 
 
+# Commands whose `--json` prints events, and a `result` at the end.
 EVENT_COMMANDS = {("report", "run"), ("report", "submit"), ("report", "wait"), ("report", "download"), ("sync", "run")}
-"""Commands whose `--json` prints events, and a `result` at the end."""
 
+# Exit status after the reader of stdout has gone, as shells have it: 128 plus SIGPIPE, which Windows lacks.
 _CLOSED_PIPE = 141
-"""Exit status after the reader of stdout has gone, as shells have it: 128 plus SIGPIPE, which Windows lacks."""
+_PROCESSES = (["serve"], ["worker"])  # commands that run until they are stopped
 
-_PROCESSES = (["serve"], ["worker"])
-"""Commands that run until they are stopped."""
-
+# Commands that warn of unknown variables themselves, in their own output format.
 _WARN_THEMSELVES = EVENT_COMMANDS | {("sync", "verify"), *map(tuple, _PROCESSES)}
-"""Commands that warn of unknown variables themselves, in their own output format."""
 
+# Commands that write a few rows by pyarrow. It imports numpy where that is installed, and so takes twice as long to
+# import; these never use it. Only a process that runs the command alone goes without.
 _WITHOUT_NUMPY = {("channel", "add")}
-"""Commands that write a few rows by pyarrow. It imports numpy where that is installed, and so takes twice as long to
-import; these never use it. Only a process that runs the command alone goes without."""
 
+# Commands whose process ends without taking Python apart, which is a tenth of the time of a small report. They have
+# closed what they opened; a sync may have loaded libraries with an end of their own.
 ENDED_AT_ONCE = frozenset(CLIENT_COMMANDS) - {"sync"}
-"""Commands whose process ends without taking Python apart, which is a tenth of the time of a small report. They have
-closed what they opened; a sync may have loaded libraries with an end of their own."""
 
+# New objects after which Python looks for garbage: after 700, its default, a command spends a tenth of its time on it,
+# and finds none, for what it imports stays.
 _COLLECT_AFTER = 100_000
-"""New objects after which Python looks for garbage: after 700, its default, a command spends a tenth of its time on it,
-and finds none, for what it imports stays."""
 
 
 def build_application(client: Mapping[str, Command], server: Mapping[str, Command]) -> App:

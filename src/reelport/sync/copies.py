@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 _VARIANT = "__text"  # suffix of the text column that keeps values which don't fit the type of their own column
-
 _FORMAT = 1
 
 

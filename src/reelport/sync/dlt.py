@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _STRATEGY: TLoaderMergeStrategy = "delete-insert"
-
 _DAY = "_day"  # name of the column with a row's day (for a month, its first): the merge key
 _DELETED = "_deleted"  # name of the column that marks a tombstone: it deletes its day, and isn't kept
 _KEY = ("_spec", _DAY)  # the merge key: a load replaces all rows with the same values

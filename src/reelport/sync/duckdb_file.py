@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 STORAGE_VERSION = "v1.2.0"  # storage format of a new file: DuckDB 1.2 and newer can open it
 STATES = "_reelport_states"
-
 PATIENCE = 10.0  # seconds to wait while another process has the file open
 _KEEP_TRYING = 0.25
 _NO_DATABASE = "not a valid DuckDB database file"

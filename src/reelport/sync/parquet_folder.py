@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 CURRENT = "current"
 VERSIONS = "versions"
-
 _KEPT_SECONDS = 3600.0  # how long a version stays after it was replaced, for programs that still read it
 MANIFEST = "manifest.json"
 _FORMAT = 1

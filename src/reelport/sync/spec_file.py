@@ -29,7 +29,6 @@ _OWN = ("metrics", "dimensions", "filters", *_COMMON)
 _NAMES = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DUCKDB = frozenset({".duckdb", ".ddb", ".db"})
 _LONGEST = 3660
-
 _UNREAD = ("",)  # stands for names that are missing or malformed: a query with it isn't checked any further
 
 

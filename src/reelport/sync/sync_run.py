@@ -289,7 +289,7 @@ def _mark_loaded(session: Session, delivery: Delivery) -> Flow[None]:
 
 
 def discard_report(session: Session, delivery: Delivery, error: ServiceError) -> Flow[None]:
-    """Forget a report that can't be loaded, so that the next ask is new; the error names it."""
+    """Forget a report that can't be loaded, and its file; name the report in the error."""
     error.token = error.token or delivery.token
     row = yield from fetch.recall_row(session, delivery.token)
     if row is not None:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext
 
 _LISTS = ("metrics", "dimensions", "filters")
-Suggestions = Iterator[tuple[str, str]]
-"""Each word that may be typed, with its meaning."""
+Suggestions = Iterator[tuple[str, str]]  # each word that may be typed, with its meaning
 
 
 def complete_metrics(context: CompletionContext) -> Suggestions:
@@ -156,8 +155,7 @@ class ServiceOptions:
         return [*words, *(["--insecure"] if self.insecure else [])]
 
 
-IN_FORCE = ServiceOptions()
-"""The service of the environment, or of the profile in force."""
+IN_FORCE = ServiceOptions()  # the service of the environment, or of the profile in force
 
 
 @Parameter(name="*")

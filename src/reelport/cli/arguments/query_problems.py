@@ -24,10 +24,10 @@ _OPTIONS = {
     "product": "--product",
 }
 _LISTS = {Code.UNKNOWN_METRIC: "metrics", Code.UNKNOWN_DIMENSION: "dimensions", Code.UNKNOWN_FILTER: "filters"}
+# Names that another service may know: reported only where something is wrong anyway.
 _TOLD_EARLY = frozenset({*_LISTS, Code.UNKNOWN_FILTER_VALUE, Code.UNKNOWN_PRODUCT})
-"""Names that another service may know: reported only where something is wrong anyway."""
+# Codes of problems that stand whatever the days are.
 _TOLD_WITH_OTHERS = _TOLD_EARLY | {Code.NO_METRICS, Code.EMPTY_ITEM, Code.DUPLICATE, Code.TOO_MANY_DIMENSIONS}
-"""Codes of problems that stand whatever the days are."""
 
 _ADVICE = "would_work"
 

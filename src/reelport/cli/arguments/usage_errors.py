@@ -42,13 +42,13 @@ def find_error(check: Callable[[], object]) -> ReelportError | None:
     return None
 
 
+# What an option takes, by its type, where cyclopts would name the type.
 _KINDS: dict[object, str] = {
     int: "a whole number",
     float: "a number",
     date: "a day as YYYY-MM-DD",
     datetime: "a moment as YYYY-MM-DDTHH:MM:SS",
 }
-"""What an option takes, by its type, where cyclopts would name the type."""
 
 
 def describe_syntax_error(error: CycloptsError) -> str:

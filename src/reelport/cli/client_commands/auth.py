@@ -249,8 +249,8 @@ def _say(line: str) -> None:
 
 CONFIG = App(name="config", help="Show the settings, and where each comes from.", help_format="plaintext")
 
+# Environment variables that the libraries below obey.
 _NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NO_COLOR")
-"""Environment variables that the libraries below obey."""
 
 
 @CONFIG.command

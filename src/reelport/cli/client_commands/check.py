@@ -22,17 +22,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SILENCE = 4.0
-"""Timeout of a request, in seconds without a byte."""
-
-_ALL = 9.0
-"""Seconds that the whole check takes at most."""
-
-_SAME = 2.0
-"""Clocks that differ by fewer seconds count as equal: the service's time has whole seconds."""
-
-_SKEW = 60.0
-"""Seconds by which clocks may differ: tokens are renewed that long before they expire."""
+_SILENCE = 4.0  # timeout of a request, in seconds without a byte
+_ALL = 9.0  # seconds that the whole check takes at most
+_SAME = 2.0  # clocks that differ by fewer seconds count as equal: the service's time has whole seconds
+_SKEW = 60.0  # seconds by which clocks may differ: tokens are renewed that long before they expire
 
 
 class Verdict(StrEnum):

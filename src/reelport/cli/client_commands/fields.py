@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-Facts = dict[str, object]
-"""Facts about one entry: texts, and lists of names. What doesn't apply is left out."""
+Facts = dict[str, object]  # facts about one entry: texts, and lists of names. What doesn't apply is left out.
 
 Entry = Metric | Dimension | Filter | Product
 
@@ -217,9 +216,7 @@ FIELDS = App(
     help_format="plaintext",
 )
 
-_MANY = 13
-"""With as many metrics, a terminal shows families instead of names."""
-
+_MANY = 13  # with as many metrics, a terminal shows families instead of names
 _BY_COMMAS = "Names, separated by commas; or repeat the option."
 
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from reelport.client.ranges.plan import Plan
     from reelport.client.session import Session
 
-_REMEMBERED = 50
-"""How many of the last reports count for the typical duration."""
+_REMEMBERED = 50  # how many of the last reports count for the typical duration
 
 
 def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: PrintJson = False) -> None:

@@ -35,9 +35,7 @@ from reelport.sync import spec_file
 from reelport.sync.spec import LOOKBACK, SETTLE, Spec
 from reelport.wording import format_count
 
-_PATIENCE = 60.0
-"""Seconds that the command may take. Then it is ended, with all that it has started."""
-
+_PATIENCE = 60.0  # seconds that the command may take. Then it is ended, with all that it has started.
 _STDERR = 2
 
 

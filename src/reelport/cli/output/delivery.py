@@ -49,11 +49,10 @@ _SUFFIXES = {
     ".pq": Format.PARQUET,
 }
 
-_WORKBOOKS = frozenset({".xls", ".xlsx"})
-"""File extensions of formats that we can't write."""
+_WORKBOOKS = frozenset({".xls", ".xlsx"})  # file extensions of formats that we can't write
 
+# What counts as a file extension that names a format; the `.10` of `views.2026.10` doesn't.
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}")
-"""What counts as a file extension that names a format; the `.10` of `views.2026.10` doesn't."""
 
 
 @Parameter(name="*")

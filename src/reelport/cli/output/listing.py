@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 PrintJson = Annotated[bool, Parameter("--json", negative=(), help="Print JSON.")]
 
 
-_LONG_WORD = 20
-"""Words with more letters, such as paths, may be broken in a table."""
-
+_LONG_WORD = 20  # words with more letters, such as paths, may be broken in a table
 _GAP = 2
 
 
@@ -122,8 +120,8 @@ def _find_needed_width(rows: Sequence[Mapping[str, str]]) -> int:
     return sum(min(max(map(len, each), default=0), _LONG_WORD) + _GAP for each in words)
 
 
+# Control characters, and halves of characters that a file's name may hold.
 _STEERING_INSIDE_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, and halves of characters that a file's name may hold."""
 
 
 class CleanedOutput:

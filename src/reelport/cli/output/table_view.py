@@ -17,14 +17,9 @@ from reelport.cells import Cell, Column
 from reelport.client.results.tables import Table
 from reelport.wording import clean_line
 
-_SHOWN = 100
-"""Rows that a table shows at most."""
-
-_WIDE = 100_000
-"""Width in characters where there is no terminal."""
-
-_LEAST = 12
-"""Characters that a longer text gets at least, even where the terminal is too narrow."""
+_SHOWN = 100  # rows that a table shows at most
+_WIDE = 100_000  # width in characters where there is no terminal
+_LEAST = 12  # characters that a longer text gets at least, even where the terminal is too narrow
 
 
 def print_table(console: Console, table: Table, rows: int, most: int = _SHOWN, *, wraps: bool = False) -> None:

@@ -32,7 +32,6 @@ from reelport.client.ranges.merge_rules import MergePlan, MergeRule
 from reelport.errors import IncompleteDownload, MergeRefused
 
 _CHUNK = 1 << 20
-
 WORTH = 1 << 20  # fewest bytes of files for which loading DuckDB pays; Python merges fewer in a moment
 _log = logging.getLogger("reelport")
 

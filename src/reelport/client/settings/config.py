@@ -21,7 +21,6 @@ from reelport.wire import GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, 
 
 # The host where Dailymotion's private API keys are valid; the default host.
 PRIVATE_HOST = "https://partner.api.dailymotion.com"
-
 PUBLIC_HOST = "https://graphql.api.dailymotion.com"  # the host where Dailymotion's public API keys are valid
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from reelport.engine.plan import Plan
     from reelport.server.explore.view_engine import Outcome, Part, PlannedPart, Rows, ViewEngine
 
-_STATEMENTS = 2
-"""Statements of one view that run at the same time, on average."""
+_STATEMENTS = 2  # statements of one view that run at the same time, on average
 
 _TOO_LARGE = OverBudget("It needs more memory than a page may use.")
 

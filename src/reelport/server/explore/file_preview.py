@@ -23,8 +23,7 @@ from reelport.server.explore.numbers import OverBudget
 from reelport.sql_quoting import quote_name, quote_text
 from reelport.storage.file_store import FileStore
 
-_ENOUGH = 256 << 10
-"""Bytes that are read of a file: hundreds of rows."""
+_ENOUGH = 256 << 10  # bytes that are read of a file: hundreds of rows
 
 
 def read_first_rows(store: FileStore, name: str, most: int) -> list[list[str]]:
@@ -40,8 +39,7 @@ def read_first_rows(store: FileStore, name: str, most: int) -> list[list[str]]:
 
 
 Rows = Sequence[tuple[Any, ...]]
-Fetch = Callable[[Plan], Awaitable[Rows | OverBudget]]
-"""Runs a plan within what a page may take."""
+Fetch = Callable[[Plan], Awaitable[Rows | OverBudget]]  # runs a plan within what a page may take
 
 
 @dataclass(frozen=True, slots=True)

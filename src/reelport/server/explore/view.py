@@ -20,13 +20,10 @@ from reelport.wording import clean_line, format_list
 if TYPE_CHECKING:
     from reelport.engine.leaderboard import KeptCells
 
-LONGEST_BY_DAY = 186
-"""Days of the longest range whose lines are by day unless the view says otherwise."""
+LONGEST_BY_DAY = 186  # days of the longest range whose lines are by day unless the view says otherwise
 _WEEK = 7
-NONE = "none"
-"""Stands in the URL for no leaderboards: a URL that names none has the default ones."""
-Pairs = tuple[tuple[str, str], ...]
-"""Pairs of a URL query, in order; a name may come several times."""
+NONE = "none"  # stands in the URL for no leaderboards: a URL that names none has the default ones
+Pairs = tuple[tuple[str, str], ...]  # pairs of a URL query, in order; a name may come several times
 
 
 @unique
@@ -58,8 +55,7 @@ class Preset(Enum):
         return last.replace(day=1), last
 
 
-DEFAULT_PRESET = Preset.LAST_28_DAYS
-"""The range of a view that names no days."""
+DEFAULT_PRESET = Preset.LAST_28_DAYS  # the range of a view that names no days
 
 
 class Comparison(StrEnum):
@@ -104,8 +100,8 @@ class Parameter(StrEnum):
     PRESET = "range"
 
 
+# The parameters that a URL may have several of; of each other one the last counts.
 SEVERAL = (Parameter.METRIC, Parameter.DIMENSION, Parameter.EMPTY, Parameter.KEPT)
-"""The parameters that a URL may have several of; of each other one the last counts."""
 
 
 @dataclass(frozen=True, slots=True)

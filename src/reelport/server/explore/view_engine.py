@@ -55,18 +55,14 @@ from reelport.server.settings import Settings
 from reelport.storage.digests import CHECKED_BYTES, DigestCheck
 
 Rows = Sequence[tuple[Any, ...]]
-Outcome = Rows | OverBudget
-"""What a part gave: its rows, or why there are none."""
-_KEPT_STATEMENTS = 256
-"""Statements whose rows are kept: of a view a few hundred rows each."""
+Outcome = Rows | OverBudget  # what a part gave: its rows, or why there are none
+_KEPT_STATEMENTS = 256  # statements whose rows are kept: of a view a few hundred rows each
 _MOST_ROWS_KEPT = 5_000
 _log = structlog.get_logger()
 Value = TypeVar("Value")
-ENTRIES, MORE_ENTRIES = 10, 100
-"""Entries of a leaderboard, and of the one that is longer."""
+ENTRIES, MORE_ENTRIES = 10, 100  # entries of a leaderboard, and of the one that is longer
 TOTALS, LINES = "totals", "lines"
-Part = str | Dimension
-"""A part of a view: TOTALS, LINES or the dimension of a leaderboard."""
+Part = str | Dimension  # a part of a view: TOTALS, LINES or the dimension of a leaderboard
 
 
 @dataclass(frozen=True, slots=True)

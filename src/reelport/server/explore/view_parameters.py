@@ -33,18 +33,15 @@ from reelport.server.explore.view import (
 from reelport.wire import Code
 
 _RULES = Rules()
+# The first day of which a view may show numbers: compared days lie before it, and the calendar begins somewhere.
 EARLIEST = date(1970, 1, 1)
-"""The first day of which a view may show numbers: compared days lie before it, and the calendar begins somewhere."""
 _PRESETS = {preset.word: preset for preset in Preset}
 _GRAINS = {grain.name.lower(): grain for grain in (Grain.DAY, Grain.MONTH)}
 Choice = TypeVar("Choice")
-_MOST = 100
-"""Pairs of a URL that are read. Each unknown name costs a search for the one that was meant."""
-LONGEST = 1000
-"""Characters that a value may have."""
+_MOST = 100  # pairs of a URL that are read. Each unknown name costs a search for the one that was meant.
+LONGEST = 1000  # characters that a value may have
 _EXAMPLE = date(2026, 7, 4)
-SHOWN = 80
-"""Characters of a wrong value that a sentence quotes."""
+SHOWN = 80  # characters of a wrong value that a sentence quotes
 _KNOWN = frozenset({*map(str, Parameter), *Filter.__members__})
 
 
@@ -318,8 +315,7 @@ def _read_url(pairs: Iterable[tuple[str, str]]) -> _UrlTexts:
 
 
 _DAY = date(2000, 1, 1)
-_ANY = "?"
-"""Stands for the value of a filter that takes any text."""
+_ANY = "?"  # stands for the value of a filter that takes any text
 Row = TypeVar("Row", Metric, Dimension, Filter)
 
 

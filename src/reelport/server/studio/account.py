@@ -142,12 +142,12 @@ def _hide_address(response: Response) -> Response:
 
 
 PATH = f"{pages.ROOT}/account"
+# What is said after a change, by the word in the page's address.
 _DONE = {
     "password": "The password is changed. Other browsers and programs that used the old one are signed out.",
     "role": "Your role is changed.",
     "session": "That browser is signed out.",
 }
-"""What is said after a change, by the word in the page's address."""
 
 
 async def show_account(visit: Visit, problems: Sequence[str] = ()) -> Response:

@@ -33,8 +33,7 @@ from reelport.server.studio.visit import Refused, Visit, not_found
 from reelport.wording import format_days
 
 PATH = f"{pages.ROOT}/explore"
-_MOST_SUGGESTED = 3
-"""Values that are named where none is like the text."""
+_MOST_SUGGESTED = 3  # values that are named where none is like the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +176,7 @@ def _normalize(text: str) -> str:
     return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
 
 
-_TAB = "studio-tab"
-"""The header by which the page's script names its tab: a newer view of a tab ends the one before."""
+_TAB = "studio-tab"  # the header by which the page's script names its tab: a newer view of a tab ends the one before
 
 
 async def _compute_view(visit: Visit, view: View, organization_id: int) -> Numbers:

@@ -28,12 +28,11 @@ from reelport.server.studio.rights import Right
 from reelport.server.studio.visit import Refused, SignInNeeded, Visit, not_found, read_form
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
-UNUSED_SESSION_LIFE = timedelta(hours=12)
-"""How long a session lives without being used: a working day."""
+UNUSED_SESSION_LIFE = timedelta(hours=12)  # how long a session lives without being used: a working day
 _LOG = structlog.get_logger(__name__)
 _NOT_FOUND = 404
+# Values of Sec-Fetch-Site for what a page of another origin made the browser ask for.
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
-"""Values of Sec-Fetch-Site for what a page of another origin made the browser ask for."""
 _UNAVAILABLE = Refused(503, "Not now", "The service can't read or write its state now: try again.", retry_after=5)
 _FAILED = Refused(500, "That failed", "The service failed; it isn't your fault. Its log says why.")
 
@@ -199,8 +198,7 @@ def _finish(visit: Visit, response: Response) -> Response:
 
 
 _SESSION, _FORM = "reelport-session", "reelport-form"
-_HOST_PREFIX = "__Host-"
-"""Browsers take a cookie of such a name over TLS alone, for the whole host and no other."""
+_HOST_PREFIX = "__Host-"  # browsers take a cookie of such a name over TLS alone, for the whole host and no other
 
 
 def is_secure(request: Request, settings: Settings) -> bool:

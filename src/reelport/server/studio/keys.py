@@ -33,13 +33,10 @@ from reelport.server.studio.visit import Refused, Visit, not_found
 
 T = TypeVar("T")
 
-_MOST_BOXES = 100
-"""Channels above which a key's limit is typed, not ticked."""
-_FIRST_SCOPES = (Scope.CREATE_REPORTS, Scope.READ_REPORTS)
-"""Switched on in the form for a new key."""
+_MOST_BOXES = 100  # channels above which a key's limit is typed, not ticked
+_FIRST_SCOPES = (Scope.CREATE_REPORTS, Scope.READ_REPORTS)  # switched on in the form for a new key
 _DEFAULT_DAYS = 90
-_INVALID = 422
-"""The status of a form that is shown again with its problems."""
+_INVALID = 422  # the status of a form that is shown again with its problems
 _SEPARATORS = re.compile(r"[\s,]+")
 _TICKET = "rpn"
 

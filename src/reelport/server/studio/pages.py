@@ -60,6 +60,7 @@ class NavigationEntry:
     right: Right
 
 
+# The menu, in its order; the first that a role may open is its first page after signing in.
 NAVIGATION: tuple[NavigationEntry, ...] = (
     NavigationEntry(f"{ROOT}/explore", "Explore", Right.READ_NUMBERS),
     NavigationEntry(f"{ROOT}/reports", "Reports", Right.READ_NUMBERS),
@@ -71,7 +72,6 @@ NAVIGATION: tuple[NavigationEntry, ...] = (
     NavigationEntry(f"{ROOT}/audit", "Audit log", Right.READ_AUDIT_LOG),
     NavigationEntry(f"{ROOT}/account", "Account", Right.STAY),
 )
-"""The menu, in its order; the first that a role may open is its first page after signing in."""
 
 
 def render(visit: Visit, template: str, status: int = 200, **values: object) -> Response:
@@ -140,6 +140,7 @@ def format_second(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
+# What stands in a browser's text, and its name: the first that is found counts, as most name others too.
 _BROWSERS = (
     ("Edg/", "Edge"),
     ("OPR/", "Opera"),
@@ -150,7 +151,6 @@ _BROWSERS = (
     ("CriOS/", "Chrome"),
     ("Safari/", "Safari"),
 )
-"""What stands in a browser's text, and its name: the first that is found counts, as most name others too."""
 _SYSTEMS = (
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -186,8 +186,8 @@ _FILTERS: Mapping[str, Any] = {
 _STATIC = f"{STUDIO_PATH}/static"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
+# Finds gzip in an Accept-Encoding that likes nothing better.
 _GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*1(?:\.0*)?\s*)?(?:,|$)", re.IGNORECASE)
-"""Finds gzip in an Accept-Encoding that likes nothing better."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from reelport.server.studio.visit import Refused, Visit, begin_attempt, not_foun
 
 PATH = f"{pages.ROOT}/people"
 T = TypeVar("T")
+# What is said after a change, by the word in the page's address.
 _DONE = {
     "role": "The role is changed, in every browser in which that person is signed in.",
     "removed": "That person is removed, and signed out everywhere.",
 }
-"""What is said after a change, by the word in the page's address."""
 
 
 async def show_people(visit: Visit, problems: Sequence[str] = (), email: str = "", role: str = "member") -> Response:

@@ -40,8 +40,7 @@ from reelport.wording import format_list
 
 _REPORT, _COLUMN = "report", "column"
 _DAYS = frozenset({Parameter.START, Parameter.END, Parameter.PRESET})
-_WAIT_SECONDS = 1.0
-"""So long the answer to an ask waits for the report's end: most are finished by then."""
+_WAIT_SECONDS = 1.0  # so long the answer to an ask waits for the report's end: most are finished by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +240,7 @@ def _show(visit: Visit, question: Question, status: int = 200) -> Response:
     )
 
 
-FILE = "report.csv"
-"""The file that each program writes, in the current folder."""
+FILE = "report.csv"  # the file that each program writes, in the current folder
 
 _PLACE = re.compile(r"@([A-Z_]+)@")
 

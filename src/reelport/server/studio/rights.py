@@ -28,10 +28,10 @@ class Right(Enum):
 
 
 _MEMBER = frozenset({Right.ENTER, Right.STAY, Right.READ_NUMBERS, Right.ASK_FOR_REPORTS, Right.SHARE_VIEWS})
+# The rights of each role; of None, those of whoever is not signed in.
 RIGHTS: dict[Role | None, frozenset[Right]] = {
     None: frozenset({Right.ENTER}),
     Role.MEMBER: _MEMBER,
     Role.OWNER: _MEMBER | {Right.CHANGE_ANYBODYS, Right.MANAGE_KEYS, Right.MANAGE_PEOPLE, Right.READ_AUDIT_LOG},
     Role.OPERATOR: frozenset({Right.ENTER, Right.STAY, Right.READ_AUDIT_LOG, Right.OPERATE}),
 }
-"""The rights of each role; of None, those of whoever is not signed in."""

@@ -31,8 +31,7 @@ from reelport.wording import clean_line
 PATH = f"{pages.ROOT}/saved"
 _OWN_FIELDS = frozenset({"csrf", "name", "days"})
 _LONGEST_NAME = 100
-_MOST = 500
-"""Saved views of one organization."""
+_MOST = 500  # saved views of one organization
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,17 +37,13 @@ from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Refused, Visit, count_wrong_link, not_found
 
 PATH = f"{pages.ROOT}/shared"
-LIVES = (1, 7, 30, 90)
-"""The days that a link may live."""
-MOST = 200
-"""Links of one organization that are open at a time."""
+LIVES = (1, 7, 30, 90)  # the days that a link may live
+MOST = 200  # links of one organization that are open at a time
 _PREFIX, _PURPOSE = "rpv", "shared view"
+# How long a link that has expired stays in the list; the next one that is made takes it away.
 _KEPT = timedelta(days=30)
-"""How long a link that has expired stays in the list; the next one that is made takes it away."""
-_ENDED_KEPT = 200
-"""Ended links of one organization that stay: made and revoked in turn, links would fill the disk."""
-_VISITOR = "a shared link"
-"""Who opened a view, in the audit log: nobody signed in."""
+_ENDED_KEPT = 200  # ended links of one organization that stay: made and revoked in turn, links would fill the disk
+_VISITOR = "a shared link"  # who opened a view, in the audit log: nobody signed in
 _SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
     ORGANIZATIONS, ORGANIZATIONS.c.id == SHARED_VIEWS.c.organization_id
 )

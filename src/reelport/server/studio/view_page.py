@@ -29,10 +29,9 @@ from reelport.server.studio.pages import format_day, format_moment
 from reelport.server.studio.visit import not_found
 from reelport.wording import format_days, format_list
 
-DaySpan = tuple[date, date] | None
-"""The first and the last complete day of a metric's tables; None where there is none."""
+DaySpan = tuple[date, date] | None  # the first and the last complete day of a metric's tables; None where there is none
+# What the compared days are called.
 COMPARISONS = {Comparison.PREVIOUS: "Days before", Comparison.WEEKDAYS: "Same weekdays before"}
-"""What the compared days are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +252,8 @@ def _fill(metric: Metric, days: list[date], values: list[Number], complete: DayS
 
 
 EMPTY = "(empty)"
+# Characters of a value that a view may be narrowed to.
 _LONGEST = LONGEST - max(len(f"{dimension.name}:") for dimension in Dimension)
-"""Characters of a value that a view may be narrowed to."""
 _UNSENT = frozenset("\0\r\n")
 
 
@@ -443,8 +442,8 @@ _MINUS = "\N{MINUS SIGN}"
 _LEAST_SCALED = Decimal("0.1")
 _DIGITS, _FINE_DIGITS = 2, 4
 _LEAST_MONEY = Decimal("0.01")
+# Endings of names that tell a unit, for units that amounts are told in larger ones of.
 _ENDING = {"seconds": " seconds", "bytes": " bytes"}
-"""Endings of names that tell a unit, for units that amounts are told in larger ones of."""
 
 
 def write_number(metric: Metric, value: Number) -> str:

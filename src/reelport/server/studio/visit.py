@@ -17,8 +17,7 @@ from reelport.storage.s3_address import is_loopback
 
 _LONGEST_FORM = 65_536
 _MOST_FIELDS = 1000
-_GUESSED = "link"
-"""Stands for a user's address where wrong links are counted: no address looks like it."""
+_GUESSED = "link"  # stands for a user's address where wrong links are counted: no address looks like it
 
 
 @dataclass(frozen=True, slots=True)
