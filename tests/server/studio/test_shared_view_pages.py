@@ -24,7 +24,7 @@ from reelport.server.http.service import Service
 from reelport.server.reports import withdrawal
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import reading
-from reelport.server.studio import shared_views
+from reelport.server.studio import kept_views
 
 OWNER, MEMBER, STRANGER = "ann@demo.example", "mia@demo.example", "rob@rival.example"
 VIEW = "metric=VIEWS&metric=TIME_WATCHED_SECONDS&by=VIDEO_ID&by=VIDEO_OWNER_CHANNEL_SLUG&from=2026-07-01&to=2026-07-10"
@@ -81,7 +81,7 @@ def share(visitor: Visitor, name: str = "For the board", days: str = "7") -> str
 
 def id_of(service: Service, name: str) -> str:
     """The id of a link that was made last under this name."""
-    links = shared_views.list_shared_views(service.db, 1, datetime.now(UTC))
+    links = kept_views.list_shared_views(service.db, 1, datetime.now(UTC))
     return next(each.id for each in links if each.name == name)
 
 

@@ -1,19 +1,21 @@
-"""Links to views for people without an account: `/studio/shared`, and what a link shows.
+"""Views that are kept: saved by name for an organization, shared by a link with anybody.
 
-The token in a link is 256 random bits, of which the state holds a keyed hash.
+`/studio/saved` lists the first, `/studio/shared` the links. A link's token is 256 random bits; the state holds a keyed
+hash of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import anyio.to_thread
-from sqlalchemy import Connection, Engine, Row, or_, select
+from sqlalchemy import Connection, Engine, Row, Select, func, or_, select
 from starlette.responses import Response
 
 from reelport.engine.tenant import Tenant
@@ -24,29 +26,204 @@ from reelport.server.access.audit_log import Action, Actor
 from reelport.server.access.callers import clean_text, find_readable_channels
 from reelport.server.access.shared_links import count_open_links
 from reelport.server.credentials import ServiceSecret
-from reelport.server.explore.view import Pairs, View
-from reelport.server.explore.view_parameters import list_options, parse_view
+from reelport.server.explore.view import Pairs, Parameter, View
+from reelport.server.explore.view_parameters import Defaults, ParsedView, list_options, parse_view
 from reelport.server.http.service import run_while_connected
 from reelport.server.state.database import reading, write
-from reelport.server.state.tables import ORGANIZATIONS, SHARED_VIEWS, USERS
-from reelport.server.studio import pages
+from reelport.server.state.tables import ORGANIZATIONS, SAVED_VIEWS, SHARED_VIEWS, USERS
+from reelport.server.studio import pages, report_form
 from reelport.server.studio.explore import read_defaults
 from reelport.server.studio.pages import write_page
-from reelport.server.studio.saved_views import clean_name, read_parameters, read_view
 from reelport.server.studio.view_page import make_page
 from reelport.server.studio.visit import Refused, Visit, count_wrong_link, not_found
+from reelport.wording import clean_line
 
-PATH = f"{pages.ROOT}/shared"
+_SAVED_PATH, _SHARED_PATH = f"{pages.ROOT}/saved", f"{pages.ROOT}/shared"
+_OWN_FIELDS = frozenset({"csrf", "name", "days"})
+_LONGEST_NAME = 100
+_MOST_SAVED = 500  # saved views of one organization
 LIVES = (1, 7, 30, 90)  # the days that a link may live
-MOST = 200  # links of one organization that are open at a time
+MOST_LINKS = 200  # links of one organization that are open at a time
 _PREFIX, _PURPOSE = "rpv", "shared view"
 # How long a link that has expired stays in the list; the next one that is made takes it away.
 _KEPT = timedelta(days=30)
 _ENDED_KEPT = 200  # ended links of one organization that stay: made and revoked in turn, links would fill the disk
 _VISITOR = "a shared link"  # who opened a view, in the audit log: nobody signed in
+Kept = TypeVar("Kept", "SavedView", "SharedView")
 _SHARED = select(SHARED_VIEWS, ORGANIZATIONS.c.name.label("organization")).join(
     ORGANIZATIONS, ORGANIZATIONS.c.id == SHARED_VIEWS.c.organization_id
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SavedView:
+    """A view with its name.
+
+    `parameters` are those of its URL, without days where it moves on. `created_by` is a user's e-mail address.
+    """
+
+    id: str
+    name: str
+    parameters: Pairs
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedView:
+    """A saved view as the page shows it: in words, as links, and what is wrong with it by now.
+
+    `newest` asks for as many days up to the last complete one; None for a view whose days move on by themselves.
+    """
+
+    saved: SavedView
+    parsed: ParsedView
+    newest: str | None
+    may_change: bool
+
+    @property
+    def fields(self) -> Pairs:
+        """The fields of a form that is about this view."""
+        return self.parsed.view.at_its_days().params()
+
+
+async def show_saved(visit: Visit, problems: Sequence[str] = ()) -> Response:
+    """List the saved views by name."""
+
+    def write() -> Response:
+        defaults = read_defaults(visit)
+        found = list_saved_views(visit.service.db, visit.organization_id)
+        views = [_list_view(visit, saved, defaults) for saved in found]
+        return pages.render(visit, "saved.html", 422 if problems else 200, views=views, problems=problems)
+
+    return await write_page(visit, visit.organization_id, write)
+
+
+async def save(visit: Visit) -> Response:
+    """Save the view of a form under its name."""
+    view = await _read_view(visit)
+    work = partial(save_view, visit.service.db, visit.organization_id, visit.actor)
+    try:
+        await anyio.to_thread.run_sync(work, visit.form.text("name"), view, visit.now)
+    except UsageError as error:
+        return await show_saved(visit, [str(error)])
+    return pages.redirect(_SAVED_PATH)
+
+
+async def delete_view(visit: Visit) -> Response:
+    """Delete a saved view."""
+    sentence = "You may delete the views that you saved. An owner of your organization may delete any."
+    found = await _find_own(visit, find_saved_view, sentence)
+    work = partial(delete_saved_view, visit.service.db, visit.organization_id, visit.actor, found, visit.now)
+    await anyio.to_thread.run_sync(work)
+    return pages.redirect(_SAVED_PATH)
+
+
+async def _find_own(visit: Visit, find: Callable[[Engine, int, str], Kept | None], sentence: str) -> Kept:
+    """Find what the path names; Refused where it isn't there, or with the sentence where others made it."""
+    found = await anyio.to_thread.run_sync(
+        find, visit.service.db, visit.organization_id, visit.request.path_params["view_id"]
+    )
+    if found is None:
+        raise not_found()
+    if not visit.may_change(found.created_by):
+        raise Refused(403, "Not yours to do", sentence)
+    return found
+
+
+async def _read_view(visit: Visit) -> View:
+    """Read the view of a form; Refused when something is wrong: no other is taken for it."""
+    # A range by its name has the days that it has now, which may be others than when the form was shown.
+    left_out = {*_OWN_FIELDS, *({Parameter.START, Parameter.END} if visit.form.text(Parameter.PRESET) else ())}
+    pairs = [pair for pair in visit.form.fields if pair[0] not in left_out]
+    parsed = parse_view(pairs, await anyio.to_thread.run_sync(read_defaults, visit))
+    if parsed.problems:
+        sentences = " ".join(problem.sentence for problem in parsed.problems)
+        raise Refused(422, "This view can't be kept", sentences)
+    return parsed.view
+
+
+def _list_view(visit: Visit, saved: SavedView, defaults: Defaults) -> ListedView:
+    parsed = parse_view(saved.parameters, defaults)
+    newest = None
+    if parsed.view.preset is None:
+        kept = [pair for pair in parsed.view.params() if pair[0] not in {Parameter.START, Parameter.END}]
+        start, end = report_form.shift_days(parsed.view.days, defaults.last_day(parsed.view.metrics))
+        newest = report_form.write_link([*kept, (Parameter.START, f"{start}"), (Parameter.END, f"{end}")])
+    return ListedView(saved, parsed, newest, visit.may_change(saved.created_by))
+
+
+def save_view(db: Engine, organization_id: int, actor: Actor, name: str, view: View, now: datetime) -> str:
+    """Save a view under a name, and return its id; UsageError for a bad name, or too many.
+
+    Its days move on where a range's name chose them.
+    """
+    cleaned = _clean_name(name)
+
+    def save(connection: Connection) -> str:
+        saved = select(func.count()).select_from(SAVED_VIEWS).where(SAVED_VIEWS.c.organization_id == organization_id)
+        if connection.execute(saved).scalar_one() >= _MOST_SAVED:
+            raise UsageError(f"{_MOST_SAVED} views are saved already: delete some that nobody needs.")
+        row = {
+            "id": credentials.short_id(),
+            "organization_id": organization_id,
+            "name": cleaned,
+            "parameters": view.rolling_query(),
+            "created_by": actor.name,
+            "created_at": now,
+        }
+        connection.execute(SAVED_VIEWS.insert().values(**row))
+        audit_log.record_action(connection, organization_id, actor, Action.VIEW_SAVED, cleaned, now)
+        return str(row["id"])
+
+    return write(db, save)
+
+
+def list_saved_views(db: Engine, organization_id: int) -> tuple[SavedView, ...]:
+    """List an organization's saved views by name."""
+    of_organization = SAVED_VIEWS.c.organization_id == organization_id
+    wanted = select(SAVED_VIEWS).where(of_organization).order_by(SAVED_VIEWS.c.name, SAVED_VIEWS.c.id)
+    return tuple(map(_make_saved, _read(db, wanted)))
+
+
+def find_saved_view(db: Engine, organization_id: int, view_id: str) -> SavedView | None:
+    """Find a saved view; None for an unknown one and for another organization's."""
+    own = SAVED_VIEWS.c.organization_id == organization_id, SAVED_VIEWS.c.id == clean_text(view_id)
+    return next(map(_make_saved, _read(db, select(SAVED_VIEWS).where(*own))), None)
+
+
+def delete_saved_view(db: Engine, organization_id: int, actor: Actor, view: SavedView, now: datetime) -> bool:
+    """Delete a saved view; False when it was deleted before."""
+
+    def delete(connection: Connection) -> bool:
+        deleted = connection.execute(SAVED_VIEWS.delete().where(SAVED_VIEWS.c.id == view.id)).rowcount == 1
+        if deleted:
+            audit_log.record_action(connection, organization_id, actor, Action.VIEW_DELETED, view.name, now)
+        return deleted
+
+    return write(db, delete)
+
+
+def _clean_name(name: str) -> str:
+    cleaned = clean_line(clean_text(name)).strip()
+    if not cleaned:
+        raise UsageError("Give the view a name.")
+    if len(cleaned) > _LONGEST_NAME:
+        raise UsageError(f"The name has {len(cleaned)} characters: {_LONGEST_NAME} are the most.")
+    return cleaned
+
+
+def _read(db: Engine, wanted: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
+    with reading(db) as connection:
+        return connection.execute(wanted).all()
+
+
+def _make_saved(row: Row[*tuple[Any, ...]]) -> SavedView:
+    return SavedView(row.id, row.name, _parse_parameters(row), row.created_by, row.created_at)
+
+
+def _parse_parameters(row: Row[*tuple[Any, ...]]) -> Pairs:
+    return tuple(parse_qsl(row.parameters, keep_blank_values=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +287,22 @@ async def show_links(visit: Visit, problems: Sequence[str] = (), link: str | Non
 
 async def share(visit: Visit) -> Response:
     """Make a link to the view of a form, and show it this once."""
-    parsed = await read_view(visit)
-    days, service = visit.form.text("days"), visit.service
-    by = visit.organization_id, visit.actor
-    share = partial(share_view, service.db, service.service_secret, *by, visit.form.text("name"))
+    view = await _read_view(visit)
+    service, lives = visit.service, {str(days): days for days in LIVES}.get(visit.form.text("days"), 0)
+    work = partial(share_view, service.db, service.service_secret, visit.organization_id, visit.actor)
     try:
-        lives = int(days) if days.isascii() and days.isdigit() and len(days) <= len(str(max(LIVES))) else 0
-        token = await anyio.to_thread.run_sync(share, parsed.view, lives, visit.now)
+        token = await anyio.to_thread.run_sync(work, visit.form.text("name"), view, lives, visit.now)
     except UsageError as error:
         return await show_links(visit, [str(error)])
-    return await show_links(visit, link=f"{visit.origin}{PATH}/{token}")
+    return await show_links(visit, link=f"{visit.origin}{_SHARED_PATH}/{token}")
 
 
 async def revoke_link(visit: Visit) -> Response:
     """End a link at once."""
-    service, view_id = visit.service, visit.request.path_params["view_id"]
-    find = partial(find_shared_view, service.db, visit.organization_id, view_id)
-    found = await anyio.to_thread.run_sync(find)
-    if found is None:
-        raise not_found()
-    if not visit.may_change(found.created_by):
-        sentence = "You may revoke the links that you made. An owner of your organization may revoke any."
-        raise Refused(403, "Not yours to do", sentence)
-    await anyio.to_thread.run_sync(partial(revoke_shared_view, service.db, found, visit.actor, visit.now))
-    return pages.redirect(PATH)
+    sentence = "You may revoke the links that you made. An owner of your organization may revoke any."
+    found = await _find_own(visit, find_shared_view, sentence)
+    await anyio.to_thread.run_sync(revoke_shared_view, visit.service.db, found, visit.actor, visit.now)
+    return pages.redirect(_SHARED_PATH)
 
 
 async def open_link(visit: Visit) -> Response:
@@ -183,7 +352,7 @@ def share_view(
     It is known this once. UsageError for a bad name, another number of days, when too many links are open, and when
     the sharer was removed a moment ago.
     """
-    cleaned = clean_name(name)
+    cleaned = _clean_name(name)
     if days not in LIVES:
         raise UsageError(f"A link lives {', '.join(map(str, LIVES))} days.")
     token = credentials.mint(_PREFIX)
@@ -196,8 +365,8 @@ def share_view(
         if connection.execute(select(USERS.c.id).where(*sharer).with_for_update()).first() is None:
             raise UsageError("You are no user of this organization any more.")
         _delete_ended(connection, organization_id, now)
-        if count_open_links(connection, organization_id, now) >= MOST:
-            raise UsageError(f"{MOST} links are open already: revoke some that nobody needs.")
+        if count_open_links(connection, organization_id, now) >= MOST_LINKS:
+            raise UsageError(f"{MOST_LINKS} links are open already: revoke some that nobody needs.")
         row = {
             "id": credentials.short_id(),
             "token_hash": service_secret.hash(_PURPOSE, token),
@@ -210,8 +379,7 @@ def share_view(
             "expires_at": now + timedelta(days=days),
         }
         connection.execute(SHARED_VIEWS.insert().values(**row))
-        details = {"name": cleaned, "days": days}
-        id_ = str(row["id"])
+        details, id_ = {"name": cleaned, "days": days}, str(row["id"])
         audit_log.record_action(connection, organization_id, actor, Action.VIEW_SHARED, id_, now, details)
 
     write(db, share)
@@ -230,16 +398,14 @@ def open_shared_view(
     if not credentials.is_well_formed(_PREFIX, token):
         return None
     is_named = SHARED_VIEWS.c.token_hash == service_secret.hash(_PURPOSE, token)
-    with reading(db) as connection:
-        row = connection.execute(_SHARED.where(is_named)).first()
-    if row is None or not _make_view(row).is_open(now):
+    if not any(_make_shared(row).is_open(now) for row in _read(db, _SHARED.where(is_named))):
         return None
 
     def count(connection: Connection) -> OpenedView | None:
         row = connection.execute(_SHARED.where(is_named).with_for_update(of=SHARED_VIEWS)).first()
-        if row is None or not _make_view(row).is_open(now):
+        view = None if row is None else _make_shared(row)
+        if row is None or view is None or not view.is_open(now):
             return None  # revoked meanwhile
-        view = _make_view(row)
         counted = SHARED_VIEWS.update().where(SHARED_VIEWS.c.id == view.id)
         connection.execute(counted.values(opened=view.opened + 1, opened_at=now))
         minute = now.replace(second=0, microsecond=0)
@@ -257,16 +423,13 @@ def list_shared_views(db: Engine, organization_id: int, now: datetime) -> tuple[
     """List an organization's links, the newest first; ended ones for thirty more days."""
     of_organization = SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.expires_at > now - _KEPT
     wanted = _SHARED.where(*of_organization).order_by(SHARED_VIEWS.c.created_at.desc(), SHARED_VIEWS.c.id)
-    with reading(db) as connection:
-        return tuple(_make_view(row) for row in connection.execute(wanted))
+    return tuple(map(_make_shared, _read(db, wanted)))
 
 
 def find_shared_view(db: Engine, organization_id: int, view_id: str) -> SharedView | None:
     """Find a link by its id; None for an unknown one and for another organization's."""
-    of_organization = SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
-    with reading(db) as connection:
-        row = connection.execute(_SHARED.where(*of_organization)).first()
-    return None if row is None else _make_view(row)
+    own = SHARED_VIEWS.c.organization_id == organization_id, SHARED_VIEWS.c.id == clean_text(view_id)
+    return next(map(_make_shared, _read(db, _SHARED.where(*own))), None)
 
 
 def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime) -> bool:
@@ -283,13 +446,13 @@ def revoke_shared_view(db: Engine, view: SharedView, actor: Actor, now: datetime
     return write(db, revoke)
 
 
-def _make_view(row: Row[*tuple[Any, ...]]) -> SharedView:
+def _make_shared(row: Row[*tuple[Any, ...]]) -> SharedView:
     return SharedView(
         row.id,
         row.organization_id,
         row.organization,
         row.name,
-        read_parameters(row.parameters),
+        _parse_parameters(row),
         row.created_by,
         row.created_at,
         row.expires_at,
