@@ -9,9 +9,8 @@ from reelport.charts import svg
 from reelport.charts.amounts import Scale, fit_scale, format_full
 from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import Bar, BarChart
-from reelport.charts.plot import GAP
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_bars
-from reelport.charts.svg import Picture, draw_sentence
+from reelport.charts.svg import GAP, Picture, draw_sentence
 
 _NARROW = 480
 _BAR = 14

@@ -1,27 +1,18 @@
-"""Draws lines over time: in one plot, a plot for each category, or as small as a word."""
+"""Draws lines over time: in one plot, or a plot for each category."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from reelport.charts import svg
 from reelport.charts.amounts import Scale, choose_scale, format_full, list_numbers
 from reelport.charts.chart_labels import cut_to_room, measure_text
 from reelport.charts.chart_types import LineChart, Number, Series, SmallMultiples
-from reelport.charts.plot import (
-    GAP,
-    Plot,
-    choose_ticks,
-    draw_amounts,
-    draw_line,
-    draw_moving,
-    draw_times,
-    draw_tooltips,
-)
 from reelport.charts.sentences import NO_NUMBER, NO_ROWS, describe_lines, describe_moment
-from reelport.charts.svg import Picture, draw_sentence
-from reelport.charts.time_axis import describe_time, make_ticks
+from reelport.charts.svg import GAP, Picture, draw_sentence
+from reelport.charts.time_axis import MOST_TICKS, describe_time, make_ticks
 
 _KINDS = 6  # how many looks of lines there are, each a colour and a dash of its own
 _NARROW = 560
@@ -36,6 +27,9 @@ _LEAST_PANEL = 150  # the width that a panel has at least, where the chart has r
 _PANEL_HEIGHT = 84
 # Room above a panel's plot for its name, below it for its times, and between panels.
 _PANEL_HEAD, _PANEL_AXIS, _BETWEEN = 26, 28, 20
+_HATCH = 7  # units between two strokes of a hatched area
+_DOT = 3  # the radius of a point
+_MANY = 150  # with more times than this lines are fine
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +53,19 @@ def draw_line_chart(chart: LineChart, width: float, tooltips: int = 0) -> Pictur
     wide = width >= _NARROW
     scale = choose_scale(values, chart.unit, _TICKS[wide])
     plot, elements = _lay_out(chart, scale, width, _HEIGHTS[wide])
-    elements += draw_moving(plot, chart.first_moving)
-    elements += draw_amounts(plot)
-    elements += draw_times(plot, choose_ticks(plot, chart.times, chart.grain), width)
+    elements += _draw_moving(plot, chart.first_moving)
+    elements += _draw_amounts(plot)
+    elements += _draw_times(plot, _choose_ticks(plot, chart.times, chart.grain), width)
     if chart.comparison is not None:
-        elements += draw_line(plot, chart.comparison.values, "chart-line chart-earlier", plot.times)
+        elements += _draw_line(plot, chart.comparison.values, "chart-line chart-earlier", plot.times)
     for place, each in reversed(list(enumerate(chart.series))):
-        elements += draw_line(plot, each.values, _kind_of(place), chart.first_moving)
+        elements += _draw_line(plot, each.values, _kind_of(place), chart.first_moving)
     if len(chart.times) <= tooltips:
-        elements += draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
+        elements += _draw_tooltips(plot, [describe_moment(chart, place) for place in range(len(chart.times))])
     return Picture(width, plot.bottom + _AXIS, tuple(elements), chart.heading, describe_lines(chart))
 
 
-def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[Plot, list[str]]:
+def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tuple[_Plot, list[str]]:
     names = _list_names(chart)
     # Names go at the ends of lines if the chart is wide, and high enough for all.
     beside = bool(names) and width >= _NARROW and len(names) * _NAME_HEIGHT <= height
@@ -82,7 +76,7 @@ def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tup
     right = 8.0
     if beside:
         right = min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
-    plot = Plot(left, top, width - left - right, height, len(chart.times), scale)
+    plot = _Plot(left, top, width - left - right, height, len(chart.times), scale)
     elements = list(_draw_above(above))
     if unit:
         elements.append(svg.text(unit, 0, top - 12, class_="chart-tick"))
@@ -127,27 +121,18 @@ def draw_small_multiples(chart: SmallMultiples, width: float, *, tooltips: bool 
     return Picture(width, height, tuple(elements), chart.heading, describe_lines(chart))
 
 
-def draw_sparkline(values: Sequence[Number | None], first_moving: int | None = None, width: float = 120) -> str:
-    """Draw a line as high as a line of text, from 0 up, without axes; for eyes alone."""
-    scale = choose_scale(values, None, 2)
-    plot = Plot(4, 4, width - 8, 16, len(values), scale)
-    line = draw_line(plot, values, "chart-line chart-s0", len(values) if first_moving is None else first_moving)
-    box = {"view_box": f"0 0 {svg.format_place(width)} 24", "aria_hidden": "true", "focusable": "false"}
-    return svg.element("svg", *line, class_="chart-sparkline", **box)
-
-
 def _draw_panel(chart: SmallMultiples, series: Series, scale: Scale, width: float, *, tooltips: bool) -> Iterator[str]:
     left = max(measure_text(scale.format(tick)) for tick in scale.ticks) + GAP
-    plot = Plot(left, _PANEL_HEAD, width - left - GAP, _PANEL_HEIGHT, len(chart.times), scale)
+    plot = _Plot(left, _PANEL_HEAD, width - left - GAP, _PANEL_HEIGHT, len(chart.times), scale)
     if tooltips:
         yield svg.tooltip(_describe_panel(series, chart))
     yield svg.text(cut_to_room(series.name, width), 0, 12, class_="chart-name")
-    yield from draw_moving(plot, chart.first_moving)
-    yield from draw_amounts(plot)
+    yield from _draw_moving(plot, chart.first_moving)
+    yield from _draw_amounts(plot)
     ticks = make_ticks(chart.times, chart.grain, 3)
     ends = dict.fromkeys((min(ticks), max(ticks)))
-    yield from draw_times(plot, {place: ticks[place] for place in ends}, width)
-    yield from draw_line(plot, series.values, "chart-line chart-s0", chart.first_moving)
+    yield from _draw_times(plot, {place: ticks[place] for place in ends}, width)
+    yield from _draw_line(plot, series.values, "chart-line chart-s0", chart.first_moving)
 
 
 def _describe_panel(series: Series, chart: SmallMultiples) -> str:
@@ -158,7 +143,7 @@ def _describe_panel(series: Series, chart: SmallMultiples) -> str:
     return f"{series.name}: highest {format_full(value, chart.unit)} on {describe_time(chart.times[place])}"
 
 
-def _draw_beside(names: Sequence[_Name], plot: Plot, room: float) -> Iterator[str]:
+def _draw_beside(names: Sequence[_Name], plot: _Plot, room: float) -> Iterator[str]:
     """Draw each name at its line's end, moved up or down where it would lie over another."""
     wanted = [plot.y(name.end[1]) if name.end else plot.bottom for name in names]
     placed = _spread_apart(wanted, plot.top, plot.bottom, _NAME_HEIGHT)
@@ -205,3 +190,134 @@ def _spread_apart(wanted: Sequence[float], low: float, high: float, step: float)
 
 def _draw_sample(kind: str, x: float, y: float) -> str:
     return svg.element("path", class_=kind, d=svg.path([(x, y), (x + _SAMPLE, y)]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """The area of a plot in its chart, how many times it shows, and its scale."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    times: int
+    scale: Scale
+
+    @property
+    def right(self) -> float:
+        """The right edge of the area."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge of the area."""
+        return self.top + self.height
+
+    def x(self, place: float) -> float:
+        """Return where a time lies across; a single one lies in the middle."""
+        return self.left + self.width * (place / (self.times - 1) if self.times > 1 else 0.5)
+
+    def y(self, value: Number) -> float:
+        """Return where a number lies in height."""
+        return self.bottom - self.height * self.scale.place(value)
+
+
+def _draw_amounts(plot: _Plot) -> Iterator[str]:
+    """Draw the axis of amounts: a line across and a number at each tick."""
+    for tick in plot.scale.ticks:
+        y = plot.y(tick)
+        kind = "chart-base" if tick == 0 else "chart-grid"
+        yield svg.element("path", class_=kind, d=svg.path([(plot.left, y), (plot.right, y)]))
+        yield svg.text(plot.scale.format(tick), plot.left - GAP, y + 4, class_="chart-tick", text_anchor="end")
+
+
+def _choose_ticks(plot: _Plot, times: Sequence[str], grain: int) -> dict[int, str]:
+    """Choose as many ticks of time as have room side by side, at round times."""
+    for most in range(MOST_TICKS, 1, -1):
+        ticks = make_ticks(times, grain, most)
+        ends = [(plot.x(place) - measure_text(label) / 2, measure_text(label)) for place, label in ticks.items()]
+        if all(one[0] + one[1] + 2 * GAP <= two[0] for one, two in pairwise(ends)):
+            return ticks
+    return make_ticks(times, grain, 1)
+
+
+def _draw_times(plot: _Plot, ticks: dict[int, str], width: float) -> Iterator[str]:
+    """Draw the axis of times, with as many of the labels as have room side by side."""
+    free = 0.0
+    for place, label in ticks.items():
+        room = measure_text(label)
+        x = min(max(plot.x(place), room / 2), width - room / 2)
+        if x - room / 2 >= free:
+            mark = svg.path([(plot.x(place), plot.bottom), (plot.x(place), plot.bottom + 4)])
+            yield svg.element("path", class_="chart-base", d=mark)
+            yield svg.text(label, x, plot.bottom + 18, class_="chart-tick", text_anchor="middle")
+            free = x + room / 2 + GAP
+
+
+def _draw_line(plot: _Plot, values: Sequence[Number | None], kind: str, first_moving: int) -> Iterator[str]:
+    """Draw a line that breaks where there is no number.
+
+    A number without neighbours is a point. What may still change is dotted.
+    """
+    kind = f"{kind} chart-fine" if plot.times > _MANY else kind
+    settled = [value if place < first_moving else None for place, value in enumerate(values)]
+    moving = [value if place >= first_moving - 1 else None for place, value in enumerate(values)]
+    for run in _list_runs(settled):
+        yield _draw_run(plot, run, kind)
+    for run in _list_runs(moving):
+        if run[-1][0] >= first_moving:
+            yield _draw_run(plot, run, f"{kind} chart-moving")
+
+
+def _list_runs(values: Sequence[Number | None]) -> list[list[tuple[int, Number]]]:
+    runs: list[list[tuple[int, Number]]] = [[]]
+    for place, value in enumerate(values):
+        if value is not None:
+            runs[-1].append((place, value))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _draw_moving(plot: _Plot, first_moving: int) -> Iterator[str]:
+    """Hatch the area of the times whose numbers may still change."""
+    if first_moving >= plot.times:
+        return
+    left = plot.left if first_moving == 0 else (plot.x(first_moving - 1) + plot.x(first_moving)) / 2
+    strokes = "".join(svg.path(stroke) for stroke in _hatch(left, plot.top, plot.right, plot.bottom))
+    area = {"x": left, "y": plot.top, "width": plot.right - left, "height": plot.height}
+    yield svg.element("rect", class_="chart-moving-area", **area)
+    if strokes:
+        yield svg.element("path", class_="chart-hatch", d=strokes)
+
+
+def _draw_tooltips(plot: _Plot, words: Sequence[str]) -> Iterator[str]:
+    """Lay an invisible area over each time, with its numbers in full as tooltip."""
+    edges = [plot.left, *((plot.x(one) + plot.x(two)) / 2 for one, two in pairwise(range(plot.times))), plot.right]
+    whole = list(map(int, edges))
+    areas = [
+        svg.element("rect", svg.tooltip(said), x=left, width=right - left)
+        for (left, right), said in zip(pairwise(whole), words, strict=True)
+    ]
+    box = {"x": 0, "y": plot.top, "width": whole[-1], "height": plot.height}
+    yield svg.element("svg", *areas, class_="chart-hits", **box)
+
+
+def _draw_run(plot: _Plot, run: Sequence[tuple[int, Number]], kind: str) -> str:
+    points = [(plot.x(place), plot.y(value)) for place, value in run]
+    if len(points) == 1:
+        ((x, y),) = points
+        return svg.element("circle", class_=kind, cx=x, cy=y, r=_DOT)
+    return svg.element("path", class_=kind, d=svg.path(points))
+
+
+def _hatch(left: float, top: float, right: float, bottom: float) -> Iterator[list[tuple[float, float]]]:
+    """Yield strokes from lower left to upper right that stay inside a rectangle."""
+    height = bottom - top
+    start = left - height + _HATCH
+    while start < right:
+        low = (max(start, left), bottom - max(left - start, 0))
+        high = (min(start + height, right), top + max(start + height - right, 0))
+        if high[0] - low[0] > 1:
+            yield [low, high]
+        start += _HATCH

@@ -62,7 +62,6 @@ _PAGE_RULES = """\
 @container (min-width:830px){.chart-wide{display:none}.chart-widest{display:block}}
 .chart-hits rect:hover{fill:var(--chart-soft);fill-opacity:0.12}
 .chart-inline-bar{width:100%;height:0.5rem;display:block}
-.chart-sparkline{width:7.5rem;height:1.5rem;display:inline-block;vertical-align:middle}
 @media (forced-colors:active){.chart-line,.chart-grid,.chart-base{stroke:CanvasText}.chart-bar{fill:CanvasText}}
 """
 
@@ -70,7 +69,7 @@ _PAGE_RULES = """\
 def write_page_stylesheet() -> str:
     """Write the styles of charts in a page, in its own colours or the reader's light or dark."""
     properties = {name: f"var(--chart-{name})" for name in _COLOURS}
-    where = ".chart-picture,.chart-inline-bar,.chart-sparkline,.chart"
+    where = ".chart-picture,.chart-inline-bar,.chart"
     light, dark = ("".join(_define(name, shade) for name in _COLOURS) for shade in ("light", "dark"))
     schemes = f"{where}{{{light}}}\n@media (prefers-color-scheme:dark){{{where}{{{dark}}}}}\n"
     return schemes + _write_rules(properties) + _PAGE_RULES

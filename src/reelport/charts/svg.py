@@ -11,6 +11,7 @@ from reelport.wording import clean_line
 
 Attribute = str | float | None
 
+GAP = 6  # room between a text and what it is beside
 _HEADING_SIZE = 18
 _LINE = 18
 _PADDING = 20
