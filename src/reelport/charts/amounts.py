@@ -147,7 +147,6 @@ def _round_up(step: float) -> float:
 
 
 def _trim(value: float) -> str:
-    """Format with three significant digits, without zeros at the end."""
     if value == 0:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.3g}")))))

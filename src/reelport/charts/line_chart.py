@@ -205,12 +205,10 @@ class _Plot:
 
     @property
     def right(self) -> float:
-        """The right edge of the area."""
         return self.left + self.width
 
     @property
     def bottom(self) -> float:
-        """The lower edge of the area."""
         return self.top + self.height
 
     def x(self, place: float) -> float:
@@ -218,12 +216,10 @@ class _Plot:
         return self.left + self.width * (place / (self.times - 1) if self.times > 1 else 0.5)
 
     def y(self, value: Number) -> float:
-        """Return where a number lies in height."""
         return self.bottom - self.height * self.scale.place(value)
 
 
 def _draw_amounts(plot: _Plot) -> Iterator[str]:
-    """Draw the axis of amounts: a line across and a number at each tick."""
     for tick in plot.scale.ticks:
         y = plot.y(tick)
         kind = "chart-base" if tick == 0 else "chart-grid"
@@ -242,7 +238,6 @@ def _choose_ticks(plot: _Plot, times: Sequence[str], grain: int) -> dict[int, st
 
 
 def _draw_times(plot: _Plot, ticks: dict[int, str], width: float) -> Iterator[str]:
-    """Draw the axis of times, with as many of the labels as have room side by side."""
     free = 0.0
     for place, label in ticks.items():
         room = measure_text(label)
@@ -280,7 +275,6 @@ def _list_runs(values: Sequence[Number | None]) -> list[list[tuple[int, Number]]
 
 
 def _draw_moving(plot: _Plot, first_moving: int) -> Iterator[str]:
-    """Hatch the area of the times whose numbers may still change."""
     if first_moving >= plot.times:
         return
     left = plot.left if first_moving == 0 else (plot.x(first_moving - 1) + plot.x(first_moving)) / 2

@@ -190,7 +190,6 @@ class _Version:
             self._adopt(fresh, file.day, number)
 
     def finish(self, state: State) -> None:
-        """Write the manifest, durably, and give the version its final name."""
         if not self._files:
             # An empty file, so that reading the folder gives columns and no rows instead of an error.
             columns = [Field(name, kind) for name, kind in OWN.items()] + list(self._agreement.fields)

@@ -213,7 +213,6 @@ class _Statements:
 
     @property
     def _order(self) -> str:
-        """The sort order: by UTF-8 bytes, empty last."""
         return ", ".join(f"nullif({key}, '') NULLS LAST" for key in self._keys)
 
     def _measure_rows(self) -> list[str]:
@@ -308,7 +307,6 @@ class _Bodies:
         self.quotes = self.bare_marks = False
 
     def add(self, pieces: Iterable[bytes]) -> None:
-        """Add the body of a file, in pieces of any size."""
         inside, last, held = False, b"\n", b""
         for data in pieces:
             self.bytes += len(data)

@@ -230,7 +230,6 @@ def _add(one: Number, other: Number) -> Number:
 
 
 def _format_number(value: Number, digits: int = 0) -> bytes:
-    """Format a number as a cell: `digits` digits after the point at least, no exponent."""
     if value is None:
         return b""
     if isinstance(value, int) and not digits:

@@ -239,7 +239,6 @@ def _explain_withheld(found: InForce, places: Sequence[_Layer]) -> AccessError |
 def _find_secrets(
     settings: Mapping[str, Setting], places: Sequence[_Layer], home: Path
 ) -> tuple[dict[str, Setting], ReelportError | None]:
-    """Find the key's secret parts, each in the first place that has it, and any error."""
     found = {part: _find_first(places, part) for part in SECRETS}
     for part, name in list_secret_names(settings).items():
         if found[part].value:

@@ -143,7 +143,6 @@ def _format_service(name: Name) -> str:
 
 @contextmanager
 def _translate_keyring_errors() -> Iterator[None]:
-    """Turn any error of a locked or broken keyring into an AccessError that says what to do."""
     try:
         yield
     except Exception as error:  # a backend of anybody's raises what it likes

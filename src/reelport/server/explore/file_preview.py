@@ -129,13 +129,11 @@ def _say_why(metric: Metric, many: Dimension | None) -> str:
 
 
 def _make_column(dimension: Dimension) -> PreviewColumn:
-    """Make the column of a dimension: a text, or a time of its grain."""
     label, grain = capitalize(label_dimension(dimension)), dimension.grain
     return PreviewColumn(dimension.header, label, *(("text",) if grain is None else (grain.name.lower(), "time")))
 
 
 def _compile_largest(file: Path, plan: ChartPlan) -> Plan:
-    """Compile the sums of a report's largest categories, last in each row how many there are."""
     key, most = plan.keys[-1], MOST_BARS if plan.time is None else MOST_PANELS
     sums = _compile_sums(file, plan, [key], f"{_compile_order(plan)} AS value").sql
     names = ", ".join(f"#{place}" for place in range(1, 4 + len(plan.sums)))

@@ -182,7 +182,6 @@ class ViewEngine:
 
 
 def _list_parts(view: View) -> tuple[Part, ...]:
-    """List the parts of a view in the order in which its budget is spent."""
     return (LINES, *view.dimensions) if is_total_of_lines(view) else (TOTALS, LINES, *view.dimensions)
 
 
@@ -240,7 +239,6 @@ class _ReadBudget:
 
     @property
     def left(self) -> int:
-        """The rows that may still be read."""
         with self._lock:
             return self._most - self._read
 
@@ -263,7 +261,6 @@ class _RowCache:
         self._lock = threading.Lock()
 
     def find(self, plan: Plan) -> Rows | None:
-        """Find the rows of a plan that was run before; None when they aren't kept."""
         key = _hash(plan)
         with self._lock:
             if key in self._rows:
@@ -279,7 +276,6 @@ class _RowCache:
 
 
 def _hash(plan: Plan) -> bytes:
-    """Hash a plan's SQL, which may name hundreds of files."""
     return hashlib.sha256(plan.sql.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -143,7 +143,6 @@ def _read_query(url: _UrlTexts, defaults: Defaults, dimensions: tuple[str, ...])
 
 
 def _read_kept(url: _UrlTexts) -> dict[Dimension, str]:
-    """Read the cells that the view is narrowed to, the last one of each dimension."""
     kept = {}
     for text in url.names(Parameter.KEPT):
         name, _, cell = text.partition(":")
@@ -169,7 +168,6 @@ def _read_days(url: _UrlTexts, complete: date) -> tuple[date, date]:
 
 
 def _find_preset(url: _UrlTexts, view: View, defaults: Defaults) -> Preset | None:
-    """Find the preset that the view's days were chosen by, if they are its days."""
     has_days = url.single(Parameter.START) or url.single(Parameter.END)
     preset = _PRESETS.get(url.single(Parameter.PRESET), None if has_days else DEFAULT_PRESET)
     return preset if preset and defaults.is_current(preset, view.start, view.end) else None
@@ -269,7 +267,6 @@ class _UrlTexts:
         return (self.names(parameter) or ("",))[-1]
 
     def choice(self, parameter: str, choices: Mapping[str, Choice]) -> Choice | None:
-        """The choice that the parameter names; None when it names none."""
         text = self.single(parameter)
         if text and text not in choices:
             advice = check.advice(check.nearest(text, choices), choices)
@@ -277,7 +274,6 @@ class _UrlTexts:
         return choices.get(text)
 
     def day(self, parameter: str, earliest: date) -> date | None:
-        """The day that the parameter names; None when it names none."""
         text = self.single(parameter)
         if not text:
             return None
@@ -291,7 +287,6 @@ class _UrlTexts:
         return max(day, earliest)
 
     def report(self, parameter: str, code: Code, sentence: str) -> None:
-        """Add a problem of a parameter."""
         self.problems.append(Problem(code, (str(parameter),), sentence))
 
 

@@ -175,7 +175,6 @@ def _show_refusal(visit: Visit, refused: Refused) -> Response:
 
 
 async def _renew(visit: Visit, response: Response) -> None:
-    """Move the end of a session on while it is used."""
     session, service = visit.session, visit.service
     if session is None or not sessions.is_renewal_due(session, visit.now) or "set-cookie" in response.headers:
         return

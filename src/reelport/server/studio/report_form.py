@@ -182,7 +182,6 @@ def _read_earlier(report: ListedReport, given: list[tuple[str, str]], defaults: 
 
 
 def _add_titles(query: ReportQuery, rules: Rules) -> ReportQuery:
-    """Add a column of titles behind each column of ids, if it goes with the other columns."""
     for name in query.dimensions:
         title = find_title_dimension(Dimension[name])
         if title in check.allowed_with(query, rules).dimensions:
