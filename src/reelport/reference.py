@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from reelport.catalog import (
     Convention,
@@ -32,6 +32,7 @@ from reelport.catalog import (
 )
 from reelport.errors import ReelportError
 from reelport.wire import Code
+from reelport.wording import format_markdown_table
 
 _LONG_LIST, _FEW_MORE = 10, 3
 """A list of so many names, with so few more of its own, is shown by the family that it extends."""
@@ -57,8 +58,8 @@ def catalog_page() -> str:
 
 def errors_page() -> str:
     """Generate the page of the service's error codes and the client's errors, as Markdown."""
-    codes = _format_table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
-    raised = _format_table(("error", "code", "exit status", "means"), _list_errors(ReelportError))
+    codes = format_markdown_table(("code", "means"), ((f"`{code}`", code.sentence) for code in Code))
+    raised = format_markdown_table(("error", "code", "exit status", "means"), _list_errors(ReelportError))
     return (
         f"{_GENERATED}\n\n# Errors\n\n## What the service answers\n\n"
         "Every entry of an `errors` list has one of these as `extensions.code`. "
@@ -93,7 +94,7 @@ def _format_standings() -> str:
         (Standing.CHOSEN, "No source says it: Reelport chose it."),
     )
     rows = ((standing_letter(each), each, says) for each, says in lines)
-    return f"{legend}\n\n{_format_table(('letter', 'standing', 'means'), rows)}"
+    return f"{legend}\n\n{format_markdown_table(('letter', 'standing', 'means'), rows)}"
 
 
 def standing_letter(standing: Standing) -> str:
@@ -123,7 +124,7 @@ def _format_metrics() -> str:
         )
         for each in Metric
     )
-    return f"{legend}\n\n{_format_table(head, rows)}"
+    return f"{legend}\n\n{format_markdown_table(head, rows)}"
 
 
 def _format_unit(metric: Metric) -> str:
@@ -160,7 +161,7 @@ def _format_dimensions() -> str:
     many_valued = ", ".join(f"`{each}`" for each in Dimension if each.many_valued)
     weakest = max((each.standings[Statement.ADDING] for each in Dimension), key=list(Standing).index)
     legend = f"Rows add up over every dimension except {many_valued} [{standing_letter(weakest)}]."
-    return f"{legend}\n\n{_format_table(head, rows)}"
+    return f"{legend}\n\n{format_markdown_table(head, rows)}"
 
 
 def _format_products() -> str:
@@ -171,7 +172,7 @@ def _format_products() -> str:
         )
         for each in Product
     )
-    return _format_table(("product", "keeps"), rows)
+    return format_markdown_table(("product", "keeps"), rows)
 
 
 def _format_scopes() -> str:
@@ -179,11 +180,11 @@ def _format_scopes() -> str:
         (f"`{each}` [{standing_letter(each.standing)}]", f"{each.sentence} [{standing_letter(each.meaning)}]")
         for each in Scope
     )
-    return _format_table(("scope", "allows"), rows)
+    return format_markdown_table(("scope", "allows"), rows)
 
 
 def _format_meanings() -> str:
-    rules = _format_table(
+    rules = format_markdown_table(
         ("about", "says"), ((each.title, f"{each.sentence} [{standing_letter(each.standing)}]") for each in Meaning)
     )
     return f"{rules}\n\n### Whose the money is\n\n{_format_payees()}"
@@ -203,7 +204,7 @@ def _format_payees() -> str:
     )
     products = f"ALL; {', '.join(f'{p.name} if it is the {p.roles[0]}' for p in Product if len(p.roles) == 1)}"
     named = ("any, and `payee_channel_id` is filled", "that channel", products, "can't be", Standing.CHOSEN)
-    return _format_table(head, (*rows, named))
+    return format_markdown_table(head, (*rows, named))
 
 
 def _format_matrix() -> str:
@@ -266,13 +267,13 @@ def _format_filters() -> str:
         )
         for each in Filter
     )
-    return _format_table(head, rows)
+    return format_markdown_table(head, rows)
 
 
 def _format_limits() -> str:
     settable = ((each.sentence, f"{each.default} {each.unit} [{standing_letter(each.standing)}]") for each in Limit)
     fixed = ((each.sentence, f"{each.says} [{standing_letter(each.standing)}]") for each in Convention)
-    return _format_table(("limit", "default, or fixed rule"), (*settable, *fixed))
+    return format_markdown_table(("limit", "default, or fixed rule"), (*settable, *fixed))
 
 
 def describe_scale(metric: Metric) -> str:
@@ -309,8 +310,3 @@ def describe_adding(rule: Rule) -> str:
             return "no: one value may be in several rows"
         case Stock():
             return "over rows, not over time"
-
-
-def _format_table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in (head, *rows)]
-    return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:]])

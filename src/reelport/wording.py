@@ -1,9 +1,9 @@
-"""Formats counts, sizes, durations, days, lists and foreign texts for sentences."""
+"""Formats counts, sizes, durations, days, lists and foreign texts for sentences; tables for pages."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 _MONTHS = (
@@ -117,3 +117,9 @@ def is_name(text: str, longest: int) -> bool:
         and _UNSEEN.search(text) is None
         and (_DIRECTION_MARK.search(text) is None or _RIGHT_TO_LEFT.search(text) is not None)
     )
+
+
+def format_markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Format a table of Markdown, without a line end behind it."""
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in (head, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:]])

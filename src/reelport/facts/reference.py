@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from reelport.facts.row_rules import END_DAY, FIRST_DAY, LONGEST_TEXT
 from reelport.facts.tables import BATCH, COUNTRIES, TABLES, Column, Kind, Table, sort_keys
+from reelport.wording import format_markdown_table
 
 _KINDS = {
     Kind.TEXT: f"UTF-8, up to {LONGEST_TEXT:,} bytes. An empty text is an empty cell.",
@@ -34,7 +34,7 @@ _LISTS = (
 
 def format_tables_page() -> str:
     """Format the page as Markdown."""
-    kinds = _format_grid(("type", "what is taken"), ((kind.value, sentence) for kind, sentence in _KINDS.items()))
+    kinds = ((kind.value, sentence) for kind, sentence in _KINDS.items())
     parts = [
         "<!-- Made by `make docs` from the tables: change the tables, not this page. -->",
         "# The tables",
@@ -44,7 +44,7 @@ def format_tables_page() -> str:
             "leave out a column that isn't required. The column is then empty, or has the value after *else*."
         ),
         "## Types",
-        kinds,
+        format_markdown_table(("type", "what is taken"), kinds),
         "## Lists",
         _LISTS,
     ]
@@ -73,7 +73,7 @@ def _format_layout(table: Table) -> str:
 
 
 def _format_columns(columns: tuple[Column, ...]) -> str:
-    return _format_grid(("column", "type", "meaning"), map(_format_row, columns))
+    return format_markdown_table(("column", "type", "meaning"), map(_format_row, columns))
 
 
 def _format_row(column: Column) -> tuple[str, ...]:
@@ -88,8 +88,3 @@ def _format_choices(column: Column) -> str:
         return ""
     listed = f"A {column.called}" if column.called else f"One of: {', '.join(f'`{one}`' for one in column.choices)}"
     return f" {listed}." if column.decisive else f" {listed} ([lists](#lists))."
-
-
-def _format_grid(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (header, *rows)]
-    return "\n".join([lines[0], f"|{'---|' * len(header)}", *lines[1:]])

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from reelport.server.settings import Form, Secret, Settings, describe_bounds, variable_name
+from reelport.wording import format_markdown_table
 
 READERS = {"service": "service", "worker": "workers", "command": "commands"}
 """Who may read a setting: the name in its declaration, and on the page."""
@@ -31,17 +32,18 @@ Other settings: [an object store's](../operate/object-store.md) `AWS_…` variab
 
 def format_settings_page() -> str:
     """Format the page as Markdown."""
-    lines = [_GENERATED, "", "# Settings of the service", "", _INTRODUCTION.rstrip()]
-    kinds = get_type_hints(Settings)
+    kinds, section = get_type_hints(Settings), ""
+    sections: dict[str, list[tuple[str, ...]]] = {}
     for field in fields(Settings):
-        if field.metadata["section"]:
-            lines.append(f"\n## {field.metadata['section']}\n")
-            lines.append("| variable | takes | default | read by | meaning |\n|---|---|---|---|---|")
+        section = field.metadata["section"] or section
         default = "" if field.default in {None, ""} else f"`{field.default}`"
         readers = ", ".join(name for reader, name in READERS.items() if field.metadata[reader])
-        cells = (f"`{variable_name(field.name)}`", _describe_kind(field, kinds[field.name]), default, readers)
-        lines.append("| " + " | ".join([*cells, str(field.metadata["description"]).replace("|", "\\|")]) + " |")
-    return "\n".join([*lines, ""])
+        kind = _describe_kind(field, kinds[field.name])
+        cells = (f"`{variable_name(field.name)}`", kind, default, readers, str(field.metadata["description"]))
+        sections.setdefault(section, []).append(cells)
+    head = ("variable", "takes", "default", "read by", "meaning")
+    body = "\n\n".join(f"## {section}\n\n{format_markdown_table(head, rows)}" for section, rows in sections.items())
+    return f"{_GENERATED}\n\n# Settings of the service\n\n{_INTRODUCTION}\n{body}\n"
 
 
 def _describe_kind(field: Field[Any], kind: object) -> str:
