@@ -246,7 +246,7 @@ class _Resource:
             flow = fetch_window(session, spec, window, folder, tell, deadline=run.deadline, fresh=fresh)
             delivery = run.client.drive(flow)
             try:
-                found = self._build_batch(delivery, held, folder)
+                found = _make_batch(spec, delivery, held, folder, allow_empty=run.allow_empty)
             except ServiceError as error:
                 run.client.drive(discard_report(session, delivery, error))
                 raise
@@ -256,18 +256,6 @@ class _Resource:
         run.tell(Loaded(spec.name, window, 0, found.rows, delivery.token, found.notes))
         stayed = held.filled - days - held.stale_days(spec, delivery)
         return found, _HeldCopy(held.state.after(spec, delivery), found.fields, stayed | found.filled, spec.time or "")
-
-    def _build_batch(self, delivery: Delivery, held: _HeldCopy, folder: Path) -> _Batch:
-        """Build a delivery's table. WindowEmptied where all rows vanish, unless allowed."""
-        found = _make_batch(self.spec, delivery, held, folder)
-        filled = held.filled & delivery.days
-        if filled.spans and not found.rows and not self.run.allow_empty:
-            days = format_count(len(filled), "day")
-            raise WindowEmptied(
-                f"{self.spec.name}: the window {delivery.window} came back empty, and the copy has rows of {days}; "
-                "nothing was changed. If it is right that they vanish, allow it: allow_empty=True."
-            )
-        return found
 
 
 __all__ = ["SyncEvent", "load", "reports"]
@@ -323,7 +311,8 @@ class _Batch:
     notes: tuple[str, ...]
 
 
-def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path) -> _Batch:
+def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path, *, allow_empty: bool) -> _Batch:
+    """Make a delivery's table. WindowEmptied where all rows vanish, unless allowed."""
     days = delivery.days | held.stale_days(spec, delivery)
     with open_duckdb(spill) as con:
         staged = load_stage(con, delivery.file)
@@ -333,6 +322,13 @@ def _make_batch(spec: Spec, delivery: Delivery, held: _HeldCopy, spill: Path) ->
         rows = select_stamped(spec, delivery, agreement)
         con.execute(f"CREATE TEMP TABLE batch AS SELECT *, {placed} AS {_DAY}, false AS {_DELETED} FROM ({rows})")  # noqa: S608 - quoted
         found = con.execute(f"SELECT {_DAY}, count(*) FROM batch GROUP BY 1").fetchall()  # noqa: S608 - our own names
+        vanish = held.filled & delivery.days
+        if vanish.spans and not found and not allow_empty:
+            counted = format_count(len(vanish), "day")
+            raise WindowEmptied(
+                f"{spec.name}: the window {delivery.window} came back empty, and the copy has rows of {counted}; "
+                "nothing was changed. If it is right that they vanish, allow it: allow_empty=True."
+            )
         firsts = {first for first, _ in found}
         if empty := [[spec.name, day] for day in days if day not in firsts]:
             con.executemany(_TOMBSTONE, empty)

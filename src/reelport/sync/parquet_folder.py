@@ -90,16 +90,12 @@ class ParquetFolder:
             gone, stays = _split_files(spec, old, delivery)
             before = sum(file.rows for file in gone)
             refuse_emptied(spec, delivery, before, rows, allow_empty=allow_empty)
-            with _Version(con, home, spec, agreement) as version:
+            with _LoadedVersion(home, con, spec, agreement) as version:
                 version.write(delivery)
                 if old is not None:
                     version.take_over(current, old, stays)
                 reach("sync-written")
                 version.finish((old.state if old else State()).after(spec, delivery))
-            reach("sync-version")
-            _point_link(self._current_link(spec), f"{VERSIONS}/{version.name}")
-            reach("sync-committed")
-            remove_old_versions(home)
         return Loaded(spec.name, delivery.window, before, rows, delivery.token, agreement.notes)
 
     def unverify(self, spec: Spec, days: Days | None = None) -> None:
@@ -111,19 +107,10 @@ class ParquetFolder:
         fresh, home = replace(old, state=old.state.without_verified(days)), self._place.path / spec.name
         if fresh == old:
             return
-        with translate_io_errors(home):
-            name = _new_version_name(secrets.token_hex(4))
-            part = home / VERSIONS / f".{name}"
-            part.mkdir()
-            try:
-                for file in old.files:
-                    _link_or_copy(current / file.name, part / file.name)
-                fresh.write(part)
-                _publish(part, home, name)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)  # it has its own name by now, or is of no use
-            _point_link(self._current_link(spec), f"{VERSIONS}/{name}")
-            remove_old_versions(home)
+        with translate_io_errors(home), _Version(home) as made:
+            for file in old.files:
+                _link_or_copy(current / file.name, made.part / file.name)
+            made.publish(fresh)
 
     def _current_link(self, spec: Spec) -> Path:
         return self._place.path / spec.name / CURRENT
@@ -145,32 +132,50 @@ class ParquetFolder:
 class _Version:
     """A version being written; until complete, its folder's name begins with a dot."""
 
-    def __init__(self, con: DuckDBPyConnection, home: Path, spec: Spec, agreement: Agreement) -> None:
-        self._con = con
-        self._spec = spec
-        self._agreement = agreement
-        self._id = secrets.token_hex(4)
-        self.name = _new_version_name(self._id)
+    def __init__(self, home: Path) -> None:
+        self.id = secrets.token_hex(4)
         self._home = home
-        self._part = home / VERSIONS / f".{self.name}"
-        self._part.mkdir(parents=True)
-        self._files: list[DataFile] = []
+        self._name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{self.id}"  # names sort by time
+        self.part = home / VERSIONS / f".{self._name}"
+        self.part.mkdir(parents=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._part, ignore_errors=True)  # it has its own name by now, or is of no use
+        shutil.rmtree(self.part, ignore_errors=True)  # it has its own name by now, or is of no use
+
+    def publish(self, manifest: Manifest) -> None:
+        """Complete the version durably, and point the link to it."""
+        manifest.write(self.part)
+        _fsync_path(self.part)
+        self.part.rename(self._home / VERSIONS / self._name)
+        _fsync_path(self._home / VERSIONS)
+        reach("sync-version")
+        _point_link(self._home / CURRENT, f"{VERSIONS}/{self._name}")
+        reach("sync-committed")
+        remove_old_versions(self._home)
+
+
+class _LoadedVersion(_Version):
+    """A version with the rows of a delivery."""
+
+    def __init__(self, home: Path, con: DuckDBPyConnection, spec: Spec, agreement: Agreement) -> None:
+        super().__init__(home)
+        self._con = con
+        self._spec = spec
+        self._agreement = agreement
+        self._files: list[DataFile] = []
 
     def write(self, delivery: Delivery) -> None:
         time = time_field(self._spec, self._agreement.fields)
         rows = select_stamped(self._spec, delivery, self._agreement)
         day = day_sql(quote_name(time.name), time.type)
         self._con.execute(
-            f"COPY (SELECT *, {day} AS _day FROM ({rows})) TO {quote_text(str(self._part))} "  # noqa: S608 - all of it is quoted
+            f"COPY (SELECT *, {day} AS _day FROM ({rows})) TO {quote_text(str(self.part))} "  # noqa: S608 - all of it is quoted
             "(FORMAT parquet, COMPRESSION zstd, PARTITION_BY (_day), OVERWRITE_OR_IGNORE)"
         )
-        for folder in sorted(self._part.glob("_day=*")):
+        for folder in sorted(self.part.glob("_day=*")):
             for number, file in enumerate(sorted(folder.iterdir())):
                 self._adopt(file, date.fromisoformat(folder.name.partition("=")[2]), number)
             folder.rmdir()
@@ -180,12 +185,12 @@ class _Version:
         fields = self._agreement.fields
         for number, file in enumerate(stays):
             if old.fields == fields:
-                _link_or_copy(current / file.name, self._part / file.name)
+                _link_or_copy(current / file.name, self.part / file.name)
                 self._files.append(file)
                 continue
             kept = {field.name for field in old.fields}
             columns = ", ".join([*map(quote_name, OWN), *(_cast_or_null(field, kept) for field in fields)])
-            fresh = self._part / f"rewritten-{number}"
+            fresh = self.part / f"rewritten-{number}"
             self._copy(f"SELECT {columns} FROM {_read_parquet_sql(current, [file.name])}", fresh)  # noqa: S608 - quoted
             self._adopt(fresh, file.day, number)
 
@@ -194,32 +199,20 @@ class _Version:
             # An empty file, so that reading the folder gives columns and no rows instead of an error.
             columns = [Field(name, kind) for name, kind in OWN.items()] + list(self._agreement.fields)
             nulls = ", ".join(_cast_or_null(field, set()) for field in columns)
-            self._copy(f"SELECT {nulls} WHERE false", self._part / "empty")
-            self._adopt(self._part / "empty", self._spec.start, 0)
+            self._copy(f"SELECT {nulls} WHERE false", self.part / "empty")
+            self._adopt(self.part / "empty", self._spec.start, 0)
         files = tuple(sorted(self._files, key=lambda file: file.name))
         time = time_field(self._spec, self._agreement.fields)
-        Manifest(self._spec.name, time.name, state, self._agreement.fields, files).write(self._part)
-        _publish(self._part, self._home, self.name)
+        self.publish(Manifest(self._spec.name, time.name, state, self._agreement.fields, files))
 
     def _copy(self, select: str, to: Path) -> None:
         self._con.execute(f"COPY ({select}) TO {quote_text(str(to))} (FORMAT parquet, COMPRESSION zstd)")
 
     def _adopt(self, file: Path, day: date, number: int) -> None:
-        name = f"{day}.{self._id}.{number}.parquet"
-        file.rename(self._part / name)
-        _fsync_path(self._part / name)
-        self._files.append(DataFile(name, day, count_rows(self._con, _read_parquet_sql(self._part, [name]))))
-
-
-def _new_version_name(identity: str) -> str:
-    """Make the name of a version that begins now. Names sort by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{identity}"
-
-
-def _publish(part: Path, home: Path, name: str) -> None:
-    _fsync_path(part)
-    part.rename(home / VERSIONS / name)
-    _fsync_path(home / VERSIONS)
+        name = f"{day}.{self.id}.{number}.parquet"
+        file.rename(self.part / name)
+        _fsync_path(self.part / name)
+        self._files.append(DataFile(name, day, count_rows(self._con, _read_parquet_sql(self.part, [name]))))
 
 
 def remove_old_versions(home: Path, now: float | None = None) -> None:
