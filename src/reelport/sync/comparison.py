@@ -85,13 +85,12 @@ def verify(
     start: date | None = None,
     end: date | None = None,
     deadline: float = DEADLINE,
-    today: date | None = None,
 ) -> Comparison:
     """Read days of a copy again, the last by default; report differences, change nothing.
 
     As many windows are read at a time as the key has slots. UsageError when the copy has none of these days.
     """
-    today, limit = today or datetime.now(UTC).date(), to_seconds(deadline)
+    limit = to_seconds(deadline)
     copies = open_destination(spec.place)
     session = client.session
     refuse_other_services([spec], session)
@@ -111,7 +110,8 @@ def verify(
             if view is None:
                 raise UsageError(f"{spec.name}: there is no copy yet. `reelport sync run` makes one.")
             moved = tuple(day for delivery in deliveries for day in _compare(spec, state, view, delivery))
-    reach = max(((spec.end(today) - _last_day(spec, each.day)).days + 1 for each in moved), default=0)
+    last = spec.end(datetime.now(UTC).date())
+    reach = max(((last - _last_day(spec, each.day)).days + 1 for each in moved), default=0)
     return Comparison(spec, windows, absent, moved, max(reach, 0))
 
 

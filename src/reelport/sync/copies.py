@@ -184,10 +184,10 @@ class View:
     fields: tuple[Field, ...]
 
 
-def select_stamped(spec: Spec, delivery: Delivery, agreement: Agreement, now: datetime | None = None) -> str:
+def select_stamped(spec: Spec, delivery: Delivery, agreement: Agreement) -> str:
     """SQL that selects the rows to load: the columns that sync adds, then the report's."""
     window = delivery.window
-    moment = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
     own = (
         quote_text(spec.name),
         f"DATE '{window.start}'",

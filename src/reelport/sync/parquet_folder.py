@@ -154,7 +154,7 @@ class _Version:
         reach("sync-version")
         _point_link(self._home / CURRENT, f"{VERSIONS}/{self._name}")
         reach("sync-committed")
-        remove_old_versions(self._home)
+        _remove_old_versions(self._home)
 
 
 class _LoadedVersion(_Version):
@@ -215,15 +215,14 @@ class _LoadedVersion(_Version):
         self._files.append(DataFile(name, day, count_rows(self._con, _read_parquet_sql(self.part, [name]))))
 
 
-def remove_old_versions(home: Path, now: float | None = None) -> None:
+def _remove_old_versions(home: Path) -> None:
     """Remove versions that were replaced more than an hour ago, and incomplete ones."""
-    now = time.time() if now is None else now
     current = _read_link(home / CURRENT)
     whole = sorted(path for path in (home / VERSIONS).glob("*") if not path.name.startswith("."))
     for folder in (home / VERSIONS).glob(".*"):
         shutil.rmtree(folder, ignore_errors=True)
     for folder, successor in pairwise(whole):
-        if folder != current and now - successor.stat().st_mtime > _KEPT_SECONDS:
+        if folder != current and time.time() - successor.stat().st_mtime > _KEPT_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -32,10 +32,10 @@ _TOLD_WITH_OTHERS = _TOLD_EARLY | {Code.NO_METRICS, Code.EMPTY_ITEM, Code.DUPLIC
 _ADVICE = "would_work"
 
 
-def name_options(error: QueryRefused, query: ReportQuery, today: date | None = None) -> QueryRefused:
+def name_options(error: QueryRefused, query: ReportQuery) -> QueryRefused:
     """Return the refusal with options for wire paths, and the nearest valid query at its end."""
     problems = problems_by_option(error.problems)
-    near = nearest_sendable(_shorten_range(query, error.problems), today or datetime.now(UTC).date())
+    near = nearest_sendable(_shorten_range(query, error.problems), datetime.now(UTC).date())
     if near is None or near == query:
         return QueryRefused(problems)
     sentence = f"This would work: {' '.join(format_options(near))}"
