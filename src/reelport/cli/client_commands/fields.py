@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -36,16 +36,12 @@ from reelport.cli.arguments.options import (
     split_names,
 )
 from reelport.cli.arguments.query_problems import nearest_valid_query, problems_by_option
-from reelport.cli.output.listing import PrintJson, format_value, print_json, print_list
+from reelport.cli.output.listing import PrintJson, build_grid, format_value, print_json, print_list
 from reelport.client.ranges.merge_rules import plan_merge
 from reelport.errors import MergeRefused, Problem, QueryRefused, UsageError
 from reelport.query import ReportQuery
 from reelport.reference import describe_adding, describe_rule
 from reelport.wire import Code
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 Facts = dict[str, object]  # facts about one entry: texts, and lists of names. What doesn't apply is left out.
 
@@ -331,10 +327,10 @@ def _print_page(facts: Facts, *, as_json: bool) -> None:
             for line in format_value(value).splitlines():
                 print(f"{name}\t{line}")
         return
-    grid = _make_grid()
-    for name, value in shown.items():
-        grid.add_row(name, _format_names(value) if isinstance(value, list) else str(value))
-    _console().print(grid)
+    from rich.console import Console
+
+    texts = [(name, _format_names(value) if isinstance(value, list) else str(value)) for name, value in shown.items()]
+    Console(highlight=False).print(build_grid(texts))
 
 
 def _format_names(found: list[str]) -> str:
@@ -345,16 +341,16 @@ def _format_names(found: list[str]) -> str:
 
 
 def _print_list(found: Iterable[Entry]) -> None:
-    groups: dict[str, list[Entry]] = {}
+    from rich.console import Console
+
+    groups: dict[str, list[tuple[str, str]]] = {}
     for entry in found:
-        groups.setdefault(_heading(entry), []).append(entry)
-    console = _console()
-    for heading, members in groups.items():
+        line = f"  {entry.name}", f"{entry.sentence} ({summarize(entry)['holds']})"
+        groups.setdefault(_heading(entry), []).append(line)
+    console = Console(highlight=False)
+    for heading, lines in groups.items():
         console.print(heading, style="bold", markup=False)
-        grid = _make_grid()
-        for entry in members:
-            grid.add_row(f"  {entry.name}", f"{entry.sentence} ({summarize(entry)['holds']})")
-        console.print(grid)
+        console.print(build_grid(lines))
 
 
 def _heading(entry: Entry) -> str:
@@ -362,18 +358,3 @@ def _heading(entry: Entry) -> str:
         return f"{type(entry).__name__}s"
     scopes = " and ".join(sorted(entry.family.scopes))
     return f"Metrics: {entry.family.name}{f' (needs {scopes})' if scopes else ''}"
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def _make_grid() -> Table:
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True, style="bold")
-    grid.add_column()
-    return grid

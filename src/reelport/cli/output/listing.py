@@ -78,46 +78,37 @@ def format_value(value: object) -> str:
 
 def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console
-
-    texts = [{name: clean_line(format_value(value)) for name, value in row.items()} for row in rows]
-    console = Console()
-    console.print(
-        _build_wide_table(texts) if _find_needed_width(texts) <= console.width else _build_narrow_table(texts)
-    )
-
-
-def _build_wide_table(rows: Sequence[Mapping[str, str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    texts = [{name: clean_line(format_value(value)) for name, value in row.items()} for row in rows]
+    # The width below which a wide table would break words, other than long ones.
+    words = [[word for text in (name, *(row[name] for row in texts)) for word in text.split()] for name in texts[0]]
+    needed = sum(min(max(map(len, each), default=0), _LONG_WORD) + _GAP for each in words)
+    console = Console()
+    if needed > console.width:
+        lines = [(name, text) for row in texts for name, text in [("", ""), *row.items()] if text or not name]
+        console.print(build_grid(lines[1:]))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
+    for name in texts[0]:
         table.add_column(name, overflow="fold")
-    for row in rows:
+    for row in texts:
         table.add_row(*map(Text, row.values()))
-    return table
+    console.print(table)
 
 
-def _build_narrow_table(rows: Sequence[Mapping[str, str]]) -> Table:
+def build_grid(rows: Iterable[tuple[str, str]]) -> Table:
+    """Build a grid for a terminal: a name in each row, and a text that is folded beside it."""
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
-    for number, row in enumerate(rows):
-        if number:
-            grid.add_row()
-        for name, text in row.items():
-            if text:
-                grid.add_row(name, Text(text))
+    for name, text in rows:
+        grid.add_row(name, Text(text))
     return grid
-
-
-def _find_needed_width(rows: Sequence[Mapping[str, str]]) -> int:
-    """The width below which a wide table would break words, other than long ones."""
-    words = [[word for text in (name, *(row[name] for row in rows)) for word in text.split()] for name in rows[0]]
-    return sum(min(max(map(len, each), default=0), _LONG_WORD) + _GAP for each in words)
 
 
 # Control characters, and halves of characters that a file's name may hold.
