@@ -77,7 +77,10 @@ def _lay_out(chart: LineChart, scale: Scale, width: float, height: float) -> tup
     if beside:
         right = min(max(measure_text(name.words) for name in names), width * _SHARE) + _SAMPLE + 2 * GAP
     plot = _Plot(left, top, width - left - right, height, len(chart.times), scale)
-    elements = list(_draw_above(above))
+    elements = []
+    for x, y, name in above:
+        elements.append(_draw_sample(name.kind, x, y + _NAME_HEIGHT / 2))
+        elements.append(svg.text(name.words, x + _SAMPLE + GAP, y + _NAME_HEIGHT / 2 + 4, class_="chart-name"))
     if unit:
         elements.append(svg.text(unit, 0, top - 12, class_="chart-tick"))
     if beside:
@@ -165,12 +168,6 @@ def _arrange_above(names: Sequence[_Name], width: float) -> list[tuple[float, fl
         placed.append((x, y, _Name(words, name.kind, name.end)))
         x += room + 2 * GAP
     return placed
-
-
-def _draw_above(placed: Sequence[tuple[float, float, _Name]]) -> Iterator[str]:
-    for x, y, name in placed:
-        yield _draw_sample(name.kind, x, y + _NAME_HEIGHT / 2)
-        yield svg.text(name.words, x + _SAMPLE + GAP, y + _NAME_HEIGHT / 2 + 4, class_="chart-name")
 
 
 def _spread_apart(wanted: Sequence[float], low: float, high: float, step: float) -> list[float]:

@@ -70,7 +70,10 @@ def write_page_stylesheet() -> str:
     """Write the styles of charts in a page, in its own colours or the reader's light or dark."""
     properties = {name: f"var(--chart-{name})" for name in _COLOURS}
     where = ".chart-picture,.chart-inline-bar,.chart"
-    light, dark = ("".join(_define(name, shade) for name in _COLOURS) for shade in ("light", "dark"))
+    light = dark = ""
+    for name, (follows, by_day, by_night) in _COLOURS.items():
+        light += f"--chart-{name}:{f'var(--{follows},{by_day})' if follows else by_day};"
+        dark += f"--chart-{name}:{f'var(--{follows},{by_night})' if follows else by_night};"
     schemes = f"{where}{{{light}}}\n@media (prefers-color-scheme:dark){{{where}{{{dark}}}}}\n"
     return schemes + _write_rules(properties) + _PAGE_RULES
 
@@ -87,9 +90,3 @@ def _write_rules(values: dict[str, str]) -> str:
     for name, value in values.items():
         rules = rules.replace(f"{{{name}}}", value)
     return rules
-
-
-def _define(name: str, shade: str) -> str:
-    colour = _COLOURS[name]
-    value = colour.light if shade == "light" else colour.dark
-    return f"--chart-{name}:{f'var(--{colour.follows},{value})' if colour.follows else value};"

@@ -121,7 +121,10 @@ def main(words: list[str] | None = None) -> NoReturn:
         print("reelport: interrupted", file=sys.stderr)
         sys.exit(stop_signals.exit_status_of(stop))
     finally:
-        _flush_rest()
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_output()
     sys.exit(0)
 
 
@@ -232,13 +235,6 @@ def print_error(error: ReelportError) -> None:
         text = hide_passwords(text)
     for line in text.splitlines() or [type(error).__name__]:
         print(f"reelport: {clean_line(line)}", file=sys.stderr)
-
-
-def _flush_rest() -> None:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _discard_output()
 
 
 def _discard_output() -> None:

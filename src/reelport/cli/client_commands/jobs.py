@@ -43,7 +43,8 @@ def list_jobs(
     now = datetime.now(UTC)
     ledger = _ledger()
     known = ledger.list_rows()
-    rows = [row for row in known if all_ or _describe_slot(row, now) or _is_recent(row, now)]
+    recent = [row for row in known if now - row.created < _RECENT and row.state is not State.FORGOTTEN]
+    rows = [row for row in known if all_ or _describe_slot(row, now) or row in recent]
     if json:
         print_json([_details(row, now) for row in rows])
         return
@@ -141,10 +142,6 @@ def _find_row(ledger: Ledger, job: str) -> Row:
     if row is None:
         raise UsageError(f"There is no report {word[:80]!r} in {ledger.path}: see 'reelport jobs list --all'.")
     return row
-
-
-def _is_recent(row: Row, now: datetime) -> bool:
-    return now - row.created < _RECENT and row.state is not State.FORGOTTEN
 
 
 def _summarize(row: Row, now: datetime) -> Mapping[str, object]:

@@ -13,7 +13,7 @@ from rich.table import Table as Drawn
 from rich.text import Text
 
 from reelport.catalog import CellType
-from reelport.cells import Cell, Column
+from reelport.cells import Cell
 from reelport.client.results.tables import Table
 from reelport.wording import clean_line
 
@@ -53,15 +53,11 @@ def _draw_table(table: Table, most: int, *, wraps: bool) -> tuple[Drawn, int]:
         is_number = column.type in {CellType.INTEGER, CellType.DECIMAL}
         shape.add_column(title, justify="right" if is_number else "left", width=fixed, overflow="fold")
         least += fixed or min(whole, _LEAST)
+    is_cut = [column.type is CellType.TEXT and not wraps for column in table.columns]
     for row in shown:
-        columns = zip(row, table.columns, strict=True)
-        shape.add_row(*(_fit_column(cell, column, wraps=wraps) for cell, column in columns))
+        cells = zip(row, is_cut, strict=True)
+        shape.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") if cut else Text(cell) for cell, cut in cells))
     return shape, least
-
-
-def _fit_column(cell: str, column: Column, *, wraps: bool) -> Text:
-    is_cut = column.type is CellType.TEXT and not wraps
-    return Text(cell, no_wrap=True, overflow="ellipsis") if is_cut else Text(cell)
 
 
 def _format_cell(cell: Cell) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
 import anyio.to_thread
@@ -78,11 +79,6 @@ def _find_target(path: str) -> str:
 
 
 PASSWORD_PATH = f"{pages.ROOT}/password"
-
-
-def make_password_address(visit: Visit, token: str) -> str:
-    """Return the whole address of a link."""
-    return f"{visit.origin}{PASSWORD_PATH}/{token}"
 
 
 async def show_password_form(visit: Visit) -> Response:
@@ -202,5 +198,5 @@ async def sign_out_everywhere(visit: Visit) -> Response:
 def leave(visit: Visit) -> Response:
     """Show the sign-in to a user whose session ended, and make the browser forget it."""
     response = pages.redirect(f"{pages.ROOT}/sign-in")
-    guard.delete_session_token(visit, response)
+    guard.set_session_token(visit, response, "", timedelta())
     return response

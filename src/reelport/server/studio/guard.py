@@ -206,13 +206,8 @@ def is_secure(request: Request, settings: Settings) -> bool:
 
 
 def set_session_token(visit: Visit, response: Response, token: str, life: timedelta) -> None:
-    """Give the browser a session's token for so long."""
+    """Give the browser a session's token for so long; without time it forgets the session."""
     _set_cookie(visit, response, _SESSION, token, int(life.total_seconds()))
-
-
-def delete_session_token(visit: Visit, response: Response) -> None:
-    """Make the browser forget its session."""
-    _set_cookie(visit, response, _SESSION, "", 0)
 
 
 def _set_cookie(visit: Visit, response: Response, name: str, value: str, seconds: int | None) -> None:

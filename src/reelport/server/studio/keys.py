@@ -175,9 +175,10 @@ async def rename_key(visit: Visit) -> Response:
 
 async def rotate_key(visit: Visit) -> Response:
     """Make a second secret of a key, and show it in this answer alone."""
-    key, hours = await _find_key(visit), _read_hours(visit)
-    if hours is None:
+    key, given = await _find_key(visit), visit.form.text("grace")
+    if not given.isdecimal() or len(given) >= 10:  # noqa: PLR2004 - no number of hours is longer
         return await show_key(visit, ["The grace is a number of hours, such as 24."])
+    hours = int(given)
 
     def rotate(connection: Connection) -> NewKey:
         if visit.form.text("version") != str(to_milliseconds(keys.find_key(connection, key.id).rotated_at)):
@@ -245,11 +246,6 @@ async def _change_key(visit: Visit, work: Callable[[Connection], Key | None]) ->
 
 async def _write(visit: Visit, work: Callable[[Connection], T]) -> T:
     return await anyio.to_thread.run_sync(write, visit.service.db, work)
-
-
-def _read_hours(visit: Visit) -> int | None:
-    text = visit.form.text("grace")
-    return int(text) if text.isdecimal() and len(text) < 10 else None  # noqa: PLR2004 - no number of hours is longer
 
 
 def _make_ticket(visit: Visit) -> str:

@@ -123,6 +123,5 @@ async def _list(visit: Visit) -> tuple[Person, ...]:
 
 
 def _show_link(visit: Visit, link: NewPasswordLink) -> Response:
-    return pages.render(
-        visit, "password_link.html", link=link, address=account.make_password_address(visit, link.token)
-    )
+    address = f"{visit.origin}{account.PASSWORD_PATH}/{link.token}"
+    return pages.render(visit, "password_link.html", link=link, address=address)

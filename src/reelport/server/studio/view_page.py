@@ -370,13 +370,10 @@ def _make_cells(view: View, units: Mapping[Metric, MetricUnit], entry: Entry, *,
         if metric is view.ranked_by:
             yield Cell(write_share(share), "")
             if view.comparison is not Comparison.NONE:
-                yield _make_change(units[metric], figure) if can_change else Cell(NO_NUMBER, "")
-
-
-def _make_change(metric_unit: MetricUnit, figure: Figure) -> Cell:
-    text = metric_unit.write_change(figure)
-    before = "" if figure.before is None else f"before: {figure.before}"
-    return Cell("new" if figure.before == 0 and figure.value else text, before)
+                is_new = figure.before == 0 and figure.value
+                text = "new" if is_new else units[metric].write_change(figure)
+                before = "" if figure.before is None else f"before: {figure.before}"
+                yield Cell(text, before) if can_change else Cell(NO_NUMBER, "")
 
 
 def _make_headings(view: View, units: Mapping[Metric, MetricUnit]) -> Iterator[Heading]:
