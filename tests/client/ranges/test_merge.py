@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from reelport import MergeRefused, Metric, ReportQuery
 from reelport.additivity import Added, Rate
-from reelport.client.ranges.csv_rows import sort_file
 from reelport.client.ranges.merge import compute_cell, merge
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule, needs_whole_months, plan_merge
 
@@ -309,16 +308,16 @@ def numbered(count: int) -> Iterator[list[tuple[int, int]]]:
 def test_an_unsorted_file_is_sorted_within_a_bound_of_memory(tmp_path: Path) -> None:
     """Forty thousand rows in no order are sorted in about the memory that is given, the rest goes by way of files."""
     rows = [f"v{number * 7919 % 40_000:05},{number}" for number in range(40_000)]
-    path, to = tmp_path / "window.csv", tmp_path / "sorted.csv"
+    path, output = tmp_path / "window.csv", Kept()
     path.write_text("\n".join(["video_id,views", *rows, ""]), encoding="utf-8")
     tracemalloc.start()
-    for _ in sort_file(path, 1, to, 1 << 18):
+    for _ in merge(how(asked("VIEWS", "VIDEO_ID")), [path], output, tmp_path, held=1 << 18):
         pass
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 30 << 20
-    assert to.read_text(encoding="utf-8").splitlines()[1:] == sorted(rows)
-    assert sorted(tmp_path.iterdir()) == [to, path]
+    assert output.data.decode().splitlines()[1:] == sorted(rows)
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:

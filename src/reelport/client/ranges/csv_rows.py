@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from heapq import merge
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -19,8 +18,6 @@ _LONGEST = 64 << 20  # most bytes of one row: a longer one means a quote that ne
 _LAST = b"\xff\xff"  # replaces an empty cell in a key: sorts after all UTF-8 text, which never begins with these bytes
 _CELL = re.compile(rb'"((?:[^"]|"")*+)"[^,]*+|[^,]*+')
 _OVERHEAD = 300  # bytes of memory that a row takes beside its text; each cell takes a third of that more
-MOST_OPEN = 64  # most files to read at the same time
-SORT_MEMORY = 128 << 20  # most bytes of rows that a sort holds in memory; more go to temporary files
 
 
 class Row(NamedTuple):
@@ -63,57 +60,8 @@ def read_sorted_rows(path: Path, width: int) -> Iterator[Row]:
         yield row
 
 
-def sort_file(path: Path, width: int, to: Path, held: int = SORT_MEMORY) -> Iterator[None]:
-    """Sort a file's rows by key into another, stably; yields between slices of work.
-
-    Holds at most `held` bytes of rows; more go to temporary files beside `to`, removed in the end.
-    """
-    header = read_header(path)
-    runs: list[Path] = []
-    try:
-        for run in _sort_runs(path, width, held):
-            runs.append(to.with_name(f"{to.name}.{len(runs)}"))
-            with runs[-1].open("wb") as file:
-                file.write(header)
-                file.writelines(row.line() for row in run)
-            yield
-        while len(runs) > MOST_OPEN:
-            some, runs = runs[:MOST_OPEN], runs[MOST_OPEN:]
-            joined = some[0].with_name(f"{some[0].name}+")
-            runs.insert(0, joined)
-            yield from _merge_runs(some, width, joined, header)
-        yield from _merge_runs(runs, width, to, header)
-    finally:
-        for run_file in runs:
-            run_file.unlink(missing_ok=True)
-
-
-def read_header(path: Path) -> bytes:
-    """Read the first line of a file, ending in a newline."""
-    with path.open("rb") as file:
-        return file.readline(_HEADER_BYTES).rstrip(b"\r\n") + b"\n"
-
-
-def count_columns(path: Path) -> int:
-    """Count the cells of a file's header."""
-    return len(_split_cells(read_header(path)))
-
-
-def _merge_runs(runs: list[Path], width: int, to: Path, header: bytes) -> Iterator[None]:
-    with to.open("wb", buffering=1 << 20) as file:
-        file.write(header)
-        for number, row in enumerate(merge(*(read_rows(run, width) for run in runs), key=by_key)):
-            file.write(row.line())
-            if number % SLICE_ROWS == 0:
-                yield
-    for run in runs:
-        run.unlink()
-
-
-SLICE_ROWS = 20_000  # rows after which long work yields, so that it can be interrupted
-
-
-def _sort_runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:
+def sort_runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:
+    """Yield a file's rows in runs of at most `held` bytes, each sorted by key, stably."""
     run: list[Row] = []
     size = 0
     for row in read_rows(path, width):
@@ -125,6 +73,17 @@ def _sort_runs(path: Path, width: int, held: int) -> Iterator[list[Row]]:
             run, size = [], 0
     run.sort(key=by_key)
     yield run
+
+
+def read_header(path: Path) -> bytes:
+    """Read the first line of a file, ending in a newline."""
+    with path.open("rb") as file:
+        return file.readline(_HEADER_BYTES).rstrip(b"\r\n") + b"\n"
+
+
+def count_columns(path: Path) -> int:
+    """Count the cells of a file's header."""
+    return len(_split_cells(read_header(path)))
 
 
 def _unquote(cell: bytes) -> bytes:

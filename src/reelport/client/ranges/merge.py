@@ -17,21 +17,21 @@ from typing import Protocol
 from reelport.additivity import Added, Cell, Rate
 from reelport.catalog import round_ratio
 from reelport.client.ranges.csv_rows import (
-    MOST_OPEN,
-    SLICE_ROWS,
-    SORT_MEMORY,
     Row,
     Unsorted,
     by_key,
     read_header,
     read_sorted_rows,
-    sort_file,
+    sort_runs,
 )
 from reelport.client.ranges.duckdb_merge import Declined, order_rows, remove_folder
 from reelport.client.ranges.merge_rules import MergePlan, MergeRule
 from reelport.errors import IncompleteDownload, MergeRefused
 
 _CHUNK = 1 << 20
+_SLICE_ROWS = 20_000  # rows after which long work yields, so that it can be interrupted
+_MOST_OPEN = 64  # most files to read at the same time
+_SORT_MEMORY = 128 << 20  # most bytes of rows that a sort holds in memory; more go to temporary files
 WORTH = 1 << 20  # fewest bytes of files for which loading DuckDB pays; Python merges fewer in a moment
 _log = logging.getLogger("reelport")
 
@@ -56,7 +56,7 @@ def merge(
     output: Output,
     scratch: Path,
     *,
-    held: int = SORT_MEMORY,
+    held: int = _SORT_MEMORY,
     worth: float = WORTH,
 ) -> Generator[None]:
     """Merge files, the oldest window first, into the output; yields between slices.
@@ -91,19 +91,22 @@ def _merge_by_duckdb(plan: MergePlan, paths: Sequence[Path], output: Output, scr
 
 
 def _merge_by_python(
-    plan: MergePlan, paths: Sequence[Path], output: Output, scratch: Path, held: int = SORT_MEMORY
+    plan: MergePlan, paths: Sequence[Path], output: Output, scratch: Path, held: int
 ) -> Generator[None]:
     try:
         yield from _merge_sorted(plan, paths, output, scratch)
     except Unsorted:
         output.rewind()
-        ordered = [scratch / f"sorted.{number}" for number in range(len(paths))]
+        runs: list[Path] = []
         try:
-            for path, copy in zip(paths, ordered, strict=True):
-                yield from sort_file(path, plan.width, copy, held)
-            yield from _merge_sorted(plan, ordered, output, scratch)
+            for path in paths:
+                for rows in sort_runs(path, plan.width, held):
+                    runs.append(scratch / f"sorted.{len(runs)}")
+                    with runs[-1].open("wb") as file:
+                        yield from _write_rows(rows, read_header(path), file.write)
+            yield from _merge_sorted(plan, runs, output, scratch)
         finally:
-            _remove(ordered)
+            _remove(runs)
 
 
 def _append(paths: Sequence[Path], output: Output) -> Generator[None]:
@@ -129,9 +132,9 @@ def _merge_sorted(plan: MergePlan, paths: Sequence[Path], output: Output, scratc
     left = list(paths)
     summed = plan.rule is MergeRule.SUMMED
     try:
-        while len(left) > MOST_OPEN:
+        while len(left) > _MOST_OPEN:
             # Group neighbours, so that among rows with equal keys the oldest window's stays first.
-            groups = [left[start : start + MOST_OPEN] for start in range(0, len(left), MOST_OPEN)]
+            groups = [left[start : start + _MOST_OPEN] for start in range(0, len(left), _MOST_OPEN)]
             left = []
             for group in groups:
                 between.append(scratch / f"between.{len(between)}")
@@ -181,7 +184,7 @@ def _write_rows(rows: Iterable[Row], header: bytes, write: Callable[[bytes], obj
     for count, row in enumerate(rows, start=1):
         lines.append(row.line())
         size += len(lines[-1])
-        if size >= _CHUNK or count % SLICE_ROWS == 0:
+        if size >= _CHUNK or count % _SLICE_ROWS == 0:
             write(b"".join(lines))
             lines, size = [], 0
             yield
