@@ -1,4 +1,4 @@
-"""Formats counts, sizes, durations, days, lists and foreign texts for sentences; tables for pages."""
+"""Formats counts, sizes, durations, days, lists, tables and foreign texts."""
 
 from __future__ import annotations
 

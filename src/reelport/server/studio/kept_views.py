@@ -120,7 +120,7 @@ async def delete_view(visit: Visit) -> Response:
 
 
 async def _find_own(visit: Visit, find: Callable[[Engine, int, str], Kept | None], sentence: str) -> Kept:
-    """Find what the path names; Refused where it isn't there, or with the sentence where others made it."""
+    """Find what the path names. Refused where it is missing, or somebody else made it."""
     found = await anyio.to_thread.run_sync(
         find, visit.service.db, visit.organization_id, visit.request.path_params["view_id"]
     )
