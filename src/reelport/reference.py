@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from reelport.catalog import (
+    CellType,
     Convention,
     Difference,
     Dimension,
@@ -154,14 +155,24 @@ def _format_dimensions() -> str:
         (
             _append_letter(f"`{each}`", each.standings, Statement.NAME),
             _append_letter(each.sentence, each.standings, Statement.MEANING),
-            _append_letter(each.type, each.standings, Statement.VALUES),
+            _format_cells(each),
         )
         for each in Dimension
     )
     many_valued = ", ".join(f"`{each}`" for each in Dimension if each.many_valued)
     weakest = max((each.standings[Statement.ADDING] for each in Dimension), key=list(Standing).index)
-    legend = f"Rows add up over every dimension except {many_valued} [{standing_letter(weakest)}]."
+    legend = (
+        f"Rows add up over every dimension except {many_valued} [{standing_letter(weakest)}]. A cell is a text, unless "
+        f"its line says otherwise [{standing_letter(Standing.CHOSEN)}]."
+    )
     return f"{legend}\n\n{format_markdown_table(head, rows)}"
+
+
+def _format_cells(dimension: Dimension) -> str:
+    """Say what a dimension's cells hold, unless it is as the legend says."""
+    if dimension.type is CellType.TEXT and dimension.standings[Statement.VALUES] is Standing.CHOSEN:
+        return ""
+    return _append_letter(dimension.type, dimension.standings, Statement.VALUES)
 
 
 def _format_products() -> str:

@@ -10,6 +10,7 @@ import pytest
 from tests.cases import thin_out
 
 from reelport.catalog import (
+    CellType,
     Difference,
     Dimension,
     Family,
@@ -131,7 +132,8 @@ def test_the_page_marks_every_statement() -> None:
     page = catalog_page()
     rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `") and "] |" in line}
     assert "counts in whole numbers, and its rows add up, unless its line says otherwise [I]." in page
-    assert "Rows add up over every dimension except `CONTENT_TAG` [I]." in page
+    assert "Rows add up over every dimension except `CONTENT_TAG` [I]. " in page
+    assert " A cell is a text, unless its line says otherwise [C]." in page
     assert set(rows) == {entry.name for entry in ENTRIES} | {str(scope) for scope in Scope}
     for entry in ENTRIES:
         stated = [each for each in STATED[type(entry)] if each in entry.standings]
@@ -141,6 +143,8 @@ def test_the_page_marks_every_statement() -> None:
 
 def said_of_all(entry: Entry, statement: Statement) -> bool:
     match entry, statement:
+        case Dimension(type=CellType.TEXT), Statement.VALUES:
+            return entry.standings[statement] is Standing.CHOSEN
         case Dimension(), Statement.ADDING:
             assert entry.many_valued == (entry is Dimension.CONTENT_TAG)
         case Metric(digits=0), Statement.SCALE:

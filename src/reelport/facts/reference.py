@@ -41,7 +41,9 @@ def format_tables_page() -> str:
         (
             "For the engineer who loads facts: the tables and columns that `reelport load` fills. Each table is a "
             "Delta table in `facts/` under the data directory; any tool that reads Delta Lake can open it. A file may "
-            "leave out a column that isn't required. The column is then empty, or has the value after *else*."
+            "leave out a column that isn't required. The column is then empty, or has the value after *else*. "
+            f"Fact tables have facts of a time; their column `{BATCH}` names the load of a row. In object tables, a "
+            "new row replaces the row with the same `id`."
         ),
         "## Types",
         format_markdown_table(("type", "what is taken"), kinds),
@@ -67,9 +69,9 @@ def _find_shared() -> tuple[Column, ...]:
 
 def _format_layout(table: Table) -> str:
     if table.key is not None:
-        return f"An object table: a row replaces the loaded row with the same `{table.key}`."
+        return "An object table."
     keys = ", ".join(f"`{key}`" for key in sort_keys(table))
-    return f"A fact table with time `{table.time}`, sorted by {keys}. Column `{BATCH}` names the load of a row."
+    return f"A fact table with time `{table.time}`, sorted by {keys}."
 
 
 def _format_columns(columns: tuple[Column, ...]) -> str:

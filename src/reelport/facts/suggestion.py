@@ -44,7 +44,7 @@ _MARGIN = "    "
 _SHOWN_NAME, _SHOWN_VALUE = 80, 40
 """Characters of a column's name, and of a value, that a comment shows."""
 _OFTEN = {
-    "media_type": ("'video'", "if nothing of it is live"),
+    "media_type": ("'video'", "if nothing is live"),
     "views": ("1", "if each row is one view"),
     "time_watched_seconds": ("0", "if the export doesn't tell it"),
 }
@@ -205,7 +205,7 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
             gaps.setdefault(column.name, Gap(column, f"{match.why}, but {_explain(match, ways)}", given, ways))
     for column in table.columns:
         if column.required and column.name not in guesses:
-            gaps.setdefault(column.name, Gap(column, "no column of the file looks like it"))
+            gaps.setdefault(column.name, Gap(column, "no column of the file looks similar"))
     for name, gap in gaps.items():
         if gap.given and gap.given.name in used and not gap.ways:
             gaps[name] = replace(gap, given=None)

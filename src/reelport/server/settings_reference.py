@@ -52,11 +52,9 @@ def _describe_kind(field: Field[Any], kind: object) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if kind is int or kind is float:
-        unit, bounds = _UNITS.get(field.name.rpartition("_")[2], ""), describe_bounds(field.metadata)
-        number = "a whole number" if kind is int else "a number"
-        if not unit:
-            return f"{number}{bounds}"
-        return f"{number} of {unit}{',' if bounds else ''}{bounds.replace(' of at', ' at')}"
+        unit = _UNITS.get(field.name.rpartition("_")[2], "a number")
+        bounds = describe_bounds(field.metadata).replace(" of at", ", at").replace(" above", ", above")
+        return f"whole {unit}{bounds}" if kind is int and unit not in {"a number", "bytes"} else f"{unit}{bounds}"
     if kind is Path:
         return "a path"
     if kind is Secret:

@@ -45,9 +45,9 @@ def draw_calendar(standing: Coverage, *, fancy: bool) -> Text:
 def draw_legend(*, fancy: bool) -> Text:
     """Draw the meaning of the blocks."""
     meanings = {
-        "verified": "read for good",
-        "moving": "there, read again while it moves or may be incomplete",
-        "missing": "to be read",
+        "verified": "verified",
+        "moving": "moving: its numbers may change, so it is read again",
+        "missing": "missing",
     }
     drawn = Text()
     for word, meaning in meanings.items():

@@ -26,7 +26,7 @@ class MergeRule(StrEnum):
     """The rule by which windows are merged into one file."""
 
     ALONE = "one window is the whole range"
-    APPENDED = "one window's rows after another's"
+    APPENDED = "windows joined in their order"
     SORTED = "rows put in order; each is in one window"
     SUMMED = "rows of equal cells added up, rates from their parts"
 
