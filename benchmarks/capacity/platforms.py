@@ -85,7 +85,6 @@ PLATFORMS = (
     Platform(100, 1e7),
     Platform(1_000, 1e7),
     Platform(1_000, 1e8),
-    Platform(10_000, 1e7),
     Platform(10_000, 1e8),
     Platform(10_000, 1e8, reports_a_day=200),
 )

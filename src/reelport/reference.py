@@ -111,14 +111,14 @@ def _append_letter(text: object, standings: Standings, statement: Statement) -> 
 def _format_metrics() -> str:
     legend = (
         "A metric counts in whole numbers, and its rows add up, unless its line says otherwise "
-        f"[{standing_letter(Standing.INFERRED)}]."
+        f"[{standing_letter(Standing.INFERRED)}]. Without a formula, it is the sum of the measure with its name."
     )
-    head = ("metric", "means", "how it is made", "unit, digits", "adds up", "family")
+    head = ("metric", "means", "formula", "unit, digits", "adds up", "family")
     rows = (
         (
             _append_letter(f"`{each}`", each.standings, Statement.NAME),
             _append_letter(each.sentence, each.standings, Statement.MEANING),
-            _append_letter(_link_payees(describe_rule(each.rule)), each.standings, Statement.FORMULA),
+            "" if each.rule == Sum(each.name.lower()) else _format_formula(each),
             _format_unit(each),
             _format_adding(each),
             f"[{each.family}](#{str(each.family).lower()})",
@@ -126,6 +126,10 @@ def _format_metrics() -> str:
         for each in Metric
     )
     return f"{legend}\n\n{format_markdown_table(head, rows)}"
+
+
+def _format_formula(metric: Metric) -> str:
+    return _append_letter(_link_payees(describe_rule(metric.rule)), metric.standings, Statement.FORMULA)
 
 
 def _format_unit(metric: Metric) -> str:

@@ -1,4 +1,4 @@
--- The channels behind the listed videos.
+-- The channels of the listed videos.
 WITH named AS (
     SELECT DISTINCT
         channel_title AS name,
@@ -8,9 +8,9 @@ WITH named AS (
     WHERE channel_title <> ''
 )
 SELECT
-    -- The file has no ids of channels: the name is hashed, so that the same name gets the same id each time.
+    -- The file has no channel ids. The hash of a name is the same in every load.
     'yt-' || left(hash, 12) AS id,
-    -- Names in other scripts leave nothing to spell, and two names may be spelled alike: the hash tells them apart.
+    -- A name in another script gives an empty slug, and two names can give the same slug. The hash makes each unique.
     concat_ws('-', nullif(spelled, ''), left(hash, 6)) AS slug,
     name
 FROM named

@@ -1,4 +1,4 @@
--- The views of each video on each listed day but its first.
+-- The views of each video on each listed day, except its first day.
 WITH listed AS (
     SELECT
         video_id,
@@ -10,9 +10,9 @@ WITH listed AS (
     SELECT
         video_id,
         day,
-        -- The count is cumulative: a day's views are what was added since the day listed before.
+        -- The count is a total. A day's views are the difference from the previous listed day.
         views_so_far - lag(views_so_far) OVER (PARTITION BY video_id ORDER BY day) AS views,
-        -- A video that moved belongs to the channel that it was listed under last.
+        -- If a video changed its channel, its last channel counts.
         last_value(channel IGNORE NULLS) OVER (
             PARTITION BY video_id ORDER BY day ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
         ) AS owner

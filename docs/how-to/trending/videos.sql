@@ -1,4 +1,4 @@
--- Each listed video once, as it was listed last.
+-- One row for each video, with its latest title and channel.
 SELECT
     video_id AS id,
     arg_max(title, strptime(trending_date, '%y.%d.%m')) AS title,

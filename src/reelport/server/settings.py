@@ -179,13 +179,13 @@ class Settings:
         "",
         form=_S3,
         by=_ALL,
-        description="Where the tables are, such as s3://bucket/prefix; empty: in the data directory.",
+        description="Where the tables are; empty: in the data directory.",
     )
     files_url: str = setting(
         "",
         form=_S3,
         by=_ALL,
-        description="Where finished report files are, such as s3://bucket/prefix; empty: in the data directory.",
+        description="Where finished report files are; empty: in the data directory.",
     )
     link_signer: Literal["service", "store"] = setting(
         "service",
