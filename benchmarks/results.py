@@ -56,7 +56,7 @@ def goals(record: Mapping[str, Any]) -> Iterator[Goal]:
 def _of_service(record: Mapping[str, Any]) -> Iterator[Goal]:
     if "loading" in record:
         rate = record["loading"]["reelport"]["rows_a_core_second"]
-        yield Goal("rows loaded a core-second, at least", rate, LOAD_RATE, rate >= LOAD_RATE)
+        yield Goal("rows loaded per core-second, at least", rate, LOAD_RATE, rate >= LOAD_RATE)
     for name, report in record["reports"].items():
         is_long = report["duckdb"]["seconds"] > SERVICE_FROM_SECONDS
         if name in RATIOS and (is_long or record["rows"] >= RATIO_ROWS):

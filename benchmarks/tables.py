@@ -49,7 +49,7 @@ def _reports(reports: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _loading(loading: Mapping[str, Any]) -> Iterator[str]:
-    yield "| load | rows a core-second | rows a second | peak MB |"
+    yield "| load | rows per core-second | rows a second | peak MB |"
     yield "|---|---|---|---|"
     for who in ("reelport", "duckdb"):
         found = loading[who]

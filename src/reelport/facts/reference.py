@@ -14,7 +14,7 @@ _KINDS = {
     "may mean 5 or 5000. A binary floating-point number from 2^53 on (32 bits: 2^24, 16 bits: 2^11) is refused: it may "
     "have been rounded.",
     Kind.MONEY: "A decimal number with up to 12 digits before the point and 6 after it; it may be negative. "
-    "A seventh digit refuses the row. A binary floating-point number is rounded, halves up.",
+    "A row with a seventh digit is refused. A binary floating-point number is rounded, half up.",
     Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to before {END_DAY}. A time counts for its day in UTC.",
     Kind.MOMENT: "ISO 8601: `2023-07-01T05:00:00Z`, `2023-07-01 07:00+02:00`, `2023-07-01`. A time with an offset is "
     "converted to UTC; a time without one is UTC. Digits finer than a microsecond are cut, never rounded.",
@@ -42,8 +42,8 @@ def format_tables_page() -> str:
             "For the engineer who loads facts: the tables and columns that `reelport load` fills. Each table is a "
             "Delta table in `facts/` under the data directory; any tool that reads Delta Lake can open it. A file may "
             "leave out a column that isn't required. The column is then empty, or has the value after *else*. "
-            f"Fact tables have facts of a time; their column `{BATCH}` names the load of a row. In object tables, a "
-            "new row replaces the row with the same `id`."
+            f"In a fact table, each row has a time, and column `{BATCH}` names the load of the row. In an object "
+            "table, a new row replaces the row with the same `id`."
         ),
         "## Types",
         format_markdown_table(("type", "what is taken"), kinds),

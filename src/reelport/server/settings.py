@@ -250,7 +250,7 @@ class Settings:
     retention_hours: float = setting(Limit.RETENTION_HOURS.default, gt=0, description=Limit.RETENTION_HOURS.sentence)
     inferred: Literal["as listed", "permissive"] = setting(
         "as listed",
-        description="With permissive, the service also accepts the dimensions that the catalog lists for it.",
+        description="With permissive, the service also accepts dimensions that the catalog lists as permissive.",
     )
 
     workers: int = setting(

@@ -145,7 +145,7 @@ class StateMetrics(Collector):
             waiting, oldest = connection.execute(
                 select(func.count(), func.min(REPORTS.c.created_at)).select_from(JOBS.join(REPORTS)).where(waits)
             ).one()
-        jobs = GaugeMetricFamily("reelport_jobs", "Unfinished reports, by what they do.", labels=("state",))
+        jobs = GaugeMetricFamily("reelport_jobs", "Unfinished reports, by state.", labels=("state",))
         jobs.add_metric(("running",), running)
         jobs.add_metric(("waiting",), waiting)
         yield jobs
@@ -159,7 +159,10 @@ class StateMetrics(Collector):
     def _collect_reports(self) -> Iterator[Metric]:
         read = tallies.read_tallies(self._db)
         yield _make_counter(
-            "reelport_reports_ended", "Reports that ended, by how and why.", ("outcome", "reason"), read.ended.items()
+            "reelport_reports_ended",
+            "Reports that ended, by outcome and reason.",
+            ("outcome", "reason"),
+            read.ended.items(),
         )
         yield _make_counter(
             "reelport_rollup_checks",
@@ -208,7 +211,7 @@ class StateMetrics(Collector):
 
     def _collect_disk(self) -> Iterator[Metric]:
         free = shutil.disk_usage(self._settings.data).free
-        yield GaugeMetricFamily("reelport_data_free_bytes", "Room on the disk of the data directory.", free)
+        yield GaugeMetricFamily("reelport_data_free_bytes", "Free space on the disk of the data directory.", free)
         if not self._settings.database_url:
             size = measure_log(self._settings.state_file)
             yield GaugeMetricFamily("reelport_state_log_bytes", "Size of the write-ahead log of a SQLite state.", size)
