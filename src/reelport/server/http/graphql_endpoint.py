@@ -91,9 +91,6 @@ def _check_head(request: HttpRequest) -> Response | None:
     if request.method != "POST":
         fault = Fault(Code.BAD_BODY, f"{request.method} is not taken here: POST a JSON object with a `query`.")
         return _refuse(request, fault, 405, Allow="POST")
-    if not _accepts_either(request):
-        fault = Fault(Code.BAD_BODY, f"Answers are {_JSON} or {_GRAPHQL_JSON}: accept one of them.")
-        return _refuse(request, fault, 406)
     if _wants_statuses(request) and not _is_utf8_json(request.headers.get("content-type", "")):
         fault = Fault(Code.BAD_BODY, f"Send the body as `Content-Type: {_JSON}`, in UTF-8.")
         return _refuse(request, fault, 415)
@@ -227,11 +224,6 @@ def _reply(
 
 def _read_accept(request: HttpRequest) -> str:
     return ",".join(request.headers.getlist("accept"))
-
-
-def _accepts_either(request: HttpRequest) -> bool:
-    accept = _read_accept(request)
-    return find_quality(accept, _JSON) > 0 or find_quality(accept, _GRAPHQL_JSON) > 0
 
 
 def _wants_statuses(request: HttpRequest) -> bool:
