@@ -170,6 +170,11 @@ class Slots:
     used: int
     limit: int
 
+    @property
+    def left(self) -> int:
+        """How many more it may ask for now."""
+        return max(self.limit - self.used, 0)
+
     def to_json(self) -> dict[str, int]:
         """Write the keys of the wire."""
         return {"used": self.used, "limit": self.limit}

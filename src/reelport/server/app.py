@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reelport.engine.report_format import CSV
 from reelport.errors import ReelportError
-from reelport.report_details import REPORTS_PATH
+from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.explore.explorer import Explorer
 from reelport.server.files import retention
@@ -35,7 +35,7 @@ from reelport.server.http.oauth import answer_public_token, answer_token
 from reelport.server.http.problems import answer_problem, is_below_v1
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
 from reelport.server.http.service import ExactRoute, Service
-from reelport.server.http.v1 import answer_report
+from reelport.server.http.v1 import answer_limits, answer_report
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.document_limits import (
     ADDRESS_TOKEN_BODIES_BYTES,
@@ -101,6 +101,7 @@ def create_app(settings: Settings) -> Starlette:
             ExactRoute(PUBLIC_GRAPHQL_PATH, answer_graphql, methods=["POST"]),
             ExactRoute(f"{FILES_PATH}/{CSV.file_name('{report_id:str}')}", download, methods=["GET"]),
             ExactRoute(f"{REPORTS_PATH}/{{report_id:str}}", answer_report, methods=["GET"]),
+            ExactRoute(LIMITS_PATH, answer_limits, methods=["GET"]),
             ExactRoute(HEALTH_PATH, health.answer_health, methods=["GET"]),
             ExactRoute(READY_PATH, health.answer_ready, methods=["GET"]),
             ExactRoute(LIVE_PATH, health.answer_live, methods=["GET"]),

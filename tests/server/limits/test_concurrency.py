@@ -91,3 +91,15 @@ def test_who_is_cancelled_while_waiting_takes_no_turn() -> None:
         assert events == ["next waited"]
 
     run(work, 1)
+
+
+def test_what_is_left_of_the_turns_is_told() -> None:
+    """A caller that has none now has all of them."""
+
+    async def work(concurrency: Concurrency) -> None:
+        async with concurrency.turn("caller"), concurrency.turn("caller"):
+            assert concurrency.measure("turns", "caller").left == 1
+            assert concurrency.measure("turns", "other").left == 3
+        assert concurrency.measure("turns", "caller").left == 3
+
+    run(work, turns=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reelport.server.limits.rate_limits import LoginAttempts
+from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
 
 
 def test_attempts_come_back_with_time() -> None:
@@ -46,3 +46,18 @@ def test_an_ipv4_address_is_one_in_both_spellings() -> None:
     assert attempts.begin("::ffff:192.0.2.1", "ann") > 0
     assert attempts.begin("::FFFF:c000:0201", "ann") > 0
     assert attempts.begin("::ffff:192.0.2.2", "ann") == 0
+
+
+def test_what_is_left_in_a_bucket_is_told_with_the_time_in_which_no_more_comes() -> None:
+    """Two a second, ten at once: what comes back in between counts once it is whole."""
+    now = 0.0
+    buckets = TokenBuckets(120, 10, lambda: now)
+    assert buckets.measure("policy", b"owner").left is None
+    for _ in range(10):
+        buckets.take(b"owner")
+    empty = buckets.measure("policy", b"owner")
+    assert (empty.quota, empty.window, empty.left, empty.reset) == (10, 5, 0, 1)
+    now = 1.75
+    assert buckets.measure("policy", b"owner").left == 3
+    now = 60.0
+    assert buckets.measure("policy", b"owner").left == 10

@@ -33,6 +33,7 @@ from reelport.server.http.long_poll import PollOutcome
 from reelport.server.http.service import Service, cancel_when_gone
 from reelport.server.limits.body_budget import PendingBody
 from reelport.server.limits.document_limits import BODY_BYTES
+from reelport.server.limits.quotas import format_headers
 from reelport.wire import COMPLETE_HEADER, Code, format_complete_day
 
 _LOG = structlog.get_logger(__name__)
@@ -48,19 +49,14 @@ class _Answer:
     """An answer as JSON, and what it says about reports.
 
     `unfinished` are the unfinished reports in it, none after an error; `finished` are the finished ones, and
-    `last_complete_day` is the earliest of theirs.
+    `last_complete_day` is the earliest of theirs. `slots_left` is for how many more the partner may ask.
     """
 
     body: dict[str, Any]
     unfinished: frozenset[str] = frozenset()
     finished: frozenset[str] = frozenset()
     last_complete_day: date | None = None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """HTTP headers about the reports in the answer."""
-        day = self.last_complete_day
-        return {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
+    slots_left: int | None = None
 
 
 async def answer_graphql(request: HttpRequest) -> Response:
@@ -109,13 +105,13 @@ async def _answer_or_wait(
     seconds = parse_wait(request.headers.getlist("prefer"), service.settings.look_seconds)
     seen = answer.unfinished
     if not (seconds and seen and (await _wait_for_reports(service, request, caller, seen, seconds)).needs_new_answer):
-        return _reply(request, answer.body, body, headers=answer.headers)
+        return _reply(request, answer.body, body, headers=_make_headers(service, caller, answer))
     # Authenticate again: the key may have been revoked, or may have lost a channel, during the long poll.
     again = await _authenticate(service, request)
     if isinstance(again, Response):
         return again
     answer = await _answer_in_turn(service, request, again, body, base, pending)
-    headers = {**answer.headers, "Preference-Applied": f"wait={seconds}"}
+    headers = {**_make_headers(service, caller, answer), "Preference-Applied": f"wait={seconds}"}
     return _reply(request, answer.body, body, headers=headers)
 
 
@@ -179,7 +175,20 @@ def _execute(db: Engine, service: Service, caller: Caller, graphql_request: Grap
     context = Context(db, service.settings, service.service_secret, caller, datetime.now(UTC), base, repeatable)
     body = answer_request(service.documents, graphql_request, context)
     unfinished = frozenset() if "errors" in body else frozenset(context.unfinished)
-    return _Answer(body, unfinished, frozenset(context.finished), min(context.complete_days, default=None))
+    complete_day, slots = min(context.complete_days, default=None), context.extension.slots
+    is_full = any(fault.code is Code.TOO_MANY_REPORTS for fault in context.faults)
+    slots_left = 0 if is_full else None if slots is None else slots.left
+    return _Answer(body, unfinished, frozenset(context.finished), complete_day, slots_left)
+
+
+def _make_headers(service: Service, caller: Caller, answer: _Answer) -> dict[str, str]:
+    """Make the headers about an answer's reports, and about its caller's limits."""
+    day = answer.last_complete_day
+    complete = {} if day is None else {COMPLETE_HEADER: format_complete_day(day)}
+    quotas = [service.measure_documents(caller)]
+    if answer.slots_left is not None:
+        quotas.append(service.measure_reports(answer.slots_left))
+    return complete | format_headers(quotas)
 
 
 async def _authenticate(service: Service, request: HttpRequest) -> Caller | Response:

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 
 from reelport.errors import StorageError
 from reelport.server.events.bus import Kind, Subscription, subscribe
+from reelport.server.limits.quotas import Quota
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
 from reelport.server.state.database import sync_commits
@@ -120,10 +121,17 @@ class LongPolls:
             self._waiters.discard(waiter)
         return waiter.outcome
 
+    def measure(self, policy: str, partner: int) -> Quota:
+        """Measure how many more queries of a partner may wait; others are answered at once."""
+        most = -(-self._settings.held_looks // 2)
+        return Quota(policy, most, max(most - self._count(partner), 0))
+
+    def _count(self, partner: int) -> int:
+        return sum(waiter.partner == partner for waiter in self._waiters)
+
     def _is_full(self, partner: int) -> bool:
         """Whether a partner may not wait now; where long polling is on, its first query always may."""
-        limit = self._settings.held_looks
-        own = sum(waiter.partner == partner for waiter in self._waiters)
+        limit, own = self._settings.held_looks, self._count(partner)
         return not limit or own >= -(-limit // 2) or (own > 0 and len(self._waiters) >= limit)
 
     def stop(self) -> None:

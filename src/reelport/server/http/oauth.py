@@ -43,7 +43,8 @@ from reelport.server.access.keys import FirstUse, activate_next_secret
 from reelport.server.addresses import find_site
 from reelport.server.http.service import Service
 from reelport.server.limits.document_limits import TOKEN_BODY_BYTES
-from reelport.server.limits.rate_limits import hash_owner
+from reelport.server.limits.quotas import format_headers
+from reelport.server.limits.rate_limits import TokenBuckets, hash_owner
 from reelport.server.state.database import write
 from reelport.wire import KEY_EXPIRES_HEADER, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
@@ -73,14 +74,24 @@ async def answer_public_token(request: Request) -> JSONResponse:
 
 
 async def _answer(request: Request, grant_types: Mapping[str, _GrantType]) -> JSONResponse:
+    counted: list[_Count] = []
+    answer = await _answer_form(request, grant_types, counted)
+    answer.headers.update(format_headers(each.buckets.measure(each.policy, each.owner) for each in counted))
+    return answer
+
+
+async def _answer_form(request: Request, grant_types: Mapping[str, _GrantType], counted: list[_Count]) -> JSONResponse:
+    """Answer a form; `counted` gets the limits that the request counted against."""
     service: Service = request.app.state.service
+    is_public = grant_types is _PUBLIC_GRANTS
     try:
         _check_origin(request)
         form = await _read_form(request)
         grant_type = _find_grant_type(form, grant_types)
         credentials = _read_credentials(request, form)
-        take = _take_public_grant if grant_types is _PUBLIC_GRANTS else _take_grant
-        async with service.concurrency.turn(take(request, credentials.client)):
+        counted += _find_counts(request, credentials.client, is_public=is_public)
+        _count(service, counted)
+        async with service.concurrency.turn(counted[-1].owner):
             found = await grant_type(request, credentials.client, form)
             while isinstance(found, FirstUse):
                 activate = partial(activate_next_secret, use=found, now=datetime.now(UTC))
@@ -97,7 +108,7 @@ async def _answer(request: Request, grant_types: Mapping[str, _GrantType]) -> JS
     if isinstance(found, Grant):
         service.key_uses.note(credentials.client.id, datetime.now(UTC))
         return _answer_granted(found, form, _note_expiry(service, credentials.client, found))
-    sentence = _SENTENCES.get(found) or _describe_refusal(found, form, is_public=grant_types is _PUBLIC_GRANTS)
+    sentence = _SENTENCES.get(found) or _describe_refusal(found, form, is_public=is_public)
     if found is Refusal.INVALID_CLIENT and credentials.basic:
         return _answer_refused(_TokenRefused(found.value, sentence, 401), _BASIC)
     return _answer_refused(_TokenRefused(found.value, sentence))
@@ -122,28 +133,39 @@ def _note_expiry(service: Service, client: ClientCredentials, grant: Grant) -> M
     return {KEY_EXPIRES_HEADER: f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"}
 
 
-def _take_public_grant(request: Request, client: ClientCredentials) -> bytes:
-    """Count a grant against the key's limit at the address, then against the key's here.
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """A limit that a request counts against, and what a refusal says."""
+
+    policy: str
+    buckets: TokenBuckets
+    owner: bytes
+    sentence: str
+
+
+def _find_counts(request: Request, client: ClientCredentials, *, is_public: bool) -> list[_Count]:
+    """Find what a request counts against; for a public key first its limit at the address.
 
     A public key's secret is in every copy of its program: use of it at one address keeps nobody from the key at
     another address, or at the path of private keys.
     """
     service: Service = request.app.state.service
-    site = find_site(_find_address(request))
-    if pause := service.site_grants.take(hash_owner(client.id, client.secret, site)):
-        sentence = "Tokens are asked for with this key too often from this address: try again later."
-        raise _refuse_too_many(service, pause, sentence)
-    return _take_grant(request, client, PUBLIC_TOKEN_PATH)
+    key = client.id, client.secret
+    often = "This key asks for tokens too often: use each token until it expires, or try again later."
+    if not is_public:
+        return [_Count("tokens", service.grants, hash_owner(*key), often)]
+    here = "Tokens are asked for with this key too often from this address: try again later."
+    return [
+        _Count("tokens-at-address", service.site_grants, hash_owner(*key, find_site(_find_address(request))), here),
+        _Count("tokens", service.grants, hash_owner(*key, PUBLIC_TOKEN_PATH), often),
+    ]
 
 
-def _take_grant(request: Request, client: ClientCredentials, *path: str) -> bytes:
-    """Count a grant against the key's limit; return the hashed key. _TokenRefused beyond it."""
-    service: Service = request.app.state.service
-    caller = hash_owner(client.id, client.secret, *path)
-    if pause := service.grants.take(caller):
-        sentence = "This key asks for tokens too often: use each token until it expires, or try again later."
-        raise _refuse_too_many(service, pause, sentence)
-    return caller
+def _count(service: Service, counts: list[_Count]) -> None:
+    """Count a request; _TokenRefused beyond the first limit that is reached."""
+    for each in counts:
+        if pause := each.buckets.take(each.owner):
+            raise _refuse_too_many(service, pause, each.sentence)
 
 
 def _refuse_too_many(service: Service, pause: float, sentence: str) -> _TokenRefused:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from reelport.errors import ReelportError
+from reelport.server.access.callers import Caller
 from reelport.server.access.key_uses import KeyUses
 from reelport.server.credentials import ServiceSecret
 from reelport.server.explore.explorer import Explorer
@@ -23,6 +24,7 @@ from reelport.server.http.metrics import Metrics
 from reelport.server.limits.body_budget import BodyBudget
 from reelport.server.limits.concurrency import Concurrency
 from reelport.server.limits.download_slots import DownloadSlots
+from reelport.server.limits.quotas import Quota
 from reelport.server.limits.rate_limits import LoginAttempts, TokenBuckets
 from reelport.server.settings import Settings
 from reelport.server.state.reads import Reads
@@ -66,6 +68,14 @@ class Service:
     guards: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_GUARDS))
     page_turns: Concurrency = field(default_factory=lambda: Concurrency(1))
     page_writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_PAGE_WRITERS))
+
+    def measure_documents(self, caller: Caller) -> Quota:
+        """Measure how many more requests of a caller's partner would be answered at once."""
+        return self.concurrency.measure("documents", caller.organization_id)
+
+    def measure_reports(self, left: int) -> Quota:
+        """Say that a partner may ask for so many more reports."""
+        return Quota("reports", self.settings.waiting_limit or self.settings.running_limit, left)
 
 
 Result = TypeVar("Result")

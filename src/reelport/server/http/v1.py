@@ -1,6 +1,6 @@
 """The plain JSON API under `/v1/`, by the same bearer tokens as GraphQL.
 
-`answer_report` is `GET /v1/reports/ID`, where ID is a report token.
+`answer_report` is `GET /v1/reports/ID`, where ID is a report token. `answer_limits` is `GET /v1/limits`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reelport.server.access.callers import Caller
 from reelport.server.http.bearer import BearerRefusal, authenticate
 from reelport.server.http.problems import answer_problem
 from reelport.server.http.service import Service
-from reelport.server.reports import report_access
+from reelport.server.reports import ask, report_access
 from reelport.wire import Code
 
 _LOG = structlog.get_logger(__name__)
@@ -64,4 +64,20 @@ async def _answer_report(request: Request, service: Service, caller: Caller) -> 
     return answer_json(found.details.to_json())
 
 
+async def _answer_limits(_: Request, service: Service, caller: Caller) -> Response:
+    partner = caller.organization_id
+    load = await service.reads.run(ask.read_load, partner)
+    slots = load.count_slots(service.settings)
+    quotas = [
+        service.measure_reports(slots.left),
+        service.measure_documents(caller),
+        service.long_polls.measure("status-queries", partner),
+        service.download_slots.measure("downloads", partner),
+        service.bodies.measure("bodies", partner),
+        service.grants.measure("tokens"),
+    ]
+    return answer_json({"limits": [each.to_json() for each in quotas], "slots": slots.to_json()})
+
+
 answer_report = for_callers(_answer_report)
+answer_limits = for_callers(_answer_limits)

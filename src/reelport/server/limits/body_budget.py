@@ -14,6 +14,8 @@ import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 from starlette.requests import Request
 
+from reelport.server.limits.quotas import Quota, Unit
+
 
 class PendingBody:
     """A request body that is being received, and whether it was dropped."""
@@ -58,6 +60,10 @@ class BodyBudget:
         self._droppable: dict[Hashable, dict[PendingBody, None]] = {}
         self.bytes = 0
         """Bytes of all bodies now in memory."""
+
+    def measure(self, policy: str, owner: Hashable) -> Quota:
+        """Measure how many bytes more an owner may send before one of its bodies is dropped."""
+        return Quota(policy, self._share, self._share - self._bytes.get(owner, 0), Unit.BYTES)
 
     @contextmanager
     def hold(self, owner: Hashable) -> Iterator[PendingBody]:

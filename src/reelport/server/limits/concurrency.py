@@ -8,6 +8,8 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from reelport.server.limits.quotas import Quota
+
 MAX_CONCURRENT = 2
 """Requests of one caller at a time. Python runs one of them at once; the second uses the waits for the database."""
 
@@ -34,6 +36,11 @@ class Concurrency:
             yield waited
         finally:
             limiter.release_on_behalf_of(borrower)
+
+    def measure(self, policy: str, caller: Hashable) -> Quota:
+        """Measure how many more of a caller's requests would run at once."""
+        limiter = self._limiters.get(caller)
+        return Quota(policy, self._most, self._most if limiter is None else int(limiter.available_tokens))
 
     def limiter_of(self, caller: Hashable) -> anyio.CapacityLimiter:
         """Return the limiter that a caller's requests hold while they run; first come first."""

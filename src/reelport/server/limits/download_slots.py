@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import TypeVar
 
+from reelport.server.limits.quotas import Quota
 from reelport.server.settings import Settings
 
 _Name = TypeVar("_Name", str, int)
@@ -117,6 +118,11 @@ class DownloadSlots:
 
     def __len__(self) -> int:
         return sum(map(len, self._of_partner.values()))
+
+    def measure(self, policy: str, organization_id: int) -> Quota:
+        """Measure how many more downloads a partner may begin."""
+        running = len(self._of_partner.get(organization_id, ()))
+        return Quota(policy, self._partner_downloads, max(self._partner_downloads - running, 0))
 
     @contextmanager
     def hold_report(self, report_id: str, link_seconds: float) -> Iterator[RunningDownload]:

@@ -7,11 +7,13 @@ nobody can lock out a user from elsewhere.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from reelport.server.addresses import find_site
+from reelport.server.limits.quotas import Quota, Unit
 
 _MAX_BUCKETS = 10_000
 """Buckets at which full ones are dropped."""
@@ -49,6 +51,16 @@ class TokenBuckets:
             return (1 - bucket.left) / self._rate
         bucket.left -= 1
         return 0.0
+
+    def measure(self, policy: str, owner: bytes | None = None) -> Quota:
+        """Measure what is left in an owner's bucket; of an unknown owner only the quota is told."""
+        bucket = None if owner is None else self._buckets.get(owner)
+        window = math.ceil(self._capacity / self._rate)
+        if bucket is None:
+            return Quota(policy, int(self._capacity), None, Unit.REQUESTS, window)
+        left = min(self._capacity, bucket.left + (self._clock() - bucket.filled_at) * self._rate)
+        next_one = math.ceil((int(left) + 1 - left) / self._rate)
+        return Quota(policy, int(self._capacity), int(left), Unit.REQUESTS, window, next_one)
 
     def put_back(self, owner: bytes) -> None:
         """Put one back that was taken."""

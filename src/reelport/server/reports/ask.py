@@ -66,6 +66,10 @@ _ASK_STATE = select(
     _UNFINISHED.scalar_subquery().label("unfinished"),
     _UNFINISHED.where(JOBS.c.owner.is_(None)).scalar_subquery().label("waiting"),
 ).select_from(select(literal(1).label("row")).subquery("one").outerjoin(_SAME_ASK, true()))
+_LOAD = select(
+    _UNFINISHED.scalar_subquery().label("unfinished"),
+    _UNFINISHED.where(JOBS.c.owner.is_(None)).scalar_subquery().label("waiting"),
+)
 _LOCK_ORGANIZATION = select(ORGANIZATIONS.c.id).where(ORGANIZATIONS.c.id == bindparam("organization")).with_for_update()
 _INSERT_REPORT = REPORTS.insert()
 
@@ -120,6 +124,13 @@ def ask_report(
             time.sleep(_PAUSE_SECONDS)
         span.set("reelport.report.id", asked.id)
         return asked
+
+
+def read_load(db: Engine, organization_id: int) -> PartnerLoad:
+    """Read how many reports of a partner are unfinished."""
+    with reading(db) as connection:
+        row = connection.execute(_LOAD, {"organization": organization_id}).one()
+    return PartnerLoad(row.unfinished, row.waiting)
 
 
 def _ask_once(
