@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from reelport.errors import Problem
+from reelport.report_details import ReportDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,13 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The service accepted the request; `token` finds the report again, from any machine."""
+    """The service accepted the request; `token` finds the report again, from any machine.
+
+    `details` are what a Reelport service tells of it beyond the wire.
+    """
 
     token: str
+    details: ReportDetails | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,16 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A status query: its status, seconds waited, seconds to the next query (None: the last)."""
+    """A status query: its status, seconds waited, seconds to the next query (None: the last).
+
+    `details` are what a Reelport service tells of the report beyond the wire.
+    """
 
     token: str
     status: str
     elapsed: float
     next_look: float | None
+    details: ReportDetails | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, AsyncRunner, Flow, Runner, to_seconds, work
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
+from reelport.report_details import ReportDetails
 from reelport.wire import ReportStatus
 
 if TYPE_CHECKING:
@@ -332,6 +333,11 @@ class _Handle(ABC):
         """The last known status: a `ReportStatus`, or a word that this version doesn't know."""
         return self._state.status
 
+    @property
+    def details(self) -> ReportDetails | None:
+        """What a Reelport service said last of the report's state, place, size and failure; else None."""
+        return self._state.details
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(token={self.token!r}, status={self.status!r})"
 
@@ -349,7 +355,7 @@ class _Handle(ABC):
     def wait(self, *args: Any, **options: Any) -> object:
         """Wait until the report can be downloaded.
 
-        Raises NotFinished after `deadline` (seconds), ReportFailed, ReportExpired.
+        Raises NotFinished after `deadline` (seconds), ReportFailed or its kind for the reason, ReportExpired.
         """
 
     @abstractmethod

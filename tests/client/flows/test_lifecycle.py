@@ -176,13 +176,20 @@ def test_patience_is_a_setting(session: Session, time: Time) -> None:
 
 
 def test_a_service_that_holds_a_look_is_looked_at_again_at_once(session: Session, time: Time) -> None:
-    """The first look is answered at once; from then on no pause of ours stands between looks that the service holds."""
-    hand = FlowDriver(time, held("IN_PROGRESS"), held("IN_PROGRESS"), held("FINISHED", "https://files.example.org/1"))
+    """The first is answered at once, each later one held for longer, up to ten seconds, without a pause between."""
+    hand = FlowDriver(time, *[held("IN_PROGRESS")] * 5, held("FINISHED", "https://files.example.org/1"))
     hand.answering = 10.0
     assert hand.drive(lifecycle.wait(session, REPORT, ignore_event)).ready
     assert hand.waits == []
     looks = [step.request.headers for step in hand.sent if step.request.url.endswith("/graphql")]
-    assert [headers.get("prefer") for headers in looks] == [None, "wait=10", "wait=10"]
+    assert [headers.get("prefer") for headers in looks] == [
+        None,
+        "wait=2",
+        "wait=4",
+        "wait=8",
+        "wait=10",
+        "wait=10",
+    ]
 
 
 def test_a_report_that_was_just_asked_is_held_from_the_first_look_on(session: Session, time: Time) -> None:
@@ -193,7 +200,7 @@ def test_a_report_that_was_just_asked_is_held_from_the_first_look_on(session: Se
         hand.answering = answering
         hand.drive(lifecycle.wait(session, REPORT, ignore_event, just_asked=True))
         looks = [step.request.headers for step in hand.sent if step.request.url.endswith("/graphql")]
-        assert [headers.get("prefer") for headers in looks] == ["wait=10"] * 3
+        assert [headers.get("prefer") for headers in looks] == ["wait=2", "wait=4", "wait=8"]
         assert hand.waits == pytest.approx(waits)
 
 
@@ -257,7 +264,7 @@ def test_what_a_fetch_has_asked_for_itself_is_held_from_the_first_look_on(
     with pytest.raises(ReportFailed):
         hand.drive(fetch(session, query, tmp_path / "views.csv", ignore_event))
     held_for = [step.request.headers.get("prefer") for step in hand.sent if step.request.url.endswith("/graphql")]
-    assert held_for == [None] * was_asked + [None, "wait=10"]
+    assert held_for == [None] * was_asked + [None, "wait=2"]
 
 
 def test_a_look_that_was_not_truly_held_is_followed_by_a_pause(session: Session, time: Time) -> None:
@@ -303,7 +310,7 @@ def test_a_deadline_that_is_none(session: Session, time: Time) -> None:
 def test_no_look_is_held_longer_than_the_client_listens(session: Session, time: Time) -> None:
     """A client that gives up after 6 s of silence asks to be held for 3."""
     hasty = session.with_settings(replace(session.settings, timeout=6.0))
-    hand = FlowDriver(time, reply(looked("IN_PROGRESS")), held("FINISHED", "https://files.example.org/1"))
+    hand = FlowDriver(time, *[held("IN_PROGRESS")] * 2, held("FINISHED", "https://files.example.org/1"))
     hand.drive(lifecycle.wait(hasty, REPORT, ignore_event))
     assert hand.sent[-1].request.headers["prefer"] == "wait=3"
     assert hand.sent[-1].request.timeout == 6.0

@@ -16,6 +16,7 @@ from typing import Any
 
 from reelport.client.steps import Lost, Reply
 from reelport.errors import AccessError, Problem, QueryRefused, QueueFull, ReelportError, ServiceError, Unreachable
+from reelport.report_details import EXTENSION, Failure, ReportDetails
 from reelport.wire import Code
 from reelport.wording import format_count
 
@@ -116,6 +117,23 @@ def read_data(reply: Reply, redact: Redact) -> Mapping[str, Any]:
         keys = redact(", ".join(sorted(str(key) for key in answer))) or "an empty object"
         raise ServiceError(f"The service answered HTTP {reply.status} without data: {keys}")
     return held
+
+
+def find_details(reply: Reply, token: str, redact: Redact) -> ReportDetails | None:
+    """Find what a Reelport service tells of a report beside its answer; None where it tells nothing."""
+    try:
+        extensions = parse_object(reply, redact).get("extensions")
+    except Unreachable:
+        return None
+    ours = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
+    reports = ours.get("reports") if isinstance(ours, dict) else None
+    for given in reports if isinstance(reports, list) else ():
+        details = ReportDetails.from_json(given)
+        if details is not None and details.id == token:
+            said = details.failure
+            texts = said and Failure(redact(said.code), redact(said.message), redact(said.advice))
+            return replace(details, failure=texts)
+    return None
 
 
 def _build_refusal(problems: tuple[Problem, ...], data: Mapping[str, Any] | None) -> ReelportError:

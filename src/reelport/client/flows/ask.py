@@ -18,6 +18,7 @@ from typing import Self
 from reelport import killpoints
 from reelport.check import scopes_of
 from reelport.client.events import Asked, FewerDays, Progress, Queued, Reused
+from reelport.client.flows.answers import find_details
 from reelport.client.flows.lifecycle import build_ask_policy, poll_once, read_ask
 from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import RetryPolicy, pauses
@@ -197,7 +198,7 @@ def _send_ask(session: Session, row: Row, query: ReportQuery, tell: Progress) ->
             ask.token = read_ask(session, reply)
         except ReelportError as error:
             return (yield from _record_failure(session.ledger, row, error))
-        tell(Asked(ask.token))
+        tell(Asked(ask.token, find_details(reply, ask.token, session.redact)))
         killpoints.reach("client-asked")
         row = yield from _record_token(session.ledger, row, ask.token)
         killpoints.reach("client-requested")

@@ -9,17 +9,25 @@ from functools import partial
 from pathlib import Path
 
 from reelport import killpoints
-from reelport.client.events import Progress
+from reelport.client.events import Asked, Event, Progress
 from reelport.client.files.proof import Proof
 from reelport.client.flows.ask import acquire_report
 from reelport.client.flows.download import Downloaded, download, find_downloaded
-from reelport.client.flows.lifecycle import ReportState, check_against_host, poll_once, wait_recorded
+from reelport.client.flows.lifecycle import (
+    ReportState,
+    check_against_host,
+    is_worth_a_try,
+    look_recorded,
+    poll_once,
+    wait_recorded,
+)
 from reelport.client.ledger import Ledger
 from reelport.client.ledger_rows import Row, State
 from reelport.client.session import Session
 from reelport.client.steps import DEADLINE, Flow, work
 from reelport.errors import RepeatedRows, ReportExpired, ReportFailed, SchemaDrift, StorageError
 from reelport.query import ReportQuery
+from reelport.report_details import ReportDetails
 from reelport.wire import ReportStatus
 
 
@@ -41,8 +49,9 @@ def fetch(
     reused; with `current` a Reelport service is asked whether its numbers have changed since. After delivery, a
     Reelport service is always asked; another host's report is reused until it expires, unless its range was not over
     when it was asked for, or with `fresh`. A report that has expired is asked for anew: once, where it was just asked
-    for, as a service may answer with an earlier one. A file that is only `part` of the result counts as delivered from
-    `mark_delivered` on. A `window` is one of a range.
+    for, as a service may answer with an earlier one. So is an earlier report that has failed, unless it would fail
+    again or was cancelled: then only the next call asks for it. A file that is only `part` of the result counts as
+    delivered from `mark_delivered` on. A `window` is one of a range.
     """
     yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
@@ -55,6 +64,8 @@ def fetch(
             return (yield from _fetch_file(session, row, target, tell, until, part=part, just_asked=just_asked))
         except (ReportExpired, ReportFailed) as error:
             if just_asked and (asked_anew or isinstance(error, ReportFailed)):
+                raise
+            if isinstance(error, ReportFailed) and not is_worth_a_try(error):
                 raise
             found = yield from work(partial(session.ledger.get, row.id))
             if found is not None and found.state not in {State.FAILED, State.EXPIRED}:
@@ -71,17 +82,24 @@ def submit(
     yield from work(session.recall_day_limit)
     began, until = session.clock.now(), session.clock.seconds() + deadline
     yield from check_against_host(session, query, tell)
+    details: ReportDetails | None = None
+
+    def listen(event: Event) -> None:
+        nonlocal details
+        details = event.details if isinstance(event, Asked) else details
+        tell(event)
+
     while True:
-        row = yield from acquire_report(session, query, tell, until, fresh=fresh, whole=True)
+        row = yield from acquire_report(session, query, listen, until, fresh=fresh, whole=True)
         try:
             if _was_asked_since(began, row):
-                return ReportState(row.token or "", ReportStatus.IN_PROGRESS)
-            row = yield from poll_once(session, row, tell)
+                return ReportState(row.token or "", ReportStatus.IN_PROGRESS, details=details)
+            with suppress(ReportExpired):
+                state = yield from look_recorded(session, row, row.token or "", tell)
+                if state.status not in {ReportStatus.FAILED, ReportStatus.EXPIRED}:
+                    return state
         finally:
             _release(session.ledger, row)
-        if row.state not in {State.FAILED, State.EXPIRED}:
-            made = row.state in {State.FINISHED, State.DOWNLOADED, State.VERIFIED}
-            return ReportState(row.token or "", ReportStatus.FINISHED if made else ReportStatus.IN_PROGRESS)
 
 
 def download_recorded(

@@ -11,7 +11,7 @@ from typing import Any, Self
 from reelport import killpoints
 from reelport.client.events import Event, Looked, Progress, Warned
 from reelport.client.flows import auth
-from reelport.client.flows.answers import OK, read_data
+from reelport.client.flows.answers import OK, find_details, read_data
 from reelport.client.flows.operation import run_operation
 from reelport.client.flows.retry import DEFAULT_POLICY, RetryPolicy, pauses
 from reelport.client.ledger import Ledger
@@ -24,17 +24,22 @@ from reelport.errors import (
     NotFinished,
     QueryRefused,
     ReelportError,
+    ReportCancelled,
     ReportExpired,
     ReportFailed,
+    ReportTooLarge,
     ServiceError,
     Unreachable,
 )
 from reelport.query import ReportQuery
+from reelport.report_details import FailureReason, ReportDetails
 from reelport.wire import APPLIED_HEADER, LOOK, PREFER_HEADER, TOUCH, ReportStatus
 from reelport.wording import format_count
 
 _LINKLESS = 30.0  # seconds that a finished report may lack links before that is an error
-_LONG_POLL_SECONDS = 10  # longest time in seconds that one look long-polls a Reelport service until the report ends
+# Seconds for which the first look of a wait long-polls a Reelport service until the report ends, and each later one at
+# most: it doubles. So a report of some seconds, too, tells how far it is.
+_FIRST_LONG_POLL, _LONG_POLL_SECONDS = 2.0, 10
 _LONG_POLLED_SECONDS = 1.0  # seconds after which a look counts as long-polled
 _LONGEST_TOKEN = 4096  # characters of a report's token: it is printed, kept in the ledger, and sent with each look
 # Codes by which vendors say that they don't know a report's token, or no longer do.
@@ -51,6 +56,7 @@ class ReportState:
     """A report's status and links at the last look. An unknown status is in progress.
 
     `expected` is the service's count of links, None where none were read; `long_polled`: it kept the look waiting.
+    `details` are what a Reelport service tells beyond the wire.
     """
 
     token: str
@@ -58,6 +64,7 @@ class ReportState:
     links: tuple[str, ...] = ()
     expected: int | None = None
     long_polled: bool = False
+    details: ReportDetails | None = None
 
     @property
     def ready(self) -> bool:
@@ -124,6 +131,7 @@ def look(
     try:
         reply = yield from run_operation(session, LOOK, {"reportToken": token}, tell, policy, headers=headers)
         state, links = _read_look(token, read_data(reply, session.redact))
+        details = find_details(reply, token, session.redact)
         while state.status == ReportStatus.FINISHED and (page := links.following) is not None:
             variables = {"reportToken": token, "page": page}
             more = yield from run_operation(session, LOOK, variables, tell, policy)
@@ -136,7 +144,7 @@ def look(
         raise
     applied = "wait" in reply.headers.get(APPLIED_HEADER.lower(), "").lower()
     long_polled = applied and session.clock.seconds() - began >= _LONG_POLLED_SECONDS
-    return replace(state, links=links.found, expected=links.expected, long_polled=long_polled)
+    return replace(state, links=links.found, expected=links.expected, long_polled=long_polled, details=details)
 
 
 def wait(
@@ -154,20 +162,22 @@ def wait(
     bare_since: float | None = None
     long_poll = end - start if just_asked and session.reelport is True else 0.0
     policy = _build_wait_policy(token, long_poll) if long_poll else DEFAULT_POLICY
+    longest = _FIRST_LONG_POLL
     while True:
-        state = yield from look(session, token, tell, policy, long_poll=long_poll)
+        state = yield from look(session, token, tell, policy, long_poll=min(long_poll, longest))
         elapsed = session.clock.seconds() - start
         if state.ready:
-            tell(Looked(token, state.status, elapsed, None))
+            tell(Looked(token, state.status, elapsed, None, state.details))
             return state
         bare_since = _refuse_dead_end(state, bare_since, elapsed)
         if start + elapsed >= end:
             raise build_not_finished(token, f"is still {state.status} after {_format_seconds(deadline)}")
         at_once = state.long_polled or (long_poll == 0.0 and session.reelport is True)
         seconds = 0.0 if at_once else min(next(rhythm), end - start - elapsed)
-        tell(Looked(token, state.status, elapsed, seconds))
+        tell(Looked(token, state.status, elapsed, seconds, state.details))
         if seconds > 0:
             yield Wait(seconds)
+        longest = 2 * longest if long_poll else longest
         long_poll = end - session.clock.seconds()
         policy = _build_wait_policy(token, long_poll)
 
@@ -180,6 +190,24 @@ def build_links_error(state: ReportState) -> ServiceError:
                               f"{format_count(state.expected or 0, 'file')} by the service's count, but the service "
                               f"gives {format_count(len(state.links), 'link')}. Nothing was kept: download "
                               "it again by its token.", token=state.token)  # fmt: skip
+
+
+def build_failure(state: ReportState) -> ReportFailed:
+    """Build the error of a failed report, of the kind of its reason where the service tells one."""
+    told = state.details.failure if state.details else None
+    if told is None:
+        return ReportFailed(
+            f"The report {state.token} failed on the service's side. Ask for it again.", token=state.token
+        )
+    kind = next((reason.error for reason in FailureReason if reason == told.code), ReportFailed)
+    error = kind(f"Report {state.token}: {told.message} {told.advice}", token=state.token)
+    error.reason = told.code
+    return error
+
+
+def is_worth_a_try(error: ReportFailed) -> bool:
+    """Whether another try of the same request may succeed, against nobody's will."""
+    return not isinstance(error, ReportTooLarge | ReportCancelled) and error.reason != FailureReason.REFUSED
 
 
 def build_not_finished(token: str, what: str) -> NotFinished:
@@ -238,7 +266,7 @@ def _refuse_dead_end(state: ReportState, bare_since: float | None, elapsed: floa
     token = state.token
     match state.status:
         case ReportStatus.FAILED:
-            raise ReportFailed(f"The report {token} failed on the service's side. Ask for it again.", token=token)
+            raise build_failure(state)
         case ReportStatus.EXPIRED:
             raise ReportExpired(f"The report {token} has expired and its file is gone. Ask for it again.", token=token)
         case ReportStatus.FINISHED:
@@ -399,7 +427,7 @@ def _write_between(inner: Flow[T], writer: _StatusWriter) -> Flow[T]:
 def _record_status(ledger: Ledger, row: Row, state: ReportState) -> None:
     match state.status:
         case ReportStatus.FAILED:
-            ledger.record_end(row, State.FAILED, "It failed on the service's side.")
+            ledger.record_end(row, State.FAILED, str(build_failure(state)))
         case ReportStatus.EXPIRED:
             ledger.record_end(row, State.EXPIRED, "The service has it no more.")
         case ReportStatus.FINISHED:

@@ -38,6 +38,7 @@ from reelport.errors import (
     QueryRefused,
     QueueFull,
     ReelportError,
+    ReportCancelled,
     ReportFailed,
     RequestError,
     SlotsFull,
@@ -45,12 +46,16 @@ from reelport.errors import (
     UsageError,
 )
 from reelport.query import ReportQuery
+from reelport.report_details import FailureReason
 from reelport.wire import Code
 from reelport.wording import format_count
 
 _OVER = object()
 
 _OF_A_WINDOW = ("report", "asked", "finished", "downloaded", "bytes", "sha256", "rows", "proof", "last_complete_day")
+
+# Reasons for which a report of any size fails now.
+_OF_ANY_SIZE = frozenset({FailureReason.REFUSED, FailureReason.NO_ROOM, FailureReason.UNAVAILABLE})
 
 _TOLD = 10  # most missing windows that an error lists; it only counts the others
 
@@ -380,10 +385,13 @@ class Bisection:
 
 
 def _can_be_split(error: ReelportError) -> bool:
-    """Whether shorter windows may succeed: the report failed, or the service takes fewer days."""
+    """Whether shorter windows may succeed: the report failed, or the service takes fewer days.
+
+    That helps a report that is too large, and where the reason is unknown, which may be a single day's.
+    """
     match error:
-        case ReportFailed():
-            return True
+        case ReportFailed(reason=reason):
+            return not isinstance(error, ReportCancelled) and reason not in _OF_ANY_SIZE
         case QueryRefused(problems=problems):
             return {problem.code for problem in problems if problem.fatal} == {Code.RANGE_TOO_LONG}
         case _:
@@ -399,5 +407,7 @@ def is_hopeless(error: ReelportError) -> bool:
             return False
         case RequestError() | AccessError() | InternalError() | Unreachable():
             return not _can_be_split(error)
+        case ReportFailed(reason=reason):
+            return reason in _OF_ANY_SIZE
         case _:
             return False
