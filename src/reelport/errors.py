@@ -154,6 +154,7 @@ class ReportTooLarge(ReportFailed):
     """The report needs more memory or time than one may have: ask for less."""
 
     code = "report_too_large"
+    exit_status = 5
 
 
 class ReportCancelled(ReportFailed):

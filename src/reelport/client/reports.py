@@ -335,7 +335,7 @@ class _Handle(ABC):
 
     @property
     def details(self) -> ReportDetails | None:
-        """What a Reelport service said last of the report's state, place, size and failure; else None."""
+        """What a Reelport service said last of state, place, size and failure, or None."""
         return self._state.details
 
     def __repr__(self) -> str:

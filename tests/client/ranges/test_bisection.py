@@ -15,11 +15,13 @@ from reelport.client.ranges.windows import Window
 from reelport.client.session import Session
 from reelport.client.settings.config import PrivateKey, Settings
 from reelport.errors import AccessError, AskLost, Problem, QueueFull, ReelportError, SlotsFull, StorageError, UsageError
+from reelport.report_details import FailureReason
 from reelport.wire import Code
 
 FIRST = date(2024, 1, 1)
 WHOLE = Window(FIRST, date(2024, 6, 28))
 FAILED = ReportFailed("It failed.")
+CANCELLED, TOO_LARGE, TOO_LATE, REFUSED, NO_ROOM, UNAVAILABLE, NOT_MADE = FailureReason
 TOO_LONG = QueryRefused((Problem(Code.RANGE_TOO_LONG, (), "It is too long."),))
 
 
@@ -106,17 +108,38 @@ def test_a_month_is_not_cut_where_rows_are_of_months() -> None:
     assert not bisection.split(january, FAILED, ignore)
 
 
-@pytest.mark.parametrize("error", [AccessError("No."), AskLost("Lost."), UsageError("No."), StorageError("Full.")])
+def failed(reason: FailureReason) -> ReportFailed:
+    """The failure of a report for this reason."""
+    error = reason.error(reason.sentence)
+    error.reason = reason.value
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(AccessError("No."), AskLost("Lost."), UsageError("No."), StorageError("Full.")),
+        *map(failed, (CANCELLED, NO_ROOM, UNAVAILABLE, REFUSED)),
+    ],
+)
 def test_an_error_that_a_shorter_window_would_meet_too_splits_nothing(error: ReelportError) -> None:
-    """Only failed reports and those of too many days are cut."""
+    """Only reports of too many days are cut, and failed ones that shorter windows may spare it."""
     bisection = Bisection(make_session(), (WHOLE,), months=False)
     assert not bisection.split(WHOLE, error, ignore)
     assert list(bisection) == [WHOLE]
 
 
+@pytest.mark.parametrize("reason", [TOO_LARGE, TOO_LATE, NOT_MADE])
+def test_a_report_that_less_work_may_save_is_cut(reason: FailureReason) -> None:
+    """It is too large, or nobody knows why it failed: a single day may be the reason."""
+    bisection = Bisection(make_session(), (WHOLE,), months=False)
+    assert bisection.split(next(iter(bisection)), failed(reason), ignore)
+
+
 @pytest.mark.parametrize(
     ("error", "hopeless"),
     [
+        *((failed(reason), reason in {REFUSED, NO_ROOM, UNAVAILABLE}) for reason in FailureReason),
         (AccessError("No."), True),
         (SlotsFull("None is free."), True),
         (QueueFull("Later."), False),
@@ -127,5 +150,5 @@ def test_an_error_that_a_shorter_window_would_meet_too_splits_nothing(error: Ree
     ],
 )
 def test_which_errors_the_other_windows_would_meet_too(error: ReelportError, hopeless: bool) -> None:
-    """A refusal of the key or the query, or a wait in vain; but no failure of one report, or of one ask."""
+    """A refusal of the key or the query, a wait in vain, a platform that makes nothing; but no other failure."""
     assert is_hopeless(error) is hopeless

@@ -37,7 +37,7 @@ from reelport.errors import (
     SchemaDrift,
     WindowEmptied,
 )
-from reelport.wire import format_complete_day
+from reelport.wire import NO_DAY, format_complete_day
 
 _EVERY = 1.0
 """Seconds between two lines about received bytes."""
@@ -113,6 +113,8 @@ class JsonEvents(ResumableCommand):
         token = getattr(error, "token", None) or self.token
         facts: dict[str, object] = {"ok": False, "status": error.exit_status, "code": error.code}
         facts |= {"error": without_resume_advice(error)} | ({"token": token} if token else {})
+        if isinstance(error, ReportFailed) and error.reason is not None:
+            facts["reason"] = error.reason
         if isinstance(error, QueryRefused):
             facts["problems"] = [_fields_of(problem) for problem in error.problems]
         facts |= {"resume": resume} if resume else {}
@@ -126,14 +128,16 @@ class JsonEvents(ResumableCommand):
 
 
 def _fields_of(value: Any) -> dict[str, object]:  # noqa: ANN401 - any of the events, which are dataclasses
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    """Return a dataclass as an object, without details that no service told."""
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {name: each for name, each in fields.items() if name != "details" or each is not None}
 
 
 def _to_json_value(value: object) -> object:
     if isinstance(value, Enum):
         return value.name.lower()
     if isinstance(value, datetime | date):
-        return value.isoformat()
+        return format_complete_day(value) if value == NO_DAY else value.isoformat()
     if dataclasses.is_dataclass(value):
         return _fields_of(value)
     return str(value)

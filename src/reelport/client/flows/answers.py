@@ -120,7 +120,7 @@ def read_data(reply: Reply, redact: Redact) -> Mapping[str, Any]:
 
 
 def find_details(reply: Reply, token: str, redact: Redact) -> ReportDetails | None:
-    """Find what a Reelport service tells of a report beside its answer; None where it tells nothing."""
+    """Find what a Reelport service tells of a report beside its answer, or None."""
     try:
         extensions = parse_object(reply, redact).get("extensions")
     except Unreachable:

@@ -193,7 +193,7 @@ def build_links_error(state: ReportState) -> ServiceError:
 
 
 def build_failure(state: ReportState) -> ReportFailed:
-    """Build the error of a failed report, of the kind of its reason where the service tells one."""
+    """Build the error of a failed report, by its reason where the service tells one."""
     told = state.details.failure if state.details else None
     if told is None:
         return ReportFailed(

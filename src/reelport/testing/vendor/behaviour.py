@@ -9,6 +9,7 @@ from datetime import date
 from enum import Enum, unique
 from typing import Any, Literal
 
+from reelport.report_details import Failure
 from reelport.testing.vendor.messages import head
 
 _TRAILER = 8
@@ -199,6 +200,8 @@ class Behaviour(Counts):
     """Statuses of an unfinished report in successive status queries; the last is repeated."""
     fails: int | Callable[[Wire], bool] = 0
     """How many of the next reports end as FAILED, or a function that chooses."""
+    failure: Failure | None = None
+    """Why reports fail, which is told as by a Reelport service; None tells nothing, like other vendors."""
     expires_after: float | None = None
     """Seconds from the ask until a report has expired."""
     forgets: bool = False

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from reelport.errors import QueryRefused
 from reelport.query import ReportQuery
+from reelport.report_details import EXTENSION, ReportDetails, State
 from reelport.testing.vendor.behaviour import Behaviour, Wire
 from reelport.testing.vendor.messages import json_reply, refuse, reply
 
@@ -61,7 +62,9 @@ class Reports:
             inline = _INLINE.search(document)
             tokens = [inline[1]] if inline else [value for value in variables.values() if isinstance(value, str)]
             page = _Page.of(document, variables, self.behaviour.links_a_page)
-            return json_reply({"data": {"partner": {_LOOK: self._answer_look(tokens[0] if tokens else "", page)}}})
+            token = tokens[0] if tokens else ""
+            found = self._answer_look(token, page)
+            return json_reply({"data": {"partner": {_LOOK: found}}, **self._tell_failure(token, found)})
         return json_reply({"data": {"__typename": "Mutation" if "mutation" in document else "Query"}})
 
     def unfinished(self) -> int:
@@ -160,6 +163,12 @@ class Reports:
         links = self.links(token) if state == _FINISHED else []
         connection = page.connection(links, self.behaviour.links_lost)
         return {"status": state, "downloadLinks": connection if links or not self.behaviour.null_links else None}
+
+    def _tell_failure(self, token: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
+        if self.behaviour.failure is None or found is None or found["status"] != _FAILED:
+            return {}
+        details = ReportDetails(token, State.FAILED, failure=self.behaviour.failure)
+        return {"extensions": {EXTENSION: {"reports": [details.to_json()]}}}
 
     def _current_state(self, report: Report) -> str:
         """Update a report's state by time and status queries, and return it."""
