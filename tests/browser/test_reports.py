@@ -90,7 +90,7 @@ def test_a_report_needs_no_script(waiting: Studio, idle: Service) -> None:
     page = waiting.open(f"/studio/reports/new?{VIEW}&channelSlug=one", MEMBER, script=False)
     ask(page)
     page.get_by_role("link", name="Look again").click()
-    expect(page.locator(".state")).to_contain_text("waiting")
+    expect(page.locator(".state")).to_contain_text("queued")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".state")).to_contain_text(f"It was cancelled by {MEMBER}.")
     page.get_by_role("link", name="Ask again for these days").click()

@@ -86,7 +86,7 @@ def test_cancelled_report_stops_its_engine(service: Service) -> None:
     assert until(lambda: drafts(service) == [])
     assert until(lambda: '"attempt interrupted"' in service.log)
     found = entry(service, report)
-    assert (found.state, found.reason) == ("failed", backlog.CANCELLED)
+    assert (found.state, found.reason) == ("cancelled", backlog.CANCELLED)
     assert asker.fetch(asker.ask(**SHORT)).count(b"\n") == 5001
 
 
@@ -128,7 +128,7 @@ def test_stopped_worker_gives_its_report_back_unblamed(service: Service) -> None
     token = asker.ask(**LONG)
     running(service, token)
     service.stop()
-    assert entry(service, token).state == "waiting"
+    assert entry(service, token).state == "queued"
     service.start()
     assert asker.fetch(token).count(b"\n") == 600_001
     found = entry(service, token)
@@ -173,7 +173,7 @@ def test_waiting_reports_have_a_place_and_two_run(service: Service) -> None:
         at_once = {each.id: (each.state, each.place) for each in backlog.list_entries(db)}
         return [at_once[name] for name in names]
 
-    waiting = [("waiting", place) for place in (1, 2, 3)]
+    waiting = [("queued", place) for place in (1, 2, 3)]
     assert until(lambda: seen() == [("running", None), ("running", None), *waiting]), seen()
     for name in names:
         jobs.cancel(db, name, "done", datetime.now(UTC))

@@ -15,7 +15,7 @@ from reelport import AsyncClient, Client, Report, ReportFailed, ReportQuery
 from reelport.errors import DiskFull, OutOfMemory, QueryRefused, StorageError, StoreUnavailable
 from reelport.report_details import Failure, FailureReason, State
 from reelport.server.queue import backlog, jobs
-from reelport.server.queue.reasons import ReasonCode
+from reelport.server.queue.report_state import ReasonCode
 from reelport.server.state.database import connected
 from reelport.testing import Key
 

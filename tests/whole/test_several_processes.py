@@ -184,7 +184,7 @@ def test_a_worker_that_was_frozen_past_its_lease_publishes_nothing(fleet: Fleet,
 
 def has_begun(db: Engine, report: str) -> bool:
     """Whether a report waits no more."""
-    return backlog.get_entry(db, report).state != "waiting"
+    return backlog.get_entry(db, report).state != "queued"
 
 
 def freeze_worker(fleet: Fleet, db: Engine) -> tuple[str, str, int]:

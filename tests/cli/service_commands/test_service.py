@@ -22,12 +22,13 @@ from tests.patience import until
 from reelport.cli.main import main
 from reelport.facts.layout import check_layout
 from reelport.query import ReportQuery
+from reelport.report_details import FailureReason
 from reelport.server import credentials
 from reelport.server.access import callers, channel_registry, grants
 from reelport.server.access.callers import Caller
 from reelport.server.access.grants import ClientCredentials
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue import jobs
+from reelport.server.queue import backlog, jobs
 from reelport.server.reports.ask import ask_report
 from reelport.server.settings import read_settings
 from reelport.server.state.database import connect
@@ -209,12 +210,16 @@ def test_queue_is_listed_shown_and_cancelled(run: Run, tmp_path: Path) -> None:
     asked = ask_report(db, read_settings(data=data), caller, query, datetime.now(UTC))
     db.dispose()
     (row,) = json.loads(run("queue", "list", "--json")[1])
-    assert (row["report"], row["state"], row["place"]) == (asked.id, "waiting", 1)
+    assert (row["report"], row["state"], row["place"]) == (asked.id, "queued", 1)
     shown = json.loads(run("queue", "show", asked.token, "--json")[1])
     assert shown["query"]["metrics"] == ["VIEWS"]
     assert "token" not in shown
     assert run("queue", "cancel", asked.id)[0] == 0
-    assert "cancelled" in run("queue", "show", asked.id)[1]
+    shown = json.loads(run("queue", "show", asked.id, "--json")[1])
+    reason = FailureReason.CANCELLED
+    assert (shown["state"], shown["reason"]) == ("cancelled", backlog.CANCELLED)
+    assert shown["failure"] == {"code": reason.value, "message": backlog.CANCELLED, "advice": reason.advice}
+    assert reason.advice in run("queue", "show", asked.id)[1]
     status, _, err = run("queue", "cancel", asked.token)
     assert (status, "ended already" in err) == (2, True)
     assert run("queue", "list")[1] == ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import gc
 import hashlib
+import io
 import os
 import resource
 import stat
@@ -16,9 +18,11 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.patience import PATIENCE
 
-from reelport.engine.duckdb.csv_sink import open_sink
+from reelport.engine.duckdb.csv_sink import LineCounter, open_sink
 
 LONG = bytes(range(256)) * 20_000
 """Five times what a pipe holds."""
@@ -215,3 +219,15 @@ def test_where_no_thread_is_to_be_had_for_syncing_the_file_is_written(tmp_path: 
     command: list[str | Path] = [sys.executable, "-c", LAST, tmp_path / "file", tmp_path]
     assert subprocess.run(command, check=True, timeout=300, capture_output=True).stdout == b""
     assert (tmp_path / "file").stat().st_size == 80 << 20
+
+
+@given(cells=st.lists(st.text('a",\n', max_size=6), min_size=1, max_size=30), sizes=st.lists(st.integers(1, 9)))
+def test_lines_are_counted_as_csv_has_them(cells: list[str], sizes: list[int]) -> None:
+    """Line ends and quotes within cells are none of a row, wherever the bytes were cut when they were read."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).writerows([cell, "x"] for cell in cells)
+    data, counter = text.getvalue().encode(), LineCounter()
+    for size in [*sizes, len(data)]:
+        counter.add(data[:size])
+        data = data[size:]
+    assert counter.lines == len(cells)

@@ -19,6 +19,7 @@ from tests.storage.object_server import BUCKET, Fault, FaultyProxy
 
 from reelport import UsageError
 from reelport.cli.main import main
+from reelport.engine.duckdb.engine import Progress
 from reelport.errors import StorageError
 from reelport.server import app, credentials
 from reelport.server.doctor.checks import check_object_store, run_checks
@@ -111,17 +112,19 @@ def test_a_sweep_that_waits_for_the_store_holds_up_no_lease(faulty_server: Fault
 
 
 def test_a_look_at_a_running_report_asks_the_store_nothing(faulty_server: FaultyProxy, tmp_path: Path) -> None:
-    """What is written so far lies on the machine that makes it."""
+    """What is written so far comes from the state, where the worker tells it."""
     with open_api(settings_of(tmp_path)) as api:
         token = api.ask(**api.new())["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
         claim = jobs.claim(api.service.db, "worker", running=9, lease_seconds=60)
         assert claim is not None
         settings = api.service.settings
         report_files.prepare_draft(settings, claim.report_id, claim.attempt).write_bytes(b"day,views\n")
+        assert jobs.renew_lease(api.service.db, claim, 60, Progress(3, 40))
         faulty_server.seen.clear()
-        assert report_files.measure_draft(settings, claim.report_id, claim.attempt) == 10
-        assert report_files.measure_draft(settings, claim.report_id, claim.attempt + 1) == 0
-        assert api.graphql(LOOK, {"reportToken": token})["data"]["partner"]["reportFile"]["status"] == "IN_PROGRESS"
+        answer = api.graphql(LOOK, {"reportToken": token})
+        assert answer["data"]["partner"]["reportFile"]["status"] == "IN_PROGRESS"
+        (told,) = answer["extensions"]["reelport"]["reports"]
+        assert (told["rows"], told["bytes"]) == (3, 40)
         assert not any(claim.report_id in path for _, path, _ in faulty_server.seen)
 
 

@@ -154,7 +154,7 @@ def test_pages_of_reports_tell_what_is_on_the_disk(state: State) -> None:
     """A person's look at them is rare: each syncs."""
     organization = state.organization("demo", "c1")
     report = state.ask(state.caller(state.key("demo")))
-    given = (state.db, state.settings, organization)
+    given = (state.db, organization)
     with no_sync(state.settings):
         for read in (
             lambda: report_list.list_reports(*given, state.now),

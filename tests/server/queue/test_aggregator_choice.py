@@ -84,7 +84,7 @@ def test_a_report_waits_for_a_lost_server_and_is_not_blamed(state: State, tmp_pa
 
 def read_as_partner(state: State, report_id: str) -> str:
     """What a report's own people read of its failure."""
-    found = report_list.find_listed_report(state.db, state.settings, 1, report_id, state.now)
+    found = report_list.find_listed_report(state.db, 1, report_id, state.now)
     assert found is not None
     return str(found.reason)
 

@@ -76,7 +76,7 @@ def test_reports_of_a_service_that_was_killed_are_logged_as_queued_again(state: 
         assert release_dead_workers(state.db, state.settings) == ()
     (line,) = lines
     assert (line["event"], line["reports"]) == ("reports of a dead worker queued again", [report])
-    assert entry(state, report).state == "waiting"
+    assert entry(state, report).state == "queued"
 
 
 def test_three_deaths_alone_end_a_report_with_that_as_its_reason(state: State) -> None:
@@ -143,7 +143,7 @@ def test_losses_that_nobody_saw_end_no_report(state: State) -> None:
         assert before + pause <= due <= after + pause
         skip_pause(state)
     found = entry(state, asked)
-    assert (found.state, found.losses, found.deaths, found.suspect) == ("waiting", 10, 0, True)
+    assert (found.state, found.losses, found.deaths, found.suspect) == ("queued", 10, 0, True)
 
 
 def test_a_worker_that_was_silent_past_its_lease_is_not_said_to_have_ended(state: State) -> None:
@@ -231,7 +231,7 @@ def test_death_of_a_watched_worker_is_its_supervisors_alone_to_settle(state: Sta
         assert entry(state, asked).state == "running"
         seconds[0] = 1.0
         assert until(lambda: settled(noted, lambda: entry(state, asked).deaths == 1))
-        assert (entry(state, asked).deaths, entry(state, asked).state) == (1, "waiting")
+        assert (entry(state, asked).deaths, entry(state, asked).state) == (1, "queued")
         assert list(state.settings.workers_root.glob("*.lock")) == []
 
 
@@ -246,7 +246,7 @@ def test_death_that_the_supervisor_did_not_outlive_is_nobodys_fault(state: State
     with liveness.lock_unwatched_dead(state.settings) as dead:
         assert [deaths.requeue_jobs(state.db, owner) for owner in dead] == [(asked,)]
     found = entry(state, asked)
-    assert (found.state, found.deaths, found.losses, found.suspect) == ("waiting", 0, 1, False)
+    assert (found.state, found.deaths, found.losses, found.suspect) == ("queued", 0, 1, False)
     assert list(state.settings.workers_root.iterdir()) == []
 
 

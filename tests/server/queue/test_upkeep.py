@@ -149,7 +149,7 @@ def test_a_worker_ends_once_it_rests_after_its_reports(state: State, tmp_path: P
         for reports, left in ((2, 1), (1, 0)):
             Worker(state.again(slots=1), state.db, engine, "one", events, reports=reports).run()
             states = [backlog.get_entry(state.db, each.id).state for each in asked]
-            assert states.count("waiting") == left
+            assert [str(state) for state in states].count("queued") == left
 
 
 def test_state_file_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:

@@ -9,17 +9,17 @@ import pytest
 from sqlalchemy import text
 from tests.server.conftest import State
 
+from reelport.engine.duckdb.engine import Progress
 from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused, StorageError, StoreUnavailable
 from reelport.query import ReportQuery
 from reelport.report_details import Failure, FailureReason
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import Caller
 from reelport.server.access.keys import identify_studio
-from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.queue import backlog, deaths, jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.reasons import ReasonCode
+from reelport.server.queue.report_state import ReasonCode
 from reelport.server.reports import report_access, report_list
 from reelport.server.reports.ask import AskedReport, ask_report
 from reelport.server.reports.report_list import PAGE, Cursor, ReportPage, StateFilter
@@ -38,22 +38,23 @@ def caller(state: State) -> Caller:
 
 def shown(state: State, caller: Caller, by: StateFilter = StateFilter.ALL, after: Cursor | None = None) -> ReportPage:
     """A page of the list."""
-    return report_list.list_reports(state.db, state.settings, caller.organization_id, state.now, shown=by, after=after)
+    return report_list.list_reports(state.db, caller.organization_id, state.now, shown=by, after=after)
 
 
 def test_each_report_says_what_it_is_in(state: State, caller: Caller) -> None:
-    """The place in the queue, the bytes that were written, rows and bytes, the reason; filters leave the others out."""
+    """The place in the queue, rows and bytes, those so far too, the reason; filters leave the others out."""
     asked = [state.ask(caller, day).id for day in range(1, 6)]
     first, second = (jobs.claim(state.db, "w", running=9, lease_seconds=30) for _ in range(2))
     assert first
     assert second
     assert jobs.finish(state.db, first, FILE, state.now + timedelta(seconds=3))
-    report_files.prepare_draft(state.settings, second.report_id, second.attempt).write_bytes(b"1234567")
+    assert jobs.renew_lease(state.db, second, 30, Progress(3, 70))
     jobs.cancel(state.db, asked[2], "No.", state.now)
     found = {report.id: report for report in shown(state, caller).reports}
-    assert [found[name].state for name in asked] == ["finished", "running", "failed", "waiting", "waiting"]
+    assert [found[name].state for name in asked] == ["finished", "running", "cancelled", "queued", "queued"]
     assert (found[asked[0]].rows, found[asked[0]].bytes, found[asked[0]].seconds) == (1, 2, 3)
-    assert (found[asked[1]].written, found[asked[2]].reason) == (7, f"No. {FailureReason.CANCELLED.advice}")
+    assert (found[asked[1]].rows, found[asked[1]].bytes) == (3, 70)
+    assert found[asked[2]].reason == f"No. {FailureReason.CANCELLED.advice}"
     assert [found[name].place for name in asked] == [None, None, None, 1, 2]
     by = {each: {report.id for report in shown(state, caller, each).reports} for each in StateFilter}
     assert by[StateFilter.ALL] == set(asked)
@@ -110,7 +111,7 @@ def test_reports_of_other_organizations_are_in_no_list(state: State, caller: Cal
     foreign = state.ask(rival)
     own = state.ask(caller)
     assert [(report.id, report.place) for report in shown(state, caller).reports] == [(own.id, 1)]
-    found = report_list.find_listed_report(state.db, state.settings, caller.organization_id, foreign.id, state.now)
+    found = report_list.find_listed_report(state.db, caller.organization_id, foreign.id, state.now)
     assert found is None
 
 
@@ -149,7 +150,7 @@ def claim(state: State, report: AskedReport) -> Claim:
 
 def read(state: State, report: AskedReport) -> str:
     """What its people read of it."""
-    found = report_list.find_listed_report(state.db, state.settings, 1, report.id, state.now)
+    found = report_list.find_listed_report(state.db, 1, report.id, state.now)
     assert found is not None
     return str(found.reason)
 

@@ -45,7 +45,7 @@ def finish(state: State, claim: Claim) -> bool:
 
 def listed(state: State, caller: Caller, report_id: str) -> ListedReport | None:
     """The report as its people see it."""
-    return report_list.find_listed_report(state.db, state.settings, caller.organization_id, report_id, state.now)
+    return report_list.find_listed_report(state.db, caller.organization_id, report_id, state.now)
 
 
 def actions(state: State) -> list[tuple[str, str, str]]:
@@ -64,7 +64,7 @@ def test_a_cancelled_report_has_failed_and_says_by_whom(state: State, caller: Ca
         found = listed(state, caller, asked.id)
         assert found is not None
         assert (found.state, found.reason) == (
-            "failed",
+            "cancelled",
             f"It was cancelled by ann@demo.example. {FailureReason.CANCELLED.advice}",
         )
         assert not report_removal.cancel_report(state.db, remover, asked.id, state.now)

@@ -181,7 +181,7 @@ def test_an_id_that_no_database_holds_is_not_found(state: State) -> None:
     organization, odd = state.organization("demo", "a"), "a\0b"
     assert kept_views.find_shared_view(state.db, organization, odd) is None
     assert kept_views.find_saved_view(state.db, organization, odd) is None
-    assert report_list.find_listed_report(state.db, state.settings, organization, odd, state.now) is None
+    assert report_list.find_listed_report(state.db, organization, odd, state.now) is None
 
 
 def test_ended_links_do_not_pile_up(state: State) -> None:

@@ -70,7 +70,7 @@ def show_report(report: Report, *, json: PrintJson = False, data: Data = None) -
 
 @QUEUE.command(name="cancel")
 def cancel_report(report: Report, *, json: PrintJson = False, data: Data = None) -> None:
-    """Cancel a report that waits or runs. It ends as failed, and frees its partner's slot.
+    """Cancel a report that waits or runs, and free its partner's slot.
 
     Example: reelport queue cancel REPORT
     """

@@ -21,6 +21,9 @@ from queue import SimpleQueue
 _CHUNK = 1 << 20
 """Bytes per read from the pipe; also the size of the pipe's buffer, where the system allows it."""
 
+_NO_MARKS = bytes(set(range(256)) - set(b'"\n'))
+"""All bytes but those that tell where a line of CSV ends."""
+
 _HEAD_START = 0.03
 """Seconds in which nobody reads: a report that is written by then needs no other thread."""
 
@@ -34,16 +37,37 @@ class Written:
     sha256: str
 
 
+class LineCounter:
+    """Counts the lines of CSV as its bytes come; a quoted cell may hold line ends."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self._is_in_quotes = False
+
+    def add(self, data: bytes) -> None:
+        """Count the line ends outside quotes."""
+        if not self._is_in_quotes and b'"' not in data:
+            self.lines += data.count(b"\n")
+            return
+        marks = (b'"' if self._is_in_quotes else b"") + data.translate(None, _NO_MARKS)
+        # Most quoted cells hold no line end, and leave two quotes side by side.
+        outside = marks.replace(b'""', b"").split(b'"')[::2]
+        self.lines += sum(part.count(b"\n") for part in outside)
+        self._is_in_quotes = marks.count(b'"') % 2 == 1
+
+
 class CsvSink:
     """Copies what is written into `pipe` into a new file until it is closed.
 
     One writer may come after another. The file is complete once `close` has returned and `check` raises nothing; then
-    `bytes` and `sha256` are the file's.
+    `bytes` and `sha256` are the file's. `lines`, the header's too, are only those that were read while more was being
+    written: a short report has none.
     """
 
     def __init__(self, file: int, pipe: Path, on_full: Callable[[], object]) -> None:
         self.pipe = pipe
         self.bytes = 0
+        self._counter = LineCounter()
         self._file = file
         self._on_full = on_full
         self._failure: Exception | None = None
@@ -70,6 +94,11 @@ class CsvSink:
             undone.pop_all()
 
     @property
+    def lines(self) -> int:
+        """The lines that were read while they were written."""
+        return self._counter.lines
+
+    @property
     def sha256(self) -> str:
         """The SHA-256, in hex, of the bytes written so far."""
         return self._digest.hexdigest()
@@ -85,7 +114,7 @@ class CsvSink:
         self._open.release()
         try:
             if self._taken.acquire(blocking=False):
-                self._read_pipe()
+                self._read_pipe(counting=False)
             else:
                 self._read.wait()
             self._check_pipe()
@@ -99,7 +128,7 @@ class CsvSink:
         if self._open.acquire(timeout=_HEAD_START) or not self._taken.acquire(blocking=False):
             return
         try:
-            self._read_pipe()
+            self._read_pipe(counting=True)
         except Exception as error:  # noqa: BLE001 - raised by `check`, in the thread that waits for it
             self._give_up(error)
         finally:
@@ -122,13 +151,15 @@ class CsvSink:
         if not os.path.samestat(self.pipe.lstat(), os.fstat(self._reading)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.pipe))
 
-    def _read_pipe(self) -> None:
+    def _read_pipe(self, *, counting: bool) -> None:
         view = memoryview(self._buffer)
         while size := os.readv(self._reading, [self._buffer]):
             # Empty the pipe even after an error: a writer must never block in it.
             try:
                 if self._failure is None:
                     self._store(view[:size])
+                    if counting:
+                        self._counter.add(bytes(view[:size]))
             except Exception as error:  # noqa: BLE001 - raised by `check`, in the thread that waits for it
                 self._failure = error
             if self._failure is not None:

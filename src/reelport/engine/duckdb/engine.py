@@ -141,6 +141,14 @@ class QueryEngine:
                 self._keeps_footers = False
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Rows and bytes of a report that are written so far."""
+
+    rows: int
+    bytes: int
+
+
 @dataclass(slots=True)
 class _SpillRoom:
     """The limit of spilled bytes that sessions last gave DuckDB; -1 before the first."""
@@ -162,6 +170,7 @@ class Session:
         """Set once the session is cancelled: whoever aggregates for it elsewhere stops, too."""
         self.underway = threading.Event()
         """Set once the engine runs a statement of a write, for which it needs no lock of Python's."""
+        self._sink: CsvSink | None = None
         self._interrupting = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
@@ -213,6 +222,7 @@ class Session:
                 self._raise_spill_limit(self._spill)
                 # Plans look at the files that they are to read.
                 with open_sink(to, self._spill, self._interrupt) as out, describing_by(self._connection):
+                    self._sink = out if report_format is CSV else None
                     rows = self._copy_all(pieces, out, report_format)
                 whole = True
                 return Written(rows, out.bytes, out.sha256)
@@ -222,6 +232,12 @@ class Session:
                 with suppress(OSError):
                     to.unlink(missing_ok=True)
             self._idle.set()
+
+    @property
+    def progress(self) -> Progress | None:
+        """What was written so far of a long report; None before its first row."""
+        sink = self._sink
+        return None if sink is None or sink.lines < 2 else Progress(sink.lines - 1, sink.bytes)  # noqa: PLR2004 - a header
 
     def cancel(self) -> None:
         """Stop the running write or fetch, or the next one, and return once it has stopped."""

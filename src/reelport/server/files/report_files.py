@@ -9,9 +9,7 @@ from pathlib import Path
 from reelport import killpoints
 from reelport.engine.duckdb.csv_sink import Written
 from reelport.engine.report_format import CSV, FORMATS
-from reelport.errors import StorageError
 from reelport.server.settings import Settings
-from reelport.storage.local_folder import LocalFolder
 
 _DRAFT = ".part"
 _NAME = re.compile(rf"([0-9a-z]+)-([0-9]+)(?:{'|'.join(map(re.escape, (_DRAFT, *(one.suffix for one in FORMATS))))})")
@@ -36,18 +34,6 @@ def parse_name(name: str) -> tuple[str, int] | None:
 def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
     """Make the path of an attempt's own draft, which no stalled attempt can touch."""
     return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
-
-
-def measure_draft(settings: Settings, report_id: str, attempt: int) -> int:
-    """Measure how many bytes a running attempt has written so far; 0 without its draft.
-
-    It asks no object store, which holds no drafts: a page of many reports would wait for each of them.
-    """
-    try:
-        draft = LocalFolder(settings.files_root).find(f"{report_id}-{attempt}{_DRAFT}")
-    except StorageError:  # only a sign of progress: opening the file says what is wrong with the store
-        return 0
-    return 0 if draft is None else draft.size
 
 
 def publish_draft(settings: Settings, draft: Path, written: Written) -> FileRecord:

@@ -11,7 +11,8 @@ from sqlalchemy import Engine, Row, or_, select
 
 from reelport.errors import UsageError
 from reelport.query import ReportQuery
-from reelport.server.queue import jobs
+from reelport.report_details import Failure, State
+from reelport.server.queue import jobs, report_state
 from reelport.server.state.database import reading, sync_commits
 from reelport.server.state.tables import JOBS, ORGANIZATIONS, REPORTS
 
@@ -23,9 +24,9 @@ _MOST_LISTED = 200
 class Entry:
     """One report, as an operator sees it.
 
-    `state` is `waiting` or `running` while its status is IN_PROGRESS, else the status in small letters. `place` is its
-    place among the waiting reports of its partner, from 1; a worker may claim it from `due_at` on. `reason` says why it
-    failed, or why the last attempt did. Of the `attempts` that were begun, `failures` ended with an error of the
+    `state` is that of the last sweep. `place` is its place among the waiting reports of its partner, from 1; a worker
+    may claim it from `due_at` on. `reason` says why it failed, or why the last attempt did; `failure` is what its
+    partner reads of it. Of the `attempts` that were begun, `failures` ended with an error of the
     report, `deaths` with the death of a worker that made nothing else, and `losses` with a process whose end isn't
     blamed on the report. A `suspect` may have killed a worker that made other reports beside it, and is made alone.
     `waited_for_room` is how many seconds it has waited so far for a full disk.
@@ -34,7 +35,7 @@ class Entry:
     id: str
     organization: str
     key: str
-    state: str
+    state: State
     place: int | None
     due_at: datetime | None
     attempts: int
@@ -44,6 +45,7 @@ class Entry:
     suspect: bool
     waited_for_room: float
     reason: str | None
+    failure: Failure | None
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
@@ -116,7 +118,8 @@ def _count_places(waiting: Iterable[Row[str, int]]) -> dict[str, int]:
 
 
 def _make_entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Entry:
-    state = row.status.lower() if row.number is None else "running" if row.owner is not None else "waiting"
+    state = report_state.find_state(row, None)
+    has_failed = state in {State.FAILED, State.CANCELLED}
     return Entry(
         id=row.id,
         organization=row.organization,
@@ -131,6 +134,7 @@ def _make_entry(row: Row[*tuple[object, ...]], places: Mapping[str, int]) -> Ent
         suspect=bool(row.suspect),
         waited_for_room=(row.waited_for_room or 0) / 1000,
         reason=row.reason,
+        failure=report_state.describe_failure(row.reason_code, row.partner_reason) if has_failed else None,
         created_at=row.created_at,
         expires_at=row.expires_at,
         ended_at=row.ended_at,

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, RowMapping
 from reelport.errors import OutOfMemory, StorageError
 from reelport.server.queue import jobs, liveness
 from reelport.server.queue.jobs import Claim
-from reelport.server.queue.reasons import ReasonCode
+from reelport.server.queue.report_state import ReasonCode
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing

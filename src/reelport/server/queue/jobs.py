@@ -16,11 +16,12 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, Engine, select
 
+from reelport.engine.duckdb.engine import Progress
 from reelport.errors import DiskFull, InternalError
 from reelport.query import ReportQuery
 from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue.reasons import ReasonCode, choose_partner_reason
+from reelport.server.queue.report_state import ReasonCode, choose_partner_reason
 from reelport.server.state import tables, tallies
 from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.statements import Statements
@@ -143,10 +144,14 @@ def has_due_suspect(db: Engine) -> bool:
         return _SQL.run(connection, "waiting", due).first() is not None
 
 
-def renew_lease(db: Engine, claim: Claim, lease_seconds: float) -> bool:
-    """Renew the lease of an attempt (its heartbeat); False when the lease was lost."""
+def renew_lease(db: Engine, claim: Claim, lease_seconds: float, progress: Progress | None = None) -> bool:
+    """Renew the lease of an attempt (its heartbeat), and tell what it has written so far.
+
+    False when the lease was lost.
+    """
+    written = {"rows": progress and progress.rows, "bytes": progress and progress.bytes}
     with writing(db) as connection:
-        renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds)}
+        renewed = {**claim.fence, "lease": to_milliseconds(lease_seconds), **written}
         return _SQL.run(connection, "beat", renewed).rowcount == 1
 
 

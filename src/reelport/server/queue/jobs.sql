@@ -41,7 +41,8 @@ FOR UPDATE SKIP LOCKED
 
 -- take: begin an attempt on a lease; its number is the fencing token, and only grows
 UPDATE jobs
-SET owner = :owner, attempt = attempt + 1, alone = :alone, leased_until = clock_ms() + :lease
+SET owner = :owner, attempt = attempt + 1, alone = :alone, leased_until = clock_ms() + :lease, rows_written = NULL,
+    bytes_written = NULL
 WHERE number = :number
 RETURNING report_id, attempt, waited_for_room
 
@@ -61,9 +62,9 @@ SET attempts = :attempt
 WHERE id = :report_id
 RETURNING query, channels, versions, failures, clock_ms() - created_at AS waited, traceparent
 
--- beat: renew the lease of an attempt; no row when the lease was lost
+-- beat: renew the lease of an attempt, and record what it has written; no row when the lease was lost
 UPDATE jobs
-SET leased_until = clock_ms() + :lease
+SET leased_until = clock_ms() + :lease, rows_written = :rows, bytes_written = :bytes
 WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- held: whether an attempt still holds its job

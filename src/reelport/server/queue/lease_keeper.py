@@ -12,7 +12,7 @@ from enum import StrEnum
 import structlog
 from sqlalchemy import Engine
 
-from reelport.engine.duckdb.engine import Session
+from reelport.engine.duckdb.engine import Progress, Session
 from reelport.errors import ReelportError, StorageError
 from reelport.server.files import retention
 from reelport.server.queue import deaths, jobs, liveness
@@ -35,6 +35,8 @@ One that hangs for longer is made again by somebody else.
 """
 _BEATS = 3
 """Heartbeats within the length of a lease."""
+_PROGRESS_SECONDS = 2.0
+"""Seconds between two heartbeats of an attempt that has written something since."""
 _log = structlog.get_logger()
 
 
@@ -49,19 +51,28 @@ class StopReason(StrEnum):
 
 @dataclass(eq=False)
 class RunningAttempt:
-    """One attempt that is being made; its times are monotonic, in seconds."""
+    """One attempt that is being made; its times are monotonic, in seconds.
+
+    `told` is what its last heartbeat told of its progress.
+    """
 
     claim: Claim
     session: Session
     is_express: bool = False
     started_at: float = field(default_factory=time.monotonic)
     renewed_at: float = field(default_factory=time.monotonic)
+    told: Progress | None = None
     stop: StopReason | None = None
 
     @property
     def seconds(self) -> float:
         """For how long it has been made."""
         return time.monotonic() - self.started_at
+
+    def measure_progress(self) -> Progress | None:
+        """Measure what is written so far; to write the report again as a check adds nothing."""
+        known = [each for each in (self.session.progress, self.told) if each is not None]
+        return max(known, key=lambda each: each.bytes, default=None)
 
     def interrupt(self, why: StopReason) -> None:
         """Ask the engine to stop; call it again until the attempt has ended.
@@ -137,9 +148,11 @@ class LeaseKeeper:
             elif each.is_express and each.seconds > self._express_seconds:
                 each.interrupt(StopReason.LONG)
             # Also the lease of one that was interrupted: it may notice late, or be published.
-            if over < _LATE_SECONDS and time.monotonic() - each.renewed_at > self._settings.lease_seconds / _BEATS:
-                jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds)
-                each.renewed_at = time.monotonic()
+            progress, beat = each.measure_progress(), self._settings.lease_seconds / _BEATS
+            pause = min(beat, _PROGRESS_SECONDS) if progress != each.told else beat
+            if over < _LATE_SECONDS and time.monotonic() - each.renewed_at > pause:
+                jobs.renew_lease(self._db, each.claim, self._settings.lease_seconds, progress)
+                each.renewed_at, each.told = time.monotonic(), progress
 
     def _reap(self) -> None:
         overdue = deaths.requeue_overdue(self._db, self._settings.lease_seconds)

@@ -45,7 +45,7 @@ from reelport.server.queue.lease_keeper import (
     StopReason,
     release_dead_workers,
 )
-from reelport.server.queue.reasons import ReasonCode
+from reelport.server.queue.report_state import ReasonCode
 from reelport.server.queue.warm_up import warm_up
 from reelport.server.queue.worker_memory import RestMemory
 from reelport.server.resources import release_memory

@@ -9,11 +9,10 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 
 from reelport.report_details import EXTENSION, ReportDetails, Slots, State
-from reelport.server.queue import reasons
-from reelport.server.queue.reasons import ReasonCode
+from reelport.server.queue import report_state
 from reelport.server.settings import Settings
 from reelport.server.state.tables import JOBS, REPORTS
-from reelport.wire import ReportStatus, parse_complete_day
+from reelport.wire import parse_complete_day
 
 _OTHERS = JOBS.alias("others")
 _OF_PARTNER = select(func.count()).select_from(_OTHERS).where(_OTHERS.c.organization_id == REPORTS.c.organization_id)
@@ -59,9 +58,10 @@ class PartnerLoad:
 
 
 def select_with_job() -> Select[*tuple[Any, ...]]:
-    """Select reports with the owner of their job, and their place in the queue."""
+    """Select reports with what their job says: owner, what was written so far, place."""
     place = _PLACE.scalar_subquery().label("place")
-    return select(REPORTS, JOBS.c.owner, place).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
+    written = JOBS.c.rows_written, JOBS.c.bytes_written
+    return select(REPORTS, JOBS.c.owner, *written, place).outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
 
 
 def select_with_load() -> Select[*tuple[Any, ...]]:
@@ -70,37 +70,19 @@ def select_with_load() -> Select[*tuple[Any, ...]]:
     return select_with_job().add_columns(*counts)
 
 
-def find_status(row: Row[*tuple[Any, ...]], now: datetime) -> ReportStatus:
-    """Find the status of a report's row now: a sweep may store later that it expired."""
-    status = ReportStatus[row.status]
-    return ReportStatus.EXPIRED if row.expires_at <= now and status is not ReportStatus.FAILED else status
-
-
-def find_state(row: Row[*tuple[Any, ...]], now: datetime) -> State:
-    """Find the state of a report's row, which has the `owner` of its job."""
-    match find_status(row, now):
-        case ReportStatus.IN_PROGRESS:
-            return State.QUEUED if row.owner is None else State.RUNNING
-        case ReportStatus.FAILED:
-            return State.CANCELLED if row.reason_code == ReasonCode.CANCELLED else State.FAILED
-        case ReportStatus.FINISHED:
-            return State.FINISHED
-        case ReportStatus.EXPIRED:
-            return State.EXPIRED
-
-
 def describe_report(row: Row[*tuple[Any, ...]], now: datetime) -> ReportDetails:
     """Describe a report's row of `select_with_job` to its partner."""
-    state = find_state(row, now)
+    state = report_state.find_state(row, now)
+    is_running = state is State.RUNNING
     has_failed = state in {State.FAILED, State.CANCELLED}
     return ReportDetails(
         row.token,
         state,
         place=row.place if state is State.QUEUED else None,
-        rows=row.rows,
-        bytes=row.bytes,
+        rows=row.rows_written if is_running else row.rows,
+        bytes=row.bytes_written if is_running else row.bytes,
         sha256=row.sha256,
         last_complete_day=parse_complete_day(row.last_complete_day),
         expires_at=row.expires_at,
-        failure=reasons.describe_failure(row.reason_code, row.partner_reason) if has_failed else None,
+        failure=report_state.describe_failure(row.reason_code, row.partner_reason) if has_failed else None,
     )

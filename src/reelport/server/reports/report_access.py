@@ -19,6 +19,7 @@ from reelport.server import credentials
 from reelport.server.access import callers
 from reelport.server.access.callers import Caller
 from reelport.server.files.report_files import FileRecord
+from reelport.server.queue import report_state
 from reelport.server.reports import details
 from reelport.server.reports.details import PartnerLoad
 from reelport.server.state.database import reading
@@ -92,7 +93,7 @@ def _find_visible(
     )
     if row is None or not may_see:
         return None
-    status = details.find_status(row, now)
+    status = report_state.find_status(row, now)
     file = FileRecord(row.file, row.rows, row.bytes, row.sha256) if status is ReportStatus.FINISHED else None
     told = details.describe_report(row, now)
     return FoundReport(

@@ -18,10 +18,9 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, 
 
 from reelport.engine.tenant import Tenant
 from reelport.query import ReportQuery
+from reelport.report_details import State
 from reelport.server.access.callers import clean_text
-from reelport.server.files import report_files
-from reelport.server.queue import reasons
-from reelport.server.settings import Settings
+from reelport.server.queue import report_state
 from reelport.server.state.database import reading, sync_commits
 from reelport.server.state.tables import JOBS, KEYS, REPORTS, to_moment
 from reelport.wire import ReportStatus, parse_complete_day
@@ -34,23 +33,8 @@ _MOST_ASKED = 100_000
 """The reports that are read back at most, the newest."""
 
 
-class State(StrEnum):
-    """What a report is in; the first two have the status IN_PROGRESS on the wire."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-    EXPIRED = "expired"
-
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether the report has yet to end."""
-        return self in {State.WAITING, State.RUNNING}
-
-
 class StateFilter(StrEnum):
-    """The states that a list shows."""
+    """The states that a list shows; FAILED also shows what was cancelled."""
 
     ALL = "all"
     UNFINISHED = "unfinished"
@@ -84,9 +68,9 @@ class ListedReport:
     """A report as its organization's people see it.
 
     `place` is that among the organization's waiting reports, from 1; `due_at` is when a waiting one is tried at the
-    earliest. `written` is how many bytes a running attempt has written so far. `reason` says to the partner why it
-    failed, or why it waits after an attempt that did. `asked_by` is the user who asked in Studio, None where a key
-    did. `file` is the name of a finished one's file in its store.
+    earliest. `rows` and `bytes` are those of the file, or those that a running attempt has written so far. `reason`
+    says to the partner why it failed, or why it waits after an attempt that did. `asked_by` is the user who asked in
+    Studio, None where a key did. `file` is the name of a finished one's file in its store.
     """
 
     id: str
@@ -97,7 +81,6 @@ class ListedReport:
     state: State
     place: int | None
     due_at: datetime | None
-    written: int
     reason: str | None
     created_at: datetime
     expires_at: datetime
@@ -123,7 +106,7 @@ class ReportPage:
     @property
     def has_unfinished(self) -> bool:
         """Whether a report of the page has yet to end."""
-        return any(report.state.is_unfinished for report in self.reports)
+        return not all(report.state.is_final for report in self.reports)
 
 
 _REPORTS = (
@@ -132,7 +115,8 @@ _REPORTS = (
         KEYS.c.name.label("key_name"),
         JOBS.c.number,
         JOBS.c.owner,
-        JOBS.c.attempt,
+        JOBS.c.rows_written,
+        JOBS.c.bytes_written,
         JOBS.c.not_before,
     )
     .join(KEYS, KEYS.c.id == REPORTS.c.key_id)
@@ -142,7 +126,6 @@ _REPORTS = (
 
 def list_reports(
     db: Engine,
-    settings: Settings,
     organization_id: int,
     now: datetime,
     *,
@@ -162,21 +145,19 @@ def list_reports(
         rows = connection.execute(wanted).all()
         places = _find_places(connection, organization_id)
     sync_commits(db)  # a report that ended just now may not be on the disk yet
-    found = tuple(_make_report(row, places, settings, now) for row in rows[:PAGE])
+    found = tuple(_make_report(row, places, now) for row in rows[:PAGE])
     last = Cursor(found[-1].created_at, found[-1].id) if len(rows) > PAGE else None
     return ReportPage(found, last)
 
 
-def find_listed_report(
-    db: Engine, settings: Settings, organization_id: int, report_id: str, now: datetime
-) -> ListedReport | None:
+def find_listed_report(db: Engine, organization_id: int, report_id: str, now: datetime) -> ListedReport | None:
     """Find a report by its public id; None for an unknown one and for another organization's."""
     wanted = _REPORTS.where(REPORTS.c.organization_id == organization_id, REPORTS.c.id == clean_text(report_id))
     with reading(db) as connection:
         row = connection.execute(wanted).first()
         places = _find_places(connection, organization_id) if row is not None and row.number is not None else {}
     sync_commits(db)
-    return None if row is None else _make_report(row, places, settings, now)
+    return None if row is None else _make_report(row, places, now)
 
 
 def count_by_filter(db: Engine, organization_id: int, now: datetime) -> dict[StateFilter, int]:
@@ -217,8 +198,8 @@ def _find_places(connection: Connection, organization_id: int) -> dict[str, int]
     return {report: place for place, report in enumerate(reports, 1)}
 
 
-def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], settings: Settings, now: datetime) -> ListedReport:
-    state = _state_of(row, now)
+def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], now: datetime) -> ListedReport:
+    state = report_state.find_state(row, now)
     is_running = state is State.RUNNING
     return ListedReport(
         id=row.id,
@@ -227,39 +208,27 @@ def _make_report(row: Row[*tuple[Any, ...]], places: dict[str, int], settings: S
         key_name=row.key_name,
         query=ReportQuery.from_wire(json.loads(row.query)),
         state=state,
-        place=places.get(row.id) if state is State.WAITING else None,
-        due_at=row.not_before if state is State.WAITING else None,
-        written=report_files.measure_draft(settings, row.id, row.attempt) if is_running else 0,
+        place=places.get(row.id) if state is State.QUEUED else None,
+        due_at=row.not_before if state is State.QUEUED else None,
         reason=_find_reason(row, state),
         created_at=row.created_at,
         expires_at=row.expires_at,
         ended_at=row.ended_at,
-        rows=row.rows,
-        bytes=row.bytes,
+        rows=row.rows_written if is_running else row.rows,
+        bytes=row.bytes_written if is_running else row.bytes,
         last_complete_day=parse_complete_day(row.last_complete_day),
         file=row.file,
     )
 
 
-def _state_of(row: Row[*tuple[Any, ...]], now: datetime) -> State:
-    status = ReportStatus[row.status]
-    if status is ReportStatus.FAILED:
-        return State.FAILED
-    if status is ReportStatus.EXPIRED or row.expires_at <= now:
-        return State.EXPIRED
-    if status is ReportStatus.FINISHED:
-        return State.FINISHED
-    return State.WAITING if row.owner is None else State.RUNNING
-
-
 def _find_reason(row: Row[*tuple[Any, ...]], state: State) -> str | None:
     """Say why a report failed, and what to do, or why it waits after an attempt."""
     match state:
-        case State.FAILED if row.reason is not None:
-            failure = reasons.describe_failure(row.reason_code, row.partner_reason)
+        case State.FAILED | State.CANCELLED:
+            failure = report_state.describe_failure(row.reason_code, row.partner_reason)
             return f"{failure.message} {failure.advice}"
-        case State.WAITING if row.reason is not None:
-            return reasons.describe_wait(row.reason_code)
+        case State.QUEUED if row.reason is not None:
+            return report_state.describe_wait(row.reason_code)
     return None
 
 

@@ -251,8 +251,8 @@ SECRET_FINGERPRINTS: Final = Table(
 # the wire writes it; the end of the report fills the columns of its file.
 # `attempts` were begun. Of them `failures` ended with an error of the report, `deaths` with the death of a worker that
 # made nothing beside it, and `losses` with a process whose end isn't blamed on the report. `reason` is the operator's;
-# its partner reads `partner_reason`, or else the sentence of the `reason_code` (`queue/reasons`). `traceparent` (W3C)
-# is the span in which it was asked for, which its attempts continue; NULL where no traces are recorded.
+# its partner reads `partner_reason`, or else the sentence of the `reason_code` (`queue/report_state`). `traceparent`
+# (W3C) is the span in which it was asked for, which its attempts continue; NULL where no traces are recorded.
 REPORTS: Final = Table(
     "reports",
     METADATA,
@@ -298,7 +298,8 @@ REPORTS: Final = Table(
 # The queue. A row lives from the ask to the report's final state; `number` keeps the order of asking. `attempt` is the
 # fencing token: it goes up at each claim, and never back. A `suspect` may have killed a worker, and is made by an
 # isolated one. `alone`: the worker of the running attempt has made nothing beside it. `waited_for_room` is the sum of
-# the pauses for a full disk, in milliseconds, and so depends on no clock.
+# the pauses for a full disk, in milliseconds, and so depends on no clock. What the running attempt has written so far
+# comes with its heartbeat.
 JOBS: Final = Table(
     "jobs",
     METADATA,
@@ -313,6 +314,8 @@ JOBS: Final = Table(
     Column("alone", Integer, nullable=False, server_default="0"),
     Column("waited_for_room", Integer, nullable=False, server_default="0"),
     Column("is_long", Integer, nullable=False, server_default="0"),
+    Column("rows_written", BigInteger),
+    Column("bytes_written", BigInteger),
     CheckConstraint("(owner IS NULL) = (leased_until IS NULL)", name="lease"),
     Index(None, "organization_id", "owner", "number"),
 )

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from reelport.errors import ReelportError
 from reelport.facts.log.freshness import TableReport, tables_report
 from reelport.facts.log.history import Load, list_loads
+from reelport.report_details import State
 from reelport.server.queue import backlog, liveness
 from reelport.server.queue.backlog import Entry
 from reelport.server.settings import Settings
@@ -59,7 +60,7 @@ class QueuedReport:
 
     id: str
     organization: str
-    state: str
+    state: State
     place: int | None
     attempts: int
     created_at: datetime
@@ -166,7 +167,7 @@ def _make_queued(entry: Entry, now: datetime) -> QueuedReport:
 def _explain_wait(entry: Entry, now: datetime) -> str:
     """Say what an unfinished report waits for, and why its last attempt failed, if one did."""
     sentences = []
-    if entry.state == "running":
+    if entry.state is State.RUNNING:
         sentences.append("It is being made.")
     elif entry.due_at is not None and entry.due_at > now:
         sentences.append(f"It is tried again from {entry.due_at:%H:%M:%S} UTC on.")

@@ -20,6 +20,7 @@ from reelport.charts import Chart, NoChart, embed_chart
 from reelport.engine.plan import Plan
 from reelport.errors import StorageError
 from reelport.query import describe_query
+from reelport.report_details import State
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action
 from reelport.server.access.keys import identify_studio
@@ -29,7 +30,7 @@ from reelport.server.explore.numbers import OverBudget
 from reelport.server.files import signed_urls
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list, report_removal
-from reelport.server.reports.report_list import Cursor, ListedReport, State, StateFilter
+from reelport.server.reports.report_list import Cursor, ListedReport, StateFilter
 from reelport.server.reports.report_removal import Remover
 from reelport.server.state.database import write
 from reelport.server.studio import pages, view_page
@@ -51,7 +52,7 @@ async def show_reports(visit: Visit) -> Response:
     cursor = Cursor.parse(visit.request.query_params.get("after", ""))
     service, now = visit.service, visit.now
     work = partial(report_list.list_reports, shown=shown, after=cursor)
-    page = await anyio.to_thread.run_sync(work, service.db, service.settings, visit.organization_id, now)
+    page = await anyio.to_thread.run_sync(work, service.db, visit.organization_id, now)
     counts = await anyio.to_thread.run_sync(report_list.count_by_filter, service.db, visit.organization_id, now)
     return pages.render(
         visit,
@@ -74,7 +75,7 @@ async def show_report(visit: Visit) -> Response:
         "report.html",
         report=report,
         may_change=visit.may_change(report.asked_by),
-        again=_AGAIN_SECONDS if report.state.is_unfinished else 0,
+        again=0 if report.state.is_final else _AGAIN_SECONDS,
         words=words(visit),
     )
 
@@ -108,10 +109,8 @@ async def download_report(visit: Visit) -> Response:
 
 async def find_report(visit: Visit, report_id: str) -> ListedReport:
     """Find a report of the visitor's organization; any other is refused as not found."""
-    service = visit.service
-    work = partial(
-        report_list.find_listed_report, service.db, service.settings, visit.organization_id, report_id, visit.now
-    )
+    db = visit.service.db
+    work = partial(report_list.find_listed_report, db, visit.organization_id, report_id, visit.now)
     found = await anyio.to_thread.run_sync(work)
     if found is None:
         raise not_found()

@@ -1,15 +1,21 @@
-"""Why reports fail or wait: the stored codes, and what a partner reads of each.
+"""The states of reports, and why reports fail or wait.
 
-The stored text of a reason is the operator's: it may tell paths, addresses and settings of the platform. A partner
-reads the sentence of the code's `FailureReason`, or a text that was stored for it (`partner_reason`).
+A reason is stored with a code. The stored text is the operator's: it may tell paths, addresses and settings of the
+platform. A partner reads the sentence of the code's `FailureReason`, or a text that was stored for it
+(`partner_reason`).
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row
 
 from reelport.errors import DiskFull, EngineUnavailable, OutOfMemory, QueryRefused, StoreUnavailable
-from reelport.report_details import Failure, FailureReason
+from reelport.report_details import Failure, FailureReason, State
+from reelport.wire import ReportStatus
 
 
 class ReasonCode(StrEnum):
@@ -45,6 +51,29 @@ _WAITS = {
     ReasonCode.WORKER_SILENT: "its process gave no sign of life, which is not its fault: it is made again",
 }
 _TRIED_AGAIN = "the platform could not make it yet: it tries again by itself"
+
+
+def find_status(row: Row[*tuple[Any, ...]], now: datetime | None) -> ReportStatus:
+    """Find the status of a report's row now: a sweep may store later that it expired.
+
+    None for `now` gives the status as it is stored.
+    """
+    status = ReportStatus[row.status]
+    is_over = now is not None and row.expires_at <= now and status is not ReportStatus.FAILED
+    return ReportStatus.EXPIRED if is_over else status
+
+
+def find_state(row: Row[*tuple[Any, ...]], now: datetime | None) -> State:
+    """Find the state of a report's row, which has the `owner` of its job; as `find_status`."""
+    match find_status(row, now):
+        case ReportStatus.IN_PROGRESS:
+            return State.QUEUED if row.owner is None else State.RUNNING
+        case ReportStatus.FAILED:
+            return State.CANCELLED if row.reason_code == ReasonCode.CANCELLED else State.FAILED
+        case ReportStatus.FINISHED:
+            return State.FINISHED
+        case ReportStatus.EXPIRED:
+            return State.EXPIRED
 
 
 def find_failure_reason(code: str | None) -> FailureReason:
