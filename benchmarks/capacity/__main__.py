@@ -22,23 +22,17 @@ _CORE_MONTH, _TERABYTE_MONTH = 20.0, 25.0
 
 
 def tell_needs(platforms: Sequence[Platform], figures: Figures) -> None:
-    """Print what each needs of each resource in its busiest hour, what it keeps, and what it would cost."""
-    names = ("worker cores", "API cores", "load cores", "tables", "files", "€ a month")
-    _start_table("rows kept", "reports a second", *names)
+    """Print what each needs in its busiest hour, what it keeps and costs, and what fills one machine first."""
+    names = ("worker cores", "API cores", "load cores", "tables", "files", "€ a month", "first limit of one machine")
+    _start_table("reports a second", *names)
     for platform in platforms:
         needs = compute_needs(platform, figures)
         cores = (f"{needs.worker_cores:,}", f"{needs.api_cores:.2f}", f"{needs.load_cores:.2f}")
         kept = (_write_bytes(needs.fact_bytes), _write_bytes(needs.file_bytes))
-        _print_row(platform, f"{platform.rows:,.0f}", f"{platform.busiest:.2f}", *cores, *kept, f"{_cost(needs):,.0f}")
-
-
-def tell_bottlenecks(platforms: Sequence[Platform], figures: Figures) -> None:
-    """Print how many times over each fills one machine of sixteen cores."""
-    machine = Machine()
-    _start_table(*compute_needs(platforms[0], figures).fills(machine), "first limit")
-    for platform in platforms:
-        fills = compute_needs(platform, figures).fills(machine)
-        _print_row(platform, *(f"{fill:.3f}" for fill in fills.values()), max(fills, key=lambda name: fills[name]))
+        fill, limit = max((fill, name) for name, fill in needs.fills(Machine()).items())
+        _print_row(
+            platform, f"{platform.busiest:.2f}", *cores, *kept, f"{_cost(needs):,.0f}", f"{limit}: {fill * 100:,.0f} %"
+        )
 
 
 def tell_times(platforms: Sequence[Platform], figures: Figures) -> None:
@@ -90,7 +84,7 @@ def main() -> None:
     asked = (Platform(given.partners or 0, given.rows_a_day, given.reports_a_day, given.days),)
     platforms, figures = asked if given.partners else PLATFORMS, load_figures()
     print(f"{figures}\n")
-    for tell in (tell_needs, tell_bottlenecks, tell_times):
+    for tell in (tell_needs, tell_times):
         tell(platforms, figures)
         print()
 

@@ -67,8 +67,8 @@ def errors_page() -> str:
         f"The list is closed. Compare the code, never the text.\n\n{codes}\n\n"
         "## What the client raises\n\n"
         "All errors are classes of `reelport`. If you catch a class, you also catch the classes below it. `error.code` "
-        "and the exit status are stable; the text says what to do next. `error.token` is the report's token, and "
-        "`error.data` the data that an answer had beside its errors; each may be None. "
+        "and the exit status are stable; the text says what to do next. `error.token` (the report's token) and "
+        "`error.data` (data that came with the error) may be None. "
         f"`QueryRefused.problems` has every reason.\n\n{raised}\n"
     )
 
@@ -276,13 +276,19 @@ def _format_filters() -> str:
             _append_letter(
                 ", ".join(f"`{choice}`" for choice in each.choices) or text, each.standings, Statement.VALUES
             ),
-            ", ".join(family.name for family in Family if each in family.filters)
-            if any(each not in family.filters for family in Family)
-            else "all",
+            _format_filtered(each),
         )
         for each in Filter
     )
     return format_markdown_table(head, rows)
+
+
+def _format_filtered(filter_: Filter) -> str:
+    """List the families of a filter, or the other ones if they are fewer."""
+    others = [family.name for family in Family if filter_ not in family.filters]
+    if len(others) * 2 > len(Family):
+        return ", ".join(family.name for family in Family if filter_ in family.filters)
+    return f"all except {', '.join(others)}" if others else "all"
 
 
 def _format_limits() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
-from benchmarks.capacity.__main__ import tell_bottlenecks, tell_needs
+from benchmarks.capacity.__main__ import tell_needs
 from benchmarks.capacity.figures import load_figures
 from benchmarks.capacity.model import compute_needs
 from benchmarks.capacity.platforms import PLATFORMS, Platform
@@ -79,10 +79,9 @@ def test_the_paper_agrees_with_the_simulation(platform: Platform) -> None:
 
 
 def test_the_page_shows_what_the_model_says(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both tables on paper, row by row; and the page names the first limit."""
+    """The table on paper, row by row; it names the first limit."""
     tell_needs(PLATFORMS, load_figures())
-    tell_bottlenecks(PLATFORMS, load_figures())
     page = (Path(__file__).parents[2] / "docs" / "operate" / "sizing.md").read_text("utf-8")
     told = capsys.readouterr().out.splitlines()
-    assert len(told) == 2 * (2 + len(PLATFORMS))
+    assert len(told) == 2 + len(PLATFORMS)
     assert [line for line in told if line not in page.splitlines()] == []
