@@ -55,8 +55,16 @@ def refuse_too_many_rows(rows: int) -> None:
         raise UsageError(f"The report has {format_count(rows, 'row')}, and XLSX holds {MOST_ROWS:,}. {_ELSE}")
 
 
-def write_xlsx(to: Path | BinaryIO, names: Sequence[str], rows: Iterable[Sequence[str | None]], count: int) -> None:
+def write_xlsx(
+    to: Path | BinaryIO,
+    names: Sequence[str],
+    rows: Iterable[Sequence[str | None]],
+    count: int,
+    columns: Sequence[Column] | None = None,
+) -> None:
     """Write rows of a CSV, of which there are `count`, below a header of these column names.
+
+    `columns` are theirs where they have other types than the catalog's.
 
     Holds one row in memory; parts of the file lie in the folder of `to` meanwhile. A month is its first day. Times are
     in UTC. Raises UsageError for what a sheet can't hold: too many rows, before anything is written, or a cell above
@@ -67,7 +75,7 @@ def write_xlsx(to: Path | BinaryIO, names: Sequence[str], rows: Iterable[Sequenc
         try:
             with closing(Workbook(to, {"constant_memory": True, "tmpdir": folder})) as book:
                 book.set_properties({"created": datetime(1980, 1, 1)})  # noqa: DTZ001 - else it is now
-                _write_rows(book, names, rows)
+                _write_rows(book, names, columns or look_up_columns(names), rows)
         except FileSizeError:
             raise UsageError(f"The report is larger than XLSX can be. {_ELSE}") from None
         except FileCreateError as error:
@@ -85,10 +93,11 @@ def _abandon_file(error: BaseException) -> None:
             zip_file.fp = None
 
 
-def _write_rows(book: Workbook, names: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+def _write_rows(
+    book: Workbook, names: Sequence[str], columns: Sequence[Column], rows: Iterable[Sequence[str | None]]
+) -> None:
     sheet = book.add_worksheet("report", _Sheet)
     sheet.freeze_panes(1, 0)
-    columns = look_up_columns(names)
     bold = book.add_format({"bold": True})
     for at, (name, column) in enumerate(zip(names, columns, strict=True)):
         sheet.set_column(at, at, max(_WIDTHS.get(column.type, 12), len(name) + 2))

@@ -19,7 +19,7 @@ SOURCES = Path(settings.__file__).parents[1]
 NO_KEY = (
     "No API key for https://partner.api.dailymotion.com: set REELPORT_API_KEY and REELPORT_API_SECRET, or keep a key "
 )
-KNOWN = "name a file .csv, .json, .ndjson, .jsonl, .parquet, .pq."
+KNOWN = "name a file .csv, .json, .ndjson, .jsonl, .parquet, .pq, .xlsx."
 ASK = "--metrics VIEWS --start 2d --end 1d"
 NEEDS_METRICS = (
     "`reelport report run` needs a value for --metrics: What to count: VIEWS,TIME_WATCHED_SECONDS, or repeat the "
@@ -28,7 +28,7 @@ NEEDS_METRICS = (
 NEEDS_OUTPUT = (
     "`reelport report run` needs a value for --output: The file to write; without it the data goes to stdout."
 )
-NO_XLSX = f"--output: no report is written as .xlsx: {KNOWN}"
+NO_XLS = f"--output: no report is written as .xls: {KNOWN}"
 NO_WINDOW = "--window-days takes a whole number of days from 1 to 3,652,059, and not -1."
 NO_NAME = (
     'profile is no name: write profile = "NAME", above the first [table], or [profiles.NAME] for a profile itself.'
@@ -67,7 +67,7 @@ def told(capsys: pytest.CaptureFixture[str], line: str) -> list[str]:
         ("org add", "`reelport org add` needs NAME: The organization's name. {help}"),
         (
             f"report run {ASK} --format exel",
-            'Invalid value "exel" for --format. Choose from: "table", "csv", "json", "ndjson", "parquet".',
+            'Invalid value "exel" for --format. Choose from: "table", "csv", "json", "ndjson", "parquet", "xlsx".',
         ),
         ("completion bish", 'Invalid value "bish" for SHELL. Choose from: "bash", "zsh", "fish". Did you mean "fish"?'),
         (f"report run {ASK} --deadline x", "--deadline takes a number, and not 'x'."),
@@ -106,10 +106,10 @@ def test_a_line_that_cant_be_parsed_tells_its_first_mistake(
             ],
         ),
         (
-            "report run --metrics VIEWS --start soon --end 1d -o a.xlsx --url nowhere",
+            "report run --metrics VIEWS --start soon --end 1d -o a.xls --url nowhere",
             [
                 f"--start: 'soon' is no day: {DAY}",
-                NO_XLSX,
+                NO_XLS,
                 "'nowhere' is no address of a service (REELPORT_URL): did you mean https://nowhere?",
             ],
         ),
@@ -139,8 +139,8 @@ def test_a_line_that_cant_be_parsed_tells_its_first_mistake(
         (f"report run {ASK} --output=-", ["'-' is no file: without -o the data goes to stdout."]),
         ("report submit --metrics VIEWS --start 2d --end 1d --window-days -1", [NO_WINDOW]),
         (
-            "report run --metrics VIEWS --start 2d --end 1d -o foo.xlsx --format csv",
-            ["--output: foo.xlsx would hold a CSV: name it .csv, which spreadsheets open."],
+            "report run --metrics VIEWS --start 2d --end 1d -o foo.xls --format csv",
+            ["--output: foo.xls would hold a CSV: name it .csv, which spreadsheets open."],
         ),
         (
             "report run --metrics VIEWS --start 2d --end 1d -o foo.json --format csv",

@@ -133,8 +133,8 @@ def test_each_ending_has_its_status(vendor: Vendor, here: dict[str, str], tmp_pa
     assert (failed.status, result(failed)["code"]) == (1, "report_failed")
     assert "resume" not in result(failed)
     assert piped(here, *WEEK, "--json", "-o", str(tmp_path / "no" / "where.csv")).status == 2
-    promised = piped(here, *WEEK, "-o", str(tmp_path / "views.xlsx"))
-    assert (promised.status, "no report is written as .xlsx" in promised.err) == (2, True)
+    promised = piped(here, *WEEK, "-o", str(tmp_path / "views.xls"))
+    assert (promised.status, "no report is written as .xls" in promised.err) == (2, True)
     mistaken = piped(here, *WEEK, "--deadline", "soon", "--json")
     assert (mistaken.status, result(mistaken)["code"]) == (2, "usage")
     lacking = piped(here, *WEEK[:2], "--json", "-o", str(tmp_path / "a.csv"))

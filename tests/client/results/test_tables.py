@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl import load_workbook
 from tests.cases import thin_out
 
 from reelport.catalog import CellType, Dimension, Metric
@@ -190,6 +191,22 @@ def test_a_cell_of_another_kind_is_refused(tmp_path: Path, column: str, text: st
     assert sorted(each.name for each in tmp_path.iterdir()) == ["report.csv"]
     for wished in ([column.upper()], column):
         assert Table.of(path, text=wished).arrow()[column].to_pylist() == [None, text]
+
+
+def test_a_workbook_reads_columns_as_the_table_does(tmp_path: Path) -> None:
+    """What is kept as text is a text; names stand as in the file; a row of another width leaves no file."""
+    read = table(tmp_path, 'VIDEO_TITLE,VIEWS\na,1\n"",\n"b, ""c""",2\n')
+    assert cells_of(read.xlsx(tmp_path / "a.xlsx")) == [("VIDEO_TITLE", "VIEWS"), ("a", 1), (None, None), ('b, "c"', 2)]
+    assert cells_of(read.as_text("views").xlsx(tmp_path / "b.xlsx"))[1] == ("a", "1")
+    cut = table(tmp_path, "day,views\n2026-01-01,1\n2026-01-02\n")
+    with pytest.raises(IncompleteDownload):
+        cut.xlsx(tmp_path / "c.xlsx")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.xlsx", "b.xlsx", "report.csv"]
+
+
+def cells_of(path: Path) -> list[tuple[object, ...]]:
+    """All values of a workbook's sheet."""
+    return list(load_workbook(path)["report"].values)
 
 
 def test_what_is_no_whole_table_is_an_error(tmp_path: Path) -> None:

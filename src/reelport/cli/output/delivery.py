@@ -38,6 +38,7 @@ class Format(StrEnum):
     JSON = "json"
     NDJSON = "ndjson"
     PARQUET = "parquet"
+    XLSX = "xlsx"
 
 
 _SUFFIXES = {
@@ -47,9 +48,10 @@ _SUFFIXES = {
     ".jsonl": Format.NDJSON,
     ".parquet": Format.PARQUET,
     ".pq": Format.PARQUET,
+    ".xlsx": Format.XLSX,
 }
 
-_WORKBOOKS = frozenset({".xls", ".xlsx"})  # file extensions of formats that we can't write
+_BINARY = frozenset({Format.PARQUET, Format.XLSX})  # nothing for a terminal, and written as a file first
 
 # What counts as a file extension that names a format; the `.10` of `views.2026.10` doesn't.
 _EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}")
@@ -93,7 +95,7 @@ class Delivery:
     def _refuse_misnamed_csv(self, shape: Format) -> None:
         name = Path(self.output or "").name
         suffix = Path(name).suffix.lower()
-        if shape is Format.CSV and suffix in {*_SUFFIXES, *_WORKBOOKS} - {".csv"}:
+        if shape is Format.CSV and suffix in {*_SUFFIXES, ".xls"} - {".csv"}:
             other = ", or leave out --format csv" if suffix in _SUFFIXES else ", which spreadsheets open"
             raise UsageError(f"--output: {name} would hold a CSV: name it .csv{other}.")
 
@@ -112,7 +114,7 @@ def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = F
     suffix = Path(output).suffix.lower() if output else ""
     if wished is None and suffix not in _SUFFIXES and _EXTENSION.fullmatch(suffix):
         known = ", ".join(_SUFFIXES)
-        other = "" if suffix in _WORKBOOKS else ", or say which --format it has"
+        other = "" if suffix == ".xls" else ", or say which --format it has"
         raise UsageError(f"--output: no report is written as {suffix}: name a file {known}{other}.")
     if output is None and sys.__stdout__ is None:
         raise UsageError("stdout is closed: give -o FILE.")
@@ -120,11 +122,10 @@ def format_of(wished: Format | None, output: str | None, *, excel_safe: bool = F
     form = wished or _SUFFIXES.get(suffix, Format.TABLE if looked_at else Format.CSV)
     if excel_safe and form is not Format.CSV:
         raise UsageError(f"--excel-safe changes cells of a CSV alone: leave it out with {form.value}.")
-    if form is Format.PARQUET:
-        if output is None and sys.stdout.isatty():
-            raise UsageError("--format parquet is nothing for a terminal: give -o FILE, or send it into a pipe.")
-        if find_spec("pyarrow") is None:
-            raise UsageError(f"--format parquet needs pyarrow, which is not installed: {advise_extra('arrow')}")
+    if form in _BINARY and output is None and sys.stdout.isatty():
+        raise UsageError(f"--format {form.value} is nothing for a terminal: give -o FILE, or send it into a pipe.")
+    if form is Format.PARQUET and find_spec("pyarrow") is None:
+        raise UsageError(f"--format parquet needs pyarrow, which is not installed: {advise_extra('arrow')}")
     return form
 
 
@@ -155,8 +156,8 @@ def _write_file(done: Downloaded, to: Delivery, form: Format) -> dict[str, objec
         cells = _to_stdout(done, form, excel_safe=to.excel_safe)
     elif to.excel_safe or form is not Format.CSV:
         target = resolve_target(to.output)
-        if form is Format.PARQUET:
-            done.table().parquet(target)
+        if form in _BINARY:
+            _write_table(done.table(), form, target)
         else:
             with translate_io_errors(target), replace_whole(target) as part, part.open("xb") as file:
                 cells = _write_rows(done, form, file, excel_safe=to.excel_safe)
@@ -223,8 +224,8 @@ def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, e
             _write_texts(_json_array(table), file)
         case Format.NDJSON:
             _write_texts((f"{line}\n" for line in format_json_lines(table)), file)
-        case Format.PARQUET:
-            _copy(table.parquet(report.with_suffix(".parquet")), file)
+        case Format.PARQUET | Format.XLSX:
+            _copy(_write_table(table, form, report.with_suffix(f".{form.value}")), file)
         case Format.TABLE:
             from rich.console import Console
 
@@ -234,6 +235,10 @@ def _write_rows(done: Downloaded, form: Format, file: SupportsWrite[bytes], *, e
             print_table(Console(file=text, color_system=None, highlight=False), table, done.rows)
             file.write(text.getvalue().encode())
     return 0
+
+
+def _write_table(table: Table, form: Format, to: Path) -> Path:
+    return table.xlsx(to) if form is Format.XLSX else table.parquet(to)
 
 
 def _write_guarded(report: Path, to: SupportsWrite[bytes]) -> int:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from reelport.catalog import CellType
 from reelport.cells import Cell, Column, describe_column, look_up_columns
+from reelport.client.files.locks import replace_whole
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import check_header, parse_names
 from reelport.client.results.notebook_views import render_table
-from reelport.client.results.typed_rows import count_rows, read_typed_rows
+from reelport.client.results.typed_rows import count_rows, read_records, read_typed_rows
 from reelport.errors import ReelportError, SchemaDrift, UsageError
 from reelport.local_path import refuse_address
 from reelport.wording import advise_extra, format_count
@@ -153,6 +154,20 @@ class Table:
         to = Path(to)
         with translate_io_errors(to):
             arrow.write_parquet(self.path, self.columns, to)
+        return to
+
+    def xlsx(self, to: str | os.PathLike[str]) -> Path:
+        """Write all rows into an XLSX workbook, whole or not at all, in bounded memory.
+
+        A number that a spreadsheet would round is written as text. Raises UsageError for more than 1,048,575 rows,
+        before it writes anything.
+        """
+        from reelport.xlsx import write_xlsx  # noqa: PLC0415 - its library is loaded when it is asked for
+
+        refuse_address(to, "A workbook is written to this machine: name a file, and copy it on from there.")
+        to, rows = Path(to), len(self)
+        with translate_io_errors(to), replace_whole(to) as part:
+            write_xlsx(part, self.header, read_records(self.path), rows, self.columns)
         return to
 
 
