@@ -36,7 +36,7 @@ from reelport.facts.input.sources import (
     make_sources,
 )
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, allow_any, apply_load
-from reelport.facts.loading.conflicts import BatchName, SharedDay, choose_batch, name_batch, refuse_loaded_files
+from reelport.facts.loading.conflicts import BatchName, SharedDay, name_batch, refuse_loaded_files
 from reelport.facts.log.delta_log import TableVersion, read_newest
 from reelport.facts.log.history import is_standing, read_history
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry
@@ -199,7 +199,7 @@ def load(
     text = None if mapping is None else read_mapping(mapping)
     named = name_batch(found, text, replace, inputs, again=again)
     seen, is_mapped = read_newest(root, found), text is not None
-    batch, names = choose_batch(seen, named), tuple(str(file.path) for file in inputs)
+    batch, names = named.name, tuple(str(file.path) for file in inputs)
     into = _find_rejects_path(rejects, root, batch, inputs, mapping)
     terms, noted = LoadTerms(strict, replace, max_bad), tuple(chain.from_iterable(named.files)) if found.is_fact else ()
     is_addition = found.is_fact and replace is None

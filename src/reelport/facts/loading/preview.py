@@ -34,7 +34,6 @@ from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.conflicts import (
     SharedDay,
     Values,
-    choose_batch,
     count_renamed,
     count_replaced_rows,
     describe_shared,
@@ -180,7 +179,7 @@ def preview(
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
     named, seen = name_batch(found, text, replace, inputs, again=again), read_newest(root, found)
-    batch = choose_batch(seen, named)
+    batch = named.name
     if found.is_fact and replace is None and not again and not is_standing(seen, batch):
         refuse_loaded_files(seen, batch, inputs, named.files)
     names = tuple(str(file.path) for file in inputs)
