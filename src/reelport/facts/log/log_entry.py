@@ -124,10 +124,9 @@ class DayLeftOut:
 class LogEntry:
     """What one commit did, as recorded in the commit itself.
 
-    `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say. `files` are, for each
-    of the `sources` of facts, the name that a batch of that file alone would have, and of a compressed one also of
-    what it holds; loads of before don't say. `restated` are the days that standing replacements restate after the
-    commit; None where it doesn't change them.
+    `undoes` is the version of the load that an undo takes back. `files` are, for each of the `sources` of facts, the
+    name that a batch of that file alone would have, and of a compressed one also of what it holds. `restated` are the
+    days that standing replacements restate after the commit; None where it doesn't change them.
     """
 
     kind: str
