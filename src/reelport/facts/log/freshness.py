@@ -131,9 +131,7 @@ def _find_filled(dated: Iterable[DataFile], today: date) -> tuple[Span, ...]:
 
 
 def _list_days(file: DataFile, today: date) -> list[date]:
-    # An older month file doesn't tell its days: nothing says that those before today have rows.
-    days = file.list_days() if file.tells_days or file.last_day <= today else [file.first_day]
-    return [day for day in days if day <= today]
+    return [day for day in file.list_days() if day <= today]
 
 
 def _has_first_hour(dated: Iterable[DataFile]) -> bool:
