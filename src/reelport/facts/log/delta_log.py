@@ -323,8 +323,8 @@ def require_intact(now: TableVersion, files: Collection[DataFile]) -> None:
     """Raise FileDamaged where the bytes of one of the files are not those that were written.
 
     StorageError when one has no digest in the log, or can't be read. A copy of an object store's file that has rotted
-    on this machine is fetched again. Whatever writes files anew calls it before it reads them: the new ones would carry damage on under a digest
-    that proves it.
+    on this machine is fetched again. Whatever writes files anew calls it before it reads them: the new ones would carry
+    damage on under a digest that proves it.
     """
     known = _read_digests(now, {file.path for file in files})
     for file in files:
