@@ -108,11 +108,7 @@ def verify_backup(
         Path | None, Parameter(help="The folder for the temporary restore; otherwise the system's temporary folder.")
     ] = None,
     scratch_database: Annotated[
-        str | None,
-        Parameter(
-            help="An empty database to restore a state of PostgreSQL into, emptied afterwards; by default the "
-            "command starts a server of its own."
-        ),
+        str | None, Parameter(help="An empty database to restore a state of PostgreSQL into, emptied afterwards.")
     ] = None,
     json: PrintJson = False,
 ) -> None:

@@ -172,11 +172,7 @@ def upgrade(
         Parameter(help="The folder for the temporary copy; otherwise the system's temporary folder."),
     ] = None,
     scratch_database: Annotated[
-        str | None,
-        Parameter(
-            help="An empty database to copy a state of PostgreSQL into, emptied afterwards; by default the command "
-            "starts a server of its own."
-        ),
+        str | None, Parameter(help="An empty database to copy a state of PostgreSQL into, emptied afterwards.")
     ] = None,
     json: PrintJson = False,
     data: Data = None,
