@@ -190,7 +190,7 @@ def test_a_restore_that_was_killed_after_its_database_was_loaded_goes_on(backed_
     restore_backup(backed_up.archive, made, place)
     (place.data / layout.FILE_NAME).unlink()
     mark = f"{made.id} {made.state.sha256} {describe_address(place)}"
-    layout.begin_restore(place.data, f"{mark}\n{'ab' * 16}\nloaded" if place.database_url else mark)
+    layout.begin_restore(place.data, mark)
     restore_backup(backed_up.archive, made, place)
     layout.check_existing(place.data)
     if place.database_url:
