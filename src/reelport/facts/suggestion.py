@@ -124,7 +124,7 @@ class Confidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A column of the table, the export's column that fits it, why, and its conversion once that is known."""
+    """A column of the table, the export's column used for it, why, and its conversion."""
 
     column: Column
     given: ExportColumn
@@ -217,7 +217,7 @@ def _explain(match: Guess, ways: Conversions) -> str:
 
 
 def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[tuple[int, Guess]]:
-    """Find the export's columns that may fill one of the table's; the lowest number is the best match."""
+    """Find columns of the export that may fill one of the table's; the best have low numbers."""
     dates = [given for given in columns if given.is_date]
     names = [(given, parse_column_name(given.name)) for given in columns]
     for column in table.columns:
