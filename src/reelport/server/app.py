@@ -27,11 +27,13 @@ from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
+from reelport.server.http.discovery import answer_oauth_server, answer_openapi, answer_sdl
 from reelport.server.http.downloads import download
 from reelport.server.http.graphql_endpoint import answer_graphql
 from reelport.server.http.long_poll import DurableReports, LongPolls
 from reelport.server.http.metrics import Metrics, StateMetrics
 from reelport.server.http.oauth import answer_public_token, answer_token
+from reelport.server.http.openapi import OAUTH_PATH, OPENAPI_PATH, SDL_PATH
 from reelport.server.http.problems import answer_problem, is_below_v1
 from reelport.server.http.request_log import HEALTH_PATH, LIVE_PATH, METRICS_PATH, READY_PATH, STUDIO_PATH, RequestLog
 from reelport.server.http.service import ExactRoute, Service
@@ -102,6 +104,9 @@ def create_app(settings: Settings) -> Starlette:
             ExactRoute(f"{FILES_PATH}/{CSV.file_name('{report_id:str}')}", download, methods=["GET"]),
             ExactRoute(f"{REPORTS_PATH}/{{report_id:str}}", answer_report, methods=["GET"]),
             ExactRoute(LIMITS_PATH, answer_limits, methods=["GET"]),
+            ExactRoute(OPENAPI_PATH, answer_openapi, methods=["GET"]),
+            ExactRoute(SDL_PATH, answer_sdl, methods=["GET"]),
+            ExactRoute(OAUTH_PATH, answer_oauth_server, methods=["GET"]),
             ExactRoute(HEALTH_PATH, health.answer_health, methods=["GET"]),
             ExactRoute(READY_PATH, health.answer_ready, methods=["GET"]),
             ExactRoute(LIVE_PATH, health.answer_live, methods=["GET"]),

@@ -58,25 +58,28 @@ def _tell_damaged(path: Path) -> FileDamaged:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFiles:
-    """What came of comparing files: their number, and the wrong ones."""
+    """What came of comparing files: their number, those without a digest, wrong ones."""
 
     files: int = 0
+    unproven: int = 0
     damaged: tuple[Path, ...] = ()
 
 
-def check_files(files: Iterable[tuple[Path, str]]) -> CheckedFiles:
+def check_files(files: Iterable[tuple[Path, str | None]]) -> CheckedFiles:
     """Compare files with their digests; a vanished one doesn't count, an unreadable is wrong."""
-    count, damaged = 0, []
+    count, unproven, damaged = 0, 0, []
     for path, digest in files:
         count += 1
         try:
-            if not is_intact(path, digest):
+            if digest is None:
+                unproven += 1
+            elif not is_intact(path, digest):
                 damaged.append(path)
         except FileNotFoundError:
             count -= 1
         except OSError:
             damaged.append(path)
-    return CheckedFiles(count, tuple(damaged))
+    return CheckedFiles(count, unproven, tuple(damaged))
 
 
 class _Comparison:

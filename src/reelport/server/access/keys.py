@@ -49,9 +49,11 @@ class KeyDetails:
     id: str | None = None
 
     @property
-    def created_by(self) -> str:
+    def created_by(self) -> str | None:
         """Who made the key, as lists show it: an e-mail address, or that it was a command."""
-        return COMMAND_LINE if self.actor is None or self.actor.address == COMMAND_LINE else self.actor.name
+        if self.actor is None:
+            return None
+        return COMMAND_LINE if self.actor.address == COMMAND_LINE else self.actor.name
 
 
 def find_problems(
@@ -122,8 +124,9 @@ class SentBefore(UsageError):
 class Key:
     """A key without its secrets. `channels` None: it reads all of its organization.
 
-    `next_grace_hours` is set while a second secret waits for its first use; `next_secret_created_at` stays where that
-    was cancelled. `old_secret_until` is when the one before the last rotation ends.
+    `created_by` is None for keys of before makers were stored. `next_grace_hours` is set while a second secret waits
+    for its first use; `next_secret_created_at` stays where that was cancelled. `old_secret_until` is when the one
+    before the last rotation ends.
     """
 
     id: str
@@ -134,7 +137,7 @@ class Key:
     created_at: datetime
     revoked_at: datetime | None
     name: str
-    created_by: str
+    created_by: str | None
     last_used_at: datetime | None
     terms: KeyTerms
     next_secret_created_at: datetime | None
@@ -354,7 +357,8 @@ def _find_marks(key: Key, now: datetime) -> Iterator[str]:
     if key.old_secret_until is not None and now < key.old_secret_until:
         yield f"old secret until {key.old_secret_until:%Y-%m-%d %H:%M}"
     if key.last_used_at is None:
-        yield "never used"
+        # It isn't known whether keys that are older than the column were used before it.
+        yield "never used" if key.created_by is not None else "no use known"
     elif now - key.last_used_at >= IDLE:
         yield f"idle {format_count((now - key.last_used_at) // _DAY, 'day')}"
 

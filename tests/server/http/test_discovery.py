@@ -1,0 +1,165 @@
+"""What describes the API: held against its routes, and against the answers that it gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import jsonschema_rs
+import pytest
+from graphql import build_schema, print_schema
+from starlette.routing import Route
+from tests.server.api import ASK, INPUT, Api, open_api
+
+from reelport.report_details import REPORTS_PATH
+from reelport.server.graphql.resolvers import read_shipped_sdl
+from reelport.server.http.openapi import OPENAPI_PATH, build_openapi
+from reelport.server.settings import read_settings
+from reelport.wire import FILES_PATH, GRAPHQL_PATH, LOOK, PUBLIC_GRAPHQL_PATH, TOKEN_PATH
+
+OPENAPI = build_openapi()
+OURS = re.compile(
+    r"reelport-|ratelimit|retry-after|x-request-id|www-authenticate|etag|content-range|preference-applied"
+)
+ASK_QUERY = {"query": ASK, "variables": {"input": INPUT}}
+FILE = f"{FILES_PATH}/{{report_id}}.csv"
+REPORT = f"{REPORTS_PATH}/{{report_id}}"
+
+
+def describe(path: str, method: str, reply: httpx2.Response) -> None:
+    """Hold an answer against what is described: its status, its headers, its media type, its body."""
+    described = OPENAPI["paths"][path][method]["responses"].get(str(reply.status_code))
+    assert described is not None, f"{method} {path} doesn't describe {reply.status_code}: {reply.text}"
+    named = {name.lower() for name in described["headers"]}
+    assert {name for name in reply.headers if OURS.match(name)} <= named
+    kind = reply.headers.get("content-type", "").partition(";")[0]
+    content = described.get("content", {})
+    assert (kind in content) if reply.content or content else not kind or kind == "text/csv"
+    if reply.content:
+        body = reply.json() if kind.endswith("json") else reply.text
+        schema = {**content[kind]["schema"], "components": OPENAPI["components"]}
+        jsonschema_rs.validator_for(schema, validate_formats=True).validate(body)
+
+
+def test_every_route_is_described_and_every_described_one_is_there(api: Api) -> None:
+    """But for Studio's pages; every method of a route that has any."""
+    routes = [route for route in api.client.app.routes if isinstance(route, Route)]  # type: ignore[attr-defined]
+    there = {
+        (re.sub(r":\w+}", "}", route.path), method.lower())
+        for route in routes
+        if not route.path.startswith("/studio")
+        for method in (route.methods or {"POST"}) - {"HEAD"}
+    }
+    assert there == {(path, method) for path, described in OPENAPI["paths"].items() for method in described}
+
+
+def test_the_description_is_the_one_that_is_served(api: Api) -> None:
+    """To everybody: programs read it before they have a token. Each operation has a name of its own."""
+    reply = api.client.get(OPENAPI_PATH)
+    assert reply.json() == OPENAPI
+    assert reply.headers["cache-control"] == "public, max-age=300"
+    names = [operation["operationId"] for path in OPENAPI["paths"].values() for operation in path.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_the_answers_of_graphql_are_described(api: Api) -> None:
+    """In both media types: data, errors, both, and refusals."""
+    modern = {"Accept": "application/graphql-response+json", "Content-Type": "application/json"}
+    bodies = [
+        ASK_QUERY,
+        {"query": "{"},
+        {"query": "{ __typename }"},
+        {"query": ASK, "variables": {"input": {**INPUT, "metrics": []}}},
+    ]
+    for headers in ({}, modern, {**modern, "Authorization": ""}, {**modern, "Content-Type": "text/plain"}):
+        for body in bodies:
+            describe(GRAPHQL_PATH, "post", api.post(json.dumps(body).encode(), **headers))
+    describe(GRAPHQL_PATH, "post", api.post(b"x" * 2_000_000))
+    describe(PUBLIC_GRAPHQL_PATH, "post", api.client.post("/", json=ASK_QUERY))
+    api.finish(b"day,views\n")
+
+
+def test_the_answers_about_tokens_are_described(api: Api) -> None:
+    """Granted and refused, by both ways to send a key."""
+    describe(TOKEN_PATH, "post", api.grant())
+    describe(TOKEN_PATH, "post", api.grant(client_id="x"))
+    describe(
+        TOKEN_PATH, "post", api.client.post(TOKEN_PATH, data={"grant_type": "client_credentials"}, auth=("x", "y"))
+    )
+    describe(TOKEN_PATH, "post", api.client.post(TOKEN_PATH, content=b"x" * 20_000))
+    describe(TOKEN_PATH, "post", api.client.post(TOKEN_PATH, headers={"Sec-Fetch-Site": "cross-site"}))
+    form = {"grant_type": "client_credentials", "client_id": api.key.id, "client_secret": api.key.secret}
+    describe("/oauth/token", "post", api.client.post("/oauth/token", data=form))
+
+
+def test_the_answers_about_reports_and_limits_are_described(api: Api) -> None:
+    """From the queue to the file, and refused."""
+    bearer = {"Authorization": f"Bearer {api.token}"}
+    asked = api.ask(**api.new())["data"]["askPartnerReportFile"]["reportFile"]["reportToken"]
+    for token in (asked, "x"):
+        describe(REPORT, "get", api.client.get(f"{REPORTS_PATH}/{token}", headers=bearer))
+    api.finish(b"day,views\n2026-01-01,3\n", date(2026, 1, 1))
+    describe(REPORT, "get", api.client.get(f"{REPORTS_PATH}/{asked}", headers=bearer))
+    look = json.dumps({"query": LOOK, "variables": {"reportToken": asked}}).encode()
+    describe(GRAPHQL_PATH, "post", api.post(look, Prefer="wait=1"))
+    for headers in (bearer, {}, {"Authorization": "Bearer x"}):
+        describe("/v1/limits", "get", api.client.get("/v1/limits", headers=headers))
+        describe(REPORT, "get", api.client.get(f"{REPORTS_PATH}/{asked}", headers=headers))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Range": "bytes=0-3"}, {"Range": "bytes=999-"}, {"If-None-Match": "*"}, {"If-Match": '"x"'}],
+    ids=str,
+)
+def test_the_answers_about_files_are_described(api: Api, headers: dict[str, str]) -> None:
+    """Whole, in part, not again, and by a link that isn't ours."""
+    link = urlsplit(api.link(api.finished(complete=date(2026, 1, 1))))
+    for query in (link.query, f"{link.query}&excel_safe=1", link.query[:-1] + "_"):
+        describe(FILE, "get", api.client.get(f"{link.path}?{query}", headers=headers))
+
+
+def test_what_needs_no_token_is_described(api: Api) -> None:
+    """Health without a worker, metrics, the schema, the authorization server."""
+    for path, described in OPENAPI["paths"].items():
+        if "get" in described and "{" not in path:
+            describe(path, "get", api.client.get(path, headers={"Authorization": f"Bearer {api.token}"}))
+
+
+def test_the_schema_is_served_as_it_is_executed(api: Api) -> None:
+    """With the descriptions, for generators of clients."""
+    reply = api.client.get("/schema.graphql")
+    assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+    assert reply.text == read_shipped_sdl()
+    assert print_schema(build_schema(reply.text))
+
+
+@pytest.fixture
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A service that has an address of its own, behind a proxy."""
+    settings = read_settings(data=tmp_path_factory.mktemp("named"), workers=0, public_url="https://reports.example/")
+    with open_api(settings) as api:
+        yield api
+
+
+def test_the_authorization_server_says_only_what_is_true(api: Api, named: Api) -> None:
+    """Its token endpoint grants what it names, in each way of authenticating that it names."""
+    found: dict[str, Any] = api.client.get("/.well-known/oauth-authorization-server").json()
+    assert (found["issuer"], found["response_types_supported"]) == ("http://testserver", [])
+    key = api.key.id, api.key.secret
+    for grant_type in found["grant_types_supported"]:
+        form = {"grant_type": grant_type, "scope": " ".join(found["scopes_supported"])}
+        for method in found["token_endpoint_auth_methods_supported"]:
+            ways: dict[str, dict[str, Any]] = {
+                "client_secret_basic": {"auth": key, "data": form},
+                "client_secret_post": {"data": {**form, "client_id": key[0], "client_secret": key[1]}},
+            }
+            assert api.client.post(found["token_endpoint"], **ways[method]).status_code == 200
+    elsewhere = named.client.get("/.well-known/oauth-authorization-server").json()
+    assert elsewhere["issuer"] == "https://reports.example"
+    assert elsewhere["token_endpoint"] == f"https://reports.example{TOKEN_PATH}"
