@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.errors import AccessError, UsageError
-from reelport.local_path import refuse_address
+from reelport.local_path import is_loopback, refuse_address
 from reelport.wire import GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 # The host where Dailymotion's private API keys are valid; the default host.
@@ -275,19 +274,11 @@ def read_switch(environment: Mapping[str, str], name: str) -> bool:
 def _refuse_clear_text(url: str) -> None:
     """Raise UsageError for plain http elsewhere: anybody on the way can read the key."""
     parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise UsageError(
             f"{url} would get the key in clear text, for everybody on the way to read. Use https, or, in a network "
             f"that you trust, say --insecure ({INSECURE}=1, Client(insecure=True))."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether a host is this machine. Looks up no name but `localhost`: an address can change."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _is_valid_url(url: str) -> bool:
