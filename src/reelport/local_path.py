@@ -1,4 +1,4 @@
-"""Tells what is on this machine: a path from the address of another place, a host from others."""
+"""Tells what is on this machine: a path from an address elsewhere, a host from others."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ def plan_chart_by(
 
 
 def fit_times(groups: Groups, grain: Grain, most: int, *, filled: bool) -> Times:
-    """Fit at most `most` times: of the finest grain that has so few, where rows add up; else the last.
+    """Fit at most `most` times: of a coarser grain where rows add up, else the last.
 
     `filled` counts and lists times without rows too.
     """
@@ -284,7 +284,7 @@ def _cut_time(length: int, end: str, key: Key) -> Key:
 
 
 def _list_times(groups: Groups, grain: int, *, filled: bool) -> tuple[int, list[str]]:
-    """Count the times of groups, and list them in order; where too many have no rows, without these."""
+    """Count the times of groups, and list them in order; if too many are empty, without these."""
     known = sorted({key[0] for key in groups.by_key})
     times = fill_times(known, grain) if filled else []
     shown = times if set(known) <= set(times) and len(times) <= MOST_FILLED else known

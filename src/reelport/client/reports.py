@@ -36,7 +36,7 @@ Done = TypeVar("Done", bound=Downloaded)
 
 
 class _RunOptions(TypedDict, total=False):
-    """The options of `run` and `run_range`, for their overloads alone: help shows the methods' own."""
+    """The options of `run` and `run_range`, for overloads; help shows the methods' own."""
 
     deadline: float | timedelta
     progress: Progress | None

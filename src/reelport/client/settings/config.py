@@ -1,4 +1,4 @@
-"""A client's settings: the service's address, the key for it, limits. `profiles` finds them."""
+"""A client's settings: a service's address, a key for it, limits. `profiles` finds them."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _read_text(path: Path) -> str:
 
 
 def parse_toml(path: Path) -> dict[str, Any]:
-    """Parse a file of settings, empty where there is none. UsageError for another file, StorageError."""
+    """Parse a file of settings; a missing one is empty. UsageError where it isn't TOML."""
     text = _read_text(path)
     if not text:
         return {}

@@ -118,7 +118,7 @@ def resolve_without_files(environment: Mapping[str, str], *, insecure: bool = Fa
 
 
 def build_settings(found: InForce, otherwise: str = ", or keep a key with `reelport auth login`") -> Settings:
-    """Build a client's settings from those in force; `otherwise` is advice where a key isn't whole."""
+    """Build a client's settings from those in force; `otherwise` is advice on a missing key."""
     faults = _Faults()
     if found.missing:
         lacking = f"No API key for {found['url']}: set {' and '.join(found.missing)}{otherwise}."
@@ -188,7 +188,7 @@ def _read_layers(environment: Mapping[str, str], given: Mapping[str, str | None]
 def _find_open_settings(
     environment: Mapping[str, str], order: Sequence[_Layer], faults: _Faults, *, insecure: bool
 ) -> tuple[dict[str, Setting], bool]:
-    """Find what is no secret, each in the first layer that has it, and whether clear text is allowed."""
+    """Find what is no secret, in the first layer that has it; and if clear text is allowed."""
     kind = _find_kind(order)
     url = faults.attempt(lambda: _find_address(order, kind.value or ""), Setting("url", None, _UNSET))
     clear = faults.attempt(lambda: insecure or _read_switch(environment, INSECURE), instead=False)
