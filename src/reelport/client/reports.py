@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from reelport.client.events import Progress
 from reelport.client.files.part import resolve_csv_target, translate_io_errors
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 
 
 Done = TypeVar("Done", bound=Downloaded)
-
-
-class _RunOptions(TypedDict, total=False):
-    """The options of `run` and `run_range`, for overloads; help shows the methods' own."""
-
-    deadline: float | timedelta
-    progress: Progress | None
-    fresh: bool
 
 
 class _ReportMethods(ABC):
@@ -159,9 +151,25 @@ class Reports(_ReportMethods):
         return Report(self._run, self._session, _make_unseen_state(token), query)
 
     @overload
-    def run(self, query: ReportQuery, to: None = None, **options: Unpack[_RunOptions]) -> Table: ...
+    def run(
+        self,
+        query: ReportQuery,
+        to: None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Table: ...
     @overload
-    def run(self, query: ReportQuery, to: str | os.PathLike[str], **options: Unpack[_RunOptions]) -> Downloaded: ...
+    def run(
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str],
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Downloaded: ...
     def run(
         self,
         query: ReportQuery,
@@ -182,8 +190,10 @@ class Reports(_ReportMethods):
         query: ReportQuery,
         to: None = None,
         *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
         keep_windows: Literal[False] = False,
-        **options: Unpack[_RunOptions],
     ) -> Table: ...
     @overload
     def run_range(
@@ -191,8 +201,10 @@ class Reports(_ReportMethods):
         query: ReportQuery,
         to: str | os.PathLike[str],
         *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
         keep_windows: bool = False,
-        **options: Unpack[_RunOptions],
     ) -> Ranged: ...
     def run_range(
         self,
@@ -229,10 +241,24 @@ class AsyncReports(_ReportMethods):
         return AsyncReport(self._run, self._session, _make_unseen_state(token), query)
 
     @overload
-    async def run(self, query: ReportQuery, to: None = None, **options: Unpack[_RunOptions]) -> Table: ...
+    async def run(
+        self,
+        query: ReportQuery,
+        to: None = None,
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
+    ) -> Table: ...
     @overload
     async def run(
-        self, query: ReportQuery, to: str | os.PathLike[str], **options: Unpack[_RunOptions]
+        self,
+        query: ReportQuery,
+        to: str | os.PathLike[str],
+        *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
     ) -> Downloaded: ...
     async def run(
         self,
@@ -254,8 +280,10 @@ class AsyncReports(_ReportMethods):
         query: ReportQuery,
         to: None = None,
         *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
         keep_windows: Literal[False] = False,
-        **options: Unpack[_RunOptions],
     ) -> Table: ...
     @overload
     async def run_range(
@@ -263,8 +291,10 @@ class AsyncReports(_ReportMethods):
         query: ReportQuery,
         to: str | os.PathLike[str],
         *,
+        deadline: float | timedelta = DEADLINE,
+        progress: Progress | None = None,
+        fresh: bool = False,
         keep_windows: bool = False,
-        **options: Unpack[_RunOptions],
     ) -> Ranged: ...
     async def run_range(
         self,

@@ -27,6 +27,7 @@ from reelport.server.files import retention
 from reelport.server.graphql.document_cache import DocumentCache
 from reelport.server.graphql.resolvers import build_schema
 from reelport.server.http import health
+from reelport.server.http.cors import ApiCors
 from reelport.server.http.discovery import answer_oauth_server, answer_openapi, answer_sdl
 from reelport.server.http.downloads import download
 from reelport.server.http.graphql_endpoint import answer_graphql
@@ -95,6 +96,8 @@ def create_app(settings: Settings) -> Starlette:
                     stopping.set()
                     tasks.cancel_scope.cancel()
 
+    origins = settings.allowed_origins
+    cors = [Middleware(ApiCors, origins=origins)] if origins else []
     app = Starlette(
         routes=[
             ExactRoute(TOKEN_PATH, answer_token, methods=["POST"]),
@@ -113,7 +116,7 @@ def create_app(settings: Settings) -> Starlette:
             ExactRoute(METRICS_PATH, health.answer_metrics, methods=["GET"]),
             *make_studio_routes(),
         ],
-        middleware=[Middleware(RequestLog), Middleware(BriefRetries)],
+        middleware=[Middleware(RequestLog), *cors, Middleware(BriefRetries)],
         exception_handlers={HTTPException: _answer_not_found},
         lifespan=lifespan,
     )

@@ -61,6 +61,11 @@ _SERVICE, _WORKER, _COMMAND = ReadBy
 _ALL = _SERVICE | _WORKER | _COMMAND
 _SIZE = Form(r"\d+(\.\d+)?\s?[KMGT]i?B", "a number and a unit, such as 2GB")
 _S3 = Form(s3_address.PATTERN, s3_address.FORM)
+_ORIGIN = r"https?://[a-z0-9.\-]+(:[0-9]+)?"
+_ORIGINS = Form(
+    rf"({_ORIGIN}(, ?{_ORIGIN})*)?",
+    "origins with commas between them, such as https://pages.example",
+)
 _SPARK = Form(f"({server_address.PATTERN})?", "the address of a Spark Connect server, such as sc://spark.example:15002")
 
 
@@ -208,6 +213,11 @@ class Settings:
     port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     processes: int = setting(1, ge=1, le=64, description="API processes on the port.")
     public_url: str = setting("", description="Address that links begin with; empty: the address that the caller used.")
+    cors_origins: str = setting(
+        "",
+        form=_ORIGINS,
+        description="Origins of pages that may use the API and files from a browser, but never Studio; empty: none.",
+    )
     link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query signs a new one.")
     look_seconds: int = setting(
         10,
@@ -366,6 +376,11 @@ class Settings:
             cache = FileCache(self.cache_root, parse_size(self.cache_size), "facts/", CHECKED_BYTES)
             attach_tables(root, RemoteTables(S3Address.parse(self.facts_url), cache))
         return root
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may use the API."""
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin)
 
     @property
     def readers(self) -> Readers:

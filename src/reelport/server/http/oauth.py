@@ -117,9 +117,11 @@ async def _answer_form(request: Request, grant_types: Mapping[str, _GrantType], 
 def _check_origin(request: Request) -> None:
     """Refuse what another site's page sends from a browser, before it counts for its address.
 
-    Such a page can't read the answer: it could only use up what that address may try.
+    Such a page can't read the answer: it could only use up what that address may try. One of an allowed origin can.
     """
-    if request.headers.get("sec-fetch-site") == "cross-site":
+    service: Service = request.app.state.service
+    is_allowed = request.headers.get("origin") in service.settings.allowed_origins
+    if request.headers.get("sec-fetch-site") == "cross-site" and not is_allowed:
         raise _TokenRefused("invalid_request", "A page of another site can't ask for tokens: ask from a program.", 403)
 
 

@@ -79,13 +79,14 @@ def build_openapi() -> dict[str, Any]:
             },
             "schemas": _make_schemas(),
             "headers": {
-                name: {"description": description, "schema": schema} for name, (description, schema) in _HEADERS.items()
+                name: {"description": description, "schema": schema}
+                for name, (description, schema) in ANSWER_HEADERS.items()
             },
         },
     }
 
 
-_HEADERS: Mapping[str, tuple[str, _Schema]] = {
+ANSWER_HEADERS: Mapping[str, tuple[str, _Schema]] = {
     VERSION_HEADER: ("The version of the service.", _TEXT),
     "X-Request-Id": ("The request, as the service's log names it.", _TEXT),
     "RateLimit-Policy": ("The limits that hold for the caller (IETF draft 11).", _TEXT),
@@ -99,6 +100,7 @@ _HEADERS: Mapping[str, tuple[str, _Schema]] = {
     "ETag": ("The SHA-256 of the file, in hex.", _TEXT),
     "Content-Range": ("Which part of the file it is.", _TEXT),
 }
+"""What answers say in headers of the API's own, by name: a description and a schema."""
 
 
 def _refer(schema: str) -> _Schema:

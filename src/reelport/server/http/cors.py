@@ -1,0 +1,48 @@
+"""Lets pages of named origins use the API from a browser (CORS): never Studio, and by default nobody."""
+
+from __future__ import annotations
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from reelport.server.http.openapi import ANSWER_HEADERS, OAUTH_PATH, OPENAPI_PATH, SDL_PATH
+from reelport.server.http.problems import is_below_v1
+from reelport.wire import (
+    FILES_PATH,
+    GRAPHQL_PATH,
+    PREFER_HEADER,
+    PUBLIC_GRAPHQL_PATH,
+    PUBLIC_TOKEN_PATH,
+    TOKEN_PATH,
+)
+
+_PATHS = frozenset(
+    {TOKEN_PATH, PUBLIC_TOKEN_PATH, GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, OPENAPI_PATH, SDL_PATH, OAUTH_PATH}
+)
+_REQUEST_HEADERS = ("Authorization", "Content-Type", PREFER_HEADER, "Range", "If-Range", "If-Match", "If-None-Match")
+_EXPOSED = (*ANSWER_HEADERS, "Content-Disposition", "Accept-Ranges")
+_PREFLIGHT_SECONDS = 600
+
+
+class ApiCors:
+    """ASGI middleware that answers preflights, and names the origin in answers, at addresses of the API."""
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+        self._app = app
+        self._cors = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=_REQUEST_HEADERS,
+            expose_headers=_EXPOSED,
+            max_age=_PREFLIGHT_SECONDS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; what isn't of the API as it is."""
+        is_api = scope["type"] == "http" and _is_api(scope["path"])
+        await (self._cors if is_api else self._app)(scope, receive, send)
+
+
+def _is_api(path: str) -> bool:
+    return path in _PATHS or path.startswith(f"{FILES_PATH}/") or is_below_v1(path)
