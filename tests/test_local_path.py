@@ -16,7 +16,7 @@ from reelport.client.ranges.folder import resolve_folder
 from reelport.client.results.tables import Table
 from reelport.client.settings.config import HOME, resolve_home
 from reelport.errors import UsageError
-from reelport.local_path import is_address, refuse_address
+from reelport.local_path import is_address, is_loopback, refuse_address
 from reelport.server.settings import read_settings
 from reelport.sync import spec_file
 
@@ -160,3 +160,15 @@ def test_no_command_takes_an_address_for_a_path(
     assert SECRET not in said.out + said.err
     assert any(what in said.err for what in ("is an address", "It is s3://", "only postgresql://"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        *((host, True) for host in ("localhost", "LOCALHOST.", "api.localhost", "127.0.0.1", "127.8.0.1", "::1")),
+        *((host, False) for host in ("", "localhost.example", "notlocalhost", "10.0.0.1", "0.0.0.0", "128.0.0.1")),  # noqa: S104 - nothing listens
+    ],
+)
+def test_this_machine_is_told_from_others(host: str, *, ours: bool) -> None:
+    """By its own addresses and the one name that is never another's: requests there need no TLS."""
+    assert is_loopback(host) is ours

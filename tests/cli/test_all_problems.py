@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,7 @@ import pytest
 from reelport import UsageError, killpoints
 from reelport.cli.arguments.environment_variables import find_unknown_variables
 from reelport.cli.main import main
-from reelport.client.settings.config import Settings
-from reelport.client.settings.profiles import CLIENT_VARIABLES, resolve
+from reelport.client.settings.profiles import CLIENT_VARIABLES, resolve, resolve_without_files
 from reelport.server import settings
 
 SOURCES = Path(settings.__file__).parents[1]
@@ -209,9 +209,10 @@ def test_a_mistyped_file_and_a_wrong_day_are_told_together(capsys: pytest.Captur
 def test_all_wrong_settings_are_told_together(tmp_path: Path) -> None:
     """Of the environment, in the library too; beside those of a file, each with the place that it stands in."""
     outside = {"REELPORT_URL": "nowhere", "REELPORT_SLOTS": "x", "REELPORT_WINDOW_DAYS": "0", "REELPORT_INSECURE": "2"}
-    for read in (Settings.read, lambda given: resolve(given | {"REELPORT_HOME": str(tmp_path)}, folder=tmp_path)):
+    home = {"REELPORT_HOME": str(tmp_path)}
+    for read in (resolve_without_files, partial(resolve, folder=tmp_path)):
         with pytest.raises(UsageError) as caught:
-            read(outside)
+            read(outside | home)
         assert sorted(line.split()[0] for line in str(caught.value).splitlines()) == [
             "'nowhere'", "REELPORT_INSECURE", "REELPORT_SLOTS", "REELPORT_WINDOW_DAYS",
         ]  # fmt: skip

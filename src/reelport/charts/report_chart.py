@@ -129,33 +129,6 @@ def read_groups(
     return Groups({key: _group(counts[key], *sums) for key, sums in found.items()}, formula)
 
 
-def roll_up(groups: Groups, grain: Grain, most: int, *, filled: bool) -> tuple[int, Groups]:
-    """Roll times, the first of each key, up to the finest grain with at most `most` of them.
-
-    Returns it and the groups. `filled` counts times without rows too. Where the formula doesn't allow it, or no grain
-    fits, groups are unchanged.
-    """
-    if groups.formula is None or _count_times(groups, grain, filled=filled) <= most:
-        return grain, groups
-    for coarser in range(grain + 1, YEAR + 1):
-        length, end = LABEL_LENGTHS[coarser], ":00:00Z" if coarser == Grain.HOUR else ""
-        rolled = groups.merge_keys(partial(_cut_time, length, end))
-        if 1 < _count_times(rolled, coarser, filled=filled) <= most:
-            return coarser, rolled
-    return grain, groups
-
-
-def list_times(groups: Groups, grain: int, *, filled: bool) -> list[str]:
-    """List the times of groups in order; where `filled`, also those without rows between them."""
-    known = sorted({key[0] for key in groups.by_key})
-    times = fill_times(known, grain) if filled else []
-    return times if set(known) <= set(times) and len(times) <= MOST_FILLED else known
-
-
-def _cut_time(length: int, end: str, key: Key) -> Key:
-    return (key[0][:length] + end, *key[1:])
-
-
 def list_places(formula: Formula) -> tuple[int, ...]:
     """List the report's metrics, by number, whose sums a formula needs."""
     match formula:
@@ -184,11 +157,6 @@ def _read_number(cell: object) -> Number | None:
 
 def _group(rows: int, own: Number | None, *sums: Number | None) -> Group:
     return Group(rows, None if own is None else Decimal(own), tuple(Decimal(each or 0) for each in sums))
-
-
-def _count_times(groups: Groups, grain: int, *, filled: bool) -> int:
-    known = {key[0] for key in groups.by_key}
-    return max(len(known), len(fill_times(known, grain)) if filled else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +265,30 @@ def plan_chart_by(
 
 
 def fit_times(groups: Groups, grain: Grain, most: int, *, filled: bool) -> Times:
-    """Fit at most `most` times: coarser ones where rows add up, else the last."""
-    coarser, rolled = roll_up(groups, grain, most, filled=filled)
-    labels = list_times(rolled, coarser, filled=filled)
-    return Times(tuple(labels[-most:]), len(labels), coarser, rolled)
+    """Fit at most `most` times: of a coarser grain where rows add up, else the last.
+
+    `filled` counts and lists times without rows too.
+    """
+    count, labels = _list_times(groups, grain, filled=filled)
+    for coarser in range(grain + 1, YEAR + 1) if count > most and groups.formula is not None else ():
+        length, end = LABEL_LENGTHS[coarser], ":00:00Z" if coarser == Grain.HOUR else ""
+        rolled = groups.merge_keys(partial(_cut_time, length, end))
+        count, rolled_labels = _list_times(rolled, coarser, filled=filled)
+        if 1 < count <= most:
+            return Times(tuple(rolled_labels), len(rolled_labels), coarser, rolled)
+    return Times(tuple(labels[-most:]), len(labels), grain, groups)
+
+
+def _cut_time(length: int, end: str, key: Key) -> Key:
+    return (key[0][:length] + end, *key[1:])
+
+
+def _list_times(groups: Groups, grain: int, *, filled: bool) -> tuple[int, list[str]]:
+    """Count the times of groups, and list them in order; if too many are empty, without these."""
+    known = sorted({key[0] for key in groups.by_key})
+    times = fill_times(known, grain) if filled else []
+    shown = times if set(known) <= set(times) and len(times) <= MOST_FILLED else known
+    return max(len(known), len(times)), shown
 
 
 def head_times(metric: str, times: Times) -> str:

@@ -285,11 +285,11 @@ class AsyncClient(_ClientBase):
 
 
 def _resolve_settings(profile: str | None, *, insecure: bool, **given: str | None) -> Settings:
-    if profile is None:
-        return Settings.read(os.environ, **given, insecure=insecure)
-    from reelport.client.settings.profiles import resolve  # noqa: PLC0415 - only a profile needs files read
+    from reelport.client.settings import profiles  # noqa: PLC0415 - a client may be given its settings
 
-    return resolve(os.environ, profile=profile, folder=None, insecure=insecure, **given)
+    if profile is None:
+        return profiles.resolve_without_files(os.environ, insecure=insecure, **given)
+    return profiles.resolve(os.environ, profile=profile, folder=None, insecure=insecure, **given)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 from reelport.client.events import Progress
 from reelport.client.files.part import resolve_csv_target, translate_io_errors
@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 
 
 Done = TypeVar("Done", bound=Downloaded)
+
+
+class _RunOptions(TypedDict, total=False):
+    """The options of `run` and `run_range`, for overloads; help shows the methods' own."""
+
+    deadline: float | timedelta
+    progress: Progress | None
+    fresh: bool
 
 
 class _ReportMethods(ABC):
@@ -151,25 +159,9 @@ class Reports(_ReportMethods):
         return Report(self._run, self._session, _make_unseen_state(token), query)
 
     @overload
-    def run(
-        self,
-        query: ReportQuery,
-        to: None = None,
-        *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
-    ) -> Table: ...
+    def run(self, query: ReportQuery, to: None = None, **options: Unpack[_RunOptions]) -> Table: ...
     @overload
-    def run(
-        self,
-        query: ReportQuery,
-        to: str | os.PathLike[str],
-        *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
-    ) -> Downloaded: ...
+    def run(self, query: ReportQuery, to: str | os.PathLike[str], **options: Unpack[_RunOptions]) -> Downloaded: ...
     def run(
         self,
         query: ReportQuery,
@@ -190,10 +182,8 @@ class Reports(_ReportMethods):
         query: ReportQuery,
         to: None = None,
         *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
         keep_windows: Literal[False] = False,
+        **options: Unpack[_RunOptions],
     ) -> Table: ...
     @overload
     def run_range(
@@ -201,10 +191,8 @@ class Reports(_ReportMethods):
         query: ReportQuery,
         to: str | os.PathLike[str],
         *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
         keep_windows: bool = False,
+        **options: Unpack[_RunOptions],
     ) -> Ranged: ...
     def run_range(
         self,
@@ -241,24 +229,10 @@ class AsyncReports(_ReportMethods):
         return AsyncReport(self._run, self._session, _make_unseen_state(token), query)
 
     @overload
-    async def run(
-        self,
-        query: ReportQuery,
-        to: None = None,
-        *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
-    ) -> Table: ...
+    async def run(self, query: ReportQuery, to: None = None, **options: Unpack[_RunOptions]) -> Table: ...
     @overload
     async def run(
-        self,
-        query: ReportQuery,
-        to: str | os.PathLike[str],
-        *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
+        self, query: ReportQuery, to: str | os.PathLike[str], **options: Unpack[_RunOptions]
     ) -> Downloaded: ...
     async def run(
         self,
@@ -280,10 +254,8 @@ class AsyncReports(_ReportMethods):
         query: ReportQuery,
         to: None = None,
         *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
         keep_windows: Literal[False] = False,
+        **options: Unpack[_RunOptions],
     ) -> Table: ...
     @overload
     async def run_range(
@@ -291,10 +263,8 @@ class AsyncReports(_ReportMethods):
         query: ReportQuery,
         to: str | os.PathLike[str],
         *,
-        deadline: float | timedelta = DEADLINE,
-        progress: Progress | None = None,
-        fresh: bool = False,
         keep_windows: bool = False,
+        **options: Unpack[_RunOptions],
     ) -> Ranged: ...
     async def run_range(
         self,

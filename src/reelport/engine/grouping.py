@@ -46,7 +46,9 @@ def group_rows(aggregation: Aggregation, relations: Relations) -> exp.Select:
     """Select the columns of an aggregation that has a source, a row per combination of keys."""
     keys = [exp.column(key.header, _STACKED) for key in aggregation.keys]
     values = (alias(_aggregate(measure), measure.name) for measure in aggregation.measures)
-    first, *others = (_select_source_rows(each, relations) for each in aggregation.sources)
+    found = early_lookups(aggregation.resolved)
+    sources = aggregation.sources
+    first, *others = (select_source_rows(each, relations, summed=_sums_first(each, found)) for each in sources)
     stacked: exp.Query = first
     for other in others:
         stacked = exp.Union(this=stacked, expression=other, distinct=False)
@@ -64,15 +66,16 @@ def _aggregate(measure: AggregatedMeasure) -> exp.Expr:
     return exp.Sum(this=column)
 
 
-def _select_source_rows(source_query: SourceQuery, relations: Relations) -> exp.Select:
+def select_source_rows(source_query: SourceQuery, relations: Relations, *, summed: bool) -> exp.Select:
     """Select the source's rows: a column per dimension, then one per measure of the report.
 
-    Columns of dimensions have their headers as names. Dimensions that are looked up late have no column yet.
+    Columns of dimensions have their headers as names. Dimensions that are looked up late have no column yet. With
+    `summed`, rows are summed by ids before their cells are looked up.
     """
     found = early_lookups(source_query.resolved)
     name = source_query.source.name
     tree = select(*_select_cells(source_query), *_select_measures(source_query))
-    facts = _select_facts(source_query, relations, summed=_sums_first(source_query, found))
+    facts = _select_facts(source_query, relations, summed=summed)
     tree = tree.from_(subquery(facts, name), copy=False)
     return join_lookups(tree, found.values(), name, relations)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
+from reelport import local_path
 from reelport.wording import advise_extra
 
 PATTERN = r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?)?"
@@ -56,13 +56,9 @@ def find_endpoint(environment: Mapping[str, str]) -> str:
 def is_loopback(endpoint: str) -> bool:
     """Whether an endpoint is on this machine, where requests may go without TLS."""
     try:
-        host = urlsplit(endpoint).hostname or ""
+        return local_path.is_loopback(urlsplit(endpoint).hostname or "")
     except ValueError:
         return False
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.rstrip(".").rpartition(".")[2] == "localhost"
 
 
 def find_faults(environment: Mapping[str, str]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -16,8 +15,8 @@ from reelport.catalog import Dimension, Limit
 from reelport.check import nearest
 from reelport.client.ranges.windows import LONGEST_MONTH
 from reelport.client.settings.config import expand_path
-from reelport.client.settings.profile_file import PROJECT_NAMES
-from reelport.errors import StorageError, UsageError
+from reelport.client.settings.profile_file import PROJECT_NAMES, parse_toml
+from reelport.errors import UsageError
 from reelport.local_path import refuse_address
 from reelport.query import DEFAULT_PRODUCT
 from reelport.sync.spec import LOOKBACK, SETTLE, Contract, Kind, Place, Spec
@@ -40,7 +39,10 @@ def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), place
     """
     path = expand_path(path)
     reader = _Reader(path.resolve().parent, placed)
-    specs = reader.read_specs(_parse_toml(path))
+    content = parse_toml(path)
+    if not content and not path.exists():
+        raise UsageError(f"There is no {path}: `reelport sync init` writes one to begin with.")
+    specs = reader.read_specs(content)
     names = [spec.name for spec in specs]
     if not reader.problems:
         for name in dict.fromkeys(name for name in only if name not in names):
@@ -49,17 +51,6 @@ def read(path: str | os.PathLike[str] = NAME, *, only: Iterable[str] = (), place
         raise UsageError("\n".join(f"{path}: {problem}" for problem in (*reader.problems, *reader.doubts)))
     chosen = set(only or names)
     return tuple(spec for spec in specs if spec.name in chosen)
-
-
-def _parse_toml(path: Path) -> Mapping[str, Any]:
-    try:
-        return tomllib.loads(path.read_bytes().decode())
-    except FileNotFoundError:
-        raise UsageError(f"There is no {path}: `reelport sync init` writes one to begin with.") from None
-    except OSError as error:
-        raise StorageError(f"{path} can't be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no TOML: {error}.") from None
 
 
 @dataclass(slots=True)

@@ -19,10 +19,12 @@ from reelport.client.settings.config import (
     normalize_url,
     resolve_home,
 )
+from reelport.client.settings.profiles import resolve_without_files as read
 from reelport.errors import AccessError, UsageError
 
 KEY = {"REELPORT_API_KEY": "key of env", "REELPORT_API_SECRET": "secret of env"}
 LOGIN = {"REELPORT_USERNAME": "me@example.org", "REELPORT_PASSWORD": "password of env"}
+GIVEN = "secret"
 BEARER = {"REELPORT_BEARER": "bearer-of-env"}
 
 
@@ -40,7 +42,7 @@ BEARER = {"REELPORT_BEARER": "bearer-of-env"}
 )
 def test_which_hosts_may_be_reelport(url: str, *, reelport: bool) -> None:
     """Every host but Dailymotion's own may turn out to be a Reelport service."""
-    settings = Settings.read({}, url, "key", "secret")
+    settings = read({}, url=url, key="key", secret=GIVEN)
     assert settings.is_dailymotion is not reelport
     assert not settings.url.endswith("/")
 
@@ -58,17 +60,17 @@ def test_which_hosts_may_be_reelport(url: str, *, reelport: bool) -> None:
 )
 def test_the_environment_names_a_key(environment: dict[str, str], kind: type, url: str) -> None:
     """What is set makes a private key, a public one, or a bearer token, each with a host of its own."""
-    settings = Settings.read(environment)
+    settings = read(environment)
     assert isinstance(settings.key, kind)
     assert settings.url == url
 
 
 def test_a_key_given_whole_leaves_the_environment_aside() -> None:
     """An argument's key isn't mixed with a login, or displaced by a bearer token, of the environment."""
-    settings = Settings.read(KEY | LOGIN | BEARER, None, "key", "secret")
+    settings = read(KEY | LOGIN | BEARER, key="key", secret=GIVEN)
     assert settings.key == PrivateKey("key", "secret")
-    assert Settings.read(KEY | LOGIN, bearer="mine").key == Bearer("mine")
-    half = Settings.read(KEY | LOGIN | BEARER, None, "key", "secret", username="you")
+    assert read(KEY | LOGIN, bearer="mine").key == Bearer("mine")
+    half = read(KEY | LOGIN | BEARER, key="key", secret=GIVEN, username="you")
     assert half.key == PublicKey("key", "secret", "you", "password of env")
 
 
@@ -84,7 +86,7 @@ def test_a_key_given_whole_leaves_the_environment_aside() -> None:
 def test_a_key_that_is_not_whole(environment: dict[str, str], missing: list[str]) -> None:
     """All that is missing is named at once, and nothing that is there."""
     with pytest.raises(AccessError) as caught:
-        Settings.read(environment)
+        read(environment)
     assert [word for word in str(caught.value).replace(".", "").split() if word.startswith("REELPORT")] == missing
 
 
@@ -93,15 +95,15 @@ def test_a_key_that_is_not_whole(environment: dict[str, str], missing: list[str]
 def test_a_count_that_is_none(name: str, text: str) -> None:
     """A count is a whole number of at least 1, in plain digits, and not endless."""
     with pytest.raises(UsageError, match=name):
-        Settings.read(KEY | {name: text})
+        read(KEY | {name: text})
 
 
 def test_counts_come_from_the_environment() -> None:
     """Slots and the longest window are settings; a query is held to the latter."""
-    settings = Settings.read(KEY | {"REELPORT_SLOTS": "5", "REELPORT_WINDOW_DAYS": " 30 "})
+    settings = read(KEY | {"REELPORT_SLOTS": "5", "REELPORT_WINDOW_DAYS": " 30 "})
     assert (settings.slots, settings.windows) == (5, 30)
     assert Session(settings).rules.days == 30
-    plain = Settings.read(KEY)
+    plain = read(KEY)
     assert (plain.slots, plain.windows, Session(plain).rules.days) == (2, None, 180)
 
 
@@ -109,7 +111,7 @@ def test_counts_come_from_the_environment() -> None:
 def test_what_is_no_text(value: object) -> None:
     """A key that isn't a text is refused for that, wherever it stands."""
     with pytest.raises(UsageError, match="text"):
-        Settings.read(KEY, None, value)  # type: ignore[arg-type]
+        read(KEY, key=value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_each_key_has_its_paths(
 def test_an_address_that_is_none_is_told_with_the_one_that_was_meant(url: str, advice: str) -> None:
     """A mistyped scheme is put right, and never taken for a host."""
     with pytest.raises(UsageError, match=re.escape(advice)):
-        Settings.read({"REELPORT_URL": url, "REELPORT_API_KEY": "k", "REELPORT_API_SECRET": "s"})
+        read({"REELPORT_URL": url, "REELPORT_API_KEY": "k", "REELPORT_API_SECRET": "s"})
 
 
 def test_no_key_prints_itself() -> None:

@@ -18,7 +18,7 @@ from reelport.cli.arguments.options import Insecure, Profile, Url, has_terminal
 from reelport.cli.arguments.usage_errors import find_error
 from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.client.settings import profile_file, secrets
-from reelport.client.settings.config import HOME, INSECURE, PrivateKey, PublicKey, Settings, normalize_url, resolve_home
+from reelport.client.settings.config import HOME, INSECURE, PrivateKey, PublicKey, normalize_url, resolve_home
 from reelport.client.settings.profiles import (
     DEFAULT_PROFILE,
     PARTS,
@@ -31,6 +31,7 @@ from reelport.client.settings.profiles import (
     find_in_force,
     find_project_file,
     list_secret_names,
+    resolve_without_files,
 )
 from reelport.client.settings.secrets import SECRETS_FILE
 from reelport.errors import AccessError, ServiceError, UsageError
@@ -135,7 +136,7 @@ def logout(*, url: Url = None, profile: Profile = None) -> None:
     if not names:
         raise UsageError("There is no key to forget: no profile and no variable names one.")
     for name in names.values():
-        places = secrets.delete_secret(name, found.home)
+        places = secrets.delete_secret(name, resolve_home(os.environ))
         gone = f"taken out of {' and '.join(places)}" if places else "was not kept"
         _say(f"{name.entry} at {name.url}: {gone}")
     for part in names:
@@ -225,11 +226,9 @@ def _try_key(given: Mapping[str, str], parts: Mapping[str, str], *, insecure: bo
     from reelport.cli.client_commands.check import run_with_timeout
     from reelport.client.client import Client
 
-    texts = {part: text for part, text in {**given, **parts}.items() if part not in {"url", "kind"}}
-    settings = replace(
-        Settings.read({INSECURE: os.environ.get(INSECURE, "")}, given["url"], **texts, insecure=insecure),
-        timeout=_SILENCE,
-    )
+    texts = {part: text for part, text in {**given, **parts}.items() if part != "kind"}
+    clear = {INSECURE: os.environ.get(INSECURE, "")}
+    settings = replace(resolve_without_files(clear, insecure=insecure, **texts), timeout=_SILENCE)
 
     def probe() -> None:
         with Client(settings=settings, ledger=False) as client:
@@ -289,7 +288,7 @@ def _list_settings(found: InForce) -> Iterator[tuple[str, str, str]]:
     for name, setting in found.settings.items():
         if name not in unused:
             yield name, format_setting(setting), setting.source
-    yield "home", str(found.home), HOME if os.environ.get(HOME, "").strip() else "default"
+    yield "home", str(resolve_home(os.environ)), HOME if os.environ.get(HOME, "").strip() else "default"
     for variable in _NETWORK:
         for name in (variable, variable.lower()):
             if text := os.environ.get(name, ""):

@@ -14,6 +14,7 @@ from reelport.catalog import Scope
 from reelport.cli.arguments.options import Insecure, Profile, Url
 from reelport.cli.output.listing import PrintJson, print_json, print_list
 from reelport.errors import AccessError, ReelportError, ServiceError, Unreachable, UsageError
+from reelport.local_path import is_loopback
 from reelport.wording import format_duration
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _address(found: InForce, failure: ReelportError | None) -> Finding:
     if found.missing:
         return Finding("address", Verdict.UNSAID, f"{url}; not called without a key")
     parts = urlsplit(url)
-    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         return Finding("address", Verdict.WARNING, f"{url} is not encrypted: the key travels in clear. Use https.")
     return Finding("address", Verdict.WELL, url)
 

@@ -1,22 +1,20 @@
-"""A client's settings: address, key, limits; arguments, environment, defaults."""
+"""A client's settings: a service's address, a key for it, limits. `profiles` finds them."""
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.errors import AccessError, UsageError
-from reelport.local_path import refuse_address
+from reelport.local_path import is_loopback, refuse_address
 from reelport.wire import GRAPHQL_PATH, PUBLIC_GRAPHQL_PATH, PUBLIC_TOKEN_PATH, TOKEN_PATH
 
 # The host where Dailymotion's private API keys are valid; the default host.
@@ -41,15 +39,14 @@ MAX_WINDOWS = 100
 
 _VENDOR = "dailymotion.com"
 _IDENTITY = 16
-_DIGITS = 9
-_A_COUNT = f"a whole number of at least 1, {_DIGITS} digits at most"
+DIGITS = 9  # of a count at most
+A_COUNT = f"a whole number of at least 1, {DIGITS} digits at most"
 
 # A socket's timeout can't be longer than some weeks.
 _A_TIME, _LONGEST = "a number of seconds above 0, a million at most", 1_000_000
 _LONG = 200
 _LONGEST_LABEL = 63  # bytes of a part between two dots of a DNS name (RFC 1035)
 _OWN = ("localhost", "127.", "[::1]")  # how addresses of this machine begin; it rarely serves https
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,54 +153,9 @@ class Settings:
             _refuse_clear_text(self.url)
         for name in ("slots", "windows", "max_windows"):
             if (count := getattr(self, name)) is not None or name != "windows":
-                _refuse_beyond(name, count, int, 10**_DIGITS - 1, _A_COUNT)
+                _refuse_beyond(name, count, int, 10**DIGITS - 1, A_COUNT)
         for name in ("timeout", "patience", "pace"):
             _refuse_beyond(name, getattr(self, name), int | float, _LONGEST, _A_TIME)
-
-    @classmethod
-    def read(
-        cls,
-        environment: Mapping[str, str],
-        url: str | None = None,
-        key: str | None = None,
-        secret: str | None = None,
-        *,
-        username: str | None = None,
-        password: str | None = None,
-        bearer: str | None = None,
-        insecure: bool = False,
-    ) -> Self:
-        """Read the settings: arguments, else environment. An empty text counts as not given.
-
-        A bearer token takes precedence; else a username or password makes the key a public one. A key given whole as
-        arguments is used unchanged, whatever the environment holds. Raises UsageError for everything wrong with
-        address, numbers and switches, AccessError where only parts of the key are missing.
-        """
-        given = {KEY: key, SECRET: secret, USERNAME: username, PASSWORD: password, BEARER: bearer}
-        texts = {name: _read_text(name, value) for name, value in given.items()}
-        whole = bool(texts[KEY] and texts[SECRET]) and not (texts[USERNAME] or texts[PASSWORD])
-        if not (texts[BEARER] or whole):
-            was_given = any(texts.values())
-            found = {
-                name: _read_text(name, environment.get(name)) for name in given if not (was_given and name == BEARER)
-            }
-            texts = {name: text or found.get(name, "") for name, text in texts.items()}
-        given_address = _read_text(URL, url) or _read_text(URL, environment.get(URL))
-        faults = Faults()
-        address = faults.attempt(lambda: normalize_url(given_address) if given_address else "", "")
-        credentials = None if faults.errors else faults.attempt(lambda: _build_credentials(texts, address), None)
-        slots = faults.attempt(lambda: read_count(environment, SLOTS), None)
-        windows = faults.attempt(lambda: read_count(environment, WINDOW_DAYS), None)
-        clear = faults.attempt(lambda: insecure or read_switch(environment, INSECURE), instead=False)
-        faults.refuse()
-        assert credentials is not None  # noqa: S101 - else there was a fault
-        return cls(
-            address or credentials.host,
-            credentials,
-            slots=slots or Limit.RUNNING_REPORTS.default,
-            windows=windows,
-            insecure=clear,
-        )
 
     @property
     def is_dailymotion(self) -> bool:
@@ -264,30 +216,14 @@ def normalize_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
 
 
-def read_switch(environment: Mapping[str, str], name: str) -> bool:
-    """Read a variable that is 1 or 0; unset is 0. Raises UsageError for anything else."""
-    text = environment.get(name, "").strip()
-    if text not in {"", "0", "1"}:
-        raise UsageError(f"{name} must be 1 or 0, and not {text[:80]!r}.")
-    return text == "1"
-
-
 def _refuse_clear_text(url: str) -> None:
     """Raise UsageError for plain http elsewhere: anybody on the way can read the key."""
     parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise UsageError(
             f"{url} would get the key in clear text, for everybody on the way to read. Use https, or, in a network "
             f"that you trust, say --insecure ({INSECURE}=1, Client(insecure=True))."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether a host is this machine. Looks up no name but `localhost`: an address can change."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _is_valid_url(url: str) -> bool:
@@ -307,61 +243,3 @@ def _advise_on_url(url: str) -> str:
     whole = f"{scheme}://{rest.lstrip('/') if colon else url}"
     lacks = scheme is not None and _is_valid_url(whole) and len(whole) < _LONG
     return f"did you mean {whole}?" if lacks else f"give one like {DAILYMOTION_URL}."
-
-
-def _build_credentials(texts: Mapping[str, str], address: str) -> Credentials:
-    if texts[BEARER]:
-        return Bearer(texts[BEARER])
-    public = bool(texts[USERNAME] or texts[PASSWORD])
-    needed = (KEY, SECRET, USERNAME, PASSWORD) if public else (KEY, SECRET)
-    missing = [name for name in needed if not texts[name]]
-    if missing:
-        host = normalize_url(address or (PublicKey if public else PrivateKey).host)
-        raise AccessError(f"No API key for {host}: set {' and '.join(missing)}.")
-    if public:
-        return PublicKey(texts[KEY], texts[SECRET], texts[USERNAME], texts[PASSWORD])
-    return PrivateKey(texts[KEY], texts[SECRET])
-
-
-def _read_text(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    try:
-        whole = isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        whole = False
-    if not whole:
-        raise UsageError(f"What is given as {name} must be a text of whole letters.")
-    return str(value).strip()
-
-
-def read_count(environment: Mapping[str, str], name: str) -> int | None:
-    """Read a positive whole number; None when unset. Raises UsageError for anything else."""
-    text = environment.get(name, "").strip()
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) > 0):
-        raise UsageError(f"{name} must be {_A_COUNT}, and not {text[:80]!r}.")
-    return int(text)
-
-
-@dataclass(slots=True)
-class Faults:
-    """The errors of the settings read so far."""
-
-    errors: list[UsageError | AccessError] = field(default_factory=list)
-
-    def attempt(self, read: Callable[[], T], instead: T) -> T:
-        """Read a setting; on an error, note the error and return `instead`."""
-        try:
-            return read()
-        except (UsageError, AccessError) as error:
-            self.errors.append(error)
-            return instead
-
-    def refuse(self) -> None:
-        """Raise the noted errors: one unchanged, several as a UsageError with a line each."""
-        if len(self.errors) == 1:
-            raise self.errors[0]
-        if self.errors:
-            raise UsageError("\n".join(map(str, self.errors)))

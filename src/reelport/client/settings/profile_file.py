@@ -50,7 +50,7 @@ def read_profiles(path: Path, *, alone: bool) -> ProfileFile:
     With `alone` the file must hold nothing else; otherwise tables of other programs are ignored. Raises UsageError with
     every fault, StorageError when the file can't be read.
     """
-    found = _parse_file(path)
+    found = parse_toml(path)
     faults = [*_list_secret_faults(found), *_list_misplaced(found, alone=alone)]
     tables = found.get("profiles", {})
     if not isinstance(tables, dict):
@@ -82,7 +82,7 @@ def write_profile(path: Path, name: str, settings: Mapping[str, str]) -> None:
 
     section = [f"[profiles.{check_name(name)}]", *(_format_line(key, value) for key, value in settings.items())]
     with lock_folder(path.parent):
-        before = _parse_file(path)
+        before = parse_toml(path)
         wanted = {**before, "profiles": {**before.get("profiles", {}), name: tomllib.loads("\n".join(section[1:]))}}
         text = "\n".join([*_remove_profile(_read_text(path).splitlines(), name), *section]).lstrip("\n") + "\n"
         try:
@@ -144,7 +144,8 @@ def _read_text(path: Path) -> str:
         raise UsageError(f"{path} is no UTF-8 text.") from None
 
 
-def _parse_file(path: Path) -> dict[str, Any]:
+def parse_toml(path: Path) -> dict[str, Any]:
+    """Parse a file of settings; a missing one is empty. UsageError where it isn't TOML."""
     text = _read_text(path)
     if not text:
         return {}

@@ -6,24 +6,26 @@ and remembers its source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from reelport.catalog import Limit
 from reelport.check import nearest
 from reelport.client.settings import config
 from reelport.client.settings.config import (
+    A_COUNT,
+    DIGITS,
     HOME,
     INSECURE,
-    Faults,
+    Bearer,
+    Credentials,
     PrivateKey,
     PublicKey,
     Settings,
     normalize_url,
-    read_count,
-    read_switch,
     resolve_home,
 )
 from reelport.client.settings.profile_file import NUMBERS, ProfileFile, read_profiles
@@ -38,8 +40,9 @@ PROJECT_FILE = "reelport.toml"
 # The secret parts of a key, and their environment variables.
 SECRETS = {"secret": config.SECRET, "password": config.PASSWORD, "bearer": config.BEARER}
 
-# The secret parts of each kind of key.
-PARTS = {"private": ("secret",), "public": ("secret", "password"), "bearer": ("bearer",)}
+# The parts of each kind of key, and those of them that are secret.
+KEY_PARTS = {"private": ("key", "secret"), "public": ("key", "secret", "username", "password"), "bearer": ("bearer",)}
+PARTS = {kind: tuple(part for part in parts if part in SECRETS) for kind, parts in KEY_PARTS.items()}
 
 # The environment variable of each setting that has one.
 VARIABLES = {
@@ -54,17 +57,16 @@ VARIABLES = {
 # Every environment variable that a client reads.
 CLIENT_VARIABLES = frozenset({*VARIABLES.values(), PROFILE, HOME, INSECURE})
 
+T = TypeVar("T")
 _UNSET = "not set"
 _DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """Every setting in force, the files' paths, and what kept a secret from us (`trouble`)."""
+    """Every setting in force, and what kept a secret from us (`trouble`)."""
 
     settings: Mapping[str, Setting]
-    home: Path
-    project: Path
     trouble: ReelportError | None = None
     insecure: bool = False
 
@@ -75,9 +77,7 @@ class InForce:
     @property
     def needed(self) -> tuple[str, ...]:
         """The parts that a key of this kind needs."""
-        kind = self["kind"]
-        ids = {"private": ("key",), "public": ("key", "username"), "bearer": ()}[kind]
-        return (*ids, *PARTS[kind])
+        return KEY_PARTS[self["kind"]]
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -100,15 +100,45 @@ def resolve(
     return build_settings(find_in_force(environment, profile=profile, folder=folder, insecure=insecure, **given))
 
 
-def build_settings(found: InForce) -> Settings:
-    """Build a client's settings from those in force."""
-    if found.missing and found.trouble is not None:
-        raise found.trouble
+def resolve_without_files(environment: Mapping[str, str], *, insecure: bool = False, **given: str | None) -> Settings:
+    """Return a client's settings by arguments and environment alone; raises as `resolve` does.
+
+    A key given whole as arguments is used unchanged, whatever the environment holds. Else the parts of a key may come
+    from both.
+    """
+    arguments, outside = _read_layers(environment, given)
+    own = arguments.values.keys() & {"key", *SECRETS, "username"}
+    unread = {"key", "username", *SECRETS} if "bearer" in own or own == {"key", "secret"} else {"bearer"} if own else ()
+    kept = {name: text for name, text in outside.values.items() if name not in unread}
+    both = [_Layer(kept | dict(arguments.values), "argument or environment")]
+    faults = _Faults()
+    settings, clear = _find_open_settings(environment, both, faults, insecure=insecure)
+    faults.refuse()
+    return build_settings(InForce(settings | {part: _find_first(both, part) for part in SECRETS}, insecure=clear), "")
+
+
+def build_settings(found: InForce, otherwise: str = ", or keep a key with `reelport auth login`") -> Settings:
+    """Build a client's settings from those in force; `otherwise` is advice on a missing key."""
+    faults = _Faults()
     if found.missing:
-        raise AccessError(f"No API key for {found['url']}: set {' and '.join(found.missing)}, "
-                          "or keep a key with `reelport auth login`.")  # fmt: skip
-    counts = {VARIABLES[name]: found[name] for name in NUMBERS if found.settings[name].source != _DEFAULT}
-    return Settings.read(counts, found["url"], **{part: found[part] for part in found.needed}, insecure=found.insecure)
+        lacking = f"No API key for {found['url']}: set {' and '.join(found.missing)}{otherwise}."
+        faults.errors.append(found.trouble or AccessError(lacking))
+    counts = {
+        name: faults.attempt(partial(_parse_count, VARIABLES[name], found[name]), None)
+        for name in NUMBERS
+        if found.settings[name].source != _DEFAULT
+    }
+    faults.refuse()
+    key: Credentials
+    match found["kind"]:
+        case "bearer":
+            key = Bearer(found["bearer"])
+        case "public":
+            key = PublicKey(found["key"], found["secret"], found["username"], found["password"])
+        case _:
+            key = PrivateKey(found["key"], found["secret"])
+    slots = counts.get("slots") or Limit.RUNNING_REPORTS.default
+    return Settings(found["url"], key, slots=slots, windows=counts.get("window_days"), insecure=found.insecure)
 
 
 def find_in_force(
@@ -121,7 +151,7 @@ def find_in_force(
 ) -> InForce:
     """Find every setting in force. An unreadable secret is no error: `trouble` says why."""
     home, project = resolve_home(environment), find_project_file(folder)
-    faults = Faults()
+    faults = _Faults()
     user = home / USER_FILE
     files = (
         faults.attempt(lambda: read_profiles(project, alone=False), ProfileFile(project)),
@@ -130,37 +160,50 @@ def find_in_force(
     chosen = Setting("profile", None, _UNSET)
     if not faults.errors:
         chosen = faults.attempt(lambda: _choose_profile(environment, profile, files), chosen)
-    # An empty text counts as not given.
-    arguments = _Layer({name: text.strip() for name, text in given.items() if text and text.strip()}, "argument")
-    texts = {name: environment.get(variable, "").strip() for name, variable in VARIABLES.items()}
-    outside = _Layer({name: text for name, text in texts.items() if text}, "environment", variables=True)
+    arguments, outside = _read_layers(environment, given)
     name = chosen.value or ""
     tables = [_Layer(file.profiles[name], f"{file.path} [profiles.{name}]") for file in files if name in file.profiles]
     order = [arguments, *tables, outside] if profile else [arguments, outside, *tables]
+    settings, clear = _find_open_settings(environment, order, faults, insecure=insecure)
+    faults.refuse()
+    settings = {"profile": chosen, **settings}
+    ours = [place for place in (arguments, outside) if _is_for_key(place, settings)]
+    places = [place for place in ours if _is_for_address(place, order, settings["url"])]
+    secrets, trouble = _find_secrets(settings, places, home)
+    found = InForce(settings | secrets, trouble, clear)
+    withheld = _explain_withheld(found, [place for place in ours if place not in places])
+    return found if trouble else replace(found, trouble=withheld)
+
+
+def _read_layers(environment: Mapping[str, str], given: Mapping[str, str | None]) -> tuple[_Layer, _Layer]:
+    """Read arguments and environment. An empty text counts as not given."""
+    arguments = {name: _read_text(VARIABLES[name], text) for name, text in given.items()}
+    outside = {name: _read_text(variable, environment.get(variable)) for name, variable in VARIABLES.items()}
+    return (
+        _Layer({name: text for name, text in arguments.items() if text}, "argument"),
+        _Layer({name: text for name, text in outside.items() if text}, "environment", variables=True),
+    )
+
+
+def _find_open_settings(
+    environment: Mapping[str, str], order: Sequence[_Layer], faults: _Faults, *, insecure: bool
+) -> tuple[dict[str, Setting], bool]:
+    """Find what is no secret, in the first layer that has it; and if clear text is allowed."""
     kind = _find_kind(order)
     url = faults.attempt(lambda: _find_address(order, kind.value or ""), Setting("url", None, _UNSET))
-    clear = faults.attempt(lambda: insecure or read_switch(environment, INSECURE), instead=False)
+    clear = faults.attempt(lambda: insecure or _read_switch(environment, INSECURE), instead=False)
     if faults.errors:
         for number in NUMBERS:
-            given_number = {VARIABLES[number]: _find_first(order, number).value or ""}
-            faults.attempt(partial(read_count, given_number, VARIABLES[number]), None)
-    faults.refuse()
-    open_ = [
-        chosen,
+            faults.attempt(partial(_parse_count, VARIABLES[number], _find_first(order, number).value or ""), None)
+    found = (
         url,
         kind,
         _find_first(order, "key"),
         _find_first(order, "username"),
         _find_first(order, "slots", str(Limit.RUNNING_REPORTS.default)),
         _find_first(order, "window_days", str(Limit.RANGE_DAYS.default)),
-    ]
-    settings = {setting.name: setting for setting in open_}
-    ours = [place for place in (arguments, outside) if _is_for_key(place, settings)]
-    places = [place for place in ours if _is_for_address(place, order, settings["url"])]
-    secrets, trouble = _find_secrets(settings, places, home)
-    found = InForce(settings | secrets, home, project, trouble, clear)
-    withheld = _explain_withheld(found, [place for place in ours if place not in places])
-    return found if trouble else replace(found, trouble=withheld)
+    )
+    return {setting.name: setting for setting in found}, clear
 
 
 def list_profile_names(environment: Mapping[str, str], folder: Path | None = None) -> tuple[str, ...]:
@@ -303,3 +346,52 @@ def _find_kind(layers: Sequence[_Layer]) -> Setting:
 def _find_address(layers: Sequence[_Layer], of: str) -> Setting:
     found = _find_first(layers, "url", (PublicKey if of == "public" else PrivateKey).host)
     return Setting("url", config.normalize_url(found.value or ""), found.source)
+
+
+def _read_text(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    try:
+        whole = isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        whole = False
+    if not whole:
+        raise UsageError(f"What is given as {name} must be a text of whole letters.")
+    return str(value).strip()
+
+
+def _read_switch(environment: Mapping[str, str], name: str) -> bool:
+    """Read a variable that is 1 or 0; unset is 0. Raises UsageError for anything else."""
+    text = environment.get(name, "").strip()
+    if text not in {"", "0", "1"}:
+        raise UsageError(f"{name} must be 1 or 0, and not {text[:80]!r}.")
+    return text == "1"
+
+
+def _parse_count(name: str, text: str) -> int | None:
+    """Parse a positive whole number; None when unset. Raises UsageError for anything else."""
+    if text and not (text.isascii() and text.isdecimal() and len(text) <= DIGITS and int(text) > 0):
+        raise UsageError(f"{name} must be {A_COUNT}, and not {text[:80]!r}.")
+    return int(text) if text else None
+
+
+@dataclass(slots=True)
+class _Faults:
+    """The errors of the settings read so far."""
+
+    errors: list[ReelportError] = field(default_factory=list)
+
+    def attempt(self, read: Callable[[], T], instead: T) -> T:
+        """Read a setting; on an error, note the error and return `instead`."""
+        try:
+            return read()
+        except (UsageError, AccessError) as error:
+            self.errors.append(error)
+            return instead
+
+    def refuse(self) -> None:
+        """Raise the noted errors: one unchanged, several as a UsageError with a line each."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise UsageError("\n".join(map(str, self.errors)))

@@ -8,11 +8,11 @@ import resource
 import shlex
 import stat
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from reelport.errors import UsageError
+from reelport.local_path import is_loopback
 from reelport.server.settings import Settings
 
 _MIN_FILES = 256
@@ -77,20 +77,12 @@ def find_link_fault(settings: Settings) -> str | None:
             f"Links begin with {settings.public_url} (REELPORT_PUBLIC_URL), which is no address of the web: "
             "set one such as https://reports.example.com."
         )
-    if _is_local(host) and not _is_local(settings.host):
+    if is_loopback(host) and not is_loopback(settings.host):
         return (
             f"Links begin with {settings.public_url} (REELPORT_PUBLIC_URL), which leads callers to their own machine, "
             f"while others may call {settings.host}: set the address that partners use, or none."
         )
     return None
-
-
-def _is_local(host: str) -> bool:
-    """Whether a host name or address is this machine's loopback."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".").split(".")[-1] == "localhost"
 
 
 def raise_open_files() -> int:

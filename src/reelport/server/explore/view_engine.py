@@ -99,7 +99,8 @@ class ViewEngine:
         The read budget is spent in order: on totals, lines, and leaderboards. What is known costs nothing.
         """
         root = self._settings.facts_root
-        snapshot = pin(root, tables_of_view(view))
+        titles = (table for dimension in view.dimensions for table in title_tables(dimension))
+        snapshot = pin(root, tables_of(view.report_query()) | frozenset(titles))
         if ABSENT in snapshot.versions.values():
             identify_tables(self._settings.data, root)
         rollups = RollupList() if self._settings.rollups == "off" else RollupList.read(root)
@@ -122,7 +123,8 @@ class ViewEngine:
         try:
             return self._fetch_intact(session, plan)
         except (StorageError, InternalError) as error:
-            if isinstance(error, OutOfMemory | StoreUnavailable) or (plan.rollups is None and not plan.may_read_copies):
+            reads_copies = any(scan.role in ROLES for scan in plan.scans)
+            if isinstance(error, OutOfMemory | StoreUnavailable) or (plan.rollups is None and not reads_copies):
                 raise
             _log.warning("a view is computed from the facts: a kept file can't be read", reason=str(error))
             return self._run_from_facts(session, planned)
@@ -203,11 +205,6 @@ class PartPlan:
     rollups: RollupAggregator | None
     plan_from_facts: Callable[[], PartPlan]
 
-    @property
-    def may_read_copies(self) -> bool:
-        """Whether what it reads of facts may be copies by role."""
-        return any(scan.role in ROLES for scan in self.scans)
-
 
 def _plan_part(part: Part, view: View, tenant: Tenant, snapshot: Snapshot, rollups: RollupList) -> PartPlan:
     """Plan a part of a view by the rollups that a report of the same numbers would read."""
@@ -285,12 +282,6 @@ class Statement:
 
     plan: Plan
     queries: tuple[ReportQuery, ...]
-
-
-def tables_of_view(view: View) -> frozenset[str]:
-    """The tables to pin for a view."""
-    titles = (table for dimension in view.dimensions for table in title_tables(dimension))
-    return tables_of(view.report_query()) | frozenset(titles)
 
 
 def compile_totals(view: View, tenant: Tenant, snapshot: Snapshot, aggregator: Aggregator = DUCKDB) -> Statement:

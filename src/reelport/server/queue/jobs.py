@@ -19,9 +19,10 @@ from sqlalchemy import Connection, Engine, select
 from reelport.engine.duckdb.engine import Progress
 from reelport.errors import DiskFull, InternalError
 from reelport.query import ReportQuery
+from reelport.report_details import FailureReason
 from reelport.server.events.bus import Event, Kind, publish
 from reelport.server.files.report_files import FileRecord
-from reelport.server.queue.report_state import ReasonCode, choose_partner_reason
+from reelport.server.queue.report_state import ReasonCode, choose_partner_reason, find_failure_reason
 from reelport.server.state import tables, tallies
 from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.statements import Statements
@@ -329,15 +330,13 @@ def fail_report(
 ) -> bool:
     """Set a report's status to FAILED, with its reason, the code of that and the given counts.
 
-    `partner_reason` is what its partner reads, None for what the code allows.
+    `partner_reason` is what its partner reads, None for what the code allows. A report that is too large keeps what was
+    stored of its size.
     """
-    ended = {
-        "status": ReportStatus.FAILED.value,
-        "reason": reason,
-        "reason_code": code,
-        "partner_reason": partner_reason or choose_partner_reason(code, reason),
-        "ended_at": now,
-    }
+    ended = {"status": ReportStatus.FAILED.value, "reason": reason, "reason_code": code, "ended_at": now}
+    told = partner_reason or choose_partner_reason(code, reason)
+    if told or find_failure_reason(code) is not FailureReason.TOO_LARGE:
+        ended["partner_reason"] = told
     publish(connection, Event(Kind.REPORT_ENDED, report_id))
     return update_report(connection, report_id, **ended, **counts)
 

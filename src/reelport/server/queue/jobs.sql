@@ -86,8 +86,8 @@ WHERE report_id = :report_id AND owner = :owner AND attempt = :attempt
 
 -- publish: record the file of a finished report
 UPDATE reports
-SET status = 'FINISHED', reason = NULL, reason_code = NULL, ended_at = :ended_at, file = :file, rows = :rows,
-    bytes = :bytes, sha256 = :sha256
+SET status = 'FINISHED', reason = NULL, reason_code = NULL, partner_reason = NULL, ended_at = :ended_at, file = :file,
+    rows = :rows, bytes = :bytes, sha256 = :sha256
 WHERE id = :report_id
 
 -- published: whether this very file was published before
