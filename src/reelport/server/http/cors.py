@@ -25,7 +25,7 @@ _PREFLIGHT_SECONDS = 600
 
 
 class ApiCors:
-    """ASGI middleware that answers preflights, and names the origin in answers, at addresses of the API."""
+    """ASGI middleware for addresses of the API: answers preflights, names origins in answers."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         self._app = app
