@@ -54,7 +54,7 @@ def build_double(segment: Path) -> None:
 
 
 def set_digest(segment: Path, digest: str | None) -> None:
-    """Let the manifests of a segment record this digest, or none, as those of older versions."""
+    """Let the manifests of a segment record this digest, or none."""
     for manifest in segment.parent.glob("*-*.json"):
         record = json.loads(manifest.read_bytes())
         if record["data"] == segment.name:

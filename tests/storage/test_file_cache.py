@@ -275,7 +275,7 @@ def test_a_copy_that_rotted_is_fetched_again(cache: FileCache, remote: LocalFold
 
 
 def test_a_copy_without_a_whole_digest_is_read_as_it_is(cache: FileCache, remote: LocalFolder) -> None:
-    """As those of earlier versions, or whose digest a machine that failed left half: it is fetched once."""
+    """As those whose digest a machine that failed left half: it is fetched once."""
     proven = replace(cache, check_bytes=SIZE)
     with holding() as fetched:
         proven.fetch(["one"], remote.open)

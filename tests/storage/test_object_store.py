@@ -140,7 +140,6 @@ def test_a_store_that_does_nothing_for_now_is_told_from_one_that_answers(
         lambda: list(store.list()),
         lambda: store.put("one", b"y"),
         lambda: store.delete("one"),
-        lambda: store.read_digest("one"),
     ):
         with pytest.raises(StoreUnavailable):
             ask()

@@ -144,16 +144,11 @@ _UNITS: Mapping[str, tuple[str, str]] = {
         ("bytes", "1000000", "mb megabytes"),
         ("bytes", "1000000000", "gb gigabytes"),
         ("bytes", "1000000000000", "tb terabytes"),
-        ("bytes", "1024", "kib"),
-        ("bytes", "1048576", "mib"),
-        ("bytes", "1073741824", "gib"),
-        ("bytes", "1099511627776", "tib"),
         ("EUR", "1", "eur euro euros"),
         ("USD", "1", "usd dollars dollar"),
     )
     for word in words.split()
 }
-_MICRO = {"micros", "micro"}
 _IDLE = {"in", "of", "the", "count", "number", "total", "nb", "utc", "at", "sum", "per"}
 """Words that carry little meaning; names are matched without them."""
 _LONGEST = 200
@@ -165,7 +160,7 @@ class ColumnName:
     """A column's name as words: `whole` has all, `bare` those with meaning, without the unit.
 
     `unit` is what the name says that it measures (`seconds`, `bytes`, `EUR`, `USD`). A value times `factor`, a number
-    in SQL, is in that unit; money in millionths has a factor too.
+    in SQL, is in that unit.
     """
 
     whole: str
@@ -180,11 +175,11 @@ def parse_column_name(name: str) -> ColumnName:
     for sign, word in _SIGNS.items():
         name = name.replace(sign, word)
     words = [part.lower() for word in _WORD.findall(name) for part in _CAMEL.split(word)]
-    rest = [word for word in words if word not in _MICRO]
+    rest = list(words)
     # The last unit word counts. A short one, such as "h" or "mb", counts only at the end of a longer name.
     is_long, end = len(rest) > 1, len(rest) - 1
     ends = (at for at in range(end, -1, -1) if rest[at] in _UNITS and (len(rest[at]) > 2 or (is_long and at == end)))  # noqa: PLR2004 - such as "h" or "mb"
     place = next(ends, None)
     unit, factor = _UNITS[rest.pop(place)] if place is not None else (None, "1")
     bare = [word for word in rest if word not in _IDLE] or rest
-    return ColumnName(" ".join(words), " ".join(bare), unit, "0.000001" if _MICRO & {*words} else factor)
+    return ColumnName(" ".join(words), " ".join(bare), unit, factor)

@@ -57,11 +57,6 @@ def end_restore(data: Path) -> None:
     LocalFolder(data).delete(UNFINISHED_NAME)
 
 
-def cancel_restore(data: Path) -> None:
-    """Take back `begin_restore`, before anything was restored."""
-    LocalFolder(data).delete(UNFINISHED_NAME)
-
-
 def read_unfinished(data: Path) -> str | None:
     """Read the origin of a restore into the data directory that began and did not end."""
     store = LocalFolder(data)

@@ -104,7 +104,7 @@ def drop_rollup(root: Path, rollup: Rollup) -> None:
 
 
 def _read_definition(path: Path) -> Iterator[Rollup]:
-    """Yield the recorded rollup, unless it can't be read or an older version knew other tables."""
+    """Yield the recorded rollup, unless it can't be read or names unknown tables or columns."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         record = json.loads(path.read_bytes())
         grain = {word: grain for grain, word in _GRAINS.items()}[record["grain"]]
@@ -126,14 +126,14 @@ class SegmentDay:
 class Segment:
     """A segment as one manifest tells it: its file, and its days.
 
-    `identity` is that of the SQL that built it, `digest` that of its file; an older version recorded none.
+    `identity` is that of the SQL that built it, `digest` that of its file.
     """
 
     manifest: Path
     data: Path
     identity: str
     days: Mapping[date, SegmentDay]
-    digest: str | None = None
+    digest: str
 
     def valid_days(self, files_by_day: Mapping[date, Files]) -> frozenset[date]:
         """The days that were built from exactly the files of these."""
@@ -178,8 +178,7 @@ def _read_manifest(path: Path, _inode: int, _modified: int) -> Segment | None:
             for day, (rows, places) in record["days"].items()
         }
         data = path.parent / Path(str(record["data"])).name
-        digest = str(record["sha256"]) if "sha256" in record else None
-        return Segment(path, data, str(record["identity"]), MappingProxyType(days), digest)
+        return Segment(path, data, str(record["identity"]), MappingProxyType(days), str(record["sha256"]))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
 
@@ -189,20 +188,19 @@ def name_segment(month: str) -> str:
     return f"{month}-{secrets.token_hex(6)}"
 
 
-def write_manifest(data: Path, identity: str, days: Mapping[date, SegmentDay], digest: str | None) -> Segment:
+def write_manifest(data: Path, identity: str, days: Mapping[date, SegmentDay], digest: str) -> Segment:
     """Write a manifest of a segment whose file is durable: from now on it is used."""
     names = sorted(set().union(*(day.files for day in days.values())))
     places = {name: at for at, name in enumerate(names)}
     record: dict[str, object] = {
         "data": data.name,
         "identity": identity,
+        "sha256": digest,
         "files": names,
         "days": {
             day.isoformat(): [built.rows, sorted(places[name] for name in built.files)] for day, built in days.items()
         },
     }
-    if digest is not None:
-        record["sha256"] = digest
     path = data.with_name(f"{data.stem[: len('0000-00')]}-{secrets.token_hex(6)}{_MANIFEST}")
     with translate_io_errors(path):
         replace_file(path, json.dumps(record).encode())

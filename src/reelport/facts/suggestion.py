@@ -24,7 +24,7 @@ from reelport.facts.data_files.duckdb_session import (
     translate_engine_errors,
 )
 from reelport.facts.defaults import MEMORY
-from reelport.facts.export_names import KEYS, NAMES, WORDS, ColumnName, parse_column_name
+from reelport.facts.export_names import KEYS, NAMES, WORDS, parse_column_name
 from reelport.facts.input.files import FileFormat, InputFile, detect_format
 from reelport.facts.input.load_query import FILE, LINE
 from reelport.facts.input.mapping import create_json_view
@@ -52,20 +52,17 @@ _OFTEN = {
 _MIDNIGHT = r"[T ]00:00(:00(\.0+)?)?( ?(Z|[+]00(:?00)?))?"
 _ISO_DAY = rf"\d{{4}}-\d{{2}}-\d{{2}}({_MIDNIGHT})?"
 _ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?"
-_CLOCK = r"\d+:[0-5]\d:[0-5]\d"
 _INTEGERS = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?"
 _NUMBERS = rf"{_INTEGERS}|DOUBLE|FLOAT(16)?|DECIMAL\(.*\)"
-_WHOLE = r"\d+(\.0+)?"
-_CURRENCIES = {"€": "EUR", "$": "USD"}
+_WHOLE, _NUMBER = r"-?\d+(\.0+)?", r"-?\d+(\.\d*)?([eE][+-]?\d+)?"
+_GROUPED, _DECIMALS = r"-?[1-9][0-9]{0,2}(,[0-9]{3})+([.][0-9]*)?", r"-?[0-9]+,[0-9]+"
+_WITH_COMMAS = r"-?[0-9]+(,[0-9]+)*([.][0-9]*)?"
+"""Numbers whose commas divide thousands, are decimal signs, or either; valid in Python and in DuckDB."""
+_MEASURES = {"seconds", "bytes"}
 _EPOCHS = {10: "to_timestamp({})", 13: "epoch_ms({})", 16: "make_timestamp({})"}
 """SQL that converts seconds, milliseconds or microseconds since 1970 to a moment, by the number's count of digits."""
-_DAYS = (
-    *("%Y%m%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%y.%m.%d"),
-    *("%y.%d.%m", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y"),
-)
-_TIMES = ("", " %H:%M:%S", " %H:%M", " %H:%M:%S UTC", " %I:%M:%S %p", " %I:%M %p", "T%H:%M:%S")
-_UTC = ("%Y%m%d%H", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S.%f UTC")
-_FORMATS = (*(day + time for time in _TIMES for day in _DAYS), *_UTC)
+_DAYS = ("%Y%m%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%y.%d.%m", "%b %d, %Y")
+_FORMATS = (*_DAYS, *(f"{day} %H:%M:%S" for day in _DAYS), "%Y%m%d%H", "%Y-%m-%d %H:%M:%S UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +91,6 @@ class ExportColumn:
     def is_date(self) -> bool:
         """Whether the column has a type of dates or moments."""
         return self.type == "DATE" or self.type.startswith("TIMESTAMP")
-
-    def all_match(self, form: str) -> bool:
-        """Whether every value matches the pattern."""
-        return all(re.fullmatch(form, value) for value in self.values)
 
     def mostly_matches(self, form: str) -> bool:
         """Whether most values match: a few wrong ones don't matter, as the load refuses them."""
@@ -137,7 +130,7 @@ class Guess:
     given: ExportColumn
     confidence: Confidence
     why: str
-    way: Conversion
+    way: Conversion = Conversion("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +156,6 @@ class Suggestion:
     unused: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """A column of the export that may fill one of the table: how well, and why."""
-
-    place: int
-    confidence: Confidence
-    column: Column
-    given: ExportColumn
-    why: str
-
-
 def suggest_for_files(root: Path, table: str, files: Sequence[Path], memory: str = MEMORY) -> Suggestion:
     """Suggest the mapping that fits the files to the table, by the first file only.
 
@@ -191,14 +173,14 @@ def suggest(session: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[
     guesses: dict[str, Guess] = {}
     gaps: dict[str, Gap] = {}
     used: set[str] = set()
-    for match in sorted(_find_matches(table, usable), key=lambda match: match.place):
+    for _, match in sorted(_find_matches(table, usable), key=lambda found: found[0]):
         column, given = match.column, match.given
         if column.name in guesses or given.name in used:
             continue
-        ways = find_conversions(session, column, given, parse_column_name(given.name))
+        ways = _find_conversions(session, column, given)
         if len(ways) == 1 and not ways[0].needs_person:
             confidence = Confidence.GUESS if ways[0].is_doubtful else match.confidence
-            guesses[column.name] = Guess(column, given, confidence, match.why, ways[0])
+            guesses[column.name] = replace(match, confidence=confidence, way=ways[0])
             gaps.pop(column.name, None)
             used.add(given.name)
         else:
@@ -223,7 +205,7 @@ def _is_usable(given: ExportColumn) -> bool:
     return all(given.path or (given.name,)) and len(given.name) <= _LONGEST_NAME
 
 
-def _explain(match: _Match, ways: Conversions) -> str:
+def _explain(match: Guess, ways: Conversions) -> str:
     """Say why the match isn't taken."""
     shown = ", ".join(repr(value[:40]) for value in match.given.values[:3])
     unit = parse_column_name(match.given.name).unit
@@ -234,7 +216,8 @@ def _explain(match: _Match, ways: Conversions) -> str:
     return f"its values ({shown}) aren't what the table takes" if shown else "it is empty in the first rows"
 
 
-def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[_Match]:
+def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[tuple[int, Guess]]:
+    """Find columns of the export that may fill one of the table's; the best have low numbers."""
     dates = [given for given in columns if given.is_date]
     names = [(given, parse_column_name(given.name)) for given in columns]
     for column in table.columns:
@@ -242,16 +225,14 @@ def _find_matches(table: Table, columns: Sequence[ExportColumn]) -> Iterator[_Ma
         own, *known = (parse_column_name(name) for name in (column.name, *filter(None, synonyms.split(";"))))
         places = {name.bare: place for place, name in reversed([*enumerate(known, 3)])}
         for given, name in names:
-            if given.name == column.name:
-                yield _Match(0, Confidence.SURE, column, given, "the same name")
-            elif name.whole == own.whole:
-                yield _Match(1, Confidence.SURE, column, given, "the same name, spelled in another way")
+            if name.whole == own.whole:
+                yield int(given.name != column.name), Guess(column, given, Confidence.SURE, "the same name")
             elif name.bare == own.bare and (name.bare or name.unit):
-                yield _Match(2, Confidence.SURE, column, given, "the same name but for its unit")
+                yield 2, Guess(column, given, Confidence.SURE, "the same name but for its unit")
             elif name.bare in places and (name.bare or name.unit):
-                yield _Match(places[name.bare], Confidence.LIKELY, column, given, f"a known name of {column.name}")
+                yield places[name.bare], Guess(column, given, Confidence.LIKELY, f"a known name of {column.name}")
             elif column.required and column.kind in {Kind.DAY, Kind.MOMENT} and dates == [given]:
-                yield _Match(1_000, Confidence.GUESS, column, given, "the only column of dates")
+                yield 1_000, Guess(column, given, Confidence.GUESS, "the only column of dates")
 
 
 def _read_columns(space: Workspace, file: InputFile) -> tuple[ExportColumn, ...]:
@@ -310,15 +291,12 @@ def _distinct_values(cells: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(islice(dict.fromkeys(cell.strip() for cell in cells if cell is not None and cell.strip()), _VALUES))
 
 
-def find_conversions(
-    session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn, name: ColumnName
-) -> Conversions:
-    """Find ways to convert the export's column, which `name` describes, to the table's."""
+def _find_conversions(session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn) -> Conversions:
     match column.kind:
         case Kind.DAY | Kind.MOMENT:
-            return _convert_moments(session, column, given)
+            return list(_convert_moments(session, column, given))
         case Kind.COUNT | Kind.MONEY:
-            return _convert_numbers(column, given, name)
+            return list(_convert_numbers(column, given))
         case Kind.TEXTS:
             return _convert_lists(given)
         case Kind.TEXT if column.choices:
@@ -328,33 +306,23 @@ def find_conversions(
             return (Conversion(given.sql),) if is_text or re.fullmatch(_INTEGERS, given.type) else ()
 
 
-def _convert_moments(session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn) -> Conversions:
+def _convert_moments(session: duckdb.DuckDBPyConnection, column: Column, given: ExportColumn) -> Iterator[Conversion]:
     def convert(sql: str, *notes: str, is_day: bool) -> Conversion:
-        if is_day and column.kind is Kind.MOMENT:
-            return Conversion(sql, "; ".join((*notes, "it has no hours, so each row counts at midnight")), True)
-        return Conversion(sql, "; ".join(notes))
+        is_doubtful = is_day and column.kind is Kind.MOMENT
+        notes += ("it has no hours, so each row counts at midnight",) if is_doubtful else ()
+        return Conversion(sql, "; ".join(notes), is_doubtful)
 
-    is_text = given.type == "VARCHAR"
-    if given.is_date or (is_text and given.values and given.all_match(_ISO)):
-        return (convert(given.sql, is_day=given.all_match(_ISO_DAY)),)
-    if not given.values:
-        return ()
-    digits = len(given.values[0])
-    if digits in _EPOCHS and given.all_match(f"1[0-9]{{{digits - 1}}}"):
-        made = _EPOCHS[digits].format(f"TRY_CAST({given.sql} AS BIGINT)")
-        return (Conversion(_or_original_sql(made, given), "counted since 1970"),)
-    found = _find_formats(session, given.values)
-    if not found and is_text and given.mostly_matches(_ISO):
-        return (convert(given.sql, is_day=given.mostly_matches(_ISO_DAY)),)
-    read = "strftime(try_strptime({}, {}), '%Y-%m-%dT%H:%M:%S')"
-    return [
-        convert(
-            _or_original_sql(read.format(given.text, quote_text(form)), given),
-            f"read as {form}",
-            is_day=form in _DAYS,
-        )
-        for form in found
-    ]
+    if given.is_date or (given.type == "VARCHAR" and given.mostly_matches(_ISO)):
+        yield convert(given.sql, is_day=given.mostly_matches(_ISO_DAY))
+    elif given.values:
+        digits = len(given.values[0])
+        if digits in _EPOCHS and given.mostly_matches(f"1[0-9]{{{digits - 1}}}"):
+            made = _EPOCHS[digits].format(f"TRY_CAST({given.sql} AS BIGINT)")
+            yield Conversion(_or_original_sql(made, given), "counted since 1970")
+            return
+        for form in _find_formats(session, given.values):
+            made = f"strftime(try_strptime({given.text}, {quote_text(form)}), '%Y-%m-%dT%H:%M:%S')"
+            yield convert(_or_original_sql(made, given), f"read as {form}", is_day=form in _DAYS)
 
 
 def _find_formats(session: duckdb.DuckDBPyConnection, values: Sequence[str]) -> list[str]:
@@ -365,97 +333,58 @@ def _find_formats(session: duckdb.DuckDBPyConnection, values: Sequence[str]) -> 
     return [form for form, does_fit in zip(_FORMATS, row, strict=True) if does_fit]
 
 
-def _convert_numbers(column: Column, given: ExportColumn, name: ColumnName) -> Conversions:
-    """Convert to a count or to money, by the unit of the name and the signs of the values."""
-    is_money, is_measure = column.kind is Kind.MONEY, column.unit in {"seconds", "bytes"}
-    signs = [sign for sign in _CURRENCIES if is_money and any(sign in value for value in given.values)]
-    units = {_CURRENCIES[sign] for sign in signs} | ({name.unit} if name.unit else set())
-    if units - {column.unit}:
-        return ()
-    if column.unit == "seconds" and given.values and given.all_match(_CLOCK):
-        made = f"CAST(epoch(TRY_CAST({given.text} AS INTERVAL)) AS BIGINT)"
-        return (Conversion(_or_original_sql(made, given), "hours, minutes and seconds to seconds"),)
-    sql, values = given.sql, given.values
-    for sign in signs:
-        sql, values = f"trim(replace({sql}, '{sign}', ''))", tuple(value.replace(sign, "").strip() for value in values)
-    notes = ["signs taken out"] if signs else []
-    if name.factor != "1":
-        notes.append("millionths to units" if is_money else f"times {name.factor}, to {column.unit}")
-    is_unknown = (is_money or is_measure) and not units
+def _convert_numbers(column: Column, given: ExportColumn) -> Iterator[Conversion]:
+    """Convert to a count or to money, by the unit that the column's name tells."""
+    name, is_money, is_measure = parse_column_name(given.name), column.kind is Kind.MONEY, column.unit in _MEASURES
+    if name.unit not in {None, column.unit}:
+        return
+    is_unknown = (is_money or is_measure) and name.unit is None
+    notes = [] if name.factor == "1" else [f"times {name.factor}, to {column.unit}"]
     if is_unknown:
         what, then = ("currency", "only if it is") if is_money else ("unit", "taken for")
         notes.append(f"its name tells no {what}: {then} {column.unit}")
-    found = []
-    for way in _read_numbers(replace(given, values=values), sql, only_whole=not (is_money or is_measure)):
-        made, is_rounded = way.sql, is_measure and way.is_doubtful
+    is_rounded = is_measure and not given.mostly_matches(_WHOLE)
+    for way in _read_numbers(given, is_count=not (is_money or is_measure)):
+        made = way.sql
         if is_rounded or name.factor != "1":
             scaled = f"TRY_CAST({made} AS DECIMAL(24,6)) * {name.factor}"
-            scaled = f"round({scaled}, 6)" if is_money else f"TRY_CAST(round({scaled}) AS BIGINT)"
-            made = _or_original_sql(scaled, given)
+            made = _or_original_sql(
+                f"round({scaled}, 6)" if is_money else f"TRY_CAST(round({scaled}) AS BIGINT)", given
+            )
         note = "; ".join(filter(None, (way.note, *notes, "rounded" * is_rounded)))
-        found.append(Conversion(made, note, is_doubtful=is_unknown, needs_person=is_unknown and is_money))
-    return found
+        yield Conversion(made, note, is_doubtful=is_unknown, needs_person=is_unknown and is_money)
 
 
-_POINT, _COMMA = (",", "."), (".", ",")
-"""The two ways to write numbers: thousands separator and decimal sign."""
-
-
-def _number_pattern(form: tuple[str, str], *, is_whole: bool = False) -> str:
-    """Write the regular expression of numbers of the form, valid in Python and in DuckDB."""
-    group, decimal = form
-    rest = f"([{decimal}]0+)?" if is_whole else f"([{decimal}][0-9]*)?([eE][+-]?[0-9]+)?"
-    return f"-?([0-9]+|[1-9][0-9]{{0,2}}([{group}][0-9]{{3}})+){rest}"
-
-
-def _read_numbers(given: ExportColumn, sql: str, *, only_whole: bool) -> Conversions:
-    """Read a column as numbers, in two ways if need be; doubtful if most have a fraction."""
+def _read_numbers(given: ExportColumn, *, is_count: bool) -> Iterator[Conversion]:
+    """Read a column as numbers; its commas in two ways if its values don't tell what they are."""
+    with_commas = [value for value in given.values if "," in value]
     if re.fullmatch(_NUMBERS, given.type):
-        is_broken = not given.mostly_matches(_WHOLE)
-        return () if only_whole and is_broken else (Conversion(sql, is_doubtful=is_broken),)
-    if given.type != "VARCHAR":
-        return ()
-    point, comma = (
-        {value for value in given.values if re.fullmatch(_number_pattern(form, is_whole=only_whole), value)}
-        for form in (_POINT, _COMMA)
-    )
-    if len(point | comma) * 2 <= len(given.values):
-        return ()
-    forms = [_POINT, _COMMA]
-    # A lone point is the decimal sign of nearly every export; of whole numbers it may as well divide thousands.
-    is_plain = point == comma and not any("," in value or (only_whole and "." in value) for value in point)
-    if comma < point or is_plain:
-        forms = [_POINT]
-    elif point < comma:
-        forms = [_COMMA]
-    ways = []
-    for form in forms:
-        made, note = _to_decimal_point(form, sql), "commas read as decimal points, and points taken out"
-        if form is _POINT:
-            note = "commas taken out, as they divide thousands"
-            if not any("," in value for value in point):
-                made = sql
-                note = "numbers with decimal points taken, and those with commas left to be rejected" if comma else ""
-                note = note if len(forms) > 1 else ""
-        ways.append(Conversion(made, note, is_doubtful=not given.mostly_matches(_number_pattern(form, is_whole=True))))
-    return ways
+        if not is_count or given.mostly_matches(_WHOLE):
+            yield Conversion(given.sql)
+    elif given.type == "VARCHAR" and not with_commas:
+        if given.mostly_matches(_WHOLE if is_count else _NUMBER):
+            yield Conversion(given.sql)
+    elif given.type == "VARCHAR" and given.mostly_matches(rf"{_GROUPED}|{_WHOLE}" if is_count else _WITH_COMMAS):
+        are_thousands = is_count or any(re.search(",.*[,.]", value) for value in with_commas)
+        are_decimals = not is_count and not all(re.fullmatch(_GROUPED, value) for value in with_commas)
+        if are_thousands or not are_decimals:
+            yield Conversion(_replace_commas_sql(given, _GROUPED, ""), "commas taken out, as they divide thousands")
+        if are_decimals or not are_thousands:
+            yield Conversion(_replace_commas_sql(given, _DECIMALS, "."), "commas read as decimal points")
 
 
-def _to_decimal_point(form: tuple[str, str], text: str) -> str:
-    """Write SQL that gives numbers of the form a decimal point; other texts stay unchanged."""
-    plain = f"replace({text}, '{form[0]}', '')"
-    if form is _COMMA:
-        plain = f"replace({plain}, ',', '.')"
-    return f"CASE WHEN regexp_full_match({text}, {quote_text(_number_pattern(form))}) THEN {plain} ELSE {text} END"
+def _replace_commas_sql(given: ExportColumn, form: str, sign: str) -> str:
+    """Write SQL that replaces the commas of texts of the form, and leaves others unchanged."""
+    is_of_form = f"regexp_full_match({given.text}, {quote_text(form)})"
+    return f"CASE WHEN {is_of_form} THEN replace({given.text}, ',', '{sign}') ELSE {given.text} END"
 
 
 def _convert_lists(given: ExportColumn) -> Conversions:
     if given.type not in {"VARCHAR", "JSON"}:
         return (Conversion(given.sql),) if given.type.endswith("[]") else ()
     texts = [value for value in given.values if not value.lstrip().startswith("[")]
-    for mark in (",", ";"):
-        if not any("|" in value for value in texts) and any(mark in value for value in texts):
-            return (Conversion(f"replace({given.sql}, '{mark}', '|')", f"divided at each {mark!r}"),)
+    if any("," in value for value in texts) and not any("|" in value for value in texts):
+        return (Conversion(f"replace({given.sql}, ',', '|')", "divided at each ','"),)
     return (Conversion(given.sql),)
 
 

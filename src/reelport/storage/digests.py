@@ -58,28 +58,25 @@ def _tell_damaged(path: Path) -> FileDamaged:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFiles:
-    """What came of comparing files: their number, those without a digest, wrong ones."""
+    """What came of comparing files: their number, and the wrong ones."""
 
     files: int = 0
-    unproven: int = 0
     damaged: tuple[Path, ...] = ()
 
 
-def check_files(files: Iterable[tuple[Path, str | None]]) -> CheckedFiles:
+def check_files(files: Iterable[tuple[Path, str]]) -> CheckedFiles:
     """Compare files with their digests; a vanished one doesn't count, an unreadable is wrong."""
-    count, unproven, damaged = 0, 0, []
+    count, damaged = 0, []
     for path, digest in files:
         count += 1
         try:
-            if digest is None:
-                unproven += 1
-            elif not is_intact(path, digest):
+            if not is_intact(path, digest):
                 damaged.append(path)
         except FileNotFoundError:
             count -= 1
         except OSError:
             damaged.append(path)
-    return CheckedFiles(count, unproven, tuple(damaged))
+    return CheckedFiles(count, tuple(damaged))
 
 
 class _Comparison:

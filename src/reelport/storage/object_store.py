@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 import obstore
@@ -54,9 +53,6 @@ _UPLOADS = 4
 """Parts of one file that are uploaded at the same time, and held in memory."""
 _WRITER = "reelport-writer"
 """The attribute that tells which writer put a new file: an answer that was lost doesn't make its file another's."""
-_DIGEST = "reelport-sha256"
-"""The attribute that tells the digest of a file that was restored."""
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 _TRIES = 4
 _LONGEST_LINK = timedelta(days=7)
 _CHUNK_BYTES = 1 << 20
@@ -176,17 +172,10 @@ class ObjectStore:
             draft.unlink()
         killpoints.reach("rename")
 
-    def upload(self, source: Path, name: str, digest: str) -> None:
-        """Upload a file of this machine, whole or not at all, and note its SHA-256 with it."""
+    def upload(self, source: Path, name: str) -> None:
+        """Upload a file of this machine, whole or not at all."""
         self._check(name)
-        self._upload(source, name, {_DIGEST: digest})
-
-    def read_digest(self, name: str) -> str | None:
-        """Read the SHA-256 that `upload` noted with a file. FileNotFoundError without the file."""
-        self._check(name)
-        with self._translate_errors(name):
-            found = obstore.get(self._client, name, options={"head": True}).attributes.get(_DIGEST)
-        return None if found is None else str(found)
+        self._upload(source, name)
 
     def sync(self, *names: str) -> None:
         """Upload those that are drafts, and keep their copies; the others are durable."""
@@ -292,14 +281,13 @@ class ObjectStore:
         self._upload(draft, name)
         return draft
 
-    def _upload(self, draft: Path, name: str, noted: Mapping[str, str] = _NOTHING) -> None:
+    def _upload(self, draft: Path, name: str) -> None:
         with translate_io_errors(draft):
             size = draft.stat().st_size
         part = max(_PART_BYTES, -(-size // _MOST_PARTS))
         attributes = {
             "Content-Type": _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream"),
             "Content-Disposition": f'attachment; filename="{Path(name).name}"',
-            **noted,
         }
 
         def send() -> None:

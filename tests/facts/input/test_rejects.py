@@ -270,9 +270,8 @@ def _start(root: Path, path: Path) -> forked.Popen:
     return process
 
 
-def test_a_folder_of_an_older_version_is_left_to_its_age(root: Path) -> None:
-    """It has no lock, and its load may run."""
-    (root / SPILL / "17-older").mkdir(parents=True)
+def test_a_folder_of_a_load_that_was_killed_before_it_locked_it_goes(root: Path) -> None:
+    """No other process sees a folder that is about to be locked."""
+    (root / SPILL / "17-killed").mkdir(parents=True)
     with open_work_folder(root) as folder:
-        assert {path.name for path in (root / SPILL).iterdir()} == {"17-older", folder.name}
-    assert [path.name for path in (root / SPILL).iterdir()] == ["17-older"]
+        assert [path.name for path in (root / SPILL).iterdir()] == [folder.name]

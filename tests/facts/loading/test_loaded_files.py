@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -12,15 +11,12 @@ import pyarrow as pa
 import pytest
 
 from reelport.errors import BadInput
-from reelport.facts.input.files import detect_format
 from reelport.facts.input.progress import Progress
 from reelport.facts.loading import conflicts
-from reelport.facts.loading.conflicts import name_batch
 from reelport.facts.loading.load import load
 from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo
 from reelport.facts.log.history import list_loads
-from reelport.facts.tables import find_table
 
 Ask = Callable[..., list[tuple[object, ...]]]
 HEADER = "started_at,video_id,owner_channel_id,media_type,views,time_watched_seconds\n"
@@ -41,26 +37,6 @@ def test_files_in_another_order_are_the_same_batch(root: Path, ask: Ask, pair: t
     first = load(root, "plays", pair)
     second = load(root, "plays", pair[::-1])
     assert (second.already, second.batch, _views(ask)) == (True, first.batch, 8)
-
-
-def test_a_batch_of_before_is_known_by_its_former_name(root: Path, ask: Ask, pair: tuple[Path, Path]) -> None:
-    """Its name was of the files in the order given, which the log has."""
-    named = name_batch(find_table("plays"), None, None, detect_format(pair))
-    if named.former == named.name:
-        pair = pair[::-1]
-        named = name_batch(find_table("plays"), None, None, detect_format(pair))
-    assert named.former != named.name
-    loaded = load(root, "plays", pair).batch
-    assert loaded == named.name
-    log = root / "plays" / "_delta_log" / f"{1:020}.json"
-    lines = [json.loads(line) for line in log.read_text().replace(loaded, named.former).splitlines()]
-    for line in lines:
-        line.get("commitInfo", {}).get("reelport", {}).pop("files", None)
-    kept = [line for line in lines if not line.get("txn", {}).get("appId", "").startswith("reelport-file:")]
-    log.write_text("\n".join(map(json.dumps, kept)) + "\n")
-    again = load(root, "plays", pair)
-    assert (again.already, again.batch, _views(ask)) == (True, named.former, 8)
-    assert preview(root, "plays", pair).already
 
 
 @pytest.mark.parametrize("way", ["copy", "same path", "symlink"])

@@ -59,16 +59,17 @@ def day_file(day: date, *, hourly: bool = False) -> DataFile:
     return DataFile(f"month={day:%Y-%m}/{day}-0123456789ab-0123456789ab.parquet", 1, 1, f"{day:%Y-%m}", *moments)
 
 
-def month_files(days: Collection[date], *, hourly: bool = False, marked: bool = True) -> list[DataFile]:
-    """The same days as files of months; such as earlier versions wrote where they aren't `marked`."""
+def month_files(days: Collection[date], *, hourly: bool = False) -> list[DataFile]:
+    """The same days as files of months."""
     months = defaultdict(list)
     for day in sorted(days):
         months[f"{day:%Y-%m}"].append(day)
     made = []
     for month, found in months.items():
         first, last = day_file(found[0], hourly=hourly).first, day_file(found[-1], hourly=hourly).last
-        stem = name_month(found) if marked else "month"
-        made.append(DataFile(f"month={month}/{stem}-0123456789ab.parquet", 1, len(found), month, first, last))
+        made.append(
+            DataFile(f"month={month}/{name_month(found)}-0123456789ab.parquet", 1, len(found), month, first, last)
+        )
     return made
 
 
@@ -126,7 +127,7 @@ def test_a_months_name_tells_its_days(days: set[int]) -> None:
 
 
 def test_other_names_tell_no_days() -> None:
-    """Those of day files, and of month files of earlier versions."""
+    """Those of day files, and of a month file that is being written."""
     assert parse_days("month=2026-10/month-0123456789ab.parquet") is None
     assert parse_days("month=2026-10/2026-10-01-0123456789ab-0123456789ab.parquet") is None
 
@@ -238,12 +239,6 @@ def test_a_restated_day_is_whole() -> None:
     assert find_completeness(cut, [(AT_NOON.date() + DAY, TODAY)], TODAY).last == TODAY - DAY
     assert find_completeness(cut[-1:], [], TODAY).first is None
     assert find_completeness(cut[-1:], said, TODAY).first == AT_NOON.date()
-
-
-def test_an_older_month_file_with_days_to_come_vouches_for_its_first_day_alone() -> None:
-    """Nothing tells which days before today it has."""
-    files = month_files({date(2026, 11, 3), date(2026, 11, 20), date(2026, 11, 30)}, marked=False)
-    assert ends(files, TODAY) == (date(2026, 11, 3), date(2026, 11, 3))
 
 
 def test_compacted_days_still_tell_the_one_that_is_missing(root: Path, earnings: Write) -> None:

@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 
-import pytest
-
-from reelport.errors import UsageError
 from reelport.facts.loading.load import load
-from reelport.facts.loading.preview import preview
 from reelport.facts.loading.undo import undo, undo_load
-from reelport.facts.log.commits import Change, commit
-from reelport.facts.log.delta_log import TableVersion, read_newest
+from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.history import (
     Load,
     find_filled_days,
@@ -24,9 +18,9 @@ from reelport.facts.log.history import (
     read_history,
     read_restated,
 )
-from reelport.facts.log.log_entry import DayLeftOut, LogEntry, Span, merge_spans
+from reelport.facts.log.log_entry import DayLeftOut, Span, merge_spans
 from reelport.facts.log.log_files import commit_name, open_store
-from reelport.facts.tables import EARNINGS, Table
+from reelport.facts.tables import EARNINGS
 
 from .small_log import load_days
 
@@ -93,76 +87,6 @@ def test_a_load_touches_the_days_that_it_wrote_replaced_or_left_out() -> None:
         assert not one.touches(day(7), day(9))
 
 
-def undo_as_earlier_versions(root: Path, batch: str, noted: int, table: Table = EARNINGS) -> None:
-    """Undo a batch as earlier versions did beside another process: it notes the version of another load.
-
-    The batch's counter stays that of a loaded one.
-    """
-
-    def propose(now: TableVersion) -> Change:
-        of_batch = tuple(file for file in now.files if file.low_owner == batch)
-        return Change(LogEntry("undo", batch, 1, undoes=noted), removes=of_batch, loaded=True)
-
-    commit(root, table, propose)
-
-
-def test_an_undo_that_noted_another_load_took_back_its_own_batch(root: Path) -> None:
-    load_days(root, EARNINGS, "a", [1])
-    load_days(root, EARNINGS, "b", [2])
-    undo_as_earlier_versions(root, "b", 1)
-    assert {load.batch: load.undone for load in list_loads(root)} == {"a": False, "b": True}
-    with pytest.raises(UsageError, match="undone already"):
-        undo_load(root, list_loads(root)[1])
-    load_days(root, EARNINGS, "b", [2])
-    assert {file.low_owner for file in read_newest(root, EARNINGS).files} == {"a", "b"}
-    load_days(root, EARNINGS, "b", [2])
-    undo_load(root, find_load_to_undo(list_loads(root), "b"))
-    load_days(root, EARNINGS, "b", [2])
-    assert [(load.batch, load.undone) for load in list_loads(root)] == [
-        ("a", False),
-        ("b", True),
-        ("b", True),
-        ("b", False),
-    ]
-
-
-def test_files_whose_undo_noted_another_load_are_loaded_again(root: Path, tmp_path: Path) -> None:
-    """By `load`, whose preview says the same."""
-    load_days(root, EARNINGS, "a", [1])
-    file = tmp_path / "b.csv"
-    file.write_text("day,owner_channel_id,eur,usd\n2023-07-02,b,1,1\n")
-    batch = load(root, "earnings", [file]).batch
-
-    def propose(now: TableVersion) -> Change:
-        of_batch = tuple(file for file in now.files if file.low_owner == "b")
-        return Change(LogEntry("undo", batch, 1, undoes=1), removes=of_batch, loaded=True)
-
-    commit(root, EARNINGS, propose)
-    assert not preview(root, "earnings", [file]).already
-    assert load(root, "earnings", [file]).rows == 1
-    assert load(root, "earnings", [file]).already
-    assert preview(root, "earnings", [file]).already
-
-
-def test_a_replacement_whose_undo_noted_another_load_is_unsure(root: Path) -> None:
-    """Whether the rows that it had replaced came back, the log doesn't tell."""
-    load_days(root, EARNINGS, "a", [1])
-    load_days(root, EARNINGS, "b", [2, 3])
-    load_days(root, EARNINGS, "c", [2], replace=(date(2023, 7, 2), date(2023, 7, 2)))
-    undo_as_earlier_versions(root, "c", 1)
-    assert [(load.batch, load.undone, load.unsure) for load in list_loads(root)] == [
-        ("a", False, False),
-        ("b", False, False),
-        ("c", True, True),
-    ]
-
-
-def test_an_undo_of_a_batch_that_never_stood_changes_nothing(root: Path) -> None:
-    load_days(root, EARNINGS, "a", [1])
-    undo_as_earlier_versions(root, "x", 1)
-    assert [(load.batch, load.undone) for load in list_loads(root)] == [("a", False)]
-
-
 def july(first: int, last: int) -> Span:
     return date(2023, 7, first), date(2023, 7, last)
 
@@ -201,23 +125,6 @@ def test_a_day_that_is_not_over_is_not_restated(root: Path, earnings: Write) -> 
     assert restated(root) == (july(1, 4), july(20, 20))
     undo(root, other.batch)
     assert restated(root) == (july(1, 4),)
-
-
-def test_replacements_that_an_earlier_version_made_count_from_the_next_on(root: Path) -> None:
-    """It noted no days: they are read from the history once, but for those of loads that are undone."""
-    for batch, first, last in ("a", "01", "02"), ("b", "05", "06"), ("c", "08", "08"):
-        entry = LogEntry("replace", batch, span=(f"2023-07-{first}", f"2023-07-{last}"))
-        commit(root, EARNINGS, partial(_change, Change(entry, loaded=True)))
-    commit(root, EARNINGS, partial(_change, Change(LogEntry("undo", "b", undoes=2), loaded=False)))
-    assert restated(root) == ()
-    load_days(root, EARNINGS, "d", [], july(3, 3))
-    assert restated(root) == (july(1, 3), july(8, 8))
-    undo_load(root, list_loads(root)[0])
-    assert restated(root) == (july(3, 3), july(8, 8))
-
-
-def _change(change: Change, _: TableVersion) -> Change:
-    return change
 
 
 def test_the_days_of_a_long_log_are_read_from_one_commit(root: Path) -> None:

@@ -57,22 +57,18 @@ def list_standing(entries: Sequence[Entry]) -> list[tuple[int, Entry]]:
         if entry["kind"] != "undo":
             standing.append((version, entry))
             continue
-        undone = [one for one in standing if one[1]["batch"] == entry["batch"] and entry["undoes"] in {0, one[0]}]
-        standing = [one for one in standing if one not in undone[-1:]]
+        standing = [one for one in standing if one[0] != entry["undoes"]]
     return standing
 
 
 def draw_log(steps: Sequence[int]) -> list[Entry]:
-    """A log in which an undo takes back a load that stands, by its version or as the newest of its batch."""
+    """A log in which an undo takes back a load that stands."""
     made: list[Entry] = []
     standing: list[int] = []
     for step in steps:
         if step < 4 or not standing:
             standing.append(len(made))
             made.append((LOAD, replacement(FIRST), replacement(SECOND), replacement(*DAYS))[step % 4])
-        elif step == 4:
-            version = standing.pop()
-            made.append(undo_of(made[version], 0))
         else:
             version = standing.pop(step % len(standing))
             made.append(undo_of(made[version], version))
@@ -99,15 +95,6 @@ def test_commits_before_the_last_load_are_not_read(tmp_path: Path) -> None:
         found = find_last_load(tmp_path, version)
         assert found is not None
         assert (found.version, found.kind) == (995, "replace")
-
-
-@pytest.mark.parametrize("named", [1, 3, 4])
-def test_an_undo_that_names_no_load_of_its_batch_takes_back_its_own(tmp_path: Path, named: int) -> None:
-    """Another batch's, itself, or what comes later, which no version writes: a log that was changed is read as well."""
-    write_log(tmp_path, [LOAD, LOAD, replacement(FIRST), undo_of(replacement(FIRST), named)])
-    last = find_last_load(tmp_path, 3)
-    assert last is not None
-    assert last.version == 1
 
 
 def test_a_log_that_cannot_be_read_is_told(tmp_path: Path) -> None:

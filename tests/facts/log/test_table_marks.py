@@ -87,17 +87,6 @@ def test_a_table_that_is_lost_is_told_and_not_read_as_empty(data: Path, plays: W
     assert newest_versions(root)["plays"] == ABSENT
 
 
-def test_tables_of_an_earlier_release_are_marked_when_they_get_their_identity(data: Path, plays: Write) -> None:
-    """It left no marks."""
-    root = data / "facts"
-    load(root, "plays", [plays("a.csv", PLAY)])
-    shutil.rmtree(root / FOLDER)
-    identify_tables(data, root, make=True)
-    shutil.rmtree(root / "plays")
-    with pytest.raises(StorageError, match="plays is missing"):
-        newest_versions(root)
-
-
 def test_restored_tables_are_those_that_they_were(data: Path) -> None:
     root = data / "facts"
     restore_identity(data, root, "ab12", ["plays"])

@@ -50,7 +50,6 @@ def _expires(after: timedelta) -> dict[str, Any]:
     [
         ({}, ()),
         ({"last_used_at": None}, ("never used",)),
-        ({"last_used_at": None, "created_by": None}, ("no use known",)),
         ({"last_used_at": NOW - 30 * DAY}, ("idle 30 days",)),
         ({"last_used_at": NOW - 30 * DAY + timedelta(seconds=1)}, ()),
         (_expires(15 * DAY), ()),

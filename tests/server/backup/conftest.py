@@ -16,6 +16,7 @@ from tests.server.conftest import State
 from reelport.facts.sample.sample import generate
 from reelport.server.access.channel_registry import list_channels
 from reelport.server.backup.archive import Archive, Manifest
+from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
 from reelport.server.credentials import load_service_secret
 from reelport.server.settings import Settings, read_settings
@@ -37,6 +38,11 @@ class Desk:
         """Another backup, so many minutes later."""
         now = self.state.now + timedelta(minutes=minutes)
         return create_backup(self.state.db, self.state.settings, self.archive, now)
+
+    def find_faults(self, made: Manifest, scratch: Path | None = None, *, data: Path | None = None) -> list[str]:
+        """The faults of a backup, tried in an empty database where its state needs one."""
+        settings = self.state.settings if data is None else replace(self.state.settings, data=data)
+        return find_faults(self.archive, made, settings, scratch, self._empty_database() or None)
 
     def place(self, name: str = "new", *, secret: bool = True) -> Settings:
         """Settings of an empty data directory and database, with the secret unless it is said otherwise."""

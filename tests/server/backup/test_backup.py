@@ -26,7 +26,6 @@ from reelport.facts.sample.sample import generate
 from reelport.facts.tables import CHANNELS
 from reelport.server.access import keys
 from reelport.server.backup.archive import Archive, parse_manifest
-from reelport.server.backup.check import find_faults
 from reelport.server.backup.create import create_backup
 from reelport.server.backup.restore import restore_backup
 from reelport.server.backup.state_dump import describe_address, name_database
@@ -93,10 +92,10 @@ def test_a_verified_backup_gave_the_same_reports(desk: Desk) -> None:
     shutil.rmtree(desk.state.settings.facts_root)
     scratch = desk.folder / "scratch"
     scratch.mkdir()
-    assert find_faults(desk.archive, made, replace(desk.state.settings, data=desk.folder / "no"), scratch) == []
+    assert desk.find_faults(made, scratch, data=desk.folder / "no") == []
     assert list(scratch.iterdir()) == []
     changed = tuple(replace(probe, sha256="0" * 64) for probe in made.probes)
-    faults = find_faults(desk.archive, replace(made, probes=changed), desk.state.settings, scratch)
+    faults = desk.find_faults(replace(made, probes=changed), scratch)
     assert len(faults) == len(made.probes)
     assert all("The restored tables give another report" in fault for fault in faults)
 
@@ -114,7 +113,7 @@ def test_the_next_backup_keeps_each_file_once(desk: Desk) -> None:
     third = desk.back_up(2)
     assert desk.archive.prune(1) == (first.id, second.id)
     assert {path.name for path in _objects(desk)} == {stored.sha256 for stored in third.contents}
-    assert find_faults(desk.archive, third, desk.state.settings, None) == []
+    assert desk.find_faults(third) == []
 
 
 def test_a_restore_that_can_not_be_says_all_reasons_and_touches_nothing(backed_up: Desk) -> None:
@@ -191,7 +190,7 @@ def test_a_restore_that_was_killed_after_its_database_was_loaded_goes_on(backed_
     restore_backup(backed_up.archive, made, place)
     (place.data / layout.FILE_NAME).unlink()
     mark = f"{made.id} {made.state.sha256} {describe_address(place)}"
-    layout.begin_restore(place.data, f"{mark}\n{'ab' * 16}\nloaded" if place.database_url else mark)
+    layout.begin_restore(place.data, mark)
     restore_backup(backed_up.archive, made, place)
     layout.check_existing(place.data)
     if place.database_url:
@@ -233,7 +232,7 @@ def test_a_manifest_writes_nothing_outside_of_the_restored_directory(backed_up: 
     with pytest.raises(StorageError, match="is no name of a file"):
         restore_backup(backed_up.archive, wrong, place)
     with pytest.raises(StorageError, match="is no name of a file"):
-        find_faults(backed_up.archive, wrong, backed_up.state.settings, None)
+        backed_up.find_faults(wrong)
     assert set(backed_up.folder.rglob("*out")) == before
     assert not Path("/reelport-out").exists()
     bad = made.to_json().replace(made.state.sha256.encode(), b"../../../../etc/hostname")
@@ -251,8 +250,8 @@ def test_the_next_backup_mends_what_it_reads_again(desk: Desk) -> None:
     again = desk.back_up(1)
     assert path.read_bytes() == whole
     path.unlink()
-    assert find_faults(desk.archive, desk.back_up(2), desk.state.settings, None) == []
-    assert find_faults(desk.archive, again, desk.state.settings, None) == []
+    assert desk.find_faults(desk.back_up(2)) == []
+    assert desk.find_faults(again) == []
 
 
 def test_no_backup_is_older_than_the_newest_one(desk: Desk) -> None:
@@ -289,7 +288,7 @@ def test_a_manifest_that_can_not_be_read_stops_no_backup_and_prunes_nothing(desk
     with pytest.raises(StorageError, match="is damaged, or no manifest"):
         desk.archive.prune(1)
     assert set(objects) <= set(_objects(desk))
-    assert find_faults(desk.archive, second, desk.state.settings, None) == []
+    assert desk.find_faults(second) == []
 
 
 def test_what_a_killed_backup_left_goes_with_the_next(desk: Desk) -> None:
@@ -307,7 +306,7 @@ def test_what_a_killed_backup_left_goes_with_the_next(desk: Desk) -> None:
 def test_a_scratch_folder_that_is_not_there_is_told(backed_up: Desk) -> None:
     """It is no fault of the backup."""
     with pytest.raises(UsageError, match="is no folder"):
-        find_faults(backed_up.archive, backed_up.archive.read(), backed_up.state.settings, backed_up.folder / "nowhere")
+        backed_up.find_faults(backed_up.archive.read(), backed_up.folder / "nowhere")
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
@@ -316,7 +315,7 @@ def test_a_damaged_object_is_found_and_never_restored(backed_up: Desk, damage: s
     made, place = backed_up.archive.read(), backed_up.place()
     path = backed_up.archive.locate(max((file.content for file in made.files), key=lambda each: each.size))
     path.write_bytes(path.read_bytes()[::-1]) if damage == "changed" else path.unlink()
-    [fault] = find_faults(backed_up.archive, made, backed_up.state.settings, None)
+    [fault] = backed_up.find_faults(made)
     assert str(path) in fault
     with pytest.raises(ReelportError):
         restore_backup(backed_up.archive, made, place)
@@ -350,7 +349,7 @@ def test_a_backup_while_tables_change_is_whole(desk: Desk) -> None:
     changing.join()
     assert changed.is_set()
     for each in (made[0], made[len(made) // 2], made[-1]):
-        assert find_faults(desk.archive, each, desk.state.settings, None) == []
+        assert desk.find_faults(each) == []
 
 
 def test_two_backups_into_one_archive_take_turns(desk: Desk) -> None:

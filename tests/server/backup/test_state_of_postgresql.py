@@ -24,6 +24,8 @@ def test_a_state_of_postgresql_is_verified_by_restoring_it(desk: Desk, new_datab
     assert list_tables(replace(desk.state.settings, database_url=empty)) == ()
     with pytest.raises(UsageError, match="of --scratch-database isn't empty"):
         find_faults(desk.archive, made, desk.state.settings, None, desk.state.settings.database_url)
+    with pytest.raises(UsageError, match="name an empty database to restore it into"):
+        find_faults(desk.archive, made, desk.state.settings, None)
     assert "organizations" in list_tables(desk.state.settings)
 
 
@@ -32,13 +34,12 @@ def test_a_state_of_postgresql_is_verified_by_restoring_it(desk: Desk, new_datab
 def test_a_state_of_postgresql_that_can_not_be_loaded_is_told(
     desk: Desk, new_database: Callable[..., str], tmp_path: Path
 ) -> None:
-    """By an own server as by a named database, after each has loaded one that can."""
+    """After the database has loaded one that can; it is empty again."""
     made, empty = desk.back_up(), new_database()
     (tmp_path / "dump").write_bytes(desk.archive.locate(made.state).read_bytes()[:-2000])
     with closing(LocalFolder(tmp_path).open("dump")) as cut:
         broken = replace(made, state=desk.archive.store(cut))
-    for database in (None, empty):
-        assert find_faults(desk.archive, made, desk.state.settings, None, database) == []
-        with pytest.raises(StorageError, match="end of file"):
-            find_faults(desk.archive, broken, desk.state.settings, None, database)
+    assert find_faults(desk.archive, made, desk.state.settings, None, empty) == []
+    with pytest.raises(StorageError, match="end of file"):
+        find_faults(desk.archive, broken, desk.state.settings, None, empty)
     assert list_tables(replace(desk.state.settings, database_url=empty)) == ()

@@ -57,7 +57,7 @@ def test_a_copy_that_has_its_inode_by_chance_is_another_place(
 
 
 def test_a_place_whose_birth_was_not_recorded_goes_by_the_rest(state: State, tmp_path: Path) -> None:
-    """What an earlier version recorded, or a file system that doesn't tell it: device and time of change decide."""
+    """As on a file system that doesn't tell it: device and time of change decide."""
     copy = _copy_state(state, tmp_path)
     first = identify_place(state.db, copy)
     device, changed, _ = map(int, _read_seen(copy))

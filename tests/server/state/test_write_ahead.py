@@ -328,7 +328,7 @@ def test_the_last_process_leaves_no_log(local: Settings) -> None:
 
 
 def test_a_state_that_comes_from_the_rollback_journal_keeps_its_rows(local: Settings) -> None:
-    """As that of an earlier version, or of a directory that was on another file system."""
+    """As that of a directory that was on another file system."""
     with connected(local) as db:
         put(db, "before")
     with closing(sqlite3.connect(local.state_file)) as state:

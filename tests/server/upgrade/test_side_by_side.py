@@ -88,12 +88,18 @@ def test_commands_of_tables_alone_run_on_and_others_are_refused(upgraded: tuple[
     assert (done.returncode, "update Reelport" in done.stderr) == (1, True)
 
 
-def test_a_tried_upgrade_leaves_no_trace(settings: Settings, tmp_path: Path) -> None:
+@pytest.fixture
+def scratch_database(kind: str, request: pytest.FixtureRequest) -> str | None:
+    """An empty database where the state is PostgreSQL's."""
+    return str(request.getfixturevalue("new_database")()) if kind == "postgresql" else None
+
+
+def test_a_tried_upgrade_leaves_no_trace(settings: Settings, scratch_database: str | None, tmp_path: Path) -> None:
     """The state stays as it is, nothing is left beside it or at the scratch place."""
     connect(settings).dispose()
     before, scratch = set(settings.data.iterdir()), tmp_path / "scratch"
     scratch.mkdir()
-    try_upgrade(settings, scratch)
+    try_upgrade(settings, scratch, scratch_database)
     db = open_database(settings)
     with reading(db) as connection:
         assert read_revision(connection) == REVISION
@@ -101,24 +107,28 @@ def test_a_tried_upgrade_leaves_no_trace(settings: Settings, tmp_path: Path) -> 
     assert (set(settings.data.iterdir()), list(scratch.iterdir())) == (before, [])
 
 
-def test_a_tried_upgrade_of_what_a_newer_version_wrote_is_refused(settings: Settings) -> None:
+def test_a_tried_upgrade_of_what_a_newer_version_wrote_is_refused(
+    settings: Settings, scratch_database: str | None
+) -> None:
     """A revision that this version doesn't know can't be upgraded by it."""
     db = connect(settings)
     with writing(db) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     db.dispose()
     with pytest.raises(NewerData, match="9999"):
-        try_upgrade(settings, None)
+        try_upgrade(settings, None, scratch_database)
 
 
-def test_a_tried_upgrade_tells_of_rows_that_a_migration_can_not_take(settings: Settings) -> None:
+def test_a_tried_upgrade_tells_of_rows_that_a_migration_can_not_take(
+    settings: Settings, scratch_database: str | None
+) -> None:
     """Here tables that are there already, with the revision lost: the state stays as it is."""
     db = connect(settings)
     with writing(db) as connection:
         connection.execute(text("DROP TABLE alembic_version"))
     db.dispose()
     with pytest.raises(StorageError, match="exists"):
-        try_upgrade(settings, None)
+        try_upgrade(settings, None, scratch_database)
 
 
 def columns_of(connection: Connection) -> dict[str, dict[str, str]]:

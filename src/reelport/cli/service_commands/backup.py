@@ -77,7 +77,6 @@ def restore(
     Example: reelport restore backups --data restored
     """
     from reelport.server.backup.archive import FACTS, FILES, Archive
-    from reelport.server.backup.damage import name_days
     from reelport.server.backup.restore import restore_backup
     from reelport.server.settings import read_settings
     from reelport.storage.durable import set_readers
@@ -91,9 +90,13 @@ def restore(
     if reports:
         count = format_count(len(reports), "finished report is", "finished reports are")
         _warn(count, [file.name for file in reports], "They are shown as expired, and can be asked for again.")
-    if days := name_days(archive, found, facts):
-        count = format_count(len(days), "file of the tables is", "files of the tables are")
-        _warn(count, days, "Load these days anew (--replace-days): their reports fail until then.")
+    if facts:
+        count = format_count(len(facts), "file of the tables is", "files of the tables are")
+        _warn(
+            count,
+            [file.name for file in facts],
+            "Load their days anew (--replace-days): their reports fail until then.",
+        )
     lists = {"reports_left_out": reports, "facts_left_out": facts}
     told = {name: [file.name for file in files] if json else len(files) for name, files in lists.items()}
     places = ", ".join(filter(None, (str(settings.data), settings.facts_url, settings.files_url)))
@@ -108,11 +111,7 @@ def verify_backup(
         Path | None, Parameter(help="The folder for the temporary restore; otherwise the system's temporary folder.")
     ] = None,
     scratch_database: Annotated[
-        str | None,
-        Parameter(
-            help="An empty database to restore a state of PostgreSQL into, emptied afterwards; by default the "
-            "command starts a server of its own."
-        ),
+        str | None, Parameter(help="An empty database to restore a state of PostgreSQL into, emptied afterwards.")
     ] = None,
     json: PrintJson = False,
 ) -> None:
@@ -147,7 +146,7 @@ def _record_end(db: Engine) -> None:
 
 
 def _warn(count: str, names: list[str], then: str) -> None:
-    from reelport.server.backup.damage import list_some
+    from reelport.server.backup.archive import list_some
 
     left_out = f"{count} damaged or missing in the archive, and left out: {list_some(names)}."
     print(f"reelport: warning: {left_out} {then}", file=sys.stderr)

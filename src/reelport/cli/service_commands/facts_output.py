@@ -73,18 +73,6 @@ def print_loads(loads: Sequence[Load]) -> None:
         for one in loads
     ]
     print_rows(["batch", "table", "when", "rows", "rejects", "days", "note", "files"], rows)
-    for one in loads:
-        if one.unsure:
-            print(_describe_unsure(one), file=sys.stderr)
-
-
-def _describe_unsure(one: Load) -> str:
-    days = one.replaced and f"{one.replaced[0]}:{one.replaced[1]}"
-    again = f"load the former rows of {days} again with --replace-days {days}" if days else "load its files again"
-    return (
-        f"{one.table}: when batch {clean_line(one.batch)} was undone, an earlier version noted another load in its "
-        f"stead, and what the batch had replaced may not have come back: {again}"
-    )
 
 
 def _format_load_days(one: Load) -> str:

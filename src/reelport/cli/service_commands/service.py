@@ -102,18 +102,13 @@ def verify(*, json: PrintJson = False, data: Data = None) -> None:
     faults = [f"{table.table}: {finding}" for table in tables for finding in table.findings]
     faults += [f"{path}: {_DAMAGED_ROLLUP}" for path in rollups.damaged]
     faults += file_faults
-    counts = {table.table: table.unproven for table in tables} | {"rollups": rollups.unproven}
-    unproven = {name: count for name, count in counts.items() if count}
     left = {table.table: table.left for table in tables if table.left}
     if json:
-        print_json({"files": files, "faults": faults, "left": left, "unproven": unproven})
+        print_json({"files": files, "faults": faults, "left": left})
     if faults:
         raise StorageError("\n".join(faults))
     if not json:
         print(f"All is as recorded: every table, and {format_count(files, 'finished file')}.")
-        for name, count in unproven.items():
-            files_ = format_count(count, "file")
-            print(f"{name}: {files_} without a digest, written by an older version: right as far as can be told.")
         for name, paths in left.items():
             print(
                 f"{name}: {format_count(len(paths), 'file')} in no commit, such as {paths[0]}: left by a command that "
@@ -177,11 +172,7 @@ def upgrade(
         Parameter(help="The folder for the temporary copy; otherwise the system's temporary folder."),
     ] = None,
     scratch_database: Annotated[
-        str | None,
-        Parameter(
-            help="An empty database to copy a state of PostgreSQL into, emptied afterwards; by default the command "
-            "starts a server of its own."
-        ),
+        str | None, Parameter(help="An empty database to copy a state of PostgreSQL into, emptied afterwards.")
     ] = None,
     json: PrintJson = False,
     data: Data = None,

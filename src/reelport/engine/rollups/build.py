@@ -126,7 +126,7 @@ def _list_months(root: Path, rollup: Rollup, snapshot: Snapshot) -> Iterator[_Mo
 
 def _is_provable(rollup: Rollup, segment: Segment) -> bool:
     """Whether days may be copied: the file is there, to be compared with its digest."""
-    return segment.identity == identity_of(rollup) and segment.digest is not None and segment.data.exists()
+    return segment.identity == identity_of(rollup) and segment.data.exists()
 
 
 def _leave_out_damaged(month: _Month) -> _Month:

@@ -21,7 +21,7 @@ from reelport.storage.locked_folders import lock_folder
 SPILL = ".work"
 """The folder under the tables' root that holds the work folders."""
 LOCK = "lock"
-"""The file in each work folder that its process keeps locked; absent if the file system can't lock files."""
+"""The file in each work folder that its process keeps locked."""
 _CLAIMED = "claimed"
 """The file in each work folder that lists unfinished files elsewhere, one a line: to delete if the process dies."""
 
@@ -32,17 +32,17 @@ def open_work_folder(root: Path) -> Iterator[Path]:
     spill = root / SPILL
     with translate_io_errors(root):
         spill.mkdir(parents=True, exist_ok=True)
-        # Locked, so that no new, unlocked work folder is taken for a dead one.
+        # Locked, so that no new work folder is taken for a dead one before its process has locked it.
         with lock_folder(spill):
             _clear_dead_folders(root)
             folder = Path(mkdtemp(prefix=f"{os.getpid()}-", dir=spill))
-            lock = _lock_own_folder(folder)
+            lock = (folder / LOCK).open("wb")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        lock.close()
 
 
 def claim_file(folder: Path, path: Path) -> None:
@@ -67,7 +67,7 @@ def list_work_folders(root: Path) -> Iterator[Path]:
 def _clear_dead_folders(root: Path) -> None:
     for folder in list_work_folders(root):
         # Suppressed: the folder is another user's, is still locked, or its load has just ended.
-        with suppress(OSError), (folder / LOCK).open("rb") as lock:
+        with suppress(OSError), (folder / LOCK).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             claimed = folder / _CLAIMED
             if claimed.exists():
@@ -81,14 +81,3 @@ def _clear_dead_folders(root: Path) -> None:
 def _is_without_log(table: Path) -> bool:
     """Whether the table has files and no log: its first load was killed, as folders prove."""
     return find_remote(table) is None and table.is_dir() and not (table / LOG_FOLDER).is_dir()
-
-
-def _lock_own_folder(folder: Path) -> int | None:
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        (folder / LOCK).unlink()
-        return None
-    return handle

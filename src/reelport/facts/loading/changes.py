@@ -22,7 +22,7 @@ from reelport.facts.data_files.sorted_files import ROW_GROUP, StagedFiles
 from reelport.facts.loading.conflicts import SharedDay, count_renamed, describe_shared, find_shared_days, read_values
 from reelport.facts.log.commits import Change, commit
 from reelport.facts.log.delta_log import TableVersion, require_intact
-from reelport.facts.log.history import find_superseded_days, is_standing, read_history, restate
+from reelport.facts.log.history import find_superseded_days, read_history, restate
 from reelport.facts.log.log_entry import DataFile, DayLeftOut, LogEntry, Span
 from reelport.facts.tables import Table
 from reelport.sql_quoting import quote_name
@@ -93,7 +93,7 @@ def _apply_addition(root: Path, table: Table, loaded: PreparedLoad) -> AppliedLo
     changes: list[tuple[Change, tuple[SharedDay, ...]]] = []
 
     def propose(now: TableVersion) -> Change | None:
-        if is_standing(now, loaded.entry.batch):
+        if now.is_loaded(loaded.entry.batch):
             return None
         loaded.check(now)
         change = _leave_out_superseded(now, loaded)

@@ -8,7 +8,6 @@ it commits nothing, is named after its file, and reports that find none read the
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,7 +26,7 @@ from reelport.errors import StorageError, UsageError
 from reelport.facts.data_files.duckdb_session import Workspace, open_workspace, parquet_source
 from reelport.facts.data_files.projection import project_sql
 from reelport.facts.data_files.sorted_files import MONTH_STEM, ROW_GROUP, StagedFiles, open_writer
-from reelport.facts.data_files.work_folders import LOCK, claim_file, clear_dead_folders, list_work_folders
+from reelport.facts.data_files.work_folders import claim_file, clear_dead_folders
 from reelport.facts.defaults import KEPT_HOURS, MEMORY, SETTLED_AFTER
 from reelport.facts.log.commits import Change, commit, find_missing_columns
 from reelport.facts.log.delta_log import TableVersion, read_newest, require_intact
@@ -334,10 +333,6 @@ def vacuum(root: Path, *, now: datetime, hours: int = KEPT_HOURS) -> tuple[Vacuu
     if (swept := sweep(root, before)).files:
         done.append(VacuumResult("rollups", swept.files, swept.bytes))
     clear_dead_folders(root)
-    for folder in list_work_folders(root):
-        # No lock file: an older version made the folder, or its file system can't lock. Then only its age counts.
-        if not (folder / LOCK).exists() and folder.stat().st_mtime < before.timestamp():
-            shutil.rmtree(folder, ignore_errors=True)
     return tuple(done)
 
 

@@ -34,13 +34,11 @@ _BLOCK = 1 << 20
 class BatchName:
     """The name of a load's batch, whatever the order of its files.
 
-    `former` is what it was called while the order of the files still counted. `files` are for each file, in the order
-    given, the names that the batch of it alone would have, without days to replace: by its bytes and, of a compressed
-    file of facts, by what it holds.
+    `files` are for each file, in the order given, the names that the batch of it alone would have, without days to
+    replace: by its bytes and, of a compressed file of facts, by what it holds.
     """
 
     name: str
-    former: str
     files: tuple[tuple[str, ...], ...]
 
 
@@ -68,7 +66,6 @@ def name_batch(
         _refuse_twins(files, contents)
     return BatchName(
         _hash_load(table, mapping, span, sorted(digests)),
-        _hash_load(table, mapping, span, digests),
         tuple(
             tuple(_hash_load(table, mapping, None, [one]) for one in dict.fromkeys(both))
             for both in zip(digests, contents, strict=True)
@@ -143,12 +140,6 @@ Values = Mapping[str, str]
 """The unique value of each object, by its key."""
 _VALUES_SHOWN = 100
 """The most shared values that an error lists."""
-
-
-def choose_batch(now: TableVersion, names: BatchName) -> str:
-    """Choose the batch's name: the former one where the log knows the batch by that."""
-    is_former = names.former != names.name and now.load_counter(names.former) > 0
-    return names.former if is_former else names.name
 
 
 def refuse_loaded_files(

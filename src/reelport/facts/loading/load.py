@@ -36,9 +36,9 @@ from reelport.facts.input.sources import (
     make_sources,
 )
 from reelport.facts.loading.changes import AppliedLoad, PreparedLoad, allow_any, apply_load
-from reelport.facts.loading.conflicts import BatchName, SharedDay, choose_batch, name_batch, refuse_loaded_files
+from reelport.facts.loading.conflicts import BatchName, SharedDay, name_batch, refuse_loaded_files
 from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.history import is_standing, read_history
+from reelport.facts.log.history import read_history
 from reelport.facts.log.log_entry import DayLeftOut, LogEntry
 from reelport.facts.tables import OWNER, Table, find_table
 from reelport.wording import format_count
@@ -199,11 +199,11 @@ def load(
     text = None if mapping is None else read_mapping(mapping)
     named = name_batch(found, text, replace, inputs, again=again)
     seen, is_mapped = read_newest(root, found), text is not None
-    batch, names = choose_batch(seen, named), tuple(str(file.path) for file in inputs)
+    batch, names = named.name, tuple(str(file.path) for file in inputs)
     into = _find_rejects_path(rejects, root, batch, inputs, mapping)
     terms, noted = LoadTerms(strict, replace, max_bad), tuple(chain.from_iterable(named.files)) if found.is_fact else ()
     is_addition = found.is_fact and replace is None
-    if is_addition and is_standing(seen, batch):
+    if is_addition and seen.is_loaded(batch):
         return _find_loaded(seen, batch, strict=strict)
     check = _make_check(batch, inputs, named, seen) if is_addition and not again else allow_any
     request = _LoadRequest(
@@ -246,7 +246,7 @@ def load_arrow(
         raise UsageError("a batch needs a name")
     now, terms = read_newest(root, found), LoadTerms(strict=True, span=replace)
     request = _LoadRequest(root, found, batch, now.version, (batch,), terms, memory, lenient)
-    if found.is_fact and replace is None and is_standing(now, batch):
+    if found.is_fact and replace is None and now.is_loaded(batch):
         return LoadResult(table, batch, already=True)
     with open_workspace(root, memory) as space:
         bad = Rejects(None, (batch,), strict=True)

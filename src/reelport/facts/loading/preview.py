@@ -34,7 +34,6 @@ from reelport.facts.loading.changes import find_days_left_out, format_left_out
 from reelport.facts.loading.conflicts import (
     SharedDay,
     Values,
-    choose_batch,
     count_renamed,
     count_replaced_rows,
     describe_shared,
@@ -45,7 +44,6 @@ from reelport.facts.loading.conflicts import (
 )
 from reelport.facts.loading.load import OutsideRows, check_span
 from reelport.facts.log.delta_log import TableVersion, read_newest
-from reelport.facts.log.history import is_standing
 from reelport.facts.log.log_entry import DayLeftOut
 from reelport.facts.tables import OWNER, Table, find_table
 from reelport.sql_quoting import quote_name
@@ -180,8 +178,8 @@ def preview(
     inputs = detect_format([Path(file) for file in files])
     text = None if mapping is None else read_mapping(mapping)
     named, seen = name_batch(found, text, replace, inputs, again=again), read_newest(root, found)
-    batch = choose_batch(seen, named)
-    if found.is_fact and replace is None and not again and not is_standing(seen, batch):
+    batch = named.name
+    if found.is_fact and replace is None and not again and not seen.is_loaded(batch):
         refuse_loaded_files(seen, batch, inputs, named.files)
     names = tuple(str(file.path) for file in inputs)
     bad = _BrokenLines(names, count)
@@ -242,7 +240,7 @@ def _compare_with_table(result: Preview, now: TableVersion) -> Preview:
     refusal = result.refusal
     if left_out and len(left_out) == len(result.judged.days):
         refusal = refusal or format_left_out(left_out)
-    already, skipped = is_standing(now, result.batch), {one.day for one in left_out}
+    already, skipped = now.is_loaded(result.batch), {one.day for one in left_out}
     rows = {} if already or refusal else {day: n for day, n in result.judged.days.items() if day not in skipped}
     shared = find_shared_days(now, rows)
     return dataclasses.replace(result, refusal=refusal, already=already, left_out=left_out, shared_days=shared)

@@ -41,10 +41,7 @@ _WRITING_KINDS = {"load", "compact"}
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """The result for one table; the table is intact when there are no findings.
-
-    `unproven` files have no digest, for an older version wrote them: they are right as far as can be told.
-    """
+    """The result for one table; the table is intact when there are no findings."""
 
     table: str
     files: int
@@ -52,7 +49,6 @@ class VerifyResult:
     findings: tuple[str, ...]
     left: tuple[str, ...] = ()
     """Data files that no commit names, by their paths in the table's folder."""
-    unproven: int = 0
 
 
 def verify(root: Path) -> tuple[VerifyResult, ...]:
@@ -88,15 +84,13 @@ def _verify_table(root: Path, table: Table) -> VerifyResult:
     findings = [*log.findings]
     if left and not log.commits and not any(list_work_folders(root)):
         findings.append(_LOST_LOG.format(len(left), left[0]))
-    unproven = 0
     for file in now.files:
         columns, digest = log.columns.get(file.path, frozenset()), log.digests.get(file.path)
         findings += [f"{file.path}: {finding}" for finding in _check_file(now, file, columns, digest)]
         copies = list(_find_copies(now, file))
         findings += [f"{finding}; delete it, and run reelport compact" for finding in _check_copies(now, file, copies)]
-        unproven += digest is None
     rows = sum(file.rows for file in now.files)
-    return VerifyResult(table.name, len(now.files), rows, tuple(findings), left, unproven)
+    return VerifyResult(table.name, len(now.files), rows, tuple(findings), left)
 
 
 def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], digest: str | None) -> Iterator[str]:
@@ -108,7 +102,9 @@ def _check_file(now: TableVersion, file: DataFile, columns: frozenset[str], dige
         if found.size != file.size:
             yield f"the file has {format_count(found.size, 'byte')}, its record {file.size:,}"
         with _fetch_file(now, file.path) as path:
-            if digest is not None and not is_intact(path, digest):
+            if digest is None:
+                yield f"the log records no digest of it: {_describe_cure(file, digest)}"
+            elif not is_intact(path, digest):
                 yield f"its bytes are not those that were written: {_describe_cure(file, digest)}"
             with pq.ParquetFile(path, page_checksum_verification=True) as whole:
                 if whole.metadata.num_rows != file.rows:

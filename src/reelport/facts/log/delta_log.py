@@ -291,7 +291,7 @@ def list_digests(files: Iterable[DataFile]) -> dict[str, str]:
 
 
 def parse_digests(info: Mapping[str, Any]) -> Mapping[str, str]:
-    """Parse the digests of one commit's information, which older ones don't have."""
+    """Parse the digests of one commit's information; one that adds no files has none."""
     found = info.get(DIGESTS)
     return {str(path): str(digest) for path, digest in found.items()} if isinstance(found, dict) else {}
 
@@ -322,14 +322,15 @@ def _read_digests(now: TableVersion, paths: AbstractSet[str]) -> Mapping[str, st
 def require_intact(now: TableVersion, files: Collection[DataFile]) -> None:
     """Raise FileDamaged where the bytes of one of the files are not those that were written.
 
-    StorageError when one can't be read. A copy of an object store's file that has rotted on this machine is fetched
-    again. Whatever writes files anew calls it before it reads them: the new ones would carry damage on under a digest
-    that proves it.
+    StorageError when one has no digest in the log, or can't be read. A copy of an object store's file that has rotted
+    on this machine is fetched again. Whatever writes files anew calls it before it reads them: the new ones would carry
+    damage on under a digest that proves it.
     """
     known = _read_digests(now, {file.path for file in files})
     for file in files:
-        if (digest := known.get(file.path)) is not None:
-            path = now.path(file)
-            with translate_io_errors(path):
-                if not is_intact(path, digest) and not is_intact(now.store.fetch_again(file.path), digest):
-                    raise FileDamaged(f"{path}: its bytes are not those that were written; run reelport verify")
+        path, digest = now.path(file), known.get(file.path)
+        if digest is None:
+            raise StorageError(f"{path}: the log records no digest of it; run reelport verify")
+        with translate_io_errors(path):
+            if not is_intact(path, digest) and not is_intact(now.store.fetch_again(file.path), digest):
+                raise FileDamaged(f"{path}: its bytes are not those that were written; run reelport verify")

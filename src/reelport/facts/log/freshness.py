@@ -13,7 +13,6 @@ day before the newest object's, or that day itself if its last hour has an objec
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -132,9 +131,7 @@ def _find_filled(dated: Iterable[DataFile], today: date) -> tuple[Span, ...]:
 
 
 def _list_days(file: DataFile, today: date) -> list[date]:
-    # An older month file doesn't tell its days: nothing says that those before today have rows.
-    days = file.list_days() if file.tells_days or file.last_day <= today else [file.first_day]
-    return [day for day in days if day <= today]
+    return [day for day in file.list_days() if day <= today]
 
 
 def _has_first_hour(dated: Iterable[DataFile]) -> bool:
@@ -177,21 +174,12 @@ def find_last_load(folder: Path, version: int) -> LogEntry | None:
 
 
 def _list_standing(entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
-    """Yield the loads that no later undo takes back, newest first.
-
-    An undo that doesn't say which load of its batch it takes back takes the newest that stands.
-    """
-    undone: set[tuple[str, int]] = set()
-    unsaid = Counter[str]()
+    """Yield the loads that no later undo takes back, newest first."""
+    undone: set[int] = set()
     for entry in entries:
         if entry.kind == "undo":
-            undone.add((entry.batch, entry.undoes))
-            unsaid[entry.batch] += not entry.undoes
-        elif (entry.batch, entry.version) in undone and entry.version:
-            continue
-        elif unsaid[entry.batch]:
-            unsaid[entry.batch] -= 1
-        else:
+            undone.add(entry.undoes)
+        elif entry.version not in undone:
             yield entry
 
 
@@ -200,12 +188,8 @@ def _read_entry(folder: Path, version: int) -> LogEntry | None:
     for action in read_commit(folder, version):
         if "reelport" in (info := action.get("commitInfo", {})):
             entry = parse_entry({**info, "version": version})
-            undone = _read_entry(folder, entry.undoes) if 0 < entry.undoes < version else None
-            # Undos of earlier versions may name another load.
-            is_known = undone is not None and undone.kind != "undo" and undone.batch == entry.batch
-            undoes = entry.undoes if is_known else 0
             if entry.kind in {"load", "replace", "undo"}:
-                return LogEntry(entry.kind, entry.batch, undoes=undoes, version=version, at=entry.at)
+                return LogEntry(entry.kind, entry.batch, undoes=entry.undoes, version=version, at=entry.at)
     return None
 
 

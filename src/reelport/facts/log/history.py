@@ -32,8 +32,7 @@ class Load:
     """A load of a batch. `replaced`: the days that it deleted first, if any.
 
     `left_out` are days of its files that it skipped, because they were replaced after the batch was first loaded.
-    `files` are the names that batches of each of its `sources` alone would have; loads of before don't say. It is
-    `unsure` whether what it had replaced came back, where an earlier version's undo noted another load.
+    `files` are the names that batches of each of its `sources` alone would have.
     """
 
     table: str
@@ -48,7 +47,6 @@ class Load:
     undone: bool = False
     left_out: tuple[DayLeftOut, ...] = ()
     files: tuple[str, ...] = ()
-    unsure: bool = False
 
     def touches(self, start: date, end: date) -> bool:
         """Whether the load wrote, deleted or skipped any of these days."""
@@ -70,11 +68,11 @@ def read_history(now: TableVersion) -> tuple[Load, ...]:
 
 def _make_history(table: Table, entries: Iterable[LogEntry]) -> tuple[Load, ...]:
     """Make the history of a table from what its commits did, oldest first."""
-    found: list[Load] = []
+    found: dict[int, Load] = {}
     for entry in entries:
         match entry.kind:
             case "load" | "replace":
-                load = Load(
+                found[entry.version] = Load(
                     table=table.name,
                     batch=entry.batch,
                     at=entry.at,
@@ -87,35 +85,14 @@ def _make_history(table: Table, entries: Iterable[LogEntry]) -> tuple[Load, ...]
                     left_out=entry.left_out,
                     files=entry.files,
                 )
-                found.append(load)
-            case "undo" if (place := _find_undone(found, entry)) is not None:
-                load = found[place]
-                is_other = entry.undoes not in {0, load.version}
-                has_replaced = load.replaced is not None or not table.is_fact
-                found[place] = replace(load, undone=True, unsure=is_other and has_replaced)
-    return tuple(found)
-
-
-def _find_undone(found: Sequence[Load], entry: LogEntry) -> int | None:
-    """Find the place of the load that the undo took back; None where none of its batch stands.
-
-    It is the one that the undo names. Older logs name the batch only, or another batch's load: the newest of the batch.
-    """
-    # An undo beside another process's commit noted a version too low, before a history was read as of one version.
-    standing = [place for place, load in enumerate(found) if load.batch == entry.batch and not load.undone]
-    named = [place for place in standing if found[place].version == entry.undoes]
-    return max(named or standing, default=None)
+            case "undo" if entry.undoes in found:
+                found[entry.undoes] = replace(found[entry.undoes], undone=True)
+    return tuple(found.values())
 
 
 def active_batches(history: Iterable[Load]) -> frozenset[str]:
     """The batches that have a load which is not undone."""
     return frozenset(load.batch for load in history if not load.undone)
-
-
-def is_standing(now: TableVersion, batch: str) -> bool:
-    """Whether a load of the batch stands; reads the log only if the batch's counter says so."""
-    # The undo that noted another load left the batch's counter as that of a loaded one.
-    return now.is_loaded(batch) and batch in active_batches(read_history(now))
 
 
 def find_filled_days(history: Iterable[Load]) -> frozenset[date]:
@@ -188,7 +165,7 @@ def find_load_to_undo(known: Iterable[Load], batch: str) -> Load:
 
 def read_restated(folder: Path, table: Table, version: int) -> tuple[Span, ...]:
     """Read the days that replacements restate at this version. StorageError for a bad log."""
-    return _read_noted_spans(TableVersion(table, folder, version, (), open_table(folder, version))) or ()
+    return _read_noted_spans(TableVersion(table, folder, version, (), open_table(folder, version)))
 
 
 def restate(now: TableVersion, span: Span, today: date) -> tuple[Span, ...]:
@@ -196,42 +173,25 @@ def restate(now: TableVersion, span: Span, today: date) -> tuple[Span, ...]:
 
     It restates days that are over. Of a later one nobody can say yet what there will be.
     """
-    known = _read_noted_spans(now)
-    if known is None:
-        known = _find_restated(read_entries(now), now, None)
-    return merge_spans([*known, *_keep_days_over(span, today)])
+    return merge_spans([*_read_noted_spans(now), *intersect(span, [(date.min, today - timedelta(days=1))])])
 
 
 def take_back(now: TableVersion, version: int) -> tuple[Span, ...]:
     """Find the restated days after an undo of a replacement that this table version made."""
-    return _find_restated(read_entries(now), now, version)
-
-
-def _read_noted_spans(now: TableVersion) -> tuple[Span, ...] | None:
-    """Read what the last commit that changed the restated days noted; None where none did."""
-    if now.delta is None:
-        return None
-    with translate_delta_errors(now.folder):
-        version = now.delta.transaction_version(RESTATED)
-    if version is None:
-        return None
-    return next(parse_entry(commit).restated for commit in read_commits(now, range(version, version + 1)))
-
-
-def _find_restated(entries: Iterable[LogEntry], now: TableVersion, without: int | None) -> tuple[Span, ...]:
-    """Find the days that standing replacements restate, but for that of one version."""
-    known = {entry.version: entry for entry in entries}
+    known = {entry.version: entry for entry in read_entries(now)}
     spans: list[Span] = []
     for load in _make_history(now.table, known.values()):
-        if load.replaced is None or load.undone or load.version == without:
-            continue
-        noted = known[load.version].restated
-        if noted is not None:
-            spans += intersect(load.replaced, noted)
-        elif load.at is not None:  # of a version that didn't note them
-            spans += _keep_days_over(load.replaced, load.at.date())
+        if load.replaced is not None and not load.undone and load.version != version:
+            spans += intersect(load.replaced, known[load.version].restated or ())
     return merge_spans(spans)
 
 
-def _keep_days_over(span: Span, today: date) -> tuple[Span, ...]:
-    return intersect(span, [(date.min, today - timedelta(days=1))])
+def _read_noted_spans(now: TableVersion) -> tuple[Span, ...]:
+    """Read what the last commit that changed the restated days noted."""
+    if now.delta is None:
+        return ()
+    with translate_delta_errors(now.folder):
+        version = now.delta.transaction_version(RESTATED)
+    if version is None:
+        return ()
+    return next(parse_entry(commit).restated or () for commit in read_commits(now, range(version, version + 1)))

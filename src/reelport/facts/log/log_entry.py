@@ -20,10 +20,7 @@ def name_month(days: Iterable[date]) -> str:
 
 
 def parse_days(path: str) -> frozenset[int] | None:
-    """Parse the days of the month that a month file's name tells; None for any other name.
-
-    Month files of earlier versions don't tell them.
-    """
+    """Parse the days of the month that a month file's name tells; None for any other name."""
     found = _MARKED.fullmatch(path)
     if found is None:
         return None
@@ -62,16 +59,8 @@ class DataFile:
         """The day of the last row; `date.max` for files of object tables, whose rows have no day."""
         return _to_day(self.last) or date.max
 
-    @property
-    def tells_days(self) -> bool:
-        """Whether it is known which days have rows: not of month files of earlier versions."""
-        return self.first_day == self.last_day or parse_days(self.path) is not None
-
     def list_days(self) -> list[date]:
-        """List the days with rows of a file of facts.
-
-        Where they aren't known, these are all from the first to the last.
-        """
+        """List the days with rows of a file of facts."""
         days = [self.first_day + timedelta(days=place) for place in range((self.last_day - self.first_day).days + 1)]
         known = parse_days(self.path) if len(days) > 1 else None
         return days if known is None else [day for day in days if day.day in known]
@@ -124,10 +113,9 @@ class DayLeftOut:
 class LogEntry:
     """What one commit did, as recorded in the commit itself.
 
-    `undoes` is the version of the load that an undo takes back, 0 where the commit doesn't say. `files` are, for each
-    of the `sources` of facts, the name that a batch of that file alone would have, and of a compressed one also of
-    what it holds; loads of before don't say. `restated` are the days that standing replacements restate after the
-    commit; None where it doesn't change them.
+    `undoes` is the version of the load that an undo takes back. `files` are, for each of the `sources` of facts, the
+    name that a batch of that file alone would have, and of a compressed one also of what it holds. `restated` are the
+    days that standing replacements restate after the commit; None where it doesn't change them.
     """
 
     kind: str

@@ -41,7 +41,6 @@ def identify_tables(data: Path, root: Path, *, make: bool = False, known: str | 
     if not make:
         return found
     if found is None:
-        mark_tables(root)  # those that an earlier version made
         with suppress(FileExistsError):  # another process was first
             _put(root, IDENTITY, f"{secrets.token_hex(8)}\n".encode(), is_new=True)
         found = read_file(_open_marks(root), IDENTITY).decode("utf-8", "replace").strip()

@@ -49,11 +49,9 @@ class KeyDetails:
     id: str | None = None
 
     @property
-    def created_by(self) -> str | None:
+    def created_by(self) -> str:
         """Who made the key, as lists show it: an e-mail address, or that it was a command."""
-        if self.actor is None:
-            return None
-        return COMMAND_LINE if self.actor.address == COMMAND_LINE else self.actor.name
+        return COMMAND_LINE if self.actor is None or self.actor.address == COMMAND_LINE else self.actor.name
 
 
 def find_problems(
@@ -124,9 +122,8 @@ class SentBefore(UsageError):
 class Key:
     """A key without its secrets. `channels` None: it reads all of its organization.
 
-    `created_by` is None for keys of before makers were stored. `next_grace_hours` is set while a second secret waits
-    for its first use; `next_secret_created_at` stays where that was cancelled. `old_secret_until` is when the one
-    before the last rotation ends.
+    `next_grace_hours` is set while a second secret waits for its first use; `next_secret_created_at` stays where that
+    was cancelled. `old_secret_until` is when the one before the last rotation ends.
     """
 
     id: str
@@ -137,7 +134,7 @@ class Key:
     created_at: datetime
     revoked_at: datetime | None
     name: str
-    created_by: str | None
+    created_by: str
     last_used_at: datetime | None
     terms: KeyTerms
     next_secret_created_at: datetime | None
@@ -357,8 +354,7 @@ def _find_marks(key: Key, now: datetime) -> Iterator[str]:
     if key.old_secret_until is not None and now < key.old_secret_until:
         yield f"old secret until {key.old_secret_until:%Y-%m-%d %H:%M}"
     if key.last_used_at is None:
-        # It isn't known whether keys that are older than the column were used before it.
-        yield "never used" if key.created_by is not None else "no use known"
+        yield "never used"
     elif now - key.last_used_at >= IDLE:
         yield f"idle {format_count((now - key.last_used_at) // _DAY, 'day')}"
 

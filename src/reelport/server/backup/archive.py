@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from reelport.errors import NewerData, StorageError, UsageError
+from reelport.facts.tables import MONTH, TABLES
 from reelport.query import ReportQuery
 from reelport.storage.durable import make_folder, private, replace_file, sync_file, sync_folder, translate_io_errors
 from reelport.storage.file_store import OpenFile
 from reelport.storage.local_folder import LocalFolder
 from reelport.storage.locked_folders import open_scratch_folder
+from reelport.wording import format_count
 
 MARKER = "reelport-archive.json"
 """The file by which an archive is known."""
@@ -29,6 +31,7 @@ FACTS, FILES = STORES = ("facts", "files")
 _MANIFESTS, _OBJECTS, _WORK, _LOCK = "backups", "objects", "work", "lock"
 _FORMAT = 1
 _CHUNK = 1 << 20
+_SHOWN = 3
 _DIGEST = re.compile("[0-9a-f]{64}")
 _DRAFT = re.compile(r"[0-9a-f]{16}\.part")
 _MARKER_DRAFT = re.compile(re.escape(MARKER) + r"\.[0-9a-f]{12}\.part")
@@ -81,6 +84,18 @@ class Manifest:
     def contents(self) -> frozenset[Stored]:
         """Every object that the backup needs."""
         return frozenset({self.state, *(file.content for file in self.files)})
+
+    def list_needed(self, *, without_damaged: bool) -> frozenset[Stored]:
+        """List the objects without which a restore is refused.
+
+        Finished reports are not among them. With `without_damaged` neither are data files of facts, which can be
+        loaded anew; other tables are changed row by row.
+        """
+        files = [file for file in self.files if file.store == FACTS]
+        if without_damaged:
+            spared = tuple(f"{name}/{MONTH}=" for name, table in TABLES.items() if table.is_fact)
+            files = [file for file in files if not file.name.startswith(spared)]
+        return frozenset({self.state, *(file.content for file in files)})
 
     def to_json(self) -> bytes:
         """Write the manifest."""
@@ -289,6 +304,12 @@ def _describe_foreign(root: Path, foreign: list[Path]) -> str:
     sentence = f"{root} holds something else ({shown.name}): name an empty or a new folder."
     inner = root / _MANIFESTS
     return f"{sentence} {inner} is an archive: did you mean that one?" if (inner / MARKER).is_file() else sentence
+
+
+def list_some(names: list[str]) -> str:
+    """List the first few names, and how many more there are."""
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {format_count(len(names) - _SHOWN, 'more file')}"
 
 
 def _read_chunks(path: Path) -> Iterator[bytes]:

@@ -1,24 +1,22 @@
 """Restores the files of a backup into an object store, a table's log last.
 
-Nothing there is replaced or deleted. A file that is there already stays, once its bytes are those of the backup, so a
-restore that was killed goes on where it was. The tables' first commits are the last files: without its first
-commit no version of a table can be read, and with it all of them can.
+Nothing there is replaced or deleted. A mark says which backup is being restored there, so that a restore that was
+killed goes on where it was. The tables' first commits are the last files: without its first commit no version of a
+table can be read, and with it all of them can.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reelport import killpoints
 from reelport.errors import StorageError
 from reelport.facts.log import table_marks
 from reelport.facts.log.log_files import LOG_FOLDER
-from reelport.server.backup.archive import FACTS, FILES, Archive, Manifest, Stored
-from reelport.server.backup.damage import list_some
+from reelport.server.backup.archive import FACTS, FILES, Archive, Manifest, Stored, list_some
 from reelport.server.files import store_owner
 from reelport.server.settings import Settings
 from reelport.storage.file_cache import FileCache
@@ -30,7 +28,6 @@ from reelport.storage.s3_address import S3Address
 MARK = ".reelport-restore"
 """The file that says which backup is being restored into a prefix."""
 _UPLOADS = 4
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,17 +48,15 @@ class Bucket:
         marks = {MARK} if self.owner is None else {MARK, store_owner.NAME, store_owner.PLACE_NAME}
         made_anew = f"{table_marks.FOLDER}/"
         try:
-            held = {file.name: file.size for file in self.store.list() if file.name not in marks}
+            held = {name for name in self.store.list_names() if name not in marks}
             if self.kind == FACTS:
-                held = {name: size for name, size in held.items() if not name.startswith(made_anew)}
+                held = {name for name in held if not name.startswith(made_anew)}
             if self.owner is not None:
                 yield from self._find_other_owners(self.owner)
             if (origin := self._read(MARK)) not in {None, self.origin}:
                 yield f"{self.url} holds a part of another backup ({origin}): restore that one, or name a new prefix."
-            if foreign := sorted(held.keys() - self.files.keys()):
-                yield f"{self.url} isn't empty: it holds {list_some(foreign)}, of which the backup knows nothing."
-            if changed := sorted(self._list_changed({name: held[name] for name in held.keys() & self.files.keys()})):
-                yield f"{self.url} holds other bytes than the backup: {list_some(changed)}. Name a new prefix."
+            if foreign := sorted(held - self.files.keys() if origin else held):
+                yield f"{self.url} isn't empty: it holds {list_some(foreign)}. Name a new prefix."
         except StorageError as error:
             yield str(error)
 
@@ -78,12 +73,12 @@ class Bucket:
         """Upload what is missing there; return the names of files that the archive lacks.
 
         If one of them is needed, no commit is put, so that no table can be read. Raises StorageError; run again, it
-        goes on.
+        goes on. The mark stays until `finish`.
         """
         self._claim(MARK, self.origin)
         if self.owner is not None:
             self._claim(store_owner.NAME, self.owner)
-        there = {file.name for file in self.store.list()}
+        there = {*self.store.list_names()}
         missing = [name for name in self.files if name not in there]
         commits = [name for name in missing if f"/{LOG_FOLDER}/" in name and self.kind == FACTS]
         others = [name for name in missing if name not in commits]
@@ -94,31 +89,16 @@ class Bucket:
                 self._require_own_logs(there)
             for name in sorted(commits, key=lambda name: name.rpartition("/")[2], reverse=True):
                 self._commit(archive, name)
-            self.store.delete(MARK)
         return frozenset(lost)
+
+    def finish(self) -> None:
+        """Take the mark away: the whole backup is restored."""
+        self.store.delete(MARK)
 
     def _require_own_logs(self, before: set[str]) -> None:
         """Raise StorageError where somebody else has begun a table: our commits would go on there."""
-        logs = {file.name: file.size for file in self.store.list() if f"/{LOG_FOLDER}/" in file.name}
-        new = {name: size for name, size in logs.items() if name not in before}
-        if new.keys() - self.files.keys() or self._list_changed(new):
-            raise StorageError(f"{self.url}: somebody else has begun to write there ({list_some(sorted(new))}).")
-
-    def _list_changed(self, held: dict[str, int]) -> list[str]:
-        same_size = [name for name, size in held.items() if size == self.files[name].size]
-        digests = dict(zip(same_size, _run_all(same_size, self._read_digest), strict=True))
-        return [name for name in held if digests.get(name) != self.files[name].sha256]
-
-    def _read_digest(self, name: str) -> str:
-        """Read the digest that was noted with a file, else its bytes."""
-        if noted := self.store.read_digest(name):
-            return noted
-        digest, position = hashlib.sha256(), 0
-        with closing(self.store.open(name)) as file:
-            while chunk := file.read(position, _CHUNK):
-                digest.update(chunk)
-                position += len(chunk)
-        return digest.hexdigest()
+        if new := sorted(name for name in self.store.list_names() if f"/{LOG_FOLDER}/" in name and name not in before):
+            raise StorageError(f"{self.url}: somebody else has begun to write there ({list_some(new)}).")
 
     def _read(self, name: str) -> str | None:
         with suppress(FileNotFoundError):
@@ -137,18 +117,16 @@ class Bucket:
         content = self.files[name]
         if not archive.is_whole(content):
             return name
-        self.store.upload(archive.locate(content), name, content.sha256)
+        self.store.upload(archive.locate(content), name)
         killpoints.reach("restore-upload")
         return None
 
     def _commit(self, archive: Archive, name: str) -> None:
         """Put a commit on condition that there is none."""
-        content = archive.locate(self.files[name]).read_bytes()
         try:
-            self.store.put(name, content, is_new=True)
+            self.store.put(name, archive.locate(self.files[name]).read_bytes(), is_new=True)
         except FileExistsError:
-            if self._read_digest(name) != self.files[name].sha256:
-                raise StorageError(f"{self.url}/{name}: somebody else has just put this commit.") from None
+            raise StorageError(f"{self.url}/{name}: somebody else has just put this commit.") from None
         killpoints.reach("restore-commit")
 
 

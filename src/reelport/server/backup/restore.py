@@ -1,30 +1,26 @@
 """Restores a backup into an empty data directory, after checking that it can be.
 
-A PostgreSQL is claimed for one directory's restore, until the state is loaded. Two restores that find it empty would
-else both begin, and one that was killed takes the state that another has loaded for its own: two directories would
-share one state. A killed restore knows its claim again by its directory's mark.
+A PostgreSQL takes the state whole, and only while it is empty: of two restores the second fails. A restore that is
+killed after that knows the state as its own by its directory's mark.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, select, text
+from sqlalchemy import select
 
 from reelport.errors import ReelportError, StorageError, UsageError
 from reelport.facts.layout import (
     FILE_NAME,
     UNFINISHED_NAME,
     begin_restore,
-    cancel_restore,
     end_restore,
     read_unfinished,
 )
@@ -32,23 +28,24 @@ from reelport.facts.log.snapshot import ABSENT
 from reelport.facts.log.table_marks import RECORD, restore_identity
 from reelport.server import credentials
 from reelport.server.backup.archive import FACTS, FILES, Archive, BackedUpFile, Manifest, Stored
-from reelport.server.backup.damage import describe_damage, list_needed
 from reelport.server.backup.state_dump import (
     POSTGRESQL,
     SQLITE,
     describe_address,
     find_tool_problem,
+    list_tables,
     load_state,
     name_database,
 )
 from reelport.server.settings import Settings
 from reelport.server.state import state_record
-from reelport.server.state.database import CLAIM, FREE_CLAIM, lock_tables, opened, reading, upgrade, writing
+from reelport.server.state.database import opened, upgrade, writing
 from reelport.server.state.own_tables import read_tables_identity
 from reelport.server.state.revisions import describe_newer_revision
 from reelport.server.state.tables import REPORTS
 from reelport.storage.durable import private, strip_draft, translate_io_errors
 from reelport.wire import ReportStatus
+from reelport.wording import format_count
 
 if TYPE_CHECKING:
     from reelport.server.backup.bucket import Bucket
@@ -62,14 +59,6 @@ _ROOM = 1.05
 """Free bytes that a restore asks for, as a multiple of the backup's."""
 _BLOCK = 512
 """Bytes of a block in which the system counts what a file takes."""
-_READ_CLAIM = text(f"SELECT token FROM {CLAIM}")  # noqa: S608 - a name of ours
-_SET_CLAIM = text(f"CREATE TABLE {CLAIM} AS SELECT CAST(:token AS text) AS token")
-
-_NOT_EMPTY = "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
-_ELSEWHERE = (
-    "The database of REELPORT_DATABASE_URL is being restored into another data directory: "
-    "run that restore to its end, or name a new database."
-)
 
 
 def restore_backup(
@@ -86,31 +75,32 @@ def restore_backup(
     that are damaged or missing in the archive, which are expired then, and with `without_damaged` such data files of
     tables. StorageError names all else that is damaged. After a kill only a restore may use the directory.
     """
-    needed = list_needed(manifest, without_damaged=without_damaged)
-    # Names the backup and the database that its state goes to, to know a killed restore again.
-    origin = f"{manifest.id} {manifest.state.sha256} {describe_address(settings)}"
+    needed = manifest.list_needed(without_damaged=without_damaged)
+    # Names the backup and the database that its state was loaded into, to know that of a killed restore again.
+    loaded = f"{manifest.id} {manifest.state.sha256} {describe_address(settings)}"
     with _lock(settings.data):
-        claim = DatabaseClaim.of(settings, origin) if settings.database_url else None
-        wrong = list(_find_problems(manifest, settings, claim, check_secret=check_secret))
+        is_loaded = bool(settings.database_url) and read_unfinished(settings.data) == loaded
+        wrong = list(_find_problems(manifest, settings, check_secret=check_secret, is_loaded=is_loaded))
         if missing := {content for content in needed if not archive.holds(content)}:
-            wrong.append(describe_damage(archive, manifest, missing))
+            wrong.append(_describe_damage(archive, manifest, missing))
         if wrong:
             raise UsageError("\n".join(wrong))
         with translate_io_errors(settings.data):
             settings.data.chmod(0o777 & ~settings.readers.denied_bits)
             for path in _list_leftovers(settings):  # first: what is left may fill the disk
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        if claim is None:
-            begin_restore(settings.data, origin)
-        with nullcontext(enter_result=False) if claim is None else claim.hold() as must_load:
-            lost = _restore_files(archive, manifest, settings, needed)
-            if manifest.database == SQLITE:
-                archive.copy_out(manifest.state, settings.data, settings.state_file.name)
-            elif must_load:  # else a restore that was killed has loaded it: all of it, or nothing
-                load_state(settings, archive.locate(manifest.state))
+        begin_restore(settings.data, loaded if is_loaded else manifest.id)
+        lost = _restore_files(archive, manifest, settings, needed)
+        if manifest.database == SQLITE:
+            archive.copy_out(manifest.state, settings.data, settings.state_file.name)
+        elif not is_loaded or not list_tables(settings):
+            load_state(settings, archive.locate(manifest.state))
+            begin_restore(settings.data, loaded)
         kept = {file.name for file in {*manifest.files} - lost if file.store == FILES}
         _bring_up_to_date(settings, kept, [name for name, at in manifest.versions.items() if at != ABSENT])
         end_restore(settings.data)
+        for bucket in _list_buckets(manifest, settings):
+            bucket.finish()
     return tuple(file for file in manifest.files if file in lost)
 
 
@@ -142,7 +132,7 @@ def _restore_files(
 
     def refuse(damaged: set[Stored]) -> None:
         if damaged:
-            raise StorageError(describe_damage(archive, manifest, damaged))
+            raise StorageError(_describe_damage(archive, manifest, damaged))
 
     roots = {FACTS: settings.facts_root, FILES: settings.files_root}
     local = _list_local_files(manifest, settings)
@@ -170,16 +160,16 @@ def _list_buckets(manifest: Manifest, settings: Settings) -> list[Bucket]:
     return list_buckets(manifest, settings)
 
 
-def _find_problems(
-    manifest: Manifest, settings: Settings, claim: DatabaseClaim | None, *, check_secret: bool
-) -> Iterator[str]:
+def _find_problems(manifest: Manifest, settings: Settings, *, check_secret: bool, is_loaded: bool) -> Iterator[str]:
     if newer := describe_newer_revision(manifest.revision):
         yield newer
     if manifest.database != name_database(settings):
         needed = "set" if manifest.database == POSTGRESQL else "don't set"
         yield f"The state was in {manifest.database}: {needed} REELPORT_DATABASE_URL."
-    elif problem := find_tool_problem(manifest.database) or (None if claim is None else claim.find_problem()):
+    elif problem := find_tool_problem(manifest.database):
         yield problem
+    elif settings.database_url and not is_loaded and list_tables(settings):
+        yield "The database of REELPORT_DATABASE_URL isn't empty: name a new one."
     if check_secret and manifest.fingerprint is not None:
         yield from _find_secret_problems(manifest.fingerprint, settings)
     for bucket in _list_buckets(manifest, settings):
@@ -241,86 +231,14 @@ def _bring_up_to_date(settings: Settings, kept: set[str], tables: Iterable[str])
         state_record.record_state(settings, is_new=True)
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseClaim:
-    """The claim of one restore on its database.
-
-    `origin` says which backup goes where, `token` is the data directory's own. `before` is the mark that an unfinished
-    restore left in the directory.
-    """
-
-    settings: Settings
-    origin: str
-    token: str
-    before: str | None
-
-    @classmethod
-    def of(cls, settings: Settings, origin: str) -> Self:
-        """Make the claim of a restore, or the one that its killed forerunner may have taken."""
-        before = read_unfinished(settings.data)
-        _, token, *_ = [*(before or "").split("\n"), ""]
-        return cls(settings, origin, token or secrets.token_hex(16), before)
-
-    def find_problem(self) -> str | None:
-        """Say why the database can't be restored into, if it can't."""
-        with opened(self.settings) as db, reading(db) as connection:
-            return self._find_problem(connection)
-
-    @contextmanager
-    def hold(self) -> Iterator[bool]:
-        """Mark the directory and claim the database for the block.
-
-        Gives whether the state must be loaded in it. Raises UsageError where another restore was faster; a directory
-        without a mark has none then, too. After an error of a block that had to load the state the database is free
-        again: what lies in it then is somebody else's.
-        """
-        must_load = self._take()
-        try:
-            yield must_load
-        except ReelportError:
-            if must_load:
-                with suppress(ReelportError):  # the first error says more
-                    self._give_back()
-            raise
-        begin_restore(self.settings.data, self._loaded_mark)
-        self._give_back()
-
-    def _take(self) -> bool:
-        is_loaded = self.before == self._loaded_mark
-        begin_restore(self.settings.data, self._loaded_mark if is_loaded else self._mark)
-        with opened(self.settings) as db, writing(db) as connection:
-            lock_tables(connection)  # who looks after us sees the claim, be it a restore or a service that begins
-            problem, must_load = self._find_problem(connection), not _list_others(connection)
-            if problem is None and must_load and not inspect(connection).has_table(CLAIM):
-                connection.execute(_SET_CLAIM, {"token": self.token})
-        if problem is not None:
-            if self.before is None:
-                cancel_restore(self.settings.data)
-            raise UsageError(problem)
-        if must_load and is_loaded:  # somebody has emptied the database since
-            begin_restore(self.settings.data, self._mark)
-        return must_load
-
-    def _give_back(self) -> None:
-        with opened(self.settings) as db, writing(db) as connection:
-            connection.execute(text(f"DROP TABLE IF EXISTS {CLAIM}"))
-
-    @property
-    def _mark(self) -> str:
-        return f"{self.origin}\n{self.token}"
-
-    @property
-    def _loaded_mark(self) -> str:
-        return f"{self._mark}\nloaded"
-
-    def _find_problem(self, connection: Connection) -> str | None:
-        held = connection.execute(_READ_CLAIM).scalar() if inspect(connection).has_table(CLAIM) else None
-        if held not in {None, self.token}:
-            return _ELSEWHERE if _list_others(connection) else _ELSEWHERE + FREE_CLAIM
-        # Without the claim only a mark tells whose state it is: another's restore may have ended meanwhile.
-        is_own = self.before == self._loaded_mark or (held is not None and self.before == self._mark)
-        return None if is_own or not _list_others(connection) else _NOT_EMPTY
-
-
-def _list_others(connection: Connection) -> set[str]:
-    return {*inspect(connection).get_table_names()} - {CLAIM}
+def _describe_damage(archive: Archive, manifest: Manifest, damaged: Collection[Stored]) -> str:
+    """Say which objects of a backup are damaged or missing, what they are, and what to do."""
+    count = format_count(len(damaged), "object of the backup is", "objects of the backup are")
+    named = [(manifest.state, "the state")] if manifest.state in damaged else []
+    named += [(file.content, file.name) for file in manifest.files if file.store == FACTS and file.content in damaged]
+    lines = [f"{archive.locate(content)}: {what}" for content, what in named]
+    ways = ["put them back from another copy of the archive", "restore another backup (--id)"]
+    if manifest.list_needed(without_damaged=True).isdisjoint(damaged):
+        ways.append("restore without them (--without-damaged) and load their days anew")
+    advice = f"What you can do: {'; or '.join(ways)}."
+    return "\n".join([f"{count} damaged or missing in {archive.root}:", *lines, advice])

@@ -1,4 +1,4 @@
-"""Lets pages of named origins use the API from a browser (CORS): never Studio, and by default nobody."""
+"""Lets pages of named origins use the API from a browser (CORS), but never Studio."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, exc, inspect, text
+from sqlalchemy import Connection, Engine, exc, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reelport.errors import DiskFull, StorageError
@@ -43,15 +43,6 @@ _DEADLOCK = "40P01"
 _GRANT = " Grant it to the user of REELPORT_DATABASE_URL, which makes and changes the tables (GRANT CREATE ON SCHEMA)."
 _UPGRADE_LOCK = 7_236_118_642
 _OUTAGE_PAUSE_SECONDS = 0.5
-
-CLAIM = "reelport_restore"
-"""The table by which a restore holds an empty PostgreSQL for its state."""
-FREE_CLAIM = f" Where that directory is gone for good, the statement DROP TABLE {CLAIM} frees the database."
-"""What else helps where nothing but the claim is there: begins behind a sentence on a data directory's restore."""
-_RESTORED_INTO = (
-    "A restore into the database of REELPORT_DATABASE_URL was not finished: wait until it is, or run "
-    f"`reelport restore` again, in the data directory that it is for.{FREE_CLAIM}"
-)
 
 
 class StateBusy(StorageError):
@@ -280,15 +271,8 @@ def upgrade(db: Engine) -> None:
 
 
 def upgrade_within(connection: Connection) -> None:
-    """Migrate the database, one process at a time; StorageError while a state is restored."""
+    """Migrate the database, one process at a time, to the end of this transaction."""
     with unhurried(connection):
-        lock_tables(connection)
-        if read_revision(connection) is None and inspect(connection).has_table(CLAIM):
-            raise StorageError(_RESTORED_INTO)
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
         migrate(connection)
-
-
-def lock_tables(connection: Connection) -> None:
-    """Let one process at a time make or change tables, to the end of this transaction."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})

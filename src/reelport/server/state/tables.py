@@ -80,9 +80,9 @@ READABLE: Final = Table(
     Column("channel_id", Text, primary_key=True),
 )
 
-# `created_by` is a user's e-mail address or "command line"; NULL for keys that are older than the column. A rotation
-# makes the next secret, which takes the place of the secret at its first use; the old one is then valid for
-# `next_grace_hours` more. `secret_created_at` is NULL while the secret is the key's first one.
+# `created_by` is a user's e-mail address or "command line". A rotation makes the next secret, which takes the place of
+# the secret at its first use; the old one is then valid for `next_grace_hours` more. `secret_created_at` is NULL while
+# the secret is the key's first one.
 KEYS: Final = Table(
     "keys",
     METADATA,
