@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from reelport.catalog import Distinct, Metric, Ratio, Stock, Sum, Total
+from reelport.catalog import Dimension, Distinct, Grain, Metric, Ratio, Stock, Sum, Total
+from reelport.catalog.labels import label_dimension
 from reelport.query import ReportQuery
 
 
@@ -45,6 +46,32 @@ def plan_cell(query: ReportQuery, name: str) -> Cell | None:
     columns = list(query.metrics)
     cell = plan_sum(metric, query, columns)
     return cell if len(columns) == len(query.metrics) else None
+
+
+def plan_group(query: ReportQuery, name: str, kept: Collection[str]) -> Cell | str:
+    """Plan a metric's cell for rows with equal cells of the kept dimensions, or say why not."""
+    metric = Metric.__members__.get(name)
+    if metric is None:
+        return "How it adds up isn't known."
+    over = [Dimension.__members__.get(each) for each in query.dimensions if each not in kept]
+    if many := next((row for row in over if row is not None and row.many_valued), None):
+        if isinstance(metric.rule, Distinct | Stock):
+            return _explain_rule(metric)
+        return f"One fact may stand in several rows, one for each {label_dimension(many)}."
+    grains = [Dimension[each].grain for each in kept if each in Dimension.__members__]
+    if isinstance(metric.rule, Stock) and any(grain is not None and grain <= Grain.DAY for grain in grains):
+        return Added(query.metrics.index(name), metric.digits)
+    return plan_cell(query, name) or _explain_rule(metric)
+
+
+def _explain_rule(metric: Metric) -> str:
+    match metric.rule:
+        case Distinct():
+            return "One viewer may be counted in several rows."
+        case Stock():
+            return "What there is on a day doesn't add up over days."
+        case _:
+            return "A rate doesn't add up, and the report lacks the numbers that it is made of."
 
 
 def plan_sum(metric: Metric, query: ReportQuery, columns: list[str]) -> Cell:

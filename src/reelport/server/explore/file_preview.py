@@ -12,11 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from reelport.additivity import Added, plan_cell
-from reelport.catalog import Dimension, Distinct, Metric, Stock
+from reelport.additivity import Added, Cell, plan_group
+from reelport.catalog import Dimension, Metric
 from reelport.catalog.labels import capitalize, label_dimension, label_metric
 from reelport.charts import Chart, ChartPlan, Group, Groups, NoChart, plan_report_chart
-from reelport.charts.report_chart import MOST_BARS, MOST_PANELS, Formula, list_places
+from reelport.charts.report_chart import MOST_BARS, MOST_PANELS, list_places
 from reelport.engine.plan import Plan
 from reelport.query import ReportQuery
 from reelport.server.explore.numbers import OverBudget
@@ -70,13 +70,12 @@ async def draw_chart(file: Path, query: ReportQuery, last_complete: date | None,
 
 async def total_columns(file: Path, query: ReportQuery, fetch: Fetch) -> tuple[PreviewColumn, ...]:
     """Total the columns of a report, each where its rows add up."""
-    dimensions = [Dimension[name] for name in query.dimensions]
-    many = next((row for row in dimensions if row.many_valued), None)
-    formulas: list[Formula] = [None if many else plan_cell(query, name) for name in query.metrics]
-    columns = [query.metrics[place] for formula in formulas for place in list_places(formula)]
+    formulas = [plan_group(query, name, ()) for name in query.metrics]
+    columns = [query.metrics[place] for formula in formulas for place in _list_places(formula)]
     sums = "".join(f", sum({_number(name)})" for name in columns)
     rows = await fetch(Plan(f"SELECT count(*){sums} FROM {_read(file, query)}", ()))  # noqa: S608 - names are quoted
-    return (*map(_make_column, dimensions), *_list_totals(query, many, formulas, rows))
+    dimensions = [_make_column(Dimension[name]) for name in query.dimensions]
+    return (*dimensions, *_list_totals(query, formulas, rows))
 
 
 async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverBudget:
@@ -97,18 +96,18 @@ async def _sum_file(file: Path, plan: ChartPlan, fetch: Fetch) -> Groups | OverB
 
 
 def _list_totals(
-    query: ReportQuery, many: Dimension | None, formulas: Sequence[Formula], rows: Rows | OverBudget
+    query: ReportQuery, formulas: Sequence[Cell | str], rows: Rows | OverBudget
 ) -> Iterator[PreviewColumn]:
     sums = [] if isinstance(rows, OverBudget) else list(rows[0][1:])
     place = 0
     for name, formula in zip(query.metrics, formulas, strict=True):
         metric = Metric[name]
         column = PreviewColumn(metric.header, capitalize(label_metric(metric)), metric.unit.value, "number")
-        width = len(list_places(formula))
+        width = len(_list_places(formula))
         if isinstance(rows, OverBudget):
             yield replace(column, reason=rows.sentence)
-        elif formula is None:
-            yield replace(column, reason=_say_why(metric, many))
+        elif isinstance(formula, str):
+            yield replace(column, reason=formula)
         else:
             # Of several rows: the value of one would be its own number, which sums give too.
             needed = tuple(Decimal(each or 0) for each in sums[place : place + width])
@@ -116,16 +115,8 @@ def _list_totals(
         place += width
 
 
-def _say_why(metric: Metric, many: Dimension | None) -> str:
-    match metric.rule:
-        case Distinct():
-            return "One viewer may be counted in several rows."
-        case Stock():
-            return "What there is on a day doesn't add up over days."
-        case _ if many is not None:
-            return f"One fact may stand in several rows, one for each {label_dimension(many)}."
-        case _:
-            return "A rate doesn't add up, and the report lacks the numbers that it is made of."
+def _list_places(formula: Cell | str) -> tuple[int, ...]:
+    return () if isinstance(formula, str) else list_places(formula)
 
 
 def _make_column(dimension: Dimension) -> PreviewColumn:
