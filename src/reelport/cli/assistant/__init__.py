@@ -1,0 +1,1 @@
+"""What assistants call: a server of the Model Context Protocol, and short summaries."""

@@ -1,0 +1,191 @@
+"""Summarize a report's file: totals, days and largest rows, as exact as the file itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, localcontext
+from typing import Any
+
+from reelport.additivity import plan_group
+from reelport.catalog import Dimension, Grain, Metric
+from reelport.charts.report_chart import Formula, Group, list_places
+from reelport.client.results.tables import Table
+from reelport.errors import UsageError
+from reelport.query import ReportQuery
+from reelport.wording import clean_line
+
+MOST_ROWS = 1_000_000
+"""Rows that are read for a summary, which holds the sums of each group in memory."""
+_LONGEST_TEXT = 200
+_PRECISION = 100
+"""Digits within which sums are exact: more than any column holds."""
+
+Key = tuple[str, ...]
+Numbers = Mapping[str, str]
+"""A number by metric, as text, so that no reader rounds it."""
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Rows of one group: count, numbers of the last one, sums (None: no row had a number)."""
+
+    rows: int = 0
+    last: Sequence[Decimal | None] = ()
+    sums: list[Decimal | None] = field(default_factory=list)
+
+    def add(self, numbers: Sequence[Decimal | None]) -> None:
+        self.sums = [_add(one, other) for one, other in zip(self.sums or [None] * len(numbers), numbers, strict=True)]
+        self.last, self.rows = numbers, self.rows + 1
+
+    def value(self, place: int, formula: Formula) -> Decimal | None:
+        """The metric at this place over all rows; a single row's own number."""
+        parts = [self.sums[each] for each in list_places(formula)]
+        if self.rows > 1 and (formula is None or None in parts):
+            return None
+        return Group(self.rows, self.last[place], tuple(part or Decimal() for part in parts)).value(formula)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows by the cells of some dimensions, and the formula by which each metric adds up.
+
+    Where one doesn't, its formula is None, and `reasons` says why.
+    """
+
+    dimensions: tuple[str, ...]
+    found: Mapping[Key, _Sums]
+    formulas: Mapping[str, Formula]
+    reasons: Mapping[str, str]
+
+    def numbers(self, key: Key) -> dict[str, Decimal | None]:
+        """The metrics of one group."""
+        sums = self.found[key]
+        return {name: sums.value(place, formula) for place, (name, formula) in enumerate(self.formulas.items())}
+
+
+def summarize(
+    table: Table,
+    *,
+    metric: str | None = None,
+    by: Sequence[str] | None = None,
+    limit: int = 10,
+    days: int = 31,
+    most: int = MOST_ROWS,
+) -> dict[str, Any]:
+    """Sum a report's rows in all, by day, and by some dimensions.
+
+    Of the groups by dimensions the `limit` largest are given. `metric` orders them, by default the first; `by` are
+    dimensions of the report, by default all but times. Of days the last `days` are given. A rate is computed from the
+    sums of its parts. Where rows don't add up, there is a reason and no number. Raises UsageError for names that the
+    report lacks, and for a report of more than `most` rows.
+    """
+    names = [column.name.upper() for column in table.columns]
+    query = ReportQuery.of(
+        [name for name in names if name in Metric.__members__],
+        [name for name in names if name not in Metric.__members__],
+        date.min,
+        date.min,
+    )
+    chosen = _choose(metric, query.metrics, "metric") if metric else query.metrics[0] if query.metrics else None
+    times = {name for name in query.dimensions if _grain(name) is not None}
+    kept = tuple(_choose(name, query.dimensions, "dimension") for name in by or ())
+    kept = kept if by is not None else tuple(name for name in query.dimensions if name not in times)
+    day = next((name for name in query.dimensions if _grain(name) is Grain.DAY), None)
+    wanted = [(), *([(day,)] if day else []), *([kept] if kept and kept != (day,) else [])]
+    with localcontext(prec=_PRECISION):
+        whole, *others = _read_groups(table, names, query, wanted, most)
+    result: dict[str, Any] = {"totals": _describe_totals(whole), "not_added_up": dict(whole.reasons)}
+    for groups in others:
+        if groups.dimensions == (day,):
+            part, described = "by_day", _describe_days(groups, days)
+        elif chosen is not None:
+            part, described = "top", _describe_top(groups, chosen, limit)
+        else:
+            continue
+        other = {} if groups.reasons == whole.reasons else {"not_added_up": dict(groups.reasons)}
+        result[part] = described | other
+    return result
+
+
+def _read_groups(
+    table: Table, names: Sequence[str], query: ReportQuery, wanted: Iterable[tuple[str, ...]], most: int
+) -> list[Groups]:
+    """Read a report's rows once, and sum them by the cells of each of some sets of dimensions."""
+    groups = [_plan_groups(query, kept) for kept in wanted]
+    sums: list[dict[Key, _Sums]] = [{} for _ in groups]
+    places = [[names.index(name) for name in each.dimensions] for each in groups]
+    metrics = [names.index(name) for name in query.metrics]
+    for number, row in enumerate(table.tuples()):
+        if number >= most:
+            raise UsageError(
+                f"The report has more than {most:,} rows. Ask for a report with fewer dimensions, and sum that up."
+            )
+        numbers = [None if row[place] is None else Decimal(str(row[place])) for place in metrics]
+        for found, keys in zip(sums, places, strict=True):
+            key = tuple(["" if row[place] is None else str(row[place]) for place in keys])
+            found.setdefault(key, _Sums()).add(numbers)
+    return [
+        Groups(each.dimensions, found, each.formulas, each.reasons) for each, found in zip(groups, sums, strict=True)
+    ]
+
+
+def _plan_groups(query: ReportQuery, kept: tuple[str, ...]) -> Groups:
+    """Plan how each metric adds up over the dimensions that aren't kept."""
+    over = [name for name in query.dimensions if name not in kept]
+    unknown = next((name for name in over if name not in Dimension.__members__), None)
+    plans = {name: plan_group(query, name, kept) for name in query.metrics}
+    if unknown is not None:
+        plans = dict.fromkeys(query.metrics, f"The report has a column {unknown} that is not in the catalog.")
+    reasons = {name: plan for name, plan in plans.items() if isinstance(plan, str)}
+    formulas = {name: None if isinstance(plan, str) else plan for name, plan in plans.items()}
+    return Groups(kept, {}, formulas, reasons if over else {})
+
+
+def _describe_totals(whole: Groups) -> Numbers:
+    return _format_numbers(whole.numbers(())) if () in whole.found else {}
+
+
+def _describe_days(groups: Groups, most: int) -> dict[str, Any]:
+    keys = sorted(groups.found)
+    shown = [{"day": key[0], **_format_numbers(groups.numbers(key))} for key in keys[-most:]]
+    return {"days": len(keys), "shown": shown}
+
+
+def _describe_top(groups: Groups, metric: str, limit: int) -> dict[str, Any]:
+    """List the groups with the largest numbers, and count those without one."""
+    values = {key: groups.numbers(key)[metric] for key in groups.found}
+    ranked = sorted((key for key in values if values[key] is not None), key=lambda key: (-(values[key] or 0), key))
+    shown = [
+        {**dict(zip(groups.dimensions, map(_shorten, key), strict=True)), **_format_numbers(groups.numbers(key))}
+        for key in ranked[:limit]
+    ]
+    without = len(values) - len(ranked)
+    described = {"metric": metric, "by": groups.dimensions, "groups": len(values), "shown": shown}
+    return described | ({"groups_without_number": without} if without else {})
+
+
+def _format_numbers(numbers: Mapping[str, Decimal | None]) -> Numbers:
+    return {name: f"{value:f}" for name, value in numbers.items() if value is not None}
+
+
+def _shorten(cell: str) -> str:
+    text = clean_line(cell)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+
+
+def _choose(name: str, known: Sequence[str], noun: str) -> str:
+    found = name.strip().upper()
+    if found not in known:
+        raise UsageError(f"The report has no {noun} {name[:80]!r}, but {', '.join(known) or 'none'}.")
+    return found
+
+
+def _grain(name: str) -> Grain | None:
+    row = Dimension.__members__.get(name)
+    return None if row is None else row.grain
+
+
+def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return one if other is None else other if one is None else one + other
