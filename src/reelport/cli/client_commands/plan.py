@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from reelport.catalog import Limit
 from reelport.cli.arguments.options import Profile, QueryOptions, ServiceOptions, Url
 from reelport.cli.arguments.usage_errors import refuse_together
 from reelport.cli.output.listing import PrintJson, print_json, print_list
@@ -43,9 +41,9 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
         planned = plan_range(session, query)
     except QueryRefused as error:
         raise name_options(error, query) from None
-    pace = Pace.of(session)
+    longest, typical = _estimate(planned, session)
     if json:
-        print_json(_facts(planned, pace))
+        print_json(_facts(planned, longest, typical))
     if planned.refusal is not None:
         raise MergeRefused(planned.refusal)
     if not json:
@@ -54,34 +52,19 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
         windows = enumerate(_facts_of_windows(planned), start=1)
         rows = [{"window": n, **each, "state": Standing[str(each["state"]).upper()]} for n, each in windows]
         print_list(rows, as_json=False)
-        print("\n".join(_list_sentences(planned, pace)), file=sys.stderr)
+        print("\n".join(_list_sentences(planned, longest, typical)), file=sys.stderr)
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long a report takes: at most as documented, and by experience; None where unknown."""
-
-    at_most: timedelta | None
-    typical: timedelta | None
-
-    @classmethod
-    def of(cls, session: Session) -> Self:
-        """Return the service's pace. By experience: the median of this key's last reports."""
-        rows = session.ledger.list_rows()
-        own = [row for row in rows if row.identity == session.settings.identity]
-        took = [row.finished - row.asked for row in own if row.finished and row.asked][-_REMEMBERED:]
-        limit = timedelta(seconds=Limit.GENERATION_SECONDS.default) if session.settings.is_dailymotion else None
-        return cls(limit, sorted(took)[(len(took) - 1) // 2] if took else None)
-
-    def of_all(self, planned: Plan) -> Pace:
-        """Estimate a plan's reports with all slots at work."""
-        rounds = math.ceil(planned.to_make / planned.slots)
-        return Pace(self.at_most and rounds * self.at_most, self.typical and rounds * self.typical)
+def _estimate(planned: Plan, session: Session) -> tuple[timedelta | None, timedelta | None]:
+    """Estimate how long all reports take: at most, as documented; by the median of this key's last ones."""
+    rows = [row for row in session.ledger.list_rows() if row.identity == session.settings.identity]
+    took = sorted([row.finished - row.asked for row in rows if row.finished and row.asked][-_REMEMBERED:])
+    rounds = math.ceil(planned.to_make / planned.slots)
+    longest = planned.longest if session.settings.is_dailymotion else None
+    return longest, took[(len(took) - 1) // 2] * rounds if took else None
 
 
-def _facts(planned: Plan, pace: Pace) -> dict[str, object]:
-    whole = pace.of_all(planned)
-    longest, typical = whole.at_most, whole.typical
+def _facts(planned: Plan, longest: timedelta | None, typical: timedelta | None) -> dict[str, object]:
     return {
         "query": planned.query.to_wire(),
         "windows": _facts_of_windows(planned),
@@ -108,27 +91,24 @@ def _facts_of_windows(planned: Plan) -> list[dict[str, object]]:
     ]
 
 
-def _list_sentences(planned: Plan, pace: Pace) -> list[str]:
+def _list_sentences(planned: Plan, longest: timedelta | None, typical: timedelta | None) -> list[str]:
     from reelport.client.ranges.plan import Standing
 
     done = sum(each.standing is Standing.HERE for each in planned.windows)
     windows, days = format_count(len(planned.windows), "window"), format_count(planned.query.days, "day")
     sentences = [f"{days} in {windows}, {planned.slots} at a time; {done} here already."]
     if planned.to_make:
-        sentences.append(f"{format_count(planned.to_make, 'report')} to be made{_format_estimate(planned, pace)}.")
+        estimates = []
+        if typical is not None:
+            seconds = typical.total_seconds()
+            time = "less than a second" if seconds < 1 else f"some {format_duration(seconds)}"
+            estimates.append(f"{time}, as far as your earlier reports there tell")
+        if longest is not None:
+            estimates.append(f"{format_duration(longest.total_seconds())} at most, often far less")
+        estimate = f": {'; '.join(estimates)}" if estimates else ""
+        sentences.append(f"{format_count(planned.to_make, 'report')} to be made{estimate}.")
     if planned.way is not None and len(planned.windows) > 1:
         sentences.append(f"Merged: {planned.way}.")
     if planned.silent:
         sentences.append(f"Asked for beside them, and dropped again: {', '.join(planned.silent)}.")
     return sentences
-
-
-def _format_estimate(planned: Plan, pace: Pace) -> str:
-    whole, sentences = pace.of_all(planned), []
-    if whole.typical is not None:
-        seconds = whole.typical.total_seconds()
-        time = "less than a second" if seconds < 1 else f"some {format_duration(seconds)}"
-        sentences.append(f"{time}, as far as your earlier reports there tell")
-    if whole.at_most is not None:
-        sentences.append(f"{format_duration(whole.at_most.total_seconds())} at most, often far less")
-    return f": {'; '.join(sentences)}" if sentences else ""
