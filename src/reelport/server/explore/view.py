@@ -62,10 +62,8 @@ class Comparison(StrEnum):
     """The days that a view's numbers are compared with."""
 
     NONE = "none"
-    PREVIOUS = "previous"
-    """As many days, right before."""
-    WEEKDAYS = "weekdays"
-    """As many days, a whole number of weeks before: a Monday is compared with a Monday."""
+    PREVIOUS = "previous"  # as many days, right before
+    WEEKDAYS = "weekdays"  # as many days, a whole number of weeks before: a Monday is compared with a Monday
 
 
 class Sort(StrEnum):
@@ -73,8 +71,7 @@ class Sort(StrEnum):
 
     VALUE = "value"
     SHARE = "share"
-    CHANGE = "change"
-    """The difference from the compared days, not its percentage: that is highest where numbers are small."""
+    CHANGE = "change"  # the difference from the compared days; its percentage is highest where numbers are small
 
 
 class Parameter(StrEnum):

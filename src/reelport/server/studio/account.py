@@ -91,7 +91,7 @@ async def set_password(visit: Visit) -> Response:
     link, service = await _find_link(visit), visit.service
     if visit.form.raw("new") != visit.form.raw("again"):
         return _show_password(visit, link, ["The two passwords differ."])
-    given = _link_token(visit), visit.form.raw("new")
+    given = visit.named("token"), visit.form.raw("new")
     work = partial(people.set_password, service.db, service.service_secret, *given, visit.address, visit.now)
     try:
         used = await anyio.to_thread.run_sync(work, limiter=service.password_checks)
@@ -104,7 +104,7 @@ async def set_password(visit: Visit) -> Response:
 
 async def _find_link(visit: Visit) -> PasswordLink:
     service = visit.service
-    link = await service.reads.run(people.find_link, service.service_secret, _link_token(visit), visit.now)
+    link = await service.reads.run(people.find_link, service.service_secret, visit.named("token"), visit.now)
     if link is None:
         count_wrong_link(visit)
         raise _refuse_link()
@@ -112,22 +112,16 @@ async def _find_link(visit: Visit) -> PasswordLink:
 
 
 def _refuse_link() -> Refused:
-    return Refused(
-        404,
-        "This link is not valid",
+    sentence = (
         "It may have been used, replaced by a newer one, or be older than three days. Ask an owner of your "
-        "organization for another one.",
+        "organization for another one."
     )
-
-
-def _link_token(visit: Visit) -> str:
-    found: str = visit.request.path_params["token"]
-    return found
+    return Refused(404, "This link is not valid", sentence)
 
 
 def _show_password(visit: Visit, link: PasswordLink, problems: list[str]) -> Response:
     status = 400 if problems else 200
-    path = f"{PASSWORD_PATH}/{_link_token(visit)}"
+    path = f"{PASSWORD_PATH}/{visit.named('token')}"
     return _hide_address(pages.render(visit, "password.html", status, link=link, address=path, problems=problems))
 
 
@@ -178,7 +172,7 @@ async def change_password(visit: Visit) -> Response:
 
 async def end_session(visit: Visit) -> Response:
     """End one of the user's sessions."""
-    service, wanted = visit.service, visit.request.path_params["session"]
+    service, wanted = visit.service, visit.named("session")
     own = await anyio.to_thread.run_sync(sessions.list_sessions, service.db, visit.user.user_id, visit.now)
     found = next((each for each in own if each.id == wanted), None)
     if found is None:

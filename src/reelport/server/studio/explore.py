@@ -56,7 +56,7 @@ async def show_explore(visit: Visit) -> Response:
 
 async def download_line(visit: Visit) -> Response:
     """Give the line of a metric over time, of the view of the URL, with its days and filters."""
-    name, kind = (visit.request.path_params[each] for each in ("metric", "kind"))
+    name, kind = visit.named("metric"), visit.named("kind")
     view_page.require_kind(kind)
     defaults = await anyio.to_thread.run_sync(read_defaults, visit)
     view = parse_view(visit.request.query_params.multi_items(), defaults).view

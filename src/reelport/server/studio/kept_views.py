@@ -121,9 +121,7 @@ async def delete_view(visit: Visit) -> Response:
 
 async def _find_own(visit: Visit, find: Callable[[Engine, int, str], Kept | None], sentence: str) -> Kept:
     """Find what the path names. Refused where it is missing, or somebody else made it."""
-    found = await anyio.to_thread.run_sync(
-        find, visit.service.db, visit.organization_id, visit.request.path_params["view_id"]
-    )
+    found = await anyio.to_thread.run_sync(find, visit.service.db, visit.organization_id, visit.named("view_id"))
     if found is None:
         raise not_found()
     if not visit.may_change(found.created_by):
@@ -307,7 +305,7 @@ async def revoke_link(visit: Visit) -> Response:
 
 async def open_link(visit: Visit) -> Response:
     """Show the view of a link to whoever has it."""
-    service, token = visit.service, visit.request.path_params["token"]
+    service, token = visit.service, visit.named("token")
     find = partial(open_shared_view, service.db, service.service_secret, token, visit.address, visit.now)
     opened = await anyio.to_thread.run_sync(find)
     if opened is None:

@@ -122,7 +122,7 @@ async def _find_key(visit: Visit) -> Key:
 
     def look() -> Key | None:
         with reading(visit.service.db) as connection:
-            return keys.look_for_key(connection, clean_text(visit.request.path_params["key_id"]))
+            return keys.look_for_key(connection, clean_text(visit.named("key_id")))
 
     found = await anyio.to_thread.run_sync(look)
     if found is None or found.organization_id != visit.organization_id:
@@ -241,7 +241,7 @@ async def _change_key(visit: Visit, work: Callable[[Connection], Key | None]) ->
         await _write(visit, work)
     except UsageError as error:
         return await show_key(visit, str(error).splitlines())
-    return pages.redirect(f"{pages.ROOT}/keys/{visit.request.path_params['key_id']}")
+    return pages.redirect(f"{pages.ROOT}/keys/{visit.named('key_id')}")
 
 
 async def _write(visit: Visit, work: Callable[[Connection], T]) -> T:

@@ -205,7 +205,7 @@ def address_of(name: str) -> str:
 
 async def answer_asset(visit: Visit) -> Response:
     """Answer with a style sheet, script or image."""
-    asset = _load_assets().get(visit.request.path_params["name"])
+    asset = _load_assets().get(visit.named("name"))
     if asset is None:
         raise not_found()
     is_current = visit.request.query_params.get("v") == asset.version

@@ -56,7 +56,7 @@ async def add_person(visit: Visit) -> Response:
 async def make_password_link(visit: Visit) -> Response:
     """Make a link for somebody who forgot the password, and show it once."""
     service = visit.service
-    work = partial(people.make_password_link, service.db, service.service_secret, visit.user, _id(visit))
+    work = partial(people.make_password_link, service.db, service.service_secret, visit.user, visit.named("user"))
     link = await _change(visit, work)
     if link is None:
         raise not_found()
@@ -67,7 +67,7 @@ async def change_role(visit: Visit) -> Response:
     """Give a person another role."""
     service, role = visit.service, visit.form.text("role")
     try:
-        is_known = await _change(visit, partial(people.change_role, service.db, visit.user, _id(visit), role))
+        is_known = await _change(visit, partial(people.change_role, service.db, visit.user, visit.named("user"), role))
     except UsageError as error:
         return await show_people(visit, str(error).splitlines())
     if not is_known:
@@ -84,7 +84,7 @@ async def confirm_removal(visit: Visit) -> Response:
 async def remove_person(visit: Visit) -> Response:
     """Remove a person, with every login."""
     try:
-        work = partial(people.remove_person, visit.service.db, visit.user, _id(visit))
+        work = partial(people.remove_person, visit.service.db, visit.user, visit.named("user"))
         is_known = await _change(visit, work)
     except UsageError as error:
         person = await _find_person(visit)
@@ -103,16 +103,11 @@ async def _change(visit: Visit, work: Callable[..., T]) -> T:
 
 
 def _is_self(visit: Visit) -> bool:
-    return _id(visit) == visit.user.user_id
-
-
-def _id(visit: Visit) -> str:
-    found: str = visit.request.path_params["user"]
-    return found
+    return visit.named("user") == visit.user.user_id
 
 
 async def _find_person(visit: Visit) -> Person:
-    found = next((each for each in await _list(visit) if each.id == _id(visit)), None)
+    found = next((each for each in await _list(visit) if each.id == visit.named("user")), None)
     if found is None:
         raise not_found()
     return found

@@ -10,21 +10,17 @@ from reelport.server.access.users import Role
 class Right(Enum):
     """What a page or a form needs its visitor to be allowed to do."""
 
-    ENTER = auto()
-    """Anybody may: sign in, styles, views that were shared by a link."""
-    STAY = auto()
-    """Whoever is signed in may: the own account, signing out."""
+    ENTER = auto()  # anybody may: sign in, styles, views that were shared by a link
+    STAY = auto()  # whoever is signed in may: the own account, signing out
     READ_NUMBERS = auto()
     ASK_FOR_REPORTS = auto()
     SHARE_VIEWS = auto()
+    # Cancel, delete and revoke what others of the organization, or its keys, made; the own may whoever made it.
     CHANGE_ANYBODYS = auto()
-    """Cancel, delete and revoke what others of the organization, or its keys, made; the own may whoever made it."""
     MANAGE_KEYS = auto()
     MANAGE_PEOPLE = auto()
-    READ_AUDIT_LOG = auto()
-    """Of the own organization; operators read what concerns the platform alone."""
-    OPERATE = auto()
-    """See the platform's own state: queue, workers, loads, disk. Never a partner's numbers."""
+    READ_AUDIT_LOG = auto()  # of the own organization; operators read what concerns the platform alone
+    OPERATE = auto()  # see the platform's own state: queue, workers, loads, disk; never a partner's numbers
 
 
 _MEMBER = frozenset({Right.ENTER, Right.STAY, Right.READ_NUMBERS, Right.ASK_FOR_REPORTS, Right.SHARE_VIEWS})

@@ -198,7 +198,8 @@ def _make_times(
 
 
 def _make_cell(metric_unit: MetricUnit, value: Number) -> Cell:
-    return Cell(metric_unit.write(value), write_full(value))
+    """Write a number for people, and as the report's file has it."""
+    return Cell(metric_unit.write(value), "" if value is None else str(value))
 
 
 def _list_filters(view: View) -> Iterator[Removable]:
@@ -460,11 +461,6 @@ def _write_money(sign: str, value: Decimal) -> str:
     if value and abs(value) < _LEAST_MONEY:
         return f"{_MINUS if value < 0 else ''}<\N{NO-BREAK SPACE}{sign}{_LEAST_MONEY}"
     return f"{_MINUS if value < 0 else ''}{sign}{group_digits(f'{abs(value):,.2f}')}"
-
-
-def write_full(value: Number) -> str:
-    """Write a cell as the report's file has it."""
-    return "" if value is None else str(value)
 
 
 def write_share(share: Decimal | None) -> str:

@@ -76,6 +76,10 @@ class Visit:
     now: datetime
     form: Form = field(default_factory=Form)
 
+    def named(self, name: str) -> str:
+        """Return a part of the path by its name in the route."""
+        return str(self.request.path_params[name])
+
     @property
     def user(self) -> Session:
         """The signed-in user; only for endpoints whose right needs one."""
