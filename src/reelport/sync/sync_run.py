@@ -225,7 +225,8 @@ class _Run:
         except ServiceError as error:
             yield from discard_report(self._session, delivery, error)
             raise
-        yield from _mark_loaded(self._session, delivery)
+        yield from fetch.mark_delivered(self._session, [delivery.file])  # The next ask is new.
+        _remove_files(delivery.file)
         self._tell(loaded)
         return loaded
 
@@ -258,7 +259,7 @@ def fetch_window(
 ) -> Flow[Delivery]:
     """Download a window's report into that folder; `fresh` reuses no earlier one.
 
-    The report stays undelivered, and serves the next run that asks for the same, until `_mark_loaded`. A Reelport
+    The report stays undelivered, and serves the next run that asks for the same, until it is loaded. A Reelport
     service is asked even so, and gives another one where the days have changed since. A report with other columns than
     asked for is taken all the same: the spec's contract judges them by name.
     """
@@ -280,12 +281,6 @@ def fetch_window(
     if isinstance(noted.get("asked"), str):
         token, asked = str(noted["report"]), datetime.fromisoformat(noted["asked"]).astimezone(UTC)
     return Delivery(window, target, token, asked, session.settings.url, got.last_complete_day)
-
-
-def _mark_loaded(session: Session, delivery: Delivery) -> Flow[None]:
-    """Mark a loaded report as delivered, so that the next ask is new; remove its file."""
-    yield from fetch.mark_delivered(session, [delivery.file])
-    _remove_files(delivery.file)
 
 
 def discard_report(session: Session, delivery: Delivery, error: ServiceError) -> Flow[None]:

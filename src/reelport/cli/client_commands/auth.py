@@ -146,7 +146,7 @@ def logout(*, url: Url = None, profile: Profile = None) -> None:
 
 def format_setting(setting: Setting) -> str:
     """Format a setting's value for display: of a secret only whether it is set."""
-    if setting.secret:
+    if setting.name in SECRETS:
         return "set" if setting.value else "missing"
     return setting.value or ""
 

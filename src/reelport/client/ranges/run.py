@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -213,40 +213,31 @@ class Missing:
     error: ReelportError
 
 
+@dataclass(slots=True)
 class WindowFetcher:
     """Fetches a query's windows, and holds what they share."""
 
-    def __init__(
-        self,
-        session: Session,
-        query: ReportQuery,
-        folder: Folder | KeptFolder,
-        events: WindowEvents,
-        deadline: float,
-        *,
-        fresh: bool,
-    ) -> None:
-        self._session = session
-        self._query = query
-        self._folder = folder
-        self._events = events
-        self._deadline = deadline
-        self._fresh = fresh
-        self._bisections: list[Bisection] = []
-        self._stop: ReelportError | None = None
-        self._done = count(1)
+    session: Session
+    query: ReportQuery
+    folder: Folder | KeptFolder
+    events: WindowEvents
+    deadline: float
+    fresh: bool
+    _bisections: list[Bisection] = field(default_factory=list)
+    _stop: ReelportError | None = None
+    _done: Iterator[int] = field(default_factory=lambda: count(1))
 
     def fetch_all(self, windows: tuple[Window, ...]) -> Flow[list[Downloaded]]:
         """Fetch all windows, or the pieces they were cut into, in order.
 
         Raises Partial when some are missing, and the first error when all are.
         """
-        existing = self._folder.list_files()
-        months = needs_whole_months(self._query, self._session.windows)
+        existing = self.folder.list_files()
+        months = needs_whole_months(self.query, self.session.windows)
         parts = [split_by_existing(window, existing) for window in windows]
-        self._bisections = [Bisection(self._session, each, months=months) for each in parts]
+        self._bisections = [Bisection(self.session, each, months=months) for each in parts]
         outcomes = yield from fork(
-            [self._fetch_windows(each) for each in self._bisections], self._session.settings.slots
+            [self._fetch_windows(each) for each in self._bisections], self.session.settings.slots
         )
         found: list[Downloaded | Missing] = []
         for window, outcome in zip(windows, outcomes, strict=True):
@@ -265,22 +256,22 @@ class WindowFetcher:
             try:
                 done = yield from self._fetch_window(window)
             except ReelportError as error:
-                if windows.split(window, error, self._events):
+                if windows.split(window, error, self.events):
                     continue
                 if is_hopeless(error):
                     self._stop = error
                 found.append(Missing(window, error))
             else:
                 count = sum(each.count for each in self._bisections)
-                self._events(WindowDone(window.start, window.end, done.bytes, next(self._done), count))
+                self.events(WindowDone(window.start, window.end, done.bytes, next(self._done), count))
                 found.append(done)
         return found
 
     def _fetch_window(self, window: Window) -> Flow[Downloaded]:
-        query, target = self._query.within(window.start, window.end), self._folder.file(window)
-        part = isinstance(self._folder, Folder)  # A window that will be merged is only a part of the result.
-        limit, fresh, tell = self._deadline, self._fresh, self._events.of(window)
-        return fetch(self._session, query, target, tell, deadline=limit, fresh=fresh, part=part, window=True)
+        query, target = self.query.within(window.start, window.end), self.folder.file(window)
+        part = isinstance(self.folder, Folder)  # A window that will be merged is only a part of the result.
+        limit, fresh, tell = self.deadline, self.fresh, self.events.of(window)
+        return fetch(self.session, query, target, tell, deadline=limit, fresh=fresh, part=part, window=True)
 
 
 def _build_partial(found: list[Downloaded | Missing], missing: list[Missing]) -> ReelportError:

@@ -303,11 +303,6 @@ class Setting:
     value: str | None = field(repr=False)
     source: str
 
-    @property
-    def secret(self) -> bool:
-        """Whether the value is a secret."""
-        return self.name in SECRETS
-
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
