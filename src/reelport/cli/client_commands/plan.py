@@ -56,7 +56,7 @@ def plan(ask: QueryOptions, *, profile: Profile = None, url: Url = None, json: P
 
 
 def _estimate(planned: Plan, session: Session) -> tuple[timedelta | None, timedelta | None]:
-    """Estimate how long all reports take: at most, as documented; by the median of this key's last ones."""
+    """Estimate how long all reports take: at most, and by the median of this key's last ones."""
     rows = [row for row in session.ledger.list_rows() if row.identity == session.settings.identity]
     took = sorted([row.finished - row.asked for row in rows if row.finished and row.asked][-_REMEMBERED:])
     rounds = math.ceil(planned.to_make / planned.slots)
