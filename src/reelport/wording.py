@@ -66,6 +66,11 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+def format_rough_duration(seconds: float) -> str:
+    """Format an estimated duration, such as `1 s`, `40 s`, `12 min`, `3 h 5 min`."""
+    return f"{max(1, round(seconds))} s" if seconds < 120 else format_duration(seconds)  # noqa: PLR2004 - as above
+
+
 def advise_extra(extra: str, script: str = "") -> str:
     """Say how to add an extra, such as `arrow`, to the Reelport that is installed.
 

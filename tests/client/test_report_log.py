@@ -7,8 +7,8 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import fields
-from datetime import UTC, date, datetime
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -40,6 +40,7 @@ from reelport.client.listener import ReportLog
 from reelport.client.session import Access, Grant, Session
 from reelport.client.settings.config import PrivateKey, Settings
 from reelport.errors import Problem
+from reelport.report_details import ReportDetails, State
 from reelport.testing import Vendor
 
 REPORT = "rep_5tOq2mDv81LkXyZw0A"
@@ -131,6 +132,7 @@ def test_no_kind_of_event_goes_unsaid() -> None:
     named = {
         "problem": Problem("odd", (), "A name."), "event": Asked(REPORT), "start": START, "end": END, "middle": END,
         "token": REPORT, "reason": "Why.", "status": "IN_PROGRESS", "at": datetime(2026, 12, 1, tzinfo=UTC),
+        "details": None,
     }  # fmt: skip
     for kind in get_args(Event):
         event = kind(**{each.name: named.get(each.name, 1) for each in fields(kind)})
@@ -264,3 +266,21 @@ def test_a_command_says_nothing_twice(words: list[str], tmp_path: Path) -> None:
         [] if words else lines
     )
     assert not any("downloaded report" in line for line in lines)
+
+
+def test_what_a_service_tells_of_a_report_is_in_the_line_of_its_wait() -> None:
+    """Its place, rows, bytes and when it may be ready; a new state is a line at once."""
+    queued = ReportDetails(REPORT, State.QUEUED, place=1_003)
+    ready = datetime.now(UTC) + timedelta(minutes=30, seconds=30)
+    running = ReportDetails(REPORT, State.RUNNING, rows=1_200, bytes=3_400_000, ready_at=ready)
+    finished = ReportDetails(REPORT, State.FINISHED, rows=3_000)
+    assert lines_of(
+        Looked(REPORT, "IN_PROGRESS", 0.4, 0.0, queued),
+        Looked(REPORT, "IN_PROGRESS", 2.4, 0.0, replace(queued, place=2)),
+        Looked(REPORT, "IN_PROGRESS", 6.4, 0.0, running),
+        Looked(REPORT, "FINISHED", 61.0, None, finished),
+    ) == [
+        "waiting for report rep_5tOq2mD…: IN_PROGRESS after 0.4 s: queued, place 1,003",
+        "waiting for report rep_5tOq2mD…: IN_PROGRESS after 6.4 s: running, 1,200 rows, 3.4 MB, ready in about 30 min",
+        "waited for report rep_5tOq2mD…: FINISHED after 61.0 s",
+    ]

@@ -19,6 +19,7 @@ from tests.cases import thin_out
 from tests.warm_service import Service
 
 from reelport import Client, ReportQuery
+from reelport.testing import Vendor
 
 from .terminal import bare, on_terminal, piped, surroundings
 
@@ -265,10 +266,12 @@ def test_a_chart_alone_is_what_a_terminal_shows(here: dict[str, str], tmp_path: 
 
 
 @pytest.mark.parametrize("colour", thin_out([True, False], 2))
-def test_no_color_is_obeyed(here: dict[str, str], tmp_path: Path, *, colour: bool) -> None:
+def test_no_color_is_obeyed(tmp_path: Path, *, colour: bool) -> None:
     """With NO_COLOR nothing on the terminal has a colour, and bars still move."""
     words = (*ASK, "--format", "table", "-o", str(tmp_path / "report.txt"))
-    status, drawn = on_terminal(here if colour else here | {"NO_COLOR": "1"}, *words)
-    assert status == 0
+    with Vendor(makes_in=3.0) as vendor:
+        here = surroundings(vendor.url, vendor.key, vendor.secret)
+        status, drawn = on_terminal(here if colour else here | {"NO_COLOR": "1"}, *words)
+    assert (status, "\x1b[?25l" in drawn) == (0, True)
     assert any(f"\x1b[{code}m" in drawn for code in (32, 33)) is colour
     assert all(len(line) <= 80 for line in bare(drawn) if "report.txt:" not in line)

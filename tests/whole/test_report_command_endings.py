@@ -85,7 +85,7 @@ def test_a_stopped_command_says_the_very_command_that_goes_on(
 def test_ctrl_c_on_a_terminal_leaves_it_clean(vendor: Vendor, here: dict[str, str]) -> None:
     """The bars go, the cursor comes back, and the last line names the command, whole and ready to be copied."""
     vendor.makes_in = 3600
-    status, drawn = on_terminal(here, *WEEK, keys=(0.2, b"\x03"), at="IN_PROGRESS")
+    status, drawn = on_terminal(here, *WEEK, keys=(0.2, b"\x03"), at="\x1b[?25l")
     assert status == 6
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
     assert "".join(bare(drawn)[-1:]).startswith("reelport: Take it up again: reelport report run --metrics VIEWS")

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime
 from html import escape
 from importlib import import_module
 from typing import Any
@@ -34,7 +35,8 @@ from reelport.client.events import (
     WindowDone,
 )
 from reelport.client.session import Session
-from reelport.wording import format_count, format_duration, format_size
+from reelport.report_details import ReportDetails
+from reelport.wording import format_count, format_duration, format_rough_duration, format_size
 
 # Without this handler, warnings would go to stderr where nobody has configured logging.
 logging.getLogger("reelport").addHandler(logging.NullHandler())
@@ -110,9 +112,9 @@ class ReportLog:
                 line = f"waiting to ask, next try in {format_duration(seconds)}: {reason}"
             case Retrying(reason, seconds) if self._is_due(name, reason, _AGAIN, at_once=True):
                 line = f"retrying {report} in {format_duration(seconds)}: {reason}"
-            case Looked(token, status, elapsed, next_look) if self._is_news(event):
+            case Looked(token, next_look=next_look) if self._is_news(event):
                 wait = "waited" if next_look is None else "waiting"
-                line = f"{wait} for report {shorten(token)}: {status} after {format_duration(elapsed)}"
+                line = f"{wait} for report {shorten(token)}: {describe_look(event)}"
             case Received(size, total) if self._is_due(name, "", _EVERY, at_once=False):
                 of = f" of {format_size(total)}" if total else ""
                 line = f"downloading {report}: {format_size(size)}{of}"
@@ -123,9 +125,10 @@ class ReportLog:
     def _is_news(self, look: Looked) -> bool:
         """Whether a look found a new status, or the last line about this wait is 30 s old."""
         before, told_at = self._waits.get(look.token, ("", 0.0))
-        if look.status == before and 0 <= look.elapsed - told_at < _EVERY:
+        state = get_state(look)
+        if state == before and 0 <= look.elapsed - told_at < _EVERY:
             return False
-        self._waits[look.token] = (look.status, look.elapsed)
+        self._waits[look.token] = (state, look.elapsed)
         return True
 
     def _is_due(self, name: str, what: str, pause: float, *, at_once: bool) -> bool:
@@ -167,6 +170,38 @@ def _cut_address(address: re.Match[str]) -> str:
 
 def _format_amount(size: int, rows: int) -> str:
     return f"{format_count(rows, 'row')}, {format_size(size)}"
+
+
+def get_state(look: Looked) -> str:
+    """Return the state that a status query found, or where no service tells one, the status."""
+    return look.status if look.details is None else look.details.state
+
+
+def describe_look(look: Looked) -> str:
+    """Describe what a status query found: status, time, and what Reelport tells."""
+    waited = f"{look.status} after {format_duration(look.elapsed)}"
+    if look.details is None or look.details.state.is_final:
+        return waited
+    left = count_seconds_left(look.details)
+    ready = f", ready in about {format_rough_duration(left)}" if left else ""
+    return f"{waited}: {describe_details(look.details)}{ready}"
+
+
+def describe_details(details: ReportDetails) -> str:
+    """Describe a report in a few words: `queued, place 3`, or `running, 1,200 rows, 3.4 MB`."""
+    words = [details.state.value]
+    words += [] if details.place is None else [f"place {details.place:,}"]
+    words += [] if details.rows is None else [format_count(details.rows, "row")]
+    words += [] if details.bytes is None else [format_size(details.bytes)]
+    return ", ".join(words)
+
+
+def count_seconds_left(details: ReportDetails) -> float | None:
+    """Count the estimated seconds until a report is ready; None without an estimate."""
+    if details.ready_at is None:
+        return None
+    left = (details.ready_at - datetime.now(UTC)).total_seconds()
+    return left if left > 0 else None
 
 
 def shorten(token: str) -> str:
@@ -237,8 +272,8 @@ class Bar:
                 self._show(f"{window}taking up report {shorten(token)}")
             case Queued(reason) | Retrying(reason):
                 self._show(f"{window}{reason}")
-            case Looked(_, status, elapsed):
-                self._show(f"{window}{status} after {format_duration(elapsed)}")
+            case Looked():
+                self._show(f"{window}{describe_look(event)}")
             case Received(size, total) if self._seconds() - self._shown_at >= _REDRAWN or size == total:
                 of = f" of {format_size(total)}" if total else ""
                 self._show(f"{window}{format_size(size)}{of}", (size, total) if total else (0, 1))

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from reelport.cli.output.progress_lines import ProgressLines, explain_moving_days, explain_no_rows
 from reelport.client.events import (
@@ -43,8 +42,7 @@ class Told:
     text: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        console = Console(file=self.text, highlight=False, soft_wrap=True)
-        self.narrator = ProgressLines(console, quiet=self.quiet, seconds=lambda: self.now)
+        self.narrator = ProgressLines(self.text, quiet=self.quiet, seconds=lambda: self.now)
 
     def hear(self, *events: Event, after: float = 0.0) -> list[str]:
         """What is said of these events so much later."""

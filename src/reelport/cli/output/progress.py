@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 from reelport.cli import stop_signals
 from reelport.cli.arguments.environment_variables import find_unknown_variables
 from reelport.cli.arguments.query_problems import name_options
-from reelport.cli.output.progress_lines import ProgressLines, ResumableCommand, open_terminal, without_resume_advice
+from reelport.cli.output.progress_lines import ProgressLines, ResumableCommand, without_resume_advice
 from reelport.client.events import Asked, Event, InWindow, Merged, Received, Reused, Saved
 from reelport.client.flows.download import Downloaded
 from reelport.errors import (
@@ -155,9 +155,7 @@ def reporting(*, json: bool, quiet: bool, output: str | None = None) -> Iterator
     """
     aside = output is None
     reporter = (
-        JsonEvents(sys.stderr if aside else sys.stdout, quiet=quiet)
-        if json
-        else ProgressLines(open_terminal(), quiet=quiet)
+        JsonEvents(sys.stderr if aside else sys.stdout, quiet=quiet) if json else ProgressLines(sys.stderr, quiet=quiet)
     )
     try:
         stop_signals.install_handlers()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import time
 from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING, Self
+from typing import IO, Self
 
 from reelport.catalog import Filter
 from reelport.cli.output.listing import quote_command
+from reelport.cli.output.progress_bars import BarLine, ProgressBars
 from reelport.client.events import (
     Asked,
     Bisected,
@@ -27,14 +28,11 @@ from reelport.client.events import (
     WindowDone,
 )
 from reelport.client.flows.download import Downloaded, Ranged
+from reelport.client.listener import count_seconds_left, describe_details, describe_look, get_state
 from reelport.errors import ReelportError
 from reelport.query import ReportQuery
+from reelport.report_details import ReportDetails
 from reelport.wording import clean_line, format_count, format_duration, format_size
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from reelport.cli.output.progress_bars import ProgressBars
 
 _UNKNOWN = "no data that its key may read is of its metrics, days, product and filters"
 
@@ -89,13 +87,8 @@ _AGAIN = 5.0
 """Seconds between two lines about the same error, however often it is retried meanwhile."""
 
 
-def open_terminal() -> Console | None:
-    """Return the terminal that stderr is, which obeys NO_COLOR; None for a pipe."""
-    if not sys.stderr.isatty():
-        return None
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
+_UNDRAWN = 0.5
+"""Seconds after which bars are drawn: what is faster draws nothing, and loads nothing for it."""
 
 
 class ResumableCommand:
@@ -113,16 +106,24 @@ class ResumableCommand:
 
 
 class ProgressLines(ResumableCommand):
-    """Prints a flow's events for a person: on the console, else on stderr. Use it in a `with`."""
+    """Prints a flow's events for a person on stderr, or another stream. Use it in a `with`.
+
+    A terminal has bars at its foot, once the work has taken `undrawn` seconds.
+    """
 
     def __init__(
-        self, console: Console | None, *, quiet: bool = False, seconds: Callable[[], float] = time.monotonic
+        self,
+        stream: IO[str],
+        *,
+        quiet: bool = False,
+        undrawn: float = _UNDRAWN,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self._console = console
+        self._stream = stream
         self._seconds = seconds
         self._quiet = quiet
-        self._bars = None if console is None or quiet else _make_bars(console)
+        self._bars = ProgressBars(stream, undrawn) if not quiet and _can_draw(stream) else None
         self._last: dict[str, tuple[str, float]] = {}
         self._troubles: dict[str, float] = {}
 
@@ -163,7 +164,7 @@ class ProgressLines(ResumableCommand):
         """Remove the line of a finished window, and update how many of the windows are done."""
         if self._bars:
             self._bars.end(name)
-            self._bars.fill("", "windows", done, windows, f"{done} of {windows}")
+            self._bars.show("", BarLine("windows", done=done, total=windows, amounts=f"{done} of {windows}"))
 
     def stop_bars(self) -> None:
         """Remove the bars: nothing more takes time."""
@@ -174,10 +175,10 @@ class ProgressLines(ResumableCommand):
         """Print one line, unless quiet."""
         if self._quiet:
             return
-        if self._console is None:
-            print(clean_line(line), file=sys.stderr)
+        if self._bars:
+            self._bars.say(clean_line(line))
         else:
-            self._console.print(clean_line(line), markup=False)
+            print(clean_line(line), file=self._stream)
 
     def report_download(
         self, done: Downloaded, output: str | None, more: dict[str, object], *, drawn: bool = False
@@ -214,7 +215,7 @@ class ProgressLines(ResumableCommand):
     def _show_event(self, event: Event, window: str) -> None:
         prefix = f"{window}: " if window else ""
         if self._bars and isinstance(event, Asked | Reused):
-            self._bars.show(window, f"{prefix}waiting")
+            self._show_details(window, "waiting", event.details if isinstance(event, Asked) else None)
         match event:
             case Warned() | KeyExpires() | FewerDays():
                 self.say(f"{prefix}{'' if isinstance(event, FewerDays) else 'warning: '}{event}")
@@ -226,18 +227,19 @@ class ProgressLines(ResumableCommand):
                 self._show_state(window, reason, seconds, reason)
             case Retrying(reason, seconds):
                 self._show_trouble(window, prefix, reason, seconds)
-            case Looked(_, status, elapsed, next_look):
-                self._show_state(window, status, next_look or 0, f"{status} after {format_duration(elapsed)}")
+            case Looked(details=details, next_look=next_look):
+                self._show_state(window, get_state(event), next_look or 0, describe_look(event), details)
             case Received(received, total):
                 amounts = format_size(received) + (f" of {format_size(total)}" if total else "")
                 if self._bars:
-                    self._bars.fill(window, window or "downloading", received, total, amounts)
+                    line = BarLine(window or "downloading", done=received, total=total, amounts=amounts)
+                    self._bars.show(window, line)
                 self._say_heartbeat(window, 0, f"downloading: {amounts}")
 
     def _show_trouble(self, window: str, prefix: str, reason: str, seconds: float) -> None:
         """Print an error at once, then every few seconds; all windows of a host share one line."""
         if self._bars:
-            self._bars.show(window, f"{prefix}trying again")
+            self._bars.show(window, BarLine(f"{prefix}trying again"))
         now = self._seconds()
         if now - self._troubles.get(reason, -_AGAIN) >= _AGAIN:
             self._troubles[reason] = now
@@ -253,13 +255,20 @@ class ProgressLines(ResumableCommand):
             case Merging(windows):
                 self.say(f"merging {format_count(windows, 'window')}")
                 if self._bars:
-                    self._bars.show("", "merging")
+                    self._bars.show("", BarLine("merging"))
 
-    def _show_state(self, window: str, state: str, next_look: float, line: str) -> None:
-        """Print a state once; without a bar, again before a minute has passed without a line."""
+    def _show_details(self, window: str, text: str, details: ReportDetails | None) -> None:
         if self._bars:
-            text = f"{state}, next look in {next_look:.0f} s" if next_look >= 1 else state
-            self._bars.show(window, f"{window}: {text}" if window else text)
+            text = text if details is None else describe_details(details)
+            left = None if details is None else count_seconds_left(details)
+            self._bars.show(window, BarLine(f"{window}: {text}" if window else text, left=left))
+
+    def _show_state(
+        self, window: str, state: str, next_look: float, line: str, details: ReportDetails | None = None
+    ) -> None:
+        """Print a state once; without a bar, again before a minute has passed without a line."""
+        text = f"{state}, next look in {next_look:.0f} s" if next_look >= 1 else state
+        self._show_details(window, text, details)
         before, _ = self._last.get(window, ("", 0.0))
         if state != before and not (self._bars and window):
             self._say_state(window, state, line)
@@ -278,12 +287,12 @@ class ProgressLines(ResumableCommand):
         self._last[window] = (state, self._seconds())
 
 
-def _make_bars(console: Console) -> ProgressBars | None:
-    if not console.is_terminal or console.is_dumb_terminal or not console.encoding.startswith("utf"):
-        return None
-    from reelport.cli.output.progress_bars import ProgressBars
-
-    return ProgressBars(console)
+def _can_draw(stream: IO[str]) -> bool:
+    return (
+        stream.isatty()
+        and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
+        and (getattr(stream, "encoding", None) or "").lower().startswith("utf")
+    )
 
 
 def _format_changed(cells: int) -> str:
