@@ -117,7 +117,7 @@ def test_each_thing_that_happens_is_a_line() -> None:
         "retrying report rep_5tOq2mD… in 1.5 s: HTTP 503.",
         "waited for report rep_5tOq2mD…: FINISHED after 61.0 s",
         "downloaded report rep_5tOq2mD…: 3,000 rows, 1.2 MB",
-        "taking up report rep_5tOq2mD…, asked for 3 min ago",
+        "continuing with report rep_5tOq2mD…, asked for 3 min ago",
         "waiting to ask, next try in 2.0 s: Waiting for a slot",
         "merging 3 windows",
         "merged 3 windows: 1 row, 99 bytes",

@@ -235,7 +235,7 @@ def test_a_stopped_command_says_the_command_that_resumes(
     assert process.returncode == 6
     assert list(tmp_path.iterdir()) == []
     set_to_work()
-    resume = shlex.split(said.rpartition("Take it up again: ")[2])
+    resume = shlex.split(said.rpartition("To continue: ")[2])
     assert resume[:3] == ["reelport", "report", "run"]
     command(idle, key, *resume[2:])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my views.csv", "my views.csv.json"]

@@ -67,4 +67,4 @@ def test_a_full_disk_is_told_in_a_line(here: dict[str, str], words: str, unbuffe
         done = subprocess.run(command, env=outside, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     told = done.stderr.splitlines()
     assert (done.returncode, told[0]) == (1, "reelport: stdout takes no more: No space left on device.")
-    assert all(line.startswith("reelport: Take it up again: ") for line in told[1:])
+    assert all(line.startswith("reelport: To continue: ") for line in told[1:])

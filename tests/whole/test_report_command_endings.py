@@ -53,7 +53,7 @@ def result(done: Ended) -> dict[str, Any]:
 
 def again(here: Mapping[str, str], said: str) -> Ended:
     """Run the very command that a command named in its last words."""
-    words = shlex.split(said.rpartition("Take it up again: ")[2])
+    words = shlex.split(said.rpartition("To continue: ")[2])
     assert words[0] == "reelport"
     return piped(here, *words[1:])
 
@@ -88,7 +88,7 @@ def test_ctrl_c_on_a_terminal_leaves_it_clean(vendor: Vendor, here: dict[str, st
     status, drawn = on_terminal(here, *WEEK, keys=(0.2, b"\x03"), at="\x1b[?25l")
     assert status == 6
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
-    assert "".join(bare(drawn)[-1:]).startswith("reelport: Take it up again: reelport report run --metrics VIEWS")
+    assert "".join(bare(drawn)[-1:]).startswith("reelport: To continue: reelport report run --metrics VIEWS")
     assert "Traceback" not in drawn
 
 
@@ -99,7 +99,7 @@ def test_a_deadline_ends_with_status_6_and_goes_on(vendor: Vendor, here: dict[st
     told = piped(here, *WEEK, "--deadline", "0.1", "--json")
     assert (late.status, told.status) == (6, 6)
     assert (result(told)["code"], result(told)["token"]) == ("not_finished", vendor.tokens[0])
-    assert result(told)["resume"] == late.err.splitlines()[-1].partition("Take it up again: ")[2]
+    assert result(told)["resume"] == late.err.splitlines()[-1].partition("To continue: ")[2]
     vendor.makes_in = 0
     assert again(here, late.err).out.startswith(b"day,video_title,views\n")
     assert len(vendor.asks) == 1

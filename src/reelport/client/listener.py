@@ -107,7 +107,7 @@ class ReportLog:
             case Asked():
                 line = f"asked for {report}"
             case Reused(_, age):
-                line = f"taking up {report}, asked for {format_duration(age)} ago"
+                line = f"continuing with {report}, asked for {format_duration(age)} ago"
             case Queued(reason, seconds):
                 line = f"waiting to ask, next try in {format_duration(seconds)}: {reason}"
             case Retrying(reason, seconds) if self._is_due(name, reason, _AGAIN, at_once=True):
@@ -269,7 +269,7 @@ class Bar:
             case Asked(token):
                 self._show(f"{window}asked for report {shorten(token)}")
             case Reused(token):
-                self._show(f"{window}taking up report {shorten(token)}")
+                self._show(f"{window}continuing with report {shorten(token)}")
             case Queued(reason) | Retrying(reason):
                 self._show(f"{window}{reason}")
             case Looked():

@@ -86,11 +86,11 @@ def test_ctrl_c_leaves_windows_that_the_same_command_goes_on_with(vendor: Vendor
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 6, said
-    assert "Take it up again: reelport report run --metrics FILL_RATE" in said
+    assert "To continue: reelport report run --metrics FILL_RATE" in said
     assert len(vendor.asks) == 2
     vendor.makes_in = 0.0
     done = command(vendor, to)
-    assert done.communicate(timeout=PATIENCE)[1].count("taking up report") == 2
+    assert done.communicate(timeout=PATIENCE)[1].count("continuing with report") == 2
     assert len(vendor.asks) == 4
     assert to.exists()
 
@@ -114,7 +114,7 @@ def test_a_command_whose_range_is_partly_done_ends_with_status_3(vendor: Vendor,
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, said
     assert "2025-02-10..2025-02-10: " in said
-    assert "Take it up again: reelport report run --metrics FILL_RATE" in said
+    assert "To continue: reelport report run --metrics FILL_RATE" in said
     assert not to.exists()
 
 

@@ -255,7 +255,7 @@ def test_a_stopped_run_ends_in_good_order_and_says_how_to_go_on(tmp_path: Path) 
             is_stopped.set()
             said = process.stderr.read()
         assert process.returncode == 6, said
-        assert said.endswith("Take it up again: reelport sync run\n")
+        assert said.endswith("To continue: reelport sync run\n")
         assert syncing(tmp_path, vendor.url, vendor.key, vendor.secret)("run").returncode == 0
         assert len(vendor.asks) == 2
     with duckdb.connect(str(tmp_path / "copy.duckdb"), read_only=True) as con:

@@ -121,7 +121,7 @@ def test_every_event_says_something() -> None:
     odd = Warned(Problem("x", ("metrics", 0), "Odd."))
     assert told.hear(odd, Reused("R-1", 240), Queued("No slot is free.", 1), Retrying("Cut.", 2)) == [
         "warning: metrics.0: Odd. It is sent all the same.",
-        "taking up report R-1, asked for 4 min ago",
+        "continuing with report R-1, asked for 4 min ago",
         "No slot is free.",
         "Cut. Trying again in 2.0 s.",
     ]  # fmt: skip
@@ -150,9 +150,9 @@ def test_quiet_says_nothing_but_keeps_the_token() -> None:
 
 def test_the_last_words_name_the_command_that_goes_on() -> None:
     """In place of what a program would do."""
-    error = NotFinished("It goes on without you. Take it up again with client.reports.attach('R-1').", "R-1")
+    error = NotFinished("It goes on without you. Continue with client.reports.attach('R-1').", "R-1")
     said = str(Told().narrator.report_failure(error, "reelport report run"))
-    assert said == "It goes on without you.\nTake it up again: reelport report run"
+    assert said == "It goes on without you.\nTo continue: reelport report run"
 
 
 def test_amounts_read_well() -> None:

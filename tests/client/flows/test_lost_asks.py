@@ -91,5 +91,5 @@ def test_the_command_line_asks_again_by_order(vendor: Vendor, tmp_path: Path, co
         done = forked.run(line, env=environment)
         assert done.returncode == status, done.stderr
         assert status == 0 or "--again" in done.stderr
-        assert "Take it up again" not in done.stderr  # without the option it would end the same way
+        assert "To continue: " not in done.stderr  # without the option it would end the same way
     assert len(vendor.asks) == 1

@@ -48,7 +48,7 @@ def test_rows_that_repeat_a_key_can_be_had_by_the_command_that_is_advised(vendor
     vendor.etag, vendor.csv = False, lambda _: doubled
     for asks in (1, 2):
         refused = command(vendor, tmp_path, "run", *WORDS)
-        assert (refused.returncode, "Take it up again" in refused.stderr, len(vendor.asks)) == (1, False, asks)
+        assert (refused.returncode, "To continue: " in refused.stderr, len(vendor.asks)) == (1, False, asks)
     assert "`reelport report download TOKEN --any-columns`" in refused.stderr
     done = command(vendor, tmp_path, "download", vendor.tokens[0], "--any-columns")
     assert (done.returncode, done.stdout) == (0, doubled.decode()), done.stderr
@@ -68,7 +68,7 @@ def test_the_command_line_accepts_other_columns(vendor: Vendor, tmp_path: Path) 
     """`report download TOKEN` takes the very report that was refused, and `report run` the same again."""
     vendor.csv = lambda _: OTHERS[0]
     drifted = command(vendor, tmp_path, "run", *WORDS)
-    assert (drifted.returncode, "Take it up again" in drifted.stderr) == (1, False), drifted.stderr
+    assert (drifted.returncode, "To continue: " in drifted.stderr) == (1, False), drifted.stderr
     done = command(vendor, tmp_path, "download", vendor.tokens[0], "--any-columns")
     assert (done.returncode, done.stdout) == (0, OTHERS[0].decode()), done.stderr
     assert command(vendor, tmp_path, "run", *WORDS, "--any-columns").stdout == OTHERS[0].decode()

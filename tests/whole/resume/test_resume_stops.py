@@ -149,7 +149,7 @@ def test_a_stopped_command_says_what_resumes_it(
     assert guest.row().state in {State.REQUESTED, State.RUNNING}
     assert guest.row().owner is None
     vendor.makes_in = 0
-    resume = shlex.split(said.rpartition("Take it up again: ")[2])
+    resume = shlex.split(said.rpartition("To continue: ")[2])
     done = guest.command(*resume[1:])
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "my views.csv").read_bytes() == expected(QUERY)

@@ -209,7 +209,7 @@ class ProgressLines(ResumableCommand):
     def report_failure(self, error: ReelportError, resume: str | None) -> ReelportError:
         """Return the error to raise, with the command that resumes the work."""
         if resume is not None:
-            error.args = (f"{without_resume_advice(error)}\nTake it up again: {resume}", *error.args[1:])
+            error.args = (f"{without_resume_advice(error)}\nTo continue: {resume}", *error.args[1:])
         return error
 
     def _show_event(self, event: Event, window: str) -> None:
@@ -222,7 +222,7 @@ class ProgressLines(ResumableCommand):
             case Asked(token) if not (self._bars and window):
                 self.say(f"{prefix}asked for report {token}")
             case Reused(token, age) if not (self._bars and window):
-                self.say(f"{prefix}taking up report {token}, asked for {format_duration(age)} ago")
+                self.say(f"{prefix}continuing with report {token}, asked for {format_duration(age)} ago")
             case Queued(reason, seconds):
                 self._show_state(window, reason, seconds, reason)
             case Retrying(reason, seconds):
@@ -304,4 +304,4 @@ def _format_changed(cells: int) -> str:
 
 def without_resume_advice(error: ReelportError) -> str:
     """Return an error's text without its advice to programs: we give our own resume command."""
-    return str(error).partition(" Take it up again with")[0]
+    return str(error).partition(" Continue with")[0]

@@ -212,7 +212,7 @@ def is_worth_a_try(error: ReportFailed) -> bool:
 
 def build_not_finished(token: str, what: str) -> NotFinished:
     """Build the error that ends a wait early and says how to resume it."""
-    return NotFinished(f"The report {token} {what}. It goes on without you. Take it up again with "
+    return NotFinished(f"The report {token} {what}. It goes on without you. Continue with "
                        f"client.reports.attach({token!r}) or 'reelport report wait {token}'.", token)  # fmt: skip
 
 
