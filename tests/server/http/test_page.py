@@ -26,12 +26,12 @@ BOUNDS = {
     "time until a request is complete": Connection.request_seconds,
     "time for a client to read 64 kB of its answer": Connection.stalled_seconds,
     "connections": Connection.max_connections,
-    "bytes of answers that wait for their readers": Connection.unsent_bytes,
+    "bytes of answers that clients have not read yet": Connection.unsent_bytes,
     "downloads of one report": SETTINGS["report_downloads"],
     "downloads of one partner": PARTNER_DOWNLOADS,
     "downloads": SETTINGS["downloads"],
-    "bytes of a partner's bodies that aren't answered yet": SETTINGS["pending_bytes"] // 4,
-    "bytes of all such bodies": SETTINGS["pending_bytes"],
+    "bytes of a partner's request bodies that have no answer yet": SETTINGS["pending_bytes"] // 4,
+    "bytes of all partners' request bodies that have no answer yet": SETTINGS["pending_bytes"],
     "waiting status queries of one partner": SETTINGS["held_looks"] // 2,
     "tokens of one key, at each of the two paths": KEY_GRANTS,
 }
@@ -75,7 +75,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     sizes = f"{document_limits.MAX_CHARACTERS:,}, {document_limits.MAX_LINES:,}, {document_limits.MAX_COMMENTS}"
     assert rows["characters, lines, comments of a document"] == sizes
     assert (
-        rows["operations and fragments; spreads of fragments"]
+        rows["operations and fragments; uses of fragments"]
         == f"{document_limits.MAX_DEFINITIONS}; {document_limits.MAX_FRAGMENT_SPREADS}"
     )
     assert (
@@ -84,7 +84,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     )
     assert (
         f"({default['link_seconds'] // 60} minutes" in PAGE
-        or f"good for {default['link_seconds'] // 60} minutes" in PAGE
+        or f"valid for {default['link_seconds'] // 60} minutes" in PAGE
     )
     assert f"up to {document_limits.MAX_LISTED}" in PAGE
     assert f"`look_seconds` ({default['look_seconds']})" in PAGE
