@@ -22,10 +22,15 @@ def run_node(*words: str | Path, **environment: str) -> str:
 
 def run_program(name: str, folder: Path, *words: str, **environment: str) -> str:
     """Run an installed program in a folder, from which the packages can be imported."""
-    node = _find_node()
+    link_packages(folder)
+    return _run([_find_node(), str(folder / "node_modules" / ".bin" / name), *words], environment, folder)
+
+
+def link_packages(folder: Path) -> None:
+    """Let programs in a folder use the packages; skip the test without them."""
+    _find_node()
     if not (modules := folder / "node_modules").exists():
         modules.symlink_to(HOME / "node_modules")
-    return _run([node, str(modules / ".bin" / name), *words], environment, folder)
 
 
 def _find_node() -> str:
