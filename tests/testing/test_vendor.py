@@ -10,14 +10,15 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from datetime import date
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 import pytest
+from tests.patience import free_port
 
 from reelport import ReportQuery
-from reelport.testing import Vendor
+from reelport.testing import Cut, Vendor
 from reelport.wire import ASK, LOOK
 
 QUERY = ReportQuery.of(["VIEWS"], ["DAY"], date(2026, 1, 1), date(2026, 1, 3))
@@ -97,6 +98,28 @@ def test_a_third_report_is_refused_in_either_way(vendor: Vendor) -> None:
     assert (len(vendor.asks), vendor.refused, vendor.peak) == (2, 2, 2)
     vendor.makes_in = 0
     ask(vendor)
+
+
+def test_one_of_some_asks_is_refused_and_one_of_some_downloads_is_cut(vendor: Vendor) -> None:
+    """The first of each two goes wrong, and the second not, however often."""
+    vendor.refuses_every = 2
+    answers = ["errors" in graphql(vendor, ASK, {"input": QUERY.to_wire()}) for _ in range(4)]
+    assert answers == [True, False, True, False]
+    vendor.refuses_every, vendor.cut, vendor.cut_every = None, Cut.CONTENT_LENGTH, 2
+    (link,) = look(vendor, ask(vendor))[1]
+    for _ in range(2):
+        with urllib.request.urlopen(link, timeout=300) as reply, pytest.raises(IncompleteRead):
+            reply.read()
+        with urllib.request.urlopen(link, timeout=300) as reply:
+            assert reply.read().startswith(b"day,views\n")
+
+
+def test_it_listens_on_the_port_that_it_is_given() -> None:
+    """A program that is set to one address finds it there."""
+    port = free_port()
+    with Vendor(port=port) as vendor:
+        assert vendor.url == f"http://127.0.0.1:{port}"
+        assert grant(vendor, "/oauth/v1/token", grant_type="client_credentials")["expires_in"] == 3600
 
 
 def test_a_report_goes_through_its_states(vendor: Vendor) -> None:

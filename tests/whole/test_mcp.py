@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.warm_service import Service
 
 import reelport
 from reelport import ReportQuery
+from reelport.report_details import Failure
 from reelport.testing import Vendor
 
 WORDS = [sys.executable, "-m", "reelport", "mcp"]
@@ -101,7 +102,7 @@ def test_an_assistant_gets_from_a_word_to_exact_numbers(sampled: Service, tmp_pa
         refused = await assistant.call("ask", metrics=["VIEWZ"], **DAYS)
         assert (refused["state"], refused["valid"]) == ("refused", False)
         asked = await assistant.call("ask", metrics=names, dimensions=["DAY", "VIDEO_TITLE"], **DAYS, seconds=300)
-        assert asked["state"] == "finished"
+        assert (asked["state"], asked["last_complete_day"]) == ("finished", "2026-02-10")
         summary = await assistant.call("summary", report_token=asked["report_token"], metric="views", limit=3)
         assert summary["totals"] == {name: str(value) for name, value in zip(names, whole, strict=True)}
         assert summary["last_complete_day"] == "2026-02-10"
@@ -130,6 +131,28 @@ def test_a_wait_is_bounded_and_continued_by_the_token(tmp_path: Path) -> None:
             assert (await assistant.call("summary", report_token=token))["rows"] == 7
 
         talk(describe_user(vendor.url, vendor.key, vendor.secret, tmp_path), work)
+
+
+def test_a_queued_report_has_its_place_and_a_failed_one_its_reason(tmp_path: Path) -> None:
+    """As a Reelport service tells them: without workers the second of two is second; a reason has its advice."""
+    with Service(workers=0) as service:
+        service.sample(date(2026, 1, 1), date(2026, 1, 7), rows=100)
+        key = service.key("demo")
+
+        async def queue(assistant: Assistant) -> None:
+            for place, by in enumerate([[], ["DAY"]], start=1):
+                asked = await assistant.call("ask", metrics=["VIEWS"], dimensions=by, **DAYS, seconds=1)
+                assert (asked["state"], asked["place_in_queue"]) == ("queued", place)
+
+        talk(describe_user(service.url, key.id, key.secret, tmp_path), queue)
+    failure = Failure("too_large", "It is too large.", "Leave VIDEO_TITLE out.")
+    with Vendor(fails=1, says_reelport=True, failure=failure) as vendor:
+
+        async def fail(assistant: Assistant) -> None:
+            asked = await assistant.call("ask", metrics=["VIEWS"], **DAYS, seconds=60)
+            assert (asked["state"], asked["failure"]) == ("failed", asdict(failure))
+
+        talk(describe_user(vendor.url, vendor.key, vendor.secret, tmp_path), fail)
 
 
 def test_failures_are_told_by_their_kind_without_the_machine(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,25 @@ def test_a_sandbox_may_be_a_vendor_that_misbehaves(tmp_path: Path) -> None:
         assert "day,video_owner_channel_slug,views,time_watched_seconds" in paste(
             tmp_path, [token, ask, ask, look, download]
         )
+        sandbox.stop()
+
+
+@pytest.mark.long
+def test_a_vendor_may_be_slow_and_let_everything_expire(tmp_path: Path) -> None:
+    """The report is in progress first; then its link, its token and the report itself end, and a new ask works."""
+    with run_sandbox(tmp_path, "--misbehave", "slow,expire") as sandbox:
+        token, ask, look, _ = sandbox.lines
+        assert paste(tmp_path, [token, ask, look]).splitlines()[-1].count("IN_PROGRESS") == 1
+        report = paste(tmp_path, [token, ask]).splitlines()[-1]
+        state = partial(paste, tmp_path, [token, f"report={report}", look])
+        assert until(lambda: "FINISHED" in state())
+        link = re.search(r'"link": *"([^"]+)"', state())
+        assert link is not None
+        status = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", link[1]]
+        assert until(lambda: subprocess.run(status, stdout=subprocess.PIPE, check=True).stdout == b"403")
+        assert until(lambda: "EXPIRED" in state())
+        bearer = paste(tmp_path, [token]).strip()
+        assert until(lambda: "invalid_token" in paste(tmp_path, [f"token={bearer}", f"report={report}", look]))
         sandbox.stop()
 
 

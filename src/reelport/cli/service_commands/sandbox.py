@@ -296,6 +296,8 @@ def _wait_for_stop(wait: Callable[[], object]) -> None:
 
 
 def _describe_service(service: Service, world: World, keep: Path | None) -> dict[str, object]:
+    from reelport.server.http.openapi import OPENAPI_PATH
+
     return {
         "address": service.url,
         "key": asdict(world.key),
@@ -306,6 +308,7 @@ def _describe_service(service: Service, world: World, keep: Path | None) -> dict
         "public_key": {**asdict(world.public_key), "username": EMAIL, "password": world.password},
         "studio": f"{service.url}/studio",
         "graphiql": f"{service.url}{GRAPHQL_PATH}",
+        "openapi": f"{service.url}{OPENAPI_PATH}",
         "folder": None if keep is None else str(keep.absolute()),
         "curl": list_curl_lines(service.url, world.key, world.scopes, world.last),
     }
@@ -370,6 +373,7 @@ def _print_offer(facts: Mapping[str, Any], *, as_json: bool) -> None:
         "password": public["password"],
         "Studio": facts.get("studio"),
         "GraphiQL": facts.get("graphiql"),
+        "OpenAPI": facts.get("openapi"),
         "folder": facts.get("folder"),
         **facts.get("misbehaves", {}),
     }
