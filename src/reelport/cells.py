@@ -30,6 +30,21 @@ class Column:
     digits: int = 0
     known: bool = True
 
+    @property
+    def sql_type(self) -> str:
+        """The type in DuckDB that holds its cells exactly; a count of more than 64 bits needs a decimal."""
+        match self.type:
+            case CellType.INTEGER:
+                return "BIGINT"
+            case CellType.DECIMAL:
+                return f"DECIMAL({PRECISION},{self.digits})"
+            case CellType.DAY:
+                return "DATE"
+            case CellType.HOUR | CellType.MINUTE:
+                return "TIMESTAMP WITH TIME ZONE"
+            case CellType.TEXT | CellType.MONTH:
+                return "VARCHAR"
+
 
 def describe_column(column: Column) -> str:
     """Describe a column: its name, type, and a decimal's digits after the point."""

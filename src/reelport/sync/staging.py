@@ -15,8 +15,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reelport.catalog import CellType
-from reelport.cells import PRECISION, Column, look_up_columns
+from reelport.cells import PRECISION, look_up_columns
 from reelport.client.files.part import translate_io_errors
 from reelport.client.files.shape import parse_columns
 from reelport.client.ranges.windows import Window
@@ -78,7 +77,7 @@ class Field:
 
 def fields_of(columns: Iterable[str]) -> tuple[Field, ...]:
     """Give the fields of a report's columns, typed by the catalog; unknown ones as text."""
-    return tuple(Field(column.name, _sql_type(column)) for column in look_up_columns(columns))
+    return tuple(Field(column.name, column.sql_type) for column in look_up_columns(columns))
 
 
 def fits_sql(field: Field) -> str:
@@ -146,20 +145,6 @@ def within_sql(time: str, kind: str, first: date, last: date) -> str:
         case _:
             after = last + timedelta(days=1)
             return f"({time} >= TIMESTAMPTZ '{first} 00:00:00+00' AND {time} < TIMESTAMPTZ '{after} 00:00:00+00')"
-
-
-def _sql_type(column: Column) -> str:
-    match column.type:
-        case CellType.INTEGER:
-            return "BIGINT"
-        case CellType.DECIMAL:
-            return f"DECIMAL({PRECISION},{column.digits})"
-        case CellType.DAY:
-            return DAY
-        case CellType.HOUR | CellType.MINUTE:
-            return MOMENT
-        case _:
-            return TEXT
 
 
 @dataclass(frozen=True, slots=True)
