@@ -32,7 +32,7 @@ class Column:
 
     @property
     def sql_type(self) -> str:
-        """The type in DuckDB that holds its cells exactly; a count of more than 64 bits needs a decimal."""
+        """The type in DuckDB that holds its cells exactly; a count beyond 64 bits needs a decimal."""
         match self.type:
             case CellType.INTEGER:
                 return "BIGINT"

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from reelport.server.files import report_files
 from reelport.server.files.report_files import FileRecord
 from reelport.server.http.service import Service
 from reelport.server.queue import jobs
+from reelport.server.queue.form_maker import make_next_form
 from reelport.server.settings import Settings, read_settings
 from reelport.server.state.database import connected
 from reelport.wire import GRAPHQL_PATH, LOOK, TOKEN_PATH
@@ -116,6 +118,29 @@ class Api:
             record = report_files.publish_draft(settings, draft, _written(body))
             assert jobs.finish(db, claim, record, datetime.now(UTC))
             yield record
+
+    def make_form(self) -> bool:
+        """Be the form maker, once; False when no form is due."""
+        settings = self.service.settings
+        return make_next_form(self.service.db, settings, "maker", settings.spill_root / "maker")
+
+    @contextmanager
+    def making_forms(self) -> Iterator[None]:
+        """Be the form maker during the block."""
+        ended = threading.Event()
+
+        def work() -> None:
+            while not ended.is_set():
+                if not self.make_form():
+                    ended.wait(0.01)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def link(self, token: str) -> str:
         """A fresh link of a finished report."""

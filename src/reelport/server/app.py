@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -18,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reelport.engine.report_format import CSV
+from reelport.engine.report_format import CSV, FORM_TYPES
 from reelport.errors import ReelportError
 from reelport.report_details import LIMITS_PATH, REPORTS_PATH
 from reelport.server.access.key_uses import KeyUses
@@ -104,7 +105,14 @@ def create_app(settings: Settings) -> Starlette:
             ExactRoute(GRAPHQL_PATH, answer_graphql, methods=_ANY_METHOD),
             ExactRoute(PUBLIC_TOKEN_PATH, answer_public_token, methods=["POST"]),
             ExactRoute(PUBLIC_GRAPHQL_PATH, answer_graphql, methods=["POST"]),
-            ExactRoute(f"{FILES_PATH}/{CSV.file_name('{report_id:str}')}", download, methods=["GET"]),
+            *(
+                ExactRoute(
+                    f"{FILES_PATH}/{form.file_name('{report_id:str}')}",
+                    partial(download, suffixed=form),
+                    methods=["GET"],
+                )
+                for form in (CSV, *FORM_TYPES.values())
+            ),
             ExactRoute(f"{REPORTS_PATH}/{{report_id:str}}", answer_report, methods=["GET"]),
             ExactRoute(LIMITS_PATH, answer_limits, methods=["GET"]),
             ExactRoute(OPENAPI_PATH, answer_openapi, methods=["GET"]),

@@ -223,13 +223,14 @@ class Settings:
         10,
         ge=0,
         le=3600,
-        description="Longest time that a status query may wait for its report to end (Prefer: wait); 0: none waits.",
+        description="Longest time that a status query may wait for its report to end (Prefer: wait), and a download "
+        "for another form than CSV; 0: none waits.",
     )
     held_looks: int = setting(
         100,
         ge=0,
-        description="Status queries that wait for their reports at the same time in one API process (long polls). "
-        "Further ones are answered immediately.",
+        description="Status queries, and downloads for their forms, that wait at the same time in one API process "
+        "(long polls). Further ones are answered immediately.",
     )
     token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description=Limit.TOKEN_SECONDS.sentence)
     public_token_seconds: int = setting(

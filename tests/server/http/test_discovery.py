@@ -16,6 +16,7 @@ from graphql import build_schema, print_schema
 from starlette.routing import Route
 from tests.server.api import ASK, INPUT, Api, open_api
 
+from reelport.engine.report_format import FORM_TYPES
 from reelport.report_details import REPORTS_PATH
 from reelport.server.graphql.resolvers import read_shipped_sdl
 from reelport.server.http.openapi import OPENAPI_PATH, build_openapi
@@ -41,7 +42,7 @@ def describe(path: str, method: str, reply: httpx2.Response) -> None:
     content = described.get("content", {})
     assert (kind in content) if reply.content or content else not kind or kind == "text/csv"
     if reply.content:
-        body = reply.json() if kind.endswith("json") else reply.text
+        body = reply.json() if kind.endswith(("/json", "+json")) else reply.text
         schema = {**content[kind]["schema"], "components": OPENAPI["components"]}
         jsonschema_rs.validator_for(schema, validate_formats=True).validate(body)
 
@@ -122,6 +123,18 @@ def test_the_answers_about_files_are_described(api: Api, headers: dict[str, str]
     link = urlsplit(api.link(api.finished(complete=date(2026, 1, 1))))
     for query in (link.query, f"{link.query}&excel_safe=1", link.query[:-1] + "_"):
         describe(FILE, "get", api.client.get(f"{link.path}?{query}", headers=headers))
+
+
+def test_the_answers_about_forms_are_described(api: Api) -> None:
+    """By suffix and by Accept: whole, in part, refused, and for spreadsheets."""
+    link = urlsplit(api.link(api.finished(complete=date(2026, 1, 1))))
+    with api.making_forms():
+        for suffix, form in FORM_TYPES.items():
+            path, described = link.path.replace(".csv", suffix), FILE.replace(".csv", suffix)
+            for query in (link.query, f"{link.query}&excel_safe=1", link.query[:-1] + "_"):
+                describe(described, "get", api.client.get(f"{path}?{query}", headers={"Range": "bytes=0-3"}))
+            by_accept = api.client.get(f"{link.path}?{link.query}", headers={"Accept": form.media_type})
+            describe(FILE, "get", by_accept)
 
 
 def test_what_needs_no_token_is_described(api: Api) -> None:

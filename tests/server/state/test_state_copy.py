@@ -84,6 +84,7 @@ _MORE = (
     "INSERT INTO workers VALUES ('host-1-a', 1700000000001)",
     "INSERT INTO chores VALUES ('sweep', 5)",
     "INSERT INTO identities VALUES ('tables', 'ab12')",
+    "INSERT INTO forms SELECT id, '.parquet', 1, 2, 2, 1, NULL, NULL, NULL, 'f', 4611686018427387904, 'a' FROM reports",
     "DELETE FROM organizations WHERE name = 'gone'",
 )
 

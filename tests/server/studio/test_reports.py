@@ -9,12 +9,13 @@ from sqlalchemy import select
 from tests.server.api import Api
 from tests.server.studio.conftest import MEMBER, OWNER, Visitors
 
+from reelport.engine.report_format import FORM_TYPES
 from reelport.errors import StorageError
 from reelport.server.access import audit_log
 from reelport.server.queue import jobs
 from reelport.server.queue.jobs import Claim
-from reelport.server.state.database import reading
-from reelport.server.state.tables import REPORTS
+from reelport.server.state.database import reading, writing
+from reelport.server.state.tables import FORMS, REPORTS
 
 BODY = b"day,views\n2026-01-01,3\n"
 
@@ -120,6 +121,38 @@ def test_a_download_for_spreadsheets_is_offered_beside_the_plain_one(people: Api
     for page in (f"/studio/reports/{done}", f"/studio/reports/{done}/preview"):
         shown = visitors(MEMBER).get(page).text
         assert 0 < shown.index("Download CSV") < shown.index('name="excel_safe" value="1">CSV for Excel')
+
+
+def test_a_report_is_downloaded_in_other_forms(people: Api, visitors: Visitors) -> None:
+    """Its page offers them; the first visitor waits, and is sent to the file, as the log of the audit says."""
+    done = finished(people)
+    visitor, page = visitors(MEMBER), f"/studio/reports/{done}"
+    shown = visitor.get(page)
+    offered = re.findall(r'<option value="([^"]+)">', shown.text)
+    assert sorted(offered) == sorted(FORM_TYPES)
+    with people.making_forms():
+        for suffix in offered:
+            answer = visitor.send(shown, f"{page}/download", follow=False, form=suffix)
+            assert answer.status_code == 303, answer.text
+            file = people.client.get(answer.headers["location"])
+            assert (file.status_code, file.headers["content-type"]) == (200, FORM_TYPES[suffix].media_type)
+    with reading(people.service.db) as connection:
+        made = connection.execute(select(FORMS.c.suffix).where(FORMS.c.report_id == done)).scalars().all()
+    assert sorted(made) == sorted(offered)
+
+
+def test_a_form_that_can_not_be_had_is_told_on_a_page(people: Api, visitors: Visitors) -> None:
+    """A workbook of more than a million rows, and a form that isn't one; neither is queued."""
+    done = finished(people)
+    with writing(people.service.db) as connection:
+        connection.execute(REPORTS.update().where(REPORTS.c.id == done).values(rows=1_048_576))
+    visitor, page = visitors(MEMBER), f"/studio/reports/{done}"
+    shown = visitor.get(page)
+    refused = visitor.send(shown, f"{page}/download", follow=False, form=".xlsx")
+    assert (refused.status_code, "larger than a file of this form can be" in refused.text) == (406, True)
+    assert visitor.send(shown, f"{page}/download", follow=False, form=".exe").status_code == 400
+    with reading(people.service.db) as connection:
+        assert connection.execute(select(FORMS).where(FORMS.c.report_id == done)).all() == []
 
 
 def test_a_download_for_spreadsheets_waits_for_a_place(people: Api, visitors: Visitors) -> None:

@@ -204,7 +204,7 @@ class Session:
         """
         self._idle.clear()
         try:
-            with _translate_errors(what):
+            with translate_errors(what):
                 self._check_cancelled()
                 with self._residents.reading(self._connection, plan) as sql:
                     return self._connection.execute(sql).fetchall()  # all: an open result keeps its files open
@@ -217,7 +217,7 @@ class Session:
         whole = False
         self._idle.clear()
         try:
-            with _translate_errors(to.name):
+            with translate_errors(to.name):
                 self._spill.mkdir(parents=True, exist_ok=True)
                 self._raise_spill_limit(self._spill)
                 # Plans look at the files that they are to read.
@@ -339,7 +339,7 @@ def _keep_footers(keeps: bool) -> str:
 
 
 @contextmanager
-def _translate_errors(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Raise DuckDB's and the system's errors as ours. `what` names what is made."""
     try:
         yield

@@ -23,7 +23,12 @@ class Kind(StrEnum):
     REPORT_QUEUED = "report_queued"
     """A report (its id) is due for a worker."""
     REPORT_ENDED = "report_ended"
-    """A report (its id) is finished, failed, or was withdrawn or expired before it was made."""
+    """A report (its id) is finished, failed, or was withdrawn or expired before it was made.
+
+    Or a form of one (its id and suffix) was made or could not be.
+    """
+    FORM_QUEUED = "form_queued"
+    """A form (the report's id and the suffix) is to be made of a finished report."""
     TABLE_ADVANCED = "table_advanced"
     """A fact table (its name) has a new version."""
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from reelport import killpoints
 from reelport.engine.duckdb.csv_sink import Written
-from reelport.engine.report_format import CSV, FORMATS
+from reelport.engine.report_format import CSV, FORM_TYPES, FORMATS, FileType
 from reelport.server.settings import Settings
 
 _DRAFT = ".part"
-_NAME = re.compile(rf"([0-9a-z]+)-([0-9]+)(?:{'|'.join(map(re.escape, (_DRAFT, *(one.suffix for one in FORMATS))))})")
+_SUFFIXES = "|".join(re.escape(suffix) for suffix in (*(each.suffix for each in FORMATS), *FORM_TYPES))
+_NAME = re.compile(rf"([0-9a-z]+)-([0-9]+)({_SUFFIXES})?({re.escape(_DRAFT)})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,32 @@ class FileRecord:
     sha256: str
 
 
-def parse_name(name: str) -> tuple[str, int] | None:
-    """Parse the report and the attempt that a file or a draft is of; None when it is neither."""
+def parse_name(name: str) -> tuple[str, int, str] | None:
+    """Parse report, attempt and suffix of a file or a draft; None when it is neither.
+
+    The suffix is empty for the report's own file: attempts at a form are counted apart.
+    """
     found = _NAME.fullmatch(name)
-    return None if found is None else (found[1], int(found[2]))
+    if found is None or not (found[3] or found[4]):
+        return None
+    return found[1], int(found[2]), found[3] if found[3] in FORM_TYPES else ""
 
 
 def prepare_draft(settings: Settings, report_id: str, attempt: int) -> Path:
     """Make the path of an attempt's own draft, which no stalled attempt can touch."""
     return settings.report_store.prepare_draft(f"{report_id}-{attempt}{_DRAFT}")
+
+
+def prepare_form_draft(settings: Settings, report_id: str, attempt: int, form: FileType) -> Path:
+    """Make the path of the draft of an attempt at a form."""
+    return settings.report_store.prepare_draft(f"{form.file_name(f'{report_id}-{attempt}')}{_DRAFT}")
+
+
+def publish_form_draft(settings: Settings, draft: Path) -> str:
+    """Make the draft of a form durable, give it its final name, and return that."""
+    name = draft.name.removesuffix(_DRAFT)
+    settings.report_store.put_draft(draft, name)
+    return name
 
 
 def publish_draft(settings: Settings, draft: Path, written: Written) -> FileRecord:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 import structlog
-from sqlalchemy import Engine, bindparam, select, text
+from sqlalchemy import Engine, bindparam, literal, select, text
 
 from reelport import killpoints
 from reelport.errors import StorageError
@@ -20,7 +20,7 @@ from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
 from reelport.server.state.postgresql_engine import unhurried
-from reelport.server.state.tables import AUDIT_LOG, JOBS, MOMENTS, REPORTS, Moment
+from reelport.server.state.tables import AUDIT_LOG, FORMS, JOBS, MOMENTS, REPORTS, Moment
 from reelport.server.state.tallies import Outcome
 from reelport.storage.file_store import FileStore
 from reelport.wire import ReportStatus
@@ -89,6 +89,7 @@ def _expire_report(db: Engine, report_id: str) -> bool:
     """Expire a report; False when it had ended otherwise, or was expired already."""
     with writing(db) as connection:
         unmade = connection.execute(JOBS.delete().where(JOBS.c.report_id == report_id)).rowcount
+        connection.execute(FORMS.delete().where(FORMS.c.report_id == report_id))  # their files are orphans now
         expired = connection.execute(
             REPORTS.update()
             .where(REPORTS.c.id == report_id, REPORTS.c.status.in_(_EXPIRING))
@@ -119,9 +120,15 @@ def find_orphans(db: Engine, settings: Settings, is_stopping: Callable[[], bool]
     with reading(db) as connection:
         # Read jobs before reports: if an attempt ends in between, its report names the file. The other way round,
         # neither might name it: each statement of PostgreSQL sees what was committed when it began.
-        held = select(JOBS.c.report_id, JOBS.c.attempt).where(JOBS.c.owner.is_not(None))
-        running = {(row.report_id, row.attempt) for row in connection.execute(held)}
-        kept = set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
+        held = select(JOBS.c.report_id, JOBS.c.attempt, literal("")).where(JOBS.c.owner.is_not(None))
+        running = {tuple(row) for row in connection.execute(held)}
+        # One statement: a form that is made in between is in one of its two places.
+        forms = connection.execute(
+            select(FORMS.c.report_id, FORMS.c.attempt, FORMS.c.suffix, FORMS.c.owner, FORMS.c.file)
+        ).all()
+        running |= {(row.report_id, row.attempt, row.suffix) for row in forms if row.owner is not None}
+        kept = {row.file for row in forms}
+        kept |= set(connection.execute(select(REPORTS.c.file).where(REPORTS.c.file.is_not(None))).scalars())
     return tuple(name for name, made in sorted(found) if name not in kept and made not in running)
 
 
@@ -169,19 +176,25 @@ _CHUNK_BYTES = 1 << 20
 
 
 def check_files(db: Engine, settings: Settings) -> tuple[int, tuple[str, ...]]:
-    """Check each finished file, and look for orphans: how many, and a sentence per fault."""
-    columns = REPORTS.c.id, REPORTS.c.file, REPORTS.c.bytes, REPORTS.c.sha256
-    finished = select(*columns).where(REPORTS.c.status == ReportStatus.FINISHED.value)
+    """Check each finished file, and look for orphans: how many, and a sentence per fault.
+
+    A form of a report that is gone is no fault: it is made again for whoever asks for it.
+    """
+    finished = select(REPORTS.c.id, REPORTS.c.file, REPORTS.c.bytes, REPORTS.c.sha256).where(
+        REPORTS.c.status == ReportStatus.FINISHED.value
+    )
+    forms = select(FORMS.c.report_id, FORMS.c.file, FORMS.c.bytes, FORMS.c.sha256).where(FORMS.c.file.is_not(None))
     with reading(db) as connection:
         rows = connection.execute(finished).all()
+        kept = [row for row in connection.execute(forms).all() if settings.report_store.find(row.file) is not None]
     faults = []
-    for row in rows:
-        if fault := _find_fault(settings.report_store, row.file, row.bytes, row.sha256):
+    for id_, *recorded in (*rows, *kept):
+        if fault := _find_fault(settings.report_store, *recorded):
             with reading(db) as connection:  # a sweep may have expired it meanwhile
-                if connection.execute(finished.where(REPORTS.c.id == row.id)).first() is not None:
-                    faults.append(f"Report {row.id}: {fault}")
+                if connection.execute(finished.where(REPORTS.c.id == id_)).first() is not None:
+                    faults.append(f"Report {id_}: {fault}")
     faults += [f"{name} belongs to no report." for name in find_orphans(db, settings)]
-    return len(rows), tuple(faults)
+    return len(rows) + len(kept), tuple(faults)
 
 
 def _find_fault(store: FileStore, name: str, size: int, sha256: str) -> str | None:

@@ -8,7 +8,7 @@ import math
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from reelport.engine.report_format import CSV
+from reelport.engine.report_format import CSV, FileType
 from reelport.server.credentials import ServiceSecret
 from reelport.wire import FILES_PATH
 
@@ -16,14 +16,17 @@ EXCEL_SAFE = "excel_safe"
 """The parameter of a link that asks for the file for spreadsheets. It isn't signed: the rows are the same."""
 
 
-def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: datetime) -> str:
-    """Make a report's download link for whoever has it; each download checks the key's access."""
+def sign_url(service_secret: ServiceSecret, report_id: str, key_id: str, until: datetime, form: FileType = CSV) -> str:
+    """Make a report's download link for whoever has it; each download checks the key's access.
+
+    The signature is that of every form: another suffix in the path gives the file in another one.
+    """
     # Rounded up: else a link would expire within its report's last second.
     expires = math.ceil(until.timestamp())
     query = urlencode(
         {"expires": expires, "key": key_id, "signature": _signature(service_secret, report_id, key_id, expires)}
     )
-    return f"{FILES_PATH}/{CSV.file_name(report_id)}?{query}"
+    return f"{FILES_PATH}/{form.file_name(report_id)}?{query}"
 
 
 def make_excel_safe(url: str) -> str:

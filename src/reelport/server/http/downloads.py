@@ -1,4 +1,4 @@
-"""Downloads: serves a finished report file by signed URL, whole or one byte range.
+"""Downloads: serves a finished report in any form by signed URL, whole or one byte range.
 
 The file stays open, so a download that has begun completes even when the report expires meanwhile. It is cut short
 only when its key loses access to the report, or when a new download needs the slot of a slow one. It takes little
@@ -26,18 +26,27 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from reelport.engine.report_format import CSV
+from reelport.engine.report_format import CSV, FileType
 from reelport.errors import StorageError
 from reelport.query import ReportQuery, name_file
 from reelport.server.files import signed_urls
+from reelport.server.files.forms import describe_file
 from reelport.server.files.report_files import FileRecord
+from reelport.server.http.report_forms import choose_form, require_form
 from reelport.server.http.service import Service
 from reelport.server.limits.download_slots import Limit, NoFreeSlot, RunningDownload
 from reelport.server.reports.report_access import FoundReport, find_linked_report
 from reelport.server.traces import tracing
 from reelport.spreadsheet_guard import SpreadsheetGuard
 from reelport.storage.file_store import OpenFile
-from reelport.wire import COMPLETE_HEADER, ROWS_HEADER, format_complete_day
+from reelport.wire import (
+    COMPLETE_HEADER,
+    QUERY_HEADER,
+    ROWS_HEADER,
+    UNITS_HEADER,
+    VERSIONS_HEADER,
+    format_complete_day,
+)
 
 _LOG = structlog.get_logger(__name__)
 _SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -62,6 +71,12 @@ _INVALID_URL = _Refusal(
 _EXPIRED = _Refusal(410, "report_expired", "The report has expired and its file is deleted: ask for it again.")
 _UNAVAILABLE = _Refusal(503, "temporarily_unavailable", "The service can't read its state or its files now: try again.")
 _DAMAGED = _Refusal(500, "internal_error", "The file is damaged: ask for the report again.")
+_NO_GUARD = _Refusal(
+    400, "invalid_request", "Only the CSV has cells that are safe for spreadsheets: leave excel_safe out."
+)
+_ERRORS = {406: "form_not_available", 500: "internal_error", 503: "temporarily_unavailable"}
+_LONGEST_QUERY = 2000
+"""Letters of a query above which no header tells it: proxies refuse an answer with long headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +107,15 @@ class _OpenReport:
     report: FoundReport
     record: FileRecord
     content: OpenFile
+    form: FileType
 
 
-async def download(request: Request) -> Response:
-    """Answer a GET or HEAD request for a signed URL."""
+async def download(request: Request, suffixed: FileType) -> Response:
+    """Answer a GET or HEAD request for a signed URL whose path has this type's suffix."""
     service: Service = request.app.state.service
     link = _SignedUrl.from_request(request)
+    is_guarded = signed_urls.EXCEL_SAFE in request.query_params
+    form = choose_form(",".join(request.headers.getlist("accept"))) if suffixed is CSV and not is_guarded else suffixed
     if not signed_urls.is_signed(
         service.service_secret, link.report_id, link.key_id, link.expires, link.signature, datetime.now(UTC)
     ):
@@ -105,7 +123,10 @@ async def download(request: Request) -> Response:
     try:
         with ExitStack() as resources:
             running = resources.enter_context(service.download_slots.hold_report(link.report_id, link.seconds_left))
-            found = await anyio.to_thread.run_sync(_open_file, service, link)
+            record = None if form is CSV else await _find_form(request, link, form, is_guarded=is_guarded)
+            if isinstance(record, _Refusal):
+                return _refuse(record)
+            found = await anyio.to_thread.run_sync(_open_file, service, link, form, record)
             span = tracing.current_span()
             span.set("reelport.report.id", link.report_id)
             if isinstance(found, _Refusal):
@@ -113,7 +134,7 @@ async def download(request: Request) -> Response:
             span.link(found.report.traceparent)
             resources.callback(found.content.close)
             resources.enter_context(service.download_slots.hold_partner(running, found.report.organization_id))
-            answer = _answer_guarded if signed_urls.EXCEL_SAFE in request.query_params else _answer
+            answer = _answer_guarded if is_guarded else _answer
             return answer(request, link, found, running, resources)
     except NoFreeSlot as error:
         sentence = f"The limit of running downloads of {error.limit} is reached: try again when one has ended."
@@ -124,12 +145,34 @@ async def download(request: Request) -> Response:
         return _refuse(full, **{"Retry-After": _RETRY_SECONDS, "Connection": "close"})
 
 
+async def _find_form(request: Request, link: _SignedUrl, form: FileType, *, is_guarded: bool) -> FileRecord | _Refusal:
+    """Find the file of a form, or have it made: for who may read the report."""
+    service: Service = request.app.state.service
+    report = await anyio.to_thread.run_sync(_find_report, service, link)
+    if isinstance(report, _Refusal):
+        return report
+    if report.file is None:
+        return _EXPIRED
+    if is_guarded:
+        return _NO_GUARD
+    try:
+        found = await require_form(request, form, report.id, report.organization_id, report.file.rows)
+    except StorageError as error:
+        _LOG.error("a form can't be made or found", reason=str(error))
+        return _UNAVAILABLE
+    if isinstance(found, FileRecord):
+        return found
+    return _Refusal(found.status, _ERRORS[found.status], found)
+
+
 def _answer(
     request: Request, link: _SignedUrl, found: _OpenReport, running: RunningDownload, resources: ExitStack
 ) -> Response:
     service: Service = request.app.state.service
     tag = f'"{found.record.sha256}"'
-    headers = {**_make_headers(found, link, "csv", link.report_id), "ETag": tag, "Accept-Ranges": "bytes"}
+    headers = {**_make_headers(found, link), **_describe_form(found), "ETag": tag, "Accept-Ranges": "bytes"}
+    if request.url.path.endswith(CSV.suffix):
+        headers["Vary"] = "Accept"
     status, first, length = _select_range(request, tag, found.record.bytes)
     if status in {206, 416}:
         part = f"{first}-{first + length - 1}" if status == 206 else "*"  # noqa: PLR2004 - a status of HTTP
@@ -149,27 +192,39 @@ def _answer_guarded(
     """Make the response with the file for spreadsheets: whole, with no length or checksum."""
     service: Service = request.app.state.service
     _hold_place(service, resources)
-    headers = _make_headers(found, link, "excel-safe.csv", f"{link.report_id}-excel-safe")
+    headers = _make_headers(found, link, "excel-safe")
     is_allowed, whole = partial(_is_allowed, service, link), found.record.bytes
     kept = resources.pop_all()
     transfer = _Transfer(service, found.content, is_allowed, 0, whole, running, kept, SpreadsheetGuard())
     return _Download(200, headers, transfer)
 
 
-def _make_headers(found: _OpenReport, link: _SignedUrl, ending: str, plain_name: str) -> dict[str, str]:
-    """Make what both kinds of files have: what the report says of itself, and the file's name.
+def _make_headers(found: _OpenReport, link: _SignedUrl, kind: str = "") -> dict[str, str]:
+    """Make what all files have: what the report says of itself, and the file's name.
 
     A link's file never changes: the cache of its holder may keep it until the link expires, and no other cache may.
     """
-    name, day = name_file(ReportQuery.from_wire(json.loads(found.report.query)), ending), found.report.last_complete_day
+    query, day = ReportQuery.from_wire(json.loads(found.report.query)), found.report.last_complete_day
+    name = name_file(query, (kind + found.form.suffix).removeprefix("."))
     return {
         **_SECURITY_HEADERS,
         ROWS_HEADER: str(found.record.rows),
         **({} if day is None else {COMPLETE_HEADER: format_complete_day(day)}),
         "Cache-Control": f"private, no-transform, max-age={max(int(link.seconds_left), 0)}, immutable",
-        "Content-Type": CSV.media_type,
-        "Content-Disposition": format_attachment(name, CSV.file_name(plain_name)),
+        "Content-Type": found.form.media_type,
+        "Content-Disposition": format_attachment(
+            name, found.form.file_name("-".join(filter(None, (found.report.id, kind))))
+        ),
     }
+
+
+def _describe_form(found: _OpenReport) -> dict[str, str]:
+    """Describe a form by headers: most have no place for it in the file."""
+    if found.form is CSV:
+        return {}
+    about = describe_file(found.report.query, found.report.versions, found.report.last_complete_day)
+    told = {QUERY_HEADER: about["query"], VERSIONS_HEADER: about["versions"], UNITS_HEADER: about["units"]}
+    return {name: text for name, text in told.items() if len(text) <= _LONGEST_QUERY}
 
 
 def _hold_place(service: Service, resources: ExitStack) -> None:
@@ -188,12 +243,14 @@ def _refuse(refused: _Refusal, **headers: str) -> Response:
     return JSONResponse(body, refused.status, {**_SECURITY_HEADERS, "Cache-Control": "no-store", **again, **headers})
 
 
-def _open_file(service: Service, link: _SignedUrl) -> _OpenReport | _Refusal:
+def _open_file(service: Service, link: _SignedUrl, form: FileType, made: FileRecord | None) -> _OpenReport | _Refusal:
+    """Open the file of the report, or the one that was `made` in another form."""
     report = _find_report(service, link)
     if isinstance(report, _Refusal):
         return report
-    if (record := report.file) is None:
+    if report.file is None:
         return _EXPIRED
+    record = made or report.file
     try:
         content = service.settings.report_store.open(record.name)
     except FileNotFoundError:
@@ -207,7 +264,7 @@ def _open_file(service: Service, link: _SignedUrl) -> _OpenReport | _Refusal:
         content.close()
         _LOG.error("a finished file has another length than its record", file=record.name)
         return _DAMAGED
-    return _OpenReport(report, record, content)
+    return _OpenReport(report, record, content, form)
 
 
 def _find_report(service: Service, link: _SignedUrl) -> FoundReport | _Refusal:

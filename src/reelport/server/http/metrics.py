@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 
+from reelport.engine.report_format import CSV, FORM_TYPES
 from reelport.errors import ReelportError, StorageError
 from reelport.facts.log.freshness import read_completeness
 from reelport.facts.log.snapshot import pin
@@ -35,7 +36,7 @@ from reelport.server.queue import liveness
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading
-from reelport.server.state.tables import JOBS, REPORTS
+from reelport.server.state.tables import FORMS, JOBS, REPORTS
 from reelport.server.state.tallies import BOUNDS, Times
 from reelport.server.state.write_ahead import measure_log
 
@@ -76,7 +77,7 @@ class Metrics:
         self.errors = Counter("reelport_errors", "Errors in answers, by code.", ("code",), registry=self._registry)
         self._held_now = Gauge(
             "reelport_held_looks",
-            "Status queries that wait for their reports now (long polls).",
+            "Status queries and downloads that wait for reports or their forms now (long polls).",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
@@ -126,6 +127,7 @@ class StateMetrics(Collector):
             self._collect_workers,
             self._collect_jobs,
             self._collect_reports,
+            self._collect_files,
             self._collect_tables,
             self._collect_disk,
         ):
@@ -191,6 +193,21 @@ class StateMetrics(Collector):
             "When the last backup ended; 0 before the first.",
             read.last_backup,
         )
+
+    def _collect_files(self) -> Iterator[Metric]:
+        csv, made = REPORTS.c.file.is_not(None), FORMS.c.file.is_not(None)
+        by_form = select(FORMS.c.suffix, func.sum(FORMS.c.bytes)).where(made).group_by(FORMS.c.suffix)
+        due = select(func.count()).select_from(FORMS).where(~made, FORMS.c.failure.is_(None))
+        with reading(self._db) as connection:
+            kept = dict.fromkeys((CSV.suffix, *FORM_TYPES), 0)
+            kept[CSV.suffix] = connection.execute(select(func.sum(REPORTS.c.bytes)).where(csv)).scalar() or 0
+            kept |= {row[0]: row[1] for row in connection.execute(by_form)}
+            waiting = connection.execute(due).scalar_one()
+        family = GaugeMetricFamily("reelport_file_bytes", "Bytes of finished files, by their form.", labels=("form",))
+        for suffix, size in kept.items():
+            family.add_metric((suffix.removeprefix("."),), size)
+        yield family
+        yield GaugeMetricFamily("reelport_forms_due", "Forms of finished reports that are still to be made.", waiting)
 
     def _collect_tables(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from reelport.engine.report_format import CSV
+from reelport.engine.report_format import CSV, FORM_TYPES, FileType
 from reelport.report_details import LIMITS_PATH, REPORTS_PATH, FailureReason, State
 from reelport.server.access.callers import REPORT_SCOPES
 from reelport.server.files.signed_urls import EXCEL_SAFE
@@ -26,9 +26,12 @@ from reelport.wire import (
     PREFER_HEADER,
     PUBLIC_GRAPHQL_PATH,
     PUBLIC_TOKEN_PATH,
+    QUERY_HEADER,
     ROWS_HEADER,
     TOKEN_PATH,
+    UNITS_HEADER,
     VERSION_HEADER,
+    VERSIONS_HEADER,
     Code,
 )
 
@@ -57,7 +60,10 @@ def build_openapi() -> dict[str, Any]:
             },
             GRAPHQL_PATH: {"post": _describe_graphql("graphql", "")},
             PUBLIC_GRAPHQL_PATH: {"post": _describe_graphql("publicGraphql", ", for tokens of public keys")},
-            f"{FILES_PATH}/{CSV.file_name('{report_id}')}": {"get": _describe_file()},
+            **{
+                f"{FILES_PATH}/{form.file_name('{report_id}')}": {"get": _describe_file(form)}
+                for form in (CSV, *FORM_TYPES.values())
+            },
             f"{REPORTS_PATH}/{{report_id}}": {"get": _describe_report()},
             LIMITS_PATH: {"get": _describe_limits()},
             HEALTH_PATH: {"get": _describe_health("getHealth", "Whether reports can be asked for and made.")},
@@ -98,6 +104,9 @@ ANSWER_HEADERS: Mapping[str, tuple[str, _Schema]] = {
     APPLIED_HEADER: ("That the query waited for its report.", _TEXT),
     ROWS_HEADER: ("The rows of the file.", _COUNT),
     "ETag": ("The SHA-256 of the file, in hex.", _TEXT),
+    QUERY_HEADER: ("What the report was asked for, in JSON, unless it is long; of forms but CSV.", _TEXT),
+    VERSIONS_HEADER: ("The versions of the tables that the report was made of, in JSON; of forms but CSV.", _TEXT),
+    UNITS_HEADER: ("The units of the report's metrics, in JSON; of forms but CSV.", _TEXT),
     "Content-Range": ("Which part of the file it is.", _TEXT),
 }
 """What answers say in headers of the API's own, by name: a description and a schema."""
@@ -198,17 +207,21 @@ def _describe_graphql(name: str, who: str) -> dict[str, Any]:
     }
 
 
-def _describe_file() -> dict[str, Any]:
+def _describe_file(form: FileType) -> dict[str, Any]:
+    """Describe the link of a form; that of the CSV gives any, by `Accept`."""
+
     def parameter(name: str, where: str = "query", **more: object) -> dict[str, Any]:
         return {"name": name, "in": where, "required": True, "schema": _TEXT, **more}
 
     error = {_JSON: _refer("Error")}
-    of_report = [ROWS_HEADER, COMPLETE_HEADER]
-    file: Mapping[str, _Schema] = {"text/csv": _TEXT}
+    of_report = [ROWS_HEADER, COMPLETE_HEADER, QUERY_HEADER, VERSIONS_HEADER, UNITS_HEADER]
+    given = FORM_TYPES.values() if form is CSV else [form]
+    file: dict[str, _Schema] = {"text/csv": _TEXT} if form is CSV else {}
+    file |= {each.media_type: {} for each in given}
     return {
-        "operationId": "getFile",
+        "operationId": "getFile" + "".join(part.capitalize() for part in form.suffix.split(".") if form is not CSV),
         "tags": ["files"],
-        "summary": "Download a report by its signed link",
+        "summary": f"Download a report by its signed link, as {form.suffix}",
         "description": "Links are given by GraphQL: whoever has one may fetch the file until it expires.",
         "security": [],
         "parameters": [
@@ -223,13 +236,15 @@ def _describe_file() -> dict[str, Any]:
             "200": _answer("The file.", file, [*of_report, "ETag"]),
             "206": _answer("A part of the file.", file, [*of_report, "ETag", "Content-Range"]),
             "304": _answer("The file is the one that the caller has.", None, [*of_report, "ETag"]),
+            "400": _answer("Only the CSV is given for spreadsheets.", error),
             "403": _answer("The link isn't valid, or not any more.", error),
+            "406": _answer("The report is larger than a file of this form can be.", error),
             "410": _answer("The report has expired.", error),
             "412": _answer("The file is another.", None, [*of_report, "ETag"]),
             "416": _answer("The file has no such part.", None, [*of_report, "ETag", "Content-Range"]),
             "429": _answer("Too many downloads are running.", error, ["Retry-After"]),
-            "500": _answer("The file is damaged.", error),
-            "503": _answer("The service can't answer now.", error, ["Retry-After"]),
+            "500": _answer("The file is damaged, or can't be made in this form.", error),
+            "503": _answer("The service can't answer now, or still makes the form.", error, ["Retry-After"]),
         },
     }
 

@@ -26,7 +26,7 @@ from reelport.server.queue.report_state import ReasonCode, choose_partner_reason
 from reelport.server.state import tables, tallies
 from reelport.server.state.database import reading, sync_commits, writing
 from reelport.server.state.statements import Statements
-from reelport.server.state.tables import JOBS, REPORTS
+from reelport.server.state.tables import FORMS, JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
 from reelport.wire import NO_DAY, ReportStatus, format_complete_day
 
@@ -163,9 +163,16 @@ def find_held(db: Engine, claims: Iterable[Claim]) -> frozenset[Claim]:
 
 
 def find_unfinished(db: Engine, reports: Collection[str]) -> frozenset[str]:
-    """Find the reports (ids) that still have a job: the others have reached a final state."""
+    """Find the reports (ids) that still have a job: the others have reached a final state.
+
+    And the forms (`forms.name_form`) that are still to be made.
+    """
     with reading(db) as connection:
-        return frozenset(connection.execute(select(JOBS.c.report_id).where(JOBS.c.report_id.in_(reports))).scalars())
+        found = set(connection.execute(select(JOBS.c.report_id).where(JOBS.c.report_id.in_(reports))).scalars())
+        if forms := {name.partition(".")[0] for name in reports if "." in name}:
+            unmade = FORMS.c.report_id.in_(forms), FORMS.c.file.is_(None), FORMS.c.failure.is_(None)
+            found |= set(connection.execute(select(FORMS.c.report_id + FORMS.c.suffix).where(*unmade)).scalars())
+    return frozenset(found)
 
 
 def pin_versions(db: Engine, claim: Claim, versions: Mapping[str, int], last_complete_day: date | None = None) -> bool:

@@ -1,7 +1,8 @@
 """The supervisor: starts workers, restarts those that end, and stops them gracefully.
 
-While suspects wait, it also runs an isolated worker, which makes one suspect at a time and nothing else. On a machine
-that runs workers alone it begins the data directory.
+While suspects wait, it also runs an isolated worker, which makes one suspect at a time and nothing else; and while
+forms of finished reports do, a process that makes those. On a machine that runs workers alone it begins the data
+directory.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 
 import structlog
@@ -22,9 +24,10 @@ from sqlalchemy import Engine
 from reelport.errors import StorageError, UsageError
 from reelport.facts.layout import FILE_NAME, check_layout, require_layout
 from reelport.server.credentials import SECRET_FILE, has_service_secret, load_service_secret
+from reelport.server.files import forms
 from reelport.server.process import Ended, exit_process, keep_running, run_process, run_threads, wait_for_end
 from reelport.server.queue import jobs, liveness, worker_memory
-from reelport.server.queue.deaths import Deaths
+from reelport.server.queue.deaths import Death, Deaths
 from reelport.server.settings import Settings
 from reelport.server.state.database import connected, opened, reading
 from reelport.server.state.own_tables import require_own_tables
@@ -35,6 +38,8 @@ from reelport.storage.locked_folders import lock_folder
 from reelport.wording import advise_extra
 
 _RECORD_SECONDS = 0.2
+_FORM_MAKERS = 2
+"""Forms of different partners that are made at the same time: a large workbook takes minutes."""
 _log = structlog.get_logger()
 _PREPARED = frozenset({SECRET_FILE, "lost+found"})
 """What may lie in a directory that is still new: a secret that was put there, and what a new file system has."""
@@ -67,6 +72,7 @@ def run_workers(settings: Settings, workers: int) -> Iterator[None]:
     with opened(settings) as db, liveness.hold_supervisor_name(settings) as name:
         supervisor = _Supervisor(settings, db, name)
         works = [supervisor.record_deaths, supervisor.keep_isolated_worker, *[supervisor.keep_worker] * workers]
+        works += [partial(supervisor.keep_form_maker, f"{name}-{number}") for number in range(_FORM_MAKERS)]
         with run_threads("supervisor", works, supervisor.ending):
             yield
 
@@ -90,18 +96,28 @@ class _Supervisor:
         """Run an isolated worker whenever a suspect is due."""
         keep_running("worker", lambda: self._run_worker("--isolated"), self.ending, self._has_due_suspect)
 
+    def keep_form_maker(self, owner: str) -> None:
+        """Run a form maker of this name whenever a form is due."""
+        keep_running("form maker", lambda: self._run_form_maker(owner), self.ending, self._has_due_form)
+
     def record_deaths(self) -> None:
         """Record deaths of workers in the state."""
         while not self.ending.wait(_RECORD_SECONDS):
             self._deaths.record_due()
 
     def _has_due_suspect(self) -> bool:
+        return self._is_due(lambda: jobs.has_due_suspect(self._db))
+
+    def _has_due_form(self) -> bool:
+        return self._is_due(lambda: forms.has_due_form(self._db, self._settings.lease_seconds))
+
+    def _is_due(self, check: Callable[[], bool]) -> bool:
         try:
-            return jobs.has_due_suspect(self._db)
+            return check()
         except StorageError:
             return False  # Workers log the same failure when they claim.
         except Exception:  # noqa: BLE001 - whatever it was, the next check must come
-            _log.exception("the check for suspects failed")
+            _log.exception("the check for suspects and forms failed")
             return False
 
     def _run_worker(self, *options: str) -> Ended:
@@ -111,6 +127,20 @@ class _Supervisor:
             return process
         if not self.ending.is_set():
             self._deaths.add(process.pid, process.returncode)
+        return {} if process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
+
+    def _run_form_maker(self, owner: str) -> Ended:
+        """Run a form maker until no form was due for a while; free what it held then."""
+        process = run_process(lambda: self._start_worker("--forms", owner), self.ending, self._patience)
+        if isinstance(process, dict):
+            return process
+        if not self.ending.is_set():
+            self._deaths.add(process.pid, process.returncode)
+        died = not self.ending.is_set() and Death(process.pid, process.returncode, 0.0).is_its_own
+        try:
+            forms.release_forms(self._db, owner, died=died)
+        except StorageError as error:
+            _log.warning("forms of a process that ended wait for the end of its lease", reason=str(error))
         return {} if process.returncode == 0 else {"pid": process.pid, "status": process.returncode}
 
     def _start_worker(self, *options: str) -> subprocess.Popen[bytes]:

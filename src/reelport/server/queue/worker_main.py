@@ -1,6 +1,7 @@
 """Entry point of a worker: `python -m …queue.worker_main SUPERVISOR [OPTION]`.
 
-The option is `--isolated`: such a worker makes suspects, one at a time.
+The option is `--isolated`: such a worker makes suspects, one at a time. With `--forms OWNER` the process is no worker,
+but makes the forms of finished reports under that name.
 
 This is no command of `reelport`: the command line's library would only take memory here.
 """
@@ -39,6 +40,10 @@ def main() -> None:
         match sys.argv[1:]:
             case [supervisor, "--isolated"]:
                 run_worker(settings, supervisor, isolated=True)
+            case [supervisor, "--forms", owner]:
+                from reelport.server.queue.form_maker import run_form_maker  # noqa: PLC0415 - no worker needs it
+
+                run_form_maker(settings, supervisor, owner)
             case [supervisor]:
                 run_worker(settings, supervisor)
     except ReelportError as error:

@@ -34,8 +34,9 @@ _BY_ID = details.select_with_load().where(REPORTS.c.id == bindparam("name"))
 class FoundReport:
     """A report as it is now. `file` is set when it is FINISHED, `query` is JSON.
 
-    `last_complete_day` is that of the facts that the report is made of; None when it isn't known. `traceparent` is the
-    span of its ask, if traces were recorded. `details` are what `/v1/` and `extensions` tell; `load` is its partner's.
+    `last_complete_day` is that of the facts that the report is made of; None when it isn't known. `versions` is JSON
+    too: those of the tables. `traceparent` is the span of its ask, if traces were recorded. `details` are what `/v1/`
+    and `extensions` tell; `load` is its partner's.
     """
 
     id: str
@@ -48,6 +49,7 @@ class FoundReport:
     query: str
     last_complete_day: date | None
     traceparent: str | None
+    versions: str | None
     details: ReportDetails
     load: PartnerLoad
 
@@ -107,6 +109,7 @@ def _find_visible(
         row.query,
         told.last_complete_day,
         row.traceparent,
+        row.versions,
         told,
         PartnerLoad(row.unfinished, row.waiting),
     )

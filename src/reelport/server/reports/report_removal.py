@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Row, select
 from reelport.errors import StorageError
 from reelport.server.access import audit_log
 from reelport.server.access.audit_log import Action, Actor
+from reelport.server.files import forms
 from reelport.server.queue import jobs
 from reelport.server.settings import Settings
 from reelport.server.state.database import write
@@ -43,23 +44,24 @@ def cancel_report(db: Engine, remover: Remover, report_id: str, now: datetime) -
 
 
 def delete_report(db: Engine, settings: Settings, remover: Remover, report_id: str, now: datetime) -> bool:
-    """Delete the record and the file of a report that has ended.
+    """Delete the record and the files of a report that has ended.
 
     Its id, token and links are then unknown, and a download that runs ends at its next check. False when it hasn't
     ended, or is another organization's.
     """
 
-    def delete(connection: Connection) -> tuple[bool, str | None]:
+    def delete(connection: Connection) -> tuple[bool, tuple[str, ...]]:
         found = _lock(connection, remover, report_id)
         if found is None or connection.execute(select(JOBS.c.number).where(JOBS.c.report_id == report_id)).first():
-            return False, None
+            return False, ()
+        files = () if found.file is None else (found.file, *forms.list_files(connection, REPORTS.c.id == report_id))
         connection.execute(REPORTS.delete().where(REPORTS.c.id == report_id))
         subject = Action.REPORT_DELETED, report_id, now
         audit_log.record_action(connection, remover.organization_id, remover.actor, *subject)
-        return True, found.file
+        return True, files
 
-    deleted, file = write(db, delete)
-    if file is not None:
+    deleted, files = write(db, delete)
+    for file in files:
         # A file that can't be deleted now is an orphan: the next sweep deletes it.
         with suppress(StorageError):
             settings.report_store.delete(file)

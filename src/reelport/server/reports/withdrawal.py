@@ -20,6 +20,7 @@ from reelport.server.access.audit_log import Action
 from reelport.server.access.callers import find_readable_channels
 from reelport.server.access.key_expiry import KeyKind
 from reelport.server.events.bus import Event, Kind, publish
+from reelport.server.files.forms import list_files
 from reelport.server.settings import Settings
 from reelport.server.state import tallies
 from reelport.server.state.database import reading, writing
@@ -135,15 +136,19 @@ def _describe_unread(organization: str, id_: str, known: Collection[str]) -> str
 
 
 def _count_withdrawal(
-    connection: Connection, organization_id: int, gone: frozenset[str] | None, lists: Iterable[str]
+    connection: Connection, organization_id: int, gone: frozenset[str] | None, lists: Collection[str]
 ) -> Withdrawal:
     """Count what goes with these channels (`gone`), or with the whole organization when None."""
     ended, narrowed = _find_affected_keys(connection, organization_id, gone)
+    of_organization = REPORTS.c.organization_id == organization_id
     reports = (
         select(REPORTS.c.status, REPORTS.c.file, JOBS.c.number, JOBS.c.owner)
         .outerjoin(JOBS, JOBS.c.report_id == REPORTS.c.id)
-        .where(REPORTS.c.organization_id == organization_id)
+        .where(of_organization)
     )
+    forms = [
+        name for channels in lists for name in list_files(connection, of_organization, REPORTS.c.channels == channels)
+    ]
     rows = [row for channels in lists for row in connection.execute(reports.where(REPORTS.c.channels == channels))]
     states = [_classify(row) for row in rows]
     users = select(func.count()).select_from(USERS).where(USERS.c.organization_id == organization_id)
@@ -156,7 +161,7 @@ def _count_withdrawal(
         running=states.count("running"),
         finished=states.count("finished"),
         forgotten=states.count("forgotten"),
-        files=tuple(row.file for row in rows if row.file is not None),
+        files=(*(row.file for row in rows if row.file is not None), *forms),
     )
 
 

@@ -21,7 +21,7 @@ from reelport.storage.local_folder import LocalFolder
 
 NAME = "state.database"
 """The file that says which database holds the state: `sqlite`, or `postgresql` and where that is."""
-_REPORT_FILE = re.compile(r"[0-9a-z]+-[0-9]+\.[a-z]+")
+_REPORT_FILE = re.compile(r"[0-9a-z]+-[0-9]+(\.[a-z]+)+")
 """The name of a report's file, as `files/report_files` gives it: its id, its attempt, its format."""
 _SQLITE, _POSTGRESQL = "sqlite", "postgresql"
 

@@ -320,6 +320,29 @@ JOBS: Final = Table(
     Index(None, "organization_id", "owner", "number"),
 )
 
+# The other forms in which a finished report was asked for, by the suffix of their files, and the queue of their making.
+# A row without `file` and `failure`, the code of an error, is to be made. `attempt` is the fencing token, as that of
+# jobs; the last one began at `begun_at`. `deaths` counts processes that died since the form was asked for, while they
+# made it.
+FORMS: Final = Table(
+    "forms",
+    METADATA,
+    Column("report_id", ForeignKey("reports.id", ondelete="CASCADE"), primary_key=True),
+    Column("suffix", Text, primary_key=True),
+    Column("asked_at", Moment, nullable=False),
+    Column("begun_at", Moment),
+    Column("attempt", Integer, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    Column("owner", Text),
+    Column("leased_until", Moment),
+    Column("failure", Text),
+    Column("file", Text),
+    Column("bytes", BigInteger),
+    Column("sha256", Text),
+    CheckConstraint("(owner IS NULL) = (leased_until IS NULL)", name="lease"),
+    CheckConstraint("file IS NULL OR (bytes IS NOT NULL AND sha256 IS NOT NULL)", name="made_has_file"),
+)
+
 # Times that processes share: `sweep`, the last sweep, and `probe`, the last test that the state can be written.
 MOMENTS: Final = Table(
     "moments",

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from reelport.catalog import Metric
 from reelport.charts import Chart, NoChart, embed_chart
 from reelport.engine.plan import Plan
+from reelport.engine.report_format import CSV, CSV_GZ, CSV_ZST, FORM_TYPES, NDJSON, PARQUET, XLSX, FileType
 from reelport.errors import StorageError
 from reelport.query import describe_query
 from reelport.report_details import State
@@ -28,6 +29,7 @@ from reelport.server.explore import file_preview
 from reelport.server.explore.file_preview import PreviewColumn, Rows, read_first_rows
 from reelport.server.explore.numbers import OverBudget
 from reelport.server.files import signed_urls
+from reelport.server.http.report_forms import Unmade, require_form
 from reelport.server.http.service import run_while_connected
 from reelport.server.reports import report_list, report_removal
 from reelport.server.reports.report_list import Cursor, ListedReport, StateFilter
@@ -41,6 +43,13 @@ from reelport.wire import NO_DAY
 from reelport.wording import format_count, format_duration
 
 PATH = f"{pages.ROOT}/reports"
+_FORMS = {
+    XLSX.suffix: "Excel workbook (XLSX)",
+    PARQUET.suffix: "Parquet",
+    NDJSON.suffix: "NDJSON",
+    CSV_GZ.suffix: "CSV, gzip",
+    CSV_ZST.suffix: "CSV, Zstandard",
+}
 _AGAIN_SECONDS = 2
 """After so long a page that shows something unfinished is looked at again."""
 
@@ -99,11 +108,18 @@ async def delete_report(visit: Visit) -> Response:
 
 
 async def download_report(visit: Visit) -> Response:
-    """Send the browser to a fresh link of the file, or of the file for spreadsheets."""
+    """Send the browser to a fresh link of the file in a form, or for spreadsheets."""
     report = await find_report(visit, visit.request.path_params["report_id"])
     if report.state is not State.FINISHED:
         raise Refused(409, "There is no file", "This report has no file now: look at its page.")
-    link = await anyio.to_thread.run_sync(_make_link, visit, report)
+    form = {"": CSV, **FORM_TYPES}.get(visit.form.text("form"))
+    if form is None:
+        raise Refused(400, "There is no such form", "Choose a form on the report's page.")
+    if form is not CSV:  # before the link is made: a browser shows what the link answers as it is
+        made = await require_form(visit.request, form, report.id, visit.organization_id, report.rows or 0)
+        if isinstance(made, Unmade):
+            raise Refused(made.status, "The file is not there", made, retry_after=5 if made.may_pass else None)
+    link = await anyio.to_thread.run_sync(_make_link, visit, report, form)
     return pages.redirect(signed_urls.make_excel_safe(link) if visit.form.has(signed_urls.EXCEL_SAFE) else link)
 
 
@@ -125,6 +141,7 @@ def words(visit: Visit) -> Mapping[str, object]:
         "complete": lambda day: "no day was complete" if day == NO_DAY else f"complete to {pages.format_day(day)}",
         "pretty": lambda query: json.dumps(query.to_wire(), indent=2, ensure_ascii=False),
         "time_left": lambda moment: _describe_time_left(moment - visit.now),
+        "forms": _FORMS,
         "running_limit": visit.service.settings.running_limit,
         "State": State,
         "StateFilter": StateFilter,
@@ -143,7 +160,7 @@ def _remover(visit: Visit) -> Remover:
     return Remover(visit.organization_id, visit.actor)
 
 
-def _make_link(visit: Visit, report: ListedReport) -> str:
+def _make_link(visit: Visit, report: ListedReport, form: FileType) -> str:
     """Make a link of Studio's key, and record the download."""
     service = visit.service
     key_id = identify_studio(service.db, visit.organization_id, visit.now).key_id
@@ -154,7 +171,7 @@ def _make_link(visit: Visit, report: ListedReport) -> str:
         ),
     )
     until = min(visit.now + timedelta(seconds=service.settings.link_seconds), report.expires_at)
-    return signed_urls.sign_url(service.service_secret, report.id, key_id, until)
+    return signed_urls.sign_url(service.service_secret, report.id, key_id, until, form)
 
 
 def _describe_time_left(left: timedelta) -> str:

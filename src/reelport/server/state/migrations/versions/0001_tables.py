@@ -244,6 +244,27 @@ def _create_reports() -> None:
     )
     op.create_index("ix_jobs_organization_id_owner_number", "jobs", ["organization_id", "owner", "number"])
     op.create_table(
+        "forms",
+        sa.Column("report_id", sa.Text(), nullable=False),
+        sa.Column("suffix", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("begun_at", sa.BigInteger()),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("deaths", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.Text()),
+        sa.Column("leased_until", sa.BigInteger()),
+        sa.Column("failure", sa.Text()),
+        sa.Column("file", sa.Text()),
+        sa.Column("bytes", sa.BigInteger()),
+        sa.Column("sha256", sa.Text()),
+        sa.CheckConstraint("(owner IS NULL) = (leased_until IS NULL)", name=op.f("ck_forms_lease")),
+        sa.CheckConstraint(
+            "file IS NULL OR (bytes IS NOT NULL AND sha256 IS NOT NULL)", name=op.f("ck_forms_made_has_file")
+        ),
+        sa.ForeignKeyConstraint(["report_id"], ["reports.id"], name="fk_forms_report_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("report_id", "suffix", name="pk_forms"),
+    )
+    op.create_table(
         "workers",
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
