@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         WindowEmptied,
     )
     from reelport.query import ReportQuery
+    from reelport.report_details import FailureReason, ReportDetails
     from reelport.wire import ReportStatus
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Dimension",
     "Downloaded",
     "Event",
+    "FailureReason",
     "FewerDays",
     "Filter",
     "InWindow",
@@ -98,6 +100,7 @@ __all__ = [
     "RepeatedRows",
     "Report",
     "ReportCancelled",
+    "ReportDetails",
     "ReportExpired",
     "ReportFailed",
     "ReportQuery",
@@ -126,6 +129,7 @@ _MODULES = (
     "catalog",
     "query",
     "wire",
+    "report_details",
     "client.events",
     "client.flows.download",
     "client.results.tables",

@@ -87,7 +87,7 @@ _AGAIN = 5.0
 """Seconds between two lines about the same error, however often it is retried meanwhile."""
 
 
-_UNDRAWN = 0.5
+_UNDRAWN = 1.0
 """Seconds after which bars are drawn: what is faster draws nothing, and loads nothing for it."""
 
 
