@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, select
 
-from reelport.engine.duckdb.engine import Progress
 from reelport.errors import DiskFull, InternalError
 from reelport.query import ReportQuery
 from reelport.report_details import FailureReason
@@ -29,6 +29,9 @@ from reelport.server.state.statements import Statements
 from reelport.server.state.tables import FORMS, JOBS, REPORTS
 from reelport.server.state.tallies import Outcome
 from reelport.wire import NO_DAY, ReportStatus, format_complete_day
+
+if TYPE_CHECKING:
+    from reelport.engine.duckdb.engine import Progress
 
 _SQL = Statements("queue/jobs")
 LONGEST_PAUSE = 60.0
