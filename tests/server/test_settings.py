@@ -68,6 +68,15 @@ def test_a_wrong_address_of_spark_is_refused_without_its_token(address: str) -> 
         assert read_settings(engine=well).engine == well
 
 
+@pytest.mark.parametrize("before", ["ann:pa55word@", "ann:pa55@word@", "ann@", ":pa55word@", "@"])
+def test_an_address_of_links_with_a_password_is_refused_without_it(before: str) -> None:
+    """Every link would show it, and the refusal goes to logs."""
+    with pytest.raises(UsageError, match=r"REELPORT_PUBLIC_URL .* without a user's name and password") as refused:
+        read_settings(public_url=f"https://{before}r.example")
+    assert "pa55" not in str(refused.value)
+    assert read_settings(public_url="https://r.example/reports").public_url == "https://r.example/reports"
+
+
 def test_settings_pass_through_the_environment_as_they_are(tmp_path: Path) -> None:
     """What a service hands to its workers reads back equal; nothing shows the secret."""
     given = read_settings(data=str(tmp_path), secret="s" * 32, workers=2, retention_hours=0.001)

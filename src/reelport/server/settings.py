@@ -66,6 +66,7 @@ _ORIGINS = Form(
     rf"({_ORIGIN}(, ?{_ORIGIN})*)?",
     "origins with commas between them, such as https://pages.example",
 )
+_LINKS = Form("(?!.*@).*", "an address without a user's name and password")
 _SPARK = Form(f"({server_address.PATTERN})?", "the address of a Spark Connect server, such as sc://spark.example:15002")
 
 
@@ -212,7 +213,9 @@ class Settings:
     host: str = setting("127.0.0.1", section="HTTP", description="Address to listen on.")
     port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     processes: int = setting(1, ge=1, le=64, description="API processes on the port.")
-    public_url: str = setting("", description="Address that links begin with; empty: the address that the caller used.")
+    public_url: str = setting(
+        "", form=_LINKS, description="Address that links begin with; empty: the address that the caller used."
+    )
     cors_origins: str = setting(
         "",
         form=_ORIGINS,

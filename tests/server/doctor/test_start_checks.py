@@ -65,12 +65,3 @@ def test_links_that_lead_nowhere_are_told(public_url: str, host: str) -> None:
 def test_links_that_may_lead_somewhere_are_left_alone(public_url: str, host: str) -> None:
     """A service behind a proxy on its own machine is a usual thing."""
     assert find_link_fault(read_settings(public_url=public_url, host=host)) is None
-
-
-@pytest.mark.parametrize("before", ["user:s3cr3t@", "user@", ":s3cr3t@", "@"])
-def test_an_address_with_a_password_is_told_without_it(before: str) -> None:
-    """It would be in every link, and the sentence goes to logs."""
-    fault = find_link_fault(read_settings(public_url=f"https://{before}reports.example.com"))
-    assert fault is not None
-    assert "REELPORT_PUBLIC_URL" in fault
-    assert "s3cr3t" not in fault

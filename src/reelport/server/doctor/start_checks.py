@@ -66,12 +66,6 @@ def find_link_fault(settings: Settings) -> str | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if host and (parts.username is not None or parts.password is not None):
-        # Without the address: this sentence goes to logs.
-        return (
-            "Links begin with an address that holds a user's name or a password (REELPORT_PUBLIC_URL), which whoever "
-            "gets a link would read: leave out all up to the @."
-        )
     if port == 0 or not host or parts.scheme not in {"http", "https"}:
         return (
             f"Links begin with {settings.public_url} (REELPORT_PUBLIC_URL), which is no address of the web: "
