@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
@@ -32,14 +32,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_scratch_folder(prefix: str, parent: Path | None, owner: int | None = None) -> Iterator[Path]:
+def open_scratch_folder(prefix: str, parent: Path | None) -> Iterator[Path]:
     """Make a folder for the block below the parent.
 
     Without a parent it lies in the system's folder for temporary files. First deletes the folders of this prefix there
-    that no process holds, and that belong to this process's user or to `owner`, whose the new folder is.
+    that no process holds, and that belong to this process's user.
     """
     around = Path(gettempdir() if parent is None else parent)
-    _clear_dead_folders(around, prefix, {os.geteuid(), os.geteuid() if owner is None else owner})
+    _clear_dead_folders(around, prefix)
     made = Path(mkdtemp(prefix=f".{prefix}", dir=around))
     folder = made.with_name(made.name.removeprefix("."))
     handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
@@ -47,8 +47,6 @@ def open_scratch_folder(prefix: str, parent: Path | None, owner: int | None = No
         # Locked first and named then: what has the name and no lock is dead.
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if owner is not None:
-            os.chown(made, owner, -1)
         made.rename(folder)
         yield folder
     finally:
@@ -57,21 +55,21 @@ def open_scratch_folder(prefix: str, parent: Path | None, owner: int | None = No
         os.close(handle)
 
 
-def _clear_dead_folders(around: Path, prefix: str, owners: Collection[int]) -> None:
+def _clear_dead_folders(around: Path, prefix: str) -> None:
     long_ago = time.time() - _NAMELESS_SECONDS
     for folder in (*around.glob(f"{prefix}*"), *around.glob(f".{prefix}*")):
         # Suppressed: it is locked, another user's, or has just gone.
         with suppress(OSError):
             if folder.name.startswith(prefix) or folder.lstat().st_mtime < long_ago:
-                _clear_if_dead(folder, owners)
+                _clear_if_dead(folder)
 
 
-def _clear_if_dead(folder: Path, owners: Collection[int]) -> None:
+def _clear_if_dead(folder: Path) -> None:
     """Delete a folder that nobody holds. OSError for one that somebody does, or no folder."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(handle).st_uid in owners and os.path.samestat(os.fstat(handle), folder.lstat()):
+        if os.fstat(handle).st_uid == os.geteuid() and os.path.samestat(os.fstat(handle), folder.lstat()):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(handle)

@@ -6,11 +6,9 @@ number of threads and any size of portions. The SQL files say what is drawn.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import resources
@@ -27,6 +25,7 @@ from reelport.facts.log.delta_log import read_newest
 from reelport.facts.log.history import active_batches, read_history
 from reelport.facts.tables import BATCH, TABLES, USAGE_KINDS, stored_schema
 from reelport.storage.durable import make_folder, translate_io_errors
+from reelport.storage.locked_folders import lock_folder
 
 FIRST_DAY = date(2020, 1, 1)
 """The earliest day of sample facts; all videos but the uploads are older."""
@@ -87,7 +86,9 @@ def generate(
         for name, table in TABLES.items()
         if table.is_fact
     }
-    with _lock_root(root), ExitStack() as stack:
+    with translate_io_errors(root):
+        make_folder(root)
+    with lock_folder(root), ExitStack() as stack:  # a second call waits, and then sees what the first loaded
         _check_days_free(root, start, end, call)
         world = stack.enter_context(closing(open_world(seed, start, end)))
         loads = [
@@ -101,19 +102,6 @@ def generate(
             loads.append(load_arrow(root, name, reader, f"{call}-{name}"))
         changed = any(not load.already for load in loads)
         return SampleResult(totals, changed, list_channels(world, "id"), list_channels(world, "slug"))
-
-
-@contextmanager
-def _lock_root(root: Path) -> Iterator[None]:
-    """Lock the folder: a second call waits, and then sees what the first loaded."""
-    with translate_io_errors(root):
-        make_folder(root)
-        folder = os.open(root, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def check_arguments(start: date, end: date, rows: int, seed: int) -> None:

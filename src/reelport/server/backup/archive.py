@@ -24,17 +24,14 @@ from reelport.storage.local_folder import LocalFolder
 from reelport.storage.locked_folders import open_scratch_folder
 from reelport.wording import format_count
 
-MARKER = "reelport-archive.json"
-"""The file by which an archive is known."""
 FACTS, FILES = STORES = ("facts", "files")
 """The stores that files are backed up from: the tables, and the finished reports."""
-_MANIFESTS, _OBJECTS, _WORK, _LOCK = "backups", "objects", "work", "lock"
+_MANIFESTS, _OBJECTS, _WORK = "backups", "objects", "work"
 _FORMAT = 1
 _CHUNK = 1 << 20
 _SHOWN = 3
 _DIGEST = re.compile("[0-9a-f]{64}")
 _DRAFT = re.compile(r"[0-9a-f]{16}\.part")
-_MARKER_DRAFT = re.compile(re.escape(MARKER) + r"\.[0-9a-f]{12}\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +139,10 @@ class Archive:
     @contextmanager
     def writing(self) -> Iterator[Path]:
         """Lend a folder for work to one writer at a time; UsageError to another."""
-        _claim_folder(self.root)
         with translate_io_errors(self.root), private():
-            handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            for name in (_MANIFESTS, _OBJECTS, _WORK):
+                make_folder(self.root / name)
+            handle = os.open(self.root, os.O_RDONLY | os.O_CLOEXEC)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -269,41 +267,6 @@ class Archive:
                 if (is_object or _DRAFT.fullmatch(path.name)) and path.name not in needed:
                     path.unlink()
         return known[:-keep]
-
-
-def _claim_folder(root: Path) -> None:
-    """Make a new or empty folder an archive, durably; UsageError for one with other things."""
-    with translate_io_errors(root), private():
-        make_folder(root)
-        if not _is_marked(root):
-            if foreign := [path for path in root.iterdir() if not _MARKER_DRAFT.fullmatch(path.name)]:
-                raise UsageError(_describe_foreign(root, foreign))
-            replace_file(root / MARKER, json.dumps({"archive": _FORMAT}).encode() + b"\n")
-        for folder in (root / _MANIFESTS, root / _OBJECTS, root / _WORK):
-            if not folder.is_dir() and (folder.exists() or folder.is_symlink()):
-                raise UsageError(f"{folder} should be a folder of the archive, and is none: move it elsewhere.")
-            make_folder(folder)
-
-
-def _is_marked(root: Path) -> bool:
-    path = root / MARKER
-    try:
-        if json.loads(path.read_bytes())["archive"] > _FORMAT:
-            raise NewerData(f"{root} is an archive of a newer version of Reelport: back up with that version.")
-    except FileNotFoundError:
-        return False
-    except (ValueError, KeyError, TypeError) as error:
-        content = json.dumps({"archive": _FORMAT})
-        raise StorageError(f"{path} is damaged: if this is an archive, write {content} into it.") from error
-    return True
-
-
-def _describe_foreign(root: Path, foreign: list[Path]) -> str:
-    own = (_MANIFESTS, _OBJECTS, _WORK, _LOCK)
-    shown = min(foreign, key=lambda path: (path.name in own, path.name))
-    sentence = f"{root} holds something else ({shown.name}): name an empty or a new folder."
-    inner = root / _MANIFESTS
-    return f"{sentence} {inner} is an archive: did you mean that one?" if (inner / MARKER).is_file() else sentence
 
 
 def list_some(names: list[str]) -> str:
