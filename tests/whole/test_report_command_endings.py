@@ -92,6 +92,15 @@ def test_ctrl_c_on_a_terminal_leaves_it_clean(vendor: Vendor, here: dict[str, st
     assert "Traceback" not in drawn
 
 
+def test_bars_on_a_terminal_leave_stdout_to_the_data(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
+    """What a command prints goes where stdout goes, also after bars were drawn."""
+    vendor.makes_in = 3
+    token = piped(here, "report", "submit", *WEEK[2:], "-q").out.decode().strip()
+    status, drawn = on_terminal(here, "report", "wait", token, stdout=tmp_path / "status")
+    assert (status, "\x1b[?25l" in drawn) == (0, True)
+    assert (tmp_path / "status").read_text() == "FINISHED\n"
+
+
 def test_a_deadline_ends_with_status_6_and_goes_on(vendor: Vendor, here: dict[str, str]) -> None:
     """As lines and as JSON: the token is told, and the same command takes the report up."""
     vendor.makes_in = 3600
@@ -181,7 +190,7 @@ def test_a_range_that_can_not_be_merged_is_kept_apart(vendor: Vendor, here: dict
 
 def test_a_range_of_years_on_a_terminal_fits_it(vendor: Vendor, here: dict[str, str], tmp_path: Path) -> None:
     """Two windows at a time have a line each, and no line is wider than the terminal."""
-    vendor.makes_in, vendor.makes_after_looks = 0.5, 2
+    vendor.makes_in, vendor.makes_after_looks = 3.0, 2
     status, drawn = on_terminal(here, *YEARS, "-o", str(tmp_path / "y.csv"))
     lines = bare(drawn)
     assert status == 0

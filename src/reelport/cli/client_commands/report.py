@@ -147,6 +147,7 @@ def submit(
             report = client.with_options(again=again, windows=window_days).reports.submit(
                 query, deadline=deadline, progress=reporter, fresh=fresh
             )
+        reporter.stop_bars()
         print(report.token)
         reporter.report_success(token=report.token)
 
@@ -172,6 +173,7 @@ def wait(
         reporter.resume = ["wait", token, *service.words()]
         with connect(service) as client:
             report = client.reports.attach(token).wait(deadline=deadline, progress=reporter)
+        reporter.stop_bars()
         print(report.status)
         reporter.report_success(report_status=report.status)
 

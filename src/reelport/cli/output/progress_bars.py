@@ -108,6 +108,7 @@ class ProgressBars:
             get_renderable=lambda: self._render(console.width),
             console=console,
             transient=True,
+            redirect_stdout=False,  # what a command prints there is data, perhaps for a pipe
             refresh_per_second=_DRAWN_A_SECOND,
         )
         with self._lock:
