@@ -11,6 +11,7 @@ Nothing in it is a mock: your program meets the same service as in production.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -22,15 +23,19 @@ import tempfile
 import time
 import urllib.request
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.error import URLError
 
 from reelport.check import nearest
 from reelport.errors import BadInput, InternalError, Unreachable, UsageError
+from reelport.facts.tables import Kind, Table, find_table
 from reelport.server.access import channel_registry, organizations, users
 from reelport.server.access.audit_log import Actor
 from reelport.server.access.callers import REPORT_SCOPES
@@ -54,6 +59,15 @@ _POLL_SECONDS = 0.02
 _PORTS = range(20_000, 32_000)
 _PORTS_TRIED = 100
 _PORT_IN_USE = "is in use by another program"
+_SHOWN = 20  # the most problems that one error lists
+_WANTED = {
+    Kind.TEXT: "a text",
+    Kind.COUNT: "a whole number",
+    Kind.MONEY: "a number",
+    Kind.DAY: "a date",
+    Kind.MOMENT: "a datetime",
+    Kind.TEXTS: "a list of texts",
+}
 
 
 class Service:
@@ -150,10 +164,8 @@ class Service:
         if _is_arrow(rows):
             load_arrow(self.settings.facts_root, table, rows, batch)
             return
-        from reelport.testing.dict_rows import to_arrow  # noqa: PLC0415 - the same
-
         try:
-            load_arrow(self.settings.facts_root, table, to_arrow(table, rows), batch)
+            load_arrow(self.settings.facts_root, table, _to_arrow(table, rows), batch)
         except BadInput as error:
             raise BadInput(str(error).replace(f"{batch} line ", "row ")) from None
 
@@ -310,3 +322,86 @@ def _free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise InternalError("This machine has no free port.")
+
+
+def _to_arrow(name: str, rows: Iterable[Mapping[str, object]]) -> pa.Table:
+    """Convert dicts into Arrow, as texts of a file; an absent key or None is an empty cell.
+
+    Raises UsageError for an unknown table, and BadInput with every row that has an unknown column or a value of the
+    wrong type. Whether a value is allowed is checked by the load.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - a service without facts need not wait for it
+
+    table = find_table(name)
+    given = _list_rows(name, rows)
+    problems = [problem for number, row in enumerate(given, start=1) for problem in _find_problems(table, number, row)]
+    if problems:
+        raise _build_error(problems)
+    columns = [column for column in table.columns if column.required or any(column.name in row for row in given)]
+    cells = {column.name: pa.array([_format_cell(row.get(column.name)) for row in given]) for column in columns}
+    return pa.table({name: column.cast(pa.string()) for name, column in cells.items()})
+
+
+def _list_rows(name: str, rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    if isinstance(rows, Mapping | str | bytes):
+        raise UsageError(f"Rows are a list of dicts, one a row, and not one {type(rows).__name__}.")
+    given = list(rows)
+    if not given:
+        raise BadInput(f"There are no rows to load into {name}.")
+    return given
+
+
+def _find_problems(table: Table, number: int, row: object) -> list[str]:
+    if not isinstance(row, Mapping):
+        return [f"row {number} is of the type {type(row).__name__}, and not a dict by column"]
+    columns = {column.name: column for column in table.columns}
+    found: list[str] = []
+    for name, value in row.items():
+        if name not in columns:
+            hint = nearest(str(name), columns)
+            likely = f" (did you mean {hint}?)" if hint else ""
+            found.append(f"row {number}: {table.name} has no column {name!r}{likely}")
+        elif not _is_of_kind(columns[name].kind, value):
+            what = f"{repr(value)[:60]} is of the type {type(value).__name__}"
+            found.append(f"row {number}: {name}: {what}, where {_WANTED[columns[name].kind]} should be")
+    return found
+
+
+def _is_of_kind(kind: Kind, value: object) -> bool:
+    """Whether a value's type can stand for a kind; a text can for every kind."""
+    if isinstance(value, bool):
+        return False
+    if value is None or isinstance(value, str):
+        return True
+    match kind:
+        case Kind.TEXT:
+            return isinstance(value, Integral)
+        case Kind.COUNT | Kind.MONEY:
+            return isinstance(value, Integral | float | Decimal)
+        case Kind.DAY | Kind.MOMENT:
+            return isinstance(value, date)
+        case Kind.TEXTS:
+            return isinstance(value, Sequence | set | frozenset) and all(isinstance(each, str) for each in value)
+
+
+def _format_cell(value: object) -> str | None:
+    """Format a value as a file would have it; a datetime without a zone is UTC."""
+    match value:
+        case None | str():
+            return value
+        case datetime():
+            return value.isoformat(timespec="microseconds")
+        case date():
+            return value.isoformat()
+        case float() | Decimal() | Integral():
+            # str gives a float's shortest text, so that 0.1 stays 0.1.
+            return format(Decimal(str(value)), "f")
+        case _:
+            assert isinstance(value, Iterable)  # noqa: S101 - nothing else fits a column
+            return json.dumps(list(value), ensure_ascii=False)
+
+
+def _build_error(problems: Sequence[str]) -> BadInput:
+    listed = "\n".join(f"  {problem}" for problem in islice(problems, _SHOWN))
+    more = f"\n  … and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
+    return BadInput(f"nothing was loaded:\n{listed}{more}")
