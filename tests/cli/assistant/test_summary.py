@@ -91,6 +91,17 @@ def test_a_stock_adds_up_within_a_day(tmp_path: Path) -> None:
     assert [row["STORAGE_USED_BYTES"] for row in found["by_day"]["shown"]] == ["12", "6"]
 
 
+def test_hours_add_up_to_days(tmp_path: Path) -> None:
+    """A report by hour is summed by day, with rates of the day's sums; its rows stay out of the largest groups."""
+    rows = "2026-01-01T00:00:00Z,10,1,10.00\n2026-01-01T23:00:00Z,2,3,0.67\n2026-01-02T00:00:00Z,5,5,1.00\n"
+    found = summarize(open_table(tmp_path, f"hour,time_watched_seconds,views,average_watch_time_sec\n{rows}"))
+    assert [tuple(row.values()) for row in found["by_day"]["shown"]] == [
+        ("2026-01-01", "12", "4", "3.00"),
+        ("2026-01-02", "5", "5", "1.00"),
+    ]
+    assert "top" not in found
+
+
 def test_sums_are_exact_beyond_what_a_float_holds(tmp_path: Path) -> None:
     """Forty digits and six decimals come out as they are."""
     rows = "a,9999999999999999999999999999999999999999\nb,1\n"

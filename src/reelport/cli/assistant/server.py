@@ -293,6 +293,8 @@ def _describe_state(token: str, status: str, details: ReportDetails | None) -> d
         "failure": told["failure"],
     }
     described |= {name: value for name, value in shown.items() if value is not None}
+    if details.failure is not None:
+        described["message"] = f"{details.failure.message} {details.failure.advice}"
     return described | _describe_day(details.last_complete_day)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal, localcontext
 from typing import Any
@@ -16,13 +16,15 @@ from reelport.errors import UsageError
 from reelport.query import ReportQuery
 from reelport.wording import clean_line
 
-MOST_ROWS = 1_000_000
+MOST_ROWS = 500_000
 """Rows that are read for a summary, which holds the sums of each group in memory."""
 _LONGEST_TEXT = 200
+_DAY = len("2026-01-31")
 _PRECISION = 100
 """Digits within which sums are exact: more than any column holds."""
 
 Key = tuple[str, ...]
+Number = int | Decimal
 Numbers = Mapping[str, str]
 """A number by metric, as text, so that no reader rounds it."""
 
@@ -32,29 +34,33 @@ class _Sums:
     """Rows of one group: count, numbers of the last one, sums (None: no row had a number)."""
 
     rows: int = 0
-    last: Sequence[Decimal | None] = ()
-    sums: list[Decimal | None] = field(default_factory=list)
+    last: Sequence[Number | None] = ()
+    sums: Sequence[Number | None] = ()
 
-    def add(self, numbers: Sequence[Decimal | None]) -> None:
-        self.sums = [_add(one, other) for one, other in zip(self.sums or [None] * len(numbers), numbers, strict=True)]
+    def add(self, numbers: Sequence[Number | None]) -> None:
+        # Most groups have a single row, whose numbers they share with it.
+        self.sums = [_add(*pair) for pair in zip(self.sums, numbers, strict=True)] if self.rows else numbers
         self.last, self.rows = numbers, self.rows + 1
 
     def value(self, place: int, formula: Formula) -> Decimal | None:
         """The metric at this place over all rows; a single row's own number."""
-        parts = [self.sums[each] for each in list_places(formula)]
+        parts, own = [self.sums[each] for each in list_places(formula)], self.last[place]
         if self.rows > 1 and (formula is None or None in parts):
             return None
-        return Group(self.rows, self.last[place], tuple(part or Decimal() for part in parts)).value(formula)
+        sums = tuple(Decimal(part or 0) for part in parts)
+        return Group(self.rows, None if own is None else Decimal(own), sums).value(formula)
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Rows by the cells of some dimensions, and the formula by which each metric adds up.
 
-    Where one doesn't, its formula is None, and `reasons` says why.
+    Where one doesn't, its formula is None, and `reasons` says why. With `of_days` the dimension is a time, of which the
+    day counts.
     """
 
     dimensions: tuple[str, ...]
+    of_days: bool
     found: Mapping[Key, _Sums]
     formulas: Mapping[str, Formula]
     reasons: Mapping[str, str]
@@ -92,28 +98,30 @@ def summarize(
     times = {name for name in query.dimensions if _grain(name) is not None}
     kept = tuple(_choose(name, query.dimensions, "dimension") for name in by or ())
     kept = kept if by is not None else tuple(name for name in query.dimensions if name not in times)
-    day = next((name for name in query.dimensions if _grain(name) is Grain.DAY), None)
-    wanted = [(), *([(day,)] if day else []), *([kept] if kept and kept != (day,) else [])]
+    fine = [name for name in query.dimensions if (grain := _grain(name)) is not None and grain <= Grain.DAY]
+    day = max(fine, key=lambda name: _grain(name) or Grain.DAY, default=None)
+    planned = [_plan_groups(query, ())]
+    planned += [] if day is None else [_plan_groups(query, (day,), of_days=True)]
+    planned += [_plan_groups(query, kept)] if kept else []
     with localcontext(prec=_PRECISION):
-        whole, *others = _read_groups(table, names, query, wanted, most)
-    result: dict[str, Any] = {"totals": _describe_totals(whole), "not_added_up": dict(whole.reasons)}
-    for groups in others:
-        if groups.dimensions == (day,):
-            part, described = "by_day", _describe_days(groups, days)
-        elif chosen is not None:
-            part, described = "top", _describe_top(groups, chosen, limit)
-        else:
-            continue
-        other = {} if groups.reasons == whole.reasons else {"not_added_up": dict(groups.reasons)}
-        result[part] = described | other
-    return result
+        whole, *others = _read_groups(table, names, query, planned, most)
+        result: dict[str, Any] = {"totals": _describe_totals(whole), "not_added_up": dict(whole.reasons)}
+        for groups in others:
+            if groups.of_days:
+                part, described = "by_day", _describe_days(groups, days)
+            elif chosen is not None:
+                part, described = "top", _describe_top(groups, chosen, limit)
+            else:
+                continue
+            other = {} if groups.reasons == whole.reasons else {"not_added_up": dict(groups.reasons)}
+            result[part] = described | other
+        return result
 
 
 def _read_groups(
-    table: Table, names: Sequence[str], query: ReportQuery, wanted: Iterable[tuple[str, ...]], most: int
+    table: Table, names: Sequence[str], query: ReportQuery, groups: Sequence[Groups], most: int
 ) -> list[Groups]:
-    """Read a report's rows once, and sum them by the cells of each of some sets of dimensions."""
-    groups = [_plan_groups(query, kept) for kept in wanted]
+    """Read a report's rows once, and sum them as each of the groups is planned."""
     sums: list[dict[Key, _Sums]] = [{} for _ in groups]
     places = [[names.index(name) for name in each.dimensions] for each in groups]
     metrics = [names.index(name) for name in query.metrics]
@@ -122,25 +130,23 @@ def _read_groups(
             raise UsageError(
                 f"The report has more than {most:,} rows. Ask for a report with fewer dimensions, and sum that up."
             )
-        numbers = [None if row[place] is None else Decimal(str(row[place])) for place in metrics]
-        for found, keys in zip(sums, places, strict=True):
+        numbers = [cell if isinstance(cell := row[place], int | Decimal) else None for place in metrics]
+        for each, found, keys in zip(groups, sums, places, strict=True):
             key = tuple(["" if row[place] is None else str(row[place]) for place in keys])
-            found.setdefault(key, _Sums()).add(numbers)
-    return [
-        Groups(each.dimensions, found, each.formulas, each.reasons) for each, found in zip(groups, sums, strict=True)
-    ]
+            found.setdefault((key[0][:_DAY],) if each.of_days else key, _Sums()).add(numbers)
+    return [replace(each, found=found) for each, found in zip(groups, sums, strict=True)]
 
 
-def _plan_groups(query: ReportQuery, kept: tuple[str, ...]) -> Groups:
-    """Plan how each metric adds up over the dimensions that aren't kept."""
-    over = [name for name in query.dimensions if name not in kept]
+def _plan_groups(query: ReportQuery, kept: tuple[str, ...], *, of_days: bool = False) -> Groups:
+    """Plan how each metric adds up over dimensions that aren't kept, and hours of days."""
+    over = [name for name in query.dimensions if name not in kept or (of_days and _grain(name) is not Grain.DAY)]
     unknown = next((name for name in over if name not in Dimension.__members__), None)
-    plans = {name: plan_group(query, name, kept) for name in query.metrics}
+    plans = {name: plan_group(query, name, [name for name in kept if name not in over]) for name in query.metrics}
     if unknown is not None:
         plans = dict.fromkeys(query.metrics, f"The report has a column {unknown} that is not in the catalog.")
     reasons = {name: plan for name, plan in plans.items() if isinstance(plan, str)}
     formulas = {name: None if isinstance(plan, str) else plan for name, plan in plans.items()}
-    return Groups(kept, {}, formulas, reasons if over else {})
+    return Groups(kept, of_days, {}, formulas, reasons if over else {})
 
 
 def _describe_totals(whole: Groups) -> Numbers:
@@ -187,5 +193,5 @@ def _grain(name: str) -> Grain | None:
     return None if row is None else row.grain
 
 
-def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+def _add(one: Number | None, other: Number | None) -> Number | None:
     return one if other is None else other if one is None else one + other
