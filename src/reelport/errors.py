@@ -104,7 +104,7 @@ class SlotsFull(QueueFull):
 
 
 class MergeRefused(RequestError):
-    """The windows of a range can't be merged into one right file; the text says what can."""
+    """The windows of a range can't be merged into one file; the text says what to do instead."""
 
     code = "merge_refused"
     exit_status = 5
@@ -124,13 +124,13 @@ class ServiceError(ReelportError):
 
 
 class Unreachable(ServiceError):
-    """No answer came, or the answer is not that of a Reporting API."""
+    """No answer came, or the answer did not come from a Reporting API."""
 
     code = "unreachable"
 
 
 class AskLost(Unreachable):
-    """The answer to a report request was lost: the service may have accepted it.
+    """The answer to a report request was lost: the service may have accepted the request.
 
     `answered` is true if something came back that doesn't say so: an error, a web page, no token.
     """
@@ -151,7 +151,7 @@ class ReportFailed(ServiceError):
 
 
 class ReportTooLarge(ReportFailed):
-    """The report needs more memory or time than one may have: ask for less."""
+    """The report needs more memory or time than one report may have: ask for less."""
 
     code = "report_too_large"
     exit_status = 5
@@ -170,7 +170,7 @@ class ReportExpired(ServiceError):
 
 
 class IncompleteDownload(ServiceError):
-    """The file that arrived isn't complete; nothing was kept under its name."""
+    """The file that arrived isn't complete; the target file was not written."""
 
     code = "incomplete_download"
 
@@ -201,7 +201,7 @@ class Partial(ReelportError):
 
 
 class NotFinished(ReelportError):
-    """The wait ended before the report was finished; continue with its token."""
+    """The wait ended before the report was finished; continue with the report's token."""
 
     code = "not_finished"
     exit_status = 6
@@ -238,7 +238,7 @@ class OutOfMemory(InternalError):
 
 
 class EngineUnavailable(InternalError):
-    """The engine for large reports can't be reached: try again when it is back."""
+    """The engine for large reports can't be reached: try again when the engine is back."""
 
     code = "engine_unavailable"
 
@@ -250,7 +250,7 @@ class StorageError(InternalError):
 
 
 class OutcomeUnknown(StorageError):
-    """No answer said whether a change was made: check, and repeat it."""
+    """No answer said whether a change was made: check, and repeat the change."""
 
     code = "outcome_unknown"
 
@@ -262,7 +262,7 @@ class DiskFull(StorageError):
 
 
 class StoreUnavailable(StorageError):
-    """An object store can't be reached or refuses for now: try again when it is back."""
+    """An object store can't be reached or refuses requests: try again when the store is back."""
 
     code = "store_unavailable"
 

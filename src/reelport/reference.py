@@ -63,11 +63,11 @@ def errors_page() -> str:
     raised = format_markdown_table(("error", "code", "exit status", "means"), _list_errors(ReelportError))
     return (
         f"{_GENERATED}\n\n# Errors\n\n## What the service answers\n\n"
-        "Every entry of an `errors` list has one of these as `extensions.code`. "
-        f"The list is closed. Compare the code, never the text.\n\n{codes}\n\n"
+        "Every entry of an `errors` list has one of these codes as `extensions.code`. "
+        f"There are no other codes. In a program, compare the code, never the text.\n\n{codes}\n\n"
         "## What the client raises\n\n"
         "All errors are classes of `reelport`. If you catch a class, you also catch the classes below it. `error.code` "
-        "and the exit status are stable; the text says what to do next. `error.token` (the report's token) and "
+        "and the exit status never change; the text says what to do next. `error.token` (the report's token) and "
         "`error.data` (data that came with the error) may be None. "
         f"`QueryRefused.problems` has every reason.\n\n{raised}\n"
     )
@@ -84,15 +84,15 @@ def _list_errors(error: type[ReelportError], depth: int = 0) -> Iterator[tuple[o
 
 def _format_standings() -> str:
     legend = (
-        "A letter after each statement says how well it is known. A statement is the name, its meaning, how its "
-        "numbers are made, their unit and digits, or how they add up. A statement that is made of several has the "
-        "letter of the weakest."
+        "A letter after each statement says how certain the statement is. Statements are a name, the meaning of a "
+        "name, a formula, a unit, digits, and whether rows add up. If one letter stands for several statements, it is "
+        "the letter of the least certain one."
     )
     lines = (
         (Standing.DOCUMENTED, "Dailymotion's documentation states it."),
         (Standing.SCHEMA, "A public copy of the real schema shows the name, or has the statement as its description."),
         (Standing.INFERRED, "Client code uses it, or it follows from other facts, mostly from the name."),
-        (Standing.CHOSEN, "No source says it: Reelport chose it."),
+        (Standing.CHOSEN, "No source states it. Reelport's authors chose it."),
     )
     rows = ((standing_letter(each), each, says) for each, says in lines)
     return f"{legend}\n\n{format_markdown_table(('letter', 'standing', 'means'), rows)}"
@@ -110,8 +110,8 @@ def _append_letter(text: object, standings: Standings, statement: Statement) -> 
 
 def _format_metrics() -> str:
     legend = (
-        "A metric counts in whole numbers, and its rows add up, unless its line says otherwise "
-        f"[{standing_letter(Standing.INFERRED)}]. Without a formula, it is the sum of the measure with its name."
+        "Unless the metric's line says otherwise, a metric is a whole number, and rows add up "
+        f"[{standing_letter(Standing.INFERRED)}]. A metric without a formula is the sum of the measure of that name."
     )
     head = ("metric", "means", "formula", "unit, digits", "adds up", "family")
     rows = (
@@ -166,8 +166,8 @@ def _format_dimensions() -> str:
     many_valued = ", ".join(f"`{each}`" for each in Dimension if each.many_valued)
     weakest = max((each.standings[Statement.ADDING] for each in Dimension), key=list(Standing).index)
     legend = (
-        f"Rows add up over every dimension except {many_valued} [{standing_letter(weakest)}]. A cell is a text, unless "
-        f"its line says otherwise [{standing_letter(Standing.CHOSEN)}]."
+        f"Rows add up over every dimension except {many_valued} [{standing_letter(weakest)}]. Cells are texts, unless "
+        f"the dimension's line says otherwise [{standing_letter(Standing.CHOSEN)}]."
     )
     return f"{legend}\n\n{format_markdown_table(head, rows)}"
 
@@ -212,20 +212,20 @@ def _format_payees() -> str:
             f"`{each.kind}`" if each.kind else "empty",
             f"the {each.role}",
             ", ".join(product.name for product in Product if each.role in product.roles),
-            "can't be" if each.role is Role.OWNER else "nobody's",
+            "not possible" if each.role is Role.OWNER else "paid to nobody",
             each.standing,
         )
         for each in Payee
     )
     products = f"ALL; {', '.join(f'{p.name} if it is the {p.roles[0]}' for p in Product if len(p.roles) == 1)}"
-    named = ("any, and `payee_channel_id` is filled", "that channel", products, "can't be", Standing.CHOSEN)
+    named = ("any, and `payee_channel_id` is filled", "that channel", products, "not possible", Standing.CHOSEN)
     return format_markdown_table(head, (*rows, named))
 
 
 def _format_matrix() -> str:
     legend = (
-        "Metrics of one family go with the same dimensions; [the table](#metrics) names the family of each metric. "
-        "A report may mix families if each of its dimensions goes with each of its metrics."
+        "Metrics of one family can be combined with the same dimensions. [The table of metrics](#metrics) names each "
+        "metric's family. A report may mix families if each dimension can be combined with each metric."
     )
     return "\n\n".join([legend, *(_format_family(family) for family in Family)])
 
@@ -326,7 +326,7 @@ def describe_adding(rule: Rule) -> str:
         case Sum() | Total() | Difference():
             return "yes"
         case Ratio():
-            return "no, but its sums do"
+            return "no: divide the sums"
         case Distinct():
             return "no: one value may be in several rows"
         case Stock():

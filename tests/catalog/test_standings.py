@@ -131,9 +131,9 @@ def test_the_page_marks_every_statement() -> None:
     """Each row bears the letters of its statements, or a sentence above the table says them for all rows."""
     page = catalog_page()
     rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `") and "] |" in line}
-    assert "counts in whole numbers, and its rows add up, unless its line says otherwise [I]." in page
+    assert "a metric is a whole number, and rows add up [I]." in page
     assert "Rows add up over every dimension except `CONTENT_TAG` [I]. " in page
-    assert " A cell is a text, unless its line says otherwise [C]." in page
+    assert " Cells are texts, unless the dimension's line says otherwise [C]." in page
     assert set(rows) == {entry.name for entry in ENTRIES} | {str(scope) for scope in Scope}
     for entry in ENTRIES:
         stated = [each for each in STATED[type(entry)] if each in entry.standings]

@@ -69,8 +69,8 @@ class Dimension(KnownRow):
     )
     ACCOUNT_ID = _SEEN.but(meaning=_CHOSEN), "Id of the fact's account: the account of the video's owner."
     ACCOUNT_USERNAME = _SEEN.but(meaning=_CHOSEN), "User name of the fact's account: the account of the video's owner."
-    PARENT_ACCOUNT_ID = _SEEN, "Id of that account's parent account; empty if there is none."
-    PARENT_ACCOUNT_USERNAME = _SEEN, "User name of that account's parent account; empty if there is none."
+    PARENT_ACCOUNT_ID = _SEEN, "Id of the parent of the fact's account; empty if there is no parent."
+    PARENT_ACCOUNT_USERNAME = _SEEN, "User name of the parent of the fact's account; empty if there is no parent."
 
     VIDEO_ID = _NAMED.but(values=_INFERRED), "Public id of the video."
     VIDEO_TITLE = _NAMED, "Title of the video."
@@ -80,11 +80,11 @@ class Dimension(KnownRow):
     CONTENT_TAG = _NAMED, "One tag of the video: each tag has a row; a video without tags has one empty cell.", True
     CONTENT_TAG_LIST = (
         _NAMED.but(meaning=_CHOSEN),
-        f"All tags of the video in one cell, with {TAG_SEPARATOR} between them; inside a tag it follows a backslash.",
+        f"All tags of the video in one cell, with {TAG_SEPARATOR} between two tags.",
     )
     PLAYLIST_ID = _NAMED.but(values=_INFERRED), "Playlist that the video was played from; empty if there is none."
-    PLAYLIST_TITLE = _NAMED, "Title of that playlist."
-    PLAYLIST_TYPE = _SEEN, "Type of that playlist."
+    PLAYLIST_TITLE = _NAMED, "Title of the playlist."
+    PLAYLIST_TYPE = _SEEN, "Type of the playlist."
     VIDEO_POSITION = _NAMED, "Place of the video in the play sequence."
     ACTION = _NAMED, "How the play was started."
 
@@ -102,7 +102,7 @@ class Dimension(KnownRow):
 
     INVENTORY_POSITION = (
         _DESCRIBED.but(values=_INFERRED),
-        "Where the ad opportunity lies around the content: pre-roll, mid-roll, post-roll.",
+        "Position of the ad opportunity in the content: pre-roll, mid-roll, post-roll.",
     )
     INVENTORY_POSITION_INDEX = (
         _NAMED.but(meaning=_DOCUMENTED, values=_DOCUMENTED),
@@ -114,8 +114,8 @@ class Dimension(KnownRow):
     AD_ERROR_CODE = _DESCRIBED, "Code of the ad error."
     AD_ERROR_READABLE = _DESCRIBED, "The ad error in words."
     NOAD_REASON_READABLE = _DESCRIBED, "Why there was no ad, in words."
-    OUTCOME = _DESCRIBED.but(values=_INFERRED), "What became of an unfilled opportunity: ad errors, no fills, timeout."
-    ADS_TXT_STATUS = _SEEN, "What the page's ads.txt says of the seller."
+    OUTCOME = _DESCRIBED.but(values=_INFERRED), "Why an opportunity was not filled: ad errors, no fills, timeout."
+    ADS_TXT_STATUS = _SEEN, "What the page's ads.txt says about the seller."
     MONETIZATION_TYPE = (
         _SEEN.but(values=_INFERRED),
         "Kind of monetization: claim, video_monetization, website_monetization.",

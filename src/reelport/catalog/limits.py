@@ -14,7 +14,7 @@ class Limit(Row):
     RUNNING_REPORTS = 2, "reports", Standing.DOCUMENTED, "Reports of one partner that are generated at the same time."
     DIMENSIONS = 8, "dimensions", Standing.DOCUMENTED, "Dimensions of one report."
     RANGE_DAYS = 180, "days", Standing.DOCUMENTED, "Days that one report covers, both ends included; at least 1."
-    GENERATION_SECONDS = 7200, "seconds", Standing.DOCUMENTED, "Time that the original may take for one report."
+    GENERATION_SECONDS = 7200, "seconds", Standing.DOCUMENTED, "Time that Dailymotion may take for one report."
     RETENTION_HOURS = 48, "hours", Standing.DOCUMENTED, "Life of a report, counted from the request."
     TOKEN_SECONDS = 3600, "seconds", Standing.INFERRED, "Life of an access token of a private key."
     PUBLIC_TOKEN_SECONDS = 36000, "seconds", Standing.DOCUMENTED, "Life of an access token of a public key."
@@ -34,11 +34,11 @@ class Convention(Row):
     DATES = "required", Standing.DOCUMENTED, "First and last day of a report."
     LEAST_DAYS = "1 day", Standing.DOCUMENTED, "The shortest range."
     LAST_DAY = "included", Standing.INFERRED, "The last day of the range."
-    TIME_ZONE = "UTC", Standing.DOCUMENTED, "The zone of days, hours and times."
+    TIME_ZONE = "UTC", Standing.DOCUMENTED, "The time zone of days, hours and times."
     FINEST_TIME = (
         "an hour",
         Standing.DOCUMENTED,
-        "The finest time, if the matrix has it. In older documentation it is a day.",
+        "The shortest time unit, if the metric allows it. Older documentation says a day.",
     )
     LEAST_DIMENSIONS = (
         "none",
@@ -52,7 +52,7 @@ class Convention(Row):
     ROUNDING = (
         "half away from zero",
         Standing.CHOSEN,
-        "How rates round: a sum is divided by a sum exactly, then rounded to the metric's digits. 0.125 becomes 0.13.",
+        "How rates are rounded to the metric's digits, after an exact division of two sums. 0.125 gives 0.13.",
     )
     FRESHNESS = "all that is loaded", Standing.CHOSEN, "The facts that a report reads when it is made."
 

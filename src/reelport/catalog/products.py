@@ -15,15 +15,15 @@ class Payee(Row):
     payee that the platform names in the row itself takes precedence.
     """
 
-    VIDEO_MONETIZATION = "video_monetization", Role.OWNER, Standing.CHOSEN, "A video's money is its owner's."
+    VIDEO_MONETIZATION = "video_monetization", Role.OWNER, Standing.CHOSEN, "A video's money goes to the owner."
     WEBSITE_MONETIZATION = (
         "website_monetization",
         Role.PUBLISHER,
         Standing.CHOSEN,
-        "A website's money is its publisher's.",
+        "A website's money goes to the publisher.",
     )
-    CLAIM = "claim", Role.CLAIMER, Standing.CHOSEN, "A claim's money is its claimer's."
-    UNTOLD = "", Role.OWNER, Standing.CHOSEN, "Money without a kind is the owner's."
+    CLAIM = "claim", Role.CLAIMER, Standing.CHOSEN, "A claim's money goes to the claimer."
+    UNTOLD = "", Role.OWNER, Standing.CHOSEN, "Money without a kind goes to the owner."
 
     def __init__(self, kind: str, role: Role, standing: Standing, sentence: str) -> None:
         self.kind = kind
@@ -51,19 +51,19 @@ class Product(KnownRow):
     EMBED = (
         Known(_DOCUMENTED, _INFERRED),
         "what your channels' players and pages showed",
-        "What your channels' players and pages showed, whoever owns it.",
+        "What your channels' players and pages showed, also videos of other owners.",
         (Role.PUBLISHER,),
     )
     CLAIM = (
         Known(_DOCUMENTED, _INFERRED),
         "what your channels claimed",
-        "What your channels claimed, whoever owns it: their own videos too.",
+        "What your channels claimed: videos of other owners, and your own.",
         (Role.CLAIMER,),
     )
     ALL = (
         Known(_DOCUMENTED, _INFERRED),
         "what your channels own, showed or claimed",
-        "All three together, each row once.",
+        "The three products together. A row in several of them counts once.",
         (Role.OWNER, Role.PUBLISHER, Role.CLAIMER),
     )
 

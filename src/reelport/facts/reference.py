@@ -10,24 +10,24 @@ from reelport.wording import format_markdown_table
 
 _KINDS = {
     Kind.TEXT: f"UTF-8, up to {LONGEST_TEXT:,} bytes. An empty text is an empty cell.",
-    Kind.COUNT: "A whole number from 0 to 9223372036854775807, also written as `5.0`. The text `5.000` is refused: it "
-    "may mean 5 or 5000. A binary floating-point number from 2^53 on (32 bits: 2^24, 16 bits: 2^11) is refused: it may "
-    "have been rounded.",
-    Kind.MONEY: "A decimal number with up to 12 digits before the point and 6 after it; it may be negative. "
+    Kind.COUNT: "A whole number from 0 to 9223372036854775807, also written as `5.0`. The text `5.000` is refused, "
+    "because it may mean 5 or 5000. A binary floating-point number from 2^53 on (32 bits: 2^24, 16 bits: 2^11) is "
+    "refused, because it may have been rounded.",
+    Kind.MONEY: "A decimal number with up to 12 digits before the point and 6 after the point. It may be negative. "
     "A row with a seventh digit is refused. A binary floating-point number is rounded, half up.",
-    Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to before {END_DAY}. A time counts for its day in UTC.",
+    Kind.DAY: f"`2023-07-01`, from {FIRST_DAY} to the day before {END_DAY}. From a time, only the UTC day is taken.",
     Kind.MOMENT: "ISO 8601: `2023-07-01T05:00:00Z`, `2023-07-01 07:00+02:00`, `2023-07-01`. A time with an offset is "
-    "converted to UTC; a time without one is UTC. Digits finer than a microsecond are cut, never rounded.",
-    Kind.TEXTS: "A Parquet list of texts or whole numbers, a JSON array of texts or numbers, "
-    "or a text: such an array, or parts divided by `|`. Empty and repeated texts are dropped.",
+    "converted to UTC. A time without an offset is UTC. Digits after the microsecond are cut, not rounded.",
+    Kind.TEXTS: "A Parquet list of texts or whole numbers, or a JSON array of texts or numbers. A JSON array can also "
+    "be a text. A text can also have parts divided by `|`. Empty and repeated texts are dropped.",
 }
 
 _LISTS = (
-    "Some columns accept only the texts of a list. A row with another text is refused. If a column's line links here, "
-    "`--lenient` keeps such a row and counts it. Numbers depend on the other lists, so these always apply.\n\n"
-    f"A country is one of {len(COUNTRIES):,} codes: those that ISO 3166-1 assigns (alpha-2), and `XK` for Kosovo "
-    "([list](../../src/reelport/facts/tables.py)). Withdrawn codes (`AN`), reserved ones (`EU`, `UK`) and private "
-    "ones (`ZZ`, `T1`) are refused: an unknown country is an empty cell "
+    "Some columns accept only values of a list. A row with another value is refused. If a column's line links here, "
+    "`--lenient` keeps and counts the row. The other lists are always checked, because sums depend on them.\n\n"
+    f"A country is one of {len(COUNTRIES):,} codes: the assigned alpha-2 codes of ISO 3166-1, and `XK` for Kosovo "
+    "([list](../../src/reelport/facts/tables.py)). Withdrawn codes (`AN`), reserved codes (`EU`, `UK`) and private "
+    "codes (`ZZ`, `T1`) are refused. If the country is unknown, leave the cell empty "
     "([why](../decisions/0021-what-a-loaded-cell-may-hold.md))."
 )
 
@@ -40,8 +40,8 @@ def format_tables_page() -> str:
         "# The tables",
         (
             "For the engineer who loads facts: the tables and columns that `reelport load` fills. Each table is a "
-            "Delta table in `facts/` under the data directory; any tool that reads Delta Lake can open it. A file may "
-            "leave out a column that isn't required. The column is then empty, or has the value after *else*. "
+            "Delta table in `facts/` under the data directory; any tool that reads Delta Lake can read the table. A "
+            "file may leave out a column that isn't required. The column is then empty, or has the value after *else*. "
             f"In a fact table, each row has a time, and column `{BATCH}` names the load of the row. In an object "
             "table, a new row replaces the row with the same `id`."
         ),
@@ -51,7 +51,7 @@ def format_tables_page() -> str:
         _LISTS,
     ]
     shared = _find_shared()
-    parts += ["## Columns of several tables", "Each fact table below names those that it has.", _format_columns(shared)]
+    parts += ["## Columns of several tables", "Each fact table names its shared columns.", _format_columns(shared)]
     for table in TABLES.values():
         own = tuple(column for column in table.columns if column not in shared)
         parts += [f"## {table.name}", table.sentence, _format_layout(table), _format_columns(own)]

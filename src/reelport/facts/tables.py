@@ -119,7 +119,7 @@ _CHANNELS = (
     _text("claimer_channel_id", "Channel that claimed it; empty if there is none."),
 )
 _PLACE = (
-    _text("playlist_id", "Playlist it was played from."),
+    _text("playlist_id", "Playlist that the video was played from."),
     Column("video_position", Kind.COUNT, "Place of the video in the play sequence, from 1.", unit="position"),
     _text("player_id", "Player configuration."),
 )
@@ -138,13 +138,13 @@ _VISITOR = (
 _PAGE = _text("visitor_page_url", "Address of the page.")
 _MONETIZATION_TYPE = _text("monetization_type", "Kind of monetization.", choices=MONETIZATION_TYPES, decisive=True)
 _SELLING = (
-    _text("inventory_position", "Where the opportunity lies around the content.", choices=INVENTORY_POSITIONS),
+    _text("inventory_position", "Position of the opportunity in the content.", choices=INVENTORY_POSITIONS),
     _text("inventory_position_index", "Slot in the pre-roll sequence.", choices=INVENTORY_POSITION_INDEXES),
     _text("ad_format", "Format of the ad."),
     _text("buyer", "Who bought the impression."),
     _text("buyertype", "Kind of buyer: the platform's, or the partner's own."),
     _MONETIZATION_TYPE,
-    _text("monetization_product", "Product under which it was sold."),
+    _text("monetization_product", "Product under which the opportunity was sold."),
     _text("content_type", "Kind of content."),
     _text(
         "payee_channel_id",
@@ -192,11 +192,11 @@ ADS = Table(
         *_VISITOR,
         _PAGE,
         *_SELLING,
-        _text("ads_txt_status", "What the page's ads.txt says of the seller."),
+        _text("ads_txt_status", "What the page's ads.txt says about the seller."),
         _text("ad_error_code", "Code of the ad error."),
         _text("ad_error_readable", "The ad error in words."),
         _text("noad_reason_readable", "Why there was no ad, in words."),
-        _text("outcome", "What became of an unfilled opportunity.", choices=OUTCOMES),
+        _text("outcome", "Why an opportunity was not filled.", choices=OUTCOMES),
         *_counts(
             "ad opportunities",
             0,
@@ -321,13 +321,13 @@ VIDEOS = Table(
     "One video.",
     (
         _text("id", "Public id of the video.", required=True),
-        _text("title", "Its title."),
-        _text("owner_channel_id", "Channel that owns it.", required=True),
-        Column("duration_seconds", Kind.COUNT, "Its length.", unit="seconds"),
-        Column("tags", Kind.TEXTS, "Its tags; repeated and empty ones are dropped at the load."),
-        _text("visibility", "Who may see it (public, private, password …)."),
-        Column("created_at", Kind.MOMENT, "When it was uploaded (UTC); its day is the day of UPLOADS."),
-        Column("deleted_at", Kind.MOMENT, "When it was deleted (UTC); empty while it lives."),
+        _text("title", "Title of the video."),
+        _text("owner_channel_id", "Channel that owns the video.", required=True),
+        Column("duration_seconds", Kind.COUNT, "Length of the video.", unit="seconds"),
+        Column("tags", Kind.TEXTS, "Tags of the video. The load drops repeated and empty tags."),
+        _text("visibility", "Who may see the video (public, private, password …)."),
+        Column("created_at", Kind.MOMENT, "When the video was uploaded (UTC). UPLOADS counts it on this day."),
+        Column("deleted_at", Kind.MOMENT, "When the video was deleted (UTC); otherwise empty."),
     ),
     key="id",
     born="created_at",
@@ -337,9 +337,9 @@ CHANNELS = Table(
     "One channel.",
     (
         _text("id", "Id of the channel; it never changes.", required=True),
-        _text("slug", "Its slug, as in addresses; no other channel has it.", required=True),
-        _text("name", "Its name."),
-        _text("account_id", "Account that holds it."),
+        _text("slug", "Slug of the channel, as in addresses. Two channels cannot have one slug.", required=True),
+        _text("name", "Name of the channel."),
+        _text("account_id", "Account that the channel belongs to."),
     ),
     key="id",
     unique="slug",
@@ -349,8 +349,8 @@ PLAYERS = Table(
     "One player configuration.",
     (
         _text("id", "Id of the configuration.", required=True),
-        _text("title", "Its title."),
-        _text("type", "Its type."),
+        _text("title", "Title of the configuration."),
+        _text("type", "Type of the player."),
     ),
     key="id",
 )
@@ -359,8 +359,8 @@ PLAYLISTS = Table(
     "One playlist.",
     (
         _text("id", "Id of the playlist.", required=True),
-        _text("title", "Its title."),
-        _text("type", "Its type."),
+        _text("title", "Title of the playlist."),
+        _text("type", "Type of the playlist."),
     ),
     key="id",
 )
@@ -369,8 +369,8 @@ ACCOUNTS = Table(
     "One account, which holds channels and may belong to a parent account.",
     (
         _text("id", "Id of the account.", required=True),
-        _text("username", "Its user name."),
-        _text("parent_account_id", "The account above it; empty at the top."),
+        _text("username", "User name of the account."),
+        _text("parent_account_id", "Id of the parent account; empty if there is no parent."),
     ),
     key="id",
 )

@@ -176,7 +176,7 @@ class Settings:
     readable_by: Literal["owner", "group"] = setting(
         "owner",
         by=_ALL,
-        description="Who may read that directory: only the user of its processes, or that user's group too.",
+        description="Who may read the data directory: only the user of the processes, or that user's group too.",
     )
     database_url: str = setting(
         "", by=_ALL, description="PostgreSQL address of the state; empty: SQLite in the data directory.", shown=False
@@ -211,7 +211,7 @@ class Settings:
     )
 
     host: str = setting("127.0.0.1", section="HTTP", description="Address to listen on.")
-    port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = setting(8642, ge=0, le=65535, description="Port to listen on; 0: any free port.")
     processes: int = setting(1, ge=1, le=64, description="API processes on the port.")
     public_url: str = setting(
         "", form=_LINKS, description="Address that links begin with; empty: the address that the caller used."
@@ -221,19 +221,19 @@ class Settings:
         form=_ORIGINS,
         description="Origins of pages that may use the API and files from a browser, but never Studio; empty: none.",
     )
-    link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query signs a new one.")
+    link_seconds: int = setting(900, ge=1, description="Life of a download link; each status query gives a new link.")
     look_seconds: int = setting(
         10,
         ge=0,
         le=3600,
-        description="Longest time that a status query may wait for its report to end (Prefer: wait), and a download "
-        "for another form than CSV; 0: none waits.",
+        description="Longest time that a status query may wait for a report to end (Prefer: wait), and a download "
+        "for another form than CSV; 0: nothing waits.",
     )
     held_looks: int = setting(
         100,
         ge=0,
-        description="Status queries, and downloads for their forms, that wait at the same time in one API process "
-        "(long polls). Further ones are answered immediately.",
+        description="Status queries, and downloads for another form, that wait at the same time in one API process "
+        "(long polls). Further requests are answered immediately.",
     )
     token_seconds: int = setting(Limit.TOKEN_SECONDS.default, ge=1, description=Limit.TOKEN_SECONDS.sentence)
     public_token_seconds: int = setting(
@@ -258,7 +258,7 @@ class Settings:
         description=Limit.RUNNING_REPORTS.sentence,
     )
     waiting_limit: int = setting(
-        100, ge=0, description="Reports of one partner that may wait in the queue; further ones are refused."
+        100, ge=0, description="Reports of one partner that may wait in the queue; further requests are refused."
     )
     day_limit: int = setting(Limit.RANGE_DAYS.default, ge=1, description=Limit.RANGE_DAYS.sentence)
     retention_hours: float = setting(Limit.RETENTION_HOURS.default, gt=0, description=Limit.RETENTION_HOURS.sentence)
@@ -282,14 +282,14 @@ class Settings:
         "2GB",
         form=_SIZE,
         by=_WORKER | _COMMAND,
-        description="Memory of one worker; less if its container or control group allows less.",
+        description="Memory of one worker; less if the container or control group allows less.",
     )
     worker_threads: int = setting(
         0,
         ge=0,
         le=1024,
         by=_WORKER | _COMMAND,
-        description="Threads of one worker's engine; 0: one for each core that it may use.",
+        description="Threads of one worker's engine; 0: one thread for each core that the worker may use.",
     )
     worker_nice: int = setting(
         10,
@@ -303,7 +303,7 @@ class Settings:
         Limit.GENERATION_SECONDS.default,
         ge=1,
         by=_WORKER,
-        description="Longest time that one attempt at a report may take.",
+        description="Longest time of one attempt to make a report.",
     )
     lease_seconds: float = setting(
         30, ge=1, by=_WORKER, description="Time after which a worker without a heartbeat loses its report."
@@ -330,21 +330,22 @@ class Settings:
         2_000_000_000,
         ge=0,
         by=_WORKER,
-        description="Reports that read at least so many rows of facts, by the files' statistics, go to Spark.",
+        description="Reports that read at least this many rows of facts, by the files' statistics, go to Spark.",
     )
 
     explore_memory: str = setting(
         "512MB",
         form=_SIZE,
         section="The explorer of Studio, in each API process",
-        description="Memory of the explorer's engine; for a view that needs more, the page offers a report.",
+        description="Memory of the explorer's engine. If a view needs more, the page offers a report.",
     )
     explore_rows: int = setting(
         200_000_000,
         ge=1,
-        description="Rows of facts that a view may read, by the files' statistics; above it the page offers a report.",
+        description="Rows of facts that a view may read, by the files' statistics. If it needs more, the page offers "
+        "a report.",
     )
-    explore_seconds: float = setting(10, gt=0, description="Longest time of a view, with its wait for a slot.")
+    explore_seconds: float = setting(10, gt=0, description="Longest time of a view, including the wait for a slot.")
     explore_slots: int = setting(4, ge=1, le=64, description="Views that are computed at the same time.")
 
     rollups: Literal["on", "off", "after-load"] = setting(

@@ -17,16 +17,16 @@ _UNITS = {"seconds": "seconds", "hours": "hours", "days": "days", "bytes": "byte
 _GENERATED = "<!-- Made by `make docs` from the table of settings: change `server/settings.py`, not this page. -->"
 _INTRODUCTION = """\
 Each setting is an environment variable and an option of `reelport serve`: `REELPORT_WORKER_MEMORY` is
-`--worker-memory`. `reelport worker` has options for the settings that workers read. An option overrides its variable;
-a variable overrides the default. An empty variable counts as not set. If values are wrong, the start ends with one
-message that lists all of them.
+`--worker-memory`. `reelport worker` has options for the settings that workers read. An option overrides the variable,
+and the variable overrides the default. An empty variable counts as not set. If values are wrong, the process does not
+start, and one message lists all wrong values.
 
 **Read by** says which processes read a setting: the *service* (`reelport serve` and its API processes), *workers*, or
 *commands* such as `load`, `key` and `backup`. `serve` passes its settings to the processes that it starts. Processes
 on other machines need the same values.
 
-Other settings: [an object store's](../operate/object-store.md) `AWS_…` variables,
-[OpenTelemetry's](../operate/monitoring.md#traces) `OTEL_…` variables, and [the client's settings](client.md).
+Other pages have the `AWS_…` variables of [an object store](../operate/object-store.md), the `OTEL_…` variables of
+[traces](../operate/monitoring.md#traces), and [the client's settings](client.md).
 """
 
 
